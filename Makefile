@@ -1,0 +1,36 @@
+# make run   runs the main job to results/submission_full.csv
+# make test  checks the code and runs the tests
+# Both make .venv first. Then, for everything else: source .venv/bin/activate; snakemake ...
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)) python3)
+BIN := .venv/bin
+CORES ?= 4
+
+.PHONY: run test lint clean
+
+run: .venv/run-ready
+	$(BIN)/snakemake --cores $(CORES) results/submission_full.csv
+
+test: .venv/test-ready lint
+	$(BIN)/pytest
+
+lint: .venv/test-ready
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+.venv/run-ready: envs/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is another: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -r envs/requirements.txt
+	@touch $@
+
+.venv/test-ready: envs/requirements-test.txt .venv/run-ready
+	$(BIN)/pip install --quiet -r envs/requirements-test.txt
+	@touch $@
+
+clean:
+	rm -rf .venv .snakemake

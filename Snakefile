@@ -1,0 +1,23 @@
+# Toss click data (parquet) to a submission CSV through FESeq models. Stages in the order of data:
+# raw -> sample -> convert -> fit_feature_map -> train -> evaluate, predict -> submit
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+rule all:
+    input:
+        "results/submission_full.csv",
+
+
+include: "rules/raw.smk"
+include: "rules/dataset.smk"
+include: "rules/train.smk"
+include: "rules/predict.smk"

@@ -1,0 +1,83 @@
+# From raw parquet to H5 files and the feature map.
+
+
+rule sample:
+    input:
+        raw=RAW.train,
+    output:
+        selection="data/samples/{size}.parquet",
+    log:
+        "data/samples/{size}.log",
+    conda:
+        "../envs/data.yaml"
+    params:
+        settings=lambda wildcards: as_settings(
+            label=config["columns"]["label"],
+            rows=config["sizes"][wildcards.size]["rows"],
+            **config["sampling"],
+        ),
+    message:
+        "Drawing the rows of size {wildcards.size}"
+    script:
+        "../scripts/sample.py"
+
+
+rule convert_train:
+    input:
+        raw=RAW.train,
+        selection=rules.sample.output.selection,
+    output:
+        train="data/h5/{size}/train.h5",
+        valid="data/h5/{size}/valid.h5",
+    log:
+        "data/h5/{size}/convert_train.log",
+    conda:
+        "../envs/data.yaml"
+    threads: 2
+    params:
+        settings=settings(columns=config["columns"], simulated=RAW.simulated),
+    message:
+        "Converting the rows of size {wildcards.size} to H5"
+    script:
+        "../scripts/convert_train.py"
+
+
+checkpoint convert_test:
+    input:
+        raw=RAW.test,
+    output:
+        h5="data/h5/test.h5",
+        shards="data/h5/shards.json",
+    log:
+        "data/h5/convert_test.log",
+    conda:
+        "../envs/data.yaml"
+    threads: 2
+    params:
+        settings=settings(
+            columns=config["columns"], simulated=RAW.simulated, **config["test"]
+        ),
+    message:
+        "Converting the test file to H5 and cutting it into shards"
+    script:
+        "../scripts/convert_test.py"
+
+
+rule fit_feature_map:
+    input:
+        train=rules.convert_train.output.train,
+    output:
+        feature_map="data/h5/{size}/feature_map.json",
+    log:
+        "data/h5/{size}/fit_feature_map.log",
+    conda:
+        "../envs/data.yaml"
+    params:
+        settings=lambda wildcards: as_settings(
+            columns=config["columns"],
+            min_count=config["sizes"][wildcards.size]["min_count"],
+        ),
+    message:
+        "Fitting the feature map of size {wildcards.size}"
+    script:
+        "../scripts/fit_feature_map.py"

@@ -1,0 +1,43 @@
+# Predictions of the test file, shard by shard, and the submission.
+
+
+rule predict:
+    input:
+        model=rules.train.output.model,
+        h5=rules.convert_test.output.h5,
+        shards=rules.convert_test.output.shards,
+    output:
+        predictions="results/{size}/len{max_len}/predictions/shard{shard}.parquet",
+    log:
+        "results/{size}/len{max_len}/predictions/shard{shard}.log",
+    conda:
+        "../envs/train.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    message:
+        "Predicting test shard {wildcards.shard}, size {wildcards.size}, max_len {wildcards.max_len}"
+    script:
+        "../scripts/predict.py"
+
+
+rule submit:
+    input:
+        predictions=shard_predictions,
+        # Named here too, so that a dry run shows the training before the shards are known.
+        model=submitting(rules.train.output.model),
+        sample_submission=RAW.sample_submission or [],
+    output:
+        submission="results/submission_{size}.csv",
+    log:
+        "results/submission_{size}.log",
+    conda:
+        "../envs/data.yaml"
+    params:
+        settings=settings(
+            id_column=config["columns"]["id"], label_column=config["columns"]["label"]
+        ),
+    message:
+        "Writing the submission of size {wildcards.size}"
+    script:
+        "../scripts/submit.py"

@@ -1,0 +1,22 @@
+# The simulated stand-in for the raw files, made only where those are missing.
+
+
+rule simulate:
+    output:
+        parquet="data/simulated/{split}.parquet",
+        # The true click probabilities: for judging models, never read by training.
+        truth="data/simulated/{split}_truth.parquet",
+    log:
+        "data/simulated/{split}.log",
+    conda:
+        "../envs/data.yaml"
+    params:
+        settings=lambda wildcards: as_settings(
+            rows=config["simulation"][f"{wildcards.split}_rows"],
+            mean_length=config["simulation"]["mean_length"],
+            seed=config["simulation"]["seed"],
+        ),
+    message:
+        "Simulating the stand-in for the {wildcards.split} file"
+    script:
+        "../scripts/simulate.py"

@@ -1,0 +1,35 @@
+"""Convert the test file to test.h5 and cut it into shards.
+
+By hand: python scripts/convert_test.py --raw test.parquet --columns '{"label": ...}'
+             --simulated false --rows_per_shard 1000000 --h5 test.h5 --shards shards.json
+"""
+
+from pathlib import Path
+from typing import Any
+
+from door import enter
+from feseq.columns import Columns
+from feseq.conversion import convert_test
+
+
+def main(
+    *,
+    raw: Path,
+    columns: dict[str, Any],
+    simulated: bool,
+    rows_per_shard: int,
+    h5: Path,
+    shards: Path,
+) -> None:
+    convert_test(
+        raw,
+        Columns.from_config(columns),
+        h5,
+        shards,
+        rows_per_shard=rows_per_shard,
+        simulated=simulated,
+    )
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

@@ -1,0 +1,28 @@
+"""Convert the selected rows of the train file to train.h5 and valid.h5, shuffled.
+
+By hand: python scripts/convert_train.py --raw train.parquet --selection toy.parquet
+             --columns '{"label": ...}' --simulated false --train train.h5 --valid valid.h5
+"""
+
+from pathlib import Path
+from typing import Any
+
+from door import enter
+from feseq.columns import Columns
+from feseq.conversion import convert_train
+
+
+def main(
+    *,
+    raw: Path,
+    selection: Path,
+    columns: dict[str, Any],
+    simulated: bool,
+    train: Path,
+    valid: Path,
+) -> None:
+    convert_train(raw, selection, Columns.from_config(columns), train, valid, simulated=simulated)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

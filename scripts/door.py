@@ -1,0 +1,85 @@
+"""The one door into a script: a Snakemake job and a person at the shell call the same `main`."""
+
+import argparse
+import inspect
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from feseq.errors import UserError
+
+
+def enter(main: Callable[..., None], job: Any) -> None:
+    """Call `main` with what its signature names.
+
+    `job` is the global `snakemake`, or None at the shell. A job's inputs, outputs, wildcards and
+    settings (one JSON object in params.settings) go to the parameters of the same name, as does
+    `threads` and the config block `runtime`; at the shell, `--name value` does. Parameters
+    annotated Path become paths. A UserError ends the script with its message and no traceback.
+    """
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[logging.StreamHandler()] + [logging.FileHandler(p, "w") for p in _logs(job)],
+    )
+    parameters = inspect.signature(main).parameters
+    values = _of_job(job, parameters) if job is not None else _of_shell(main, parameters)
+    try:
+        main(**{name: _typed(parameters[name], value) for name, value in values.items()})
+    except UserError as error:
+        logging.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        logging.exception("%s failed", Path(inspect.getfile(main)).name)
+        sys.exit(1)
+
+
+def _logs(job: Any) -> list[str]:
+    return list(job.log) if job is not None else []
+
+
+def _of_job(job: Any, parameters: Any) -> dict[str, Any]:
+    known: dict[str, Any] = dict(job.wildcards.items())
+    known |= {"threads": job.threads, "runtime": job.config["runtime"]}
+    known |= json.loads(job.params.get("settings", "{}"))
+    known |= dict(job.input.items()) | dict(job.output.items())
+    return {name: known[name] for name in parameters}
+
+
+def _of_shell(main: Callable[..., None], parameters: Any) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(
+        description=sys.modules[main.__module__].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, parameter in parameters.items():
+        parser.add_argument(
+            f"--{name}",
+            type=str if parameter.annotation in (str, Path) else _json_or_text,
+            nargs="+" if parameter.annotation == list[Path] else None,
+            required=parameter.default is parameter.empty,
+            default=parameter.default,
+        )
+    return vars(parser.parse_args())
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _typed(parameter: inspect.Parameter, value: Any) -> Any:
+    if parameter.annotation is Path:
+        return Path(value)
+    if parameter.annotation == list[Path]:
+        return [Path(path) for path in ([value] if isinstance(value, str) else value)]
+    if parameter.annotation == (Path | None):
+        return Path(value) if value else None
+    if parameter.annotation is int:
+        return int(value)
+    return value

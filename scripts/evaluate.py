@@ -1,0 +1,23 @@
+"""Predict the validation rows with and without their histories.
+
+By hand: python scripts/evaluate.py --model model.pt --valid valid.h5
+             --predictions valid_predictions.parquet --threads 2
+"""
+
+from pathlib import Path
+from typing import Any
+
+from door import enter
+from feseq.inference import predict_validation
+from feseq.runtime import start_runtime
+
+
+def main(
+    *, model: Path, valid: Path, predictions: Path, threads: int, runtime: dict[str, Any]
+) -> None:
+    device = start_runtime(runtime["device"], threads)
+    predict_validation(model, valid, predictions, device=device)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

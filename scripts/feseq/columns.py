@@ -1,0 +1,99 @@
+"""Which column of a click table plays which role."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UserError
+
+_RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d+)\.\.(?P<last>\d+)\}(?P<tail>.*)$")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Roles of the columns in use.
+
+    `sequences[i]` is the history whose candidate item is `targets[i]`. `group_of` names the
+    feature group that brought a column in, for messages.
+    """
+
+    label: str
+    id: str
+    profile: tuple[str, ...]
+    numeric: tuple[str, ...]
+    sequences: tuple[str, ...]
+    targets: tuple[str, ...]
+    group_of: Mapping[str, str]
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        """Profile, then target columns: the order of `categorical` in H5."""
+        return self.profile + self.targets
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Every input column of the model."""
+        return self.categorical + self.numeric + self.sequences
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Columns":
+        """Read the `columns` block of the config; raises UserError where roles contradict."""
+        profile: list[str] = []
+        numeric: list[str] = []
+        sequences: dict[str, str] = {}
+        group_of: dict[str, str] = {}
+        for group in config["use"]:
+            if group not in config["groups"]:
+                known = ", ".join(config["groups"])
+                raise UserError(f"columns.use: there is no group {group!r}; groups are {known}")
+            roles = config["groups"][group]
+            group_profile = expand(roles.get("profile") or [])
+            group_numeric = expand(roles.get("numeric") or [])
+            group_sequences = dict(roles.get("sequences") or {})
+            profile += group_profile
+            numeric += group_numeric
+            sequences |= group_sequences
+            named = [*group_profile, *group_numeric, *group_sequences, *group_sequences.values()]
+            _claim(named, group, group_of, {config["label"], config["id"]})
+        if not sequences:
+            raise UserError(
+                "columns: no group in use has a sequence, and FESeq needs one; write "
+                "sequences: {<sequence column>: <target column>} in a group"
+            )
+        targets = tuple(sequences.values())
+        return cls(
+            label=config["label"],
+            id=config["id"],
+            profile=tuple(profile),
+            numeric=tuple(numeric),
+            sequences=tuple(sequences),
+            targets=targets,
+            group_of=group_of,
+        )
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """Write out ranges: `l_feat_{1..3}` becomes l_feat_1, l_feat_2, l_feat_3."""
+    expanded = []
+    for name in names:
+        match = _RANGE.match(name)
+        if match is None:
+            expanded.append(name)
+            continue
+        first, last = int(match["first"]), int(match["last"])
+        expanded += [f"{match['head']}{i}{match['tail']}" for i in range(first, last + 1)]
+    return expanded
+
+
+def _claim(names: list[str], group: str, group_of: dict[str, str], taken: set[str]) -> None:
+    """Give each name to `group`; a column has one role only."""
+    for name in names:
+        if name in taken:
+            raise UserError(f"columns.groups.{group}: {name!r} is the label or the ID, no feature")
+        if name in group_of:
+            raise UserError(
+                f"columns.groups.{group}: {name!r} has a second role "
+                f"(first in group {group_of[name]!r}); a column has exactly one"
+            )
+        group_of[name] = group

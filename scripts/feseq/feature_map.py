@@ -1,0 +1,265 @@
+"""What training learned of the columns: vocabularies and ranges, fitted on the train split alone.
+
+Indices of a category: 0 padding, 1 out of vocabulary, 2 missing, from 3 on its vocabulary.
+Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .columns import Columns
+from .errors import UserError
+from .files import written_beside
+from .store import Block, H5Table
+
+PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
+_FIRST_CATEGORY, _FIRST_TOKEN = 3, 2
+# Tokens up to this value are counted and looked up in plain arrays (16 MiB), others by search.
+_DENSE_LIMIT = 1 << 21
+
+
+@dataclass(frozen=True)
+class CategoryField:
+    """A categorical column and the raw strings that have an index of their own."""
+
+    column: str
+    vocabulary: list[str]
+
+    @property
+    def size(self) -> int:
+        """Rows of an embedding table for this field."""
+        return _FIRST_CATEGORY + len(self.vocabulary)
+
+
+@dataclass(frozen=True)
+class SequenceField:
+    """A sequence column and its tokens, ascending."""
+
+    column: str
+    vocabulary: list[int]
+
+    @property
+    def size(self) -> int:
+        """Rows of an embedding table for this field."""
+        return _FIRST_TOKEN + len(self.vocabulary)
+
+
+@dataclass(frozen=True)
+class NumericField:
+    """A numeric column and the range of its finite values, scaled to [0, 1]."""
+
+    column: str
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`."""
+
+    profile: list[CategoryField]
+    targets: list[CategoryField]
+    sequences: list[SequenceField]
+    numeric: list[NumericField]
+    min_count: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, strings and numbers, as stored in JSON and in model files."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "FeatureMap":
+        """The opposite of `to_dict`."""
+        return cls(
+            profile=[CategoryField(**field) for field in plain["profile"]],
+            targets=[CategoryField(**field) for field in plain["targets"]],
+            sequences=[SequenceField(**field) for field in plain["sequences"]],
+            numeric=[NumericField(**field) for field in plain["numeric"]],
+            min_count=plain["min_count"],
+        )
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, beside the target first."""
+        with written_beside(path) as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "FeatureMap":
+        """Read what `write` wrote."""
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}: not a feature map ({error}); delete it and run snakemake again"
+            ) from None
+
+
+def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> FeatureMap:
+    """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
+
+    One pass over the train file in blocks; values seen only in the validation file, although in
+    the H5 vocabulary, count 0 and so stay out.
+    """
+    with H5Table(train_h5) as table:
+        require_columns(table, columns.categorical, columns.numeric, columns.sequences)
+        words = {name: table.vocabulary(name) for name in table.categorical_columns}
+        category_counts = {name: np.zeros(len(words[name]), np.int64) for name in words}
+        token_counts = {name: _TokenCounts() for name in table.sequence_columns}
+        low = np.full(len(table.numeric_columns), np.inf)
+        high = np.full(len(table.numeric_columns), -np.inf)
+        for block in table.blocks():
+            for i, counts in enumerate(category_counts.values()):
+                counts += np.bincount(block.categorical[:, i], minlength=len(counts))
+            for name, token_count in token_counts.items():
+                token_count.add(block.sequences[name].values)
+            finite = np.isfinite(block.numeric)
+            low = np.minimum(low, np.where(finite, block.numeric, np.inf).min(0))
+            high = np.maximum(high, np.where(finite, block.numeric, -np.inf).max(0))
+        ranges = dict(zip(table.numeric_columns, zip(low.tolist(), high.tolist())))
+
+    def category(name: str) -> CategoryField:
+        enough = np.flatnonzero(category_counts[name][1:] >= min_count) + 1
+        return CategoryField(name, sorted(words[name][code] for code in enough))
+
+    return FeatureMap(
+        profile=[category(name) for name in columns.profile],
+        targets=[category(name) for name in columns.targets],
+        sequences=[
+            SequenceField(name, token_counts[name].at_least(min_count))
+            for name in columns.sequences
+        ],
+        # A column without one finite value has no range; 0 to 0 encodes it as 0 everywhere.
+        numeric=[
+            NumericField(
+                name, *(ranges[name] if ranges[name][0] <= ranges[name][1] else (0.0, 0.0))
+            )
+            for name in columns.numeric
+        ],
+        min_count=min_count,
+    )
+
+
+class _TokenCounts:
+    """Counts non-negative integers; small ones in an array, any others in a dictionary."""
+
+    def __init__(self) -> None:
+        self.dense = np.zeros(_DENSE_LIMIT, np.int64)
+        self.sparse: dict[int, int] = {}
+
+    def add(self, tokens: np.ndarray) -> None:
+        is_dense = tokens < _DENSE_LIMIT
+        dense = tokens if is_dense.all() else tokens[is_dense]
+        counts = np.bincount(dense.astype(np.int64, copy=False))
+        self.dense[: len(counts)] += counts
+        if not is_dense.all():
+            for token, count in zip(*np.unique(tokens[~is_dense], return_counts=True)):
+                self.sparse[int(token)] = self.sparse.get(int(token), 0) + int(count)
+
+    def at_least(self, min_count: int) -> list[int]:
+        dense = np.flatnonzero(self.dense >= max(1, min_count)).tolist()
+        return dense + sorted(t for t, count in self.sparse.items() if count >= min_count)
+
+
+def require_columns(
+    table: H5Table, categorical: object, numeric: object, sequences: object
+) -> None:
+    """Raise UserError if `table` lacks one of these columns."""
+    for wanted, present in (
+        (categorical, table.categorical_columns),
+        (numeric, table.numeric_columns),
+        (sequences, table.sequence_columns),
+    ):
+        missing = [name for name in wanted if name not in present]  # type: ignore[attr-defined]
+        if missing:
+            raise UserError(
+                f"{table.path}: lacks {len(missing)} columns that the features need, for example "
+                f"{missing[0]!r}; it was made with other columns.use: delete it and run snakemake "
+                f"again, or use a model of these columns"
+            )
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Model inputs of some rows: numeric float32 [rows, N] in [0, 1], int64 indices [rows, .]."""
+
+    numeric: np.ndarray
+    profile: np.ndarray
+    target: np.ndarray
+
+
+class FeatureEncoder:
+    """Encodes blocks of one H5 table by lookup, so train, validation and test share one path."""
+
+    def __init__(self, feature_map: FeatureMap, table: H5Table) -> None:
+        fields = (*feature_map.profile, *feature_map.targets)
+        require_columns(
+            table,
+            [field.column for field in fields],
+            [field.column for field in feature_map.numeric],
+            [field.column for field in feature_map.sequences],
+        )
+        self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
+        self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
+        self.sequences = [_TokenLookup(field) for field in feature_map.sequences]
+        position = {name: i for i, name in enumerate(table.numeric_columns)}
+        self.numeric_columns = [position[field.column] for field in feature_map.numeric]
+        self.low = np.array([field.minimum for field in feature_map.numeric])
+        self.high = np.array([field.maximum for field in feature_map.numeric])
+        span = self.high - self.low
+        self.factor = np.divide(1, span, out=np.zeros_like(span), where=span > 0)
+
+    def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
+        """Numeric and categorical inputs of these rows of `block`."""
+        categorical = block.categorical[rows]
+        return EncodedRows(
+            self._scale(block.numeric[rows]),
+            _stack(self.profile, categorical),
+            _stack(self.target, categorical),
+        )
+
+    def _scale(self, raw: np.ndarray) -> np.ndarray:
+        """Min-max scaling; missing is 0, and what lies outside the train range, its end."""
+        values = np.clip(raw[:, self.numeric_columns].astype(np.float64), self.low, self.high)
+        return np.nan_to_num((values - self.low) * self.factor, nan=0.0).astype(np.float32)
+
+
+class _CategoryLookup:
+    def __init__(self, field: CategoryField, table: H5Table) -> None:
+        index = {word: i for i, word in enumerate(field.vocabulary, _FIRST_CATEGORY)}
+        words = table.vocabulary(field.column)
+        self.column = table.categorical_columns.index(field.column)
+        self.index_of_code = np.array(
+            [MISSING, *(index.get(word, OUT_OF_VOCABULARY) for word in words[1:])], np.int64
+        )
+
+
+def _stack(lookups: list[_CategoryLookup], categorical: np.ndarray) -> np.ndarray:
+    indices = np.empty((len(categorical), len(lookups)), np.int64)
+    for i, lookup in enumerate(lookups):
+        indices[:, i] = lookup.index_of_code[categorical[:, lookup.column]]
+    return indices
+
+
+class _TokenLookup:
+    """Token -> index. One array where tokens are small, else a search in the sorted vocabulary."""
+
+    def __init__(self, field: SequenceField) -> None:
+        self.vocabulary = np.array(field.vocabulary, np.int64)
+        largest = int(self.vocabulary.max(initial=0))
+        self.dense = None
+        if largest < _DENSE_LIMIT:
+            # The entry behind the largest token answers for all larger ones.
+            self.dense = np.full(largest + 2, OUT_OF_VOCABULARY, np.int64)
+            self.dense[self.vocabulary] = np.arange(len(self.vocabulary)) + _FIRST_TOKEN
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        tokens = tokens.astype(np.int64)
+        if self.dense is not None:
+            return self.dense[np.minimum(tokens, len(self.dense) - 1)]
+        place = np.searchsorted(self.vocabulary, tokens)
+        found = self.vocabulary[np.minimum(place, len(self.vocabulary) - 1)] == tokens
+        return np.where(found, place + _FIRST_TOKEN, OUT_OF_VOCABULARY)

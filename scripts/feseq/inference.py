@@ -1,0 +1,159 @@
+"""Model files, and the predictions of a trained model."""
+
+import logging
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from .batches import Batch, BatchSource
+from .errors import UserError
+from .feature_map import FeatureMap
+from .files import written_beside
+from .model import FESeq, FieldSizes, ModelConfig
+
+logger = logging.getLogger(__name__)
+
+MODEL_FORMAT, MODEL_VERSION = "feseq-model", 1
+# Positions (rows x max_len) of one forward pass: enough to fill a machine, 1 GiB at width 200.
+POSITIONS_PER_BATCH = 1 << 17
+
+
+def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
+    """A fresh FESeq whose tables fit `feature_map`."""
+    return FESeq(
+        config,
+        FieldSizes(
+            profile=tuple(field.size for field in feature_map.profile),
+            target=tuple(field.size for field in feature_map.targets),
+            sequence=tuple(field.size for field in feature_map.sequences),
+            numeric=len(feature_map.numeric),
+        ),
+    )
+
+
+def save_model(path: Path, model: FESeq, config: ModelConfig, feature_map: FeatureMap) -> None:
+    """Write weights, config and feature map to one file that needs no pickle to load."""
+    content = {
+        "format": MODEL_FORMAT,
+        "version": MODEL_VERSION,
+        "config": asdict(config),
+        "feature_map": feature_map.to_dict(),
+        "state_dict": {name: value.cpu() for name, value in model.state_dict().items()},
+    }
+    with written_beside(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_model(path: Path) -> tuple[FESeq, ModelConfig, FeatureMap]:
+    """Read what `save_model` wrote; raises UserError for anything else."""
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if (content["format"], content["version"]) != (MODEL_FORMAT, MODEL_VERSION):
+            raise ValueError(f"format {content['format']} {content['version']}")
+        config = ModelConfig(**content["config"])
+        feature_map = FeatureMap.from_dict(content["feature_map"])
+        model = build_model(config, feature_map)
+        model.load_state_dict(content["state_dict"])
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise UserError(
+            f"{path}: not a complete model file of this workflow "
+            f"({str(error).strip().splitlines()[0]}); delete it and run snakemake again"
+        ) from None
+    return model, config, feature_map
+
+
+def inference_source(h5: Path, feature_map: FeatureMap, max_len: int) -> BatchSource:
+    """A batch source with batches of the size that inference takes."""
+    batch_rows = max(1, POSITIONS_PER_BATCH // (max_len + 1))
+    return BatchSource(h5, feature_map, max_len=max_len, batch_rows=batch_rows)
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: FESeq,
+    source: BatchSource,
+    device: torch.device,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    blank_sequences: bool = False,
+) -> np.ndarray:
+    """Logits float32 [stop - start], in file order. `blank_sequences` empties every history."""
+    stop = source.rows if stop is None else stop
+    logits = np.empty(stop - start, np.float32)
+    was_training = model.training
+    model.eval()
+    for batch in source.in_order(start, stop):
+        if blank_sequences:
+            batch = _without_history(batch)
+        logits[batch.row_B.numpy() - start] = model(batch.to(device)).float().cpu().numpy()
+    model.train(was_training)
+    return logits
+
+
+def predict_probabilities(*arguments: Any, **options: Any) -> np.ndarray:
+    """Click probabilities float32, as `predict_logits`."""
+    logits = predict_logits(*arguments, **options)
+    return torch.from_numpy(logits).sigmoid().numpy()
+
+
+def predict_shard(
+    model_file: Path,
+    test_h5: Path,
+    predictions: Path,
+    *,
+    start: int,
+    stop: int,
+    device: torch.device,
+) -> None:
+    """Write parquet columns id (string) and probability (float32) of test rows start to stop."""
+    model, config, feature_map = load_model(model_file)
+    source = inference_source(test_h5, feature_map, config.max_len)
+    probability = predict_probabilities(model.to(device), source, device, start=start, stop=stop)
+    ids = np.char.decode(source.table.file["id"][start:stop], "utf-8")
+    table = pa.table({"id": pa.array(ids, pa.string()), "probability": probability})
+    with written_beside(predictions) as temporary:
+        pq.write_table(table, temporary)
+    logger.info("rows %s to %s predicted, mean %.5f", f"{start:,}", f"{stop:,}", probability.mean())
+
+
+def predict_validation(
+    model_file: Path, valid_h5: Path, predictions: Path, *, device: torch.device
+) -> None:
+    """Write parquet columns row, label, probability, and probability_blanked: histories emptied."""
+    model, config, feature_map = load_model(model_file)
+    model.to(device)
+    source = inference_source(valid_h5, feature_map, config.max_len)
+    table = pa.table(
+        {
+            "row": source.table.file["row"][:],
+            "label": source.table.file["label"][:],
+            "probability": predict_probabilities(model, source, device),
+            "probability_blanked": predict_probabilities(
+                model, source, device, blank_sequences=True
+            ),
+        }
+    )
+    with written_beside(predictions) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _without_history(batch: Batch) -> Batch:
+    empty = {
+        "history_ST": batch.history_ST[:, :0],
+        "offsets": torch.zeros_like(batch.offsets),
+    }
+    return Batch(**(vars(batch) | empty))

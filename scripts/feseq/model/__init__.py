@@ -1,0 +1,5 @@
+"""The FESeq network."""
+
+from .feseq import FESeq, FieldSizes, ModelConfig
+
+__all__ = ["FESeq", "FieldSizes", "ModelConfig"]

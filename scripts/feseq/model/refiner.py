@@ -1,0 +1,85 @@
+"""Sequence refiner: Transformer layers over the positions of a history (FESEQ section 3).
+
+B batch, L positions (history and target), D width, H heads.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention that never builds a [B*H, L, L] mask or probability tensor."""
+
+    def __init__(self, width: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.causal = causal
+        self.project_in = nn.Linear(width, 3 * width)
+        self.project_out = nn.Linear(width, width)
+
+    def forward(self, x_BLD: Tensor, mask: Tensor | None) -> Tensor:
+        batch, length, width = x_BLD.shape
+        qkv = self.project_in(x_BLD).view(batch, length, 3, self.heads, width // self.heads)
+        query_BHLE, key_BHLE, value_BHLE = qkv.permute(2, 0, 3, 1, 4)
+        attended_BHLE = F.scaled_dot_product_attention(
+            query_BHLE,
+            key_BHLE,
+            value_BHLE,
+            attn_mask=mask,
+            # With a mask given, causality is part of it.
+            is_causal=self.causal and mask is None,
+        )
+        return self.project_out(attended_BHLE.transpose(1, 2).reshape(batch, length, width))
+
+
+class TransformerLayer(nn.Module):
+    """Post-norm: S = Norm(x + Drop(MH(x))), out = Norm(S + Drop(W2 LeakyReLU(W1 S)))."""
+
+    def __init__(
+        self, width: int, heads: int, causal: bool, layer_norm: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.attention = SelfAttention(width, heads, causal)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, width), nn.LeakyReLU(), nn.Linear(width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.norm_1 = nn.LayerNorm(width) if layer_norm else nn.Identity()
+        self.norm_2 = nn.LayerNorm(width) if layer_norm else nn.Identity()
+
+    def forward(self, x_BLD: Tensor, mask: Tensor | None) -> Tensor:
+        x_BLD = self.norm_1(x_BLD + self.dropout(self.attention(x_BLD, mask)))
+        return self.norm_2(x_BLD + self.dropout(self.feed_forward(x_BLD)))
+
+
+class SequenceRefiner(nn.Module):
+    """T Transformer layers that share one attention mask.
+
+    Padding is hidden as key. A padded position may still ask: it sees the target, which is never
+    padding, so every softmax is finite; nothing reads its answer.
+    """
+
+    def __init__(
+        self, layers: int, width: int, heads: int, causal: bool, layer_norm: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.causal = causal
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, heads, causal, layer_norm, dropout) for _ in range(layers)
+        )
+
+    def forward(self, x_BLD: Tensor, is_pad_BL: Tensor | None) -> Tensor:
+        mask = None if is_pad_BL is None else self._mask(is_pad_BL)
+        for layer in self.layers:
+            x_BLD = layer(x_BLD, mask)
+        return x_BLD
+
+    def _mask(self, is_pad_BL: Tensor) -> Tensor:
+        """True where a query may see a key: [B, 1, 1, L], or [B, 1, L, L] when causal."""
+        mask = ~is_pad_BL[:, None, None, :]
+        if self.causal:
+            length = is_pad_BL.shape[1]
+            earlier_LL = is_pad_BL.new_ones(length, length).tril()
+            itself_LL = is_pad_BL.new_ones(length).diag()
+            mask = (mask & earlier_LL) | itself_LL
+        return mask

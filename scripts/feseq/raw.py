@@ -1,0 +1,125 @@
+"""Reading raw parquet: opening, checking columns, streaming, each failure with a clear message."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .columns import Columns
+from .errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; put it there or change raw.* in the config")
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path}: not a complete parquet file ({_first_line(error)}); it may be truncated: "
+            f"copy it again and compare sizes (here {Path(path).stat().st_size:,} bytes)"
+        ) from None
+
+
+def check_columns(file: pq.ParquetFile, path: Path, columns: Columns, extra: str) -> None:
+    """Check that every column in use and `extra` (label or ID) is there, once, of a usable type."""
+    schema = file.schema_arrow
+    present = schema.names
+    missing = [name for name in (*columns.features, extra) if name not in present]
+    if missing:
+        groups = sorted({columns.group_of[name] for name in missing if name in columns.group_of})
+        advice = (
+            f"drop group {' and '.join(map(repr, groups))} from columns.use"
+            if groups
+            else "name the right column in columns.label or columns.id"
+        )
+        raise UserError(
+            f"{path}: {len(missing)} of {len(columns.features) + 1} columns are missing: "
+            f"{_some(missing)}; the file has {len(present)}: {_some(present)}. Correct the "
+            f"columns block of the config, or {advice}"
+        )
+    twice = [name for name in (*columns.features, extra) if present.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: columns that occur more than once: {_some(twice)}")
+    for names, is_usable, role in (
+        (columns.categorical, _is_categorical, "categorical (string, integer, float or boolean)"),
+        (columns.numeric, _is_number, "numeric (integer, float, decimal or boolean)"),
+        (columns.sequences, _is_text, "a sequence (string of comma-joined integers)"),
+    ):
+        for name in names:
+            kind = schema.field(name).type
+            if not is_usable(kind):
+                raise UserError(f"{path}: column {name!r} has type {kind}, cannot be {role}")
+    unused = [name for name in present if name not in (*columns.features, extra)]
+    if unused:
+        logger.info("%s: %d columns not in use: %s", path, len(unused), _some(unused))
+
+
+def stream(
+    file: pq.ParquetFile, path: Path, names: Sequence[str], batch_rows: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield (number of its first row, batch) over the whole file, only these columns decoded."""
+    first_row = 0
+    batches = file.iter_batches(batch_size=batch_rows, columns=list(dict.fromkeys(names)))
+    while True:
+        try:
+            batch = next(batches, None)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(
+                f"{path}: cannot be decoded after row {first_row:,} of {file.metadata.num_rows:,} "
+                f"({_first_line(error)}); the file is damaged: copy it again"
+            ) from None
+        if batch is None:
+            return
+        yield first_row, batch
+        first_row += len(batch)
+
+
+def as_text(column: pa.Array) -> pa.Array:
+    """Any categorical column as strings, null where missing; floats keep their point (1 -> 1.0)."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_floating(column.type):
+        # A missing float is NaN for pandas and null for parquet: one meaning, one value.
+        column = pc.if_else(pc.is_nan(column), None, column)
+        texts = [None if value is None else repr(value) for value in column.to_pylist()]
+        return pa.array(texts, pa.string())
+    return column.cast(pa.string())
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = _value_type(kind)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+    )
+
+
+def _is_categorical(kind: pa.DataType) -> bool:
+    kind = _value_type(kind)
+    return _is_text(kind) or _is_number(kind)
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    listed = ", ".join(map(repr, names[:most]))
+    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,187 @@
+"""Checking the config: all mistakes at once, each with its path, value, allowed range and cure."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from .columns import Columns
+from .errors import UserError
+
+
+def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raise one UserError that lists every mistake in `config`."""
+    errors = sorted(
+        Draft202012Validator(dict(schema)).iter_errors(config), key=lambda error: list(error.path)
+    )
+    mistakes = [line for error in errors for line in _describe(error, schema)]
+    if not mistakes:
+        mistakes = list(_contradictions(config, schema))
+    if mistakes:
+        count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        listed = "\n".join(f"  - {mistake}" for mistake in mistakes)
+        raise UserError(f"the config has {count}:\n{listed}\nconfig/README.md explains every key.")
+
+
+def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str]:
+    path = ".".join(map(str, error.absolute_path))
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        for key in error.instance:
+            if key not in known:
+                yield _unknown_key(path, key, known)
+    elif error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        yield f"{_at(path)}misses {', '.join(map(repr, missing))}"
+    elif error.validator == "anyOf":
+        yield f"{path}: {error.instance!r} is not {_meaning(error.schema)}"
+    else:
+        hint = ""
+        if isinstance(error.instance, str) and _is_float(error.instance):
+            hint = "; YAML reads this as text: write it with a point, for example 1.0e-3"
+        yield f"{path}: {error.instance!r} is not {_allowed(error.schema)}{hint}"
+
+
+def _unknown_key(path: str, key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(key), known, n=1)
+    cure = f"did you mean {near[0]!r}?" if near else f"keys here: {', '.join(known)}"
+    return f"{_at(path)}unknown key {key!r}; {cure}"
+
+
+def _at(path: str) -> str:
+    return f"{path}: " if path else ""
+
+
+def _meaning(schema: Mapping[str, Any]) -> str:
+    return " or ".join(_allowed(option) for option in schema["anyOf"])
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """What a schema allows, in words."""
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        return _meaning(schema)
+    words = {"null": "null", "array": "a list", "object": "a mapping", "string": "a text"}
+    words |= {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
+    text = words[schema["type"]]
+    for key, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<=")):
+        if key in schema:
+            text += f" {sign} {schema[key]}"
+    if "exclusiveMaximum" in schema:
+        text += f" < {schema['exclusiveMaximum']}"
+    if "minItems" in schema:
+        text += f" of at least {schema['minItems']}"
+    if "items" in schema:
+        text += f" (each {_allowed(schema['items'])})"
+    if "minLength" in schema:
+        text += " that is not empty"
+    return text
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Mistakes between keys, which a schema cannot see."""
+    for size in config["sizes"]:
+        merged = settings_of_size(config, size)
+        for block in ("model", "train"):
+            missing = set(schema["$defs"][block]["properties"]) - set(merged[block])
+            if missing:
+                keys = ", ".join(sorted(missing))
+                yield f"{block}: {keys} set neither here nor in sizes.{size}.{block}"
+                return
+    try:
+        columns = Columns.from_config(config["columns"])
+    except UserError as error:
+        yield str(error)
+        return
+    fields = len(columns.sequences) + len(columns.profile)
+    for size, settings in config["sizes"].items():
+        if settings["submission_max_len"] not in settings["max_len"]:
+            yield (
+                f"sizes.{size}.submission_max_len: {settings['submission_max_len']} is not listed "
+                f"in sizes.{size}.max_len {settings['max_len']}"
+            )
+        model = settings_of_size(config, size)["model"]
+        width = model["embedding_dim"] * (fields + model["positions"])
+        if width % model["heads"]:
+            yield (
+                f"sizes.{size}.model.heads: {model['heads']} heads do not divide the width {width} "
+                f"= embedding_dim {model['embedding_dim']} * {fields + model['positions']} "
+                f"({fields} fields{' and the position' if model['positions'] else ''})"
+            )
+
+
+def settings_of_size(config: Mapping[str, Any], size: str) -> dict[str, Any]:
+    """The settings of a size, its `model` and `train` laid over the shared ones."""
+    settings = dict(config["sizes"][size])
+    for block in ("model", "train"):
+        settings[block] = {**config[block], **settings.get(block, {})}
+    return settings
+
+
+def model_settings(config: Mapping[str, Any], size: str, max_len: int) -> dict[str, Any]:
+    """`model_config` and `train_config` of one model; raises UserError if max_len is not listed."""
+    listed = config["sizes"][size]["max_len"]
+    if max_len not in listed:
+        raise UserError(
+            f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is {listed}; "
+            f"ask for one of these or add it there"
+        )
+    settings = settings_of_size(config, size)
+    return {
+        "model_config": {**settings["model"], "max_len": max_len},
+        "train_config": settings["train"],
+    }
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """Where the raw data lie; `reason` says in a sentence why they are simulated."""
+
+    train: str
+    test: str
+    sample_submission: str | None
+    simulated: bool
+    reason: str = ""
+
+
+def locate_raw(raw: Mapping[str, str]) -> RawFiles:
+    """Decide between the user's files and the stand-in; real and simulated never mix.
+
+    Raises UserError if `files` are asked for and one is missing, or only one of two is there.
+    """
+    files = (raw["train"], raw["test"])
+    missing = [path for path in files if not Path(path).is_file()]
+    # IDs are checked when the submission is written, so a sample file can serve either source.
+    sample = raw["sample_submission"] if Path(raw["sample_submission"]).is_file() else None
+    if raw["source"] == "simulated" or (raw["source"] == "auto" and len(missing) == 2):
+        reason = (
+            "raw.source is simulated"
+            if raw["source"] == "simulated"
+            else f"no {' and no '.join(files)}"
+        )
+        reason = f"SIMULATED DATA: {reason}, so this run uses the simulated stand-in"
+        return RawFiles(
+            "data/simulated/train.parquet", "data/simulated/test.parquet", sample, True, reason
+        )
+    if missing:
+        there = [path for path in files if path not in missing]
+        also = f" ({there[0]} is there; real and simulated data are never mixed)" if there else ""
+        raise UserError(
+            f"raw.source is {raw['source']}, and these raw files are missing: "
+            f"{', '.join(missing)}{also}; put them there, correct raw.train and raw.test, or set "
+            f"raw.source: simulated"
+        )
+    return RawFiles(*files, sample, False)

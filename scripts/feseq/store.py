@@ -1,0 +1,215 @@
+"""The H5 format: a click table in a stream, read back in blocks with flat memory.
+
+    numeric            float32 [rows, numeric columns], raw values, NaN where missing
+    categorical        smallest unsigned int [rows, categorical columns], code 0 = missing
+    vocabulary/<col>   code -> raw string, entry 0 is ''
+    sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1]
+    label, id          uint8 [rows] and bytes [rows], where there is one
+    row                int64 [rows], the row's number in the raw file
+
+Attributes: format, version, rows, numeric_columns, categorical_columns, sequence_columns (JSON
+lists), source (JSON: the raw file's name, rows, bytes, and whether it is simulated).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+
+from .errors import UserError
+from .ragged import Ragged
+
+FORMAT, VERSION = "feseq-table", 1
+# Bytes of one chunk of a dataset: large enough to read near the disk's speed.
+_CHUNK_BYTES = 1 << 20
+_CACHE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a click table, encoded as in H5; integers as narrow as these rows allow.
+
+    `numeric` float32 [rows, N]; `categorical` unsigned [rows, K]; `sequences` by column name;
+    `row` int64 [rows]; `label` uint8 [rows] or None; `id` bytes [rows] or None.
+    """
+
+    numeric: np.ndarray
+    categorical: np.ndarray
+    sequences: Mapping[str, Ragged]
+    row: np.ndarray
+    label: np.ndarray | None = None
+    id: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, rows: np.ndarray) -> "Block":
+        """The rows of these numbers in this order."""
+        return Block(
+            self.numeric[rows],
+            self.categorical[rows],
+            {name: ragged.take(rows) for name, ragged in self.sequences.items()},
+            self.row[rows],
+            None if self.label is None else self.label[rows],
+            None if self.id is None else self.id[rows],
+        )
+
+
+class H5Writer:
+    """Appends blocks to an H5 file; integers and IDs are as narrow as what was seen allows."""
+
+    def __init__(
+        self,
+        path: Path,
+        numeric: Sequence[str],
+        categorical: Sequence[str],
+        sequences: Sequence[str],
+    ) -> None:
+        self.file = h5py.File(path, "w", rdcc_nbytes=_CACHE_BYTES)
+        self.columns = {
+            "numeric_columns": list(numeric),
+            "categorical_columns": list(categorical),
+            "sequence_columns": list(sequences),
+        }
+        self.rows = 0
+        for name in sequences:
+            self._append(f"sequence/{name}/offsets", np.zeros(1, np.int64))
+
+    def append(self, block: Block) -> None:
+        """Write the rows of `block` behind those already written."""
+        self._append("numeric", block.numeric)
+        self._append("categorical", block.categorical)
+        for name, ragged in block.sequences.items():
+            offsets = self.file[f"sequence/{name}/offsets"]
+            self._append(f"sequence/{name}/values", ragged.values)
+            self._append(offsets.name, ragged.offsets[1:] + offsets[-1])
+        self._append("row", block.row)
+        if block.label is not None:
+            self._append("label", block.label)
+        if block.id is not None:
+            self._append("id", block.id)
+        self.rows += len(block)
+
+    def finish(self, vocabularies: Mapping[str, Sequence[str]], source: Mapping[str, Any]) -> None:
+        """Write vocabularies and attributes and close; without it the file is not valid."""
+        for name, words in vocabularies.items():
+            self.file.create_dataset(
+                f"vocabulary/{name}", data=list(words), dtype=h5py.string_dtype()
+            )
+        attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows}
+        attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
+        self.file.attrs.update(attributes | {"source": json.dumps(dict(source))})
+        self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.file.close()
+
+    def _append(self, name: str, values: np.ndarray) -> None:
+        if name not in self.file:
+            row_bytes = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:])))
+            self.file.create_dataset(
+                name,
+                data=values,
+                maxshape=(None, *values.shape[1:]),
+                chunks=(max(1, _CHUNK_BYTES // row_bytes), *(max(1, n) for n in values.shape[1:])),
+            )
+            return
+        dataset = self.file[name]
+        if not np.can_cast(values.dtype, dataset.dtype):
+            dataset = self._widen(dataset, np.promote_types(values.dtype, dataset.dtype))
+        start = dataset.shape[0]
+        dataset.resize(start + len(values), axis=0)
+        dataset[start:] = values
+
+    def _widen(self, dataset: h5py.Dataset, dtype: np.dtype) -> h5py.Dataset:
+        """Copy to a wider type. Rare, and early: the first blocks show most of the values."""
+        name = dataset.name
+        wider = self.file.create_dataset(
+            f"{name}.wider",
+            shape=dataset.shape,
+            dtype=dtype,
+            maxshape=dataset.maxshape,
+            chunks=dataset.chunks,
+        )
+        for start in range(0, dataset.shape[0], dataset.chunks[0]):
+            piece = slice(start, start + dataset.chunks[0])
+            wider[piece] = dataset[piece]
+        del self.file[name]
+        self.file.move(wider.name, name)
+        return self.file[name]
+
+
+class H5Table:
+    """Reads an H5 file of this format. Cheap to open; raises UserError if it is not one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            self.file = h5py.File(path, "r")
+            attributes = dict(self.file.attrs)
+            identity = (attributes["format"], int(attributes["version"]))
+            if identity != (FORMAT, VERSION):
+                raise UserError(f"{path}: format {identity}, this code reads {(FORMAT, VERSION)}")
+            self.rows = int(attributes["rows"])
+            self.source = json.loads(attributes["source"])
+            self.numeric_columns: list[str] = json.loads(attributes["numeric_columns"])
+            self.categorical_columns: list[str] = json.loads(attributes["categorical_columns"])
+            self.sequence_columns: list[str] = json.loads(attributes["sequence_columns"])
+        except (OSError, KeyError, ValueError) as error:
+            raise UserError(
+                f"{path}: not a complete H5 file of this workflow ({error}); delete it and run "
+                f"snakemake again, it is rebuilt"
+            ) from None
+
+    def vocabulary(self, column: str) -> list[str]:
+        """Raw strings by code; entry 0 stands for missing."""
+        return list(self.file[f"vocabulary/{column}"].asstr()[:])
+
+    def read(self, start: int, stop: int) -> Block:
+        """Rows start to stop (not included) as one block."""
+        sequences = {}
+        for name in self.sequence_columns:
+            offsets = self.file[f"sequence/{name}/offsets"][start : stop + 1]
+            values = self.file[f"sequence/{name}/values"][offsets[0] : offsets[-1]]
+            sequences[name] = Ragged(values, offsets - offsets[0])
+        return Block(
+            self.file["numeric"][start:stop],
+            self.file["categorical"][start:stop],
+            sequences,
+            self.file["row"][start:stop],
+            self.file["label"][start:stop] if "label" in self.file else None,
+            self.file["id"][start:stop] if "id" in self.file else None,
+        )
+
+    def blocks(self, block_rows: int = 16_384) -> Any:
+        """Iterate over all rows in file order, `block_rows` at a time."""
+        for start in range(0, self.rows, block_rows):
+            yield self.read(start, min(start + block_rows, self.rows))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,126 @@
+"""The submission CSV: predictions joined by ID, checked, never matched by position, never cut."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from .errors import UserError
+from .files import written_beside
+
+logger = logging.getLogger(__name__)
+
+
+def write_submission(
+    predictions: Sequence[Path],
+    sample_submission: Path | None,
+    submission: Path,
+    *,
+    id_column: str,
+    label_column: str,
+) -> None:
+    """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
+
+    IDs and their order are those of `sample_submission` where there is one, else those of the
+    predictions. Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on
+    either side, or a probability is not finite or outside [0, 1].
+    """
+    table = pa.concat_tables([pq.read_table(path) for path in predictions])
+    ids, probability = table["id"], table["probability"]
+    _check_probabilities(probability.to_numpy(), ids)
+    _check_unique(ids, "the predictions")
+    if sample_submission is not None:
+        wanted = read_sample_ids(sample_submission, id_column)
+        probability = _join(wanted, ids, probability, sample_submission)
+        ids = wanted
+    with written_beside(submission) as temporary, open(temporary, "wb") as file:
+        file.write(f"{id_column},{label_column}\n".encode())
+        pacsv.write_csv(
+            pa.table({"id": ids, "probability": probability}),
+            file,
+            pacsv.WriteOptions(include_header=False, quoting_style=_quoting(ids)),
+        )
+    logger.info(
+        "%s: %s rows, IDs in the order of %s, mean probability %.5f",
+        submission,
+        f"{len(ids):,}",
+        sample_submission or "the test file",
+        pc.mean(probability).as_py(),
+    )
+
+
+def read_sample_ids(path: Path, id_column: str) -> pa.ChunkedArray:
+    """The ID column of a sample submission, as strings, untouched; raises UserError if unusable."""
+    try:
+        table = pacsv.read_csv(
+            path,
+            convert_options=pacsv.ConvertOptions(
+                include_columns=[id_column],
+                column_types={id_column: pa.string()},
+                strings_can_be_null=False,
+            ),
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path}: cannot be read as a CSV file with a column {id_column!r} "
+            f"({str(error).splitlines()[0]}); its header should name {id_column!r} and the label"
+        ) from None
+    ids = table[id_column]
+    _check_unique(ids, str(path))
+    return ids
+
+
+def _join(
+    wanted: pa.ChunkedArray, ids: pa.ChunkedArray, probability: pa.ChunkedArray, path: Path
+) -> pa.Array:
+    """Probabilities in the order of `wanted`; both ID columns are free of duplicates."""
+    place = pc.index_in(wanted, value_set=ids.combine_chunks())
+    complaints = []
+    if place.null_count:
+        example = wanted.filter(place.is_null())[0].as_py()
+        complaints.append(
+            f"{place.null_count:,} of its IDs have no prediction, such as {example!r}"
+        )
+    if len(ids) > len(wanted) - place.null_count:
+        extra = ids.filter(pc.invert(pc.is_in(ids, value_set=wanted.combine_chunks())))
+        complaints.append(
+            f"{len(extra):,} predicted IDs are not in it, such as {extra[0].as_py()!r}"
+        )
+    if complaints:
+        raise UserError(
+            f"{path}: {' and '.join(complaints)} ({len(wanted):,} IDs in it, {len(ids):,} "
+            f"predicted); it must belong to the test file: take the file that came with it, or "
+            f"move it away (raw.sample_submission) to submit in the order of the test file"
+        )
+    return probability.combine_chunks().take(place)
+
+
+def _check_unique(ids: pa.ChunkedArray, where: str) -> None:
+    if pc.count_distinct(ids, mode="all").as_py() < len(ids):
+        counts = pc.value_counts(ids)
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+        raise UserError(
+            f"{where}: {len(twice):,} IDs occur more than once, for example {twice[0].as_py()!r}; "
+            f"a submission has one row per ID"
+        )
+
+
+def _check_probabilities(probability: np.ndarray, ids: pa.ChunkedArray) -> None:
+    wrong = np.flatnonzero(~((probability >= 0) & (probability <= 1)))
+    if len(wrong):
+        raise UserError(
+            f"{len(wrong):,} predictions are not probabilities, for example "
+            f"{probability[wrong[0]]} for ID {ids[int(wrong[0])].as_py()!r}; the model has "
+            f"diverged: lower train.learning_rate and train again"
+        )
+
+
+def _quoting(ids: pa.ChunkedArray) -> str:
+    """Plain IDs stay bare, as in sample_submission.csv; ones with CSV's own signs are quoted."""
+    has_sign = pc.any(pc.match_substring_regex(ids, '[",\r\n]')).as_py()
+    return "needed" if has_sign else "none"

@@ -1,0 +1,265 @@
+"""Training of one FESeq model: Adam, validation, learning-rate cuts, early stop, best weights."""
+
+import csv
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from .batches import Batch, BatchSource
+from .feature_map import FeatureMap
+from .files import written_beside
+from .inference import build_model, inference_source, predict_probabilities, save_model
+from .metrics import click_metrics
+from .model import FESeq, ModelConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; the names and meaning of the config file's `train` keys."""
+
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    max_grad_norm: float
+    embedding_l2: float
+    eval_steps: int | None
+    patience: int
+    monitor: Mapping[str, float]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One row of history.csv. `train_loss` is the mean since the evaluation before."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    auc: float
+    logloss: float
+    monitor: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass
+class Plateau:
+    """Decides at each evaluation: better, cut the learning rate, or stop.
+
+    An evaluation that is no better than the best before cuts the learning rate; `patience` of
+    them in a row end the training.
+    """
+
+    patience: int
+    best: float = float("-inf")
+    rounds_without_gain: int = 0
+
+    def is_better(self, monitor: float) -> bool:
+        """Take note of an evaluation; True if it is the best so far."""
+        if monitor > self.best:
+            self.best, self.rounds_without_gain = monitor, 0
+            return True
+        self.rounds_without_gain += 1
+        return False
+
+    @property
+    def is_over(self) -> bool:
+        """True once `patience` evaluations in a row brought no gain."""
+        return self.rounds_without_gain >= self.patience
+
+
+@dataclass
+class Trainer:
+    """One training run. `fit` leaves the best weights in `model` and fills `history`."""
+
+    model: FESeq
+    train: BatchSource
+    valid: BatchSource
+    config: TrainConfig
+    device: torch.device
+    verbosity: int = 1
+    history: list[Evaluation] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.model.to(self.device)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=self.config.learning_rate, fused=True
+        )
+        self.embeddings = embedding_parameters(self.model)
+        self.valid_label = self.valid.table.file["label"][:]
+        self.plateau = Plateau(self.config.patience)
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.step = 0
+        self.loss_sum, self.loss_count = torch.zeros((), device=self.device), 0
+
+    def fit(self) -> None:
+        """Train for `epochs` epochs or until there is no gain left."""
+        started = time.monotonic()
+        with self._progress_bar() as progress:
+            for epoch in range(1, self.config.epochs + 1):
+                self.model.train()
+                for batch in self.train.shuffled(self.config.seed, epoch):
+                    self._train_step(batch.to(self.device))
+                    progress.update(len(batch))
+                    if self.config.eval_steps and self.step % self.config.eval_steps == 0:
+                        self._evaluate(epoch, started)
+                        if self.plateau.is_over:
+                            break
+                if not self.config.eval_steps:
+                    self._evaluate(epoch, started)
+                if self.plateau.is_over:
+                    logger.info("no gain in %d evaluations: stopping", self.config.patience)
+                    break
+        if self.loss_count and self.config.eval_steps:
+            self._evaluate(epoch, started)
+        self.model.load_state_dict(self.best_weights)
+
+    def _train_step(self, batch: Batch) -> None:
+        assert batch.label_B is not None, "a train file has labels"
+        loss = F.binary_cross_entropy_with_logits(self.model(batch), batch.label_B)
+        self.optimizer.zero_grad(set_to_none=True)
+        penalised = loss
+        if self.config.embedding_l2:
+            norm = sum(weight.square().sum() for weight in self.embeddings)
+            penalised = loss + self.config.embedding_l2 * norm
+        penalised.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        self.optimizer.step()
+        self.step += 1
+        # Summed on the device: reading the loss at every step would wait for the GPU.
+        self.loss_sum += loss.detach()
+        self.loss_count += 1
+
+    def _evaluate(self, epoch: int, started: float) -> None:
+        train_loss = float(self.loss_sum) / max(1, self.loss_count)
+        self.loss_sum.zero_()
+        self.loss_count = 0
+        if not torch.isfinite(torch.tensor(train_loss)):
+            raise FloatingPointError(
+                f"the training loss is {train_loss} at step {self.step} (epoch {epoch}, learning "
+                f"rate {self._learning_rate:g}); lower train.learning_rate"
+            )
+        probability = predict_probabilities(self.model, self.valid, self.device)
+        metrics = click_metrics(self.valid_label, probability)
+        monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
+        evaluation = Evaluation(
+            epoch=epoch,
+            step=self.step,
+            train_loss=train_loss,
+            monitor=monitor,
+            learning_rate=self._learning_rate,
+            seconds=round(time.monotonic() - started, 2),
+            **metrics,
+        )
+        self.history.append(evaluation)
+        is_better = self.plateau.is_better(monitor)
+        if is_better:
+            self.best_weights = {
+                name: value.detach().clone() for name, value in self.model.state_dict().items()
+            }
+        else:
+            for group in self.optimizer.param_groups:
+                group["lr"] *= 0.1
+        logger.info(
+            "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s",
+            epoch,
+            self.step,
+            train_loss,
+            evaluation.auc,
+            evaluation.logloss,
+            " (best so far)" if is_better else f", no gain, learning rate {self._learning_rate:g}",
+        )
+
+    @property
+    def _learning_rate(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def _progress_bar(self) -> tqdm:
+        """Verbosity 0: none; 1: a bar on a terminal, now and then a line elsewhere; 2: often."""
+        return tqdm(
+            total=self.config.epochs * self.train.rows,
+            unit=" samples",
+            unit_scale=True,
+            disable=self.verbosity == 0,
+            mininterval=0.5 if self.verbosity > 1 or sys.stderr.isatty() else 10,
+            dynamic_ncols=True,
+        )
+
+
+def embedding_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of all embedding tables, and the numeric embeddings."""
+    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
+    return [*tables, model.numeric]  # type: ignore[list-item]
+
+
+def train_model(
+    train_h5: Path,
+    valid_h5: Path,
+    feature_map_json: Path,
+    outputs: Mapping[str, Path],
+    *,
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    device: torch.device,
+    verbosity: int = 1,
+) -> None:
+    """Train a model; write `outputs`: history (CSV), metrics (JSON), and, last, model."""
+    torch.manual_seed(train_config.seed)
+    feature_map = FeatureMap.read(feature_map_json)
+    max_len = model_config.max_len
+    train = BatchSource(train_h5, feature_map, max_len=max_len, batch_rows=train_config.batch_size)
+    valid = inference_source(valid_h5, feature_map, max_len)
+    if train.table.source["simulated"]:
+        logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
+    model = build_model(model_config, feature_map)
+    logger.info(
+        "%s train rows, %s validation rows, max_len %d, %s parameters",
+        f"{train.rows:,}",
+        f"{valid.rows:,}",
+        max_len,
+        f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+    )
+    trainer = Trainer(model, train, valid, train_config, device, verbosity)
+    trainer.fit()
+    _write_history(outputs["history"], trainer.history)
+    _write_metrics(outputs["metrics"], trainer)
+    save_model(outputs["model"], model, model_config, feature_map)
+
+
+def _write_history(path: Path, history: list[Evaluation]) -> None:
+    with written_beside(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(asdict(history[0])))
+        writer.writeheader()
+        writer.writerows(asdict(evaluation) for evaluation in history)
+
+
+def _write_metrics(path: Path, trainer: Trainer) -> None:
+    best = max(trainer.history, key=lambda evaluation: evaluation.monitor)
+    seconds = trainer.history[-1].seconds
+    metrics: dict[str, Any] = {
+        "valid_auc": best.auc,
+        "valid_logloss": best.logloss,
+        "best_epoch": best.epoch,
+        "best_step": best.step,
+        "epochs": trainer.history[-1].epoch,
+        "steps": trainer.step,
+        "train_rows": trainer.train.rows,
+        "valid_rows": trainer.valid.rows,
+        "seconds": seconds,
+        "device": str(trainer.device),
+        "simulated_data": trainer.train.table.source["simulated"],
+    }
+    with written_beside(path) as temporary:
+        temporary.write_text(json.dumps(metrics, indent=1) + "\n")

@@ -1,0 +1,20 @@
+"""Fit vocabularies and numeric ranges on the train split.
+
+By hand: python scripts/fit_feature_map.py --train train.h5 --columns '{"label": ...}'
+             --min_count 1 --feature_map feature_map.json
+"""
+
+from pathlib import Path
+from typing import Any
+
+from door import enter
+from feseq.columns import Columns
+from feseq.feature_map import fit_feature_map
+
+
+def main(*, train: Path, columns: dict[str, Any], min_count: int, feature_map: Path) -> None:
+    fit_feature_map(train, Columns.from_config(columns), min_count).write(feature_map)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

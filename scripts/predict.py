@@ -1,0 +1,33 @@
+"""Predict one shard of the test file.
+
+By hand: python scripts/predict.py --model model.pt --h5 test.h5 --shards shards.json --shard 0
+             --runtime '{"device": "auto"}' --threads 2 --predictions shard0.parquet
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from door import enter
+from feseq.inference import predict_shard
+from feseq.runtime import start_runtime
+
+
+def main(
+    *,
+    model: Path,
+    h5: Path,
+    shards: Path,
+    shard: int,
+    runtime: dict[str, Any],
+    threads: int,
+    predictions: Path,
+) -> None:
+    bounds = json.loads(shards.read_text())[shard]
+    predict_shard(
+        model, h5, predictions, **bounds, device=start_runtime(runtime["device"], threads)
+    )
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

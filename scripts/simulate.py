@@ -1,0 +1,27 @@
+"""Write the simulated stand-in of one raw file, and its true click probabilities apart.
+
+By hand: python scripts/simulate.py --split train --rows 1000 --mean_length 50 --seed 7
+             --parquet train.parquet --truth train_truth.parquet
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from door import enter
+from feseq.simulation import simulate_split
+
+
+def main(
+    *,
+    split: Literal["train", "test"],
+    rows: int,
+    mean_length: float,
+    seed: int,
+    parquet: Path,
+    truth: Path,
+) -> None:
+    simulate_split(parquet, truth, split=split, rows=rows, mean_length=mean_length, seed=seed)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

@@ -1,0 +1,32 @@
+"""Join the predictions of all shards to the submission CSV.
+
+By hand: python scripts/submit.py --predictions shard0.parquet shard1.parquet
+             --sample_submission sample_submission.csv --submission submission.csv
+             --id_column ID --label_column clicked
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.submission import write_submission
+
+
+def main(
+    *,
+    predictions: list[Path],
+    sample_submission: Path | None = None,
+    submission: Path,
+    id_column: str,
+    label_column: str,
+) -> None:
+    write_submission(
+        predictions,
+        sample_submission,
+        submission,
+        id_column=id_column,
+        label_column=label_column,
+    )
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))
