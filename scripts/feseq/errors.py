@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user's eyes."""
+"""The one exception that is meant for the user's eyes, and the short form of all others."""
 
 
 class UserError(Exception):
@@ -7,3 +7,9 @@ class UserError(Exception):
     The message says what was wrong, where (file, column, row count, an example) and what to do.
     Scripts print it without a traceback.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its name if it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

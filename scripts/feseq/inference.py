@@ -1,7 +1,6 @@
 """Model files, and the predictions of a trained model."""
 
 import logging
-import pickle
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 
 from .batches import Batch, BatchSource
-from .errors import UserError
+from .errors import UserError, first_line
 from .feature_map import FeatureMap
 from .files import written_beside
 from .model import FESeq, FieldSizes, ModelConfig
@@ -60,17 +59,10 @@ def load_model(path: Path) -> tuple[FESeq, ModelConfig, FeatureMap]:
         feature_map = FeatureMap.from_dict(content["feature_map"])
         model = build_model(config, feature_map)
         model.load_state_dict(content["state_dict"])
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        pickle.UnpicklingError,
-    ) as error:
+    except Exception as error:  # damaged bytes can make torch.load raise anything
         raise UserError(
             f"{path}: not a complete model file of this workflow "
-            f"({str(error).strip().splitlines()[0]}); delete it and run snakemake again"
+            f"({first_line(error)}); delete it and run snakemake again"
         ) from None
     return model, config, feature_map
 

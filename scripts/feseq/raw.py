@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .columns import Columns
-from .errors import UserError
+from .errors import UserError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
-            f"{path}: not a complete parquet file ({_first_line(error)}); it may be truncated: "
+            f"{path}: not a complete parquet file ({first_line(error)}); it may be truncated: "
             f"copy it again and compare sizes (here {Path(path).stat().st_size:,} bytes)"
         ) from None
 
@@ -73,7 +73,7 @@ def stream(
         except (pa.ArrowException, OSError) as error:
             raise UserError(
                 f"{path}: cannot be decoded after row {first_row:,} of {file.metadata.num_rows:,} "
-                f"({_first_line(error)}); the file is damaged: copy it again"
+                f"({first_line(error)}); the file is damaged: copy it again"
             ) from None
         if batch is None:
             return
@@ -119,7 +119,3 @@ def _is_categorical(kind: pa.DataType) -> bool:
 def _some(names: Sequence[str], most: int = 8) -> str:
     listed = ", ".join(map(repr, names[:most]))
     return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

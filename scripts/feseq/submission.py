@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from .errors import UserError
+from .errors import UserError, first_line
 from .files import written_beside
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def read_sample_ids(path: Path, id_column: str) -> pa.ChunkedArray:
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"{path}: cannot be read as a CSV file with a column {id_column!r} "
-            f"({str(error).splitlines()[0]}); its header should name {id_column!r} and the label"
+            f"({first_line(error)}); its header should name {id_column!r} and the label"
         ) from None
     ids = table[id_column]
     _check_unique(ids, str(path))

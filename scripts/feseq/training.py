@@ -16,11 +16,13 @@ from torch import nn
 from tqdm import tqdm
 
 from .batches import Batch, BatchSource
+from .errors import UserError
 from .feature_map import FeatureMap
 from .files import written_beside
 from .inference import build_model, inference_source, predict_probabilities, save_model
 from .metrics import click_metrics
 from .model import FESeq, ModelConfig
+from .store import H5Table
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ class TrainConfig:
     """How to train; the names and meaning of the config file's `train` keys."""
 
     batch_size: int
+    min_steps_per_epoch: int
     epochs: int
     learning_rate: float
     max_grad_norm: float
@@ -38,6 +41,22 @@ class TrainConfig:
     patience: int
     monitor: Mapping[str, float]
     seed: int
+
+    def batch_rows(self, rows: int) -> int:
+        """Rows of a step: batch_size, or fewer where `rows` train rows make too few steps."""
+        fewer = max(1, rows // self.min_steps_per_epoch)
+        if fewer >= self.batch_size:
+            return self.batch_size
+        logger.warning(
+            "batch_size %s makes only %d steps of %s train rows: using %d, for "
+            "train.min_steps_per_epoch %d",
+            f"{self.batch_size:,}",
+            -(-rows // self.batch_size),
+            f"{rows:,}",
+            fewer,
+            self.min_steps_per_epoch,
+        )
+        return fewer
 
 
 @dataclass(frozen=True)
@@ -147,7 +166,7 @@ class Trainer:
         self.loss_sum.zero_()
         self.loss_count = 0
         if not torch.isfinite(torch.tensor(train_loss)):
-            raise FloatingPointError(
+            raise UserError(
                 f"the training loss is {train_loss} at step {self.step} (epoch {epoch}, learning "
                 f"rate {self._learning_rate:g}); lower train.learning_rate"
             )
@@ -219,7 +238,9 @@ def train_model(
     torch.manual_seed(train_config.seed)
     feature_map = FeatureMap.read(feature_map_json)
     max_len = model_config.max_len
-    train = BatchSource(train_h5, feature_map, max_len=max_len, batch_rows=train_config.batch_size)
+    with H5Table(train_h5) as table:
+        batch_rows = train_config.batch_rows(table.rows)
+    train = BatchSource(train_h5, feature_map, max_len=max_len, batch_rows=batch_rows)
     valid = inference_source(valid_h5, feature_map, max_len)
     if train.table.source["simulated"]:
         logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
@@ -255,6 +276,7 @@ def _write_metrics(path: Path, trainer: Trainer) -> None:
         "best_step": best.step,
         "epochs": trainer.history[-1].epoch,
         "steps": trainer.step,
+        "batch_rows": trainer.train.batch_rows,
         "train_rows": trainer.train.rows,
         "valid_rows": trainer.valid.rows,
         "seconds": seconds,

@@ -1,0 +1,256 @@
+"""Training: what it keeps, when it cuts and stops, and that the same run gives the same model."""
+
+import csv
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from feseq.batches import BatchSource
+from feseq.columns import Columns
+from feseq.conversion import convert_test, convert_train
+from feseq.errors import UserError
+from feseq.feature_map import FeatureMap, fit_feature_map
+from feseq.inference import (
+    build_model,
+    inference_source,
+    load_model,
+    predict_probabilities,
+    predict_shard,
+    save_model,
+)
+from feseq.metrics import click_metrics
+from feseq.model import ModelConfig
+from feseq.sampling import read_labels, select_rows
+from feseq.settings import model_settings
+from feseq.simulation import simulate_split
+from feseq.training import Plateau, TrainConfig, Trainer, train_model
+
+CONFIG = yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text())
+SETTINGS = model_settings(CONFIG, "toy", 100)
+MODEL = ModelConfig(**SETTINGS["model_config"])
+TRAIN = TrainConfig(**(SETTINGS["train_config"] | {"batch_size": 300, "min_steps_per_epoch": 1}))
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated table of 900 train rows as H5 files and feature map."""
+    folder = tmp_path_factory.mktemp("data")
+    columns = Columns.from_config(CONFIG["columns"])
+    for split, rows in (("train", 1000), ("test", 150)):
+        simulate_split(
+            folder / f"{split}.parquet",
+            folder / f"{split}_truth.parquet",
+            split=split,
+            rows=rows,
+            mean_length=20,
+            seed=1,
+        )
+    labels = read_labels(folder / "train.parquet", "clicked")
+    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet")
+    convert_train(
+        folder / "train.parquet",
+        folder / "selection.parquet",
+        columns,
+        folder / "train.h5",
+        folder / "valid.h5",
+        simulated=True,
+    )
+    convert_test(
+        folder / "test.parquet",
+        columns,
+        folder / "test.h5",
+        folder / "shards.json",
+        rows_per_shard=60,
+        simulated=True,
+    )
+    fit_feature_map(folder / "train.h5", columns, 1).write(folder / "feature_map.json")
+    return folder
+
+
+def train(data: Path, out: Path, config: TrainConfig = TRAIN) -> dict[str, Path]:
+    outputs = {
+        "model": out / "model.pt",
+        "history": out / "history.csv",
+        "metrics": out / "metrics.json",
+    }
+    train_model(
+        data / "train.h5",
+        data / "valid.h5",
+        data / "feature_map.json",
+        outputs,
+        model_config=MODEL,
+        train_config=config,
+        device=CPU,
+        verbosity=0,
+    )
+    return outputs
+
+
+def make_trainer(data: Path, config: TrainConfig) -> Trainer:
+    feature_map = FeatureMap.read(data / "feature_map.json")
+    torch.manual_seed(0)
+    return Trainer(
+        build_model(MODEL, feature_map),
+        BatchSource(data / "train.h5", feature_map, max_len=100, batch_rows=300),
+        inference_source(data / "valid.h5", feature_map, 100),
+        config,
+        CPU,
+        verbosity=0,
+    )
+
+
+def script_monitor(monkeypatch: pytest.MonkeyPatch, aucs: list[float]) -> None:
+    """Let the evaluations find these AUCs, one after the other."""
+    found = iter(aucs)
+    monkeypatch.setattr(
+        "feseq.training.click_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
+    )
+
+
+def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
+    first, _, _ = load_model(train(data, tmp_path / "a")["model"])
+    second, _, _ = load_model(train(data, tmp_path / "b")["model"])
+    other, _, _ = load_model(train(data, tmp_path / "c", replace(TRAIN, seed=43))["model"])
+    for name, weight in first.state_dict().items():
+        assert torch.equal(weight, second.state_dict()[name])
+    assert not torch.equal(first.mlp[0].weight, other.mlp[0].weight)
+
+
+def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
+    outputs = train(data, tmp_path)
+    with open(outputs["history"]) as file:
+        history = list(csv.DictReader(file))
+    metrics = json.loads(outputs["metrics"].read_text())
+    assert [int(row["epoch"]) for row in history] == [1, 2]
+    best = max(history, key=lambda row: float(row["auc"]) - float(row["logloss"]))
+    assert metrics["valid_auc"] == float(best["auc"])
+    assert metrics["train_rows"] + metrics["valid_rows"] == 1000
+    assert metrics["simulated_data"] is True
+    model, config, feature_map = load_model(outputs["model"])
+    source = inference_source(data / "valid.h5", feature_map, config.max_len)
+    probability = predict_probabilities(model, source, CPU)
+    found = click_metrics(source.table.file["label"][:], probability)
+    assert found["auc"] == pytest.approx(metrics["valid_auc"], abs=1e-6)
+
+
+def test_training_learns_something(data: Path) -> None:
+    trainer = make_trainer(data, replace(TRAIN, epochs=8, patience=9))
+    trainer.fit()
+    losses = [evaluation.train_loss for evaluation in trainer.history]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_best_weights_are_kept_and_the_learning_rate_cut(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.72])
+    config = replace(TRAIN, epochs=4, patience=2)
+    trainer = make_trainer(data, config)
+    trainer.fit()
+    rates = [evaluation.learning_rate for evaluation in trainer.history]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4])
+    last = trainer.model.state_dict()["mlp.0.weight"].clone()
+    script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.64])
+    again = make_trainer(data, config)
+    again.fit()
+    # The same run, judged otherwise, goes back to the weights of its second epoch.
+    script_monitor(monkeypatch, [0.6, 0.7])
+    half = make_trainer(data, replace(config, epochs=2))
+    half.fit()
+    assert torch.equal(again.model.state_dict()["mlp.0.weight"], half.model.mlp[0].weight)
+    assert not torch.equal(last, half.model.mlp[0].weight)
+
+
+def test_patience_ends_the_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script_monitor(monkeypatch, [0.6, 0.59, 0.58, 0.99])
+    trainer = make_trainer(data, replace(TRAIN, epochs=10, patience=2))
+    trainer.fit()
+    assert [evaluation.epoch for evaluation in trainer.history] == [1, 2, 3]
+
+
+def test_a_gain_resets_patience() -> None:
+    plateau = Plateau(patience=2)
+    steps = [(plateau.is_better(m), plateau.is_over) for m in (0.5, 0.4, 0.6, 0.6, 0.1)]
+    assert steps == [(True, False), (False, False), (True, False), (False, False), (False, True)]
+
+
+def test_evaluation_every_so_many_steps_covers_the_last_step(data: Path) -> None:
+    trainer = make_trainer(data, replace(TRAIN, epochs=2, eval_steps=4, patience=9))
+    trainer.fit()
+    assert [evaluation.step for evaluation in trainer.history] == [4, 6]
+
+
+def test_batches_shrink_loudly_on_small_data(caplog: pytest.LogCaptureFixture) -> None:
+    config = replace(TRAIN, batch_size=512, min_steps_per_epoch=100)
+    assert config.batch_rows(1_000_000) == 512
+    assert not caplog.records
+    assert config.batch_rows(900) == 9
+    assert config.batch_rows(50) == 1
+    assert "batch_size 512" in caplog.text
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_a_diverging_loss_names_step_and_learning_rate(data: Path) -> None:
+    trainer = make_trainer(data, TRAIN)
+    with torch.no_grad():
+        trainer.model.mlp[0].bias.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"loss is nan at step 3 \(epoch 1, learning rate 0.001\)"):
+        trainer.fit()
+
+
+def test_embedding_penalty_shrinks_the_embeddings(data: Path) -> None:
+    norms = []
+    for weight in (0.0, 10.0):
+        trainer = make_trainer(data, replace(TRAIN, embedding_l2=weight))
+        trainer.fit()
+        norms.append(sum(float(table.detach().square().sum()) for table in trainer.embeddings))
+    assert norms[1] < 0.5 * norms[0]
+
+
+def test_shards_together_equal_the_whole_file(data: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    outputs = train(data, tmp_path)
+    frames = []
+    for i, bounds in enumerate(json.loads((data / "shards.json").read_text())):
+        predict_shard(
+            outputs["model"], data / "test.h5", tmp_path / f"{i}.parquet", **bounds, device=CPU
+        )
+        frames.append(pd.read_parquet(tmp_path / f"{i}.parquet"))
+    together = pd.concat(frames)
+    assert len(frames) == 3
+    assert together["id"].tolist() == pd.read_parquet(data / "test.parquet")["ID"].tolist()
+    model, _, feature_map = load_model(outputs["model"])
+    model.eval()
+    # One row at a time, max_len as in training: no neighbour, no padding.
+    source = BatchSource(data / "test.h5", feature_map, max_len=100, batch_rows=1)
+    with torch.inference_mode():
+        alone = {int(batch.row_B[0]): float(model(batch).sigmoid()) for batch in source.in_order()}
+    expected = np.array([alone[row] for row in range(150)])
+    np.testing.assert_allclose(together["probability"], expected, atol=1e-5)
+
+
+def test_a_model_file_loads_without_pickle_and_refuses_others(data: Path, tmp_path: Path) -> None:
+    feature_map = FeatureMap.read(data / "feature_map.json")
+    model = build_model(MODEL, feature_map)
+    save_model(tmp_path / "model.pt", model, MODEL, feature_map)
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert FeatureMap.from_dict(content["feature_map"]) == feature_map
+    whole = (tmp_path / "model.pt").read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name}: not a complete model file"):
+            load_model(tmp_path / name)
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
+    with pytest.raises(UserError, match="not a complete model file"):
+        load_model(tmp_path / "foreign.pt")
+    torch.save(model, tmp_path / "pickled.pt")
+    with pytest.raises(UserError, match="not a complete model file"):
+        load_model(tmp_path / "pickled.pt")
