@@ -8,11 +8,13 @@ from snakemake.logging import logger
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 from feseq.errors import UserError
-from feseq.settings import check_config, locate_raw, model_settings
+from feseq.settings import check_config, check_targets, locate_raw, model_settings
 
 try:
     with open(f"{workflow.basedir}/config/config.schema.yaml") as schema:
         check_config(config, yaml.safe_load(schema))
+    # Here rather than in an input function, whose errors come with a traceback.
+    check_targets(config, sys.argv[1:])
     RAW = locate_raw(config["raw"])
 except UserError as error:
     raise WorkflowError(str(error)) from None

@@ -82,6 +82,10 @@ def expand(names: Iterable[str]) -> list[str]:
             expanded.append(name)
             continue
         first, last = int(match["first"]), int(match["last"])
+        if first > last:
+            raise UserError(
+                f"columns.groups: the range in {name!r} is empty; write {last}..{first}"
+            )
         expanded += [f"{match['head']}{i}{match['tail']}" for i in range(first, last + 1)]
     return expanded
 

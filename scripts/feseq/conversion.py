@@ -79,6 +79,12 @@ def convert_train(
     file = open_parquet(parquet)
     check_columns(file, parquet, columns, columns.label)
     chosen = Selection.read(selection)
+    if chosen.row[-1] >= file.metadata.num_rows:
+        raise UserError(
+            f"{selection}: holds row {chosen.row[-1]}, and {parquet} has "
+            f"{file.metadata.num_rows} rows; it was drawn from another file: delete it and run "
+            f"snakemake again"
+        )
     encoder = BlockEncoder(columns, parquet)
     with folder_beside(train_h5) as work:
         spills = [_Spill(work / part) for part in ("train", "valid")]
@@ -177,10 +183,13 @@ class _Spill:
 
     def in_order(self, sequences: Sequence[str]) -> Iterator[Block]:
         for bucket in sorted(self.buckets):
+            folder = self.folder / str(bucket)
             arrays = {
-                name: np.fromfile(self.folder / str(bucket) / name, dtype).reshape(-1, *shape)
+                name: np.fromfile(folder / name, dtype).reshape(-1, *shape)
                 for name, (dtype, shape) in self.shape.items()
+                if 0 not in shape
             }
+            no_numeric = np.empty((len(arrays["row"]), 0), np.float32)
             ragged = {
                 name: Ragged(
                     arrays[f"values_{i}"], np.concatenate(([0], np.cumsum(arrays[f"lengths_{i}"])))
@@ -188,7 +197,11 @@ class _Spill:
                 for i, name in enumerate(sequences)
             }
             block = Block(
-                arrays["numeric"], arrays["categorical"], ragged, arrays["row"], arrays["label"]
+                arrays.get("numeric", no_numeric),
+                arrays["categorical"],
+                ragged,
+                arrays["row"],
+                arrays["label"],
             )
             yield block.take(np.argsort(arrays["position"]))
 
@@ -207,13 +220,13 @@ class _Spill:
         assert block.label is not None
         arrays = {
             "numeric": block.numeric,
-            "categorical": block.categorical,
+            "categorical": narrow(block.categorical),
             "row": block.row,
             "label": block.label,
             "position": position,
         }
         for i, ragged in enumerate(block.sequences.values()):
-            arrays |= {f"values_{i}": ragged.values, f"lengths_{i}": ragged.lengths}
+            arrays |= {f"values_{i}": narrow(ragged.values), f"lengths_{i}": ragged.lengths}
         return arrays
 
 
@@ -226,7 +239,8 @@ def _selected(
         rows = chosen[start:stop]
         if len(rows):
             batch = batch.take(pa.array(rows - first_row))
-            label = batch.column(columns.label).cast(pa.uint8()).to_numpy()
+            # By way of float, for labels that are text, such as '1.0'.
+            label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()
             yield rows, batch, label
 
 

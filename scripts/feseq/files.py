@@ -26,9 +26,13 @@ def written_beside(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_beside(target: Path) -> Iterator[Path]:
-    """Yield an empty working folder beside `target` and remove it afterwards."""
+    """Yield an empty working folder beside `target` and remove it afterwards.
+
+    One of the same name was left by a killed process whose number this one got.
+    """
     target = Path(target)
     folder = target.with_name(f".{target.name}.{os.getpid()}.work")
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
         yield folder

@@ -87,7 +87,8 @@ def _token_bounds(raw: np.ndarray, row_offsets: np.ndarray) -> tuple[np.ndarray,
 
 
 def _refuse_first_bad_token(text: pa.Array, column: str, file: str, rows: np.ndarray) -> None:
-    for row, sequence in zip(rows, text.to_pylist()):
+    for row, raw in zip(rows, text.cast(pa.large_binary()).to_pylist()):
+        sequence = raw.decode(errors="backslashreplace")
         for token in sequence.split(",") if sequence else []:
             if not (token.isascii() and token.isdigit()) or len(token) > _MOST_DIGITS:
                 raise UserError(

@@ -56,9 +56,10 @@ def read_labels(path: Path, label: str, batch_rows: int = 1 << 20) -> np.ndarray
         try:
             numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
         except pa.ArrowException:
+            bad = _first_non_number(column)
             raise UserError(
                 f"{path}: label {label!r} has type {column.type}, and not every value is a number; "
-                f"labels are 0 and 1 (first value of row {first_row}: {column[0].as_py()!r})"
+                f"labels are 0 and 1 (row {first_row + bad}: {column[bad].as_py()!r})"
             ) from None
         wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
         if len(wrong):
@@ -71,6 +72,15 @@ def read_labels(path: Path, label: str, batch_rows: int = 1 << 20) -> np.ndarray
         labels[first_row : first_row + len(batch)] = numbers
     _check_both_classes(labels, path, label)
     return labels
+
+
+def _first_non_number(column: pa.Array) -> int:
+    for i, value in enumerate(column.to_pylist()):
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return i
+    return 0
 
 
 def _check_both_classes(labels: np.ndarray, path: Path, label: str) -> None:

@@ -1,24 +1,36 @@
 """Checking the config: all mistakes at once, each with its path, value, allowed range and cure."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
 from .columns import Columns
 from .errors import UserError
+
+_MODEL_FOLDER = re.compile(r"^results/(?P<size>\w+)/len(?P<max_len>\d+)/")
+# JSON schema takes 1000.0 for an integer; range() and NumPy do not.
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
 
 
 def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise one UserError that lists every mistake in `config`."""
     errors = sorted(
-        Draft202012Validator(dict(schema)).iter_errors(config), key=lambda error: list(error.path)
+        _Validator(dict(schema)).iter_errors(config), key=lambda error: list(map(str, error.path))
     )
-    mistakes = [line for error in errors for line in _describe(error, schema)]
+    # Of two missing keys each gives the same line.
+    mistakes = list(dict.fromkeys(line for error in errors for line in _describe(error, schema)))
     if not mistakes:
         mistakes = list(_contradictions(config, schema))
     if mistakes:
@@ -131,14 +143,27 @@ def settings_of_size(config: Mapping[str, Any], size: str) -> dict[str, Any]:
     return settings
 
 
-def model_settings(config: Mapping[str, Any], size: str, max_len: int) -> dict[str, Any]:
-    """`model_config` and `train_config` of one model; raises UserError if max_len is not listed."""
+def check_max_len(config: Mapping[str, Any], size: str, max_len: int) -> None:
+    """Raise UserError unless the config lists `max_len` for `size`."""
     listed = config["sizes"][size]["max_len"]
     if max_len not in listed:
         raise UserError(
             f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is {listed}; "
             f"ask for one of these or add it there"
         )
+
+
+def check_targets(config: Mapping[str, Any], targets: Iterable[str]) -> None:
+    """Raise UserError if a file asked for belongs to a max_len that the config does not list."""
+    for target in targets:
+        match = _MODEL_FOLDER.search(str(target))
+        if match is not None and match["size"] in config["sizes"]:
+            check_max_len(config, match["size"], int(match["max_len"]))
+
+
+def model_settings(config: Mapping[str, Any], size: str, max_len: int) -> dict[str, Any]:
+    """`model_config` and `train_config` of one model; raises UserError if max_len is not listed."""
+    check_max_len(config, size, max_len)
     settings = settings_of_size(config, size)
     return {
         "model_config": {**settings["model"], "max_len": max_len},

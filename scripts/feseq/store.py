@@ -123,7 +123,8 @@ class H5Writer:
             self.file.create_dataset(
                 name,
                 data=values,
-                maxshape=(None, *values.shape[1:]),
+                # A width of 0, no numeric columns, is only allowed where it may grow.
+                maxshape=(None, *(n or None for n in values.shape[1:])),
                 chunks=(max(1, _CHUNK_BYTES // row_bytes), *(max(1, n) for n in values.shape[1:])),
             )
             return

@@ -132,6 +132,8 @@ class Trainer:
                 for batch in self.train.shuffled(self.config.seed, epoch):
                     self._train_step(batch.to(self.device))
                     progress.update(len(batch))
+                    if self.verbosity > 1 and self.step % 20 == 0:
+                        progress.set_postfix(loss=float(self.loss_sum) / self.loss_count)
                     if self.config.eval_steps and self.step % self.config.eval_steps == 0:
                         self._evaluate(epoch, started)
                         if self.plateau.is_over:
@@ -206,7 +208,7 @@ class Trainer:
         return self.optimizer.param_groups[0]["lr"]
 
     def _progress_bar(self) -> tqdm:
-        """Verbosity 0: none; 1: a bar on a terminal, now and then a line elsewhere; 2: often."""
+        """0: none; 1: a bar, in a file redrawn now and then; 2: redrawn often, with the loss."""
         return tqdm(
             total=self.config.epochs * self.train.rows,
             unit=" samples",

@@ -1,0 +1,115 @@
+"""The documents tell the truth: commands exist, keys are explained, pins agree."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent
+SCHEMA = yaml.safe_load((REPOSITORY / "config/config.schema.yaml").read_text())
+
+
+def keys(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    if "$ref" in schema:
+        schema = {**SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    children = dict(schema.get("properties", {}))
+    if path == "sizes":
+        # The three sizes have the same keys.
+        children = {"<size>": children["toy"]}
+    if path == "columns.groups":
+        children = {"<group>": schema["additionalProperties"]}
+    if path in ("sizes.<size>.model", "sizes.<size>.train", "train.monitor"):
+        children = {}
+    for name, child in children.items():
+        yield from keys(child, f"{path}.{name}".lstrip("."))
+    if not children:
+        yield path, schema
+
+
+def test_every_config_key_is_explained() -> None:
+    readme = (REPOSITORY / "config/README.md").read_text()
+    paths = [path for path, _ in keys(SCHEMA)]
+    assert len(paths) > 40
+    assert [path for path in paths if f"`{path}`" not in readme] == []
+
+
+def test_every_explained_key_exists() -> None:
+    readme = (REPOSITORY / "config/README.md").read_text()
+    explained = re.findall(r"`([a-z_]+(?:\.[a-z_<>]+)+)`", readme)
+    known = {path for path, _ in keys(SCHEMA)}
+    files = {"config.yaml", "config.schema.yaml"}
+    assert [key for key in explained if key not in known | files] == []
+
+
+def test_every_schema_key_has_a_description_and_is_closed() -> None:
+    for path, schema in keys(SCHEMA):
+        if path not in ("sizes.<size>.model", "sizes.<size>.train"):
+            assert schema.get("description"), path
+    blocks = [SCHEMA, *SCHEMA["$defs"].values(), *SCHEMA["properties"].values()]
+    assert all(block.get("additionalProperties") is False for block in blocks if "type" in block)
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    commands = re.findall(r"^    make (\w+)", (REPOSITORY / "README.md").read_text(), re.M)
+    targets = re.findall(r"^(\w+):", (REPOSITORY / "Makefile").read_text(), re.M)
+    assert {"run", "test"} <= set(commands) <= set(targets)
+
+
+def test_paths_in_the_readme_exist() -> None:
+    text = (REPOSITORY / "README.md").read_text()
+    for path in re.findall(r"`((?:scripts|rules|config|envs|profiles)/[\w/.]*)`", text):
+        assert (REPOSITORY / path).exists(), path
+
+
+def test_every_rule_has_a_script_of_its_name_and_the_reverse() -> None:
+    rules = re.findall(
+        r"^(?:rule|checkpoint) (\w+):",
+        "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk")),
+        re.M,
+    )
+    scripts = {file.stem for file in (REPOSITORY / "scripts").glob("*.py")} - {"door"}
+    assert set(rules) == scripts
+
+
+def test_conda_envs_pin_what_the_requirements_pin() -> None:
+    lines = (REPOSITORY / "envs/requirements.txt").read_text().splitlines()
+    pins = dict(re.split("(?===|>=)", line, maxsplit=1) for line in lines if line[:1].isalpha())
+    pins["pytorch"] = pins.pop("torch")
+    for env in ("data", "train", "report"):
+        for line in yaml.safe_load((REPOSITORY / f"envs/{env}.yaml").read_text())["dependencies"]:
+            name, pin = line.split(" ", 1)
+            if name != "python":
+                assert pin.replace("=", "==", 1) == pins[name] or pin == pins[name], (env, line)
+
+
+def test_conda_envs_hold_what_their_scripts_import() -> None:
+    module_of = {"pytorch": "torch", "scikit-learn": "sklearn"}
+    rules = "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk"))
+    found = re.findall(r'"\.\./envs/(\w+)\.yaml".*?"\.\./scripts/(\w+)\.py"', rules, re.S)
+    assert len(found) == len(re.findall("script:", rules))
+    for env, script in found:
+        dependencies = yaml.safe_load((REPOSITORY / f"envs/{env}.yaml").read_text())["dependencies"]
+        provided = {module_of.get(name, name) for name in (d.split()[0] for d in dependencies)}
+        third_party = imports_of(REPOSITORY / f"scripts/{script}.py", set())
+        assert third_party <= provided, (script, env, third_party - provided)
+
+
+def imports_of(file: Path, seen: set[Path]) -> set[str]:
+    """Third-party modules that a script imports, itself or through the library."""
+    if file in seen or not file.exists():
+        return set()
+    seen.add(file)
+    text, scripts = file.read_text(), REPOSITORY / "scripts"
+    modules: set[str] = set()
+    for dots, name in re.findall(r"^(?:from|import) (\.*)([\w.]*)", text, re.M):
+        top = name.split(".")[0]
+        if dots or top in ("feseq", "door"):
+            base = file.parents[len(dots) - 1] if dots else scripts
+            path = base.joinpath(*name.split("."))
+            modules |= imports_of(path.with_suffix(".py"), seen)
+            modules |= imports_of(path / "__init__.py", seen)
+        elif top in ("numpy", "pyarrow", "h5py", "sklearn", "tqdm", "torch", "pandas", "yaml"):
+            modules.add(top)
+    return modules

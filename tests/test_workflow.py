@@ -1,0 +1,313 @@
+"""The workflow as its user calls it, to the CSV, on a table that is not Toss's; its refusals."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent
+ROWS, TEST_ROWS = 400, 70
+SMALL = {
+    "model": {"embedding_dim": 4, "interaction_layers": 1, "transformer_layers": 1, "heads": 1},
+    "train": {"batch_size": 64, "epochs": 1},
+}
+CONFIG: dict[str, Any] = {
+    "raw": {"source": "files", "train": "in/log.parquet", "test": "in/new.parquet"},
+    "columns": {
+        "label": "bought",
+        "id": "visit",
+        "use": ["shop"],
+        "groups": {
+            "shop": {
+                "profile": ["country"],
+                "sequences": {"pages": "product"},
+                "numeric": ["price", "age"],
+            }
+        },
+    },
+    "train": {"min_steps_per_epoch": 1},
+    "test": {"rows_per_shard": 30},
+    "sizes": {
+        "toy": {"rows": 100, "max_len": [5, 20], "submission_max_len": 20, **SMALL},
+        "medium": {"rows": 200, "max_len": [20], "submission_max_len": 20, **SMALL},
+        "full": {"max_len": [20], "submission_max_len": 20, **SMALL},
+    },
+}
+
+
+def shop_table(rows: int, seed: int) -> pd.DataFrame:
+    """Half of the rows bought; some histories are empty, some values missing or infinite."""
+    random = np.random.default_rng(seed)
+    pages = [
+        ",".join(map(str, random.integers(1, 40, random.integers(0, 30)))) for _ in range(rows)
+    ]
+    return pd.DataFrame(
+        {
+            "price": random.choice([1.5, 20.0, np.nan, np.inf], rows, p=[0.5, 0.3, 0.1, 0.1]),
+            "bought": np.arange(rows) % 2,
+            "pages": pages,
+            "age": random.integers(18, 90, rows),
+            "country": random.choice(["kr", "us", None], rows),
+            "product": random.choice(["cup", "hat", "pen"], rows),
+        }
+    )
+
+
+def write_inputs(folder: Path) -> None:
+    (folder / "in").mkdir(parents=True)
+    shop_table(ROWS, 1).to_parquet(folder / "in/log.parquet", row_group_size=150)
+    test = shop_table(TEST_ROWS, 2).drop(columns="bought")
+    # Unseen in training: a country, a product, tokens.
+    test.loc[0, ["country", "product", "pages"]] = ["fr", "sock", "900,70000,3"]
+    test.insert(2, "visit", [f"v-{i:03}" for i in range(TEST_ROWS)])
+    test.to_parquet(folder / "in/new.parquet")
+
+
+def snakemake(folder: Path, *arguments: str, config: dict[str, Any] = CONFIG) -> tuple[int, str]:
+    """Run snakemake in `folder`; its exit code and all that it printed."""
+    (folder / "shop.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+    command += ["--cores", "2", "--directory", str(folder), *arguments]
+    command += ["--configfile", str(folder / "shop.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """CONFIG with the value at a dotted path replaced."""
+    config = json.loads(json.dumps(CONFIG))
+    *parents, last = path.split(".")
+    block = config
+    for key in parents:
+        block = block.setdefault(key, {})
+    block[last] = value
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with all three submissions made, and what snakemake printed."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_inputs(folder)
+    targets = [f"results/submission_{size}.csv" for size in ("toy", "medium", "full")]
+    code, output = snakemake(folder, *targets, "results/full/len20/report.md")
+    assert code == 0, output
+    return folder, output
+
+
+def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
+    folder, output = finished
+    for size in ("toy", "medium", "full"):
+        submission = pd.read_csv(folder / f"results/submission_{size}.csv")
+        assert list(submission.columns) == ["visit", "bought"]
+        assert submission["visit"].tolist() == [f"v-{i:03}" for i in range(TEST_ROWS)]
+        assert submission["bought"].between(0, 1).all()
+        assert submission["bought"].nunique() > 20
+    assert len(list((folder / "results/full/len20/predictions").glob("*.parquet"))) == 3
+    assert "no CUDA device found: running on the CPU" in output or "device: " in output
+    assert "SIMULATED" not in output
+    assert "SIMULATED" not in (folder / "results/full/len20/report.md").read_text()
+
+
+def test_a_second_run_has_nothing_to_do(finished: tuple[Path, str]) -> None:
+    code, output = snakemake(finished[0], "results/submission_full.csv")
+    assert code == 0
+    assert "Nothing to be done" in output
+
+
+def test_a_change_under_toy_plans_toy_alone(finished: tuple[Path, str]) -> None:
+    targets = [f"results/submission_{size}.csv" for size in ("toy", "medium", "full")]
+    config = changed("sizes.toy.train.epochs", 2)
+    _, output = snakemake(finished[0], "-n", *targets, config=config)
+    assert "Training FESeq on size toy" in output
+    assert "Training FESeq on size medium" not in output
+    assert "Converting" not in output
+
+
+def test_a_run_from_scratch_gives_the_same_bytes(
+    finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    write_inputs(tmp_path)
+    code, output = snakemake(tmp_path, "results/submission_toy.csv")
+    assert code == 0, output
+    again = (tmp_path / "results/submission_toy.csv").read_bytes()
+    assert again == (finished[0] / "results/submission_toy.csv").read_bytes()
+
+
+@pytest.fixture
+def copied(finished: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the finished folder whose submission is to be written anew."""
+    shutil.copytree(finished[0], tmp_path / "shop")
+    (tmp_path / "shop/results/submission_full.csv").unlink()
+    return tmp_path / "shop"
+
+
+def sample(ids: list[str]) -> str:
+    return "visit,bought\n" + "".join(f"{name},0\n" for name in ids)
+
+
+IDS = [f"v-{i:03}" for i in range(TEST_ROWS)]
+
+
+def test_the_sample_submission_gives_the_order(copied: Path) -> None:
+    shuffled = list(np.random.default_rng(0).permutation(IDS))
+    (copied / "in/sample.csv").write_text(sample(shuffled))
+    before = pd.read_csv(copied / "results/submission_medium.csv").set_index("visit")["bought"]
+    (copied / "results/submission_medium.csv").unlink()
+    code, output = snakemake(
+        copied,
+        "results/submission_medium.csv",
+        config=changed("raw.sample_submission", "in/sample.csv"),
+    )
+    assert code == 0, output
+    submission = pd.read_csv(copied / "results/submission_medium.csv").set_index("visit")["bought"]
+    assert submission.index.tolist() == shuffled
+    assert submission.to_dict() == before.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (IDS[1:], "1 predicted IDs are not in it, such as 'v-000'"),
+        ([*IDS, "v-999"], "1 of its IDs have no prediction, such as 'v-999'"),
+        ([*IDS[:-1], IDS[0]], "1 IDs occur more than once, for example 'v-000'"),
+    ],
+    ids=["missing", "extra", "duplicate"],
+)
+def test_a_wrong_sample_submission_is_refused(copied: Path, ids: list[str], message: str) -> None:
+    (copied / "in/sample.csv").write_text(sample(ids))
+    config = changed("raw.sample_submission", "in/sample.csv")
+    code, output = snakemake(copied, "results/submission_full.csv", config=config)
+    assert code == 1
+    assert message in output
+    assert "Traceback" not in output
+    assert not (copied / "results/submission_full.csv").exists()
+
+
+def spoil(file: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        change(pd.read_parquet(folder / file)).to_parquet(folder / file)
+
+    return apply
+
+
+def put(column: str, row: int, value: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[row, column] = value
+        return table
+
+    return change
+
+
+def truncate(folder: Path) -> None:
+    file = folder / "in/log.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+LOG, NEW = "in/log.parquet", "in/new.parquet"
+TRAIN_H5, TEST_H5 = "data/h5/toy/train.h5", "data/h5/test.h5"
+BAD_INPUTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "missing file": (lambda f: (f / LOG).unlink(), TRAIN_H5, "missing: in/log.parquet"),
+    "missing column": (
+        spoil(LOG, lambda table: table.drop(columns="price")),
+        TRAIN_H5,
+        "1 of 6 columns are missing: 'price'",
+    ),
+    "test of another width": (
+        spoil(NEW, lambda table: table.drop(columns=["age", "country"])),
+        TEST_H5,
+        "2 of 6 columns are missing: 'country', 'age'",
+    ),
+    "label": (spoil(LOG, put("bought", 7, 2)), TRAIN_H5, "label 'bought', row 7: 2 is neither 0"),
+    "constant label": (
+        spoil(LOG, lambda table: table.assign(bought=0)),
+        TRAIN_H5,
+        "label 'bought' is 0 in all 400 rows",
+    ),
+    "token": (
+        spoil(NEW, put("pages", 33, "4,x7,1")),
+        TEST_H5,
+        "column 'pages', row 33: token 'x7' is not",
+    ),
+    "duplicate IDs": (
+        spoil(NEW, put("visit", 5, "v-000")),
+        TEST_H5,
+        "1 IDs of column 'visit' occur more than once, for example 'v-000'",
+    ),
+    "truncated": (truncate, TRAIN_H5, "in/log.parquet: not a complete parquet file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS)
+def test_bad_input_gives_one_clear_error_and_no_output(case: str, tmp_path: Path) -> None:
+    change, target, message = BAD_INPUTS[case]
+    write_inputs(tmp_path)
+    change(tmp_path)
+    code, output = snakemake(tmp_path, target)
+    assert code == 1
+    assert message in output
+    assert "Traceback" not in output
+    made = [p for p in (tmp_path / "data").rglob("*") if p.suffix in (".h5", ".json", ".part")]
+    assert made == []
+
+
+def test_config_mistakes_are_listed_together(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    config = changed("train.learning_rates", 0.1)
+    config["sizes"]["toy"]["train"]["batch_size"] = 0
+    code, output = snakemake(tmp_path, "-n", "results/submission_toy.csv", config=config)
+    assert code == 1
+    assert "train: unknown key 'learning_rates'; did you mean 'learning_rate'?" in output
+    assert "sizes.toy.train.batch_size: 0 is not a whole number >= 1" in output
+    assert "Traceback" not in output
+
+
+def test_an_unlisted_max_len_is_refused(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    code, output = snakemake(tmp_path, "-n", "results/toy/len300/model.pt")
+    assert code == 1
+    assert "max_len 300 is not listed for size toy: sizes.toy.max_len is [5, 20]" in output
+    assert "Traceback" not in output
+
+
+def test_real_and_simulated_files_never_mix(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    (tmp_path / NEW).unlink()
+    config = changed("raw.source", "auto")
+    code, output = snakemake(tmp_path, "-n", "results/submission_toy.csv", config=config)
+    assert code == 1
+    assert "real and simulated data are never mixed" in output
+
+
+def test_a_fresh_clone_plans_every_stage_on_the_stand_in(tmp_path: Path) -> None:
+    code, output = snakemake(tmp_path, "-n", "results/submission_full.csv", config={})
+    assert code == 0, output
+    assert "SIMULATED DATA: no data/raw/train.parquet" in output
+    for rule in ("simulate", "sample", "convert_train", "convert_test", "train", "submit"):
+        assert f"\n{rule} " in output
+    assert output.count("Reason: Missing output files") == 8
+
+
+def test_the_stand_in_runs_to_a_submission_and_its_report_says_so(tmp_path: Path) -> None:
+    config = {
+        "simulation": {"train_rows": 600, "test_rows": 40, "mean_length": 15},
+        "train": {"min_steps_per_epoch": 1},
+    }
+    targets = ("results/submission_toy.csv", "results/toy/len100/report.md")
+    code, output = snakemake(tmp_path, *targets, config=config)
+    assert code == 0, output
+    assert "1,000 rows asked for, the file has 600: taking all" in output
+    assert "SIMULATED" in (tmp_path / "results/toy/len100/report.md").read_text()
+    figures = json.loads((tmp_path / "results/toy/len100/evaluation.json").read_text())
+    assert figures["auc"] <= 1 < figures["rows"]
+    assert figures["best_auc"] > 0.5
+    submission = pd.read_csv(tmp_path / "results/submission_toy.csv")
+    assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]
