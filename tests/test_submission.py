@@ -1,0 +1,210 @@
+"""The submission: joined by ID, checked, whole or not at all."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feseq.errors import UserError
+from feseq.submission import write_submission
+
+IDS = [f"U{i:03d}" for i in range(10)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+def submit(
+    folder: Path,
+    ids: Sequence[str],
+    sample: Sequence[str] | None = None,
+    *,
+    probability: Sequence[float] | None = None,
+    shards: int = 3,
+    sample_text: str | None = None,
+) -> pd.DataFrame:
+    """Write predictions in shards and a sample, submit, and read the CSV as a participant would."""
+    values = np.linspace(0.01, 0.99, len(ids)) if probability is None else np.array(probability)
+    files = []
+    for i, rows in enumerate(np.array_split(np.arange(len(ids)), shards)):
+        files.append(folder / f"{i}.parquet")
+        shard = {
+            "id": pa.array([ids[row] for row in rows], pa.string()),
+            "probability": values[rows].astype(np.float32),
+        }
+        pq.write_table(pa.table(shard), files[-1])
+    sample_file = None
+    if sample is not None or sample_text is not None:
+        sample_file = folder / "sample_submission.csv"
+        if sample is not None:
+            pd.DataFrame({"uid": sample, "y": 0}).to_csv(sample_file, index=False)
+        else:
+            sample_file.write_text(str(sample_text))
+    submission = folder / "out" / "submission.csv"
+    write_submission(files, sample_file, submission, id_column="uid", label_column="y")
+    return pd.read_csv(submission, dtype={"uid": str}, keep_default_na=False)
+
+
+def refused(folder: Path, *arguments: Any, **options: Any) -> str:
+    """The message of a refusal that left nothing behind."""
+    with pytest.raises(UserError) as refusal:
+        submit(folder, *arguments, **options)
+    assert os.listdir(folder / "out") == []
+    return str(refusal.value)
+
+
+def test_rows_follow_the_sample_and_values_follow_their_ids(folder: Path) -> None:
+    order = [3, 0, 9, 1, 8, 2, 7, 5, 4, 6]
+    probability = np.arange(10) / 10
+    written = submit(folder, IDS, [IDS[i] for i in order], probability=probability)
+    assert written.columns.tolist() == ["uid", "y"]
+    assert written["uid"].tolist() == [IDS[i] for i in order]
+    assert written["y"].to_numpy() == pytest.approx(probability[order])
+
+
+def test_without_a_sample_rows_follow_the_test_file(folder: Path) -> None:
+    written = submit(folder, IDS[::-1])
+    assert written["uid"].tolist() == IDS[::-1]
+    assert written["y"].is_monotonic_increasing
+    assert (folder / "out" / "submission.csv").read_text().startswith("uid,y\nU009,0.01")
+
+
+def test_predictions_of_one_shard_or_many_give_the_same_file(folder: Path) -> None:
+    texts = set()
+    for shards in (1, 2, 10):
+        submit(folder, IDS, IDS[::-1], shards=shards)
+        texts.add((folder / "out" / "submission.csv").read_text())
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("ids", "sample", "parts"),
+    [
+        (IDS[2:], IDS, ["2 of its IDs have no prediction, such as 'U000'", "10 IDs", "8 pred"]),
+        (IDS, IDS[:-3], ["3 predicted IDs are not in it, such as 'U007'"]),
+        (
+            ["X1", *IDS[2:]],
+            IDS,
+            ["2 of its IDs", "'U000'", "1 predicted IDs are not in it, such as 'X1'"],
+        ),
+        ([*IDS, "U003", "U004", "U003"], IDS, ["the predictions: 2 IDs occur more", "'U003'"]),
+        ([*IDS, "U003"], None, ["the predictions: 1 IDs occur more", "'U003'"]),
+        (IDS, [*IDS, "U005"], ["sample_submission.csv: 1 IDs occur more", "'U005'"]),
+        (IDS, [*IDS[:9], "U000"], ["1 IDs occur more", "'U000'"]),
+        (IDS, [*IDS[:9], " U009"], ["no prediction, such as ' U009'", "not in it, such as 'U009'"]),
+        (IDS, [*IDS[:9], ""], ["no prediction, such as ''"]),
+    ],
+    ids=["missing", "extra", "both", "duplicates", "no sample", "in sample", "swap", "space", "''"],
+)
+def test_ids_that_do_not_match_stop_with_count_and_example(
+    folder: Path, ids: list[str], sample: list[str] | None, parts: list[str]
+) -> None:
+    message = refused(folder, ids, sample)
+    for part in parts:
+        assert part in message
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_exactly_equal_sets_of_ids_are_submitted(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ids = data.draw(st.lists(st.sampled_from(IDS), min_size=3, max_size=8))
+    sample = data.draw(st.permutations(ids) | st.lists(st.sampled_from(IDS), max_size=8))
+    folder = tmp_path_factory.mktemp("submission")
+    (folder / "out").mkdir()
+    if sorted(ids) == sorted(sample) and len(set(ids)) == len(ids):
+        written = submit(folder, ids, sample)
+        expected = dict(zip(ids, np.linspace(0.01, 0.99, len(ids))))
+        assert written["uid"].tolist() == list(sample)
+        assert written["y"].tolist() == pytest.approx([expected[key] for key in sample])
+    else:
+        refused(folder, ids, sample)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1.0001, -0.0001, float("inf"), float("-inf")])
+def test_what_is_no_probability_is_refused_with_its_id(folder: Path, value: float) -> None:
+    values = np.full(10, 0.5)
+    values[[4, 7]] = value
+    message = refused(folder, IDS, IDS, probability=values)
+    assert message.startswith("2 predictions are not probabilities")
+    assert "'U004'" in message
+
+
+def test_the_ends_0_and_1_and_tiny_values_are_probabilities(folder: Path) -> None:
+    values = [0.0, 1.0, 1e-30, 1e-7, 0.1]
+    written = submit(folder, IDS[:5], IDS[:5], probability=values)
+    assert written["y"].astype(np.float32).tolist() == np.float32(values).tolist()
+
+
+AWKWARD = ["a,b", 'say "x"', "0007", "7", "1e5", "NA", "", "아이디", " pad ", "l1\nl2", "null"]
+
+
+def test_awkward_ids_survive_the_way_through_pandas(folder: Path) -> None:
+    written = submit(folder, AWKWARD, AWKWARD[::-1])
+    assert written["uid"].tolist() == AWKWARD[::-1]
+    assert submit(folder, AWKWARD)["uid"].tolist() == AWKWARD
+
+
+@pytest.mark.parametrize("awkward", AWKWARD)
+def test_one_awkward_id_among_plain_ones_survives(folder: Path, awkward: str) -> None:
+    assert submit(folder, ["U1", awkward], [awkward, "U1"])["uid"].tolist() == [awkward, "U1"]
+
+
+def test_plain_ids_are_not_quoted(folder: Path) -> None:
+    submit(folder, IDS, IDS)
+    assert '"' not in (folder / "out" / "submission.csv").read_text()
+
+
+def test_ids_that_look_like_numbers_stay_text(folder: Path) -> None:
+    ids = ["007", "7", "1.0", "1", "99999999999999999999"]
+    assert submit(folder, ids, ids[::-1])["uid"].tolist() == ids[::-1]
+    assert "'07'" in refused_after(folder, ids, ["07", *ids[1:]])
+
+
+def refused_after(folder: Path, *arguments: Any) -> str:
+    (folder / "out" / "submission.csv").unlink()
+    return refused(folder, *arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffuid,y\nU000,0\nU001,0\nU002,0\n",
+        "uid,y\r\nU000,0\r\nU001,0\r\nU002,0\r\n",
+        '"uid","y"\n"U000",0\n"U001",0\n"U002",0\n',
+        "y,uid\n0,U000\n0,U001\n0,U002",
+        "uid\nU000\nU001\nU002\n",
+    ],
+    ids=["byte order mark", "Windows", "quoted", "turned", "IDs alone"],
+)
+def test_sample_files_of_any_make_are_read(folder: Path, text: str) -> None:
+    assert submit(folder, IDS[:3], sample_text=text)["uid"].tolist() == IDS[:3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as a CSV file with a column 'uid'"),
+        ("ID,y\nU000,0\n", "cannot be read as a CSV file with a column 'uid'"),
+        ("uid;y\nU000;0\n", "cannot be read as a CSV file with a column 'uid'"),
+        ("uid,y\nU000,0\nU001,0,0\n", "cannot be read as a CSV file"),
+        ("uid,y\n", "10 predicted IDs are not in it, such as 'U000'"),
+    ],
+    ids=["empty", "other name", "semicolons", "ragged", "header alone"],
+)
+def test_an_unusable_sample_is_refused(folder: Path, text: str, message: str) -> None:
+    found = refused(folder, IDS, sample_text=text)
+    assert message in found
+    assert "sample_submission.csv" in found
