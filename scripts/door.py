@@ -4,6 +4,7 @@ import argparse
 import inspect
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ def enter(main: Callable[..., None], job: Any) -> None:
         datefmt="%H:%M:%S",
         handlers=[logging.StreamHandler()] + [logging.FileHandler(p, "w") for p in _logs(job)],
     )
+    # Slurm's way to end a job; as an exception it lets half-written files be removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parameters = inspect.signature(main).parameters
     values = _of_job(job, parameters) if job is not None else _of_shell(main, parameters)
     try:

@@ -211,3 +211,16 @@ def test_fitting_some_columns_of_a_wider_table_finds_the_right_ones(tmp_path: Pa
     h5 = to_test_h5(tmp_path, table)
     assert np.array_equal(encoded(h5, fields)[0][:, 0], encoded(h5, wide)[0][:, 1])
     assert np.array_equal(encoded(h5, fields)[2], encoded(h5, wide)[2])
+
+
+def test_a_column_that_is_mostly_unseen_is_said_loudly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = fitted(tmp_path, raw_table(60, item=["1.0"] * 60))
+    for item, warnings in (("1.0", 0), ("1", 1)):
+        caplog.clear()
+        with H5Table(to_test_h5(tmp_path, raw_table(20, item=[item] * 20))) as table:
+            FeatureEncoder(fields, table).warn_of_unseen(table.read(0, 20).categorical)
+        assert len(caplog.records) == warnings
+    assert "column 'item': 100 % of the rows" in caplog.text
+    assert "such as '1', and not such as '1.0'" in caplog.text

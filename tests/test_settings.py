@@ -261,3 +261,10 @@ class TestLocateRaw:
         missing = [raw[key] for key in ("train", "test") if key not in there]
         assert listed == ", ".join(missing)
         assert ("never mixed" in after) == bool(there)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), True])
+def test_a_number_that_is_none_is_refused(config: Config, value: object) -> None:
+    put(config, "train.max_grad_norm", value)
+    with pytest.raises(UserError, match=r"train\.max_grad_norm"):
+        check_config(config, SCHEMA)

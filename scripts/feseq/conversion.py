@@ -56,7 +56,12 @@ class BlockEncoder:
     def _encode_category(self, name: str, text: pa.Array) -> np.ndarray:
         codes = self.codes[name]
         encoded = text.dictionary_encode()
-        words = encoded.dictionary.to_pylist()
+        try:
+            words = encoded.dictionary.to_pylist()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{self.path}: column {name!r} holds bytes that are not UTF-8 text ({error})"
+            ) from None
         code_of_word = np.array([codes.setdefault(w, len(codes) + 1) for w in words] + [0])
         # A null has no index; -1 picks the 0 at the end.
         return code_of_word[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]

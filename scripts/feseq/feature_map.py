@@ -5,6 +5,7 @@ Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary.
 """
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 _FIRST_CATEGORY, _FIRST_TOKEN = 3, 2
 # Tokens up to this value are counted and looked up in plain arrays (16 MiB), others by search.
 _DENSE_LIMIT = 1 << 21
+# A column with a larger share of values unknown to the model is worth a warning.
+_UNSEEN_SHARE = 0.5
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,14 @@ class FeatureMap:
     def write(self, path: Path) -> None:
         """Write as JSON, beside the target first."""
         with written_beside(path) as temporary:
-            temporary.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
+            text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+            temporary.write_text(text, encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "FeatureMap":
         """Read what `write` wrote."""
         try:
-            return cls.from_dict(json.loads(Path(path).read_text()))
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path}: not a feature map ({error}); delete it and run snakemake again"
@@ -221,6 +227,24 @@ class FeatureEncoder:
             _stack(self.target, categorical),
         )
 
+    def warn_of_unseen(self, categorical: np.ndarray) -> None:
+        """Log the columns of `categorical` [rows, K] whose values are mostly unknown to the model.
+
+        No error, since a prediction can be made; but most likely the two files are coded unalike.
+        """
+        for lookup in (*self.profile, *self.target):
+            codes = categorical[:, lookup.column]
+            is_unseen = lookup.index_of_code[codes] == OUT_OF_VOCABULARY
+            if is_unseen.mean() > _UNSEEN_SHARE:
+                logger.warning(
+                    "column %r: %.0f %% of the rows have values never seen in training, such as "
+                    "%r, and not such as %s: are both files coded alike?",
+                    lookup.field.column,
+                    100 * is_unseen.mean(),
+                    lookup.words[codes[is_unseen.argmax()]],
+                    ", ".join(map(repr, lookup.field.vocabulary[:3])),
+                )
+
     def _scale(self, raw: np.ndarray) -> np.ndarray:
         """Min-max scaling; missing is 0, and what lies outside the train range, its end."""
         values = np.clip(raw[:, self.numeric_columns].astype(np.float64), self.low, self.high)
@@ -230,7 +254,8 @@ class FeatureEncoder:
 class _CategoryLookup:
     def __init__(self, field: CategoryField, table: H5Table) -> None:
         index = {word: i for i, word in enumerate(field.vocabulary, _FIRST_CATEGORY)}
-        words = table.vocabulary(field.column)
+        self.field = field
+        self.words = words = table.vocabulary(field.column)
         self.column = table.categorical_columns.index(field.column)
         self.index_of_code = np.array(
             [MISSING, *(index.get(word, OUT_OF_VOCABULARY) for word in words[1:])], np.int64

@@ -114,6 +114,7 @@ def predict_shard(
     """Write parquet columns id (string) and probability (float32) of test rows start to stop."""
     model, config, feature_map = load_model(model_file)
     source = inference_source(test_h5, feature_map, config.max_len)
+    source.encoder.warn_of_unseen(source.table.file["categorical"][start:stop])
     probability = predict_probabilities(model.to(device), source, device, start=start, stop=stop)
     ids = np.char.decode(source.table.file["id"][start:stop], "utf-8")
     table = pa.table({"id": pa.array(ids, pa.string()), "probability": probability})

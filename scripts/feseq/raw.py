@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .columns import Columns
@@ -82,15 +81,25 @@ def stream(
 
 
 def as_text(column: pa.Array) -> pa.Array:
-    """Any categorical column as strings, null where missing; floats keep their point (1 -> 1.0)."""
+    """Any categorical column as strings, null where missing.
+
+    Whole floats read like integers, 1.0 like 1: pandas turns an integer column with missing values
+    into floats, and one of two files may have them.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_floating(column.type):
         # A missing float is NaN for pandas and null for parquet: one meaning, one value.
-        column = pc.if_else(pc.is_nan(column), None, column)
-        texts = [None if value is None else repr(value) for value in column.to_pylist()]
+        texts = [
+            None if value is None or value != value else _float_as_text(value)
+            for value in column.to_pylist()
+        ]
         return pa.array(texts, pa.string())
     return column.cast(pa.string())
+
+
+def _float_as_text(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

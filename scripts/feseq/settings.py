@@ -1,6 +1,7 @@
 """Checking the config: all mistakes at once, each with its path, value, allowed range and cure."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,11 +16,22 @@ from .columns import Columns
 from .errors import UserError
 
 _MODEL_FOLDER = re.compile(r"^results/(?P<size>\w+)/len(?P<max_len>\d+)/")
-# JSON schema takes 1000.0 for an integer; range() and NumPy do not.
+
+
+def _is_integer(_: object, value: object) -> bool:
+    """JSON schema takes 1000.0 for an integer; range() and NumPy do not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: object, value: object) -> bool:
+    """Without NaN, which passes every bound, and infinity."""
+    return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+
 _Validator = extend(
     Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
     ),
 )
 
@@ -198,6 +210,8 @@ def locate_raw(raw: Mapping[str, str]) -> RawFiles:
             else f"no {' and no '.join(files)}"
         )
         reason = f"SIMULATED DATA: {reason}, so this run uses the simulated stand-in"
+        if sample is not None:
+            reason += f"; {sample} is there and must list the simulated IDs"
         return RawFiles(
             "data/simulated/train.parquet", "data/simulated/test.parquet", sample, True, reason
         )
