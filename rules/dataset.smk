@@ -35,7 +35,7 @@ rule convert_train:
         "../envs/data.yaml"
     threads: 2
     params:
-        settings=settings(columns=config["columns"], simulated=RAW.simulated),
+        settings=settings(columns=config["columns"]),
     message:
         "Converting the rows of size {wildcards.size} to H5"
     script:
@@ -54,9 +54,7 @@ checkpoint convert_test:
         "../envs/data.yaml"
     threads: 2
     params:
-        settings=settings(
-            columns=config["columns"], simulated=RAW.simulated, **config["test"]
-        ),
+        settings=settings(columns=config["columns"], **config["test"]),
     message:
         "Converting the test file to H5 and cutting it into shards"
     script:

@@ -1,7 +1,7 @@
 """Convert the test file to test.h5 and cut it into shards.
 
 By hand: python scripts/convert_test.py --raw test.parquet --columns '{"label": ...}'
-             --simulated false --rows_per_shard 1000000 --h5 test.h5 --shards shards.json
+             --rows_per_shard 1000000 --h5 test.h5 --shards shards.json
 """
 
 from pathlib import Path
@@ -16,7 +16,6 @@ def main(
     *,
     raw: Path,
     columns: dict[str, Any],
-    simulated: bool,
     rows_per_shard: int,
     h5: Path,
     shards: Path,
@@ -27,7 +26,6 @@ def main(
         h5,
         shards,
         rows_per_shard=rows_per_shard,
-        simulated=simulated,
     )
 
 

@@ -1,7 +1,7 @@
 """Convert the selected rows of the train file to train.h5 and valid.h5, shuffled.
 
 By hand: python scripts/convert_train.py --raw train.parquet --selection toy.parquet
-             --columns '{"label": ...}' --simulated false --train train.h5 --valid valid.h5
+             --columns '{"label": ...}' --train train.h5 --valid valid.h5
 """
 
 from pathlib import Path
@@ -17,11 +17,10 @@ def main(
     raw: Path,
     selection: Path,
     columns: dict[str, Any],
-    simulated: bool,
     train: Path,
     valid: Path,
 ) -> None:
-    convert_train(raw, selection, Columns.from_config(columns), train, valid, simulated=simulated)
+    convert_train(raw, selection, Columns.from_config(columns), train, valid)
 
 
 if __name__ == "__main__":

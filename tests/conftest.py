@@ -87,7 +87,7 @@ def to_train_h5(
         chosen = Selection(np.arange(len(table)), is_valid, position)
     chosen.write(selection)
     train, valid = folder / "train.h5", folder / "valid.h5"
-    convert_train(raw, selection, columns, train, valid, simulated=False)
+    convert_train(raw, selection, columns, train, valid)
     return train, valid
 
 
@@ -103,9 +103,7 @@ def to_test_h5(
     folder.mkdir(exist_ok=True)
     raw = write_raw(folder, table, "test", **options)
     h5 = folder / "test.h5"
-    convert_test(
-        raw, columns, h5, folder / "shards.json", rows_per_shard=rows_per_shard, simulated=False
-    )
+    convert_test(raw, columns, h5, folder / "shards.json", rows_per_shard=rows_per_shard)
     return h5
 
 

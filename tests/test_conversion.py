@@ -139,7 +139,7 @@ def test_a_selection_of_some_rows_takes_these_alone(tmp_path: Path) -> None:
     rows = np.array([3, 50, 51, 119])
     Selection(rows, np.array([0, 1, 0, 1], bool), np.array([1, 0, 0, 1])).write(selection)
     train, valid = tmp_path / "train.h5", tmp_path / "valid.h5"
-    convert_train(raw, selection, COLUMNS, train, valid, simulated=True)
+    convert_train(raw, selection, COLUMNS, train, valid)
     expected = rows_of_raw(table)
     assert rows_of_h5(train) == [expected[51], expected[3]]
     assert rows_of_h5(valid) == [expected[50], expected[119]]
@@ -150,7 +150,7 @@ def test_a_selection_of_another_file_is_refused(tmp_path: Path) -> None:
     Selection(np.array([3, 20]), np.array([False, True]), np.array([0, 0])).write(selection)
     train, valid = tmp_path / "train.h5", tmp_path / "valid.h5"
     with pytest.raises(UserError, match=r"row 20.*has 20 rows"):
-        convert_train(raw, selection, COLUMNS, train, valid, simulated=True)
+        convert_train(raw, selection, COLUMNS, train, valid)
     assert not train.exists()
 
 
@@ -424,7 +424,6 @@ def test_damaged_parquet_is_refused_and_leaves_nothing(tmp_path: Path, kind: str
             COLUMNS,
             tmp_path / "train.h5",
             tmp_path / "valid.h5",
-            simulated=False,
         )
     with pytest.raises(UserError, match=re.escape(str(raw))):
         convert_test(
@@ -433,7 +432,6 @@ def test_damaged_parquet_is_refused_and_leaves_nothing(tmp_path: Path, kind: str
             tmp_path / "test.h5",
             tmp_path / "shards.json",
             rows_per_shard=9,
-            simulated=False,
         )
     assert sorted(os.listdir(tmp_path)) == before
 
@@ -446,7 +444,6 @@ def test_a_missing_parquet_is_refused(tmp_path: Path) -> None:
             tmp_path / "test.h5",
             tmp_path / "shards.json",
             rows_per_shard=9,
-            simulated=False,
         )
 
 

@@ -17,12 +17,11 @@ from feseq.conversion import convert_test, convert_train
 from feseq.errors import UserError
 from feseq.feature_map import FeatureMap, fit_feature_map
 from feseq.inference import (
+    TrainedModel,
     build_model,
     inference_source,
-    load_model,
     predict_probabilities,
     predict_shard,
-    save_model,
 )
 from feseq.metrics import click_metrics
 from feseq.model import ModelConfig
@@ -60,7 +59,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         columns,
         folder / "train.h5",
         folder / "valid.h5",
-        simulated=True,
     )
     convert_test(
         folder / "test.parquet",
@@ -68,7 +66,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "test.h5",
         folder / "shards.json",
         rows_per_shard=60,
-        simulated=True,
     )
     fit_feature_map(folder / "train.h5", columns, 1).write(folder / "feature_map.json")
     return folder
@@ -115,9 +112,9 @@ def script_monitor(monkeypatch: pytest.MonkeyPatch, aucs: list[float]) -> None:
 
 
 def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
-    first, _, _ = load_model(train(data, tmp_path / "a")["model"])
-    second, _, _ = load_model(train(data, tmp_path / "b")["model"])
-    other, _, _ = load_model(train(data, tmp_path / "c", replace(TRAIN, seed=43))["model"])
+    first = TrainedModel.load(train(data, tmp_path / "a")["model"]).network
+    second = TrainedModel.load(train(data, tmp_path / "b")["model"]).network
+    other = TrainedModel.load(train(data, tmp_path / "c", replace(TRAIN, seed=43))["model"]).network
     for name, weight in first.state_dict().items():
         assert torch.equal(weight, second.state_dict()[name])
     assert not torch.equal(first.mlp[0].weight, other.mlp[0].weight)
@@ -133,9 +130,9 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
     assert metrics["valid_auc"] == float(best["auc"])
     assert metrics["train_rows"] + metrics["valid_rows"] == 1000
     assert metrics["simulated_data"] is True
-    model, config, feature_map = load_model(outputs["model"])
-    source = inference_source(data / "valid.h5", feature_map, config.max_len)
-    probability = predict_probabilities(model, source, CPU)
+    model = TrainedModel.load(outputs["model"])
+    source = model.source(data / "valid.h5")
+    probability = predict_probabilities(model.network, source, CPU)
     found = click_metrics(source.table.file["label"][:], probability)
     assert found["auc"] == pytest.approx(metrics["valid_auc"], abs=1e-6)
 
@@ -227,12 +224,15 @@ def test_shards_together_equal_the_whole_file(data: Path, tmp_path: Path) -> Non
     together = pd.concat(frames)
     assert len(frames) == 3
     assert together["id"].tolist() == pd.read_parquet(data / "test.parquet")["ID"].tolist()
-    model, _, feature_map = load_model(outputs["model"])
-    model.eval()
+    model = TrainedModel.load(outputs["model"])
+    model.network.eval()
     # One row at a time, max_len as in training: no neighbour, no padding.
-    source = BatchSource(data / "test.h5", feature_map, max_len=100, batch_rows=1)
+    source = BatchSource(data / "test.h5", model.feature_map, max_len=100, batch_rows=1)
     with torch.inference_mode():
-        alone = {int(batch.row_B[0]): float(model(batch).sigmoid()) for batch in source.in_order()}
+        alone = {
+            int(batch.row_B[0]): float(model.network(batch).sigmoid())
+            for batch in source.in_order()
+        }
     expected = np.array([alone[row] for row in range(150)])
     np.testing.assert_allclose(together["probability"], expected, atol=1e-5)
 
@@ -240,17 +240,30 @@ def test_shards_together_equal_the_whole_file(data: Path, tmp_path: Path) -> Non
 def test_a_model_file_loads_without_pickle_and_refuses_others(data: Path, tmp_path: Path) -> None:
     feature_map = FeatureMap.read(data / "feature_map.json")
     model = build_model(MODEL, feature_map)
-    save_model(tmp_path / "model.pt", model, MODEL, feature_map)
+    TrainedModel(model, MODEL, feature_map, simulated=True).save(tmp_path / "model.pt")
     content = torch.load(tmp_path / "model.pt", weights_only=True)
     assert FeatureMap.from_dict(content["feature_map"]) == feature_map
     whole = (tmp_path / "model.pt").read_bytes()
     for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=f"{name}: not a complete model file"):
-            load_model(tmp_path / name)
+            TrainedModel.load(tmp_path / name)
     torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
     with pytest.raises(UserError, match="not a complete model file"):
-        load_model(tmp_path / "foreign.pt")
+        TrainedModel.load(tmp_path / "foreign.pt")
     torch.save(model, tmp_path / "pickled.pt")
     with pytest.raises(UserError, match="not a complete model file"):
-        load_model(tmp_path / "pickled.pt")
+        TrainedModel.load(tmp_path / "pickled.pt")
+
+
+def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Path) -> None:
+    feature_map = FeatureMap.read(data / "feature_map.json")
+    for simulated in (True, False):
+        model = TrainedModel(build_model(MODEL, feature_map), MODEL, feature_map, simulated)
+        model.save(tmp_path / "model.pt")
+        loaded = TrainedModel.load(tmp_path / "model.pt")
+        if simulated:
+            assert loaded.source(data / "test.h5").rows == 150
+        else:
+            with pytest.raises(UserError, match=r"holds simulated data, .* trained on real data"):
+                loaded.source(data / "test.h5")

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from .columns import Columns
 from .errors import UserError
 from .files import folder_beside, written_beside
 from .ragged import Ragged, narrow, parse_sequences
-from .raw import as_text, check_columns, open_parquet, stream
+from .raw import as_text, check_columns, is_simulated, open_parquet, stream
 from .sampling import Selection
 from .store import Block, H5Writer
 
@@ -73,8 +74,6 @@ def convert_train(
     columns: Columns,
     train_h5: Path,
     valid_h5: Path,
-    *,
-    simulated: bool,
 ) -> None:
     """Write the selected rows of `parquet` to two H5 files, each in the selection's random order.
 
@@ -100,7 +99,7 @@ def convert_train(
             for is_valid, spill in enumerate(spills):
                 of_part = np.flatnonzero(chosen.is_valid[here] == bool(is_valid))
                 spill.append(block.take(of_part), chosen.position[here[of_part]])
-        source = _source(parquet, file.metadata.num_rows, simulated)
+        source = _source(parquet, file)
         with written_beside(train_h5) as train, written_beside(valid_h5) as valid:
             for target, spill in zip((train, valid), spills):
                 with _writer(target, columns) as writer:
@@ -117,7 +116,6 @@ def convert_test(
     shards: Path,
     *,
     rows_per_shard: int,
-    simulated: bool,
 ) -> None:
     """Write `parquet` to H5 in file order, and the row ranges of its shards as JSON."""
     file = open_parquet(parquet)
@@ -136,7 +134,7 @@ def convert_test(
                 writer.append(
                     Block(block.numeric, block.categorical, block.sequences, block.row, id=ids)
                 )
-            writer.finish(encoder.vocabularies(), _source(parquet, rows, simulated))
+            writer.finish(encoder.vocabularies(), _source(parquet, file))
         bounds = [*range(0, rows, rows_per_shard), rows]
         shards_json.write_text(
             json.dumps([{"start": a, "stop": b} for a, b in pairwise(bounds)], indent=1)
@@ -144,7 +142,7 @@ def convert_test(
     logger.info("%s: %s rows converted, %d shards", parquet, f"{rows:,}", len(bounds) - 1)
 
 
-def check_ids(file: object, path: Path, name: str) -> None:
+def check_ids(file: pq.ParquetFile, path: Path, name: str) -> None:
     """Raise UserError if an ID is missing or occurs twice."""
     chunks = [as_text(batch.column(0)) for _, batch in stream(file, path, [name], 1 << 20)]
     ids = pa.chunked_array(chunks, pa.string())
@@ -236,7 +234,7 @@ class _Spill:
 
 
 def _selected(
-    file: object, path: Path, columns: Columns, chosen: np.ndarray
+    file: pq.ParquetFile, path: Path, columns: Columns, chosen: np.ndarray
 ) -> Iterator[tuple[np.ndarray, pa.RecordBatch, np.ndarray]]:
     """Row numbers, features and labels of the chosen rows, batch by batch in file order."""
     for first_row, batch in stream(file, path, (*columns.features, columns.label), BATCH_ROWS):
@@ -253,12 +251,12 @@ def _writer(path: Path, columns: Columns) -> H5Writer:
     return H5Writer(path, columns.numeric, columns.categorical, columns.sequences)
 
 
-def _source(path: Path, rows: int, simulated: bool) -> dict[str, object]:
+def _source(path: Path, file: pq.ParquetFile) -> dict[str, object]:
     return {
         "file": Path(path).name,
-        "rows": rows,
+        "rows": file.metadata.num_rows,
         "bytes": Path(path).stat().st_size,
-        "simulated": simulated,
+        "simulated": is_simulated(file),
     }
 
 

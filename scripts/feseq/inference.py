@@ -1,7 +1,7 @@
 """Model files, and the predictions of a trained model."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,35 +36,57 @@ def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
     )
 
 
-def save_model(path: Path, model: FESeq, config: ModelConfig, feature_map: FeatureMap) -> None:
-    """Write weights, config and feature map to one file that needs no pickle to load."""
-    content = {
-        "format": MODEL_FORMAT,
-        "version": MODEL_VERSION,
-        "config": asdict(config),
-        "feature_map": feature_map.to_dict(),
-        "state_dict": {name: value.cpu() for name, value in model.state_dict().items()},
-    }
-    with written_beside(path) as temporary:
-        torch.save(content, temporary)
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a model file holds; `simulated` tells what data the weights come from."""
 
+    network: FESeq
+    config: ModelConfig
+    feature_map: FeatureMap
+    simulated: bool
 
-def load_model(path: Path) -> tuple[FESeq, ModelConfig, FeatureMap]:
-    """Read what `save_model` wrote; raises UserError for anything else."""
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if (content["format"], content["version"]) != (MODEL_FORMAT, MODEL_VERSION):
-            raise ValueError(f"format {content['format']} {content['version']}")
-        config = ModelConfig(**content["config"])
-        feature_map = FeatureMap.from_dict(content["feature_map"])
-        model = build_model(config, feature_map)
-        model.load_state_dict(content["state_dict"])
-    except Exception as error:  # damaged bytes can make torch.load raise anything
-        raise UserError(
-            f"{path}: not a complete model file of this workflow "
-            f"({first_line(error)}); delete it and run snakemake again"
-        ) from None
-    return model, config, feature_map
+    def save(self, path: Path) -> None:
+        """Write one file that needs no pickle to load."""
+        content = {
+            "format": MODEL_FORMAT,
+            "version": MODEL_VERSION,
+            "config": asdict(self.config),
+            "feature_map": self.feature_map.to_dict(),
+            "simulated": self.simulated,
+            "state_dict": {name: value.cpu() for name, value in self.network.state_dict().items()},
+        }
+        with written_beside(path) as temporary:
+            torch.save(content, temporary)
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainedModel":
+        """Read what `save` wrote; raises UserError for anything else."""
+        try:
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            if (content["format"], content["version"]) != (MODEL_FORMAT, MODEL_VERSION):
+                raise ValueError(f"format {content['format']} {content['version']}")
+            config = ModelConfig(**content["config"])
+            feature_map = FeatureMap.from_dict(content["feature_map"])
+            network = build_model(config, feature_map)
+            network.load_state_dict(content["state_dict"])
+            return cls(network, config, feature_map, content["simulated"])
+        except Exception as error:  # damaged bytes can make torch.load raise anything
+            raise UserError(
+                f"{path}: not a complete model file of this workflow "
+                f"({first_line(error)}); delete it and run snakemake again"
+            ) from None
+
+    def source(self, h5: Path) -> BatchSource:
+        """Batches of `h5` for inference; raises UserError if one is real and one simulated."""
+        source = inference_source(h5, self.feature_map, self.config.max_len)
+        if source.table.source["simulated"] != self.simulated:
+            names = {True: "simulated", False: "real"}
+            raise UserError(
+                f"{h5} holds {names[not self.simulated]} data, and the model was trained on "
+                f"{names[self.simulated]} data; the two are never mixed: take both raw files from "
+                f"one source"
+            )
+        return source
 
 
 def inference_source(h5: Path, feature_map: FeatureMap, max_len: int) -> BatchSource:
@@ -112,10 +134,12 @@ def predict_shard(
     device: torch.device,
 ) -> None:
     """Write parquet columns id (string) and probability (float32) of test rows start to stop."""
-    model, config, feature_map = load_model(model_file)
-    source = inference_source(test_h5, feature_map, config.max_len)
+    model = TrainedModel.load(model_file)
+    source = model.source(test_h5)
     source.encoder.warn_of_unseen(source.table.file["categorical"][start:stop])
-    probability = predict_probabilities(model.to(device), source, device, start=start, stop=stop)
+    probability = predict_probabilities(
+        model.network.to(device), source, device, start=start, stop=stop
+    )
     ids = np.char.decode(source.table.file["id"][start:stop], "utf-8")
     table = pa.table({"id": pa.array(ids, pa.string()), "probability": probability})
     with written_beside(predictions) as temporary:
@@ -127,16 +151,16 @@ def predict_validation(
     model_file: Path, valid_h5: Path, predictions: Path, *, device: torch.device
 ) -> None:
     """Write parquet columns row, label, probability, and probability_blanked: histories emptied."""
-    model, config, feature_map = load_model(model_file)
-    model.to(device)
-    source = inference_source(valid_h5, feature_map, config.max_len)
+    model = TrainedModel.load(model_file)
+    network = model.network.to(device)
+    source = model.source(valid_h5)
     table = pa.table(
         {
             "row": source.table.file["row"][:],
             "label": source.table.file["label"][:],
-            "probability": predict_probabilities(model, source, device),
+            "probability": predict_probabilities(network, source, device),
             "probability_blanked": predict_probabilities(
-                model, source, device, blank_sequences=True
+                network, source, device, blank_sequences=True
             ),
         }
     )

@@ -12,6 +12,9 @@ from .errors import UserError, first_line
 
 logger = logging.getLogger(__name__)
 
+# Schema metadata of the stand-in's files; a rename or a copy does not make them real.
+SIMULATED_MARK = {b"feseq": b"simulated"}
+
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
@@ -24,6 +27,11 @@ def open_parquet(path: Path) -> pq.ParquetFile:
             f"{path}: not a complete parquet file ({first_line(error)}); it may be truncated: "
             f"copy it again and compare sizes (here {Path(path).stat().st_size:,} bytes)"
         ) from None
+
+
+def is_simulated(file: pq.ParquetFile) -> bool:
+    """True for a file that the simulation wrote."""
+    return SIMULATED_MARK.items() <= (file.schema_arrow.metadata or {}).items()
 
 
 def check_columns(file: pq.ParquetFile, path: Path, columns: Columns, extra: str) -> None:

@@ -19,7 +19,7 @@ from .batches import Batch, BatchSource
 from .errors import UserError
 from .feature_map import FeatureMap
 from .files import written_beside
-from .inference import build_model, inference_source, predict_probabilities, save_model
+from .inference import TrainedModel, build_model, inference_source, predict_probabilities
 from .metrics import click_metrics
 from .model import FESeq, ModelConfig
 from .store import H5Table
@@ -258,7 +258,8 @@ def train_model(
     trainer.fit()
     _write_history(outputs["history"], trainer.history)
     _write_metrics(outputs["metrics"], trainer)
-    save_model(outputs["model"], model, model_config, feature_map)
+    simulated = train.table.source["simulated"]
+    TrainedModel(model, model_config, feature_map, simulated).save(outputs["model"])
 
 
 def _write_history(path: Path, history: list[Evaluation]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..files import written_beside
+from ..raw import SIMULATED_MARK
 from .click_model import click_model
 from .columns import DRAWN_CATEGORIES, Columns, category_values, day_of_week, draw_columns
 from .sequences import Sequences, draw_sequences, join_codes
@@ -86,7 +87,8 @@ def _type(column: str) -> pa.DataType:
 
 def _schema(split: Split) -> pa.Schema:
     names = train_columns() if split == "train" else test_columns()
-    return pa.schema([pa.field(name, _type(name)) for name in names])
+    # Read by `raw.is_simulated`: whatever is made from this file knows where it comes from.
+    return pa.schema([pa.field(name, _type(name)) for name in names], SIMULATED_MARK)
 
 
 def _truth_schema(split: Split) -> pa.Schema:
