@@ -110,6 +110,16 @@ def imports_of(file: Path, seen: set[Path]) -> set[str]:
             path = base.joinpath(*name.split("."))
             modules |= imports_of(path.with_suffix(".py"), seen)
             modules |= imports_of(path / "__init__.py", seen)
-        elif top in ("numpy", "pyarrow", "h5py", "sklearn", "tqdm", "torch", "pandas", "yaml"):
+        elif top in (
+            "numpy",
+            "numba",
+            "pyarrow",
+            "h5py",
+            "sklearn",
+            "tqdm",
+            "torch",
+            "pandas",
+            "yaml",
+        ):
             modules.add(top)
     return modules
