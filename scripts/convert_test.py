@@ -1,7 +1,7 @@
 """Convert the test file to test.h5 and cut it into shards.
 
 By hand: python scripts/convert_test.py --raw test.parquet --columns '{"label": ...}'
-             --rows_per_shard 1000000 --h5 test.h5 --shards shards.json
+             --rows_per_shard 1000000 --h5 test.h5 --shards shards.json --threads 2
 """
 
 from pathlib import Path
@@ -19,6 +19,7 @@ def main(
     rows_per_shard: int,
     h5: Path,
     shards: Path,
+    threads: int,
 ) -> None:
     convert_test(
         raw,
@@ -26,6 +27,7 @@ def main(
         h5,
         shards,
         rows_per_shard=rows_per_shard,
+        threads=threads,
     )
 
 

@@ -1,7 +1,7 @@
 """Convert the selected rows of the train file to train.h5 and valid.h5, shuffled.
 
 By hand: python scripts/convert_train.py --raw train.parquet --selection toy.parquet
-             --columns '{"label": ...}' --train train.h5 --valid valid.h5
+             --columns '{"label": ...}' --train train.h5 --valid valid.h5 --threads 2
 """
 
 from pathlib import Path
@@ -19,8 +19,9 @@ def main(
     columns: dict[str, Any],
     train: Path,
     valid: Path,
+    threads: int,
 ) -> None:
-    convert_train(raw, selection, Columns.from_config(columns), train, valid)
+    convert_train(raw, selection, Columns.from_config(columns), train, valid, threads=threads)
 
 
 if __name__ == "__main__":

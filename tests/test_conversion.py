@@ -20,7 +20,7 @@ from conftest import (
     write_raw,
 )
 
-from feseq import conversion
+from feseq import conversion, shuffle
 from feseq.columns import Columns
 from feseq.conversion import convert_test, convert_train
 from feseq.errors import UserError
@@ -87,7 +87,7 @@ def content(path: Path) -> dict[str, Any]:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 7)
-    monkeypatch.setattr(conversion, "BUCKET_ROWS", 10)
+    monkeypatch.setattr(shuffle, "BUCKET_ROWS", 10)
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -167,7 +167,7 @@ def test_the_result_does_not_depend_on_buckets_batches_and_row_groups(
     plain_test = to_test_h5(tmp_path / "plain", table)
     for batch_rows, bucket_rows, row_group_size in ((7, 10, 1000), (16, 1, 13), (500, 33, 64)):
         monkeypatch.setattr(conversion, "BATCH_ROWS", batch_rows)
-        monkeypatch.setattr(conversion, "BUCKET_ROWS", bucket_rows)
+        monkeypatch.setattr(shuffle, "BUCKET_ROWS", bucket_rows)
         folder = tmp_path / f"{batch_rows}"
         parts = to_train_h5(folder, table, valid_rows=valid_rows, row_group_size=row_group_size)
         for part, expected in zip(parts, plain):
@@ -181,7 +181,7 @@ def test_ever_wider_tokens_and_vocabularies_are_kept_without_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: list[int]
 ) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 30)
-    monkeypatch.setattr(conversion, "BUCKET_ROWS", 70)
+    monkeypatch.setattr(shuffle, "BUCKET_ROWS", 70)
     rows = 600
     events: list[str | None] = [f"{i % 256},{255 - i % 256}" for i in range(rows)]
     for row, token in zip((100, 200, 301), largest):

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,61 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from .ahead import map_ahead
 from .columns import Columns
+from .encoding import LocalBlock, Vocabularies, encode_batch
 from .errors import UserError
 from .files import folder_beside, written_beside
-from .ragged import Ragged, narrow, parse_sequences
 from .raw import as_text, check_columns, is_simulated, open_parquet, stream
 from .sampling import Selection
-from .store import Block, H5Writer
+from .shuffle import Scatter
+from .store import H5Writer
 
 logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 16_384
-# A shuffle bucket is permuted in memory; this many rows are some 150 MB at mean length 500.
-BUCKET_ROWS = 65_536
-
-
-class BlockEncoder:
-    """Record batches to blocks; gives each raw category the next free code when it first occurs."""
-
-    def __init__(self, columns: Columns, path: Path) -> None:
-        self.columns = columns
-        self.path = path
-        self.codes: dict[str, dict[str, int]] = {name: {} for name in columns.categorical}
-
-    def encode(self, batch: pa.RecordBatch, rows: np.ndarray) -> Block:
-        """Encode the features of `batch`, whose rows have the numbers `rows` in the raw file."""
-        columns, file = self.columns, str(self.path)
-        numeric = np.empty((len(batch), len(columns.numeric)), np.float32)
-        for i, name in enumerate(columns.numeric):
-            numeric[:, i] = _as_float32(batch.column(name))
-        categorical = np.empty((len(batch), len(columns.categorical)), np.int64)
-        for i, name in enumerate(columns.categorical):
-            categorical[:, i] = self._encode_category(name, as_text(batch.column(name)))
-        sequences = {
-            name: parse_sequences(_plain(batch.column(name)), name, file, rows)
-            for name in columns.sequences
-        }
-        _check_parallel(sequences, file, rows)
-        return Block(numeric, narrow(categorical), sequences, rows)
-
-    def vocabularies(self) -> dict[str, list[str]]:
-        """Code -> raw string per categorical column; code 0, missing, reads ''."""
-        return {name: ["", *codes] for name, codes in self.codes.items()}
-
-    def _encode_category(self, name: str, text: pa.Array) -> np.ndarray:
-        codes = self.codes[name]
-        encoded = text.dictionary_encode()
-        try:
-            words = encoded.dictionary.to_pylist()
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{self.path}: column {name!r} holds bytes that are not UTF-8 text ({error})"
-            ) from None
-        code_of_word = np.array([codes.setdefault(w, len(codes) + 1) for w in words] + [0])
-        # A null has no index; -1 picks the 0 at the end.
-        return code_of_word[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
 
 
 def convert_train(
@@ -74,11 +33,13 @@ def convert_train(
     columns: Columns,
     train_h5: Path,
     valid_h5: Path,
+    *,
+    threads: int = 1,
 ) -> None:
     """Write the selected rows of `parquet` to two H5 files, each in the selection's random order.
 
-    Two passes over bounded memory: rows are appended to the bucket that their position falls in,
-    then each bucket is read, put in order and written.
+    Two passes over bounded memory: rows are scattered to buckets by their position, then each
+    bucket is put in order and written.
     """
     file = open_parquet(parquet)
     check_columns(file, parquet, columns, columns.label)
@@ -89,23 +50,35 @@ def convert_train(
             f"{file.metadata.num_rows} rows; it was drawn from another file: delete it and run "
             f"snakemake again"
         )
-    encoder = BlockEncoder(columns, parquet)
-    with folder_beside(train_h5) as work:
-        spills = [_Spill(work / part) for part in ("train", "valid")]
-        for rows, batch, label in _selected(file, parquet, columns, chosen.row):
-            block = encoder.encode(batch, rows)
-            block = Block(block.numeric, block.categorical, block.sequences, rows, label)
-            here = np.searchsorted(chosen.row, rows)
-            for is_valid, spill in enumerate(spills):
-                of_part = np.flatnonzero(chosen.is_valid[here] == bool(is_valid))
-                spill.append(block.take(of_part), chosen.position[here[of_part]])
-        source = _source(parquet, file)
+
+    def encode(item: tuple[np.ndarray, pa.RecordBatch]) -> LocalBlock:
+        rows, batch = item
+        # By way of float, for labels that are text, such as '1.0'.
+        label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()
+        local = encode_batch(batch, rows, columns, parquet)
+        return replace(local, block=replace(local.block, label=label))
+
+    vocabularies = Vocabularies(columns.categorical)
+    with (
+        folder_beside(train_h5) as work,
+        Scatter(work / "train", columns.sequences) as train_rows,
+        Scatter(work / "valid", columns.sequences) as valid_rows,
+    ):
+        batches = _selected(file, parquet, columns, chosen.row)
+        for local in map_ahead(encode, batches, threads):
+            block = vocabularies.encode(local)
+            here = np.searchsorted(chosen.row, block.row)
+            for part, in_part in (
+                (train_rows, ~chosen.is_valid[here]),
+                (valid_rows, chosen.is_valid[here]),
+            ):
+                part.append(block, np.flatnonzero(in_part), chosen.position[here[in_part]])
         with written_beside(train_h5) as train, written_beside(valid_h5) as valid:
-            for target, spill in zip((train, valid), spills):
+            for target, part in ((train, train_rows), (valid, valid_rows)):
                 with _writer(target, columns) as writer:
-                    for block in spill.in_order(columns.sequences):
+                    for block in part.in_order():
                         writer.append(block)
-                    writer.finish(encoder.vocabularies(), source)
+                    writer.finish(vocabularies.words(), _source(parquet, file))
     logger.info("%s: %s rows converted", parquet, f"{len(chosen.row):,}")
 
 
@@ -116,6 +89,7 @@ def convert_test(
     shards: Path,
     *,
     rows_per_shard: int,
+    threads: int = 1,
 ) -> None:
     """Write `parquet` to H5 in file order, and the row ranges of its shards as JSON."""
     file = open_parquet(parquet)
@@ -124,17 +98,21 @@ def convert_test(
     if rows == 0:
         raise UserError(f"{parquet}: the file has no rows; there is nothing to predict")
     check_ids(file, parquet, columns.id)
-    encoder = BlockEncoder(columns, parquet)
-    names = (*columns.features, columns.id)
+
+    def encode(item: tuple[int, pa.RecordBatch]) -> LocalBlock:
+        first_row, batch = item
+        ids = np.char.encode(as_text(batch.column(columns.id)).to_numpy(False).astype(str))
+        numbers = np.arange(first_row, first_row + len(batch))
+        local = encode_batch(batch, numbers, columns, parquet)
+        return replace(local, block=replace(local.block, id=ids))
+
+    vocabularies = Vocabularies(columns.categorical)
+    batches = stream(file, parquet, (*columns.features, columns.id), BATCH_ROWS)
     with written_beside(test_h5) as h5, written_beside(shards) as shards_json:
         with _writer(h5, columns) as writer:
-            for first_row, batch in stream(file, parquet, names, BATCH_ROWS):
-                block = encoder.encode(batch, np.arange(first_row, first_row + len(batch)))
-                ids = np.char.encode(as_text(batch.column(columns.id)).to_numpy(False).astype(str))
-                writer.append(
-                    Block(block.numeric, block.categorical, block.sequences, block.row, id=ids)
-                )
-            writer.finish(encoder.vocabularies(), _source(parquet, file))
+            for local in map_ahead(encode, batches, threads):
+                writer.append(vocabularies.encode(local))
+            writer.finish(vocabularies.words(), _source(parquet, file))
         bounds = [*range(0, rows, rows_per_shard), rows]
         shards_json.write_text(
             json.dumps([{"start": a, "stop": b} for a, b in pairwise(bounds)], indent=1)
@@ -163,88 +141,17 @@ def check_ids(file: pq.ParquetFile, path: Path, name: str) -> None:
         )
 
 
-class _Spill:
-    """Blocks scattered over bucket files by position, then read back bucket by bucket, in order."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.buckets: set[int] = set()
-        self.shape: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
-
-    def append(self, block: Block, position: np.ndarray) -> None:
-        bucket_of_row = position // BUCKET_ROWS
-        for bucket in np.unique(bucket_of_row):
-            here = np.flatnonzero(bucket_of_row == bucket)
-            part = block.take(here)
-            folder = self.folder / str(bucket)
-            folder.mkdir(parents=True, exist_ok=True)
-            self.buckets.add(int(bucket))
-            for name, array in self._arrays(part, position[here]).items():
-                dtype = self._settle_dtype(name, array)
-                with open(folder / name, "ab") as file:
-                    array.astype(dtype, copy=False).tofile(file)
-
-    def in_order(self, sequences: Sequence[str]) -> Iterator[Block]:
-        for bucket in sorted(self.buckets):
-            folder = self.folder / str(bucket)
-            arrays = {
-                name: np.fromfile(folder / name, dtype).reshape(-1, *shape)
-                for name, (dtype, shape) in self.shape.items()
-                if 0 not in shape
-            }
-            no_numeric = np.empty((len(arrays["row"]), 0), np.float32)
-            ragged = {
-                name: Ragged(
-                    arrays[f"values_{i}"], np.concatenate(([0], np.cumsum(arrays[f"lengths_{i}"])))
-                )
-                for i, name in enumerate(sequences)
-            }
-            block = Block(
-                arrays.get("numeric", no_numeric),
-                arrays["categorical"],
-                ragged,
-                arrays["row"],
-                arrays["label"],
-            )
-            yield block.take(np.argsort(arrays["position"]))
-
-    def _settle_dtype(self, name: str, array: np.ndarray) -> np.dtype:
-        """The type that holds all of `name` so far; files written narrower are rewritten."""
-        known, _ = self.shape.get(name, (array.dtype, ()))
-        dtype = np.promote_types(known, array.dtype)
-        self.shape[name] = (dtype, array.shape[1:])
-        if dtype != known:
-            for file in self.folder.glob(f"*/{name}"):
-                np.fromfile(file, known).astype(dtype).tofile(file)
-        return dtype
-
-    @staticmethod
-    def _arrays(block: Block, position: np.ndarray) -> dict[str, np.ndarray]:
-        assert block.label is not None
-        arrays = {
-            "numeric": block.numeric,
-            "categorical": narrow(block.categorical),
-            "row": block.row,
-            "label": block.label,
-            "position": position,
-        }
-        for i, ragged in enumerate(block.sequences.values()):
-            arrays |= {f"values_{i}": narrow(ragged.values), f"lengths_{i}": ragged.lengths}
-        return arrays
-
-
 def _selected(
     file: pq.ParquetFile, path: Path, columns: Columns, chosen: np.ndarray
-) -> Iterator[tuple[np.ndarray, pa.RecordBatch, np.ndarray]]:
-    """Row numbers, features and labels of the chosen rows, batch by batch in file order."""
+) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+    """Row numbers, features and label of the chosen rows, batch by batch in file order."""
     for first_row, batch in stream(file, path, (*columns.features, columns.label), BATCH_ROWS):
         start, stop = np.searchsorted(chosen, (first_row, first_row + len(batch)))
         rows = chosen[start:stop]
-        if len(rows):
-            batch = batch.take(pa.array(rows - first_row))
-            # By way of float, for labels that are text, such as '1.0'.
-            label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()
-            yield rows, batch, label
+        if len(rows) == len(batch):
+            yield rows, batch
+        elif len(rows):
+            yield rows, batch.take(pa.array(rows - first_row))
 
 
 def _writer(path: Path, columns: Columns) -> H5Writer:
@@ -258,27 +165,3 @@ def _source(path: Path, file: pq.ParquetFile) -> dict[str, object]:
         "bytes": Path(path).stat().st_size,
         "simulated": is_simulated(file),
     }
-
-
-def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def _as_float32(column: pa.Array) -> np.ndarray:
-    """Null becomes NaN."""
-    if not pa.types.is_float32(column.type):
-        column = column.cast(pa.float32(), safe=False)
-    return column.to_numpy(zero_copy_only=False)
-
-
-def _check_parallel(sequences: Mapping[str, Ragged], file: str, rows: np.ndarray) -> None:
-    """Several sequences describe the same events, so a row has the same length in each."""
-    (first_name, first), *others = sequences.items()
-    for name, other in others:
-        unequal = np.flatnonzero(first.lengths != other.lengths)
-        if len(unequal):
-            i = unequal[0]
-            raise UserError(
-                f"{file}: row {rows[i]}: sequence {first_name!r} has {first.lengths[i]} events, "
-                f"{name!r} has {other.lengths[i]}; sequences used together must be equally long"
-            )

@@ -53,8 +53,12 @@ def parse_sequences(text: pa.Array, column: str, file: str, rows: np.ndarray) ->
     `rows` are the row numbers of `text` in `file`, counted from 0; raises UserError with the row
     and the value of the first bad token.
     """
-    text = pc.fill_null(text.cast(pa.large_string()), "")
-    bounds = np.frombuffer(text.buffers()[1], np.int64)[text.offset :][: len(text) + 1]
+    if pa.types.is_dictionary(text.type):
+        text = text.dictionary_decode()
+    if text.null_count:
+        text = pc.fill_null(text, "")
+    offset_type = np.int64 if pa.types.is_large_string(text.type) else np.int32
+    bounds = np.frombuffer(text.buffers()[1], offset_type)[text.offset :][: len(text) + 1]
     data = text.buffers()[2]
     raw = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
     most_tokens = (int(bounds[-1] - bounds[0]) + 1) // 2 + len(text)
