@@ -13,7 +13,7 @@ from .feature_map import FeatureEncoder, FeatureMap
 from .store import Block, H5Table
 
 # Rows are shuffled, and sorted by length, within windows of about this many.
-WINDOW_ROWS = 32_768
+WINDOW_ROWS = 65_536
 
 
 @dataclass(frozen=True)
