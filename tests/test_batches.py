@@ -1,5 +1,6 @@
 """Batches: each row once, encoded right, little padding, and no order that training could learn."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,3 +194,28 @@ def test_parallel_sequences_are_cut_and_ordered_together(tmp_path: Path, table: 
         assert np.array_equal(events[first] + 1000, shifted[second])
         assert batch.target_BG.shape == (len(batch), 2)
         assert batch.profile_BP.shape == (len(batch), 0)
+
+
+def test_an_epoch_can_go_on_where_it_was_interrupted(source: Open) -> None:
+    whole = list(source().shuffled(seed=3, epoch=2))
+    for first_batch in (0, 1, 5, len(whole) - 1, len(whole)):
+        rest = source().shuffled(seed=3, epoch=2, first_batch=first_batch)
+        assert order(list(rest)) == order(whole[first_batch:])
+
+
+def test_ranks_share_an_epoch_without_overlap(source: Open) -> None:
+    whole = list(source().shuffled(seed=3, epoch=2))
+    shares = [list(source().shuffled(seed=3, epoch=2, rank=r, ranks=3)) for r in range(3)]
+    for rank, share in enumerate(shares):
+        assert order(share) == order(whole[rank::3])
+    rows = sorted(row for share in shares for row in order(share))
+    assert rows == list(range(ROWS))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_reader_that_stops_early_leaves_no_thread_behind(source: Open) -> None:
+    before = threading.active_count()
+    epoch = source().shuffled(seed=3, epoch=2)
+    next(epoch)
+    epoch.close()
+    assert threading.active_count() == before

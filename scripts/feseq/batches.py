@@ -1,6 +1,6 @@
 """From an H5 table to batches that a model takes: blocks, windows, length-sorted batches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .ahead import map_ahead
 from .feature_map import FeatureEncoder, FeatureMap
 from .store import Block, H5Table
 
@@ -49,6 +50,14 @@ class Batch:
         return Batch(**moved)
 
 
+@dataclass(frozen=True)
+class _Window:
+    """Consecutive rows of a table, as many as are shuffled together."""
+
+    first_row: int
+    block: Block
+
+
 class BatchSource:
     """Batches of one H5 table, encoded by a feature map, histories cut to the newest `max_len`."""
 
@@ -70,54 +79,80 @@ class BatchSource:
         """Batches in which `shuffled` hands out all rows; every window but the last is full."""
         return -(-self.rows // self.batch_rows)
 
-    def shuffled(self, seed: int, epoch: int) -> Iterator[Batch]:
+    def shuffled(
+        self, seed: int, epoch: int, *, first_batch: int = 0, rank: int = 0, ranks: int = 1
+    ) -> Iterator[Batch]:
         """Each row once, in an order that depends on `seed` and `epoch` alone.
 
         Windows come in random order. Within one, rows are shuffled, then grouped by length, so
         that a batch has little padding, and the groups come in random order: how early a row
         comes does not depend on its length. Rows left over by the last window make a random
         smaller batch, not one of the longest histories.
+
+        `first_batch` leaves out that many batches of the epoch, to go on with one that was
+        interrupted. Of several ranks, each gets every `ranks`-th of the others, from its own on.
         """
         random = np.random.default_rng([seed, epoch])
-        starts = np.arange(0, self.rows, self.window_rows)
-        for start in random.permutation(starts):
-            window = self.table.read(int(start), min(int(start) + self.window_rows, self.rows))
-            order = random.permutation(len(window))
-            left_over = len(window) % self.batch_rows
-            rest, full = order[:left_over], order[left_over:]
-            lengths = self._cut_lengths(window)
-            full = full[np.argsort(lengths[full], kind="stable")]
-            groups = list(full.reshape(-1, self.batch_rows)) + ([rest] if left_over else [])
-            for i in random.permutation(len(groups)):
-                yield self._batch(window, groups[i], int(start))
+        starts = random.permutation(np.arange(0, self.rows, self.window_rows))
+        windows = map_ahead(self._read_window, starts.tolist())
+        mine = (
+            (window, group)
+            for number, (window, group) in enumerate(self._shuffled_groups(windows, random))
+            if number >= first_batch and number % ranks == rank
+        )
+        return map_ahead(lambda pair: self._batch(*pair), mine)
 
     def in_order(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Rows start to stop, window by window, within a window the longest histories first."""
         stop = self.rows if stop is None else stop
-        for first in range(start, stop, self.window_rows):
-            window = self.table.read(first, min(first + self.window_rows, stop))
-            order = np.argsort(-self._cut_lengths(window), kind="stable")
+        starts = range(start, stop, self.window_rows)
+        windows = map_ahead(lambda first: self._read_window(first, stop), starts)
+        return map_ahead(lambda pair: self._batch(*pair), self._longest_first(windows))
+
+    def _read_window(self, first_row: int, stop: int | None = None) -> "_Window":
+        last = min(first_row + self.window_rows, self.rows if stop is None else stop)
+        return _Window(first_row, self.table.read(first_row, last))
+
+    def _shuffled_groups(
+        self, windows: Iterable["_Window"], random: np.random.Generator
+    ) -> Iterator[tuple["_Window", np.ndarray]]:
+        """The rows of each batch, as places in its window."""
+        for window in windows:
+            order = random.permutation(len(window.block))
+            left_over = len(order) % self.batch_rows
+            rest, full = order[:left_over], order[left_over:]
+            full = full[np.argsort(self._cut_lengths(window.block)[full], kind="stable")]
+            groups = list(full.reshape(-1, self.batch_rows)) + ([rest] if left_over else [])
+            for i in random.permutation(len(groups)):
+                yield window, groups[i]
+
+    def _longest_first(
+        self, windows: Iterable["_Window"]
+    ) -> Iterator[tuple["_Window", np.ndarray]]:
+        for window in windows:
+            order = np.argsort(-self._cut_lengths(window.block), kind="stable")
             for i in range(0, len(order), self.batch_rows):
-                yield self._batch(window, order[i : i + self.batch_rows], first)
+                yield window, order[i : i + self.batch_rows]
 
     def _cut_lengths(self, window: Block) -> np.ndarray:
         return np.minimum(window.sequences[self.sequence_columns[0]].lengths, self.max_len)
 
-    def _batch(self, window: Block, rows: np.ndarray, first_row: int) -> Batch:
-        encoded = self.encoder.encode(window, rows)
+    def _batch(self, window: "_Window", rows: np.ndarray) -> Batch:
+        block = window.block
+        encoded = self.encoder.encode(block, rows)
         histories = [
-            window.sequences[name].take(rows, self.max_len) for name in self.sequence_columns
+            block.sequences[name].take(rows, self.max_len) for name in self.sequence_columns
         ]
         codes = [
             lookup(history.values) for lookup, history in zip(self.encoder.sequences, histories)
         ]
-        label = None if window.label is None else window.label[rows].astype(np.float32)
+        label = None if block.label is None else block.label[rows].astype(np.float32)
         return Batch(
             numeric_BN=torch.from_numpy(encoded.numeric),
             profile_BP=torch.from_numpy(encoded.profile),
             target_BG=torch.from_numpy(encoded.target),
             history_ST=torch.from_numpy(np.stack(codes)),
             offsets=torch.from_numpy(histories[0].offsets),
-            row_B=torch.from_numpy(rows + first_row),
+            row_B=torch.from_numpy(rows + window.first_row),
             label_B=None if label is None else torch.from_numpy(label),
         )
