@@ -1,9 +1,10 @@
 """The submission CSV: predictions joined by ID, checked, never matched by position, never cut."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,8 @@ from .errors import UserError, first_line
 from .files import written_beside
 
 logger = logging.getLogger(__name__)
+
+_PARTS = 16
 
 
 def write_submission(
@@ -79,35 +82,74 @@ def _join(
     wanted: pa.ChunkedArray, ids: pa.ChunkedArray, probability: pa.ChunkedArray, path: Path
 ) -> pa.Array:
     """Probabilities in the order of `wanted`; both ID columns are free of duplicates."""
-    place = pc.index_in(wanted, value_set=ids.combine_chunks())
-    complaints = []
-    if place.null_count:
-        example = wanted.filter(place.is_null())[0].as_py()
-        complaints.append(
-            f"{place.null_count:,} of its IDs have no prediction, such as {example!r}"
+    place = np.full(len(wanted), -1, np.int64)
+    for in_wanted, in_ids in zip(_parts(wanted), _parts(ids)):
+        found = pc.index_in(wanted.filter(in_wanted), value_set=ids.filter(in_ids).combine_chunks())
+        found = pc.fill_null(found, -1).to_numpy()
+        # The last entry answers for what was not found.
+        place[in_wanted] = np.append(np.flatnonzero(in_ids), -1)[found]
+    is_missing = place < 0
+    is_extra = np.ones(len(ids), bool)
+    is_extra[place[~is_missing]] = False
+    complaints = [
+        f"{rows.sum():,} {what}, such as {of[int(rows.argmax())].as_py()!r}"
+        for rows, what, of in (
+            (is_missing, "of its IDs have no prediction", wanted),
+            (is_extra, "predicted IDs are not in it", ids),
         )
-    if len(ids) > len(wanted) - place.null_count:
-        extra = ids.filter(pc.invert(pc.is_in(ids, value_set=wanted.combine_chunks())))
-        complaints.append(
-            f"{len(extra):,} predicted IDs are not in it, such as {extra[0].as_py()!r}"
-        )
+        if rows.any()
+    ]
     if complaints:
         raise UserError(
             f"{path}: {' and '.join(complaints)} ({len(wanted):,} IDs in it, {len(ids):,} "
             f"predicted); it must belong to the test file: take the file that came with it, or "
             f"move it away (raw.sample_submission) to submit in the order of the test file"
         )
-    return probability.combine_chunks().take(place)
+    return pa.array(probability.to_numpy()[place])
 
 
 def _check_unique(ids: pa.ChunkedArray, where: str) -> None:
-    if pc.count_distinct(ids, mode="all").as_py() < len(ids):
-        counts = pc.value_counts(ids)
-        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    repeated, example = 0, None
+    for in_part in _parts(ids):
+        part = ids.filter(in_part)
+        if pc.count_distinct(part, mode="all").as_py() < len(part):
+            counts = pc.value_counts(part)
+            twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+            repeated, example = repeated + len(twice), example or twice[0]
+    if example is not None:
         raise UserError(
-            f"{where}: {len(twice):,} IDs occur more than once, for example {twice[0].as_py()!r}; "
+            f"{where}: {repeated:,} IDs occur more than once, for example {example.as_py()!r}; "
             f"a submission has one row per ID"
         )
+
+
+def _parts(ids: pa.ChunkedArray) -> Iterator[np.ndarray]:
+    """Masks bool [rows] that cut `ids` into parts by a hash: equal IDs are in the same part.
+
+    Arrow's hash tables need several times the memory of the IDs; one part at a time they do not.
+    """
+    part = np.concatenate([_hash(chunk) for chunk in ids.chunks] or [np.empty(0, np.uint8)])
+    for number in range(_PARTS):
+        yield part == number
+
+
+def _hash(chunk: pa.StringArray) -> np.ndarray:
+    bounds = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset :][: len(chunk) + 1]
+    data = chunk.buffers()[2]
+    raw = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    return _fnv(raw, bounds)
+
+
+@numba.njit(nogil=True)
+def _fnv(raw: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Part of each string by its FNV-1a hash (32 bits)."""
+    part = np.empty(len(bounds) - 1, np.uint8)
+    for row in range(len(part)):
+        value = np.uint32(2166136261)
+        for i in range(bounds[row], bounds[row + 1]):
+            value = np.uint32((value ^ raw[i]) * np.uint32(16777619))
+        part[row] = (value >> np.uint32(16)) % np.uint32(_PARTS)
+    return part
 
 
 def _check_probabilities(probability: np.ndarray, ids: pa.ChunkedArray) -> None:

@@ -1,0 +1,225 @@
+"""Speed and memory of the data path beside its floors: what reading alone would cost.
+
+    python benchmarks/data.py --rows 100000 300000 --mean_length 500 --threads 2
+
+Makes its data in a temporary folder, runs each stage in a process of its own, at each number of
+rows, and prints rows/s, the time as a multiple of the floor's, and the peak memory of the process.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+from feseq.columns import Columns  # noqa: E402
+from feseq.conversion import convert_test, convert_train  # noqa: E402
+from feseq.feature_map import FeatureMap, fit_feature_map  # noqa: E402
+from feseq.raw import open_parquet, stream  # noqa: E402
+from feseq.sampling import read_labels, select_rows  # noqa: E402
+from feseq.simulation import simulate_split  # noqa: E402
+from feseq.submission import write_submission  # noqa: E402
+
+COLUMNS = Columns.from_config(
+    yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())["columns"]
+)
+# Rows of the plain reference, whose memory and time grow with every one of them.
+REFERENCE_ROWS = 3_000
+
+
+def make(folder: Path, rows: int, mean_length: float) -> int:
+    """Raw files of `rows` train and test rows, and the selection of all train rows."""
+    for split in ("train", "test"):
+        simulate_split(
+            folder / f"{split}.parquet",
+            folder / f"{split}_truth.parquet",
+            split=split,
+            rows=rows,
+            mean_length=mean_length,
+            seed=1,
+        )
+    labels = read_labels(folder / "train.parquet", COLUMNS.label)
+    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet")
+    return 2 * rows
+
+
+def decode(folder: Path, threads: int) -> int:
+    """Floor of the conversions: pyarrow decodes the same columns, which are thrown away."""
+    pa.set_cpu_count(threads)
+    path = folder / "train.parquet"
+    names = (*COLUMNS.features, COLUMNS.label)
+    return sum(len(batch) for _, batch in stream(open_parquet(path), path, names, 16_384))
+
+
+def train_to_h5(folder: Path, threads: int) -> int:
+    """Train conversion, shuffled over the whole file."""
+    convert_train(
+        folder / "train.parquet",
+        folder / "selection.parquet",
+        COLUMNS,
+        folder / "train.h5",
+        folder / "valid.h5",
+        threads=threads,
+    )
+    fit_feature_map(folder / "valid.h5", COLUMNS, 1).write(folder / "feature_map.json")
+    return pq.ParquetFile(folder / "train.parquet").metadata.num_rows
+
+
+def test_to_h5(folder: Path, threads: int) -> int:
+    """Test conversion, in file order."""
+    convert_test(
+        folder / "test.parquet",
+        COLUMNS,
+        folder / "test.h5",
+        folder / "shards.json",
+        rows_per_shard=1_000_000,
+        threads=threads,
+    )
+    return pq.ParquetFile(folder / "test.parquet").metadata.num_rows
+
+
+def plain_reference(folder: Path, threads: int) -> int:
+    """A row-wise pandas conversion to arrays padded to 500 events, of the first rows only."""
+    import pandas as pd
+
+    batch = next(pq.ParquetFile(folder / "train.parquet").iter_batches(REFERENCE_ROWS))
+    frame: pd.DataFrame = batch.to_pandas()
+    padded = np.zeros((len(frame), 500), np.int64)
+    numeric = np.zeros((len(frame), len(COLUMNS.numeric)), np.float32)
+    codes: dict[tuple[str, str], int] = {}
+    categorical = np.zeros((len(frame), len(COLUMNS.categorical)), np.int64)
+    for i, (_, row) in enumerate(frame.iterrows()):
+        events = [int(token) for token in row["seq"].split(",")][-500:]
+        padded[i, 500 - len(events) :] = events
+        numeric[i] = [row[name] for name in COLUMNS.numeric]
+        for j, name in enumerate(COLUMNS.categorical):
+            categorical[i, j] = codes.setdefault((name, row[name]), len(codes) + 1)
+    with h5py.File(folder / "reference.h5", "w") as file:
+        for name, data in (("seq", padded), ("numeric", numeric), ("categorical", categorical)):
+            file[name] = data
+    return len(frame)
+
+
+def read_h5(folder: Path, threads: int) -> int:
+    """Floor of the batch source: the same bytes of train.h5, block by block, thrown away."""
+    from feseq.store import H5Table
+
+    with H5Table(folder / "train.h5") as table:
+        return sum(len(block) for block in table.blocks(65_536))
+
+
+def batches(folder: Path, threads: int, max_len: int = 500) -> int:
+    """One epoch of shuffled batches of 2,048 rows at max_len 500, encoded, on the host."""
+    import torch
+
+    from feseq.batches import BatchSource
+
+    torch.set_num_threads(threads)
+    feature_map = FeatureMap.read(folder / "feature_map.json")
+    source = BatchSource(folder / "train.h5", feature_map, max_len=max_len, batch_rows=2_048)
+    padded = events = 0
+    for batch in source.shuffled(seed=1, epoch=1):
+        length_B = batch.offsets.diff()
+        padded += len(batch) * int(length_B.max())
+        events += int(length_B.sum())
+    print(f"padding share of the batches: {1 - events / padded:.3f}", file=sys.stderr)
+    return source.rows
+
+
+def submission(folder: Path, threads: int) -> int:
+    """The submission from random predictions, in the order of a shuffled sample file."""
+    with h5py.File(folder / "test.h5", "r") as file:
+        ids = np.char.decode(file["id"][:], "utf-8")
+    random = np.random.default_rng(0)
+    table = pa.table({"id": ids, "probability": random.random(len(ids), np.float32)})
+    pq.write_table(table, folder / "predictions.parquet")
+    with open(folder / "sample.csv", "w") as file:
+        file.write("ID,clicked\n")
+        file.writelines(f"{name},0\n" for name in random.permutation(ids))
+    del table, ids
+    write_submission(
+        [folder / "predictions.parquet"],
+        folder / "sample.csv",
+        folder / "submission.csv",
+        id_column="ID",
+        label_column="clicked",
+    )
+    return pq.ParquetFile(folder / "predictions.parquet").metadata.num_rows
+
+
+# Stage -> the floor that it is compared with.
+STAGES: dict[Callable[..., int], Callable[..., int] | None] = {
+    decode: None,
+    train_to_h5: decode,
+    test_to_h5: decode,
+    plain_reference: decode,
+    read_h5: None,
+    batches: read_h5,
+    submission: None,
+}
+
+
+def run_stage(name: str, folder: Path, threads: int) -> None:
+    """In the stage's own process: print rows, seconds and peak memory as JSON."""
+    started = time.perf_counter()
+    rows = next(stage for stage in STAGES if stage.__name__ == name)(folder, threads)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"rows": rows, "seconds": seconds, "peak_mib": peak}))
+
+
+def measure(rows: int, mean_length: float, threads: int, folder: Path) -> None:
+    """Make the data, run every stage, print its line."""
+    make(folder, rows, mean_length)
+    seconds_per_row: dict[Callable[..., int], float] = {}
+    for stage, floor in STAGES.items():
+        command = [sys.executable, __file__, "--stage", stage.__name__, "--folder", str(folder)]
+        done = subprocess.run(
+            [*command, "--threads", str(threads)], stdout=subprocess.PIPE, text=True, check=True
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+        seconds_per_row[stage] = found["seconds"] / found["rows"]
+        ratio = f"{seconds_per_row[stage] / seconds_per_row[floor]:.2f} x" if floor else "floor"
+        print(
+            f"| {stage.__name__} | {found['rows']:,} | {1 / seconds_per_row[stage]:,.0f} "
+            f"| {ratio} | {found['peak_mib']:,.0f} |",
+            flush=True,
+        )
+    for name in ("train.parquet", "train.h5", "test.h5"):
+        share = 0.9 if name == "train.h5" else 1.0
+        size = (folder / name).stat().st_size / (rows * share)
+        print(f"| {name} | {rows:,} | {size:,.0f} bytes a row | | |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 300_000])
+    parser.add_argument("--mean_length", type=float, default=500)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="where to make the data (default: temporary)")
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stage:
+        run_stage(options.stage, options.folder, options.threads)
+        return
+    print("| stage | rows | rows/s | time per row | peak MiB |\n|---|---|---|---|---|")
+    for rows in options.rows:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            measure(rows, options.mean_length, options.threads, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
