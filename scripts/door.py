@@ -19,7 +19,8 @@ def enter(main: Callable[..., None], job: Any) -> None:
     `job` is the global `snakemake`, or None at the shell. A job's inputs, outputs, wildcards and
     settings (one JSON object in params.settings) go to the parameters of the same name, as does
     `threads` and the config block `runtime`; at the shell, `--name value` does. Parameters
-    annotated Path become paths. A UserError ends the script with its message and no traceback.
+    annotated Path become paths. A UserError, or an error of the operating system, ends the script
+    with its message and no traceback.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -35,6 +36,11 @@ def enter(main: Callable[..., None], job: Any) -> None:
         main(**{name: _typed(parameters[name], value) for name, value in values.items()})
     except UserError as error:
         logging.error("%s", error)
+        sys.exit(1)
+    except OSError as error:
+        # A full disk, a read-only folder: the machine's state, no fault of the code.
+        advice = "free some space" if "No space left" in str(error) else "mend that"
+        logging.error("%s; %s and run the same command again", error, advice)
         sys.exit(1)
     except Exception:
         logging.exception("%s failed", Path(inspect.getfile(main)).name)

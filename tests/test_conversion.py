@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -507,3 +508,19 @@ def test_an_h5_that_was_never_finished_is_refused(
     monkeypatch.setattr(conversion.H5Writer, "finish", lambda self, *_: self.file.close())
     with pytest.raises(UserError, match="not a complete H5 file"):
         H5Table(to_test_h5(tmp_path, raw_table()))
+
+
+def test_a_full_disk_stops_with_a_clear_error_and_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(1_000))
+
+    def nearly_full(_: Path) -> SimpleNamespace:
+        # Enough for the first blocks, then no more.
+        return SimpleNamespace(free=10**12 if next(calls) < 2 else 10**6)
+
+    monkeypatch.setattr(conversion, "BATCH_ROWS", 7)
+    monkeypatch.setattr("feseq.store.shutil.disk_usage", nearly_full)
+    with pytest.raises(OSError, match="No space left on device: 0 MiB free"):
+        to_test_h5(tmp_path, raw_table(40))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.parquet"]

@@ -11,7 +11,9 @@ Attributes: format, version, rows, numeric_columns, categorical_columns, sequenc
 lists), source (JSON: the raw file's name, rows, bytes, and whether it is simulated).
 """
 
+import errno
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +72,7 @@ class H5Writer:
         categorical: Sequence[str],
         sequences: Sequence[str],
     ) -> None:
+        self.folder = Path(path).resolve().parent
         self.file = h5py.File(path, "w", rdcc_nbytes=_CACHE_BYTES)
         self.columns = {
             "numeric_columns": list(numeric),
@@ -82,6 +85,7 @@ class H5Writer:
 
     def append(self, block: Block) -> None:
         """Write the rows of `block` behind those already written."""
+        self._require_space(block)
         self._append("numeric", block.numeric)
         self._append("categorical", block.categorical)
         for name, ragged in block.sequences.items():
@@ -116,6 +120,20 @@ class H5Writer:
         traceback: TracebackType | None,
     ) -> None:
         self.file.close()
+
+    def _require_space(self, block: Block) -> None:
+        """Raise OSError while HDF5 can still close the file; on a full disk it crashes instead."""
+        arrays = [block.numeric, block.categorical, block.row]
+        arrays += [part for r in block.sequences.values() for part in (r.values, r.offsets)]
+        needed = sum(array.nbytes for array in arrays) + 2 * _CACHE_BYTES
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(
+                errno.ENOSPC,
+                f"No space left on device: {free >> 20:,} MiB free, {needed >> 20:,} MiB needed "
+                f"to go on writing",
+                str(self.folder),
+            )
 
     def _append(self, name: str, values: np.ndarray) -> None:
         if name not in self.file:
