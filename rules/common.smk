@@ -7,15 +7,21 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
+from feseq.columns import Columns
 from feseq.errors import UserError
+from feseq.files import fingerprint
+from feseq.raw import check_same_origin
 from feseq.settings import check_config, check_targets, locate_raw, model_settings
 
+# All that can be found wrong before a job runs; here, where an error comes without a traceback.
 try:
     with open(f"{workflow.basedir}/config/config.schema.yaml") as schema:
         check_config(config, yaml.safe_load(schema))
-    # Here rather than in an input function, whose errors come with a traceback.
     check_targets(config, sys.argv[1:])
-    RAW = locate_raw(config["raw"])
+    COLUMNS = Columns.from_config(config["columns"])
+    RAW = locate_raw(config["raw"], COLUMNS.id)
+    if not RAW.simulated:
+        check_same_origin(RAW.train, RAW.test)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -26,7 +32,7 @@ if RAW.simulated and workflow.is_main_process:
 wildcard_constraints:
     split="train|test",
     size="toy|medium|full",
-    max_len=r"\d+",
+    max_len=r"[1-9]\d*",
     shard=r"\d+",
 
 
@@ -39,6 +45,11 @@ def settings(**values):
     """Params function for settings that are the same for every job of a rule."""
     # A function, because Snakemake looks for wildcards between the braces of a plain text.
     return lambda wildcards: as_settings(**values)
+
+
+def raw_version(path):
+    """What changes with the content of a raw file, whatever its time; the stand-in has settings."""
+    return None if RAW.simulated else fingerprint(path)
 
 
 def model_and_train_config(wildcards):

@@ -14,6 +14,7 @@ rule sample:
         settings=lambda wildcards: as_settings(
             label=config["columns"]["label"],
             rows=config["sizes"][wildcards.size]["rows"],
+            version=raw_version(RAW.train),
             **config["sampling"],
         ),
     message:
@@ -35,7 +36,9 @@ rule convert_train:
         "../envs/data.yaml"
     threads: 2
     params:
-        settings=settings(columns=config["columns"]),
+        settings=settings(
+            columns=COLUMNS.plain("label"), version=raw_version(RAW.train)
+        ),
     message:
         "Converting the rows of size {wildcards.size} to H5"
     script:
@@ -54,7 +57,11 @@ checkpoint convert_test:
         "../envs/data.yaml"
     threads: 2
     params:
-        settings=settings(columns=config["columns"], **config["test"]),
+        settings=settings(
+            columns=COLUMNS.plain("id"),
+            version=raw_version(RAW.test),
+            **config["test"],
+        ),
     message:
         "Converting the test file to H5 and cutting it into shards"
     script:
@@ -72,7 +79,7 @@ rule fit_feature_map:
         "../envs/data.yaml"
     params:
         settings=lambda wildcards: as_settings(
-            columns=config["columns"],
+            columns=COLUMNS.plain(),
             min_count=config["sizes"][wildcards.size]["min_count"],
         ),
     message:

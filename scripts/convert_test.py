@@ -1,6 +1,6 @@
 """Convert the test file to test.h5 and cut it into shards.
 
-By hand: python scripts/convert_test.py --raw test.parquet --columns '{"label": ...}'
+By hand: python scripts/convert_test.py --raw test.parquet --columns '{"profile": [...], ...}'
              --rows_per_shard 1000000 --h5 test.h5 --shards shards.json --threads 2
 """
 
@@ -23,7 +23,7 @@ def main(
 ) -> None:
     convert_test(
         raw,
-        Columns.from_config(columns),
+        Columns.from_plain(columns),
         h5,
         shards,
         rows_per_shard=rows_per_shard,

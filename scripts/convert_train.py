@@ -1,7 +1,7 @@
 """Convert the selected rows of the train file to train.h5 and valid.h5, shuffled.
 
 By hand: python scripts/convert_train.py --raw train.parquet --selection toy.parquet
-             --columns '{"label": ...}' --train train.h5 --valid valid.h5 --threads 2
+             --columns '{"profile": [...], ...}' --train train.h5 --valid valid.h5 --threads 2
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ def main(
     valid: Path,
     threads: int,
 ) -> None:
-    convert_train(raw, selection, Columns.from_config(columns), train, valid, threads=threads)
+    convert_train(raw, selection, Columns.from_plain(columns), train, valid, threads=threads)
 
 
 if __name__ == "__main__":

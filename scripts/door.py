@@ -37,6 +37,9 @@ def enter(main: Callable[..., None], job: Any) -> None:
     except UserError as error:
         logging.error("%s", error)
         sys.exit(1)
+    except KeyboardInterrupt:
+        logging.error("interrupted; the same command goes on with what is missing")
+        sys.exit(130)
     except OSError as error:
         # A full disk, a read-only folder: the machine's state, no fault of the code.
         advice = "free some space" if "No space left" in str(error) else "mend that"

@@ -2,6 +2,7 @@
 
 By hand: python scripts/evaluate.py --model model.pt --valid valid.h5
              --predictions valid_predictions.parquet --threads 2
+             --runtime '{"device": "auto"}'
 """
 
 from pathlib import Path

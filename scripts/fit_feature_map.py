@@ -1,6 +1,6 @@
 """Fit vocabularies and numeric ranges on the train split.
 
-By hand: python scripts/fit_feature_map.py --train train.h5 --columns '{"label": ...}'
+By hand: python scripts/fit_feature_map.py --train train.h5 --columns '{"profile": [...], ...}'
              --min_count 1 --feature_map feature_map.json
 """
 
@@ -13,7 +13,7 @@ from feseq.feature_map import fit_feature_map
 
 
 def main(*, train: Path, columns: dict[str, Any], min_count: int, feature_map: Path) -> None:
-    fit_feature_map(train, Columns.from_config(columns), min_count).write(feature_map)
+    fit_feature_map(train, Columns.from_plain(columns), min_count).write(feature_map)
 
 
 if __name__ == "__main__":

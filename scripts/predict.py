@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from door import enter
+from feseq.errors import UserError
 from feseq.inference import predict_shard
 from feseq.runtime import start_runtime
 
@@ -23,7 +24,10 @@ def main(
     threads: int,
     predictions: Path,
 ) -> None:
-    bounds = json.loads(shards.read_text())[shard]
+    all_bounds = json.loads(shards.read_text())
+    if shard >= len(all_bounds):
+        raise UserError(f"{shards}: there is no shard {shard}, only 0 to {len(all_bounds) - 1}")
+    bounds = all_bounds[shard]
     predict_shard(
         model, h5, predictions, **bounds, device=start_runtime(runtime["device"], threads)
     )

@@ -4,9 +4,11 @@ By hand: python scripts/sample.py --raw train.parquet --label clicked --rows 100
              --valid_share 0.1 --seed 42 --selection toy.parquet
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from door import enter
+from feseq.files import fingerprint
 from feseq.sampling import read_labels, select_rows
 
 
@@ -14,7 +16,8 @@ def main(
     *, raw: Path, label: str, rows: int | None, valid_share: float, seed: int, selection: Path
 ) -> None:
     labels = read_labels(raw, label)
-    select_rows(labels, rows, valid_share, seed).write(selection)
+    chosen = select_rows(labels, rows, valid_share, seed)
+    replace(chosen, raw=fingerprint(raw)).write(selection)
 
 
 if __name__ == "__main__":

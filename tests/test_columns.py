@@ -48,7 +48,8 @@ def test_a_range_that_runs_backwards_is_refused() -> None:
         ({"use": ["money"]}, "no group in use has a sequence"),
         ({"label": "price"}, "groups.money: 'price' is the label or the ID"),
         ({"id": "item"}, "groups.basic: 'item' is the label or the ID"),
-        ({"use": ["basic", "basic"]}, "'country' has a second role"),
+        ({"use": ["basic", "basic"]}, "group 'basic' is named twice"),
+        ({"id": "y"}, "columns.label and columns.id both name 'y'"),
     ],
 )
 def test_contradicting_roles_are_refused_by_name(changes: dict[str, Any], message: str) -> None:

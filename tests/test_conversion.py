@@ -25,6 +25,7 @@ from feseq import conversion, shuffle
 from feseq.columns import Columns
 from feseq.conversion import convert_test, convert_train
 from feseq.errors import UserError
+from feseq.files import fingerprint
 from feseq.sampling import Selection
 from feseq.store import H5Table
 
@@ -218,6 +219,7 @@ def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
     assert json.loads(attributes["source"]) == {
         "file": "train.parquet",
         "rows": 120,
+        "fingerprint": fingerprint(tmp_path / "train.parquet"),
         "bytes": size,
         "simulated": False,
     }

@@ -218,11 +218,28 @@ class TestLocateRaw:
     @pytest.mark.parametrize("source", ["auto", "files"])
     def test_files_that_are_there_are_used(self, raw: dict[str, str], source: str) -> None:
         self.touch(raw, "train", "test")
-        found = locate_raw(raw | {"source": source})
+        found = locate_raw(raw | {"source": source}, "ID")
         assert (found.train, found.test, found.simulated) == (raw["train"], raw["test"], False)
         assert found.sample_submission is None
-        self.touch(raw, "sample_submission")
-        assert locate_raw(raw | {"source": source}).sample_submission == raw["sample_submission"]
+        Path(raw["sample_submission"]).write_text("clicked,ID\n")
+        found = locate_raw(raw | {"source": source}, "ID")
+        assert found.sample_submission == raw["sample_submission"]
+        with pytest.raises(UserError, match="header 'clicked,ID' has no column 'key'"):
+            locate_raw(raw | {"source": source}, "key")
+
+    @pytest.mark.parametrize("source", ["auto", "files"])
+    def test_a_link_to_nowhere_or_a_folder_is_no_reason_to_simulate(
+        self, raw: dict[str, str], source: str, tmp_path: Path
+    ) -> None:
+        for name in ("train", "test"):
+            Path(raw[name]).symlink_to(tmp_path / "unmounted" / name)
+        with pytest.raises(UserError, match=r"is a link to .*unmounted/train, and not a file"):
+            locate_raw(raw | {"source": source}, "ID")
+        Path(raw["train"]).unlink()
+        Path(raw["train"]).mkdir()
+        with pytest.raises(UserError, match="is a folder"):
+            locate_raw(raw | {"source": source}, "ID")
+        assert locate_raw(raw | {"source": "simulated"}, "ID").simulated
 
     @pytest.mark.parametrize(
         ("source", "there"),
@@ -232,7 +249,7 @@ class TestLocateRaw:
         self, raw: dict[str, str], source: str, there: tuple[str, ...]
     ) -> None:
         self.touch(raw, *there)
-        found = locate_raw(raw | {"source": source})
+        found = locate_raw(raw | {"source": source}, "ID")
         assert found.simulated
         assert "SIMULATED DATA" in found.reason
         assert raw["train"] not in (found.train, found.test)
@@ -241,7 +258,7 @@ class TestLocateRaw:
 
     def test_simulated_leaves_real_files_aside(self, raw: dict[str, str]) -> None:
         self.touch(raw, "train", "test")
-        found = locate_raw(raw | {"source": "simulated"})
+        found = locate_raw(raw | {"source": "simulated"}, "ID")
         assert found.simulated
         assert not {found.train, found.test} & {raw["train"], raw["test"]}
 
@@ -255,7 +272,7 @@ class TestLocateRaw:
     ) -> None:
         self.touch(raw, *there)
         with pytest.raises(UserError) as refusal:
-            locate_raw(raw | {"source": source})
+            locate_raw(raw | {"source": source}, "ID")
         _, after = str(refusal.value).split("are missing: ")
         listed = after.split(" (")[0].split(";")[0]
         missing = [raw[key] for key in ("train", "test") if key not in there]

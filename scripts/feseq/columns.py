@@ -36,6 +36,26 @@ class Columns:
         """Every input column of the model."""
         return self.categorical + self.numeric + self.sequences
 
+    def plain(self, *others: str) -> dict[str, Any]:
+        """The features' roles, and those of `label` and `id` that are named, as JSON can hold."""
+        names = ("profile", "numeric", "sequences", "targets")
+        roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
+        roles["group_of"] = dict(self.group_of)
+        return roles | {name: getattr(self, name) for name in others}
+
+    @classmethod
+    def from_plain(cls, roles: Mapping[str, Any]) -> "Columns":
+        """The opposite of `plain`; a role that was left out reads ''."""
+        return cls(
+            label=roles.get("label", ""),
+            id=roles.get("id", ""),
+            profile=tuple(roles["profile"]),
+            numeric=tuple(roles["numeric"]),
+            sequences=tuple(roles["sequences"]),
+            targets=tuple(roles["targets"]),
+            group_of=dict(roles["group_of"]),
+        )
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":
         """Read the `columns` block of the config; raises UserError where roles contradict."""
@@ -43,6 +63,11 @@ class Columns:
         numeric: list[str] = []
         sequences: dict[str, str] = {}
         group_of: dict[str, str] = {}
+        if config["label"] == config["id"]:
+            raise UserError(f"columns.label and columns.id both name {config['id']!r}")
+        twice = [group for i, group in enumerate(config["use"]) if group in config["use"][:i]]
+        if twice:
+            raise UserError(f"columns.use: group {twice[0]!r} is named twice")
         for group in config["use"]:
             if group not in config["groups"]:
                 known = ", ".join(config["groups"])

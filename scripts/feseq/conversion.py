@@ -16,7 +16,7 @@ from .ahead import map_ahead
 from .columns import Columns
 from .encoding import LocalBlock, Vocabularies, encode_batch
 from .errors import UserError
-from .files import folder_beside, written_beside
+from .files import fingerprint, folder_beside, written_beside
 from .raw import as_text, check_columns, is_simulated, open_parquet, stream
 from .sampling import Selection
 from .shuffle import Scatter
@@ -44,12 +44,7 @@ def convert_train(
     file = open_parquet(parquet)
     check_columns(file, parquet, columns, columns.label)
     chosen = Selection.read(selection)
-    if chosen.row[-1] >= file.metadata.num_rows:
-        raise UserError(
-            f"{selection}: holds row {chosen.row[-1]}, and {parquet} has "
-            f"{file.metadata.num_rows} rows; it was drawn from another file: delete it and run "
-            f"snakemake again"
-        )
+    _check_drawn_from(chosen, selection, file, parquet)
 
     def encode(item: tuple[np.ndarray, pa.RecordBatch]) -> LocalBlock:
         rows, batch = item
@@ -127,7 +122,14 @@ def check_ids(file: pq.ParquetFile, path: Path, name: str) -> None:
     if ids.null_count:
         row = pc.index(ids.is_null(), True).as_py()
         raise UserError(
-            f"{path}: ID {name!r} is missing in {ids.null_count:,} rows, first row {row}"
+            f"{path}: ID {name!r} is missing in {ids.null_count:,} rows, first row {row}; "
+            f"a submission needs the ID of every row"
+        )
+    has_nul = pc.match_substring(ids, "\0")
+    if pc.any(has_nul).as_py():
+        raise UserError(
+            f"{path}: ID {name!r} holds a NUL byte in row {pc.index(has_nul, True).as_py()}; "
+            f"remove such bytes, H5 cannot keep them"
         )
     distinct = pc.count_distinct(ids).as_py()
     if distinct < len(ids):
@@ -154,6 +156,19 @@ def _selected(
             yield rows, batch.take(pa.array(rows - first_row))
 
 
+def _check_drawn_from(
+    chosen: Selection, selection: Path, file: pq.ParquetFile, parquet: Path
+) -> None:
+    """Raise UserError if `chosen` was drawn from another raw file, or from one since replaced."""
+    too_long = chosen.row[-1] >= file.metadata.num_rows
+    if too_long or chosen.raw not in ("", fingerprint(parquet)):
+        found = f"holds row {chosen.row[-1]}" if too_long else "was drawn from another file"
+        raise UserError(
+            f"{selection}: {found}, and {parquet} has {file.metadata.num_rows} rows; delete the "
+            f"selection and run snakemake again"
+        )
+
+
 def _writer(path: Path, columns: Columns) -> H5Writer:
     return H5Writer(path, columns.numeric, columns.categorical, columns.sequences)
 
@@ -163,5 +178,6 @@ def _source(path: Path, file: pq.ParquetFile) -> dict[str, object]:
         "file": Path(path).name,
         "rows": file.metadata.num_rows,
         "bytes": Path(path).stat().st_size,
+        "fingerprint": fingerprint(path),
         "simulated": is_simulated(file),
     }

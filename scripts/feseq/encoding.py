@@ -68,11 +68,19 @@ class Vocabularies:
 
 def _words(dictionary: pa.Array, column: str, path: Path) -> list[str]:
     try:
-        return dictionary.to_pylist()
+        words = dictionary.to_pylist()
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: column {column!r} holds bytes that are not UTF-8 text ({error})"
+            f"{path}: column {column!r} holds bytes that are not UTF-8 text ({error}); write it "
+            f"anew as UTF-8"
         ) from None
+    with_nul = [word for word in words if "\0" in word]
+    if with_nul:
+        raise UserError(
+            f"{path}: column {column!r} holds a NUL byte, for example in {with_nul[0]!r}; remove "
+            f"such bytes, H5 cannot keep them"
+        )
+    return words
 
 
 def _as_float32(column: pa.Array) -> np.ndarray:

@@ -1,22 +1,27 @@
 """Files appear under their final name only when they are complete."""
 
+import glob
+import hashlib
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_TAIL_BYTES = 1 << 16
 
 
 @contextmanager
 def written_beside(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it to `target` on success, else remove it.
 
-    The temporary name is in the same directory, so the rename is atomic, and holds the process
-    number, so two writers never share it.
+    The temporary name is in the same directory, so the rename is atomic, and holds the host and
+    the process number, so two writers never share it. What killed writers left is removed.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = _working_name(target, "part")
     try:
         yield temporary
         os.replace(temporary, target)
@@ -26,15 +31,43 @@ def written_beside(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_beside(target: Path) -> Iterator[Path]:
-    """Yield an empty working folder beside `target` and remove it afterwards.
-
-    One of the same name was left by a killed process whose number this one got.
-    """
+    """Yield an empty working folder beside `target` and remove it afterwards."""
     target = Path(target)
-    folder = target.with_name(f".{target.name}.{os.getpid()}.work")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = _working_name(target, "work")
+    folder.mkdir()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def fingerprint(path: Path) -> str:
+    """Digest of a file's size and its last 64 KiB, where parquet keeps places and statistics.
+
+    Cheap at any size, and independent of modification times, which copies may carry over.
+    """
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        file.seek(max(0, size - _TAIL_BYTES))
+        return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:16]
+
+
+def _working_name(target: Path, ending: str) -> Path:
+    """A name beside `target` for this process alone; removes those of dead processes."""
+    host = socket.gethostname()
+    for left in target.parent.glob(f".{glob.escape(target.name)}.{glob.escape(host)}.*.{ending}"):
+        process = left.name.rsplit(".", 2)[1]
+        if not process.isdigit() or int(process) == os.getpid() or not _is_alive(int(process)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return target.with_name(f".{target.name}.{host}.{os.getpid()}.{ending}")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

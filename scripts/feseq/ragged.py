@@ -55,6 +55,8 @@ def parse_sequences(text: pa.Array, column: str, file: str, rows: np.ndarray) ->
     """
     if pa.types.is_dictionary(text.type):
         text = text.dictionary_decode()
+    if pa.types.is_null(text.type):
+        text = text.cast(pa.string())
     if text.null_count:
         text = pc.fill_null(text, "")
     offset_type = np.int64 if pa.types.is_large_string(text.type) else np.int32

@@ -21,7 +21,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; put it there or change raw.* in the config")
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"{path}: not a complete parquet file ({first_line(error)}); it may be truncated: "
@@ -32,6 +32,17 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 def is_simulated(file: pq.ParquetFile) -> bool:
     """True for a file that the simulation wrote."""
     return SIMULATED_MARK.items() <= (file.schema_arrow.metadata or {}).items()
+
+
+def check_same_origin(train: Path | str, test: Path | str) -> None:
+    """Raise UserError if one of two raw files is real and the other was simulated."""
+    train_simulated, test_simulated = (is_simulated(open_parquet(Path(p))) for p in (train, test))
+    if train_simulated != test_simulated:
+        simulated, real = (train, test) if train_simulated else (test, train)
+        raise UserError(
+            f"{simulated} was written by the simulation and {real} was not; real and simulated "
+            f"data are never mixed: take both from one source"
+        )
 
 
 def check_columns(file: pq.ParquetFile, path: Path, columns: Columns, extra: str) -> None:
@@ -116,7 +127,12 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 def _is_text(kind: pa.DataType) -> bool:
     kind = _value_type(kind)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        # pandas' way to write a column without a single value.
+        or pa.types.is_null(kind)
+    )
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -125,6 +141,7 @@ def _is_number(kind: pa.DataType) -> bool:
         or pa.types.is_floating(kind)
         or pa.types.is_decimal(kind)
         or pa.types.is_boolean(kind)
+        or pa.types.is_null(kind)
     )
 
 

@@ -15,6 +15,8 @@ from .raw import open_parquet, stream
 
 logger = logging.getLogger(__name__)
 
+_SELECTION_COLUMNS = ("row", "is_valid", "position")
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -22,24 +24,27 @@ class Selection:
 
     `row` int64: number in the raw file. `is_valid` bool: in valid.h5, else in train.h5.
     `position` int64: place within its H5 file; a random permutation, so that a file sorted by day
-    becomes one that can be trained on in order.
+    becomes one that can be trained on in order. `raw` is the fingerprint of the raw file, '' if
+    not known.
     """
 
     row: np.ndarray
     is_valid: np.ndarray
     position: np.ndarray
+    raw: str = ""
 
     def write(self, path: Path) -> None:
         """Write as parquet, beside the target first."""
-        names = ("row", "is_valid", "position")
+        table = pa.table({name: getattr(self, name) for name in _SELECTION_COLUMNS})
         with written_beside(path) as temporary:
-            pq.write_table(pa.table({name: getattr(self, name) for name in names}), temporary)
+            pq.write_table(table.replace_schema_metadata({b"raw": self.raw.encode()}), temporary)
 
     @classmethod
     def read(cls, path: Path) -> "Selection":
         """Read what `write` wrote."""
         table = pq.read_table(path)
-        return cls(*(table[name].to_numpy() for name in ("row", "is_valid", "position")))
+        row, is_valid, position = (table[name].to_numpy() for name in _SELECTION_COLUMNS)
+        return cls(row, is_valid, position, table.schema.metadata[b"raw"].decode())
 
 
 def read_labels(path: Path, label: str, batch_rows: int = 1 << 20) -> np.ndarray:

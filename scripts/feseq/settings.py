@@ -1,7 +1,10 @@
 """Checking the config: all mistakes at once, each with its path, value, allowed range and cure."""
 
+import csv
 import difflib
 import math
+import os
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +18,9 @@ from jsonschema.validators import extend
 from .columns import Columns
 from .errors import UserError
 
-_MODEL_FOLDER = re.compile(r"^results/(?P<size>\w+)/len(?P<max_len>\d+)/")
+_TARGET = re.compile(
+    r"^results/((?P<model_size>\w+)/len(?P<max_len>\d+)/|submission_(?P<submission_size>\w+)\.csv$)"
+)
 
 
 def _is_integer(_: object, value: object) -> bool:
@@ -64,9 +69,7 @@ def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str
     elif error.validator == "anyOf":
         yield f"{path}: {error.instance!r} is not {_meaning(error.schema)}"
     else:
-        hint = ""
-        if isinstance(error.instance, str) and _is_float(error.instance):
-            hint = "; YAML reads this as text: write it with a point, for example 1.0e-3"
+        hint = _hint(error.instance)
         yield f"{path}: {error.instance!r} is not {_allowed(error.schema)}{hint}"
 
 
@@ -107,12 +110,15 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     return text
 
 
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _hint(value: object) -> str:
+    """Why a number may have arrived as text."""
+    if not isinstance(value, str):
+        return ""
+    if re.fullmatch(r"[+-]?\d+e[+-]?\d+", value, re.IGNORECASE):
+        return "; YAML reads this as text: write it with a point, for example 1.0e-3"
+    if re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?|null|true|false", value, re.IGNORECASE):
+        return "; it is text: leave out the quotes, and set nested keys in a --configfile"
+    return ""
 
 
 def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
@@ -166,11 +172,16 @@ def check_max_len(config: Mapping[str, Any], size: str, max_len: int) -> None:
 
 
 def check_targets(config: Mapping[str, Any], targets: Iterable[str]) -> None:
-    """Raise UserError if a file asked for belongs to a max_len that the config does not list."""
+    """Raise UserError if a file asked for belongs to an unknown size or an unlisted max_len."""
     for target in targets:
-        match = _MODEL_FOLDER.search(str(target))
-        if match is not None and match["size"] in config["sizes"]:
-            check_max_len(config, match["size"], int(match["max_len"]))
+        match = _TARGET.search(posixpath.normpath(target))
+        if match is None:
+            continue
+        size = match["model_size"] or match["submission_size"]
+        if size not in config["sizes"]:
+            raise UserError(f"{target}: size {size!r} is none of {', '.join(config['sizes'])}")
+        if match["max_len"]:
+            check_max_len(config, size, int(match["max_len"]))
 
 
 def model_settings(config: Mapping[str, Any], size: str, max_len: int) -> dict[str, Any]:
@@ -194,15 +205,25 @@ class RawFiles:
     reason: str = ""
 
 
-def locate_raw(raw: Mapping[str, str]) -> RawFiles:
+def locate_raw(raw: Mapping[str, str], id_column: str) -> RawFiles:
     """Decide between the user's files and the stand-in; real and simulated never mix.
 
     Raises UserError if `files` are asked for and one is missing, or only one of two is there.
     """
     files = (raw["train"], raw["test"])
+    # A link to nowhere, or a folder, is no reason to go on without the user's data.
+    for path in files:
+        if os.path.lexists(path) and not Path(path).is_file() and raw["source"] != "simulated":
+            what = "a folder" if Path(path).is_dir() else f"a link to {os.path.realpath(path)}"
+            raise UserError(
+                f"{path}: is {what}, and not a file; mount or mend it, change raw.train and "
+                f"raw.test, or set raw.source: simulated"
+            )
     missing = [path for path in files if not Path(path).is_file()]
-    # IDs are checked when the submission is written, so a sample file can serve either source.
+    # Its IDs are checked when the submission is written, so it can serve either source.
     sample = raw["sample_submission"] if Path(raw["sample_submission"]).is_file() else None
+    if sample is not None:
+        _check_sample_header(sample, id_column)
     if raw["source"] == "simulated" or (raw["source"] == "auto" and len(missing) == 2):
         reason = (
             "raw.source is simulated"
@@ -224,3 +245,14 @@ def locate_raw(raw: Mapping[str, str]) -> RawFiles:
             f"raw.source: simulated"
         )
     return RawFiles(*files, sample, False)
+
+
+def _check_sample_header(path: str, id_column: str) -> None:
+    """Before hours of training rather than after them."""
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+        header = next(csv.reader(file), [])
+    if id_column not in header:
+        raise UserError(
+            f"{path}: its header {','.join(header)!r} has no column {id_column!r}; it should name "
+            f"{id_column!r} and the label: correct the file, columns.id or raw.sample_submission"
+        )

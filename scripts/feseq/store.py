@@ -7,8 +7,9 @@
     label, id          uint8 [rows] and bytes [rows], where there is one
     row                int64 [rows], the row's number in the raw file
 
-Attributes: format, version, rows, numeric_columns, categorical_columns, sequence_columns (JSON
-lists), source (JSON: the raw file's name, rows, bytes, and whether it is simulated).
+In <col>, % and / of a column's name read %25 and %2F. Attributes: format, version, rows,
+numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's
+name, rows, bytes, fingerprint, and whether it is simulated).
 """
 
 import errno
@@ -81,7 +82,7 @@ class H5Writer:
         }
         self.rows = 0
         for name in sequences:
-            self._append(f"sequence/{name}/offsets", np.zeros(1, np.int64))
+            self._append(f"sequence/{_h5_name(name)}/offsets", np.zeros(1, np.int64))
 
     def append(self, block: Block) -> None:
         """Write the rows of `block` behind those already written."""
@@ -89,8 +90,8 @@ class H5Writer:
         self._append("numeric", block.numeric)
         self._append("categorical", block.categorical)
         for name, ragged in block.sequences.items():
-            offsets = self.file[f"sequence/{name}/offsets"]
-            self._append(f"sequence/{name}/values", ragged.values)
+            offsets = self.file[f"sequence/{_h5_name(name)}/offsets"]
+            self._append(f"sequence/{_h5_name(name)}/values", ragged.values)
             self._append(offsets.name, ragged.offsets[1:] + offsets[-1])
         self._append("row", block.row)
         if block.label is not None:
@@ -103,7 +104,7 @@ class H5Writer:
         """Write vocabularies and attributes and close; without it the file is not valid."""
         for name, words in vocabularies.items():
             self.file.create_dataset(
-                f"vocabulary/{name}", data=list(words), dtype=h5py.string_dtype()
+                f"vocabulary/{_h5_name(name)}", data=list(words), dtype=h5py.string_dtype()
             )
         attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows}
         attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
@@ -171,6 +172,12 @@ class H5Writer:
         return self.file[name]
 
 
+def _h5_name(column: str) -> str:
+    """A column's name as one step of an H5 path, where / and the names . and .. have a meaning."""
+    escaped = column.replace("%", "%25").replace("/", "%2F")
+    return escaped.replace(".", "%2E") if escaped in (".", "..") else escaped
+
+
 class H5Table:
     """Reads an H5 file of this format. Cheap to open; raises UserError if it is not one."""
 
@@ -195,14 +202,14 @@ class H5Table:
 
     def vocabulary(self, column: str) -> list[str]:
         """Raw strings by code; entry 0 stands for missing."""
-        return list(self.file[f"vocabulary/{column}"].asstr()[:])
+        return list(self.file[f"vocabulary/{_h5_name(column)}"].asstr()[:])
 
     def read(self, start: int, stop: int) -> Block:
         """Rows start to stop (not included) as one block."""
         sequences = {}
         for name in self.sequence_columns:
-            offsets = self.file[f"sequence/{name}/offsets"][start : stop + 1]
-            values = self.file[f"sequence/{name}/values"][offsets[0] : offsets[-1]]
+            offsets = self.file[f"sequence/{_h5_name(name)}/offsets"][start : stop + 1]
+            values = self.file[f"sequence/{_h5_name(name)}/values"][offsets[0] : offsets[-1]]
             sequences[name] = Ragged(values, offsets - offsets[0])
         return Block(
             self.file["numeric"][start:stop],

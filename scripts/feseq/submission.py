@@ -1,5 +1,7 @@
 """The submission CSV: predictions joined by ID, checked, never matched by position, never cut."""
 
+import csv
+import io
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,7 +44,7 @@ def write_submission(
         probability = _join(wanted, ids, probability, sample_submission)
         ids = wanted
     with written_beside(submission) as temporary, open(temporary, "wb") as file:
-        file.write(f"{id_column},{label_column}\n".encode())
+        file.write(_csv_line(id_column, label_column))
         pacsv.write_csv(
             pa.table({"id": ids, "probability": probability}),
             file,
@@ -62,6 +64,7 @@ def read_sample_ids(path: Path, id_column: str) -> pa.ChunkedArray:
     try:
         table = pacsv.read_csv(
             path,
+            parse_options=pacsv.ParseOptions(newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(
                 include_columns=[id_column],
                 column_types={id_column: pa.string()},
@@ -160,6 +163,12 @@ def _check_probabilities(probability: np.ndarray, ids: pa.ChunkedArray) -> None:
             f"{probability[wrong[0]]} for ID {ids[int(wrong[0])].as_py()!r}; the model has "
             f"diverged: lower train.learning_rate and train again"
         )
+
+
+def _csv_line(*values: str) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue().encode()
 
 
 def _quoting(ids: pa.ChunkedArray) -> str:

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -167,7 +168,7 @@ class Trainer:
         train_loss = float(self.loss_sum) / max(1, self.loss_count)
         self.loss_sum.zero_()
         self.loss_count = 0
-        if not torch.isfinite(torch.tensor(train_loss)):
+        if not math.isfinite(train_loss):
             raise UserError(
                 f"the training loss is {train_loss} at step {self.step} (epoch {epoch}, learning "
                 f"rate {self._learning_rate:g}); lower train.learning_rate"
@@ -175,6 +176,13 @@ class Trainer:
         probability = predict_probabilities(self.model, self.valid, self.device)
         metrics = click_metrics(self.valid_label, probability)
         monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
+        if not math.isfinite(monitor):
+            raise UserError(
+                f"the validation metrics at step {self.step} are {metrics}, of "
+                f"{len(self.valid_label):,} rows with {int(self.valid_label.sum()):,} clicks; both "
+                f"labels and finite predictions are needed: lower train.learning_rate or raise "
+                f"sampling.valid_share"
+            )
         evaluation = Evaluation(
             epoch=epoch,
             step=self.step,
