@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,7 @@ from feseq.columns import Columns
 from feseq.conversion import convert_test, convert_train
 from feseq.errors import UserError
 from feseq.files import fingerprint
-from feseq.sampling import Selection
+from feseq.sampling import Selection, read_labels, select_rows
 from feseq.store import H5Table
 
 Row = dict[str, Any]
@@ -526,3 +527,43 @@ def test_a_full_disk_stops_with_a_clear_error_and_no_half_file(
     with pytest.raises(OSError, match="No space left on device: 0 MiB free"):
         to_test_h5(tmp_path, raw_table(40))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.parquet"]
+
+
+def test_columns_whose_names_are_paths_keep_apart(tmp_path: Path) -> None:
+    names = {"profile": ("a", "."), "targets": ("a/b",), "sequences": ("/events",)}
+    table = raw_table(30, **{"a": ["x"] * 30, ".": ["y"] * 30, "a/b": ["z"] * 30})
+    table = table.append_column("/events", pa.array(["1,2"] * 30))
+    with H5Table(to_test_h5(tmp_path, table, columns=with_roles(**names))) as h5:
+        assert [h5.vocabulary(name) for name in ("a", ".", "a/b")] == [["", w] for w in "xyz"]
+        assert h5.read(0, 1).sequences["/events"].values.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"), [("country", "column 'country' holds a NUL"), ("uid", "ID 'uid' holds")]
+)
+def test_a_nul_byte_is_refused(tmp_path: Path, column: str, message: str) -> None:
+    values = ["a\0b", *(f"v{i}" for i in range(19))]
+    with pytest.raises(UserError, match=message):
+        to_test_h5(tmp_path, raw_table(20, **{column: values}))
+
+
+def test_columns_without_a_single_value_are_all_missing(tmp_path: Path) -> None:
+    nulls = {name: pa.nulls(20) for name in ("price", "events", "country")}
+    with H5Table(to_test_h5(tmp_path, raw_table(20, **nulls))) as h5:
+        block = h5.read(0, 20)
+    assert np.isnan(block.numeric[:, 0]).all()
+    assert (block.categorical[:, 0] == 0).all()
+    assert block.sequences["events"].lengths.sum() == 0
+
+
+def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path, raw_table(100))
+    chosen = select_rows(read_labels(raw, "y"), None, 0.25, seed=3)
+    selection, train = tmp_path / "selection.parquet", tmp_path / "train.h5"
+    replace(chosen, raw=fingerprint(raw)).write(selection)
+    convert_train(raw, selection, COLUMNS, train, tmp_path / "valid.h5")
+    train.unlink()
+    write_raw(tmp_path, raw_table(200, seed=5))
+    with pytest.raises(UserError, match="was drawn from another file"):
+        convert_train(raw, selection, COLUMNS, train, tmp_path / "valid.h5")
+    assert not train.exists()

@@ -1,6 +1,7 @@
 """The workflow as its user calls it, to the CSV, on a table that is not Toss's; its refusals."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
+
+from feseq.raw import SIMULATED_MARK
 
 REPOSITORY = Path(__file__).parent.parent
 ROWS, TEST_ROWS = 400, 70
@@ -311,3 +315,28 @@ def test_the_stand_in_runs_to_a_submission_and_its_report_says_so(tmp_path: Path
     assert figures["best_auc"] > 0.5
     submission = pd.read_csv(tmp_path / "results/submission_toy.csv")
     assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]
+
+
+def test_a_replaced_raw_file_is_noticed_whatever_its_time(copied: Path) -> None:
+    shop_table(ROWS, 9).to_parquet(copied / LOG)
+    os.utime(copied / LOG, (1_500_000_000, 1_500_000_000))
+    _, output = snakemake(copied, "-n", "results/submission_medium.csv")
+    assert "Drawing the rows of size medium" in output
+    assert "Converting the rows of size medium" in output
+    assert "Converting the test file" not in output
+
+
+def test_a_simulated_file_beside_a_real_one_stops_before_anything_runs(copied: Path) -> None:
+    table = pq.read_table(copied / LOG)
+    metadata = {**(table.schema.metadata or {}), **SIMULATED_MARK}
+    pq.write_table(table.replace_schema_metadata(metadata), copied / LOG)
+    code, output = snakemake(copied, "-n", "results/submission_full.csv")
+    assert code == 1
+    assert "in/log.parquet was written by the simulation and in/new.parquet was not" in output
+    assert "Traceback" not in output
+
+
+def test_settings_that_a_step_does_not_use_leave_it_alone(finished: tuple[Path, str]) -> None:
+    config = changed("columns.groups.spare", {"numeric": ["height"]})
+    _, output = snakemake(finished[0], "results/submission_full.csv", config=config)
+    assert "Nothing to be done" in output

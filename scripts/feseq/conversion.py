@@ -17,6 +17,7 @@ from .columns import Columns
 from .encoding import LocalBlock, Vocabularies, encode_batch
 from .errors import UserError
 from .files import fingerprint, folder_beside, written_beside
+from .ids import repeated_ids
 from .raw import as_text, check_columns, is_simulated, open_parquet, stream
 from .sampling import Selection
 from .shuffle import Scatter
@@ -131,13 +132,10 @@ def check_ids(file: pq.ParquetFile, path: Path, name: str) -> None:
             f"{path}: ID {name!r} holds a NUL byte in row {pc.index(has_nul, True).as_py()}; "
             f"remove such bytes, H5 cannot keep them"
         )
-    distinct = pc.count_distinct(ids).as_py()
-    if distinct < len(ids):
-        counts = pc.value_counts(ids)
-        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-        example = twice[0].as_py()
+    repeated, example = repeated_ids(ids)
+    if repeated:
         raise UserError(
-            f"{path}: {len(twice):,} IDs of column {name!r} occur more than once, for example "
+            f"{path}: {repeated:,} IDs of column {name!r} occur more than once, for example "
             f"{example!r} (first at row {pc.index(ids, example).as_py()}); a submission needs one "
             f"row per ID: remove the repeated rows"
         )

@@ -3,10 +3,9 @@
 import csv
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,10 +14,9 @@ import pyarrow.parquet as pq
 
 from .errors import UserError, first_line
 from .files import written_beside
+from .ids import parts_by_hash, repeated_ids
 
 logger = logging.getLogger(__name__)
-
-_PARTS = 16
 
 
 def write_submission(
@@ -86,7 +84,7 @@ def _join(
 ) -> pa.Array:
     """Probabilities in the order of `wanted`; both ID columns are free of duplicates."""
     place = np.full(len(wanted), -1, np.int64)
-    for in_wanted, in_ids in zip(_parts(wanted), _parts(ids)):
+    for in_wanted, in_ids in zip(parts_by_hash(wanted), parts_by_hash(ids)):
         found = pc.index_in(wanted.filter(in_wanted), value_set=ids.filter(in_ids).combine_chunks())
         found = pc.fill_null(found, -1).to_numpy()
         # The last entry answers for what was not found.
@@ -112,47 +110,12 @@ def _join(
 
 
 def _check_unique(ids: pa.ChunkedArray, where: str) -> None:
-    repeated, example = 0, None
-    for in_part in _parts(ids):
-        part = ids.filter(in_part)
-        if pc.count_distinct(part, mode="all").as_py() < len(part):
-            counts = pc.value_counts(part)
-            twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-            repeated, example = repeated + len(twice), example or twice[0]
-    if example is not None:
+    repeated, example = repeated_ids(ids)
+    if repeated:
         raise UserError(
-            f"{where}: {repeated:,} IDs occur more than once, for example {example.as_py()!r}; "
-            f"a submission has one row per ID"
+            f"{where}: {repeated:,} IDs occur more than once, for example {example!r}; a "
+            f"submission has one row per ID"
         )
-
-
-def _parts(ids: pa.ChunkedArray) -> Iterator[np.ndarray]:
-    """Masks bool [rows] that cut `ids` into parts by a hash: equal IDs are in the same part.
-
-    Arrow's hash tables need several times the memory of the IDs; one part at a time they do not.
-    """
-    part = np.concatenate([_hash(chunk) for chunk in ids.chunks] or [np.empty(0, np.uint8)])
-    for number in range(_PARTS):
-        yield part == number
-
-
-def _hash(chunk: pa.StringArray) -> np.ndarray:
-    bounds = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset :][: len(chunk) + 1]
-    data = chunk.buffers()[2]
-    raw = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    return _fnv(raw, bounds)
-
-
-@numba.njit(nogil=True)
-def _fnv(raw: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Part of each string by its FNV-1a hash (32 bits)."""
-    part = np.empty(len(bounds) - 1, np.uint8)
-    for row in range(len(part)):
-        value = np.uint32(2166136261)
-        for i in range(bounds[row], bounds[row + 1]):
-            value = np.uint32((value ^ raw[i]) * np.uint32(16777619))
-        part[row] = (value >> np.uint32(16)) % np.uint32(_PARTS)
-    return part
 
 
 def _check_probabilities(probability: np.ndarray, ids: pa.ChunkedArray) -> None:
