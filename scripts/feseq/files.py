@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 _TAIL_BYTES = 1 << 16
 
@@ -40,6 +41,20 @@ def folder_beside(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class Closing:
+    """A base for what must be closed: `with` does it."""
+
+    def close(self) -> None:
+        """Release what is held; may be called twice."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def fingerprint(path: Path) -> str:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 
 from .ahead import map_ahead
+from .files import Closing
 from .ragged import Ragged, narrow
 from .store import Block
 
@@ -15,7 +15,7 @@ from .store import Block
 BUCKET_ROWS = 65_536
 
 
-class Scatter:
+class Scatter(Closing):
     """Labelled blocks in, blocks in the order of their rows' positions out.
 
     A row goes to the bucket that its position falls in. Each bucket is one file of fixed-width
@@ -51,7 +51,7 @@ class Scatter:
 
     def in_order(self) -> Iterator[Block]:
         """One block per bucket; the next is read and ordered while one is used."""
-        self._close()
+        self.close()
         return map_ahead(self._bucket, sorted(self.buckets))
 
     def _fixed(self, block: Block, rows: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ class Scatter:
         """Widen the values of sequence `i` if need be; files written narrower are rewritten."""
         known, wide = self.value_types[i], np.promote_types(self.value_types[i], dtype)
         if wide != known:
-            self._close()
+            self.close()
             for file in self.folder.glob(f"*.values{i}"):
                 np.fromfile(file, known).astype(wide).tofile(file)
             self.value_types[i] = wide
@@ -108,18 +108,8 @@ class Scatter:
             self.files[name] = open(self.folder / name, "ab", buffering=0)  # noqa: SIM115
         self.files[name].write(np.ascontiguousarray(array).view(np.uint8).data)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the bucket files; they stay."""
         for file in self.files.values():
             file.close()
         self.files.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._close()

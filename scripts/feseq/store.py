@@ -18,13 +18,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
 
 from .errors import UserError
+from .files import Closing
 from .ragged import Ragged
 
 FORMAT, VERSION = "feseq-table", 1
@@ -63,7 +63,7 @@ class Block:
         )
 
 
-class H5Writer:
+class H5Writer(Closing):
     """Appends blocks to an H5 file; integers and IDs are as narrow as what was seen allows."""
 
     def __init__(
@@ -111,15 +111,8 @@ class H5Writer:
         self.file.attrs.update(attributes | {"source": json.dumps(dict(source))})
         self.file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self.file.close()
 
     def _require_space(self, block: Block) -> None:
@@ -178,7 +171,7 @@ def _h5_name(column: str) -> str:
     return escaped.replace(".", "%2E") if escaped in (".", "..") else escaped
 
 
-class H5Table:
+class H5Table(Closing):
     """Reads an H5 file of this format. Cheap to open; raises UserError if it is not one."""
 
     def __init__(self, path: Path) -> None:
@@ -228,14 +221,3 @@ class H5Table:
     def close(self) -> None:
         """Close the file."""
         self.file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
