@@ -3,7 +3,8 @@
     python benchmarks/data.py --rows 100000 300000 --mean_length 500 --threads 2
 
 Makes its data in a temporary folder, runs each stage in a process of its own, at each number of
-rows, and prints rows/s, the time as a multiple of the floor's, and the peak memory of the process.
+rows, and prints rows/s, the time as a multiple of the floor's, processor time and peak memory of
+the process. Imports and compilation count.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import h5py
@@ -26,18 +28,19 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from feseq.columns import Columns  # noqa: E402
-from feseq.conversion import convert_test, convert_train  # noqa: E402
+from feseq.conversion import BATCH_ROWS, convert_test, convert_train  # noqa: E402
 from feseq.feature_map import FeatureMap, fit_feature_map  # noqa: E402
+from feseq.memory import keep_freed_memory  # noqa: E402
 from feseq.raw import open_parquet, stream  # noqa: E402
 from feseq.sampling import read_labels, select_rows  # noqa: E402
 from feseq.simulation import simulate_split  # noqa: E402
 from feseq.submission import write_submission  # noqa: E402
 
-COLUMNS = Columns.from_config(
-    yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())["columns"]
-)
+CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+COLUMNS = Columns.from_config(CONFIG["columns"])
 # Rows of the plain reference, whose memory and time grow with every one of them.
 REFERENCE_ROWS = 3_000
+TRAIN_STEPS = 5
 
 
 def make(folder: Path, rows: int, mean_length: float) -> int:
@@ -56,12 +59,20 @@ def make(folder: Path, rows: int, mean_length: float) -> int:
     return 2 * rows
 
 
-def decode(folder: Path, threads: int) -> int:
-    """Floor of the conversions: pyarrow decodes the same columns, which are thrown away."""
+def decode_train(folder: Path, threads: int) -> int:
+    """Floor of the train conversion: pyarrow decodes the same columns, which are thrown away."""
+    return _decode(folder / "train.parquet", COLUMNS.label, threads)
+
+
+def decode_test(folder: Path, threads: int) -> int:
+    """Floor of the test conversion, alike."""
+    return _decode(folder / "test.parquet", COLUMNS.id, threads)
+
+
+def _decode(path: Path, extra: str, threads: int) -> int:
     pa.set_cpu_count(threads)
-    path = folder / "train.parquet"
-    names = (*COLUMNS.features, COLUMNS.label)
-    return sum(len(batch) for _, batch in stream(open_parquet(path), path, names, 16_384))
+    names = (*COLUMNS.features, extra)
+    return sum(len(batch) for _, batch in stream(open_parquet(path), path, names, BATCH_ROWS))
 
 
 def train_to_h5(folder: Path, threads: int) -> int:
@@ -74,7 +85,6 @@ def train_to_h5(folder: Path, threads: int) -> int:
         folder / "valid.h5",
         threads=threads,
     )
-    fit_feature_map(folder / "valid.h5", COLUMNS, 1).write(folder / "feature_map.json")
     return pq.ParquetFile(folder / "train.parquet").metadata.num_rows
 
 
@@ -121,6 +131,13 @@ def read_h5(folder: Path, threads: int) -> int:
         return sum(len(block) for block in table.blocks(65_536))
 
 
+def feature_map(folder: Path, threads: int) -> int:
+    """The vocabularies and ranges of train.h5."""
+    fit_feature_map(folder / "train.h5", COLUMNS, 1).write(folder / "feature_map.json")
+    with h5py.File(folder / "train.h5", "r") as file:
+        return int(file.attrs["rows"])
+
+
 def batches(folder: Path, threads: int, max_len: int = 500) -> int:
     """One epoch of shuffled batches of 2,048 rows at max_len 500, encoded, on the host."""
     import torch
@@ -128,8 +145,8 @@ def batches(folder: Path, threads: int, max_len: int = 500) -> int:
     from feseq.batches import BatchSource
 
     torch.set_num_threads(threads)
-    feature_map = FeatureMap.read(folder / "feature_map.json")
-    source = BatchSource(folder / "train.h5", feature_map, max_len=max_len, batch_rows=2_048)
+    fields = FeatureMap.read(folder / "feature_map.json")
+    source = BatchSource(folder / "train.h5", fields, max_len=max_len, batch_rows=2_048)
     padded = events = 0
     for batch in source.shuffled(seed=1, epoch=1):
         length_B = batch.offsets.diff()
@@ -137,6 +154,30 @@ def batches(folder: Path, threads: int, max_len: int = 500) -> int:
         events += int(length_B.sum())
     print(f"padding share of the batches: {1 - events / padded:.3f}", file=sys.stderr)
     return source.rows
+
+
+def train_steps(folder: Path, threads: int) -> int:
+    """Some training steps of the medium model at max_len 500, which the batch source must feed."""
+    import torch
+
+    from feseq.batches import BatchSource
+    from feseq.inference import build_model
+    from feseq.model import ModelConfig
+
+    torch.set_num_threads(threads)
+    model_settings = CONFIG["model"] | CONFIG["sizes"]["medium"]["model"]
+    fields = FeatureMap.read(folder / "feature_map.json")
+    model = build_model(ModelConfig(max_len=500, **model_settings), fields)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    source = BatchSource(folder / "train.h5", fields, max_len=500, batch_rows=128)
+    steps = list(islice(source.shuffled(seed=1, epoch=1), TRAIN_STEPS))
+    for batch in steps:
+        assert batch.label_B is not None
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(model(batch), batch.label_B)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return sum(map(len, steps))
 
 
 def submission(folder: Path, threads: int) -> int:
@@ -160,25 +201,40 @@ def submission(folder: Path, threads: int) -> int:
     return pq.ParquetFile(folder / "predictions.parquet").metadata.num_rows
 
 
-# Stage -> the floor that it is compared with.
+# Stage -> the floor that it is compared with, in the order that they need each other's files.
 STAGES: dict[Callable[..., int], Callable[..., int] | None] = {
-    decode: None,
-    train_to_h5: decode,
-    test_to_h5: decode,
-    plain_reference: decode,
+    decode_train: None,
+    train_to_h5: decode_train,
+    plain_reference: decode_train,
     read_h5: None,
+    feature_map: read_h5,
     batches: read_h5,
+    train_steps: batches,
+    decode_test: None,
+    test_to_h5: decode_test,
     submission: None,
 }
 
 
 def run_stage(name: str, folder: Path, threads: int) -> None:
     """In the stage's own process: print rows, seconds and peak memory as JSON."""
+    # As every script of the workflow does.
+    keep_freed_memory()
     started = time.perf_counter()
     rows = next(stage for stage in STAGES if stage.__name__ == name)(folder, threads)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"rows": rows, "seconds": seconds, "peak_mib": peak}))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(
+        json.dumps(
+            {
+                "rows": rows,
+                "seconds": seconds,
+                "user": usage.ru_utime,
+                "system": usage.ru_stime,
+                "peak_mib": usage.ru_maxrss / 1024,
+            }
+        )
+    )
 
 
 def measure(rows: int, mean_length: float, threads: int, folder: Path) -> None:
@@ -194,14 +250,14 @@ def measure(rows: int, mean_length: float, threads: int, folder: Path) -> None:
         seconds_per_row[stage] = found["seconds"] / found["rows"]
         ratio = f"{seconds_per_row[stage] / seconds_per_row[floor]:.2f} x" if floor else "floor"
         print(
-            f"| {stage.__name__} | {found['rows']:,} | {1 / seconds_per_row[stage]:,.0f} "
-            f"| {ratio} | {found['peak_mib']:,.0f} |",
+            f"| {stage.__name__} | {found['rows']:,} | {1 / seconds_per_row[stage]:,.0f} | {ratio} "
+            f"| {found['user']:.1f} | {found['system']:.1f} | {found['peak_mib']:,.0f} |",
             flush=True,
         )
-    for name in ("train.parquet", "train.h5", "test.h5"):
+    for name in ("train.parquet", "train.h5", "test.parquet", "test.h5"):
         share = 0.9 if name == "train.h5" else 1.0
         size = (folder / name).stat().st_size / (rows * share)
-        print(f"| {name} | {rows:,} | {size:,.0f} bytes a row | | |", flush=True)
+        print(f"| {name} | {rows:,} | {size:,.0f} bytes a row | | | | |", flush=True)
 
 
 def main() -> None:
@@ -215,7 +271,8 @@ def main() -> None:
     if options.stage:
         run_stage(options.stage, options.folder, options.threads)
         return
-    print("| stage | rows | rows/s | time per row | peak MiB |\n|---|---|---|---|---|")
+    print("| stage | rows | rows/s | time per row | user s | system s | peak MiB |")
+    print("|---|---|---|---|---|---|---|")
     for rows in options.rows:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             measure(rows, options.mean_length, options.threads, Path(folder))

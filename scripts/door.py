@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from feseq.errors import UserError
+from feseq.memory import keep_freed_memory
 
 
 def enter(main: Callable[..., None], job: Any) -> None:
@@ -30,6 +31,7 @@ def enter(main: Callable[..., None], job: Any) -> None:
     )
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    keep_freed_memory()
     parameters = inspect.signature(main).parameters
     values = _of_job(job, parameters) if job is not None else _of_shell(main, parameters)
     try:

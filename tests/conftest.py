@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from feseq import conversion, shuffle
 from feseq.columns import Columns
 from feseq.conversion import convert_test, convert_train
 from feseq.sampling import Selection, read_labels, select_rows
@@ -110,3 +113,23 @@ def to_test_h5(
 def split_events(text: str | None) -> list[int]:
     """The plain way to read a sequence."""
     return [int(token) for token in text.split(",")] if text else []
+
+
+def content(path: Path) -> dict[str, Any]:
+    """All datasets with their types, and all attributes but the source."""
+    found: dict[str, Any] = {}
+
+    def keep(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = (item.dtype.str, item.shape, item[()].tobytes() if item.dtype != object
+                           else item[()].tolist())  # fmt: skip
+
+    with h5py.File(path) as file:
+        file.visititems(keep)
+        return found | {name: value for name, value in file.attrs.items() if name != "source"}
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "BATCH_ROWS", 7)
+    monkeypatch.setattr(shuffle, "BUCKET_ROWS", 10)

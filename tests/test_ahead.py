@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -36,6 +36,38 @@ def test_work_happens_beside_the_caller() -> None:
     meeting = threading.Barrier(2, timeout=10)
     # Two calls that wait for each other end only if they run at the same time.
     assert list(map_ahead(lambda _: meeting.wait() >= 0, range(4), threads=2)) == [True] * 4
+
+
+def test_items_are_made_while_the_caller_works() -> None:
+    made = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        yield 1
+        made.set()
+        yield 2
+
+    results = map_ahead(lambda item: item, items())
+    assert next(results) == 0
+    # The caller asks for nothing here, and item 2 comes to be all the same.
+    assert made.wait(timeout=10)
+    assert list(results) == [1, 2]
+
+
+def test_a_caller_that_stops_early_closes_the_items() -> None:
+    closed = []
+
+    def items() -> Iterator[int]:
+        try:
+            yield from range(100)
+        finally:
+            closed.append(True)
+
+    results = map_ahead(lambda item: item, items())
+    next(results)
+    assert isinstance(results, Generator)
+    results.close()
+    assert closed == [True]
 
 
 def test_an_error_comes_after_the_results_before_it() -> None:

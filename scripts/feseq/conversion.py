@@ -20,12 +20,12 @@ from .files import fingerprint, folder_beside, written_beside
 from .ids import repeated_ids
 from .raw import as_text, check_columns, is_simulated, open_parquet, stream
 from .sampling import Selection
-from .shuffle import Scatter
+from .shuffle import Scatter, bucket_of, whole_buckets
 from .store import H5Writer
 
 logger = logging.getLogger(__name__)
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 8_192
 
 
 def convert_train(
@@ -47,32 +47,28 @@ def convert_train(
     chosen = Selection.read(selection)
     _check_drawn_from(chosen, selection, file, parquet)
 
-    def encode(item: tuple[np.ndarray, pa.RecordBatch]) -> LocalBlock:
-        rows, batch = item
+    train_rows, valid_rows = np.bincount(chosen.is_valid, minlength=2).tolist()
+    # Train rows fill the first buckets, valid rows those behind.
+    first_valid = whole_buckets(train_rows)
+    place = chosen.position + first_valid * chosen.is_valid
+
+    def encode(item: tuple[slice, pa.RecordBatch]) -> tuple[LocalBlock, np.ndarray]:
+        here, batch = item
+        order = np.argsort(bucket_of(place[here]), kind="stable")
+        local = encode_batch(batch, chosen.row[here], columns, parquet, order)
         # By way of float, for labels that are text, such as '1.0'.
-        label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()
-        local = encode_batch(batch, rows, columns, parquet)
-        return replace(local, block=replace(local.block, label=label))
+        label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
+        return replace(local, block=replace(local.block, label=label)), place[here][order]
 
     vocabularies = Vocabularies(columns.categorical)
-    with (
-        folder_beside(train_h5) as work,
-        Scatter(work / "train", columns.sequences) as train_rows,
-        Scatter(work / "valid", columns.sequences) as valid_rows,
-    ):
+    with folder_beside(train_h5) as work, Scatter(work, columns.sequences) as scatter:
         batches = _selected(file, parquet, columns, chosen.row)
-        for local in map_ahead(encode, batches, threads):
-            block = vocabularies.encode(local)
-            here = np.searchsorted(chosen.row, block.row)
-            for part, in_part in (
-                (train_rows, ~chosen.is_valid[here]),
-                (valid_rows, chosen.is_valid[here]),
-            ):
-                part.append(block, np.flatnonzero(in_part), chosen.position[here[in_part]])
+        for local, places in map_ahead(encode, batches, threads):
+            scatter.append(vocabularies.encode(local), places)
         with written_beside(train_h5) as train, written_beside(valid_h5) as valid:
-            for target, part in ((train, train_rows), (valid, valid_rows)):
-                with _writer(target, columns) as writer:
-                    for block in part.in_order():
+            for h5, start, rows in ((train, 0, train_rows), (valid, first_valid, valid_rows)):
+                with _writer(h5, columns) as writer:
+                    for block in scatter.in_order(start, start + rows, threads):
                         writer.append(block)
                     writer.finish(vocabularies.words(), _source(parquet, file))
     logger.info("%s: %s rows converted", parquet, f"{len(chosen.row):,}")
@@ -97,9 +93,9 @@ def convert_test(
 
     def encode(item: tuple[int, pa.RecordBatch]) -> LocalBlock:
         first_row, batch = item
-        ids = np.char.encode(as_text(batch.column(columns.id)).to_numpy(False).astype(str))
-        numbers = np.arange(first_row, first_row + len(batch))
-        local = encode_batch(batch, numbers, columns, parquet)
+        order = np.arange(len(batch))
+        local = encode_batch(batch, first_row + order, columns, parquet, order)
+        ids = _as_bytes(as_text(batch.column(columns.id)))
         return replace(local, block=replace(local.block, id=ids))
 
     vocabularies = Vocabularies(columns.categorical)
@@ -143,15 +139,22 @@ def check_ids(file: pq.ParquetFile, path: Path, name: str) -> None:
 
 def _selected(
     file: pq.ParquetFile, path: Path, columns: Columns, chosen: np.ndarray
-) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
-    """Row numbers, features and label of the chosen rows, batch by batch in file order."""
+) -> Iterator[tuple[slice, pa.RecordBatch]]:
+    """Which of the chosen rows, and their features and label, batch by batch in file order."""
     for first_row, batch in stream(file, path, (*columns.features, columns.label), BATCH_ROWS):
         start, stop = np.searchsorted(chosen, (first_row, first_row + len(batch)))
-        rows = chosen[start:stop]
-        if len(rows) == len(batch):
-            yield rows, batch
-        elif len(rows):
-            yield rows, batch.take(pa.array(rows - first_row))
+        if stop - start < len(batch):
+            batch = batch.take(pa.array(chosen[start:stop] - first_row))
+        if start < stop:
+            yield slice(start, stop), batch
+
+
+def _as_bytes(texts: pa.StringArray) -> np.ndarray:
+    """The texts in UTF-8 as bytes [rows] of one width, the longest's."""
+    width = max(1, pc.max(pc.binary_length(texts)).as_py())
+    padded = pc.ascii_rpad(texts, width, padding="\0")
+    start = np.frombuffer(padded.buffers()[1], np.int32)[padded.offset]
+    return np.frombuffer(padded.buffers()[2], f"S{width}", len(texts), start)
 
 
 def _check_drawn_from(

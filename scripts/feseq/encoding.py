@@ -24,27 +24,29 @@ class LocalBlock:
 
 
 def encode_batch(
-    batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: Path
+    batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: Path, order: np.ndarray
 ) -> LocalBlock:
     """Encode the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
 
-    Needs nothing but its arguments, so batches can be encoded side by side.
+    The block's rows are those at the places `order` of the batch. Needs nothing but its arguments,
+    so batches can be encoded side by side.
     """
-    numeric = np.empty((len(batch), len(columns.numeric)), np.float32)
+    numeric = np.empty((len(columns.numeric), len(order)), np.float32)
     for i, name in enumerate(columns.numeric):
-        numeric[:, i] = _as_float32(batch.column(name))
-    categorical = np.empty((len(batch), len(columns.categorical)), np.int64)
+        np.take(_as_float32(batch.column(name)), order, out=numeric[i])
+    categorical = np.empty((len(order), len(columns.categorical)), np.int64)
     words = []
     for i, name in enumerate(columns.categorical):
         encoded = as_text(batch.column(name)).dictionary_encode()
-        categorical[:, i] = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+        codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+        categorical[:, i] = codes[order]
         words.append(_words(encoded.dictionary, name, path))
     sequences = {
-        name: parse_sequences(batch.column(name), name, str(path), rows)
+        name: parse_sequences(batch.column(name), name, str(path), rows, order)
         for name in columns.sequences
     }
-    _check_parallel(sequences, path, rows)
-    return LocalBlock(Block(numeric, categorical + 1, sequences, rows), words)
+    _check_parallel(sequences, path, rows[order])
+    return LocalBlock(Block(numeric.T, categorical + 1, sequences, rows[order]), words)
 
 
 class Vocabularies:

@@ -1,6 +1,5 @@
-"""What a run uses of the machine: device, threads, memory allocator."""
+"""What a run of PyTorch uses of the machine: device and threads."""
 
-import ctypes
 import logging
 import os
 
@@ -10,14 +9,10 @@ from .errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Parameters of glibc's mallopt(3).
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-
 
 def start_runtime(device: str, threads: int) -> torch.device:
-    """Set threads and allocator for this process, and choose the device its models run on."""
+    """Set the threads of this process, and choose the device its models run on."""
     use_threads(threads)
-    keep_freed_memory()
     return choose_device(device)
 
 
@@ -45,17 +40,3 @@ def use_threads(threads: int) -> None:
     """Let PyTorch use `threads` threads, at most one per CPU that this process may use."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
     torch.set_num_threads(max(1, min(threads, available)))
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep freed buffers instead of returning them to the kernel at every step.
-
-    Each training step frees and asks for the same large tensors; faulting them in anew costs 10
-    to 40 % of a CPU step. Where the C library is another, this does nothing.
-    """
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    except (OSError, AttributeError):
-        logger.debug("no glibc: its allocator is left as it is")

@@ -1,5 +1,6 @@
 """Putting more rows than fit into memory in a given order: scatter to buckets, order each."""
 
+import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -11,50 +12,61 @@ from .files import Closing
 from .ragged import Ragged, narrow
 from .store import Block
 
-# A bucket is ordered in memory; this many rows are some 100 MB at mean length 500.
-BUCKET_ROWS = 65_536
+# A bucket is ordered in memory; this many rows are some 50 MB at mean length 500.
+BUCKET_ROWS = 32_768
+# A process may open this many files; of a larger table's buckets some are closed and opened anew.
+MOST_OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100
+
+
+def bucket_of(place: np.ndarray) -> np.ndarray:
+    """The number of the bucket that a row belongs to, by its place in the order."""
+    return place // BUCKET_ROWS
+
+
+def whole_buckets(rows: int) -> int:
+    """Places in as many buckets as `rows` rows need."""
+    return -(-rows // BUCKET_ROWS) * BUCKET_ROWS
 
 
 class Scatter(Closing):
-    """Labelled blocks in, blocks in the order of their rows' positions out.
+    """Labelled blocks in, blocks in the order of their rows' places out.
 
-    A row goes to the bucket that its position falls in. Each bucket is one file of fixed-width
-    rows and one file of values per sequence, in `folder`.
+    A row goes to the bucket that its place falls in. Each bucket is one file of fixed-width
+    rows and one file of values per sequence, in `folder`, which must exist.
     """
 
     def __init__(self, folder: Path, sequences: Sequence[str]) -> None:
-        folder.mkdir(parents=True)
         self.folder = folder
         self.sequences = list(sequences)
         self.row_type = np.dtype([])
         self.value_types = [np.dtype(np.uint8)] * len(self.sequences)
         self.files: dict[str, BinaryIO] = {}
-        self.buckets: set[int] = set()
 
-    def append(self, block: Block, rows: np.ndarray, position: np.ndarray) -> None:
-        """Scatter these rows of `block`; `position` [rows] is the place of each in the order."""
-        bucket = position // BUCKET_ROWS
-        order = np.argsort(bucket, kind="stable")
-        rows, position, bucket = rows[order], position[order], bucket[order]
-        fixed = self._fixed(block, rows, position)
-        ragged = [block.sequences[name].take(rows) for name in self.sequences]
-        for i, sequence in enumerate(ragged):
-            self._settle_type(i, narrow(sequence.values).dtype)
+    def append(self, block: Block, place: np.ndarray) -> None:
+        """Scatter the rows of `block`, to the places [rows] in the order.
+
+        Rows of the same bucket that follow each other are written at once: group them.
+        """
+        bucket = bucket_of(place)
+        fixed = self._fixed(block, place)
+        for i, name in enumerate(self.sequences):
+            self._settle_type(i, block.sequences[name].values.dtype)
         starts = np.flatnonzero(np.diff(bucket, prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(rows)]):
+        for start, stop in zip(starts, [*starts[1:], len(block)]):
             number = int(bucket[start])
-            self.buckets.add(number)
             self._write(f"{number}.rows", fixed[start:stop])
-            for i, sequence in enumerate(ragged):
-                values = sequence.values[sequence.offsets[start] : sequence.offsets[stop]]
+            for i, name in enumerate(self.sequences):
+                ragged = block.sequences[name]
+                values = ragged.values[ragged.offsets[start] : ragged.offsets[stop]]
                 self._write(f"{number}.values{i}", values.astype(self.value_types[i], copy=False))
 
-    def in_order(self) -> Iterator[Block]:
-        """One block per bucket; the next is read and ordered while one is used."""
+    def in_order(self, start: int, stop: int, threads: int = 1) -> Iterator[Block]:
+        """The rows at places start to stop, one block per bucket, the next ones made ahead."""
         self.close()
-        return map_ahead(self._bucket, sorted(self.buckets))
+        buckets = range(start // BUCKET_ROWS, -(-stop // BUCKET_ROWS))
+        return map_ahead(self._bucket, buckets, threads)
 
-    def _fixed(self, block: Block, rows: np.ndarray, position: np.ndarray) -> np.ndarray:
+    def _fixed(self, block: Block, place: np.ndarray) -> np.ndarray:
         """All but the sequences' values, as one structured array."""
         assert block.label is not None
         self.row_type = np.dtype(
@@ -63,28 +75,28 @@ class Scatter(Closing):
                 ("categorical", np.uint32, block.categorical.shape[1:]),
                 ("row", np.int64),
                 ("label", np.uint8),
-                ("position", np.int64),
+                ("place", np.int64),
                 ("lengths", np.int64, len(self.sequences)),
             ]
         )
-        fixed = np.empty(len(rows), self.row_type)
-        fixed["numeric"] = block.numeric[rows]
-        fixed["categorical"] = block.categorical[rows]
-        fixed["row"] = block.row[rows]
-        fixed["label"] = block.label[rows]
-        fixed["position"] = position
+        fixed = np.empty(len(block), self.row_type)
+        fixed["numeric"] = block.numeric
+        fixed["categorical"] = block.categorical
+        fixed["row"] = block.row
+        fixed["label"] = block.label
+        fixed["place"] = place
         for i, name in enumerate(self.sequences):
-            fixed["lengths"][:, i] = block.sequences[name].lengths[rows]
+            fixed["lengths"][:, i] = block.sequences[name].lengths
         return fixed
 
     def _bucket(self, number: int) -> Block:
-        fixed = np.fromfile(self.folder / f"{number}.rows", self.row_type)
+        fixed = self._take_file(f"{number}.rows", self.row_type)
         sequences = {}
         for i, name in enumerate(self.sequences):
-            values = np.fromfile(self.folder / f"{number}.values{i}", self.value_types[i])
+            values = self._take_file(f"{number}.values{i}", self.value_types[i])
             offsets = np.concatenate(([0], np.cumsum(fixed["lengths"][:, i])))
             sequences[name] = Ragged(values, offsets)
-        order = np.argsort(fixed["position"])
+        order = np.argsort(fixed["place"])
         sequences = {name: ragged.take(order) for name, ragged in sequences.items()}
         return Block(
             fixed["numeric"][order],
@@ -105,8 +117,16 @@ class Scatter(Closing):
 
     def _write(self, name: str, array: np.ndarray) -> None:
         if name not in self.files:
+            if len(self.files) >= MOST_OPEN_FILES:
+                self.close()
             self.files[name] = open(self.folder / name, "ab", buffering=0)  # noqa: SIM115
         self.files[name].write(np.ascontiguousarray(array).view(np.uint8).data)
+
+    def _take_file(self, name: str, dtype: np.dtype) -> np.ndarray:
+        """Read and remove: its disk space and cached pages serve what is written next."""
+        array = np.fromfile(self.folder / name, dtype)
+        (self.folder / name).unlink()
+        return array
 
     def close(self) -> None:
         """Close the bucket files; they stay."""

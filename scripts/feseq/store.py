@@ -74,7 +74,8 @@ class H5Writer(Closing):
         sequences: Sequence[str],
     ) -> None:
         self.folder = Path(path).resolve().parent
-        self.file = h5py.File(path, "w", rdcc_nbytes=_CACHE_BYTES)
+        # Without a chunk cache, HDF5 writes from the caller's arrays, which are larger than chunks.
+        self.file = h5py.File(path, "w", rdcc_nbytes=0)
         self.columns = {
             "numeric_columns": list(numeric),
             "categorical_columns": list(categorical),
@@ -138,6 +139,7 @@ class H5Writer(Closing):
                 # A width of 0, no numeric columns, is only allowed where it may grow.
                 maxshape=(None, *(n or None for n in values.shape[1:])),
                 chunks=(max(1, _CHUNK_BYTES // row_bytes), *(max(1, n) for n in values.shape[1:])),
+                fill_time="never",
             )
             return
         dataset = self.file[name]
@@ -156,6 +158,7 @@ class H5Writer(Closing):
             dtype=dtype,
             maxshape=dataset.maxshape,
             chunks=dataset.chunks,
+            fill_time="never",
         )
         for start in range(0, dataset.shape[0], dataset.chunks[0]):
             piece = slice(start, start + dataset.chunks[0])
