@@ -16,8 +16,8 @@ from feseq.runtime import start_runtime
 def main(
     *, model: Path, valid: Path, predictions: Path, threads: int, runtime: dict[str, Any]
 ) -> None:
-    device = start_runtime(runtime["device"], threads)
-    predict_validation(model, valid, predictions, device=device)
+    machine = start_runtime(runtime, threads)
+    predict_validation(model, valid, predictions, machine=machine)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,7 @@ def main(
     if shard >= len(all_bounds):
         raise UserError(f"{shards}: there is no shard {shard}, only 0 to {len(all_bounds) - 1}")
     bounds = all_bounds[shard]
-    predict_shard(
-        model, h5, predictions, **bounds, device=start_runtime(runtime["device"], threads)
-    )
+    predict_shard(model, h5, predictions, **bounds, machine=start_runtime(runtime, threads))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main(
         {"model": model, "history": history, "metrics": metrics},
         model_config=ModelConfig(**model_config),
         train_config=TrainConfig(**train_config),
-        device=start_runtime(runtime["device"], threads),
+        machine=start_runtime(runtime, threads),
         verbosity=runtime["verbosity"],
     )
 

@@ -11,7 +11,7 @@ from feseq.model import FESeq, ModelConfig
 
 def reference_logits(model: FESeq, config: ModelConfig, batch: Batch) -> Tensor:
     """Logits [B] without dropout, from the weights of `model`."""
-    weights = dict(model.named_parameters())
+    weights = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
     rows = range(len(batch.offsets) - 1)
     return torch.stack([_logit(weights, config, batch, row) for row in rows])
 
@@ -28,11 +28,18 @@ def _logit(w: dict[str, Tensor], config: ModelConfig, batch: Batch, row: int) ->
     ]
     target = batch.target_BG[row].tolist()
     positions.append([w[f"history.target.{g}.weight"][code] for g, code in enumerate(target)])
+    elapsed = [0] * len(positions)
+    if batch.elapsed_T is not None:
+        elapsed = [*batch.elapsed_T[start:stop].tolist(), 0]
     x = []
-    for age, behaviour in zip(range(len(positions) - 1, -1, -1), positions):
+    for age, behaviour, seconds in zip(range(len(positions) - 1, -1, -1), positions, elapsed):
         fields = _interact(w, config, "interaction", behaviour + profile, config.interaction_layers)
         if config.positions:
             fields.append(w["position.table.weight"][age])
+        if config.times:
+            base = config.time_log_base
+            bucket = seconds if base is None else math.floor(math.log(seconds + 1, base) + 1e-12)
+            fields.append(w["time.table.weight"][min(bucket, config.time_buckets - 2)])
         x.append(torch.cat(fields))
     for layer in range(config.transformer_layers):
         x = _transformer(w, config, f"refiner.layers.{layer}", x)
@@ -51,22 +58,57 @@ def _interact(
     w: dict[str, Tensor], config: ModelConfig, name: str, fields: list[Tensor], layers: int
 ) -> list[Tensor]:
     d = config.embedding_dim
-    if config.interaction == "crossnetv2":
-        x0 = x = torch.cat(fields)
-        for i in range(layers):
-            x = x0 * (w[f"{name}.layers.{i}.weight"] @ x + w[f"{name}.layers.{i}.bias"]) + x
-        return list(x.split(d))
+    x0 = torch.cat(fields)
     for i in range(layers):
-        query, key, value = (
-            [w[f"{name}.{i}.{part}.weight"] @ field for field in fields]
-            for part in ("query", "key", "value")
-        )
+        layer = {
+            key.removeprefix(f"{name}.layers.{i}."): value
+            for key, value in w.items()
+            if key.startswith(f"{name}.layers.{i}.")
+        }
+        if config.interaction in ("autoint", "destine"):
+            fields = _interact_fields(layer, config.interaction, fields)
+            continue
+        x = torch.cat(fields)
+        if config.interaction == "crossnet":
+            x = x0 * (layer["weight.weight"][0] @ x) + layer["bias"] + x
+        elif config.interaction == "crossnetv2":
+            x = x0 * (layer["weight"] @ x + layer["bias"]) + x
+        elif config.interaction == "final":
+            h2, h1 = (layer["weight"] @ x + layer["bias"]).split(len(x))
+            x = (h2 + h1 * h2).relu()
+        else:
+            share = (layer["gate.weight"] @ x).softmax(0)
+            rank = len(layer["core"][0])
+            expert = []
+            for e, core in enumerate(layer["core"]):
+                part = slice(e * rank, (e + 1) * rank)
+                low = (core @ (layer["down.weight"][part] @ x).tanh()).tanh()
+                expert.append(x0 * (layer["up.weight"][:, part] @ low + layer["bias"]))
+            x = sum(s * out for s, out in zip(share, expert)) + x
+        fields = list(x.split(d))
+    return list(fields)
+
+
+def _interact_fields(layer: dict[str, Tensor], kind: str, fields: list[Tensor]) -> list[Tensor]:
+    query, key, value = (
+        [layer[f"{part}.weight"] @ field for field in fields] for part in ("query", "key", "value")
+    )
+    root = math.sqrt(len(fields[0]))
+    if kind == "autoint":
         mixed = []
         for field, q in zip(fields, query):
-            alpha = torch.stack([q @ k / math.sqrt(d) for k in key]).softmax(0)
+            alpha = torch.stack([q @ k / root for k in key]).softmax(0)
             mixed.append(torch.relu(sum(a * v for a, v in zip(alpha, value)) + field))
-        fields = mixed
-    return list(fields)
+        return mixed
+    mean_query, mean_key = sum(query) / len(query), sum(key) / len(key)
+    unary = torch.stack([layer["unary.weight"][0] @ field for field in fields]).softmax(0)
+    mixed = []
+    for field, q in zip(fields, query):
+        score = [(q - mean_query) @ (k - mean_key) / root for k in key]
+        alpha = torch.stack(score).softmax(0) + unary
+        residual = layer["residual.weight"] @ field + layer["residual.bias"]
+        mixed.append(sum(a * v for a, v in zip(alpha, value)) + residual)
+    return mixed
 
 
 def _transformer(
@@ -111,8 +153,12 @@ def _norm(w: dict[str, Tensor], config: ModelConfig, name: str, x: Tensor) -> Te
 def _pool(w: dict[str, Tensor], config: ModelConfig, x: list[Tensor], target: list[int]) -> Tensor:
     if config.pooling == "mean":
         return sum(x) / len(x)
+    if config.pooling == "sum":
+        return sum(x)
     if config.pooling == "target":
         return x[-1]
+    if config.pooling == "concat":
+        return torch.cat([torch.zeros_like(x[0])] * (config.max_len + 1 - len(x)) + x)
     item = [w[f"item.tables.{g}.weight"][code] for g, code in enumerate(target)]
     e_out = torch.cat(
         _interact(w, config, "item.interaction", item, config.item_interaction_layers)
@@ -122,9 +168,27 @@ def _pool(w: dict[str, Tensor], config: ModelConfig, x: list[Tensor], target: li
         projected = w[f"pooling.{part}.0.weight"] @ vector
         return torch.where(projected > 0, projected, w[f"pooling.{part}.1.weight"] * projected)
 
-    query = project("query", e_out) @ w["pooling.bilinear"]
-    score = [query @ project("key", p) / math.sqrt(config.attention_dim) for p in x]
+    query, root = project("query", e_out), math.sqrt(config.attention_dim)
+    score = [_score(w, config, query, project("key", p)) for p in x]
+    if config.scaled_scores and config.score != "din":
+        score = [s / root for s in score]
     alpha = torch.stack(score).softmax(0)
     u = sum(a * project("value", p) for a, p in zip(alpha, x))
     u = w["pooling.out.0.weight"] @ u + w["pooling.out.0.bias"]
     return torch.where(u > 0, u, w["pooling.out.1.weight"] * u)
+
+
+def _score(w: dict[str, Tensor], config: ModelConfig, query: Tensor, key: Tensor) -> Tensor:
+    if config.score == "dot":
+        return query @ key
+    if config.score == "bilinear":
+        return query @ w["pooling.score.bilinear"] @ key
+    hidden = torch.cat([query, key, query - key, query * key])
+    for layer in range(3):
+        name = f"pooling.score.mlp.{3 * layer}"
+        hidden = w[f"{name}.weight"] @ hidden + w[f"{name}.bias"]
+        dice = f"pooling.score.mlp.{3 * layer + 1}"
+        mean, variance = w[f"{dice}.norm.running_mean"], w[f"{dice}.norm.running_var"]
+        share = torch.sigmoid((hidden - mean) / (variance + 1e-9).sqrt())
+        hidden = share * hidden + w[f"{dice}.alpha"] * (1 - share) * hidden
+    return (w["pooling.score.mlp.9.weight"] @ hidden + w["pooling.score.mlp.9.bias"])[0]

@@ -33,11 +33,28 @@ class Batch:
     target_BG: Tensor
     history_ST: Tensor
     offsets: Tensor
+    elapsed_T: Tensor | None
     row_B: Tensor
     label_B: Tensor | None
 
     def __len__(self) -> int:
         return len(self.row_B)
+
+    def rows(self, start: int, stop: int) -> "Batch":
+        """The rows start to stop as a batch of their own."""
+        if (start, stop) == (0, len(self)):
+            return self
+        events = slice(int(self.offsets[start]), int(self.offsets[stop]))
+        return Batch(
+            numeric_BN=self.numeric_BN[start:stop],
+            profile_BP=self.profile_BP[start:stop],
+            target_BG=self.target_BG[start:stop],
+            history_ST=self.history_ST[:, events],
+            offsets=self.offsets[start : stop + 1] - self.offsets[start],
+            elapsed_T=None if self.elapsed_T is None else self.elapsed_T[events],
+            row_B=self.row_B[start:stop],
+            label_B=None if self.label_B is None else self.label_B[start:stop],
+        )
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
@@ -153,6 +170,7 @@ class BatchSource:
             target_BG=torch.from_numpy(encoded.target),
             history_ST=torch.from_numpy(np.stack(codes)),
             offsets=torch.from_numpy(histories[0].offsets),
+            elapsed_T=None,
             row_B=torch.from_numpy(rows + window.first_row),
             label_B=None if label is None else torch.from_numpy(label),
         )

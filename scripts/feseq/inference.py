@@ -15,6 +15,7 @@ from .errors import UserError, first_line
 from .feature_map import FeatureMap
 from .files import written_beside
 from .model import FESeq, FieldSizes, ModelConfig
+from .runtime import Machine
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +26,16 @@ POSITIONS_PER_BATCH = 1 << 17
 
 def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
     """A fresh FESeq whose tables fit `feature_map`."""
-    return FESeq(
-        config,
-        FieldSizes(
-            profile=tuple(field.size for field in feature_map.profile),
-            target=tuple(field.size for field in feature_map.targets),
-            sequence=tuple(field.size for field in feature_map.sequences),
-            numeric=len(feature_map.numeric),
-        ),
+    return FESeq(config, field_sizes(feature_map))
+
+
+def field_sizes(feature_map: FeatureMap) -> FieldSizes:
+    """The table sizes that `feature_map` asks for."""
+    return FieldSizes(
+        profile=tuple(field.size for field in feature_map.profile),
+        target=tuple(field.size for field in feature_map.targets),
+        sequence=tuple(field.size for field in feature_map.sequences),
+        numeric=len(feature_map.numeric),
     )
 
 
@@ -99,7 +102,7 @@ def inference_source(h5: Path, feature_map: FeatureMap, max_len: int) -> BatchSo
 def predict_logits(
     model: FESeq,
     source: BatchSource,
-    device: torch.device,
+    machine: Machine,
     *,
     start: int = 0,
     stop: int | None = None,
@@ -113,7 +116,9 @@ def predict_logits(
     for batch in source.in_order(start, stop):
         if blank_sequences:
             batch = _without_history(batch)
-        logits[batch.row_B.numpy() - start] = model(batch.to(device)).float().cpu().numpy()
+        with machine.autocast():
+            logit_B = model(batch.to(machine.device))
+        logits[batch.row_B.numpy() - start] = logit_B.float().cpu().numpy()
     model.train(was_training)
     return logits
 
@@ -131,14 +136,14 @@ def predict_shard(
     *,
     start: int,
     stop: int,
-    device: torch.device,
+    machine: Machine,
 ) -> None:
     """Write parquet columns id (string) and probability (float32) of test rows start to stop."""
     model = TrainedModel.load(model_file)
     source = model.source(test_h5)
     source.encoder.warn_of_unseen(source.table.file["categorical"][start:stop])
     probability = predict_probabilities(
-        model.network.to(device), source, device, start=start, stop=stop
+        model.network.to(machine.device), source, machine, start=start, stop=stop
     )
     ids = np.char.decode(source.table.file["id"][start:stop], "utf-8")
     table = pa.table({"id": pa.array(ids, pa.string()), "probability": probability})
@@ -148,19 +153,19 @@ def predict_shard(
 
 
 def predict_validation(
-    model_file: Path, valid_h5: Path, predictions: Path, *, device: torch.device
+    model_file: Path, valid_h5: Path, predictions: Path, *, machine: Machine
 ) -> None:
     """Write parquet columns row, label, probability, and probability_blanked: histories emptied."""
     model = TrainedModel.load(model_file)
-    network = model.network.to(device)
+    network = model.network.to(machine.device)
     source = model.source(valid_h5)
     table = pa.table(
         {
             "row": source.table.file["row"][:],
             "label": source.table.file["label"][:],
-            "probability": predict_probabilities(network, source, device),
+            "probability": predict_probabilities(network, source, machine),
             "probability_blanked": predict_probabilities(
-                network, source, device, blank_sequences=True
+                network, source, machine, blank_sequences=True
             ),
         }
     )
@@ -172,5 +177,6 @@ def _without_history(batch: Batch) -> Batch:
     empty = {
         "history_ST": batch.history_ST[:, :0],
         "offsets": torch.zeros_like(batch.offsets),
+        "elapsed_T": None if batch.elapsed_T is None else batch.elapsed_T[:0],
     }
     return Batch(**(vars(batch) | empty))

@@ -2,6 +2,10 @@
 
 import logging
 import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -9,11 +13,63 @@ from .errors import UserError
 
 logger = logging.getLogger(__name__)
 
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
-def start_runtime(device: str, threads: int) -> torch.device:
-    """Set the threads of this process, and choose the device its models run on."""
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how models run; nothing here changes a result by more than rounding."""
+
+    device: torch.device
+    precision: torch.dtype = torch.float32
+    memory_gib: float | None = None
+    recompute: bool = False
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Matrix products in `precision`, sums and norms in float32; float32: all as it is."""
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, self.precision, enabled=enabled)
+
+    def memory(self) -> int:
+        """Bytes that a training may use: as set, else all of a GPU's or half of the computer's.
+
+        What there is and not what is free now, which would let rounding depend on the moment.
+        """
+        if self.memory_gib is not None:
+            return int(self.memory_gib * 2**30)
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_properties(self.device).total_memory
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def start_runtime(runtime: Mapping[str, Any], threads: int) -> Machine:
+    """Set the threads of this process, and find the machine that the config block names."""
     use_threads(threads)
-    return choose_device(device)
+    device = choose_device(runtime.get("device", "auto"))
+    memory = runtime.get("memory_gib", "auto")
+    return Machine(
+        device,
+        choose_precision(runtime.get("precision", "auto"), device),
+        None if memory == "auto" else memory,
+        runtime.get("recompute", False),
+    )
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """`auto`: on a GPU bfloat16, or float16 where that is missing, such as a T4; else float32."""
+    if name == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        # Emulated bfloat16, which a T4 offers, would be slower than float32.
+        has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if has_bfloat16 else torch.float16
+    if name == "float16" and device.type != "cuda":
+        raise UserError("runtime.precision is float16, which needs a GPU; use auto or float32")
+    return PRECISIONS[name]
 
 
 def choose_device(name: str) -> torch.device:

@@ -144,12 +144,14 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
                 f"in sizes.{size}.max_len {settings['max_len']}"
             )
         model = settings_of_size(config, size)["model"]
-        width = model["embedding_dim"] * (fields + model["positions"])
+        extra = model["positions"] + model["times"]
+        width = model["embedding_dim"] * (fields + extra)
         if width % model["heads"]:
+            names = [" and the position"] * model["positions"] + [" and the time"] * model["times"]
             yield (
                 f"sizes.{size}.model.heads: {model['heads']} heads do not divide the width {width} "
-                f"= embedding_dim {model['embedding_dim']} * {fields + model['positions']} "
-                f"({fields} fields{' and the position' if model['positions'] else ''})"
+                f"= embedding_dim {model['embedding_dim']} * {fields + extra} "
+                f"({fields} fields{''.join(names)})"
             )
 
 

@@ -12,17 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 from tqdm import tqdm
 
-from .batches import Batch, BatchSource
+from .account import account
+from .batches import BatchSource
 from .errors import UserError
 from .feature_map import FeatureMap
 from .files import written_beside
-from .inference import TrainedModel, build_model, inference_source, predict_probabilities
+from .inference import (
+    TrainedModel,
+    build_model,
+    field_sizes,
+    inference_source,
+    predict_probabilities,
+)
 from .metrics import click_metrics
 from .model import FESeq, ModelConfig
+from .runtime import Machine
+from .steps import Loss, Stepper
 from .store import H5Table
 
 logger = logging.getLogger(__name__)
@@ -38,6 +45,8 @@ class TrainConfig:
     learning_rate: float
     max_grad_norm: float
     embedding_l2: float
+    label_smoothing: float
+    pos_weight: float
     eval_steps: int | None
     patience: int
     monitor: Mapping[str, float]
@@ -108,21 +117,23 @@ class Trainer:
     train: BatchSource
     valid: BatchSource
     config: TrainConfig
-    device: torch.device
+    machine: Machine
     verbosity: int = 1
     history: list[Evaluation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.model.to(self.device)
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=self.config.learning_rate, fused=True
+        self.model.to(self.machine.device)
+        self.stepper = Stepper(
+            self.model,
+            torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate, fused=True),
+            Loss(self.config.label_smoothing, self.config.pos_weight),
+            self.machine,
+            max_grad_norm=self.config.max_grad_norm,
+            embedding_l2=self.config.embedding_l2,
         )
-        self.embeddings = embedding_parameters(self.model)
         self.valid_label = self.valid.table.file["label"][:]
         self.plateau = Plateau(self.config.patience)
         self.best_weights: dict[str, torch.Tensor] = {}
-        self.step = 0
-        self.loss_sum, self.loss_count = torch.zeros((), device=self.device), 0
 
     def fit(self) -> None:
         """Train for `epochs` epochs or until there is no gain left."""
@@ -131,10 +142,10 @@ class Trainer:
             for epoch in range(1, self.config.epochs + 1):
                 self.model.train()
                 for batch in self.train.shuffled(self.config.seed, epoch):
-                    self._train_step(batch.to(self.device))
+                    self.stepper.take(batch)
                     progress.update(len(batch))
                     if self.verbosity > 1 and self.step % 20 == 0:
-                        progress.set_postfix(loss=float(self.loss_sum) / self.loss_count)
+                        progress.set_postfix(loss=self.stepper.running_loss())
                     if self.config.eval_steps and self.step % self.config.eval_steps == 0:
                         self._evaluate(epoch, started)
                         if self.plateau.is_over:
@@ -144,36 +155,18 @@ class Trainer:
                 if self.plateau.is_over:
                     logger.info("no gain in %d evaluations: stopping", self.config.patience)
                     break
-        if self.loss_count and self.config.eval_steps:
+        if self.history[-1:] == [] or self.history[-1].step < self.step:
             self._evaluate(epoch, started)
         self.model.load_state_dict(self.best_weights)
 
-    def _train_step(self, batch: Batch) -> None:
-        assert batch.label_B is not None, "a train file has labels"
-        loss = F.binary_cross_entropy_with_logits(self.model(batch), batch.label_B)
-        self.optimizer.zero_grad(set_to_none=True)
-        penalised = loss
-        if self.config.embedding_l2:
-            norm = sum(weight.square().sum() for weight in self.embeddings)
-            penalised = loss + self.config.embedding_l2 * norm
-        penalised.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        self.optimizer.step()
-        self.step += 1
-        # Summed on the device: reading the loss at every step would wait for the GPU.
-        self.loss_sum += loss.detach()
-        self.loss_count += 1
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.stepper.step
 
     def _evaluate(self, epoch: int, started: float) -> None:
-        train_loss = float(self.loss_sum) / max(1, self.loss_count)
-        self.loss_sum.zero_()
-        self.loss_count = 0
-        if not math.isfinite(train_loss):
-            raise UserError(
-                f"the training loss is {train_loss} at step {self.step} (epoch {epoch}, learning "
-                f"rate {self._learning_rate:g}); lower train.learning_rate"
-            )
-        probability = predict_probabilities(self.model, self.valid, self.device)
+        train_loss = self.stepper.mean_loss()
+        probability = predict_probabilities(self.model, self.valid, self.machine)
         metrics = click_metrics(self.valid_label, probability)
         monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
         if not math.isfinite(monitor):
@@ -199,7 +192,7 @@ class Trainer:
                 name: value.detach().clone() for name, value in self.model.state_dict().items()
             }
         else:
-            for group in self.optimizer.param_groups:
+            for group in self.stepper.optimizer.param_groups:
                 group["lr"] *= 0.1
         logger.info(
             "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s",
@@ -213,7 +206,7 @@ class Trainer:
 
     @property
     def _learning_rate(self) -> float:
-        return self.optimizer.param_groups[0]["lr"]
+        return self.stepper.optimizer.param_groups[0]["lr"]
 
     def _progress_bar(self) -> tqdm:
         """0: none; 1: a bar, in a file redrawn now and then; 2: redrawn often, with the loss."""
@@ -227,12 +220,6 @@ class Trainer:
         )
 
 
-def embedding_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of all embedding tables, and the numeric embeddings."""
-    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
-    return [*tables, model.numeric]  # type: ignore[list-item]
-
-
 def train_model(
     train_h5: Path,
     valid_h5: Path,
@@ -241,7 +228,7 @@ def train_model(
     *,
     model_config: ModelConfig,
     train_config: TrainConfig,
-    device: torch.device,
+    machine: Machine,
     verbosity: int = 1,
 ) -> None:
     """Train a model; write `outputs`: history (CSV), metrics (JSON), and, last, model."""
@@ -262,12 +249,38 @@ def train_model(
         max_len,
         f"{sum(parameter.numel() for parameter in model.parameters()):,}",
     )
-    trainer = Trainer(model, train, valid, train_config, device, verbosity)
+    trainer = Trainer(model, train, valid, train_config, machine, verbosity)
+    trainer.stepper.micro_rows = _micro_rows(model_config, feature_map, machine, batch_rows)
+    model.refiner.recompute = machine.recompute
     trainer.fit()
     _write_history(outputs["history"], trainer.history)
     _write_metrics(outputs["metrics"], trainer)
     simulated = train.table.source["simulated"]
     TrainedModel(model, model_config, feature_map, simulated).save(outputs["model"])
+
+
+def _micro_rows(
+    config: ModelConfig, feature_map: FeatureMap, machine: Machine, batch_rows: int
+) -> int:
+    """Rows of a batch that fit into memory at once; raises UserError if not one does."""
+    memory = machine.memory()
+    needed = account(config, field_sizes(feature_map), machine.precision, machine.recompute)
+    rows = min(batch_rows, needed.rows_in(memory))
+    gib = f"{memory / 2**30:.1f} GiB of memory"
+    if rows == 0:
+        raise UserError(
+            f"{gib} do not hold the training of a single row, which needs "
+            f"{needed.step(1) / 2**30:.1f} GiB; use a smaller max_len or model, or "
+            f"runtime.recompute: true"
+        )
+    if rows < batch_rows:
+        logger.info(
+            "%s: batches of %d rows in micro-batches of %d; the result stays the same",
+            gib,
+            batch_rows,
+            rows,
+        )
+    return rows
 
 
 def _write_history(path: Path, history: list[Evaluation]) -> None:
@@ -291,7 +304,9 @@ def _write_metrics(path: Path, trainer: Trainer) -> None:
         "train_rows": trainer.train.rows,
         "valid_rows": trainer.valid.rows,
         "seconds": seconds,
-        "device": str(trainer.device),
+        "device": str(trainer.machine.device),
+        "precision": str(trainer.machine.precision).removeprefix("torch."),
+        "micro_batch_rows": trainer.stepper.micro_rows,
         "simulated_data": trainer.train.table.source["simulated"],
     }
     with written_beside(path) as temporary:

@@ -1,5 +1,6 @@
 """The FESeq network."""
 
-from .feseq import FESeq, FieldSizes, ModelConfig
+from .config import FieldSizes, ModelConfig
+from .feseq import FESeq
 
 __all__ = ["FESeq", "FieldSizes", "ModelConfig"]

@@ -3,139 +3,20 @@
 Yuan, Zhu, Li, Liu, Guo, Appl. Sci. 2024, 14(7), 2760, doi:10.3390/app14072760. Shapes:
 
     B  rows of a batch          P  profile fields         d  embedding size
-    L  history + target         G  target fields          D  width of a position, d * (F + 1)
+    L  history + target         G  target fields          D  width of a position, d * (F + 1 or 2)
     S  sequence fields (= G)    N  numeric fields         F  fields at a position, S + P
+    T  events of all rows       U  distinct positions
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..batches import Batch
-from .interaction import INTERACTIONS
-from .pooling import POOLINGS, MeanPooling, TargetPooling, WeightedSumPooling
+from .config import ACTIVATIONS, FieldSizes, ModelConfig
+from .history import HistoryEmbedding, PositionEmbedding, TimeEmbedding
+from .interaction import Interaction
+from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
 from .refiner import SequenceRefiner
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
-
-
-@dataclass(frozen=True)
-class FieldSizes:
-    """Table sizes of the fields (padding included) and the number of numeric fields."""
-
-    profile: tuple[int, ...]
-    target: tuple[int, ...]
-    sequence: tuple[int, ...]
-    numeric: int
-
-    def __post_init__(self) -> None:
-        if not self.sequence or len(self.sequence) != len(self.target):
-            raise ValueError(
-                f"FESeq needs one target field per sequence field and at least one, got "
-                f"{len(self.sequence)} sequence and {len(self.target)} target fields"
-            )
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What shapes the network; the names and meaning of the config file's `model` keys."""
-
-    max_len: int
-    embedding_dim: int
-    interaction: str
-    interaction_layers: int
-    transformer_layers: int
-    heads: int
-    causal: bool
-    layer_norm: bool
-    positions: bool
-    pooling: str
-    item_interaction_layers: int
-    attention_dim: int
-    mlp: tuple[int, ...]
-    mlp_activation: str
-    dropout: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mlp", tuple(self.mlp))
-        for name, value, allowed in (
-            ("interaction", self.interaction, INTERACTIONS),
-            ("pooling", self.pooling, POOLINGS),
-            ("mlp_activation", self.mlp_activation, ACTIVATIONS),
-        ):
-            if value not in allowed:
-                raise ValueError(f"model.{name} {value!r} is none of {', '.join(allowed)}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout {self.dropout} is not in [0, 1)")
-
-    def width(self, fields: int) -> int:
-        """Width D of a position with `fields` fields; raises ValueError if heads do not fit."""
-        width = self.embedding_dim * (fields + self.positions)
-        if width % self.heads:
-            raise ValueError(
-                f"width {width} = embedding_dim {self.embedding_dim} * ({fields} fields"
-                f"{' + 1 position' if self.positions else ''}) is not a multiple of "
-                f"{self.heads} heads"
-            )
-        return width
-
-
-class HistoryEmbedding(nn.Module):
-    """Fields of every position: the history's codes, then the target, each with the profile.
-
-    Histories are packed, one after the other, and are padded here, in front, so that the newest
-    event and the target stand in the same columns in every row:
-
-        offsets [0, 2, 2, 3], codes [a, b, c]      a  b  t0
-                                                   .  .  t1    (an empty history)
-                                                   .  c  t2
-    """
-
-    def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
-        super().__init__()
-        self.sequence = nn.ModuleList(
-            nn.Embedding(size, embedding_dim, padding_idx=0) for size in sizes.sequence
-        )
-        self.target = nn.ModuleList(nn.Embedding(size, embedding_dim) for size in sizes.target)
-
-    def forward(self, batch: Batch, profile_BPd: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Fields [B, L, F, d], and True at padded positions [B, L] or None if there are none."""
-        codes_SBL, is_pad_BL = pad_in_front(batch.history_ST, batch.offsets)
-        position_fields = []
-        for field, (history_table, target_table) in enumerate(zip(self.sequence, self.target)):
-            history_BLd = history_table(codes_SBL[field])
-            target_Bd = target_table(batch.target_BG[:, field])
-            position_fields.append(torch.cat([history_BLd, target_Bd[:, None]], dim=1))
-        behaviour_BLSd = torch.stack(position_fields, dim=2)
-        repeated_BLPd = profile_BPd[:, None].expand(-1, behaviour_BLSd.shape[1], -1, -1)
-        return torch.cat([behaviour_BLSd, repeated_BLPd], dim=2), is_pad_BL
-
-
-def pad_in_front(history_ST: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Packed codes [S, T] to padded codes [S, B, L-1], and the padding mask [B, L] with target."""
-    length_B = offsets.diff()
-    rows, longest = len(length_B), int(length_B.max()) if len(length_B) else 0
-    column_L = torch.arange(longest, device=offsets.device)
-    is_event_BL = column_L >= longest - length_B[:, None]
-    codes_SBL = history_ST.new_zeros(history_ST.shape[0], rows, longest)
-    codes_SBL[:, is_event_BL] = history_ST
-    if len(history_ST[0]) == rows * longest:
-        return codes_SBL, None
-    return codes_SBL, nn.functional.pad(~is_event_BL, (0, 1), value=False)
-
-
-class PositionEmbedding(nn.Module):
-    """Concatenates a learned embedding of the distance to the target (target 0, newest 1, ...)."""
-
-    def __init__(self, max_len: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(max_len + 1, embedding_dim)
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        length = x_BLD.shape[1]
-        position_Ld = self.table.weight[:length].flip(0)
-        return torch.cat([x_BLD, position_Ld.expand(len(x_BLD), -1, -1)], dim=2)
 
 
 class FESeq(nn.Module):
@@ -145,12 +26,12 @@ class FESeq(nn.Module):
         super().__init__()
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width = config.width(fields)
-        interact = INTERACTIONS[config.interaction]
         self.profile = nn.ModuleList(nn.Embedding(size, d) for size in sizes.profile)
         self.numeric = nn.Parameter(torch.empty(sizes.numeric, d))
         self.history = HistoryEmbedding(sizes, d)
-        self.interaction = interact(config.interaction_layers, fields, d)
-        self.position = PositionEmbedding(config.max_len, d) if config.positions else nn.Identity()
+        self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
+        self.position = PositionEmbedding(config.max_len, d) if config.positions else None
+        self.time = TimeEmbedding(config, d) if config.times else None
         self.refiner = SequenceRefiner(
             config.transformer_layers,
             width,
@@ -169,11 +50,15 @@ class FESeq(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B] of one batch."""
         profile_BPd = self._embed_profile(batch.profile_BP)
-        fields_BLFd, is_pad_BL = self.history(batch, profile_BPd)
-        x_BLD = self.position(self.interaction(fields_BLFd).flatten(2))
-        refined_BLD = self.refiner(x_BLD, is_pad_BL)
+        fields_UFd, layout = self.history(batch, profile_BPd)
+        parts = [layout.spread(self.interaction(fields_UFd).flatten(1))]
+        if self.position is not None:
+            parts.append(self.position(layout))
+        if self.time is not None:
+            parts.append(self.time(batch, layout))
+        refined_BLD = self.refiner(torch.cat(parts, dim=2), layout.is_pad_BL)
         item_BE = self.item(batch.target_BG) if self.item is not None else None
-        pooled_BU = self.pooling(refined_BLD, is_pad_BL, item_BE)
+        pooled_BU = self.pooling(refined_BLD, layout.is_pad_BL, item_BE)
         numeric_BNd = batch.numeric_BN[..., None] * self.numeric
         features = [profile_BPd.flatten(1), numeric_BNd.flatten(1), pooled_BU]
         return self.mlp(torch.cat(features, dim=1)).squeeze(1)
@@ -191,8 +76,9 @@ class ItemEmbedding(nn.Module):
         super().__init__()
         d = config.embedding_dim
         self.tables = nn.ModuleList(nn.Embedding(size, d) for size in sizes.target)
-        interact = INTERACTIONS[config.interaction]
-        self.interaction = interact(config.item_interaction_layers, len(sizes.target), d)
+        self.interaction = Interaction(
+            config.interaction, config.item_interaction_layers, len(sizes.target), d
+        )
 
     def forward(self, target_BG: Tensor) -> Tensor:
         item_BGd = torch.stack([t(target_BG[:, i]) for i, t in enumerate(self.tables)], dim=1)
@@ -201,12 +87,21 @@ class ItemEmbedding(nn.Module):
 
 def _pooling(
     config: ModelConfig, width: int, item_width: int
-) -> MeanPooling | TargetPooling | WeightedSumPooling:
-    if config.pooling == "mean":
-        return MeanPooling(width)
+) -> SumPooling | TargetPooling | ConcatPooling | WeightedSumPooling:
+    if config.pooling in ("mean", "sum"):
+        return SumPooling(width, mean=config.pooling == "mean")
     if config.pooling == "target":
         return TargetPooling(width)
-    return WeightedSumPooling(width, item_width, config.attention_dim, config.dropout)
+    if config.pooling == "concat":
+        return ConcatPooling(width, config.max_len)
+    return WeightedSumPooling(
+        width,
+        item_width,
+        config.attention_dim,
+        config.score,
+        config.scaled_scores,
+        config.dropout,
+    )
 
 
 def _mlp(inputs: int, config: ModelConfig) -> nn.Sequential:

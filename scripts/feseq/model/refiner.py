@@ -3,8 +3,10 @@
 B batch, L positions (history and target), D width, H heads.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class SelfAttention(nn.Module):
@@ -64,6 +66,8 @@ class SequenceRefiner(nn.Module):
     ) -> None:
         super().__init__()
         self.causal = causal
+        # True: keep only each layer's input, and compute the rest anew in the backward pass.
+        self.recompute = False
         self.layers = nn.ModuleList(
             TransformerLayer(width, heads, causal, layer_norm, dropout) for _ in range(layers)
         )
@@ -71,7 +75,10 @@ class SequenceRefiner(nn.Module):
     def forward(self, x_BLD: Tensor, is_pad_BL: Tensor | None) -> Tensor:
         mask = None if is_pad_BL is None else self._mask(is_pad_BL)
         for layer in self.layers:
-            x_BLD = layer(x_BLD, mask)
+            if self.recompute and torch.is_grad_enabled():
+                x_BLD = checkpoint(layer, x_BLD, mask, use_reentrant=False)
+            else:
+                x_BLD = layer(x_BLD, mask)
         return x_BLD
 
     def _mask(self, is_pad_BL: Tensor) -> Tensor:

@@ -1,0 +1,170 @@
+"""Speed of training and prediction beside a plain FESeq, same machine, same run, same rows.
+
+    python benchmarks/model.py --max_len 100 150 500 --size medium
+
+Makes simulated data of mean length 500 in a temporary folder. Each measurement runs in a process
+of its own under the same conditions: ours by the stepper and the batch source of the workflow, the
+plain one on the same batches, padded to max_len. The first step, which warms up, does not count.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+
+import data
+import torch
+import torch.nn.functional as F
+from plain import PlainFESeq
+
+from feseq.batches import Batch, BatchSource
+from feseq.feature_map import FeatureMap
+from feseq.inference import build_model, field_sizes, inference_source
+from feseq.model import ModelConfig
+from feseq.runtime import Machine, start_runtime
+from feseq.settings import settings_of_size
+from feseq.steps import Loss, Stepper
+
+ROWS = 20_000
+
+
+class Case:
+    """One size and max_len: the network, the plain one with the same weights, and the rows."""
+
+    def __init__(self, folder: Path, size: str, max_len: int, machine: Machine) -> None:
+        self.h5 = folder / "train.h5"
+        self.fields = FeatureMap.read(folder / "feature_map.json")
+        self.machine = machine
+        config = ModelConfig(max_len=max_len, **settings_of_size(data.CONFIG, size)["model"])
+        self.max_len = max_len
+        torch.manual_seed(0)
+        self.network = build_model(config, self.fields).to(machine.device)
+        self.plain = PlainFESeq(config, field_sizes(self.fields))
+        self.plain.take_weights(self.network)
+
+    def batches(self, batch_rows: int) -> Iterable[Batch]:
+        """Shuffled batches, grouped by length."""
+        source = BatchSource(self.h5, self.fields, max_len=self.max_len, batch_rows=batch_rows)
+        return source.shuffled(seed=1, epoch=1)
+
+    def train(self) -> Callable[[Batch], object]:
+        """A training step of ours."""
+        optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
+        return Stepper(self.network.train(), optimizer, Loss(), self.machine).take
+
+    def train_plain(self) -> Callable[[Batch], object]:
+        """A plain training step."""
+        plain = self.plain.train()
+        optimizer = torch.optim.Adam(plain.parameters())
+
+        def step(batch: Batch) -> float:
+            loss = F.binary_cross_entropy_with_logits(plain(batch), batch.label_B)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(plain.parameters(), 10)
+            optimizer.step()
+            return loss.item()
+
+        return step
+
+    def predict(self) -> Callable[[Batch], object]:
+        """A forward pass of ours."""
+        network = self.network.eval()
+
+        def step(batch: Batch) -> torch.Tensor:
+            with torch.inference_mode(), self.machine.autocast():
+                return network(batch.to(self.machine.device)).float().cpu()
+
+        return step
+
+    def predict_plain(self) -> Callable[[Batch], object]:
+        """A plain forward pass."""
+        plain = self.plain.eval()
+
+        def step(batch: Batch) -> torch.Tensor:
+            with torch.no_grad():
+                return plain(batch)
+
+        return step
+
+
+def measure(kind: str, options: argparse.Namespace) -> None:
+    """In a process of its own: print samples/s and peak memory as JSON."""
+    data.keep_freed_memory()
+    runtime = {"device": options.device, "precision": options.precision}
+    machine = start_runtime(runtime, options.threads)
+    case = Case(options.folder, options.size, options.max_len[0], machine)
+    step = getattr(case, kind)()
+    if kind == "predict":
+        source = inference_source(case.h5, case.fields, case.max_len)
+        # A whole window, so that its longest and its shortest rows are in.
+        batches = list(source.in_order(0, options.batch_rows * (options.steps + 1)))
+    else:
+        batches = list(islice(case.batches(options.batch_rows), options.steps + 1))
+    step(batches[-1])
+    started = time.perf_counter()
+    for batch in batches if kind == "predict" else batches[:-1]:
+        step(batch)
+    if machine.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    rows = sum(map(len, batches)) - (0 if kind == "predict" else len(batches[-1]))
+    if machine.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"rate": rows / seconds, "peak_mib": peak}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", default="medium")
+    parser.add_argument("--max_len", type=int, nargs="+", default=[100, 150, 500])
+    parser.add_argument("--batch_rows", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--folder", type=Path, help="made before by this script, to use again")
+    parser.add_argument("--kind", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.kind:
+        measure(options.kind, options)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        if not (folder / "feature_map.json").exists():
+            folder.mkdir(exist_ok=True)
+            data.make(folder, ROWS, 500)
+            data.train_to_h5(folder, options.threads)
+            data.feature_map(folder, options.threads)
+        print("| max_len | what | ours, samples/s | plain | ratio | peak MiB | plain |")
+        print("|---|---|---|---|---|---|---|")
+        for max_len in options.max_len:
+            for kind in ("train", "predict"):
+                ours, plain = (_run(name, folder, max_len) for name in (kind, f"{kind}_plain"))
+                print(
+                    f"| {max_len} | {kind} | {ours['rate']:,.0f} | {plain['rate']:,.0f} "
+                    f"| {ours['rate'] / plain['rate']:.1f} | {ours['peak_mib']:,.0f} "
+                    f"| {plain['peak_mib']:,.0f} |",
+                    flush=True,
+                )
+
+
+def _run(kind: str, folder: Path, max_len: int) -> dict[str, float]:
+    """One measurement, with the options that this run was given."""
+    given = [*sys.argv[1:], "--folder", str(folder), "--max_len", str(max_len), "--kind", kind]
+    done = subprocess.run(
+        [sys.executable, __file__, *given], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    main()

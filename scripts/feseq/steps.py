@@ -1,0 +1,168 @@
+"""One step of training: loss, gradients in micro-batches, mixed precision, update."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .batches import Batch
+from .errors import UserError
+from .model import FESeq
+from .runtime import Machine
+
+logger = logging.getLogger(__name__)
+
+# Steps between looks at the losses: reading each at once would wait for the GPU.
+STEPS_BETWEEN_CHECKS = 100
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Binary cross-entropy of each row.
+
+    With `smoothing` s the labels are s / 2 and 1 - s / 2; a click counts `pos_weight` times.
+    """
+
+    smoothing: float = 0.0
+    pos_weight: float = 1.0
+
+    def __call__(self, logit_B: Tensor, label_B: Tensor) -> Tensor:
+        """[B], in the labels' type, which is no half precision."""
+        target_B = label_B * (1 - self.smoothing) + self.smoothing / 2
+        loss_B = F.binary_cross_entropy_with_logits(
+            logit_B.to(label_B.dtype), target_B, reduction="none"
+        )
+        return loss_B * (1 + label_B * (self.pos_weight - 1))
+
+
+class Stepper:
+    """The steps of one training run.
+
+    A batch is cut into micro-batches of at most `micro_rows` rows, whose gradients add up to that
+    of the whole batch: a step needs the memory of a micro-batch, and its result stays the same.
+    Where a CUDA device runs out of memory all the same, `micro_rows` is halved and the step
+    repeated.
+    """
+
+    def __init__(
+        self,
+        model: FESeq,
+        optimizer: torch.optim.Optimizer,
+        loss: Loss,
+        machine: Machine,
+        *,
+        micro_rows: int | None = None,
+        max_grad_norm: float = 10.0,
+        embedding_l2: float = 0.0,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.loss = loss
+        self.machine = machine
+        self.micro_rows = micro_rows
+        self.max_grad_norm = max_grad_norm
+        self.embedding_l2 = embedding_l2
+        self.embeddings = embedding_parameters(model)
+        # In float16 small gradients vanish unless the loss is scaled up.
+        self.scaler = torch.amp.GradScaler(
+            machine.device.type, enabled=machine.precision == torch.float16
+        )
+        self.step = 0
+        # Loss and row numbers of the steps not yet looked at.
+        self._recent: list[tuple[Tensor, range]] = []
+        self._loss_sum, self._loss_count = 0.0, 0
+
+    def take(self, batch: Batch) -> None:
+        """Update the model with one batch, which may still lie on the host."""
+        self.step += 1
+        loss = self._gradients_in_memory(batch)
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._recent.append((loss, range(int(batch.row_B.min()), int(batch.row_B.max()) + 1)))
+        if len(self._recent) == STEPS_BETWEEN_CHECKS:
+            self._look_at_losses()
+
+    def mean_loss(self) -> float:
+        """Mean loss of the steps since the last call; raises UserError if one is not finite."""
+        self._look_at_losses()
+        mean = self._loss_sum / max(1, self._loss_count)
+        self._loss_sum, self._loss_count = 0.0, 0
+        return mean
+
+    def running_loss(self) -> float:
+        """Mean loss since the last call of `mean_loss`, for a progress bar."""
+        self._look_at_losses()
+        return self._loss_sum / max(1, self._loss_count)
+
+    def _look_at_losses(self) -> None:
+        losses = torch.stack([loss for loss, _ in self._recent]).tolist() if self._recent else []
+        for number, (loss, (_, rows)) in enumerate(zip(losses, self._recent)):
+            if not abs(loss) < float("inf"):
+                step = self.step - len(losses) + number + 1
+                rate = self.optimizer.param_groups[0]["lr"]
+                raise UserError(
+                    f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
+                    f"{rows.start:,} to {rows.stop - 1:,} of train.h5); lower train.learning_rate"
+                )
+        self._loss_sum += sum(losses)
+        self._loss_count += len(losses)
+        self._recent.clear()
+
+    def _gradients_in_memory(self, batch: Batch) -> Tensor:
+        """`_gradients`, again with smaller micro-batches as long as the device lacks memory."""
+        random_state = torch.get_rng_state(), _cuda_rng_state(self.machine.device)
+        while True:
+            try:
+                return self._gradients(batch)
+            except torch.cuda.OutOfMemoryError:
+                rows = min(len(batch), self.micro_rows or len(batch))
+                if rows == 1:
+                    raise UserError(
+                        "the GPU's memory does not hold the training of a single row; use a "
+                        "smaller max_len or model, or runtime.recompute: true"
+                    ) from None
+            # Outside the handler, whose traceback holds on to the tensors of the failed step.
+            self.micro_rows = -(-rows // 2)
+            logger.warning(
+                "out of GPU memory at step %d: repeating it in micro-batches of %d rows; the "
+                "result stays the same",
+                self.step,
+                self.micro_rows,
+            )
+            torch.cuda.empty_cache()
+            torch.set_rng_state(random_state[0])
+            if random_state[1] is not None:
+                torch.cuda.set_rng_state(random_state[1], self.machine.device)
+
+    def _gradients(self, batch: Batch) -> Tensor:
+        """Put the gradients of the batch's mean loss in place; the loss, without penalty."""
+        self.optimizer.zero_grad(set_to_none=True)
+        rows = len(batch)
+        micro_rows = min(rows, self.micro_rows or rows)
+        total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
+        for start in range(0, rows, micro_rows):
+            part = batch.rows(start, min(start + micro_rows, rows)).to(self.machine.device)
+            assert part.label_B is not None, "a train file has labels"
+            with self.machine.autocast():
+                logit_B = self.model(part)
+            loss = self.loss(logit_B, part.label_B).sum() / rows
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        if self.embedding_l2:
+            norm = torch.stack([weight.square().sum() for weight in self.embeddings]).sum()
+            self.scaler.scale(self.embedding_l2 * norm).backward()
+        return total
+
+
+def embedding_parameters(model: FESeq) -> list[Tensor]:
+    """The weights of all embedding tables, and the numeric embeddings."""
+    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
+    return [*tables, model.numeric]
+
+
+def _cuda_rng_state(device: torch.device) -> Tensor | None:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else None
