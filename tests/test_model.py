@@ -54,6 +54,7 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
         target_BG=codes(sizes.target, rows),
         history_ST=codes(sizes.sequence, events).T.contiguous(),
         offsets=torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()]),
+        elapsed_T=None,
         row_B=torch.arange(rows),
         label_B=torch.randint(0, 2, (rows,), generator=random).double(),
     )
@@ -67,6 +68,7 @@ def one_row(batch: Batch, row: int) -> Batch:
         batch.target_BG[row : row + 1],
         batch.history_ST[:, start:stop],
         torch.tensor([0, int(stop - start)]),
+        None if batch.elapsed_T is None else batch.elapsed_T[start:stop],
         batch.row_B[row : row + 1],
         batch.label_B[row : row + 1],
     )

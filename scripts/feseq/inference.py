@@ -172,5 +172,6 @@ def _without_history(batch: Batch) -> Batch:
     empty = {
         "history_ST": batch.history_ST[:, :0],
         "offsets": torch.zeros_like(batch.offsets),
+        "elapsed_T": None if batch.elapsed_T is None else batch.elapsed_T[:0],
     }
     return Batch(**(vars(batch) | empty))
