@@ -79,7 +79,7 @@ rule fit_feature_map:
         "../envs/data.yaml"
     params:
         settings=lambda wildcards: as_settings(
-            columns=COLUMNS.plain(),
+            columns=COLUMNS.plain("shared"),
             min_count=config["sizes"][wildcards.size]["min_count"],
         ),
     message:

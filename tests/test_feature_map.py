@@ -1,5 +1,6 @@
 """Vocabularies and ranges, fitted on train alone, and what they make of raw values."""
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -154,6 +155,81 @@ def test_tokens_are_counted_and_looked_up_alike_below_and_above_the_dense_limit(
     assert found == [index.get(token, OUT_OF_VOCABULARY) for token in asked + seen]
 
 
+SHARED = with_roles(shared=("events",))
+# '07', '4 ' and 'x' look like no token, and '٣' only to Python; the two last are far from small.
+ITEMS = ["0", "3", "7", "07", "12", "4 ", "x", "٣", "", None, "3000000", str(10**30)]
+
+
+def shop_of_numbers(rows: int = 300) -> pa.Table:
+    """Items and events of which some are the same, each more or less often."""
+    random = np.random.default_rng(6)
+    places = np.minimum(random.geometric(0.2, rows) - 1, len(ITEMS) - 1)
+    tokens = np.array([0, 3, 7, 12, 5, 40, 3_000_000, 7_000_000])
+    lengths = random.integers(0, 4, rows)
+    picked = [tokens[np.minimum(random.geometric(0.3, n) - 1, 7)] for n in lengths]
+    events = [",".join(map(str, some)) for some in picked]
+    return raw_table(rows, events=events, item=[ITEMS[i] for i in places])
+
+
+@pytest.mark.parametrize("min_count", [1, 5, 20, 90])
+@pytest.mark.parametrize("limit", [1, 6, 1 << 21])
+def test_a_shared_vocabulary_holds_what_both_columns_together_have_often_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int
+) -> None:
+    monkeypatch.setattr(feature_map, "_DENSE_LIMIT", limit)
+    table = shop_of_numbers()
+    fields = fitted(tmp_path, table, min_count, columns=SHARED)
+    counts: Counter[str] = Counter()
+    for row in table[:-2].to_pylist():
+        counts.update([row["item"]] if row["item"] is not None else [])
+        counts.update(row["events"].split(",") if row["events"] else [])
+    (item,), (events,) = fields.targets, fields.sequences
+    assert sorted(item.vocabulary) == sorted(w for w, n in counts.items() if n >= min_count)
+    assert (events.shared_with, events.size) == ("item", item.size)
+    assert fields.profile == fitted(tmp_path, table, min_count).profile
+    assert FeatureMap.from_dict(json.loads(json.dumps(fields.to_dict()))) == fields
+
+
+@pytest.mark.parametrize("min_count", [1, 12])
+@pytest.mark.parametrize("limit", [1, 6, 1 << 21])
+def test_the_same_raw_item_has_the_same_index_as_target_and_in_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int
+) -> None:
+    monkeypatch.setattr(feature_map, "_DENSE_LIMIT", limit)
+    fields = fitted(tmp_path, shop_of_numbers(), min_count, columns=SHARED)
+    # Every item once as target and, where it can be one, as token; codes of a file of its own.
+    words = ["999", *ITEMS[::-1], "5", "40", "7000000", "8000000"]
+    tokens = [w for w in words if w in {"0", "3", "7", "12", "999", "3000000"} | set(words[-4:])]
+    table = raw_table(len(words), item=words, events=[",".join(tokens)] * len(words))
+    _, _, target, found = encoded(to_test_h5(tmp_path, table), fields)
+    index = dict(zip(words, target[:, 0].tolist()))
+    assert found[: len(tokens)] == [index[token] for token in tokens]
+    known = [i for i in index.values() if i >= 3]
+    assert sorted(known) == list(range(3, fields.targets[0].size))
+    assert index[None] == MISSING
+    assert index["999"] == index["8000000"] == OUT_OF_VOCABULARY
+
+
+def test_of_two_pairs_only_the_one_named_is_shared(tmp_path: Path) -> None:
+    table = shop_of_numbers()
+    table = table.append_column("visits", table["events"]).append_column("shop", table["item"])
+    pairs = {"sequences": ("events", "visits"), "targets": ("item", "shop")}
+    alone = fitted(tmp_path, table, columns=with_roles(**pairs))
+    fields = fitted(tmp_path, table, columns=with_roles(**pairs, shared=("visits",)))
+    assert fields.sequences[0] == alone.sequences[0]
+    assert fields.targets[0] == alone.targets[0]
+    assert [field.shared_with for field in fields.sequences] == [None, "shop"]
+    assert fields.sequences[1].size == fields.targets[1].size > alone.targets[1].size
+
+
+def test_a_feature_map_from_before_times_and_sharing_still_loads(tmp_path: Path) -> None:
+    fields = fitted(tmp_path, raw_table(20))
+    plain = fields.to_dict()
+    del plain["event_time"]
+    plain["sequences"] = [{k: f[k] for k in ("column", "vocabulary")} for f in plain["sequences"]]
+    assert FeatureMap.from_dict(plain) == fields
+
+
 def test_a_feature_map_survives_json_exactly(tmp_path: Path) -> None:
     price = np.random.default_rng(1).normal(size=60).astype(np.float32) * np.float32(1e-20)
     fields = fitted(tmp_path, raw_table(60, price=price))
@@ -175,7 +251,7 @@ def test_a_half_written_feature_map_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "feature_map.json"
     fitted(tmp_path, raw_table(20)).write(path)
     whole = path.read_text()
-    assert set(json.loads(whole)) == {"profile", "targets", "sequences", "numeric", "min_count"}
+    assert set(json.loads(whole)) == {field.name for field in dataclasses.fields(FeatureMap)}
     path.write_text(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="not a feature map"):
         FeatureMap.read(path)

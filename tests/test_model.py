@@ -73,7 +73,7 @@ def one_row(batch: Batch, row: int) -> Batch:
         batch.target_BG[row : row + 1],
         batch.history_ST[:, start:stop],
         torch.tensor([0, int(stop - start)]),
-        batch.elapsed_T[start:stop],
+        None if batch.elapsed_T is None else batch.elapsed_T[start:stop],
         batch.row_B[row : row + 1],
         batch.label_B[row : row + 1],
     )

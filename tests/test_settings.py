@@ -70,7 +70,7 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
     assert sorted(mistakes(config)) == sorted(
         [
             "train.learning_rate: -1 is not a number > 0 <= 1",
-            "model.pooling: 'max' is not one of mean, target, weighted_sum",
+            "model.pooling: 'max' is not one of mean, sum, target, concat, weighted_sum",
             "sampling.seed: 'abc' is not a whole number >= 0",
             "sizes.toy.rows: 5 is not a whole number >= 20 or null",
             "sizes.full.max_len.1: 0 is not a whole number >= 1 <= 100000",
@@ -90,7 +90,8 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
         ("sizes.huge", "sizes: unknown key 'huge'; keys here: toy, medium, full"),
         (
             "columns.groups.base.target",
-            "columns.groups.base: unknown key 'target'; keys here: profile, numeric, sequences",
+            "columns.groups.base: unknown key 'target'; keys here: profile, numeric, sequences, "
+            "times, share_embedding",
         ),
     ],
 )
@@ -99,6 +100,20 @@ def test_a_misspelt_key_is_named_with_the_key_that_was_meant(
 ) -> None:
     put(config, path, {})
     assert mistakes(config) == [line]
+
+
+def test_times_and_shares_are_checked_like_other_roles(config: Config) -> None:
+    group = config["columns"]["groups"]["base"]
+    group |= {"times": {"seq_time": "time"}, "share_embedding": ["seq"]}
+    check_config(config, SCHEMA)
+    group |= {"times": ["seq_time"], "share_embedding": "seq"}
+    assert mistakes(config) == [
+        "columns.groups.base.share_embedding: 'seq' is not a list (each a text that is not empty)",
+        "columns.groups.base.times: ['seq_time'] is not a mapping",
+    ]
+    group |= {"times": {"seq_time": "time"}, "share_embedding": ["inventory_id"]}
+    (line,) = mistakes(config)
+    assert line.startswith("columns.groups.base.share_embedding: 'inventory_id' is none of")
 
 
 def test_missing_keys_are_listed_once_each_place(config: Config) -> None:

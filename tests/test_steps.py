@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_model import CONFIG, SIZES, make_batch, make_model
+from test_model import CONFIG, make_batch, make_model
 
 from feseq.batches import Batch
 from feseq.errors import UserError
@@ -104,9 +104,10 @@ def test_a_loss_is_looked_at_before_long() -> None:
     stepper = make_stepper()
     batch = make_batch([1])
     batch.numeric_BN[0, 0] = float("nan")
+    for _ in range(99):
+        stepper.take(batch)
     with pytest.raises(UserError, match="at step 1 "):
-        for _ in range(101):
-            stepper.take(batch)
+        stepper.take(batch)
 
 
 def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
@@ -139,21 +140,20 @@ def _never(*_: object) -> torch.Tensor:
 
 
 def test_bfloat16_follows_the_curve_of_float32() -> None:
+    batch = make_batch([row % 7 for row in range(200)])
+    assert batch.label_B is not None
+    batch = replace(batch, numeric_BN=batch.numeric_BN.float(), label_B=batch.label_B.float())
     curves = []
     for precision in (torch.float32, torch.bfloat16):
-        torch.manual_seed(0)
-        model = FESeq(STILL, SIZES)
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        model = make_model(STILL).float().train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
         stepper = Stepper(model, optimizer, Loss(), Machine(torch.device("cpu"), precision))
         curve = []
-        for step in range(30):
-            batch = make_batch([3, 0, 6, 1, 5, 2, 4, 4], seed=step % 3)
-            assert batch.label_B is not None
-            stepper.take(
-                replace(batch, numeric_BN=batch.numeric_BN.float(), label_B=batch.label_B.float())
-            )
+        for _ in range(30):
+            stepper.take(batch)
             curve.append(stepper.mean_loss())
         curves.append(torch.tensor(curve))
     full, half = curves
-    assert full[-3:].mean() < 0.9 * full[:3].mean()
+    assert full[-1] < 0.9 * full[0]
     assert (half - full).abs().max() < 0.02
+    assert not torch.equal(half, full)

@@ -23,6 +23,8 @@ class Batch:
 
     numeric_BN float32; profile_BP, target_BG int64 indices; histories packed, history_ST int64
     [sequence fields, events of all rows], row b being offsets[b]:offsets[b+1], newest last.
+    `elapsed_T` int64 [events of all rows]: the row's time minus the event's, 0 where the event is
+    the later one; None in a table without times.
     `row_B` int64: place of each row in its file. `label_B` float32, None where there is none.
 
         histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
@@ -82,6 +84,7 @@ class BatchSource:
         self.table = H5Table(h5)
         self.encoder = FeatureEncoder(feature_map, self.table)
         self.sequence_columns = [field.column for field in feature_map.sequences]
+        self.event_time = feature_map.event_time
         self.max_len = max_len
         self.batch_rows = batch_rows
         self.window_rows = batch_rows * max(1, WINDOW_ROWS // batch_rows)
@@ -128,7 +131,8 @@ class BatchSource:
 
     def _read_window(self, first_row: int, stop: int | None = None) -> "_Window":
         last = min(first_row + self.window_rows, self.rows if stop is None else stop)
-        return _Window(first_row, self.table.read(first_row, last))
+        names = self.sequence_columns + ([self.event_time] if self.event_time else [])
+        return _Window(first_row, self.table.read(first_row, last, names))
 
     def _shuffled_groups(
         self, windows: Iterable["_Window"], random: np.random.Generator
@@ -163,6 +167,7 @@ class BatchSource:
         codes = [
             lookup(history.values) for lookup, history in zip(self.encoder.sequences, histories)
         ]
+        elapsed = self._elapsed(block, rows)
         label = None if block.label is None else block.label[rows].astype(np.float32)
         return Batch(
             numeric_BN=torch.from_numpy(encoded.numeric),
@@ -170,7 +175,15 @@ class BatchSource:
             target_BG=torch.from_numpy(encoded.target),
             history_ST=torch.from_numpy(np.stack(codes)),
             offsets=torch.from_numpy(histories[0].offsets),
-            elapsed_T=None,
+            elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),
             row_B=torch.from_numpy(rows + window.first_row),
             label_B=None if label is None else torch.from_numpy(label),
         )
+
+    def _elapsed(self, block: Block, rows: np.ndarray) -> np.ndarray | None:
+        """From each event kept to its row's time, packed like the histories."""
+        if self.event_time is None or block.time is None:
+            return None
+        events = block.sequences[self.event_time].take(rows, self.max_len)
+        now = np.repeat(block.time[rows], events.lengths)
+        return np.maximum(now - events.values.astype(np.int64), 0)

@@ -14,8 +14,9 @@ _RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d+)\.\.(?P<last>\d+)\}(?P<tail>.
 class Columns:
     """Roles of the columns in use.
 
-    `sequences[i]` is the history whose candidate item is `targets[i]`. `group_of` names the
-    feature group that brought a column in, for messages.
+    `sequences[i]` is the history whose candidate item is `targets[i]`; those in `shared` count in
+    the same items as their target. `group_of` names the feature group that brought a column in,
+    for messages. A table with times has both `event_time`, of each event, and `row_time`.
     """
 
     label: str
@@ -25,6 +26,9 @@ class Columns:
     sequences: tuple[str, ...]
     targets: tuple[str, ...]
     group_of: Mapping[str, str]
+    event_time: str | None = None
+    row_time: str | None = None
+    shared: tuple[str, ...] = ()
 
     @property
     def categorical(self) -> tuple[str, ...]:
@@ -32,20 +36,31 @@ class Columns:
         return self.profile + self.targets
 
     @property
+    def ragged(self) -> tuple[str, ...]:
+        """Sequences, then the events' times: the order of `sequence_columns` in H5."""
+        return self.sequences + ((self.event_time,) if self.event_time else ())
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Every input column of the model."""
-        return self.categorical + self.numeric + self.sequences
+        times = (self.row_time,) if self.row_time else ()
+        return self.categorical + self.numeric + self.ragged + times
 
     def plain(self, *others: str) -> dict[str, Any]:
-        """The features' roles, and those of `label` and `id` that are named, as JSON can hold."""
+        """The features' roles, and of `label`, `id`, `shared` those named, as JSON can hold.
+
+        Of the roles that few tables have, only those that are taken: what was made before there
+        were such roles stays fresh.
+        """
         names = ("profile", "numeric", "sequences", "targets")
         roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
         roles["group_of"] = dict(self.group_of)
-        return roles | {name: getattr(self, name) for name in others}
+        optional = {name: getattr(self, name) for name in ("event_time", "row_time", *others)}
+        return roles | {name: value for name, value in optional.items() if value}
 
     @classmethod
     def from_plain(cls, roles: Mapping[str, Any]) -> "Columns":
-        """The opposite of `plain`; a role that was left out reads ''."""
+        """The opposite of `plain`; a label or ID that was left out reads ''."""
         return cls(
             label=roles.get("label", ""),
             id=roles.get("id", ""),
@@ -54,6 +69,9 @@ class Columns:
             sequences=tuple(roles["sequences"]),
             targets=tuple(roles["targets"]),
             group_of=dict(roles["group_of"]),
+            event_time=roles.get("event_time"),
+            row_time=roles.get("row_time"),
+            shared=tuple(roles.get("shared", ())),
         )
 
     @classmethod
@@ -62,16 +80,11 @@ class Columns:
         profile: list[str] = []
         numeric: list[str] = []
         sequences: dict[str, str] = {}
+        times: dict[str, str] = {}
+        shared: list[str] = []
         group_of: dict[str, str] = {}
-        if config["label"] == config["id"]:
-            raise UserError(f"columns.label and columns.id both name {config['id']!r}")
-        twice = [group for i, group in enumerate(config["use"]) if group in config["use"][:i]]
-        if twice:
-            raise UserError(f"columns.use: group {twice[0]!r} is named twice")
+        _check_names(config)
         for group in config["use"]:
-            if group not in config["groups"]:
-                known = ", ".join(config["groups"])
-                raise UserError(f"columns.use: there is no group {group!r}; groups are {known}")
             roles = config["groups"][group]
             group_profile = expand(roles.get("profile") or [])
             group_numeric = expand(roles.get("numeric") or [])
@@ -79,22 +92,32 @@ class Columns:
             profile += group_profile
             numeric += group_numeric
             sequences |= group_sequences
-            named = [*group_profile, *group_numeric, *group_sequences, *group_sequences.values()]
+            group_times = dict(roles.get("times") or {})
+            times |= group_times
+            if len(times) > 1:
+                raise UserError(_two_times(times, group))
+            shared += _shared(roles.get("share_embedding") or [], group_sequences, group)
+            named = [*group_profile, *group_numeric]
+            for pairs in (group_sequences, group_times):
+                named += [*pairs, *pairs.values()]
             _claim(named, group, group_of, {config["label"], config["id"]})
         if not sequences:
             raise UserError(
                 "columns: no group in use has a sequence, and FESeq needs one; write "
                 "sequences: {<sequence column>: <target column>} in a group"
             )
-        targets = tuple(sequences.values())
+        event_time, row_time = next(iter(times.items()), (None, None))
         return cls(
             label=config["label"],
             id=config["id"],
             profile=tuple(profile),
             numeric=tuple(numeric),
             sequences=tuple(sequences),
-            targets=targets,
+            targets=tuple(sequences.values()),
             group_of=group_of,
+            event_time=event_time,
+            row_time=row_time,
+            shared=tuple(shared),
         )
 
 
@@ -113,6 +136,38 @@ def expand(names: Iterable[str]) -> list[str]:
             )
         expanded += [f"{match['head']}{i}{match['tail']}" for i in range(first, last + 1)]
     return expanded
+
+
+def _check_names(config: Mapping[str, Any]) -> None:
+    """Label and ID are two columns, and each group in use is known and named once."""
+    if config["label"] == config["id"]:
+        raise UserError(f"columns.label and columns.id both name {config['id']!r}")
+    twice = [group for i, group in enumerate(config["use"]) if group in config["use"][:i]]
+    if twice:
+        raise UserError(f"columns.use: group {twice[0]!r} is named twice")
+    for group in config["use"]:
+        if group not in config["groups"]:
+            known = ", ".join(config["groups"])
+            raise UserError(f"columns.use: there is no group {group!r}; groups are {known}")
+
+
+def _two_times(times: Mapping[str, str], group: str) -> str:
+    pairs = " and ".join(f"{event_time}: {row_time}" for event_time, row_time in times.items())
+    return (
+        f"columns.groups.{group}.times: the groups in use have {len(times)} pairs of times, "
+        f"{pairs}; an event has one time: keep one pair"
+    )
+
+
+def _shared(names: list[str], sequences: Mapping[str, str], group: str) -> list[str]:
+    """The group's sequences that are in `names`."""
+    unknown = [name for name in names if name not in sequences]
+    if unknown:
+        raise UserError(
+            f"columns.groups.{group}.share_embedding: {unknown[0]!r} is none of the group's "
+            f"sequences ({', '.join(sequences) or 'there are none'}); name some of these"
+        )
+    return [name for name in sequences if name in names]
 
 
 def _claim(names: list[str], group: str, group_of: dict[str, str], taken: set[str]) -> None:

@@ -61,7 +61,7 @@ def convert_train(
         return replace(local, block=replace(local.block, label=label)), place[here][order]
 
     vocabularies = Vocabularies(columns.categorical)
-    with folder_beside(train_h5) as work, Scatter(work, columns.sequences) as scatter:
+    with folder_beside(train_h5) as work, Scatter(work, columns.ragged) as scatter:
         batches = _selected(file, parquet, columns, chosen.row)
         for local, places in map_ahead(encode, batches, threads):
             scatter.append(vocabularies.encode(local), places)
@@ -171,7 +171,7 @@ def _check_drawn_from(
 
 
 def _writer(path: Path, columns: Columns) -> H5Writer:
-    return H5Writer(path, columns.numeric, columns.categorical, columns.sequences)
+    return H5Writer(path, columns.numeric, columns.categorical, columns.ragged)
 
 
 def _source(path: Path, file: pq.ParquetFile) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from .columns import Columns
 from .errors import UserError
 from .ragged import Ragged, narrow, parse_sequences
-from .raw import as_text
+from .raw import as_seconds, as_text
 from .store import Block
 
 
@@ -43,10 +43,13 @@ def encode_batch(
         words.append(_words(encoded.dictionary, name, path))
     sequences = {
         name: parse_sequences(batch.column(name), name, str(path), rows, order)
-        for name in columns.sequences
+        for name in columns.ragged
     }
     _check_parallel(sequences, path, rows[order])
-    return LocalBlock(Block(numeric.T, categorical + 1, sequences, rows[order]), words)
+    time = None
+    if columns.row_time:
+        time = as_seconds(batch.column(columns.row_time), columns.row_time, path, rows)[order]
+    return LocalBlock(Block(numeric.T, categorical + 1, sequences, rows[order], time=time), words)
 
 
 class Vocabularies:
@@ -93,7 +96,7 @@ def _as_float32(column: pa.Array) -> np.ndarray:
 
 
 def _check_parallel(sequences: Mapping[str, Ragged], path: Path, rows: np.ndarray) -> None:
-    """Several sequences describe the same events, so a row has the same length in each."""
+    """Sequences and times describe the same events, so a row has the same length in each."""
     (first_name, first), *others = sequences.items()
     for name, other in others:
         unequal = np.flatnonzero(first.lengths != other.lengths)

@@ -1,11 +1,14 @@
 """What training learned of the columns: vocabularies and ranges, fitted on the train split alone.
 
 Indices of a category: 0 padding, 1 out of vocabulary, 2 missing, from 3 on its vocabulary.
-Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary.
+Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary. A sequence that
+shares the vocabulary of its target item has the item's indices: token 12 that of category '12'.
 """
 
 import json
 import logging
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 _FIRST_CATEGORY, _FIRST_TOKEN = 3, 2
 # Tokens up to this value are counted and looked up in plain arrays (16 MiB), others by search.
 _DENSE_LIMIT = 1 << 21
+# Categories that can be tokens too: decimals without leading zeros, of at most 18 digits.
+_TOKEN = re.compile(r"0|[1-9][0-9]{0,17}")
 # A column with a larger share of values unknown to the model is worth a warning.
 _UNSEEN_SHARE = 0.5
 
@@ -42,15 +47,26 @@ class CategoryField:
 
 @dataclass(frozen=True)
 class SequenceField:
-    """A sequence column and its tokens, ascending."""
+    """A sequence column and its tokens, ascending.
+
+    Where the vocabulary is shared with the target column `shared_with`, these tokens come first in
+    the target's vocabulary, before the `other_words` that are no tokens.
+    """
 
     column: str
     vocabulary: list[int]
+    shared_with: str | None = None
+    other_words: int = 0
+
+    @property
+    def first_index(self) -> int:
+        """Index of the first token of the vocabulary."""
+        return _FIRST_CATEGORY if self.shared_with else _FIRST_TOKEN
 
     @property
     def size(self) -> int:
-        """Rows of an embedding table for this field."""
-        return _FIRST_TOKEN + len(self.vocabulary)
+        """Rows of an embedding table for this field; of its target's table, if shared."""
+        return self.first_index + len(self.vocabulary) + self.other_words
 
 
 @dataclass(frozen=True)
@@ -64,13 +80,17 @@ class NumericField:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`."""
+    """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
+
+    `event_time` is the column of the events' times, which need no vocabulary; None without times.
+    """
 
     profile: list[CategoryField]
     targets: list[CategoryField]
     sequences: list[SequenceField]
     numeric: list[NumericField]
     min_count: int
+    event_time: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, as stored in JSON and in model files."""
@@ -85,6 +105,7 @@ class FeatureMap:
             sequences=[SequenceField(**field) for field in plain["sequences"]],
             numeric=[NumericField(**field) for field in plain["numeric"]],
             min_count=plain["min_count"],
+            event_time=plain.get("event_time"),
         )
 
     def write(self, path: Path) -> None:
@@ -111,13 +132,15 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
     the H5 vocabulary, count 0 and so stay out.
     """
     with H5Table(train_h5) as table:
-        require_columns(table, columns.categorical, columns.numeric, columns.sequences)
+        require_columns(
+            table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
+        )
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
         category_counts = {name: np.zeros(len(words[name]), np.int64) for name in words}
-        token_counts = {name: _TokenCounts() for name in table.sequence_columns}
+        token_counts = {name: _TokenCounts() for name in columns.sequences}
         low = np.full(len(table.numeric_columns), np.inf)
         high = np.full(len(table.numeric_columns), -np.inf)
-        for block in table.blocks():
+        for block in table.blocks(sequences_of=columns.sequences):
             for i, counts in enumerate(category_counts.values()):
                 counts += np.bincount(block.categorical[:, i], minlength=len(counts))
             for name, token_count in token_counts.items():
@@ -131,13 +154,18 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
         enough = np.flatnonzero(category_counts[name][1:] >= min_count) + 1
         return CategoryField(name, sorted(words[name][code] for code in enough))
 
+    def pair(sequence: str, target: str) -> tuple[SequenceField, CategoryField]:
+        tokens = token_counts[sequence]
+        if sequence not in columns.shared:
+            return SequenceField(sequence, tokens.at_least(min_count)), category(target)
+        counts = dict(zip(words[target][1:], category_counts[target][1:].tolist()))
+        return _share(sequence, tokens, target, counts, min_count)
+
+    pairs = [pair(*names) for names in zip(columns.sequences, columns.targets)]
     return FeatureMap(
         profile=[category(name) for name in columns.profile],
-        targets=[category(name) for name in columns.targets],
-        sequences=[
-            SequenceField(name, token_counts[name].at_least(min_count))
-            for name in columns.sequences
-        ],
+        targets=[target for _, target in pairs],
+        sequences=[sequence for sequence, _ in pairs],
         # A column without one finite value has no range; 0 to 0 encodes it as 0 everywhere.
         numeric=[
             NumericField(
@@ -146,6 +174,23 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
             for name in columns.numeric
         ],
         min_count=min_count,
+        event_time=columns.event_time,
+    )
+
+
+def _share(
+    sequence: str, tokens: "_TokenCounts", target: str, words: dict[str, int], min_count: int
+) -> tuple[SequenceField, CategoryField]:
+    """Both fields with the vocabulary of what occurs often enough in the two columns together.
+
+    `words` are the target's and how often each occurs; `tokens` count them too from here on.
+    """
+    tokens.add_counts((int(w), count) for w, count in words.items() if _TOKEN.fullmatch(w))
+    numbers = tokens.at_least(min_count)
+    others = sorted(w for w, n in words.items() if n >= min_count and not _TOKEN.fullmatch(w))
+    return (
+        SequenceField(sequence, numbers, target, len(others)),
+        CategoryField(target, [*map(str, numbers), *others]),
     )
 
 
@@ -162,8 +207,15 @@ class _TokenCounts:
         counts = np.bincount(dense.astype(np.int64, copy=False))
         self.dense[: len(counts)] += counts
         if not is_dense.all():
-            for token, count in zip(*np.unique(tokens[~is_dense], return_counts=True)):
-                self.sparse[int(token)] = self.sparse.get(int(token), 0) + int(count)
+            unique, counts = np.unique(tokens[~is_dense], return_counts=True)
+            self.add_counts(zip(unique.tolist(), counts.tolist()))
+
+    def add_counts(self, counts: Iterable[tuple[int, int]]) -> None:
+        for token, count in counts:
+            if token < _DENSE_LIMIT:
+                self.dense[token] += count
+            else:
+                self.sparse[token] = self.sparse.get(token, 0) + count
 
     def at_least(self, min_count: int) -> list[int]:
         dense = np.flatnonzero(self.dense >= max(1, min_count)).tolist()
@@ -171,15 +223,22 @@ class _TokenCounts:
 
 
 def require_columns(
-    table: H5Table, categorical: object, numeric: object, sequences: object
+    table: H5Table,
+    categorical: Iterable[str],
+    numeric: Iterable[str],
+    sequences: Iterable[str],
+    event_time: str | None,
 ) -> None:
     """Raise UserError if `table` lacks one of these columns."""
+    # A column of events' times is one only where the rows have times as well.
+    times = table.sequence_columns if "time" in table.file else []
     for wanted, present in (
         (categorical, table.categorical_columns),
         (numeric, table.numeric_columns),
         (sequences, table.sequence_columns),
+        ([event_time] if event_time else [], times),
     ):
-        missing = [name for name in wanted if name not in present]  # type: ignore[attr-defined]
+        missing = [name for name in wanted if name not in present]
         if missing:
             raise UserError(
                 f"{table.path}: lacks {len(missing)} columns that the features need, for example "
@@ -207,6 +266,7 @@ class FeatureEncoder:
             [field.column for field in fields],
             [field.column for field in feature_map.numeric],
             [field.column for field in feature_map.sequences],
+            feature_map.event_time,
         )
         self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
         self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
@@ -274,12 +334,13 @@ class _TokenLookup:
 
     def __init__(self, field: SequenceField) -> None:
         self.vocabulary = np.array(field.vocabulary, np.int64)
+        self.first_index = field.first_index
         largest = int(self.vocabulary.max(initial=0))
         self.dense = None
         if largest < _DENSE_LIMIT:
             # The entry behind the largest token answers for all larger ones.
             self.dense = np.full(largest + 2, OUT_OF_VOCABULARY, np.int64)
-            self.dense[self.vocabulary] = np.arange(len(self.vocabulary)) + _FIRST_TOKEN
+            self.dense[self.vocabulary] = np.arange(len(self.vocabulary)) + self.first_index
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
         tokens = tokens.astype(np.int64)
@@ -287,4 +348,4 @@ class _TokenLookup:
             return self.dense[np.minimum(tokens, len(self.dense) - 1)]
         place = np.searchsorted(self.vocabulary, tokens)
         found = self.vocabulary[np.minimum(place, len(self.vocabulary) - 1)] == tokens
-        return np.where(found, place + _FIRST_TOKEN, OUT_OF_VOCABULARY)
+        return np.where(found, place + self.first_index, OUT_OF_VOCABULARY)

@@ -36,6 +36,7 @@ def field_sizes(feature_map: FeatureMap) -> FieldSizes:
         target=tuple(field.size for field in feature_map.targets),
         sequence=tuple(field.size for field in feature_map.sequences),
         numeric=len(feature_map.numeric),
+        shared=tuple(field.shared_with is not None for field in feature_map.sequences),
     )
 
 

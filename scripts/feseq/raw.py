@@ -4,7 +4,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .columns import Columns
@@ -14,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 # Schema metadata of the stand-in's files; a rename or a copy does not make them real.
 SIMULATED_MARK = {b"feseq": b"simulated"}
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
@@ -68,7 +71,8 @@ def check_columns(file: pq.ParquetFile, path: Path, columns: Columns, extra: str
     for names, is_usable, role in (
         (columns.categorical, _is_categorical, "categorical (string, integer, float or boolean)"),
         (columns.numeric, _is_number, "numeric (integer, float, decimal or boolean)"),
-        (columns.sequences, _is_text, "a sequence (string of comma-joined integers)"),
+        (columns.ragged, _is_text, "a sequence (string of comma-joined integers)"),
+        ([columns.row_time] if columns.row_time else [], _is_time, "a time (integer, timestamp)"),
     ):
         for name in names:
             kind = schema.field(name).type
@@ -121,6 +125,30 @@ def _float_as_text(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
+def as_seconds(column: pa.Array, name: str, path: Path, rows: np.ndarray) -> np.ndarray:
+    """A column of times as int64 [rows]: integers as they are, timestamps in whole seconds.
+
+    `rows` are the row numbers of `column` in the file; raises UserError for a time that is missing
+    or negative.
+    """
+    is_timestamp = pa.types.is_timestamp(column.type)
+    # What int64 cannot hold becomes negative, and is refused as such.
+    counts = pc.fill_null(column.cast(pa.int64(), safe=False), -1).to_numpy(zero_copy_only=False)
+    bad = np.flatnonzero(counts < 0)
+    if len(bad):
+        i = int(bad[0])
+        # Python has no nanoseconds, and not every time zone.
+        value = counts[i] if is_timestamp and column[i].is_valid else column[i].as_py()
+        unit = f" {column.type.unit} from 1970" if is_timestamp else ""
+        found = "missing" if value is None else f"{value}{unit}"
+        raise UserError(
+            f"{path}: column {name!r}, row {rows[i]}: the row's time is {found}; every row needs "
+            f"one, a non-negative integer in the unit of the events' times, or a timestamp from "
+            f"1970 on: mend the column, or leave out `times` in the config"
+        )
+    return counts // _PER_SECOND[column.type.unit] if is_timestamp else counts
+
+
 def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
@@ -143,6 +171,10 @@ def _is_number(kind: pa.DataType) -> bool:
         or pa.types.is_boolean(kind)
         or pa.types.is_null(kind)
     )
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_timestamp(kind)
 
 
 def _is_categorical(kind: pa.DataType) -> bool:

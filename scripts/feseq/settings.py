@@ -144,6 +144,12 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
                 f"in sizes.{size}.max_len {settings['max_len']}"
             )
         model = settings_of_size(config, size)["model"]
+        if model["times"] and columns.event_time is None:
+            yield (
+                f"sizes.{size}.model.times: true, and no group in columns.use has times; write "
+                f"times: {{<sequence column of event times>: <column of the row's time>}} in a "
+                f"group, or set it to false"
+            )
         extra = model["positions"] + model["times"]
         width = model["embedding_dim"] * (fields + extra)
         if width % model["heads"]:

@@ -69,12 +69,15 @@ class Scatter(Closing):
     def _fixed(self, block: Block, place: np.ndarray) -> np.ndarray:
         """All but the sequences' values, as one structured array."""
         assert block.label is not None
+        time = np.empty((len(block), 0), np.int64) if block.time is None else block.time
         self.row_type = np.dtype(
             [
                 ("numeric", np.float32, block.numeric.shape[1:]),
                 ("categorical", np.uint32, block.categorical.shape[1:]),
                 ("row", np.int64),
                 ("label", np.uint8),
+                # Of width 0 in a table without times.
+                ("time", np.int64, time.shape[1:]),
                 ("place", np.int64),
                 ("lengths", np.int64, len(self.sequences)),
             ]
@@ -84,6 +87,7 @@ class Scatter(Closing):
         fixed["categorical"] = block.categorical
         fixed["row"] = block.row
         fixed["label"] = block.label
+        fixed["time"] = time
         fixed["place"] = place
         for i, name in enumerate(self.sequences):
             fixed["lengths"][:, i] = block.sequences[name].lengths
@@ -104,6 +108,7 @@ class Scatter(Closing):
             {name: Ragged(narrow(r.values), r.offsets) for name, r in sequences.items()},
             fixed["row"][order],
             fixed["label"][order],
+            time=fixed["time"][order] if fixed["time"].ndim == 1 else None,
         )
 
     def _settle_type(self, i: int, dtype: np.dtype) -> None:

@@ -3,9 +3,11 @@
     numeric            float32 [rows, numeric columns], raw values, NaN where missing
     categorical        smallest unsigned int [rows, categorical columns], code 0 = missing
     vocabulary/<col>   code -> raw string, entry 0 is ''
-    sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1]
+    sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
+                       the events' times, where there are some, are one more of these
     label, id          uint8 [rows] and bytes [rows], where there is one
     row                int64 [rows], the row's number in the raw file
+    time               int64 [rows], the row's time, where the events have times
 
 In <col>, % and / of a column's name read %25 and %2F. Attributes: format, version, rows,
 numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's
@@ -15,7 +17,7 @@ name, rows, bytes, fingerprint, and whether it is simulated).
 import errno
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ class Block:
     """Some rows of a click table, encoded as in H5; integers as narrow as these rows allow.
 
     `numeric` float32 [rows, N]; `categorical` unsigned [rows, K]; `sequences` by column name;
-    `row` int64 [rows]; `label` uint8 [rows] or None; `id` bytes [rows] or None.
+    `row` int64 [rows]; `label` uint8 [rows], `id` bytes [rows], `time` int64 [rows], each or None.
     """
 
     numeric: np.ndarray
@@ -47,6 +49,7 @@ class Block:
     row: np.ndarray
     label: np.ndarray | None = None
     id: np.ndarray | None = None
+    time: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -60,6 +63,7 @@ class Block:
             self.row[rows],
             None if self.label is None else self.label[rows],
             None if self.id is None else self.id[rows],
+            None if self.time is None else self.time[rows],
         )
 
 
@@ -99,6 +103,8 @@ class H5Writer(Closing):
             self._append("label", block.label)
         if block.id is not None:
             self._append("id", block.id)
+        if block.time is not None:
+            self._append("time", block.time)
         self.rows += len(block)
 
     def finish(self, vocabularies: Mapping[str, Sequence[str]], source: Mapping[str, Any]) -> None:
@@ -200,10 +206,10 @@ class H5Table(Closing):
         """Raw strings by code; entry 0 stands for missing."""
         return list(self.file[f"vocabulary/{_h5_name(column)}"].asstr()[:])
 
-    def read(self, start: int, stop: int) -> Block:
-        """Rows start to stop (not included) as one block."""
+    def read(self, start: int, stop: int, sequences_of: Sequence[str] | None = None) -> Block:
+        """Rows start to stop (not included) as one block; of the sequences all, or those named."""
         sequences = {}
-        for name in self.sequence_columns:
+        for name in self.sequence_columns if sequences_of is None else sequences_of:
             offsets = self.file[f"sequence/{_h5_name(name)}/offsets"][start : stop + 1]
             values = self.file[f"sequence/{_h5_name(name)}/values"][offsets[0] : offsets[-1]]
             sequences[name] = Ragged(values, offsets - offsets[0])
@@ -214,12 +220,15 @@ class H5Table(Closing):
             self.file["row"][start:stop],
             self.file["label"][start:stop] if "label" in self.file else None,
             self.file["id"][start:stop] if "id" in self.file else None,
+            self.file["time"][start:stop] if "time" in self.file else None,
         )
 
-    def blocks(self, block_rows: int = 16_384) -> Any:
-        """Iterate over all rows in file order, `block_rows` at a time."""
+    def blocks(
+        self, block_rows: int = 16_384, sequences_of: Sequence[str] | None = None
+    ) -> Iterator[Block]:
+        """All rows in file order, `block_rows` at a time, as `read` gives them."""
         for start in range(0, self.rows, block_rows):
-            yield self.read(start, min(start + block_rows, self.rows))
+            yield self.read(start, min(start + block_rows, self.rows), sequences_of)
 
     def close(self) -> None:
         """Close the file."""
