@@ -102,7 +102,7 @@ def measure(kind: str, options: argparse.Namespace) -> None:
     case = Case(options.folder, options.size, options.max_len[0], machine)
     step = getattr(case, kind)()
     if kind == "predict":
-        source = inference_source(case.h5, case.fields, case.max_len)
+        source = inference_source(case.h5, case.fields, case.max_len, machine)
         # A whole window, so that its longest and its shortest rows are in.
         batches = list(source.in_order(0, options.batch_rows * (options.steps + 1)))
     else:

@@ -97,7 +97,7 @@ def make_trainer(data: Path, config: TrainConfig) -> Trainer:
     return Trainer(
         build_model(MODEL, feature_map),
         BatchSource(data / "train.h5", feature_map, max_len=100, batch_rows=300),
-        inference_source(data / "valid.h5", feature_map, 100),
+        inference_source(data / "valid.h5", feature_map, 100, CPU),
         config,
         CPU,
         verbosity=0,
@@ -132,7 +132,7 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
     assert metrics["train_rows"] + metrics["valid_rows"] == 1000
     assert metrics["simulated_data"] is True
     model = TrainedModel.load(outputs["model"])
-    source = model.source(data / "valid.h5")
+    source = model.source(data / "valid.h5", CPU)
     probability = predict_probabilities(model.network, source, CPU)
     found = click_metrics(source.table.file["label"][:], probability)
     assert found["auc"] == pytest.approx(metrics["valid_auc"], abs=1e-6)
@@ -266,7 +266,7 @@ def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Pat
         model.save(tmp_path / "model.pt")
         loaded = TrainedModel.load(tmp_path / "model.pt")
         if simulated:
-            assert loaded.source(data / "test.h5").rows == 150
+            assert loaded.source(data / "test.h5", CPU).rows == 150
         else:
             with pytest.raises(UserError, match=r"holds simulated data, .* trained on real data"):
-                loaded.source(data / "test.h5")
+                loaded.source(data / "test.h5", CPU)

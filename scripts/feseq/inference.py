@@ -20,8 +20,9 @@ from .runtime import Machine
 logger = logging.getLogger(__name__)
 
 MODEL_FORMAT, MODEL_VERSION = "feseq-model", 1
-# Positions (rows x max_len) of one forward pass: enough to fill a machine, 1 GiB at width 200.
-POSITIONS_PER_BATCH = 1 << 17
+# Positions (rows x max_len) of one forward pass: enough to fill a GPU, in 1 GiB at width 200; on a
+# CPU, few enough to stay in its caches.
+POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
 
 
 def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
@@ -80,9 +81,9 @@ class TrainedModel:
                 f"({first_line(error)}); delete it and run snakemake again"
             ) from None
 
-    def source(self, h5: Path) -> BatchSource:
+    def source(self, h5: Path, machine: Machine) -> BatchSource:
         """Batches of `h5` for inference; raises UserError if one is real and one simulated."""
-        source = inference_source(h5, self.feature_map, self.config.max_len)
+        source = inference_source(h5, self.feature_map, self.config.max_len, machine)
         if source.table.source["simulated"] != self.simulated:
             names = {True: "simulated", False: "real"}
             raise UserError(
@@ -93,9 +94,11 @@ class TrainedModel:
         return source
 
 
-def inference_source(h5: Path, feature_map: FeatureMap, max_len: int) -> BatchSource:
+def inference_source(
+    h5: Path, feature_map: FeatureMap, max_len: int, machine: Machine
+) -> BatchSource:
     """A batch source with batches of the size that inference takes."""
-    batch_rows = max(1, POSITIONS_PER_BATCH // (max_len + 1))
+    batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (max_len + 1))
     return BatchSource(h5, feature_map, max_len=max_len, batch_rows=batch_rows)
 
 
@@ -141,7 +144,7 @@ def predict_shard(
 ) -> None:
     """Write parquet columns id (string) and probability (float32) of test rows start to stop."""
     model = TrainedModel.load(model_file)
-    source = model.source(test_h5)
+    source = model.source(test_h5, machine)
     source.encoder.warn_of_unseen(source.table.file["categorical"][start:stop])
     probability = predict_probabilities(
         model.network.to(machine.device), source, machine, start=start, stop=stop
@@ -159,7 +162,7 @@ def predict_validation(
     """Write parquet columns row, label, probability, and probability_blanked: histories emptied."""
     model = TrainedModel.load(model_file)
     network = model.network.to(machine.device)
-    source = model.source(valid_h5)
+    source = model.source(valid_h5, machine)
     table = pa.table(
         {
             "row": source.table.file["row"][:],

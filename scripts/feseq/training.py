@@ -238,7 +238,7 @@ def train_model(
     with H5Table(train_h5) as table:
         batch_rows = train_config.batch_rows(table.rows)
     train = BatchSource(train_h5, feature_map, max_len=max_len, batch_rows=batch_rows)
-    valid = inference_source(valid_h5, feature_map, max_len)
+    valid = inference_source(valid_h5, feature_map, max_len, machine)
     if train.table.source["simulated"]:
         logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
     model = build_model(model_config, feature_map)

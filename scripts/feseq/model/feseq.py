@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..batches import Batch
 from .config import ACTIVATIONS, FieldSizes, ModelConfig
+from .dropout import Dropout
 from .history import HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .interaction import Interaction
 from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
@@ -108,7 +109,7 @@ def _mlp(inputs: int, config: ModelConfig) -> nn.Sequential:
     layers: list[nn.Module] = []
     for outputs in config.mlp:
         layers += [nn.Linear(inputs, outputs), ACTIVATIONS[config.mlp_activation]()]
-        layers += [nn.Dropout(config.dropout)]
+        layers += [Dropout(config.dropout)]
         inputs = outputs
     return nn.Sequential(*layers, nn.Linear(inputs, 1))
 

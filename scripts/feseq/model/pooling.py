@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .dropout import Dropout
+
 # Hidden layers of the DIN score, as in the published code.
 DIN_WIDTHS = (512, 256, 128)
 
@@ -84,7 +86,7 @@ class WeightedSumPooling(nn.Module):
     @staticmethod
     def _projection(width: int, attention_dim: int, dropout: float) -> nn.Sequential:
         return nn.Sequential(
-            nn.Linear(width, attention_dim, bias=False), nn.PReLU(), nn.Dropout(dropout)
+            nn.Linear(width, attention_dim, bias=False), nn.PReLU(), Dropout(dropout)
         )
 
     def forward(self, refined_BLD: Tensor, is_pad_BL: Tensor | None, item_BE: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ class DinScore(nn.Module):
         widths = (4 * attention_dim, *DIN_WIDTHS)
         layers: list[nn.Module] = []
         for inputs, outputs in zip(widths, DIN_WIDTHS):
-            layers += [nn.Linear(inputs, outputs), Dice(outputs), nn.Dropout(dropout)]
+            layers += [nn.Linear(inputs, outputs), Dice(outputs), Dropout(dropout)]
         self.mlp = nn.Sequential(*layers, nn.Linear(DIN_WIDTHS[-1], 1))
 
     def forward(self, query_BA: Tensor, key_BLA: Tensor, is_pad_BL: Tensor | None) -> Tensor:

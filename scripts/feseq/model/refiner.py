@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .dropout import Dropout
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention that never builds a [B*H, L, L] mask or probability tensor."""
@@ -22,7 +24,7 @@ class SelfAttention(nn.Module):
     def forward(self, x_BLD: Tensor, mask: Tensor | None) -> Tensor:
         batch, length, width = x_BLD.shape
         qkv = self.project_in(x_BLD).view(batch, length, 3, self.heads, width // self.heads)
-        query_BHLE, key_BHLE, value_BHLE = qkv.permute(2, 0, 3, 1, 4)
+        query_BHLE, key_BHLE, value_BHLE = (part.transpose(1, 2) for part in qkv.unbind(2))
         attended_BHLE = F.scaled_dot_product_attention(
             query_BHLE,
             key_BHLE,
@@ -45,7 +47,7 @@ class TransformerLayer(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(width, width), nn.LeakyReLU(), nn.Linear(width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm_1 = nn.LayerNorm(width) if layer_norm else nn.Identity()
         self.norm_2 = nn.LayerNorm(width) if layer_norm else nn.Identity()
 

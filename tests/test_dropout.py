@@ -1,0 +1,46 @@
+"""The quick dropout of the CPU against what dropout promises."""
+
+import pytest
+import torch
+
+from feseq.model.dropout import Dropout
+
+N = 400_000
+
+
+@pytest.mark.parametrize("probability", [0.001, 0.1, 0.5, 0.9])
+def test_elements_are_dropped_as_often_as_asked_and_the_mean_stays(probability: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(4, N // 4, requires_grad=True)
+    y = Dropout(probability).train()(x)
+    dropped = (y == 0).double()
+    deviation = (probability * (1 - probability) / N) ** 0.5
+    assert abs(dropped.mean().item() - probability) < 5 * deviation + 1e-5
+    kept = y[y != 0]
+    assert kept.min() == kept.max()
+    assert kept[0].item() == pytest.approx(1 / (1 - probability), rel=1e-3)
+    # Each of the four numbers that share 64 random bits, and no memory from one to the next.
+    for quarter in range(4):
+        share = dropped.flatten()[quarter::4].mean().item()
+        assert abs(share - probability) < 10 * deviation + 1e-5
+    centred = dropped.flatten() - dropped.mean()
+    for lag in (1, 2, 4, 1000):
+        assert abs((centred[:-lag] * centred[lag:]).mean()) < 5 * deviation**2 * N**0.5
+    y.backward(torch.full_like(y, 3.0))
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, 3 * y.detach())
+
+
+def test_masks_follow_the_seed_and_differ_from_call_to_call() -> None:
+    x, dropout = torch.ones(7, 13), Dropout(0.5).train()
+    torch.manual_seed(3)
+    first, second = dropout(x), dropout(x)
+    torch.manual_seed(3)
+    assert torch.equal(dropout(x), first)
+    assert not torch.equal(first, second)
+
+
+def test_nothing_is_dropped_in_evaluation_or_at_probability_0() -> None:
+    x = torch.randn(5, 3)
+    assert torch.equal(Dropout(0.5).eval()(x), x)
+    assert torch.equal(Dropout(0.0).train()(x), x)
