@@ -180,8 +180,8 @@ def train_steps(folder: Path, threads: int) -> int:
     return sum(map(len, steps))
 
 
-def submission(folder: Path, threads: int) -> int:
-    """The submission from random predictions, in the order of a shuffled sample file."""
+def make_predictions(folder: Path, threads: int) -> int:
+    """Random predictions for the submission, and a sample file in another order; not timed."""
     with h5py.File(folder / "test.h5", "r") as file:
         ids = np.char.decode(file["id"][:], "utf-8")
     random = np.random.default_rng(0)
@@ -190,7 +190,11 @@ def submission(folder: Path, threads: int) -> int:
     with open(folder / "sample.csv", "w") as file:
         file.write("ID,clicked\n")
         file.writelines(f"{name},0\n" for name in random.permutation(ids))
-    del table, ids
+    return len(ids)
+
+
+def submission(folder: Path, threads: int) -> int:
+    """The submission in the order of the sample file, joined by ID."""
     write_submission(
         [folder / "predictions.parquet"],
         folder / "sample.csv",
@@ -201,10 +205,25 @@ def submission(folder: Path, threads: int) -> int:
     return pq.ParquetFile(folder / "predictions.parquet").metadata.num_rows
 
 
+def write_bytes(folder: Path, threads: int) -> int:
+    """As many bytes as train.h5 and valid.h5 hold, written to one file: what the disk cache costs.
+
+    The train conversion writes them twice, since it shuffles on disk.
+    """
+    left = sum((folder / name).stat().st_size for name in ("train.h5", "valid.h5"))
+    piece = bytes(1 << 20)
+    with open(folder / "bytes", "wb", buffering=0) as file:
+        for _ in range(left >> 20):
+            file.write(piece)
+    (folder / "bytes").unlink()
+    return pq.ParquetFile(folder / "train.parquet").metadata.num_rows
+
+
 # Stage -> the floor that it is compared with, in the order that they need each other's files.
 STAGES: dict[Callable[..., int], Callable[..., int] | None] = {
     decode_train: None,
     train_to_h5: decode_train,
+    write_bytes: decode_train,
     plain_reference: decode_train,
     read_h5: None,
     feature_map: read_h5,
@@ -212,6 +231,7 @@ STAGES: dict[Callable[..., int], Callable[..., int] | None] = {
     train_steps: batches,
     decode_test: None,
     test_to_h5: decode_test,
+    make_predictions: None,
     submission: None,
 }
 
@@ -239,13 +259,17 @@ def run_stage(name: str, folder: Path, threads: int) -> None:
 
 def measure(rows: int, mean_length: float, threads: int, folder: Path) -> None:
     """Make the data, run every stage, print its line."""
-    make(folder, rows, mean_length)
+    # In a process of its own too: a child's peak memory is never read below its parent's.
+    command = [sys.executable, __file__, "--folder", str(folder), "--threads", str(threads)]
+    size = ["--rows", str(rows), "--mean_length", str(mean_length)]
+    subprocess.run([*command, *size, "--stage", "make"], check=True)
     seconds_per_row: dict[Callable[..., int], float] = {}
     for stage, floor in STAGES.items():
-        command = [sys.executable, __file__, "--stage", stage.__name__, "--folder", str(folder)]
         done = subprocess.run(
-            [*command, "--threads", str(threads)], stdout=subprocess.PIPE, text=True, check=True
+            [*command, "--stage", stage.__name__], stdout=subprocess.PIPE, text=True, check=True
         )
+        if stage is make_predictions:
+            continue
         found = json.loads(done.stdout.splitlines()[-1])
         seconds_per_row[stage] = found["seconds"] / found["rows"]
         ratio = f"{seconds_per_row[stage] / seconds_per_row[floor]:.2f} x" if floor else "floor"
@@ -268,6 +292,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to make the data (default: temporary)")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.stage == "make":
+        make(options.folder, *options.rows, options.mean_length)
+        return
     if options.stage:
         run_stage(options.stage, options.folder, options.threads)
         return

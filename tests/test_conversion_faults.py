@@ -1,5 +1,6 @@
 """What conversion and the H5 reader refuse, and what a crash leaves: never a half-made file."""
 
+import errno
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pytest
 from conftest import COLUMNS, content, raw_table, to_test_h5, to_train_h5, write_raw
 
-from feseq import conversion
+from feseq import conversion, shuffle
 from feseq.conversion import convert_test, convert_train
 from feseq.errors import UserError
 from feseq.files import fingerprint
@@ -234,6 +235,41 @@ def test_a_full_disk_stops_with_a_clear_error_and_no_half_file(
     with pytest.raises(OSError, match="No space left on device: 0 MiB free"):
         to_test_h5(tmp_path, raw_table(40))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.parquet"]
+
+
+class _NearlyFull:
+    """A file of a disk that takes a few bytes at a time, and at last none."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self.file, self.room = file, room
+
+    def write(self, data: memoryview) -> int:
+        if self.room == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = min(len(data), self.room, 5)
+        self.room -= taken
+        return self.file.write(data[:taken])
+
+    def close(self) -> None:
+        self.file.close()
+
+
+@pytest.mark.parametrize("room", [1_000, 10**9])
+def test_a_disk_that_takes_less_than_it_is_given_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    expected = [content(path) for path in to_train_h5(tmp_path, raw_table())]
+
+    def open_nearly_full(*arguments: Any, **options: Any) -> _NearlyFull:
+        return _NearlyFull(open(*arguments, **options), room)
+
+    monkeypatch.setattr(shuffle, "open", open_nearly_full, raising=False)
+    if room == 10**9:
+        assert [content(path) for path in to_train_h5(tmp_path, raw_table())] == expected
+        return
+    with pytest.raises(OSError, match=r"No space left on device: '.*work'"):
+        to_train_h5(tmp_path, raw_table())
+    assert not list(tmp_path.glob(".*"))
 
 
 # Runs in a process of its own: conversion that is killed at the n-th call of a function.

@@ -69,7 +69,7 @@ def _step_bytes(
 def _saved(config: ModelConfig, sizes: FieldSizes, precision: torch.dtype, rows: int) -> "Saved":
     network = FESeq(config, sizes).train()
     with count_saved(network) as saved, Machine(torch.device("cpu"), precision).autocast():
-        network(_full_rows(config, sizes, rows)).sum()
+        network(full_rows(config, sizes, rows)).sum()
     return saved
 
 
@@ -102,7 +102,7 @@ def count_saved(network: FESeq) -> Iterator[Saved]:
         yield saved
 
 
-def _full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
+def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
     """Rows with max_len events each, no two alike as far as the tables allow."""
     events = rows * config.max_len
     return Batch(

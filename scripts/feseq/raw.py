@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 # Schema metadata of the stand-in's files; a rename or a copy does not make them real.
 SIMULATED_MARK = {b"feseq": b"simulated"}
+_READ_BYTES = 1 << 16
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -24,7 +25,8 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; put it there or change raw.* in the config")
     try:
-        return pq.ParquetFile(path, pre_buffer=False)
+        # Column chunks piece by piece: a whole file can be one row group of many GB.
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"{path}: not a complete parquet file ({first_line(error)}); it may be truncated: "

@@ -125,7 +125,14 @@ class Scatter(Closing):
             if len(self.files) >= MOST_OPEN_FILES:
                 self.close()
             self.files[name] = open(self.folder / name, "ab", buffering=0)  # noqa: SIM115
-        self.files[name].write(np.ascontiguousarray(array).view(np.uint8).data)
+        left = np.ascontiguousarray(array).view(np.uint8).data
+        try:
+            # A disk that is nearly full takes a part without an error.
+            while len(left):
+                left = left[self.files[name].write(left) :]
+        except OSError as error:
+            error.filename = str(self.folder)
+            raise
 
     def _take_file(self, name: str, dtype: np.dtype) -> np.ndarray:
         """Read and remove: its disk space and cached pages serve what is written next."""

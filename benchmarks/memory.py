@@ -1,0 +1,70 @@
+"""How many full-length rows of a training step fit into a GPU's memory, found without a GPU.
+
+    python benchmarks/memory.py --size full --max_len 150 500
+
+Counts what autograd saves for the backward pass, weights, gradients and optimizer, and prints per
+precision the GiB of a whole batch and the rows of the largest micro-batch that fits. On a machine
+with a GPU the measured peak of one such step stands beside the account.
+"""
+
+import argparse
+
+import data
+import torch
+
+from feseq.account import account, full_rows
+from feseq.model import FESeq, FieldSizes, ModelConfig
+from feseq.runtime import Machine
+from feseq.settings import settings_of_size
+from feseq.steps import Loss, Stepper
+
+GPUS_GIB = (14, 16, 24, 80)
+# Tables of the real data: categories, inventories, event codes; they hardly matter.
+SIZES = FieldSizes(
+    profile=(5, 11, 10, 27), target=(21,), sequence=(600,), numeric=len(data.COLUMNS.numeric)
+)
+
+
+def measured_peak(config: ModelConfig, machine: Machine, rows: int) -> float:
+    """Peak GiB of the second of two steps on this machine's GPU."""
+    network = FESeq(config, SIZES).to(machine.device).train()
+    network.refiner.recompute = machine.recompute
+    stepper = Stepper(network, torch.optim.Adam(network.parameters(), fused=True), Loss(), machine)
+    for _ in range(2):
+        torch.cuda.reset_peak_memory_stats()
+        stepper.take(full_rows(config, SIZES, rows))
+    return torch.cuda.max_memory_allocated() / 2**30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", default="full")
+    parser.add_argument("--max_len", type=int, nargs="+", default=[150, 500])
+    options = parser.parse_args()
+    settings = settings_of_size(data.CONFIG, options.size)
+    rows = settings["train"]["batch_size"]
+    has_gpu = torch.cuda.is_available()
+    fitting = " | ".join(f"rows in {gib} GiB" for gib in GPUS_GIB)
+    print(f"| max_len | precision | recompute | GiB of {rows:,} rows | {fitting} | measured GiB |")
+    print("|---|---|---|---|" + "---|" * (len(GPUS_GIB) + 1))
+    for max_len in options.max_len:
+        config = ModelConfig(max_len=max_len, **settings["model"])
+        for precision in (torch.float32, torch.bfloat16):
+            for recompute in (False, True):
+                found = account(config, SIZES, precision, recompute)
+                peak = ""
+                if has_gpu:
+                    machine = Machine(torch.device("cuda"), precision, None, recompute)
+                    fits = min(rows, found.rows_in(torch.cuda.mem_get_info()[0]))
+                    peak = f"{measured_peak(config, machine, fits):.1f} for {fits:,} rows"
+                fit = " | ".join(f"{found.rows_in(gib * 2**30):,}" for gib in GPUS_GIB)
+                name = "float32" if precision == torch.float32 else "bfloat16, float16"
+                print(
+                    f"| {max_len} | {name} | {'yes' if recompute else 'no'} "
+                    f"| {found.step(rows) / 2**30:.1f} | {fit} | {peak} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
