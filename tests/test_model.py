@@ -7,7 +7,8 @@ import torch
 from reference import reference_logits
 
 from feseq.batches import Batch
-from feseq.model import FESeq, FieldSizes, ModelConfig
+from feseq.model import FESeq, FieldSizes, ModelConfig, history
+from feseq.model.history import distinct_events
 
 CONFIG = ModelConfig(
     max_len=6,
@@ -130,6 +131,41 @@ def test_two_sequences_with_their_targets_equal_the_plain_loops() -> None:
     model, batch = make_model(config, sizes), make_batch([2, 0, 5], sizes)
     expected = reference_logits(model, config, batch)
     torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)
+
+
+def test_a_shared_table_is_one_table_and_equals_the_plain_loops() -> None:
+    sizes = FieldSizes(
+        profile=(5,), target=(12, 9), sequence=(12, 8), numeric=2, shared=(True, False)
+    )
+    model, batch = make_model(CONFIG, sizes), make_batch([2, 0, 5], sizes)
+    assert model.history.sequence[0].weight is model.history.target[0].weight
+    assert model.history.sequence[1].weight is not model.history.target[1].weight
+    expected = reference_logits(model, CONFIG, batch)
+    torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("sequences", [1, 2])
+def test_computing_each_distinct_event_once_changes_nothing(
+    sequences: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = FieldSizes(profile=(5,), target=(6,) * sequences, sequence=(4,) * sequences, numeric=2)
+    model, batch = make_model(CONFIG, sizes), make_batch([6, 0, 5, 6], sizes)
+    rows = torch.tensor([0] * 6 + [2] * 5 + [3] * 6)
+    codes, row_V, place_T = distinct_events(batch.history_ST, rows)
+    assert len(row_V) == len(set(zip(*batch.history_ST.tolist(), rows.tolist()))) < 17
+    assert torch.equal(codes[:, place_T], batch.history_ST)
+    assert torch.equal(row_V[place_T], rows)
+
+    def results() -> list[torch.Tensor]:
+        logits = model(batch)
+        return [logits, *torch.autograd.grad(logits.sum(), list(model.parameters()))]
+
+    once = results()
+    monkeypatch.setattr(
+        history, "distinct_events", lambda codes, rows: (codes, rows, torch.arange(len(rows)))
+    )
+    for one, other in zip(once, results()):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
 def test_no_profile_and_no_numeric_fields_are_allowed() -> None:

@@ -121,6 +121,40 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     assert "SIMULATED" not in (folder / "results/full/len20/report.md").read_text()
 
 
+def test_a_table_with_times_and_item_histories_runs_the_paper_s_network(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    for name in ("log", "new"):
+        path = tmp_path / f"in/{name}.parquet"
+        frame = pd.read_parquet(path)
+        random = np.random.default_rng(3)
+        frame["at"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(len(frame)), "h")
+        frame["product"] = random.integers(1, 40, len(frame)).astype(str)
+        now = (frame["at"] - pd.Timestamp("1970-01-01")) // pd.Timedelta("1s")
+        frame["seen"] = [
+            ",".join(str(t - 60 * age) for age, _ in enumerate(text.split(","))) if text else ""
+            for t, text in zip(now, frame["pages"])
+        ]
+        frame.to_parquet(path)
+    config = changed("columns.groups.shop.times", {"seen": "at"})
+    config["columns"]["groups"]["shop"]["share_embedding"] = ["pages"]
+    config["model"] = {
+        "interaction": "autoint",
+        "pooling": "weighted_sum",
+        "score": "din",
+        "causal": True,
+        "layer_norm": False,
+        "times": True,
+        "time_log_base": 2,
+    }
+    code, output = snakemake(tmp_path, "results/submission_toy.csv", config=config)
+    assert code == 0, output
+    submission = pd.read_csv(tmp_path / "results/submission_toy.csv")
+    assert submission["bought"].between(0, 1).all()
+    feature_map = json.loads((tmp_path / "data/h5/toy/feature_map.json").read_text())
+    assert feature_map["event_time"] == "seen"
+    assert feature_map["sequences"][0]["shared_with"] == "product"
+
+
 def test_a_second_run_has_nothing_to_do(finished: tuple[Path, str]) -> None:
     code, output = snakemake(finished[0], "results/submission_full.csv")
     assert code == 0
