@@ -155,7 +155,7 @@ class Trainer:
                 if self.plateau.is_over:
                     logger.info("no gain in %d evaluations: stopping", self.config.patience)
                     break
-        if self.history[-1:] == [] or self.history[-1].step < self.step:
+        if not self.history or self.history[-1].step < self.step:
             self._evaluate(epoch, started)
         self.model.load_state_dict(self.best_weights)
 
