@@ -1,0 +1,167 @@
+"""How much of what can be learned each variant of the model learns, beside gradient boosting.
+
+    python benchmarks/quality.py --rows 50000 --mean_length 20 --max_len 100
+
+Simulates clicks whose true probabilities are known, trains the briefing's and the paper's settings
+and the paper's with one part changed at a time (its Tables 4 to 10), and prints AUC, share of the
+best possible AUC and time. The same rows go to scikit-learn's gradient boosting, once without the
+histories and once with simple features of them: the count of each of the commonest codes, the
+length, and how long ago each of these codes came last.
+"""
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import data
+import numpy as np
+import pyarrow.parquet as pq
+import yaml
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from feseq.feature_map import FeatureEncoder, FeatureMap
+from feseq.inference import predict_validation
+from feseq.metrics import click_metrics, share_of_best
+from feseq.model import ModelConfig
+from feseq.report import evaluate_predictions
+from feseq.runtime import start_runtime
+from feseq.settings import settings_of_size
+from feseq.store import H5Table
+from feseq.training import TrainConfig, train_model
+
+PAPER = yaml.safe_load((data.REPOSITORY / "config/feseq_paper.yaml").read_text())["sizes"]["full"]
+# Changes to the paper's settings, one at a time.
+ABLATION: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "without interacting layers": {"interaction_layers": 0, "item_interaction_layers": 0},
+    "crossnetv2 for autoint": {"interaction": "crossnetv2"},
+    "without positions": {"positions": False},
+    "not causal": {"causal": False},
+    "target pooling": {"pooling": "target"},
+    "mean pooling": {"pooling": "mean"},
+    "dot scores": {"score": "dot"},
+    "unscaled scores": {"scaled_scores": False},
+    "din scores": {"score": "din"},
+    "with layer norm": {"layer_norm": True},
+}
+# Histories as features for gradient boosting: this many of the commonest codes.
+CODES = 60
+
+
+def variants(max_len: int) -> dict[str, ModelConfig]:
+    """The models by name."""
+    shared = data.CONFIG["model"]
+    briefing = ModelConfig(max_len=max_len, **settings_of_size(data.CONFIG, "medium")["model"])
+    paper = ModelConfig(max_len=max_len, **(shared | PAPER["model"]))
+    return {"briefing": briefing} | {name: replace(paper, **c) for name, c in ABLATION.items()}
+
+
+def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> dict[str, Any]:
+    """Figures of one model on the validation rows."""
+    settings = settings_of_size(data.CONFIG, "medium")["train"]
+    changes = {"batch_size": 256, "epochs": options.epochs, "min_steps_per_epoch": 1}
+    outputs = {name: folder / name for name in ("history", "metrics", "model")}
+    machine = start_runtime({"device": options.device}, options.threads)
+    train_model(
+        folder / "train.h5",
+        folder / "valid.h5",
+        folder / "feature_map.json",
+        outputs,
+        model_config=model,
+        train_config=TrainConfig(**(settings | changes)),
+        machine=machine,
+        verbosity=0,
+    )
+    predict_validation(
+        outputs["model"], folder / "valid.h5", folder / "predictions", machine=machine
+    )
+    return evaluate_predictions(folder / "predictions", folder / "train_truth.parquet")
+
+
+def boost(folder: Path, with_histories: bool) -> dict[str, float]:
+    """Figures of gradient boosting on the same columns."""
+    fields = FeatureMap.read(folder / "feature_map.json")
+    codes = None
+    if with_histories:
+        with H5Table(folder / "train.h5") as table:
+            (ragged,) = table.read(0, table.rows).sequences.values()
+        codes = np.sort(np.argsort(-np.bincount(ragged.values))[:CODES])
+    train_rows, valid_rows = (
+        _features(folder / f"{part}.h5", fields, codes) for part in ("train", "valid")
+    )
+    model = HistGradientBoostingClassifier(early_stopping=True, max_iter=400, random_state=1)
+    model.fit(train_rows[0], train_rows[1])
+    return click_metrics(valid_rows[1], model.predict_proba(valid_rows[0])[:, 1])
+
+
+def _features(
+    h5: Path, fields: FeatureMap, codes: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features [rows, columns], with those of the histories where `codes` are given; labels."""
+    with H5Table(h5) as table:
+        block = table.read(0, table.rows)
+        encoded = FeatureEncoder(fields, table).encode(block, np.arange(table.rows))
+    assert block.label is not None
+    columns = [encoded.numeric, encoded.profile, encoded.target]
+    if codes is not None:
+        (ragged,) = block.sequences.values()
+        counts = np.zeros((len(block), len(codes)), np.float32)
+        last = np.full((len(block), len(codes)), np.nan, np.float32)
+        for row, (start, stop) in enumerate(zip(ragged.offsets, ragged.offsets[1:])):
+            events = ragged.values[start:stop]
+            place = np.searchsorted(codes, events).clip(max=len(codes) - 1)
+            known = codes[place] == events
+            np.add.at(counts[row], place[known], 1)
+            # Written oldest first, so the newest of equal codes stays.
+            last[row, place[known]] = (stop - start - np.arange(stop - start))[known]
+        columns += [counts, last, ragged.lengths[:, None]]
+    return np.concatenate(columns, axis=1), block.label
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--mean_length", type=float, default=20)
+    parser.add_argument("--max_len", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--only", nargs="+", help="names of variants; default all")
+    options = parser.parse_args()
+    data.keep_freed_memory()
+    print("| variant | AUC | share of the best | seconds |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data.make(folder, options.rows, options.mean_length)
+        data.train_to_h5(folder, options.threads)
+        data.feature_map(folder, options.threads)
+        best = _best_auc(folder)
+        for variant, model in variants(options.max_len).items():
+            if not options.only or variant in options.only:
+                started = time.perf_counter()
+                _print(variant, train(folder, model, options)["auc"], best, started)
+        for with_histories in (False, True):
+            started = time.perf_counter()
+            auc = boost(folder, with_histories)["auc"]
+            _print(f"boosting with{'' if with_histories else 'out'} histories", auc, best, started)
+        _print("true probabilities", best, best, time.perf_counter())
+
+
+def _best_auc(folder: Path) -> float:
+    truth = pq.read_table(folder / "train_truth.parquet", columns=["probability"])
+    with H5Table(folder / "valid.h5") as table:
+        block = table.read(0, table.rows)
+    assert block.label is not None
+    return click_metrics(block.label, truth["probability"].to_numpy()[block.row])["auc"]
+
+
+def _print(name: str, auc: float, best: float, started: float) -> None:
+    share = share_of_best(auc, best)
+    print(f"| {name} | {auc:.4f} | {share:.3f} | {time.perf_counter() - started:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
