@@ -49,7 +49,8 @@ def measure(
     with h5py.File(path, "w", rdcc_nbytes=64 << 20) as file:
         for name, array in arrays.items():
             row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
-            chunks = (max(1, (chunk_kib << 10) // row_bytes), *array.shape[1:])
+            chunk_rows = min(len(array), max(1, (chunk_kib << 10) // row_bytes))
+            chunks = (chunk_rows, *array.shape[1:])
             dataset = file.create_dataset(name, array.shape, array.dtype, chunks=chunks, **options)
             for piece in np.array_split(np.arange(len(array)), windows):
                 dataset[piece[0] : piece[-1] + 1] = array[piece[0] : piece[-1] + 1]

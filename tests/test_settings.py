@@ -300,3 +300,13 @@ def test_a_number_that_is_none_is_refused(config: Config, value: object) -> None
     put(config, "train.max_grad_norm", value)
     with pytest.raises(UserError, match=r"train\.max_grad_norm"):
         check_config(config, SCHEMA)
+
+
+def test_times_without_a_column_of_times_are_refused_once(config: Config) -> None:
+    put(config, "model.times", True)
+    # Another field makes the widths odd; only the missing times are at stake here.
+    put(config, "sizes.toy.model.heads", 1)
+    put(config, "sizes.medium.model.heads", 1)
+    put(config, "sizes.full.model.heads", 1)
+    (line,) = mistakes(config)
+    assert line.startswith("model.times: true for toy, medium, full, and no group in columns.use")

@@ -270,3 +270,15 @@ def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Pat
         else:
             with pytest.raises(UserError, match=r"holds simulated data, .* trained on real data"):
                 loaded.source(data / "test.h5", CPU)
+
+
+def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Machine(CPU.device, memory_gib=0.02)
+    monkeypatch.setattr("test_training.CPU", small)
+    metrics = json.loads(train(data, tmp_path)["metrics"].read_text())
+    assert 1 <= metrics["micro_batch_rows"] < metrics["batch_rows"]
+    monkeypatch.setattr("test_training.CPU", Machine(CPU.device, memory_gib=0.001))
+    with pytest.raises(UserError, match=r"1 MiB of memory \(runtime.memory_gib\) do not hold"):
+        train(data, tmp_path)

@@ -22,7 +22,7 @@ PRECISIONS = {
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how models run; nothing here changes a result by more than rounding."""
+    """Where and how models run: of a result, it changes rounding and draws of dropout alone."""
 
     device: torch.device
     precision: torch.dtype = torch.float32

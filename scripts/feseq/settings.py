@@ -136,6 +136,13 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
     except UserError as error:
         yield str(error)
         return
+    asking = [s for s in config["sizes"] if settings_of_size(config, s)["model"]["times"]]
+    if asking and columns.event_time is None:
+        yield (
+            f"model.times: true for {', '.join(asking)}, and no group in columns.use has times; "
+            f"write times: {{<sequence column of event times>: <column of the row's time>}} in a "
+            f"group, or set it to false"
+        )
     fields = len(columns.sequences) + len(columns.profile)
     for size, settings in config["sizes"].items():
         if settings["submission_max_len"] not in settings["max_len"]:
@@ -144,12 +151,6 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
                 f"in sizes.{size}.max_len {settings['max_len']}"
             )
         model = settings_of_size(config, size)["model"]
-        if model["times"] and columns.event_time is None:
-            yield (
-                f"sizes.{size}.model.times: true, and no group in columns.use has times; write "
-                f"times: {{<sequence column of event times>: <column of the row's time>}} in a "
-                f"group, or set it to false"
-            )
         extra = model["positions"] + model["times"]
         width = model["embedding_dim"] * (fields + extra)
         if width % model["heads"]:

@@ -41,7 +41,8 @@ class Stepper:
     """The steps of one training run.
 
     A batch is cut into micro-batches of at most `micro_rows` rows, whose gradients add up to that
-    of the whole batch: a step needs the memory of a micro-batch, and its result stays the same.
+    of the whole batch: a step needs the memory of a micro-batch, and is the same but for the draws
+    of dropout.
     Where a CUDA device runs out of memory all the same, `micro_rows` is halved and the step
     repeated.
     """
@@ -128,8 +129,8 @@ class Stepper:
             # Outside the handler, whose traceback holds on to the tensors of the failed step.
             self.micro_rows = -(-rows // 2)
             logger.warning(
-                "out of GPU memory at step %d: repeating it in micro-batches of %d rows; the "
-                "result stays the same",
+                "out of GPU memory at step %d: repeating it in micro-batches of %d rows, whose "
+                "gradients add up to the batch's",
                 self.step,
                 self.micro_rows,
             )

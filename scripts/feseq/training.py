@@ -266,17 +266,17 @@ def _micro_rows(
     memory = machine.memory()
     needed = account(config, field_sizes(feature_map), machine.precision, machine.recompute)
     rows = min(batch_rows, needed.rows_in(memory))
-    gib = f"{memory / 2**30:.1f} GiB of memory"
+    there = f"{memory / 2**20:,.0f} MiB of memory"
     if rows == 0:
+        advice = "a smaller max_len or model" + ("" if machine.recompute else ", recompute: true")
         raise UserError(
-            f"{gib} do not hold the training of a single row, which needs "
-            f"{needed.step(1) / 2**30:.1f} GiB; use a smaller max_len or model, or "
-            f"runtime.recompute: true"
+            f"{there} (runtime.memory_gib) do not hold the training of a single row, which needs "
+            f"{needed.step(1) / 2**20:,.0f} MiB; raise it, or use {advice}"
         )
     if rows < batch_rows:
         logger.info(
-            "%s: batches of %d rows in micro-batches of %d; the result stays the same",
-            gib,
+            "%s: batches of %d rows in micro-batches of %d, whose gradients add up to the batch's",
+            there,
             batch_rows,
             rows,
         )
