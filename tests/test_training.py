@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from test_model import make_batch
 
 from feseq.batches import BatchSource
 from feseq.columns import Columns
@@ -29,7 +30,7 @@ from feseq.runtime import Machine
 from feseq.sampling import read_labels, select_rows
 from feseq.settings import model_settings
 from feseq.simulation import simulate_split
-from feseq.training import Plateau, TrainConfig, Trainer, train_model
+from feseq.training import Plateau, TrainConfig, Trainer, _warn_of_odd_times, train_model
 
 CONFIG = yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text())
 SETTINGS = model_settings(CONFIG, "toy", 100)
@@ -282,3 +283,21 @@ def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
     monkeypatch.setattr("test_training.CPU", Machine(CPU.device, memory_gib=0.001))
     with pytest.raises(UserError, match=r"1 MiB of memory \(runtime.memory_gib\) do not hold"):
         train(data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "base", "warning"),
+    [
+        ([0, 0, 0], None, "are later than their row"),
+        ([5_000, 9_000, 70_000], None, "are older than the last time bucket"),
+        ([5_000, 9_000, 70_000], 2.0, None),
+        ([0, 40, 70_000], None, None),
+    ],
+)
+def test_times_that_tell_nothing_are_worth_a_warning(
+    elapsed: list[int], base: float | None, warning: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = replace(make_batch([3]), elapsed_T=torch.tensor(elapsed))
+    _warn_of_odd_times(replace(MODEL, times=True, time_log_base=base), batch)
+    assert (warning or "") in caplog.text
+    assert bool(caplog.text) == (warning is not None)

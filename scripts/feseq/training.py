@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from .account import account
-from .batches import BatchSource
+from .batches import Batch, BatchSource
 from .errors import UserError
 from .feature_map import FeatureMap
 from .files import written_beside
@@ -33,6 +33,9 @@ from .steps import Loss, Stepper
 from .store import H5Table
 
 logger = logging.getLogger(__name__)
+
+# Of events whose times tell the model nothing; more are worth a warning.
+_ODD_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,8 @@ def train_model(
     valid = inference_source(valid_h5, feature_map, max_len, machine)
     if train.table.source["simulated"]:
         logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
+    if model_config.times:
+        _warn_of_odd_times(model_config, next(train.in_order(0, batch_rows)))
     model = build_model(model_config, feature_map)
     logger.info(
         "%s train rows, %s validation rows, max_len %d, %s parameters",
@@ -257,6 +262,28 @@ def train_model(
     _write_metrics(outputs["metrics"], trainer)
     simulated = train.table.source["simulated"]
     TrainedModel(model, model_config, feature_map, simulated).save(outputs["model"])
+
+
+def _warn_of_odd_times(config: ModelConfig, batch: Batch) -> None:
+    """Times of events and rows in different units give intervals that tell nothing."""
+    assert batch.elapsed_T is not None, "a model with times needs a table with times"
+    longest: float = config.time_buckets - 2
+    if config.time_log_base is not None:
+        # No time has more than 63 bits, and a float only so many powers.
+        longest = config.time_log_base ** min(longest, 63 / math.log2(config.time_log_base)) - 1
+    shares = {
+        "later than their row": (batch.elapsed_T == 0).double().mean().item(),
+        "older than the last time bucket": (batch.elapsed_T >= longest).double().mean().item(),
+    }
+    for what, share in shares.items():
+        if share > _ODD_SHARE:
+            logger.warning(
+                "%.0f %% of the first %d rows' events are %s: have the times of events and rows "
+                "the same unit, and fit model.time_buckets and time_log_base to it?",
+                100 * share,
+                len(batch),
+                what,
+            )
 
 
 def _micro_rows(
