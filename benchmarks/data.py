@@ -163,20 +163,19 @@ def train_steps(folder: Path, threads: int) -> int:
     from feseq.batches import BatchSource
     from feseq.inference import build_model
     from feseq.model import ModelConfig
+    from feseq.runtime import Machine
+    from feseq.steps import Loss, Stepper
 
     torch.set_num_threads(threads)
     model_settings = CONFIG["model"] | CONFIG["sizes"]["medium"]["model"]
     fields = FeatureMap.read(folder / "feature_map.json")
     model = build_model(ModelConfig(max_len=500, **model_settings), fields)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    stepper = Stepper(model, optimizer, Loss(), Machine(torch.device("cpu")))
     source = BatchSource(folder / "train.h5", fields, max_len=500, batch_rows=128)
     steps = list(islice(source.shuffled(seed=1, epoch=1), TRAIN_STEPS))
     for batch in steps:
-        assert batch.label_B is not None
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(model(batch), batch.label_B)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        stepper.take(batch)
     return sum(map(len, steps))
 
 

@@ -39,9 +39,11 @@ def make_model(config: ModelConfig = CONFIG, sizes: FieldSizes = SIZES, seed: in
     """A float64 model in evaluation mode whose weights are large enough for all parts to matter."""
     torch.manual_seed(seed)
     model = FESeq(config, sizes).double().eval()
+    # Without norms values grow from layer to layer, and their rounding with them.
+    size = 0.4 if config.layer_norm else 0.2
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.4)
+            parameter.add_(torch.randn_like(parameter) * size)
     return model
 
 
@@ -116,12 +118,11 @@ def test_logits_and_gradients_equal_the_plain_loops(variant: dict, lengths: list
     assert any(gradient is not None and gradient.abs().max() > 1e-3 for gradient in want)
     for got_gradient, want_gradient, parameter in zip(got, want, parameters):
         zero = torch.zeros_like(parameter)
-        want_gradient = zero if want_gradient is None else want_gradient
         torch.testing.assert_close(
             zero if got_gradient is None else got_gradient,
-            want_gradient,
-            rtol=0,
-            atol=1e-9 * max(1, float(want_gradient.abs().max())),
+            zero if want_gradient is None else want_gradient,
+            rtol=1e-9,
+            atol=1e-9,
         )
 
 

@@ -26,6 +26,7 @@ from feseq.inference import (
 )
 from feseq.metrics import click_metrics
 from feseq.model import ModelConfig
+from feseq.model.history import TimeEmbedding
 from feseq.runtime import Machine
 from feseq.sampling import read_labels, select_rows
 from feseq.settings import model_settings
@@ -289,7 +290,7 @@ def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
     ("elapsed", "base", "warning"),
     [
         ([0, 0, 0], None, "are later than their row"),
-        ([5_000, 9_000, 70_000], None, "are older than the last time bucket"),
+        ([5_000, 9_000, 70_000], None, "are in the last time bucket"),
         ([5_000, 9_000, 70_000], 2.0, None),
         ([0, 40, 70_000], None, None),
     ],
@@ -298,6 +299,7 @@ def test_times_that_tell_nothing_are_worth_a_warning(
     elapsed: list[int], base: float | None, warning: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = replace(make_batch([3]), elapsed_T=torch.tensor(elapsed))
-    _warn_of_odd_times(replace(MODEL, times=True, time_log_base=base), batch)
+    config = replace(MODEL, times=True, time_log_base=base)
+    _warn_of_odd_times(TimeEmbedding(config, embedding_dim=4), batch)
     assert (warning or "") in caplog.text
     assert bool(caplog.text) == (warning is not None)

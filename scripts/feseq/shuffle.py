@@ -14,8 +14,9 @@ from .store import Block
 
 # A bucket is ordered in memory; this many rows are some 50 MB at mean length 500.
 BUCKET_ROWS = 32_768
-# A process may open this many files; of a larger table's buckets some are closed and opened anew.
-MOST_OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100
+# What a process may open, less some; of a larger table's buckets some are closed and opened anew.
+_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+MOST_OPEN_FILES = 10_000 if _LIMIT == resource.RLIM_INFINITY else max(1, _LIMIT - 100)
 
 
 def bucket_of(place: np.ndarray) -> np.ndarray:

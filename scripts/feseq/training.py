@@ -28,6 +28,7 @@ from .inference import (
 )
 from .metrics import click_metrics
 from .model import FESeq, ModelConfig
+from .model.history import TimeEmbedding
 from .runtime import Machine
 from .steps import Loss, Stepper
 from .store import H5Table
@@ -244,9 +245,9 @@ def train_model(
     valid = inference_source(valid_h5, feature_map, max_len, machine)
     if train.table.source["simulated"]:
         logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
-    if model_config.times:
-        _warn_of_odd_times(model_config, next(train.in_order(0, batch_rows)))
     model = build_model(model_config, feature_map)
+    if model.time is not None:
+        _warn_of_odd_times(model.time, next(train.in_order(0, batch_rows)))
     logger.info(
         "%s train rows, %s validation rows, max_len %d, %s parameters",
         f"{train.rows:,}",
@@ -264,16 +265,13 @@ def train_model(
     TrainedModel(model, model_config, feature_map, simulated).save(outputs["model"])
 
 
-def _warn_of_odd_times(config: ModelConfig, batch: Batch) -> None:
+def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
     """Times of events and rows in different units give intervals that tell nothing."""
     assert batch.elapsed_T is not None, "a model with times needs a table with times"
-    longest: float = config.time_buckets - 2
-    if config.time_log_base is not None:
-        # No time has more than 63 bits, and a float only so many powers.
-        longest = config.time_log_base ** min(longest, 63 / math.log2(config.time_log_base)) - 1
+    is_last_T = time.buckets(batch.elapsed_T) == time.last_bucket
     shares = {
         "later than their row": (batch.elapsed_T == 0).double().mean().item(),
-        "older than the last time bucket": (batch.elapsed_T >= longest).double().mean().item(),
+        "in the last time bucket": is_last_T.double().mean().item(),
     }
     for what, share in shares.items():
         if share > _ODD_SHARE:

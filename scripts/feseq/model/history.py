@@ -70,16 +70,14 @@ class HistoryEmbedding(nn.Module):
 
 def distinct_events(history_ST: Tensor, row_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Events [S, V] that differ in row or codes, the row [V] of each, and which is where [T]."""
-    key_T = row_T
+    place_T, event_T = row_T, torch.arange(len(row_T), device=row_T.device)
     for codes_T in history_ST:
-        # Keys stay small: each field's are numbered anew.
+        # Numbered anew with each field, so that keys stay small.
         size = int(codes_T.max()) + 1 if len(codes_T) else 1
-        key_V, place_T = torch.unique(key_T * size + codes_T, return_inverse=True)
-        key_T = place_T
-    first_V = torch.empty_like(key_V).scatter_(
-        0, place_T, torch.arange(len(row_T), device=row_T.device)
-    )
-    return history_ST[:, first_V], row_T[first_V], place_T
+        key_V, place_T = torch.unique(place_T * size + codes_T, return_inverse=True)
+    # Of equal events any one will do.
+    one_V = torch.empty_like(key_V).scatter_(0, place_T, event_T)
+    return history_ST[:, one_V], row_T[one_V], place_T
 
 
 def lay_out(offsets: Tensor, place_T: Tensor, events: int) -> Layout:
@@ -129,9 +127,17 @@ class TimeEmbedding(nn.Module):
     def forward(self, batch: Batch, layout: Layout) -> Tensor:
         """[B, L, d]."""
         assert batch.elapsed_T is not None, "a model with times needs a table with times"
-        bucket_T = batch.elapsed_T
-        if self.bounds is not None:
-            bucket_T = torch.bucketize(bucket_T.to(self.bounds.dtype), self.bounds, right=True)
         bucket_BL = torch.zeros_like(layout.place_BL)
-        bucket_BL[:, :-1][layout.is_event_BH] = bucket_T.clamp(max=self.table.num_embeddings - 2)
+        bucket_BL[:, :-1][layout.is_event_BH] = self.buckets(batch.elapsed_T)
         return self.table(bucket_BL)
+
+    @property
+    def last_bucket(self) -> int:
+        """The bucket of all times that are too long for the others."""
+        return self.table.num_embeddings - 2
+
+    def buckets(self, elapsed_T: Tensor) -> Tensor:
+        """The bucket of each time."""
+        if self.bounds is not None:
+            elapsed_T = torch.bucketize(elapsed_T.to(self.bounds.dtype), self.bounds, right=True)
+        return elapsed_T.clamp(max=self.last_bucket)
