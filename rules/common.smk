@@ -1,17 +1,26 @@
 # Config check, wildcard constraints, and the input functions of more than one rule.
 import json
 import sys
+from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
+from feseq.code import code_digests
 from feseq.columns import Columns
 from feseq.errors import UserError
 from feseq.files import fingerprint
+from feseq.params import as_setting
 from feseq.raw import check_same_origin
-from feseq.settings import check_config, check_targets, locate_raw, model_settings
+from feseq.settings import (
+    check_config,
+    check_targets,
+    locate_raw,
+    model_settings,
+    settings_of_size,
+)
 
 # All that can be found wrong before a job runs; here, where an error comes without a traceback.
 try:
@@ -36,25 +45,64 @@ wildcard_constraints:
     shard=r"\d+",
 
 
-def as_settings(**values):
-    """Settings as one JSON text, so that Snakemake sees every change, swapped values too."""
-    return json.dumps(values, sort_keys=True)
+def code(rule):
+    """Params that change when the code of a rule's script does, one a module."""
+    return code_digests(Path(workflow.basedir) / f"scripts/{rule}.py")
 
 
 def settings(**values):
-    """Params function for settings that are the same for every job of a rule."""
-    # A function, because Snakemake looks for wildcards between the braces of a plain text.
-    return lambda wildcards: as_settings(**values)
+    """Params that change when a setting does, one `name=value` a setting.
+
+    A value may be a function of the wildcards. The name is part of the text because Snakemake
+    compares the values of all params as a set; and functions, because it looks for wildcards
+    between the braces of plain text.
+    """
+
+    def param(name, value):
+        return lambda wildcards: as_setting(
+            name, value(wildcards) if callable(value) else value
+        )
+
+    return {
+        name.replace(".", "_"): param(name, value) for name, value in values.items()
+    }
+
+
+def of_size(*names):
+    """Settings of the job's size: keys of its block in the config."""
+    return {
+        name: lambda wildcards, name=name: config["sizes"][wildcards.size][name]
+        for name in names
+    }
+
+
+def columns(*others):
+    """The columns that a step reads, and of `label`, `id`, `shared` those named."""
+    return {f"columns.{name}": value for name, value in COLUMNS.plain(*others).items()}
+
+
+def of_model():
+    """Settings of the job's model: the network's and the training's, and the max_len."""
+
+    def value(block, key):
+        return lambda wildcards: model_settings(
+            config, wildcards.size, int(wildcards.max_len)
+        )[block][key]
+
+    any_model = settings_of_size(config, "full")
+    names = [("model_config", key) for key in ("max_len", *any_model["model"])]
+    names += [("train_config", key) for key in any_model["train"]]
+    return {f"{block}.{key}": value(block, key) for block, key in names}
+
+
+def as_input(path):
+    """A raw file as input; of the user's files the time does not count, but `raw_version`."""
+    return path if RAW.simulated else ancient(path)
 
 
 def raw_version(path):
     """What changes with the content of a raw file, whatever its time; the stand-in has settings."""
     return None if RAW.simulated else fingerprint(path)
-
-
-def model_and_train_config(wildcards):
-    """Params function: the settings of the job's size, with its max_len."""
-    return as_settings(**model_settings(config, wildcards.size, int(wildcards.max_len)))
 
 
 def submitting(path):

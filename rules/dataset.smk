@@ -3,7 +3,7 @@
 
 rule sample:
     input:
-        raw=RAW.train,
+        raw=as_input(RAW.train),
     output:
         selection="data/samples/{size}.parquet",
     log:
@@ -11,10 +11,11 @@ rule sample:
     conda:
         "../envs/data.yaml"
     params:
-        settings=lambda wildcards: as_settings(
+        *code("sample"),
+        **settings(
             label=config["columns"]["label"],
-            rows=config["sizes"][wildcards.size]["rows"],
-            version=raw_version(RAW.train),
+            raw_version=raw_version(RAW.train),
+            **of_size("rows"),
             **config["sampling"],
         ),
     message:
@@ -25,7 +26,7 @@ rule sample:
 
 rule convert_train:
     input:
-        raw=RAW.train,
+        raw=as_input(RAW.train),
         selection=rules.sample.output.selection,
     output:
         train="data/h5/{size}/train.h5",
@@ -36,9 +37,8 @@ rule convert_train:
         "../envs/data.yaml"
     threads: 2
     params:
-        settings=settings(
-            columns=COLUMNS.plain("label"), version=raw_version(RAW.train)
-        ),
+        *code("convert_train"),
+        **settings(raw_version=raw_version(RAW.train), **columns("label")),
     message:
         "Converting the rows of size {wildcards.size} to H5"
     script:
@@ -47,7 +47,7 @@ rule convert_train:
 
 checkpoint convert_test:
     input:
-        raw=RAW.test,
+        raw=as_input(RAW.test),
     output:
         h5="data/h5/test.h5",
         shards="data/h5/shards.json",
@@ -57,11 +57,8 @@ checkpoint convert_test:
         "../envs/data.yaml"
     threads: 2
     params:
-        settings=settings(
-            columns=COLUMNS.plain("id"),
-            version=raw_version(RAW.test),
-            **config["test"],
-        ),
+        *code("convert_test"),
+        **settings(raw_version=raw_version(RAW.test), **config["test"], **columns("id")),
     message:
         "Converting the test file to H5 and cutting it into shards"
     script:
@@ -78,10 +75,8 @@ rule fit_feature_map:
     conda:
         "../envs/data.yaml"
     params:
-        settings=lambda wildcards: as_settings(
-            columns=COLUMNS.plain("shared"),
-            min_count=config["sizes"][wildcards.size]["min_count"],
-        ),
+        *code("fit_feature_map"),
+        **settings(**of_size("min_count"), **columns("shared")),
     message:
         "Fitting the feature map of size {wildcards.size}"
     script:

@@ -15,6 +15,8 @@ rule predict:
     threads: 8
     resources:
         gpu=1,
+    params:
+        *code("predict"),
     message:
         "Predicting test shard {wildcards.shard}, size {wildcards.size}, max_len {wildcards.max_len}"
     script:
@@ -34,7 +36,8 @@ rule submit:
     conda:
         "../envs/data.yaml"
     params:
-        settings=settings(
+        *code("submit"),
+        **settings(
             id_column=config["columns"]["id"], label_column=config["columns"]["label"]
         ),
     message:

@@ -11,8 +11,9 @@ rule simulate:
     conda:
         "../envs/data.yaml"
     params:
-        settings=lambda wildcards: as_settings(
-            rows=config["simulation"][f"{wildcards.split}_rows"],
+        *code("simulate"),
+        **settings(
+            rows=lambda wildcards: config["simulation"][f"{wildcards.split}_rows"],
             mean_length=config["simulation"]["mean_length"],
             seed=config["simulation"]["seed"],
         ),

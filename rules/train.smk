@@ -18,7 +18,8 @@ rule train:
     resources:
         gpu=1,
     params:
-        settings=model_and_train_config,
+        *code("train"),
+        **settings(**of_model()),
     message:
         "Training FESeq on size {wildcards.size} with max_len {wildcards.max_len}"
     script:
@@ -38,6 +39,8 @@ rule evaluate:
     threads: 8
     resources:
         gpu=1,
+    params:
+        *code("evaluate"),
     message:
         "Predicting the validation rows, size {wildcards.size}, max_len {wildcards.max_len}"
     script:
@@ -56,6 +59,8 @@ rule report:
         "results/{size}/len{max_len}/report.log",
     conda:
         "../envs/report.yaml"
+    params:
+        *code("report"),
     message:
         "Reporting on size {wildcards.size}, max_len {wildcards.max_len}"
     script:

@@ -12,13 +12,14 @@ from typing import Any
 
 from feseq.errors import UserError
 from feseq.memory import keep_freed_memory
+from feseq.params import read_settings
 
 
 def enter(main: Callable[..., None], job: Any) -> None:
     """Call `main` with what its signature names.
 
     `job` is the global `snakemake`, or None at the shell. A job's inputs, outputs, wildcards and
-    settings (one JSON object in params.settings) go to the parameters of the same name, as does
+    settings (its named params, each `name=value`) go to the parameters of the same name, as does
     `threads` and the config block `runtime`; at the shell, `--name value` does. Parameters
     annotated Path become paths. A UserError, or an error of the operating system, ends the script
     with its message and no traceback.
@@ -59,7 +60,7 @@ def _logs(job: Any) -> list[str]:
 def _of_job(job: Any, parameters: Any) -> dict[str, Any]:
     known: dict[str, Any] = dict(job.wildcards.items())
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
-    known |= json.loads(job.params.get("settings", "{}"))
+    known |= read_settings(text for _, text in job.params.items())
     known |= dict(job.input.items()) | dict(job.output.items())
     return {name: known[name] for name in parameters}
 

@@ -4,6 +4,7 @@ The columns bear other names than Toss's, so that no Toss name can hide in the l
 """
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shop
 
 from feseq import conversion, shuffle
 from feseq.columns import Columns
@@ -133,3 +135,19 @@ def content(path: Path) -> dict[str, Any]:
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 7)
     monkeypatch.setattr(shuffle, "BUCKET_ROWS", 10)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with the shop's three submissions and a report made, and what snakemake printed."""
+    folder = tmp_path_factory.mktemp("shop")
+    shop.write_inputs(folder)
+    code, output = shop.snakemake(folder, *shop.TARGETS)
+    assert code == 0, output
+    return folder, output
+
+
+@pytest.fixture
+def copied(finished: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the finished folder."""
+    return Path(shutil.copytree(finished[0], tmp_path / "shop"))

@@ -2,9 +2,6 @@
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,98 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import yaml
+from shop import ROWS, TEST_ROWS, changed, shop_table, snakemake, write_inputs
 
 from feseq.raw import SIMULATED_MARK
-
-REPOSITORY = Path(__file__).parent.parent
-ROWS, TEST_ROWS = 400, 70
-SMALL = {
-    "model": {"embedding_dim": 4, "interaction_layers": 1, "transformer_layers": 1, "heads": 1},
-    "train": {"batch_size": 64, "epochs": 1},
-}
-CONFIG: dict[str, Any] = {
-    "raw": {"source": "files", "train": "in/log.parquet", "test": "in/new.parquet"},
-    "columns": {
-        "label": "bought",
-        "id": "visit",
-        "use": ["shop"],
-        "groups": {
-            "shop": {
-                "profile": ["country"],
-                "sequences": {"pages": "product"},
-                "numeric": ["price", "age"],
-            }
-        },
-    },
-    "train": {"min_steps_per_epoch": 1},
-    "test": {"rows_per_shard": 30},
-    "sizes": {
-        "toy": {"rows": 100, "max_len": [5, 20], "submission_max_len": 20, **SMALL},
-        "medium": {"rows": 200, "max_len": [20], "submission_max_len": 20, **SMALL},
-        "full": {"max_len": [20], "submission_max_len": 20, **SMALL},
-    },
-}
-
-
-def shop_table(rows: int, seed: int) -> pd.DataFrame:
-    """Half of the rows bought; some histories are empty, some values missing or infinite."""
-    random = np.random.default_rng(seed)
-    pages = [
-        ",".join(map(str, random.integers(1, 40, random.integers(0, 30)))) for _ in range(rows)
-    ]
-    return pd.DataFrame(
-        {
-            "price": random.choice([1.5, 20.0, np.nan, np.inf], rows, p=[0.5, 0.3, 0.1, 0.1]),
-            "bought": np.arange(rows) % 2,
-            "pages": pages,
-            "age": random.integers(18, 90, rows),
-            "country": random.choice(["kr", "us", None], rows),
-            "product": random.choice(["cup", "hat", "pen"], rows),
-        }
-    )
-
-
-def write_inputs(folder: Path) -> None:
-    (folder / "in").mkdir(parents=True)
-    shop_table(ROWS, 1).to_parquet(folder / "in/log.parquet", row_group_size=150)
-    test = shop_table(TEST_ROWS, 2).drop(columns="bought")
-    # Unseen in training: a country, a product, tokens.
-    test.loc[0, ["country", "product", "pages"]] = ["fr", "sock", "900,70000,3"]
-    test.insert(2, "visit", [f"v-{i:03}" for i in range(TEST_ROWS)])
-    test.to_parquet(folder / "in/new.parquet")
-
-
-def snakemake(folder: Path, *arguments: str, config: dict[str, Any] = CONFIG) -> tuple[int, str]:
-    """Run snakemake in `folder`; its exit code and all that it printed."""
-    (folder / "shop.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-    command += ["--cores", "2", "--directory", str(folder), *arguments]
-    command += ["--configfile", str(folder / "shop.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
-
-
-def changed(path: str, value: Any) -> dict[str, Any]:
-    """CONFIG with the value at a dotted path replaced."""
-    config = json.loads(json.dumps(CONFIG))
-    *parents, last = path.split(".")
-    block = config
-    for key in parents:
-        block = block.setdefault(key, {})
-    block[last] = value
-    return config
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder with all three submissions made, and what snakemake printed."""
-    folder = tmp_path_factory.mktemp("shop")
-    write_inputs(folder)
-    targets = [f"results/submission_{size}.csv" for size in ("toy", "medium", "full")]
-    code, output = snakemake(folder, *targets, "results/full/len20/report.md")
-    assert code == 0, output
-    return folder, output
 
 
 def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
@@ -178,14 +86,6 @@ def test_a_run_from_scratch_gives_the_same_bytes(
     assert code == 0, output
     again = (tmp_path / "results/submission_toy.csv").read_bytes()
     assert again == (finished[0] / "results/submission_toy.csv").read_bytes()
-
-
-@pytest.fixture
-def copied(finished: tuple[Path, str], tmp_path: Path) -> Path:
-    """A copy of the finished folder whose submission is to be written anew."""
-    shutil.copytree(finished[0], tmp_path / "shop")
-    (tmp_path / "shop/results/submission_full.csv").unlink()
-    return tmp_path / "shop"
 
 
 def sample(ids: list[str]) -> str:

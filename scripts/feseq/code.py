@@ -1,0 +1,70 @@
+"""What the code of a script says, as digests: comments, docstrings and formatting leave them alone.
+
+Snakemake looks at a script's modification time alone, and not at the modules that it imports. As
+params of a rule, these digests make its outputs stale when, and only when, the code that makes them
+says something else.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "feseq"
+
+
+def code_digests(script: Path) -> list[str]:
+    """`path@digest` of a script and of each module of the package beside it that it reaches.
+
+    Reaches by import, at the top or inside a function, and by way of other modules.
+    """
+    folder = script.parent
+    reached, ahead = {script}, [script]
+    while ahead:
+        for module in _imports(folder, ahead.pop()):
+            if module not in reached:
+                reached.add(module)
+                ahead.append(module)
+    return [f"{path.relative_to(folder)}@{_digest(path)}" for path in sorted(reached)]
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), path)
+
+
+@cache
+def _imports(folder: Path, path: Path) -> tuple[Path, ...]:
+    """Files of the package's modules that `path` imports."""
+    here = path.relative_to(folder).with_suffix("").parts
+    names: list[tuple[str, ...]] = []
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            names += [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level] if node.level else ()
+            module = base + tuple((node.module or "").split(".") if node.module else ())
+            # What is imported may be a module itself.
+            names += [module, *((*module, alias.name) for alias in node.names)]
+    inside = [name for name in names if name[0] == PACKAGE]
+    return tuple(dict.fromkeys(file for name in inside for file in _files(folder, name)))
+
+
+def _files(folder: Path, name: tuple[str, ...]) -> Iterator[Path]:
+    """The file of a module, and of the packages that are run on the way to it."""
+    for depth in range(1, len(name) + 1):
+        path = folder.joinpath(*name[:depth])
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                yield file
+
+
+@cache
+def _digest(path: Path) -> str:
+    tree = _tree(path)
+    with_docstring = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.walk(tree):
+        if isinstance(node, with_docstring) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:8]
