@@ -88,6 +88,17 @@ def test_predictions_of_one_shard_or_many_give_the_same_file(folder: Path) -> No
     assert len(texts) == 1
 
 
+def test_a_shard_without_rows_leaves_no_trace(folder: Path) -> None:
+    submit(folder, IDS, shards=2)
+    expected = (folder / "out" / "submission.csv").read_bytes()
+    empty = pq.read_table(folder / "0.parquet").slice(0, 0)
+    pq.write_table(empty, folder / "empty.parquet")
+    files = [folder / f"{name}.parquet" for name in ("empty", "0", "empty", "1", "empty")]
+    written = folder / "out" / "with_empty.csv"
+    write_submission(files, None, written, id_column="uid", label_column="y")
+    assert written.read_bytes() == expected
+
+
 @pytest.mark.parametrize(
     ("ids", "sample", "parts"),
     [

@@ -41,10 +41,13 @@ def write_submission(
         wanted = read_sample_ids(sample_submission, id_column)
         probability = _join(wanted, ids, probability, sample_submission)
         ids = wanted
+    rows = pa.table({"id": ids, "probability": probability})
+    # Of a first batch without rows, pyarrow writes what its buffer holds (apache/arrow#36889).
+    batches = [batch for batch in rows.to_batches() if len(batch)]
     with written_beside(submission) as temporary, open(temporary, "wb") as file:
         file.write(_csv_line(id_column, label_column))
         pacsv.write_csv(
-            pa.table({"id": ids, "probability": probability}),
+            pa.Table.from_batches(batches, rows.schema),
             file,
             pacsv.WriteOptions(include_header=False, quoting_style=_quoting(ids)),
         )
