@@ -108,6 +108,11 @@ def test_a_range_that_runs_backwards_is_refused() -> None:
         expand(["f_{4..2}"])
 
 
+def test_a_range_too_long_to_be_meant_is_refused() -> None:
+    with pytest.raises(UserError, match=r"f_\{1\.\.9{11}\}' has 99,999,999,999 columns.* 100,000"):
+        expand(["f_{1..99999999999}"])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -7,7 +7,9 @@ from typing import Any
 
 from .errors import UserError
 
-_RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d+)\.\.(?P<last>\d+)\}(?P<tail>.*)$")
+_RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
+# A range of more is a slip of the keyboard, and would fill the memory with names.
+_MOST_IN_RANGE = 100_000
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,11 @@ def expand(names: Iterable[str]) -> list[str]:
         if first > last:
             raise UserError(
                 f"columns.groups: the range in {name!r} is empty; write {last}..{first}"
+            )
+        if last - first >= _MOST_IN_RANGE:
+            raise UserError(
+                f"columns.groups: the range in {name!r} has {last - first + 1:,} columns; write "
+                f"one of at most {_MOST_IN_RANGE:,}"
             )
         expanded += [f"{match['head']}{i}{match['tail']}" for i in range(first, last + 1)]
     return expanded
