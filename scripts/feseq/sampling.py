@@ -61,10 +61,10 @@ def read_labels(path: Path, label: str, batch_rows: int = 1 << 20) -> np.ndarray
         try:
             numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
         except pa.ArrowException:
-            bad = _first_non_number(column)
+            bad, value = _first_non_number(column)
             raise UserError(
                 f"{path}: label {label!r} has type {column.type}, and not every value is a number; "
-                f"labels are 0 and 1 (row {first_row + bad}: {column[bad].as_py()!r})"
+                f"labels are 0 and 1 (row {first_row + bad}: {value})"
             ) from None
         wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
         if len(wrong):
@@ -79,13 +79,18 @@ def read_labels(path: Path, label: str, batch_rows: int = 1 << 20) -> np.ndarray
     return labels
 
 
-def _first_non_number(column: pa.Array) -> int:
-    for i, value in enumerate(column.to_pylist()):
-        try:
-            float(value)
-        except (TypeError, ValueError):
-            return i
-    return 0
+def _first_non_number(column: pa.Array) -> tuple[int, str]:
+    """Its place, and it or its type in words; text may hold bytes that are not UTF-8."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.dictionary_decode()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        for i, value in enumerate(column.cast(pa.large_binary()).to_pylist()):
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                return i, repr(value and value.decode(errors="backslashreplace"))
+    return 0, f"a {kind}"
 
 
 def _check_both_classes(labels: np.ndarray, path: Path, label: str) -> None:
