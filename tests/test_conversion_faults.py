@@ -21,6 +21,7 @@ from feseq import conversion, shuffle
 from feseq.conversion import convert_test, convert_train
 from feseq.errors import UserError
 from feseq.files import fingerprint
+from feseq.raw import open_parquet, stream
 from feseq.sampling import Selection, read_labels, select_rows
 from feseq.store import H5Table
 
@@ -80,6 +81,42 @@ def test_an_unusable_column_type_is_refused_by_name(
 ) -> None:
     with pytest.raises(UserError, match=message):
         to_test_h5(tmp_path, raw_table(4, **column))
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (pa.array([[1], [2]]), r"ID 'uid' of type list<.*strings or integers"),
+        (pa.array([{"a": 1}, {"a": 2}]), r"ID 'uid' of type struct<"),
+        (pa.array([b"a", b"\xff"]), r"ID 'uid' of type binary cannot be read as UTF-8"),
+        (pa.array([b"a", b"\xff"]).view(pa.string()), r"ID 'uid' of type string cannot .*UTF-8"),
+    ],
+    ids=lambda value: str(getattr(value, "type", "")),
+)
+def test_an_id_that_is_no_text_is_refused(tmp_path: Path, ids: pa.Array, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        to_test_h5(tmp_path, raw_table(2, uid=ids))
+    assert os.listdir(tmp_path) == ["test.parquet"]
+
+
+@pytest.mark.parametrize(("in_footer", "message"), [(9, "and 8 can"), (7, "and more can")])
+def test_a_footer_that_counts_other_rows_than_there_are_is_refused(
+    in_footer: int, message: str
+) -> None:
+    batch = pa.record_batch({"y": [0, 1, 0, 1]})
+    file: Any = SimpleNamespace(
+        iter_batches=lambda **_: iter([batch, batch]),
+        metadata=SimpleNamespace(num_rows=in_footer),
+    )
+    with pytest.raises(UserError, match=rf"raw.parquet: .* {in_footer} rows, {message}.*'y'"):
+        list(stream(file, Path("raw.parquet"), ["y"], 4))
+
+
+def test_column_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path, raw_table(9, unsaid=["x"] * 9), store_schema=False)
+    raw.write_bytes(raw.read_bytes().replace(b"unsaid", b"uns\xffid"))
+    with pytest.raises(UserError, match=r"raw.parquet: not a complete parquet file"):
+        open_parquet(raw)
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from .ahead import map_ahead
 from .columns import Columns
 from .encoding import LocalBlock, Vocabularies, encode_batch
-from .errors import UserError
+from .errors import UserError, first_line
 from .files import fingerprint, folder_beside, written_beside
 from .ids import repeated_ids
 from .raw import as_text, check_columns, is_simulated, open_parquet, stream
@@ -113,9 +113,11 @@ def convert_test(
 
 
 def check_ids(file: pq.ParquetFile, path: Path, name: str) -> None:
-    """Raise UserError if an ID is missing or occurs twice."""
-    chunks = [as_text(batch.column(0)) for _, batch in stream(file, path, [name], 1 << 20)]
-    ids = pa.chunked_array(chunks, pa.string())
+    """Raise UserError if an ID is no text, is missing or occurs twice."""
+    batches = stream(file, path, [name], 1 << 20)
+    ids = pa.chunked_array(
+        [_id_texts(batch.column(0), name, path) for _, batch in batches], pa.string()
+    )
     if ids.null_count:
         row = pc.index(ids.is_null(), True).as_py()
         raise UserError(
@@ -147,6 +149,19 @@ def _selected(
             batch = batch.take(pa.array(chosen[start:stop] - first_row))
         if start < stop:
             yield slice(start, stop), batch
+
+
+def _id_texts(column: pa.Array, name: str, path: Path) -> pa.StringArray:
+    try:
+        texts = as_text(column)
+        texts.validate(full=True)
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{path}: ID {name!r} of type {column.type} cannot be read as UTF-8 text "
+            f"({first_line(error)}); write the column anew as strings or integers, or name another "
+            f"one in columns.id"
+        ) from None
+    return texts
 
 
 def _as_bytes(texts: pa.StringArray) -> np.ndarray:

@@ -27,7 +27,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     try:
         # Column chunks piece by piece: a whole file can be one row group of many GB.
         return pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: not a complete parquet file ({first_line(error)}); it may be truncated: "
             f"copy it again and compare sizes (here {Path(path).stat().st_size:,} bytes)"
@@ -99,10 +99,17 @@ def stream(
                 f"{path}: cannot be decoded after row {first_row:,} of {file.metadata.num_rows:,} "
                 f"({first_line(error)}); the file is damaged: copy it again"
             ) from None
+        rows, found = file.metadata.num_rows, first_row + (0 if batch is None else len(batch))
+        if found > rows or (batch is None and found < rows):
+            raise UserError(
+                f"{path}: its footer says {rows:,} rows, and {'more' if found > rows else found} "
+                f"can be decoded of {_some(names)}; the file is damaged: copy it again or write "
+                f"it anew"
+            )
         if batch is None:
             return
         yield first_row, batch
-        first_row += len(batch)
+        first_row = found
 
 
 def as_text(column: pa.Array) -> pa.Array:
