@@ -30,7 +30,8 @@ from feseq.report import evaluate_predictions
 from feseq.runtime import start_runtime
 from feseq.settings import settings_of_size
 from feseq.store import H5Table
-from feseq.training import TrainConfig, train_model
+from feseq.trainer import TrainConfig
+from feseq.training import train_model
 
 PAPER = yaml.safe_load((data.REPOSITORY / "config/feseq_paper.yaml").read_text())["sizes"]["full"]
 # Changes to the paper's settings, one at a time.

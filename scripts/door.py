@@ -19,10 +19,10 @@ def enter(main: Callable[..., None], job: Any) -> None:
     """Call `main` with what its signature names.
 
     `job` is the global `snakemake`, or None at the shell. A job's inputs, outputs, wildcards and
-    settings (its named params, each `name=value`) go to the parameters of the same name, as does
-    `threads` and the config block `runtime`; at the shell, `--name value` does. Parameters
-    annotated Path become paths. A UserError, or an error of the operating system, ends the script
-    with its message and no traceback.
+    settings (its named params, each `name=value`) go to the parameters of the same name, as do
+    `threads`, the digests of its `code` and the config block `runtime`; at the shell, `--name
+    value` does. Parameters annotated Path become paths. A UserError, or an error of the operating
+    system, ends the script with its message and no traceback.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -60,6 +60,8 @@ def _logs(job: Any) -> list[str]:
 def _of_job(job: Any, parameters: Any) -> dict[str, Any]:
     known: dict[str, Any] = dict(job.wildcards.items())
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
+    # The unnamed params, which stand first: digests of the code.
+    known["code"] = list(job.params)[: len(job.params) - len(dict(job.params.items()))]
     known |= read_settings(text for _, text in job.params.items())
     known |= dict(job.input.items()) | dict(job.output.items())
     return {name: known[name] for name in parameters}

@@ -12,7 +12,8 @@ from typing import Any
 from door import enter
 from feseq.model import ModelConfig
 from feseq.runtime import start_runtime
-from feseq.training import TrainConfig, train_model
+from feseq.trainer import TrainConfig
+from feseq.training import train_model
 
 
 def main(
@@ -24,6 +25,7 @@ def main(
     train_config: dict[str, Any],
     runtime: dict[str, Any],
     threads: int,
+    code: list[str] = [],  # noqa: B006
     model: Path,
     history: Path,
     metrics: Path,
@@ -36,7 +38,9 @@ def main(
         model_config=ModelConfig(**model_config),
         train_config=TrainConfig(**train_config),
         machine=start_runtime(runtime, threads),
-        verbosity=runtime["verbosity"],
+        verbosity=runtime.get("verbosity", 1),
+        save_minutes=runtime.get("save_minutes", 10),
+        code=code,
     )
 
 

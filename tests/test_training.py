@@ -31,7 +31,8 @@ from feseq.runtime import Machine
 from feseq.sampling import read_labels, select_rows
 from feseq.settings import model_settings
 from feseq.simulation import simulate_split
-from feseq.training import Plateau, TrainConfig, Trainer, _warn_of_odd_times, train_model
+from feseq.trainer import Plateau, TrainConfig, Trainer
+from feseq.training import _warn_of_odd_times, train_model
 
 CONFIG = yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text())
 SETTINGS = model_settings(CONFIG, "toy", 100)
@@ -110,7 +111,7 @@ def script_monitor(monkeypatch: pytest.MonkeyPatch, aucs: list[float]) -> None:
     """Let the evaluations find these AUCs, one after the other."""
     found = iter(aucs)
     monkeypatch.setattr(
-        "feseq.training.click_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
+        "feseq.trainer.click_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
     )
 
 

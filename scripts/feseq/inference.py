@@ -1,6 +1,7 @@
 """Model files, and the predictions of a trained model."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from . import torchfile
 from .batches import Batch, BatchSource
 from .errors import UserError, first_line
 from .feature_map import FeatureMap
@@ -60,14 +62,13 @@ class TrainedModel:
             "simulated": self.simulated,
             "state_dict": {name: value.cpu() for name, value in self.network.state_dict().items()},
         }
-        with written_beside(path) as temporary:
-            torch.save(content, temporary)
+        torchfile.save(content, path)
 
     @classmethod
     def load(cls, path: Path) -> "TrainedModel":
         """Read what `save` wrote; raises UserError for anything else."""
         try:
-            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            content = torchfile.load(path)
             if (content["format"], content["version"]) != (MODEL_FORMAT, MODEL_VERSION):
                 raise ValueError(f"format {content['format']} {content['version']}")
             config = ModelConfig(**content["config"])
@@ -111,8 +112,12 @@ def predict_logits(
     start: int = 0,
     stop: int | None = None,
     blank_sequences: bool = False,
+    after_batch: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
-    """Logits float32 [stop - start], in file order. `blank_sequences` empties every history."""
+    """Logits float32 [stop - start], in file order. `blank_sequences` empties every history.
+
+    `after_batch` is called after each batch, and may raise to end it.
+    """
     stop = source.rows if stop is None else stop
     logits = np.empty(stop - start, np.float32)
     was_training = model.training
@@ -123,6 +128,7 @@ def predict_logits(
         with machine.autocast():
             logit_B = model(batch.to(machine.device))
         logits[batch.row_B.numpy() - start] = logit_B.float().cpu().numpy()
+        after_batch()
     model.train(was_training)
     return logits
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -96,3 +96,16 @@ def use_threads(threads: int) -> None:
     """Let PyTorch use `threads` threads, at most one per CPU that this process may use."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
     torch.set_num_threads(max(1, min(threads, available)))
+
+
+def random_state(device: torch.device) -> list[torch.Tensor]:
+    """State of the generators that a run on `device` draws from."""
+    states = [torch.get_rng_state()]
+    return states + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+
+
+def set_random_state(states: Sequence[torch.Tensor], device: torch.device) -> None:
+    """Let draws follow as they did from `random_state` on."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)

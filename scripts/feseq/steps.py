@@ -1,7 +1,9 @@
 """One step of training: loss, gradients in micro-batches, mixed precision, update."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from .batches import Batch
 from .errors import UserError
 from .model import FESeq
-from .runtime import Machine
+from .runtime import Machine, random_state, set_random_state
 
 logger = logging.getLogger(__name__)
 
@@ -109,13 +111,35 @@ class Stepper:
                     f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
                     f"{rows.start:,} to {rows.stop - 1:,} of train.h5); lower train.learning_rate"
                 )
-        self._loss_sum += sum(losses)
+            # One by one, so that the sum does not depend on when it was looked at.
+            self._loss_sum += loss
         self._loss_count += len(losses)
         self._recent.clear()
 
+    def state(self) -> dict[str, Any]:
+        """What a stepper needs to go on as this one would, but for the model."""
+        self._look_at_losses()
+        return {
+            "step": self.step,
+            "micro_rows": self.micro_rows,
+            "loss": (self._loss_sum, self._loss_count),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take on the state of another stepper, and the smaller micro-batches of the two."""
+        self.step = state["step"]
+        self.micro_rows = min(filter(None, (self.micro_rows, state["micro_rows"])), default=None)
+        self._loss_sum, self._loss_count = state["loss"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        # Empty without float16, which another machine may have chosen.
+        if state["scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+
     def _gradients_in_memory(self, batch: Batch) -> Tensor:
         """`_gradients`, again with smaller micro-batches as long as the device lacks memory."""
-        random_state = torch.get_rng_state(), _cuda_rng_state(self.machine.device)
+        draws = random_state(self.machine.device)
         while True:
             try:
                 return self._gradients(batch)
@@ -135,9 +159,7 @@ class Stepper:
                 self.micro_rows,
             )
             torch.cuda.empty_cache()
-            torch.set_rng_state(random_state[0])
-            if random_state[1] is not None:
-                torch.cuda.set_rng_state(random_state[1], self.machine.device)
+            set_random_state(draws, self.machine.device)
 
     def _gradients(self, batch: Batch) -> Tensor:
         """Put the gradients of the batch's mean loss in place; the loss, without penalty."""
@@ -163,7 +185,3 @@ def embedding_parameters(model: FESeq) -> list[Tensor]:
     """The weights of all embedding tables, and the numeric embeddings."""
     tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
     return [*tables, model.numeric]
-
-
-def _cuda_rng_state(device: torch.device) -> Tensor | None:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else None

@@ -1,0 +1,117 @@
+"""Going on with an interrupted training: its state on disk, a lock, and signals that save first."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from . import torchfile
+from .errors import UserError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "feseq-training 1"
+
+
+class SavedTraining:
+    """The state of one unfinished training, in a folder of its own beside the model's file.
+
+    `key` stands for all that the state depends on: settings, data and code. One of another key
+    is not gone on with.
+    """
+
+    def __init__(self, folder: Path, key: str, minutes_between: float) -> None:
+        self.folder = folder
+        self.key = key
+        self.file = folder / "state.pt"
+        self.seconds_between = 60 * minutes_between
+        self._saved_at = time.monotonic()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings of this model out; raises UserError if there is one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        owner = self.folder / "owner"
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+                yield
+        except Timeout:
+            who = owner.read_text() if owner.exists() else "another process"
+            raise UserError(
+                f"{self.folder}: {who} is training this model already; wait until it ends, or, if "
+                f"its snakemake is gone, stop it with `kill`: it saves its state, and the same "
+                f"command goes on from there"
+            ) from None
+
+    def load(self) -> dict[str, Any] | None:
+        """The state to go on from, or None, with a line in the log if there was one."""
+        if not self.file.exists():
+            return None
+        try:
+            content = torchfile.load(self.file)
+            if content.get("format") != FORMAT:
+                raise ValueError(f"its format is {content.get('format')!r}")
+        except (OSError, ValueError) as error:
+            logger.warning("%s cannot be read (%s): training anew", self.file, error)
+            return None
+        if content["key"] != self.key:
+            logger.warning("%s belongs to other settings, data or code: training anew", self.file)
+            return None
+        return content["state"]
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the state in place of the one before."""
+        torchfile.save({"format": FORMAT, "key": self.key, "state": state}, self.file)
+        self._saved_at = time.monotonic()
+
+    def is_due(self) -> bool:
+        """True if the last state is older than it should be."""
+        return time.monotonic() - self._saved_at > self.seconds_between
+
+    def remove(self) -> None:
+        """The training is done: leave nothing."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Signals:
+    """While open, a first SIGTERM (Slurm) or SIGINT (Ctrl-C) is kept in `asked`.
+
+    A second one of the same kind ends the process as it would have before.
+    """
+
+    _KINDS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        # Python takes handlers in its main thread alone.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {kind: signal.signal(kind, self._take_note) for kind in self._KINDS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in self._before.items():
+            signal.signal(kind, handler)
+
+    def raise_asked(self) -> None:
+        """Raise what the signal stands for: KeyboardInterrupt, or SystemExit with its status."""
+        if self.asked == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + (self.asked or 0))
+
+    def _take_note(self, kind: int, _: FrameType | None) -> None:
+        self.asked = kind
+        signal.signal(kind, self._before[kind])

@@ -1,0 +1,278 @@
+"""The loop of one training: steps, evaluations, learning-rate cuts, early stop, best weights."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from .batches import BatchSource
+from .errors import UserError
+from .inference import predict_probabilities
+from .metrics import click_metrics
+from .model import FESeq
+from .resume import SavedTraining, Signals
+from .runtime import Machine, random_state, set_random_state
+from .steps import Loss, Stepper
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; the names and meaning of the config file's `train` keys."""
+
+    batch_size: int
+    min_steps_per_epoch: int
+    epochs: int
+    learning_rate: float
+    max_grad_norm: float
+    embedding_l2: float
+    label_smoothing: float
+    pos_weight: float
+    eval_steps: int | None
+    patience: int
+    monitor: Mapping[str, float]
+    seed: int
+
+    def batch_rows(self, rows: int) -> int:
+        """Rows of a step: batch_size, or fewer where `rows` train rows make too few steps."""
+        fewer = max(1, rows // self.min_steps_per_epoch)
+        if fewer >= self.batch_size:
+            return self.batch_size
+        logger.warning(
+            "batch_size %s makes only %d steps of %s train rows: using %d, for "
+            "train.min_steps_per_epoch %d",
+            f"{self.batch_size:,}",
+            -(-rows // self.batch_size),
+            f"{rows:,}",
+            fewer,
+            self.min_steps_per_epoch,
+        )
+        return fewer
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One row of history.csv. `train_loss` is the mean since the evaluation before."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    auc: float
+    logloss: float
+    monitor: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass
+class Plateau:
+    """Decides at each evaluation: better, cut the learning rate, or stop.
+
+    An evaluation that is no better than the best before cuts the learning rate; `patience` of
+    them in a row end the training.
+    """
+
+    patience: int
+    best: float = float("-inf")
+    rounds_without_gain: int = 0
+
+    def is_better(self, monitor: float) -> bool:
+        """Take note of an evaluation; True if it is the best so far."""
+        if monitor > self.best:
+            self.best, self.rounds_without_gain = monitor, 0
+            return True
+        self.rounds_without_gain += 1
+        return False
+
+    @property
+    def is_over(self) -> bool:
+        """True once `patience` evaluations in a row brought no gain."""
+        return self.rounds_without_gain >= self.patience
+
+
+@dataclass
+class Trainer:
+    """One training run. `fit` leaves the best weights in `model` and fills `history`."""
+
+    model: FESeq
+    train: BatchSource
+    valid: BatchSource
+    config: TrainConfig
+    machine: Machine
+    verbosity: int = 1
+    history: list[Evaluation] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.model.to(self.machine.device)
+        self.stepper = Stepper(
+            self.model,
+            torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate, fused=True),
+            Loss(self.config.label_smoothing, self.config.pos_weight),
+            self.machine,
+            max_grad_norm=self.config.max_grad_norm,
+            embedding_l2=self.config.embedding_l2,
+        )
+        self.valid_label = self.valid.table.file["label"][:]
+        self.plateau = Plateau(self.config.patience)
+        self.best_weights: dict[str, torch.Tensor] = {}
+        # The epoch, from 1 on, and how many of its batches are done.
+        self.epoch, self.batch = 1, 0
+        self.started = time.monotonic()
+        self.stop_if_asked: Callable[[], None] = lambda: None
+
+    def fit(self, saved: SavedTraining | None = None) -> None:
+        """Train for `epochs` epochs or until there is no gain left.
+
+        With `saved`, go on from its state where there is one, and keep it up to date: now and
+        then, after each evaluation, and before a signal ends the process.
+        """
+        if saved is not None and (state := saved.load()) is not None:
+            self._restore(state)
+        with Signals() as signals, self._progress_bar() as progress:
+            self.stop_if_asked = lambda: self._stop_if_asked(signals, saved)
+            while self.epoch <= self.config.epochs and not self.plateau.is_over:
+                self._run_epoch(progress, saved)
+        if self.plateau.is_over:
+            logger.info("no gain in %d evaluations: stopped", self.config.patience)
+        self.model.load_state_dict(self.best_weights)
+
+    def _run_epoch(self, progress: tqdm, saved: SavedTraining | None) -> None:
+        """The steps left of the epoch, and the evaluations that fall due."""
+        # The one before which an interrupted training stood.
+        self._evaluate_if_due(saved)
+        self.model.train()
+        for batch in self.train.shuffled(self.config.seed, self.epoch, first_batch=self.batch):
+            self.stepper.take(batch)
+            self.batch += 1
+            progress.update(len(batch))
+            if self.verbosity > 1 and self.step % 20 == 0:
+                progress.set_postfix(loss=self.stepper.running_loss())
+            self.stop_if_asked()
+            self._evaluate_if_due(saved)
+            if self.plateau.is_over:
+                return
+            if saved is not None and saved.is_due():
+                saved.save(self._state())
+        self.epoch, self.batch = self.epoch + 1, 0
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.stepper.step
+
+    def _stop_if_asked(self, signals: Signals, saved: SavedTraining | None) -> None:
+        """End the process after a signal, between two steps or two batches of an evaluation."""
+        if signals.asked is None:
+            return
+        if saved is not None:
+            saved.save(self._state())
+            logger.warning("interrupted at step %d; its state is saved", self.step)
+        signals.raise_asked()
+
+    def _evaluate_if_due(self, saved: SavedTraining | None) -> None:
+        """After every `eval_steps` steps and the last one, or after each epoch; once."""
+        last = self.history[-1].step if self.history else 0
+        every = self.config.eval_steps
+        ends = self.batch == self.train.batches_per_epoch
+        if every:
+            ends = self.step % every == 0 or (ends and self.epoch == self.config.epochs)
+        if ends and self.step > last:
+            self._evaluate()
+            if saved is not None:
+                saved.save(self._state())
+
+    def _evaluate(self) -> None:
+        self.stepper.running_loss()  # ends here if a loss was not finite
+        probability = predict_probabilities(
+            self.model, self.valid, self.machine, after_batch=self.stop_if_asked
+        )
+        train_loss = self.stepper.mean_loss()
+        metrics = click_metrics(self.valid_label, probability)
+        monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
+        if not math.isfinite(monitor):
+            raise UserError(
+                f"the validation metrics at step {self.step} are {metrics}, of "
+                f"{len(self.valid_label):,} rows with {int(self.valid_label.sum()):,} clicks; both "
+                f"labels and finite predictions are needed: lower train.learning_rate or raise "
+                f"sampling.valid_share"
+            )
+        evaluation = Evaluation(
+            epoch=self.epoch,
+            step=self.step,
+            train_loss=train_loss,
+            monitor=monitor,
+            learning_rate=self._learning_rate,
+            seconds=round(time.monotonic() - self.started, 2),
+            **metrics,
+        )
+        self.history.append(evaluation)
+        is_better = self.plateau.is_better(monitor)
+        if is_better:
+            self.best_weights = {
+                name: value.detach().clone() for name, value in self.model.state_dict().items()
+            }
+        else:
+            for group in self.stepper.optimizer.param_groups:
+                group["lr"] *= 0.1
+        logger.info(
+            "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s",
+            self.epoch,
+            self.step,
+            train_loss,
+            evaluation.auc,
+            evaluation.logloss,
+            " (best so far)" if is_better else f", no gain, learning rate {self._learning_rate:g}",
+        )
+
+    def _state(self) -> dict[str, Any]:
+        """All that a later process needs to go on as this one would."""
+        return {
+            "model": self.model.state_dict(),
+            "stepper": self.stepper.state(),
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "history": [asdict(evaluation) for evaluation in self.history],
+            "plateau": asdict(self.plateau),
+            "best_weights": self.best_weights,
+            "random": random_state(self.machine.device),
+            "seconds": time.monotonic() - self.started,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.stepper.restore(state["stepper"])
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
+        self.plateau = Plateau(**state["plateau"])
+        self.best_weights = state["best_weights"]
+        set_random_state(state["random"], self.machine.device)
+        self.started = time.monotonic() - state["seconds"]
+        logger.info(
+            "going on where an interrupted training stood: epoch %d, step %d, %d evaluations",
+            self.epoch,
+            self.step,
+            len(self.history),
+        )
+
+    @property
+    def _learning_rate(self) -> float:
+        return self.stepper.optimizer.param_groups[0]["lr"]
+
+    def _progress_bar(self) -> tqdm:
+        """0: none; 1: a bar, in a file redrawn now and then; 2: redrawn often, with the loss."""
+        return tqdm(
+            total=self.config.epochs * self.train.rows,
+            initial=(self.epoch - 1) * self.train.rows + self.batch * self.train.batch_rows,
+            unit=" samples",
+            unit_scale=True,
+            disable=self.verbosity == 0,
+            mininterval=0.5 if self.verbosity > 1 or sys.stderr.isatty() else 10,
+            dynamic_ncols=True,
+        )
