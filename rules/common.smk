@@ -1,5 +1,4 @@
 # Config check, wildcard constraints, and the input functions of more than one rule.
-import json
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from feseq.errors import UserError
 from feseq.files import fingerprint
 from feseq.params import as_setting
 from feseq.raw import check_same_origin
+from feseq.shards import read_shards
 from feseq.settings import (
     check_config,
     check_targets,
@@ -115,7 +115,9 @@ def submitting(path):
 
 def shard_predictions(wildcards):
     """One prediction file per shard; known once the test file is converted."""
-    with checkpoints.convert_test.get().output.shards.open() as shards:
-        count = len(json.load(shards))
+    try:
+        count = len(read_shards(Path(checkpoints.convert_test.get().output.shards)))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
     path = submitting(rules.predict.output.predictions.replace("{shard}", "{{shard}}"))
     return expand(path(wildcards), shard=range(count))

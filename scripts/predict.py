@@ -4,7 +4,6 @@ By hand: python scripts/predict.py --model model.pt --h5 test.h5 --shards shards
              --runtime '{"device": "auto"}' --threads 2 --predictions shard0.parquet
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from door import enter
 from feseq.errors import UserError
 from feseq.inference import predict_shard
 from feseq.runtime import start_runtime
+from feseq.shards import read_shards
 
 
 def main(
@@ -24,11 +24,12 @@ def main(
     threads: int,
     predictions: Path,
 ) -> None:
-    all_bounds = json.loads(shards.read_text())
-    if shard >= len(all_bounds):
-        raise UserError(f"{shards}: there is no shard {shard}, only 0 to {len(all_bounds) - 1}")
-    bounds = all_bounds[shard]
-    predict_shard(model, h5, predictions, **bounds, machine=start_runtime(runtime, threads))
+    all_shards = read_shards(shards)
+    if not 0 <= shard < len(all_shards):
+        raise UserError(f"{shards}: there is no shard {shard}, only 0 to {len(all_shards) - 1}")
+    start, stop = all_shards[shard]
+    machine = start_runtime(runtime, threads)
+    predict_shard(model, h5, predictions, start=start, stop=stop, machine=machine)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Join the predictions of all shards to the submission CSV.
 
 By hand: python scripts/submit.py --predictions shard0.parquet shard1.parquet
-             --sample_submission sample_submission.csv --submission submission.csv
+             --model model.pt --sample_submission sample_submission.csv --submission submission.csv
              --id_column ID --label_column clicked
 """
 
@@ -14,6 +14,7 @@ from feseq.submission import write_submission
 def main(
     *,
     predictions: list[Path],
+    model: Path | None = None,
     sample_submission: Path | None = None,
     submission: Path,
     id_column: str,
@@ -25,6 +26,7 @@ def main(
         submission,
         id_column=id_column,
         label_column=label_column,
+        model=model,
     )
 
 

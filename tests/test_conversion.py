@@ -181,7 +181,7 @@ def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
         words = file["vocabulary/country"].asstr()[1:].tolist()
         assert set(file) == {"numeric", "categorical", "vocabulary", "sequence", "label", "row"}
     assert attributes["format"] == "feseq-table"
-    assert attributes["version"] == 1
+    assert attributes["version"] == 2
     assert attributes["rows"] == 90
     assert json.loads(attributes["numeric_columns"]) == ["price", "age"]
     assert json.loads(attributes["categorical_columns"]) == ["country", "item"]
@@ -193,6 +193,7 @@ def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
         "fingerprint": fingerprint(tmp_path / "train.parquet"),
         "bytes": size,
         "simulated": False,
+        "selection": fingerprint(tmp_path / "selection.parquet"),
     }
     # Codes are given in the order of first occurrence, each word once.
     assert words == list(dict.fromkeys(x for x in table["country"].to_pylist() if x is not None))

@@ -114,7 +114,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "code in conversion.py": edit("scripts/feseq/conversion.py", "8_192", "4_096"),
     "code in sampling.py": edit("scripts/feseq/sampling.py", "argsort(row)", "argsort(1 * row)"),
     "code in submission.py": edit("scripts/feseq/submission.py", '"none"', '"all_valid"'),
-    "code in scripts/predict.py": edit("scripts/predict.py", "all_bounds", "bounds_of_all"),
+    "code in scripts/predict.py": edit("scripts/predict.py", "all_shards", "shards_of_all"),
     "code in metrics.py": edit("scripts/feseq/metrics.py", "def ", "X = 1\n\n\ndef "),
     "every file of the code touched": touch_code,
     "the same commit checked out anew": check_out_anew,

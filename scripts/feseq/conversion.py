@@ -1,10 +1,8 @@
 """Raw parquet to H5 as a stream: train rows shuffled over the whole file, test rows in order."""
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from .files import fingerprint, folder_beside, written_beside
 from .ids import repeated_ids
 from .raw import as_text, check_columns, is_simulated, open_parquet, stream
 from .sampling import Selection
+from .shards import write_shards
 from .shuffle import Scatter, bucket_of, whole_buckets
 from .store import H5Writer
 
@@ -70,7 +69,8 @@ def convert_train(
                 with _writer(h5, columns) as writer:
                     for block in scatter.in_order(start, start + rows, threads):
                         writer.append(block)
-                    writer.finish(vocabularies.words(), _source(parquet, file))
+                    drawn = {"selection": fingerprint(selection)}
+                    writer.finish(vocabularies.words(), _source(parquet, file) | drawn)
     logger.info("%s: %s rows converted", parquet, f"{len(chosen.row):,}")
 
 
@@ -105,11 +105,8 @@ def convert_test(
             for local in map_ahead(encode, batches, threads):
                 writer.append(vocabularies.encode(local))
             writer.finish(vocabularies.words(), _source(parquet, file))
-        bounds = [*range(0, rows, rows_per_shard), rows]
-        shards_json.write_text(
-            json.dumps([{"start": a, "stop": b} for a, b in pairwise(bounds)], indent=1)
-        )
-    logger.info("%s: %s rows converted, %d shards", parquet, f"{rows:,}", len(bounds) - 1)
+        count = write_shards(shards_json, rows, rows_per_shard)
+    logger.info("%s: %s rows converted, %d shards", parquet, f"{rows:,}", count)
 
 
 def check_ids(file: pq.ParquetFile, path: Path, name: str) -> None:

@@ -5,6 +5,7 @@ Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary.
 shares the vocabulary of its target item has the item's indices: token 12 that of category '12'.
 """
 
+import hashlib
 import json
 import logging
 import re
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .columns import Columns
-from .errors import UserError
+from .errors import UserError, first_line
 from .files import written_beside
 from .store import Block, H5Table
 
@@ -83,6 +84,7 @@ class FeatureMap:
     """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
 
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
+    `fitted_on` is the identity of the train file, '' if not known.
     """
 
     profile: list[CategoryField]
@@ -91,6 +93,7 @@ class FeatureMap:
     numeric: list[NumericField]
     min_count: int
     event_time: str | None = None
+    fitted_on: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, as stored in JSON and in model files."""
@@ -106,23 +109,33 @@ class FeatureMap:
             numeric=[NumericField(**field) for field in plain["numeric"]],
             min_count=plain["min_count"],
             event_time=plain.get("event_time"),
+            fitted_on=plain.get("fitted_on", ""),
         )
 
     def write(self, path: Path) -> None:
-        """Write as JSON, beside the target first."""
+        """Write as JSON with a digest, beside the target first."""
+        content = self.to_dict()
         with written_beside(path) as temporary:
-            text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
-            temporary.write_text(text, encoding="utf-8")
+            text = json.dumps(content | {"sha256": _digest(content)}, indent=1, ensure_ascii=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "FeatureMap":
         """Read what `write` wrote."""
         try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            if content.pop("sha256") != _digest(content):
+                raise ValueError("wrong checksum")
+            return cls.from_dict(content)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(
-                f"{path}: not a feature map ({error}); delete it and run snakemake again"
+                f"{path}: not a feature map ({first_line(error)}); delete it and run the same "
+                f"command again, it is rebuilt"
             ) from None
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> FeatureMap:
@@ -149,6 +162,7 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
             low = np.minimum(low, np.where(finite, block.numeric, np.inf).min(0))
             high = np.maximum(high, np.where(finite, block.numeric, -np.inf).max(0))
         ranges = dict(zip(table.numeric_columns, zip(low.tolist(), high.tolist())))
+        fitted_on = table.identity
 
     def category(name: str) -> CategoryField:
         enough = np.flatnonzero(category_counts[name][1:] >= min_count) + 1
@@ -175,6 +189,7 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
         ],
         min_count=min_count,
         event_time=columns.event_time,
+        fitted_on=fitted_on,
     )
 
 

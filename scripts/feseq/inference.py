@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from . import torchfile
 from .batches import Batch, BatchSource
 from .errors import UserError, first_line
 from .feature_map import FeatureMap
-from .files import written_beside
+from .files import fingerprint
 from .model import FESeq, FieldSizes, ModelConfig
+from .parquet import write_table
 from .runtime import Machine
 
 logger = logging.getLogger(__name__)
@@ -73,13 +73,15 @@ class TrainedModel:
                 raise ValueError(f"format {content['format']} {content['version']}")
             config = ModelConfig(**content["config"])
             feature_map = FeatureMap.from_dict(content["feature_map"])
+            _check_size(config, feature_map, content["state_dict"], path.stat().st_size)
             network = build_model(config, feature_map)
             network.load_state_dict(content["state_dict"])
             return cls(network, config, feature_map, content["simulated"])
         except Exception as error:  # damaged bytes can make torch.load raise anything
             raise UserError(
                 f"{path}: not a complete model file of this workflow "
-                f"({first_line(error)}); delete it and run snakemake again"
+                f"({first_line(error)}); delete it and run the same command again, it is trained "
+                f"anew"
             ) from None
 
     def source(self, h5: Path, machine: Machine) -> BatchSource:
@@ -93,6 +95,24 @@ class TrainedModel:
                 f"one source"
             )
         return source
+
+
+def _check_size(
+    config: ModelConfig, feature_map: FeatureMap, weights: dict[str, torch.Tensor], size: int
+) -> None:
+    """Raise ValueError unless the network of `config` has these weights, within `size` bytes.
+
+    Without memory: a file could declare a network of any size.
+    """
+    layers = (config.interaction_layers, config.transformer_layers, config.item_interaction_layers)
+    if max(layers) > len(weights):
+        raise ValueError(f"{max(layers)} layers, and {len(weights)} weights")
+    with torch.device("meta"):
+        expected = build_model(config, feature_map).state_dict()
+    if {n: w.shape for n, w in expected.items()} != {n: w.shape for n, w in weights.items()}:
+        raise ValueError("its weights are not those of its settings")
+    if sum(weight.nbytes for weight in expected.values()) > size:
+        raise ValueError("it is smaller than its weights")
 
 
 def inference_source(
@@ -151,14 +171,15 @@ def predict_shard(
     """Write parquet columns id (string) and probability (float32) of test rows start to stop."""
     model = TrainedModel.load(model_file)
     source = model.source(test_h5, machine)
-    source.encoder.warn_of_unseen(source.table.file["categorical"][start:stop])
+    source.encoder.warn_of_unseen(source.table.column("categorical", start, stop))
     probability = predict_probabilities(
         model.network.to(machine.device), source, machine, start=start, stop=stop
     )
-    ids = np.char.decode(source.table.file["id"][start:stop], "utf-8")
+    ids = np.char.decode(source.table.column("id", start, stop), "utf-8")
     table = pa.table({"id": pa.array(ids, pa.string()), "probability": probability})
-    with written_beside(predictions) as temporary:
-        pq.write_table(table, temporary)
+    marks = {"model": fingerprint(model_file), "test": source.table.identity}
+    marks |= {"start": str(start), "stop": str(stop), "rows": str(source.rows)}
+    write_table(table, predictions, marks)
     logger.info("rows %s to %s predicted, mean %.5f", f"{start:,}", f"{stop:,}", probability.mean())
 
 
@@ -169,18 +190,22 @@ def predict_validation(
     model = TrainedModel.load(model_file)
     network = model.network.to(machine.device)
     source = model.source(valid_h5, machine)
+    if model.feature_map.fitted_on not in ("", source.table.identity):
+        raise UserError(
+            f"{valid_h5}: drawn from other rows than those of {model_file}, which may have been "
+            f"trained on some of these; delete the model and run the same command again"
+        )
     table = pa.table(
         {
-            "row": source.table.file["row"][:],
-            "label": source.table.file["label"][:],
+            "row": source.table.column("row"),
+            "label": source.table.column("label"),
             "probability": predict_probabilities(network, source, machine),
             "probability_blanked": predict_probabilities(
                 network, source, machine, blank_sequences=True
             ),
         }
     )
-    with written_beside(predictions) as temporary:
-        pq.write_table(table, temporary)
+    write_table(table, predictions)
 
 
 def _without_history(batch: Batch) -> Batch:

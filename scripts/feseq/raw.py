@@ -26,7 +26,9 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         raise UserError(f"{path}: no such file; put it there or change raw.* in the config")
     try:
         # Column chunks piece by piece: a whole file can be one row group of many GB.
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES)
+        return pq.ParquetFile(
+            path, pre_buffer=False, buffer_size=_READ_BYTES, page_checksum_verification=True
+        )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: not a complete parquet file ({first_line(error)}); it may be truncated: "

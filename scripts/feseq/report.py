@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from .files import written_beside
 from .metrics import click_metrics, share_of_best
+from .parquet import read_table
 
 
 def evaluate_predictions(
@@ -20,16 +20,16 @@ def evaluate_predictions(
     the true probabilities of a simulated file, `best_auc`, the AUC of these on the same rows, and
     `share_of_best` = (auc - 0.5) / (best_auc - 0.5).
     """
-    table = pq.read_table(predictions)
+    table = read_table(predictions, ("row", "label", "probability", "probability_blanked"))
     label = table["label"].to_numpy()
     figures: dict[str, Any] = {"rows": len(label), "clicks": int(label.sum())}
     figures |= click_metrics(label, table["probability"].to_numpy())
     blanked = click_metrics(label, table["probability_blanked"].to_numpy())
     figures["auc_blanked"] = blanked["auc"]
     if truth is not None:
-        true_probability = np.asarray(
-            pq.read_table(truth, columns=["probability"])["probability"].to_numpy()
-        )[table["row"].to_numpy()]
+        true_probability = np.asarray(read_table(truth, ["probability"])["probability"].to_numpy())[
+            table["row"].to_numpy()
+        ]
         figures["best_auc"] = click_metrics(label, true_probability)["auc"]
         figures["share_of_best"] = share_of_best(figures["auc"], figures["best_auc"])
     return figures

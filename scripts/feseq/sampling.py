@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from .errors import UserError
-from .files import written_beside
+from .parquet import marks_of, read_table, write_table
 from .raw import open_parquet, stream
 
 logger = logging.getLogger(__name__)
@@ -36,15 +35,14 @@ class Selection:
     def write(self, path: Path) -> None:
         """Write as parquet, beside the target first."""
         table = pa.table({name: getattr(self, name) for name in _SELECTION_COLUMNS})
-        with written_beside(path) as temporary:
-            pq.write_table(table.replace_schema_metadata({b"raw": self.raw.encode()}), temporary)
+        write_table(table, path, {"raw": self.raw})
 
     @classmethod
     def read(cls, path: Path) -> "Selection":
         """Read what `write` wrote."""
-        table = pq.read_table(path)
+        table = read_table(path, _SELECTION_COLUMNS)
         row, is_valid, position = (table[name].to_numpy() for name in _SELECTION_COLUMNS)
-        return cls(row, is_valid, position, table.schema.metadata[b"raw"].decode())
+        return cls(row, is_valid, position, marks_of(table).get("raw", ""))
 
 
 def read_labels(path: Path, label: str, batch_rows: int = 1 << 20) -> np.ndarray:

@@ -11,13 +11,19 @@
 
 In <col>, % and / of a column's name read %25 and %2F. Attributes: format, version, rows,
 numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's
-name, rows, bytes, fingerprint, and whether it is simulated).
+name, rows, bytes, fingerprint, whether it is simulated, and of a train or valid file the
+fingerprint of the selection).
+
+As it reads, HDF5 compares checksums of all data (Fletcher-32) and of all structure (its format from
+1.10 on); vocabularies, which it keeps apart, have a digest of their own.
 """
 
 import errno
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +31,16 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .errors import UserError
+from .errors import UserError, first_line
 from .files import Closing
 from .ragged import Ragged
 
-FORMAT, VERSION = "feseq-table", 1
+FORMAT, VERSION = "feseq-table", 2
 # Bytes of one chunk of a dataset: large enough to read near the disk's speed.
 _CHUNK_BYTES = 1 << 20
 _CACHE_BYTES = 64 << 20
+# Of each dataset, for the chunk at its end until it is full.
+_OPEN_CHUNKS_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,9 @@ class H5Writer(Closing):
         sequences: Sequence[str],
     ) -> None:
         self.folder = Path(path).resolve().parent
-        # Without a chunk cache, HDF5 writes from the caller's arrays, which are larger than chunks.
-        self.file = h5py.File(path, "w", rdcc_nbytes=0)
+        self.file = h5py.File(
+            path, "w", libver=("v110", "v110"), rdcc_nbytes=_OPEN_CHUNKS_BYTES, rdcc_w0=1
+        )
         self.columns = {
             "numeric_columns": list(numeric),
             "categorical_columns": list(categorical),
@@ -110,9 +119,10 @@ class H5Writer(Closing):
     def finish(self, vocabularies: Mapping[str, Sequence[str]], source: Mapping[str, Any]) -> None:
         """Write vocabularies and attributes and close; without it the file is not valid."""
         for name, words in vocabularies.items():
-            self.file.create_dataset(
+            dataset = self.file.create_dataset(
                 f"vocabulary/{_h5_name(name)}", data=list(words), dtype=h5py.string_dtype()
             )
+            dataset.attrs["sha256"] = _digest_of_words(words)
         attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows}
         attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
         self.file.attrs.update(attributes | {"source": json.dumps(dict(source))})
@@ -146,6 +156,7 @@ class H5Writer(Closing):
                 maxshape=(None, *(n or None for n in values.shape[1:])),
                 chunks=(max(1, _CHUNK_BYTES // row_bytes), *(max(1, n) for n in values.shape[1:])),
                 fill_time="never",
+                fletcher32=True,
             )
             return
         dataset = self.file[name]
@@ -165,6 +176,7 @@ class H5Writer(Closing):
             maxshape=dataset.maxshape,
             chunks=dataset.chunks,
             fill_time="never",
+            fletcher32=True,
         )
         for start in range(0, dataset.shape[0], dataset.chunks[0]):
             piece = slice(start, start + dataset.chunks[0])
@@ -180,48 +192,78 @@ def _h5_name(column: str) -> str:
     return escaped.replace(".", "%2E") if escaped in (".", "..") else escaped
 
 
+def _digest_of_words(words: Sequence[str]) -> str:
+    # NUL, which no word holds, tells ["ab"] from ["a", "b"].
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()
+
+
 class H5Table(Closing):
-    """Reads an H5 file of this format. Cheap to open; raises UserError if it is not one."""
+    """Reads an H5 file of this format. Cheap to open; raises UserError if it is not one.
+
+    So does every read that finds damage. No size that the file declares is believed before there
+    are as many bytes.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        try:
+        with self._guarded():
             self.file = h5py.File(path, "r")
             attributes = dict(self.file.attrs)
-            identity = (attributes["format"], int(attributes["version"]))
-            if identity != (FORMAT, VERSION):
-                raise UserError(f"{path}: format {identity}, this code reads {(FORMAT, VERSION)}")
+            found = (attributes["format"], int(attributes["version"]))
+            if found != (FORMAT, VERSION):
+                raise ValueError(f"format {found}, this code reads {(FORMAT, VERSION)}")
             self.rows = int(attributes["rows"])
-            self.source = json.loads(attributes["source"])
+            self.source: dict[str, Any] = json.loads(attributes["source"])
             self.numeric_columns: list[str] = json.loads(attributes["numeric_columns"])
             self.categorical_columns: list[str] = json.loads(attributes["categorical_columns"])
             self.sequence_columns: list[str] = json.loads(attributes["sequence_columns"])
-        except (OSError, KeyError, ValueError) as error:
-            raise UserError(
-                f"{path}: not a complete H5 file of this workflow ({error}); delete it and run "
-                f"snakemake again, it is rebuilt"
-            ) from None
+            self._check_shapes()
+
+    @property
+    def identity(self) -> str:
+        """What the file was made from: equal for the train and the valid file of one draw."""
+        columns = [self.numeric_columns, self.categorical_columns, self.sequence_columns]
+        made_from = json.dumps([VERSION, self.source, columns], sort_keys=True)
+        return hashlib.sha256(made_from.encode()).hexdigest()[:16]
 
     def vocabulary(self, column: str) -> list[str]:
         """Raw strings by code; entry 0 stands for missing."""
-        return list(self.file[f"vocabulary/{_h5_name(column)}"].asstr()[:])
+        with self._guarded():
+            dataset = self.file[f"vocabulary/{_h5_name(column)}"]
+            words = list(dataset.asstr()[:])
+            if _digest_of_words(words) != dataset.attrs["sha256"]:
+                raise ValueError(f"the vocabulary of {column!r} has a wrong checksum")
+            return words
+
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows start to stop of `label`, `id`, `row` or `categorical`."""
+        with self._guarded():
+            return self.file[name][start:stop]
 
     def read(self, start: int, stop: int, sequences_of: Sequence[str] | None = None) -> Block:
         """Rows start to stop (not included) as one block; of the sequences all, or those named."""
-        sequences = {}
-        for name in self.sequence_columns if sequences_of is None else sequences_of:
-            offsets = self.file[f"sequence/{_h5_name(name)}/offsets"][start : stop + 1]
-            values = self.file[f"sequence/{_h5_name(name)}/values"][offsets[0] : offsets[-1]]
-            sequences[name] = Ragged(values, offsets - offsets[0])
-        return Block(
-            self.file["numeric"][start:stop],
-            self.file["categorical"][start:stop],
-            sequences,
-            self.file["row"][start:stop],
-            self.file["label"][start:stop] if "label" in self.file else None,
-            self.file["id"][start:stop] if "id" in self.file else None,
-            self.file["time"][start:stop] if "time" in self.file else None,
-        )
+        with self._guarded():
+            sequences = {}
+            for name in self.sequence_columns if sequences_of is None else sequences_of:
+                offsets = self.file[f"sequence/{_h5_name(name)}/offsets"][start : stop + 1]
+                values = self.file[f"sequence/{_h5_name(name)}/values"][offsets[0] : offsets[-1]]
+                sequences[name] = Ragged(values, offsets - offsets[0])
+                if (np.diff(offsets) < 0).any() or len(values) != offsets[-1] - offsets[0]:
+                    raise ValueError(f"the offsets of {name!r} lead outside its values")
+            optional = {
+                name: self.file[name][start:stop] if name in self.file else None
+                for name in ("label", "id", "time")
+            }
+            categorical = self.file["categorical"][start:stop]
+            if (categorical.max(axis=0, initial=0) >= self._words).any():
+                raise ValueError("categorical codes are not in their vocabularies")
+            return Block(
+                self.file["numeric"][start:stop],
+                categorical,
+                sequences,
+                self.file["row"][start:stop],
+                **optional,
+            )
 
     def blocks(
         self, block_rows: int = 16_384, sequences_of: Sequence[str] | None = None
@@ -233,3 +275,39 @@ class H5Table(Closing):
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Whatever damaged bytes make HDF5 raise, as a UserError."""
+        try:
+            yield
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeError) as error:
+            raise UserError(
+                f"{self.path}: not a complete H5 file of this workflow ({first_line(error)}); "
+                f"delete it and run the same command again, it is rebuilt"
+            ) from None
+
+    def _check_shapes(self) -> None:
+        """Raise ValueError unless all datasets have `rows` rows, and as many bytes as they say."""
+        lengths = {"numeric": self.rows, "categorical": self.rows, "row": self.rows}
+        for name in ("label", "id", "time"):
+            lengths |= {name: self.rows} if name in self.file else {}
+        for name in self.sequence_columns:
+            lengths[f"sequence/{_h5_name(name)}/offsets"] = self.rows + 1
+            lengths[f"sequence/{_h5_name(name)}/values"] = -1
+        for name, length in lengths.items():
+            dataset = self.file[name]
+            if length not in (-1, dataset.shape[0]):
+                raise ValueError(f"{name} has {dataset.shape[0]:,} rows, not {length:,}")
+            is_plain = not (dataset.external or dataset.is_virtual)
+            filters = dataset.id.get_create_plist()
+            if not is_plain or filters.get_nfilters() != 1 or not dataset.fletcher32:
+                raise ValueError(f"{name} is not stored with a checksum alone")
+            if dataset.nbytes > dataset.id.get_storage_size():
+                raise ValueError(f"{name} holds fewer bytes than it declares")
+        widths = {"numeric": self.numeric_columns, "categorical": self.categorical_columns}
+        for name, columns in widths.items():
+            if self.file[name].shape[1:] != (len(columns),):
+                raise ValueError(f"{name} has shape {self.file[name].shape}")
+        names = [f"vocabulary/{_h5_name(name)}" for name in self.categorical_columns]
+        self._words = np.array([len(self.file[name]) for name in names], np.int64)

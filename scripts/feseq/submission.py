@@ -3,18 +3,18 @@
 import csv
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from .errors import UserError, first_line
-from .files import written_beside
+from .files import fingerprint, written_beside
 from .ids import parts_by_hash, repeated_ids
+from .parquet import marks_of, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +26,19 @@ def write_submission(
     *,
     id_column: str,
     label_column: str,
+    model: Path | None = None,
 ) -> None:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
 
     IDs and their order are those of `sample_submission` where there is one, else those of the
     predictions. Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on
-    either side, or a probability is not finite or outside [0, 1].
+    either side, or a probability is not finite or outside [0, 1]; with `model`, also unless the
+    predictions are all shards of one test file, predicted by that model.
     """
-    table = pa.concat_tables([pq.read_table(path) for path in predictions])
+    tables = [read_table(path, ("id", "probability")) for path in predictions]
+    if model is not None:
+        _check_shards(predictions, [marks_of(table) for table in tables], model)
+    table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     ids, probability = table["id"], table["probability"]
     _check_probabilities(probability.to_numpy(), ids)
     _check_unique(ids, "the predictions")
@@ -58,6 +63,31 @@ def write_submission(
         sample_submission or "the test file",
         pc.mean(probability).as_py(),
     )
+
+
+def _check_shards(
+    predictions: Sequence[Path], marks: Sequence[Mapping[str, str]], model: Path
+) -> None:
+    """Raise UserError unless these are all rows of one test file in order, predicted by `model`."""
+    of_model, stop = fingerprint(model), "0"
+    for path, mark in zip(predictions, marks):
+        wrong = None
+        if mark.get("model") != of_model:
+            wrong = f"not predicted by {model} as it is now"
+        elif mark.get("test") != marks[0].get("test"):
+            wrong = f"of another test file than {predictions[0]}"
+        elif mark.get("start") != stop:
+            wrong = f"begins with row {mark.get('start')}, where row {stop} should follow"
+        if wrong:
+            raise UserError(
+                f"{path}: {wrong}; delete it and run the same command again, it is predicted anew"
+            )
+        stop = mark.get("stop", "?")
+    if marks and stop != marks[-1].get("rows"):
+        raise UserError(
+            f"{predictions[-1]}: the last predicted row is {stop} of {marks[-1].get('rows')}; give "
+            f"all shards, or delete it and run the same command again"
+        )
 
 
 def read_sample_ids(path: Path, id_column: str) -> pa.ChunkedArray:

@@ -119,7 +119,7 @@ class Trainer:
             max_grad_norm=self.config.max_grad_norm,
             embedding_l2=self.config.embedding_l2,
         )
-        self.valid_label = self.valid.table.file["label"][:]
+        self.valid_label = self.valid.table.column("label")
         self.plateau = Plateau(self.config.patience)
         self.best_weights: dict[str, torch.Tensor] = {}
         # The epoch, from 1 on, and how many of its batches are done.

@@ -1,0 +1,40 @@
+"""Parquet files that the workflow itself makes: written whole, with checksums, read with care."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import UserError, first_line
+from .files import written_beside
+
+
+def write_table(table: pa.Table, path: Path, marks: Mapping[str, str] | None = None) -> None:
+    """Write `table`, and `marks` as metadata of its schema."""
+    if marks is not None:
+        table = table.replace_schema_metadata(dict(marks))
+    with written_beside(path) as temporary:
+        pq.write_table(table, temporary, write_page_checksum=True)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read these columns of what `write_table` wrote; raises UserError for anything else."""
+    try:
+        table = pq.read_table(path, columns=list(columns), page_checksum_verification=True)
+        table.validate(full=True)
+        return table.select(columns)
+    except (pa.ArrowException, OSError, KeyError, UnicodeError) as error:
+        raise UserError(
+            f"{path}: not a complete file of this workflow ({first_line(error)}); delete it and "
+            f"run the same command again, it is rebuilt"
+        ) from None
+
+
+def marks_of(table: pa.Table) -> dict[str, str]:
+    """The metadata of a table's schema."""
+    metadata = table.schema.metadata or {}
+    return {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in metadata.items()
+    }
