@@ -30,6 +30,8 @@ def enter(main: Callable[..., None], job: Any) -> None:
         datefmt="%H:%M:%S",
         handlers=[logging.StreamHandler()] + [logging.FileHandler(p, "w") for p in _logs(job)],
     )
+    # Where the disk is full, so that a line cannot be written to the log, stderr still has it.
+    logging.raiseExceptions = False
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     keep_freed_memory()

@@ -71,8 +71,14 @@ class SavedTraining:
         return content["state"]
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the state in place of the one before."""
-        torchfile.save({"format": FORMAT, "key": self.key, "state": state}, self.file)
+        """Write the state in place of the one before.
+
+        Where that fails, on a full disk say, the training goes on, and with it the state before.
+        """
+        try:
+            torchfile.save({"format": FORMAT, "key": self.key, "state": state}, self.file)
+        except OSError as error:
+            logger.warning("the state of the training could not be saved: %s", error)
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:

@@ -86,6 +86,7 @@ class H5Writer(Closing):
         sequences: Sequence[str],
     ) -> None:
         self.folder = Path(path).resolve().parent
+        self._require_space(0)
         self.file = h5py.File(
             path, "w", libver=("v110", "v110"), rdcc_nbytes=_OPEN_CHUNKS_BYTES, rdcc_w0=1
         )
@@ -100,7 +101,9 @@ class H5Writer(Closing):
 
     def append(self, block: Block) -> None:
         """Write the rows of `block` behind those already written."""
-        self._require_space(block)
+        arrays = [block.numeric, block.categorical, block.row]
+        arrays += [part for r in block.sequences.values() for part in (r.values, r.offsets)]
+        self._require_space(sum(array.nbytes for array in arrays))
         self._append("numeric", block.numeric)
         self._append("categorical", block.categorical)
         for name, ragged in block.sequences.items():
@@ -132,11 +135,9 @@ class H5Writer(Closing):
         """Close the file."""
         self.file.close()
 
-    def _require_space(self, block: Block) -> None:
+    def _require_space(self, size: int) -> None:
         """Raise OSError while HDF5 can still close the file; on a full disk it crashes instead."""
-        arrays = [block.numeric, block.categorical, block.row]
-        arrays += [part for r in block.sequences.values() for part in (r.values, r.offsets)]
-        needed = sum(array.nbytes for array in arrays) + 2 * _CACHE_BYTES
+        needed = size + 2 * _CACHE_BYTES
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise OSError(

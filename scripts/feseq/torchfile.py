@@ -13,11 +13,12 @@ from .files import written_beside
 
 def save(content: dict[str, Any], path: Path) -> None:
     """Write tensors and plain values; under its name the file is complete, even after a crash."""
-    with written_beside(path) as temporary:
-        torch.save(content, temporary)
+    # By way of a Python file, whose errors, such as a full disk, say what they are.
+    with written_beside(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
         # The rename must not reach the disk before the bytes.
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load(path: Path) -> dict[str, Any]:
