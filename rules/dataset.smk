@@ -33,6 +33,8 @@ rule convert_train:
         valid="data/h5/{size}/valid.h5",
     log:
         "data/h5/{size}/convert_train.log",
+    benchmark:
+        "data/h5/{size}/convert_train.benchmark.tsv"
     conda:
         "../envs/data.yaml"
     threads: 2
@@ -53,6 +55,8 @@ checkpoint convert_test:
         shards="data/h5/shards.json",
     log:
         "data/h5/convert_test.log",
+    benchmark:
+        "data/h5/convert_test.benchmark.tsv"
     conda:
         "../envs/data.yaml"
     threads: 2
@@ -72,6 +76,8 @@ rule fit_feature_map:
         feature_map="data/h5/{size}/feature_map.json",
     log:
         "data/h5/{size}/fit_feature_map.log",
+    benchmark:
+        "data/h5/{size}/fit_feature_map.benchmark.tsv"
     conda:
         "../envs/data.yaml"
     params:

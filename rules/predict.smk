@@ -10,6 +10,8 @@ rule predict:
         predictions="results/{size}/len{max_len}/predictions/shard{shard}.parquet",
     log:
         "results/{size}/len{max_len}/predictions/shard{shard}.log",
+    benchmark:
+        "results/{size}/len{max_len}/predictions/shard{shard}.benchmark.tsv"
     conda:
         "../envs/train.yaml"
     threads: 8

@@ -8,6 +8,8 @@ rule simulate:
         truth="data/simulated/{split}_truth.parquet",
     log:
         "data/simulated/{split}.log",
+    benchmark:
+        "data/simulated/{split}.benchmark.tsv"
     conda:
         "../envs/data.yaml"
     params:

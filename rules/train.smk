@@ -12,6 +12,8 @@ rule train:
         metrics="results/{size}/len{max_len}/metrics.json",
     log:
         "results/{size}/len{max_len}/train.log",
+    benchmark:
+        "results/{size}/len{max_len}/train.benchmark.tsv"
     conda:
         "../envs/train.yaml"
     threads: 8
@@ -34,6 +36,8 @@ rule evaluate:
         predictions="results/{size}/len{max_len}/valid_predictions.parquet",
     log:
         "results/{size}/len{max_len}/evaluate.log",
+    benchmark:
+        "results/{size}/len{max_len}/evaluate.benchmark.tsv"
     conda:
         "../envs/train.yaml"
     threads: 8
