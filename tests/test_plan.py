@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import shop
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_staleness import copy_code, edit
 
 from feseq.estimate import Estimate, benchmark_seconds, estimate, expected_rows
 from feseq.params import as_setting
@@ -25,11 +26,16 @@ RAW = {"train": 50_000, "test": 2_500_000}
 TEXT = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_size=60)
 
 
-def plan(folder: Path, *targets: str, config: dict[str, Any] = shop.CONFIG) -> tuple[int, str, str]:
+def plan(
+    folder: Path,
+    *targets: str,
+    config: dict[str, Any] = shop.CONFIG,
+    repository: Path = shop.REPOSITORY,
+) -> tuple[int, str, str]:
     """Call the script as its user does; its exit code, what it printed, and its messages."""
     (folder / "shop.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, str(shop.REPOSITORY / "scripts/plan.py"), *targets]
-    command += ["--snakefile", str(shop.REPOSITORY / "Snakefile"), "--directory", str(folder)]
+    command = [sys.executable, str(repository / "scripts/plan.py"), *targets]
+    command += ["--snakefile", str(repository / "Snakefile"), "--directory", str(folder)]
     command += ["--configfile", str(folder / "shop.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
@@ -93,7 +99,7 @@ def test_a_changed_setting_shows_both_values_and_scaled_times(copied: Path) -> N
     )
 
 
-def test_changed_code_is_named_and_shards_wait_for_the_conversion(copied: Path) -> None:
+def test_shards_wait_for_the_conversion(copied: Path) -> None:
     config = shop.changed("test.rows_per_shard", 25)
     _, output, _ = plan(copied, "results/submission_toy.csv", config=config)
     lines = rows_of(output)
@@ -102,6 +108,15 @@ def test_changed_code_is_named_and_shards_wait_for_the_conversion(copied: Path) 
     assert lines["predict", "toy len20"]["rows"] == str(shop.TEST_ROWS)
     assert re.fullmatch(r"~?\d+ \w+", lines["predict", "toy len20"]["time"])
     assert lines["train", "toy len20"]["state"] == "fresh"
+
+
+def test_changed_code_is_named(copied: Path, tmp_path: Path) -> None:
+    copy_code(tmp_path / "code")
+    edit("scripts/feseq/model/refiner.py", "LeakyReLU()", "ReLU()")(copied, tmp_path / "code")
+    _, output, _ = plan(copied, "results/submission_toy.csv", repository=tmp_path / "code")
+    lines = rows_of(output)
+    assert lines["train", "toy len20"]["why"] == "code: model/refiner.py"
+    assert lines["convert_train", "toy"]["state"] == "fresh"
 
 
 def test_from_nothing_all_is_stale_and_untimed(tmp_path: Path) -> None:
@@ -155,6 +170,7 @@ def test_changes_tell_settings_from_code() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(TEXT, st.integers(), st.integers())
 def test_a_setting_of_any_name_is_found_again(name: str, before: int, now: int) -> None:
     name = "a" + re.sub("[=@'\"\\\\]", "", name)
@@ -162,6 +178,7 @@ def test_a_setting_of_any_name_is_found_again(name: str, before: int, now: int) 
     assert name.endswith(".py") or name == "raw_version" or text.startswith(f"{name}: ")
 
 
+@settings(deadline=None)
 @given(st.lists(TEXT.filter(bool), min_size=1, max_size=6), st.integers(10, 90))
 def test_reasons_fit_into_their_width(reasons: list[str], width: int) -> None:
     text = shorten(reasons, width)
@@ -175,6 +192,7 @@ def test_file_reasons_name_the_first_of_them() -> None:
     assert files("input", []) == []
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(TEXT, st.integers(0, 10**9), st.lists(TEXT.filter(bool), max_size=4)), max_size=8
@@ -191,6 +209,7 @@ def test_the_table_is_aligned_and_within_100_columns(
     assert [line[:ends].split()[-1] for line in lines[1:]] == [f"{rows:,}" for _, rows, _ in cells]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=5))
 def test_shards_together_go_over_all_test_rows(shards: list[int]) -> None:
     of_shards = [
