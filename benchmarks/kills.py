@@ -1,0 +1,198 @@
+"""Trainings killed at random moments: each must go on, and end with the same submission.
+
+    python benchmarks/kills.py --kills 20 --group_kills 5 --terms 5 --seed 1
+
+Runs the workflow undisturbed on a small simulated table; then, once per line of the table, from the
+point where all but the model is made until a random moment of the training process's life, imports
+and the writing of the model included. `kill` is SIGKILL to that process, `group` SIGKILL to
+snakemake and all its processes, `term` SIGTERM to the training. The same command must then go on
+from the step last saved, if any, and write the same bytes. `lost s` is what is done anew: the
+seconds between the last save, or else the start of the process, and its end.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+from feseq import torchfile  # noqa: E402
+
+SUBMISSION, STATE = "results/submission_toy.csv", "results/toy/len100/unfinished/state.pt"
+BEFORE_TRAINING = ("data/h5/toy/feature_map.json", "data/h5/test.h5")
+# Evaluated every few steps and saved every 0.6 seconds.
+CONFIG: dict[str, Any] = {
+    "raw": {"source": "simulated"},
+    "simulation": {"train_rows": 4000, "test_rows": 300},
+    "sizes": {"toy": {"rows": None, "train": {"epochs": 12, "eval_steps": 15, "patience": 1000}}},
+    "runtime": {"device": "cpu", "save_minutes": 0.01},
+}
+HEADER = """| kind | after s | step saved | lost s | rerun | CSV equal |
+|---|---|---|---|---|---|"""
+
+
+class Run:
+    """One snakemake in a session of its own; what it prints goes to a file in its folder."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.output = folder / "printed.txt"
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+        command += ["--directory", str(folder), "--cores", "1", *arguments]
+        command += ["--configfile", str(folder / "kills.yaml")]
+        options: dict[str, Any] = {"stderr": subprocess.STDOUT, "start_new_session": True}
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen(command, stdout=output, **options)
+
+    def finish(self) -> str:
+        """Wait for its end; what it printed. Raises RuntimeError if it failed."""
+        code, printed = self.process.wait(), self.output.read_text()
+        if code:
+            raise RuntimeError(f"exit code {code}:\n{printed}")
+        return printed
+
+    def training(self) -> psutil.Process:
+        """The process that trains, as soon as it is there."""
+        while self.process.poll() is None:
+            for child in self._children():
+                with suppress(psutil.Error):
+                    command = child.cmdline()
+                    # Not the shell around it, which has the name in its command too.
+                    if command and "python" in command[0] and command[-1].endswith(".train.py"):
+                        return child
+            time.sleep(0.02)
+        raise RuntimeError(f"no training was seen:\n{self.output.read_text()}")
+
+    def end(self, kind: str, training: psutil.Process) -> None:
+        """Send the signal and wait until all processes are gone."""
+        children = self._children()
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):  # its own end may be faster
+            if kind == "group":
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                training.send_signal(signal.SIGTERM if kind == "term" else signal.SIGKILL)
+        self.process.wait()
+        if psutil.wait_procs(children, timeout=120)[1]:
+            raise RuntimeError(f"processes outlived a {kind}")
+
+    def _children(self) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.process.pid).children(recursive=True)
+        return []
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the table. `rerun` says what its training did."""
+
+    kind: str
+    after_s: float
+    step: int | None  # of the state last saved
+    lost_s: float
+    rerun: str
+    is_equal: bool
+
+    def __str__(self) -> str:
+        step, equal = self.step or "none", "yes" if self.is_equal else "NO"
+        cells = [self.kind, f"{self.after_s:.1f}", step, f"{self.lost_s:.1f}", self.rerun, equal]
+        return f"| {' | '.join(map(str, cells))} |"
+
+
+def undisturbed(before: Path, number: int) -> tuple[bytes, float]:
+    """Make the submission in a copy of `before`; its bytes and the training's seconds."""
+    folder = before.with_name(f"undisturbed{number}")
+    shutil.copytree(before, folder)
+    run = Run(folder, SUBMISSION)
+    training, started = run.training(), time.time()
+    psutil.wait_procs([training])
+    ended = time.time()
+    run.finish()
+    return (folder / SUBMISSION).read_bytes(), ended - started
+
+
+def disturbed(before: Path, number: int, kind: str, after_s: float, expected: bytes) -> Outcome:
+    """Start the training in a copy of `before`, end it, and run the same command again."""
+    folder = before.with_name(f"disturbed{number}")
+    shutil.copytree(before, folder)
+    run = Run(folder, SUBMISSION)
+    training, started = run.training(), time.time()
+    time.sleep(after_s)
+    ended = time.time()
+    run.end(kind, training)
+    state = folder / STATE
+    step = torchfile.load(state)["state"]["stepper"]["step"] if state.exists() else None
+    # A signalled training saves after the signal.
+    lost_s = max(0.0, ended - (started if step is None else state.stat().st_mtime))
+    try:
+        rerun = run_again(folder, kind, step)
+        is_equal = (folder / SUBMISSION).read_bytes() == expected
+    except RuntimeError as error:
+        print(f"{kind} after {after_s:.1f} s: {error}", file=sys.stderr)
+        rerun, is_equal = "failed", False
+    lost_s *= rerun != "nothing left to train"
+    return Outcome(kind, after_s, step, lost_s, rerun, is_equal)
+
+
+def run_again(folder: Path, kind: str, step: int | None) -> str:
+    """What the training of a second run did. Raises RuntimeError if it was not from `step` on."""
+    if kind == "group":
+        Run(folder, "--unlock", SUBMISSION).finish()
+    printed = Run(folder, SUBMISSION).finish()
+    went_on = re.search(r"going on where .*, step (\d+),", printed)
+    if (int(went_on[1]) if went_on else None) != step:
+        raise RuntimeError(f"did not go on from step {step}:\n{printed}")
+    trained = "trained anew" if "Training FESeq" in printed else "nothing left to train"
+    return "went on" if went_on else trained
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, default in {"kills": 20, "group_kills": 5, "terms": 5, "seed": 1}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument(
+        "--at_once", type=int, default=2, help="runs beside each other, a core each"
+    )
+    options = parser.parse_args()
+    kinds = ["kill"] * options.kills + ["group"] * options.group_kills + ["term"] * options.terms
+    random, outcomes = Random(options.seed), []
+    with TemporaryDirectory() as temporary, ThreadPoolExecutor(options.at_once) as pool:
+        before = Path(temporary) / "before"
+        before.mkdir()
+        (before / "kills.yaml").write_text(yaml.safe_dump(CONFIG))
+        Run(before, *BEFORE_TRAINING).finish()
+        # As many beside each other as later, so that the seconds are as long.
+        whole = list(pool.map(lambda number: undisturbed(before, number), range(options.at_once)))
+        expected, seconds = whole[0]
+        assert all(content == expected for content, _ in whole), "undisturbed runs differ"
+        print(f"undisturbed: {len(expected):,} bytes, {seconds:.1f} s of training\n\n{HEADER}")
+        lines = [(n, kind, random.uniform(0, seconds)) for n, kind in enumerate(kinds)]
+        for outcome in pool.map(lambda line: disturbed(before, *line, expected), lines):
+            print(outcome, flush=True)
+            outcomes.append(outcome)
+    bad = sum(not outcome.is_equal for outcome in outcomes)
+    print(f"\n{len(outcomes)} ends, {bad} without the same submission")
+    for kind in dict.fromkeys(kinds):
+        lost = [outcome.lost_s for outcome in outcomes if outcome.kind == kind and outcome.step]
+        if lost:
+            mean = sum(lost) / len(lost)
+            print(f"{kind}, {len(lost)} with a state: lost {mean:.2f} s, at most {max(lost):.2f} s")
+    sys.exit(bad > 0)
+
+
+if __name__ == "__main__":
+    main()
