@@ -34,7 +34,7 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from feseq import torchfile  # noqa: E402
 
-SUBMISSION, STATE = "results/submission_toy.csv", "results/toy/len100/unfinished/state.pt"
+SUBMISSION, STATE = "results/submission_toy.csv", "results/toy/len100/training_state/state.pt"
 BEFORE_TRAINING = ("data/h5/toy/feature_map.json", "data/h5/test.h5")
 # Evaluated every few steps and saved every 0.6 seconds.
 CONFIG: dict[str, Any] = {

@@ -1,4 +1,5 @@
 # Config check, wildcard constraints, and the input functions of more than one rule.
+import shutil
 import sys
 from pathlib import Path
 

@@ -69,3 +69,10 @@ rule report:
         "Reporting on size {wildcards.size}, max_len {wildcards.max_len}"
     script:
         "../scripts/report.py"
+
+
+onsuccess:
+    # Not before: a job that ended well is done anew if Snakemake is killed with it.
+    for state in Path("results").glob("*/len*/training_state"):
+        if (state.parent / "model.pt").exists():
+            shutil.rmtree(state)

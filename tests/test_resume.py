@@ -1,5 +1,6 @@
 """An interrupted training goes on as if nothing had happened, or says why it does not."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -59,7 +60,8 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
         for run in (found, expected)
     )
     assert lines == whole_lines
-    assert sorted(os.listdir(found["model"].parent)) == ["history", "metrics", "model.pt"]
+    names = ["history", "metrics", "model.pt", "training_state"]
+    assert sorted(os.listdir(found["model"].parent)) == names
 
 
 def end_at(patch: pytest.MonkeyPatch, owner: Any, name: str, call: int, end: Any) -> list[int]:
@@ -159,7 +161,7 @@ def test_a_damaged_state_trains_anew_and_says_so(
         end_at(patch, Stepper, "take", 7, CrashError)
         with pytest.raises(CrashError):
             train(data, tmp_path)
-    state = tmp_path / "unfinished/state.pt"
+    state = tmp_path / "training_state/state.pt"
     content = bytearray(state.read_bytes())
     content[len(content) // 2] ^= 1
     state.write_bytes(content)
@@ -174,7 +176,7 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
             "import sys; sys.path.insert(0, 'scripts')",
             "from pathlib import Path",
             "from feseq.resume import SavedTraining",
-            f"with SavedTraining(Path({str(tmp_path / 'unfinished')!r}), '', 1).locked():",
+            f"with SavedTraining(Path({str(tmp_path / 'training_state')!r}), '', 1).locked():",
             "    print('held', flush=True); sys.stdin.read()",
         ]
     )
@@ -195,3 +197,35 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
 def test_a_state_is_due_after_the_minutes_asked_for(tmp_path: Path) -> None:
     assert SavedTraining(tmp_path, "", 0).is_due()
     assert not SavedTraining(tmp_path, "", 10).is_due()
+
+
+def test_a_training_lost_after_its_end_is_not_done_again(
+    data: Path, undisturbed: dict[str, Path], tmp_path: Path
+) -> None:
+    outputs = train(data, tmp_path)
+    for name in ("model", "history", "metrics"):
+        outputs[name].unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        steps = end_at(patch, Stepper, "take", 0, None)
+        assert_same(train(data, tmp_path), undisturbed)
+    assert steps == []
+
+
+def test_a_full_disk_under_the_state_does_not_end_the_training(
+    data: Path,
+    undisturbed: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    original, calls = torchfile.torch.save, []
+
+    def nearly_full(content: Any, file: Any) -> None:
+        calls.append(content)
+        if len(calls) < 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(content, file)
+
+    monkeypatch.setattr(torchfile.torch, "save", nearly_full)
+    assert_same(train(data, tmp_path), undisturbed)
+    assert caplog.text.count("could not be saved: [Errno 28] No space left on device") == 4

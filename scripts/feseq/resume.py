@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -24,10 +23,11 @@ FORMAT = "feseq-training 1"
 
 
 class SavedTraining:
-    """The state of one unfinished training, in a folder of its own beside the model's file.
+    """The state of one training, in a folder of its own beside the model's file.
 
     `key` stands for all that the state depends on: settings, data and code. One of another key
-    is not gone on with.
+    is not gone on with. The folder is left to whoever asked for the model, to remove when it is
+    safe: a process that ends well can still be lost, and its files with it.
     """
 
     def __init__(self, folder: Path, key: str, minutes_between: float) -> None:
@@ -84,10 +84,6 @@ class SavedTraining:
     def is_due(self) -> bool:
         """True if the last state is older than it should be."""
         return time.monotonic() - self._saved_at > self.seconds_between
-
-    def remove(self) -> None:
-        """The training is done: leave nothing."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Signals:

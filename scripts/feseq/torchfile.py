@@ -15,7 +15,13 @@ def save(content: dict[str, Any], path: Path) -> None:
     """Write tensors and plain values; under its name the file is complete, even after a crash."""
     # By way of a Python file, whose errors, such as a full disk, say what they are.
     with written_beside(path) as temporary, open(temporary, "wb") as file:
-        torch.save(content, file)
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # PyTorch then hides the file's error behind one of its own.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
         # The rename must not reach the disk before the bytes.
         file.flush()
         os.fsync(file.fileno())

@@ -45,13 +45,13 @@ def train_model(
 ) -> None:
     """Train a model; write `outputs`: history (CSV), metrics (JSON), and, last, model.
 
-    The state is kept in a folder `unfinished` beside the model until it is written. An interrupted
+    The state is kept in a folder `training_state` beside the model. An interrupted
     training goes on from there if settings, data and `code`, digests of it, are the same, and ends
     like an uninterrupted one.
     """
     inputs = [fingerprint(path) for path in (train_h5, valid_h5, feature_map_json)]
     key = _digest([asdict(model_config), asdict(train_config), inputs, list(code)])
-    saved = SavedTraining(outputs["model"].with_name("unfinished"), key, save_minutes)
+    saved = SavedTraining(outputs["model"].with_name("training_state"), key, save_minutes)
     feature_map = FeatureMap.read(feature_map_json)
     with saved.locked():
         trainer = _make_trainer(
@@ -62,7 +62,6 @@ def train_model(
         _write_metrics(outputs["metrics"], trainer)
         simulated = trainer.train.table.source["simulated"]
         TrainedModel(trainer.model, model_config, feature_map, simulated).save(outputs["model"])
-        saved.remove()
 
 
 def _make_trainer(
