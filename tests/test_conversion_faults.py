@@ -168,6 +168,7 @@ def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None
 def damaged(whole: bytes) -> dict[str, bytes]:
     cuts = {f"cut at {i}": whole[:i] for i in (0, 3, 4, 100, 3000)}
     cuts |= {f"short of {i}": whole[:-i] for i in (1, 8, 200)}
+    cuts |= {f"cut to {share} %": whole[: len(whole) * share // 100] for share in range(5, 100, 8)}
     other = {"text": b"uid,item\n1,2\n" * 50, "zeros": bytes(len(whole))}
     return cuts | other | {"pages": whole[:4] + b"\xff" * 3000 + whole[3004:]}
 

@@ -17,7 +17,8 @@ PACKAGE = "feseq"
 def code_digests(script: Path) -> list[str]:
     """`path@digest` of a script and of each module of the package beside it that it reaches.
 
-    Reaches by import, at the top or inside a function, and by way of other modules.
+    Reaches by import, at the top or inside a function, and by way of other modules. Data files
+    (JSON) beside a module count with it.
     """
     folder = script.parent
     reached, ahead = {script}, [script]
@@ -26,7 +27,8 @@ def code_digests(script: Path) -> list[str]:
             if module not in reached:
                 reached.add(module)
                 ahead.append(module)
-    return [f"{path.relative_to(folder)}@{_digest(path)}" for path in sorted(reached)]
+    data = {file for path in reached - {script} for file in path.parent.glob("*.json")}
+    return [f"{path.relative_to(folder)}@{_digest(path)}" for path in sorted(reached | data)]
 
 
 @cache
@@ -62,6 +64,8 @@ def _files(folder: Path, name: tuple[str, ...]) -> Iterator[Path]:
 
 @cache
 def _digest(path: Path) -> str:
+    if path.suffix != ".py":
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     tree = _tree(path)
     with_docstring = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for node in ast.walk(tree):
