@@ -61,8 +61,11 @@ MEMORY_BYTES = 12 << 30
 
 
 def _stored(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Without the types that a parquet file may have only by its note of Arrow's schema."""
-    if pa.types.is_duration(column.type):
+    """Without the types that a parquet file may have only by its note of Arrow's schema.
+
+    And without time zones, which Python need not know.
+    """
+    if pa.types.is_duration(column.type) or pa.types.is_timestamp(column.type):
         return column.cast(pa.int64())
     return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
 

@@ -75,4 +75,4 @@ onsuccess:
     # Not before: a job that ended well is done anew if Snakemake is killed with it.
     for state in Path("results").glob("*/len*/training_state"):
         if (state.parent / "model.pt").exists():
-            shutil.rmtree(state)
+            shutil.rmtree(state, ignore_errors=True)

@@ -20,6 +20,7 @@ def main(
     h5: Path,
     shards: Path,
     threads: int,
+    code: list[str],
 ) -> None:
     convert_test(
         raw,
@@ -28,6 +29,7 @@ def main(
         shards,
         rows_per_shard=rows_per_shard,
         threads=threads,
+        code=code,
     )
 
 

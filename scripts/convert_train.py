@@ -20,8 +20,10 @@ def main(
     train: Path,
     valid: Path,
     threads: int,
+    code: list[str],
 ) -> None:
-    convert_train(raw, selection, Columns.from_plain(columns), train, valid, threads=threads)
+    roles = Columns.from_plain(columns)
+    convert_train(raw, selection, roles, train, valid, threads=threads, code=code)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from feseq.code import code_digests
 from feseq.errors import UserError
 from feseq.memory import keep_freed_memory
 from feseq.params import read_settings
@@ -21,8 +22,8 @@ def enter(main: Callable[..., None], job: Any) -> None:
     `job` is the global `snakemake`, or None at the shell. A job's inputs, outputs, wildcards and
     settings (its named params, each `name=value`) go to the parameters of the same name, as do
     `threads`, the digests of its `code` and the config block `runtime`; at the shell, `--name
-    value` does. Parameters annotated Path become paths. A UserError, or an error of the operating
-    system, ends the script with its message and no traceback.
+    value` does, but for `code`. Parameters annotated Path become paths. A UserError, or an error of
+    the operating system, ends the script with its message and no traceback.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -75,6 +76,8 @@ def _of_shell(main: Callable[..., None], parameters: Any) -> dict[str, Any]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, parameter in parameters.items():
+        if name == "code":
+            continue
         parser.add_argument(
             f"--{name}",
             type=str if parameter.annotation in (str, Path) else _json_or_text,
@@ -82,7 +85,10 @@ def _of_shell(main: Callable[..., None], parameters: Any) -> dict[str, Any]:
             required=parameter.default is parameter.empty,
             default=parameter.default,
         )
-    return vars(parser.parse_args())
+    values = vars(parser.parse_args())
+    if "code" in parameters:
+        values["code"] = code_digests(Path(inspect.getfile(main)).resolve())
+    return values
 
 
 def _json_or_text(text: str) -> Any:

@@ -25,7 +25,7 @@ def main(
     train_config: dict[str, Any],
     runtime: dict[str, Any],
     threads: int,
-    code: list[str] = [],  # noqa: B006
+    code: list[str],
     model: Path,
     history: Path,
     metrics: Path,

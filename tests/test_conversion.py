@@ -193,6 +193,7 @@ def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
         "fingerprint": fingerprint(tmp_path / "train.parquet"),
         "bytes": size,
         "simulated": False,
+        "code": [],
         "selection": fingerprint(tmp_path / "selection.parquet"),
     }
     # Codes are given in the order of first occurrence, each word once.

@@ -22,6 +22,7 @@ from feseq.training import train_model
 
 __all__ = ["data"]  # a fixture
 
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 # Three steps an epoch, evaluations at steps 5, 10 and the last, 12.
 CONFIG = replace(TRAIN, epochs=4, eval_steps=5, patience=9)
 
@@ -112,6 +113,40 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
         assert len(steps) == 12 - call + (end is CrashError)
 
 
+@pytest.mark.parametrize("call", [2, 3, 4])
+def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
+    data: Path, tmp_path: Path, call: int
+) -> None:
+    config = replace(CONFIG, eval_steps=1, patience=2)
+    aucs = {1: 0.6, 2: 0.7, 3: 0.65, 4: 0.64}
+    with pytest.MonkeyPatch.context() as patch:
+        # By the number of the evaluation, also of one that is made again.
+        patch.setattr(
+            trainer.Trainer, "_evaluate", _scripted(trainer.Trainer._evaluate, aucs, patch)
+        )
+        undisturbed = train(data, tmp_path / "whole", config)
+        with pytest.MonkeyPatch.context() as crash:
+            end_at(crash, trainer, "predict_probabilities", call, CrashError)
+            with pytest.raises(CrashError):
+                train(data, tmp_path / "ended", config)
+        with pytest.MonkeyPatch.context() as crash:
+            end_at(crash, Stepper, "take", call, signal.SIGTERM)
+            with pytest.raises(SystemExit):
+                train(data, tmp_path / "asked", config)
+        for folder in ("ended", "asked"):
+            assert_same(train(data, tmp_path / folder, config), undisturbed)
+    assert len(undisturbed["history"].read_text().splitlines()) == 5
+
+
+def _scripted(original: Any, aucs: dict[int, float], patch: pytest.MonkeyPatch) -> Any:
+    def evaluate(self: trainer.Trainer) -> None:
+        metrics = {"auc": aucs[len(self.history) + 1], "logloss": 0.0}
+        patch.setattr(trainer, "click_metrics", lambda *_: metrics)
+        original(self)
+
+    return evaluate
+
+
 def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(
     data: Path, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -166,14 +201,14 @@ def test_a_damaged_state_trains_anew_and_says_so(
     content[len(content) // 2] ^= 1
     state.write_bytes(content)
     found = train(data, tmp_path)
-    assert "cannot be read (wrong checksum of" in caplog.text
+    assert "cannot be read (wrong checksum)" in caplog.text
     assert_same(found, undisturbed)
 
 
 def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> None:
     held = "\n".join(
         [
-            "import sys; sys.path.insert(0, 'scripts')",
+            f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})",
             "from pathlib import Path",
             "from feseq.resume import SavedTraining",
             f"with SavedTraining(Path({str(tmp_path / 'training_state')!r}), '', 1).locked():",

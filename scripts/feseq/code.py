@@ -32,16 +32,11 @@ def code_digests(script: Path) -> list[str]:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), path)
-
-
-@cache
 def _imports(folder: Path, path: Path) -> tuple[Path, ...]:
     """Files of the package's modules that `path` imports."""
     here = path.relative_to(folder).with_suffix("").parts
     names: list[tuple[str, ...]] = []
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [tuple(alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -66,9 +61,17 @@ def _files(folder: Path, name: tuple[str, ...]) -> Iterator[Path]:
 def _digest(path: Path) -> str:
     if path.suffix != ".py":
         return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    tree = _tree(path)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     with_docstring = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for node in ast.walk(tree):
         if isinstance(node, with_docstring) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:8]
+    return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()[:8]
+
+
+def _plain(node: object) -> object:
+    """A syntax tree as lists and text, without empty fields, which differ between Pythons."""
+    if isinstance(node, ast.AST):
+        fields = ((name, _plain(value)) for name, value in ast.iter_fields(node))
+        return [type(node).__name__, *(field for field in fields if field[1] not in ("None", []))]
+    return [_plain(part) for part in node] if isinstance(node, list) else repr(node)

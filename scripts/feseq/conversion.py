@@ -1,7 +1,7 @@
 """Raw parquet to H5 as a stream: train rows shuffled over the whole file, test rows in order."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +35,11 @@ def convert_train(
     valid_h5: Path,
     *,
     threads: int = 1,
+    code: Sequence[str] = (),
 ) -> None:
     """Write the selected rows of `parquet` to two H5 files, each in the selection's random order.
+
+    The files keep `code`, digests of it, as a part of what they were made from.
 
     Two passes over bounded memory: rows are scattered to buckets by their position, then each
     bucket is put in order and written.
@@ -70,7 +73,7 @@ def convert_train(
                     for block in scatter.in_order(start, start + rows, threads):
                         writer.append(block)
                     drawn = {"selection": fingerprint(selection)}
-                    writer.finish(vocabularies.words(), _source(parquet, file) | drawn)
+                    writer.finish(vocabularies.words(), _source(parquet, file, code) | drawn)
     logger.info("%s: %s rows converted", parquet, f"{len(chosen.row):,}")
 
 
@@ -82,6 +85,7 @@ def convert_test(
     *,
     rows_per_shard: int,
     threads: int = 1,
+    code: Sequence[str] = (),
 ) -> None:
     """Write `parquet` to H5 in file order, and the row ranges of its shards as JSON."""
     file = open_parquet(parquet)
@@ -104,7 +108,7 @@ def convert_test(
         with _writer(h5, columns) as writer:
             for local in map_ahead(encode, batches, threads):
                 writer.append(vocabularies.encode(local))
-            writer.finish(vocabularies.words(), _source(parquet, file))
+            writer.finish(vocabularies.words(), _source(parquet, file, code))
         count = write_shards(shards_json, rows, rows_per_shard)
     logger.info("%s: %s rows converted, %d shards", parquet, f"{rows:,}", count)
 
@@ -186,11 +190,12 @@ def _writer(path: Path, columns: Columns) -> H5Writer:
     return H5Writer(path, columns.numeric, columns.categorical, columns.ragged)
 
 
-def _source(path: Path, file: pq.ParquetFile) -> dict[str, object]:
+def _source(path: Path, file: pq.ParquetFile, code: Sequence[str]) -> dict[str, object]:
     return {
         "file": Path(path).name,
         "rows": file.metadata.num_rows,
         "bytes": Path(path).stat().st_size,
         "fingerprint": fingerprint(path),
         "simulated": is_simulated(file),
+        "code": list(code),
     }

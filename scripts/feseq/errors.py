@@ -1,5 +1,7 @@
 """The one exception that is meant for the user's eyes, and the short form of all others."""
 
+import errno
+
 
 class UserError(Exception):
     """A mistake in the user's data, files or settings.
@@ -7,6 +9,14 @@ class UserError(Exception):
     The message says what was wrong, where (file, column, row count, an example) and what to do.
     Scripts print it without a traceback.
     """
+
+
+def is_of_machine(error: BaseException) -> bool:
+    """True for an error that says nothing about a file's content, which may be sound."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, OSError)
+        and error.errno in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+    )
 
 
 def first_line(error: BaseException) -> str:

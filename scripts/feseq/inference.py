@@ -12,7 +12,7 @@ import torch
 
 from . import torchfile
 from .batches import Batch, BatchSource
-from .errors import UserError, first_line
+from .errors import UserError, first_line, is_of_machine
 from .feature_map import FeatureMap
 from .files import fingerprint
 from .model import FESeq, FieldSizes, ModelConfig
@@ -21,7 +21,7 @@ from .runtime import Machine
 
 logger = logging.getLogger(__name__)
 
-MODEL_FORMAT, MODEL_VERSION = "feseq-model", 1
+MODEL_FORMAT, MODEL_VERSION = "feseq-model", 2
 # Positions (rows x max_len) of one forward pass: enough to fill a GPU, in 1 GiB at width 200; on a
 # CPU, few enough to stay in its caches.
 POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
@@ -77,7 +77,9 @@ class TrainedModel:
             network = build_model(config, feature_map)
             network.load_state_dict(content["state_dict"])
             return cls(network, config, feature_map, content["simulated"])
-        except Exception as error:  # damaged bytes can make torch.load raise anything
+        except Exception as error:  # what a file says of its network can be anything
+            if is_of_machine(error):
+                raise
             raise UserError(
                 f"{path}: not a complete model file of this workflow "
                 f"({first_line(error)}); delete it and run the same command again, it is trained "

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import UserError, first_line
+from .errors import UserError, first_line, is_of_machine
 from .files import written_beside
 
 
@@ -25,6 +25,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
         table.validate(full=True)
         return table.select(columns)
     except (pa.ArrowException, OSError, KeyError, UnicodeError) as error:
+        if is_of_machine(error):
+            raise
         raise UserError(
             f"{path}: not a complete file of this workflow ({first_line(error)}); delete it and "
             f"run the same command again, it is rebuilt"

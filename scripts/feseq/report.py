@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import UserError
 from .files import written_beside
 from .metrics import click_metrics, share_of_best
 from .parquet import read_table
@@ -40,7 +41,13 @@ def write_report(
 ) -> None:
     """Write the figures of `evaluate_predictions` as JSON and as a Markdown page."""
     figures = evaluate_predictions(predictions, truth)
-    training = json.loads(Path(metrics).read_text())
+    try:
+        training = json.loads(Path(metrics).read_text())
+    except ValueError as error:
+        raise UserError(
+            f"{metrics}: damaged ({error}); delete it and the model beside it, and run the same "
+            f"command again"
+        ) from None
     with written_beside(evaluation) as temporary:
         temporary.write_text(json.dumps(figures, indent=1) + "\n")
     with written_beside(report) as temporary:

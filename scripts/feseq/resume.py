@@ -70,16 +70,18 @@ class SavedTraining:
             return None
         return content["state"]
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Write the state in place of the one before.
+    def save(self, state: dict[str, Any]) -> bool:
+        """Write the state in place of the one before; True if that worked.
 
-        Where that fails, on a full disk say, the training goes on, and with it the state before.
+        Where it fails, on a full disk say, the state before stays, and the training may go on.
         """
+        self._saved_at = time.monotonic()
         try:
             torchfile.save({"format": FORMAT, "key": self.key, "state": state}, self.file)
         except OSError as error:
             logger.warning("the state of the training could not be saved: %s", error)
-        self._saved_at = time.monotonic()
+            return False
+        return True
 
     def is_due(self) -> bool:
         """True if the last state is older than it should be."""

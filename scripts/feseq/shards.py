@@ -28,11 +28,12 @@ def read_shards(path: Path) -> list[Shard]:
         shards = [Shard(**bounds) for bounds in json.loads(path.read_text())]
         starts = [0, *(shard.stop for shard in shards)]
         if not shards or any(
-            shard.start != start or not start < shard.stop for start, shard in zip(starts, shards)
+            type(shard.stop) is not int or shard.start != start or not start < shard.stop
+            for start, shard in zip(starts, shards)
         ):
             raise ValueError("its shards do not follow one another")
         return shards
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path}: not a list of shards ({first_line(error)}); delete it and run the same "
             f"command again, it is rebuilt"

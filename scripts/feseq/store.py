@@ -31,7 +31,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .errors import UserError, first_line
+from .errors import UserError, first_line, is_of_machine
 from .files import Closing
 from .ragged import Ragged
 
@@ -207,8 +207,18 @@ class H5Table(Closing):
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        if not self.path.is_file():
+            raise UserError(f"{path}: no such file; snakemake makes it when it is asked for")
         with self._guarded():
             self.file = h5py.File(path, "r")
+        try:
+            self._read_structure()
+        except BaseException:
+            self.file.close()
+            raise
+
+    def _read_structure(self) -> None:
+        with self._guarded():
             attributes = dict(self.file.attrs)
             found = (attributes["format"], int(attributes["version"]))
             if found != (FORMAT, VERSION):
@@ -218,6 +228,8 @@ class H5Table(Closing):
             self.numeric_columns: list[str] = json.loads(attributes["numeric_columns"])
             self.categorical_columns: list[str] = json.loads(attributes["categorical_columns"])
             self.sequence_columns: list[str] = json.loads(attributes["sequence_columns"])
+            if not isinstance(self.source.get("simulated"), bool):
+                raise ValueError("its source says nothing")
             self._check_shapes()
 
     @property
@@ -282,7 +294,11 @@ class H5Table(Closing):
         """Whatever damaged bytes make HDF5 raise, as a UserError."""
         try:
             yield
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # damaged bytes can make HDF5 and h5py raise anything
+            if is_of_machine(error):
+                raise
             raise UserError(
                 f"{self.path}: not a complete H5 file of this workflow ({first_line(error)}); "
                 f"delete it and run the same command again, it is rebuilt"
@@ -290,16 +306,20 @@ class H5Table(Closing):
 
     def _check_shapes(self) -> None:
         """Raise ValueError unless all datasets have `rows` rows, and as many bytes as they say."""
-        lengths = {"numeric": self.rows, "categorical": self.rows, "row": self.rows}
-        for name in ("label", "id", "time"):
-            lengths |= {name: self.rows} if name in self.file else {}
+        kinds = {"numeric": "f", "categorical": "u", "row": "i"}
+        optional = {"label": "u", "id": "S", "time": "i"}
+        kinds |= {name: kind for name, kind in optional.items() if name in self.file}
+        lengths = dict.fromkeys(kinds, self.rows)
         for name in self.sequence_columns:
-            lengths[f"sequence/{_h5_name(name)}/offsets"] = self.rows + 1
-            lengths[f"sequence/{_h5_name(name)}/values"] = -1
+            path = f"sequence/{_h5_name(name)}"
+            lengths |= {f"{path}/offsets": self.rows + 1, f"{path}/values": -1}
+            kinds |= {f"{path}/offsets": "i", f"{path}/values": "u"}
         for name, length in lengths.items():
             dataset = self.file[name]
             if length not in (-1, dataset.shape[0]):
                 raise ValueError(f"{name} has {dataset.shape[0]:,} rows, not {length:,}")
+            if dataset.dtype.kind != kinds[name]:
+                raise ValueError(f"{name} has type {dataset.dtype}")
             is_plain = not (dataset.external or dataset.is_virtual)
             filters = dataset.id.get_create_plist()
             if not is_plain or filters.get_nfilters() != 1 or not dataset.fletcher32:
@@ -312,3 +332,6 @@ class H5Table(Closing):
                 raise ValueError(f"{name} has shape {self.file[name].shape}")
         names = [f"vocabulary/{_h5_name(name)}" for name in self.categorical_columns]
         self._words = np.array([len(self.file[name]) for name in names], np.int64)
+        # A word takes 16 bytes, and those of its text.
+        if 16 * int(self._words.sum()) > self.path.stat().st_size:
+            raise ValueError("its vocabularies hold fewer bytes than they declare")

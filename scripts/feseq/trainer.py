@@ -147,6 +147,8 @@ class Trainer:
         """The steps left of the epoch, and the evaluations that fall due."""
         # The one before which an interrupted training stood.
         self._evaluate_if_due(saved)
+        if self.plateau.is_over:
+            return
         self.model.train()
         for batch in self.train.shuffled(self.config.seed, self.epoch, first_batch=self.batch):
             self.stepper.take(batch)
@@ -171,8 +173,7 @@ class Trainer:
         """End the process after a signal, between two steps or two batches of an evaluation."""
         if signals.asked is None:
             return
-        if saved is not None:
-            saved.save(self._state())
+        if saved is not None and saved.save(self._state()):
             logger.warning("interrupted at step %d; its state is saved", self.step)
         signals.raise_asked()
 

@@ -47,9 +47,9 @@ def train_model(
 
     The state is kept in a folder `training_state` beside the model. An interrupted
     training goes on from there if settings, data and `code`, digests of it, are the same, and ends
-    like an uninterrupted one.
+    like an uninterrupted one on the same machine.
     """
-    inputs = [fingerprint(path) for path in (train_h5, valid_h5, feature_map_json)]
+    inputs = [_origin(train_h5), _origin(valid_h5), fingerprint(feature_map_json)]
     key = _digest([asdict(model_config), asdict(train_config), inputs, list(code)])
     saved = SavedTraining(outputs["model"].with_name("training_state"), key, save_minutes)
     feature_map = FeatureMap.read(feature_map_json)
@@ -109,6 +109,11 @@ def _check_one_draw(feature_map: FeatureMap, train: H5Table, valid: H5Table) -> 
                 f"{train.path} and {name} were not made from the same rows and columns; delete "
                 f"both and run the same command again, they are rebuilt"
             )
+
+
+def _origin(h5: Path) -> str:
+    with H5Table(h5) as table:
+        return f"{table.identity} {table.rows}"
 
 
 def _digest(values: object) -> str:
