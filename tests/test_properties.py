@@ -144,7 +144,8 @@ def write_h5(path: Path, blocks: Sequence[Lists], dtypes: Sequence[Any]) -> None
     with H5Writer(path, ["number"], ["category"], ["events"]) as writer:
         for lists, dtype in zip(blocks, dtypes):
             writer.append(block_of(lists, writer.rows, dtype))
-        writer.finish({"category": list(map(str, range(max(1, writer.rows))))}, {})
+        words = list(map(str, range(max(1, writer.rows))))
+        writer.finish({"category": words}, {"simulated": False})
 
 
 @with_files

@@ -53,7 +53,8 @@ def read_labels(path: Path, label: str, batch_rows: int = 1 << 20) -> np.ndarray
             f"{path}: there is no label column {label!r}; name it in columns.label "
             f"(the file has {', '.join(map(repr, file.schema_arrow.names[:8]))}, ...)"
         )
-    labels = np.zeros(file.metadata.num_rows, np.uint8)
+    # Not of the size that the footer says, which is not checked before the rows are decoded.
+    parts = [np.empty(0, np.uint8)]
     for first_row, batch in stream(file, path, [label], batch_rows):
         column = batch.column(0)
         try:
@@ -72,7 +73,8 @@ def read_labels(path: Path, label: str, batch_rows: int = 1 << 20) -> np.ndarray
                 f"({len(wrong):,} such rows among rows {first_row:,} to "
                 f"{first_row + len(batch) - 1:,})"
             )
-        labels[first_row : first_row + len(batch)] = numbers
+        parts.append(numbers.astype(np.uint8))
+    labels = np.concatenate(parts)
     _check_both_classes(labels, path, label)
     return labels
 
