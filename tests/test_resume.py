@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_training
 import torch
-from test_training import CPU, MODEL, TRAIN, data
+from test_training import TRAIN, data
 
 from feseq import torchfile, trainer
 from feseq.errors import UserError
 from feseq.resume import SavedTraining
 from feseq.steps import Stepper
 from feseq.trainer import TrainConfig
-from feseq.training import train_model
 
 __all__ = ["data"]  # a fixture
 
@@ -32,18 +32,8 @@ class CrashError(Exception):
 
 
 def train(data: Path, out: Path, config: TrainConfig = CONFIG, **options: Any) -> dict[str, Path]:
-    outputs = {"model": out / "model.pt", "history": out / "history", "metrics": out / "metrics"}
-    train_model(
-        data / "train.h5",
-        data / "valid.h5",
-        data / "feature_map.json",
-        outputs,
-        model_config=MODEL,
-        train_config=config,
-        machine=CPU,
-        **{"verbosity": 0, "save_minutes": 0} | options,
-    )
-    return outputs
+    """A training that saves its state after each step."""
+    return test_training.train(data, out, config, **{"save_minutes": 0} | options)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +51,7 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
         for run in (found, expected)
     )
     assert lines == whole_lines
-    names = ["history", "metrics", "model.pt", "training_state"]
+    names = ["history.csv", "metrics.json", "model.pt", "training_state"]
     assert sorted(os.listdir(found["model"].parent)) == names
 
 

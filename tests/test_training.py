@@ -5,6 +5,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(data: Path, out: Path, config: TrainConfig = TRAIN) -> dict[str, Path]:
+def train(data: Path, out: Path, config: TrainConfig = TRAIN, **options: Any) -> dict[str, Path]:
     outputs = {
         "model": out / "model.pt",
         "history": out / "history.csv",
@@ -89,7 +90,7 @@ def train(data: Path, out: Path, config: TrainConfig = TRAIN) -> dict[str, Path]
         model_config=MODEL,
         train_config=config,
         machine=CPU,
-        verbosity=0,
+        **{"verbosity": 0} | options,
     )
     return outputs
 
