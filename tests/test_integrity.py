@@ -183,6 +183,11 @@ def test_an_h5_file_cannot_declare_more_than_it_holds_or_lead_elsewhere(tmp_path
     refused(spoiled(lead_elsewhere), "row is not stored with a checksum alone")
     refused(spoiled(lead_outside), "offsets of 'events' lead outside")
     refused(spoiled(unknown_code), "codes are not in their vocabularies")
+    with (
+        H5Table(spoiled(unknown_code)) as table,
+        pytest.raises(UserError, match="codes are not in their vocabularies"),
+    ):
+        table.column("categorical")
 
 
 class _Hostile:

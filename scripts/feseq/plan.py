@@ -57,8 +57,8 @@ def changes(old: Iterable[str], new: Iterable[str]) -> list[str]:
     before, now = _read_params(old), _read_params(new)
     code, settings = [], []
     for name in sorted(before.keys() | now.keys()):
-        if name.endswith(".py"):
-            code.append(name.removeprefix("feseq/"))
+        if name.startswith("@"):
+            code.append(name.removeprefix("@").removeprefix("feseq/"))
         elif name == "raw_version":
             settings.append("raw file replaced")
         elif name not in now:
@@ -148,7 +148,9 @@ def _read_params(params: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for param in params:
         text = _literal(param)
-        name, _, value = text.partition("@" if ".py@" in text.split("=")[0] else "=")
+        is_code = "@" in text.split("=")[0]
+        name, _, value = text.partition("@" if is_code else "=")
+        name = f"@{name}" if is_code else name
         try:
             found[name] = json.loads(value)
         except ValueError:

@@ -251,7 +251,10 @@ class H5Table(Closing):
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of `label`, `id`, `row` or `categorical`."""
         with self._guarded():
-            return self.file[name][start:stop]
+            values = self.file[name][start:stop]
+            if name == "categorical":
+                self._check_codes(values)
+            return values
 
     def read(self, start: int, stop: int, sequences_of: Sequence[str] | None = None) -> Block:
         """Rows start to stop (not included) as one block; of the sequences all, or those named."""
@@ -267,12 +270,9 @@ class H5Table(Closing):
                 name: self.file[name][start:stop] if name in self.file else None
                 for name in ("label", "id", "time")
             }
-            categorical = self.file["categorical"][start:stop]
-            if (categorical.max(axis=0, initial=0) >= self._words).any():
-                raise ValueError("categorical codes are not in their vocabularies")
             return Block(
                 self.file["numeric"][start:stop],
-                categorical,
+                self.column("categorical", start, stop),
                 sequences,
                 self.file["row"][start:stop],
                 **optional,
@@ -288,6 +288,10 @@ class H5Table(Closing):
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+
+    def _check_codes(self, categorical: np.ndarray) -> None:
+        if (categorical.max(axis=0, initial=0) >= self._words).any():
+            raise ValueError("categorical codes are not in their vocabularies")
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
