@@ -20,4 +20,5 @@ rule all:
 include: "rules/raw.smk"
 include: "rules/dataset.smk"
 include: "rules/train.smk"
+include: "rules/evaluate.smk"
 include: "rules/predict.smk"

@@ -184,7 +184,7 @@ def make_predictions(folder: Path, threads: int) -> int:
     with h5py.File(folder / "test.h5", "r") as file:
         ids = np.char.decode(file["id"][:], "utf-8")
     random = np.random.default_rng(0)
-    table = pa.table({"id": ids, "probability": random.random(len(ids), np.float32)})
+    table = pa.table({"id": ids, "logit": random.standard_normal(len(ids), np.float32)})
     pq.write_table(table, folder / "predictions.parquet")
     with open(folder / "sample.csv", "w") as file:
         file.write("ID,clicked\n")

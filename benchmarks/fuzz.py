@@ -39,6 +39,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from feseq.batches import BatchSource  # noqa: E402
+from feseq.catalog import model_mistakes, model_settings  # noqa: E402
 from feseq.columns import Columns  # noqa: E402
 from feseq.conversion import convert_test, convert_train  # noqa: E402
 from feseq.errors import UserError  # noqa: E402
@@ -46,7 +47,7 @@ from feseq.feature_map import fit_feature_map  # noqa: E402
 from feseq.inference import build_model  # noqa: E402
 from feseq.model import ModelConfig  # noqa: E402
 from feseq.sampling import read_labels, select_rows  # noqa: E402
-from feseq.settings import check_config, model_settings  # noqa: E402
+from feseq.settings import check_config  # noqa: E402
 from feseq.store import H5Table  # noqa: E402
 from feseq.submission import write_submission  # noqa: E402
 from feseq.training import TrainConfig  # noqa: E402
@@ -160,14 +161,12 @@ def damaged_parquet(random: Random, folder: Path) -> None:
 def sample_csv(random: Random, folder: Path) -> None:
     """A sample submission of some make, often damaged, beside predictions in two shards."""
     ids = [*random.sample(TEXTS, random.randint(1, 9)), *map("U{}".format, range(30))]
-    given = {name: float(np.float32(random.random())) for name in ids}
+    given = {name: float(np.float32(random.gauss(-4, 3))) for name in ids}
     shards = [folder / "0.parquet", folder / "1.parquet"]
     middle = random.randint(0, len(ids))
     for path, names in zip(shards, (ids[:middle], ids[middle:])):
-        probability = pa.array([given[name] for name in names], pa.float32())
-        pq.write_table(
-            pa.table({"id": pa.array(names, pa.string()), "probability": probability}), path
-        )
+        logit = pa.array([given[name] for name in names], pa.float32())
+        pq.write_table(pa.table({"id": pa.array(names, pa.string()), "logit": logit}), path)
     random.shuffle(ids)
     text = io.StringIO()
     delimiter = random.choice(",,,,;\t")
@@ -191,7 +190,9 @@ def sample_csv(random: Random, folder: Path) -> None:
         first, *rows = csv.reader(file, strict=True)
     assert first == ["ID", "clicked"], "another header"
     assert len(rows) == len(given), "another number of rows"
-    assert {name: float(np.float32(value)) for name, value in rows} == given, "other values"
+    for name, value in rows:
+        expected = 1 / (1 + math.exp(-given[name]))
+        assert math.isclose(float(value), expected, rel_tol=1e-6), "other values"
 
 
 def checked(config: Any) -> None:
@@ -199,8 +200,13 @@ def checked(config: Any) -> None:
     check_config(config, SCHEMA)
     columns = Columns.from_config(config["columns"])
     for size, settings in config["sizes"].items():
-        for max_len in settings["max_len"]:
-            made = model_settings(config, size, max_len)
+        names = [f"len{max_len}" for max_len in settings["max_len"]]
+        names += [f"{names[0]}-{variant}" for variant in config["variants"]]
+        for name in names:
+            if any(model_mistakes(config, columns, size, name)):
+                assert name not in settings["submission_models"], "a mistake was let through"
+                continue
+            made = model_settings(config, size, name)
             ModelConfig(**made["model_config"]).width(len(columns.sequences + columns.profile))
             TrainConfig(**made["train_config"])
 

@@ -13,9 +13,9 @@ import data
 import torch
 
 from feseq.account import account, full_rows
+from feseq.catalog import settings_of_size
 from feseq.model import FESeq, FieldSizes, ModelConfig
 from feseq.runtime import Machine
-from feseq.settings import settings_of_size
 from feseq.steps import Loss, Stepper
 
 GPUS_GIB = (14, 16, 24, 80)

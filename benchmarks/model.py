@@ -24,11 +24,11 @@ import torch.nn.functional as F
 from plain import PlainFESeq
 
 from feseq.batches import Batch, BatchSource
+from feseq.catalog import settings_of_size
 from feseq.feature_map import FeatureMap
 from feseq.inference import build_model, field_sizes, inference_source
 from feseq.model import ModelConfig
 from feseq.runtime import Machine, start_runtime
-from feseq.settings import settings_of_size
 from feseq.steps import Loss, Stepper
 
 ROWS = 20_000

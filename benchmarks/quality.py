@@ -20,13 +20,13 @@ import data
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
+from feseq.report import evaluate_predictions
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from feseq.feature_map import FeatureEncoder, FeatureMap
 from feseq.inference import predict_validation
 from feseq.metrics import click_metrics, share_of_best
 from feseq.model import ModelConfig
-from feseq.report import evaluate_predictions
 from feseq.runtime import start_runtime
 from feseq.settings import settings_of_size
 from feseq.store import H5Table

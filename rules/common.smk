@@ -8,6 +8,14 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
+from feseq.catalog import (
+    BASELINES,
+    MODEL_PATTERN,
+    compared_models,
+    model_settings,
+    settings_of_size,
+    submission_weights,
+)
 from feseq.code import code_digests
 from feseq.columns import Columns
 from feseq.errors import UserError
@@ -15,13 +23,7 @@ from feseq.files import fingerprint
 from feseq.params import as_setting
 from feseq.raw import check_same_origin
 from feseq.shards import read_shards
-from feseq.settings import (
-    check_config,
-    check_targets,
-    locate_raw,
-    model_settings,
-    settings_of_size,
-)
+from feseq.settings import check_config, check_targets, locate_raw
 
 # All that can be found wrong before a job runs; here, where an error comes without a traceback.
 try:
@@ -42,7 +44,10 @@ if RAW.simulated and workflow.is_main_process:
 wildcard_constraints:
     split="train|test",
     size="toy|medium|full",
-    max_len=r"[1-9]\d*",
+    model=MODEL_PATTERN,
+    baseline="|".join(BASELINES),
+    # A model, a baseline or the ensemble.
+    name=rf"{MODEL_PATTERN}|ensemble|{'|'.join(BASELINES)}",
     shard=r"\d+",
 
 
@@ -86,14 +91,25 @@ def of_model():
     """Settings of the job's model: the network's and the training's, and the max_len."""
 
     def value(block, key):
-        return lambda wildcards: model_settings(
-            config, wildcards.size, int(wildcards.max_len)
-        )[block][key]
+        def of_job(wildcards):
+            try:
+                return model_settings(config, wildcards.size, wildcards.model)[block][
+                    key
+                ]
+            except UserError as error:
+                raise WorkflowError(str(error)) from None
+
+        return of_job
 
     any_model = settings_of_size(config, "full")
     names = [("model_config", key) for key in ("max_len", *any_model["model"])]
     names += [("train_config", key) for key in any_model["train"]]
     return {f"{block}.{key}": value(block, key) for block, key in names}
+
+
+def weights_of_size(wildcards):
+    """Setting of the job's size: the models that submit, and their weights."""
+    return submission_weights(config, wildcards.size)
 
 
 def as_input(path):
@@ -107,18 +123,29 @@ def raw_version(path):
 
 
 def submitting(path):
-    """Input function: `path` of the model that submits for the job's size."""
-    return lambda wildcards: path.format(
-        size=wildcards.size,
-        max_len=config["sizes"][wildcards.size]["submission_max_len"],
-    )
+    """Input function: `path` of each model that submits for the job's size."""
+    return lambda wildcards: [
+        path.format(size=wildcards.size, model=model)
+        for model in submission_weights(config, wildcards.size)
+    ]
 
 
 def shard_predictions(wildcards):
-    """One prediction file per shard; known once the test file is converted."""
+    """One prediction file per model and shard; known once the test file is converted."""
     try:
         count = len(read_shards(Path(checkpoints.convert_test.get().output.shards)))
     except UserError as error:
         raise WorkflowError(str(error)) from None
-    path = submitting(rules.predict.output.predictions.replace("{shard}", "{{shard}}"))
-    return expand(path(wildcards), shard=range(count))
+    pattern = rules.predict.output.predictions.replace("{shard}", "{{shard}}")
+    paths = submitting(pattern)(wildcards)
+    return [path.format(shard=shard) for path in paths for shard in range(count)]
+
+
+def of_compared(path):
+    """Input function: `path` under results of each model in the comparison."""
+
+    def paths(wildcards):
+        models = compared_models(config, Path("results"))
+        return [f"results/{path.format(size=size, name=name)}" for size, name in models]
+
+    return paths

@@ -7,11 +7,11 @@ rule predict:
         h5=rules.convert_test.output.h5,
         shards=rules.convert_test.output.shards,
     output:
-        predictions="results/{size}/len{max_len}/predictions/shard{shard}.parquet",
+        predictions="results/{size}/{model}/predictions/shard{shard}.parquet",
     log:
-        "results/{size}/len{max_len}/predictions/shard{shard}.log",
+        "results/{size}/{model}/predictions/shard{shard}.log",
     benchmark:
-        "results/{size}/len{max_len}/predictions/shard{shard}.benchmark.tsv"
+        "results/{size}/{model}/predictions/shard{shard}.benchmark.tsv"
     conda:
         "../envs/train.yaml"
     threads: 8
@@ -20,7 +20,7 @@ rule predict:
     params:
         *code("predict"),
     message:
-        "Predicting test shard {wildcards.shard}, size {wildcards.size}, max_len {wildcards.max_len}"
+        "Predicting test shard {wildcards.shard}, size {wildcards.size}, {wildcards.model}"
     script:
         "../scripts/predict.py"
 
@@ -29,7 +29,7 @@ rule submit:
     input:
         predictions=shard_predictions,
         # Named here too, so that a dry run shows the training before the shards are known.
-        model=submitting(rules.train.output.model),
+        models=submitting(rules.train.output.model),
         sample_submission=RAW.sample_submission or [],
     output:
         submission="results/submission_{size}.csv",
@@ -40,7 +40,10 @@ rule submit:
     params:
         *code("submit"),
         **settings(
-            id_column=config["columns"]["id"], label_column=config["columns"]["label"]
+            id_column=config["columns"]["id"],
+            label_column=config["columns"]["label"],
+            weights=weights_of_size,
+            **config["submission"],
         ),
     message:
         "Writing the submission of size {wildcards.size}"

@@ -1,8 +1,8 @@
 """Predict the validation rows with and without their histories.
 
 By hand: python scripts/evaluate.py --model model.pt --valid valid.h5
-             --predictions valid_predictions.parquet --threads 2
-             --runtime '{"device": "auto"}'
+             --predictions valid_predictions.parquet --speed valid_speed.json
+             --attention attention.json --threads 2 --runtime '{"device": "auto"}'
 """
 
 from pathlib import Path
@@ -14,10 +14,17 @@ from feseq.runtime import start_runtime
 
 
 def main(
-    *, model: Path, valid: Path, predictions: Path, threads: int, runtime: dict[str, Any]
+    *,
+    model: Path,
+    valid: Path,
+    predictions: Path,
+    speed: Path,
+    attention: Path,
+    threads: int,
+    runtime: dict[str, Any],
 ) -> None:
     machine = start_runtime(runtime, threads)
-    predict_validation(model, valid, predictions, machine=machine)
+    predict_validation(model, valid, predictions, speed, attention, machine=machine)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from snakemake.settings.types import (
     ResourceSettings,
 )
 
+from feseq.catalog import submission_weights
 from feseq.estimate import expected_rows, raw_rows
 from feseq.plan import WAIT, Step, changes, files, merge_shards, table
 from feseq.settings import locate_raw
@@ -86,7 +87,7 @@ def _steps(workflow: Any) -> Iterator[Step]:
     for level in workflow.dag.toposorted():
         for job in sorted(level, key=lambda job: (job.rule.name, list(map(str, job.output)))):
             if any(file.flags.get("checkpoint_target") for file in job.input):
-                yield _predictions(workflow, job, raw)
+                yield from _predictions(workflow, job, raw)
             if job.rule.norun:
                 continue
             rule, wildcards = job.rule.name, dict(job.wildcards.items())
@@ -96,17 +97,17 @@ def _steps(workflow: Any) -> Iterator[Step]:
             yield Step(rule, wildcards, tuple(reasons), rows, runs)
 
 
-def _predictions(workflow: Any, submit: Any, raw: dict[str, int]) -> Step:
+def _predictions(workflow: Any, submit: Any, raw: dict[str, int]) -> Iterator[Step]:
     """The predictions for a submission whose shards are not known yet, with those of earlier."""
     size = submit.wildcards["size"]
-    wildcards = {"size": size}
-    wildcards["max_len"] = str(workflow.config["sizes"][size]["submission_max_len"])
-    pattern = workflow.get_rule("predict").output[0]
-    output = Path(apply_wildcards(pattern, {**wildcards, "shard": "*"}))
-    found = sorted(output.parent.glob(output.name))
-    runs = [(path, path.with_suffix(".benchmark.tsv")) for path in found]
-    rows = expected_rows(workflow.config, raw, "predict", wildcards)
-    return Step("predict", wildcards, (WAIT,), rows, tuple(runs))
+    for model in submission_weights(workflow.config, size):
+        wildcards = {"size": size, "model": model}
+        pattern = workflow.get_rule("predict").output[0]
+        output = Path(apply_wildcards(pattern, {**wildcards, "shard": "*"}))
+        found = sorted(output.parent.glob(output.name))
+        runs = [(path, path.with_suffix(".benchmark.tsv")) for path in found]
+        rows = expected_rows(workflow.config, raw, "predict", wildcards)
+        yield Step("predict", wildcards, (WAIT,), rows, tuple(runs))
 
 
 def _reasons(reason: Any) -> list[str]:

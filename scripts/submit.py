@@ -1,8 +1,8 @@
 """Join the predictions of all shards to the submission CSV.
 
-By hand: python scripts/submit.py --predictions shard0.parquet shard1.parquet
-             --model model.pt --sample_submission sample_submission.csv --submission submission.csv
-             --id_column ID --label_column clicked
+By hand: python scripts/submit.py --predictions shard0.parquet shard1.parquet --models model.pt
+             --weights '{"len150": 1}' --prior observed --sample_submission sample_submission.csv
+             --submission submission.csv --id_column ID --label_column clicked
 """
 
 from pathlib import Path
@@ -14,7 +14,9 @@ from feseq.submission import write_submission
 def main(
     *,
     predictions: list[Path],
-    model: Path | None = None,
+    models: list[Path],
+    weights: dict[str, float],
+    prior: str = "observed",
     sample_submission: Path | None = None,
     submission: Path,
     id_column: str,
@@ -26,7 +28,9 @@ def main(
         submission,
         id_column=id_column,
         label_column=label_column,
-        model=model,
+        models=models,
+        weights=[weights[model.parent.name] for model in models],
+        prior=prior,
     )
 
 

@@ -3,7 +3,7 @@
 By hand: python scripts/train.py --train train.h5 --valid valid.h5 --feature_map feature_map.json
              --model_config '{"max_len": 100, ...}' --train_config '{"batch_size": 512, ...}'
              --runtime '{"device": "auto", "verbosity": 1}' --threads 2
-             --model model.pt --history history.csv --metrics metrics.json
+             --model model.pt --history history.csv --training training.json
 """
 
 from pathlib import Path
@@ -28,13 +28,13 @@ def main(
     code: list[str],
     model: Path,
     history: Path,
-    metrics: Path,
+    training: Path,
 ) -> None:
     train_model(
         train,
         valid,
         feature_map,
-        {"model": model, "history": history, "metrics": metrics},
+        {"model": model, "history": history, "training": training},
         model_config=ModelConfig(**model_config),
         train_config=TrainConfig(**train_config),
         machine=start_runtime(runtime, threads),

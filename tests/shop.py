@@ -33,15 +33,15 @@ CONFIG: dict[str, Any] = {
     "train": {"min_steps_per_epoch": 1, "label_smoothing": 0.25, "embedding_l2": 0},
     "test": {"rows_per_shard": 30},
     "sizes": {
-        "toy": {"rows": 100, "max_len": [5, 20], "submission_max_len": 20, **SMALL},
-        "medium": {"rows": 200, "max_len": [20], "submission_max_len": 20, **SMALL},
-        "full": {"max_len": [20], "submission_max_len": 20, **SMALL},
+        "toy": {"rows": 100, "max_len": [5, 20], "submission_models": ["len20"], **SMALL},
+        "medium": {"rows": 200, "max_len": [20], "submission_models": ["len20"], **SMALL},
+        "full": {"max_len": [20], "submission_models": ["len20"], **SMALL},
     },
 }
 
 
 TARGETS = [f"results/submission_{size}.csv" for size in ("toy", "medium", "full")]
-TARGETS += ["results/full/len20/report.md"]
+TARGETS += ["results/full/len20/metrics.json"]
 
 
 def shop_table(rows: int, seed: int) -> pd.DataFrame:

@@ -11,6 +11,14 @@ REPOSITORY = Path(__file__).parent.parent
 SCHEMA = yaml.safe_load((REPOSITORY / "config/config.schema.yaml").read_text())
 
 
+# Keys of `model` and `train` given anew.
+OVERLAYS = tuple(
+    f"{place}.{block}"
+    for place in ("sizes.<size>", "variants.<variant>")
+    for block in ("model", "train")
+)
+
+
 def keys(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     if "$ref" in schema:
         schema = {**SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
@@ -20,7 +28,9 @@ def keys(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str
         children = {"<size>": children["toy"]}
     if path == "columns.groups":
         children = {"<group>": schema["additionalProperties"]}
-    if path in ("sizes.<size>.model", "sizes.<size>.train", "train.monitor"):
+    if path == "variants":
+        children = {"<variant>": schema["additionalProperties"]}
+    if path in (*OVERLAYS, "train.monitor"):
         children = {}
     for name, child in children.items():
         yield from keys(child, f"{path}.{name}".lstrip("."))
@@ -45,10 +55,16 @@ def test_every_explained_key_exists() -> None:
 
 def test_every_schema_key_has_a_description_and_is_closed() -> None:
     for path, schema in keys(SCHEMA):
-        if path not in ("sizes.<size>.model", "sizes.<size>.train"):
+        if path not in OVERLAYS:
             assert schema.get("description"), path
     blocks = [SCHEMA, *SCHEMA["$defs"].values(), *SCHEMA["properties"].values()]
-    assert all(block.get("additionalProperties") is False for block in blocks if "type" in block)
+    for block in blocks:
+        # Names that the user gives are free, what is under them is not.
+        free = block.get("additionalProperties")
+        assert (
+            "type" not in block
+            or (free or {"additionalProperties": free})["additionalProperties"] is False
+        )
 
 
 def test_make_targets_of_the_readme_exist() -> None:

@@ -117,7 +117,7 @@ def test_a_flipped_byte_of_predictions_never_reaches_a_submission(
 
     def submit(path: Path) -> str:
         written = tmp_path / "submission.csv"
-        write_submission([path], None, written, id_column="ID", label_column="y", model=model)
+        write_submission([path], None, written, id_column="ID", label_column="y", models=[model])
         return written.read_text()
 
     met = flip_each(path, submit)
@@ -241,7 +241,9 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     strange = replace(model.feature_map, fitted_on="another draw")
     replace(model, feature_map=strange).save(tmp_path / "strange.pt")
     with pytest.raises(UserError, match="drawn from other rows than those of"):
-        predict_valid(tmp_path / "strange.pt", data / "valid.h5", tmp_path / "p", machine=CPU)
+        predict_valid(
+            tmp_path / "strange.pt", data / "valid.h5", *(tmp_path / n for n in "psa"), machine=CPU
+        )
     folder = tmp_path / "mixed"
     folder.mkdir()
     for name in ("train.h5", "valid.h5"):
@@ -272,11 +274,11 @@ def test_predictions_of_other_shards_models_or_tests_are_not_gathered(
     ):
         with pytest.raises(UserError, match=message):
             write_submission(
-                shards, None, tmp_path / "s.csv", id_column="ID", label_column="y", model=model
+                shards, None, tmp_path / "s.csv", id_column="ID", label_column="y", models=[model]
             )
         assert not (tmp_path / "s.csv").exists()
     write_submission(
-        [first, second], None, tmp_path / "s.csv", id_column="ID", label_column="y", model=model
+        [first, second], None, tmp_path / "s.csv", id_column="ID", label_column="y", models=[model]
     )
     assert len((tmp_path / "s.csv").read_text().splitlines()) == 151
 

@@ -244,8 +244,8 @@ def test_rows_follow_the_config_and_the_raw_files() -> None:
     # More rows asked for than there are.
     assert rows("convert_train", size="medium") == 50_000
     assert rows("fit_feature_map", size="full") == 45_000
-    assert rows("train", size="full", max_len="150") == 45_000 * 5
-    assert rows("evaluate", size="full", max_len="150") == 5_000
+    assert rows("train", size="full", model="len150") == 45_000 * 5
+    assert rows("evaluate", size="full", model="len150") == 5_000
     assert rows("unheard of", size="full") is None
 
 
@@ -267,7 +267,7 @@ def test_times_scale_with_rows_and_say_so(tmp_path: Path) -> None:
 def test_a_training_counts_its_epochs_and_all_its_pieces(tmp_path: Path) -> None:
     run = (tmp_path / "model.pt", write_run(tmp_path, "train", 1, 10)[1])
     metrics = {"train_rows": 100, "epochs": 2, "seconds": 40}
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "training.json").write_text(json.dumps(metrics))
     assert estimate("train", 500, [run]) == Estimate(100, scaled=True)
 
 

@@ -1,6 +1,7 @@
 """Properties of parser, store, batches and submission, for any input, against plain Python."""
 
 import csv
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -275,16 +276,16 @@ ID = st.sampled_from(ODD) | st.text(
 IDS = st.lists(ID, unique=True, min_size=1, max_size=20)
 
 
-def write_shards(folder: Path, probability: list[tuple[str, float]], cuts: list[int]) -> list[Path]:
+def write_shards(folder: Path, logit: list[tuple[str, float]], cuts: list[int]) -> list[Path]:
     """The pairs in shards that end at `cuts`."""
-    bounds = [0, *sorted(cuts), len(probability)]
+    bounds = [0, *sorted(cuts), len(logit)]
     paths = []
     for number, (start, stop) in enumerate(pairwise(bounds)):
         ids, values = (
-            [i for i, _ in probability[start:stop]],
-            [p for _, p in probability[start:stop]],
+            [i for i, _ in logit[start:stop]],
+            [x for _, x in logit[start:stop]],
         )
-        shard = {"id": pa.array(ids, pa.string()), "probability": pa.array(values, pa.float32())}
+        shard = {"id": pa.array(ids, pa.string()), "logit": pa.array(values, pa.float32())}
         paths.append(folder / f"{number}.parquet")
         pq.write_table(pa.table(shard), paths[-1])
     return paths
@@ -316,10 +317,10 @@ def submit(shards: list[Path], sample: Path | None, folder: Path) -> list[list[s
 def test_any_ids_in_any_shards_and_order_keep_their_probability(
     ids: list[str], data: st.DataObject, folder: Path
 ) -> None:
-    probability = {i: data.draw(st.floats(0, 1, width=32)) for i in ids}
+    logit = {i: data.draw(st.floats(-80, 80, width=32)) for i in ids}
     order = data.draw(st.permutations(ids))
     cuts = data.draw(st.lists(st.integers(0, len(ids)), max_size=3))
-    shards = write_shards(folder, [(i, probability[i]) for i in order], cuts)
+    shards = write_shards(folder, [(i, logit[i]) for i in order], cuts)
     sample = None
     if data.draw(st.booleans()):
         sample = folder / "sample.csv"
@@ -327,7 +328,9 @@ def test_any_ids_in_any_shards_and_order_keep_their_probability(
         write_sample(sample, order, data)
     header, *rows = submit(shards, sample, folder)
     assert header == ["the ID", "y"]
-    assert [(i, np.float32(value)) for i, value in rows] == [(i, probability[i]) for i in order]
+    assert [i for i, _ in rows] == order
+    expected = [1 / (1 + math.exp(-logit[i])) for i in order]
+    assert [float(value) for _, value in rows] == pytest.approx(expected, rel=1e-6)
 
 
 @with_files

@@ -51,7 +51,7 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
         for run in (found, expected)
     )
     assert lines == whole_lines
-    names = ["history.csv", "metrics.json", "model.pt", "training_state"]
+    names = ["history.csv", "model.pt", "training.json", "training_state"]
     assert sorted(os.listdir(found["model"].parent)) == names
 
 
@@ -228,7 +228,7 @@ def test_a_training_lost_after_its_end_is_not_done_again(
     data: Path, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
     outputs = train(data, tmp_path)
-    for name in ("model", "history", "metrics"):
+    for name in ("model", "history", "training"):
         outputs[name].unlink()
     with pytest.MonkeyPatch.context() as patch:
         steps = end_at(patch, Stepper, "take", 0, None)

@@ -7,14 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from feseq.catalog import compared_models, model_settings, settings_of_size
 from feseq.errors import UserError
-from feseq.settings import (
-    check_config,
-    check_targets,
-    locate_raw,
-    model_settings,
-    settings_of_size,
-)
+from feseq.settings import check_config, check_targets, locate_raw
 
 ROOT = Path(__file__).parents[1]
 Config = dict[str, Any]
@@ -175,13 +170,21 @@ def test_heads_must_divide_the_width(config: Config) -> None:
     check_config(config, SCHEMA)
 
 
-def test_every_size_with_an_unlisted_submission_length_is_named(config: Config) -> None:
-    put(config, "sizes.toy.submission_max_len", 101)
-    put(config, "sizes.full.submission_max_len", 499)
-    lines = mistakes(config)
-    assert len(lines) == 2
-    assert lines[0].startswith("sizes.toy.submission_max_len: 101 is not listed in sizes.toy.max_l")
-    assert lines[1].startswith("sizes.full.submission_max_len: 499 is not listed")
+def test_submission_models_that_cannot_be_are_named_for_every_size(config: Config) -> None:
+    put(config, "sizes.toy.submission_models", ["len101"])
+    put(config, "sizes.medium.submission_models", ["len150-feseq_papr", "150"])
+    put(config, "sizes.full.submission_weights", [1, 2])
+    first, second, third, fourth = mistakes(config)
+    assert first.startswith("max_len 101 is not listed for size toy: sizes.toy.max_len is [100]")
+    assert second.endswith("no variant 'feseq_papr'; did you mean 'feseq_paper'?")
+    assert third.startswith("'150' is not the name of a model")
+    assert fourth.startswith("sizes.full.submission_weights: 2 weights for 1 submission_models")
+
+
+def test_what_is_no_name_of_a_variant_is_refused(config: Config) -> None:
+    config["variants"] = {"Big one": {"model": {"heads": 2}}}
+    (line,) = mistakes(config)
+    assert line.startswith("variants: 'Big one' is not a text like")
 
 
 def test_a_setting_that_is_neither_shared_nor_given_is_missed(config: Config) -> None:
@@ -202,19 +205,57 @@ def test_a_size_overrules_the_shared_settings_and_nothing_else(config: Config) -
 
 def test_a_model_is_made_for_listed_lengths_alone(config: Config) -> None:
     put(config, "sizes.medium.max_len", [150, 500])
-    made = model_settings(config, "medium", 500)
+    made = model_settings(config, "medium", "len500")
     assert made["model_config"]["max_len"] == 500
     assert made["train_config"]["epochs"] == config["sizes"]["medium"]["train"]["epochs"]
     with pytest.raises(UserError, match=r"max_len 100 is not listed for size medium.*\[150, 500\]"):
-        model_settings(config, "medium", 100)
+        model_settings(config, "medium", "len100")
 
 
-def test_a_target_of_an_unlisted_length_is_refused_before_anything_runs(config: Config) -> None:
+def test_a_variant_lies_over_the_size_which_lies_over_the_shared_settings(config: Config) -> None:
+    config["variants"] = {"wide": {"model": {"embedding_dim": 64}, "train": {"seed": 1}}}
+    put(config, "sizes.full.model.dropout", 0.5)
+    made, plain = (model_settings(config, "full", name) for name in ("len150-wide", "len150"))
+    assert made["model_config"] == plain["model_config"] | {"embedding_dim": 64}
+    assert made["train_config"] == plain["train_config"] | {"seed": 1}
+    assert plain["model_config"]["dropout"] == 0.5
+
+
+def test_a_target_that_no_model_makes_is_refused_before_anything_runs(config: Config) -> None:
     put(config, "sizes.medium.max_len", [150, 500])
+    config["variants"]["odd"] = {"model": {"heads": 7}}
     fine = ["results/medium/len150/model.pt", "results/submission_medium.csv", "all"]
+    fine += ["results/full/len150-feseq_paper/metrics.json", "results/full/boosting/metrics.json"]
     check_targets(config, fine)
-    with pytest.raises(UserError, match="max_len 151 is not listed for size medium"):
-        check_targets(config, [*fine, "results/medium/len151/metrics.json"])
+    for target, message in (
+        ("results/medium/len151/metrics.json", "max_len 151 is not listed for size medium"),
+        ("results/medium/len150-ancient/model.pt", "no variant 'ancient'; known: feseq_pap"),
+        ("results/full/len150-odd/model.pt", "variants.odd.model, on size full: 7 heads do not di"),
+        ("results/fulll/len150/model.pt", "size 'fulll' is none of toy, medium, full"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_targets(config, [*fine, target])
+
+
+def test_the_comparison_has_what_is_configured_and_what_was_trained(
+    config: Config, tmp_path: Path
+) -> None:
+    put(config, "sizes.full.submission_models", ["len150", "len500"])
+    put(config, "evaluation.baselines", ["constant"])
+    trained = ["toy/len100", "toy/len100-gone", "toy/len7", "full/len150", "medium/boosting"]
+    for name in trained:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "training.json").write_text("{}")
+        (tmp_path / name / "model.pt").touch()
+    (tmp_path / "toy/len100-feseq_paper").mkdir()
+    assert compared_models(config, tmp_path) == [
+        ("full", "len150"),
+        ("full", "len500"),
+        ("full", "ensemble"),
+        ("full", "constant"),
+        ("medium", "boosting"),
+        ("toy", "len100"),
+    ]
 
 
 class TestLocateRaw:
@@ -309,4 +350,4 @@ def test_times_without_a_column_of_times_are_refused_once(config: Config) -> Non
     put(config, "sizes.medium.model.heads", 1)
     put(config, "sizes.full.model.heads", 1)
     (line,) = mistakes(config)
-    assert line.startswith("model.times: true for toy, medium, full, and no group in columns.use")
+    assert line.startswith("model.times: true, and no group in columns.use")

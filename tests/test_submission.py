@@ -12,8 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from feseq.errors import UserError
+from feseq.files import fingerprint
+from feseq.parquet import write_table
 from feseq.submission import write_submission
 
 IDS = [f"U{i:03d}" for i in range(10)]
@@ -30,18 +33,18 @@ def submit(
     ids: Sequence[str],
     sample: Sequence[str] | None = None,
     *,
-    probability: Sequence[float] | None = None,
+    logit: Sequence[float] | None = None,
     shards: int = 3,
     sample_text: str | None = None,
 ) -> pd.DataFrame:
     """Write predictions in shards and a sample, submit, and read the CSV as a participant would."""
-    values = np.linspace(0.01, 0.99, len(ids)) if probability is None else np.array(probability)
+    values = np.linspace(-4, 4, len(ids)) if logit is None else np.array(logit)
     files = []
     for i, rows in enumerate(np.array_split(np.arange(len(ids)), shards)):
         files.append(folder / f"{i}.parquet")
         shard = {
             "id": pa.array([ids[row] for row in rows], pa.string()),
-            "probability": values[rows].astype(np.float32),
+            "logit": values[rows].astype(np.float32),
         }
         pq.write_table(pa.table(shard), files[-1])
     sample_file = None
@@ -66,18 +69,18 @@ def refused(folder: Path, *arguments: Any, **options: Any) -> str:
 
 def test_rows_follow_the_sample_and_values_follow_their_ids(folder: Path) -> None:
     order = [3, 0, 9, 1, 8, 2, 7, 5, 4, 6]
-    probability = np.arange(10) / 10
-    written = submit(folder, IDS, [IDS[i] for i in order], probability=probability)
+    logit = np.arange(10) / 2 - 3
+    written = submit(folder, IDS, [IDS[i] for i in order], logit=logit)
     assert written.columns.tolist() == ["uid", "y"]
     assert written["uid"].tolist() == [IDS[i] for i in order]
-    assert written["y"].to_numpy() == pytest.approx(probability[order])
+    assert written["y"].to_numpy() == pytest.approx(expit(logit[order]))
 
 
 def test_without_a_sample_rows_follow_the_test_file(folder: Path) -> None:
     written = submit(folder, IDS[::-1])
     assert written["uid"].tolist() == IDS[::-1]
     assert written["y"].is_monotonic_increasing
-    assert (folder / "out" / "submission.csv").read_text().startswith("uid,y\nU009,0.01")
+    assert (folder / "out" / "submission.csv").read_text().startswith("uid,y\nU009,0.0179")
 
 
 def test_predictions_of_one_shard_or_many_give_the_same_file(folder: Path) -> None:
@@ -137,26 +140,100 @@ def test_exactly_equal_sets_of_ids_are_submitted(
     (folder / "out").mkdir()
     if sorted(ids) == sorted(sample) and len(set(ids)) == len(ids):
         written = submit(folder, ids, sample)
-        expected = dict(zip(ids, np.linspace(0.01, 0.99, len(ids))))
+        expected = dict(zip(ids, expit(np.linspace(-4, 4, len(ids)))))
         assert written["uid"].tolist() == list(sample)
         assert written["y"].tolist() == pytest.approx([expected[key] for key in sample])
     else:
         refused(folder, ids, sample)
 
 
-@pytest.mark.parametrize("value", [float("nan"), 1.0001, -0.0001, float("inf"), float("-inf")])
-def test_what_is_no_probability_is_refused_with_its_id(folder: Path, value: float) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_is_refused_with_its_id(folder: Path, value: float) -> None:
     values = np.full(10, 0.5)
     values[[4, 7]] = value
-    message = refused(folder, IDS, IDS, probability=values)
-    assert message.startswith("2 predictions are not probabilities")
+    message = refused(folder, IDS, IDS, logit=values)
+    assert message.startswith("2 predictions are not finite")
     assert "'U004'" in message
 
 
-def test_the_ends_0_and_1_and_tiny_values_are_probabilities(folder: Path) -> None:
-    values = [0.0, 1.0, 1e-30, 1e-7, 0.1]
-    written = submit(folder, IDS[:5], IDS[:5], probability=values)
-    assert written["y"].astype(np.float32).tolist() == np.float32(values).tolist()
+def test_logits_of_any_size_give_probabilities(folder: Path) -> None:
+    written = submit(folder, IDS[:5], IDS[:5], logit=[-3e38, 3e38, -69.0, -16.0, 0.0])["y"]
+    assert written.tolist() == pytest.approx([0, 1, 1.08e-30, 1.13e-7, 0.5], rel=0.01)
+    assert written.between(0, 1).all()
+
+
+def shards_of(folder: Path, name: str, logit: Sequence[float], **marks: str) -> list[Path]:
+    """A model file, of any content, and its predictions of `IDS` in two shards."""
+    (folder / name).mkdir()
+    (folder / name / "model.pt").write_bytes(name.encode())
+    paths = []
+    for start, stop in ((0, 4), (4, 10)):
+        given = {"start": str(start), "stop": str(stop), "rows": "10", "test": "t"}
+        given |= {"click_rate": "0.02", "model": fingerprint(folder / name / "model.pt"), **marks}
+        table = pa.table({"id": IDS[start:stop], "logit": np.float32(logit[start:stop])})
+        paths.append(folder / name / f"shard{start}.parquet")
+        write_table(table, paths[-1], given)
+    return paths
+
+
+def mixed(folder: Path, *shards: list[Path], **options: Any) -> pd.Series:
+    """Submit the predictions of several models; what the CSV says by ID."""
+    submission = folder / "out" / "submission.csv"
+    write_submission(
+        [path for of_model in shards for path in of_model],
+        None,
+        submission,
+        id_column="uid",
+        label_column="y",
+        models=[of_model[0].with_name("model.pt") for of_model in shards],
+        **options,
+    )
+    return pd.read_csv(submission, index_col="uid")["y"]
+
+
+def test_of_several_models_the_mean_of_the_logits_counts_by_weight(folder: Path) -> None:
+    a, b = np.linspace(-3, 1, 10), np.linspace(2, -5, 10)
+    of_a, of_b = shards_of(folder, "a", a), shards_of(folder, "b", b)
+    written = mixed(folder, of_a, of_b, weights=[3, 1])
+    assert written.index.tolist() == IDS
+    assert written.tolist() == pytest.approx(expit((3 * a + b) / 4).tolist())
+    assert mixed(folder, of_a, weights=[5]).tolist() == pytest.approx(expit(a).tolist())
+
+
+def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Path) -> None:
+    probability = np.linspace(0.001, 0.3, 10)
+    shards = shards_of(folder, "a", np.log(probability / (1 - probability)))
+    # Bayes: clicks weigh 1 / 0.02 and the others 1 / 0.98.
+    click, other = probability / 0.02, (1 - probability) / 0.98
+    written = mixed(folder, shards, prior="balanced")
+    assert written.tolist() == pytest.approx((click / (click + other)).tolist(), rel=1e-5)
+    assert mixed(folder, shards).tolist() == pytest.approx(probability.tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "other"}, "not predicted by"),
+        ({"test": "u"}, "of another test file"),
+        ({"start": "1"}, "begins with row 1, where row 0 should follow"),
+        ({"rows": "11"}, "the last predicted row is 10 of 11"),
+        ({"click_rate": "0.03"}, "trained on rows of different click rates"),
+    ],
+)
+def test_models_whose_predictions_do_not_go_together_are_refused(
+    folder: Path, change: dict[str, str], message: str
+) -> None:
+    of_a = shards_of(folder, "a", np.zeros(10))
+    of_b = shards_of(folder, "b", np.ones(10), **change)
+    with pytest.raises(UserError, match=message):
+        mixed(folder, of_a, of_b, weights=[1, 1], prior="balanced")
+    assert os.listdir(folder / "out") == []
+
+
+def test_models_of_different_numbers_of_shards_are_refused(folder: Path) -> None:
+    of_a, of_b = shards_of(folder, "a", np.zeros(10)), shards_of(folder, "b", np.ones(10))
+    with pytest.raises(UserError, match="3 files of predictions for 2 models"):
+        mixed(folder, of_a, of_b[:1], weights=[1, 1])
 
 
 AWKWARD = ["a,b", 'say "x"', "0007", "7", "1e5", "NA", "", "아이디", " pad ", "l1\nl2", "null"]

@@ -14,6 +14,7 @@ import yaml
 from test_model import make_batch
 
 from feseq.batches import BatchSource
+from feseq.catalog import model_settings
 from feseq.columns import Columns
 from feseq.conversion import convert_test, convert_train
 from feseq.errors import UserError
@@ -30,13 +31,12 @@ from feseq.model import ModelConfig
 from feseq.model.history import TimeEmbedding
 from feseq.runtime import Machine
 from feseq.sampling import read_labels, select_rows
-from feseq.settings import model_settings
 from feseq.simulation import simulate_split
 from feseq.trainer import Plateau, TrainConfig, Trainer
 from feseq.training import _warn_of_odd_times, train_model
 
 CONFIG = yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text())
-SETTINGS = model_settings(CONFIG, "toy", 100)
+SETTINGS = model_settings(CONFIG, "toy", "len100")
 MODEL = ModelConfig(**SETTINGS["model_config"])
 TRAIN = TrainConfig(**(SETTINGS["train_config"] | {"batch_size": 300, "min_steps_per_epoch": 1}))
 CPU = Machine(torch.device("cpu"))
@@ -80,7 +80,7 @@ def train(data: Path, out: Path, config: TrainConfig = TRAIN, **options: Any) ->
     outputs = {
         "model": out / "model.pt",
         "history": out / "history.csv",
-        "metrics": out / "metrics.json",
+        "training": out / "training.json",
     }
     train_model(
         data / "train.h5",
@@ -129,7 +129,7 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
     outputs = train(data, tmp_path)
     with open(outputs["history"]) as file:
         history = list(csv.DictReader(file))
-    metrics = json.loads(outputs["metrics"].read_text())
+    metrics = json.loads(outputs["training"].read_text())
     assert [int(row["epoch"]) for row in history] == [1, 2]
     best = max(history, key=lambda row: float(row["auc"]) - float(row["logloss"]))
     assert metrics["valid_auc"] == float(best["auc"])
@@ -236,18 +236,17 @@ def test_shards_together_equal_the_whole_file(data: Path, tmp_path: Path) -> Non
     # One row at a time, max_len as in training: no neighbour, no padding.
     source = BatchSource(data / "test.h5", model.feature_map, max_len=100, batch_rows=1)
     with torch.inference_mode():
-        alone = {
-            int(batch.row_B[0]): float(model.network(batch).sigmoid())
-            for batch in source.in_order()
-        }
+        alone = {int(batch.row_B[0]): float(model.network(batch)) for batch in source.in_order()}
     expected = np.array([alone[row] for row in range(150)])
-    np.testing.assert_allclose(together["probability"], expected, atol=1e-5)
+    np.testing.assert_allclose(together["logit"], expected, atol=1e-5)
 
 
 def test_a_model_file_loads_without_pickle_and_refuses_others(data: Path, tmp_path: Path) -> None:
     feature_map = FeatureMap.read(data / "feature_map.json")
     model = build_model(MODEL, feature_map)
-    TrainedModel(model, MODEL, feature_map, simulated=True).save(tmp_path / "model.pt")
+    TrainedModel(model, MODEL, feature_map, simulated=True, click_rate=0.02).save(
+        tmp_path / "model.pt"
+    )
     content = torch.load(tmp_path / "model.pt", weights_only=True)
     assert FeatureMap.from_dict(content["feature_map"]) == feature_map
     whole = (tmp_path / "model.pt").read_bytes()
@@ -281,7 +280,7 @@ def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
 ) -> None:
     small = Machine(CPU.device, memory_gib=0.02)
     monkeypatch.setattr("test_training.CPU", small)
-    metrics = json.loads(train(data, tmp_path)["metrics"].read_text())
+    metrics = json.loads(train(data, tmp_path)["training"].read_text())
     assert 1 <= metrics["micro_batch_rows"] < metrics["batch_rows"]
     monkeypatch.setattr("test_training.CPU", Machine(CPU.device, memory_gib=0.001))
     with pytest.raises(UserError, match=r"1 MiB of memory \(runtime.memory_gib\) do not hold"):

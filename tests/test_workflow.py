@@ -27,7 +27,10 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     assert not list((folder / "results").glob("**/training_state"))
     assert "no CUDA device found: running on the CPU" in output or "device: " in output
     assert "SIMULATED" not in output
-    assert "SIMULATED" not in (folder / "results/full/len20/report.md").read_text()
+    figures = json.loads((folder / "results/full/len20/metrics.json").read_text())
+    assert figures["simulated_data"] is False
+    assert figures["best_auc"] is None
+    assert set(figures["slices"]) == {"country", "product", "history_length"}
 
 
 def test_a_table_with_times_and_item_histories_runs_the_paper_s_network(tmp_path: Path) -> None:
@@ -235,18 +238,18 @@ def test_a_fresh_clone_plans_every_stage_on_the_stand_in(tmp_path: Path) -> None
     assert output.count("Reason: Missing output files") == 8
 
 
-def test_the_stand_in_runs_to_a_submission_and_its_report_says_so(tmp_path: Path) -> None:
+def test_the_stand_in_runs_to_a_submission_and_its_figures_say_so(tmp_path: Path) -> None:
     config = {
         "simulation": {"train_rows": 600, "test_rows": 40, "mean_length": 15},
         "train": {"min_steps_per_epoch": 1},
     }
-    targets = ("results/submission_toy.csv", "results/toy/len100/report.md")
+    targets = ("results/submission_toy.csv", "results/toy/len100/metrics.json")
     code, output = snakemake(tmp_path, *targets, config=config)
     assert code == 0, output
     assert "1,000 rows asked for, the file has 600: taking all" in output
-    assert "SIMULATED" in (tmp_path / "results/toy/len100/report.md").read_text()
-    figures = json.loads((tmp_path / "results/toy/len100/evaluation.json").read_text())
-    assert figures["auc"] <= 1 < figures["rows"]
+    figures = json.loads((tmp_path / "results/toy/len100/metrics.json").read_text())
+    assert figures["simulated_data"] is True
+    assert figures["metrics"]["auc"]["value"] <= 1 < figures["rows"]
     assert figures["best_auc"] > 0.5
     submission = pd.read_csv(tmp_path / "results/submission_toy.csv")
     assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]

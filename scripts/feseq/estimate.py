@@ -11,8 +11,9 @@ from typing import Any
 import h5py
 import pyarrow.parquet as pq
 
+from .catalog import settings_of_size, split_name
 from .raw import open_parquet
-from .settings import RawFiles, settings_of_size
+from .settings import RawFiles
 
 # Sampling rounds in each class, so the rows to come are known to a few.
 _SAME = 0.01
@@ -52,12 +53,14 @@ def expected_rows(
         return max(0, min(stop, raw["test"]) - start)
     if "size" not in wildcards:
         return None
-    settings = settings_of_size(config, wildcards["size"])
+    model = wildcards.get("model")
+    settings = settings_of_size(config, wildcards["size"], split_name(model)[1] if model else None)
     drawn = min(settings["rows"] or math.inf, raw["train"])
     valid = round(drawn * config["sampling"]["valid_share"])
     of_rule = {"sample": drawn, "convert_train": drawn, "fit_feature_map": drawn - valid}
     of_rule |= {"train": (drawn - valid) * settings["train"]["epochs"]}
-    of_rule |= {"evaluate": valid, "report": valid}
+    of_rule |= dict.fromkeys(("evaluate", "ensemble", "measure"), valid)
+    of_rule |= {"fit_baseline": min(drawn - valid, config["evaluation"]["baseline_rows"])}
     return int(of_rule[rule]) if rule in of_rule else None
 
 
@@ -107,8 +110,8 @@ def done_rows(rule: str, output: Path) -> int | None:
         if rule == "convert_test":
             return int(json.loads(output.with_name("shards.json").read_text())[-1]["stop"])
         if rule == "train":
-            metrics = _metrics(output)
-            return int(metrics["train_rows"] * metrics["epochs"])
+            training = _training(output)
+            return int(training["train_rows"] * training["epochs"])
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
     return None
@@ -117,13 +120,13 @@ def done_rows(rule: str, output: Path) -> int | None:
 def _trained_seconds(rule: str, output: Path) -> float:
     """Of a training all its seconds: one that was interrupted is timed from there on."""
     try:
-        return float(_metrics(output)["seconds"]) if rule == "train" else 0
+        return float(_training(output)["seconds"]) if rule == "train" else 0
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 
 
-def _metrics(model: Path) -> Any:
-    return json.loads(model.with_name("metrics.json").read_text())
+def _training(model: Path) -> Any:
+    return json.loads(model.with_name("training.json").read_text())
 
 
 def _h5_rows(path: Path) -> int:

@@ -2,13 +2,16 @@
 
 import glob
 import hashlib
+import json
 import os
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from .errors import UserError, first_line
 
 _TAIL_BYTES = 1 << 16
 
@@ -41,6 +44,23 @@ def folder_beside(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_json(target: Path, values: Any) -> None:
+    """Write `values` as JSON, complete or not at all."""
+    with written_beside(target) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read what `write_json` wrote; raises UserError for anything else."""
+    try:
+        return json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise UserError(
+            f"{path}: damaged ({first_line(error)}); delete it, and the other files of its step "
+            f"beside it, and run the same command again"
+        ) from None
 
 
 class Closing:

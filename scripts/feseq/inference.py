@@ -1,6 +1,8 @@
 """Model files, and the predictions of a trained model."""
 
 import logging
+import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,17 +13,18 @@ import pyarrow as pa
 import torch
 
 from . import torchfile
+from .attention import mean_attention
 from .batches import Batch, BatchSource
 from .errors import UserError, first_line, is_of_machine
 from .feature_map import FeatureMap
-from .files import fingerprint
+from .files import fingerprint, write_json
 from .model import FESeq, FieldSizes, ModelConfig
 from .parquet import write_table
 from .runtime import Machine
 
 logger = logging.getLogger(__name__)
 
-MODEL_FORMAT, MODEL_VERSION = "feseq-model", 2
+MODEL_FORMAT, MODEL_VERSION = "feseq-model", 3
 # Positions (rows x max_len) of one forward pass: enough to fill a GPU, in 1 GiB at width 200; on a
 # CPU, few enough to stay in its caches.
 POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
@@ -45,12 +48,19 @@ def field_sizes(feature_map: FeatureMap) -> FieldSizes:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a model file holds; `simulated` tells what data the weights come from."""
+    """What a model file holds.
+
+    `simulated` tells what data the weights come from, `click_rate` the share of clicks in them,
+    and `pos_weight` how many times a click counted in the loss, which raises the network's odds by
+    that factor: predictions take it back.
+    """
 
     network: FESeq
     config: ModelConfig
     feature_map: FeatureMap
     simulated: bool
+    click_rate: float
+    pos_weight: float = 1.0
 
     def save(self, path: Path) -> None:
         """Write one file that needs no pickle to load."""
@@ -60,6 +70,8 @@ class TrainedModel:
             "config": asdict(self.config),
             "feature_map": self.feature_map.to_dict(),
             "simulated": self.simulated,
+            "click_rate": self.click_rate,
+            "pos_weight": self.pos_weight,
             "state_dict": {name: value.cpu() for name, value in self.network.state_dict().items()},
         }
         torchfile.save(content, path)
@@ -76,7 +88,10 @@ class TrainedModel:
             _check_size(config, feature_map, content["state_dict"], path.stat().st_size)
             network = build_model(config, feature_map)
             network.load_state_dict(content["state_dict"])
-            return cls(network, config, feature_map, content["simulated"])
+            rates = float(content["click_rate"]), float(content["pos_weight"])
+            if not (0 < rates[0] < 1 and 0 < rates[1] < math.inf):
+                raise ValueError(f"click_rate and pos_weight {rates}")
+            return cls(network, config, feature_map, bool(content["simulated"]), *rates)
         except Exception as error:  # what a file says of its network can be anything
             if is_of_machine(error):
                 raise
@@ -85,6 +100,16 @@ class TrainedModel:
                 f"({first_line(error)}); delete it and run the same command again, it is trained "
                 f"anew"
             ) from None
+
+    def predict(self, source: BatchSource, machine: Machine, **options: Any) -> np.ndarray:
+        """Logits of click probabilities at the data's click rate, else as `predict_logits`."""
+        network = self.network.to(machine.device)
+        shift = np.float32(math.log(self.pos_weight))
+        return predict_logits(network, source, machine, **options) - shift
+
+    def marks(self) -> dict[str, str]:
+        """What a file of predictions says of the model they come from."""
+        return {"click_rate": repr(self.click_rate)}
 
     def source(self, h5: Path, machine: Machine) -> BatchSource:
         """Batches of `h5` for inference; raises UserError if one is real and one simulated."""
@@ -170,44 +195,57 @@ def predict_shard(
     stop: int,
     machine: Machine,
 ) -> None:
-    """Write parquet columns id (string) and probability (float32) of test rows start to stop."""
+    """Write parquet columns id (string) and logit (float32) of test rows start to stop."""
     model = TrainedModel.load(model_file)
     source = model.source(test_h5, machine)
     source.encoder.warn_of_unseen(source.table.column("categorical", start, stop))
-    probability = predict_probabilities(
-        model.network.to(machine.device), source, machine, start=start, stop=stop
-    )
+    logit = model.predict(source, machine, start=start, stop=stop)
     ids = np.char.decode(source.table.column("id", start, stop), "utf-8")
-    table = pa.table({"id": pa.array(ids, pa.string()), "probability": probability})
-    marks = {"model": fingerprint(model_file), "test": source.table.identity}
+    table = pa.table({"id": pa.array(ids, pa.string()), "logit": logit})
+    marks = model.marks() | {"model": fingerprint(model_file), "test": source.table.identity}
     marks |= {"start": str(start), "stop": str(stop), "rows": str(source.rows)}
     write_table(table, predictions, marks)
-    logger.info("rows %s to %s predicted, mean %.5f", f"{start:,}", f"{stop:,}", probability.mean())
+    logger.info("rows %s to %s predicted", f"{start:,}", f"{stop:,}")
 
 
 def predict_validation(
-    model_file: Path, valid_h5: Path, predictions: Path, *, machine: Machine
+    model_file: Path,
+    valid_h5: Path,
+    predictions: Path,
+    speed: Path,
+    attention: Path,
+    *,
+    machine: Machine,
 ) -> None:
-    """Write parquet columns row, label, probability, and probability_blanked: histories emptied."""
+    """Write the validation rows' predictions, how fast they came, and what attention looked at.
+
+    `predictions`: parquet columns row, label, logit, and logit_blanked: histories emptied; `speed`:
+    rows, seconds and samples_per_second (JSON); `attention`: see `mean_attention` (JSON).
+    """
     model = TrainedModel.load(model_file)
-    network = model.network.to(machine.device)
     source = model.source(valid_h5, machine)
     if model.feature_map.fitted_on not in ("", source.table.identity):
         raise UserError(
             f"{valid_h5}: drawn from other rows than those of {model_file}, which may have been "
             f"trained on some of these; delete the model and run the same command again"
         )
+    started = time.perf_counter()
+    logit = model.predict(source, machine)
+    seconds = time.perf_counter() - started
     table = pa.table(
         {
             "row": source.table.column("row"),
             "label": source.table.column("label"),
-            "probability": predict_probabilities(network, source, machine),
-            "probability_blanked": predict_probabilities(
-                network, source, machine, blank_sequences=True
-            ),
+            "logit": logit,
+            "logit_blanked": model.predict(source, machine, blank_sequences=True),
         }
     )
-    write_table(table, predictions)
+    write_json(
+        speed,
+        {"rows": len(logit), "seconds": seconds, "samples_per_second": len(logit) / seconds},
+    )
+    write_json(attention, mean_attention(model.network, model.feature_map, source, machine))
+    write_table(table, predictions, model.marks())
 
 
 def _without_history(batch: Batch) -> Batch:

@@ -2,6 +2,8 @@
 
 import ctypes
 import logging
+import resource
+import sys
 
 logger = logging.getLogger(__name__)
 
@@ -24,3 +26,10 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     except (OSError, AttributeError):
         logger.debug("no glibc: its allocator is left as it is")
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process took at most so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, others KiB.
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -18,10 +18,14 @@ def write_table(table: pa.Table, path: Path, marks: Mapping[str, str] | None = N
         pq.write_table(table, temporary, write_page_checksum=True)
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Read these columns of what `write_table` wrote; raises UserError for anything else."""
+def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
+    """Read these columns of what `write_table` wrote, and those of `optional` that are there.
+
+    Raises UserError for any other file.
+    """
     try:
-        table = pq.read_table(path, columns=list(columns), page_checksum_verification=True)
+        columns = [*columns, *(n for n in pq.read_schema(path).names if n in optional)]
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
         table.validate(full=True)
         return table.select(columns)
     except (pa.ArrowException, OSError, KeyError, UnicodeError) as error:

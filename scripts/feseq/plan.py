@@ -131,8 +131,7 @@ def as_time(seconds: float) -> str:
 def _cells(step: Step, time_of: Estimate) -> tuple[str, ...]:
     time = "-" if time_of.seconds is None else as_time(time_of.seconds)
     time = f"~{time}" if time_of.scaled else time
-    labels = {"max_len": "len"}
-    of = [labels.get(name, "") + value for name, value in step.wildcards.items()]
+    of = list(step.wildcards.values())
     of += [f"{step.jobs} shards"] if step.jobs > 1 else []
     return (
         step.rule,

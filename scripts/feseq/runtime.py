@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .errors import UserError
+from .memory import peak_memory
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,12 @@ class Machine:
         if self.device.type == "cuda":
             return torch.cuda.get_device_properties(self.device).total_memory
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+    def peak_memory(self) -> int:
+        """Bytes that this process took at most so far: of the GPU where it runs there."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return peak_memory()
 
 
 def start_runtime(runtime: Mapping[str, Any], threads: int) -> Machine:

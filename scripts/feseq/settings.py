@@ -15,11 +15,12 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
+from .catalog import model_mistakes, settings_of_size
 from .columns import Columns
 from .errors import UserError
 
 _TARGET = re.compile(
-    r"^results/((?P<model_size>\w+)/len(?P<max_len>\d+)/|submission_(?P<submission_size>\w+)\.csv$)"
+    r"^results/((?P<model_size>\w+)/(?P<model>len[^/]*)/|submission_(?P<submission_size>\w+)\.csv$)"
 )
 
 
@@ -49,7 +50,7 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     # Of two missing keys each gives the same line.
     mistakes = list(dict.fromkeys(line for error in errors for line in _describe(error, schema)))
     if not mistakes:
-        mistakes = list(_contradictions(config, schema))
+        mistakes = list(dict.fromkeys(_contradictions(config, schema)))
     if mistakes:
         count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         listed = "\n".join(f"  - {mistake}" for mistake in mistakes)
@@ -105,8 +106,12 @@ def _allowed(schema: Mapping[str, Any]) -> str:
         text += f" of at least {schema['minItems']}"
     if "items" in schema:
         text += f" (each {_allowed(schema['items'])})"
+    if "uniqueItems" in schema:
+        text += " without repeats"
     if "minLength" in schema:
         text += " that is not empty"
+    if "pattern" in schema:
+        text += f" like {schema['pattern']}"
     return text
 
 
@@ -136,52 +141,28 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
     except UserError as error:
         yield str(error)
         return
-    asking = [s for s in config["sizes"] if settings_of_size(config, s)["model"]["times"]]
-    if asking and columns.event_time is None:
-        yield (
-            f"model.times: true for {', '.join(asking)}, and no group in columns.use has times; "
-            f"write times: {{<sequence column of event times>: <column of the row's time>}} in a "
-            f"group, or set it to false"
-        )
-    fields = len(columns.sequences) + len(columns.profile)
     for size, settings in config["sizes"].items():
-        if settings["submission_max_len"] not in settings["max_len"]:
+        for model in settings["submission_models"]:
+            yield from model_mistakes(config, columns, size, model)
+        weights = settings["submission_weights"]
+        if weights is not None and len(weights) != len(settings["submission_models"]):
             yield (
-                f"sizes.{size}.submission_max_len: {settings['submission_max_len']} is not listed "
-                f"in sizes.{size}.max_len {settings['max_len']}"
+                f"sizes.{size}.submission_weights: {len(weights)} weights for "
+                f"{len(settings['submission_models'])} submission_models; give one each, or null"
             )
-        model = settings_of_size(config, size)["model"]
-        extra = model["positions"] + model["times"]
-        width = model["embedding_dim"] * (fields + extra)
-        if width % model["heads"]:
-            names = [" and the position"] * model["positions"] + [" and the time"] * model["times"]
-            yield (
-                f"sizes.{size}.model.heads: {model['heads']} heads do not divide the width {width} "
-                f"= embedding_dim {model['embedding_dim']} * {fields + extra} "
-                f"({fields} fields{''.join(names)})"
-            )
-
-
-def settings_of_size(config: Mapping[str, Any], size: str) -> dict[str, Any]:
-    """The settings of a size, its `model` and `train` laid over the shared ones."""
-    settings = dict(config["sizes"][size])
-    for block in ("model", "train"):
-        settings[block] = {**config[block], **settings.get(block, {})}
-    return settings
-
-
-def check_max_len(config: Mapping[str, Any], size: str, max_len: int) -> None:
-    """Raise UserError unless the config lists `max_len` for `size`."""
-    listed = config["sizes"][size]["max_len"]
-    if max_len not in listed:
-        raise UserError(
-            f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is {listed}; "
-            f"ask for one of these or add it there"
-        )
+    evaluation = config["evaluation"]
+    for key, names in (("slices", evaluation["slices"]), ("gauc", [evaluation["gauc"]])):
+        for name in names or []:
+            if name is not None and name not in columns.categorical:
+                yield (
+                    f"evaluation.{key}: {name!r} is no categorical column in use; these are "
+                    f"{', '.join(columns.categorical)}"
+                )
 
 
 def check_targets(config: Mapping[str, Any], targets: Iterable[str]) -> None:
-    """Raise UserError if a file asked for belongs to an unknown size or an unlisted max_len."""
+    """Raise UserError if a file asked for belongs to an unknown size or model."""
+    columns = Columns.from_config(config["columns"])
     for target in targets:
         match = _TARGET.search(posixpath.normpath(target))
         if match is None:
@@ -189,18 +170,9 @@ def check_targets(config: Mapping[str, Any], targets: Iterable[str]) -> None:
         size = match["model_size"] or match["submission_size"]
         if size not in config["sizes"]:
             raise UserError(f"{target}: size {size!r} is none of {', '.join(config['sizes'])}")
-        if match["max_len"]:
-            check_max_len(config, size, int(match["max_len"]))
-
-
-def model_settings(config: Mapping[str, Any], size: str, max_len: int) -> dict[str, Any]:
-    """`model_config` and `train_config` of one model; raises UserError if max_len is not listed."""
-    check_max_len(config, size, max_len)
-    settings = settings_of_size(config, size)
-    return {
-        "model_config": {**settings["model"], "max_len": max_len},
-        "train_config": settings["train"],
-    }
+        if match["model"]:
+            for mistake in model_mistakes(config, columns, size, match["model"]):
+                raise UserError(f"{target}: {mistake}")
 
 
 @dataclass(frozen=True)

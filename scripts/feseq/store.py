@@ -256,6 +256,11 @@ class H5Table(Closing):
                 self._check_codes(values)
             return values
 
+    def lengths(self, sequence: str) -> np.ndarray:
+        """Events of every row in a sequence column."""
+        with self._guarded():
+            return np.diff(self.file[f"sequence/{_h5_name(sequence)}/offsets"][:])
+
     def read(self, start: int, stop: int, sequences_of: Sequence[str] | None = None) -> Block:
         """Rows start to stop (not included) as one block; of the sequences all, or those named."""
         with self._guarded():

@@ -14,6 +14,7 @@ import pyarrow.csv as pacsv
 from .errors import UserError, first_line
 from .files import fingerprint, written_beside
 from .ids import parts_by_hash, repeated_ids
+from .logits import log_odds, mean_logit, sigmoid
 from .parquet import marks_of, read_table
 
 logger = logging.getLogger(__name__)
@@ -26,68 +27,116 @@ def write_submission(
     *,
     id_column: str,
     label_column: str,
-    model: Path | None = None,
+    models: Sequence[Path] = (),
+    weights: Sequence[float] = (1.0,),
+    prior: str = "observed",
 ) -> None:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
 
-    IDs and their order are those of `sample_submission` where there is one, else those of the
-    predictions. Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on
-    either side, or a probability is not finite or outside [0, 1]; with `model`, also unless the
-    predictions are all shards of one test file, predicted by that model.
+    `predictions` are all shards, model by model; of several models the mean of the logits by
+    `weights` counts. `prior` balanced shifts the logits to 50:50 odds. IDs and their order are
+    those of `sample_submission` where there is one, else those of the predictions. Raises
+    UserError, and writes nothing, if an ID is missing, extra or duplicate on either side, or a
+    logit is not finite; with `models`, also unless the predictions are all shards of one test file
+    by each of these.
     """
-    tables = [read_table(path, ("id", "probability")) for path in predictions]
-    if model is not None:
-        _check_shards(predictions, [marks_of(table) for table in tables], model)
-    table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
-    ids, probability = table["id"], table["probability"]
-    _check_probabilities(probability.to_numpy(), ids)
+    by_model = _read_by_model(predictions, models)
+    ids = by_model[0]["id"]
+    logits = [table["logit"].to_numpy() for table in by_model]
+    for logit in logits:
+        _check_logits(logit, ids)
     _check_unique(ids, "the predictions")
+    logit = mean_logit(logits, weights)
+    if prior == "balanced":
+        logit = logit - np.float32(log_odds(_click_rate(by_model)))
+    probability: pa.ChunkedArray | pa.Array = pa.array(sigmoid(logit).astype(np.float32))
     if sample_submission is not None:
         wanted = read_sample_ids(sample_submission, id_column)
         probability = _join(wanted, ids, probability, sample_submission)
         ids = wanted
-    rows = pa.table({"id": ids, "probability": probability})
-    # Of a first batch without rows, pyarrow writes what its buffer holds (apache/arrow#36889).
-    batches = [batch for batch in rows.to_batches() if len(batch)]
-    with written_beside(submission) as temporary, open(temporary, "wb") as file:
-        file.write(_csv_line(id_column, label_column))
-        pacsv.write_csv(
-            pa.Table.from_batches(batches, rows.schema),
-            file,
-            pacsv.WriteOptions(include_header=False, quoting_style=_quoting(ids)),
-        )
+    _write_csv(submission, pa.table({id_column: ids, label_column: probability}))
     logger.info(
-        "%s: %s rows, IDs in the order of %s, mean probability %.5f",
+        "%s: %s rows, IDs in the order of %s, mean probability %.5f, %s",
         submission,
         f"{len(ids):,}",
         sample_submission or "the test file",
         pc.mean(probability).as_py(),
+        "at the data's click rate (submission.prior: observed)"
+        if prior == "observed"
+        else "shifted to 50:50 odds (submission.prior: balanced)",
     )
 
 
+def _write_csv(submission: Path, rows: pa.Table) -> None:
+    # Of a first batch without rows, pyarrow writes what its buffer holds (apache/arrow#36889).
+    batches = [batch for batch in rows.to_batches() if len(batch)]
+    with written_beside(submission) as temporary, open(temporary, "wb") as file:
+        file.write(_csv_line(*rows.column_names))
+        pacsv.write_csv(
+            pa.Table.from_batches(batches, rows.schema),
+            file,
+            pacsv.WriteOptions(include_header=False, quoting_style=_quoting(rows[0])),
+        )
+
+
+def _read_by_model(predictions: Sequence[Path], models: Sequence[Path]) -> list[pa.Table]:
+    """One table for each model, marks included, of the same IDs in the same order."""
+    if models and (not predictions or len(predictions) % len(models)):
+        raise UserError(
+            f"{len(predictions)} files of predictions for {len(models)} models; give as many "
+            f"shards for each model, model by model"
+        )
+    read = [read_table(path, ("id", "logit")) for path in predictions]
+    marks = [marks_of(table) for table in read]
+    shards = max(1, len(predictions) // max(1, len(models)))
+    starts = range(0, len(predictions), shards)
+    for model, start in zip(models, starts):
+        of_model = slice(start, start + shards)
+        _check_shards(predictions[of_model], marks[of_model], model, marks[0].get("test"))
+    tables = [pa.concat_tables(read[start : start + shards]) for start in starts]
+    for model, table in zip(models, tables):
+        if not table["id"].equals(tables[0]["id"]):
+            raise UserError(f"{model}: predicted for other IDs than {models[0]}; predict both anew")
+    return tables
+
+
 def _check_shards(
-    predictions: Sequence[Path], marks: Sequence[Mapping[str, str]], model: Path
+    paths: Sequence[Path], marks: Sequence[Mapping[str, str]], model: Path, test: str | None
 ) -> None:
     """Raise UserError unless these are all rows of one test file in order, predicted by `model`."""
     of_model, stop = fingerprint(model), "0"
-    for path, mark in zip(predictions, marks):
-        wrong = None
+    for path, mark in zip(paths, marks):
         if mark.get("model") != of_model:
-            wrong = f"not predicted by {model} as it is now"
-        elif mark.get("test") != marks[0].get("test"):
-            wrong = f"of another test file than {predictions[0]}"
-        elif mark.get("start") != stop:
+            raise _not_as_needed(path, f"not predicted by {model} as it is now")
+        if mark.get("test") != test:
+            raise _not_as_needed(path, f"of another test file than {paths[0]}")
+        if mark.get("start") != stop:
             wrong = f"begins with row {mark.get('start')}, where row {stop} should follow"
-        if wrong:
-            raise UserError(
-                f"{path}: {wrong}; delete it and run the same command again, it is predicted anew"
-            )
+            raise _not_as_needed(path, wrong)
         stop = mark.get("stop", "?")
-    if marks and stop != marks[-1].get("rows"):
+    rows = marks[-1].get("rows")
+    if stop != rows:
         raise UserError(
-            f"{predictions[-1]}: the last predicted row is {stop} of {marks[-1].get('rows')}; give "
-            f"all shards, or delete it and run the same command again"
+            f"{paths[-1]}: the last predicted row is {stop} of {rows}; give all shards, or delete "
+            f"it and run the same command again"
         )
+
+
+def _not_as_needed(path: Path, wrong: str) -> UserError:
+    return UserError(
+        f"{path}: {wrong}; delete it and run the same command again, it is predicted anew"
+    )
+
+
+def _click_rate(by_model: Sequence[pa.Table]) -> float:
+    """The click rate of the models' train rows, which are the same for the models of a size."""
+    rates = {float(marks_of(table)["click_rate"]) for table in by_model}
+    if len(rates) > 1:
+        raise UserError(
+            f"the models were trained on rows of different click rates ({sorted(rates)}); an "
+            f"ensemble takes models of one size, trained on the same rows"
+        )
+    return rates.pop()
 
 
 def read_sample_ids(path: Path, id_column: str) -> pa.ChunkedArray:
@@ -151,13 +200,13 @@ def _check_unique(ids: pa.ChunkedArray, where: str) -> None:
         )
 
 
-def _check_probabilities(probability: np.ndarray, ids: pa.ChunkedArray) -> None:
-    wrong = np.flatnonzero(~((probability >= 0) & (probability <= 1)))
+def _check_logits(logit: np.ndarray, ids: pa.ChunkedArray) -> None:
+    wrong = np.flatnonzero(~np.isfinite(logit))
     if len(wrong):
         raise UserError(
-            f"{len(wrong):,} predictions are not probabilities, for example "
-            f"{probability[wrong[0]]} for ID {ids[int(wrong[0])].as_py()!r}; the model has "
-            f"diverged: lower train.learning_rate and train again"
+            f"{len(wrong):,} predictions are not finite, for example {logit[wrong[0]]} for ID "
+            f"{ids[int(wrong[0])].as_py()!r}; the model has diverged: lower train.learning_rate "
+            f"and train again"
         )
 
 

@@ -15,7 +15,7 @@ from .account import account
 from .batches import Batch, BatchSource
 from .errors import UserError
 from .feature_map import FeatureMap
-from .files import fingerprint, written_beside
+from .files import fingerprint, write_json, written_beside
 from .inference import TrainedModel, build_model, field_sizes, inference_source
 from .model import ModelConfig
 from .model.history import TimeEmbedding
@@ -43,7 +43,7 @@ def train_model(
     save_minutes: float = 10,
     code: Sequence[str] = (),
 ) -> None:
-    """Train a model; write `outputs`: history (CSV), metrics (JSON), and, last, model.
+    """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
     The state is kept in a folder `training_state` beside the model. An interrupted
     training goes on from there if settings, data and `code`, digests of it, are the same, and ends
@@ -59,9 +59,16 @@ def train_model(
         )
         trainer.fit(saved)
         _write_history(outputs["history"], trainer.history)
-        _write_metrics(outputs["metrics"], trainer)
-        simulated = trainer.train.table.source["simulated"]
-        TrainedModel(trainer.model, model_config, feature_map, simulated).save(outputs["model"])
+        settings = asdict(model_config) | asdict(train_config)
+        write_json(outputs["training"], _summary(trainer) | {"settings": settings})
+        TrainedModel(
+            trainer.model,
+            model_config,
+            feature_map,
+            simulated=trainer.train.table.source["simulated"],
+            click_rate=float(trainer.train.table.column("label").mean()),
+            pos_weight=train_config.pos_weight,
+        ).save(outputs["model"])
 
 
 def _make_trainer(
@@ -170,10 +177,11 @@ def _write_history(path: Path, history: list[Evaluation]) -> None:
         writer.writerows(asdict(evaluation) for evaluation in history)
 
 
-def _write_metrics(path: Path, trainer: Trainer) -> None:
+def _summary(trainer: Trainer) -> dict[str, Any]:
+    """What the training was; `samples_per_second` with its evaluations."""
     best = max(trainer.history, key=lambda evaluation: evaluation.monitor)
     seconds = trainer.history[-1].seconds
-    metrics: dict[str, Any] = {
+    return {
         "valid_auc": best.auc,
         "valid_logloss": best.logloss,
         "best_epoch": best.epoch,
@@ -183,11 +191,12 @@ def _write_metrics(path: Path, trainer: Trainer) -> None:
         "batch_rows": trainer.train.batch_rows,
         "train_rows": trainer.train.rows,
         "valid_rows": trainer.valid.rows,
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "seconds": seconds,
+        "samples_per_second": trainer.step * trainer.train.batch_rows / max(seconds, 1e-9),
+        "peak_memory_bytes": trainer.machine.peak_memory(),
         "device": str(trainer.machine.device),
         "precision": str(trainer.machine.precision).removeprefix("torch."),
         "micro_batch_rows": trainer.stepper.micro_rows,
         "simulated_data": trainer.train.table.source["simulated"],
     }
-    with written_beside(path) as temporary:
-        temporary.write_text(json.dumps(metrics, indent=1) + "\n")

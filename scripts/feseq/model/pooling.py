@@ -90,11 +90,16 @@ class WeightedSumPooling(nn.Module):
         )
 
     def forward(self, refined_BLD: Tensor, is_pad_BL: Tensor | None, item_BE: Tensor) -> Tensor:
+        weight_BL = self.attention(refined_BLD, is_pad_BL, item_BE)
+        pooled_BA = torch.einsum("bl,bla->ba", weight_BL, self.value(refined_BLD))
+        return self.out(pooled_BA)
+
+    def attention(self, refined_BLD: Tensor, is_pad_BL: Tensor | None, item_BE: Tensor) -> Tensor:
+        """alpha [B, L], 0 at padding."""
         score_BL = self.score(self.query(item_BE), self.key(refined_BLD), is_pad_BL)
         if is_pad_BL is not None:
             score_BL = score_BL.masked_fill(is_pad_BL, -torch.inf)
-        pooled_BA = torch.einsum("bl,bla->ba", score_BL.softmax(-1), self.value(refined_BLD))
-        return self.out(pooled_BA)
+        return score_BL.softmax(-1)
 
 
 class DotScore(nn.Module):

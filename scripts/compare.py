@@ -1,0 +1,17 @@
+"""Compare all models trained so far in one table.
+
+By hand: python scripts/compare.py --metrics results/*/*/metrics.json --comparison comparison.csv
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.comparison import write_comparison
+
+
+def main(*, metrics: list[Path], comparison: Path) -> None:
+    write_comparison(metrics, comparison)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

@@ -1,0 +1,21 @@
+"""Mix the validation predictions of the models that submit together.
+
+By hand: python scripts/ensemble.py --predictions a/valid_predictions.parquet
+             b/valid_predictions.parquet --weights '{"a": 0.5, "b": 0.5}'
+             --mixed valid_predictions.parquet --training training.json
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.ensemble import mix_predictions
+
+
+def main(
+    *, predictions: list[Path], weights: dict[str, float], mixed: Path, training: Path
+) -> None:
+    mix_predictions(predictions, weights, mixed, training)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

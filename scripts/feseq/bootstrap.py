@@ -1,0 +1,46 @@
+"""Intervals of figures from resamples of the rows (Efron, Annals of Statistics 1979)."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+CONFIDENCE = 0.95
+_SEED = 20240714
+
+# A figure, or several [figures], as a function of the weights [rows] of the rows.
+Figure = Callable[[np.ndarray], np.ndarray]
+
+
+def intervals(
+    figures: Sequence[Figure], label: np.ndarray, resamples: int
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Value, low and high end of each figure, by percentiles over the same resamples.
+
+    NaN for both ends without resamples, or where a figure is NaN in all of them.
+    """
+    values = [figure(np.ones(len(label), np.int64)) for figure in figures]
+    samples: list[list[np.ndarray]] = [[] for _ in figures]
+    for count in resample_counts(label, resamples):
+        for of_figure, figure in zip(samples, figures):
+            of_figure.append(figure(count))
+    return [(value, *_ends(np.array(found), value)) for value, found in zip(values, samples)]
+
+
+def resample_counts(label: np.ndarray, resamples: int) -> Iterator[np.ndarray]:
+    """How often each row is in each resample; the same for all models. Each has both classes."""
+    random = np.random.default_rng(_SEED)
+    rows = len(label)
+    while resamples:
+        count = np.bincount(random.integers(0, rows, rows), minlength=rows)
+        if 0 < count[label == 1].sum() < rows:
+            resamples -= 1
+            yield count
+
+
+def _ends(samples: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    ends = np.full((2, len(value)), np.nan)
+    if len(samples):
+        known = ~np.isnan(samples).all(axis=0)
+        shares = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+        ends[:, known] = np.nanquantile(samples[:, known], shares, axis=0)
+    return ends[0], ends[1]

@@ -1,0 +1,27 @@
+"""Measure how good a model's validation predictions are.
+
+By hand: python scripts/measure.py --predictions valid_predictions.parquet --valid valid.h5
+             --truth train_truth.parquet --metrics metrics.json --bootstrap 200
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.evaluation import write_metrics
+
+
+def main(
+    *,
+    predictions: Path,
+    valid: Path,
+    truth: Path | None = None,
+    metrics: Path,
+    bootstrap: int = 200,
+    slices: list[str] | None = None,
+    gauc: str | None = None,
+) -> None:
+    write_metrics(metrics, predictions, valid, truth, resamples=bootstrap, slices=slices, gauc=gauc)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

@@ -1,0 +1,25 @@
+"""Write one page on all models: which is best, by how much, and what to submit.
+
+By hand: python scripts/summarize.py --comparison comparison.csv --figures *.svg
+             --summary summary.md --submitting '{"full": {"len150": 1}}' --prior observed
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.summary import write_summary
+
+
+def main(
+    *,
+    comparison: Path,
+    figures: list[Path],
+    summary: Path,
+    submitting: dict[str, dict[str, float]],
+    prior: str,
+) -> None:
+    write_summary(comparison, figures, summary, submitting=submitting, prior=prior)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))
