@@ -8,6 +8,7 @@ import csv
 import functools
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
 
 
+@functools.lru_cache(10_000)
 def inches(text: str, points: float) -> float:
     """Width of one line of text."""
     font = FontProperties(family=_FONT, size=points)
@@ -120,19 +122,22 @@ def legible(text: str) -> str:
 def fitted(text: str, width: float, points: float = TEXT_POINTS) -> str:
     """`text` as it can be drawn, its middle left out where it is wider than `width` inches."""
     text = legible(text)
-    # A narrow letter is 2 points wide at the least: what is longer cannot fit.
-    kept = min(len(text), int(width * 72 / 2))
-    result = text
-    while inches(result, points) > width and kept > 2:
-        kept -= 1
-        result = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-    return result
+    # No letter is narrower than 2 points: what is longer is not even measured.
+    most = int(width * 72 / 2)
+    if len(text) <= most and inches(text, points) <= width:
+        return text
+
+    def shortened(kept: int) -> str:
+        return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+
+    lengths = range(1, min(most, len(text)))
+    return shortened(bisect_right(lengths, width, key=lambda kept: inches(shortened(kept), points)))
 
 
 def wrapped(text: str, width: float, points: float) -> str:
     """`text` in lines no wider than `width` inches, broken at spaces that may break."""
     lines: list[str] = []
-    for word in text.split(" "):
+    for word in legible(text).split(" "):
         if lines and inches(f"{lines[-1]} {word}", points) <= width:
             lines[-1] += f" {word}"
         else:
@@ -245,7 +250,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+        names = reader.fieldnames or ()
+    if missing := [name for name in columns if name not in names]:
         raise UserError(
             f"{path}: no column {', '.join(missing)}; delete it and run the same command again"
         )
