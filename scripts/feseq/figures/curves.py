@@ -90,8 +90,8 @@ def _draw_precision(ax: Axes, label: np.ndarray, logit: np.ndarray) -> list[str]
     """Draw the precision-recall curve; returns what is to be noted."""
     clicks, rate = int(label.sum()), float(label.mean())
     recall, precision = precision_steps(label, logit)
-    # The precision of the first few clicks leaps; the frame is made for the rest.
-    settled = precision[recall * clicks >= min(10, clicks) - 0.5]
+    # The precision of the first clicks, 10 or 1 %, leaps; the frame is made for the rest.
+    settled = precision[recall * clicks >= max(min(10, clicks), 0.01 * clicks) - 0.5]
     top = min(1.02, 1.25 * max(settled.max(), 2 * rate))
     kept = thinned(recall, np.minimum(precision, 1.5 * top) / top)
     ax.axhline(rate, linestyle=":", color=GREY)
@@ -125,7 +125,7 @@ def calibration_figure(label: np.ndarray, logit: np.ndarray, metrics: dict[str, 
     ax = figure.subplots()
     ax.grid()
     notes = [
-        f"{_bins(len(bins))} of {_between(bins[:, 2])} rows; bars: 95 % intervals (Wilson); "
+        f"{_bins(len(bins))} of {_between(bins[:, 2])} rows; bars: 95\u00a0% intervals; "
         f"dotted: as predicted.",
         *_draw_bins(ax, *bins.T),
     ]
@@ -231,4 +231,6 @@ def _bins(count: int) -> str:
 
 def _between(rows: np.ndarray) -> str:
     low, high = int(rows.min()), int(rows.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    if low == high:
+        return f"{low:,}"
+    return f"about {high:,}" if high < 1.01 * low else f"{low:,} to {high:,}"
