@@ -233,4 +233,4 @@ def _between(rows: np.ndarray) -> str:
     low, high = int(rows.min()), int(rows.max())
     if low == high:
         return f"{low:,}"
-    return f"about {high:,}" if high < 1.01 * low else f"{low:,} to {high:,}"
+    return f"about {float(f'{high:.3g}'):,.0f}" if high < 1.01 * low else f"{low:,} to {high:,}"
