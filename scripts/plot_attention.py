@@ -1,0 +1,18 @@
+"""Draw where one model looks: among the fields, and over the positions of the history.
+
+By hand: python scripts/plot_attention.py --attention attention.json --training training.json
+             --figure attention.svg
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.figures.attention import plot_attention
+
+
+def main(*, attention: Path, training: Path | None = None, figure: Path) -> None:
+    plot_attention(attention, training, figure)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

@@ -1,0 +1,18 @@
+"""Draw all models side by side: AUC, the length of the history, speed and memory.
+
+By hand: python scripts/plot_comparison.py --comparison comparison.csv --aucs comparison.svg
+             --by_max_len max_len.svg --speed speed.svg
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.figures.comparison import plot_comparison
+
+
+def main(*, comparison: Path, aucs: Path, by_max_len: Path, speed: Path) -> None:
+    plot_comparison(comparison, aucs, by_max_len, speed)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

@@ -1,0 +1,29 @@
+"""Draw one model's learning curves, ROC and precision-recall curves, calibration and slices.
+
+By hand: python scripts/plot_model.py --predictions valid_predictions.parquet
+             --metrics metrics.json --history history.csv --learning_curves learning_curves.svg
+             --roc_pr roc_pr.svg --calibration calibration.svg --slices slices.svg
+Without --history and --learning_curves for a model that was not trained in steps.
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.figures.model import plot_model
+
+
+def main(
+    *,
+    predictions: Path,
+    metrics: Path,
+    history: Path | None = None,
+    learning_curves: Path | None = None,
+    roc_pr: Path,
+    calibration: Path,
+    slices: Path,
+) -> None:
+    plot_model(predictions, metrics, history, learning_curves, roc_pr, calibration, slices)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))
