@@ -15,6 +15,7 @@ include: "rules/common.smk"
 rule all:
     input:
         "results/submission_full.csv",
+        "results/summary.md",
 
 
 include: "rules/raw.smk"

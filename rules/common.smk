@@ -1,4 +1,5 @@
 # Config check, wildcard constraints, and the input functions of more than one rule.
+import posixpath
 import shutil
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from snakemake.logging import logger
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 from feseq.catalog import (
     BASELINES,
+    ENSEMBLE,
     MODEL_PATTERN,
     compared_models,
+    has_attention,
     model_settings,
     settings_of_size,
     submission_weights,
@@ -46,7 +49,7 @@ wildcard_constraints:
     size="toy|medium|full",
     model=MODEL_PATTERN,
     baseline="|".join(BASELINES),
-    # A model, a baseline or the ensemble.
+    other="ensemble|" + "|".join(BASELINES),
     name=rf"{MODEL_PATTERN}|ensemble|{'|'.join(BASELINES)}",
     shard=r"\d+",
 
@@ -149,3 +152,24 @@ def of_compared(path):
         return [f"results/{path.format(size=size, name=name)}" for size, name in models]
 
     return paths
+
+
+def of_report(model, figure):
+    """A figure of a model, or of all, in the place that it has in the report."""
+    return report(
+        posixpath.join("results", model, "figures", f"{figure}.svg"),
+        caption=f"captions/{figure}.rst",
+        category="Single models" if model else "All models",
+        subcategory=model.replace("/", " ") or None,
+        labels={"figure": figure.replace("_", " ")},
+    )
+
+
+def figures_of_compared(wildcards):
+    """The figures of each model in the comparison but the baselines."""
+    for size, name in compared_models(config, Path("results")):
+        figures = [] if name in BASELINES else ["roc_pr", "calibration", "slices"]
+        if name not in BASELINES and name != ENSEMBLE:
+            model = model_settings(config, size, name)["model_config"]
+            figures += ["learning_curves"] + ["attention"] * has_attention(model)
+        yield from (f"results/{size}/{name}/figures/{figure}.svg" for figure in figures)

@@ -45,6 +45,30 @@ rule ensemble:
         "../scripts/ensemble.py"
 
 
+rule fit_baseline:
+    input:
+        train=rules.convert_train.output.train,
+        valid=rules.convert_train.output.valid,
+        feature_map=rules.fit_feature_map.output.feature_map,
+    output:
+        predictions="results/{size}/{baseline}/valid_predictions.parquet",
+        training="results/{size}/{baseline}/training.json",
+    log:
+        "results/{size}/{baseline}/fit_baseline.log",
+    benchmark:
+        "results/{size}/{baseline}/fit_baseline.benchmark.tsv"
+    conda:
+        "../envs/baseline.yaml"
+    threads: 8
+    params:
+        *code("fit_baseline"),
+        **settings(rows_at_most=config["evaluation"]["baseline_rows"]),
+    message:
+        "Fitting {wildcards.baseline} on size {wildcards.size}"
+    script:
+        "../scripts/fit_baseline.py"
+
+
 rule measure:
     input:
         predictions="results/{size}/{name}/valid_predictions.parquet",
@@ -70,12 +94,73 @@ rule measure:
         "../scripts/measure.py"
 
 
+rule plot_model:
+    input:
+        predictions=rules.evaluate.output.predictions,
+        metrics="results/{size}/{model}/metrics.json",
+        history=rules.train.output.history,
+    output:
+        learning_curves=of_report("{size}/{model}", "learning_curves"),
+        roc_pr=of_report("{size}/{model}", "roc_pr"),
+        calibration=of_report("{size}/{model}", "calibration"),
+        slices=of_report("{size}/{model}", "slices"),
+    log:
+        "results/{size}/{model}/figures/plot_model.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        *code("plot_model"),
+    message:
+        "Drawing {wildcards.model} of size {wildcards.size}"
+    script:
+        "../scripts/plot_model.py"
+
+
+# The same without the curves of a training.
+use rule plot_model as plot_other with:
+    input:
+        predictions="results/{size}/{other}/valid_predictions.parquet",
+        metrics="results/{size}/{other}/metrics.json",
+        history=[],
+    output:
+        learning_curves=[],
+        roc_pr=of_report("{size}/{other}", "roc_pr"),
+        calibration=of_report("{size}/{other}", "calibration"),
+        slices=of_report("{size}/{other}", "slices"),
+    log:
+        "results/{size}/{other}/figures/plot_model.log",
+    message:
+        "Drawing {wildcards.other} of size {wildcards.size}"
+
+
+rule plot_attention:
+    input:
+        attention=rules.evaluate.output.attention,
+        training=rules.train.output.training,
+    output:
+        figure=of_report("{size}/{model}", "attention"),
+    log:
+        "results/{size}/{model}/figures/plot_attention.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        *code("plot_attention"),
+    message:
+        "Drawing what {wildcards.model} of size {wildcards.size} looks at"
+    script:
+        "../scripts/plot_attention.py"
+
+
 rule compare:
     input:
         metrics=of_compared("{size}/{name}/metrics.json"),
         training=of_compared("{size}/{name}/training.json"),
     output:
-        comparison="results/comparison.csv",
+        comparison=report(
+            "results/comparison.csv",
+            caption="captions/comparison.rst",
+            category="All models",
+        ),
     log:
         "results/comparison.log",
     conda:
@@ -86,3 +171,49 @@ rule compare:
         "Comparing all models trained so far"
     script:
         "../scripts/compare.py"
+
+
+rule plot_comparison:
+    input:
+        comparison=rules.compare.output.comparison,
+    output:
+        aucs=of_report("", "aucs"),
+        by_max_len=of_report("", "by_max_len"),
+        speed=of_report("", "speed"),
+    log:
+        "results/figures/plot_comparison.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        *code("plot_comparison"),
+    message:
+        "Drawing all models side by side"
+    script:
+        "../scripts/plot_comparison.py"
+
+
+rule summarize:
+    input:
+        comparison=rules.compare.output.comparison,
+        figures=rules.plot_comparison.output,
+        # Not on the page, but in the report made of it.
+        of_models=figures_of_compared,
+    output:
+        summary="results/summary.md",
+    log:
+        "results/summary.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        *code("summarize"),
+        **settings(
+            prior=config["submission"]["prior"],
+            submitting={
+                size: submission_weights(config, size)
+                for size in config["evaluation"]["sizes"]
+            },
+        ),
+    message:
+        "Summing up all models"
+    script:
+        "../scripts/summarize.py"

@@ -128,3 +128,9 @@ def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str,
         ):
             chosen.append((size, name))
     return list(dict.fromkeys(chosen))
+
+
+def has_attention(model_config: Mapping[str, Any]) -> bool:
+    """True for a network one of whose attentions can be shown: autoint, or weighted_sum."""
+    has_autoint = model_config["interaction"] == "autoint" and model_config["interaction_layers"]
+    return bool(has_autoint) or model_config["pooling"] == "weighted_sum"
