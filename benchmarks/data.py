@@ -43,7 +43,7 @@ REFERENCE_ROWS = 3_000
 TRAIN_STEPS = 5
 
 
-def make(folder: Path, rows: int, mean_length: float) -> int:
+def make(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) -> int:
     """Raw files of `rows` train and test rows, and the selection of all train rows."""
     for split in ("train", "test"):
         simulate_split(
@@ -55,7 +55,7 @@ def make(folder: Path, rows: int, mean_length: float) -> int:
             seed=1,
         )
     labels = read_labels(folder / "train.parquet", COLUMNS.label)
-    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet")
+    select_rows(labels, None, valid_share, 1).write(folder / "selection.parquet")
     return 2 * rows
 
 

@@ -201,6 +201,24 @@ def test_dropout_works_in_training_only() -> None:
     assert not torch.equal(model(batch), model(batch))
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("variant", VARIANTS[:-1], ids=str)  # the last has no products by position
+def test_logits_of_half_precision_have_the_resolution_of_float32(
+    variant: dict, precision: torch.dtype
+) -> None:
+    model, batch = make_model(replace(CONFIG, **variant)).float(), make_batch([3, 0, 6] * 40)
+    batch = replace(batch, numeric_BN=batch.numeric_BN.float())
+    with torch.no_grad():
+        model.mlp[-1].bias.fill_(-4)  # clicks are rare: near -4 bfloat16 has steps of 1 / 64
+        full = model(batch)
+        with torch.autocast("cpu", precision):
+            half = model(batch)
+    assert half.dtype == torch.float32
+    assert len(half.unique()) >= len(full.unique()) > 100
+    assert (half - full).std() < 0.1 * full.std()
+    assert not torch.equal(half, full)
+
+
 def test_start_values_are_those_of_the_authors() -> None:
     torch.manual_seed(0)
     sizes = FieldSizes(profile=(4000,), target=(60,), sequence=(4000,), numeric=500)

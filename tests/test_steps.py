@@ -139,21 +139,26 @@ def _never(*_: object) -> torch.Tensor:
     raise torch.cuda.OutOfMemoryError
 
 
-def test_bfloat16_follows_the_curve_of_float32() -> None:
+def test_bfloat16_follows_the_curves_of_float32() -> None:
     batch = make_batch([row % 7 for row in range(200)])
     assert batch.label_B is not None
     batch = replace(batch, numeric_BN=batch.numeric_BN.float(), label_B=batch.label_B.float())
-    curves = []
-    for precision in (torch.float32, torch.bfloat16):
-        model = make_model(STILL).float().train()
+
+    def curve(precision: torch.dtype, seed: int) -> list[float]:
+        model = make_model(STILL, seed=seed).float().train()
         optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
         stepper = Stepper(model, optimizer, Loss(), Machine(torch.device("cpu"), precision))
-        curve = []
+        losses = []
         for _ in range(30):
             stepper.take(batch)
-            curve.append(stepper.mean_loss())
-        curves.append(torch.tensor(curve))
-    full, half = curves
+            losses.append(stepper.mean_loss())
+        return losses
+
+    # One curve alone strays by 0.03, as it does where weights start 0.3 % apart.
+    full, half = (
+        torch.tensor([curve(precision, seed) for seed in range(1, 5)]).mean(0)
+        for precision in (torch.float32, torch.bfloat16)
+    )
     assert full[-1] < 0.9 * full[0]
-    assert (half - full).abs().max() < 0.02
+    assert (half - full).abs().max() < 0.01
     assert not torch.equal(half, full)

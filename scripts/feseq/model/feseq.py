@@ -17,6 +17,7 @@ from .dropout import Dropout
 from .history import HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .interaction import Interaction
 from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
+from .precision import full_precision
 from .refiner import SequenceRefiner
 
 
@@ -62,7 +63,8 @@ class FESeq(nn.Module):
         pooled_BU = self.pooling(refined_BLD, layout.is_pad_BL, item_BE)
         numeric_BNd = batch.numeric_BN[..., None] * self.numeric
         features = [profile_BPd.flatten(1), numeric_BNd.flatten(1), pooled_BU]
-        return self.mlp(torch.cat(features, dim=1)).squeeze(1)
+        with full_precision(pooled_BU):
+            return self.mlp(torch.cat(features, dim=1)).squeeze(1)
 
     def _embed_profile(self, profile_BP: Tensor) -> Tensor:
         if not self.profile:

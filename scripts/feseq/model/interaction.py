@@ -132,7 +132,11 @@ INTERACTIONS = (*_ON_FIELDS, *_ON_VECTOR)
 
 
 class Interaction(nn.Module):
-    """`layers` interacting layers of one kind, one after the other."""
+    """`layers` interacting layers of one kind, one after the other.
+
+    What they give has the type of the fields, also where autocast rounds their products: the
+    refiner adds to it layer by layer.
+    """
 
     def __init__(self, kind: str, layers: int, fields: int, embedding_dim: int) -> None:
         super().__init__()
@@ -144,9 +148,9 @@ class Interaction(nn.Module):
     def forward(self, fields_FD: Tensor) -> Tensor:
         if self.on_fields:
             for layer in self.layers:
-                fields_FD = layer(fields_FD)
+                fields_FD = layer(fields_FD).to(fields_FD.dtype)
             return fields_FD
         x0 = x = fields_FD.flatten(-2)
         for layer in self.layers:
             x = layer(x0, x)
-        return x.view_as(fields_FD)
+        return x.view_as(fields_FD).to(fields_FD.dtype)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .dropout import Dropout
+from .precision import full_precision
 
 # Hidden layers of the DIN score, as in the published code.
 DIN_WIDTHS = (512, 256, 128)
@@ -30,7 +31,8 @@ class SumPooling(nn.Module):
         weight_BL = (~is_pad_BL).to(refined_BLD.dtype)
         if self.mean:
             weight_BL = weight_BL / weight_BL.sum(1, keepdim=True)
-        return torch.einsum("bl,bld->bd", weight_BL, refined_BLD)
+        with full_precision(refined_BLD):
+            return torch.einsum("bl,bld->bd", weight_BL, refined_BLD)
 
 
 class TargetPooling(nn.Module):
@@ -91,15 +93,16 @@ class WeightedSumPooling(nn.Module):
 
     def forward(self, refined_BLD: Tensor, is_pad_BL: Tensor | None, item_BE: Tensor) -> Tensor:
         weight_BL = self.attention(refined_BLD, is_pad_BL, item_BE)
-        pooled_BA = torch.einsum("bl,bla->ba", weight_BL, self.value(refined_BLD))
-        return self.out(pooled_BA)
+        value_BLA = self.value(refined_BLD).to(refined_BLD.dtype)
+        with full_precision(refined_BLD):
+            return self.out(torch.einsum("bl,bla->ba", weight_BL, value_BLA))
 
     def attention(self, refined_BLD: Tensor, is_pad_BL: Tensor | None, item_BE: Tensor) -> Tensor:
         """alpha [B, L], 0 at padding."""
         score_BL = self.score(self.query(item_BE), self.key(refined_BLD), is_pad_BL)
         if is_pad_BL is not None:
             score_BL = score_BL.masked_fill(is_pad_BL, -torch.inf)
-        return score_BL.softmax(-1)
+        return score_BL.to(refined_BLD.dtype).softmax(-1)
 
 
 class DotScore(nn.Module):
