@@ -1,12 +1,11 @@
-"""How much of what can be learned each variant of the model learns, beside gradient boosting.
+"""How much of what can be learned each variant of the model learns, beside baselines.
 
     python benchmarks/quality.py --rows 50000 --mean_length 20 --max_len 100
 
 Simulates clicks whose true probabilities are known, trains the briefing's and the paper's settings
 and the paper's with one part changed at a time (its Tables 4 to 10), and prints AUC, share of the
-best possible AUC and time. The same rows go to scikit-learn's gradient boosting, once without the
-histories and once with simple features of them: the count of each of the commonest codes, the
-length, and how long ago each of these codes came last.
+best possible AUC and time. The same rows go to the baselines of `feseq.baselines`, of which two see
+simple features of the histories and one none of them.
 """
 
 import argparse
@@ -20,12 +19,12 @@ import data
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
-from sklearn.ensemble import HistGradientBoostingClassifier
 
-from feseq.feature_map import FeatureEncoder, FeatureMap
+from feseq.baselines import fit_baseline
 from feseq.inference import predict_validation
 from feseq.metrics import click_metrics, share_of_best
 from feseq.model import ModelConfig
+from feseq.parquet import read_table
 from feseq.report import evaluate_predictions
 from feseq.runtime import start_runtime
 from feseq.settings import settings_of_size
@@ -48,8 +47,6 @@ ABLATION: dict[str, dict[str, Any]] = {
     "din scores": {"score": "din"},
     "with layer norm": {"layer_norm": True},
 }
-# Histories as features for gradient boosting: this many of the commonest codes.
-CODES = 60
 
 
 def variants(max_len: int) -> dict[str, ModelConfig]:
@@ -82,44 +79,14 @@ def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> dict
     return evaluate_predictions(folder / "predictions", folder / "train_truth.parquet")
 
 
-def boost(folder: Path, with_histories: bool) -> dict[str, float]:
-    """Figures of gradient boosting on the same columns."""
-    fields = FeatureMap.read(folder / "feature_map.json")
-    codes = None
-    if with_histories:
-        with H5Table(folder / "train.h5") as table:
-            (ragged,) = table.read(0, table.rows).sequences.values()
-        codes = np.sort(np.argsort(-np.bincount(ragged.values))[:CODES])
-    train_rows, valid_rows = (
-        _features(folder / f"{part}.h5", fields, codes) for part in ("train", "valid")
-    )
-    model = HistGradientBoostingClassifier(early_stopping=True, max_iter=400, random_state=1)
-    model.fit(train_rows[0], train_rows[1])
-    return click_metrics(valid_rows[1], model.predict_proba(valid_rows[0])[:, 1])
-
-
-def _features(
-    h5: Path, fields: FeatureMap, codes: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features [rows, columns], with those of the histories where `codes` are given; labels."""
-    with H5Table(h5) as table:
-        block = table.read(0, table.rows)
-        encoded = FeatureEncoder(fields, table).encode(block, np.arange(table.rows))
-    assert block.label is not None
-    columns = [encoded.numeric, encoded.profile, encoded.target]
-    if codes is not None:
-        (ragged,) = block.sequences.values()
-        counts = np.zeros((len(block), len(codes)), np.float32)
-        last = np.full((len(block), len(codes)), np.nan, np.float32)
-        for row, (start, stop) in enumerate(zip(ragged.offsets, ragged.offsets[1:])):
-            events = ragged.values[start:stop]
-            place = np.searchsorted(codes, events).clip(max=len(codes) - 1)
-            known = codes[place] == events
-            np.add.at(counts[row], place[known], 1)
-            # Written oldest first, so the newest of equal codes stays.
-            last[row, place[known]] = (stop - start - np.arange(stop - start))[known]
-        columns += [counts, last, ragged.lengths[:, None]]
-    return np.concatenate(columns, axis=1), block.label
+def fit_auc(folder: Path, baseline: str, threads: int) -> float:
+    """AUC of a baseline on the same columns, with all train rows."""
+    outputs = folder / "predictions", folder / "training"
+    inputs = folder / "train.h5", folder / "valid.h5", folder / "feature_map.json"
+    fit_baseline(baseline, *inputs, *outputs, rows_at_most=2**63, threads=threads)
+    table = read_table(outputs[0], ("label", "logit"))
+    logit = table["logit"].to_numpy().astype(np.float64)
+    return click_metrics(table["label"].to_numpy(), 1 / (1 + np.exp(-logit)))["auc"]
 
 
 def main() -> None:
@@ -144,10 +111,9 @@ def main() -> None:
             if not options.only or variant in options.only:
                 started = time.perf_counter()
                 _print(variant, train(folder, model, options)["auc"], best, started)
-        for with_histories in (False, True):
+        for baseline in ("logistic_regression", "boosting_without_histories", "boosting"):
             started = time.perf_counter()
-            auc = boost(folder, with_histories)["auc"]
-            _print(f"boosting with{'' if with_histories else 'out'} histories", auc, best, started)
+            _print(baseline, fit_auc(folder, baseline, options.threads), best, started)
         _print("true probabilities", best, best, time.perf_counter())
 
 

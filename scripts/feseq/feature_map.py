@@ -262,6 +262,19 @@ def require_columns(
             )
 
 
+def check_one_draw(feature_map: FeatureMap, train: H5Table, valid: H5Table) -> None:
+    """Raise UserError if the files do not belong together: validation rows could be trained on."""
+    for name, identity in (
+        (valid.path, valid.identity),
+        ("the feature map", feature_map.fitted_on),
+    ):
+        if identity not in ("", train.identity):
+            raise UserError(
+                f"{train.path} and {name} were not made from the same rows and columns; delete "
+                f"both and run the same command again, they are rebuilt"
+            )
+
+
 @dataclass(frozen=True)
 class EncodedRows:
     """Model inputs of some rows: numeric float32 [rows, N] in [0, 1], int64 indices [rows, .]."""

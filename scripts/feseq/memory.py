@@ -2,6 +2,8 @@
 
 import ctypes
 import logging
+import resource
+import sys
 
 logger = logging.getLogger(__name__)
 
@@ -24,3 +26,10 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     except (OSError, AttributeError):
         logger.debug("no glibc: its allocator is left as it is")
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process has held so far."""
+    # macOS counts bytes, Linux KiB.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
