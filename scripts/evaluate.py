@@ -17,7 +17,8 @@ def main(
     *, model: Path, valid: Path, predictions: Path, threads: int, runtime: dict[str, Any]
 ) -> None:
     machine = start_runtime(runtime, threads)
-    predict_validation(model, valid, predictions, machine=machine)
+    verbosity = runtime.get("verbosity", 1)
+    predict_validation(model, valid, predictions, machine=machine, verbosity=verbosity)
 
 
 if __name__ == "__main__":

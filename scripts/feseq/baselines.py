@@ -29,6 +29,7 @@ from .features import Features
 from .files import written_beside
 from .memory import peak_memory
 from .parquet import write_table
+from .progress import progress
 from .store import H5Table
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def fit_baseline(
         features = _features(baseline, feature_map, train, rows, threads)
         model, settings = _model(baseline, label, features)
         with _warnings_logged(baseline):
-            model.fit(features.matrix(train, rows) if features else np.empty((rows, 0)), label)
+            model.fit(_matrix(features, train, rows), label)
         seconds = time.monotonic() - started
         logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{rows:,}", seconds)
         started = time.monotonic()
@@ -152,6 +153,10 @@ def _features(
     return Features(feature_map, train, rows, histories=histories, threads=threads)
 
 
+def _matrix(features: Features | None, train: H5Table, rows: int) -> np.ndarray:
+    return np.empty((rows, 0)) if features is None else features.matrix(train, rows)
+
+
 def _model(
     baseline: str, label: np.ndarray, features: Features | None
 ) -> tuple[_Classifier, dict[str, Any]]:
@@ -183,8 +188,14 @@ def _write_predictions(
     path: Path, model: _Classifier, features: Features | None, valid: H5Table
 ) -> None:
     """Rows are read, and predicted, block by block."""
-    blocks = features.blocks(valid, valid.rows) if features else [np.empty((valid.rows, 0))]
-    logits = [model.decision_function(block).astype(np.float32) for block in blocks]
+    blocks = (
+        features.blocks(valid, valid.rows) if features is not None else [np.empty((valid.rows, 0))]
+    )
+    logits = []
+    with progress("predicted", valid.rows) as predicting:
+        for block in blocks:
+            logits.append(model.decision_function(block).astype(np.float32))
+            predicting.advance(len(block))
     table = {
         "row": valid.column("row"),
         "label": valid.column("label"),

@@ -19,6 +19,7 @@ import numpy as np
 from .columns import Columns
 from .errors import UserError, first_line
 from .files import written_beside
+from .progress import progress
 from .store import Block, H5Table
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
@@ -153,14 +154,16 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
         token_counts = {name: _TokenCounts() for name in columns.sequences}
         low = np.full(len(table.numeric_columns), np.inf)
         high = np.full(len(table.numeric_columns), -np.inf)
-        for block in table.blocks(sequences_of=columns.sequences):
-            for i, counts in enumerate(category_counts.values()):
-                counts += np.bincount(block.categorical[:, i], minlength=len(counts))
-            for name, token_count in token_counts.items():
-                token_count.add(block.sequences[name].values)
-            finite = np.isfinite(block.numeric)
-            low = np.minimum(low, np.where(finite, block.numeric, np.inf).min(0))
-            high = np.maximum(high, np.where(finite, block.numeric, -np.inf).max(0))
+        with progress("counted", table.rows) as counting:
+            for block in table.blocks(sequences_of=columns.sequences):
+                for i, counts in enumerate(category_counts.values()):
+                    counts += np.bincount(block.categorical[:, i], minlength=len(counts))
+                for name, token_count in token_counts.items():
+                    token_count.add(block.sequences[name].values)
+                finite = np.isfinite(block.numeric)
+                low = np.minimum(low, np.where(finite, block.numeric, np.inf).min(0))
+                high = np.maximum(high, np.where(finite, block.numeric, -np.inf).max(0))
+                counting.advance(len(block))
         ranges = dict(zip(table.numeric_columns, zip(low.tolist(), high.tolist())))
         fitted_on = table.identity
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from .ahead import map_ahead
 from .feature_map import OUT_OF_VOCABULARY, PADDING, EncodedRows, FeatureEncoder, FeatureMap
+from .progress import progress
 from .store import Block, H5Table
 
 logger = logging.getLogger(__name__)
@@ -48,12 +49,14 @@ class Features:
         categories = [np.zeros(field.size, np.int64) for field in self.fields]
         codes = [np.zeros(field.size, np.int64) for field in self.histories]
         encoder = FeatureEncoder(feature_map, common_in)
-        for block in self._blocks(common_in, rows):
-            encoded = encoder.encode(block, np.arange(len(block)))
-            for count, index in zip(categories, _categories(encoded).T):
-                count += np.bincount(index, minlength=len(count))
-            for count, indices in zip(codes, self._indices(encoder, block)):
-                count += np.bincount(indices, minlength=len(count))
+        with progress("counted", rows) as counting:
+            for block in self._blocks(common_in, rows):
+                encoded = encoder.encode(block, np.arange(len(block)))
+                for count, index in zip(categories, _categories(encoded).T):
+                    count += np.bincount(index, minlength=len(count))
+                for count, indices in zip(codes, self._indices(encoder, block)):
+                    count += np.bincount(indices, minlength=len(count))
+                counting.advance(len(block))
         self.kept = [_kept(field.column, n) for field, n in zip(self.fields, categories)]
         self.slots = [_slots(count) for count in codes]
 
@@ -77,9 +80,11 @@ class Features:
         """The first `rows` rows of `table` at once, float32 [rows, width]."""
         matrix = np.empty((rows, self.width), np.float32)
         done = 0
-        for block in self.blocks(table, rows):
-            matrix[done : done + len(block)] = block
-            done += len(block)
+        with progress("read", rows) as reading:
+            for block in self.blocks(table, rows):
+                matrix[done : done + len(block)] = block
+                done += len(block)
+                reading.advance(len(block))
         return matrix
 
     def _of(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:

@@ -17,6 +17,7 @@ from .feature_map import FeatureMap
 from .files import fingerprint
 from .model import FESeq, FieldSizes, ModelConfig
 from .parquet import write_table
+from .progress import progress
 from .runtime import Machine
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ def predict_logits(
     stop: int | None = None,
     blank_sequences: bool = False,
     after_batch: Callable[[], None] = lambda: None,
+    verbosity: int = 0,
 ) -> np.ndarray:
     """Logits float32 [stop - start], in file order. `blank_sequences` empties every history.
 
@@ -144,13 +146,15 @@ def predict_logits(
     logits = np.empty(stop - start, np.float32)
     was_training = model.training
     model.eval()
-    for batch in source.in_order(start, stop):
-        if blank_sequences:
-            batch = _without_history(batch)
-        with machine.autocast():
-            logit_B = model(batch.to(machine.device))
-        logits[batch.row_B.numpy() - start] = logit_B.float().cpu().numpy()
-        after_batch()
+    with progress("predicted", stop - start, verbosity=verbosity) as predicting:
+        for batch in source.in_order(start, stop):
+            if blank_sequences:
+                batch = _without_history(batch)
+            with machine.autocast():
+                logit_B = model(batch.to(machine.device))
+            logits[batch.row_B.numpy() - start] = logit_B.float().cpu().numpy()
+            predicting.advance(len(batch))
+            after_batch()
     model.train(was_training)
     return logits
 
@@ -169,13 +173,15 @@ def predict_shard(
     start: int,
     stop: int,
     machine: Machine,
+    verbosity: int = 1,
 ) -> None:
     """Write parquet columns id (string) and probability (float32) of test rows start to stop."""
     model = TrainedModel.load(model_file)
     source = model.source(test_h5, machine)
     source.encoder.warn_of_unseen(source.table.column("categorical", start, stop))
+    network = model.network.to(machine.device)
     probability = predict_probabilities(
-        model.network.to(machine.device), source, machine, start=start, stop=stop
+        network, source, machine, start=start, stop=stop, verbosity=verbosity
     )
     ids = np.char.decode(source.table.column("id", start, stop), "utf-8")
     table = pa.table({"id": pa.array(ids, pa.string()), "probability": probability})
@@ -186,7 +192,7 @@ def predict_shard(
 
 
 def predict_validation(
-    model_file: Path, valid_h5: Path, predictions: Path, *, machine: Machine
+    model_file: Path, valid_h5: Path, predictions: Path, *, machine: Machine, verbosity: int = 1
 ) -> None:
     """Write parquet columns row, label, probability, and probability_blanked: histories emptied."""
     model = TrainedModel.load(model_file)
@@ -201,9 +207,9 @@ def predict_validation(
         {
             "row": source.table.column("row"),
             "label": source.table.column("label"),
-            "probability": predict_probabilities(network, source, machine),
+            "probability": predict_probabilities(network, source, machine, verbosity=verbosity),
             "probability_blanked": predict_probabilities(
-                network, source, machine, blank_sequences=True
+                network, source, machine, blank_sequences=True, verbosity=verbosity
             ),
         }
     )
