@@ -1,12 +1,11 @@
-"""How much of what can be learned each variant of the model learns, beside gradient boosting.
+"""How much of what can be learned each variant of the model learns, beside baselines.
 
     python benchmarks/quality.py --rows 50000 --mean_length 20 --max_len 100
 
 Simulates clicks whose true probabilities are known, trains the briefing's and the paper's settings
 and the paper's with one part changed at a time (its Tables 4 to 10), and prints AUC, share of the
-best possible AUC and time. The same rows go to scikit-learn's gradient boosting, once without the
-histories and once with simple features of them: the count of each of the commonest codes, the
-length, and how long ago each of these codes came last.
+best possible AUC and time. The same rows go to the baselines of `feseq.baselines`, of which two see
+simple features of the histories and one none of them.
 """
 
 import argparse
@@ -17,23 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import data
-import numpy as np
 import pyarrow.parquet as pq
-import yaml
-from feseq.report import evaluate_predictions
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
 
-from feseq.feature_map import FeatureEncoder, FeatureMap
+from feseq.baselines import fit_baseline
+from feseq.catalog import settings_of_size
+from feseq.evaluation import read_predictions
 from feseq.inference import predict_validation
-from feseq.metrics import click_metrics, share_of_best
+from feseq.metrics import share_of_best
 from feseq.model import ModelConfig
 from feseq.runtime import start_runtime
-from feseq.settings import settings_of_size
 from feseq.store import H5Table
 from feseq.trainer import TrainConfig
 from feseq.training import train_model
 
-PAPER = yaml.safe_load((data.REPOSITORY / "config/feseq_paper.yaml").read_text())["sizes"]["full"]
+PAPER = data.CONFIG["variants"]["feseq_paper"]
 # Changes to the paper's settings, one at a time.
 ABLATION: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -48,8 +45,6 @@ ABLATION: dict[str, dict[str, Any]] = {
     "din scores": {"score": "din"},
     "with layer norm": {"layer_norm": True},
 }
-# Histories as features for gradient boosting: this many of the commonest codes.
-CODES = 60
 
 
 def variants(max_len: int) -> dict[str, ModelConfig]:
@@ -60,11 +55,11 @@ def variants(max_len: int) -> dict[str, ModelConfig]:
     return {"briefing": briefing} | {name: replace(paper, **c) for name, c in ABLATION.items()}
 
 
-def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> dict[str, Any]:
-    """Figures of one model on the validation rows."""
+def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> float:
+    """AUC of one model on the validation rows."""
     settings = settings_of_size(data.CONFIG, "medium")["train"]
     changes = {"batch_size": 256, "epochs": options.epochs, "min_steps_per_epoch": 1}
-    outputs = {name: folder / name for name in ("history", "metrics", "model")}
+    outputs = {name: folder / name for name in ("history", "training", "model")}
     machine = start_runtime({"device": options.device}, options.threads)
     train_model(
         folder / "train.h5",
@@ -76,50 +71,22 @@ def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> dict
         machine=machine,
         verbosity=0,
     )
-    predict_validation(
-        outputs["model"], folder / "valid.h5", folder / "predictions", machine=machine
-    )
-    return evaluate_predictions(folder / "predictions", folder / "train_truth.parquet")
+    predicted = [folder / name for name in ("predictions", "speed", "attention")]
+    predict_validation(outputs["model"], folder / "valid.h5", *predicted, machine=machine)
+    return _auc(predicted[0])
 
 
-def boost(folder: Path, with_histories: bool) -> dict[str, float]:
-    """Figures of gradient boosting on the same columns."""
-    fields = FeatureMap.read(folder / "feature_map.json")
-    codes = None
-    if with_histories:
-        with H5Table(folder / "train.h5") as table:
-            (ragged,) = table.read(0, table.rows).sequences.values()
-        codes = np.sort(np.argsort(-np.bincount(ragged.values))[:CODES])
-    train_rows, valid_rows = (
-        _features(folder / f"{part}.h5", fields, codes) for part in ("train", "valid")
-    )
-    model = HistGradientBoostingClassifier(early_stopping=True, max_iter=400, random_state=1)
-    model.fit(train_rows[0], train_rows[1])
-    return click_metrics(valid_rows[1], model.predict_proba(valid_rows[0])[:, 1])
+def fit_auc(folder: Path, baseline: str, threads: int) -> float:
+    """AUC of a baseline on the same columns, with all train rows."""
+    outputs = folder / "predictions", folder / "training"
+    inputs = folder / "train.h5", folder / "valid.h5", folder / "feature_map.json"
+    fit_baseline(baseline, *inputs, *outputs, rows_at_most=2**63, threads=threads)
+    return _auc(outputs[0])
 
 
-def _features(
-    h5: Path, fields: FeatureMap, codes: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features [rows, columns], with those of the histories where `codes` are given; labels."""
-    with H5Table(h5) as table:
-        block = table.read(0, table.rows)
-        encoded = FeatureEncoder(fields, table).encode(block, np.arange(table.rows))
-    assert block.label is not None
-    columns = [encoded.numeric, encoded.profile, encoded.target]
-    if codes is not None:
-        (ragged,) = block.sequences.values()
-        counts = np.zeros((len(block), len(codes)), np.float32)
-        last = np.full((len(block), len(codes)), np.nan, np.float32)
-        for row, (start, stop) in enumerate(zip(ragged.offsets, ragged.offsets[1:])):
-            events = ragged.values[start:stop]
-            place = np.searchsorted(codes, events).clip(max=len(codes) - 1)
-            known = codes[place] == events
-            np.add.at(counts[row], place[known], 1)
-            # Written oldest first, so the newest of equal codes stays.
-            last[row, place[known]] = (stop - start - np.arange(stop - start))[known]
-        columns += [counts, last, ragged.lengths[:, None]]
-    return np.concatenate(columns, axis=1), block.label
+def _auc(predictions: Path) -> float:
+    table = read_predictions(predictions)
+    return roc_auc_score(table["label"], table["logit"])
 
 
 def main() -> None:
@@ -143,11 +110,10 @@ def main() -> None:
         for variant, model in variants(options.max_len).items():
             if not options.only or variant in options.only:
                 started = time.perf_counter()
-                _print(variant, train(folder, model, options)["auc"], best, started)
-        for with_histories in (False, True):
+                _print(variant, train(folder, model, options), best, started)
+        for baseline in ("logistic_regression", "boosting_without_histories", "boosting"):
             started = time.perf_counter()
-            auc = boost(folder, with_histories)["auc"]
-            _print(f"boosting with{'' if with_histories else 'out'} histories", auc, best, started)
+            _print(baseline, fit_auc(folder, baseline, options.threads), best, started)
         _print("true probabilities", best, best, time.perf_counter())
 
 
@@ -155,8 +121,7 @@ def _best_auc(folder: Path) -> float:
     truth = pq.read_table(folder / "train_truth.parquet", columns=["probability"])
     with H5Table(folder / "valid.h5") as table:
         block = table.read(0, table.rows)
-    assert block.label is not None
-    return click_metrics(block.label, truth["probability"].to_numpy()[block.row])["auc"]
+    return roc_auc_score(block.label, truth["probability"].to_numpy()[block.row])
 
 
 def _print(name: str, auc: float, best: float, started: float) -> None:

@@ -24,7 +24,10 @@ def main(
     runtime: dict[str, Any],
 ) -> None:
     machine = start_runtime(runtime, threads)
-    predict_validation(model, valid, predictions, speed, attention, machine=machine)
+    verbosity = runtime.get("verbosity", 1)
+    predict_validation(
+        model, valid, predictions, speed, attention, machine=machine, verbosity=verbosity
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,15 @@ def main(
         raise UserError(f"{shards}: there is no shard {shard}, only 0 to {len(all_shards) - 1}")
     start, stop = all_shards[shard]
     machine = start_runtime(runtime, threads)
-    predict_shard(model, h5, predictions, start=start, stop=stop, machine=machine)
+    predict_shard(
+        model,
+        h5,
+        predictions,
+        start=start,
+        stop=stop,
+        machine=machine,
+        verbosity=runtime.get("verbosity", 1),
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """An interrupted training goes on as if nothing had happened, or says why it does not."""
 
 import errno
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -254,3 +256,18 @@ def test_a_full_disk_under_the_state_does_not_end_the_training(
     monkeypatch.setattr(torchfile.torch, "save", nearly_full)
     assert_same(train(data, tmp_path), undisturbed)
     assert caplog.text.count("could not be saved: [Errno 28] No space left on device") == 4
+
+
+def test_progress_of_a_resumed_training_counts_on_and_ends_at_all_samples(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("feseq.progress.SECONDS_BETWEEN_LINES", 0)
+    with pytest.MonkeyPatch.context() as patch:
+        end_at(patch, Stepper, "take", 6, signal.SIGTERM)
+        with pytest.raises(SystemExit):
+            train(data, tmp_path, verbosity=2)
+    train(data, tmp_path, verbosity=2)
+    done = re.findall(r"trained ([\d,]+) of 3,600 samples, ", caplog.text)
+    assert done == [f"{300 * step:,}" for step in range(1, 13)]
+    assert caplog.text.count("predicted 100 of 100 rows") == 3

@@ -16,6 +16,7 @@ from .encoding import LocalBlock, Vocabularies, encode_batch
 from .errors import UserError, first_line
 from .files import fingerprint, folder_beside, written_beside
 from .ids import repeated_ids
+from .progress import progress
 from .raw import as_text, check_columns, is_simulated, open_parquet, stream
 from .sampling import Selection
 from .shards import write_shards
@@ -65,13 +66,20 @@ def convert_train(
     vocabularies = Vocabularies(columns.categorical)
     with folder_beside(train_h5) as work, Scatter(work, columns.ragged) as scatter:
         batches = _selected(file, parquet, columns, chosen.row)
-        for local, places in map_ahead(encode, batches, threads):
-            scatter.append(vocabularies.encode(local), places)
-        with written_beside(train_h5) as train, written_beside(valid_h5) as valid:
+        with progress("read", len(place)) as reading:
+            for local, places in map_ahead(encode, batches, threads):
+                scatter.append(vocabularies.encode(local), places)
+                reading.advance(len(places))
+        with (
+            written_beside(train_h5) as train,
+            written_beside(valid_h5) as valid,
+            progress("shuffled and written", len(place)) as writing,
+        ):
             for h5, start, rows in ((train, 0, train_rows), (valid, first_valid, valid_rows)):
                 with _writer(h5, columns) as writer:
                     for block in scatter.in_order(start, start + rows, threads):
                         writer.append(block)
+                        writing.advance(len(block))
                     drawn = {"selection": fingerprint(selection)}
                     writer.finish(vocabularies.words(), _source(parquet, file, code) | drawn)
     logger.info("%s: %s rows converted", parquet, f"{len(chosen.row):,}")
@@ -105,9 +113,10 @@ def convert_test(
     vocabularies = Vocabularies(columns.categorical)
     batches = stream(file, parquet, (*columns.features, columns.id), BATCH_ROWS)
     with written_beside(test_h5) as h5, written_beside(shards) as shards_json:
-        with _writer(h5, columns) as writer:
+        with _writer(h5, columns) as writer, progress("converted", rows) as converting:
             for local in map_ahead(encode, batches, threads):
                 writer.append(vocabularies.encode(local))
+                converting.advance(len(local.block))
             writer.finish(vocabularies.words(), _source(parquet, file, code))
         count = write_shards(shards_json, rows, rows_per_shard)
     logger.info("%s: %s rows converted, %d shards", parquet, f"{rows:,}", count)

@@ -19,6 +19,7 @@ import numpy as np
 from .columns import Columns
 from .errors import UserError, first_line
 from .files import written_beside
+from .progress import progress
 from .store import Block, H5Table
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
@@ -153,14 +154,16 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
         token_counts = {name: _TokenCounts() for name in columns.sequences}
         low = np.full(len(table.numeric_columns), np.inf)
         high = np.full(len(table.numeric_columns), -np.inf)
-        for block in table.blocks(sequences_of=columns.sequences):
-            for i, counts in enumerate(category_counts.values()):
-                counts += np.bincount(block.categorical[:, i], minlength=len(counts))
-            for name, token_count in token_counts.items():
-                token_count.add(block.sequences[name].values)
-            finite = np.isfinite(block.numeric)
-            low = np.minimum(low, np.where(finite, block.numeric, np.inf).min(0))
-            high = np.maximum(high, np.where(finite, block.numeric, -np.inf).max(0))
+        with progress("counted", table.rows) as counting:
+            for block in table.blocks(sequences_of=columns.sequences):
+                for i, counts in enumerate(category_counts.values()):
+                    counts += np.bincount(block.categorical[:, i], minlength=len(counts))
+                for name, token_count in token_counts.items():
+                    token_count.add(block.sequences[name].values)
+                finite = np.isfinite(block.numeric)
+                low = np.minimum(low, np.where(finite, block.numeric, np.inf).min(0))
+                high = np.maximum(high, np.where(finite, block.numeric, -np.inf).max(0))
+                counting.advance(len(block))
         ranges = dict(zip(table.numeric_columns, zip(low.tolist(), high.tolist())))
         fitted_on = table.identity
 
@@ -259,6 +262,19 @@ def require_columns(
                 f"{table.path}: lacks {len(missing)} columns that the features need, for example "
                 f"{missing[0]!r}; it was made with other columns.use: delete it and run snakemake "
                 f"again, or use a model of these columns"
+            )
+
+
+def check_one_draw(feature_map: FeatureMap, train: H5Table, valid: H5Table) -> None:
+    """Raise UserError if the files do not belong together: validation rows could be trained on."""
+    for name, identity in (
+        (valid.path, valid.identity),
+        ("the feature map", feature_map.fitted_on),
+    ):
+        if identity not in ("", train.identity):
+            raise UserError(
+                f"{train.path} and {name} were not made from the same rows and columns; delete "
+                f"both and run the same command again, they are rebuilt"
             )
 
 

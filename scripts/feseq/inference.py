@@ -20,6 +20,7 @@ from .feature_map import FeatureMap
 from .files import fingerprint, write_json
 from .model import FESeq, FieldSizes, ModelConfig
 from .parquet import write_table
+from .progress import progress
 from .runtime import Machine
 
 logger = logging.getLogger(__name__)
@@ -160,6 +161,7 @@ def predict_logits(
     stop: int | None = None,
     blank_sequences: bool = False,
     after_batch: Callable[[], None] = lambda: None,
+    verbosity: int = 0,
 ) -> np.ndarray:
     """Logits float32 [stop - start], in file order. `blank_sequences` empties every history.
 
@@ -169,13 +171,15 @@ def predict_logits(
     logits = np.empty(stop - start, np.float32)
     was_training = model.training
     model.eval()
-    for batch in source.in_order(start, stop):
-        if blank_sequences:
-            batch = _without_history(batch)
-        with machine.autocast():
-            logit_B = model(batch.to(machine.device))
-        logits[batch.row_B.numpy() - start] = logit_B.float().cpu().numpy()
-        after_batch()
+    with progress("predicted", stop - start, verbosity=verbosity) as predicting:
+        for batch in source.in_order(start, stop):
+            if blank_sequences:
+                batch = _without_history(batch)
+            with machine.autocast():
+                logit_B = model(batch.to(machine.device))
+            logits[batch.row_B.numpy() - start] = logit_B.float().cpu().numpy()
+            predicting.advance(len(batch))
+            after_batch()
     model.train(was_training)
     return logits
 
@@ -194,12 +198,13 @@ def predict_shard(
     start: int,
     stop: int,
     machine: Machine,
+    verbosity: int = 1,
 ) -> None:
     """Write parquet columns id (string) and logit (float32) of test rows start to stop."""
     model = TrainedModel.load(model_file)
     source = model.source(test_h5, machine)
     source.encoder.warn_of_unseen(source.table.column("categorical", start, stop))
-    logit = model.predict(source, machine, start=start, stop=stop)
+    logit = model.predict(source, machine, start=start, stop=stop, verbosity=verbosity)
     ids = np.char.decode(source.table.column("id", start, stop), "utf-8")
     table = pa.table({"id": pa.array(ids, pa.string()), "logit": logit})
     marks = model.marks() | {"model": fingerprint(model_file), "test": source.table.identity}
@@ -216,6 +221,7 @@ def predict_validation(
     attention: Path,
     *,
     machine: Machine,
+    verbosity: int = 1,
 ) -> None:
     """Write the validation rows' predictions, how fast they came, and what attention looked at.
 
@@ -230,14 +236,16 @@ def predict_validation(
             f"trained on some of these; delete the model and run the same command again"
         )
     started = time.perf_counter()
-    logit = model.predict(source, machine)
+    logit = model.predict(source, machine, verbosity=verbosity)
     seconds = time.perf_counter() - started
     table = pa.table(
         {
             "row": source.table.column("row"),
             "label": source.table.column("label"),
             "logit": logit,
-            "logit_blanked": model.predict(source, machine, blank_sequences=True),
+            "logit_blanked": model.predict(
+                source, machine, blank_sequences=True, verbosity=verbosity
+            ),
         }
     )
     write_json(

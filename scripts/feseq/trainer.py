@@ -2,20 +2,19 @@
 
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from .batches import BatchSource
 from .errors import UserError
 from .inference import predict_probabilities
 from .metrics import click_metrics
 from .model import FESeq
+from .progress import Progress, progress
 from .resume import SavedTraining, Signals
 from .runtime import Machine, random_state, set_random_state
 from .steps import Loss, Stepper
@@ -135,15 +134,20 @@ class Trainer:
         """
         if saved is not None and (state := saved.load()) is not None:
             self._restore(state)
-        with Signals() as signals, self._progress_bar() as progress:
+        samples = self.config.epochs * self.train.rows
+        # The last batch of an epoch may be smaller.
+        done = (self.epoch - 1) * self.train.rows
+        done += min(self.batch * self.train.batch_rows, self.train.rows)
+        training = progress("trained", samples, "samples", done=done, verbosity=self.verbosity)
+        with Signals() as signals, training as bar:
             self.stop_if_asked = lambda: self._stop_if_asked(signals, saved)
             while self.epoch <= self.config.epochs and not self.plateau.is_over:
-                self._run_epoch(progress, saved)
+                self._run_epoch(bar, saved)
         if self.plateau.is_over:
             logger.info("no gain in %d evaluations: stopped", self.config.patience)
         self.model.load_state_dict(self.best_weights)
 
-    def _run_epoch(self, progress: tqdm, saved: SavedTraining | None) -> None:
+    def _run_epoch(self, bar: Progress, saved: SavedTraining | None) -> None:
         """The steps left of the epoch, and the evaluations that fall due."""
         # The one before which an interrupted training stood.
         self._evaluate_if_due(saved)
@@ -153,9 +157,9 @@ class Trainer:
         for batch in self.train.shuffled(self.config.seed, self.epoch, first_batch=self.batch):
             self.stepper.take(batch)
             self.batch += 1
-            progress.update(len(batch))
             if self.verbosity > 1 and self.step % 20 == 0:
-                progress.set_postfix(loss=self.stepper.running_loss())
+                bar.show(loss=self.stepper.running_loss())
+            bar.advance(len(batch))
             self.stop_if_asked()
             self._evaluate_if_due(saved)
             if self.plateau.is_over:
@@ -192,7 +196,11 @@ class Trainer:
     def _evaluate(self) -> None:
         self.stepper.running_loss()  # ends here if a loss was not finite
         probability = predict_probabilities(
-            self.model, self.valid, self.machine, after_batch=self.stop_if_asked
+            self.model,
+            self.valid,
+            self.machine,
+            after_batch=self.stop_if_asked,
+            verbosity=self.verbosity,
         )
         train_loss = self.stepper.mean_loss()
         metrics = click_metrics(self.valid_label, probability)
@@ -265,15 +273,3 @@ class Trainer:
     @property
     def _learning_rate(self) -> float:
         return self.stepper.optimizer.param_groups[0]["lr"]
-
-    def _progress_bar(self) -> tqdm:
-        """0: none; 1: a bar, in a file redrawn now and then; 2: redrawn often, with the loss."""
-        return tqdm(
-            total=self.config.epochs * self.train.rows,
-            initial=(self.epoch - 1) * self.train.rows + self.batch * self.train.batch_rows,
-            unit=" samples",
-            unit_scale=True,
-            disable=self.verbosity == 0,
-            mininterval=0.5 if self.verbosity > 1 or sys.stderr.isatty() else 10,
-            dynamic_ncols=True,
-        )

@@ -14,7 +14,7 @@ import torch
 from .account import account
 from .batches import Batch, BatchSource
 from .errors import UserError
-from .feature_map import FeatureMap
+from .feature_map import FeatureMap, check_one_draw
 from .files import fingerprint, write_json, written_beside
 from .inference import TrainedModel, build_model, field_sizes, inference_source
 from .model import ModelConfig
@@ -86,7 +86,7 @@ def _make_trainer(
         batch_rows = train_config.batch_rows(table.rows)
     train = BatchSource(train_h5, feature_map, max_len=max_len, batch_rows=batch_rows)
     valid = inference_source(valid_h5, feature_map, max_len, machine)
-    _check_one_draw(feature_map, train.table, valid.table)
+    check_one_draw(feature_map, train.table, valid.table)
     if train.table.source["simulated"]:
         logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
     model = build_model(model_config, feature_map)
@@ -103,19 +103,6 @@ def _make_trainer(
     trainer.stepper.micro_rows = _micro_rows(model_config, feature_map, machine, batch_rows)
     model.refiner.recompute = machine.recompute
     return trainer
-
-
-def _check_one_draw(feature_map: FeatureMap, train: H5Table, valid: H5Table) -> None:
-    """Raise UserError if the files do not belong together: validation rows could be trained on."""
-    for name, identity in (
-        (valid.path, valid.identity),
-        ("the feature map", feature_map.fitted_on),
-    ):
-        if identity not in ("", train.identity):
-            raise UserError(
-                f"{train.path} and {name} were not made from the same rows and columns; delete "
-                f"both and run the same command again, they are rebuilt"
-            )
 
 
 def _origin(h5: Path) -> str:

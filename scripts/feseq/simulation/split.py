@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..files import written_beside
+from ..progress import progress
 from ..raw import SIMULATED_MARK
 from .click_model import click_model
 from .columns import DRAWN_CATEGORIES, Columns, category_values, day_of_week, draw_columns
@@ -21,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 Split = Literal["train", "test"]
 _SPLIT_CODE: dict[str, int] = {"train": 0, "test": 1}
-_REPORTS = 8
 
 
 def simulate_split(
@@ -57,6 +57,7 @@ def simulate_split(
             data_part, data_schema, compression="zstd", use_dictionary=list(DRAWN_CATEGORIES)
         ) as data_writer,
         pq.ParquetWriter(truth_part, truth_schema, compression="zstd") as truth_writer,
+        progress("simulated", rows) as simulating,
     ):
         for chunk in range(chunks):
             first = chunk * chunk_rows
@@ -74,8 +75,8 @@ def simulate_split(
             data_writer.write_batch(_batch(arrays, data_schema))
             truths = {truth_schema.names[0]: key, "probability": pa.array(probability)}
             truth_writer.write_batch(_batch(truths, truth_schema))
-            if (chunk + 1) * _REPORTS // chunks > chunk * _REPORTS // chunks:
-                logger.info("simulated %s: %d of %d rows", split, first + count, rows)
+            simulating.advance(count)
+    logger.info("%s: %s rows simulated", parquet, f"{rows:,}")
 
 
 def _type(column: str) -> pa.DataType:

@@ -1,0 +1,96 @@
+"""How far a long step is: a bar on a terminal, a line now and then in a log."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Progress:
+    """Told of each piece of work that is done; `progress` makes one."""
+
+    def __init__(
+        self, deed: str, total: int, unit: str, done: int, every: float, bar: tqdm | None
+    ) -> None:
+        self.deed = deed
+        self.total = total
+        self.unit = unit
+        self.done = self._done_before = done
+        self.bar = bar
+        self._every = every
+        self._figures: dict[str, float] = {}
+        self._started = self._last_line = time.monotonic()
+
+    def show(self, **figures: float) -> None:
+        """Show these figures, such as the loss, from now on."""
+        self._figures = figures
+        if self.bar is not None:
+            self.bar.set_postfix(figures)
+
+    def advance(self, count: int) -> None:
+        """`count` more are done."""
+        self.done += count
+        if self.bar is not None:
+            self.bar.update(count)
+        now = time.monotonic()
+        if now - self._last_line >= self._every:
+            self._last_line = now
+            self._write(self._line(now - self._started))
+
+    def _line(self, seconds: float) -> str:
+        rate = (self.done - self._done_before) / max(seconds, 1e-9)
+        left = tqdm.format_interval((self.total - self.done) / rate) if rate > 0 else "?"
+        line = f"{self.deed} {self.done:,} of {self.total:,} {self.unit}, "
+        line += f"{rate:,.0f} {self.unit}/s, {left} left"
+        return line + "".join(f", {name} {value:.5g}" for name, value in self._figures.items())
+
+    def _write(self, line: str) -> None:
+        """To all handlers of the log; where there is a bar, to its files alone."""
+        if self.bar is None:
+            logger.info("%s", line)
+            return
+        record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, line, (), None)
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handle(record)
+
+
+@contextmanager
+def progress(
+    deed: str, total: int, unit: str = "rows", *, done: int = 0, verbosity: int = 1
+) -> Iterator[Progress]:
+    """Show how much of `total` is done, rate and time left, while the block is open.
+
+    `deed` is a past participle such as 'converted'; `done` was done before, by another process.
+    Where stderr is a terminal there is a bar, over which the log's lines scroll; the log's files,
+    and elsewhere the whole log, get a line after every SECONDS_BETWEEN_LINES. With verbosity 0
+    there is nothing, with 2 the bar is redrawn more often. Time decides over what is shown alone.
+    """
+    every = SECONDS_BETWEEN_LINES if verbosity > 0 else math.inf
+    if verbosity == 0 or not sys.stderr.isatty():
+        yield Progress(deed, total, unit, done, every, None)
+        return
+    with (
+        logging_redirect_tqdm(),
+        tqdm(
+            desc=deed,
+            total=total,
+            initial=done,
+            unit=f" {unit}",
+            unit_scale=True,
+            mininterval=0.1 if verbosity > 1 else 0.5,
+            dynamic_ncols=True,
+            # A bar within another one goes when it is full.
+            leave=None,
+        ) as bar,
+    ):
+        yield Progress(deed, total, unit, done, every, bar)

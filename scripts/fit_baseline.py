@@ -1,0 +1,38 @@
+"""Fit one baseline and predict the validation rows with it.
+
+By hand: python scripts/fit_baseline.py --train train.h5 --valid valid.h5
+             --feature_map feature_map.json --baseline boosting --rows_at_most 1000000
+             --threads 2 --predictions valid_predictions.parquet --training training.json
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.baselines import fit_baseline
+
+
+def main(
+    *,
+    train: Path,
+    valid: Path,
+    feature_map: Path,
+    baseline: str,
+    rows_at_most: int,
+    threads: int,
+    predictions: Path,
+    training: Path,
+) -> None:
+    fit_baseline(
+        baseline,
+        train,
+        valid,
+        feature_map,
+        predictions,
+        training,
+        rows_at_most=rows_at_most,
+        threads=threads,
+    )
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))
