@@ -1,5 +1,4 @@
 # Config check, wildcard constraints, and the input functions of more than one rule.
-import posixpath
 import shutil
 import sys
 from pathlib import Path
@@ -154,14 +153,15 @@ def of_compared(path):
     return paths
 
 
-def of_report(model, figure):
-    """A figure of a model, or of all, in the place that it has in the report."""
+def of_report(figure):
+    """A figure, of one model or of all, in the place that it has in the report."""
+    name, (_, *model, _, _) = Path(figure).stem, Path(figure).parts
     return report(
-        posixpath.join("results", model, "figures", f"{figure}.svg"),
-        caption=f"captions/{figure}.rst",
+        figure,
+        caption=f"captions/{name}.rst",
         category="Single models" if model else "All models",
-        subcategory=model.replace("/", " ") or None,
-        labels={"figure": figure.replace("_", " ")},
+        subcategory=" ".join(model) or None,
+        labels={"figure": name.replace("_", " ")},
     )
 
 

@@ -100,10 +100,10 @@ rule plot_model:
         metrics="results/{size}/{model}/metrics.json",
         history=rules.train.output.history,
     output:
-        learning_curves=of_report("{size}/{model}", "learning_curves"),
-        roc_pr=of_report("{size}/{model}", "roc_pr"),
-        calibration=of_report("{size}/{model}", "calibration"),
-        slices=of_report("{size}/{model}", "slices"),
+        learning_curves=of_report("results/{size}/{model}/figures/learning_curves.svg"),
+        roc_pr=of_report("results/{size}/{model}/figures/roc_pr.svg"),
+        calibration=of_report("results/{size}/{model}/figures/calibration.svg"),
+        slices=of_report("results/{size}/{model}/figures/slices.svg"),
     log:
         "results/{size}/{model}/figures/plot_model.log",
     conda:
@@ -124,9 +124,9 @@ use rule plot_model as plot_other with:
         history=[],
     output:
         learning_curves=[],
-        roc_pr=of_report("{size}/{other}", "roc_pr"),
-        calibration=of_report("{size}/{other}", "calibration"),
-        slices=of_report("{size}/{other}", "slices"),
+        roc_pr=of_report("results/{size}/{other}/figures/roc_pr.svg"),
+        calibration=of_report("results/{size}/{other}/figures/calibration.svg"),
+        slices=of_report("results/{size}/{other}/figures/slices.svg"),
     log:
         "results/{size}/{other}/figures/plot_model.log",
     message:
@@ -138,7 +138,7 @@ rule plot_attention:
         attention=rules.evaluate.output.attention,
         training=rules.train.output.training,
     output:
-        figure=of_report("{size}/{model}", "attention"),
+        figure=of_report("results/{size}/{model}/figures/attention.svg"),
     log:
         "results/{size}/{model}/figures/plot_attention.log",
     conda:
@@ -177,9 +177,9 @@ rule plot_comparison:
     input:
         comparison=rules.compare.output.comparison,
     output:
-        aucs=of_report("", "aucs"),
-        by_max_len=of_report("", "by_max_len"),
-        speed=of_report("", "speed"),
+        aucs=of_report("results/figures/aucs.svg"),
+        by_max_len=of_report("results/figures/by_max_len.svg"),
+        speed=of_report("results/figures/speed.svg"),
     log:
         "results/figures/plot_comparison.log",
     conda:
