@@ -40,6 +40,7 @@ def main(
         machine=start_runtime(runtime, threads),
         verbosity=runtime.get("verbosity", 1),
         save_minutes=runtime.get("save_minutes", 10),
+        tensorboard=runtime.get("tensorboard", False),
         code=code,
     )
 

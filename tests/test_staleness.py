@@ -90,7 +90,7 @@ def give_sample(folder: Path, repository: Path) -> dict[str, Any]:
 
 def run_elsewhere(folder: Path, repository: Path) -> dict[str, Any]:
     runtime = {"device": "cpu", "verbosity": 0, "memory_gib": 3, "precision": "float32"}
-    return changed("runtime", runtime)
+    return changed("runtime", runtime | {"tensorboard": True})
 
 
 def swap_values(folder: Path, repository: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -98,7 +98,10 @@ class Plateau:
 
 @dataclass
 class Trainer:
-    """One training run. `fit` leaves the best weights in `model` and fills `history`."""
+    """One training run. `fit` leaves the best weights in `model` and fills `history`.
+
+    `after_evaluation` is called with the history after each evaluation.
+    """
 
     model: FESeq
     train: BatchSource
@@ -106,6 +109,7 @@ class Trainer:
     config: TrainConfig
     machine: Machine
     verbosity: int = 1
+    after_evaluation: Callable[[Sequence[Evaluation]], None] = lambda _: None
     history: list[Evaluation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -222,6 +226,7 @@ class Trainer:
             **metrics,
         )
         self.history.append(evaluation)
+        self.after_evaluation(self.history)
         is_better = self.plateau.is_better(monitor)
         if is_better:
             self.best_weights = {

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from .account import account
 from .batches import Batch, BatchSource
+from .curves import Curves
 from .errors import UserError
 from .feature_map import FeatureMap, check_one_draw
 from .files import fingerprint, write_json, written_beside
@@ -41,9 +43,12 @@ def train_model(
     machine: Machine,
     verbosity: int = 1,
     save_minutes: float = 10,
+    tensorboard: bool = False,
     code: Sequence[str] = (),
 ) -> None:
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
+
+    With `tensorboard`, event files are written into a folder `tensorboard` beside the model.
 
     The state is kept in a folder `training_state` beside the model. An interrupted
     training goes on from there if settings, data and `code`, digests of it, are the same, and ends
@@ -53,10 +58,14 @@ def train_model(
     key = _digest([asdict(model_config), asdict(train_config), inputs, list(code)])
     saved = SavedTraining(outputs["model"].with_name("training_state"), key, save_minutes)
     feature_map = FeatureMap.read(feature_map_json)
-    with saved.locked():
+    with saved.locked(), ExitStack() as stack:
         trainer = _make_trainer(
             train_h5, valid_h5, feature_map, model_config, train_config, machine, verbosity
         )
+        if tensorboard:
+            rows_per_step = trainer.train.rows / trainer.train.batches_per_epoch
+            curves = Curves(outputs["model"].with_name("tensorboard"), rows_per_step)
+            trainer.after_evaluation = stack.enter_context(curves).add
         trainer.fit(saved)
         _write_history(outputs["history"], trainer.history)
         settings = asdict(model_config) | asdict(train_config)
