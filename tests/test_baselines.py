@@ -237,7 +237,7 @@ def test_files_of_different_draws_are_refused(planted: Path, tmp_path: Path) -> 
 def test_mistakes_are_named(planted: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no baseline 'forest', only constant, logistic"):
         fit(planted, tmp_path, "forest")
-    with pytest.raises(UserError, match=r"label 0 in all of the first 1 rows.*rows_at_most"):
+    with pytest.raises(UserError, match=r"label 0 in all of the first 1 rows.*baseline_rows"):
         fit(make(tmp_path / "few", raw_table(30, y=[0] * 26 + [1] * 4), valid_rows=[0, 29]),
             tmp_path, "boosting", rows_at_most=1)  # fmt: skip
 
