@@ -1,5 +1,6 @@
 # make run   runs the main job to results/submission_full.csv
 # make plan  prints what that would run, and why; TARGET=... for another file
+# make report  runs that and results/summary.md, and makes results/report.html of both
 # make test  checks the code and runs the tests
 # Each makes .venv first. Then, for everything else: source .venv/bin/activate; snakemake ...
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)) python3)
@@ -7,13 +8,17 @@ BIN := .venv/bin
 CORES ?= 4
 TARGET ?= results/submission_full.csv
 
-.PHONY: run plan test lint clean
+.PHONY: run plan report test lint clean
 
 run: .venv/run-ready
 	$(BIN)/snakemake --cores $(CORES) results/submission_full.csv
 
 plan: .venv/run-ready
 	$(BIN)/python scripts/plan.py $(TARGET)
+
+report: .venv/run-ready
+	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --report results/report.html
 
 test: .venv/test-ready lint
 	$(BIN)/pytest

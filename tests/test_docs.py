@@ -74,6 +74,43 @@ def test_make_targets_of_the_readme_exist() -> None:
     assert {"run", "test"} <= set(commands) <= set(targets)
 
 
+def commands(readme: str) -> set[str]:
+    """The indented lines that a user types, without remarks."""
+    text = (REPOSITORY / readme).read_text()
+    lines = re.findall(r"^    ((?:make|snakemake|python|source|data/raw)\b.*)", text, re.M)
+    return {line.split("#")[0].strip() for line in lines}
+
+
+def links(readme: str) -> set[str]:
+    return set(re.findall(r"\]\(([^)]+)\)", (REPOSITORY / readme).read_text()))
+
+
+def test_the_korean_readme_has_the_commands_and_links_of_the_english_one() -> None:
+    assert len(commands("README.md")) > 12
+    assert commands("README.ko.md") == commands("README.md")
+    assert links("README.ko.md") - {"README.md"} == links("README.md") - {"README.ko.md"}
+
+
+def test_links_in_the_readmes_lead_somewhere() -> None:
+    for readme in REPOSITORY.glob("**/README*.md"):
+        if ".venv" in readme.parts:
+            continue
+        for link in links(str(readme.relative_to(REPOSITORY))):
+            path, _, heading = link.partition("#")
+            if link.startswith("https://"):
+                continue
+            target = (readme.parent / path).resolve()
+            assert target.exists(), (readme, link)
+            file = target / "README.md" if target.is_dir() else target
+            assert not heading or heading in headings(file), (readme, link)
+
+
+def headings(file: Path) -> set[str]:
+    """Anchors of a page, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)", file.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
+
+
 def test_paths_in_the_readme_exist() -> None:
     text = (REPOSITORY / "README.md").read_text()
     for path in re.findall(r"`((?:scripts|rules|config|envs|profiles)/[\w/.]*)`", text):
