@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from .batches import BatchSource
-from .errors import UserError
+from .errors import NotFiniteError
 from .inference import predict_probabilities
 from .metrics import click_metrics
 from .model import FESeq
@@ -126,6 +126,8 @@ class Trainer:
         self.epoch, self.batch = 1, 0
         self.started = time.monotonic()
         self.stop_if_asked: Callable[[], None] = lambda: None
+        # Called after each evaluation; may raise to end the training.
+        self.after_evaluation: Callable[[], None] = lambda: None
 
     def fit(self, saved: SavedTraining | None = None) -> None:
         """Train for `epochs` epochs or until there is no gain left.
@@ -169,6 +171,12 @@ class Trainer:
         """Steps taken."""
         return self.stepper.step
 
+    @property
+    def rows_seen(self) -> int:
+        """Train rows of the steps taken; a row counts in each epoch."""
+        in_epoch = min(self.batch * self.train.batch_rows, self.train.rows)
+        return (self.epoch - 1) * self.train.rows + in_epoch
+
     def _stop_if_asked(self, signals: Signals, saved: SavedTraining | None) -> None:
         """End the process after a signal, between two steps or two batches of an evaluation."""
         if signals.asked is None:
@@ -188,6 +196,7 @@ class Trainer:
             self._evaluate()
             if saved is not None:
                 saved.save(self._state())
+            self.after_evaluation()
 
     def _evaluate(self) -> None:
         self.stepper.running_loss()  # ends here if a loss was not finite
@@ -198,7 +207,7 @@ class Trainer:
         metrics = click_metrics(self.valid_label, probability)
         monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
         if not math.isfinite(monitor):
-            raise UserError(
+            raise NotFiniteError(
                 f"the validation metrics at step {self.step} are {metrics}, of "
                 f"{len(self.valid_label):,} rows with {int(self.valid_label.sum()):,} clicks; both "
                 f"labels and finite predictions are needed: lower train.learning_rate or raise "
@@ -270,7 +279,7 @@ class Trainer:
         """0: none; 1: a bar, in a file redrawn now and then; 2: redrawn often, with the loss."""
         return tqdm(
             total=self.config.epochs * self.train.rows,
-            initial=(self.epoch - 1) * self.train.rows + self.batch * self.train.batch_rows,
+            initial=self.rows_seen,
             unit=" samples",
             unit_scale=True,
             disable=self.verbosity == 0,
