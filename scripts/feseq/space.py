@@ -103,11 +103,10 @@ def _leads_into(name: str, path: Any) -> bool:
 
 
 def _unknown(path: str, known: list[str]) -> str:
-    """Near keys by the whole name, or by that of the key alone: `dropout`, `train.dropout`."""
-    near = difflib.get_close_matches(path, known, n=2)
-    near += [name for name in known if name.split(".")[1] == path.split(".")[-1]]
-    cure = " or ".join(map(repr, dict.fromkeys(near)))
-    cure = f"did you mean {cure}?" if near else f"settings: {', '.join(known)}"
+    """Near by the key alone, whose block may be missing or the other one."""
+    names = {name.split(".")[1]: name for name in known}
+    near = difflib.get_close_matches(path.split(".")[-1], names, n=1)
+    cure = f"did you mean {names[near[0]]!r}?" if near else f"settings: {', '.join(known)}"
     return f"unknown setting {path!r}; {cure}"
 
 

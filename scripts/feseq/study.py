@@ -25,7 +25,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from .errors import UserError, first_line
 from .space import Space, TuneConfig, is_integer_range
@@ -55,14 +55,14 @@ class SavedStudy:
         }
         self._pruner = optuna.pruners.MedianPruner(config.startup_trials, rows_of_epoch)
 
-    def prepare(self) -> None:
-        """Open the file or make it; for the one process that holds the folder's lock.
+    def prepare(self) -> int:
+        """Open the file or make it, in the process that holds the folder's lock; trials left to do.
 
         Says in the log what is gone on with. A file that cannot be read is put aside.
         """
         _quieten_optuna()
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.file.exists() and (damage := _damage(self.file)):
+        if self.file.exists() and (damage := self._damage()):
             aside = self.file.with_suffix(".unreadable")
             os.replace(self.file, aside)
             logger.warning(
@@ -78,6 +78,7 @@ class SavedStudy:
             logger.info("going on with a tuning: %d of %d trials are done", done, self.trials)
         elif len(names) > 1:
             logger.warning("%s belongs to other settings, data or code: tuning anew", self.file)
+        return self.trials - done
 
     @property
     def trials(self) -> int:
@@ -88,12 +89,9 @@ class SavedStudy:
     def open(self) -> Iterator[optuna.Study]:
         """The study; its file's errors end as UserError."""
         _quieten_optuna()
-        # As a URI, in which the path may hold any sign.
-        path = urllib.parse.quote(str(self.file.absolute()))
-        url = f"sqlite:///file:{path}?uri=true&timeout={_TIMEOUT_SECONDS}"
         try:
             yield optuna.create_study(
-                storage=optuna.storages.RDBStorage(url),
+                storage=self._storage(),
                 study_name=self.key,
                 direction="maximize",
                 load_if_exists=True,
@@ -127,6 +125,13 @@ class SavedStudy:
             trial.set_user_attr("place", place)
             return trial
 
+    def end(
+        self, study: optuna.Study, trial: Trial, state: TrialState, figures: Mapping[str, Any]
+    ) -> FrozenTrial:
+        """Note how a trial ended; `figures` are plain values, the objective's by name `value`."""
+        trial.set_user_attr("figures", dict(figures))
+        return study.tell(trial, figures["value"] if state == COMPLETE else None, state)
+
     def finished(self, study: optuna.Study) -> list[FrozenTrial]:
         """Finished trials by place, as many as there shall be at most."""
         found = study.get_trials(deepcopy=False, states=(COMPLETE, PRUNED))
@@ -139,16 +144,45 @@ class SavedStudy:
             for path, value in sorted(trial.params.items())
         }
 
+    def _storage(self) -> optuna.storages.RDBStorage:
+        # As a URI, in which the path may hold any sign.
+        path = urllib.parse.quote(str(self.file.absolute()))
+        return optuna.storages.RDBStorage(
+            f"sqlite:///file:{path}?uri=true&timeout={_TIMEOUT_SECONDS}"
+        )
+
+    def _damage(self) -> str:
+        """What makes the file no sound one of this Optuna, in words; empty if it is."""
+        try:
+            connection = sqlite3.connect(self.file, timeout=_TIMEOUT_SECONDS)
+            try:
+                found = connection.execute("PRAGMA quick_check").fetchone()[0]
+            finally:
+                connection.close()
+            if found == "ok":
+                self._storage()
+            return "" if found == "ok" else found
+        except (sqlite3.OperationalError, OperationalError):
+            # A folder without rights, a full disk: the file may be sound.
+            return ""
+        except (sqlite3.DatabaseError, SQLAlchemyError, RuntimeError) as error:
+            return first_line(error)
+
 
 def place_of(trial: FrozenTrial | Trial) -> int:
     """The place of a trial in its study, from 0 on."""
     return trial.user_attrs["place"]
 
 
+def figures_of(trial: FrozenTrial) -> dict[str, Any]:
+    """What was noted of a finished trial at its end."""
+    return trial.user_attrs["figures"]
+
+
 def best_of(trials: list[FrozenTrial]) -> FrozenTrial | None:
     """The first of the complete trials with the highest value; None if none is complete."""
     complete = [trial for trial in trials if trial.state == COMPLETE]
-    return max(complete, key=lambda trial: trial.user_attrs["value"], default=None)
+    return max(complete, key=lambda trial: figures_of(trial)["value"], default=None)
 
 
 def _is_choice(space: Space, path: str) -> bool:
@@ -163,23 +197,6 @@ def _distribution(values: Any) -> BaseDistribution:
     if is_integer_range(values):
         return IntDistribution(values["low"], values["high"], log, step or 1)
     return FloatDistribution(values["low"], values["high"], log, step)
-
-
-def _damage(file: Path) -> str:
-    """What makes a file no sound study, in words; empty if it is one."""
-    try:
-        connection = sqlite3.connect(file, timeout=_TIMEOUT_SECONDS)
-        try:
-            found = connection.execute("PRAGMA quick_check").fetchone()[0]
-            versions = connection.execute("SELECT schema_version FROM version_info").fetchall()
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError as error:
-        # A folder without rights, a full disk: the file may be sound.
-        if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
-            return ""
-        return first_line(error)
-    return "" if found == "ok" and versions else f"{found}"
 
 
 def _quieten_optuna() -> None:

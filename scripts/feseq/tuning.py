@@ -1,11 +1,13 @@
 """Tuning: many trainings of one model with settings drawn by Optuna; the best of them as a variant.
 
-tune_model ──▶ a study in a file ◀──▶ workers: draw settings, train, judge each evaluation
-     └──▶ trials.csv, best.yaml
+    tune_model ──▶ a study in a file ◀──▶ workers: draw settings, train, judge each evaluation
+         └──▶ trials.csv, best.yaml
+
+With several workers the order in which trials end, and so what the next ones draw, may differ from
+run to run. On a GPU all workers share the card.
 """
 
 import csv
-import gc
 import logging
 import textwrap
 import time
@@ -30,7 +32,7 @@ from .resume import locked
 from .runtime import Machine, start_runtime
 from .space import TuneConfig, by_block, check_space, named_values
 from .store import H5Table
-from .study import COMPLETE, PRUNED, SavedStudy, best_of, place_of
+from .study import COMPLETE, PRUNED, SavedStudy, best_of, figures_of, place_of
 from .trainer import TrainConfig, Trainer
 from .training import make_trainer, training_key
 from .workers import run_workers
@@ -85,8 +87,7 @@ def tune_model(
         logger.warning("tuning on SIMULATED data: its best settings know nothing of real clicks")
     saved = SavedStudy(outputs["best"].parent / "study", key, tune_config, rows)
     with locked(saved.folder, "is tuning this model already"):
-        saved.prepare()
-        _run(tuning, saved, runtime, threads)
+        _run(tuning, saved, saved.prepare(), runtime, threads)
         with saved.open() as study:
             trials = saved.finished(study)
         best = best_of(trials)
@@ -94,7 +95,7 @@ def tune_model(
         if best is None:
             raise UserError(
                 f"none of the {len(trials)} trials came to an end, so none is the best; the last "
-                f"one: {trials[-1].user_attrs['reason']}"
+                f"one: {figures_of(trials[-1])['reason']}"
             )
         comment = _comment(tuning, size, saved, best, outputs["best"], simulated)
         _write_best(outputs["best"], saved.settings(best), comment)
@@ -112,10 +113,10 @@ def _check_values(tuning: Tuning, tune_config: TuneConfig) -> None:
                 raise UserError(f"tuning.space.{path}: {error}") from None
 
 
-def _run(tuning: Tuning, saved: SavedStudy, runtime: Mapping[str, Any], threads: int) -> None:
+def _run(
+    tuning: Tuning, saved: SavedStudy, left: int, runtime: Mapping[str, Any], threads: int
+) -> None:
     """Run the trials that are left, here or in several workers."""
-    with saved.open() as study:
-        left = saved.trials - len(saved.finished(study))
     # More workers than trials would only start up.
     workers = min(saved.config.workers, left)
     if workers == 1:
@@ -144,13 +145,8 @@ def _work(
     with saved.open() as study:
         while (trial := saved.begin(study)) is not None:
             state, figures = _run_trial(tuning, trial, saved.settings(trial), machine)
-            for name, value in figures.items():
-                trial.set_user_attr(name, value)
-            value = figures["value"] if state == COMPLETE else None
-            told = study.tell(trial, value, state)
-            _log_trial(saved, saved.finished(study), told, workers)
-            # A trainer holds on to itself, and to the memory of its device.
-            gc.collect()
+            ended = saved.end(study, trial, state, figures)
+            _log_trial(saved, saved.finished(study), ended, workers)
 
 
 def _run_trial(
@@ -184,6 +180,8 @@ def _run_trial(
         except NotFiniteError as error:
             state, figures["reason"] = PRUNED, str(error)
         finally:
+            # Both lead back to the trainer, which would keep its memory.
+            trainer.after_evaluation = trainer.stop_if_asked = lambda: None
             trainer.train.table.close()
             trainer.valid.table.close()
     if trainer.history:
@@ -206,11 +204,11 @@ def _judge(trial: Trial, trainer: Trainer) -> None:
 
 
 @contextmanager
-def _only_errors(really: bool = True) -> Iterator[None]:
+def _only_errors(quiet: bool = True) -> Iterator[None]:
     """Of the library's log lines let only errors pass: each training says the same."""
     package = logging.getLogger(__package__)
     before = package.level
-    if really:
+    if quiet:
         package.setLevel(logging.ERROR)
     try:
         yield
@@ -222,17 +220,18 @@ def _log_trial(
     saved: SavedStudy, finished: list[FrozenTrial], trial: FrozenTrial, workers: int
 ) -> None:
     """One line on a trial that has just ended."""
-    value, best = trial.user_attrs["value"], best_of(finished)
+    figures, best = figures_of(trial), best_of(finished)
+    value = figures["value"]
     text = trial.state.name.lower()
     text += "" if value is None else f", {value:.5f}"
     if best is not None and place_of(best) == place_of(trial):
         text += " (best so far)"
     elif best is not None:
-        text += f" (best {best.user_attrs['value']:.5f} of trial {place_of(best) + 1})"
+        text += f" (best {figures_of(best)['value']:.5f} of trial {place_of(best) + 1})"
     if trial.state == PRUNED:
-        text += f", {trial.user_attrs['reason']}"
+        text += f", {figures['reason']}"
     left = saved.trials - len(finished)
-    mean = sum(t.user_attrs["seconds"] for t in finished) / len(finished)
+    mean = sum(figures_of(t)["seconds"] for t in finished) / len(finished)
     time_left = tqdm.format_interval(mean * left / workers)
     logger.info(
         "trial %d of %d: %s; %s; %s",
@@ -240,12 +239,12 @@ def _log_trial(
         saved.trials,
         text,
         _short(saved.settings(trial)),
-        f"{left} left, about {time_left}" if left else "none left",
+        f"{left} left, {time_left} to go" if left else "none left",
     )
 
 
 def _in_words(saved: SavedStudy, trial: FrozenTrial) -> str:
-    figures = trial.user_attrs
+    figures = figures_of(trial)
     return (
         f"trial {place_of(trial) + 1} of {saved.trials}, {figures['value']:.5f} (AUC "
         f"{figures['auc']:.5f}, logloss {figures['logloss']:.5f}) with "
@@ -265,10 +264,9 @@ def _write_trials(path: Path, saved: SavedStudy, trials: list[FrozenTrial]) -> N
         writer = csv.DictWriter(file, ["number", "state", *_FIGURES, *names])
         writer.writeheader()
         for trial in trials:
-            row = {name: trial.user_attrs[name] for name in _FIGURES} | saved.settings(trial)
-            writer.writerow(
-                row | {"number": place_of(trial) + 1, "state": trial.state.name.lower()}
-            )
+            row = {"number": place_of(trial) + 1, "state": trial.state.name.lower()}
+            row |= {name: figures_of(trial)[name] for name in _FIGURES}
+            writer.writerow(row | saved.settings(trial))
 
 
 def _comment(
@@ -276,10 +274,9 @@ def _comment(
 ) -> list[str]:
     """What the file of the best settings says above them."""
     max_len = tuning.model_config.max_len
-    weights = " ".join(
-        f"{weight:+g} {name}" for name, weight in tuning.train_config.monitor.items()
-    )
-    figures = best.user_attrs
+    monitor = tuning.train_config.monitor.items()
+    weights = " ".join(f"{weight:+g} {name}" for name, weight in monitor)
+    figures = figures_of(best)
     text = (
         f"The best settings of {saved.trials} trials for size {size} and max_len {max_len}: trial "
         f"{place_of(best) + 1}, with {figures['value']:.5f} ({weights}) on the validation rows: "
