@@ -28,6 +28,33 @@ rule train:
         "../scripts/train.py"
 
 
+rule tune:
+    input:
+        train=rules.convert_train.output.train,
+        valid=rules.convert_train.output.valid,
+        feature_map=rules.fit_feature_map.output.feature_map,
+    output:
+        # A variant `tuned`, for --configfile.
+        best="results/{size}/tuning/{model}/best.yaml",
+        trials="results/{size}/tuning/{model}/trials.csv",
+    log:
+        "results/{size}/tuning/{model}/tune.log",
+    benchmark:
+        "results/{size}/tuning/{model}/tune.benchmark.tsv"
+    conda:
+        "../envs/tune.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        *code("tune"),
+        **settings(tuning=config["tuning"], **of_model()),
+    message:
+        "Searching settings of {wildcards.model}, size {wildcards.size}"
+    script:
+        "../scripts/tune.py"
+
+
 onsuccess:
     # Not before: a job that ended well is done anew if Snakemake is killed with it.
     for state in Path("results").glob("*/*/training_state"):

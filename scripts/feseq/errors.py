@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class NotFiniteError(UserError):
+    """A training whose loss or validation metrics are no finite numbers."""
+
+
 def is_of_machine(error: BaseException) -> bool:
     """True for an error that says nothing about a file's content, which may be sound."""
     return isinstance(error, MemoryError) or (

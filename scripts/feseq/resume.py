@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,22 +37,9 @@ class SavedTraining:
         self.seconds_between = 60 * minutes_between
         self._saved_at = time.monotonic()
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other trainings of this model out; raises UserError if there is one."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        owner = self.folder / "owner"
-        try:
-            with FileLock(self.folder / "lock", timeout=0):
-                owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-                yield
-        except Timeout:
-            who = owner.read_text() if owner.exists() else "another process"
-            raise UserError(
-                f"{self.folder}: {who} is training this model already; wait until it ends, or, if "
-                f"its snakemake is gone, stop it with `kill`: it saves its state, and the same "
-                f"command goes on from there"
-            ) from None
+        return locked(self.folder, "is training this model already")
 
     def load(self) -> dict[str, Any] | None:
         """The state to go on from, or None, with a line in the log if there was one."""
@@ -86,6 +73,26 @@ class SavedTraining:
     def is_due(self) -> bool:
         """True if the last state is older than it should be."""
         return time.monotonic() - self._saved_at > self.seconds_between
+
+
+@contextmanager
+def locked(folder: Path, does: str) -> Iterator[None]:
+    """Keep other processes out of a folder of saved state; raises UserError if one is in it.
+
+    `does` says of it what it is doing there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = folder / "owner"
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            yield
+    except Timeout:
+        who = owner.read_text() if owner.exists() else "another process"
+        raise UserError(
+            f"{folder}: {who} {does}; wait until it ends, or, if its snakemake is gone, stop it "
+            f"with `kill`: it saves its state, and the same command goes on from there"
+        ) from None
 
 
 class Signals:

@@ -18,6 +18,7 @@ from jsonschema.validators import extend
 from .catalog import model_mistakes, settings_of_size
 from .columns import Columns
 from .errors import UserError
+from .space import check_space
 
 _TARGET = re.compile(
     r"^results/((?P<model_size>\w+)/(?P<model>len[^/]*)/|submission_(?P<submission_size>\w+)\.csv$)"
@@ -150,6 +151,11 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
                 f"sizes.{size}.submission_weights: {len(weights)} weights for "
                 f"{len(settings['submission_models'])} submission_models; give one each, or null"
             )
+    full = settings_of_size(config, "full")
+    try:
+        check_space(config["tuning"]["space"], full["model"], full["train"])
+    except UserError as error:
+        yield str(error)
     evaluation = config["evaluation"]
     for key, names in (("slices", evaluation["slices"]), ("gauc", [evaluation["gauc"]])):
         for name in names or []:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .batches import Batch
-from .errors import UserError
+from .errors import NotFiniteError, UserError
 from .model import FESeq
 from .runtime import Machine, random_state, set_random_state
 
@@ -90,7 +90,7 @@ class Stepper:
             self._look_at_losses()
 
     def mean_loss(self) -> float:
-        """Mean loss of the steps since the last call; raises UserError if one is not finite."""
+        """Mean loss of the steps since the last call; raises NotFiniteError if one is not."""
         self._look_at_losses()
         mean = self._loss_sum / max(1, self._loss_count)
         self._loss_sum, self._loss_count = 0.0, 0
@@ -107,7 +107,7 @@ class Stepper:
             if not abs(loss) < float("inf"):
                 step = self.step - len(losses) + number + 1
                 rate = self.optimizer.param_groups[0]["lr"]
-                raise UserError(
+                raise NotFiniteError(
                     f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
                     f"{rows.start:,} to {rows.stop - 1:,} of train.h5); lower train.learning_rate"
                 )

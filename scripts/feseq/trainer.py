@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .batches import BatchSource
-from .errors import UserError
+from .errors import NotFiniteError
 from .inference import predict_probabilities
 from .metrics import click_metrics
 from .model import FESeq
@@ -100,7 +100,8 @@ class Plateau:
 class Trainer:
     """One training run. `fit` leaves the best weights in `model` and fills `history`.
 
-    `after_evaluation` is called with the history after each evaluation.
+    `after_evaluation` is called with the history after each evaluation; it may raise to end the
+    training.
     """
 
     model: FESeq
@@ -177,6 +178,12 @@ class Trainer:
         """Steps taken."""
         return self.stepper.step
 
+    @property
+    def rows_seen(self) -> int:
+        """Train rows of the steps taken; a row counts in each epoch."""
+        in_epoch = min(self.batch * self.train.batch_rows, self.train.rows)
+        return (self.epoch - 1) * self.train.rows + in_epoch
+
     def _stop_if_asked(self, signals: Signals, saved: SavedTraining | None) -> None:
         """End the process after a signal, between two steps or two batches of an evaluation."""
         if signals.asked is None:
@@ -194,6 +201,7 @@ class Trainer:
             ends = self.step % every == 0 or (ends and self.epoch == self.config.epochs)
         if ends and self.step > last:
             self._evaluate()
+            self.after_evaluation(self.history)
             if saved is not None:
                 saved.save(self._state())
 
@@ -210,7 +218,7 @@ class Trainer:
         metrics = click_metrics(self.valid_label, probability)
         monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
         if not math.isfinite(monitor):
-            raise UserError(
+            raise NotFiniteError(
                 f"the validation metrics at step {self.step} are {metrics}, of "
                 f"{len(self.valid_label):,} rows with {int(self.valid_label.sum()):,} clicks; both "
                 f"labels and finite predictions are needed: lower train.learning_rate or raise "
@@ -226,7 +234,6 @@ class Trainer:
             **metrics,
         )
         self.history.append(evaluation)
-        self.after_evaluation(self.history)
         is_better = self.plateau.is_better(monitor)
         if is_better:
             self.best_weights = {

@@ -54,12 +54,12 @@ def train_model(
     training goes on from there if settings, data and `code`, digests of it, are the same, and ends
     like an uninterrupted one on the same machine.
     """
-    inputs = [_origin(train_h5), _origin(valid_h5), fingerprint(feature_map_json)]
-    key = _digest([asdict(model_config), asdict(train_config), inputs, list(code)])
+    data = (train_h5, valid_h5, feature_map_json)
+    key = training_key(*data, asdict(model_config), asdict(train_config), list(code))
     saved = SavedTraining(outputs["model"].with_name("training_state"), key, save_minutes)
     feature_map = FeatureMap.read(feature_map_json)
     with saved.locked(), ExitStack() as stack:
-        trainer = _make_trainer(
+        trainer = make_trainer(
             train_h5, valid_h5, feature_map, model_config, train_config, machine, verbosity
         )
         if tensorboard:
@@ -80,7 +80,13 @@ def train_model(
         ).save(outputs["model"])
 
 
-def _make_trainer(
+def training_key(train_h5: Path, valid_h5: Path, feature_map_json: Path, *settings: Any) -> str:
+    """A digest of what a training depends on: its data, and `settings`, plain values."""
+    inputs = [_origin(train_h5), _origin(valid_h5), fingerprint(feature_map_json)]
+    return _digest([*settings, inputs])
+
+
+def make_trainer(
     train_h5: Path,
     valid_h5: Path,
     feature_map: FeatureMap,
@@ -89,6 +95,10 @@ def _make_trainer(
     machine: Machine,
     verbosity: int,
 ) -> Trainer:
+    """A trainer at its start, with seeded weights; writes nothing.
+
+    Raises ValueError for a network that cannot be, UserError for files that do not belong together.
+    """
     torch.manual_seed(train_config.seed)
     max_len = model_config.max_len
     with H5Table(train_h5) as table:

@@ -1,0 +1,119 @@
+"""Several processes at one piece of work: their log lines come here; if one fails, all end."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from logging.handlers import QueueHandler
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from .errors import UserError
+
+# For a worker that was asked to end: a step of a training, and then some.
+_SECONDS_TO_END = 20
+
+
+def run_workers(count: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Call `work(index, *arguments)` in `count` fresh processes; return when all have.
+
+    `work` is a function of a module. Raises what a worker raised, and UserError where one was
+    ended from outside; the others are ended first, as they all are when this process is.
+    """
+    context = multiprocessing.get_context("spawn")
+    workers: dict[Connection, SpawnProcess] = {}
+    # Ctrl-C reaches the whole process group. A worker takes it once it can say so in one line.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for index in range(count):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(
+                target=_enter, args=(theirs, index, work, arguments), daemon=True
+            )
+            process.start()
+            workers[ours] = process
+            theirs.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _attend(workers)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for process in workers.values():
+            process.terminate()
+        for process in workers.values():
+            process.join(_SECONDS_TO_END)
+            process.kill()
+            process.join()
+
+
+def _attend(workers: dict[Connection, SpawnProcess]) -> None:
+    """Pass on what the workers say, until all have ended well; raise if one did not."""
+    running = dict(workers)
+    while running:
+        for connection in wait(list(running)):
+            assert isinstance(connection, Connection)
+            try:
+                said = connection.recv()
+            except (EOFError, OSError):
+                # The end of a process closes its side.
+                _check_end(running.pop(connection))
+                continue
+            if isinstance(said, BaseException):
+                raise said
+            logging.getLogger(said.name).handle(said)
+
+
+def _check_end(process: SpawnProcess) -> None:
+    process.join()
+    code = process.exitcode or 0
+    if code == 0:
+        return
+    # Ended by a signal, or by itself after one.
+    number = -code if code < 0 else code - 128
+    known = number in set(signal.Signals)
+    how = signal.Signals(number).name if known else f"status {code}"
+    hint = ", perhaps for lack of memory" if how == "SIGKILL" else ""
+    raise UserError(
+        f"a worker (process {process.pid}) was ended by {how}{hint}; the others are ended too, and "
+        f"the same command goes on from there"
+    )
+
+
+def _enter(
+    messages: Any, index: int, work: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
+    """The life of a worker."""
+    try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        logging.raiseExceptions = False
+        logging.root.handlers = [_Sender(messages)]
+        logging.root.setLevel(logging.INFO)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        work(index, *arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (UserError, OSError) as error:
+        messages.send(error)
+    except Exception:
+        messages.send(RuntimeError(f"in a worker:\n{traceback.format_exc()}"))
+
+
+def _end_with_parent() -> None:
+    """Without it, a worker of a killed process would go on unseen."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+class _Sender(QueueHandler):
+    """Sends log records through a connection."""
+
+    queue: Any
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.queue.send(record)
