@@ -22,15 +22,17 @@ from feseq.feature_map import FeatureMap
 from feseq.inference import build_model, inference_source, predict_probabilities
 from feseq.metrics import click_metrics
 from feseq.model import ModelConfig
-from feseq.runtime import Machine, start_runtime
+from feseq.runtime import start_runtime
 from feseq.settings import settings_of_size
 from feseq.steps import Loss, Stepper
 
 FIGURES = ("train loss", "validation AUC", "validation logloss")
 
 
-def curve(folder: Path, machine: Machine, seed: int, options: argparse.Namespace) -> np.ndarray:
+def curve(folder: Path, precision: str, seed: int, options: argparse.Namespace) -> np.ndarray:
     """Figures [epochs, 3] of one training."""
+    runtime = {"device": options.device, "precision": precision}
+    machine = start_runtime(runtime, options.threads)
     fields = FeatureMap.read(folder / "feature_map.json")
     settings = settings_of_size(data.CONFIG, options.size)
     torch.manual_seed(seed)
@@ -94,11 +96,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     data.keep_freed_memory()
-    machines = {
-        name: start_runtime({"device": options.device, "precision": name}, options.threads)
-        for name in ("float32", *options.precisions)
-    }
-    curves: dict[str, list[np.ndarray]] = {name: [] for name in machines}
+    curves: dict[str, list[np.ndarray]] = {name: [] for name in ("float32", *options.precisions)}
     print(f"| precision | seed | epoch | {' | '.join(FIGURES)} |\n|{'---|' * 6}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -106,9 +104,9 @@ def main() -> None:
         data.train_to_h5(folder, options.threads)
         data.feature_map(folder, options.threads)
         for seed in options.seeds:
-            for name, machine in machines.items():
-                curves[name].append(curve(folder, machine, seed, options))
-                for epoch, figures in enumerate(curves[name][-1], start=1):
+            for name, found in curves.items():
+                found.append(curve(folder, name, seed, options))
+                for epoch, figures in enumerate(found[-1], start=1):
                     cells = " | ".join(f"{figure:.5f}" for figure in figures)
                     print(f"| {name} | {seed} | {epoch} | {cells} |", flush=True)
     if len(options.seeds) > 1:
