@@ -4,9 +4,10 @@
 
 Makes simulated data in a temporary folder and trains each precision with each seed at a learning
 rate that is held: a cut after an epoch without gain would turn a small difference into a large
-one. A seed gives both the same start values, order of rows and draws of dropout. Prints each curve,
-then means and standard deviations over the seeds, and the differences: their mean, its standard
-error, and the mean in units of float32's standard deviation.
+one. A seed gives all the same start values, order of rows and draws of dropout; `nudged` is float32
+with start values that are 0.1 % off, to show what any small difference grows to. Prints each curve,
+then means and standard deviations over the seeds, and the differences to float32: their mean, its
+standard error, and the mean in units of float32's standard deviation.
 """
 
 import argparse
@@ -22,19 +23,24 @@ from feseq.feature_map import FeatureMap
 from feseq.inference import build_model, inference_source, predict_probabilities
 from feseq.metrics import click_metrics
 from feseq.model import ModelConfig
-from feseq.runtime import Machine, start_runtime
+from feseq.runtime import start_runtime
 from feseq.settings import settings_of_size
 from feseq.steps import Loss, Stepper
 
 FIGURES = ("train loss", "validation AUC", "validation logloss")
+NUDGE = 1e-3
 
 
-def curve(folder: Path, machine: Machine, seed: int, options: argparse.Namespace) -> np.ndarray:
-    """Figures [epochs, 3] of one training."""
+def curve(folder: Path, name: str, seed: int, options: argparse.Namespace) -> np.ndarray:
+    """Figures [epochs, 3] of one training; `name` is a precision or "nudged"."""
+    runtime = {"device": options.device, "precision": "float32" if name == "nudged" else name}
+    machine = start_runtime(runtime, options.threads)
     fields = FeatureMap.read(folder / "feature_map.json")
     settings = settings_of_size(data.CONFIG, options.size)
     torch.manual_seed(seed)
     model = build_model(ModelConfig(max_len=options.max_len, **settings["model"]), fields)
+    if name == "nudged":
+        nudge(model, seed)
     model.to(machine.device).train()
     rate = settings["train"]["learning_rate"]
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
@@ -51,6 +57,14 @@ def curve(folder: Path, machine: Machine, seed: int, options: argparse.Namespace
         metrics = click_metrics(label, predict_probabilities(model, valid, machine))
         figures.append([stepper.mean_loss(), metrics["auc"], metrics["logloss"]])
     return np.array(figures)
+
+
+def nudge(model: torch.nn.Module, seed: int) -> None:
+    """Multiply each weight by about 1, without a draw from the generator that training uses."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight *= 1 + NUDGE * torch.randn(weight.shape, generator=random)
 
 
 def print_means(curves: dict[str, np.ndarray]) -> None:
@@ -94,11 +108,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     data.keep_freed_memory()
-    machines = {
-        name: start_runtime({"device": options.device, "precision": name}, options.threads)
-        for name in ("float32", *options.precisions)
-    }
-    curves: dict[str, list[np.ndarray]] = {name: [] for name in machines}
+    names = ("float32", "nudged", *options.precisions)
+    curves: dict[str, list[np.ndarray]] = {name: [] for name in names}
     print(f"| precision | seed | epoch | {' | '.join(FIGURES)} |\n|{'---|' * 6}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -106,9 +117,9 @@ def main() -> None:
         data.train_to_h5(folder, options.threads)
         data.feature_map(folder, options.threads)
         for seed in options.seeds:
-            for name, machine in machines.items():
-                curves[name].append(curve(folder, machine, seed, options))
-                for epoch, figures in enumerate(curves[name][-1], start=1):
+            for name, found in curves.items():
+                found.append(curve(folder, name, seed, options))
+                for epoch, figures in enumerate(found[-1], start=1):
                     cells = " | ".join(f"{figure:.5f}" for figure in figures)
                     print(f"| {name} | {seed} | {epoch} | {cells} |", flush=True)
     if len(options.seeds) > 1:

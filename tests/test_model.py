@@ -9,6 +9,7 @@ from reference import reference_logits
 from feseq.batches import Batch
 from feseq.model import FESeq, FieldSizes, ModelConfig, history
 from feseq.model.history import distinct_events
+from feseq.model.pooling import SumPooling
 
 CONFIG = ModelConfig(
     max_len=6,
@@ -217,6 +218,17 @@ def test_logits_of_half_precision_have_the_resolution_of_float32(
     assert len(half.unique()) >= len(full.unique()) > 100
     assert (half - full).std() < 0.1 * full.std()
     assert not torch.equal(half, full)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_pooled_rows_that_differ_little_stay_apart_in_half_precision(mean: bool) -> None:
+    torch.manual_seed(0)
+    refined_BLD = 1 + 1e-4 * torch.randn(50, 7, 4)
+    is_pad_BL = torch.arange(7) < torch.randint(0, 7, (50, 1))
+    pooling = SumPooling(4, mean)
+    full = pooling(refined_BLD, is_pad_BL, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(pooling(refined_BLD, is_pad_BL, None), full, rtol=0, atol=0)
 
 
 def test_start_values_are_those_of_the_authors() -> None:
