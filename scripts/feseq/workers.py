@@ -11,6 +11,7 @@ from collections.abc import Callable
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Any
 
 from .errors import UserError
@@ -89,17 +90,24 @@ def _enter(
     """The life of a worker."""
     try:
         threading.Thread(target=_end_with_parent, daemon=True).start()
+        signal.signal(signal.SIGTERM, _exit)
         logging.raiseExceptions = False
         logging.root.handlers = [_Sender(messages)]
         logging.root.setLevel(logging.INFO)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         work(index, *arguments)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _exit(signal.SIGINT, None)
     except (UserError, OSError) as error:
         messages.send(error)
     except Exception:
         messages.send(RuntimeError(f"in a worker:\n{traceback.format_exc()}"))
+
+
+def _exit(kind: int, _: FrameType | None) -> None:
+    """End as the shell says it of a signal, with what is open closed; once."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + kind)
 
 
 def _end_with_parent() -> None:
