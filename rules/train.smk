@@ -41,6 +41,9 @@ rule tune:
         "results/{size}/tuning/{model}/tune.log",
     benchmark:
         "results/{size}/tuning/{model}/tune.benchmark.tsv"
+    wildcard_constraints:
+        # What is found is a variant of the size's own settings.
+        model=r"len[1-9]\d*",
     conda:
         "../envs/tune.yaml"
     threads: 8
@@ -48,7 +51,10 @@ rule tune:
         gpu=1,
     params:
         *code("tune"),
-        **settings(tuning=config["tuning"], **of_model()),
+        **settings(
+            **{f"tuning.{key}": value for key, value in config["tuning"].items()},
+            **of_model(),
+        ),
     message:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
     script:

@@ -18,10 +18,11 @@ from jsonschema.validators import extend
 from .catalog import model_mistakes, settings_of_size
 from .columns import Columns
 from .errors import UserError
-from .space import check_space
+from .space import check_space, named_values
 
 _TARGET = re.compile(
-    r"^results/((?P<model_size>\w+)/(?P<model>len[^/]*)/|submission_(?P<submission_size>\w+)\.csv$)"
+    r"^results/((?P<model_size>\w+)/(tuning/)?(?P<model>len[^/]*)/"
+    r"|submission_(?P<submission_size>\w+)\.csv$)"
 )
 
 
@@ -151,11 +152,7 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
                 f"sizes.{size}.submission_weights: {len(weights)} weights for "
                 f"{len(settings['submission_models'])} submission_models; give one each, or null"
             )
-    full = settings_of_size(config, "full")
-    try:
-        check_space(config["tuning"]["space"], full["model"], full["train"])
-    except UserError as error:
-        yield str(error)
+    yield from _mistakes_of_space(config, schema)
     evaluation = config["evaluation"]
     for key, names in (("slices", evaluation["slices"]), ("gauc", [evaluation["gauc"]])):
         for name in names or []:
@@ -164,6 +161,20 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
                     f"evaluation.{key}: {name!r} is no categorical column in use; these are "
                     f"{', '.join(columns.categorical)}"
                 )
+
+
+def _mistakes_of_space(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    full, space = settings_of_size(config, "full"), config["tuning"]["space"]
+    try:
+        check_space(space, full["model"], full["train"])
+    except UserError as error:
+        yield str(error)
+        return
+    for path, value in named_values(space):
+        block, key = path.split(".")
+        allowed = schema["$defs"][block]["properties"][key]
+        if not _Validator(allowed).is_valid(value):
+            yield f"tuning.space.{path}: {value!r} is not {_allowed(allowed)}{_hint(value)}"
 
 
 def check_targets(config: Mapping[str, Any], targets: Iterable[str]) -> None:
