@@ -6,6 +6,9 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
+report: "rules/captions/workflow.rst"
+
+
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 

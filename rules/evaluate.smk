@@ -155,6 +155,7 @@ rule compare:
     input:
         metrics=of_compared("{size}/{name}/metrics.json"),
         training=of_compared("{size}/{name}/training.json"),
+        predictions=of_compared("{size}/{name}/valid_predictions.parquet"),
     output:
         comparison=report(
             "results/comparison.csv",
@@ -167,6 +168,7 @@ rule compare:
         "../envs/report.yaml"
     params:
         *code("compare"),
+        **settings(bootstrap=config["evaluation"]["bootstrap"]),
     message:
         "Comparing all models trained so far"
     script:

@@ -4,11 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from feseq.comparison import read_comparison, write_comparison
 from feseq.errors import UserError
+from feseq.parquet import write_table
 from feseq.summary import write_summary
 
 
@@ -29,6 +34,13 @@ def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> 
     }
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "training.json").write_text(json.dumps(given.get("training", {})))
+    # A click's logit is higher by what gives about this AUC.
+    random = np.random.default_rng(0 if size == "full" else 1)
+    label = np.arange(300) % 3 == 0
+    logit = random.normal(size=300) + label * 2 * (auc - 0.5)
+    columns = {"row": np.arange(300), "label": label.astype(np.uint8), "logit": logit}
+    columns["logit"] = columns["logit"].astype(np.float32)
+    write_table(pa.table(columns), folder / "valid_predictions.parquet", {"click_rate": "0.3"})
     if "speed" in given:
         (folder / "valid_speed.json").write_text(json.dumps(given["speed"]))
     return folder / "metrics.json"
@@ -58,7 +70,7 @@ def metrics(tmp_path: Path) -> list[Path]:
 
 
 def test_rows_are_sorted_and_say_what_the_files_say(metrics: list[Path], tmp_path: Path) -> None:
-    write_comparison(metrics, tmp_path / "comparison.csv")
+    write_comparison(metrics, tmp_path / "comparison.csv", resamples=50)
     table = pd.read_csv(tmp_path / "comparison.csv")
     assert table["model"].tolist() == ["len150", "boosting", "boosting", "constant"]
     assert table["kind"].tolist() == ["feseq", "baseline", "baseline", "baseline"]
@@ -69,19 +81,20 @@ def test_rows_are_sorted_and_say_what_the_files_say(metrics: list[Path], tmp_pat
     assert best["train_seconds"] == 61.5
     assert best["predict_samples_per_second"] == 2000
     assert best["settings"] == "heads=4 mlp=[512,256] seed=42"
+    assert table.columns[-1] == "settings"
     assert table["train_seconds"].isna().tolist() == [False, True, True, True]
 
 
 def test_the_order_of_the_files_does_not_matter(metrics: list[Path], tmp_path: Path) -> None:
     texts = set()
     for order in (metrics, metrics[::-1]):
-        write_comparison(order, tmp_path / "comparison.csv")
+        write_comparison(order, tmp_path / "comparison.csv", resamples=50)
         texts.add((tmp_path / "comparison.csv").read_text())
     assert len(texts) == 1
 
 
 def summary_of(metrics: list[Path], folder: Path, prior: str = "observed") -> str:
-    write_comparison(metrics, folder / "comparison.csv")
+    write_comparison(metrics, folder / "comparison.csv", resamples=50)
     write_summary(
         folder / "comparison.csv",
         [folder / "figures/max_len.svg"],
@@ -97,7 +110,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     for answer in (
         "SIMULATED DATA",
         "Best AUC: **full len150**, 0.7100 [0.7000, 0.7200].",
-        "0.0100 ahead of the best baseline, full boosting; their intervals overlap.",
+        "Ahead of the best baseline, full boosting, by 0.0",
         "histories are worth 0.0800",
         "the best model has 67.7% of what can be learned",
         "`results/submission_full.csv` is written by len150.",
@@ -114,7 +127,38 @@ def test_models_of_other_sizes_are_no_rivals_of_the_best(
     metrics: list[Path], tmp_path: Path
 ) -> None:
     """Other validation rows: 0.60 of toy says nothing of 0.71 of full."""
-    assert "ahead" not in summary_of([metrics[1], metrics[3]], tmp_path)
+    assert "Ahead" not in summary_of([metrics[1], metrics[3]], tmp_path)
+
+
+def test_the_distance_to_the_best_of_a_size_is_measured_on_the_same_resamples(
+    metrics: list[Path], tmp_path: Path
+) -> None:
+    write_comparison(metrics, tmp_path / "comparison.csv", resamples=50)
+    table = pd.read_csv(tmp_path / "comparison.csv").set_index(["size", "model"])
+    assert table.loc[("full", "len150"), "auc_behind"] == 0
+    assert table.loc[("toy", "boosting"), "auc_behind"] == 0
+    aucs = {}
+    for path in metrics[:3]:
+        rows = pd.read_parquet(path.with_name("valid_predictions.parquet"))
+        aucs[path.parent.name] = roc_auc_score(rows["label"], rows["logit"])
+    for name in ("constant", "boosting"):
+        row = table.loc[("full", name)]
+        assert row["auc_behind"] == pytest.approx(aucs["len150"] - aucs[name], abs=1e-5)
+        # Both see the same noise, so their distance is known far better than either.
+        assert row["auc_behind_low"] < row["auc_behind"] < row["auc_behind_high"]
+        width = row["auc_behind_high"] - row["auc_behind_low"]
+        assert width < (row["auc_high"] - row["auc_low"]) / 2 or name == "constant"
+
+
+def test_models_measured_on_other_rows_are_not_compared(
+    metrics: list[Path], tmp_path: Path
+) -> None:
+    predictions = metrics[2].with_name("valid_predictions.parquet")
+    table = pq.read_table(predictions)
+    rows = table.set_column(0, "row", pa.array(np.arange(1, 301)))
+    write_table(rows, predictions)
+    with pytest.raises(UserError, match="were measured on other rows"):
+        write_comparison(metrics, tmp_path / "comparison.csv", resamples=5)
 
 
 def test_another_file_is_no_comparison(tmp_path: Path) -> None:

@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from .bootstrap import intervals
 from .catalog import ENSEMBLE, MODEL_PATTERN
 from .errors import UserError
+from .evaluation import read_predictions
 from .files import read_json, written_beside
+from .measures import GroupedAuc
 
 _COSTS = {
     "train_samples_per_second": "samples_per_second",
@@ -21,19 +26,23 @@ _COSTS = {
 }
 
 
-def write_comparison(metrics: Sequence[Path], comparison: Path) -> None:
+def write_comparison(metrics: Sequence[Path], comparison: Path, *, resamples: int) -> None:
     """Write one row a model, best AUC first, as results/README.md lists the columns.
 
     Each `metrics` is a results/{size}/{name}/metrics.json with the files of its model beside it.
     """
     rows = [_row(path) for path in metrics]
+    for size in {row["size"] for row in rows}:
+        of_size = {path: row for path, row in zip(metrics, rows) if row["size"] == size}
+        _add_distance(of_size, resamples)
     # Equal figures, as of two constants, by name.
     rows.sort(key=lambda row: (-(row["auc"] or 0), row["size"], row["model"]))
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "settings"))
+    names.append("settings")
     with written_beside(comparison) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _rounded(value) for name, value in row.items()} for row in rows)
 
 
 def read_comparison(path: Path) -> list[dict[str, str]]:
@@ -73,12 +82,36 @@ def _row(metrics: Path) -> dict[str, Any]:
     )
     peak = training.get("peak_memory_bytes")
     row["peak_memory_mib"] = None if peak is None else peak / 2**20
-    row["settings"] = " ".join(f"{k}={_plain(v)}" for k, v in _settings(training).items())
-    return {name: _rounded(value) for name, value in row.items()}
+    settings = training.get("settings", {}).items()
+    row["settings"] = " ".join(f"{key}={_plain(value)}" for key, value in settings)
+    return row
 
 
-def _settings(training: Mapping[str, Any]) -> Mapping[str, Any]:
-    return training.get("settings", {})
+def _add_distance(rows: Mapping[Path, dict[str, Any]], resamples: int) -> None:
+    """To each row of a size, by its metrics file, `auc_behind` the best of them, with its interval.
+
+    From the same resamples for both, so that what makes rows hard for all models cancels out.
+    """
+    tables = [read_predictions(path.with_name("valid_predictions.parquet")) for path in rows]
+    for path, table in zip(rows, tables):
+        if not table["row"].equals(tables[0]["row"]):
+            raise UserError(
+                f"{path} and {next(iter(rows))} were measured on other rows; delete both, and the "
+                f"predictions beside them, and run the same command again"
+            )
+    label = tables[0]["label"].to_numpy()
+    one_group = np.zeros(len(label), np.int8)
+    aucs = [GroupedAuc(label, table["logit"].to_numpy(), one_group) for table in tables]
+    best = int(np.argmax([row["auc"] for row in rows.values()]))
+
+    def behind(weight: np.ndarray) -> np.ndarray:
+        values = np.array([auc.of_groups(weight)[0][0] for auc in aucs])
+        return values[best] - values
+
+    ((value, low, high),) = intervals([behind], label, resamples)
+    for i, row in enumerate(rows.values()):
+        ends = {"": value[i], "_low": low[i], "_high": high[i]}
+        row |= {f"auc_behind{end}": None if np.isnan(x) else float(x) for end, x in ends.items()}
 
 
 def _plain(value: Any) -> str:

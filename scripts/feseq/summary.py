@@ -11,7 +11,7 @@ from .files import written_beside
 _MOST = 30
 _SIMULATED = (
     "**SIMULATED DATA.** These figures come from the simulated stand-in and say nothing of real "
-    "clicks.\n\n"
+    "clicks.\n"
 )
 
 
@@ -82,10 +82,10 @@ def _against_baselines(rows: Sequence[Mapping[str, str]]) -> Iterable[str]:
     for kind, what in (("baseline", "baseline"), ("feseq", "FESeq model")):
         other = next((row for row in others if row["kind"] == kind), None)
         if other is not None:
-            ahead = float(best["auc"]) - float(other["auc"])
-            overlap = other["auc_high"] and float(other["auc_high"]) > float(best["auc_low"])
-            note = "; their intervals overlap" if overlap else ""
-            yield f"{ahead:.4f} ahead of the best {what}, {_name(other)}{note}."
+            ahead = _with_interval(other, "auc_behind")
+            equal = other["auc_behind_low"] and float(other["auc_behind_low"]) <= 0
+            note = ": these rows do not tell them apart" if equal else ""
+            yield f"Ahead of the best {what}, {_name(other)}, by {ahead}{note}."
 
 
 def _prior_line(row: Mapping[str, str], prior: str) -> str:
@@ -100,17 +100,31 @@ def _prior_line(row: Mapping[str, str], prior: str) -> str:
 
 
 def _table(rows: Iterable[Mapping[str, str]]) -> str:
-    head = ("model", "AUC", "AP", "logloss", "WLL", "score", "balanced", "share", "train", "MiB")
+    head = (
+        "model",
+        "AUC",
+        "behind",
+        "AP",
+        "logloss",
+        "WLL",
+        "score",
+        "balanced",
+        "share",
+        "train",
+        "MiB",
+    )
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for row in rows:
-        cells = [_name(row), _with_interval(row, "auc"), _number(row, "average_precision", ".4f")]
+        cells = [_name(row), _with_interval(row, "auc"), _with_interval(row, "auc_behind")]
+        cells += [_number(row, "average_precision", ".4f")]
         cells += [_number(row, "logloss", ".5f"), _number(row, "weighted_logloss", ".3f")]
         cells += [_number(row, "score", ".4f"), _number(row, "score_balanced", ".4f")]
         cells += [_number(row, "share_of_best", ".3f"), _number(row, "train_seconds", ".0f", " s")]
         cells += [_number(row, "peak_memory_mib", ",.0f")]
         lines.append(f"| {' | '.join(cells)} |")
     notes = (
-        "Intervals hold 95 % of resamples of the validation rows. AP: average precision; WLL: "
+        "Intervals hold 95 % of resamples of the validation rows; behind: the best AUC of the same "
+        "size minus the model's, on the same resamples. AP: average precision; WLL: "
         "logloss with both classes weighing the same; score and balanced: 0.5 AP + 0.5 / (1 + WLL) "
         "with observed and with balanced odds; share: of the best possible AUC, on simulated data; "
         "MiB: peak memory of the training."
