@@ -1,5 +1,6 @@
 # Toss click data (parquet) to a submission CSV through FESeq models. Stages in the order of data:
-# raw -> sample -> convert -> fit_feature_map -> train -> evaluate, predict -> submit
+# raw -> sample -> convert -> fit_feature_map -> train -> evaluate -> compare -> summarize
+#                                                     -> predict -> submit
 
 from snakemake.utils import min_version
 
@@ -25,4 +26,5 @@ include: "rules/raw.smk"
 include: "rules/dataset.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
+include: "rules/report.smk"
 include: "rules/predict.smk"
