@@ -265,7 +265,7 @@ def test_a_model_file_loads_without_pickle_and_refuses_others(data: Path, tmp_pa
 def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Path) -> None:
     feature_map = FeatureMap.read(data / "feature_map.json")
     for simulated in (True, False):
-        model = TrainedModel(build_model(MODEL, feature_map), MODEL, feature_map, simulated)
+        model = TrainedModel(build_model(MODEL, feature_map), MODEL, feature_map, simulated, 0.02)
         model.save(tmp_path / "model.pt")
         loaded = TrainedModel.load(tmp_path / "model.pt")
         if simulated:

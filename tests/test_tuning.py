@@ -189,7 +189,7 @@ def test_the_best_settings_give_the_best_value_again(
     best = max(float(row["value"]) for row in complete)
     test_training.train_model(
         *(data / name for name in ("train.h5", "valid.h5", "feature_map.json")),
-        {name: tmp_path / name for name in ("model", "history", "metrics")},
+        {name: tmp_path / name for name in ("model", "history", "training")},
         model_config=replace(SMALL_MODEL, **variant["model"]),
         train_config=replace(SMALL_TRAIN, **variant["train"]),
         machine=test_training.CPU,
