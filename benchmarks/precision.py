@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from feseq.batches import BatchSource
+from feseq.catalog import settings_of_size
 from feseq.feature_map import FeatureMap
 from feseq.inference import build_model, inference_source, predict_probabilities
 from feseq.metrics import click_metrics
 from feseq.model import ModelConfig
 from feseq.runtime import start_runtime
-from feseq.settings import settings_of_size
 from feseq.steps import Loss, Stepper
 
 FIGURES = ("train loss", "validation AUC", "validation logloss")

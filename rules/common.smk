@@ -11,10 +11,10 @@ from snakemake.logging import logger
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 from feseq.catalog import (
     BASELINES,
-    ENSEMBLE,
     MODEL_PATTERN,
     compared_models,
     has_attention,
+    is_feseq,
     model_settings,
     settings_of_size,
     submission_weights,
@@ -148,12 +148,12 @@ def shard_predictions(wildcards):
     return [path.format(shard=shard) for path in paths for shard in range(count)]
 
 
-def of_compared(path):
-    """Input function: `path` under results of each model in the comparison."""
+def of_compared(path, among=lambda name: True):
+    """Input function: `path` under results of each model in the comparison, or some by name."""
 
     def paths(wildcards):
         models = compared_models(config, Path("results"))
-        return [f"results/{path.format(size=size, name=name)}" for size, name in models]
+        return [f"results/{path.format(size=s, name=n)}" for s, n in models if among(n)]
 
     return paths
 
@@ -174,7 +174,7 @@ def figures_of_compared(wildcards):
     """The figures of each model in the comparison but the baselines."""
     for size, name in compared_models(config, Path("results")):
         figures = [] if name in BASELINES else ["roc_pr", "calibration", "slices"]
-        if name not in BASELINES and name != ENSEMBLE:
+        if is_feseq(name):
             model = model_settings(config, size, name)["model_config"]
             figures += ["learning_curves"] + ["attention"] * has_attention(model)
         yield from (f"results/{size}/{name}/figures/{figure}.svg" for figure in figures)

@@ -73,7 +73,7 @@ rule measure:
     input:
         predictions="results/{size}/{name}/valid_predictions.parquet",
         valid=rules.convert_train.output.valid,
-        truth="data/simulated/train_truth.parquet" if RAW.simulated else [],
+        truth=rules.simulate.output.truth.format(split="train") if RAW.simulated else [],
     output:
         metrics="results/{size}/{name}/metrics.json",
     log:

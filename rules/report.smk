@@ -1,6 +1,12 @@
 # All models compared, drawn and summed up.
 
 
+# What they take depends on the models that are there, which a job elsewhere could see otherwise.
+localrules:
+    compare,
+    summarize,
+
+
 rule plot_model:
     input:
         predictions=rules.evaluate.output.predictions,
@@ -62,6 +68,7 @@ rule compare:
     input:
         metrics=of_compared("{size}/{name}/metrics.json"),
         training=of_compared("{size}/{name}/training.json"),
+        speed=of_compared("{size}/{name}/valid_speed.json", among=is_feseq),
         predictions=of_compared("{size}/{name}/valid_predictions.parquet"),
     output:
         comparison=report(
@@ -108,7 +115,9 @@ rule summarize:
         # Not on the page, but in the report made of it.
         of_models=figures_of_compared,
     output:
-        summary="results/summary.md",
+        summary=report(
+            "results/summary.md", caption="captions/summary.rst", category="All models"
+        ),
     log:
         "results/summary.log",
     conda:

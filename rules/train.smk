@@ -34,7 +34,7 @@ rule tune:
         valid=rules.convert_train.output.valid,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
-        # A variant `tuned`, for --configfile.
+        # A variant, for --configfile.
         best="results/{size}/tuning/{model}/best.yaml",
         trials="results/{size}/tuning/{model}/trials.csv",
     log:

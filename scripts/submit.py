@@ -1,6 +1,7 @@
 """Join the predictions of all shards to the submission CSV.
 
-By hand: python scripts/submit.py --predictions shard0.parquet shard1.parquet --models model.pt
+By hand: python scripts/submit.py --predictions shard0.parquet shard1.parquet
+             --models results/full/len150/model.pt
              --weights '{"len150": 1}' --prior observed --sample_submission sample_submission.csv
              --submission submission.csv --id_column ID --label_column clicked
 """
@@ -8,6 +9,7 @@ By hand: python scripts/submit.py --predictions shard0.parquet shard1.parquet --
 from pathlib import Path
 
 from door import enter
+from feseq.catalog import share_of
 from feseq.submission import write_submission
 
 
@@ -29,7 +31,7 @@ def main(
         id_column=id_column,
         label_column=label_column,
         models=models,
-        weights=[weights[model.parent.name] for model in models],
+        weights=[share_of(weights, model) for model in models],
         prior=prior,
     )
 

@@ -24,7 +24,7 @@ def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> 
     interval = {"value": auc, "low": auc - 0.01, "high": auc + 0.01}
     names = ("auc", "logloss", "average_precision", "weighted_logloss", "score")
     metrics = {
-        "rows": 5000,
+        "rows": given.get("rows", 5000),
         "simulated_data": given.get("simulated", False),
         "metrics": dict.fromkeys(names, interval),
         "balanced": dict.fromkeys(names, interval | {"value": auc + 0.1}),
@@ -65,14 +65,15 @@ def metrics(tmp_path: Path) -> list[Path]:
             speed={"samples_per_second": 2000.0},
         ),
         put_model(tmp_path, "full", "boosting", 0.70),
-        put_model(tmp_path, "toy", "boosting", 0.60),
+        put_model(tmp_path, "toy", "boosting", 0.95, rows=100),
     ]
 
 
 def test_rows_are_sorted_and_say_what_the_files_say(metrics: list[Path], tmp_path: Path) -> None:
     write_comparison(metrics, tmp_path / "comparison.csv", resamples=50)
     table = pd.read_csv(tmp_path / "comparison.csv")
-    assert table["model"].tolist() == ["len150", "boosting", "boosting", "constant"]
+    assert table["size"].tolist() == ["full", "full", "full", "toy"]
+    assert table["model"].tolist() == ["len150", "boosting", "constant", "boosting"]
     assert table["kind"].tolist() == ["feseq", "baseline", "baseline", "baseline"]
     best = table.iloc[0]
     assert (best["auc"], best["auc_low"], best["auc_high"]) == (0.71, 0.7, 0.72)
@@ -109,8 +110,8 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     text = summary_of(metrics, tmp_path)
     for answer in (
         "SIMULATED DATA",
-        "Best AUC: **full len150**, 0.7100 [0.7000, 0.7200].",
-        "Ahead of the best baseline, full boosting, by 0.0",
+        "Best AUC on the 5,000 validation rows of size full: **len150**, 0.7100 [0.7000, 0.7200].",
+        "Ahead of the best baseline, boosting, by 0.0",
         "histories are worth 0.0800",
         "the best model has 67.7% of what can be learned",
         "`results/submission_full.csv` is written by len150.",
@@ -126,8 +127,12 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
 def test_models_of_other_sizes_are_no_rivals_of_the_best(
     metrics: list[Path], tmp_path: Path
 ) -> None:
-    """Other validation rows: 0.60 of toy says nothing of 0.71 of full."""
-    assert "Ahead" not in summary_of([metrics[1], metrics[3]], tmp_path)
+    """Other validation rows: 0.95 of toy says nothing of 0.71 of full."""
+    text = summary_of([metrics[1], metrics[3]], tmp_path)
+    assert "Ahead" not in text
+    assert "size full: **len150**" in text
+    with pytest.raises(UserError, match="no model to compare"):
+        write_comparison([], tmp_path / "comparison.csv", resamples=5)
 
 
 def test_the_distance_to_the_best_of_a_size_is_measured_on_the_same_resamples(

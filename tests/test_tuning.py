@@ -184,7 +184,11 @@ def test_the_best_settings_give_the_best_value_again(
     content = yaml.safe_load(text)
     (variant,) = content["variants"].values()
     found = {f"{block}.{key}" for block, keys in variant.items() for key in keys}
-    assert (set(content), set(content["variants"]), found) == ({"variants"}, {"tuned"}, set(SPACE))
+    assert (set(content), set(content["variants"]), found) == (
+        {"variants"},
+        {"tuned_toy_len5"},
+        set(SPACE),
+    )
     complete = [row for row in read_rows(undisturbed) if row["state"] == "complete"]
     best = max(float(row["value"]) for row in complete)
     test_training.train_model(
@@ -197,7 +201,7 @@ def test_the_best_settings_give_the_best_value_again(
     )
     with open(tmp_path / "history") as file:
         assert max(float(row["monitor"]) for row in csv.DictReader(file)) == best
-    command = f"results/toy/len5-tuned/model.pt --configfile {undisturbed}/best.yaml"
+    command = f"results/toy/len5-tuned_toy_len5/model.pt --configfile {undisturbed}/best.yaml"
     assert f"#   snakemake --cores 4 {command}\n" in text
     assert all(len(line) <= 100 or "--configfile" in line for line in text.splitlines())
 
@@ -255,7 +259,7 @@ def test_settings_that_cannot_be_are_pruned_trials(
         assert (row["steps"] == "0") == (row["model.heads"] == "7")
     assert "is not a multiple of 7 heads; heads 7" in caplog.text
     assert re.search(r"pruned.*the training loss is (nan|inf) at step .*; heads 1", caplog.text)
-    variant = yaml.safe_load((tmp_path / "best.yaml").read_text())["variants"]["tuned"]
+    variant = yaml.safe_load((tmp_path / "best.yaml").read_text())["variants"]["tuned_toy_len5"]
     assert variant == {"model": {"heads": 1}, "train": {"learning_rate": 1e-3}}
 
 

@@ -121,13 +121,26 @@ def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str,
         if size in config["sizes"] and (
             name in BASELINES
             or (
-                re.fullmatch(MODEL_PATTERN, name)
+                is_feseq(name)
                 and (path.parent / "model.pt").exists()
                 and not any(model_mistakes(config, columns, size, name))
             )
         ):
             chosen.append((size, name))
     return list(dict.fromkeys(chosen))
+
+
+def is_feseq(name: str) -> bool:
+    """True for the name of a FESeq model, not of a baseline or the ensemble."""
+    return re.fullmatch(MODEL_PATTERN, name) is not None
+
+
+def share_of(weights: Mapping[str, float], path: Path) -> float:
+    """The weight of the model in whose folder `path` lies; raises UserError if it has none."""
+    name = path.absolute().parent.name
+    if name not in weights:
+        raise UserError(f"{path}: no weight for {name!r}, only for {', '.join(weights)}")
+    return weights[name]
 
 
 def has_attention(model_config: Mapping[str, Any]) -> bool:

@@ -1,7 +1,6 @@
 """All models beside one another: their figures, costs and settings as one table."""
 
 import csv
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .bootstrap import intervals
-from .catalog import ENSEMBLE, MODEL_PATTERN
+from .catalog import ENSEMBLE, is_feseq
 from .errors import UserError
 from .evaluation import read_predictions
 from .files import read_json, written_beside
@@ -27,16 +26,22 @@ _COSTS = {
 
 
 def write_comparison(metrics: Sequence[Path], comparison: Path, *, resamples: int) -> None:
-    """Write one row a model, best AUC first, as results/README.md lists the columns.
+    """Write one row a model, as results/README.md lists the columns.
 
-    Each `metrics` is a results/{size}/{name}/metrics.json with the files of its model beside it.
+    Sizes with the most validation rows first, within a size the best AUC. Each `metrics` is a
+    results/{size}/{name}/metrics.json with the files of its model beside it. Raises UserError
+    without any.
     """
+    if not metrics:
+        raise UserError(
+            "there is no model to compare; train one, or name a size in evaluation.sizes"
+        )
     rows = [_row(path) for path in metrics]
     for size in {row["size"] for row in rows}:
         of_size = {path: row for path, row in zip(metrics, rows) if row["size"] == size}
         _add_distance(of_size, resamples)
-    # Equal figures, as of two constants, by name.
-    rows.sort(key=lambda row: (-(row["auc"] or 0), row["size"], row["model"]))
+    # Sizes have other validation rows each: an AUC of a few clicks must not lead the table.
+    rows.sort(key=lambda row: (-row["valid_rows"], row["size"], -row["auc"], row["model"]))
     names = list(dict.fromkeys(name for row in rows for name in row if name != "settings"))
     names.append("settings")
     with written_beside(comparison) as temporary, open(temporary, "w", newline="") as file:
@@ -56,7 +61,7 @@ def read_comparison(path: Path) -> list[dict[str, str]]:
 
 def kind_of(model: str) -> str:
     """feseq, baseline or ensemble."""
-    if re.fullmatch(MODEL_PATTERN, model):
+    if is_feseq(model):
         return "feseq"
     return "ensemble" if model == ENSEMBLE else "baseline"
 
@@ -64,9 +69,9 @@ def kind_of(model: str) -> str:
 def _row(metrics: Path) -> dict[str, Any]:
     figures = read_json(metrics)
     training = read_json(metrics.with_name("training.json"))
-    speed = metrics.with_name("valid_speed.json")
-    predicted = read_json(speed) if speed.exists() else {}
-    size, model = metrics.parts[-3:-1]
+    size, model = metrics.absolute().parts[-3:-1]
+    is_feseq = kind_of(model) == "feseq"
+    predicted = read_json(metrics.with_name("valid_speed.json")) if is_feseq else {}
     row: dict[str, Any] = {"size": size, "model": model, "kind": kind_of(model)}
     row |= {"simulated_data": figures["simulated_data"], "train_rows": training.get("train_rows")}
     row["valid_rows"] = figures["rows"]

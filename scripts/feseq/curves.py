@@ -1,5 +1,6 @@
 """The course of a training as event files of TensorBoard."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 from .errors import UserError
 from .files import Closing
 from .trainer import Evaluation
+
+logger = logging.getLogger(__name__)
 
 # Curve -> column of history.csv.
 _CURVES = {
@@ -41,7 +44,13 @@ class Curves(Closing):
         self._writer: Any = None
 
     def add(self, history: Sequence[Evaluation]) -> None:
-        """Write the points of the last evaluation of `history`."""
+        """Write the points of the last evaluation of `history`; on a full disk only warn."""
+        try:
+            self._add(history)
+        except OSError as error:
+            logger.warning("the curves for TensorBoard could not be written: %s", error)
+
+    def _add(self, history: Sequence[Evaluation]) -> None:
         evaluation = history[-1]
         before = history[-2] if len(history) > 1 else None
         steps = evaluation.step - (before.step if before else 0)

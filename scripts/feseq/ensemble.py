@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from .catalog import share_of
 from .errors import UserError
 from .evaluation import read_predictions
 from .files import write_json
@@ -27,7 +28,7 @@ def mix_predictions(
                 f"{path}: of other rows than {predictions[0]}; delete both and run the same "
                 f"command again"
             )
-    shares = [weights[path.parent.name] for path in predictions]
+    shares = [share_of(weights, path) for path in predictions]
     logits = {
         name: mean_logit([table[name].to_numpy() for table in tables], shares)
         for name in ("logit", "logit_blanked")

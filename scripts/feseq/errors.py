@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class NotEnoughMemoryError(UserError):
+    """A network, or what its training needs, does not fit into the memory there is."""
+
+
 class NotFiniteError(UserError):
     """A training whose loss or validation metrics are no finite numbers."""
 

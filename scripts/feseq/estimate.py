@@ -112,6 +112,8 @@ def done_rows(rule: str, output: Path) -> int | None:
         if rule == "train":
             training = _training(output)
             return int(training["train_rows"] * training["epochs"])
+        if rule == "fit_baseline":
+            return int(_training(output)["train_rows"])
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
     return None

@@ -49,7 +49,7 @@ def evaluate(
     with H5Table(valid_h5) as table:
         simulated = table.source["simulated"]
         row, label = table.column("row"), table.column("label")
-        by_column = {name: _by_value(table, name) for name in table.categorical_columns}
+        by_column = _by_value(table)
         by_length = _by_length(table)
     read = read_predictions(predictions)
     if not all(np.array_equal(read[n].to_numpy(), x) for n, x in (("row", row), ("label", label))):
@@ -130,10 +130,12 @@ def _beside(read: pa.Table, truth: Path | None) -> dict[str, float | None]:
     return found
 
 
-def _by_value(table: H5Table, column: str) -> Groups:
-    codes = table.column("categorical")[:, table.categorical_columns.index(column)]
-    words = table.vocabulary(column)
-    return Groups(codes, ["(missing)", *(word or "(empty)" for word in words[1:])])
+def _by_value(table: H5Table) -> dict[str, Groups]:
+    groups = {}
+    for column, codes in zip(table.categorical_columns, table.column("categorical").T):
+        words = table.vocabulary(column)[1:]
+        groups[column] = Groups(codes, ["(missing)", *(word or "(empty)" for word in words)])
+    return groups
 
 
 def _by_length(table: H5Table) -> Groups:

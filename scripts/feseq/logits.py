@@ -20,6 +20,6 @@ def log_odds(probability: float) -> float:
 def mean_logit(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
     """Weighted mean float32 of several models' logits [rows] each."""
     total = np.zeros(len(logits[0]), np.float64)
-    for logit, weight in zip(logits, weights):
+    for logit, weight in zip(logits, weights, strict=True):
         total += weight * logit.astype(np.float64)
     return (total / sum(weights)).astype(np.float32)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .batches import Batch
-from .errors import NotFiniteError, UserError
+from .errors import NotEnoughMemoryError, NotFiniteError
 from .model import FESeq
 from .runtime import Machine, random_state, set_random_state
 
@@ -146,7 +146,7 @@ class Stepper:
             except torch.cuda.OutOfMemoryError:
                 rows = min(len(batch), self.micro_rows or len(batch))
                 if rows == 1:
-                    raise UserError(
+                    raise NotEnoughMemoryError(
                         "the GPU's memory does not hold the training of a single row; use a "
                         "smaller max_len or model, or runtime.recompute: true"
                     ) from None

@@ -40,15 +40,13 @@ def write_submission(
     logit is not finite; with `models`, also unless the predictions are all shards of one test file
     by each of these.
     """
-    by_model = _read_by_model(predictions, models)
-    ids = by_model[0]["id"]
-    logits = [table["logit"].to_numpy() for table in by_model]
+    ids, logits, click_rates = _read_by_model(predictions, models)
     for logit in logits:
         _check_logits(logit, ids)
     _check_unique(ids, "the predictions")
     logit = mean_logit(logits, weights)
     if prior == "balanced":
-        logit = logit - np.float32(log_odds(_click_rate(by_model)))
+        logit = logit - np.float32(log_odds(_one_rate(click_rates)))
     probability: pa.ChunkedArray | pa.Array = pa.array(sigmoid(logit).astype(np.float32))
     if sample_submission is not None:
         wanted = read_sample_ids(sample_submission, id_column)
@@ -79,25 +77,32 @@ def _write_csv(submission: Path, rows: pa.Table) -> None:
         )
 
 
-def _read_by_model(predictions: Sequence[Path], models: Sequence[Path]) -> list[pa.Table]:
-    """One table for each model, marks included, of the same IDs in the same order."""
+def _read_by_model(
+    predictions: Sequence[Path], models: Sequence[Path]
+) -> tuple[pa.ChunkedArray, list[np.ndarray], list[str]]:
+    """The IDs, each model's logits of them, and the click rates of the models' train rows."""
     if models and (not predictions or len(predictions) % len(models)):
         raise UserError(
             f"{len(predictions)} files of predictions for {len(models)} models; give as many "
             f"shards for each model, model by model"
         )
-    read = [read_table(path, ("id", "logit")) for path in predictions]
-    marks = [marks_of(table) for table in read]
     shards = max(1, len(predictions) // max(1, len(models)))
-    starts = range(0, len(predictions), shards)
-    for model, start in zip(models, starts):
-        of_model = slice(start, start + shards)
-        _check_shards(predictions[of_model], marks[of_model], model, marks[0].get("test"))
-    tables = [pa.concat_tables(read[start : start + shards]) for start in starts]
-    for model, table in zip(models, tables):
-        if not table["id"].equals(tables[0]["id"]):
-            raise UserError(f"{model}: predicted for other IDs than {models[0]}; predict both anew")
-    return tables
+    ids, logits, click_rates, test = None, [], [], None
+    for start in range(0, len(predictions), shards) if models else [0]:
+        paths = predictions[start : start + shards] if models else predictions
+        read = [read_table(path, ("id", "logit")) for path in paths]
+        marks = [marks_of(table) for table in read]
+        test = test or marks[0].get("test")
+        if models:
+            _check_shards(paths, marks, models[start // shards], test)
+        table = pa.concat_tables(read)
+        # One copy of the IDs serves all models.
+        ids = table["id"] if ids is None else ids
+        if not table["id"].equals(ids):
+            raise UserError(f"{paths[0]}: of other IDs than {predictions[0]}; predict both anew")
+        logits.append(table["logit"].to_numpy())
+        click_rates.append(marks[0].get("click_rate", "nan"))
+    return ids, logits, click_rates
 
 
 def _check_shards(
@@ -128,9 +133,9 @@ def _not_as_needed(path: Path, wrong: str) -> UserError:
     )
 
 
-def _click_rate(by_model: Sequence[pa.Table]) -> float:
+def _one_rate(click_rates: Sequence[str]) -> float:
     """The click rate of the models' train rows, which are the same for the models of a size."""
-    rates = {float(marks_of(table)["click_rate"]) for table in by_model}
+    rates = {float(rate) for rate in click_rates}
     if len(rates) > 1:
         raise UserError(
             f"the models were trained on rows of different click rates ({sorted(rates)}); an "

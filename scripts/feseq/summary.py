@@ -44,10 +44,29 @@ def write_summary(
 def _findings(
     rows: Sequence[Mapping[str, str]], submitting: Mapping[str, Mapping[str, float]], prior: str
 ) -> Iterable[str]:
-    """What a reader asks first, one line each."""
+    """What a reader asks first, one line each, for each size that submits."""
+    for size, weights in submitting.items():
+        of_size = [row for row in rows if row["size"] == size]
+        if of_size:
+            yield from _on_models(of_size)
+        named = " + ".join(
+            model if len(weights) == 1 else f"{weight:.2g} {model}"
+            for model, weight in weights.items()
+        )
+        yield f"`results/submission_{size}.csv` is written by {named}."
+        ours = [row for row in of_size if row["model"] in _writers(weights)]
+        if ours:
+            yield _prior_line(ours[0], prior)
+
+
+def _on_models(rows: Sequence[Mapping[str, str]]) -> Iterable[str]:
+    """How good the best model of a size is, whose models were measured on the same rows."""
     best = rows[0]
-    yield f"Best AUC: **{_name(best)}**, {_with_interval(best, 'auc')}."
-    yield from _against_baselines(rows)
+    yield (
+        f"Best AUC on the {int(best['valid_rows']):,} validation rows of size {best['size']}: "
+        f"**{best['model']}**, {_with_interval(best, 'auc')}."
+    )
+    yield from _ahead(rows)
     if best["auc_blanked"]:
         lost = float(best["auc"]) - float(best["auc_blanked"])
         yield (
@@ -60,32 +79,22 @@ def _findings(
             f"best model has {float(best['share_of_best']):.1%} of what can be learned, "
             f"(AUC - 0.5) / (best possible - 0.5)."
         )
-    for size, weights in submitting.items():
-        named = " + ".join(
-            model if len(weights) == 1 else f"{weight:.2g} {model}"
-            for model, weight in weights.items()
-        )
-        yield f"`results/submission_{size}.csv` is written by {named}."
-        ours = [r for r in rows if r["size"] == size and r["model"] in _writers(weights)]
-        if ours:
-            yield _prior_line(ours[0], prior)
 
 
 def _writers(weights: Mapping[str, float]) -> set[str]:
     return {"ensemble"} if len(weights) > 1 else set(weights)
 
 
-def _against_baselines(rows: Sequence[Mapping[str, str]]) -> Iterable[str]:
-    """The best model and the best baseline of its size, which were measured on the same rows."""
-    best = rows[0]
-    others = [r for r in rows if r["size"] == best["size"] and r["kind"] != best["kind"]]
+def _ahead(rows: Sequence[Mapping[str, str]]) -> Iterable[str]:
+    """The best model beside the best one of another kind."""
+    others = [row for row in rows if row["kind"] != rows[0]["kind"]]
     for kind, what in (("baseline", "baseline"), ("feseq", "FESeq model")):
         other = next((row for row in others if row["kind"] == kind), None)
         if other is not None:
             ahead = _with_interval(other, "auc_behind")
             equal = other["auc_behind_low"] and float(other["auc_behind_low"]) <= 0
             note = ": these rows do not tell them apart" if equal else ""
-            yield f"Ahead of the best {what}, {_name(other)}, by {ahead}{note}."
+            yield f"Ahead of the best {what}, {other['model']}, by {ahead}{note}."
 
 
 def _prior_line(row: Mapping[str, str], prior: str) -> str:
@@ -93,7 +102,7 @@ def _prior_line(row: Mapping[str, str], prior: str) -> str:
     better = max(scores, key=lambda name: scores[name])
     advice = "the better of the two" if better == prior else f"{better} is the better of the two"
     return (
-        f"Competition score 0.5 AP + 0.5 / (1 + WLL) of {_name(row)}: {scores['observed']:.4f} "
+        f"Competition score 0.5 AP + 0.5 / (1 + WLL) of {row['model']}: {scores['observed']:.4f} "
         f"with observed and {scores['balanced']:.4f} with balanced odds; `submission.prior` is "
         f"{prior}, {advice}."
     )
@@ -124,7 +133,8 @@ def _table(rows: Iterable[Mapping[str, str]]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     notes = (
         "Intervals hold 95 % of resamples of the validation rows; behind: the best AUC of the same "
-        "size minus the model's, on the same resamples. AP: average precision; WLL: "
+        "size minus the model's, on the same resamples. Sizes have validation rows of their own. "
+        "AP: average precision; WLL: "
         "logloss with both classes weighing the same; score and balanced: 0.5 AP + 0.5 / (1 + WLL) "
         "with observed and with balanced odds; share: of the best possible AUC, on simulated data; "
         "MiB: peak memory of the training."

@@ -140,10 +140,9 @@ class Trainer:
         if saved is not None and (state := saved.load()) is not None:
             self._restore(state)
         samples = self.config.epochs * self.train.rows
-        # The last batch of an epoch may be smaller.
-        done = (self.epoch - 1) * self.train.rows
-        done += min(self.batch * self.train.batch_rows, self.train.rows)
-        training = progress("trained", samples, "samples", done=done, verbosity=self.verbosity)
+        training = progress(
+            "trained", samples, "samples", done=self.rows_seen, verbosity=self.verbosity
+        )
         with Signals() as signals, training as bar:
             self.stop_if_asked = lambda: self._stop_if_asked(signals, saved)
             while self.epoch <= self.config.epochs and not self.plateau.is_over:

@@ -15,7 +15,7 @@ import torch
 from .account import account
 from .batches import Batch, BatchSource
 from .curves import Curves
-from .errors import UserError
+from .errors import NotEnoughMemoryError
 from .feature_map import FeatureMap, check_one_draw
 from .files import fingerprint, write_json, written_beside
 from .inference import TrainedModel, build_model, field_sizes, inference_source
@@ -155,14 +155,14 @@ def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
 def _micro_rows(
     config: ModelConfig, feature_map: FeatureMap, machine: Machine, batch_rows: int
 ) -> int:
-    """Rows of a batch that fit into memory at once; raises UserError if not one does."""
+    """Rows of a batch that fit into memory at once; raises NotEnoughMemoryError if not one does."""
     memory = machine.memory()
     needed = account(config, field_sizes(feature_map), machine.precision, machine.recompute)
     rows = min(batch_rows, needed.rows_in(memory))
     there = f"{memory / 2**20:,.0f} MiB of memory"
     if rows == 0:
         advice = "a smaller max_len or model" + ("" if machine.recompute else ", recompute: true")
-        raise UserError(
+        raise NotEnoughMemoryError(
             f"{there} (runtime.memory_gib) do not hold the training of a single row, which needs "
             f"{needed.step(1) / 2**20:,.0f} MiB; raise it, or use {advice}"
         )

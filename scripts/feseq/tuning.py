@@ -23,7 +23,7 @@ import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
-from .errors import NotFiniteError, UserError
+from .errors import NotEnoughMemoryError, NotFiniteError, UserError
 from .feature_map import FeatureMap
 from .files import written_beside
 from .inference import build_model
@@ -39,7 +39,6 @@ from .workers import run_workers
 
 logger = logging.getLogger(__name__)
 
-VARIANT = "tuned"
 _FIGURES = ("value", "auc", "logloss", "epochs", "steps", "seconds")
 
 
@@ -98,7 +97,8 @@ def tune_model(
                 f"one: {figures_of(trials[-1])['reason']}"
             )
         comment = _comment(tuning, size, saved, best, outputs["best"], simulated)
-        _write_best(outputs["best"], saved.settings(best), comment)
+        variant = _variant(size, tuning.model_config.max_len)
+        _write_best(outputs["best"], variant, saved.settings(best), comment)
     logger.info("best: %s; %s", _in_words(saved, best), outputs["best"])
 
 
@@ -177,7 +177,7 @@ def _run_trial(
             trainer.fit()
         except optuna.TrialPruned as pruned:
             state, figures["reason"] = PRUNED, str(pruned)
-        except NotFiniteError as error:
+        except (NotFiniteError, NotEnoughMemoryError) as error:
             state, figures["reason"] = PRUNED, str(error)
         finally:
             # Both lead back to the trainer, which would keep its memory.
@@ -286,13 +286,18 @@ def _comment(
         f"that this tuning had, and this one after them:"
     )
     lines = ["SIMULATED DATA: these settings know nothing of real clicks."] if simulated else []
-    target = f"results/{size}/len{max_len}-{VARIANT}/model.pt"
+    target = f"results/{size}/len{max_len}-{_variant(size, max_len)}/model.pt"
     lines += textwrap.wrap(text, 98)
     return [*lines, f"  snakemake --cores 4 {target} --configfile {path}"]
 
 
-def _write_best(path: Path, settings: Mapping[str, Any], comment: list[str]) -> None:
+def _variant(size: str, max_len: int) -> str:
+    """Of its own for each tuning: a config may be given the findings of several."""
+    return f"tuned_{size}_len{max_len}"
+
+
+def _write_best(path: Path, variant: str, settings: Mapping[str, Any], comment: list[str]) -> None:
     blocks = {block: keys for block, keys in by_block(settings).items() if keys}
-    content = yaml.safe_dump({"variants": {VARIANT: blocks}}, sort_keys=False)
+    content = yaml.safe_dump({"variants": {variant: blocks}}, sort_keys=False)
     with written_beside(path) as temporary:
         temporary.write_text("".join(f"# {line}\n" for line in comment) + content)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from ..errors import UserError
+from ..files import read_json
 from .drawing import (
     BLUE,
     LIGHT,
@@ -21,7 +22,6 @@ from .drawing import (
     log_ticks,
     new_figure,
     percent,
-    read_json,
     save,
     styled,
 )

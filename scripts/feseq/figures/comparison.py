@@ -36,7 +36,7 @@ from .drawing import (
 )
 
 COLUMNS = (
-    *("size", "model", "kind", "auc", "auc_low", "auc_high", "share_of_best", "device"),
+    *("size", "model", "kind", "simulated_data", "auc", "auc_low", "auc_high", "device"),
     *("train_samples_per_second", "predict_samples_per_second"),
     *("train_seconds", "peak_memory_mib", "epochs"),
 )
@@ -78,8 +78,7 @@ def plot_comparison(comparison: Path, aucs: Path, by_max_len: Path, speed: Path)
     """Draw results/comparison.csv; raises UserError for a file without rows."""
     rows = read_rows(comparison, COLUMNS)
     models = [read_model(row) for row in rows]
-    # Only on simulated data is the best possible AUC known.
-    simulated = any(row["share_of_best"] for row in rows)
+    simulated = any(row["simulated_data"] == "True" for row in rows)
     save(auc_figure(models, simulated=simulated), aucs)
     save(max_len_figure(models, simulated=simulated), by_max_len)
     save(speed_figure(models, simulated=simulated), speed)
@@ -102,8 +101,12 @@ def read_model(row: dict[str, str]) -> Model:
 
 @styled
 def auc_figure(models: Sequence[Model], *, simulated: bool) -> Figure:
-    """Every model's AUC with its interval, best first."""
-    models = sorted(models, key=lambda model: (math.isnan(model.auc[0]), -model.auc[0]))
+    """Every model's AUC with its interval, best first among those of a size."""
+    sizes = list(dict.fromkeys(model.size for model in models))
+    models = sorted(
+        models,
+        key=lambda of: (sizes.index(of.size), math.isnan(of.auc[0]), -of.auc[0]),
+    )
     figure = new_figure(max(7.4, 4.9 + _longest(models)), len(models) * ROW + 1.9)
     ax = figure.subplots()
     ax.grid(axis="x")
@@ -126,7 +129,9 @@ def auc_figure(models: Sequence[Model], *, simulated: bool) -> Figure:
         ax.set_xlim(0.45, 1)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel("AUC on the validation rows")
-    best = f"{_label(models[0], models)}{' is best' if len(models) > 1 else ''}"
+    # Sizes have other validation rows each: no model is the best of all.
+    is_best = len(models) > 1 and len({model.size for model in models}) == 1
+    best = f"{_label(models[0], models)}{' is best' if is_best else ''}"
     notes = [f"{_sizes(models)}Bars: 95 % intervals."]
     notes += ["Triangle: left of the frame."] if any(beyond) else []
     title = f"{best}: AUC {with_interval(*models[0].auc, digits=4)}"

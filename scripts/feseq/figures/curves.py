@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from ..logits import sigmoid
 from .drawing import (
     BLUE,
     GREY,
@@ -180,7 +181,7 @@ def calibration_bins(label: np.ndarray, logit: np.ndarray) -> np.ndarray:
     edges = np.unique(np.quantile(logit, np.arange(1, count) / count))
     place = np.searchsorted(edges, logit, side="left")
     rows = np.bincount(place)
-    probability = np.exp(-np.logaddexp(0, -logit))
+    probability = sigmoid(logit)
     sums = (np.bincount(place, weights) for weights in (probability, label))
     there = rows > 0
     mean, clicks = next(sums)[there] / rows[there], next(sums)[there]

@@ -6,7 +6,6 @@ longer than the panel or figure they belong to; `fitted` and `wrapped` measure t
 
 import csv
 import functools
-import json
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -231,18 +230,6 @@ def percent(share: float, digits: int = 4) -> str:
 def confidence(metrics: dict[str, Any]) -> str:
     """The level of the intervals of metrics.json, as 95 %."""
     return percent(metrics["confidence"])
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object that a JSON file of this workflow holds; raises UserError if it is damaged."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-        reason = "no object"
-    except ValueError as error:
-        reason = str(error)
-    raise UserError(f"{path}: damaged ({reason}); delete it and run the same command again")
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 
+from ..files import read_json
 from ..parquet import read_table
 from .curves import calibration_figure, roc_pr_figure
 from .drawing import (
@@ -30,7 +31,6 @@ from .drawing import (
     new_figure,
     number,
     only_text,
-    read_json,
     read_rows,
     save,
     styled,
