@@ -75,6 +75,7 @@ rule compare:
             "results/comparison.csv",
             caption="captions/comparison.rst",
             category="All models",
+            labels={"figure": "table of all models"},
         ),
     log:
         "results/comparison.log",
@@ -116,7 +117,10 @@ rule summarize:
         of_models=figures_of_compared,
     output:
         summary=report(
-            "results/summary.md", caption="captions/summary.rst", category="All models"
+            "results/summary.md",
+            caption="captions/summary.rst",
+            category="All models",
+            labels={"figure": "summary"},
         ),
     log:
         "results/summary.log",
