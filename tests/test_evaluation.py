@@ -235,6 +235,20 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
     assert found["metrics"]["gauc"]["value"] == pytest.approx(gauc)
 
 
+def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    country = random.choice(["10", "9", "2.5", "b", "a", "nan", None], 240).tolist()
+    _, valid = to_train_h5(tmp_path, raw_table(240, country=country))
+    with H5Table(valid) as h5:
+        rows = {name: h5.column(name) for name in ("row", "label")}
+    logit = random.normal(size=len(rows["row"])).astype(np.float32)
+    write_table(
+        pa.table({**rows, "logit": logit}), tmp_path / "predictions.parquet", {"click_rate": "0.2"}
+    )
+    found = [of["slice"] for of in figures_of(tmp_path, resamples=0)["slices"]["country"]]
+    assert found == ["2.5", "9", "10", "a", "b", "nan", "(missing)"]
+
+
 def test_histories_are_sliced_by_their_length(data: Path) -> None:
     rows = pd.read_parquet(data / "predictions.parquet")["row"]
     events = pd.read_parquet(data / "train.parquet")["events"].iloc[rows]

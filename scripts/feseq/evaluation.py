@@ -1,6 +1,7 @@
 """How good predictions of the validation rows are: metrics with intervals, also by slice."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -133,9 +134,22 @@ def _beside(read: pa.Table, truth: Path | None) -> dict[str, float | None]:
 def _by_value(table: H5Table) -> dict[str, Groups]:
     groups = {}
     for column, codes in zip(table.categorical_columns, table.column("categorical").T):
-        words = table.vocabulary(column)[1:]
-        groups[column] = Groups(codes, ["(missing)", *(word or "(empty)" for word in words)])
+        words = table.vocabulary(column)
+        # Numbers first and by their value, missing last.
+        order = sorted(range(len(words)), key=lambda code: (code == 0, *_by_number(words[code])))
+        rank = np.empty(len(words), np.int64)
+        rank[order] = np.arange(len(words))
+        names = ["(missing)", *(word or "(empty)" for word in words[1:])]
+        groups[column] = Groups(rank[codes], [names[code] for code in order])
     return groups
+
+
+def _by_number(word: str) -> tuple[float, str]:
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.inf
+    return (math.inf if math.isnan(number) else number), word
 
 
 def _by_length(table: H5Table) -> Groups:

@@ -1,7 +1,7 @@
 """Figures of one model: its training, its curves and its slices."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,10 @@ from .drawing import (
     styled,
 )
 
-MOST_SLICES = 12  # of a panel
+# At most, of a panel.
+MOST_SLICES = 8
+# Inches of a column of panels.
+TALLEST = 7.0
 PAD = 0.25  # rows above and below those of a panel
 
 
@@ -137,18 +140,15 @@ def slices_figure(metrics: dict[str, Any]) -> Figure:
     if not columns:
         return only_text("No slices: the config names no column", simulated=simulated)
     shown = {name: _largest(slices) for name, slices in columns.items()}
-    heights = [(len(slices) + 2 * PAD) * ROW for slices in shown.values()]
-    figure = new_figure(7.4, sum(heights) + 0.42 * len(shown) + 1.6)
-    panels = figure.subplots(
-        len(shown), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
-    )[:, 0]
-    for ax, (name, slices) in zip(panels, shown.items()):
-        hidden = len(columns[name]) - len(slices)
-        more = f" (the {len(slices)} largest; {hidden:,} left out)" if hidden else ""
+    figure, panels = _panels({name: len(slices) for name, slices in shown.items()})
+    for name, ax in panels.items():
+        hidden = len(columns[name]) - len(shown[name])
+        more = f" (the {len(shown[name])} largest; {hidden:,} left out)" if hidden else ""
         ax.set_title(fitted(name, 4.9 - inches(more, TEXT_POINTS)) + more)
-        _draw_slices(ax, slices, overall)
-    panels[-1].set_xlabel("AUC")
-    panels[-1].xaxis.set_major_locator(MaxNLocator(6))
+        _draw_slices(ax, shown[name], overall)
+    ends = np.array([ax.get_xlim() for ax in panels.values()])
+    for ax in panels.values():
+        ax.set_xlim(ends[:, 0].min(), ends[:, 1].max())
     drawn = [interval(entry["auc"]) for slices in shown.values() for entry in slices]
     lower = sum(high < overall for _, _, high in drawn)
     higher = sum(low > overall for _, low, _ in drawn)
@@ -162,6 +162,40 @@ def slices_figure(metrics: dict[str, Any]) -> Figure:
         simulated=simulated,
     )
     return figure
+
+
+def _panels(rows: Mapping[str, int]) -> tuple[Figure, dict[str, Axes]]:
+    """An empty figure with a panel for each name, of so many rows, in one column or two.
+
+    Two, where one would be higher than a screen, on which a report's viewer cuts off the rest.
+    """
+    heights = {name: (count + 2 * PAD) * ROW + 0.42 for name, count in rows.items()}
+    names = list(heights)
+    total = sum(heights.values())
+    # As many in the first column as make both as equally high as can be.
+    first = min(
+        range(1, len(names) + 1),
+        key=lambda n: abs(total - 2 * sum(heights[name] for name in names[:n])),
+    )
+    parts = [names[:first], names[first:]] if total > TALLEST and len(names) > 1 else [names]
+    height = max(sum(heights[name] for name in part) for part in parts)
+    figure = new_figure(7.4 * len(parts), height + 1.6)
+    panels: dict[str, Axes] = {}
+    for part, place in zip(parts, figure.subfigures(1, len(parts), squeeze=False)[0]):
+        ratios = [heights[name] for name in part]
+        ratios += [height - sum(ratios)] * (height - sum(ratios) > ROW)
+        column = place.subplots(
+            len(ratios), 1, squeeze=False, gridspec_kw={"height_ratios": ratios}
+        )[:, 0]
+        for empty in column[len(part) :]:
+            empty.remove()
+        for ax in column[: len(part) - 1]:
+            ax.tick_params(labelbottom=False)
+        last = column[len(part) - 1]
+        last.set_xlabel("AUC")
+        last.xaxis.set_major_locator(MaxNLocator(6))
+        panels |= dict(zip(part, column))
+    return figure, panels
 
 
 def _draw_slices(ax: Axes, slices: Sequence[dict[str, Any]], overall: float) -> None:
