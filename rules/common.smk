@@ -1,4 +1,6 @@
 # Config check, wildcard constraints, and the input functions of more than one rule.
+import hashlib
+import json
 import os
 import shutil
 import sys
@@ -127,6 +129,37 @@ def as_input(path):
 def raw_version(path):
     """What changes with the content of a raw file, whatever its time; the stand-in has settings."""
     return None if RAW.simulated else fingerprint(path)
+
+
+def upstream_of_size(wildcards):
+    """Setting of the job's size: a digest of all that its submission is made of.
+
+    Snakemake removes the outputs of a step that failed, and misses them no more where a submission
+    made of the ones before is there; so the submission itself is stale.
+    """
+    size = wildcards.size
+    steps = (
+        "sample",
+        "convert_train",
+        "convert_test",
+        "fit_feature_map",
+        "train",
+        "predict",
+    )
+    made_of = [code(step) for step in steps]
+    made_of += [
+        model_settings(config, size, m) for m in submission_weights(config, size)
+    ]
+    made_of += [config["sizes"][size][key] for key in ("rows", "min_count")]
+    made_of += [
+        config["sampling"],
+        config["test"],
+        COLUMNS.plain("label", "id", "shared"),
+    ]
+    made_of += [raw_version(RAW.train), raw_version(RAW.test)]
+    made_of += [code("simulate"), config["simulation"]] if RAW.simulated else []
+    text = json.dumps(made_of, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def submitting(path):

@@ -43,6 +43,7 @@ rule submit:
             id_column=config["columns"]["id"],
             label_column=config["columns"]["label"],
             weights=weights_of_size,
+            upstream=upstream_of_size,
             **config["submission"],
         ),
     message:

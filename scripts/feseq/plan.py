@@ -56,7 +56,8 @@ def changes(old: Iterable[str], new: Iterable[str]) -> list[str]:
     """
     before, now = _read_params(old), _read_params(new)
     code, settings = [], []
-    for name in sorted(before.keys() | now.keys()):
+    # Steps before tell what `upstream` sums up.
+    for name in sorted((before.keys() | now.keys()) - {"upstream"}):
         if name.startswith("@"):
             code.append(name.removeprefix("@").removeprefix("feseq/"))
         elif name == "raw_version":
