@@ -28,7 +28,7 @@ from feseq.model import ModelConfig
 from feseq.runtime import start_runtime
 from feseq.store import H5Table
 from feseq.trainer import TrainConfig
-from feseq.training import train_model
+from feseq.training import TrainingRun, train_model
 
 PAPER = data.CONFIG["variants"]["feseq_paper"]
 # Changes to the paper's settings, one at a time.
@@ -60,17 +60,11 @@ def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> floa
     settings = settings_of_size(data.CONFIG, "medium")["train"]
     changes = {"batch_size": 256, "epochs": options.epochs, "min_steps_per_epoch": 1}
     outputs = {name: folder / name for name in ("history", "training", "model")}
-    machine = start_runtime({"device": options.device}, options.threads)
-    train_model(
-        folder / "train.h5",
-        folder / "valid.h5",
-        folder / "feature_map.json",
-        outputs,
-        model_config=model,
-        train_config=TrainConfig(**(settings | changes)),
-        machine=machine,
-        verbosity=0,
-    )
+    files = (folder / "train.h5", folder / "valid.h5", folder / "feature_map.json")
+    run = TrainingRun(*files, model, TrainConfig(**(settings | changes)))
+    runtime = {"device": options.device, "verbosity": 0}
+    train_model(run, outputs, runtime=runtime, threads=options.threads)
+    machine = start_runtime(runtime, options.threads)
     predicted = [folder / name for name in ("predictions", "speed", "attention")]
     predict_validation(outputs["model"], folder / "valid.h5", *predicted, machine=machine)
     return _auc(predicted[0])

@@ -18,7 +18,6 @@ from feseq.catalog import (
     has_attention,
     is_feseq,
     model_settings,
-    settings_of_size,
     submission_weights,
 )
 from feseq.code import code_digests
@@ -83,6 +82,11 @@ def settings(**values):
     }
 
 
+def not_counted(name, value):
+    """A setting that makes nothing stale: so it is with params that depend on resources."""
+    return lambda wildcards, resources: as_setting(name, value(wildcards))
+
+
 def of_size(*names):
     """Settings of the job's size: keys of its block in the config."""
     return {
@@ -110,10 +114,16 @@ def of_model():
 
         return of_job
 
-    any_model = settings_of_size(config, "full")
-    names = [("model_config", key) for key in ("max_len", *any_model["model"])]
-    names += [("train_config", key) for key in any_model["train"]]
+    any_model = model_settings(config, "full", f"len{config['sizes']['full']['max_len'][0]}")
+    names = [
+        (block, key) for block in ("model_config", "train_config") for key in any_model[block]
+    ]
     return {f"{block}.{key}": value(block, key) for block, key in names}
+
+
+def gpus_of_model(wildcards):
+    """GPUs that train the job's model."""
+    return model_settings(config, wildcards.size, wildcards.model)["gpus"]
 
 
 def weights_of_size(wildcards):
@@ -148,7 +158,9 @@ def upstream_of_size(wildcards):
     )
     made_of = [code(step) for step in steps]
     made_of += [
-        model_settings(config, size, m) for m in submission_weights(config, size)
+        model_settings(config, size, model)[block]
+        for model in submission_weights(config, size)
+        for block in ("model_config", "train_config")
     ]
     made_of += [config["sizes"][size][key] for key in ("rows", "min_count")]
     made_of += [

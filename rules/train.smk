@@ -18,10 +18,11 @@ rule train:
         "../envs/train.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=gpus_of_model,
     params:
         *code("train"),
         **settings(**of_model()),
+        gpus=not_counted("gpus", gpus_of_model),
     message:
         "Training FESeq on size {wildcards.size}, {wildcards.model}"
     script:

@@ -11,9 +11,8 @@ from typing import Any
 
 from door import enter
 from feseq.model import ModelConfig
-from feseq.runtime import start_runtime
 from feseq.trainer import TrainConfig
-from feseq.training import train_model
+from feseq.training import TrainingRun, train_model
 
 
 def main(
@@ -23,6 +22,7 @@ def main(
     feature_map: Path,
     model_config: dict[str, Any],
     train_config: dict[str, Any],
+    gpus: int = 1,
     runtime: dict[str, Any],
     threads: int,
     code: list[str],
@@ -31,16 +31,16 @@ def main(
     training: Path,
 ) -> None:
     train_model(
-        train,
-        valid,
-        feature_map,
+        TrainingRun(
+            train,
+            valid,
+            feature_map,
+            ModelConfig(**model_config),
+            TrainConfig(**train_config, gpus=gpus),
+        ),
         {"model": model, "history": history, "training": training},
-        model_config=ModelConfig(**model_config),
-        train_config=TrainConfig(**train_config),
-        machine=start_runtime(runtime, threads),
-        verbosity=runtime.get("verbosity", 1),
-        save_minutes=runtime.get("save_minutes", 10),
-        tensorboard=runtime.get("tensorboard", False),
+        runtime=runtime,
+        threads=threads,
         code=code,
     )
 

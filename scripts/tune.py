@@ -15,7 +15,8 @@ from door import enter
 from feseq.model import ModelConfig
 from feseq.space import TuneConfig
 from feseq.trainer import TrainConfig
-from feseq.tuning import Tuning, tune_model
+from feseq.training import TrainingRun
+from feseq.tuning import tune_model
 
 
 def main(
@@ -34,7 +35,9 @@ def main(
     trials: Path,
 ) -> None:
     tune_model(
-        Tuning(train, valid, feature_map, ModelConfig(**model_config), TrainConfig(**train_config)),
+        TrainingRun(
+            train, valid, feature_map, ModelConfig(**model_config), TrainConfig(**train_config)
+        ),
         {"best": best, "trials": trials},
         size=size,
         tune_config=TuneConfig(**tuning),

@@ -203,14 +203,18 @@ def test_an_epoch_can_go_on_where_it_was_interrupted(source: Open) -> None:
         assert order(list(rest)) == order(whole[first_batch:])
 
 
-def test_ranks_share_an_epoch_without_overlap(source: Open) -> None:
+def test_ranks_share_each_batch_without_gaps_or_repeats(source: Open) -> None:
     whole = list(source().shuffled(seed=3, epoch=2))
     shares = [list(source().shuffled(seed=3, epoch=2, rank=r, ranks=3)) for r in range(3)]
-    for rank, share in enumerate(shares):
-        assert order(share) == order(whole[rank::3])
-    rows = sorted(row for share in shares for row in order(share))
-    assert rows == list(range(ROWS))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    for number, batch in enumerate(whole):
+        of_batch = [share[number] for share in shares]
+        assert [share.step_rows for share in of_batch] == [len(batch)] * 3
+        assert sorted(order(of_batch)) == sorted(order([batch]))
+        assert max(map(len, of_batch)) - min(map(len, of_batch)) <= 1
+        # Work is shared too: they differ little in events.
+        events = [len(share.history_ST[0]) for share in of_batch]
+        assert max(events) <= 1.2 * min(events) + 2 * 7
+    assert {len(share) for share in shares} == {len(whole)}
 
 
 def test_a_reader_that_stops_early_leaves_no_thread_behind(source: Open) -> None:

@@ -12,7 +12,7 @@ from feseq.runtime import start_runtime
 @pytest.fixture
 def a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine that says it has one."""
-    monkeypatch.setattr(runtime, "choose_device", torch.device)
+    monkeypatch.setattr(runtime, "choose_device", lambda name, _: torch.device(name))
     monkeypatch.setattr(runtime, "use_threads", lambda threads: None)
     before = torch.get_float32_matmul_precision()
     yield

@@ -33,7 +33,7 @@ from feseq.runtime import Machine
 from feseq.sampling import read_labels, select_rows
 from feseq.simulation import simulate_split
 from feseq.trainer import Plateau, TrainConfig, Trainer
-from feseq.training import _warn_of_odd_times, train_model
+from feseq.training import TrainingRun, _warn_of_odd_times, train_model
 
 CONFIG = yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text())
 SETTINGS = model_settings(CONFIG, "toy", "len100")
@@ -82,16 +82,10 @@ def train(data: Path, out: Path, config: TrainConfig = TRAIN, **options: Any) ->
         "history": out / "history.csv",
         "training": out / "training.json",
     }
-    train_model(
-        data / "train.h5",
-        data / "valid.h5",
-        data / "feature_map.json",
-        outputs,
-        model_config=MODEL,
-        train_config=config,
-        machine=CPU,
-        **{"verbosity": 0} | options,
-    )
+    code = options.pop("code", ())
+    files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
+    runtime = {"device": "cpu", "verbosity": 0} | options
+    train_model(TrainingRun(*files, MODEL, config), outputs, runtime=runtime, code=code)
     return outputs
 
 
@@ -276,15 +270,12 @@ def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Pat
 
 
 def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path
 ) -> None:
-    small = Machine(CPU.device, memory_gib=0.02)
-    monkeypatch.setattr("test_training.CPU", small)
-    metrics = json.loads(train(data, tmp_path)["training"].read_text())
+    metrics = json.loads(train(data, tmp_path, memory_gib=0.02)["training"].read_text())
     assert 1 <= metrics["micro_batch_rows"] < metrics["batch_rows"]
-    monkeypatch.setattr("test_training.CPU", Machine(CPU.device, memory_gib=0.001))
     with pytest.raises(UserError, match=r"1 MiB of memory \(runtime.memory_gib\) do not hold"):
-        train(data, tmp_path)
+        train(data, tmp_path, memory_gib=0.001)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from feseq.errors import UserError
 from feseq.feature_map import fit_feature_map
 from feseq.resume import locked
 from feseq.space import TuneConfig
-from feseq.tuning import Tuning, tune_model
+from feseq.training import TrainingRun
+from feseq.tuning import tune_model
 
 TESTS = Path(__file__).parent
 SCRIPTS = TESTS.parent / "scripts"
@@ -54,8 +55,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def a_tuning(data: Path, **train: Any) -> Tuning:
-    return Tuning(
+def a_tuning(data: Path, **train: Any) -> TrainingRun:
+    return TrainingRun(
         data / "train.h5",
         data / "valid.h5",
         data / "feature_map.json",
@@ -192,12 +193,13 @@ def test_the_best_settings_give_the_best_value_again(
     complete = [row for row in read_rows(undisturbed) if row["state"] == "complete"]
     best = max(float(row["value"]) for row in complete)
     test_training.train_model(
-        *(data / name for name in ("train.h5", "valid.h5", "feature_map.json")),
+        TrainingRun(
+            *(data / name for name in ("train.h5", "valid.h5", "feature_map.json")),
+            replace(SMALL_MODEL, **variant["model"]),
+            replace(SMALL_TRAIN, **variant["train"]),
+        ),
         {name: tmp_path / name for name in ("model", "history", "training")},
-        model_config=replace(SMALL_MODEL, **variant["model"]),
-        train_config=replace(SMALL_TRAIN, **variant["train"]),
-        machine=test_training.CPU,
-        verbosity=0,
+        runtime={"device": "cpu", "verbosity": 0},
     )
     with open(tmp_path / "history") as file:
         assert max(float(row["monitor"]) for row in csv.DictReader(file)) == best

@@ -1,7 +1,7 @@
 """From an H5 table to batches that a model takes: blocks, windows, length-sorted batches."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Batch:
     `elapsed_T` int64 [events of all rows]: the row's time minus the event's, 0 where the event is
     the later one; None in a table without times.
     `row_B` int64: place of each row in its file. `label_B` float32, None where there is none.
+    `shared_rows`: rows of the batch of which this is one rank's share; None: it is the whole.
 
         histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
     """
@@ -38,16 +39,23 @@ class Batch:
     elapsed_T: Tensor | None
     row_B: Tensor
     label_B: Tensor | None
+    shared_rows: int | None = None
 
     def __len__(self) -> int:
         return len(self.row_B)
+
+    @property
+    def step_rows(self) -> int:
+        """Rows over which the loss of a step is a mean: those of all shares."""
+        return len(self) if self.shared_rows is None else self.shared_rows
 
     def rows(self, start: int, stop: int) -> "Batch":
         """The rows start to stop as a batch of their own."""
         if (start, stop) == (0, len(self)):
             return self
         events = slice(int(self.offsets[start]), int(self.offsets[stop]))
-        return Batch(
+        return replace(
+            self,
             numeric_BN=self.numeric_BN[start:stop],
             profile_BP=self.profile_BP[start:stop],
             target_BG=self.target_BG[start:stop],
@@ -63,10 +71,11 @@ class Batch:
         if device.type == "cpu":
             return self
         moved: dict[str, Any] = {
-            name: None if value is None else value.to(device, non_blocking=True)
+            name: value.to(device, non_blocking=True)
             for name, value in vars(self).items()
+            if isinstance(value, Tensor)
         }
-        return Batch(**moved)
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -110,17 +119,25 @@ class BatchSource:
         smaller batch, not one of the longest histories.
 
         `first_batch` leaves out that many batches of the epoch, to go on with one that was
-        interrupted. Of several ranks, each gets every `ranks`-th of the others, from its own on.
+        interrupted. Of several ranks, each gets every `ranks`-th row of each batch, from its own
+        on, so that all have histories of like lengths: their shares together are the batches of a
+        single one. A share may be empty.
         """
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.window_rows))
         windows = map_ahead(self._read_window, starts.tolist())
-        mine = (
-            (window, group)
-            for number, (window, group) in enumerate(self._shuffled_groups(windows, random))
-            if number >= first_batch and number % ranks == rank
+        groups = (
+            pair
+            for number, pair in enumerate(self._shuffled_groups(windows, random))
+            if number >= first_batch
         )
-        return map_ahead(lambda pair: self._batch(*pair), mine)
+
+        def share(pair: tuple[_Window, np.ndarray]) -> Batch:
+            window, group = pair
+            batch = self._batch(window, group[rank::ranks])
+            return batch if ranks == 1 else replace(batch, shared_rows=len(group))
+
+        return map_ahead(share, groups)
 
     def in_order(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Rows start to stop, window by window, within a window the longest histories first."""

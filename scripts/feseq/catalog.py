@@ -32,7 +32,10 @@ def settings_of_size(
 
 
 def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str, Any]:
-    """`model_config` and `train_config` of one model; raises UserError if there is no such."""
+    """`model_config`, `train_config` and `gpus` of one model; raises UserError if there is no such.
+
+    The number of GPUs is no setting of the model, which it changes by rounding at most.
+    """
     max_len, variant = split_name(model)
     listed = config["sizes"][size]["max_len"]
     if max_len not in listed:
@@ -45,9 +48,11 @@ def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str
         known = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(config['variants'])}"
         raise UserError(f"{model}: the config has no variant {variant!r}; {known}")
     settings = settings_of_size(config, size, variant)
+    gpus = settings["train"].pop("gpus")
     return {
         "model_config": {**settings["model"], "max_len": max_len},
         "train_config": settings["train"],
+        "gpus": gpus,
     }
 
 

@@ -96,15 +96,16 @@ def locked(folder: Path, does: str) -> Iterator[None]:
 
 
 class Signals:
-    """While open, a first SIGTERM (Slurm) or SIGINT (Ctrl-C) is kept in `asked`.
+    """While open, SIGTERM (Slurm) or a first SIGINT (Ctrl-C) is kept in `asked`.
 
-    A second one of the same kind ends the process as it would have before.
+    A second Ctrl-C ends the process as it would have before. A second SIGTERM is none of a person
+    in a hurry: a scheduler sends one to every process, and so may what runs between.
     """
 
     _KINDS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self) -> None:
-        self.asked: int | None = None
+        self.asked = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
@@ -117,12 +118,14 @@ class Signals:
         for kind, handler in self._before.items():
             signal.signal(kind, handler)
 
-    def raise_asked(self) -> None:
-        """Raise what the signal stands for: KeyboardInterrupt, or SystemExit with its status."""
-        if self.asked == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + (self.asked or 0))
-
     def _take_note(self, kind: int, _: FrameType | None) -> None:
         self.asked = kind
-        signal.signal(kind, self._before[kind])
+        if kind == signal.SIGINT:
+            signal.signal(kind, self._before[kind])
+
+
+def end_as_asked(kind: int) -> None:
+    """Raise what a signal stands for: KeyboardInterrupt, or SystemExit with its status."""
+    if kind == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + kind)

@@ -2,15 +2,16 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from .errors import UserError
 from .memory import peak_memory
+from .ranks import Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Machine:
     precision: torch.dtype = torch.float32
     memory_gib: float | None = None
     recompute: bool = False
+    ranks: Ranks = field(default_factory=Ranks)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Products of positions in `precision`; float32: all as it is.
@@ -42,12 +44,14 @@ class Machine:
         """Bytes that a training may use: as set, else all of a GPU's or half of the computer's.
 
         What there is and not what is free now, which would let rounding depend on the moment.
+        Ranks on a CPU share it.
         """
+        sharing = 1 if self.device.type == "cuda" else self.ranks.count
         if self.memory_gib is not None:
-            return int(self.memory_gib * 2**30)
+            return int(self.memory_gib * 2**30) // sharing
         if self.device.type == "cuda":
             return torch.cuda.get_device_properties(self.device).total_memory
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // sharing
 
     def peak_memory(self) -> int:
         """Bytes that this process took at most so far: of the GPU where it runs there."""
@@ -56,10 +60,14 @@ class Machine:
         return peak_memory()
 
 
-def start_runtime(runtime: Mapping[str, Any], threads: int) -> Machine:
-    """Set the threads of this process, and find the machine that the config block names."""
-    use_threads(threads)
-    device = choose_device(runtime.get("device", "auto"))
+def start_runtime(runtime: Mapping[str, Any], threads: int, ranks: Ranks | None = None) -> Machine:
+    """Set the threads of this process, and find the machine that the config block names.
+
+    Each of several `ranks` gets its part of the threads and a GPU of its own.
+    """
+    ranks = ranks or Ranks()
+    use_threads(max(1, threads // ranks.count))
+    device = choose_device(runtime.get("device", "auto"), ranks)
     memory = runtime.get("memory_gib", "auto")
     precision = choose_precision(runtime.get("precision", "auto"), device)
     if device.type == "cuda":
@@ -70,6 +78,7 @@ def start_runtime(runtime: Mapping[str, Any], threads: int) -> Machine:
         precision,
         None if memory == "auto" else memory,
         runtime.get("recompute", False),
+        ranks,
     )
 
 
@@ -86,10 +95,11 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return PRECISIONS[name]
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, ranks: Ranks) -> torch.device:
     """`auto`: CUDA where there is one, else the CPU, said in the log; else the device named.
 
-    Raises UserError if CUDA is named and missing: nobody who asks for a GPU wants a CPU run.
+    Raises UserError if CUDA is named and missing: nobody who asks for a GPU wants a CPU run; and
+    where there are fewer devices than ranks.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("runtime.device is cuda, and PyTorch finds no CUDA device; use auto or cpu")
@@ -98,6 +108,21 @@ def choose_device(name: str) -> torch.device:
         if name == "cpu":
             logger.warning("no CUDA device found: running on the CPU")
     device = torch.device(name)
+    if device.type == "cuda" and ranks.count > 1:
+        there = torch.cuda.device_count()
+        if there < ranks.count:
+            raise UserError(
+                f"train.gpus is {ranks.count}, and PyTorch finds {there} CUDA devices; lower it, "
+                f"or let the job see more (CUDA_VISIBLE_DEVICES, or the scheduler's request)"
+            )
+        device = torch.device("cuda", ranks.rank)
+        torch.cuda.set_device(device)
+    elif ranks.count > 1:
+        logger.warning(
+            "train.gpus is %d and the device is the CPU: %d processes share it",
+            ranks.count,
+            ranks.count,
+        )
     if device.type == "cuda":
         # Same data, same config, same machine, same result; cuBLAS reads this when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -110,16 +135,3 @@ def use_threads(threads: int) -> None:
     """Let PyTorch use `threads` threads, at most one per CPU that this process may use."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
     torch.set_num_threads(max(1, min(threads, available)))
-
-
-def random_state(device: torch.device) -> list[torch.Tensor]:
-    """State of the generators that a run on `device` draws from."""
-    states = [torch.get_rng_state()]
-    return states + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
-
-
-def set_random_state(states: Sequence[torch.Tensor], device: torch.device) -> None:
-    """Let draws follow as they did from `random_state` on."""
-    torch.set_rng_state(states[0])
-    if device.type == "cuda" and len(states) > 1:
-        torch.cuda.set_rng_state(states[1], device)

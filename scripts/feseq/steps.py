@@ -1,10 +1,11 @@
 """One step of training: loss, gradients in micro-batches, mixed precision, update."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from .batches import Batch
 from .errors import NotEnoughMemoryError, NotFiniteError
 from .model import FESeq
-from .runtime import Machine, random_state, set_random_state
+from .runtime import Machine
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,11 @@ class Stepper:
 
     A batch is cut into micro-batches of at most `micro_rows` rows, whose gradients add up to that
     of the whole batch: a step needs the memory of a micro-batch, and is the same but for the draws
-    of dropout.
+    of dropout. So it is with a batch that several ranks share.
     Where a CUDA device runs out of memory all the same, `micro_rows` is halved and the step
     repeated.
+
+    What a step draws depends on `seed`, its number and the rank alone.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Stepper:
         micro_rows: int | None = None,
         max_grad_norm: float = 10.0,
         embedding_l2: float = 0.0,
+        seed: int = 0,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -67,7 +71,13 @@ class Stepper:
         self.micro_rows = micro_rows
         self.max_grad_norm = max_grad_norm
         self.embedding_l2 = embedding_l2
+        self.seed = seed
+        self.ranks = machine.ranks
         self.embeddings = embedding_parameters(model)
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+        self.statistics = [
+            s for norm in norms for s in (norm.running_mean, norm.running_var) if s is not None
+        ]
         # In float16 small gradients vanish unless the loss is scaled up.
         self.scaler = torch.amp.GradScaler(
             machine.device.type, enabled=machine.precision == torch.float16
@@ -81,13 +91,29 @@ class Stepper:
         """Update the model with one batch, which may still lie on the host."""
         self.step += 1
         loss = self._gradients_in_memory(batch)
+        self._join_ranks()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self._recent.append((loss, range(int(batch.row_B.min()), int(batch.row_B.max()) + 1)))
+        self._recent.append((loss, _range_of(batch.row_B.tolist())))
         if len(self._recent) == STEPS_BETWEEN_CHECKS:
             self._look_at_losses()
+
+    def _join_ranks(self) -> None:
+        """Add up the ranks' gradients, and average what batch norms saw in their shares."""
+        if self.ranks.count == 1:
+            return
+        gradients = []
+        for parameter in self.model.parameters():
+            # A rank without rows has none.
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        self.ranks.add_all(gradients)
+        self.ranks.add_all(self.statistics)
+        for statistic in self.statistics:
+            statistic /= self.ranks.count
 
     def mean_loss(self) -> float:
         """Mean loss of the steps since the last call; raises NotFiniteError if one is not."""
@@ -102,7 +128,9 @@ class Stepper:
         return self._loss_sum / max(1, self._loss_count)
 
     def _look_at_losses(self) -> None:
-        losses = torch.stack([loss for loss, _ in self._recent]).tolist() if self._recent else []
+        if not self._recent:
+            return
+        losses = self.ranks.add(torch.stack([loss for loss, _ in self._recent])).tolist()
         for number, (loss, (_, rows)) in enumerate(zip(losses, self._recent)):
             if not abs(loss) < float("inf"):
                 step = self.step - len(losses) + number + 1
@@ -139,7 +167,6 @@ class Stepper:
 
     def _gradients_in_memory(self, batch: Batch) -> Tensor:
         """`_gradients`, again with smaller micro-batches as long as the device lacks memory."""
-        draws = random_state(self.machine.device)
         while True:
             try:
                 return self._gradients(batch)
@@ -159,26 +186,35 @@ class Stepper:
                 self.micro_rows,
             )
             torch.cuda.empty_cache()
-            set_random_state(draws, self.machine.device)
 
     def _gradients(self, batch: Batch) -> Tensor:
-        """Put the gradients of the batch's mean loss in place; the loss, without penalty."""
+        """Put the gradients of the batch's mean loss in place; the loss, without penalty.
+
+        Of a batch that is shared, this rank's part of both.
+        """
+        random = np.random.SeedSequence([self.seed, self.step, self.ranks.rank])
+        torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
         self.optimizer.zero_grad(set_to_none=True)
         rows = len(batch)
         micro_rows = min(rows, self.micro_rows or rows)
         total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
-        for start in range(0, rows, micro_rows):
+        for start in range(0, rows, max(1, micro_rows)):
             part = batch.rows(start, min(start + micro_rows, rows)).to(self.machine.device)
             assert part.label_B is not None, "a train file has labels"
             with self.machine.autocast():
                 logit_B = self.model(part)
-            loss = self.loss(logit_B, part.label_B).sum() / rows
+            loss = self.loss(logit_B, part.label_B).sum() / batch.step_rows
             self.scaler.scale(loss).backward()
             total += loss.detach()
-        if self.embedding_l2:
+        # The penalty counts once.
+        if self.embedding_l2 and self.ranks.is_first:
             norm = torch.stack([weight.square().sum() for weight in self.embeddings]).sum()
             self.scaler.scale(self.embedding_l2 * norm).backward()
         return total
+
+
+def _range_of(rows: Sequence[int]) -> range:
+    return range(min(rows, default=0), max(rows, default=-1) + 1)
 
 
 def embedding_parameters(model: FESeq) -> list[Tensor]:

@@ -4,9 +4,11 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from .batches import BatchSource
@@ -15,8 +17,8 @@ from .inference import predict_probabilities
 from .metrics import click_metrics
 from .model import FESeq
 from .progress import Progress, progress
-from .resume import SavedTraining, Signals
-from .runtime import Machine, random_state, set_random_state
+from .resume import SavedTraining, Signals, end_as_asked
+from .runtime import Machine
 from .steps import Loss, Stepper
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class TrainConfig:
     patience: int
     monitor: Mapping[str, float]
     seed: int
+    gpus: int = 1
 
     def batch_rows(self, rows: int) -> int:
         """Rows of a step: batch_size, or fewer where `rows` train rows make too few steps."""
@@ -96,12 +99,19 @@ class Plateau:
         return self.rounds_without_gain >= self.patience
 
 
+class _AskedError(Exception):
+    """Leaves an evaluation after a signal."""
+
+
 @dataclass
 class Trainer:
     """One training run. `fit` leaves the best weights in `model` and fills `history`.
 
     `after_evaluation` is called with the history after each evaluation; it may raise to end the
     training.
+
+    Of several ranks, each has a trainer. They train on shares of the same batches, judge shares of
+    the validation rows, and agree on all that they decide.
     """
 
     model: FESeq
@@ -122,14 +132,17 @@ class Trainer:
             self.machine,
             max_grad_norm=self.config.max_grad_norm,
             embedding_l2=self.config.embedding_l2,
+            seed=self.config.seed,
         )
+        self.ranks = self.machine.ranks
         self.valid_label = self.valid.table.column("label")
         self.plateau = Plateau(self.config.patience)
         self.best_weights: dict[str, torch.Tensor] = {}
         # The epoch, from 1 on, and how many of its batches are done.
         self.epoch, self.batch = 1, 0
         self.started = time.monotonic()
-        self.stop_if_asked: Callable[[], None] = lambda: None
+        self.signals = Signals()
+        self.saved: SavedTraining | None = None
 
     def fit(self, saved: SavedTraining | None = None) -> None:
         """Train for `epochs` epochs or until there is no gain left.
@@ -137,39 +150,45 @@ class Trainer:
         With `saved`, go on from its state where there is one, and keep it up to date: now and
         then, after each evaluation, and before a signal ends the process.
         """
+        self.saved = saved
         if saved is not None and (state := saved.load()) is not None:
             self._restore(state)
         samples = self.config.epochs * self.train.rows
         training = progress(
             "trained", samples, "samples", done=self.rows_seen, verbosity=self.verbosity
         )
-        with Signals() as signals, training as bar:
-            self.stop_if_asked = lambda: self._stop_if_asked(signals, saved)
+        with self.signals, training as bar:
             while self.epoch <= self.config.epochs and not self.plateau.is_over:
-                self._run_epoch(bar, saved)
+                self._run_epoch(bar)
         if self.plateau.is_over:
             logger.info("no gain in %d evaluations: stopped", self.config.patience)
         self.model.load_state_dict(self.best_weights)
 
-    def _run_epoch(self, bar: Progress, saved: SavedTraining | None) -> None:
+    def _run_epoch(self, bar: Progress) -> None:
         """The steps left of the epoch, and the evaluations that fall due."""
         # The one before which an interrupted training stood.
-        self._evaluate_if_due(saved)
+        self._evaluate_if_due()
         if self.plateau.is_over:
             return
         self.model.train()
-        for batch in self.train.shuffled(self.config.seed, self.epoch, first_batch=self.batch):
+        for batch in self.train.shuffled(
+            self.config.seed,
+            self.epoch,
+            first_batch=self.batch,
+            rank=self.ranks.rank,
+            ranks=self.ranks.count,
+        ):
             self.stepper.take(batch)
             self.batch += 1
             if self.verbosity > 1 and self.step % 20 == 0:
                 bar.show(loss=self.stepper.running_loss())
-            bar.advance(len(batch))
-            self.stop_if_asked()
-            self._evaluate_if_due(saved)
+            bar.advance(batch.step_rows)
+            is_due = self._stop_if_asked()
+            self._evaluate_if_due()
             if self.plateau.is_over:
                 return
-            if saved is not None and saved.is_due():
-                saved.save(self._state())
+            if is_due:
+                self._save()
         self.epoch, self.batch = self.epoch + 1, 0
 
     @property
@@ -183,15 +202,24 @@ class Trainer:
         in_epoch = min(self.batch * self.train.batch_rows, self.train.rows)
         return (self.epoch - 1) * self.train.rows + in_epoch
 
-    def _stop_if_asked(self, signals: Signals, saved: SavedTraining | None) -> None:
-        """End the process after a signal, between two steps or two batches of an evaluation."""
-        if signals.asked is None:
-            return
-        if saved is not None and saved.save(self._state()):
-            logger.warning("interrupted at step %d; its state is saved", self.step)
-        signals.raise_asked()
+    def _stop_if_asked(self) -> bool:
+        """End the process after a signal to any rank; else True if the state should be saved."""
+        is_due = self.saved is not None and self.saved.is_due()
+        asked, due = self.ranks.largest(self.signals.asked, is_due)
+        if asked:
+            if self._save():
+                logger.warning("interrupted at step %d; its state is saved", self.step)
+            end_as_asked(asked)
+        return bool(due)
 
-    def _evaluate_if_due(self, saved: SavedTraining | None) -> None:
+    def _save(self) -> bool:
+        """Save the state, gathered from all ranks; False where that failed, or another one does."""
+        if self.saved is None:
+            return False
+        state = self._state()
+        return self.ranks.is_first and self.saved.save(state)
+
+    def _evaluate_if_due(self) -> None:
         """After every `eval_steps` steps and the last one, or after each epoch; once."""
         last = self.history[-1].step if self.history else 0
         every = self.config.eval_steps
@@ -201,18 +229,34 @@ class Trainer:
         if ends and self.step > last:
             self._evaluate()
             self.after_evaluation(self.history)
-            if saved is not None:
-                saved.save(self._state())
+            self._save()
+
+    def _predict(self) -> np.ndarray:
+        """Click probabilities of all validation rows, of which each rank predicts a part."""
+        start, stop = self.ranks.share(self.valid.rows)
+        probability = torch.zeros(self.valid.rows)
+        with suppress(_AskedError):
+            part = predict_probabilities(
+                self.model,
+                self.valid,
+                self.machine,
+                start=start,
+                stop=stop,
+                after_batch=self._leave_if_asked,
+                verbosity=self.verbosity,
+            )
+            probability[start:stop] = torch.from_numpy(part)
+        # Not before, since the others wait here.
+        self._stop_if_asked()
+        return self.ranks.add(probability).numpy()
+
+    def _leave_if_asked(self) -> None:
+        if self.signals.asked:
+            raise _AskedError
 
     def _evaluate(self) -> None:
         self.stepper.running_loss()  # ends here if a loss was not finite
-        probability = predict_probabilities(
-            self.model,
-            self.valid,
-            self.machine,
-            after_batch=self.stop_if_asked,
-            verbosity=self.verbosity,
-        )
+        probability = self._predict()
         train_loss = self.stepper.mean_loss()
         metrics = click_metrics(self.valid_label, probability)
         monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
@@ -261,7 +305,6 @@ class Trainer:
             "history": [asdict(evaluation) for evaluation in self.history],
             "plateau": asdict(self.plateau),
             "best_weights": self.best_weights,
-            "random": random_state(self.machine.device),
             "seconds": time.monotonic() - self.started,
         }
 
@@ -272,7 +315,6 @@ class Trainer:
         self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
         self.plateau = Plateau(**state["plateau"])
         self.best_weights = state["best_weights"]
-        set_random_state(state["random"], self.machine.device)
         self.started = time.monotonic() - state["seconds"]
         logger.info(
             "going on where an interrupted training stood: epoch %d, step %d, %d evaluations",

@@ -6,8 +6,9 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,10 +22,12 @@ from .files import fingerprint, write_json, written_beside
 from .inference import TrainedModel, build_model, field_sizes, inference_source
 from .model import ModelConfig
 from .model.history import TimeEmbedding
+from .ranks import Ranks, joined
 from .resume import SavedTraining
-from .runtime import Machine
+from .runtime import Machine, start_runtime
 from .store import H5Table
 from .trainer import Evaluation, TrainConfig, Trainer
+from .workers import only_errors, run_workers
 
 logger = logging.getLogger(__name__)
 
@@ -32,79 +35,115 @@ logger = logging.getLogger(__name__)
 _ODD_SHARE = 0.9
 
 
+@dataclass(frozen=True)
+class TrainingRun:
+    """The data and the settings of one training."""
+
+    train_h5: Path
+    valid_h5: Path
+    feature_map_json: Path
+    model_config: ModelConfig
+    train_config: TrainConfig
+
+    def key(self, *settings: Any) -> str:
+        """A digest of all that the training depends on, and of `settings`, plain values."""
+        # By how many processes it is done changes rounding and draws of dropout alone.
+        train_config = asdict(replace(self.train_config, gpus=1))
+        inputs = [
+            _origin(self.train_h5),
+            _origin(self.valid_h5),
+            fingerprint(self.feature_map_json),
+        ]
+        values = [asdict(self.model_config), train_config, inputs, *settings]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def train_model(
-    train_h5: Path,
-    valid_h5: Path,
-    feature_map_json: Path,
+    run: TrainingRun,
     outputs: Mapping[str, Path],
     *,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    machine: Machine,
-    verbosity: int = 1,
-    save_minutes: float = 10,
-    tensorboard: bool = False,
+    runtime: Mapping[str, Any],
+    threads: int = 1,
     code: Sequence[str] = (),
 ) -> None:
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
-    With `tensorboard`, event files are written into a folder `tensorboard` beside the model.
+    `runtime` is the config's block: with `tensorboard`, event files are written into a folder
+    `tensorboard` beside the model. With `gpus` in the train settings, as many processes train, each
+    on a GPU of its own.
 
     The state is kept in a folder `training_state` beside the model. An interrupted
     training goes on from there if settings, data and `code`, digests of it, are the same, and ends
     like an uninterrupted one on the same machine.
     """
-    data = (train_h5, valid_h5, feature_map_json)
-    key = training_key(*data, asdict(model_config), asdict(train_config), list(code))
-    saved = SavedTraining(outputs["model"].with_name("training_state"), key, save_minutes)
-    feature_map = FeatureMap.read(feature_map_json)
-    with saved.locked(), ExitStack() as stack:
-        trainer = make_trainer(
-            train_h5, valid_h5, feature_map, model_config, train_config, machine, verbosity
-        )
-        if tensorboard:
+    minutes = runtime.get("save_minutes", 10)
+    folder = outputs["model"].with_name("training_state")
+    saved = SavedTraining(folder, run.key(list(code)), minutes)
+    count = run.train_config.gpus
+    with saved.locked():
+        if count == 1:
+            _train(Ranks(), run, outputs, saved, runtime, threads)
+            return
+        with TemporaryDirectory() as meeting:
+            rank = (count, Path(meeting) / "ranks", run, outputs, saved, runtime, threads)
+            run_workers(count, _train_as_rank, *rank)
+
+
+def _train_as_rank(rank: int, count: int, meeting: Path, *of_training: Any) -> None:
+    """What each of several processes does."""
+    # The first one's words go for all.
+    with joined(rank, count, meeting) as ranks, only_errors(quiet=rank > 0):
+        _train(ranks, *of_training)
+
+
+def _train(
+    ranks: Ranks,
+    run: TrainingRun,
+    outputs: Mapping[str, Path],
+    saved: SavedTraining,
+    runtime: Mapping[str, Any],
+    threads: int,
+) -> None:
+    machine = start_runtime(runtime, threads, ranks)
+    verbosity = runtime.get("verbosity", 1) if ranks.is_first else 0
+    feature_map = FeatureMap.read(run.feature_map_json)
+    with ExitStack() as stack:
+        trainer = make_trainer(run, feature_map, machine, verbosity)
+        if runtime.get("tensorboard", False) and ranks.is_first:
             rows_per_step = trainer.train.rows / trainer.train.batches_per_epoch
             curves = Curves(outputs["model"].with_name("tensorboard"), rows_per_step)
             trainer.after_evaluation = stack.enter_context(curves).add
         trainer.fit(saved)
-        _write_history(outputs["history"], trainer.history)
-        settings = asdict(model_config) | asdict(train_config)
-        write_json(outputs["training"], _summary(trainer) | {"settings": settings})
-        TrainedModel(
-            trainer.model,
-            model_config,
-            feature_map,
-            simulated=trainer.train.table.source["simulated"],
-            click_rate=float(trainer.train.table.column("label").mean()),
-            pos_weight=train_config.pos_weight,
-        ).save(outputs["model"])
-
-
-def training_key(train_h5: Path, valid_h5: Path, feature_map_json: Path, *settings: Any) -> str:
-    """A digest of what a training depends on: its data, and `settings`, plain values."""
-    inputs = [_origin(train_h5), _origin(valid_h5), fingerprint(feature_map_json)]
-    return _digest([*settings, inputs])
+        summary = _summary(trainer)
+    if not ranks.is_first:
+        return
+    _write_history(outputs["history"], trainer.history)
+    settings = asdict(run.model_config) | asdict(run.train_config)
+    write_json(outputs["training"], summary | {"settings": settings})
+    TrainedModel(
+        trainer.model,
+        run.model_config,
+        feature_map,
+        simulated=trainer.train.table.source["simulated"],
+        click_rate=float(trainer.train.table.column("label").mean()),
+        pos_weight=run.train_config.pos_weight,
+    ).save(outputs["model"])
 
 
 def make_trainer(
-    train_h5: Path,
-    valid_h5: Path,
-    feature_map: FeatureMap,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    machine: Machine,
-    verbosity: int,
+    run: TrainingRun, feature_map: FeatureMap, machine: Machine, verbosity: int
 ) -> Trainer:
     """A trainer at its start, with seeded weights; writes nothing.
 
     Raises ValueError for a network that cannot be, UserError for files that do not belong together.
     """
+    model_config, train_config = run.model_config, run.train_config
     torch.manual_seed(train_config.seed)
     max_len = model_config.max_len
-    with H5Table(train_h5) as table:
+    with H5Table(run.train_h5) as table:
         batch_rows = train_config.batch_rows(table.rows)
-    train = BatchSource(train_h5, feature_map, max_len=max_len, batch_rows=batch_rows)
-    valid = inference_source(valid_h5, feature_map, max_len, machine)
+    train = BatchSource(run.train_h5, feature_map, max_len=max_len, batch_rows=batch_rows)
+    valid = inference_source(run.valid_h5, feature_map, max_len, machine)
     check_one_draw(feature_map, train.table, valid.table)
     if train.table.source["simulated"]:
         logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
@@ -119,7 +158,8 @@ def make_trainer(
         f"{sum(parameter.numel() for parameter in model.parameters()):,}",
     )
     trainer = Trainer(model, train, valid, train_config, machine, verbosity)
-    trainer.stepper.micro_rows = _micro_rows(model_config, feature_map, machine, batch_rows)
+    share_rows = -(-batch_rows // machine.ranks.count)
+    trainer.stepper.micro_rows = _micro_rows(model_config, feature_map, machine, share_rows)
     model.refiner.recompute = machine.recompute
     return trainer
 
@@ -127,10 +167,6 @@ def make_trainer(
 def _origin(h5: Path) -> str:
     with H5Table(h5) as table:
         return f"{table.identity} {table.rows}"
-
-
-def _digest(values: object) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
@@ -200,7 +236,9 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "seconds": seconds,
         "samples_per_second": trainer.step * trainer.train.batch_rows / max(seconds, 1e-9),
-        "peak_memory_bytes": trainer.machine.peak_memory(),
+        # Of the process, or the GPU, that took most.
+        "peak_memory_bytes": trainer.ranks.largest(trainer.machine.peak_memory())[0],
+        "processes": trainer.ranks.count,
         "device": str(trainer.machine.device),
         "precision": str(trainer.machine.precision).removeprefix("torch."),
         "micro_batch_rows": trainer.stepper.micro_rows,

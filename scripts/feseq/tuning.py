@@ -11,9 +11,8 @@ import csv
 import logging
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,34 +26,22 @@ from .errors import NotEnoughMemoryError, NotFiniteError, UserError
 from .feature_map import FeatureMap
 from .files import written_beside
 from .inference import build_model
-from .model import ModelConfig
 from .resume import locked
 from .runtime import Machine, start_runtime
 from .space import TuneConfig, by_block, check_space, named_values
 from .store import H5Table
 from .study import COMPLETE, PRUNED, SavedStudy, best_of, figures_of, place_of
-from .trainer import TrainConfig, Trainer
-from .training import make_trainer, training_key
-from .workers import run_workers
+from .trainer import Trainer
+from .training import TrainingRun, make_trainer
+from .workers import only_errors, run_workers
 
 logger = logging.getLogger(__name__)
 
 _FIGURES = ("value", "auc", "logloss", "epochs", "steps", "seconds")
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """What each trial starts from: the data, and the settings that it lays its own over."""
-
-    train_h5: Path
-    valid_h5: Path
-    feature_map_json: Path
-    model_config: ModelConfig
-    train_config: TrainConfig
-
-
 def tune_model(
-    tuning: Tuning,
+    tuning: TrainingRun,
     outputs: Mapping[str, Path],
     *,
     size: str,
@@ -71,11 +58,7 @@ def tune_model(
     """
     check_space(tune_config.space, asdict(tuning.model_config), asdict(tuning.train_config))
     _check_values(tuning, tune_config)
-    data = (tuning.train_h5, tuning.valid_h5, tuning.feature_map_json)
-    key = training_key(
-        *data,
-        asdict(tuning.model_config),
-        asdict(tuning.train_config),
+    key = tuning.key(
         {"space": tune_config.space, "seed": tune_config.seed},
         tune_config.startup_trials,
         list(code),
@@ -102,7 +85,7 @@ def tune_model(
     logger.info("best: %s; %s", _in_words(saved, best), outputs["best"])
 
 
-def _check_values(tuning: Tuning, tune_config: TuneConfig) -> None:
+def _check_values(tuning: TrainingRun, tune_config: TuneConfig) -> None:
     """Raise UserError for a value that no network can have, whatever the other settings are."""
     for path, value in named_values(tune_config.space):
         block, key = path.split(".")
@@ -114,7 +97,7 @@ def _check_values(tuning: Tuning, tune_config: TuneConfig) -> None:
 
 
 def _run(
-    tuning: Tuning, saved: SavedStudy, left: int, runtime: Mapping[str, Any], threads: int
+    tuning: TrainingRun, saved: SavedStudy, left: int, runtime: Mapping[str, Any], threads: int
 ) -> None:
     """Run the trials that are left, here or in several workers."""
     # More workers than trials would only start up.
@@ -130,14 +113,14 @@ def _run(
 def _work(
     index: int,
     workers: int,
-    tuning: Tuning,
+    tuning: TrainingRun,
     saved: SavedStudy,
     runtime: Mapping[str, Any],
     threads: int,
 ) -> None:
     """Run trials until there are enough, as worker `index` of several."""
     # The first one's words on the machine go for all.
-    with _only_errors(index > 0):
+    with only_errors(index > 0):
         machine = start_runtime(runtime, threads)
     if workers > 1:
         # All share the card, or the computer.
@@ -150,7 +133,7 @@ def _work(
 
 
 def _run_trial(
-    tuning: Tuning, trial: Trial, settings: Mapping[str, Any], machine: Machine
+    tuning: TrainingRun, trial: Trial, settings: Mapping[str, Any], machine: Machine
 ) -> tuple[TrialState, dict[str, Any]]:
     """Train with `settings`; how that ended, with `_FIGURES` and, where pruned, the reason.
 
@@ -168,10 +151,9 @@ def _run_trial(
         figures |= {"reason": str(error), "epochs": 0, "steps": 0, "seconds": 0.0}
         return PRUNED, figures
     config = replace(tuning.train_config, **blocks["train"])
-    with _only_errors():
-        trainer = make_trainer(
-            tuning.train_h5, tuning.valid_h5, feature_map, model_config, config, machine, 0
-        )
+    run = replace(tuning, model_config=model_config, train_config=config)
+    with only_errors():
+        trainer = make_trainer(run, feature_map, machine, 0)
         trainer.after_evaluation = lambda _: _judge(trial, trainer)
         try:
             trainer.fit()
@@ -180,9 +162,8 @@ def _run_trial(
         except (NotFiniteError, NotEnoughMemoryError) as error:
             state, figures["reason"] = PRUNED, str(error)
         finally:
-            # Both lead back to the trainer, which would keep its memory.
+            # It leads back to the trainer, which would keep its memory.
             trainer.after_evaluation = lambda _: None
-            trainer.stop_if_asked = lambda: None
             trainer.train.table.close()
             trainer.valid.table.close()
     if trainer.history:
@@ -202,19 +183,6 @@ def _judge(trial: Trial, trainer: Trainer) -> None:
     raise optuna.TrialPruned(
         f"below the median in epoch {trainer.epoch} of {trainer.config.epochs}"
     )
-
-
-@contextmanager
-def _only_errors(quiet: bool = True) -> Iterator[None]:
-    """Of the library's log lines let only errors pass: each training says the same."""
-    package = logging.getLogger(__package__)
-    before = package.level
-    if quiet:
-        package.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        package.setLevel(before)
 
 
 def _log_trial(
@@ -271,7 +239,12 @@ def _write_trials(path: Path, saved: SavedStudy, trials: list[FrozenTrial]) -> N
 
 
 def _comment(
-    tuning: Tuning, size: str, saved: SavedStudy, best: FrozenTrial, path: Path, simulated: bool
+    tuning: TrainingRun,
+    size: str,
+    saved: SavedStudy,
+    best: FrozenTrial,
+    path: Path,
+    simulated: bool,
 ) -> list[str]:
     """What the file of the best settings says above them."""
     max_len = tuning.model_config.max_len

@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -24,7 +26,8 @@ def run_workers(count: int, work: Callable[..., None], *arguments: Any) -> None:
     """Call `work(index, *arguments)` in `count` fresh processes; return when all have.
 
     `work` is a function of a module. Raises what a worker raised, and UserError where one was
-    ended from outside; the others are ended first, as they all are when this process is.
+    ended from outside; the others are ended first, as they all are when this process is. Ended by
+    SIGTERM, that is, which lets them save what they have; their last words are passed on.
     """
     context = multiprocessing.get_context("spawn")
     workers: dict[Connection, SpawnProcess] = {}
@@ -45,8 +48,8 @@ def run_workers(count: int, work: Callable[..., None], *arguments: Any) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for process in workers.values():
             process.terminate()
+        _hear_out(list(workers))
         for process in workers.values():
-            process.join(_SECONDS_TO_END)
             process.kill()
             process.join()
 
@@ -66,6 +69,21 @@ def _attend(workers: dict[Connection, SpawnProcess]) -> None:
             if isinstance(said, BaseException):
                 raise said
             logging.getLogger(said.name).handle(said)
+
+
+def _hear_out(running: list[Connection]) -> None:
+    """Pass on what the workers still log, until all have ended or should have."""
+    last = time.monotonic() + _SECONDS_TO_END
+    while running and (seconds := last - time.monotonic()) > 0:
+        for connection in wait(running, seconds):
+            assert isinstance(connection, Connection)
+            try:
+                said = connection.recv()
+            except (EOFError, OSError):
+                running.remove(connection)
+                continue
+            if isinstance(said, logging.LogRecord):
+                logging.getLogger(said.name).handle(said)
 
 
 def _check_end(process: SpawnProcess) -> None:
@@ -125,3 +143,16 @@ class _Sender(QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         self.queue.send(record)
+
+
+@contextmanager
+def only_errors(quiet: bool = True) -> Iterator[None]:
+    """Of the library's log lines let only errors pass: several workers would say the same."""
+    package = logging.getLogger(__package__)
+    before = package.level
+    if quiet:
+        package.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        package.setLevel(before)
