@@ -44,7 +44,7 @@ def curve(folder: Path, name: str, seed: int, options: argparse.Namespace) -> np
     model.to(machine.device).train()
     rate = settings["train"]["learning_rate"]
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    stepper = Stepper(model, optimizer, Loss(), machine)
+    stepper = Stepper(model, optimizer, Loss(), machine, seed=seed)
     train = BatchSource(
         folder / "train.h5", fields, max_len=options.max_len, batch_rows=options.batch_rows
     )

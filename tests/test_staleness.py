@@ -129,6 +129,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "raw.source": set_to("raw.source", "auto"),
     "model.dropout": set_to("model.dropout", 0.2),
     "train.learning_rate": set_to("train.learning_rate", 0.01),
+    "train.gpus": set_to("train.gpus", 2),
     "values of two train keys swapped": swap_values,
     "sizes.toy.train.epochs": set_to("sizes.toy.train.epochs", 2),
     "sizes.toy.min_count": set_to("sizes.toy.min_count", 3),
