@@ -13,6 +13,7 @@ import argparse
 import multiprocessing
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import data
@@ -36,17 +37,17 @@ def epochs(options: argparse.Namespace) -> None:
             data.make(folder, rows, 500)
             data.train_to_h5(folder, options.threads)
             data.feature_map(folder, options.threads)
-            for options.max_len in options.lengths:
-                for processes in options.processes:
-                    found = ranks.run(processes, folder, options.threads, None, options)
-                    trained = sum(len(step) for rank in found for step in rank["rows"])
-                    seconds = max(rank["seconds"] for rank in found)
-                    peak = max(rank["peak_mib"] for rank in found)
-                    line = f"| {trained:,} | {options.max_len} | {processes} | {seconds:.1f} "
-                    line += f"| {trained / seconds:,.0f} | {peak:,.0f} |"
-                    for wanted in options.extrapolate:
-                        line += f" {seconds / trained * wanted / 3600:,.0f} h |"
-                    print(line, flush=True)
+            for max_len, processes in product(options.lengths, options.processes):
+                options.max_len = max_len
+                found = ranks.run(processes, folder, options.threads, None, options)
+                trained = sum(len(step) for rank in found for step in rank["rows"])
+                seconds = max(rank["seconds"] for rank in found)
+                peak = max(rank["peak_mib"] for rank in found)
+                line = f"| {trained:,} | {options.max_len} | {processes} | {seconds:.1f} "
+                line += f"| {trained / seconds:,.0f} | {peak:,.0f} |"
+                for wanted in options.extrapolate:
+                    line += f" {seconds / trained * wanted / 3600:,.0f} h |"
+                print(line, flush=True)
 
 
 def sample(folder: Path, rows: int) -> None:
