@@ -1,6 +1,5 @@
 """All models in one table, and the page that says what follows from it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from feseq.comparison import read_comparison, write_comparison
 from feseq.errors import UserError
+from feseq.files import write_json
 from feseq.parquet import write_table
 from feseq.summary import write_summary
 
@@ -32,8 +32,8 @@ def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> 
         "best_auc": given.get("best"),
         "share_of_best": given.get("share"),
     }
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    (folder / "training.json").write_text(json.dumps(given.get("training", {})))
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "training.json", given.get("training", {}))
     # A click's logit is higher by what gives about this AUC.
     random = np.random.default_rng(0 if size == "full" else 1)
     label = np.arange(300) % 3 == 0
@@ -42,7 +42,7 @@ def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> 
     columns["logit"] = columns["logit"].astype(np.float32)
     write_table(pa.table(columns), folder / "valid_predictions.parquet", {"click_rate": "0.3"})
     if "speed" in given:
-        (folder / "valid_speed.json").write_text(json.dumps(given["speed"]))
+        write_json(folder / "valid_speed.json", given["speed"])
     return folder / "metrics.json"
 
 

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import functools
 import itertools
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +35,7 @@ from feseq.figures.curves import (
 )
 from feseq.figures.drawing import SIMULATED, fitted, inches, spread, wrapped
 from feseq.figures.model import learning_curves_figure, plot_model, slices_figure
+from feseq.files import write_json
 from feseq.parquet import write_table
 
 LONG = "a name that is far too long for any axis " * 4
@@ -239,7 +239,7 @@ def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path: Path) -> None
     table = pa.table({"row": np.arange(len(LABEL)), "label": LABEL, "logit": LOGIT})
     write_table(table, tmp_path / "valid.parquet")
     slices = {"hour": [slice_of(f"{i}", 9, 0.6) for i in range(5)]}
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics(slices)))
+    write_json(tmp_path / "metrics.json", metrics(slices))
     with open(tmp_path / "history.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(history(1)[0]))
         writer.writeheader()
@@ -261,7 +261,7 @@ def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path: Path) -> None
 
 def test_a_model_without_history_has_no_learning_curves(tmp_path: Path) -> None:
     write_table(pa.table({"label": LABEL, "logit": LOGIT}), tmp_path / "valid.parquet")
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics()))
+    write_json(tmp_path / "metrics.json", metrics())
     outputs = [tmp_path / "out" / f"{name}.svg" for name in "abc"]
     plot_model(tmp_path / "valid.parquet", tmp_path / "metrics.json", None, None, *outputs)
     assert sorted((tmp_path / "out").iterdir()) == outputs
@@ -393,7 +393,7 @@ def test_positions_are_drawn_as_given_the_target_apart_and_rare_ones_grey() -> N
 
 def test_a_model_without_attention_is_told_which_settings_give_it(tmp_path: Path) -> None:
     path = tmp_path / "attention.json"
-    path.write_text(json.dumps(attention((), 0)))
+    write_json(path, attention((), 0))
     with pytest.raises(UserError, match=r"interaction: autoint.*pooling: weighted_sum"):
         plot_attention(path, None, tmp_path / "attention.svg")
 

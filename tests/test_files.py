@@ -4,11 +4,13 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from feseq.files import fingerprint, folder_beside, written_beside
+from feseq.errors import UserError
+from feseq.files import fingerprint, folder_beside, read_json, write_json, written_beside
 
 
 def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -52,3 +54,22 @@ def test_a_fingerprint_follows_content_and_not_time(tmp_path: Path) -> None:
     assert fingerprint(path) != before
     path.write_bytes(b"a" * 100_001 + b"footer 1")
     assert fingerprint(path) != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "{}",
+        lambda text: "[1]",
+        lambda text: text[:-5],
+        lambda text: text.replace("0.5", "0.6"),
+        lambda text: "[" * 100_000,
+    ],
+)
+def test_json_comes_back_whole_or_not_at_all(tmp_path: Path, change: Callable[[str], str]) -> None:
+    path, values = tmp_path / "a.json", {"auc": 0.5, "name": "성별", "none": float("nan")}
+    write_json(path, values)
+    assert str(read_json(path)) == str(values)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=r"a.json: damaged .*delete it"):
+        read_json(path)

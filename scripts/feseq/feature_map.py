@@ -5,8 +5,6 @@ Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary.
 shares the vocabulary of its target item has the item's indices: token 12 that of category '12'.
 """
 
-import hashlib
-import json
 import logging
 import re
 from collections.abc import Iterable
@@ -18,7 +16,7 @@ import numpy as np
 
 from .columns import Columns
 from .errors import UserError, first_line
-from .files import written_beside
+from .files import read_json, write_json
 from .progress import progress
 from .store import Block, H5Table
 
@@ -115,28 +113,18 @@ class FeatureMap:
 
     def write(self, path: Path) -> None:
         """Write as JSON with a digest, beside the target first."""
-        content = self.to_dict()
-        with written_beside(path) as temporary:
-            text = json.dumps(content | {"sha256": _digest(content)}, indent=1, ensure_ascii=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_json(path, self.to_dict())
 
     @classmethod
     def read(cls, path: Path) -> "FeatureMap":
         """Read what `write` wrote."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            if content.pop("sha256") != _digest(content):
-                raise ValueError("wrong checksum")
-            return cls.from_dict(content)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            return cls.from_dict(read_json(path))
+        except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path}: not a feature map ({first_line(error)}); delete it and run the same "
                 f"command again, it is rebuilt"
             ) from None
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> FeatureMap:

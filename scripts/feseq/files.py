@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -46,17 +46,22 @@ def folder_beside(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_json(target: Path, values: Any) -> None:
-    """Write `values` as JSON, complete or not at all."""
+def write_json(target: Path, values: Mapping[str, Any]) -> None:
+    """Write `values`, and a digest of them, as JSON, complete or not at all."""
+    content = {**values, "sha256": _digest(values)}
     with written_beside(target) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n")
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote; raises UserError for anything else."""
     try:
-        return json.loads(Path(path).read_text())
-    except ValueError as error:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or content.pop("sha256", None) != _digest(content):
+            raise ValueError("wrong checksum")
+        return content
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: damaged ({first_line(error)}); delete it, and the other files of its step "
             f"beside it, and run the same command again"
@@ -86,6 +91,10 @@ def fingerprint(path: Path) -> str:
     with open(path, "rb") as file:
         file.seek(max(0, size - _TAIL_BYTES))
         return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:16]
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _working_name(target: Path, ending: str) -> Path:
