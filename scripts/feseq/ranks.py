@@ -9,6 +9,8 @@ that a rank which runs out of memory there cannot go back and repeat its share i
 micro-batches without leaving the others behind. Here all is local until one sum at the end.
 """
 
+import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,6 +79,9 @@ def joined(rank: int, count: int, meeting: Path) -> Iterator[Ranks]:
 
     Tensors on GPUs go by NCCL, those on the CPU by Gloo.
     """
+    if sys.platform == "linux":
+        # Else the address of the machine's name, which not every machine can reach.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(
         backend, init_method=f"file://{meeting}", rank=rank, world_size=count, timeout=_LONGEST_WAIT

@@ -108,7 +108,8 @@ def _prior_line(row: Mapping[str, str], prior: str) -> str:
     )
 
 
-def _table(rows: Iterable[Mapping[str, str]]) -> str:
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    has_intervals = any(row["auc_low"] for row in rows)
     head = (
         "model",
         "AUC",
@@ -132,9 +133,10 @@ def _table(rows: Iterable[Mapping[str, str]]) -> str:
         cells += [_number(row, "peak_memory_mib", ",.0f")]
         lines.append(f"| {' | '.join(cells)} |")
     notes = (
-        "Intervals hold 95 % of resamples of the validation rows; behind: the best AUC of the same "
-        "size minus the model's, on the same resamples. Sizes have validation rows of their own. "
-        "AP: average precision; WLL: "
+        "Intervals hold 95 % of resamples of the validation rows. "
+        * has_intervals
+        + "Behind: the best AUC of the same size minus the model's, on the same rows. Sizes have "
+        "validation rows of their own. AP: average precision; WLL: "
         "logloss with both classes weighing the same; score and balanced: 0.5 AP + 0.5 / (1 + WLL) "
         "with observed and with balanced odds; share: of the best possible AUC, on simulated data; "
         "MiB: peak memory of the training."
