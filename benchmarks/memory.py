@@ -4,13 +4,16 @@
 
 Counts what autograd saves for the backward pass, weights, gradients and optimizer, and prints per
 precision the GiB of a whole batch and the rows of the largest micro-batch that fits. On a machine
-with a GPU the measured peak of one such step stands beside the account.
+with a GPU the measured peak of one such step stands beside the account. Before that, the
+floating-point operations of a full-length row's training step, as PyTorch counts them.
 """
 
 import argparse
 
 import data
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from feseq.account import account, full_rows
 from feseq.catalog import settings_of_size
@@ -23,6 +26,16 @@ GPUS_GIB = (14, 16, 24, 80)
 SIZES = FieldSizes(
     profile=(5, 11, 10, 27), target=(21,), sequence=(600,), numeric=len(data.COLUMNS.numeric)
 )
+
+
+def operations(config: ModelConfig) -> float:
+    """Floating-point operations of a full-length row, forward and backward."""
+    network = FESeq(config, SIZES).train()
+    counter = FlopCounterMode(display=False)
+    # PyTorch counts the parts of this one, and not the fused attention of a CPU.
+    with counter, sdpa_kernel(SDPBackend.MATH):
+        network(full_rows(config, SIZES, 4)).sum().backward()
+    return counter.get_total_flops() / 4
 
 
 def measured_peak(config: ModelConfig, machine: Machine, rows: int) -> float:
@@ -43,6 +56,9 @@ def main() -> None:
     options = parser.parse_args()
     settings = settings_of_size(data.CONFIG, options.size)
     rows = settings["train"]["batch_size"]
+    for max_len in options.max_len:
+        count = operations(ModelConfig(max_len=max_len, **settings["model"]))
+        print(f"max_len {max_len}: {count / 1e9:.2f} GFLOP a row of a training step")
     has_gpu = torch.cuda.is_available()
     fitting = " | ".join(f"rows in {gib} GiB" for gib in GPUS_GIB)
     print(f"| max_len | precision | recompute | GiB of {rows:,} rows | {fitting} | measured GiB |")

@@ -231,6 +231,7 @@ def test_a_target_that_no_model_makes_is_refused_before_anything_runs(config: Co
         ("results/medium/len151/metrics.json", "max_len 151 is not listed for size medium"),
         ("results/medium/len150-ancient/model.pt", "no variant 'ancient'; known: feseq_pap"),
         ("results/full/len150-odd/model.pt", "variants.odd.model, on size full: 7 heads do not di"),
+        ("results/full/bosting/metrics.json", "'bosting' is not .* mean the baseline 'boosting'"),
         ("results/fulll/len150/model.pt", "size 'fulll' is none of toy, medium, full"),
     ):
         with pytest.raises(UserError, match=message):

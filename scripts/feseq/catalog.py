@@ -59,9 +59,11 @@ def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str
 def split_name(model: str) -> tuple[int, str | None]:
     """max_len and variant of a model's name; raises UserError if it is none."""
     if not re.fullmatch(MODEL_PATTERN, model):
+        near = difflib.get_close_matches(model, BASELINES, n=1)
+        hint = f"; did you mean the baseline {near[0]!r}?" if near else ""
         raise UserError(
             f"{model!r} is not the name of a model: len and the max_len, such as len150, and for a "
-            f"variant its name, such as len150-paper"
+            f"variant its name, such as len150-paper{hint}"
         )
     length, _, variant = model.removeprefix("len").partition("-")
     return int(length), variant or None

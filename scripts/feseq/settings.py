@@ -15,13 +15,13 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from .catalog import model_mistakes, settings_of_size
+from .catalog import BASELINES, ENSEMBLE, model_mistakes, settings_of_size
 from .columns import Columns
 from .errors import UserError
 from .space import check_space, named_values
 
 _TARGET = re.compile(
-    r"^results/((?P<model_size>\w+)/(tuning/)?(?P<model>len[^/]*)/"
+    r"^results/((?P<model_size>\w+)/(tuning/)?(?P<name>[^/]+)/"
     r"|submission_(?P<submission_size>\w+)\.csv$)"
 )
 
@@ -187,8 +187,9 @@ def check_targets(config: Mapping[str, Any], targets: Iterable[str]) -> None:
         size = match["model_size"] or match["submission_size"]
         if size not in config["sizes"]:
             raise UserError(f"{target}: size {size!r} is none of {', '.join(config['sizes'])}")
-        if match["model"]:
-            for mistake in model_mistakes(config, columns, size, match["model"]):
+        name = match["name"]
+        if name and name not in (*BASELINES, ENSEMBLE):
+            for mistake in model_mistakes(config, columns, size, name):
                 raise UserError(f"{target}: {mistake}")
 
 
