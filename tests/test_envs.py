@@ -142,4 +142,5 @@ def profile(name: str) -> dict[str, Any]:
 
 
 def test_the_conda_profile_is_the_default_one_and_conda() -> None:
-    assert profile("conda") == {**profile("default"), "software-deployment-method": "conda"}
+    own = {"software-deployment-method": "conda", "cores": "all"}
+    assert profile("conda") == {**profile("default"), **own}
