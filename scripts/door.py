@@ -4,6 +4,7 @@ import argparse
 import inspect
 import json
 import logging
+import platform
 import signal
 import sys
 from collections.abc import Callable
@@ -25,14 +26,17 @@ def enter(main: Callable[..., None], job: Any) -> None:
     value` does, but for `code`. Parameters annotated Path become paths. A UserError, or an error of
     the operating system, ends the script with its message and no traceback.
     """
+    log_files = [logging.FileHandler(path, "w") for path in _logs(job)]
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
         datefmt="%H:%M:%S",
-        handlers=[logging.StreamHandler()] + [logging.FileHandler(p, "w") for p in _logs(job)],
+        handlers=[logging.StreamHandler(), *log_files],
     )
     # Where the disk is full, so that a line cannot be written to the log, stderr still has it.
     logging.raiseExceptions = False
+    for file in log_files:
+        file.handle(_place(main))
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     keep_freed_memory()
@@ -52,12 +56,24 @@ def enter(main: Callable[..., None], job: Any) -> None:
         logging.error("%s; %s and run the same command again", error, advice)
         sys.exit(1)
     except Exception:
-        logging.exception("%s failed", Path(inspect.getfile(main)).name)
+        logging.exception("%s failed", _script(main).name)
         sys.exit(1)
+
+
+def _script(main: Callable[..., None]) -> Path:
+    """The file of `main`; a job runs a copy of it, and knows what it is a copy of."""
+    return Path(main.__globals__["__file__"])
 
 
 def _logs(job: Any) -> list[str]:
     return list(job.log) if job is not None else []
+
+
+def _place(main: Callable[..., None]) -> logging.LogRecord:
+    """A line for the log alone: which script runs in which Python, and on which host."""
+    script, version = _script(main).name, platform.python_version()
+    text = f"{script} in Python {version}, {sys.executable}, on {platform.node()}"
+    return logging.makeLogRecord({"levelno": logging.INFO, "levelname": "INFO", "msg": text})
 
 
 def _of_job(job: Any, parameters: Any) -> dict[str, Any]:
@@ -87,7 +103,7 @@ def _of_shell(main: Callable[..., None], parameters: Any) -> dict[str, Any]:
         )
     values = vars(parser.parse_args())
     if "code" in parameters:
-        values["code"] = code_digests(Path(inspect.getfile(main)).resolve())
+        values["code"] = code_digests(_script(main).resolve())
     return values
 
 

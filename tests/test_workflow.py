@@ -2,6 +2,8 @@
 
 import json
 import os
+import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,16 @@ def test_a_table_with_times_and_item_histories_runs_the_paper_s_network(tmp_path
     feature_map = json.loads((tmp_path / "data/h5/toy/feature_map.json").read_text())
     assert feature_map["event_time"] == "seen"
     assert feature_map["sequences"][0]["shared_with"] == "product"
+
+
+def test_the_log_of_a_job_says_which_python_ran_its_script_and_where(
+    finished: tuple[Path, str],
+) -> None:
+    folder, output = finished
+    for log in ("data/h5/toy/convert_train.log", "results/toy/len20/train.log"):
+        script = f"{Path(log).stem}.py in Python {platform.python_version()}, {sys.executable}, on "
+        assert f"INFO {script}{platform.node()}\n" in (folder / log).read_text()
+        assert script not in output
 
 
 def test_a_second_run_has_nothing_to_do(finished: tuple[Path, str]) -> None:

@@ -15,20 +15,27 @@ PACKAGE = "feseq"
 
 
 def code_digests(script: Path) -> list[str]:
-    """`path@digest` of a script and of each module of the package beside it that it reaches.
+    """`path@digest` of a script and of each module that it reaches.
 
-    Reaches by import, at the top or inside a function, and by way of other modules. Data files
-    (JSON) beside a module count with it.
+    Data files (JSON) beside a module count with it.
     """
-    folder = script.parent
+    folder, reached = script.parent, reached_modules(script)
+    data = {file for path in reached - {script} for file in path.parent.glob("*.json")}
+    return [f"{path.relative_to(folder)}@{_digest(path)}" for path in sorted(reached | data)]
+
+
+def reached_modules(script: Path) -> set[Path]:
+    """Files of a script and of each module of the package beside it that it reaches.
+
+    Reaches by import, at the top or inside a function, and by way of other modules.
+    """
     reached, ahead = {script}, [script]
     while ahead:
-        for module in _imports(folder, ahead.pop()):
+        for module in _imports(script.parent, ahead.pop()):
             if module not in reached:
                 reached.add(module)
                 ahead.append(module)
-    data = {file for path in reached - {script} for file in path.parent.glob("*.json")}
-    return [f"{path.relative_to(folder)}@{_digest(path)}" for path in sorted(reached | data)]
+    return reached
 
 
 @cache
