@@ -31,9 +31,10 @@ def test_a_profile_decides_like_the_default_one_what_is_stale(name: str) -> None
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_a_profile_sets_resources_of_rules_that_exist(name: str) -> None:
+def test_a_profile_names_rules_that_exist(name: str) -> None:
     assert {"train", "submit", "plot_other"} <= set(RULES)
-    assert set(PROFILES[name].get("set-resources", {})) <= set(RULES)
+    for key in ("set-resources", "groups"):
+        assert set(PROFILES[name].get(key, {})) <= set(RULES)
 
 
 def test_rules_that_ask_for_a_gpu_get_its_partition() -> None:
@@ -55,7 +56,8 @@ def resources(profile: str, rule: str, size: str, attempt: int) -> dict[str, Any
         pass
 
     Wildcards.size = size
-    given = PROFILES[profile]["default-resources"] | PROFILES[profile]["set-resources"].get(rule, {})
+    blocks = PROFILES[profile]
+    given = blocks["default-resources"] | blocks["set-resources"].get(rule, {})
     parsed = parse_set_resources([f"{rule}:{name}={value}" for name, value in given.items()])
     return {
         name: value.evaluate(
@@ -92,13 +94,12 @@ def test_the_chain_runs_on_slurm_and_a_killed_job_gets_more(
         (job["rule"], job["partition"], job["gpus"], job["mem"], job["time"], job["state"])
         for job in asked
     ]
-    # Two cores, so two threads at most.
+    # A thousand MB a thread, of which two cores allow two.
     assert sorted(set(by_rule)) == [
         ("convert_test", "cpu", None, "2000", "30", "COMPLETED"),
-        ("convert_train", "cpu", None, "2000", "30", "COMPLETED"),
-        ("fit_feature_map", "cpu", None, "2000", "30", "COMPLETED"),
         ("predict", "gpu", "1", "2000", "120", "COMPLETED"),
-        ("sample", "cpu", None, "2000", "30", "COMPLETED"),
+        # One after another: the times add up.
+        ("prepare_convert_train_fit_feature_map_sample", "cpu", None, "2000", "90", "COMPLETED"),
         ("submit", "cpu", None, "3000", "30", "COMPLETED"),
         ("train", "gpu", "1", "2000", "30", "OUT_OF_MEMORY"),
         ("train", "gpu", "1", "4000", "30", "COMPLETED"),
