@@ -41,7 +41,7 @@ def submitted(jobs: Path) -> list[dict[str, str]]:
 def sbatch(arguments: list[str], jobs: Path) -> int:
     """Run the job to its end; the first of $STAND_IN_KILLS, a rule, is killed before."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    for name in (*OPTIONS, "signal", "wrap"):
+    for name in (*OPTIONS, "nodes", "signal", "wrap"):
         parser.add_argument(f"--{name}")
     for short, name in SHORT.items():
         parser.add_argument(short, dest=name)
