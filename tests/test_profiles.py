@@ -1,6 +1,7 @@
 """Profiles for clusters: in step with the rules and one another, and what Slurm is asked for."""
 
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ RULES = dict(
         re.M | re.S,
     )
 )
+# By which resource a profile gives GPUs to a rule, and memory.
+GPU_AND_MEMORY = {
+    "slurm": ("slurm_partition", "mem_mb"),
+    "kubernetes": ("gpu_manufacturer", "mem_mb"),
+    "googlebatch": ("nvidia_gpu", "googlebatch_memory"),
+}
 GPU_RULES = {rule for rule, text in RULES.items() if re.search(r"\bgpu=", text)}
 
 
@@ -37,16 +44,12 @@ def test_a_profile_names_rules_that_exist(name: str) -> None:
         assert set(PROFILES[name].get(key, {})) <= set(RULES)
 
 
-def test_rules_that_ask_for_a_gpu_get_its_partition() -> None:
+@pytest.mark.parametrize("name", GPU_AND_MEMORY)
+def test_the_rules_that_ask_for_a_gpu_and_no_others_get_one(name: str) -> None:
     assert {"train", "predict", "evaluate", "tune"} <= GPU_RULES
-    profile = PROFILES["slurm"]
-    partitions = {
-        rule: resources["slurm_partition"]
-        for rule, resources in profile["set-resources"].items()
-        if "slurm_partition" in resources
-    }
-    assert partitions == dict.fromkeys(GPU_RULES, "gpu")
-    assert profile["default-resources"]["slurm_partition"] != "gpu"
+    key, _ = GPU_AND_MEMORY[name]
+    asking = {rule for rule, given in PROFILES[name]["set-resources"].items() if key in given}
+    assert asking == GPU_RULES
 
 
 def resources(profile: str, rule: str, size: str, attempt: int) -> dict[str, Any]:
@@ -68,12 +71,19 @@ def resources(profile: str, rule: str, size: str, attempt: int) -> dict[str, Any
     }
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_a_second_attempt_gets_more_memory_and_no_less_time(rule: str) -> None:
-    for size in ("toy", "medium", "full"):
-        first, second = (resources("slurm", rule, size, attempt) for attempt in (1, 2))
-        assert 0 < first["mem_mb"] < second["mem_mb"]
-        assert 0 < first["runtime"] <= second["runtime"]
+@pytest.mark.parametrize("name", GPU_AND_MEMORY)
+def test_a_second_attempt_gets_more_memory(name: str) -> None:
+    _, memory = GPU_AND_MEMORY[name]
+    for rule, size in product(RULES, ("toy", "medium", "full")):
+        first, second = (resources(name, rule, size, attempt) for attempt in (1, 2))
+        assert 0 < first[memory] < second[memory]
+
+
+def test_a_training_s_limit_of_time_leaves_room_for_the_signal_before_it() -> None:
+    for rule, size in product(("train", "tune"), ("toy", "medium", "full")):
+        given = resources("slurm", rule, size, 1)
+        seconds = int(given["slurm_extra"].removeprefix("--signal=TERM@"))
+        assert 60 * given["runtime"] >= 3 * seconds
 
 
 def test_the_chain_runs_on_slurm_and_a_killed_job_gets_more(
