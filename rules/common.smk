@@ -114,9 +114,13 @@ def of_model():
 
         return of_job
 
-    any_model = model_settings(config, "full", f"len{config['sizes']['full']['max_len'][0]}")
+    any_model = model_settings(
+        config, "full", f"len{config['sizes']['full']['max_len'][0]}"
+    )
     names = [
-        (block, key) for block in ("model_config", "train_config") for key in any_model[block]
+        (block, key)
+        for block in ("model_config", "train_config")
+        for key in any_model[block]
     ]
     return {f"{block}.{key}": value(block, key) for block, key in names}
 
@@ -174,23 +178,29 @@ def upstream_of_size(wildcards):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def submitting(path):
-    """Input function: `path` of each model that submits for the job's size."""
+def submitting(file):
+    """Input function: `file` of each model that submits for the job's size."""
     return lambda wildcards: [
-        path.format(size=wildcards.size, model=model)
+        file.apply_wildcards({"size": wildcards.size, "model": model})
         for model in submission_weights(config, wildcards.size)
     ]
 
 
 def shard_predictions(wildcards):
     """One prediction file per model and shard; known once the test file is converted."""
-    try:
-        count = len(read_shards(Path(checkpoints.convert_test.get().output.shards)))
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
-    pattern = rules.predict.output.predictions.replace("{shard}", "{{shard}}")
-    paths = submitting(pattern)(wildcards)
-    return [path.format(shard=shard) for path in paths for shard in range(count)]
+    # `open` gets it from a default storage provider first, if there is one.
+    with checkpoints.convert_test.get().output.shards.open() as file:
+        try:
+            shards = range(len(read_shards(Path(file.name))))
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+    return [
+        rules.predict.output.predictions.apply_wildcards(
+            {"size": wildcards.size, "model": model, "shard": shard}
+        )
+        for model in submission_weights(config, wildcards.size)
+        for shard in shards
+    ]
 
 
 def of_compared(path, among=lambda name: True):

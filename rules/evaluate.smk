@@ -73,7 +73,11 @@ rule measure:
     input:
         predictions="results/{size}/{name}/valid_predictions.parquet",
         valid=rules.convert_train.output.valid,
-        truth=rules.simulate.output.truth.format(split="train") if RAW.simulated else [],
+        truth=(
+            rules.simulate.output.truth.apply_wildcards({"split": "train"})
+            if RAW.simulated
+            else []
+        ),
     output:
         metrics="results/{size}/{name}/metrics.json",
     log:

@@ -16,7 +16,7 @@ rule train:
         "results/{size}/{model}/train.benchmark.tsv"
     conda:
         "../envs/train.yaml"
-    threads: 8
+    threads: lambda wildcards: 8 * gpus_of_model(wildcards)
     resources:
         gpu=gpus_of_model,
     params:

@@ -1,9 +1,11 @@
-"""The allocator of a process that works on large arrays."""
+"""Memory of a process that works on large arrays: its allocator, its peak, and what there is."""
 
 import ctypes
 import logging
+import os
 import resource
 import sys
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,34 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     except (OSError, AttributeError):
         logger.debug("no glibc: its allocator is left as it is")
+
+
+def machine_memory(root: Path = Path("/")) -> int:
+    """Bytes of memory of the computer, or of the part of it that a Slurm job or a container has.
+
+    Such a part is a control group; who exceeds its limit, or one of a group around it, is killed.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    groups = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return limits[0]
+    for number, controllers, path in (line.split(":", 2) for line in lines):
+        if number == "0":
+            top, name = groups, "memory.max"
+        elif "memory" in controllers.split(","):
+            top, name = groups / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents[: len(group.parts) - len(top.parts)]):
+            try:
+                # Version 2 says `max` where there is no limit.
+                limits.append(int((folder / name).read_text()))
+            except (OSError, ValueError):
+                continue
+    return min(limits)
 
 
 def peak_memory() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .errors import UserError
-from .memory import peak_memory
+from .memory import machine_memory, peak_memory
 from .ranks import Ranks
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Machine:
             return int(self.memory_gib * 2**30) // sharing
         if self.device.type == "cuda":
             return torch.cuda.get_device_properties(self.device).total_memory
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // sharing
+        return machine_memory() // 2 // sharing
 
     def peak_memory(self) -> int:
         """Bytes that this process took at most so far: of the GPU where it runs there."""

@@ -1,0 +1,97 @@
+"""Slurm's commands, as far as Snakemake's executor calls them; jobs run at once, where they are.
+
+A job leaves a folder of its number in $STAND_IN_JOBS: its options, and the state it ended in.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+OPTIONS = ("job-name", "output", "export", "comment", "ntasks", "cpus-per-task", "gpus", "mem")
+SHORT = {"-p": "partition", "-t": "time", "-D": "chdir"}
+# What scontrol says of a cluster where squeue can be asked for jobs that have ended.
+CLUSTER = "MinJobAge = 300 sec\nMaxArraySize = 1001"
+
+
+def install(commands: Path, jobs: Path, monkeypatch: Any) -> None:
+    """Put the commands in front of PATH; `jobs` is the folder for what they are asked for."""
+    for folder in (commands, jobs):
+        folder.mkdir()
+    for name in ("sbatch", "srun", "squeue", "scontrol", "sacct"):
+        (commands / name).write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} {name} "$@"\n')
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
+    monkeypatch.setenv("STAND_IN_JOBS", str(jobs))
+
+
+def submitted(jobs: Path) -> list[dict[str, str]]:
+    """The jobs in the order of their submission: options, rule and state."""
+    folders = sorted(jobs.iterdir(), key=lambda folder: int(folder.name))
+    return [
+        json.loads((job / "options.json").read_text()) | {"state": (job / "state").read_text()}
+        for job in folders
+    ]
+
+
+def sbatch(arguments: list[str], jobs: Path) -> int:
+    """Run the job to its end; the first of $STAND_IN_KILLS, a rule, is killed before."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for name in (*OPTIONS, "nodes", "signal", "wrap"):
+        parser.add_argument(f"--{name}")
+    for short, name in SHORT.items():
+        parser.add_argument(short, dest=name)
+    parser.add_argument("--parsable", action="store_true")
+    options = vars(parser.parse_args(arguments))
+    rule = options["comment"].removeprefix("rule_").split("_wildcards_")[0]
+    is_first = all(job["rule"] != rule for job in submitted(jobs))
+    for number in count(1):
+        try:
+            (jobs / str(number)).mkdir()
+            break
+        except FileExistsError:
+            continue
+    folder = jobs / str(number)
+    (folder / "state").write_text("RUNNING")
+    (folder / "options.json").write_text(json.dumps(options | {"rule": rule}))
+    state = "OUT_OF_MEMORY"
+    if not (is_first and rule == os.environ.get("STAND_IN_KILLS")):
+        with open(options["output"].replace("%j", str(number)), "w") as log:
+            job = {**os.environ, "SLURM_JOB_ID": str(number)}
+            done = subprocess.run(
+                ["sh", "-c", options["wrap"]], cwd=options["chdir"], env=job, stdout=log, stderr=log
+            )
+        state = "FAILED" if done.returncode else "COMPLETED"
+    (folder / "state").write_text(state)
+    print(number)
+    return 0
+
+
+def srun(arguments: list[str]) -> int:
+    command = next(i for i, argument in enumerate(arguments) if not argument.startswith("-"))
+    return subprocess.run(arguments[command:]).returncode
+
+
+def main(name: str, arguments: list[str]) -> int:
+    jobs = Path(os.environ["STAND_IN_JOBS"])
+    if name == "sbatch":
+        return sbatch(arguments, jobs)
+    if name == "srun":
+        return srun(arguments)
+    if name == "squeue":
+        for folder in jobs.iterdir():
+            print(f"{folder.name}|{(folder / 'state').read_text()}")
+        return 0
+    if name == "scontrol":
+        print(CLUSTER)
+        return 0
+    # sacct: no accounting database.
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

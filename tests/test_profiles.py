@@ -1,0 +1,118 @@
+"""Profiles for clusters: in step with the rules and one another, and what Slurm is asked for."""
+
+import re
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import slurm_stand_in
+import yaml
+from shop import REPOSITORY, snakemake, write_inputs
+from snakemake.cli import parse_set_resources
+
+PROFILES = {
+    file.parent.name: yaml.safe_load(file.read_text())
+    for file in sorted((REPOSITORY / "profiles").glob("*/config.yaml"))
+}
+RULES = dict(
+    re.findall(
+        r"^(?:rule|checkpoint|use rule \w+ as) (\w+)(.*?)(?=^\w|\Z)",
+        "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk")),
+        re.M | re.S,
+    )
+)
+# By which resource a profile gives GPUs to a rule, and memory.
+GPU_AND_MEMORY = {
+    "slurm": ("slurm_partition", "mem_mb"),
+    "kubernetes": ("gpu_manufacturer", "mem_mb"),
+    "googlebatch": ("nvidia_gpu", "googlebatch_memory"),
+}
+GPU_RULES = {rule for rule, text in RULES.items() if re.search(r"\bgpu=", text)}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_decides_like_the_default_one_what_is_stale(name: str) -> None:
+    for key in ("rerun-triggers", "rerun-incomplete"):
+        assert PROFILES[name][key] == PROFILES["default"][key]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_names_rules_that_exist(name: str) -> None:
+    assert {"train", "submit", "plot_other"} <= set(RULES)
+    for key in ("set-resources", "groups"):
+        assert set(PROFILES[name].get(key, {})) <= set(RULES)
+
+
+@pytest.mark.parametrize("name", GPU_AND_MEMORY)
+def test_the_rules_that_ask_for_a_gpu_and_no_others_get_one(name: str) -> None:
+    assert {"train", "predict", "evaluate", "tune"} <= GPU_RULES
+    key, _ = GPU_AND_MEMORY[name]
+    asking = {rule for rule, given in PROFILES[name]["set-resources"].items() if key in given}
+    assert asking == GPU_RULES
+
+
+def resources(profile: str, rule: str, size: str, attempt: int) -> dict[str, Any]:
+    """The values of a job, as Snakemake finds them."""
+
+    class Wildcards:
+        pass
+
+    Wildcards.size = size
+    blocks = PROFILES[profile]
+    given = blocks["default-resources"] | blocks["set-resources"].get(rule, {})
+    parsed = parse_set_resources([f"{rule}:{name}={value}" for name, value in given.items()])
+    return {
+        name: value.evaluate(
+            Wildcards, input=[], attempt=attempt, threads=8, rulename=rule, async_run=None
+        ).value
+        for name, value in parsed[rule].items()
+        if value.is_evaluable()
+    }
+
+
+@pytest.mark.parametrize("name", GPU_AND_MEMORY)
+def test_a_second_attempt_gets_more_memory(name: str) -> None:
+    _, memory = GPU_AND_MEMORY[name]
+    for rule, size in product(RULES, ("toy", "medium", "full")):
+        first, second = (resources(name, rule, size, attempt) for attempt in (1, 2))
+        assert 0 < first[memory] < second[memory]
+
+
+def test_a_training_s_limit_of_time_leaves_room_for_the_signal_before_it() -> None:
+    for rule, size in product(("train", "tune"), ("toy", "medium", "full")):
+        given = resources("slurm", rule, size, 1)
+        seconds = int(given["slurm_extra"].removeprefix("--signal=TERM@"))
+        assert 60 * given["runtime"] >= 3 * seconds
+
+
+def test_the_chain_runs_on_slurm_and_a_killed_job_gets_more(
+    finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, jobs = tmp_path / "shop", tmp_path / "jobs"
+    write_inputs(folder)
+    slurm_stand_in.install(tmp_path / "bin", jobs, monkeypatch)
+    monkeypatch.setenv("STAND_IN_KILLS", "train")
+    profile = ("--workflow-profile", str(REPOSITORY / "profiles/slurm"))
+    soon = ("--latency-wait", "10", "--slurm-init-seconds-before-status-checks", "1")
+    code, output = snakemake(folder, *profile, *soon, "results/submission_toy.csv")
+    assert code == 0, output
+    submission = "results/submission_toy.csv"
+    assert (folder / submission).read_bytes() == (finished[0] / submission).read_bytes()
+    asked = slurm_stand_in.submitted(jobs)
+    by_rule = [
+        (job["rule"], job["partition"], job["gpus"], job["mem"], job["time"], job["state"])
+        for job in asked
+    ]
+    # A thousand MB a thread, of which two cores allow two.
+    assert sorted(set(by_rule)) == [
+        ("convert_test", "cpu", None, "2000", "30", "COMPLETED"),
+        ("predict", "gpu", "1", "2000", "120", "COMPLETED"),
+        # One after another: the times add up.
+        ("prepare_convert_train_fit_feature_map_sample", "cpu", None, "2000", "90", "COMPLETED"),
+        ("submit", "cpu", None, "3000", "30", "COMPLETED"),
+        ("train", "gpu", "1", "2000", "30", "OUT_OF_MEMORY"),
+        ("train", "gpu", "1", "4000", "30", "COMPLETED"),
+    ]
+    assert [job["rule"] for job in asked].count("predict") == 3
+    assert {job["signal"] for job in asked if job["rule"] == "train"} == {"TERM@600"}
