@@ -1,4 +1,5 @@
 # Config check, wildcard constraints, and the input functions of more than one rule.
+import functools
 import hashlib
 import json
 import os
@@ -24,11 +25,10 @@ from feseq.catalog import (
 from feseq.code import code_digests
 from feseq.columns import Columns
 from feseq.errors import UserError
-from feseq.files import fingerprint
+from feseq.location import is_remote, version_of
 from feseq.params import as_setting
-from feseq.raw import check_same_origin
 from feseq.shards import read_shards
-from feseq.settings import check_config, check_targets, locate_raw
+from feseq.settings import check_config, check_raw, check_targets, locate_raw
 
 # Jobs inherit it: OpenMP's threads, which wait for one another in loops, soon go to sleep instead.
 # Beside other work on the same cores a training is several times as fast, alone a few percent slower.
@@ -40,9 +40,10 @@ try:
         check_config(config, yaml.safe_load(schema))
     check_targets(config, sys.argv[1:])
     COLUMNS = Columns.from_config(config["columns"])
-    RAW = locate_raw(config["raw"], COLUMNS.id)
-    if not RAW.simulated:
-        check_same_origin(RAW.train, RAW.test)
+    RAW = locate_raw(config["raw"])
+    # Jobs need not ask again, which for a remote file takes requests.
+    if workflow.is_main_process:
+        check_raw(RAW, COLUMNS.id)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -121,14 +122,42 @@ def weights_of_size(wildcards):
     return submission_weights(config, wildcards.size)
 
 
-def as_input(path):
-    """A raw file as input; of the user's files the time does not count, but `raw_version`."""
-    return path if RAW.simulated else ancient(path)
+def is_stand_in(location):
+    return RAW.simulated and location in (RAW.train, RAW.test)
 
 
-def raw_version(path):
+def local(**raw):
+    """Inputs: those raw files that are local; of the user's the time does not count, but `version`."""
+    return {
+        name: path if is_stand_in(path) else ancient(path)
+        for name, path in raw.items()
+        if path is not None and not is_remote(path)
+    }
+
+
+def remote(**raw):
+    """Settings: the other raw files, which Snakemake would take for local paths, and null for none."""
+    return {
+        name: location
+        for name, location in raw.items()
+        if location is None or is_remote(location)
+    }
+
+
+@functools.cache
+def version(location):
     """What changes with the content of a raw file, whatever its time; the stand-in has settings."""
-    return None if RAW.simulated else fingerprint(path)
+    if location is None or is_stand_in(location):
+        return None
+    try:
+        return version_of(location)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def raw_version(location):
+    """Setting: the version of a raw file, looked up only for jobs that read it."""
+    return lambda wildcards: version(location)
 
 
 def upstream_of_size(wildcards):
@@ -156,7 +185,7 @@ def upstream_of_size(wildcards):
         config["test"],
         COLUMNS.plain("label", "id", "shared"),
     ]
-    made_of += [raw_version(RAW.train), raw_version(RAW.test)]
+    made_of += [version(RAW.train), version(RAW.test)]
     made_of += [code("simulate"), config["simulation"]] if RAW.simulated else []
     text = json.dumps(made_of, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,148 @@
+"""Where a raw file lies: a local path, or an object in S3 (s3://) or Google's storage (gs://)."""
+
+import functools
+import os
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import pyarrow as pa
+from pyarrow import fs
+
+from .errors import UserError, first_line
+from .files import digest_of_tail
+
+Location = str | Path
+
+# One slash is enough: a mistyped s3:/bucket/key is no local path either. `C:/` is one.
+_URI = re.compile(r"[A-Za-z][\w+.-]+:/")
+_FORMS = "s3://bucket/key or gs://bucket/key"
+# How pyarrow's stores begin their own errors, unlike those of decoding.
+_OF_STORE = ("AWS Error", "google::cloud::Status", "Path does not exist")
+_DENIED = ("ACCESS_DENIED", "HTTP status 403", "PERMISSION_DENIED", "UNAUTHENTICATED", "OAuth2")
+_UNREACHED = ("NETWORK_CONNECTION", "UNAVAILABLE", "TIMEOUT", "SLOW_DOWN", "When resolving region")
+_GS_RETRY_SECONDS = "20"
+
+
+def is_remote(location: Location) -> bool:
+    """True for anything like a URI, also for one that cannot be read."""
+    return _URI.match(str(location)) is not None
+
+
+def name_of(location: Location) -> str:
+    """The last part of a path or key."""
+    return Path(urlsplit(str(location)).path if is_remote(location) else location).name
+
+
+def check_location(location: str) -> None:
+    """Raise UserError for a remote location that cannot be right; the store is not asked."""
+    if not is_remote(location):
+        return
+    try:
+        uri = urlsplit(location)
+        user = uri.netloc.rpartition("@")[0]
+    except ValueError as error:
+        raise UserError(f"{location}: is no URI ({error}); write {_FORMS}") from None
+    if user and (uri.scheme, user) != ("gs", "anonymous"):
+        place = location.replace(f"{user}@", "***@")
+        raise UserError(
+            f"{place}: credentials do not belong into a config, which is copied into logs; take "
+            f"them out and give them to the environment, for example as AWS_PROFILE"
+        )
+    if uri.scheme not in ("s3", "gs") or not location.startswith(f"{uri.scheme}://"):
+        raise UserError(
+            f"{location}: only local paths, {_FORMS} can be read; correct raw.*, or copy the file "
+            f"to a local path"
+        )
+    if not uri.netloc or not uri.path.strip("/") or uri.path.endswith("/") or uri.fragment:
+        raise UserError(
+            f"{location}: names no single object; write {_FORMS}, the key of one file, with other "
+            f"signs than letters, digits and /-_.~ as %XX (# as %23)"
+        )
+
+
+def open_location(location: Location) -> pa.NativeFile:
+    """Open a file for reading at any place; raises UserError if that fails at a remote one."""
+    if not is_remote(location):
+        return pa.OSFile(str(location), "rb")
+    try:
+        system, path = _store_of(str(location))
+        return system.open_input_file(path)
+    except (pa.ArrowException, OSError) as error:
+        raise read_error(location, error) or _unusable(location, error) from None
+
+
+def version_of(location: Location) -> str:
+    """The fingerprint of the file: of a remote one by its size and one read of its end."""
+    try:
+        with open_location(location) as file:
+            return digest_of_tail(file, file.size())
+    except OSError as error:
+        raise read_error(location, error) or error from None
+
+
+def check_unchanged(location: Location, version: str) -> None:
+    """Raise UserError if the file is no longer the one that had this version."""
+    if version_of(location) != version:
+        raise UserError(
+            f"{location}: was replaced while it was being read; nothing of it was kept: run the "
+            f"same command again when it is complete"
+        )
+
+
+def read_error(location: Location, error: BaseException) -> UserError | None:
+    """What the store says, if the error is the store's and not one of the file's content."""
+    said = first_line(error)
+    if not is_remote(location) or not any(sign in said for sign in _OF_STORE + _UNREACHED):
+        return None
+    if isinstance(error, FileNotFoundError):
+        return UserError(
+            f"{location}: there is no such object, or no such bucket; correct raw.* (a folder of "
+            f"files cannot be read, name one file), or the endpoint if it is in another store"
+        )
+    if any(sign in said for sign in _DENIED):
+        return UserError(
+            f"{location}: access denied ({said}); the credentials of the environment do not allow "
+            f"to read it, or there are none: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+            f"AWS_SECRET_ACCESS_KEY; for gs:// GOOGLE_APPLICATION_CREDENTIALS"
+        )
+    if any(sign in said for sign in _UNREACHED):
+        return UserError(
+            f"{location}: the store cannot be reached ({said}); check the network, the endpoint "
+            f"(AWS_ENDPOINT_URL, or ?endpoint_override=...&scheme=... behind the key) and the "
+            f"region (AWS_REGION), and run the same command again"
+        )
+    return _unusable(location, error)
+
+
+def _unusable(location: Location, error: BaseException) -> UserError:
+    return UserError(
+        f"{location}: cannot be read from the store ({first_line(error)}); write {_FORMS}, and "
+        f"check region and endpoint (profiles/README.md)"
+    )
+
+
+@functools.cache
+def _store_of(location: str) -> tuple[fs.FileSystem, str]:
+    check_location(location)
+    return fs.FileSystem.from_uri(_with_defaults(location))
+
+
+def _with_defaults(location: str) -> str:
+    """The URI with what pyarrow would look for elsewhere, or wait for, until minutes have passed.
+
+    Without a region it asks AWS where the bucket is; behind an endpoint, the SDK asks a server of
+    EC2, and the stores that are not AWS take any, by default this one.
+    """
+    uri = urlsplit(location)
+    given = dict(parse_qsl(uri.query, keep_blank_values=True))
+    defaults = {}
+    if uri.scheme == "gs":
+        defaults["retry_limit_seconds"] = _GS_RETRY_SECONDS
+    else:
+        known = os.environ.get
+        endpoint = known("AWS_ENDPOINT_URL_S3") or known("AWS_ENDPOINT_URL")
+        fallback = "us-east-1" if endpoint or "endpoint_override" in given else None
+        region = known("AWS_REGION") or known("AWS_DEFAULT_REGION") or fallback
+        defaults |= {"region": region} if region else {}
+    return urlunsplit(uri._replace(query=urlencode(defaults | given)))
