@@ -51,6 +51,7 @@ class Bucket:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     store: Bucket
 
     def do_HEAD(self) -> None:

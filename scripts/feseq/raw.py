@@ -24,32 +24,55 @@ logger = logging.getLogger(__name__)
 
 # Schema metadata of the stand-in's files; a rename or a copy does not make them real.
 SIMULATED_MARK = {b"feseq": b"simulated"}
-_READ_BYTES = 1 << 16
-# Of a remote file: of all columns' buffers, and of one request.
-_REMOTE_BYTES, _LEAST_REQUEST, _MOST_REQUEST = 1 << 28, 1 << 18, 1 << 23
+_LOCAL_BUFFER = 1 << 16
+# Of a remote file: a row group that is fetched at once, and otherwise the reads of its columns.
+_MOST_OF_GROUP = 1 << 30
+_ALL_BUFFERS, _LEAST_REQUEST, _MOST_REQUEST = 1 << 29, 1 << 18, 1 << 23
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 class RawFile(pq.ParquetFile):
-    """An open parquet file that knows its size and which `version` of it was opened."""
+    """An open parquet file that knows its size and which `version` of it was opened.
+
+    What is decoded is fetched piece by piece: a whole file can be one row group of many GB. Over a
+    network, where each request takes a while, these are few large ones.
+    """
 
     def __init__(self, location: Location, source: pa.NativeFile) -> None:
         self.bytes = source.size()
         self.version = digest_of_tail(source, self.bytes)
         metadata = pq.read_metadata(source)
-        # Column chunks piece by piece: a whole file can be one row group of many GB.
+        remote = is_remote(location)
+        self._by_group = remote and _largest_group(metadata) <= _MOST_OF_GROUP
         super().__init__(
             source,
             metadata=metadata,
-            pre_buffer=False,
-            buffer_size=_remote_bytes(metadata) if is_remote(location) else _READ_BYTES,
+            pre_buffer=self._by_group,
+            buffer_size=0 if self._by_group else _buffer_bytes(metadata, remote),
             page_checksum_verification=True,
         )
 
+    def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """The file in batches of at most `rows` rows, only these columns fetched and decoded."""
+        columns = list(dict.fromkeys(names))
+        for groups in [[i] for i in range(self.num_row_groups)] if self._by_group else [None]:
+            yield from self.iter_batches(batch_size=rows, columns=columns, row_groups=groups)
 
-def _remote_bytes(metadata: pq.FileMetaData) -> int:
-    """Bytes of one request: large, for each takes a while, yet bounded for all columns together."""
-    share = _REMOTE_BYTES // max(1, metadata.num_columns)
+
+def _largest_group(metadata: pq.FileMetaData) -> int:
+    """Bytes of the largest row group as it lies in the file."""
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    return max(
+        (sum(g.column(i).total_compressed_size for i in range(g.num_columns)) for g in groups),
+        default=0,
+    )
+
+
+def _buffer_bytes(metadata: pq.FileMetaData, remote: bool) -> int:
+    """Bytes of one read of a column; in memory there are as many for each column."""
+    if not remote:
+        return _LOCAL_BUFFER
+    share = _ALL_BUFFERS // max(1, metadata.num_columns)
     return min(max(share, _LEAST_REQUEST), _MOST_REQUEST)
 
 
@@ -126,7 +149,7 @@ def stream(
     Raises UserError if they cannot be decoded, or if the file was replaced before the last batch.
     """
     first_row = 0
-    batches = file.iter_batches(batch_size=batch_rows, columns=list(dict.fromkeys(names)))
+    batches = file.batches(names, batch_rows)
     while True:
         try:
             batch = next(batches, None)
