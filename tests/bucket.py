@@ -44,6 +44,9 @@ class Bucket:
         self._server.shutdown()
         self._server.server_close()
 
+    def put(self, key: str, content: bytes) -> None:
+        self.objects[key] = content
+
     def read(self, key: str) -> list[Request]:
         """The GETs of an object so far."""
         return [r for r in self.requests if r.method == "GET" and r.key == key]
@@ -78,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
             if start >= len(body):
                 self._refuse(416, "InvalidRange", key)
                 return
+        sent = stop if self.command == "GET" else start
+        self.store.requests.append(Request(self.command, key, start, sent))
         self.send_response(status)
         self.send_header("Content-Length", str(stop - start))
         self.send_header("ETag", '"etag"')
@@ -86,11 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body[start:stop])
-        self.store.requests.append(
-            Request(self.command, key, start, stop if self.command == "GET" else start)
-        )
 
     def _refuse(self, status: int, code: str, key: str) -> None:
+        self.store.requests.append(Request(self.command, key))
         body = _ERROR.format(code=code).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")
@@ -98,7 +101,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
-        self.store.requests.append(Request(self.command, key))
 
     def log_message(self, *_: object) -> None:
         """Not to stderr."""

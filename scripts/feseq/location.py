@@ -122,27 +122,42 @@ def _unusable(location: Location, error: BaseException) -> UserError:
     )
 
 
-@functools.cache
 def _store_of(location: str) -> tuple[fs.FileSystem, str]:
     check_location(location)
-    return fs.FileSystem.from_uri(_with_defaults(location))
+    options = _options(location)
+    uri = urlunsplit(urlsplit(location)._replace(query=urlencode(options)))
+    return _connect(uri, options.get("region"))
 
 
-def _with_defaults(location: str) -> str:
-    """The URI with what pyarrow would look for elsewhere, or wait for, until minutes have passed.
+def _options(location: str) -> dict[str, str]:
+    """The options of a URI, and those that the environment gives or that spare a long wait.
 
-    Without a region it asks AWS where the bucket is; behind an endpoint, the SDK asks a server of
-    EC2, and the stores that are not AWS take any, by default this one.
+    Without a region pyarrow asks AWS where the bucket is. Stores behind an endpoint take any, by
+    default this one.
     """
     uri = urlsplit(location)
     given = dict(parse_qsl(uri.query, keep_blank_values=True))
-    defaults = {}
     if uri.scheme == "gs":
-        defaults["retry_limit_seconds"] = _GS_RETRY_SECONDS
-    else:
-        known = os.environ.get
-        endpoint = known("AWS_ENDPOINT_URL_S3") or known("AWS_ENDPOINT_URL")
-        fallback = "us-east-1" if endpoint or "endpoint_override" in given else None
-        region = known("AWS_REGION") or known("AWS_DEFAULT_REGION") or fallback
-        defaults |= {"region": region} if region else {}
-    return urlunsplit(uri._replace(query=urlencode(defaults | given)))
+        return {"retry_limit_seconds": _GS_RETRY_SECONDS} | given
+    found = {
+        "endpoint_override": os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL"),
+        "region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+    }
+    options = {name: value for name, value in found.items() if value} | given
+    return ({"region": "us-east-1"} if "endpoint_override" in options else {}) | options
+
+
+@functools.cache
+def _connect(uri: str, region: str | None) -> tuple[fs.FileSystem, str]:
+    """One pool of connections for all that a process reads."""
+    # Before it is told a region, the SDK looks for one, also at EC2's metadata server, for seconds.
+    name = "AWS_DEFAULT_REGION"
+    tell = region is not None and not {name, "AWS_REGION"} & set(os.environ)
+    if tell:
+        os.environ[name] = str(region)
+    try:
+        return fs.FileSystem.from_uri(uri)
+    finally:
+        if tell:
+            del os.environ[name]
