@@ -20,7 +20,11 @@ _FORMS = "s3://bucket/key or gs://bucket/key"
 # How pyarrow's stores begin their own errors, unlike those of decoding.
 _OF_STORE = ("AWS Error", "google::cloud::Status", "Path does not exist")
 _DENIED = ("ACCESS_DENIED", "HTTP status 403", "PERMISSION_DENIED", "UNAUTHENTICATED", "OAuth2")
-_UNREACHED = ("NETWORK_CONNECTION", "UNAVAILABLE", "TIMEOUT", "SLOW_DOWN", "When resolving region")
+_UNREACHED = ("NETWORK_CONNECTION", "UNAVAILABLE", "TIMEOUT", "HTTP status 5", "resolving region")
+_CREDENTIALS = {
+    "s3": "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+}
 _GS_RETRY_SECONDS = "20"
 
 
@@ -92,7 +96,7 @@ def check_unchanged(location: Location, version: str) -> None:
 
 def read_error(location: Location, error: BaseException) -> UserError | None:
     """What the store says, if the error is the store's and not one of the file's content."""
-    said = first_line(error)
+    said = first_line(error).split(" error_info=")[0]
     if not is_remote(location) or not any(sign in said for sign in _OF_STORE + _UNREACHED):
         return None
     if isinstance(error, FileNotFoundError):
@@ -101,16 +105,16 @@ def read_error(location: Location, error: BaseException) -> UserError | None:
             f"files cannot be read, name one file), or the endpoint if it is in another store"
         )
     if any(sign in said for sign in _DENIED):
+        scheme = urlsplit(str(location)).scheme
         return UserError(
-            f"{location}: access denied ({said}); the credentials of the environment do not allow "
-            f"to read it, or there are none: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
-            f"AWS_SECRET_ACCESS_KEY; for gs:// GOOGLE_APPLICATION_CREDENTIALS"
+            f"{location}: access denied ({said}); the environment has no credentials, or none that "
+            f"may read it: set {_CREDENTIALS[scheme]}"
         )
     if any(sign in said for sign in _UNREACHED):
         return UserError(
             f"{location}: the store cannot be reached ({said}); check the network, the endpoint "
-            f"(AWS_ENDPOINT_URL, or ?endpoint_override=...&scheme=... behind the key) and the "
-            f"region (AWS_REGION), and run the same command again"
+            f"(AWS_ENDPOINT_URL, or ?endpoint_override=host:port&scheme=http behind the key) and "
+            f"the region (AWS_REGION), and run the same command again"
         )
     return _unusable(location, error)
 
