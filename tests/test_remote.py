@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import shop
 from bucket import Bucket
 from conftest import COLUMNS, content, raw_table, write_raw
 from pyarrow import fs
+from test_plan import plan
 from test_staleness import documented, planned
 
 from feseq import raw
@@ -34,7 +36,9 @@ from feseq.settings import check_raw, locate_raw
 from feseq.submission import read_sample_ids
 
 TRAIN, TEST, SAMPLE = "s3://shop/in/log.parquet", "s3://shop/in/new.parquet", "s3://shop/in/s.csv"
-REMOTE = shop.changed("raw", {"source": "auto", "train": TRAIN, "test": TEST})
+REMOTE = shop.changed(
+    "raw", {"source": "auto", "train": TRAIN, "test": TEST, "sample_submission": SAMPLE}
+)
 
 
 def use(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,24 +138,28 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     assert code == 0, output
     assert (tmp_path / submission).read_bytes() == (finished[0] / submission).read_bytes()
     assert not (tmp_path / "in").exists()
-    train, test = inputs
+    train, test, sample = inputs
     other = shop_inputs(tmp_path, seed=9)
     for key, body, change in (
         (train, inputs[train], "nothing"),
         (train, other[train], "train file replaced, time kept"),
         (train, inputs[train], "nothing"),
         (test, other[test], "test file replaced, time kept"),
+        (test, inputs[test], "nothing"),
+        (sample, other[sample], "sample submission given"),
     ):
         store.put(key, body)
         assert stale_of_toy(tmp_path, submission) == as_documented(change)
 
 
 def shop_inputs(folder: Path, seed: int = 0) -> dict[str, bytes]:
-    """The shop's raw files as objects; nothing is left in `folder`."""
+    """The shop's raw files as objects, with a sample submission; nothing is left in `folder`."""
     shop.write_inputs(folder)
-    files = [folder / "in" / name for name in ("log.parquet", "new.parquet")]
+    files = [folder / "in" / name for name in ("log.parquet", "new.parquet", "s.csv")]
+    ids = pq.read_table(files[1])["visit"].to_pylist()
+    files[2].write_text("\n".join(["visit,bought", *(f"{i},0" for i in ids[:: -1 if seed else 1])]))
     if seed:
-        for file in files:
+        for file in files[:2]:
             table = pq.read_table(file)
             pq.write_table(table.take(np.random.default_rng(seed).permutation(len(table))), file)
     found = {f"shop/in/{file.name}": file.read_bytes() for file in files}
@@ -213,9 +221,12 @@ def test_a_dry_run_asks_little_and_jobs_that_read_no_raw_file_ask_nothing(
     bucket.objects |= shop_inputs(tmp_path)
     submission = "results/submission_toy.csv"
     assert shop.snakemake(tmp_path, "-n", submission, config=REMOTE)[0] == 0
-    # Of each file: opened, to tell real from simulated ones, and its version.
-    assert len(bucket.requests) == 2 * (3 + 2)
-    bucket.requests.clear()
+    # Of both parquet files: opened, to tell real from simulated ones; the sample's header; and of
+    # all three the version.
+    assert len(bucket.requests) == 2 * 3 + 2 + 3 * 2
+    code, output, _ = plan(tmp_path, submission, config=REMOTE)
+    assert code == 0
+    assert re.search(rf"convert_test +stale +{shop.TEST_ROWS} ", output), output
     code, output = shop.snakemake(tmp_path, "data/h5/toy/feature_map.json", config=REMOTE)
     assert code == 0, output
     bucket.requests.clear()
@@ -224,6 +235,7 @@ def test_a_dry_run_asks_little_and_jobs_that_read_no_raw_file_ask_nothing(
     assert code == 0, output
     assert "1 of 1 steps (100%) done" in output
     assert len(bucket.read("shop/in/log.parquet")) == 3
+    assert len(bucket.read("shop/in/new.parquet")) == 2
 
 
 def test_the_ids_of_a_remote_sample_submission_are_read(bucket: Bucket) -> None:
@@ -338,6 +350,8 @@ def test_a_store_that_cannot_be_reached_is_said_in_seconds(location: str, bucket
 
 
 def test_a_wrong_place_stops_the_workflow_before_a_job(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.objects |= shop_inputs(tmp_path)
+    del bucket.objects["shop/in/log.parquet"]
     code, output = shop.snakemake(tmp_path, "results/submission_toy.csv", config=REMOTE)
     assert code == 1
     assert f"{TRAIN}: there is no such object, or no such bucket" in output

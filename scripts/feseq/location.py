@@ -3,6 +3,8 @@
 import functools
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -66,10 +68,10 @@ def check_location(location: str) -> None:
 
 
 def open_location(location: Location) -> pa.NativeFile:
-    """Open a file for reading at any place; raises UserError if that fails at a remote one."""
-    if not is_remote(location):
-        return pa.OSFile(str(location), "rb")
+    """Open a file for reading at any place; raises UserError if that fails."""
     try:
+        if not is_remote(location):
+            return pa.OSFile(str(location), "rb")
         system, path = _store_of(str(location))
         return system.open_input_file(path)
     except (pa.ArrowException, OSError) as error:
@@ -77,12 +79,24 @@ def open_location(location: Location) -> pa.NativeFile:
 
 
 def version_of(location: Location) -> str:
-    """The fingerprint of the file: of a remote one by its size and one read of its end."""
-    try:
-        with open_location(location) as file:
-            return digest_of_tail(file, file.size())
-    except OSError as error:
-        raise read_error(location, error) or error from None
+    """The fingerprint of the file, by its size and one read of its end."""
+    with _reading(location) as file:
+        return digest_of_tail(file, file.size())
+
+
+def first_bytes(location: Location, size: int) -> bytes:
+    """The head of the file, `size` bytes or all there are."""
+    with _reading(location) as file:
+        return bytes(file.read(size))
+
+
+@contextmanager
+def _reading(location: Location) -> Iterator[pa.NativeFile]:
+    with open_location(location) as file:
+        try:
+            yield file
+        except OSError as error:
+            raise read_error(location, error) or _unusable(location, error) from None
 
 
 def check_unchanged(location: Location, version: str) -> None:
@@ -120,6 +134,8 @@ def read_error(location: Location, error: BaseException) -> UserError | None:
 
 
 def _unusable(location: Location, error: BaseException) -> UserError:
+    if not is_remote(location):
+        return UserError(f"{location}: cannot be read ({first_line(error)}); mend or replace it")
     return UserError(
         f"{location}: cannot be read from the store ({first_line(error)}); write {_FORMS}, and "
         f"check region and endpoint (profiles/README.md)"

@@ -19,7 +19,7 @@ from jsonschema.validators import extend
 from .catalog import model_mistakes, settings_of_size
 from .columns import Columns
 from .errors import UserError
-from .location import check_location, is_remote, open_location, read_error
+from .location import check_location, first_bytes, is_remote
 from .raw import check_same_origin
 from .space import check_space, named_values
 
@@ -261,11 +261,7 @@ def check_raw(raw: RawFiles, id_column: str) -> None:
 
 
 def _check_sample_header(location: str, id_column: str) -> None:
-    try:
-        with open_location(location) as file:
-            head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise read_error(location, error) or error from None
+    head = first_bytes(location, _HEADER_BYTES).decode("utf-8-sig", errors="replace")
     header = next(csv.reader(io.StringIO(head, newline="")), [])
     if id_column not in header:
         raise UserError(
