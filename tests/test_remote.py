@@ -107,7 +107,9 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     if server is None:
         pytest.skip("moto_server is not installed")
     port = free_port()
-    process = subprocess.Popen([server, "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [server, "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
+    )
     use(f"127.0.0.1:{port}", monkeypatch)
     yield Moto()
     process.terminate()
@@ -118,7 +120,8 @@ class Moto:
     """What the chain needs of `Bucket`, of a server that others wrote."""
 
     def __init__(self) -> None:
-        options = "region=us-east-1&allow_bucket_creation=true"
+        # A small object in one request, and not as an upload of several parts.
+        options = "region=us-east-1&allow_bucket_creation=true&allow_delayed_open=true"
         self.system, _ = fs.FileSystem.from_uri(f"s3://shop/x?{options}")
         self.system.create_dir("shop")
 
