@@ -122,14 +122,21 @@ def weights_of_size(wildcards):
     return submission_weights(config, wildcards.size)
 
 
-def is_stand_in(location):
-    return RAW.simulated and location in (RAW.train, RAW.test)
+def has_version(location):
+    """True for the user's parquet files, and for all remote ones.
+
+    The stand-in has settings, and of a local sample submission Snakemake sees content or time.
+    """
+    if location is None:
+        return False
+    of_user = not RAW.simulated and location in (RAW.train, RAW.test)
+    return of_user or is_remote(location)
 
 
 def local(**raw):
-    """Inputs: those raw files that are local; of the user's the time does not count, but `version`."""
+    """Inputs: those raw files that are local; the time of those with a version does not count."""
     return {
-        name: path if is_stand_in(path) else ancient(path)
+        name: ancient(path) if has_version(path) else path
         for name, path in raw.items()
         if path is not None and not is_remote(path)
     }
@@ -146,8 +153,8 @@ def remote(**raw):
 
 @functools.cache
 def version(location):
-    """What changes with the content of a raw file, whatever its time; the stand-in has settings."""
-    if location is None or is_stand_in(location):
+    """What changes with the content of a raw file, whatever its time."""
+    if not has_version(location):
         return None
     try:
         return version_of(location)
