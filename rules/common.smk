@@ -1,4 +1,5 @@
 # Config check, wildcard constraints, and the input functions of more than one rule.
+import functools
 import hashlib
 import json
 import os
@@ -23,11 +24,10 @@ from feseq.catalog import (
 from feseq.code import code_digests
 from feseq.columns import Columns
 from feseq.errors import UserError
-from feseq.files import fingerprint
+from feseq.location import is_remote, version_of
 from feseq.params import as_setting
-from feseq.raw import check_same_origin
 from feseq.shards import read_shards
-from feseq.settings import check_config, check_targets, locate_raw
+from feseq.settings import check_config, check_raw, check_targets, locate_raw
 
 # Jobs inherit it: OpenMP's threads, which wait for one another in loops, soon go to sleep instead.
 # Beside other work on the same cores a training is several times as fast, alone a few percent slower.
@@ -39,9 +39,10 @@ try:
         check_config(config, yaml.safe_load(schema))
     check_targets(config, sys.argv[1:])
     COLUMNS = Columns.from_config(config["columns"])
-    RAW = locate_raw(config["raw"], COLUMNS.id)
-    if not RAW.simulated:
-        check_same_origin(RAW.train, RAW.test)
+    RAW = locate_raw(config["raw"])
+    # Jobs need not ask again, which for a remote file takes requests.
+    if workflow.is_main_process:
+        check_raw(RAW, COLUMNS.id)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -135,14 +136,49 @@ def weights_of_size(wildcards):
     return submission_weights(config, wildcards.size)
 
 
-def as_input(path):
-    """A raw file as input; of the user's files the time does not count, but `raw_version`."""
-    return path if RAW.simulated else ancient(path)
+def has_version(location):
+    """True for the user's parquet files, and for all remote ones.
+
+    The stand-in has settings, and of a local sample submission Snakemake sees content or time.
+    """
+    if location is None:
+        return False
+    of_user = not RAW.simulated and location in (RAW.train, RAW.test)
+    return of_user or is_remote(location)
 
 
-def raw_version(path):
-    """What changes with the content of a raw file, whatever its time; the stand-in has settings."""
-    return None if RAW.simulated else fingerprint(path)
+def local(**raw):
+    """Inputs: those raw files that are local; the time of those with a version does not count."""
+    return {
+        name: ancient(path) if has_version(path) else path
+        for name, path in raw.items()
+        if path is not None and not is_remote(path)
+    }
+
+
+def remote(**raw):
+    """Settings: the other raw files, which Snakemake would take for local paths, and null for none."""
+    return {
+        name: location
+        for name, location in raw.items()
+        if location is None or is_remote(location)
+    }
+
+
+@functools.cache
+def version(location):
+    """What changes with the content of a raw file, whatever its time."""
+    if not has_version(location):
+        return None
+    try:
+        return version_of(location)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def raw_version(location):
+    """Setting: the version of a raw file, looked up only for jobs that read it."""
+    return lambda wildcards: version(location)
 
 
 def upstream_of_size(wildcards):
@@ -172,7 +208,7 @@ def upstream_of_size(wildcards):
         config["test"],
         COLUMNS.plain("label", "id", "shared"),
     ]
-    made_of += [raw_version(RAW.train), raw_version(RAW.test)]
+    made_of += [version(RAW.train), version(RAW.test)]
     made_of += [code("simulate"), config["simulation"]] if RAW.simulated else []
     text = json.dumps(made_of, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -3,7 +3,7 @@
 
 rule sample:
     input:
-        raw=as_input(RAW.train),
+        **local(raw=RAW.train),
     output:
         selection="data/samples/{size}.parquet",
     log:
@@ -15,6 +15,7 @@ rule sample:
         **settings(
             label=config["columns"]["label"],
             raw_version=raw_version(RAW.train),
+            **remote(raw=RAW.train),
             **of_size("rows"),
             **config["sampling"],
         ),
@@ -26,7 +27,7 @@ rule sample:
 
 rule convert_train:
     input:
-        raw=as_input(RAW.train),
+        **local(raw=RAW.train),
         selection=rules.sample.output.selection,
     output:
         train="data/h5/{size}/train.h5",
@@ -40,7 +41,11 @@ rule convert_train:
     threads: 2
     params:
         *code("convert_train"),
-        **settings(raw_version=raw_version(RAW.train), **columns("label")),
+        **settings(
+            raw_version=raw_version(RAW.train),
+            **remote(raw=RAW.train),
+            **columns("label"),
+        ),
     message:
         "Converting the rows of size {wildcards.size} to H5"
     script:
@@ -49,7 +54,7 @@ rule convert_train:
 
 checkpoint convert_test:
     input:
-        raw=as_input(RAW.test),
+        **local(raw=RAW.test),
     output:
         h5="data/h5/test.h5",
         shards="data/h5/shards.json",
@@ -62,7 +67,12 @@ checkpoint convert_test:
     threads: 2
     params:
         *code("convert_test"),
-        **settings(raw_version=raw_version(RAW.test), **config["test"], **columns("id")),
+        **settings(
+            raw_version=raw_version(RAW.test),
+            **remote(raw=RAW.test),
+            **config["test"],
+            **columns("id"),
+        ),
     message:
         "Converting the test file to H5 and cutting it into shards"
     script:

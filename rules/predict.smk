@@ -27,10 +27,10 @@ rule predict:
 
 rule submit:
     input:
+        **local(sample_submission=RAW.sample_submission),
         predictions=shard_predictions,
         # Named here too, so that a dry run shows the training before the shards are known.
         models=submitting(rules.train.output.model),
-        sample_submission=RAW.sample_submission or [],
     output:
         submission="results/submission_{size}.csv",
     log:
@@ -44,6 +44,8 @@ rule submit:
             label_column=config["columns"]["label"],
             weights=weights_of_size,
             upstream=upstream_of_size,
+            sample_version=raw_version(RAW.sample_submission),
+            **remote(sample_submission=RAW.sample_submission),
             **config["submission"],
         ),
     message:

@@ -14,7 +14,7 @@ from feseq.conversion import convert_test
 
 def main(
     *,
-    raw: Path,
+    raw: str,
     columns: dict[str, Any],
     rows_per_shard: int,
     h5: Path,

@@ -14,7 +14,7 @@ from feseq.conversion import convert_train
 
 def main(
     *,
-    raw: Path,
+    raw: str,
     selection: Path,
     columns: dict[str, Any],
     train: Path,

@@ -96,7 +96,7 @@ def _of_shell(main: Callable[..., None], parameters: Any) -> dict[str, Any]:
             continue
         parser.add_argument(
             f"--{name}",
-            type=str if parameter.annotation in (str, Path) else _json_or_text,
+            type=str if parameter.annotation in (str, str | None, Path) else _json_or_text,
             nargs="+" if parameter.annotation == list[Path] else None,
             required=parameter.default is parameter.empty,
             default=parameter.default,

@@ -83,7 +83,7 @@ def _resolve(door: api.SnakemakeApi, args: Any) -> Any:
 def _steps(workflow: Any) -> Iterator[Step]:
     """The steps in an order in which they could run."""
     config = workflow.config
-    raw = raw_rows(config, locate_raw(config["raw"], config["columns"]["id"]))
+    raw = raw_rows(config, locate_raw(config["raw"]))
     for level in workflow.dag.toposorted():
         for job in sorted(level, key=lambda job: (job.rule.name, list(map(str, job.output)))):
             if any(file.flags.get("checkpoint_target") for file in job.input):

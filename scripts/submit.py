@@ -19,7 +19,7 @@ def main(
     models: list[Path],
     weights: dict[str, float],
     prior: str = "observed",
-    sample_submission: Path | None = None,
+    sample_submission: str | None = None,
     submission: Path,
     id_column: str,
     label_column: str,

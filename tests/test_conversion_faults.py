@@ -21,6 +21,7 @@ from feseq import conversion, shuffle
 from feseq.conversion import convert_test, convert_train
 from feseq.errors import UserError
 from feseq.files import fingerprint
+from feseq.location import version_of
 from feseq.raw import open_parquet, stream
 from feseq.sampling import Selection, read_labels, select_rows
 from feseq.store import H5Table
@@ -101,15 +102,17 @@ def test_an_id_that_is_no_text_is_refused(tmp_path: Path, ids: pa.Array, message
 
 @pytest.mark.parametrize(("in_footer", "message"), [(9, "and 8 can"), (7, "and more can")])
 def test_a_footer_that_counts_other_rows_than_there_are_is_refused(
-    in_footer: int, message: str
+    in_footer: int, message: str, tmp_path: Path
 ) -> None:
+    raw = write_raw(tmp_path, raw_table(4))
     batch = pa.record_batch({"y": [0, 1, 0, 1]})
     file: Any = SimpleNamespace(
-        iter_batches=lambda **_: iter([batch, batch]),
+        batches=lambda *_: iter([batch, batch]),
+        version=version_of(raw),
         metadata=SimpleNamespace(num_rows=in_footer),
     )
     with pytest.raises(UserError, match=rf"raw.parquet: .* {in_footer} rows, {message}.*'y'"):
-        list(stream(file, Path("raw.parquet"), ["y"], 4))
+        list(stream(file, raw, ["y"], 4))
 
 
 def test_column_names_that_are_no_text_are_refused(tmp_path: Path) -> None:

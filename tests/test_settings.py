@@ -9,7 +9,7 @@ import yaml
 
 from feseq.catalog import compared_models, model_settings, settings_of_size
 from feseq.errors import UserError
-from feseq.settings import check_config, check_targets, locate_raw
+from feseq.settings import check_config, check_raw, check_targets, locate_raw
 
 ROOT = Path(__file__).parents[1]
 Config = dict[str, Any]
@@ -275,14 +275,14 @@ class TestLocateRaw:
     @pytest.mark.parametrize("source", ["auto", "files"])
     def test_files_that_are_there_are_used(self, raw: dict[str, str], source: str) -> None:
         self.touch(raw, "train", "test")
-        found = locate_raw(raw | {"source": source}, "ID")
+        found = locate_raw(raw | {"source": source})
         assert (found.train, found.test, found.simulated) == (raw["train"], raw["test"], False)
         assert found.sample_submission is None
         Path(raw["sample_submission"]).write_text("clicked,ID\n")
-        found = locate_raw(raw | {"source": source}, "ID")
+        found = locate_raw(raw | {"source": source})
         assert found.sample_submission == raw["sample_submission"]
         with pytest.raises(UserError, match="header 'clicked,ID' has no column 'key'"):
-            locate_raw(raw | {"source": source}, "key")
+            check_raw(found, "key")
 
     @pytest.mark.parametrize("source", ["auto", "files"])
     def test_a_link_to_nowhere_or_a_folder_is_no_reason_to_simulate(
@@ -291,12 +291,12 @@ class TestLocateRaw:
         for name in ("train", "test"):
             Path(raw[name]).symlink_to(tmp_path / "unmounted" / name)
         with pytest.raises(UserError, match=r"is a link to .*unmounted/train, and not a file"):
-            locate_raw(raw | {"source": source}, "ID")
+            locate_raw(raw | {"source": source})
         Path(raw["train"]).unlink()
         Path(raw["train"]).mkdir()
         with pytest.raises(UserError, match="is a folder"):
-            locate_raw(raw | {"source": source}, "ID")
-        assert locate_raw(raw | {"source": "simulated"}, "ID").simulated
+            locate_raw(raw | {"source": source})
+        assert locate_raw(raw | {"source": "simulated"}).simulated
 
     @pytest.mark.parametrize(
         ("source", "there"),
@@ -306,7 +306,7 @@ class TestLocateRaw:
         self, raw: dict[str, str], source: str, there: tuple[str, ...]
     ) -> None:
         self.touch(raw, *there)
-        found = locate_raw(raw | {"source": source}, "ID")
+        found = locate_raw(raw | {"source": source})
         assert found.simulated
         assert "SIMULATED DATA" in found.reason
         assert raw["train"] not in (found.train, found.test)
@@ -315,7 +315,7 @@ class TestLocateRaw:
 
     def test_simulated_leaves_real_files_aside(self, raw: dict[str, str]) -> None:
         self.touch(raw, "train", "test")
-        found = locate_raw(raw | {"source": "simulated"}, "ID")
+        found = locate_raw(raw | {"source": "simulated"})
         assert found.simulated
         assert not {found.train, found.test} & {raw["train"], raw["test"]}
 
@@ -329,7 +329,7 @@ class TestLocateRaw:
     ) -> None:
         self.touch(raw, *there)
         with pytest.raises(UserError) as refusal:
-            locate_raw(raw | {"source": source}, "ID")
+            locate_raw(raw | {"source": source})
         _, after = str(refusal.value).split("are missing: ")
         listed = after.split(" (")[0].split(";")[0]
         missing = [raw[key] for key in ("train", "test") if key not in there]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from .ahead import map_ahead
 from .columns import Columns
@@ -16,8 +15,9 @@ from .encoding import LocalBlock, Vocabularies, encode_batch
 from .errors import UserError, first_line
 from .files import fingerprint, folder_beside, written_beside
 from .ids import repeated_ids
+from .location import Location, name_of
 from .progress import progress
-from .raw import as_text, check_columns, is_simulated, open_parquet, stream
+from .raw import RawFile, as_text, check_columns, is_simulated, open_parquet, stream
 from .sampling import Selection
 from .shards import write_shards
 from .shuffle import Scatter, bucket_of, whole_buckets
@@ -29,7 +29,7 @@ BATCH_ROWS = 8_192
 
 
 def convert_train(
-    parquet: Path,
+    parquet: Location,
     selection: Path,
     columns: Columns,
     train_h5: Path,
@@ -86,7 +86,7 @@ def convert_train(
 
 
 def convert_test(
-    parquet: Path,
+    parquet: Location,
     columns: Columns,
     test_h5: Path,
     shards: Path,
@@ -122,7 +122,7 @@ def convert_test(
     logger.info("%s: %s rows converted, %d shards", parquet, f"{rows:,}", count)
 
 
-def check_ids(file: pq.ParquetFile, path: Path, name: str) -> None:
+def check_ids(file: RawFile, path: Location, name: str) -> None:
     """Raise UserError if an ID is no text, is missing or occurs twice."""
     batches = stream(file, path, [name], 1 << 20)
     ids = pa.chunked_array(
@@ -150,7 +150,7 @@ def check_ids(file: pq.ParquetFile, path: Path, name: str) -> None:
 
 
 def _selected(
-    file: pq.ParquetFile, path: Path, columns: Columns, chosen: np.ndarray
+    file: RawFile, path: Location, columns: Columns, chosen: np.ndarray
 ) -> Iterator[tuple[slice, pa.RecordBatch]]:
     """Which of the chosen rows, and their features and label, batch by batch in file order."""
     for first_row, batch in stream(file, path, (*columns.features, columns.label), BATCH_ROWS):
@@ -161,7 +161,7 @@ def _selected(
             yield slice(start, stop), batch
 
 
-def _id_texts(column: pa.Array, name: str, path: Path) -> pa.StringArray:
+def _id_texts(column: pa.Array, name: str, path: Location) -> pa.StringArray:
     try:
         texts = as_text(column)
         texts.validate(full=True)
@@ -182,12 +182,10 @@ def _as_bytes(texts: pa.StringArray) -> np.ndarray:
     return np.frombuffer(padded.buffers()[2], f"S{width}", len(texts), start)
 
 
-def _check_drawn_from(
-    chosen: Selection, selection: Path, file: pq.ParquetFile, parquet: Path
-) -> None:
+def _check_drawn_from(chosen: Selection, selection: Path, file: RawFile, parquet: Location) -> None:
     """Raise UserError if `chosen` was drawn from another raw file, or from one since replaced."""
     too_long = chosen.row[-1] >= file.metadata.num_rows
-    if too_long or chosen.raw not in ("", fingerprint(parquet)):
+    if too_long or chosen.raw not in ("", file.version):
         found = f"holds row {chosen.row[-1]}" if too_long else "was drawn from another file"
         raise UserError(
             f"{selection}: {found}, and {parquet} has {file.metadata.num_rows} rows; delete the "
@@ -199,12 +197,12 @@ def _writer(path: Path, columns: Columns) -> H5Writer:
     return H5Writer(path, columns.numeric, columns.categorical, columns.ragged)
 
 
-def _source(path: Path, file: pq.ParquetFile, code: Sequence[str]) -> dict[str, object]:
+def _source(path: Location, file: RawFile, code: Sequence[str]) -> dict[str, object]:
     return {
-        "file": Path(path).name,
+        "file": name_of(path),
         "rows": file.metadata.num_rows,
-        "bytes": Path(path).stat().st_size,
-        "fingerprint": fingerprint(path),
+        "bytes": file.bytes,
+        "fingerprint": file.version,
         "simulated": is_simulated(file),
         "code": list(code),
     }

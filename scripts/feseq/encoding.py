@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +9,7 @@ import pyarrow.compute as pc
 
 from .columns import Columns
 from .errors import UserError
+from .location import Location
 from .ragged import Ragged, narrow, parse_sequences
 from .raw import as_seconds, as_text
 from .store import Block
@@ -24,7 +24,7 @@ class LocalBlock:
 
 
 def encode_batch(
-    batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: Path, order: np.ndarray
+    batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: Location, order: np.ndarray
 ) -> LocalBlock:
     """Encode the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
 
@@ -71,7 +71,7 @@ class Vocabularies:
         return {name: ["", *codes] for name, codes in self.codes.items()}
 
 
-def _words(dictionary: pa.Array, column: str, path: Path) -> list[str]:
+def _words(dictionary: pa.Array, column: str, path: Location) -> list[str]:
     try:
         words = dictionary.to_pylist()
     except UnicodeDecodeError as error:
@@ -95,7 +95,7 @@ def _as_float32(column: pa.Array) -> np.ndarray:
     return column.to_numpy(zero_copy_only=False)
 
 
-def _check_parallel(sequences: Mapping[str, Ragged], path: Path, rows: np.ndarray) -> None:
+def _check_parallel(sequences: Mapping[str, Ragged], path: Location, rows: np.ndarray) -> None:
     """Sequences and times describe the same events, so a row has the same length in each."""
     (first_name, first), *others = sequences.items()
     for name, other in others:

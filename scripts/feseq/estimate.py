@@ -32,7 +32,7 @@ def raw_rows(config: Mapping[str, Any], raw: RawFiles) -> dict[str, int]:
     if raw.simulated:
         return {split: config["simulation"][f"{split}_rows"] for split in ("train", "test")}
     paths = {"train": raw.train, "test": raw.test}
-    return {split: open_parquet(Path(p)).metadata.num_rows for split, p in paths.items()}
+    return {split: open_parquet(p).metadata.num_rows for split, p in paths.items()}
 
 
 def expected_rows(

@@ -87,10 +87,14 @@ def fingerprint(path: Path) -> str:
 
     Cheap at any size, and independent of modification times, which copies may carry over.
     """
-    size = os.path.getsize(path)
     with open(path, "rb") as file:
-        file.seek(max(0, size - _TAIL_BYTES))
-        return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:16]
+        return digest_of_tail(file, os.path.getsize(path))
+
+
+def digest_of_tail(file: Any, size: int) -> str:
+    """The fingerprint of an open file of that size."""
+    file.seek(max(0, size - _TAIL_BYTES))
+    return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:16]
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -11,28 +11,82 @@ import pyarrow.parquet as pq
 
 from .columns import Columns
 from .errors import UserError, first_line
+from .files import digest_of_tail
+from .location import (
+    Location,
+    check_unchanged,
+    is_remote,
+    open_location,
+    read_error,
+)
 
 logger = logging.getLogger(__name__)
 
 # Schema metadata of the stand-in's files; a rename or a copy does not make them real.
 SIMULATED_MARK = {b"feseq": b"simulated"}
-_READ_BYTES = 1 << 16
+_LOCAL_BUFFER = 1 << 16
+# Of a remote file: a row group that is fetched at once, and otherwise the reads of its columns.
+_MOST_OF_GROUP = 1 << 30
+_ALL_BUFFERS, _LEAST_REQUEST, _MOST_REQUEST = 1 << 29, 1 << 18, 1 << 23
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file; put it there or change raw.* in the config")
-    try:
-        # Column chunks piece by piece: a whole file can be one row group of many GB.
-        return pq.ParquetFile(
-            path, pre_buffer=False, buffer_size=_READ_BYTES, page_checksum_verification=True
+class RawFile(pq.ParquetFile):
+    """An open parquet file that knows its size and which `version` of it was opened.
+
+    What is decoded is fetched piece by piece: a whole file can be one row group of many GB. Over a
+    network, where each request takes a while, these are few large ones.
+    """
+
+    def __init__(self, location: Location, source: pa.NativeFile) -> None:
+        self.bytes = source.size()
+        self.version = digest_of_tail(source, self.bytes)
+        metadata = pq.read_metadata(source)
+        remote = is_remote(location)
+        self._by_group = remote and _largest_group(metadata) <= _MOST_OF_GROUP
+        super().__init__(
+            source,
+            metadata=metadata,
+            pre_buffer=self._by_group,
+            buffer_size=0 if self._by_group else _buffer_bytes(metadata, remote),
+            page_checksum_verification=True,
         )
+
+    def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """The file in batches of at most `rows` rows, only these columns fetched and decoded."""
+        columns = list(dict.fromkeys(names))
+        for groups in [[i] for i in range(self.num_row_groups)] if self._by_group else [None]:
+            yield from self.iter_batches(batch_size=rows, columns=columns, row_groups=groups)
+
+
+def _largest_group(metadata: pq.FileMetaData) -> int:
+    """Bytes of the largest row group as it lies in the file."""
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    return max(
+        (sum(g.column(i).total_compressed_size for i in range(g.num_columns)) for g in groups),
+        default=0,
+    )
+
+
+def _buffer_bytes(metadata: pq.FileMetaData, remote: bool) -> int:
+    """Bytes of one read of a column; in memory there are as many for each column."""
+    if not remote:
+        return _LOCAL_BUFFER
+    share = _ALL_BUFFERS // max(1, metadata.num_columns)
+    return min(max(share, _LEAST_REQUEST), _MOST_REQUEST)
+
+
+def open_parquet(location: Location) -> RawFile:
+    """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
+    if not is_remote(location) and not Path(location).is_file():
+        raise UserError(f"{location}: no such file; put it there or change raw.* in the config")
+    source = open_location(location)
+    try:
+        return RawFile(location, source)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: not a complete parquet file ({first_line(error)}); it may be truncated: "
-            f"copy it again and compare sizes (here {Path(path).stat().st_size:,} bytes)"
+        raise read_error(location, error) or UserError(
+            f"{location}: not a complete parquet file ({first_line(error)}); it may be truncated: "
+            f"copy it again and compare sizes (here {source.size():,} bytes)"
         ) from None
 
 
@@ -41,9 +95,9 @@ def is_simulated(file: pq.ParquetFile) -> bool:
     return SIMULATED_MARK.items() <= (file.schema_arrow.metadata or {}).items()
 
 
-def check_same_origin(train: Path | str, test: Path | str) -> None:
+def check_same_origin(train: Location, test: Location) -> None:
     """Raise UserError if one of two raw files is real and the other was simulated."""
-    train_simulated, test_simulated = (is_simulated(open_parquet(Path(p))) for p in (train, test))
+    train_simulated, test_simulated = (is_simulated(open_parquet(file)) for file in (train, test))
     if train_simulated != test_simulated:
         simulated, real = (train, test) if train_simulated else (test, train)
         raise UserError(
@@ -52,7 +106,7 @@ def check_same_origin(train: Path | str, test: Path | str) -> None:
         )
 
 
-def check_columns(file: pq.ParquetFile, path: Path, columns: Columns, extra: str) -> None:
+def check_columns(file: pq.ParquetFile, path: Location, columns: Columns, extra: str) -> None:
     """Check that every column in use and `extra` (label or ID) is there, once, of a usable type."""
     schema = file.schema_arrow
     present = schema.names
@@ -88,16 +142,20 @@ def check_columns(file: pq.ParquetFile, path: Path, columns: Columns, extra: str
 
 
 def stream(
-    file: pq.ParquetFile, path: Path, names: Sequence[str], batch_rows: int
+    file: RawFile, path: Location, names: Sequence[str], batch_rows: int
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield (number of its first row, batch) over the whole file, only these columns decoded."""
+    """Yield (number of its first row, batch) over the whole file, only these columns read.
+
+    Raises UserError if they cannot be decoded, or if the file was replaced before the last batch.
+    """
     first_row = 0
-    batches = file.iter_batches(batch_size=batch_rows, columns=list(dict.fromkeys(names)))
+    batches = file.batches(names, batch_rows)
     while True:
         try:
             batch = next(batches, None)
         except (pa.ArrowException, OSError) as error:
-            raise UserError(
+            check_unchanged(path, file.version)
+            raise read_error(path, error) or UserError(
                 f"{path}: cannot be decoded after row {first_row:,} of {file.metadata.num_rows:,} "
                 f"({first_line(error)}); the file is damaged: copy it again"
             ) from None
@@ -109,6 +167,7 @@ def stream(
                 f"it anew"
             )
         if batch is None:
+            check_unchanged(path, file.version)
             return
         yield first_row, batch
         first_row = found
@@ -136,7 +195,7 @@ def _float_as_text(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def as_seconds(column: pa.Array, name: str, path: Path, rows: np.ndarray) -> np.ndarray:
+def as_seconds(column: pa.Array, name: str, path: Location, rows: np.ndarray) -> np.ndarray:
     """A column of times as int64 [rows]: integers as they are, timestamps in whole seconds.
 
     `rows` are the row numbers of `column` in the file; raises UserError for a time that is missing

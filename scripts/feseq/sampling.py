@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .errors import UserError
+from .location import Location
 from .parquet import marks_of, read_table, write_table
 from .raw import open_parquet, stream
 
@@ -45,7 +46,7 @@ class Selection:
         return cls(row, is_valid, position, marks_of(table).get("raw", ""))
 
 
-def read_labels(path: Path, label: str, batch_rows: int = 1 << 20) -> np.ndarray:
+def read_labels(path: Location, label: str, batch_rows: int = 1 << 20) -> np.ndarray:
     """The labels as uint8 [rows]; raises UserError unless each is 0 or 1 and both occur."""
     file = open_parquet(path)
     if label not in file.schema_arrow.names:
@@ -93,7 +94,7 @@ def _first_non_number(column: pa.Array) -> tuple[int, str]:
     return 0, f"a {kind}"
 
 
-def _check_both_classes(labels: np.ndarray, path: Path, label: str) -> None:
+def _check_both_classes(labels: np.ndarray, path: Location, label: str) -> None:
     clicks = int(labels.sum())
     rarer = min(clicks, len(labels) - clicks)
     if len(labels) == 0:

@@ -14,15 +14,19 @@ import pyarrow.csv as pacsv
 from .errors import UserError, first_line
 from .files import fingerprint, written_beside
 from .ids import parts_by_hash, repeated_ids
+from .location import Location, check_unchanged, open_location, read_error, version_of
 from .logits import log_odds, mean_logit, sigmoid
 from .parquet import marks_of, read_table
 
 logger = logging.getLogger(__name__)
 
+# Of a remote file, one request.
+_BLOCK_BYTES = 1 << 23
+
 
 def write_submission(
     predictions: Sequence[Path],
-    sample_submission: Path | None,
+    sample_submission: Location | None,
     submission: Path,
     *,
     id_column: str,
@@ -144,11 +148,13 @@ def _one_rate(click_rates: Sequence[str]) -> float:
     return rates.pop()
 
 
-def read_sample_ids(path: Path, id_column: str) -> pa.ChunkedArray:
+def read_sample_ids(path: Location, id_column: str) -> pa.ChunkedArray:
     """The ID column of a sample submission, as strings, untouched; raises UserError if unusable."""
+    version = version_of(path)
     try:
         table = pacsv.read_csv(
-            path,
+            open_location(path),
+            read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES),
             parse_options=pacsv.ParseOptions(newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(
                 include_columns=[id_column],
@@ -157,17 +163,18 @@ def read_sample_ids(path: Path, id_column: str) -> pa.ChunkedArray:
             ),
         )
     except (pa.ArrowException, OSError) as error:
-        raise UserError(
+        raise read_error(path, error) or UserError(
             f"{path}: cannot be read as a CSV file with a column {id_column!r} "
             f"({first_line(error)}); its header should name {id_column!r} and the label"
         ) from None
+    check_unchanged(path, version)
     ids = table[id_column]
     _check_unique(ids, str(path))
     return ids
 
 
 def _join(
-    wanted: pa.ChunkedArray, ids: pa.ChunkedArray, probability: pa.ChunkedArray, path: Path
+    wanted: pa.ChunkedArray, ids: pa.ChunkedArray, probability: pa.ChunkedArray, path: Location
 ) -> pa.Array:
     """Probabilities in the order of `wanted`; both ID columns are free of duplicates."""
     place = np.full(len(wanted), -1, np.int64)
