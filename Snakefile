@@ -14,6 +14,8 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/params.smk"
+include: "rules/inputs.smk"
 
 
 rule all:

@@ -43,7 +43,7 @@ rule submit:
             id_column=config["columns"]["id"],
             label_column=config["columns"]["label"],
             weights=weights_of_size,
-            upstream=upstream_of_size,
+            upstream=upstream(jobs_of_submission),
             sample_version=raw_version(RAW.sample_submission),
             **remote(sample_submission=RAW.sample_submission),
             **config["submission"],

@@ -83,7 +83,10 @@ rule compare:
         "../envs/report.yaml"
     params:
         *code("compare"),
-        **settings(bootstrap=config["evaluation"]["bootstrap"]),
+        **settings(
+            bootstrap=config["evaluation"]["bootstrap"],
+            upstream=upstream(jobs_of_comparison),
+        ),
     message:
         "Comparing all models trained so far"
     script:
@@ -129,6 +132,7 @@ rule summarize:
     params:
         *code("summarize"),
         **settings(
+            upstream=upstream(jobs_of_summary),
             prior=config["submission"]["prior"],
             submitting={
                 size: submission_weights(config, size)

@@ -1,4 +1,6 @@
 # One model per size, max_len and variant.
+import shutil
+from pathlib import Path
 
 
 rule train:
