@@ -3,6 +3,7 @@ import functools
 import hashlib
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 from feseq.catalog import (
     ENSEMBLE,
@@ -14,7 +15,6 @@ from feseq.catalog import (
 from feseq.code import code_digests
 from feseq.location import is_remote, version_of
 from feseq.params import as_setting
-from snakemake.io import Wildcards
 
 
 def code(rule):
@@ -144,7 +144,7 @@ def upstream(jobs):
                 if not callable(param):
                     texts.append(param)
                 elif len(inspect.signature(param).parameters) == 1:
-                    texts.append(param(Wildcards(fromdict=of_step)))
+                    texts.append(param(SimpleNamespace(**of_step)))
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
     return digest
