@@ -48,7 +48,6 @@ def sbatch(arguments: list[str], jobs: Path) -> int:
     parser.add_argument("--parsable", action="store_true")
     options = vars(parser.parse_args(arguments))
     rule = options["comment"].removeprefix("rule_").split("_wildcards_")[0]
-    is_first = all(job["rule"] != rule for job in submitted(jobs))
     for number in count(1):
         try:
             (jobs / str(number)).mkdir()
@@ -59,7 +58,10 @@ def sbatch(arguments: list[str], jobs: Path) -> int:
     (folder / "state").write_text("RUNNING")
     (folder / "options.json").write_text(json.dumps(options | {"rule": rule}))
     state = "OUT_OF_MEMORY"
-    if not (is_first and rule == os.environ.get("STAND_IN_KILLS")):
+    killed = jobs.with_name("killed")
+    if rule == os.environ.get("STAND_IN_KILLS") and not killed.exists():
+        killed.touch()
+    else:
         with open(options["output"].replace("%j", str(number)), "w") as log:
             job = {**os.environ, "SLURM_JOB_ID": str(number)}
             done = subprocess.run(
@@ -83,8 +85,8 @@ def main(name: str, arguments: list[str]) -> int:
     if name == "srun":
         return srun(arguments)
     if name == "squeue":
-        for folder in jobs.iterdir():
-            print(f"{folder.name}|{(folder / 'state').read_text()}")
+        for state in jobs.glob("*/state"):
+            print(f"{state.parent.name}|{state.read_text()}")
         return 0
     if name == "scontrol":
         print(CLUSTER)
