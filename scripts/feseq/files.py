@@ -63,8 +63,8 @@ def read_json(path: Path) -> dict[str, Any]:
         return content
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{path}: damaged ({first_line(error)}); delete it, and the other files of its step "
-            f"beside it, and run the same command again"
+            f"{path}: damaged ({first_line(error)}); delete it and run the same command again; if "
+            f"that finds nothing to be done, delete the file that you asked for, too"
         ) from None
 
 
