@@ -38,8 +38,10 @@ lint: .venv/test-ready
 	$(BIN)/pip install --quiet -r envs/requirements.txt
 	@touch $@
 
-.venv/test-ready: envs/requirements-test.txt .venv/run-ready
+.venv/test-ready: envs/requirements-test.txt envs/requirements-moto.txt .venv/run-ready
 	$(BIN)/pip install --quiet -r envs/requirements-test.txt
+	$(PYTHON) -m venv .venv/moto
+	.venv/moto/bin/pip install --quiet -r envs/requirements-moto.txt
 	@touch $@
 
 clean:
