@@ -75,7 +75,7 @@ def test_a_resumed_training_has_each_point_once(
 def test_another_training_of_the_same_name_withdraws_the_points_of_the_first(
     data: Path, tmp_path: Path
 ) -> None:
-    train(data, tmp_path, replace(CONFIG, eval_steps=1), tensorboard=True)
+    train(data, tmp_path, replace(CONFIG, eval_steps=1, patience=99), tensorboard=True)
     assert len(points(tmp_path)["validation/auc"]) == 12
     train(data, tmp_path, tensorboard=True)
     assert_like_history(tmp_path)

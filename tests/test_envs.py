@@ -119,7 +119,7 @@ def test_imports_are_found_wherever_they_stand(code: str, name: str) -> None:
 
 
 def test_the_rules_import_what_is_known_of_them() -> None:
-    assert {"yaml", "snakemake.logging.logger", "feseq.raw", "shutil"} <= imports_of_the_workflow()
+    assert {"yaml", "snakemake.logging.logger", "feseq.code", "shutil"} <= imports_of_the_workflow()
 
 
 def test_environments_have_the_versions_of_the_requirements() -> None:

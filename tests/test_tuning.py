@@ -156,10 +156,12 @@ def test_a_killed_tuning_ends_like_an_undisturbed_one(
     assert yaml.safe_load((tmp_path / "best.yaml").read_text()) == yaml.safe_load(
         (undisturbed / "best.yaml").read_text()
     )
-    # One line a trial, finished ones are not done again, and nothing speaks but our log.
+    # At most one line a trial, since finished ones are not done again, and nothing speaks but our
+    # log. A kill may fall between the end of a trial and its line.
     said = "".join(lines) + caplog.text
     ended = [int(number) for number in re.findall(r"trial (\d+) of 7: (?:com|pru)", said)]
-    assert ended == list(range(1, 8))
+    assert ended == sorted(set(ended))
+    assert len(set(range(1, 8)) - set(ended)) <= 2
     assert said.count("going on with a tuning: ") == 2
     assert all(LINE.match(line) for line in lines)
 
