@@ -111,10 +111,11 @@ def follow(rank: int, ranks: int, meeting: Path, data: Path, out: Path, model: M
     torch.save(trainer.model.state_dict(), out / f"weights{rank}.pt")
 
 
-@pytest.mark.parametrize("model", [MODEL, replace(MODEL, pooling="weighted_sum", score="din")])
 def test_ranks_see_each_row_once_an_epoch_and_end_with_the_same_weights(
-    data: Path, tmp_path: Path, model: ModelConfig
+    data: Path, tmp_path: Path
 ) -> None:
+    # With dropout, and with batch norms, whose statistics each rank sees in its share.
+    model = replace(MODEL, pooling="weighted_sum", score="din")
     run_workers(3, follow, 3, tmp_path / "meeting", data, tmp_path, model)
     rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(3)]
     assert {len(steps) for steps in rows} == {60}
