@@ -77,7 +77,8 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_losses_of_all_steps_are_those_of_one_process(
     data: Path, alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    together = train(data, tmp_path, replace(EACH_STEP, gpus=2))
+    # Verbosity 2 shows the loss now and then, which asks all of them.
+    together = train(data, tmp_path, replace(EACH_STEP, gpus=2), verbosity=2)
     found, expected = history(together), history(alone)
     assert len(found["train_loss"]) == 30
     for name in ("train_loss", "auc", "logloss"):

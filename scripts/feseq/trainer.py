@@ -135,6 +135,8 @@ class Trainer:
             seed=self.config.seed,
         )
         self.ranks = self.machine.ranks
+        # The others take part in what is shown, a loss for example, and show nothing.
+        self._shown = self.verbosity if self.ranks.is_first else 0
         self.valid_label = self.valid.table.column("label")
         self.plateau = Plateau(self.config.patience)
         self.best_weights: dict[str, torch.Tensor] = {}
@@ -155,7 +157,7 @@ class Trainer:
             self._restore(state)
         samples = self.config.epochs * self.train.rows
         training = progress(
-            "trained", samples, "samples", done=self.rows_seen, verbosity=self.verbosity
+            "trained", samples, "samples", done=self.rows_seen, verbosity=self._shown
         )
         with self.signals, training as bar:
             while self.epoch <= self.config.epochs and not self.plateau.is_over:
@@ -243,7 +245,7 @@ class Trainer:
                 start=start,
                 stop=stop,
                 after_batch=self._leave_if_asked,
-                verbosity=self.verbosity,
+                verbosity=self._shown,
             )
             probability[start:stop] = torch.from_numpy(part)
         # Not before, since the others wait here.

@@ -105,10 +105,9 @@ def _train(
     threads: int,
 ) -> None:
     machine = start_runtime(runtime, threads, ranks)
-    verbosity = runtime.get("verbosity", 1) if ranks.is_first else 0
     feature_map = FeatureMap.read(run.feature_map_json)
     with ExitStack() as stack:
-        trainer = make_trainer(run, feature_map, machine, verbosity)
+        trainer = make_trainer(run, feature_map, machine, runtime.get("verbosity", 1))
         if runtime.get("tensorboard", False) and ranks.is_first:
             rows_per_step = trainer.train.rows / trainer.train.batches_per_epoch
             curves = Curves(outputs["model"].with_name("tensorboard"), rows_per_step)
