@@ -24,7 +24,6 @@ from feseq.batches import BatchSource
 from feseq.catalog import settings_of_size
 from feseq.feature_map import FeatureMap
 from feseq.inference import build_model
-from feseq.memory import keep_freed_memory
 from feseq.model import ModelConfig
 from feseq.ranks import joined
 from feseq.runtime import start_runtime
@@ -50,7 +49,6 @@ def work(
     options: argparse.Namespace,
 ) -> None:  # fmt: skip
     """Take steps as one of several; write losses, rows, seconds as JSON."""
-    keep_freed_memory()
     config = ModelConfig(
         max_len=options.max_len, **settings_of_size(data.CONFIG, options.size)["model"]
     )

@@ -25,6 +25,7 @@ from feseq.errors import UserError
 from feseq.feature_map import FeatureMap
 from feseq.model import ModelConfig
 from feseq.ranks import Ranks, joined
+from feseq.resume import SavedTraining
 from feseq.runtime import choose_device, start_runtime
 from feseq.steps import Stepper
 from feseq.trainer import TrainConfig
@@ -132,6 +133,50 @@ def test_ranks_see_each_row_once_an_epoch_and_end_with_the_same_weights(
         # Of batches that a norm saw, one without rows has seen fewer; nothing depends on it.
         names = [name for name in first if not name.endswith("num_batches_tracked")]
         assert all(torch.equal(first[name], other[name]) for name in names)
+
+
+def follow_saves(rank: int, ranks: int, meeting: Path, data: Path, out: Path) -> None:
+    """Train with a state that is due for the second rank at each step; count how often it is."""
+    # The one that does not save does not learn when the other did.
+    saved = SavedTraining(out, "", minutes_between=0 if rank else 1e9)
+    saves, save = [], saved.save
+
+    def counted(state: dict[str, Any]) -> bool:
+        saves.append(state["stepper"]["step"])
+        return save(state)
+
+    saved.save = counted  # type: ignore[method-assign]
+    run = a_run(data, STILL, replace(EACH_STEP, eval_steps=None))
+    with joined(rank, ranks, meeting) as place:
+        machine = start_runtime({"device": "cpu"}, 1, place)
+        make_trainer(run, FeatureMap.read(run.feature_map_json), machine, 0).fit(saved)
+    (out / f"saves{rank}.json").write_text(json.dumps(saves))
+
+
+def test_the_first_saves_when_its_own_clock_says_so(data: Path, tmp_path: Path) -> None:
+    run_workers(2, follow_saves, 2, tmp_path / "meeting", data, tmp_path)
+    # After the evaluation alone.
+    assert json.loads((tmp_path / "saves0.json").read_text()) == [30]
+    assert json.loads((tmp_path / "saves1.json").read_text()) == []
+
+
+def lose_state(rank: int, ranks: int, meeting: Path, data: Path, out: Path) -> None:
+    """Go on from a state that the second rank cannot read."""
+    saved = SavedTraining(out, "", minutes_between=0)
+    if rank:
+        saved.load = lambda: None  # type: ignore[method-assign]
+    run = a_run(data, STILL, replace(EACH_STEP, epochs=2))
+    with joined(rank, ranks, meeting) as place:
+        machine = start_runtime({"device": "cpu"}, 1, place)
+        make_trainer(run, FeatureMap.read(run.feature_map_json), machine, 0).fit(saved)
+
+
+def test_all_go_on_from_the_same_state_or_none_does(data: Path, tmp_path: Path) -> None:
+    run_workers(2, follow_saves, 2, tmp_path / "meeting", data, tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(UserError, match=r"not all processes .* could read its saved state"):
+        run_workers(2, lose_state, 2, tmp_path / "another", data, tmp_path)
+    assert (tmp_path / "state.pt").read_bytes() == before
 
 
 COMMAND = {"epochs": 2, "eval_steps": None, "gpus": 2}

@@ -86,25 +86,55 @@ def test_the_failure_of_one_ends_all_and_says_why(
     assert not is_running(tmp_path / "1")
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_workers_do_not_outlive_their_starter(tmp_path: Path, end: int) -> None:
+def save_late(index: int, folder: Path) -> None:
+    """Asked to end, a worker needs longer than is waited for one whose fellow is lost."""
+    note(index, folder)
+    try:
+        time.sleep(120)
+    finally:
+        time.sleep(1.5)
+        (folder / f"saved{index}").touch()
+
+
+def start(work: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Two workers of a process of their own, once both are there."""
     code = "\n".join(
         [
             f"import sys; sys.path[:0] = [{str(SCRIPTS)!r}, {str(Path(__file__).parent)!r}]",
             "from pathlib import Path",
-            "from feseq.workers import run_workers",
-            "from test_workers import fail",
+            "import feseq.workers, test_workers",
             "import signal",
             "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))",
-            f"run_workers(2, fail, Path({str(tmp_path)!r}), 0)",
+            "feseq.workers._SECONDS_TO_END = 0.5",
+            "if __name__ == '__main__':",
+            f"    arguments = Path({str(folder)!r}), 0",
+            f"    work = test_workers.{work}",
+            "    count = work.__code__.co_argcount - 1",
+            "    feseq.workers.run_workers(2, work, *arguments[:count])",
         ]
     )
     starter = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    files = [tmp_path / "0", tmp_path / "1"]
+    files = [folder / "0", folder / "1"]
     until = time.monotonic() + 30
     while not all(file.exists() and file.read_text() for file in files):
         assert time.monotonic() < until
         time.sleep(0.01)
+    return starter
+
+
+def test_workers_that_are_asked_to_end_may_take_their_time(tmp_path: Path) -> None:
+    starter = start("save_late", tmp_path)
+    # A scheduler may say it twice.
+    for _ in range(2):
+        starter.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+    assert starter.wait(timeout=30) == 143
+    assert sorted(path.name for path in tmp_path.glob("saved*")) == ["saved0", "saved1"]
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_workers_do_not_outlive_their_starter(tmp_path: Path, end: int) -> None:
+    starter = start("fail", tmp_path)
     starter.send_signal(end)
     starter.wait(timeout=30)
-    assert gone(files)
+    assert gone([tmp_path / "0", tmp_path / "1"])

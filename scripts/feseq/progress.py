@@ -2,6 +2,7 @@
 
 import logging
 import math
+import multiprocessing
 import sys
 import time
 from collections.abc import Iterator
@@ -72,11 +73,13 @@ def progress(
 
     `deed` is a past participle such as 'converted'; `done` was done before, by another process.
     Where stderr is a terminal there is a bar, over which the log's lines scroll; the log's files,
-    and elsewhere the whole log, get a line after every SECONDS_BETWEEN_LINES. With verbosity 0
+    and elsewhere the whole log, get a line after every SECONDS_BETWEEN_LINES. So it is in a worker,
+    whose lines come to the log by way of its starter. With verbosity 0
     there is nothing, with 2 the bar is redrawn more often. Time decides over what is shown alone.
     """
     every = SECONDS_BETWEEN_LINES if verbosity > 0 else math.inf
-    if verbosity == 0 or not sys.stderr.isatty():
+    is_worker = multiprocessing.parent_process() is not None
+    if verbosity == 0 or is_worker or not sys.stderr.isatty():
         yield Progress(deed, total, unit, done, every, None)
         return
     with (

@@ -26,6 +26,8 @@ from .errors import UserError
 
 # A rank may wait for another as long as that writes a large state to a slow disk.
 _LONGEST_WAIT = timedelta(hours=2)
+# Of tensors; the sum of smaller ones takes longer to begin than to do.
+_SMALL = 1 << 18
 # For the starter to see which process is gone, and end the others.
 _SECONDS_TO_BE_ENDED = 5
 
@@ -51,11 +53,27 @@ class Ranks:
         # On the CPU whatever the device: the GPU need not be waited for.
         return self._reduce(torch.tensor(numbers), dist.ReduceOp.MAX).tolist()
 
+    def agree(self, number: int, otherwise: str) -> None:
+        """Raise UserError with the text `otherwise` if not all ranks gave the same number."""
+        largest, minus_smallest = self.largest(number, -number)
+        if largest != -minus_smallest:
+            raise UserError(otherwise)
+
+    def wait(self) -> None:
+        """Wait until all ranks are here."""
+        self.largest(0)
+
     def add_all(self, tensors: Sequence[Tensor]) -> None:
-        """`add` for each tensor, as one message."""
-        if self.count > 1 and tensors:
-            total = self.add(torch.cat([tensor.flatten() for tensor in tensors]))
-            for tensor, part in zip(tensors, total.split([t.numel() for t in tensors])):
+        """`add` for each tensor, contiguous ones; those that are small as one message."""
+        if self.count == 1:
+            return
+        small = [tensor for tensor in tensors if tensor.numel() <= _SMALL]
+        for tensor in tensors:
+            if tensor.numel() > _SMALL:
+                self.add(tensor)
+        if small:
+            total = self.add(torch.cat([tensor.flatten() for tensor in small]))
+            for tensor, part in zip(small, total.split([t.numel() for t in small])):
                 tensor.copy_(part.view_as(tensor))
 
     def share(self, total: int) -> tuple[int, int]:
@@ -69,7 +87,9 @@ class Ranks:
             except RuntimeError as error:
                 # The starter knows better what befell the other, and ends this one meanwhile.
                 time.sleep(_SECONDS_TO_BE_ENDED)
-                raise UserError(f"another process of this training is gone ({error})") from None
+                raise UserError(
+                    f"the processes of this training lost one another ({error})"
+                ) from None
         return tensor
 
 
@@ -86,7 +106,6 @@ def joined(rank: int, count: int, meeting: Path) -> Iterator[Ranks]:
     dist.init_process_group(
         backend, init_method=f"file://{meeting}", rank=rank, world_size=count, timeout=_LONGEST_WAIT
     )
-    try:
-        yield Ranks(rank, count)
-    finally:
-        dist.destroy_process_group()
+    yield Ranks(rank, count)
+    # Not after a failure: with NCCL it would wait for the others, which wait for this one.
+    dist.destroy_process_group()

@@ -70,6 +70,11 @@ def start_runtime(runtime: Mapping[str, Any], threads: int, ranks: Ranks | None 
     device = choose_device(runtime.get("device", "auto"), ranks)
     memory = runtime.get("memory_gib", "auto")
     precision = choose_precision(runtime.get("precision", "auto"), device)
+    ranks.agree(
+        list(PRECISIONS.values()).index(precision),
+        "the GPUs of this training are of different kinds, for which runtime.precision auto stands "
+        "for bfloat16 and for float16; name one of them",
+    )
     if device.type == "cuda":
         # Beside half precision, the products left in float32 lose nothing with TF32's 10 bits.
         torch.set_float32_matmul_precision("highest" if precision == torch.float32 else "high")

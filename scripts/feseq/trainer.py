@@ -155,6 +155,11 @@ class Trainer:
         self.saved = saved
         if saved is not None and (state := saved.load()) is not None:
             self._restore(state)
+        self.ranks.agree(
+            self.step,
+            "not all processes of this training could read its saved state; run the same command "
+            "again",
+        )
         samples = self.config.epochs * self.train.rows
         training = progress(
             "trained", samples, "samples", done=self.rows_seen, verbosity=self._shown
@@ -206,11 +211,14 @@ class Trainer:
 
     def _stop_if_asked(self) -> bool:
         """End the process after a signal to any rank; else True if the state should be saved."""
-        is_due = self.saved is not None and self.saved.is_due()
+        # The one that saves knows when it last did.
+        is_due = self.ranks.is_first and self.saved is not None and self.saved.is_due()
         asked, due = self.ranks.largest(self.signals.asked, is_due)
         if asked:
             if self._save():
                 logger.warning("interrupted at step %d; its state is saved", self.step)
+            # Once one has ended the others soon are.
+            self.ranks.wait()
             end_as_asked(asked)
         return bool(due)
 

@@ -17,9 +17,14 @@ from types import FrameType
 from typing import Any
 
 from .errors import UserError
+from .memory import keep_freed_memory
 
-# For a worker that was asked to end: a step of a training, and then some.
+# For workers that are asked to end: a step of a training, and then to save its state.
+_SECONDS_TO_SAVE = 2 * 60 * 60
+# Once one is lost, for which the others may wait in vain.
 _SECONDS_TO_END = 20
+# How a worker ends that did its work, or was asked to end.
+_ENDS = (0, -signal.SIGTERM, 128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
 def run_workers(count: int, work: Callable[..., None], *arguments: Any) -> None:
@@ -33,6 +38,7 @@ def run_workers(count: int, work: Callable[..., None], *arguments: Any) -> None:
     workers: dict[Connection, SpawnProcess] = {}
     # Ctrl-C reaches the whole process group. A worker takes it once it can say so in one line.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    patience = _SECONDS_TO_SAVE
     try:
         for index in range(count):
             ours, theirs = context.Pipe(duplex=False)
@@ -44,14 +50,22 @@ def run_workers(count: int, work: Callable[..., None], *arguments: Any) -> None:
             theirs.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _attend(workers)
+    except Exception:
+        patience = _SECONDS_TO_END
+        raise
     finally:
+        # No further signal may end this process before them.
+        kinds = (signal.SIGINT, signal.SIGTERM)
+        handlers = [signal.signal(kind, signal.SIG_IGN) for kind in kinds]
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for process in workers.values():
             process.terminate()
-        _hear_out(list(workers))
+        _hear_out(workers, patience)
         for process in workers.values():
             process.kill()
             process.join()
+        for kind, handler in zip(kinds, handlers):
+            signal.signal(kind, handler)
 
 
 def _attend(workers: dict[Connection, SpawnProcess]) -> None:
@@ -71,19 +85,26 @@ def _attend(workers: dict[Connection, SpawnProcess]) -> None:
             logging.getLogger(said.name).handle(said)
 
 
-def _hear_out(running: list[Connection]) -> None:
-    """Pass on what the workers still log, until all have ended or should have."""
-    last = time.monotonic() + _SECONDS_TO_END
+def _hear_out(workers: dict[Connection, SpawnProcess], patience: float) -> None:
+    """Pass on what the workers still log, until all have ended, or for `patience` seconds."""
+    running = dict(workers)
+    last = time.monotonic() + patience
     while running and (seconds := last - time.monotonic()) > 0:
-        for connection in wait(running, seconds):
+        for connection in wait(list(running), seconds):
             assert isinstance(connection, Connection)
+            is_lost = False
             try:
                 said = connection.recv()
             except (EOFError, OSError):
-                running.remove(connection)
-                continue
-            if isinstance(said, logging.LogRecord):
-                logging.getLogger(said.name).handle(said)
+                process = running.pop(connection)
+                process.join()
+                is_lost = process.exitcode not in _ENDS
+            else:
+                is_lost = isinstance(said, BaseException)
+                if isinstance(said, logging.LogRecord):
+                    logging.getLogger(said.name).handle(said)
+            if is_lost:
+                last = min(last, time.monotonic() + _SECONDS_TO_END)
 
 
 def _check_end(process: SpawnProcess) -> None:
@@ -109,6 +130,7 @@ def _enter(
     try:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         signal.signal(signal.SIGTERM, _exit)
+        keep_freed_memory()
         logging.raiseExceptions = False
         logging.root.handlers = [_Sender(messages)]
         logging.root.setLevel(logging.INFO)
