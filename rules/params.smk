@@ -5,13 +5,7 @@ import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
-from feseq.catalog import (
-    ENSEMBLE,
-    compared_models,
-    is_feseq,
-    model_settings,
-    submission_weights,
-)
+from feseq.catalog import model_settings, submission_weights
 from feseq.code import code_digests
 from feseq.location import is_remote, version_of
 from feseq.params import as_setting
@@ -129,17 +123,16 @@ def remote(**raw):
     }
 
 
-def upstream(jobs):
+def upstream(steps):
     """Setting: a digest of the params of all steps that a file is made by.
 
     Snakemake removes the outputs of a step that failed, and misses them no more where a file made of
-    the ones before is there; so that file itself is stale. `jobs` yields steps with their wildcards,
-    for those of the job.
+    the ones before is there; so that file itself is stale. `steps(wildcards)` gives those of a job.
     """
 
     def digest(wildcards):
         texts = []
-        for step, of_step in jobs(wildcards):
+        for step, of_step in steps(wildcards):
             for param in getattr(rules, step).params:
                 if not callable(param):
                     texts.append(param)
@@ -148,40 +141,3 @@ def upstream(jobs):
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
     return digest
-
-
-def jobs_of_size(size, models):
-    """Steps, with their wildcards, to the trained models of a size."""
-    if RAW.simulated:
-        yield "simulate", {"split": "train"}
-    for step in ("sample", "convert_train", "fit_feature_map"):
-        yield step, {"size": size}
-    for model in models:
-        yield "train", {"size": size, "model": model}
-
-
-def jobs_of_submission(wildcards):
-    """Steps that the submission of the job's size is made by."""
-    models = submission_weights(config, wildcards.size)
-    yield from jobs_of_size(wildcards.size, models)
-    if RAW.simulated:
-        yield "simulate", {"split": "test"}
-    yield "convert_test", {}
-    for model in models:
-        yield "predict", {"size": wildcards.size, "model": model}
-
-
-def jobs_of_comparison(wildcards):
-    """Steps that the comparison of all models is made by."""
-    for size, name in compared_models(config, Path("results")):
-        yield from jobs_of_size(size, [name] if is_feseq(name) else [])
-        step = "evaluate" if is_feseq(name) else "fit_baseline"
-        step = "ensemble" if name == ENSEMBLE else step
-        yield step, {"size": size, "model": name, "baseline": name}
-        yield "measure", {"size": size, "name": name}
-
-
-def jobs_of_summary(wildcards):
-    """Steps that the summary is made by; the comparison has a digest of its own."""
-    yield "compare", {}
-    yield "plot_comparison", {}

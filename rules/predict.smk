@@ -1,4 +1,5 @@
 # Predictions of the test file, shard by shard, and the submission.
+from feseq.upstream import steps_of_submission
 
 
 rule predict:
@@ -43,7 +44,11 @@ rule submit:
             id_column=config["columns"]["id"],
             label_column=config["columns"]["label"],
             weights=weights_of_size,
-            upstream=upstream(jobs_of_submission),
+            upstream=upstream(
+                lambda wildcards: steps_of_submission(
+                    config, wildcards.size, RAW.simulated
+                )
+            ),
             sample_version=raw_version(RAW.sample_submission),
             **remote(sample_submission=RAW.sample_submission),
             **config["submission"],

@@ -1,4 +1,7 @@
 # All models compared, drawn and summed up.
+from pathlib import Path
+
+from feseq.upstream import steps_of_comparison, steps_of_summary
 
 
 # What they take depends on the models that are there, which a job elsewhere could see otherwise.
@@ -85,7 +88,9 @@ rule compare:
         *code("compare"),
         **settings(
             bootstrap=config["evaluation"]["bootstrap"],
-            upstream=upstream(jobs_of_comparison),
+            upstream=upstream(
+                lambda _: steps_of_comparison(config, Path("results"), RAW.simulated)
+            ),
         ),
     message:
         "Comparing all models trained so far"
@@ -132,7 +137,7 @@ rule summarize:
     params:
         *code("summarize"),
         **settings(
-            upstream=upstream(jobs_of_summary),
+            upstream=upstream(lambda _: steps_of_summary(config, Path("results"))),
             prior=config["submission"]["prior"],
             submitting={
                 size: submission_weights(config, size)
