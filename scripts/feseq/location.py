@@ -27,6 +27,11 @@ _CREDENTIALS = {
     "s3": "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
 }
+# Of a location, for pyarrow, as `?name=value&...`.
+_OPTIONS = (
+    *("endpoint_override", "scheme", "region", "tls_ca_file_path", "tls_verify_certificates"),
+    *("retry_limit_seconds", "project_id"),
+)
 _GS_RETRY_SECONDS = "20"
 
 
@@ -44,17 +49,11 @@ def check_location(location: str) -> None:
     """Raise UserError for a remote location that cannot be right; the store is not asked."""
     if not is_remote(location):
         return
+    _refuse_secrets(location)
     try:
         uri = urlsplit(location)
-        user = uri.netloc.rpartition("@")[0]
     except ValueError as error:
         raise UserError(f"{location}: is no URI ({error}); write {_FORMS}") from None
-    if user and (uri.scheme, user) != ("gs", "anonymous"):
-        place = location.replace(f"{user}@", "***@")
-        raise UserError(
-            f"{place}: credentials do not belong into a config, which is copied into logs; take "
-            f"them out and give them to the environment, for example as AWS_PROFILE"
-        )
     if uri.scheme not in ("s3", "gs") or not location.startswith(f"{uri.scheme}://"):
         raise UserError(
             f"{location}: only local paths, {_FORMS} can be read; correct raw.*, or copy the file "
@@ -64,6 +63,26 @@ def check_location(location: str) -> None:
         raise UserError(
             f"{location}: names no single object; write {_FORMS}, the key of one file, with other "
             f"signs than letters, digits and /-_.~ as %XX (# as %23)"
+        )
+
+
+def _refuse_secrets(location: str) -> None:
+    """Raise UserError, which does not repeat them, for a location with credentials or like them."""
+    place, _, query = location.partition("?")
+    # A secret key of AWS may have a slash. An @ in a key is written %40.
+    start, at, rest = place.removeprefix("gs://anonymous@").rpartition("@")
+    scheme = start.partition(":")[0]
+    unknown = [name for name, _ in parse_qsl(query, keep_blank_values=True) if name not in _OPTIONS]
+    if at:
+        raise UserError(
+            f"{scheme}://***@{rest}: credentials do not belong into a config, which is copied into "
+            f"logs; take them out and give them to the environment, for example as AWS_PROFILE (an "
+            f"@ in a key is written %40)"
+        )
+    if unknown:
+        raise UserError(
+            f"{place}?{unknown[0]}=***: there is no such option; behind a key may stand "
+            f"{', '.join(_OPTIONS)}, and what the environment should tell, such as AWS_PROFILE, not"
         )
 
 
@@ -126,8 +145,9 @@ def read_error(location: Location, error: BaseException) -> UserError | None:
         )
     if any(sign in said for sign in _UNREACHED):
         return UserError(
-            f"{location}: the store cannot be reached ({said}); check the network, the endpoint "
-            f"(AWS_ENDPOINT_URL, or ?endpoint_override=host:port&scheme=http behind the key) and "
+            f"{location}: the store cannot be reached, or fails ({said}); check the network, the "
+            f"endpoint (AWS_ENDPOINT_URL=http://host:port, or "
+            f"?endpoint_override=host:port&scheme=http behind the key) and "
             f"the region (AWS_REGION), and run the same command again"
         )
     return _unusable(location, error)
@@ -137,8 +157,9 @@ def _unusable(location: Location, error: BaseException) -> UserError:
     if not is_remote(location):
         return UserError(f"{location}: cannot be read ({first_line(error)}); mend or replace it")
     return UserError(
-        f"{location}: cannot be read from the store ({first_line(error)}); write {_FORMS}, and "
-        f"check region and endpoint (profiles/README.md)"
+        f"{location}: cannot be read from the store ({first_line(error)}); write {_FORMS}, other "
+        f"signs than letters, digits and /-_.~ as %XX (a blank as %20), check region and endpoint "
+        f"(profiles/README.md), and whether credentials have expired"
     )
 
 
