@@ -352,10 +352,13 @@ def test_an_unreadable_study_is_put_aside(
         assert study.with_suffix(".unreadable").read_bytes() == damaged
 
 
-def test_two_tunings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> None:
+def test_two_tunings_of_one_model_keep_apart(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "73")
     with (
         locked(tmp_path / "study", "is tuning this model already"),
-        pytest.raises(UserError, match=f"process {os.getpid()} on .* is tuning this model already"),
+        pytest.raises(UserError, match=rf"process {os.getpid()} on \S+, Slurm job 73 is tuning"),
     ):
         tune(data, tmp_path)
 

@@ -85,14 +85,22 @@ def locked(folder: Path, does: str) -> Iterator[None]:
     owner = folder / "owner"
     try:
         with FileLock(folder / "lock", timeout=0):
-            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            owner.write_text(_this_process())
             yield
     except Timeout:
         who = owner.read_text() if owner.exists() else "another process"
         raise UserError(
             f"{folder}: {who} {does}; wait until it ends, or, if its snakemake is gone, stop it "
-            f"with `kill`: it saves its state, and the same command goes on from there"
+            f"with `kill`, a Slurm job with `scancel`: it saves its state, and the same command "
+            f"goes on from there"
         ) from None
+
+
+def _this_process() -> str:
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"process {os.getpid()} on {socket.gethostname()}" + (
+        f", Slurm job {job}" if job else ""
+    )
 
 
 class Signals:
