@@ -112,7 +112,7 @@ def test_the_chain_runs_on_slurm_and_a_killed_job_gets_more(
         ("prepare_convert_train_fit_feature_map_sample", "cpu", None, "2000", "90", "COMPLETED"),
         ("submit", "cpu", None, "3000", "30", "COMPLETED"),
         ("train", "gpu", "1", "2000", "30", "OUT_OF_MEMORY"),
-        ("train", "gpu", "1", "4000", "30", "COMPLETED"),
+        ("train", "gpu", "1", "3000", "30", "COMPLETED"),
     ]
     assert [job["rule"] for job in asked].count("predict") == 3
     assert {job["signal"] for job in asked if job["rule"] == "train"} == {"TERM@600"}
