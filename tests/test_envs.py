@@ -31,6 +31,7 @@ def environments() -> dict[str, dict[str, str]]:
     for file in (REPOSITORY / "envs").glob("*.yaml"):
         lines = yaml.safe_load(file.read_text())["dependencies"]
         found[file.stem] = dict(line.split(" ", 1) for line in lines)
+        assert len(found[file.stem]) == len(lines), f"a package twice in {file}"
     return found
 
 
