@@ -92,7 +92,6 @@ def _hear_out(workers: dict[Connection, SpawnProcess], patience: float) -> None:
     while running and (seconds := last - time.monotonic()) > 0:
         for connection in wait(list(running), seconds):
             assert isinstance(connection, Connection)
-            is_lost = False
             try:
                 said = connection.recv()
             except (EOFError, OSError):
