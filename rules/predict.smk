@@ -53,6 +53,8 @@ rule submit:
             **remote(sample_submission=RAW.sample_submission),
             **config["submission"],
         ),
+        # What makes a submission stale is in `upstream`.
+        code_of_predict=not_counted("code_of_predict", lambda _: code("predict")),
     message:
         "Writing the submission of size {wildcards.size}"
     script:

@@ -22,6 +22,7 @@ def main(
     shard: int,
     runtime: dict[str, Any],
     threads: int,
+    code: list[str],
     predictions: Path,
 ) -> None:
     all_shards = read_shards(shards)
@@ -36,6 +37,7 @@ def main(
         start=start,
         stop=stop,
         machine=machine,
+        code=code,
         verbosity=runtime.get("verbosity", 1),
     )
 

@@ -18,6 +18,7 @@ def main(
     predictions: list[Path],
     models: list[Path],
     weights: dict[str, float],
+    code_of_predict: list[str] | None = None,
     prior: str = "observed",
     sample_submission: str | None = None,
     submission: Path,
@@ -32,6 +33,7 @@ def main(
         label_column=label_column,
         models=models,
         weights=[share_of(weights, model) for model in models],
+        code=code_of_predict,
         prior=prior,
     )
 

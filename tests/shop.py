@@ -1,6 +1,7 @@
 """A small shop's click table, and snakemake called on it as its user does."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,14 @@ def snakemake(
     command += ["--configfile", str(folder / "shop.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+def copy_code(repository: Path) -> None:
+    """The workflow, to be changed."""
+    for name in ("Snakefile", "rules", "scripts", "config", "envs", "profiles"):
+        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
+        repository.mkdir(exist_ok=True)
+        copy(REPOSITORY / name, repository / name)
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import shop
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_staleness import copy_code, edit
+from test_staleness import edit
 
 from feseq.estimate import Estimate, benchmark_seconds, estimate, expected_rows
 from feseq.params import as_setting
@@ -111,7 +111,7 @@ def test_shards_wait_for_the_conversion(copied: Path) -> None:
 
 
 def test_changed_code_is_named(copied: Path, tmp_path: Path) -> None:
-    copy_code(tmp_path / "code")
+    shop.copy_code(tmp_path / "code")
     edit("scripts/feseq/model/refiner.py", "LeakyReLU()", "ReLU()")(copied, tmp_path / "code")
     _, output, _ = plan(copied, "results/submission_toy.csv", repository=tmp_path / "code")
     lines = rows_of(output)

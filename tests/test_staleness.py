@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shop import CONFIG, REPOSITORY, ROWS, TARGETS, TEST_ROWS, changed, shop_table, snakemake
+from shop import (
+    CONFIG,
+    REPOSITORY,
+    ROWS,
+    TARGETS,
+    TEST_ROWS,
+    changed,
+    copy_code,
+    shop_table,
+    snakemake,
+)
 
 # How a dry run names each rule's jobs.
 MESSAGES = {
@@ -150,13 +160,6 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "train.h5 deleted, model.pt there": delete("data/h5/toy/train.h5"),
     "submission deleted": delete(SUBMISSION),
 }
-
-
-def copy_code(repository: Path) -> None:
-    for name in ("Snakefile", "rules", "scripts", "config", "envs", "profiles"):
-        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
-        repository.mkdir(exist_ok=True)
-        copy(REPOSITORY / name, repository / name)
 
 
 def planned(output: str) -> dict[str, str]:

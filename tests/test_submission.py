@@ -169,7 +169,8 @@ def shards_of(folder: Path, name: str, logit: Sequence[float], **marks: str) -> 
     paths = []
     for start, stop in ((0, 4), (4, 10)):
         given = {"start": str(start), "stop": str(stop), "rows": "10", "test": "t"}
-        given |= {"click_rate": "0.02", "model": fingerprint(folder / name / "model.pt"), **marks}
+        given |= {"click_rate": "0.02", "code": "a@1 b@2"}
+        given |= {"model": fingerprint(folder / name / "model.pt"), **marks}
         table = pa.table({"id": IDS[start:stop], "logit": np.float32(logit[start:stop])})
         paths.append(folder / name / f"shard{start}.parquet")
         write_table(table, paths[-1], given)
@@ -218,6 +219,10 @@ def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Pa
         ({"start": "1"}, "begins with row 1, where row 0 should follow"),
         ({"rows": "11"}, "the last predicted row is 10 of 11"),
         ({"click_rate": "0.03"}, "trained on rows of different click rates"),
+        (
+            {"code": "a@1 b@3"},
+            "b/shard0.parquet: not predicted by the code as it is now; delete it",
+        ),
     ],
 )
 def test_models_whose_predictions_do_not_go_together_are_refused(
@@ -226,7 +231,7 @@ def test_models_whose_predictions_do_not_go_together_are_refused(
     of_a = shards_of(folder, "a", np.zeros(10))
     of_b = shards_of(folder, "b", np.ones(10), **change)
     with pytest.raises(UserError, match=message):
-        mixed(folder, of_a, of_b, weights=[1, 1], prior="balanced")
+        mixed(folder, of_a, of_b, weights=[1, 1], prior="balanced", code=["a@1", "b@2"])
     assert os.listdir(folder / "out") == []
 
 

@@ -1,5 +1,6 @@
 """The workflow as its user calls it, to the CSV, on a table that is not Toss's; its refusals."""
 
+import base64
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from shop import ROWS, TEST_ROWS, changed, shop_table, snakemake, write_inputs
+from shop import ROWS, TEST_ROWS, changed, copy_code, shop_table, snakemake, write_inputs
 
 from feseq.raw import SIMULATED_MARK
 
@@ -284,6 +285,26 @@ def test_a_simulated_file_beside_a_real_one_stops_before_anything_runs(copied: P
     assert code == 1
     assert "in/log.parquet was written by the simulation and in/new.parquet was not" in output
     assert "Traceback" not in output
+
+
+def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitted(
+    copied: Path, tmp_path: Path
+) -> None:
+    # As after a kill between the end of a job and Snakemake's note of it.
+    shard = "results/medium/len20/predictions/shard1.parquet"
+    (copied / ".snakemake/metadata" / base64.b64encode(shard.encode()).decode()).unlink()
+    repository = tmp_path / "code"
+    copy_code(repository)
+    script = repository / "scripts/predict.py"
+    script.write_text(script.read_text().replace("all_shards", "shards_of_all"))
+    medium = (copied, "results/submission_medium.csv")
+    code, output = snakemake(*medium, repository=repository)
+    assert code == 1
+    assert f"{shard}: not predicted by the code as it is now; delete it and run the" in output
+    (copied / shard).unlink()
+    code, output = snakemake(*medium, repository=repository)
+    assert code == 0, output
+    assert (copied / "results/submission_medium.csv").exists()
 
 
 def test_settings_that_a_step_does_not_use_leave_it_alone(finished: tuple[Path, str]) -> None:

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -198,9 +198,13 @@ def predict_shard(
     start: int,
     stop: int,
     machine: Machine,
+    code: Sequence[str] = (),
     verbosity: int = 1,
 ) -> None:
-    """Write parquet columns id (string) and logit (float32) of test rows start to stop."""
+    """Write parquet columns id (string) and logit (float32) of test rows start to stop.
+
+    Beside them stand which model, test file, rows and `code`, digests of it, they are of.
+    """
     model = TrainedModel.load(model_file)
     source = model.source(test_h5, machine)
     source.encoder.warn_of_unseen(source.table.column("categorical", start, stop))
@@ -209,6 +213,7 @@ def predict_shard(
     table = pa.table({"id": pa.array(ids, pa.string()), "logit": logit})
     marks = model.marks() | {"model": fingerprint(model_file), "test": source.table.identity}
     marks |= {"start": str(start), "stop": str(stop), "rows": str(source.rows)}
+    marks["code"] = " ".join(code)
     write_table(table, predictions, marks)
     logger.info("rows %s to %s predicted", f"{start:,}", f"{stop:,}")
 

@@ -33,6 +33,7 @@ def write_submission(
     label_column: str,
     models: Sequence[Path] = (),
     weights: Sequence[float] = (1.0,),
+    code: Sequence[str] | None = None,
     prior: str = "observed",
 ) -> None:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
@@ -42,9 +43,9 @@ def write_submission(
     those of `sample_submission` where there is one, else those of the predictions. Raises
     UserError, and writes nothing, if an ID is missing, extra or duplicate on either side, or a
     logit is not finite; with `models`, also unless the predictions are all shards of one test file
-    by each of these.
+    by each of these, and, with digests of it, by this `code`.
     """
-    ids, logits, click_rates = _read_by_model(predictions, models)
+    ids, logits, click_rates = _read_by_model(predictions, models, code)
     for logit in logits:
         _check_logits(logit, ids)
     _check_unique(ids, "the predictions")
@@ -82,7 +83,7 @@ def _write_csv(submission: Path, rows: pa.Table) -> None:
 
 
 def _read_by_model(
-    predictions: Sequence[Path], models: Sequence[Path]
+    predictions: Sequence[Path], models: Sequence[Path], code: Sequence[str] | None
 ) -> tuple[pa.ChunkedArray, list[np.ndarray], list[str]]:
     """The IDs, each model's logits of them, and the click rates of the models' train rows."""
     if models and (not predictions or len(predictions) % len(models)):
@@ -99,6 +100,7 @@ def _read_by_model(
         test = test or marks[0].get("test")
         if models:
             _check_shards(paths, marks, models[start // shards], test)
+            _check_code(paths, marks, code)
         table = pa.concat_tables(read)
         # One copy of the IDs serves all models.
         ids = table["id"] if ids is None else ids
@@ -129,6 +131,18 @@ def _check_shards(
             f"{paths[-1]}: the last predicted row is {stop} of {rows}; give all shards, or delete "
             f"it and run the same command again"
         )
+
+
+def _check_code(
+    paths: Sequence[Path], marks: Sequence[Mapping[str, str]], code: Sequence[str] | None
+) -> None:
+    """Raise UserError unless the predictions were made by this code.
+
+    Snakemake does not see that where it was killed before it had noted down what made them.
+    """
+    for path, mark in zip(paths, marks):
+        if code is not None and mark.get("code") != " ".join(code):
+            raise _not_as_needed(path, "not predicted by the code as it is now")
 
 
 def _not_as_needed(path: Path, wrong: str) -> UserError:
