@@ -21,7 +21,7 @@ def note(index: int, folder: Path) -> None:
     (folder / str(index)).write_text(str(os.getpid()))
 
 
-def fail(index: int, folder: Path, error: BaseException | int) -> None:
+def fail(index: int, folder: Path, error: BaseException | int = 0) -> None:
     """The second worker fails, once the first, which would go on for long, is there."""
     note(index, folder)
     if index == 0:
@@ -96,21 +96,18 @@ def save_late(index: int, folder: Path) -> None:
         (folder / f"saved{index}").touch()
 
 
-def start(work: str, folder: Path) -> subprocess.Popen[bytes]:
-    """Two workers of a process of their own, once both are there."""
+def start(work: str, folder: Path, *also: str) -> subprocess.Popen[bytes]:
+    """A process whose two workers are there, and which ran the lines `also` before."""
     code = "\n".join(
         [
             f"import sys; sys.path[:0] = [{str(SCRIPTS)!r}, {str(Path(__file__).parent)!r}]",
             "from pathlib import Path",
-            "import feseq.workers, test_workers",
+            "from feseq import workers",
+            f"from test_workers import {work}",
             "import signal",
             "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))",
-            "feseq.workers._SECONDS_TO_END = 0.5",
-            "if __name__ == '__main__':",
-            f"    arguments = Path({str(folder)!r}), 0",
-            f"    work = test_workers.{work}",
-            "    count = work.__code__.co_argcount - 1",
-            "    feseq.workers.run_workers(2, work, *arguments[:count])",
+            *also,
+            f"workers.run_workers(2, {work}, Path({str(folder)!r}))",
         ]
     )
     starter = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
@@ -123,7 +120,7 @@ def start(work: str, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def test_workers_that_are_asked_to_end_may_take_their_time(tmp_path: Path) -> None:
-    starter = start("save_late", tmp_path)
+    starter = start("save_late", tmp_path, "workers._SECONDS_TO_END = 0.5")
     # A scheduler may say it twice.
     for _ in range(2):
         starter.send_signal(signal.SIGTERM)

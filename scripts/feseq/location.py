@@ -70,8 +70,8 @@ def _refuse_secrets(location: str) -> None:
     """Raise UserError, which does not repeat them, for a location with credentials or like them."""
     place, _, query = location.partition("?")
     # A secret key of AWS may have a slash. An @ in a key is written %40.
-    start, at, rest = place.removeprefix("gs://anonymous@").rpartition("@")
-    scheme = start.partition(":")[0]
+    scheme = place.partition(":")[0]
+    _, at, rest = place.removeprefix("gs://anonymous@").rpartition("@")
     unknown = [name for name, _ in parse_qsl(query, keep_blank_values=True) if name not in _OPTIONS]
     if at:
         raise UserError(

@@ -6,7 +6,7 @@ decisions; rank 0 alone writes.
 
 Not torch's DistributedDataParallel: that adds gradients up while the backward pass still runs, so
 that a rank which runs out of memory there cannot go back and repeat its share in smaller
-micro-batches without leaving the others behind. Here all is local until one sum at the end.
+micro-batches without leaving the others behind. Here all is local until the sums at the end.
 """
 
 import os

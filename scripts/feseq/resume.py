@@ -97,10 +97,9 @@ def locked(folder: Path, does: str) -> Iterator[None]:
 
 
 def _this_process() -> str:
+    process = f"process {os.getpid()} on {socket.gethostname()}"
     job = os.environ.get("SLURM_JOB_ID")
-    return f"process {os.getpid()} on {socket.gethostname()}" + (
-        f", Slurm job {job}" if job else ""
-    )
+    return f"{process}, Slurm job {job}" if job else process
 
 
 class Signals:

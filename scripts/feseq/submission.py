@@ -99,8 +99,7 @@ def _read_by_model(
         marks = [marks_of(table) for table in read]
         test = test or marks[0].get("test")
         if models:
-            _check_shards(paths, marks, models[start // shards], test)
-            _check_code(paths, marks, code)
+            _check_shards(paths, marks, models[start // shards], test, code)
         table = pa.concat_tables(read)
         # One copy of the IDs serves all models.
         ids = table["id"] if ids is None else ids
@@ -112,13 +111,22 @@ def _read_by_model(
 
 
 def _check_shards(
-    paths: Sequence[Path], marks: Sequence[Mapping[str, str]], model: Path, test: str | None
+    paths: Sequence[Path],
+    marks: Sequence[Mapping[str, str]],
+    model: Path,
+    test: str | None,
+    code: Sequence[str] | None,
 ) -> None:
-    """Raise UserError unless these are all rows of one test file in order, predicted by `model`."""
+    """Raise UserError unless these are all rows of one test file in order, predicted by `model`.
+
+    And by `code`: Snakemake knows nothing of what it did not note down before it was killed.
+    """
     of_model, stop = fingerprint(model), "0"
     for path, mark in zip(paths, marks):
         if mark.get("model") != of_model:
             raise _not_as_needed(path, f"not predicted by {model} as it is now")
+        if code is not None and mark.get("code") != " ".join(code):
+            raise _not_as_needed(path, "not predicted by the code as it is now")
         if mark.get("test") != test:
             raise _not_as_needed(path, f"of another test file than {paths[0]}")
         if mark.get("start") != stop:
@@ -131,18 +139,6 @@ def _check_shards(
             f"{paths[-1]}: the last predicted row is {stop} of {rows}; give all shards, or delete "
             f"it and run the same command again"
         )
-
-
-def _check_code(
-    paths: Sequence[Path], marks: Sequence[Mapping[str, str]], code: Sequence[str] | None
-) -> None:
-    """Raise UserError unless the predictions were made by this code.
-
-    Snakemake does not see that where it was killed before it had noted down what made them.
-    """
-    for path, mark in zip(paths, marks):
-        if code is not None and mark.get("code") != " ".join(code):
-            raise _not_as_needed(path, "not predicted by the code as it is now")
 
 
 def _not_as_needed(path: Path, wrong: str) -> UserError:

@@ -135,8 +135,6 @@ class Trainer:
             seed=self.config.seed,
         )
         self.ranks = self.machine.ranks
-        # The others take part in what is shown, a loss for example, and show nothing.
-        self._shown = self.verbosity if self.ranks.is_first else 0
         self.valid_label = self.valid.table.column("label")
         self.plateau = Plateau(self.config.patience)
         self.best_weights: dict[str, torch.Tensor] = {}
@@ -332,6 +330,11 @@ class Trainer:
             self.step,
             len(self.history),
         )
+
+    @property
+    def _shown(self) -> int:
+        """The verbosity of what is shown; the other ranks take part in that, with their losses."""
+        return self.verbosity if self.ranks.is_first else 0
 
     @property
     def _learning_rate(self) -> float:
