@@ -1,5 +1,5 @@
 # make run   runs the main job to results/submission_full.csv
-# make plan  prints what that would run, and why; TARGET=... for another file
+# make plan  prints what that would run, and why (snakemake -n); TARGET=... for another file
 # make report  runs that and results/summary.md, and makes results/report.html of both
 # make test  checks the code and runs the tests
 # Each makes .venv first. Then, for everything else: source .venv/bin/activate; snakemake ...
@@ -14,7 +14,7 @@ run: .venv/run-ready
 	$(BIN)/snakemake --cores $(CORES) results/submission_full.csv
 
 plan: .venv/run-ready
-	$(BIN)/python scripts/plan.py $(TARGET)
+	$(BIN)/snakemake -n $(TARGET)
 
 report: .venv/run-ready
 	$(BIN)/snakemake --cores $(CORES)
@@ -28,6 +28,7 @@ lint: .venv/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYTHONPATH=scripts $(BIN)/lint-imports
 	$(BIN)/snakemake --lint
 
 .venv/run-ready: envs/requirements.txt

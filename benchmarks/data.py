@@ -27,14 +27,14 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from feseq.columns import Columns  # noqa: E402
-from feseq.conversion import BATCH_ROWS, convert_test, convert_train  # noqa: E402
-from feseq.feature_map import FeatureMap, fit_feature_map  # noqa: E402
-from feseq.memory import keep_freed_memory  # noqa: E402
-from feseq.raw import open_parquet, stream  # noqa: E402
-from feseq.sampling import read_labels, select_rows  # noqa: E402
-from feseq.simulation import simulate_split  # noqa: E402
-from feseq.submission import write_submission  # noqa: E402
+from feseq.config.columns import Columns
+from feseq.dataset.conversion import BATCH_ROWS, convert_test, convert_train
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.sampling import read_labels, select_rows
+from feseq.machine.memory import keep_freed_memory
+from feseq.predict.submission import write_submission
+from feseq.raw.reading import open_parquet, stream
+from feseq.raw.simulation import simulate_split
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 COLUMNS = Columns.from_config(CONFIG["columns"])
@@ -125,7 +125,7 @@ def plain_reference(folder: Path, threads: int) -> int:
 
 def read_h5(folder: Path, threads: int) -> int:
     """Floor of the batch source: the same bytes of train.h5, block by block, thrown away."""
-    from feseq.store import H5Table
+    from feseq.dataset.store import H5Table
 
     with H5Table(folder / "train.h5") as table:
         return sum(len(block) for block in table.blocks(65_536))
@@ -142,7 +142,7 @@ def batches(folder: Path, threads: int, max_len: int = 500) -> int:
     """One epoch of shuffled batches of 2,048 rows at max_len 500, encoded, on the host."""
     import torch
 
-    from feseq.batches import BatchSource
+    from feseq.dataset.batches import BatchSource
 
     torch.set_num_threads(threads)
     fields = FeatureMap.read(folder / "feature_map.json")
@@ -160,11 +160,11 @@ def train_steps(folder: Path, threads: int) -> int:
     """Some training steps of the medium model at max_len 500, which the batch source must feed."""
     import torch
 
-    from feseq.batches import BatchSource
-    from feseq.inference import build_model
+    from feseq.dataset.batches import BatchSource
+    from feseq.machine.runtime import Machine
     from feseq.model import ModelConfig
-    from feseq.runtime import Machine
-    from feseq.steps import Loss, Stepper
+    from feseq.model.build import build_model
+    from feseq.train.step import Loss, Stepper
 
     torch.set_num_threads(threads)
     model_settings = CONFIG["model"] | CONFIG["sizes"]["medium"]["model"]

@@ -38,19 +38,19 @@ from fuzz_inputs import TEXTS, mutated, mutated_config, write_table
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from feseq.batches import BatchSource  # noqa: E402
-from feseq.catalog import model_mistakes, model_settings  # noqa: E402
-from feseq.columns import Columns  # noqa: E402
-from feseq.conversion import convert_test, convert_train  # noqa: E402
-from feseq.errors import UserError  # noqa: E402
-from feseq.feature_map import fit_feature_map  # noqa: E402
-from feseq.inference import build_model  # noqa: E402
-from feseq.model import ModelConfig  # noqa: E402
-from feseq.sampling import read_labels, select_rows  # noqa: E402
-from feseq.settings import check_config  # noqa: E402
-from feseq.store import H5Table  # noqa: E402
-from feseq.submission import write_submission  # noqa: E402
-from feseq.training import TrainConfig  # noqa: E402
+from feseq.common.errors import UserError
+from feseq.config.catalog import model_mistakes, model_settings
+from feseq.config.check import check_config
+from feseq.config.columns import Columns
+from feseq.dataset.batches import BatchSource
+from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.sampling import read_labels, select_rows
+from feseq.dataset.store import H5Table
+from feseq.model import ModelConfig
+from feseq.model.build import build_model
+from feseq.predict.submission import write_submission
+from feseq.train.loop import TrainConfig
 
 CONFIG_TEXT = (REPOSITORY / "config/config.yaml").read_text()
 CONFIG = yaml.safe_load(CONFIG_TEXT)

@@ -32,7 +32,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from feseq import torchfile  # noqa: E402
+from feseq.common import torchfile
 
 SUBMISSION, STATE = "results/submission_toy.csv", "results/toy/len100/training_state/state.pt"
 BEFORE_TRAINING = ("data/h5/toy/feature_map.json", "data/h5/test.h5")

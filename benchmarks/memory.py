@@ -15,11 +15,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from feseq.account import account, full_rows
-from feseq.catalog import settings_of_size
+from feseq.config.catalog import settings_of_size
+from feseq.machine.runtime import Machine
 from feseq.model import FESeq, FieldSizes, ModelConfig
-from feseq.runtime import Machine
-from feseq.steps import Loss, Stepper
+from feseq.train.memory_account import account, full_rows
+from feseq.train.step import Loss, Stepper
 
 GPUS_GIB = (14, 16, 24, 80)
 # Tables of the real data: categories, inventories, event codes; they hardly matter.

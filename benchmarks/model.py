@@ -23,13 +23,14 @@ import torch
 import torch.nn.functional as F
 from plain import PlainFESeq
 
-from feseq.batches import Batch, BatchSource
-from feseq.catalog import settings_of_size
-from feseq.feature_map import FeatureMap
-from feseq.inference import build_model, field_sizes, inference_source
+from feseq.config.catalog import settings_of_size
+from feseq.dataset.batches import Batch, BatchSource
+from feseq.dataset.feature_map import FeatureMap
+from feseq.machine.runtime import Machine, start_runtime
 from feseq.model import ModelConfig
-from feseq.runtime import Machine, start_runtime
-from feseq.steps import Loss, Stepper
+from feseq.model.build import build_model, field_sizes
+from feseq.predict.prediction import inference_source
+from feseq.train.step import Loss, Stepper
 
 ROWS = 20_000
 

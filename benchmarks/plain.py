@@ -8,7 +8,7 @@ network and mean pooling, the settings of the briefing.
 import torch
 from torch import Tensor, nn
 
-from feseq.batches import Batch
+from feseq.dataset.batches import Batch
 from feseq.model import FESeq, FieldSizes, ModelConfig
 
 

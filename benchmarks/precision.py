@@ -18,14 +18,15 @@ import data
 import numpy as np
 import torch
 
-from feseq.batches import BatchSource
-from feseq.catalog import settings_of_size
-from feseq.feature_map import FeatureMap
-from feseq.inference import build_model, inference_source, predict_probabilities
-from feseq.metrics import click_metrics
+from feseq.config.catalog import settings_of_size
+from feseq.dataset.batches import BatchSource
+from feseq.dataset.feature_map import FeatureMap
+from feseq.machine.runtime import start_runtime
 from feseq.model import ModelConfig
-from feseq.runtime import start_runtime
-from feseq.steps import Loss, Stepper
+from feseq.model.build import build_model
+from feseq.predict.prediction import inference_source, predict_probabilities
+from feseq.train.loop import click_metrics
+from feseq.train.step import Loss, Stepper
 
 FIGURES = ("train loss", "validation AUC", "validation logloss")
 NUDGE = 1e-3

@@ -4,8 +4,8 @@
 
 Simulates clicks whose true probabilities are known, trains the briefing's and the paper's settings
 and the paper's with one part changed at a time (its Tables 4 to 10), and prints AUC, share of the
-best possible AUC and time. The same rows go to the baselines of `feseq.baselines`, of which two see
-simple features of the histories and one none of them.
+best possible AUC and time. The same rows go to the baselines of `feseq.evaluate.baselines`, of
+which two see simple features of the histories and one none of them.
 """
 
 import argparse
@@ -19,16 +19,16 @@ import data
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
-from feseq.baselines import fit_baseline
-from feseq.catalog import settings_of_size
-from feseq.evaluation import read_predictions
-from feseq.inference import predict_validation
-from feseq.metrics import share_of_best
+from feseq.config.catalog import settings_of_size
+from feseq.dataset.store import H5Table
+from feseq.evaluate.baselines import fit_baseline
+from feseq.evaluate.measure import read_predictions
+from feseq.evaluate.metrics import share_of_best
+from feseq.evaluate.validation import predict_validation
+from feseq.machine.runtime import start_runtime
 from feseq.model import ModelConfig
-from feseq.runtime import start_runtime
-from feseq.store import H5Table
-from feseq.trainer import TrainConfig
-from feseq.training import TrainingRun, train_model
+from feseq.train.loop import TrainConfig
+from feseq.train.run import TrainingRun, train_model
 
 PAPER = data.CONFIG["variants"]["feseq_paper"]
 # Changes to the paper's settings, one at a time.

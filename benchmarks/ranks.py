@@ -20,15 +20,15 @@ from typing import Any
 import data
 import torch
 
-from feseq.batches import BatchSource
-from feseq.catalog import settings_of_size
-from feseq.feature_map import FeatureMap
-from feseq.inference import build_model
+from feseq.config.catalog import settings_of_size
+from feseq.dataset.batches import BatchSource
+from feseq.dataset.feature_map import FeatureMap
+from feseq.machine.ranks import joined
+from feseq.machine.runtime import start_runtime
+from feseq.machine.workers import run_workers
 from feseq.model import ModelConfig
-from feseq.ranks import joined
-from feseq.runtime import start_runtime
-from feseq.steps import Loss, Stepper
-from feseq.workers import run_workers
+from feseq.model.build import build_model
+from feseq.train.step import Loss, Stepper
 
 ROWS = 20_000
 

@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ranks
 
-from feseq.memory import keep_freed_memory, peak_memory
-from feseq.sampling import read_labels, select_rows
+from feseq.dataset.sampling import read_labels, select_rows
+from feseq.machine.memory import keep_freed_memory, peak_memory
 
 
 def epochs(options: argparse.Namespace) -> None:

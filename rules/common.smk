@@ -7,10 +7,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
-from feseq.catalog import BASELINES, MODEL_PATTERN
-from feseq.columns import Columns
-from feseq.errors import UserError
-from feseq.settings import check_config, check_raw, check_targets, locate_raw
+from feseq.config.catalog import BASELINES, MODEL_PATTERN
+from feseq.config.columns import Columns
+from feseq.common.errors import UserError
+from feseq.config.check import check_config, check_targets
+from feseq.raw.source import check_raw, locate_raw
 
 # Jobs inherit it: OpenMP's threads, which wait for one another in loops, soon go to sleep instead.
 # Beside other work on the same cores a training is several times as fast, alone a few percent slower.

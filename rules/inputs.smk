@@ -1,7 +1,7 @@
 # Functions for the inputs and outputs of rules.
 from pathlib import Path
 
-from feseq.catalog import (
+from feseq.config.catalog import (
     BASELINES,
     compared_models,
     has_attention,
@@ -9,8 +9,8 @@ from feseq.catalog import (
     model_settings,
     submission_weights,
 )
-from feseq.location import is_remote
-from feseq.shards import read_shards
+from feseq.raw.location import is_remote
+from feseq.dataset.shards import read_shards
 
 
 def local(**raw):

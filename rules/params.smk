@@ -5,10 +5,10 @@ import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
-from feseq.catalog import model_settings, submission_weights
-from feseq.code import code_digests
-from feseq.location import is_remote, version_of
-from feseq.params import as_setting
+from feseq.config.catalog import model_settings, submission_weights
+from feseq.staleness.code import code_digests
+from feseq.raw.location import is_remote, version_of
+from feseq.staleness.params import as_setting
 
 
 def code(rule):

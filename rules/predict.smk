@@ -1,5 +1,5 @@
 # Predictions of the test file, shard by shard, and the submission.
-from feseq.upstream import steps_of_submission
+from feseq.staleness.upstream import steps_of_submission
 
 
 rule predict:

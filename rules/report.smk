@@ -1,7 +1,7 @@
 # All models compared, drawn and summed up.
 from pathlib import Path
 
-from feseq.upstream import steps_of_comparison, steps_of_summary
+from feseq.staleness.upstream import steps_of_comparison, steps_of_summary
 
 
 # What they take depends on the models that are there, which a job elsewhere could see otherwise.

@@ -6,7 +6,7 @@ By hand: python scripts/compare.py --metrics results/*/*/metrics.json --comparis
 from pathlib import Path
 
 from door import enter
-from feseq.comparison import write_comparison
+from feseq.report.comparison import write_comparison
 
 
 def main(*, metrics: list[Path], comparison: Path, bootstrap: int = 200) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from door import enter
-from feseq.columns import Columns
-from feseq.conversion import convert_test
+from feseq.config.columns import Columns
+from feseq.dataset.conversion import convert_test
 
 
 def main(

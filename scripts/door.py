@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from feseq.code import code_digests
-from feseq.errors import UserError
-from feseq.memory import keep_freed_memory
-from feseq.params import read_settings
+from feseq.common.errors import UserError
+from feseq.machine.memory import keep_freed_memory
+from feseq.staleness.code import code_digests
+from feseq.staleness.params import read_settings
 
 
 def enter(main: Callable[..., None], job: Any) -> None:

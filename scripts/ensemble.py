@@ -8,7 +8,7 @@ By hand: python scripts/ensemble.py --predictions a/valid_predictions.parquet
 from pathlib import Path
 
 from door import enter
-from feseq.ensemble import mix_predictions
+from feseq.evaluate.ensemble import mix_predictions
 
 
 def main(

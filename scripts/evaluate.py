@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from door import enter
-from feseq.inference import predict_validation
-from feseq.runtime import start_runtime
+from feseq.evaluate.validation import predict_validation
+from feseq.machine.runtime import start_runtime
 
 
 def main(

@@ -8,7 +8,7 @@ By hand: python scripts/fit_baseline.py --train train.h5 --valid valid.h5
 from pathlib import Path
 
 from door import enter
-from feseq.baselines import fit_baseline
+from feseq.evaluate.baselines import fit_baseline
 
 
 def main(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from door import enter
-from feseq.columns import Columns
-from feseq.feature_map import fit_feature_map
+from feseq.config.columns import Columns
+from feseq.dataset.feature_map import fit_feature_map
 
 
 def main(*, train: Path, columns: dict[str, Any], min_count: int, feature_map: Path) -> None:

@@ -7,7 +7,7 @@ By hand: python scripts/measure.py --predictions valid_predictions.parquet --val
 from pathlib import Path
 
 from door import enter
-from feseq.evaluation import write_metrics
+from feseq.evaluate.measure import write_metrics
 
 
 def main(

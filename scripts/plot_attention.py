@@ -7,7 +7,7 @@ By hand: python scripts/plot_attention.py --attention attention.json --training 
 from pathlib import Path
 
 from door import enter
-from feseq.figures.attention import plot_attention
+from feseq.report.figures.attention_maps import plot_attention
 
 
 def main(*, attention: Path, training: Path | None = None, figure: Path) -> None:

@@ -7,7 +7,7 @@ By hand: python scripts/plot_comparison.py --comparison comparison.csv --aucs co
 from pathlib import Path
 
 from door import enter
-from feseq.figures.comparison import plot_comparison
+from feseq.report.figures.all_models import plot_comparison
 
 
 def main(*, comparison: Path, aucs: Path, by_max_len: Path, speed: Path) -> None:

@@ -9,7 +9,7 @@ Without --history and --learning_curves for a model that was not trained in step
 from pathlib import Path
 
 from door import enter
-from feseq.figures.model import plot_model
+from feseq.report.figures.one_model import plot_model
 
 
 def main(

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from door import enter
-from feseq.errors import UserError
-from feseq.inference import predict_shard
-from feseq.runtime import start_runtime
-from feseq.shards import read_shards
+from feseq.common.errors import UserError
+from feseq.dataset.shards import read_shards
+from feseq.machine.runtime import start_runtime
+from feseq.predict.shard import predict_shard
 
 
 def main(

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from door import enter
-from feseq.location import version_of
-from feseq.sampling import read_labels, select_rows
+from feseq.dataset.sampling import read_labels, select_rows
+from feseq.raw.location import version_of
 
 
 def main(

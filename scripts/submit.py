@@ -9,8 +9,8 @@ By hand: python scripts/submit.py --predictions shard0.parquet shard1.parquet
 from pathlib import Path
 
 from door import enter
-from feseq.catalog import share_of
-from feseq.submission import write_submission
+from feseq.config.catalog import share_of
+from feseq.predict.submission import write_submission
 
 
 def main(

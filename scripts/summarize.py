@@ -7,7 +7,7 @@ By hand: python scripts/summarize.py --comparison comparison.csv --figures *.svg
 from pathlib import Path
 
 from door import enter
-from feseq.summary import write_summary
+from feseq.report.summary import write_summary
 
 
 def main(

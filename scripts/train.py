@@ -11,8 +11,8 @@ from typing import Any
 
 from door import enter
 from feseq.model import ModelConfig
-from feseq.trainer import TrainConfig
-from feseq.training import TrainingRun, train_model
+from feseq.train.loop import TrainConfig
+from feseq.train.run import TrainingRun, train_model
 
 
 def main(

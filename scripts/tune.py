@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from door import enter
+from feseq.config.space import TuneConfig
 from feseq.model import ModelConfig
-from feseq.space import TuneConfig
-from feseq.trainer import TrainConfig
-from feseq.training import TrainingRun
-from feseq.tuning import tune_model
+from feseq.train.loop import TrainConfig
+from feseq.train.run import TrainingRun
+from feseq.tune.search import tune_model
 
 
 def main(

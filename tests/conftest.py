@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 import shop
 
-from feseq import conversion, shuffle
-from feseq.columns import Columns
-from feseq.conversion import convert_test, convert_train
-from feseq.sampling import Selection, read_labels, select_rows
+from feseq.config.columns import Columns
+from feseq.dataset import conversion, shuffle
+from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.sampling import Selection, read_labels, select_rows
 
 COLUMNS = Columns(
     label="y",

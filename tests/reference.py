@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from feseq.batches import Batch
+from feseq.dataset.batches import Batch
 from feseq.model import FESeq, ModelConfig
 
 

@@ -1,0 +1,1 @@
+"""The library behind the scripts: one package a stage, each importing only those below it."""

@@ -11,7 +11,7 @@ Yuan, Zhu, Li, Liu, Guo, Appl. Sci. 2024, 14(7), 2760, doi:10.3390/app14072760. 
 import torch
 from torch import Tensor, nn
 
-from ..batches import Batch
+from ..dataset.batches import Batch
 from .config import ACTIVATIONS, FieldSizes, ModelConfig
 from .dropout import Dropout
 from .history import HistoryEmbedding, PositionEmbedding, TimeEmbedding

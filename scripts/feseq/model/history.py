@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..batches import Batch
+from ..dataset.batches import Batch
 from .config import FieldSizes, ModelConfig
 
 

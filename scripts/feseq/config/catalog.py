@@ -1,0 +1,156 @@
+"""The models of a size by name, and the settings of each.
+
+len150           FESeq with the size's settings and histories of at most 150 events
+len150-paper     the same with the settings of the config's variant `paper` on top
+boosting         a baseline
+ensemble         the models that submit together
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import UserError
+from .columns import Columns
+
+MODEL_PATTERN = r"len[1-9]\d*(?:-[a-z][a-z0-9_]*)?"
+BASELINES = ("constant", "logistic_regression", "boosting", "boosting_without_histories")
+ENSEMBLE = "ensemble"
+
+
+def settings_of_size(
+    config: Mapping[str, Any], size: str, variant: str | None = None
+) -> dict[str, Any]:
+    """The settings of a size: its `model` and `train` over the shared ones, a variant's on top."""
+    settings = dict(config["sizes"][size])
+    changes = config["variants"][variant] if variant else {}
+    for block in ("model", "train"):
+        settings[block] = {**config[block], **settings.get(block, {}), **changes.get(block, {})}
+    return settings
+
+
+def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str, Any]:
+    """`model_config`, `train_config` and `gpus` of one model; raises UserError if there is no such.
+
+    The number of GPUs is no setting of the model, which it changes by rounding at most.
+    """
+    max_len, variant = split_name(model)
+    listed = config["sizes"][size]["max_len"]
+    if max_len not in listed:
+        raise UserError(
+            f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is {listed}; "
+            f"ask for one of these or add it there"
+        )
+    if variant and variant not in config["variants"]:
+        near = difflib.get_close_matches(variant, config["variants"], n=1)
+        known = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(config['variants'])}"
+        raise UserError(f"{model}: the config has no variant {variant!r}; {known}")
+    settings = settings_of_size(config, size, variant)
+    gpus = settings["train"].pop("gpus")
+    return {
+        "model_config": {**settings["model"], "max_len": max_len},
+        "train_config": settings["train"],
+        "gpus": gpus,
+    }
+
+
+def split_name(model: str) -> tuple[int, str | None]:
+    """max_len and variant of a model's name; raises UserError if it is none."""
+    if not re.fullmatch(MODEL_PATTERN, model):
+        near = difflib.get_close_matches(model, BASELINES, n=1)
+        hint = f"; did you mean the baseline {near[0]!r}?" if near else ""
+        raise UserError(
+            f"{model!r} is not the name of a model: len and the max_len, such as len150, and for a "
+            f"variant its name, such as len150-paper{hint}"
+        )
+    length, _, variant = model.removeprefix("len").partition("-")
+    return int(length), variant or None
+
+
+def model_mistakes(
+    config: Mapping[str, Any], columns: Columns, size: str, model: str
+) -> Iterator[str]:
+    """What keeps a model from being trained on a table of these columns, one line each."""
+    try:
+        settings = model_settings(config, size, model)["model_config"]
+    except UserError as error:
+        yield str(error)
+        return
+    variant = split_name(model)[1]
+    own = config["variants"][variant].get("model", {}) if variant else {}
+    if settings["times"] and columns.event_time is None:
+        place = (
+            f"sizes.{size}.model" if "times" in config["sizes"][size].get("model", {}) else "model"
+        )
+        place = f"variants.{variant}.model" if "times" in own else place
+        yield (
+            f"{place}.times: true, and no group in columns.use has times; "
+            f"write times: {{<sequence column of event times>: <column of the row's time>}} in a "
+            f"group, or set it to false"
+        )
+    fields = len(columns.sequences) + len(columns.profile)
+    extra = settings["positions"] + settings["times"]
+    width = settings["embedding_dim"] * (fields + extra)
+    if width % settings["heads"]:
+        names = [" and the position"] * settings["positions"]
+        names += [" and the time"] * settings["times"]
+        place = f"variants.{variant}.model, on size {size}" if own else f"sizes.{size}.model.heads"
+        yield (
+            f"{place}: {settings['heads']} heads do not divide the width {width} = embedding_dim "
+            f"{settings['embedding_dim']} * {fields + extra} ({fields} fields{''.join(names)})"
+        )
+
+
+def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]:
+    """The models that submit for a size, with their shares in the mean of the logits."""
+    settings = config["sizes"][size]
+    models = settings["submission_models"]
+    weights = settings["submission_weights"] or [1] * len(models)
+    return {model: weight / sum(weights) for model, weight in zip(models, weights)}
+
+
+def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str, str]]:
+    """Size and name of each model in the comparison.
+
+    Those that submit for the sizes of `evaluation.sizes`, their ensemble and the baselines, and
+    every other model trained so far that the config still knows.
+    """
+    chosen: list[tuple[str, str]] = []
+    for size in config["evaluation"]["sizes"]:
+        submitting = list(submission_weights(config, size))
+        together = [ENSEMBLE] if len(submitting) > 1 else []
+        chosen += [(size, n) for n in (*submitting, *together, *config["evaluation"]["baselines"])]
+    columns = Columns.from_config(config["columns"])
+    for path in sorted(results.glob("*/*/training.json")):
+        size, name = path.parts[-3:-1]
+        if size in config["sizes"] and (
+            name in BASELINES
+            or (
+                is_feseq(name)
+                and (path.parent / "model.pt").exists()
+                and not any(model_mistakes(config, columns, size, name))
+            )
+        ):
+            chosen.append((size, name))
+    return list(dict.fromkeys(chosen))
+
+
+def is_feseq(name: str) -> bool:
+    """True for the name of a FESeq model, not of a baseline or the ensemble."""
+    return re.fullmatch(MODEL_PATTERN, name) is not None
+
+
+def share_of(weights: Mapping[str, float], path: Path) -> float:
+    """The weight of the model in whose folder `path` lies; raises UserError if it has none."""
+    name = path.absolute().parent.name
+    if name not in weights:
+        raise UserError(f"{path}: no weight for {name!r}, only for {', '.join(weights)}")
+    return weights[name]
+
+
+def has_attention(model_config: Mapping[str, Any]) -> bool:
+    """True for a network one of whose attentions can be shown: autoint, or weighted_sum."""
+    has_autoint = model_config["interaction"] == "autoint" and model_config["interaction_layers"]
+    return bool(has_autoint) or model_config["pooling"] == "weighted_sum"

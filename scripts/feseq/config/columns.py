@@ -1,0 +1,190 @@
+"""Which column of a click table plays which role."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..common.errors import UserError
+
+_RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
+# A range of more is a slip of the keyboard, and would fill the memory with names.
+_MOST_IN_RANGE = 100_000
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Roles of the columns in use.
+
+    `sequences[i]` is the history whose candidate item is `targets[i]`; those in `shared` count in
+    the same items as their target. `group_of` names the feature group that brought a column in,
+    for messages. A table with times has both `event_time`, of each event, and `row_time`.
+    """
+
+    label: str
+    id: str
+    profile: tuple[str, ...]
+    numeric: tuple[str, ...]
+    sequences: tuple[str, ...]
+    targets: tuple[str, ...]
+    group_of: Mapping[str, str]
+    event_time: str | None = None
+    row_time: str | None = None
+    shared: tuple[str, ...] = ()
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        """Profile, then target columns: the order of `categorical` in H5."""
+        return self.profile + self.targets
+
+    @property
+    def ragged(self) -> tuple[str, ...]:
+        """Sequences, then the events' times: the order of `sequence_columns` in H5."""
+        return self.sequences + ((self.event_time,) if self.event_time else ())
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Every input column of the model."""
+        times = (self.row_time,) if self.row_time else ()
+        return self.categorical + self.numeric + self.ragged + times
+
+    def plain(self, *others: str) -> dict[str, Any]:
+        """The features' roles, and of `label`, `id`, `shared` those named, as JSON can hold.
+
+        Of the roles that few tables have, only those that are taken: what was made before there
+        were such roles stays fresh.
+        """
+        names = ("profile", "numeric", "sequences", "targets")
+        roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
+        roles["group_of"] = dict(self.group_of)
+        optional = {name: getattr(self, name) for name in ("event_time", "row_time", *others)}
+        return roles | {name: value for name, value in optional.items() if value}
+
+    @classmethod
+    def from_plain(cls, roles: Mapping[str, Any]) -> "Columns":
+        """The opposite of `plain`; a label or ID that was left out reads ''."""
+        return cls(
+            label=roles.get("label", ""),
+            id=roles.get("id", ""),
+            profile=tuple(roles["profile"]),
+            numeric=tuple(roles["numeric"]),
+            sequences=tuple(roles["sequences"]),
+            targets=tuple(roles["targets"]),
+            group_of=dict(roles["group_of"]),
+            event_time=roles.get("event_time"),
+            row_time=roles.get("row_time"),
+            shared=tuple(roles.get("shared", ())),
+        )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Columns":
+        """Read the `columns` block of the config; raises UserError where roles contradict."""
+        profile: list[str] = []
+        numeric: list[str] = []
+        sequences: dict[str, str] = {}
+        times: dict[str, str] = {}
+        shared: list[str] = []
+        group_of: dict[str, str] = {}
+        _check_names(config)
+        for group in config["use"]:
+            roles = config["groups"][group]
+            group_profile = expand(roles.get("profile") or [])
+            group_numeric = expand(roles.get("numeric") or [])
+            group_sequences = dict(roles.get("sequences") or {})
+            profile += group_profile
+            numeric += group_numeric
+            sequences |= group_sequences
+            group_times = dict(roles.get("times") or {})
+            times |= group_times
+            if len(times) > 1:
+                raise UserError(_two_times(times, group))
+            shared += _shared(roles.get("share_embedding") or [], group_sequences, group)
+            named = [*group_profile, *group_numeric]
+            for pairs in (group_sequences, group_times):
+                named += [*pairs, *pairs.values()]
+            _claim(named, group, group_of, {config["label"], config["id"]})
+        if not sequences:
+            raise UserError(
+                "columns: no group in use has a sequence, and FESeq needs one; write "
+                "sequences: {<sequence column>: <target column>} in a group"
+            )
+        event_time, row_time = next(iter(times.items()), (None, None))
+        return cls(
+            label=config["label"],
+            id=config["id"],
+            profile=tuple(profile),
+            numeric=tuple(numeric),
+            sequences=tuple(sequences),
+            targets=tuple(sequences.values()),
+            group_of=group_of,
+            event_time=event_time,
+            row_time=row_time,
+            shared=tuple(shared),
+        )
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """Write out ranges: `l_feat_{1..3}` becomes l_feat_1, l_feat_2, l_feat_3."""
+    expanded = []
+    for name in names:
+        match = _RANGE.match(name)
+        if match is None:
+            expanded.append(name)
+            continue
+        first, last = int(match["first"]), int(match["last"])
+        if first > last:
+            raise UserError(
+                f"columns.groups: the range in {name!r} is empty; write {last}..{first}"
+            )
+        if last - first >= _MOST_IN_RANGE:
+            raise UserError(
+                f"columns.groups: the range in {name!r} has {last - first + 1:,} columns; write "
+                f"one of at most {_MOST_IN_RANGE:,}"
+            )
+        expanded += [f"{match['head']}{i}{match['tail']}" for i in range(first, last + 1)]
+    return expanded
+
+
+def _check_names(config: Mapping[str, Any]) -> None:
+    """Label and ID are two columns, and each group in use is known and named once."""
+    if config["label"] == config["id"]:
+        raise UserError(f"columns.label and columns.id both name {config['id']!r}")
+    twice = [group for i, group in enumerate(config["use"]) if group in config["use"][:i]]
+    if twice:
+        raise UserError(f"columns.use: group {twice[0]!r} is named twice")
+    for group in config["use"]:
+        if group not in config["groups"]:
+            known = ", ".join(config["groups"])
+            raise UserError(f"columns.use: there is no group {group!r}; groups are {known}")
+
+
+def _two_times(times: Mapping[str, str], group: str) -> str:
+    pairs = " and ".join(f"{event_time}: {row_time}" for event_time, row_time in times.items())
+    return (
+        f"columns.groups.{group}.times: the groups in use have {len(times)} pairs of times, "
+        f"{pairs}; an event has one time: keep one pair"
+    )
+
+
+def _shared(names: list[str], sequences: Mapping[str, str], group: str) -> list[str]:
+    """The group's sequences that are in `names`."""
+    unknown = [name for name in names if name not in sequences]
+    if unknown:
+        raise UserError(
+            f"columns.groups.{group}.share_embedding: {unknown[0]!r} is none of the group's "
+            f"sequences ({', '.join(sequences) or 'there are none'}); name some of these"
+        )
+    return [name for name in sequences if name in names]
+
+
+def _claim(names: list[str], group: str, group_of: dict[str, str], taken: set[str]) -> None:
+    """Give each name to `group`; a column has one role only."""
+    for name in names:
+        if name in taken:
+            raise UserError(f"columns.groups.{group}: {name!r} is the label or the ID, no feature")
+        if name in group_of:
+            raise UserError(
+                f"columns.groups.{group}: {name!r} has a second role "
+                f"(first in group {group_of[name]!r}); a column has exactly one"
+            )
+        group_of[name] = group

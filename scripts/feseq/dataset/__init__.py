@@ -1,0 +1,1 @@
+"""From raw parquet to H5 and on to batches: sampling, conversion, feature map, encoding."""

@@ -1,0 +1,207 @@
+"""From an H5 table to batches that a model takes: blocks, windows, length-sorted batches."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..common.ahead import map_ahead
+from .encoding import FeatureEncoder
+from .feature_map import FeatureMap
+from .store import Block, H5Table
+
+# Rows are shuffled, and sorted by length, within windows of about this many.
+WINDOW_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of B rows.
+
+    numeric_BN float32; profile_BP, target_BG int64 indices; histories packed, history_ST int64
+    [sequence fields, events of all rows], row b being offsets[b]:offsets[b+1], newest last.
+    `elapsed_T` int64 [events of all rows]: the row's time minus the event's, 0 where the event is
+    the later one; None in a table without times.
+    `row_B` int64: place of each row in its file. `label_B` float32, None where there is none.
+    `shared_rows`: rows of the batch of which this is one rank's share; None: it is the whole.
+
+        histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
+    """
+
+    numeric_BN: Tensor
+    profile_BP: Tensor
+    target_BG: Tensor
+    history_ST: Tensor
+    offsets: Tensor
+    elapsed_T: Tensor | None
+    row_B: Tensor
+    label_B: Tensor | None
+    shared_rows: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.row_B)
+
+    @property
+    def step_rows(self) -> int:
+        """Rows over which the loss of a step is a mean: those of all shares."""
+        return len(self) if self.shared_rows is None else self.shared_rows
+
+    def rows(self, start: int, stop: int) -> "Batch":
+        """The rows start to stop as a batch of their own."""
+        if (start, stop) == (0, len(self)):
+            return self
+        events = slice(int(self.offsets[start]), int(self.offsets[stop]))
+        return replace(
+            self,
+            numeric_BN=self.numeric_BN[start:stop],
+            profile_BP=self.profile_BP[start:stop],
+            target_BG=self.target_BG[start:stop],
+            history_ST=self.history_ST[:, events],
+            offsets=self.offsets[start : stop + 1] - self.offsets[start],
+            elapsed_T=None if self.elapsed_T is None else self.elapsed_T[events],
+            row_B=self.row_B[start:stop],
+            label_B=None if self.label_B is None else self.label_B[start:stop],
+        )
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
+        if device.type == "cpu":
+            return self
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Consecutive rows of a table, as many as are shuffled together."""
+
+    first_row: int
+    block: Block
+
+
+class BatchSource:
+    """Batches of one H5 table, encoded by a feature map, histories cut to the newest `max_len`."""
+
+    def __init__(self, h5: Path, feature_map: FeatureMap, *, max_len: int, batch_rows: int) -> None:
+        self.table = H5Table(h5)
+        self.encoder = FeatureEncoder(feature_map, self.table)
+        self.sequence_columns = [field.column for field in feature_map.sequences]
+        self.event_time = feature_map.event_time
+        self.max_len = max_len
+        self.batch_rows = batch_rows
+        self.window_rows = batch_rows * max(1, WINDOW_ROWS // batch_rows)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table."""
+        return self.table.rows
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in which `shuffled` hands out all rows; every window but the last is full."""
+        return -(-self.rows // self.batch_rows)
+
+    def shuffled(
+        self, seed: int, epoch: int, *, first_batch: int = 0, rank: int = 0, ranks: int = 1
+    ) -> Iterator[Batch]:
+        """Each row once, in an order that depends on `seed` and `epoch` alone.
+
+        Windows come in random order. Within one, rows are shuffled, then grouped by length, so
+        that a batch has little padding, and the groups come in random order: how early a row
+        comes does not depend on its length. Rows left over by the last window make a random
+        smaller batch, not one of the longest histories.
+
+        `first_batch` leaves out that many batches of the epoch, to go on with one that was
+        interrupted. Of several ranks, each gets every `ranks`-th row of each batch, from its own
+        on, so that all have histories of like lengths: their shares together are the batches of a
+        single one. A share may be empty.
+        """
+        random = np.random.default_rng([seed, epoch])
+        starts = random.permutation(np.arange(0, self.rows, self.window_rows))
+        windows = map_ahead(self._read_window, starts.tolist())
+        groups = (
+            pair
+            for number, pair in enumerate(self._shuffled_groups(windows, random))
+            if number >= first_batch
+        )
+
+        def share(pair: tuple[_Window, np.ndarray]) -> Batch:
+            window, group = pair
+            batch = self._batch(window, group[rank::ranks])
+            return batch if ranks == 1 else replace(batch, shared_rows=len(group))
+
+        return map_ahead(share, groups)
+
+    def in_order(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """Rows start to stop, window by window, within a window the longest histories first."""
+        stop = self.rows if stop is None else stop
+        starts = range(start, stop, self.window_rows)
+        windows = map_ahead(lambda first: self._read_window(first, stop), starts)
+        return map_ahead(lambda pair: self._batch(*pair), self._longest_first(windows))
+
+    def _read_window(self, first_row: int, stop: int | None = None) -> "_Window":
+        last = min(first_row + self.window_rows, self.rows if stop is None else stop)
+        names = self.sequence_columns + ([self.event_time] if self.event_time else [])
+        return _Window(first_row, self.table.read(first_row, last, names))
+
+    def _shuffled_groups(
+        self, windows: Iterable["_Window"], random: np.random.Generator
+    ) -> Iterator[tuple["_Window", np.ndarray]]:
+        """The rows of each batch, as places in its window."""
+        for window in windows:
+            order = random.permutation(len(window.block))
+            left_over = len(order) % self.batch_rows
+            rest, full = order[:left_over], order[left_over:]
+            full = full[np.argsort(self._cut_lengths(window.block)[full], kind="stable")]
+            groups = list(full.reshape(-1, self.batch_rows)) + ([rest] if left_over else [])
+            for i in random.permutation(len(groups)):
+                yield window, groups[i]
+
+    def _longest_first(
+        self, windows: Iterable["_Window"]
+    ) -> Iterator[tuple["_Window", np.ndarray]]:
+        for window in windows:
+            order = np.argsort(-self._cut_lengths(window.block), kind="stable")
+            for i in range(0, len(order), self.batch_rows):
+                yield window, order[i : i + self.batch_rows]
+
+    def _cut_lengths(self, window: Block) -> np.ndarray:
+        return np.minimum(window.sequences[self.sequence_columns[0]].lengths, self.max_len)
+
+    def _batch(self, window: "_Window", rows: np.ndarray) -> Batch:
+        block = window.block
+        encoded = self.encoder.encode(block, rows)
+        histories = [
+            block.sequences[name].take(rows, self.max_len) for name in self.sequence_columns
+        ]
+        codes = [
+            lookup(history.values) for lookup, history in zip(self.encoder.sequences, histories)
+        ]
+        elapsed = self._elapsed(block, rows)
+        label = None if block.label is None else block.label[rows].astype(np.float32)
+        return Batch(
+            numeric_BN=torch.from_numpy(encoded.numeric),
+            profile_BP=torch.from_numpy(encoded.profile),
+            target_BG=torch.from_numpy(encoded.target),
+            history_ST=torch.from_numpy(np.stack(codes)),
+            offsets=torch.from_numpy(histories[0].offsets),
+            elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),
+            row_B=torch.from_numpy(rows + window.first_row),
+            label_B=None if label is None else torch.from_numpy(label),
+        )
+
+    def _elapsed(self, block: Block, rows: np.ndarray) -> np.ndarray | None:
+        """From each event kept to its row's time, packed like the histories."""
+        if self.event_time is None or block.time is None:
+            return None
+        events = block.sequences[self.event_time].take(rows, self.max_len)
+        now = np.repeat(block.time[rows], events.lengths)
+        return np.maximum(now - events.values.astype(np.int64), 0)

@@ -1,0 +1,156 @@
+"""Record batches of raw columns to blocks of the H5 format."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..common.errors import UserError
+from ..config.columns import Columns
+from ..raw.location import Location
+from .ragged import Ragged, narrow
+from .sequences import parse_sequences
+from .store import Block
+
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+@dataclass(frozen=True)
+class LocalBlock:
+    """A block whose categorical codes are places in `words[column]`, plus one; 0 = missing."""
+
+    block: Block
+    words: Sequence[Sequence[str]]
+
+
+def encode_batch(
+    batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: Location, order: np.ndarray
+) -> LocalBlock:
+    """Encode the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
+
+    The block's rows are those at the places `order` of the batch. Needs nothing but its arguments,
+    so batches can be encoded side by side.
+    """
+    numeric = np.empty((len(columns.numeric), len(order)), np.float32)
+    for i, name in enumerate(columns.numeric):
+        np.take(_as_float32(batch.column(name)), order, out=numeric[i])
+    categorical = np.empty((len(order), len(columns.categorical)), np.int64)
+    words = []
+    for i, name in enumerate(columns.categorical):
+        encoded = as_text(batch.column(name)).dictionary_encode()
+        codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+        categorical[:, i] = codes[order]
+        words.append(_words(encoded.dictionary, name, path))
+    sequences = {
+        name: parse_sequences(batch.column(name), name, str(path), rows, order)
+        for name in columns.ragged
+    }
+    _check_parallel(sequences, path, rows[order])
+    time = None
+    if columns.row_time:
+        time = as_seconds(batch.column(columns.row_time), columns.row_time, path, rows)[order]
+    return LocalBlock(Block(numeric.T, categorical + 1, sequences, rows[order], time=time), words)
+
+
+class Vocabularies:
+    """Raw category -> code: the next free one when the category first occurs, block by block."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.codes: dict[str, dict[str, int]] = {name: {} for name in columns}
+
+    def encode(self, local: LocalBlock) -> Block:
+        """The block with codes that hold for the whole file."""
+        categorical = np.empty_like(local.block.categorical)
+        for i, (codes, words) in enumerate(zip(self.codes.values(), local.words)):
+            code_of_place = np.array([0, *(codes.setdefault(w, len(codes) + 1) for w in words)])
+            categorical[:, i] = code_of_place[local.block.categorical[:, i]]
+        return replace(local.block, categorical=narrow(categorical))
+
+    def words(self) -> dict[str, list[str]]:
+        """Code -> raw string per column; code 0, missing, reads ''."""
+        return {name: ["", *codes] for name, codes in self.codes.items()}
+
+
+def _words(dictionary: pa.Array, column: str, path: Location) -> list[str]:
+    try:
+        words = dictionary.to_pylist()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: column {column!r} holds bytes that are not UTF-8 text ({error}); write it "
+            f"anew as UTF-8"
+        ) from None
+    with_nul = [word for word in words if "\0" in word]
+    if with_nul:
+        raise UserError(
+            f"{path}: column {column!r} holds a NUL byte, for example in {with_nul[0]!r}; remove "
+            f"such bytes, H5 cannot keep them"
+        )
+    return words
+
+
+def _as_float32(column: pa.Array) -> np.ndarray:
+    """Null becomes NaN."""
+    if not pa.types.is_float32(column.type):
+        column = column.cast(pa.float32(), safe=False)
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _check_parallel(sequences: Mapping[str, Ragged], path: Location, rows: np.ndarray) -> None:
+    """Sequences and times describe the same events, so a row has the same length in each."""
+    (first_name, first), *others = sequences.items()
+    for name, other in others:
+        unequal = np.flatnonzero(first.lengths != other.lengths)
+        if len(unequal):
+            i = unequal[0]
+            raise UserError(
+                f"{path}: row {rows[i]}: sequence {first_name!r} has {first.lengths[i]} events, "
+                f"{name!r} has {other.lengths[i]}; sequences used together must be equally long"
+            )
+
+
+def as_text(column: pa.Array) -> pa.Array:
+    """Any categorical column as strings, null where missing.
+
+    Whole floats read like integers, 1.0 like 1: pandas turns an integer column with missing values
+    into floats, and one of two files may have them.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_floating(column.type):
+        # A missing float is NaN for pandas and null for parquet: one meaning, one value.
+        texts = [
+            None if value is None or value != value else _float_as_text(value)
+            for value in column.to_pylist()
+        ]
+        return pa.array(texts, pa.string())
+    return column.cast(pa.string())
+
+
+def _float_as_text(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def as_seconds(column: pa.Array, name: str, path: Location, rows: np.ndarray) -> np.ndarray:
+    """A column of times as int64 [rows]: integers as they are, timestamps in whole seconds.
+
+    `rows` are the row numbers of `column` in the file; raises UserError for a time that is missing
+    or negative.
+    """
+    is_timestamp = pa.types.is_timestamp(column.type)
+    # What int64 cannot hold becomes negative, and is refused as such.
+    counts = pc.fill_null(column.cast(pa.int64(), safe=False), -1).to_numpy(zero_copy_only=False)
+    bad = np.flatnonzero(counts < 0)
+    if len(bad):
+        i = int(bad[0])
+        # Python has no nanoseconds, and not every time zone.
+        value = counts[i] if is_timestamp and column[i].is_valid else column[i].as_py()
+        unit = f" {column.type.unit} from 1970" if is_timestamp else ""
+        found = "missing" if value is None else f"{value}{unit}"
+        raise UserError(
+            f"{path}: column {name!r}, row {rows[i]}: the row's time is {found}; every row needs "
+            f"one, a non-negative integer in the unit of the events' times, or a timestamp from "
+            f"1970 on: mend the column, or leave out `times` in the config"
+        )
+    return counts // _PER_SECOND[column.type.unit] if is_timestamp else counts

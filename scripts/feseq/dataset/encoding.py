@@ -1,0 +1,127 @@
+"""Rows of an H5 table as inputs of a model, by the vocabularies and ranges of a feature map."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from .feature_map import (
+    DENSE_LIMIT,
+    FIRST_CATEGORY,
+    MISSING,
+    OUT_OF_VOCABULARY,
+    CategoryField,
+    FeatureMap,
+    SequenceField,
+    require_columns,
+)
+from .store import Block, H5Table
+
+logger = logging.getLogger(__name__)
+
+# A column with a larger share of values unknown to the model is worth a warning.
+_UNSEEN_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Model inputs of some rows: numeric float32 [rows, N] in [0, 1], int64 indices [rows, .]."""
+
+    numeric: np.ndarray
+    profile: np.ndarray
+    target: np.ndarray
+
+
+class FeatureEncoder:
+    """Encodes blocks of one H5 table by lookup, so train, validation and test share one path."""
+
+    def __init__(self, feature_map: FeatureMap, table: H5Table) -> None:
+        fields = (*feature_map.profile, *feature_map.targets)
+        require_columns(
+            table,
+            [field.column for field in fields],
+            [field.column for field in feature_map.numeric],
+            [field.column for field in feature_map.sequences],
+            feature_map.event_time,
+        )
+        self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
+        self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
+        self.sequences = [_TokenLookup(field) for field in feature_map.sequences]
+        position = {name: i for i, name in enumerate(table.numeric_columns)}
+        self.numeric_columns = [position[field.column] for field in feature_map.numeric]
+        self.low = np.array([field.minimum for field in feature_map.numeric])
+        self.high = np.array([field.maximum for field in feature_map.numeric])
+        span = self.high - self.low
+        self.factor = np.divide(1, span, out=np.zeros_like(span), where=span > 0)
+
+    def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
+        """Numeric and categorical inputs of these rows of `block`."""
+        categorical = block.categorical[rows]
+        return EncodedRows(
+            self._scale(block.numeric[rows]),
+            _stack(self.profile, categorical),
+            _stack(self.target, categorical),
+        )
+
+    def warn_of_unseen(self, categorical: np.ndarray) -> None:
+        """Log the columns of `categorical` [rows, K] whose values are mostly unknown to the model.
+
+        No error, since a prediction can be made; but most likely the two files are coded unalike.
+        """
+        for lookup in (*self.profile, *self.target):
+            codes = categorical[:, lookup.column]
+            is_unseen = lookup.index_of_code[codes] == OUT_OF_VOCABULARY
+            if is_unseen.mean() > _UNSEEN_SHARE:
+                logger.warning(
+                    "column %r: %.0f %% of the rows have values never seen in training, such as "
+                    "%r, and not such as %s: are both files coded alike?",
+                    lookup.field.column,
+                    100 * is_unseen.mean(),
+                    lookup.words[codes[is_unseen.argmax()]],
+                    ", ".join(map(repr, lookup.field.vocabulary[:3])),
+                )
+
+    def _scale(self, raw: np.ndarray) -> np.ndarray:
+        """Min-max scaling; missing is 0, and what lies outside the train range, its end."""
+        values = np.clip(raw[:, self.numeric_columns].astype(np.float64), self.low, self.high)
+        return np.nan_to_num((values - self.low) * self.factor, nan=0.0).astype(np.float32)
+
+
+class _CategoryLookup:
+    def __init__(self, field: CategoryField, table: H5Table) -> None:
+        index = {word: i for i, word in enumerate(field.vocabulary, FIRST_CATEGORY)}
+        self.field = field
+        self.words = words = table.vocabulary(field.column)
+        self.column = table.categorical_columns.index(field.column)
+        self.index_of_code = np.array(
+            [MISSING, *(index.get(word, OUT_OF_VOCABULARY) for word in words[1:])], np.int64
+        )
+
+
+def _stack(lookups: list[_CategoryLookup], categorical: np.ndarray) -> np.ndarray:
+    indices = np.empty((len(categorical), len(lookups)), np.int64)
+    for i, lookup in enumerate(lookups):
+        indices[:, i] = lookup.index_of_code[categorical[:, lookup.column]]
+    return indices
+
+
+class _TokenLookup:
+    """Token -> index. One array where tokens are small, else a search in the sorted vocabulary."""
+
+    def __init__(self, field: SequenceField) -> None:
+        self.vocabulary = np.array(field.vocabulary, np.int64)
+        self.first_index = field.first_index
+        largest = int(self.vocabulary.max(initial=0))
+        self.dense = None
+        if largest < DENSE_LIMIT:
+            # The entry behind the largest token answers for all larger ones.
+            self.dense = np.full(largest + 2, OUT_OF_VOCABULARY, np.int64)
+            self.dense[self.vocabulary] = np.arange(len(self.vocabulary)) + self.first_index
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        tokens = tokens.astype(np.int64)
+        if self.dense is not None:
+            return self.dense[np.minimum(tokens, len(self.dense) - 1)]
+        place = np.searchsorted(self.vocabulary, tokens)
+        found = self.vocabulary[np.minimum(place, len(self.vocabulary) - 1)] == tokens
+        return np.where(found, place + self.first_index, OUT_OF_VOCABULARY)

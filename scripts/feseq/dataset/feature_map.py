@@ -1,0 +1,264 @@
+"""What training learned of the columns: vocabularies and ranges, fitted on the train split alone.
+
+Indices of a category: 0 padding, 1 out of vocabulary, 2 missing, from 3 on its vocabulary.
+Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary. A sequence that
+shares the vocabulary of its target item has the item's indices: token 12 that of category '12'.
+"""
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..common.errors import UserError, first_line
+from ..common.files import read_json, write_json
+from ..common.progress import progress
+from ..config.columns import Columns
+from .store import H5Table
+
+PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
+FIRST_CATEGORY, FIRST_TOKEN = 3, 2
+# Tokens up to this value are counted and looked up in plain arrays (16 MiB), others by search.
+DENSE_LIMIT = 1 << 21
+# Categories that can be tokens too: decimals without leading zeros, of at most 18 digits.
+_TOKEN = re.compile(r"0|[1-9][0-9]{0,17}")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CategoryField:
+    """A categorical column and the raw strings that have an index of their own."""
+
+    column: str
+    vocabulary: list[str]
+
+    @property
+    def size(self) -> int:
+        """Rows of an embedding table for this field."""
+        return FIRST_CATEGORY + len(self.vocabulary)
+
+
+@dataclass(frozen=True)
+class SequenceField:
+    """A sequence column and its tokens, ascending.
+
+    Where the vocabulary is shared with the target column `shared_with`, these tokens come first in
+    the target's vocabulary, before the `other_words` that are no tokens.
+    """
+
+    column: str
+    vocabulary: list[int]
+    shared_with: str | None = None
+    other_words: int = 0
+
+    @property
+    def first_index(self) -> int:
+        """Index of the first token of the vocabulary."""
+        return FIRST_CATEGORY if self.shared_with else FIRST_TOKEN
+
+    @property
+    def size(self) -> int:
+        """Rows of an embedding table for this field; of its target's table, if shared."""
+        return self.first_index + len(self.vocabulary) + self.other_words
+
+
+@dataclass(frozen=True)
+class NumericField:
+    """A numeric column and the range of its finite values, scaled to [0, 1]."""
+
+    column: str
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
+
+    `event_time` is the column of the events' times, which need no vocabulary; None without times.
+    `fitted_on` is the identity of the train file, '' if not known.
+    """
+
+    profile: list[CategoryField]
+    targets: list[CategoryField]
+    sequences: list[SequenceField]
+    numeric: list[NumericField]
+    min_count: int
+    event_time: str | None = None
+    fitted_on: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, strings and numbers, as stored in JSON and in model files."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "FeatureMap":
+        """The opposite of `to_dict`."""
+        return cls(
+            profile=[CategoryField(**field) for field in plain["profile"]],
+            targets=[CategoryField(**field) for field in plain["targets"]],
+            sequences=[SequenceField(**field) for field in plain["sequences"]],
+            numeric=[NumericField(**field) for field in plain["numeric"]],
+            min_count=plain["min_count"],
+            event_time=plain.get("event_time"),
+            fitted_on=plain.get("fitted_on", ""),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write as JSON with a digest, beside the target first."""
+        write_json(path, self.to_dict())
+
+    @classmethod
+    def read(cls, path: Path) -> "FeatureMap":
+        """Read what `write` wrote."""
+        try:
+            return cls.from_dict(read_json(path))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path}: not a feature map ({first_line(error)}); delete it and run the same "
+                f"command again, it is rebuilt"
+            ) from None
+
+
+def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> FeatureMap:
+    """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
+
+    One pass over the train file in blocks; values seen only in the validation file, although in
+    the H5 vocabulary, count 0 and so stay out.
+    """
+    with H5Table(train_h5) as table:
+        require_columns(
+            table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
+        )
+        words = {name: table.vocabulary(name) for name in table.categorical_columns}
+        category_counts = {name: np.zeros(len(words[name]), np.int64) for name in words}
+        token_counts = {name: _TokenCounts() for name in columns.sequences}
+        low = np.full(len(table.numeric_columns), np.inf)
+        high = np.full(len(table.numeric_columns), -np.inf)
+        with progress("counted", table.rows) as counting:
+            for block in table.blocks(sequences_of=columns.sequences):
+                for i, counts in enumerate(category_counts.values()):
+                    counts += np.bincount(block.categorical[:, i], minlength=len(counts))
+                for name, token_count in token_counts.items():
+                    token_count.add(block.sequences[name].values)
+                finite = np.isfinite(block.numeric)
+                low = np.minimum(low, np.where(finite, block.numeric, np.inf).min(0))
+                high = np.maximum(high, np.where(finite, block.numeric, -np.inf).max(0))
+                counting.advance(len(block))
+        ranges = dict(zip(table.numeric_columns, zip(low.tolist(), high.tolist())))
+        fitted_on = table.identity
+
+    def category(name: str) -> CategoryField:
+        enough = np.flatnonzero(category_counts[name][1:] >= min_count) + 1
+        return CategoryField(name, sorted(words[name][code] for code in enough))
+
+    def pair(sequence: str, target: str) -> tuple[SequenceField, CategoryField]:
+        tokens = token_counts[sequence]
+        if sequence not in columns.shared:
+            return SequenceField(sequence, tokens.at_least(min_count)), category(target)
+        counts = dict(zip(words[target][1:], category_counts[target][1:].tolist()))
+        return _share(sequence, tokens, target, counts, min_count)
+
+    pairs = [pair(*names) for names in zip(columns.sequences, columns.targets)]
+    return FeatureMap(
+        profile=[category(name) for name in columns.profile],
+        targets=[target for _, target in pairs],
+        sequences=[sequence for sequence, _ in pairs],
+        # A column without one finite value has no range; 0 to 0 encodes it as 0 everywhere.
+        numeric=[
+            NumericField(
+                name, *(ranges[name] if ranges[name][0] <= ranges[name][1] else (0.0, 0.0))
+            )
+            for name in columns.numeric
+        ],
+        min_count=min_count,
+        event_time=columns.event_time,
+        fitted_on=fitted_on,
+    )
+
+
+def _share(
+    sequence: str, tokens: "_TokenCounts", target: str, words: dict[str, int], min_count: int
+) -> tuple[SequenceField, CategoryField]:
+    """Both fields with the vocabulary of what occurs often enough in the two columns together.
+
+    `words` are the target's and how often each occurs; `tokens` count them too from here on.
+    """
+    tokens.add_counts((int(w), count) for w, count in words.items() if _TOKEN.fullmatch(w))
+    numbers = tokens.at_least(min_count)
+    others = sorted(w for w, n in words.items() if n >= min_count and not _TOKEN.fullmatch(w))
+    return (
+        SequenceField(sequence, numbers, target, len(others)),
+        CategoryField(target, [*map(str, numbers), *others]),
+    )
+
+
+class _TokenCounts:
+    """Counts non-negative integers; small ones in an array, any others in a dictionary."""
+
+    def __init__(self) -> None:
+        self.dense = np.zeros(DENSE_LIMIT, np.int64)
+        self.sparse: dict[int, int] = {}
+
+    def add(self, tokens: np.ndarray) -> None:
+        is_dense = tokens < DENSE_LIMIT
+        dense = tokens if is_dense.all() else tokens[is_dense]
+        counts = np.bincount(dense.astype(np.int64, copy=False))
+        self.dense[: len(counts)] += counts
+        if not is_dense.all():
+            unique, counts = np.unique(tokens[~is_dense], return_counts=True)
+            self.add_counts(zip(unique.tolist(), counts.tolist()))
+
+    def add_counts(self, counts: Iterable[tuple[int, int]]) -> None:
+        for token, count in counts:
+            if token < DENSE_LIMIT:
+                self.dense[token] += count
+            else:
+                self.sparse[token] = self.sparse.get(token, 0) + count
+
+    def at_least(self, min_count: int) -> list[int]:
+        dense = np.flatnonzero(self.dense >= max(1, min_count)).tolist()
+        return dense + sorted(t for t, count in self.sparse.items() if count >= min_count)
+
+
+def require_columns(
+    table: H5Table,
+    categorical: Iterable[str],
+    numeric: Iterable[str],
+    sequences: Iterable[str],
+    event_time: str | None,
+) -> None:
+    """Raise UserError if `table` lacks one of these columns."""
+    # A column of events' times is one only where the rows have times as well.
+    times = table.sequence_columns if "time" in table.file else []
+    for wanted, present in (
+        (categorical, table.categorical_columns),
+        (numeric, table.numeric_columns),
+        (sequences, table.sequence_columns),
+        ([event_time] if event_time else [], times),
+    ):
+        missing = [name for name in wanted if name not in present]
+        if missing:
+            raise UserError(
+                f"{table.path}: lacks {len(missing)} columns that the features need, for example "
+                f"{missing[0]!r}; it was made with other columns.use: delete it and run snakemake "
+                f"again, or use a model of these columns"
+            )
+
+
+def check_one_draw(feature_map: FeatureMap, train: H5Table, valid: H5Table) -> None:
+    """Raise UserError if the files do not belong together: validation rows could be trained on."""
+    for name, identity in (
+        (valid.path, valid.identity),
+        ("the feature map", feature_map.fitted_on),
+    ):
+        if identity not in ("", train.identity):
+            raise UserError(
+                f"{train.path} and {name} were not made from the same rows and columns; delete "
+                f"both and run the same command again, they are rebuilt"
+            )

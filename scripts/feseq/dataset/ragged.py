@@ -1,0 +1,58 @@
+"""Rows of different length, as values and offsets, and how text becomes such rows.
+
+The loops over events are compiled by Numba; nothing else in the workflow touches single events.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Row i is values[offsets[i]:offsets[i+1]]; `offsets` has one entry more than there are rows.
+
+    rows [[7, 8], [], [9]]:   values [7, 8, 9], offsets [0, 2, 2, 3]
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Length of each row, int64 [rows]."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: np.ndarray, newest: int | None = None) -> "Ragged":
+        """The rows of these numbers in this order, each cut to its `newest` last values."""
+        ends = self.offsets[1:][rows]
+        lengths = ends - self.offsets[:-1][rows]
+        if newest is not None:
+            lengths = np.minimum(lengths, newest)
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        values = np.empty(offsets[-1], self.values.dtype)
+        _copy_rows(self.values, ends - lengths, offsets, values)
+        return Ragged(values, offsets)
+
+
+def narrow(values: np.ndarray) -> np.ndarray:
+    """Non-negative integers in the smallest unsigned type that holds them all."""
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))), copy=False)
+
+
+@numba.njit(nogil=True)
+def _copy_rows(
+    values: np.ndarray, starts: np.ndarray, offsets: np.ndarray, copied: np.ndarray
+) -> None:
+    """Row i of `copied`, at offsets[i], is what stands in `values` from starts[i] on."""
+    for row in range(len(starts)):
+        length = offsets[row + 1] - offsets[row]
+        # Two slices and one index: the compiler makes this a block copy.
+        source = values[starts[row] : starts[row] + length]
+        target = copied[offsets[row] : offsets[row + 1]]
+        for i in range(length):
+            target[i] = source[i]

@@ -1,0 +1,92 @@
+"""What a trained network looks at: the paper's two views of its attention, as means over rows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..dataset.batches import BatchSource
+from ..dataset.feature_map import FeatureMap
+from ..machine.runtime import Machine
+from ..model import FESeq
+from ..model.interaction import AutoInt
+from ..model.pooling import WeightedSumPooling
+
+# A validation file is shuffled, so that its first rows are a fair sample.
+ROWS = 20_000
+
+
+@torch.inference_mode()
+def mean_attention(
+    network: FESeq, feature_map: FeatureMap, source: BatchSource, machine: Machine
+) -> dict[str, Any]:
+    """Mean attention over the first rows of `source`, as plain values.
+
+    `rows`; `fields`: names of the F fields at a position; `field_attention` [F, F]: how much a
+    field (row) looks at each (column) in the last autoint layer, over all positions, or None;
+    `positions`: for each position, 0 the target and 1 the newest event, the mean `weight` of the
+    pooling attention over the `rows` that have it, or None without weighted_sum.
+    """
+    rows = min(ROWS, source.rows)
+    fields = [field.column for field in feature_map.sequences]
+    fields += [field.column for field in feature_map.profile]
+    layers = network.interaction.layers
+    layer = layers[-1] if len(layers) and isinstance(layers[-1], AutoInt) else None
+    pooling = network.pooling if isinstance(network.pooling, WeightedSumPooling) else None
+    field_sum = torch.zeros(len(fields), len(fields), dtype=torch.float64)
+    weight_sum, weight_rows = torch.zeros(2, source.max_len + 1, dtype=torch.float64)
+    network.to(machine.device).eval()
+    for batch in source.in_order(0, rows) if layer or pooling else ():
+        with _seen(network.history, layer, pooling) as seen, machine.autocast():
+            network(batch.to(machine.device))
+        _, layout = seen[network.history][1]
+        is_pad_BL = layout.is_pad_BL
+        if layer is not None:
+            # Of the distinct positions, each as often as it stands in a row.
+            place = layout.place_BL if is_pad_BL is None else layout.place_BL[~is_pad_BL]
+            weight_UFF = layer.attention(*seen[layer][0]).double().cpu()
+            count_U = torch.bincount(place.flatten().cpu(), minlength=len(weight_UFF)).double()
+            field_sum += torch.einsum("u,uij->ij", count_U, weight_UFF)
+        if pooling is not None:
+            weight_LB = pooling.attention(*seen[pooling][0]).double().cpu().flip(1).T
+            there = torch.full_like(weight_LB, 1) if is_pad_BL is None else _back(is_pad_BL)
+            weight_sum[: len(weight_LB)] += weight_LB.sum(1)
+            weight_rows[: len(weight_LB)] += there.sum(1)
+    return {
+        "rows": rows,
+        "fields": fields,
+        # A field's attention adds up to 1 at each position.
+        "field_attention": (field_sum / field_sum.sum(1, keepdim=True)).tolist() if layer else None,
+        "positions": _positions(weight_sum, weight_rows) if pooling else None,
+    }
+
+
+def _back(is_pad_BL: Tensor) -> Tensor:
+    """1 where a row has the position counted back from the target [L, B]."""
+    return (~is_pad_BL).double().cpu().flip(1).T
+
+
+def _positions(weight_sum: Tensor, rows: Tensor) -> list[dict[str, float | int]]:
+    return [
+        {"position": position, "weight": float(weight_sum[position] / count), "rows": int(count)}
+        for position, count in enumerate(rows.tolist())
+        if count
+    ]
+
+
+@contextmanager
+def _seen(*modules: nn.Module | None) -> Iterator[dict[nn.Module, tuple[Any, Any]]]:
+    """The inputs and the output of each module's last call."""
+    seen: dict[nn.Module, tuple[Any, Any]] = {}
+    handles = [
+        module.register_forward_hook(lambda m, inputs, output: seen.update({m: (inputs, output)}))
+        for module in modules
+        if module is not None
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()

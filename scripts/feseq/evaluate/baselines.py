@@ -1,0 +1,217 @@
+"""Baselines beside FESeq: models of scikit-learn on the same rows, columns and split.
+
+`constant`: the click rate of the train rows. `logistic_regression` and `boosting`, gradient
+boosting of trees: on all columns of `features`. `boosting_without_histories`: on categories and
+numeric values alone.
+"""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from ..common.errors import UserError
+from ..common.files import write_json
+from ..common.parquet import write_table
+from ..common.progress import progress
+from ..config.catalog import BASELINES
+from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.store import H5Table
+from ..machine.memory import peak_memory
+from .tabular import Features
+
+logger = logging.getLogger(__name__)
+
+_LOGISTIC = {"C": 1.0, "max_iter": 1000}
+_BOOSTING = {
+    "learning_rate": 0.1,
+    "max_iter": 400,
+    "max_leaf_nodes": 31,
+    # Trees end when this share of the train rows gains nothing from them.
+    "validation_fraction": 0.1,
+    "n_iter_no_change": 10,
+    "random_state": 1,
+}
+# Of the rarer label, in the train rows: with fewer there is no sound early stop.
+_LEAST_TO_STOP_EARLY = 20
+
+
+class _Classifier(Protocol):
+    """What is used of a model; `decision_function` gives log odds, which stay finite."""
+
+    def fit(self, features: np.ndarray, label: np.ndarray) -> Any: ...
+
+    def decision_function(self, features: np.ndarray) -> np.ndarray: ...
+
+
+class _Constant:
+    """The click rate for every row."""
+
+    def fit(self, features: np.ndarray, label: np.ndarray) -> None:
+        # Half a click at least, and at most all but half a one: the odds of 0 and 1 are infinite.
+        rate = np.clip(label.mean(), 0.5 / len(label), 1 - 0.5 / len(label))
+        self.logit = np.log(rate / (1 - rate))
+
+    def decision_function(self, features: np.ndarray) -> np.ndarray:
+        return np.full(len(features), self.logit)
+
+
+def fit_baseline(
+    baseline: str,
+    train_h5: Path,
+    valid_h5: Path,
+    feature_map_json: Path,
+    predictions: Path,
+    training: Path,
+    *,
+    rows_at_most: int = 1_000_000,
+    threads: int = 1,
+) -> None:
+    """Fit the baseline of that name and predict the validation rows.
+
+    Writes `predictions` (parquet: row int64, label uint8, logit float32) and `training` (JSON).
+    Its `seconds` are those of reading and fitting. scikit-learn wants all rows in memory, so of
+    more than `rows_at_most` train rows the first are used; the file is shuffled.
+    """
+    if baseline not in BASELINES:
+        raise UserError(f"there is no baseline {baseline!r}, only {', '.join(BASELINES)}")
+    feature_map = FeatureMap.read(feature_map_json)
+    with (
+        H5Table(train_h5) as train,
+        H5Table(valid_h5) as valid,
+        threadpool_limits(threads),
+    ):
+        check_one_draw(feature_map, train, valid)
+        if train.source["simulated"]:
+            logger.warning("fitting to SIMULATED data: this model knows nothing of real clicks")
+        rows = _rows_used(train, rows_at_most)
+        started = time.monotonic()
+        label = train.column("label", 0, rows)
+        _check_both_labels(label, train.path)
+        features = _features(baseline, feature_map, train, rows, threads)
+        model, settings = _model(baseline, label, features)
+        with _warnings_logged(baseline):
+            model.fit(_matrix(features, train, rows), label)
+        seconds = time.monotonic() - started
+        logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{rows:,}", seconds)
+        started = time.monotonic()
+        click_rate = float(train.column("label").mean())
+        _write_predictions(predictions, model, features, valid, click_rate)
+        about = {
+            "train_rows": rows,
+            "valid_rows": valid.rows,
+            "seconds": round(seconds, 3),
+            "samples_per_second": round(rows / seconds, 1),
+            "predict_samples_per_second": round(valid.rows / (time.monotonic() - started), 1),
+            "peak_memory_bytes": peak_memory(),
+            "device": "cpu",
+            "simulated_data": train.source["simulated"],
+            "settings": settings,
+        }
+    write_json(training, about)
+
+
+def _rows_used(train: H5Table, rows_at_most: int) -> int:
+    if train.rows > rows_at_most:
+        logger.warning(
+            "%s: only the first %s of %s train rows are used (evaluation.baseline_rows), since "
+            "scikit-learn holds them all in memory",
+            train.path,
+            f"{rows_at_most:,}",
+            f"{train.rows:,}",
+        )
+    return min(train.rows, rows_at_most)
+
+
+def _check_both_labels(label: np.ndarray, path: Path) -> None:
+    if label.min() == label.max():
+        raise UserError(
+            f"{path}: label {label[0]} in all of the first {len(label):,} rows, from which nothing "
+            f"can be learned; raise evaluation.baseline_rows"
+        )
+
+
+def _features(
+    baseline: str, feature_map: FeatureMap, train: H5Table, rows: int, threads: int
+) -> Features | None:
+    if baseline == "constant":
+        return None
+    histories = baseline != "boosting_without_histories"
+    return Features(feature_map, train, rows, histories=histories, threads=threads)
+
+
+def _matrix(features: Features | None, train: H5Table, rows: int) -> np.ndarray:
+    return np.empty((rows, 0)) if features is None else features.matrix(train, rows)
+
+
+def _model(
+    baseline: str, label: np.ndarray, features: Features | None
+) -> tuple[_Classifier, dict[str, Any]]:
+    """The model, not yet fitted, and its settings."""
+    if features is None:
+        return _Constant(), {}
+    categories = list(range(features.categorical))
+    if baseline == "logistic_regression":
+        # A category not seen in training counts as none.
+        one_hot = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
+        scale = StandardScaler()
+        columns = ColumnTransformer([("categories", one_hot, categories)], remainder=scale)
+        return make_pipeline(columns, LogisticRegression(**_LOGISTIC)), dict(_LOGISTIC)
+    settings = {"early_stopping": _has_enough_to_stop_early(label), **_BOOSTING}
+    return (
+        HistGradientBoostingClassifier(categorical_features=categories, **settings),
+        settings,
+    )
+
+
+def _has_enough_to_stop_early(label: np.ndarray) -> bool:
+    rarer = min(int(label.sum()), int((1 - label).sum()))
+    if rarer < _LEAST_TO_STOP_EARLY:
+        logger.warning("%d rows of the rarer label are too few to stop boosting early", rarer)
+    return rarer >= _LEAST_TO_STOP_EARLY
+
+
+def _write_predictions(
+    path: Path,
+    model: _Classifier,
+    features: Features | None,
+    valid: H5Table,
+    click_rate: float,
+) -> None:
+    """Rows are read, and predicted, block by block."""
+    blocks = (
+        features.blocks(valid, valid.rows) if features is not None else [np.empty((valid.rows, 0))]
+    )
+    logits = []
+    with progress("predicted", valid.rows) as predicting:
+        for block in blocks:
+            logits.append(model.decision_function(block).astype(np.float32))
+            predicting.advance(len(block))
+    table = {
+        "row": valid.column("row"),
+        "label": valid.column("label"),
+        "logit": np.concatenate(logits),
+    }
+    write_table(pa.table(table), path, {"click_rate": repr(click_rate)})
+
+
+@contextmanager
+def _warnings_logged(baseline: str) -> Iterator[None]:
+    """Python's warnings, such as that a fit did not converge, as lines of the log."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        logger.warning("%s: %s", baseline, " ".join(text.split()))

@@ -1,0 +1,38 @@
+"""Validation predictions of models that submit together."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from ..common.errors import UserError
+from ..common.files import write_json
+from ..common.logits import mean_logit
+from ..common.parquet import marks_of, write_table
+from ..config.catalog import share_of
+from .measure import read_predictions
+
+
+def mix_predictions(
+    predictions: Sequence[Path], weights: Mapping[str, float], mixed: Path, training: Path
+) -> None:
+    """Write the mean of the models' logits, as a submission has it, and what was mixed (JSON).
+
+    `weights` by the models' names, which are those of the folders of `predictions`. Raises
+    UserError unless all are predictions of the same rows.
+    """
+    tables = [read_predictions(path) for path in predictions]
+    for path, table in zip(predictions, tables):
+        if not (table["row"].equals(tables[0]["row"]) and marks_of(table) == marks_of(tables[0])):
+            raise UserError(
+                f"{path}: of other rows than {predictions[0]}; delete both and run the same "
+                f"command again"
+            )
+    shares = [share_of(weights, path) for path in predictions]
+    logits = {
+        name: mean_logit([table[name].to_numpy() for table in tables], shares)
+        for name in ("logit", "logit_blanked")
+    }
+    rows = {name: tables[0][name] for name in ("row", "label")}
+    write_table(pa.table({**rows, **logits}), mixed, marks_of(tables[0]))
+    write_json(training, {"settings": dict(weights)})

@@ -1,0 +1,1 @@
+"""What a run uses of the machine: devices, threads, memory, several processes."""

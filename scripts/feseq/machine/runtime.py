@@ -1,0 +1,142 @@
+"""What a run of PyTorch uses of the machine: device and threads."""
+
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..common.errors import UserError
+from .memory import machine_memory, peak_memory
+from .ranks import Ranks
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how models run: of a result, it changes rounding and draws of dropout alone."""
+
+    device: torch.device
+    precision: torch.dtype = torch.float32
+    memory_gib: float | None = None
+    recompute: bool = False
+    ranks: Ranks = field(default_factory=Ranks)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Products of positions in `precision`; float32: all as it is.
+
+        Sums, norms and what stands for a whole row stay in float32.
+        """
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, self.precision, enabled=enabled)
+
+    def memory(self) -> int:
+        """Bytes that a training may use: as set, else all of a GPU's or half of the computer's.
+
+        What there is and not what is free now, which would let rounding depend on the moment.
+        Ranks on a CPU share it.
+        """
+        sharing = 1 if self.device.type == "cuda" else self.ranks.count
+        if self.memory_gib is not None:
+            return int(self.memory_gib * 2**30) // sharing
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_properties(self.device).total_memory
+        return machine_memory() // 2 // sharing
+
+    def peak_memory(self) -> int:
+        """Bytes that this process took at most so far: of the GPU where it runs there."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return peak_memory()
+
+
+def start_runtime(runtime: Mapping[str, Any], threads: int, ranks: Ranks | None = None) -> Machine:
+    """Set the threads of this process, and find the machine that the config block names.
+
+    Each of several `ranks` gets its part of the threads and a GPU of its own.
+    """
+    ranks = ranks or Ranks()
+    use_threads(max(1, threads // ranks.count))
+    device = choose_device(runtime.get("device", "auto"), ranks)
+    memory = runtime.get("memory_gib", "auto")
+    precision = choose_precision(runtime.get("precision", "auto"), device)
+    ranks.agree(
+        list(PRECISIONS.values()).index(precision),
+        "the GPUs of this training are of different kinds, for which runtime.precision auto stands "
+        "for bfloat16 and for float16; name one of them",
+    )
+    if device.type == "cuda":
+        # Beside half precision, the products left in float32 lose nothing with TF32's 10 bits.
+        torch.set_float32_matmul_precision("highest" if precision == torch.float32 else "high")
+    return Machine(
+        device,
+        precision,
+        None if memory == "auto" else memory,
+        runtime.get("recompute", False),
+        ranks,
+    )
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """`auto`: on a GPU bfloat16, or float16 where that is missing, such as a T4; else float32."""
+    if name == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        # Emulated bfloat16, which a T4 offers, would be slower than float32.
+        has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if has_bfloat16 else torch.float16
+    if name == "float16" and device.type != "cuda":
+        raise UserError("runtime.precision is float16, which needs a GPU; use auto or float32")
+    return PRECISIONS[name]
+
+
+def choose_device(name: str, ranks: Ranks) -> torch.device:
+    """`auto`: CUDA where there is one, else the CPU, said in the log; else the device named.
+
+    Raises UserError if CUDA is named and missing: nobody who asks for a GPU wants a CPU run; and
+    where there are fewer devices than ranks.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("runtime.device is cuda, and PyTorch finds no CUDA device; use auto or cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cpu":
+            logger.warning("no CUDA device found: running on the CPU")
+    device = torch.device(name)
+    if device.type == "cuda" and ranks.count > 1:
+        there = torch.cuda.device_count()
+        if there < ranks.count:
+            raise UserError(
+                f"train.gpus is {ranks.count}, and PyTorch finds {there} CUDA devices; lower it, "
+                f"or let the job see more (CUDA_VISIBLE_DEVICES, or the scheduler's request)"
+            )
+        device = torch.device("cuda", ranks.rank)
+        torch.cuda.set_device(device)
+    elif ranks.count > 1:
+        logger.warning(
+            "train.gpus is %d and the device is the CPU: %d processes share it",
+            ranks.count,
+            ranks.count,
+        )
+    if device.type == "cuda":
+        # Same data, same config, same machine, same result; cuBLAS reads this when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        logger.info("device: %s", torch.cuda.get_device_name(device))
+    return device
+
+
+def use_threads(threads: int) -> None:
+    """Let PyTorch use `threads` threads, at most one per CPU that this process may use."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
+    torch.set_num_threads(max(1, min(threads, available)))

@@ -1,0 +1,21 @@
+"""A network whose tables fit a feature map."""
+
+from ..dataset.feature_map import FeatureMap
+from .config import FieldSizes, ModelConfig
+from .feseq import FESeq
+
+
+def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
+    """A fresh FESeq whose tables fit `feature_map`."""
+    return FESeq(config, field_sizes(feature_map))
+
+
+def field_sizes(feature_map: FeatureMap) -> FieldSizes:
+    """The table sizes that `feature_map` asks for."""
+    return FieldSizes(
+        profile=tuple(field.size for field in feature_map.profile),
+        target=tuple(field.size for field in feature_map.targets),
+        sequence=tuple(field.size for field in feature_map.sequences),
+        numeric=len(feature_map.numeric),
+        shared=tuple(field.shared_with is not None for field in feature_map.sequences),
+    )

@@ -1,0 +1,77 @@
+"""Model files, and the predictions of a trained model."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..common.progress import progress
+from ..dataset.batches import Batch, BatchSource
+from ..dataset.feature_map import FeatureMap
+from ..machine.runtime import Machine
+from ..model import FESeq
+
+logger = logging.getLogger(__name__)
+
+# Positions (rows x max_len) of one forward pass: enough to fill a GPU, in 1 GiB at width 200; on a
+# CPU, few enough to stay in its caches.
+POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
+
+
+def inference_source(
+    h5: Path, feature_map: FeatureMap, max_len: int, machine: Machine
+) -> BatchSource:
+    """A batch source with batches of the size that inference takes."""
+    batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (max_len + 1))
+    return BatchSource(h5, feature_map, max_len=max_len, batch_rows=batch_rows)
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: FESeq,
+    source: BatchSource,
+    machine: Machine,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    blank_sequences: bool = False,
+    after_batch: Callable[[], None] = lambda: None,
+    verbosity: int = 0,
+) -> np.ndarray:
+    """Logits float32 [stop - start], in file order. `blank_sequences` empties every history.
+
+    `after_batch` is called after each batch, and may raise to end it.
+    """
+    stop = source.rows if stop is None else stop
+    logits = np.empty(stop - start, np.float32)
+    was_training = model.training
+    model.eval()
+    with progress("predicted", stop - start, verbosity=verbosity) as predicting:
+        for batch in source.in_order(start, stop):
+            if blank_sequences:
+                batch = _without_history(batch)
+            with machine.autocast():
+                logit_B = model(batch.to(machine.device))
+            logits[batch.row_B.numpy() - start] = logit_B.float().cpu().numpy()
+            predicting.advance(len(batch))
+            after_batch()
+    model.train(was_training)
+    return logits
+
+
+def predict_probabilities(*arguments: Any, **options: Any) -> np.ndarray:
+    """Click probabilities float32, as `predict_logits`."""
+    logits = predict_logits(*arguments, **options)
+    return torch.from_numpy(logits).sigmoid().numpy()
+
+
+def _without_history(batch: Batch) -> Batch:
+    empty = {
+        "history_ST": batch.history_ST[:, :0],
+        "offsets": torch.zeros_like(batch.offsets),
+        "elapsed_T": None if batch.elapsed_T is None else batch.elapsed_T[:0],
+    }
+    return Batch(**(vars(batch) | empty))

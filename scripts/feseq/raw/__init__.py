@@ -1,0 +1,1 @@
+"""The raw parquet files: where they lie, how they are read, and the simulated stand-in."""

@@ -1,0 +1,1 @@
+"""The training of one model: its loop, its steps, resuming, several processes."""

@@ -1,0 +1,138 @@
+"""Going on with an interrupted training: its state on disk, a lock, and signals that save first."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..common import torchfile
+from ..common.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "feseq-training 1"
+
+
+class SavedTraining:
+    """The state of one training, in a folder of its own beside the model's file.
+
+    `key` stands for all that the state depends on: settings, data and code. One of another key
+    is not gone on with. The folder is left to whoever asked for the model, to remove when it is
+    safe: a process that ends well can still be lost, and its files with it.
+    """
+
+    def __init__(self, folder: Path, key: str, minutes_between: float) -> None:
+        self.folder = folder
+        self.key = key
+        self.file = folder / "state.pt"
+        self.seconds_between = 60 * minutes_between
+        self._saved_at = time.monotonic()
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other trainings of this model out; raises UserError if there is one."""
+        return locked(self.folder, "is training this model already")
+
+    def load(self) -> dict[str, Any] | None:
+        """The state to go on from, or None, with a line in the log if there was one."""
+        if not self.file.exists():
+            return None
+        try:
+            content = torchfile.load(self.file)
+            if content.get("format") != FORMAT:
+                raise ValueError(f"its format is {content.get('format')!r}")
+        except (OSError, ValueError) as error:
+            logger.warning("%s cannot be read (%s): training anew", self.file, error)
+            return None
+        if content["key"] != self.key:
+            logger.warning("%s belongs to other settings, data or code: training anew", self.file)
+            return None
+        return content["state"]
+
+    def save(self, state: dict[str, Any]) -> bool:
+        """Write the state in place of the one before; True if that worked.
+
+        Where it fails, on a full disk say, the state before stays, and the training may go on.
+        """
+        self._saved_at = time.monotonic()
+        try:
+            torchfile.save({"format": FORMAT, "key": self.key, "state": state}, self.file)
+        except OSError as error:
+            logger.warning("the state of the training could not be saved: %s", error)
+            return False
+        return True
+
+    def is_due(self) -> bool:
+        """True if the last state is older than it should be."""
+        return time.monotonic() - self._saved_at > self.seconds_between
+
+
+@contextmanager
+def locked(folder: Path, does: str) -> Iterator[None]:
+    """Keep other processes out of a folder of saved state; raises UserError if one is in it.
+
+    `does` says of it what it is doing there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = folder / "owner"
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            owner.write_text(_this_process())
+            yield
+    except Timeout:
+        who = owner.read_text() if owner.exists() else "another process"
+        raise UserError(
+            f"{folder}: {who} {does}; wait until it ends, or, if its snakemake is gone, stop it "
+            f"with `kill`, a Slurm job with `scancel`: it saves its state, and the same command "
+            f"goes on from there"
+        ) from None
+
+
+def _this_process() -> str:
+    process = f"process {os.getpid()} on {socket.gethostname()}"
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"{process}, Slurm job {job}" if job else process
+
+
+class Signals:
+    """While open, SIGTERM (Slurm) or a first SIGINT (Ctrl-C) is kept in `asked`.
+
+    A second Ctrl-C ends the process as it would have before. A second SIGTERM is none of a person
+    in a hurry: a scheduler sends one to every process, and so may what runs between.
+    """
+
+    _KINDS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        # Python takes handlers in its main thread alone.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {kind: signal.signal(kind, self._take_note) for kind in self._KINDS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in self._before.items():
+            signal.signal(kind, handler)
+
+    def _take_note(self, kind: int, _: FrameType | None) -> None:
+        self.asked = kind
+        if kind == signal.SIGINT:
+            signal.signal(kind, self._before[kind])
+
+
+def end_as_asked(kind: int) -> None:
+    """Raise what a signal stands for: KeyboardInterrupt, or SystemExit with its status."""
+    if kind == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + kind)

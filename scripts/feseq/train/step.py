@@ -1,0 +1,223 @@
+"""One step of training: loss, gradients in micro-batches, mixed precision, update."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..common.errors import NotEnoughMemoryError, NotFiniteError
+from ..dataset.batches import Batch
+from ..machine.runtime import Machine
+from ..model import FESeq
+
+logger = logging.getLogger(__name__)
+
+# Steps between looks at the losses: reading each at once would wait for the GPU.
+STEPS_BETWEEN_CHECKS = 100
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Binary cross-entropy of each row.
+
+    With `smoothing` s the labels are s / 2 and 1 - s / 2; a click counts `pos_weight` times.
+    """
+
+    smoothing: float = 0.0
+    pos_weight: float = 1.0
+
+    def __call__(self, logit_B: Tensor, label_B: Tensor) -> Tensor:
+        """[B], in the labels' type, which is no half precision."""
+        target_B = label_B * (1 - self.smoothing) + self.smoothing / 2
+        loss_B = F.binary_cross_entropy_with_logits(
+            logit_B.to(label_B.dtype), target_B, reduction="none"
+        )
+        return loss_B * (1 + label_B * (self.pos_weight - 1))
+
+
+class Stepper:
+    """The steps of one training run.
+
+    A batch is cut into micro-batches of at most `micro_rows` rows, whose gradients add up to that
+    of the whole batch: a step needs the memory of a micro-batch, and is the same but for the draws
+    of dropout. So it is with a batch that several ranks share.
+    Where a CUDA device runs out of memory all the same, `micro_rows` is halved and the step
+    repeated.
+
+    What a step draws depends on `seed`, its number and the rank alone.
+    """
+
+    def __init__(
+        self,
+        model: FESeq,
+        optimizer: torch.optim.Optimizer,
+        loss: Loss,
+        machine: Machine,
+        *,
+        micro_rows: int | None = None,
+        max_grad_norm: float = 10.0,
+        embedding_l2: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.loss = loss
+        self.machine = machine
+        self.micro_rows = micro_rows
+        self.max_grad_norm = max_grad_norm
+        self.embedding_l2 = embedding_l2
+        self.seed = seed
+        self.ranks = machine.ranks
+        self.embeddings = embedding_parameters(model)
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+        self.statistics = [
+            s for norm in norms for s in (norm.running_mean, norm.running_var) if s is not None
+        ]
+        # In float16 small gradients vanish unless the loss is scaled up.
+        self.scaler = torch.amp.GradScaler(
+            machine.device.type, enabled=machine.precision == torch.float16
+        )
+        self.step = 0
+        # Loss and row numbers of the steps not yet looked at.
+        self._recent: list[tuple[Tensor, range]] = []
+        self._loss_sum, self._loss_count = 0.0, 0
+
+    def take(self, batch: Batch) -> None:
+        """Update the model with one batch, which may still lie on the host."""
+        self.step += 1
+        loss = self._gradients_in_memory(batch)
+        self._join_ranks()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._recent.append((loss, _range_of(batch.row_B.tolist())))
+        if len(self._recent) == STEPS_BETWEEN_CHECKS:
+            self._look_at_losses()
+
+    def _join_ranks(self) -> None:
+        """Add up the ranks' gradients, and average what batch norms saw in their shares."""
+        if self.ranks.count == 1:
+            return
+        gradients = []
+        for parameter in self.model.parameters():
+            # A rank without rows has none.
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        self.ranks.add_all(gradients)
+        self.ranks.add_all(self.statistics)
+        for statistic in self.statistics:
+            statistic /= self.ranks.count
+
+    def mean_loss(self) -> float:
+        """Mean loss of the steps since the last call; raises NotFiniteError if one is not."""
+        self._look_at_losses()
+        mean = self._loss_sum / max(1, self._loss_count)
+        self._loss_sum, self._loss_count = 0.0, 0
+        return mean
+
+    def running_loss(self) -> float:
+        """Mean loss since the last call of `mean_loss`, for a progress bar."""
+        self._look_at_losses()
+        return self._loss_sum / max(1, self._loss_count)
+
+    def _look_at_losses(self) -> None:
+        if not self._recent:
+            return
+        losses = self.ranks.add(torch.stack([loss for loss, _ in self._recent])).tolist()
+        for number, (loss, (_, rows)) in enumerate(zip(losses, self._recent)):
+            if not abs(loss) < float("inf"):
+                step = self.step - len(losses) + number + 1
+                rate = self.optimizer.param_groups[0]["lr"]
+                raise NotFiniteError(
+                    f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
+                    f"{rows.start:,} to {rows.stop - 1:,} of train.h5); lower train.learning_rate"
+                )
+            # One by one, so that the sum does not depend on when it was looked at.
+            self._loss_sum += loss
+        self._loss_count += len(losses)
+        self._recent.clear()
+
+    def state(self) -> dict[str, Any]:
+        """What a stepper needs to go on as this one would, but for the model."""
+        self._look_at_losses()
+        return {
+            "step": self.step,
+            "micro_rows": self.micro_rows,
+            "loss": (self._loss_sum, self._loss_count),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take on the state of another stepper, and the smaller micro-batches of the two."""
+        self.step = state["step"]
+        self.micro_rows = min(filter(None, (self.micro_rows, state["micro_rows"])), default=None)
+        self._loss_sum, self._loss_count = state["loss"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        # Empty without float16, which another machine may have chosen.
+        if state["scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _gradients_in_memory(self, batch: Batch) -> Tensor:
+        """`_gradients`, again with smaller micro-batches as long as the device lacks memory."""
+        while True:
+            try:
+                return self._gradients(batch)
+            except torch.cuda.OutOfMemoryError:
+                rows = min(len(batch), self.micro_rows or len(batch))
+                if rows == 1:
+                    raise NotEnoughMemoryError(
+                        "the GPU's memory does not hold the training of a single row; use a "
+                        "smaller max_len or model, or runtime.recompute: true"
+                    ) from None
+            # Outside the handler, whose traceback holds on to the tensors of the failed step.
+            self.micro_rows = -(-rows // 2)
+            logger.warning(
+                "out of GPU memory at step %d: repeating it in micro-batches of %d rows, whose "
+                "gradients add up to the batch's",
+                self.step,
+                self.micro_rows,
+            )
+            torch.cuda.empty_cache()
+
+    def _gradients(self, batch: Batch) -> Tensor:
+        """Put the gradients of the batch's mean loss in place; the loss, without penalty.
+
+        Of a batch that is shared, this rank's part of both.
+        """
+        random = np.random.SeedSequence([self.seed, self.step, self.ranks.rank])
+        torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
+        self.optimizer.zero_grad(set_to_none=True)
+        rows = len(batch)
+        micro_rows = min(rows, self.micro_rows or rows)
+        total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
+        for start in range(0, rows, max(1, micro_rows)):
+            part = batch.rows(start, min(start + micro_rows, rows)).to(self.machine.device)
+            assert part.label_B is not None, "a train file has labels"
+            with self.machine.autocast():
+                logit_B = self.model(part)
+            loss = self.loss(logit_B, part.label_B).sum() / batch.step_rows
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        # The penalty counts once.
+        if self.embedding_l2 and self.ranks.is_first:
+            norm = torch.stack([weight.square().sum() for weight in self.embeddings]).sum()
+            self.scaler.scale(self.embedding_l2 * norm).backward()
+        return total
+
+
+def _range_of(rows: Sequence[int]) -> range:
+    return range(min(rows, default=0), max(rows, default=-1) + 1)
+
+
+def embedding_parameters(model: FESeq) -> list[Tensor]:
+    """The weights of all embedding tables, and the numeric embeddings."""
+    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
+    return [*tables, model.numeric]

@@ -1,0 +1,1 @@
+"""The search for better settings: many trainings, kept in one Optuna study."""

@@ -1,0 +1,77 @@
+"""Work ahead of its use: in order, bounded, and with its errors in their place."""
+
+import threading
+import time
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from feseq.common.ahead import map_ahead
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_come_in_order_whatever_the_speed_of_the_threads(threads: int) -> None:
+    def slow_if_even(item: int) -> int:
+        time.sleep(0.002 * (item % 2 == 0))
+        return item * item
+
+    assert list(map_ahead(slow_if_even, range(30), threads)) == [i * i for i in range(30)]
+
+
+def test_no_more_items_are_taken_than_the_caller_can_soon_use() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = map_ahead(lambda item: item, items(), threads=2)
+    for used in range(1, 20):
+        next(results)
+        assert len(taken) <= used + 2
+
+
+def test_work_happens_beside_the_caller() -> None:
+    meeting = threading.Barrier(2, timeout=10)
+    # Two calls that wait for each other end only if they run at the same time.
+    assert list(map_ahead(lambda _: meeting.wait() >= 0, range(4), threads=2)) == [True] * 4
+
+
+def test_items_are_made_while_the_caller_works() -> None:
+    made = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        yield 1
+        made.set()
+        yield 2
+
+    results = map_ahead(lambda item: item, items())
+    assert next(results) == 0
+    # The caller asks for nothing here, and item 2 comes to be all the same.
+    assert made.wait(timeout=10)
+    assert list(results) == [1, 2]
+
+
+def test_a_caller_that_stops_early_closes_the_items() -> None:
+    closed = []
+
+    def items() -> Iterator[int]:
+        try:
+            yield from range(100)
+        finally:
+            closed.append(True)
+
+    results = map_ahead(lambda item: item, items())
+    next(results)
+    assert isinstance(results, Generator)
+    results.close()
+    assert closed == [True]
+
+
+def test_an_error_comes_after_the_results_before_it() -> None:
+    results = map_ahead(lambda item: 1 // (3 - item), range(9), threads=2)
+    assert [next(results) for _ in range(3)] == [0, 0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)

@@ -1,0 +1,225 @@
+"""Batches: each row once, encoded right, little padding, and no order that training could learn."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from conftest import COLUMNS, raw_table, split_events, to_train_h5, with_roles
+
+from feseq.dataset import batches
+from feseq.dataset.batches import Batch, BatchSource
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+
+ROWS = 1_003
+Open = Callable[..., BatchSource]
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    """Histories of long-tailed length, in no order; one is far longer than any max_len here."""
+    random = np.random.default_rng(2)
+    lengths = random.lognormal(2.5, 1.0, ROWS).astype(int)
+    lengths[:5] = 0, 0, 1, 2, 900
+    events = [",".join(map(str, random.integers(0, 500, n))) for n in random.permutation(lengths)]
+    return raw_table(ROWS + 2, events=[*events, "3", "4"])
+
+
+@pytest.fixture(scope="module")
+def train(table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows as in `table`, but for the two last, which are in valid.h5."""
+    return to_train_h5(tmp_path_factory.mktemp("h5"), table, valid_rows=(ROWS, ROWS + 1))[0]
+
+
+@pytest.fixture(scope="module")
+def fields(train: Path) -> FeatureMap:
+    return fit_feature_map(train, COLUMNS, min_count=2)
+
+
+@pytest.fixture
+def source(train: Path, fields: FeatureMap, monkeypatch: pytest.MonkeyPatch) -> Open:
+    def opened(*, window: int = 70, max_len: int = 20, batch_rows: int = 16) -> BatchSource:
+        monkeypatch.setattr(batches, "WINDOW_ROWS", window)
+        return BatchSource(train, fields, max_len=max_len, batch_rows=batch_rows)
+
+    return opened
+
+
+@pytest.fixture(scope="module")
+def lengths(table: pa.Table) -> np.ndarray:
+    return np.array([len(split_events(text)) for text in table["events"].to_pylist()[:ROWS]])
+
+
+def order(epoch: list[Batch]) -> list[int]:
+    return [row for batch in epoch for row in batch.row_B.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("window", "batch_rows"), [(70, 16), (16, 16), (5, 16), (5_000, 16), (300, 1), (64, 2_000)]
+)
+def test_an_epoch_hands_out_each_row_once(source: Open, window: int, batch_rows: int) -> None:
+    opened = source(window=window, batch_rows=batch_rows)
+    epoch = list(opened.shuffled(seed=1, epoch=0))
+    assert sorted(order(epoch)) == list(range(ROWS))
+    assert len(epoch) == opened.batches_per_epoch
+    assert sorted(map(len, epoch))[1:] == [batch_rows] * (len(epoch) - 1)
+
+
+def test_seed_and_epoch_alone_decide_the_order(source: Open) -> None:
+    first = order(list(source().shuffled(seed=1, epoch=4)))
+    assert order(list(source().shuffled(seed=1, epoch=4))) == first
+    for seed, epoch in ((1, 5), (2, 4), (4, 1)):
+        other = order(list(source().shuffled(seed=seed, epoch=epoch)))
+        assert sum(a == b for a, b in zip(first, other)) < 50
+
+
+@pytest.mark.parametrize("max_len", [1, 20, 1_000])
+def test_batches_equal_an_independent_encoding(
+    source: Open, table: pa.Table, fields: FeatureMap, max_len: int
+) -> None:
+    raw = table.to_pylist()
+    opened = source(max_len=max_len)
+    for batch in [*opened.shuffled(seed=3, epoch=0), *opened.in_order()]:
+        offsets = batch.offsets.tolist()
+        assert batch.history_ST.shape == (1, offsets[-1])
+        assert batch.label_B is not None
+        for i, row_number in enumerate(batch.row_B.tolist()):
+            row = raw[row_number]
+            assert batch.label_B[i] == row["y"]
+            vocabulary = fields.sequences[0].vocabulary
+            newest = split_events(row["events"])[-max_len:]
+            expected = [vocabulary.index(t) + 2 if t in vocabulary else 1 for t in newest]
+            assert batch.history_ST[0, offsets[i] : offsets[i + 1]].tolist() == expected
+            for value, field in (
+                (batch.profile_BP[i, 0], fields.profile[0]),
+                (batch.target_BG[i, 0], fields.targets[0]),
+            ):
+                word = row[field.column]
+                expected_index = 2 if word is None else field.vocabulary.index(word) + 3
+                assert value == expected_index
+            for value, field in zip(batch.numeric_BN[i].tolist(), fields.numeric):
+                raw_value = row[field.column]
+                if raw_value is None or np.isnan(raw_value):
+                    assert value == 0
+                    continue
+                inside = min(max(raw_value, field.minimum), field.maximum)
+                scaled = (inside - field.minimum) / (field.maximum - field.minimum)
+                assert value == pytest.approx(scaled, abs=1e-6)
+
+
+def test_tensors_have_the_types_that_the_model_takes(source: Open) -> None:
+    batch = next(source().in_order())
+    assert batch.numeric_BN.dtype == torch.float32
+    assert batch.label_B is not None
+    assert batch.label_B.dtype == torch.float32
+    for tensor in (batch.profile_BP, batch.target_BG, batch.history_ST, batch.offsets):
+        assert tensor.dtype == torch.int64
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (0, 1), (500, 777), (1_002, None), (9, 9)])
+def test_in_order_names_the_row_of_each_input(
+    source: Open, lengths: np.ndarray, start: int, stop: int | None
+) -> None:
+    restored = np.full(ROWS, -1)
+    for batch in source().in_order(start, stop):
+        assert (restored[batch.row_B] == -1).all()
+        restored[batch.row_B] = batch.offsets.diff()
+    wanted = np.full(ROWS, -1)
+    wanted[start:stop] = np.minimum(lengths, 20)[start:stop]
+    assert np.array_equal(restored, wanted)
+
+
+def padding_share(epoch: list[Batch]) -> float:
+    places = sum(len(batch) * int(batch.offsets.diff().max()) for batch in epoch)
+    return 1 - sum(int(batch.offsets[-1]) for batch in epoch) / places
+
+
+def test_batches_of_like_length_need_little_padding(source: Open) -> None:
+    opened = source(window=5_000, max_len=100)
+    assert padding_share(list(opened.shuffled(seed=1, epoch=0))) < 0.12
+    assert padding_share(list(opened.in_order())) < 0.12
+
+
+def test_how_early_a_row_comes_does_not_depend_on_its_length(
+    source: Open, lengths: np.ndarray
+) -> None:
+    opened = source(window=2_000, batch_rows=16, max_len=100)
+    cut = np.minimum(lengths, 100)
+    epochs = 60
+    correlations, early = [], np.zeros(ROWS)
+    for epoch in range(epochs):
+        place = np.empty(ROWS)
+        place[order(list(opened.shuffled(seed=1, epoch=epoch)))] = np.arange(ROWS)
+        correlations.append(np.corrcoef(place, cut)[0, 1])
+        early += place < ROWS / 2
+    # One epoch orders 63 batches, so its correlation has a deviation of about 1 / sqrt(63).
+    assert abs(np.mean(correlations)) < 4 / np.sqrt(63 * epochs)
+    assert np.std(correlations) < 0.25
+    # Nor on its place in the file: rows of first and second half are early as often.
+    halves = early[: ROWS // 2].mean(), early[ROWS // 2 :].mean()
+    assert np.allclose(halves, epochs / 2, atol=0.1 * epochs)
+
+
+def test_the_smaller_batch_left_over_is_a_random_one(source: Open, lengths: np.ndarray) -> None:
+    opened = source(window=2_000, batch_rows=100, max_len=100)
+    cut = np.minimum(lengths, 100)
+    rests = []
+    for epoch in range(60):
+        (rest,) = (b for b in opened.shuffled(seed=2, epoch=epoch) if len(b) == ROWS % 100)
+        rests.append(cut[rest.row_B].mean())
+    assert abs(np.mean(rests) - cut.mean()) < 4 * cut.std() / np.sqrt(3 * 60)
+
+
+def test_windows_come_in_another_order_each_epoch(source: Open) -> None:
+    opened = source(window=16, batch_rows=16)
+    firsts = {int(next(opened.shuffled(seed=1, epoch=e)).row_B.min()) // 16 for e in range(20)}
+    assert len(firsts) > 10
+
+
+def test_parallel_sequences_are_cut_and_ordered_together(tmp_path: Path, table: pa.Table) -> None:
+    columns = with_roles(sequences=("events", "visits"), targets=("item", "country"), profile=())
+    visits = [
+        ",".join(str(int(token) + 1000) for token in text.split(",")) if text else None
+        for text in table["events"].to_pylist()
+    ]
+    both = table.append_column("visits", [visits])
+    train, _ = to_train_h5(tmp_path, both, columns=columns, valid_rows=(0, 1))
+    fields = fit_feature_map(train, columns, 1)
+    events, shifted = (np.array([-2, -1, *field.vocabulary]) for field in fields.sequences)
+    for batch in BatchSource(train, fields, max_len=7, batch_rows=64).shuffled(1, 0):
+        first, second = batch.history_ST.numpy()
+        assert np.array_equal(events[first] + 1000, shifted[second])
+        assert batch.target_BG.shape == (len(batch), 2)
+        assert batch.profile_BP.shape == (len(batch), 0)
+
+
+def test_an_epoch_can_go_on_where_it_was_interrupted(source: Open) -> None:
+    whole = list(source().shuffled(seed=3, epoch=2))
+    for first_batch in (0, 1, 5, len(whole) - 1, len(whole)):
+        rest = source().shuffled(seed=3, epoch=2, first_batch=first_batch)
+        assert order(list(rest)) == order(whole[first_batch:])
+
+
+def test_ranks_share_each_batch_without_gaps_or_repeats(source: Open) -> None:
+    whole = list(source().shuffled(seed=3, epoch=2))
+    shares = [list(source().shuffled(seed=3, epoch=2, rank=r, ranks=3)) for r in range(3)]
+    for number, batch in enumerate(whole):
+        of_batch = [share[number] for share in shares]
+        assert [share.step_rows for share in of_batch] == [len(batch)] * 3
+        assert sorted(order(of_batch)) == sorted(order([batch]))
+        assert max(map(len, of_batch)) - min(map(len, of_batch)) <= 1
+        # Work is shared too: they differ little in events.
+        events = [len(share.history_ST[0]) for share in of_batch]
+        assert max(events) <= 1.2 * min(events) + 2 * 7
+    assert {len(share) for share in shares} == {len(whole)}
+
+
+def test_a_reader_that_stops_early_leaves_no_thread_behind(source: Open) -> None:
+    before = threading.active_count()
+    epoch = source().shuffled(seed=3, epoch=2)
+    next(epoch)
+    epoch.close()
+    assert threading.active_count() == before

@@ -1,0 +1,339 @@
+"""Raw parquet to H5: whole round trips, shuffling on disk, and refusing what is unusable."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import (
+    COLUMNS,
+    content,
+    raw_table,
+    split_events,
+    to_test_h5,
+    to_train_h5,
+    with_roles,
+    write_raw,
+)
+
+from feseq.common.errors import UserError
+from feseq.common.files import fingerprint
+from feseq.config.columns import Columns
+from feseq.dataset import conversion, shuffle
+from feseq.dataset.conversion import convert_train
+from feseq.dataset.sampling import Selection
+from feseq.dataset.store import H5Table
+
+Row = dict[str, Any]
+
+
+def rows_of_raw(table: pa.Table, columns: Columns = COLUMNS) -> list[Row]:
+    """What H5 must give back, from the raw table, row by row."""
+    rows = []
+    for row in table.select(list(dict.fromkeys(columns.features))).to_pylist():
+        kept = {name: row[name] for name in columns.categorical}
+        kept |= {name: split_events(row[name]) for name in columns.sequences}
+        for name in columns.numeric:
+            value = np.float32(np.nan if row[name] is None else row[name])
+            kept[name] = "nan" if np.isnan(value) else float(value)
+        rows.append(kept)
+    return rows
+
+
+def rows_of_h5(path: Path) -> list[Row]:
+    """The rows of an H5 file, read as its docstring describes it, without the library."""
+    with h5py.File(path) as file:
+        names = {
+            kind: json.loads(file.attrs[f"{kind}_columns"])
+            for kind in ("numeric", "categorical", "sequence")
+        }
+        assert file["numeric"].dtype == np.float32
+        rows: list[Row] = [{} for _ in range(file.attrs["rows"])]
+        for i, name in enumerate(names["categorical"]):
+            words = [None, *(word.decode() for word in file[f"vocabulary/{name}"][1:])]
+            for row, code in zip(rows, file["categorical"][:, i]):
+                row[name] = words[code]
+        for name in names["sequence"]:
+            offsets = file[f"sequence/{name}/offsets"][:]
+            values = file[f"sequence/{name}/values"][:]
+            assert offsets.dtype == np.int64
+            assert len(offsets) == len(rows) + 1
+            assert offsets[-1] == len(values)
+            for i, row in enumerate(rows):
+                row[name] = values[offsets[i] : offsets[i + 1]].tolist()
+        for i, name in enumerate(names["numeric"]):
+            for row, value in zip(rows, file["numeric"][:, i]):
+                row[name] = "nan" if np.isnan(value) else float(value)
+    return rows
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_train_and_valid_give_back_every_raw_value(tmp_path: Path) -> None:
+    table = raw_table()
+    expected = rows_of_raw(table)
+    assert any(row["price"] == "nan" for row in expected)
+    assert {float("inf"), float("-inf")} <= {row["price"] for row in expected}
+    assert {None, ""} <= {row["country"] for row in expected}
+    parts = to_train_h5(tmp_path, table)
+    seen: list[int] = []
+    for path, is_valid in zip(parts, (False, True)):
+        with h5py.File(path) as file:
+            raw_rows, labels = file["row"][:], file["label"][:]
+        assert rows_of_h5(path) == [expected[row] for row in raw_rows]
+        assert labels.tolist() == [table["y"][int(row)].as_py() for row in raw_rows]
+        assert labels.dtype == np.uint8
+        chosen = Selection.read(tmp_path / "selection.parquet")
+        of_part = chosen.is_valid == is_valid
+        in_order = chosen.row[of_part][np.argsort(chosen.position[of_part])]
+        assert np.array_equal(raw_rows, in_order)
+        seen += raw_rows.tolist()
+    assert sorted(seen) == list(range(len(table)))
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_test_rows_come_back_in_file_order_with_their_ids(tmp_path: Path) -> None:
+    table = raw_table().drop_columns("y")
+    path = to_test_h5(tmp_path, table)
+    assert rows_of_h5(path) == rows_of_raw(table)
+    with h5py.File(path) as file:
+        assert [word.decode() for word in file["id"]] == table["uid"].to_pylist()
+        assert file["row"][:].tolist() == list(range(len(table)))
+        assert "label" not in file
+
+
+def test_shards_cover_the_test_file_without_gap_or_overlap(tmp_path: Path) -> None:
+    for rows_per_shard, expected in ((50, [50, 50, 20]), (60, [60, 60]), (500, [120])):
+        to_test_h5(tmp_path, raw_table(), rows_per_shard=rows_per_shard)
+        shards = json.loads((tmp_path / "shards.json").read_text())
+        assert [shard["stop"] - shard["start"] for shard in shards] == expected
+        assert [shard["start"] for shard in shards[1:]] == [s["stop"] for s in shards[:-1]]
+        assert (shards[0]["start"], shards[-1]["stop"]) == (0, 120)
+
+
+def test_a_selection_of_some_rows_takes_these_alone(tmp_path: Path) -> None:
+    table = raw_table()
+    raw, selection = write_raw(tmp_path, table), tmp_path / "selection.parquet"
+    rows = np.array([3, 50, 51, 119])
+    Selection(rows, np.array([0, 1, 0, 1], bool), np.array([1, 0, 0, 1])).write(selection)
+    train, valid = tmp_path / "train.h5", tmp_path / "valid.h5"
+    convert_train(raw, selection, COLUMNS, train, valid)
+    expected = rows_of_raw(table)
+    assert rows_of_h5(train) == [expected[51], expected[3]]
+    assert rows_of_h5(valid) == [expected[50], expected[119]]
+
+
+def test_the_result_does_not_depend_on_buckets_batches_and_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = raw_table(200)
+    # One large token, among the train rows: valid.h5 must be the same wherever batches end.
+    events = table["events"].to_pylist()
+    events[58] = "70000"
+    table = raw_table(200, events=events)
+    valid_rows = range(1, 200, 2)
+    plain = to_train_h5(tmp_path / "plain", table, valid_rows=valid_rows)
+    plain_test = to_test_h5(tmp_path / "plain", table)
+    # With buckets of one row there are more of them than files may be open.
+    monkeypatch.setattr(shuffle, "MOST_OPEN_FILES", 50)
+    for batch_rows, bucket_rows, row_group_size in ((7, 10, 1000), (16, 1, 13), (500, 33, 1)):
+        monkeypatch.setattr(conversion, "BATCH_ROWS", batch_rows)
+        monkeypatch.setattr(shuffle, "BUCKET_ROWS", bucket_rows)
+        folder = tmp_path / f"{batch_rows}"
+        parts = to_train_h5(folder, table, valid_rows=valid_rows, row_group_size=row_group_size)
+        for part, expected in zip(parts, plain):
+            assert content(part) == content(expected)
+        test = to_test_h5(folder, table, row_group_size=row_group_size)
+        assert content(test) == content(plain_test)
+
+
+@pytest.mark.parametrize("largest", [[300, 70_000, 5_000_000_000], [10**18 - 1, 5, 70_000]])
+def test_ever_wider_tokens_and_vocabularies_are_kept_without_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: list[int]
+) -> None:
+    monkeypatch.setattr(conversion, "BATCH_ROWS", 30)
+    monkeypatch.setattr(shuffle, "BUCKET_ROWS", 70)
+    rows = 600
+    events: list[str | None] = [f"{i % 256},{255 - i % 256}" for i in range(rows)]
+    for row, token in zip((100, 200, 301), largest):
+        events[row] = f"1,{token},2"
+    # Odd rows, those of valid.h5, have few items, and one token that is not small.
+    items = [f"item {0 if i % 2 else i}" for i in range(rows)]
+    table = raw_table(rows, events=events, item=items)
+    parts = to_train_h5(tmp_path, table, valid_rows=range(1, rows, 2))
+    expected = rows_of_raw(table)
+    for path in (*parts, to_test_h5(tmp_path, table)):
+        with h5py.File(path) as file:
+            values, codes = file["sequence/events/values"], file["categorical"]
+            assert rows_of_h5(path) == [expected[row] for row in file["row"]]
+            assert values.dtype == np.min_scalar_type(values[:].max())
+            assert codes.dtype == np.min_scalar_type(codes[:].max())
+
+
+def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
+    table = raw_table()
+    train, _ = to_train_h5(tmp_path, table, valid_rows=range(30))
+    with h5py.File(train) as file:
+        attributes = dict(file.attrs)
+        assert file["vocabulary/country"].asstr()[0] == ""
+        words = file["vocabulary/country"].asstr()[1:].tolist()
+        assert set(file) == {"numeric", "categorical", "vocabulary", "sequence", "label", "row"}
+    assert attributes["format"] == "feseq-table"
+    assert attributes["version"] == 2
+    assert attributes["rows"] == 90
+    assert json.loads(attributes["numeric_columns"]) == ["price", "age"]
+    assert json.loads(attributes["categorical_columns"]) == ["country", "item"]
+    assert json.loads(attributes["sequence_columns"]) == ["events"]
+    size = (tmp_path / "train.parquet").stat().st_size
+    assert json.loads(attributes["source"]) == {
+        "file": "train.parquet",
+        "rows": 120,
+        "fingerprint": fingerprint(tmp_path / "train.parquet"),
+        "bytes": size,
+        "simulated": False,
+        "code": [],
+        "selection": fingerprint(tmp_path / "selection.parquet"),
+    }
+    # Codes are given in the order of first occurrence, each word once.
+    assert words == list(dict.fromkeys(x for x in table["country"].to_pylist() if x is not None))
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (pa.array([3, None, -1, 3], pa.int32()), ["3", None, "-1", "3"]),
+        (pa.array([1.0, float("nan"), 2.5, None]), ["1", None, "2.5", None]),
+        (pa.array([True, False, None, True]), ["true", "false", None, "true"]),
+        (pa.array(["b", None, "a", "b"]).dictionary_encode(), ["b", None, "a", "b"]),
+        (pa.array(["b", None, "", "b"], pa.large_string()), ["b", None, "", "b"]),
+        (pa.array([7, None, 7, 9]).dictionary_encode(), ["7", None, "7", "9"]),
+        (pa.nulls(4, pa.string()), [None] * 4),
+    ],
+    ids=lambda value: str(getattr(value, "type", "")),
+)
+def test_categories_of_every_type_become_their_text(
+    tmp_path: Path, column: pa.Array, words: list[str | None]
+) -> None:
+    h5 = to_test_h5(tmp_path, raw_table(4, country=column))
+    assert [row["country"] for row in rows_of_h5(h5)] == words
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1, None, 2**24 + 1], pa.int64()),
+        pa.array([1, None, 3], pa.float64()),
+        pa.array([True, None, False]),
+        pa.array([1, None, 3], pa.int8()).cast(pa.decimal128(6, 2)),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_numerics_of_every_type_become_float32_and_null_nan(
+    tmp_path: Path, column: pa.Array
+) -> None:
+    h5 = to_test_h5(tmp_path, raw_table(3, age=column))
+    expected = [
+        "nan" if value is None else float(np.float32(value)) for value in column.to_pylist()
+    ]
+    assert [row["age"] for row in rows_of_h5(h5)] == expected
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize(
+    ("ids", "texts"),
+    [
+        (list(range(0, 360, 3)), [str(i) for i in range(0, 360, 3)]),
+        ([f"{10**i}" for i in range(120)], None),
+        ([f"아이디,{'é' * (i % 5)}{i}" for i in range(120)], None),
+        ([f"{i:07d}" for i in range(120)], None),
+    ],
+    ids=["integers", "growing", "not ASCII", "leading zeros"],
+)
+def test_ids_are_kept_as_they_are(tmp_path: Path, ids: list[Any], texts: Any) -> None:
+    with h5py.File(to_test_h5(tmp_path, raw_table(uid=ids))) as file:
+        assert [value.decode() for value in file["id"]] == (texts or ids)
+
+
+def test_the_id_is_found_beside_a_column_whose_name_begins_alike(tmp_path: Path) -> None:
+    table = pa.table({"uid.old": ["x"] * 120}).append_column("y.old", [["x"] * 120])
+    for name, column in zip(raw_table().column_names, raw_table().columns):
+        table = table.append_column(name, column)
+    assert rows_of_h5(to_test_h5(tmp_path, table)) == rows_of_raw(table)
+    train, valid = to_train_h5(tmp_path, table)
+    assert len(rows_of_h5(train)) + len(rows_of_h5(valid)) == 120
+
+
+def test_columns_are_found_by_name_wherever_they_stand(tmp_path: Path) -> None:
+    table = raw_table()
+    turned = table.select(table.column_names[::-1])
+    assert content(to_test_h5(tmp_path / "a", table)) == content(to_test_h5(tmp_path / "b", turned))
+
+
+def test_a_model_without_numerics_has_an_h5_without_them(tmp_path: Path) -> None:
+    columns = with_roles(numeric=())
+    parts = to_train_h5(tmp_path, raw_table(), columns=columns, valid_rows=range(20))
+    with H5Table(parts[0]) as table:
+        assert table.read(0, 50).numeric.shape == (50, 0)
+    expected = rows_of_raw(raw_table(), columns)
+    assert rows_of_h5(parts[1]) == expected[:20]
+
+
+@pytest.mark.parametrize("texts", [("0", "1"), ("0.0", "1.0")])
+def test_labels_that_sampling_accepts_as_text_convert_too(
+    tmp_path: Path, texts: tuple[str, str]
+) -> None:
+    table = raw_table()
+    labels = table["y"].to_pylist()
+    as_text = raw_table(y=[texts[label] for label in labels])
+    train, _ = to_train_h5(tmp_path, as_text, valid_rows=range(20))
+    with h5py.File(train) as file:
+        assert file["label"][:].tolist() == labels[20:]
+
+
+def test_parallel_sequences_are_kept_together(tmp_path: Path) -> None:
+    columns = with_roles(sequences=("events", "shops"), targets=("item", "shop"))
+    shops = [
+        ",".join(str(i) for i, _ in enumerate(split_events(text)))
+        for text in raw_table()["events"].to_pylist()
+    ]
+    table = raw_table(shops=shops, shop=["s"] * 120)
+    train, _ = to_train_h5(tmp_path, table, columns=columns, valid_rows=range(20))
+    assert rows_of_h5(train) == rows_of_raw(table, columns)[20:]
+    shops[33] += ",1,2"
+    with pytest.raises(UserError, match=r"row 33: .*'shops'.*equally long"):
+        to_test_h5(tmp_path, raw_table(shops=shops, shop=["s"] * 120), columns=columns)
+
+
+def test_reading_in_pieces_gives_the_whole_table(tmp_path: Path) -> None:
+    table = raw_table()
+    with H5Table(to_test_h5(tmp_path, table)) as h5:
+        blocks = list(h5.blocks(block_rows=50))
+        assert [len(block) for block in blocks] == [50, 50, 20]
+        ids = np.concatenate([block.id for block in blocks])
+        assert [word.decode() for word in ids] == table["uid"].to_pylist()
+        histories = [
+            block.sequences["events"].take(np.array([i])).values.tolist()
+            for block in blocks
+            for i in range(len(block))
+        ]
+    assert histories == [split_events(text) for text in table["events"].to_pylist()]
+
+
+def test_columns_whose_names_are_paths_keep_apart(tmp_path: Path) -> None:
+    names = {"profile": ("a", "."), "targets": ("a/b",), "sequences": ("/events",)}
+    table = raw_table(30, **{"a": ["x"] * 30, ".": ["y"] * 30, "a/b": ["z"] * 30})
+    table = table.append_column("/events", pa.array(["1,2"] * 30))
+    with H5Table(to_test_h5(tmp_path, table, columns=with_roles(**names))) as h5:
+        assert [h5.vocabulary(name) for name in ("a", ".", "a/b")] == [["", w] for w in "xyz"]
+        assert h5.read(0, 1).sequences["/events"].values.tolist() == [1, 2]
+
+
+def test_columns_without_a_single_value_are_all_missing(tmp_path: Path) -> None:
+    nulls = {name: pa.nulls(20) for name in ("price", "events", "country")}
+    with H5Table(to_test_h5(tmp_path, raw_table(20, **nulls))) as h5:
+        block = h5.read(0, 20)
+    assert np.isnan(block.numeric[:, 0]).all()
+    assert (block.categorical[:, 0] == 0).all()
+    assert block.sequences["events"].lengths.sum() == 0

@@ -1,0 +1,303 @@
+"""Vocabularies and ranges, fitted on train alone, and what they make of raw values."""
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feseq.common.errors import UserError
+from feseq.dataset import feature_map
+from feseq.dataset.encoding import FeatureEncoder
+from feseq.dataset.feature_map import (
+    MISSING,
+    OUT_OF_VOCABULARY,
+    FeatureMap,
+    NumericField,
+    SequenceField,
+    fit_feature_map,
+)
+from feseq.dataset.store import H5Table
+
+NAN, INF = float("nan"), float("inf")
+
+
+def fitted(folder: Path, table: pa.Table, min_count: int = 1, **options: Any) -> FeatureMap:
+    """The feature map of all rows but the last two, which are validation."""
+    valid_rows = range(len(table) - 2, len(table))
+    train, _ = to_train_h5(folder, table, valid_rows=valid_rows, **options)
+    return fit_feature_map(train, options.get("columns", COLUMNS), min_count)
+
+
+def encoded(h5: Path, fields: FeatureMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+    """Numeric, profile, target and sequence indices of all rows."""
+    with H5Table(h5) as table:
+        encoder = FeatureEncoder(fields, table)
+        block = table.read(0, table.rows)
+        rows = encoder.encode(block, np.arange(table.rows))
+        tokens = encoder.sequences[0](block.sequences[fields.sequences[0].column].values)
+    return rows.numeric, rows.profile, rows.target, tokens.tolist()
+
+
+@pytest.mark.parametrize("min_count", [1, 2, 3, 8])
+def test_vocabularies_hold_what_train_has_often_enough(tmp_path: Path, min_count: int) -> None:
+    items = [f"item {i}" for i in np.random.default_rng(4).geometric(0.2, 150)]
+    countries = ["KR"] * 139 + ["US", "US", "US", None, None, "日本", "日本", "", "AT"] + ["XX"] * 2
+    table = raw_table(150, item=items, country=countries)
+    fields = fitted(tmp_path, table, min_count)
+    train = table[:-2].to_pylist()
+    tokens = Counter(token for row in train for token in split_events(row["events"]))
+    assert fields.sequences[0].vocabulary == sorted(t for t in tokens if tokens[t] >= min_count)
+    for field in (*fields.profile, *fields.targets):
+        words = Counter(row[field.column] for row in train if row[field.column] is not None)
+        assert field.vocabulary == sorted(w for w in words if words[w] >= min_count)
+    assert fields.min_count == min_count
+
+
+def test_the_size_leaves_room_for_the_reserved_indices(tmp_path: Path) -> None:
+    table = raw_table(60)
+    fields = fitted(tmp_path, table)
+    h5 = to_test_h5(tmp_path, table)
+    _, profile, target, tokens = encoded(h5, fields)
+    assert fields.profile[0].size == profile.max() + 1 == 3 + 4
+    assert fields.targets[0].size == target.max() + 1 == 3 + 9
+    assert fields.sequences[0].size == max(tokens) + 1
+
+
+def test_values_of_the_validation_rows_teach_nothing(tmp_path: Path) -> None:
+    rows = 20
+    table = raw_table(
+        rows,
+        country=["KR"] * (rows - 2) + ["XX"] * 2,
+        item=["a"] * (rows - 2) + ["b"] * 2,
+        events=["1,2"] * (rows - 2) + ["9,9,9", "9"],
+        price=[0.25, 0.75] * (rows // 2 - 1) + [-50.0, 50.0],
+        age=[30, 40] * (rows // 2 - 1) + [1, 99],
+    )
+    fields = fitted(tmp_path, table)
+    assert fields.profile[0].vocabulary == ["KR"]
+    assert fields.targets[0].vocabulary == ["a"]
+    assert fields.sequences[0].vocabulary == [1, 2]
+    assert fields.numeric == [NumericField("price", 0.25, 0.75), NumericField("age", 30, 40)]
+    numeric, profile, target, tokens = encoded(tmp_path / "valid.h5", fields)
+    assert profile.tolist() == target.tolist() == [[OUT_OF_VOCABULARY]] * 2
+    assert tokens == [OUT_OF_VOCABULARY] * 4
+    assert numeric.tolist() == [[0, 0], [1, 1]]
+
+
+def test_ranges_ignore_what_is_not_finite(tmp_path: Path) -> None:
+    price = pa.array([NAN, 3.0, INF, -2.0, -INF, None, 0.5, 1.0], pa.float32())
+    age = pa.array([None] * 6 + [5, 6], pa.int32())
+    fields = fitted(tmp_path, raw_table(8, price=price, age=age))
+    assert fields.numeric == [NumericField("price", -2.0, 3.0), NumericField("age", 0.0, 0.0)]
+
+
+def test_numerics_are_scaled_to_the_ends_and_missing_is_0(tmp_path: Path) -> None:
+    fields = fitted(tmp_path, raw_table(6, price=[2.0, 4.0, 6.0, 2.0, 4.0, 6.0]))
+    price = pa.array([4.0, NAN, None, INF, -INF, 100.0, -100.0, 2.0, 6.0, 3.0], pa.float32())
+    numeric, *_ = encoded(to_test_h5(tmp_path, raw_table(10, price=price)), fields)
+    assert numeric[:, 0].tolist() == [0.5, 0, 0, 1, 0, 1, 0, 0, 1, 0.25]
+    assert numeric.dtype == np.float32
+
+
+@pytest.mark.parametrize("values", [[5.0], [None]])
+def test_a_column_without_a_range_is_0_everywhere(tmp_path: Path, values: list[Any]) -> None:
+    price = pa.array(values * 6, pa.float32())
+    fields = fitted(tmp_path, raw_table(6, price=price))
+    other = pa.array([NAN, INF, -INF, 5.0, 7.0, -7.0], pa.float32())
+    numeric, *_ = encoded(to_test_h5(tmp_path, raw_table(6, price=other)), fields)
+    assert numeric[:, 0].tolist() == [0] * 6
+
+
+def test_missing_and_unseen_categories_have_indices_of_their_own(tmp_path: Path) -> None:
+    table = raw_table(8, country=["US", "KR", None, "", "KR", "US", "KR", "KR"])
+    fields = fitted(tmp_path, table)
+    # The test file gives its own codes; only the words count.
+    test = raw_table(6, country=["XX", None, "US", "KR", "", "us"])
+    _, profile, *_ = encoded(to_test_h5(tmp_path, test), fields)
+    assert fields.profile[0].vocabulary == ["", "KR", "US"]
+    assert profile[:, 0].tolist() == [OUT_OF_VOCABULARY, MISSING, 5, 4, 3, OUT_OF_VOCABULARY]
+    assert (OUT_OF_VOCABULARY, MISSING) == (1, 2)
+
+
+def test_an_empty_sequence_vocabulary_makes_every_token_unseen(tmp_path: Path) -> None:
+    fields = fitted(tmp_path, raw_table(6, events=pa.nulls(6, pa.string())))
+    assert fields.sequences[0].vocabulary == []
+    *_, tokens = encoded(to_test_h5(tmp_path, raw_table(3, events=["0", "1,2", None])), fields)
+    assert tokens == [OUT_OF_VOCABULARY] * 3
+
+
+TOKENS = st.lists(st.integers(0, 60) | st.integers(0, 10**18 - 1), min_size=1, max_size=40)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seen=TOKENS, asked=TOKENS, limit=st.integers(1, 80), min_count=st.integers(1, 3))
+def test_tokens_are_counted_and_looked_up_alike_below_and_above_the_dense_limit(
+    seen: list[int], asked: list[int], limit: int, min_count: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feature_map, "_DENSE_LIMIT", limit)
+        counts = feature_map._TokenCounts()
+        for part in np.array_split(np.array(seen, np.uint64), 3):
+            counts.add(part)
+        vocabulary = counts.at_least(min_count)
+        lookup = feature_map._TokenLookup(SequenceField("events", vocabulary))
+        found = lookup(np.array(asked + seen, np.uint64)).tolist()
+    assert vocabulary == sorted(t for t, count in Counter(seen).items() if count >= min_count)
+    index = {token: i for i, token in enumerate(vocabulary, 2)}
+    assert found == [index.get(token, OUT_OF_VOCABULARY) for token in asked + seen]
+
+
+SHARED = with_roles(shared=("events",))
+# '07', '4 ' and 'x' look like no token, and '٣' only to Python; the two last are far from small.
+ITEMS = ["0", "3", "7", "07", "12", "4 ", "x", "٣", "", None, "3000000", str(10**30)]
+
+
+def shop_of_numbers(rows: int = 300) -> pa.Table:
+    """Items and events of which some are the same, each more or less often."""
+    random = np.random.default_rng(6)
+    places = np.minimum(random.geometric(0.2, rows) - 1, len(ITEMS) - 1)
+    tokens = np.array([0, 3, 7, 12, 5, 40, 3_000_000, 7_000_000])
+    lengths = random.integers(0, 4, rows)
+    picked = [tokens[np.minimum(random.geometric(0.3, n) - 1, 7)] for n in lengths]
+    events = [",".join(map(str, some)) for some in picked]
+    return raw_table(rows, events=events, item=[ITEMS[i] for i in places])
+
+
+@pytest.mark.parametrize("min_count", [1, 5, 20, 90])
+@pytest.mark.parametrize("limit", [1, 6, 1 << 21])
+def test_a_shared_vocabulary_holds_what_both_columns_together_have_often_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int
+) -> None:
+    monkeypatch.setattr(feature_map, "_DENSE_LIMIT", limit)
+    table = shop_of_numbers()
+    fields = fitted(tmp_path, table, min_count, columns=SHARED)
+    counts: Counter[str] = Counter()
+    for row in table[:-2].to_pylist():
+        counts.update([row["item"]] if row["item"] is not None else [])
+        counts.update(row["events"].split(",") if row["events"] else [])
+    (item,), (events,) = fields.targets, fields.sequences
+    assert sorted(item.vocabulary) == sorted(w for w, n in counts.items() if n >= min_count)
+    assert (events.shared_with, events.size) == ("item", item.size)
+    assert fields.profile == fitted(tmp_path, table, min_count).profile
+    assert FeatureMap.from_dict(json.loads(json.dumps(fields.to_dict()))) == fields
+
+
+@pytest.mark.parametrize("min_count", [1, 12])
+@pytest.mark.parametrize("limit", [1, 6, 1 << 21])
+def test_the_same_raw_item_has_the_same_index_as_target_and_in_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int
+) -> None:
+    monkeypatch.setattr(feature_map, "_DENSE_LIMIT", limit)
+    fields = fitted(tmp_path, shop_of_numbers(), min_count, columns=SHARED)
+    # Every item once as target and, where it can be one, as token; codes of a file of its own.
+    words = ["999", *ITEMS[::-1], "5", "40", "7000000", "8000000"]
+    tokens = [w for w in words if w in {"0", "3", "7", "12", "999", "3000000"} | set(words[-4:])]
+    table = raw_table(len(words), item=words, events=[",".join(tokens)] * len(words))
+    _, _, target, found = encoded(to_test_h5(tmp_path, table), fields)
+    index = dict(zip(words, target[:, 0].tolist()))
+    assert found[: len(tokens)] == [index[token] for token in tokens]
+    known = [i for i in index.values() if i >= 3]
+    assert sorted(known) == list(range(3, fields.targets[0].size))
+    assert index[None] == MISSING
+    assert index["999"] == index["8000000"] == OUT_OF_VOCABULARY
+
+
+def test_of_two_pairs_only_the_one_named_is_shared(tmp_path: Path) -> None:
+    table = shop_of_numbers()
+    table = table.append_column("visits", table["events"]).append_column("shop", table["item"])
+    pairs = {"sequences": ("events", "visits"), "targets": ("item", "shop")}
+    alone = fitted(tmp_path, table, columns=with_roles(**pairs))
+    fields = fitted(tmp_path, table, columns=with_roles(**pairs, shared=("visits",)))
+    assert fields.sequences[0] == alone.sequences[0]
+    assert fields.targets[0] == alone.targets[0]
+    assert [field.shared_with for field in fields.sequences] == [None, "shop"]
+    assert fields.sequences[1].size == fields.targets[1].size > alone.targets[1].size
+
+
+def test_a_feature_map_from_before_times_and_sharing_still_loads(tmp_path: Path) -> None:
+    fields = fitted(tmp_path, raw_table(20))
+    plain = fields.to_dict()
+    del plain["event_time"]
+    plain["sequences"] = [{k: f[k] for k in ("column", "vocabulary")} for f in plain["sequences"]]
+    assert FeatureMap.from_dict(plain) == fields
+
+
+def test_a_feature_map_survives_json_exactly(tmp_path: Path) -> None:
+    price = np.random.default_rng(1).normal(size=60).astype(np.float32) * np.float32(1e-20)
+    fields = fitted(tmp_path, raw_table(60, price=price))
+    path = tmp_path / "feature_map.json"
+    fields.write(path)
+    assert FeatureMap.read(path) == fields
+    assert "日本" in path.read_text(encoding="utf-8")
+    assert fields.numeric[0].minimum == price[:-2].min()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"profile": 3}', '{"profile": [{"x": 1}]}'])
+def test_what_is_no_feature_map_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "feature_map.json").write_text(text)
+    with pytest.raises(UserError, match="damaged"):
+        FeatureMap.read(tmp_path / "feature_map.json")
+
+
+def test_a_half_written_feature_map_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "feature_map.json"
+    fitted(tmp_path, raw_table(20)).write(path)
+    whole = path.read_text()
+    fields = {field.name for field in dataclasses.fields(FeatureMap)}
+    assert set(json.loads(whole)) == fields | {"sha256"}
+    path.write_text(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="damaged"):
+        FeatureMap.read(path)
+
+
+@pytest.mark.parametrize(
+    ("role", "lacking"),
+    [
+        ({"profile": ()}, "country"),
+        ({"numeric": ("price",)}, "age"),
+        ({"sequences": ("visits",)}, "events"),
+    ],
+)
+def test_a_table_that_lacks_a_column_is_refused(
+    tmp_path: Path, role: dict[str, Any], lacking: str
+) -> None:
+    table = raw_table(30, visits=["1"] * 30)
+    fields = fitted(tmp_path, table)
+    h5 = to_test_h5(tmp_path, table, columns=with_roles(**role))
+    with H5Table(h5) as test, pytest.raises(UserError, match=f"lacks 1 columns .*'{lacking}'"):
+        FeatureEncoder(fields, test)
+    with pytest.raises(UserError, match=f"'{lacking}'"):
+        fit_feature_map(h5, COLUMNS, 1)
+
+
+def test_fitting_some_columns_of_a_wider_table_finds_the_right_ones(tmp_path: Path) -> None:
+    table = raw_table(60)
+    wide = fitted(tmp_path, table)
+    fewer = with_roles(profile=(), numeric=("age",))
+    fields = fit_feature_map(tmp_path / "train.h5", fewer, 1)
+    assert fields.numeric == wide.numeric[1:]
+    assert fields.targets == wide.targets
+    h5 = to_test_h5(tmp_path, table)
+    assert np.array_equal(encoded(h5, fields)[0][:, 0], encoded(h5, wide)[0][:, 1])
+    assert np.array_equal(encoded(h5, fields)[2], encoded(h5, wide)[2])
+
+
+def test_a_column_that_is_mostly_unseen_is_said_loudly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = fitted(tmp_path, raw_table(60, item=["1.0"] * 60))
+    for item, warnings in (("1.0", 0), ("1", 1)):
+        caplog.clear()
+        with H5Table(to_test_h5(tmp_path, raw_table(20, item=[item] * 20))) as table:
+            FeatureEncoder(fields, table).warn_of_unseen(table.read(0, 20).categorical)
+        assert len(caplog.records) == warnings
+    assert "column 'item': 100 % of the rows" in caplog.text
+    assert "such as '1', and not such as '1.0'" in caplog.text

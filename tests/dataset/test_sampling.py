@@ -1,0 +1,167 @@
+"""Which rows are drawn, and how labels are read."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import raw_table, write_raw
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feseq.common.errors import UserError
+from feseq.dataset.sampling import Selection, read_labels, select_rows
+
+DAY_ROWS = [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000]
+
+
+@pytest.fixture(scope="module")
+def day() -> np.ndarray:
+    return np.repeat(np.arange(len(DAY_ROWS)), DAY_ROWS)
+
+
+@pytest.fixture(scope="module")
+def labels(day: np.ndarray) -> np.ndarray:
+    """2 % clicks in most days, 10 % in the fourth; sorted by day."""
+    random = np.random.default_rng(5)
+    return (random.random(len(day)) < np.where(day == 3, 0.1, 0.02)).astype(np.uint8)
+
+
+def same(one: Selection, other: Selection) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in vars(one))
+
+
+def test_the_seed_alone_decides_the_draw(labels: np.ndarray) -> None:
+    drawn = select_rows(labels, 1_000, 0.1, seed=1)
+    assert same(drawn, select_rows(labels, 1_000, 0.1, seed=1))
+    other = select_rows(labels, 1_000, 0.1, seed=2)
+    assert len(np.intersect1d(drawn.row, other.row)) < 200
+
+
+def test_a_selection_survives_its_file(labels: np.ndarray, tmp_path: Path) -> None:
+    drawn = select_rows(labels, 500, 0.1, seed=1)
+    drawn.write(tmp_path / "selection.parquet")
+    assert same(drawn, Selection.read(tmp_path / "selection.parquet"))
+
+
+def test_a_sample_has_the_click_rate_of_the_file(labels: np.ndarray) -> None:
+    drawn = select_rows(labels, 1_000, 0.1, seed=1)
+    assert len(drawn.row) == 1_000
+    assert abs(labels[drawn.row].sum() - 1_000 * labels.mean()) <= 1
+    for part in (drawn.is_valid, ~drawn.is_valid):
+        assert abs(labels[drawn.row[part]].mean() - labels.mean()) < 0.01
+
+
+@pytest.mark.parametrize("rows", [1_000, 20_000])
+def test_a_file_sorted_by_day_is_drawn_from_every_day_by_its_share(
+    labels: np.ndarray, day: np.ndarray, rows: int
+) -> None:
+    drawn = select_rows(labels, rows, 0.2, seed=1)
+    for value in (0, 1):
+        of_class = labels == value
+        for part in (drawn.is_valid, ~drawn.is_valid):
+            chosen = drawn.row[part & of_class[drawn.row]]
+            share = len(chosen) / of_class.sum()
+            expected = np.bincount(day[of_class], minlength=7) * share
+            found = np.bincount(day[chosen], minlength=7)
+            # A stretch may reach over either end of a day; the validation draw doubles that.
+            assert np.abs(found - expected).max() <= 4
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObject) -> None:
+    total = data.draw(st.integers(20, 300), "total")
+    clicks = data.draw(st.integers(2, total - 2), "clicks")
+    rows = data.draw(st.none() | st.integers(20, total), "rows")
+    valid_share = data.draw(st.floats(0.001, 0.999), "valid_share")
+    labels = (np.random.default_rng(total).permutation(total) < clicks).astype(np.uint8)
+    drawn = select_rows(labels, rows, valid_share, seed=data.draw(st.integers(0, 9), "seed"))
+    assert len(drawn.row) == (total if rows is None else rows)
+    assert (np.diff(drawn.row) > 0).all()
+    assert drawn.row[0] >= 0
+    assert drawn.row[-1] < total
+    for part in (drawn.is_valid, ~drawn.is_valid):
+        assert sorted(drawn.position[part]) == list(range(part.sum()))
+        assert set(labels[drawn.row[part]]) == {0, 1}
+
+
+def test_positions_do_not_follow_the_file(labels: np.ndarray) -> None:
+    drawn = select_rows(labels, None, 0.1, seed=1)
+    train = ~drawn.is_valid
+    assert abs(np.corrcoef(drawn.row[train], drawn.position[train])[0, 1]) < 0.02
+
+
+def test_the_validation_share_is_kept(labels: np.ndarray) -> None:
+    assert abs(select_rows(labels, 10_000, 0.3, seed=1).is_valid.sum() - 3_000) <= 1
+
+
+def test_asking_for_more_rows_than_there_are_takes_all_and_warns(
+    labels: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        drawn = select_rows(labels, len(labels) + 1, 0.1, seed=1)
+    assert "50,001 rows asked for, the file has 50,000: taking all" in caplog.text
+    assert np.array_equal(drawn.row, np.arange(len(labels)))
+    caplog.clear()
+    assert len(select_rows(labels, None, 0.1, seed=1).row) == len(labels)
+    assert not caplog.records
+
+
+LABELS = [0, 1, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(LABELS, pa.int64()),
+        pa.array(LABELS, pa.float32()),
+        pa.array([bool(x) for x in LABELS]),
+        pa.array([str(x) for x in LABELS]),
+        pa.array([f"{x}.0" for x in LABELS]),
+        pa.array(LABELS, pa.int8()).dictionary_encode(),
+    ],
+    ids=lambda column: f"{column.type} {column[1]}",
+)
+def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) -> None:
+    raw = write_raw(tmp_path, pa.table({"unused": LABELS, "y": column}), row_group_size=2)
+    labels = read_labels(raw, "y", batch_rows=4)
+    assert labels.tolist() == LABELS
+    assert labels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0, 1, 0, 1, 2, 1], r"row 4: 2 is neither 0 nor 1"),
+        ([0.0, 1.0, float("nan"), 0.0], r"row 2: nan is neither"),
+        ([0, 1, 1, 0, None, None], r"row 4: None is neither .*2 such rows"),
+        ([0.0, 0.5, 1.0], r"row 1: 0.5 is neither"),
+        ([0, 1, -1], r"row 2: -1 is neither"),
+        (["0", "1", "0", "1", "yes", "no"], r"row 4: 'yes'"),
+        ([[0], [1]], r"type list"),
+        (pa.array([0, 1], pa.timestamp("s", "No/Where")), r"row 0: a timestamp\[ms, tz=No/Where\]"),
+        (pa.array([b"0", b"1", b"\xff"]).view(pa.string()), r"row 2: '\\\\xff'"),
+        (pa.array([b"0", b"\xff"]).view(pa.string()).dictionary_encode(), r"row 1: '\\\\xff'"),
+        ([0] * 7, r"'y' is 0 in all 7 rows"),
+        ([1, 1], r"'y' is 1 in all 2 rows"),
+        ([0, 0, 1, 0], r"only 1 row of 4 has label 1"),
+        ([1, 0, 1], r"only 1 row of 3 has label 0"),
+        (pa.array([], pa.int8()), r"no rows"),
+    ],
+)
+def test_an_unusable_label_is_refused_with_its_row(
+    tmp_path: Path, values: Any, message: str
+) -> None:
+    raw = write_raw(tmp_path, pa.table({"y": values}))
+    with pytest.raises(UserError, match=message) as refusal:
+        read_labels(raw, "y", batch_rows=3)
+    assert str(raw) in str(refusal.value)
+
+
+def test_a_missing_label_column_is_named_with_what_there_is(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path, raw_table().drop_columns("y"))
+    with pytest.raises(UserError, match=r"no label column 'y'.*'uid', 'unused'"):
+        read_labels(raw, "y")

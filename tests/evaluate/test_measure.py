@@ -1,0 +1,300 @@
+"""Figures of predictions against plain computations of their definitions."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from conftest import raw_table, to_train_h5
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from feseq.common.errors import UserError
+from feseq.common.files import read_json
+from feseq.common.logits import sigmoid
+from feseq.common.parquet import write_table
+from feseq.dataset.store import H5Table
+from feseq.evaluate.ensemble import mix_predictions
+from feseq.evaluate.intervals import intervals
+from feseq.evaluate.measure import evaluate, write_metrics
+from feseq.evaluate.metrics import GroupedAuc, Measures, competition_score
+
+NAMES = [
+    "auc", "logloss", "average_precision", "weighted_logloss", "score", "calibration_error"
+]  # fmt: skip
+
+
+def plain_figures(label: list[int], logit: list[float]) -> dict[str, float]:
+    """AUC, AP and the two loglosses by loops over rows, pairs and thresholds."""
+    probability = [1 / (1 + math.exp(-x)) for x in logit]
+    loss = [-math.log(p if y else 1 - p) for y, p in zip(label, probability)]
+    clicks = [x for y, x in zip(label, logit) if y]
+    others = [x for y, x in zip(label, logit) if not y]
+    won = sum((c > o) + (c == o) / 2 for c in clicks for o in others)
+    precision, found_before = 0.0, 0
+    for threshold in sorted(set(logit), reverse=True):
+        shown = [y for y, x in zip(label, logit) if x >= threshold]
+        precision += sum(shown) / len(shown) * (sum(shown) - found_before) / len(clicks)
+        found_before = sum(shown)
+    of_clicks = sum(x for x, y in zip(loss, label) if y) / len(clicks)
+    of_others = sum(x for x, y in zip(loss, label) if not y) / len(others)
+    weighted = (of_clicks + of_others) / 2
+    return {
+        "auc": won / len(clicks) / len(others),
+        "logloss": sum(loss) / len(loss),
+        "average_precision": precision,
+        "weighted_logloss": weighted,
+        "score": 0.5 * precision + 0.5 / (1 + weighted),
+    }
+
+
+# Few values, so that many tie.
+ROWS = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(-12, 12).map(lambda i: i / 2)), min_size=2, max_size=40
+).filter(lambda rows: 0 < sum(label for label, _ in rows) < len(rows))
+
+
+@given(rows=ROWS)
+@settings(max_examples=150, deadline=None)
+def test_metrics_are_those_of_plain_loops(rows: list[tuple[int, float]]) -> None:
+    label, logit = map(list, zip(*rows))
+    (found,) = Measures(np.array(label), np.array(logit)).of(np.ones(len(rows)))
+    expected = plain_figures(label, logit)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+
+
+@given(rows=ROWS, data=st.data())
+@settings(max_examples=50, deadline=None)
+def test_a_weight_counts_as_so_many_equal_rows(
+    rows: list[tuple[int, float]], data: st.DataObject
+) -> None:
+    label, logit = map(np.array, zip(*rows))
+    weight = np.array(
+        data.draw(st.lists(st.integers(1, 3), min_size=len(rows), max_size=len(rows)))
+    )
+    (found,) = Measures(label, logit).of(weight)
+    repeated = Measures(np.repeat(label, weight), np.repeat(logit, weight))
+    (expected,) = repeated.of(np.ones(weight.sum()))
+    for name in NAMES[:-1]:  # the bins of the calibration error are those of the rows given
+        assert found[name] == pytest.approx(expected[name], abs=1e-9), name
+
+
+def test_the_score_of_a_worked_example() -> None:
+    # Two clicks of five rows; sorted by prediction the clicks come first and third.
+    probability = np.array([0.8, 0.5, 0.4, 0.2, 0.1])
+    label = np.array([1, 0, 1, 0, 0])
+    (found,) = Measures(label, np.log(probability / (1 - probability))).of(np.ones(5))
+    precision = (1 / 1 + 2 / 3) / 2
+    of_clicks = -(math.log(0.8) + math.log(0.4)) / 2
+    of_others = -(math.log(0.5) + math.log(0.8) + math.log(0.9)) / 3
+    assert found["average_precision"] == pytest.approx(precision)
+    assert found["weighted_logloss"] == pytest.approx((of_clicks + of_others) / 2)
+    # 0.5 * 0.83333 + 0.5 / (1 + 0.45513)
+    assert found["score"] == pytest.approx(0.76028, abs=1e-5)
+    assert competition_score(1.0, 0.0) == 1
+
+
+def test_shifted_to_even_odds_the_weighted_logloss_is_at_its_best() -> None:
+    random = np.random.default_rng(0)
+    probability = sigmoid(random.normal(-4, 1, 200_000))
+    label = (random.random(200_000) < probability).astype(int)
+    logit = np.log(probability / (1 - probability))
+    odds = math.log(label.mean() / (1 - label.mean()))
+    shifts = [-odds + step for step in (-0.3, 0, 0.3)]
+    found = [
+        of["weighted_logloss"] for of in Measures(label, logit, shifts).of(np.ones(len(label)))
+    ]
+    assert found[1] < min(found[0], found[2])
+
+
+def test_the_calibration_error_is_what_predictions_are_off_by() -> None:
+    random = np.random.default_rng(1)
+    probability = random.uniform(0.01, 0.2, 400_000)
+    label = (random.random(len(probability)) < probability).astype(int)
+
+    def error(predicted: np.ndarray) -> float:
+        measures = Measures(label, np.log(predicted / (1 - predicted)))
+        return measures.of(np.ones(len(label)))[0]["calibration_error"]
+
+    assert error(probability) < 0.002
+    assert error(probability + 0.03) == pytest.approx(0.03, abs=0.002)
+    # All rows tie: one bin, whose mean is right.
+    assert error(np.full(len(label), label.mean())) < 1e-9
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 1), st.integers(-3, 3), st.integers(0, 3), st.integers(0, 3)),
+        min_size=1,
+        max_size=60,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_auc_of_groups_is_that_of_scikit_learn_within_each(rows: list[tuple[int, ...]]) -> None:
+    label, score, group, weight = np.array(rows).T
+    grouped = GroupedAuc(label, score.astype(float), group)
+    auc, total = grouped.of_groups(weight)
+    parts = []
+    for name, found, rows_of in zip(grouped.names, auc, total):
+        inside = (group == name) & (weight > 0)
+        assert rows_of == weight[inside].sum()
+        if len(set(label[inside])) < 2:
+            assert math.isnan(found)
+        else:
+            expected = roc_auc_score(label[inside], score[inside], sample_weight=weight[inside])
+            assert found == pytest.approx(expected)
+            parts.append((expected, weight[inside].sum()))
+    mean = grouped.mean(weight)
+    if parts:
+        assert mean == pytest.approx(
+            np.average([a for a, _ in parts], weights=[n for _, n in parts])
+        )
+    else:
+        assert math.isnan(mean)
+
+
+def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
+    """AUC of normal scores with a mean difference of 1: Phi(1 / sqrt 2) = 0.7602."""
+    random, held = np.random.default_rng(2), 0
+    for _ in range(60):
+        label = (random.random(400) < 0.25).astype(int)
+        auc = GroupedAuc(label, random.normal(size=400) + label, np.zeros(400, int))
+        ((value, low, high),) = intervals([lambda w, auc=auc: auc.of_groups(w)[0]], label, 100)
+        assert low[0] < value[0] < high[0]
+        held += low[0] <= 0.7602 <= high[0]
+    # Of 60, 57 expected; fewer than 50 would come once in a thousand times at 95 %.
+    assert held >= 50
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """valid.h5 of 60 rows, predictions.parquet for it, and truth.parquet."""
+    table = raw_table(240, seed=5)
+    _, valid = to_train_h5(tmp_path, table)
+    with H5Table(valid) as h5:
+        row, label = h5.column("row"), h5.column("label")
+    logit = np.random.default_rng(3).normal(size=len(row)).astype(np.float32) + label
+    columns = {"row": row, "label": label, "logit": logit, "logit_blanked": -logit}
+    write_table(pa.table(columns), tmp_path / "predictions.parquet", {"click_rate": "0.25"})
+    truth = np.linspace(0, 1, len(table))
+    write_table(pa.table({"probability": truth}), tmp_path / "truth.parquet")
+    return tmp_path
+
+
+def figures_of(data: Path, **options: Any) -> dict[str, Any]:
+    given = {"resamples": 20, "slices": None, "gauc": None} | options
+    return evaluate(data / "predictions.parquet", data / "valid.h5", None, **given)
+
+
+def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
+    write_metrics(
+        data / "metrics.json",
+        data / "predictions.parquet",
+        data / "valid.h5",
+        data / "truth.parquet",
+        resamples=20,
+        slices=["country"],
+        gauc="item",
+    )
+    found = read_json(data / "metrics.json")
+    rows = pd.read_parquet(data / "predictions.parquet")
+    expected = plain_figures(rows["label"].tolist(), rows["logit"].astype(float).tolist())
+    assert (found["rows"], found["clicks"]) == (len(rows), rows["label"].sum())
+    for name, value in expected.items():
+        interval = found["metrics"][name]
+        assert interval["value"] == pytest.approx(value, abs=1e-6)
+        assert interval["low"] < interval["value"] < interval["high"], name
+    assert found["auc_blanked"] == pytest.approx(1 - expected["auc"])
+    shifted = rows["logit"].astype(float) + math.log(3)
+    balanced = plain_figures(rows["label"].tolist(), shifted.tolist())
+    for name, value in balanced.items():
+        assert found["balanced"][name]["value"] == pytest.approx(value, abs=1e-6)
+    raw = pd.read_parquet(data / "train.parquet").iloc[rows["row"]].reset_index()
+    truth = pd.read_parquet(data / "truth.parquet")["probability"].to_numpy()[rows["row"]]
+    assert found["best_auc"] == pytest.approx(roc_auc_score(rows["label"], truth))
+    by_country = {of["slice"]: of for of in found["slices"]["country"]}
+    for name, part in rows.groupby(
+        raw["country"].fillna("(missing)").replace("", "(empty)").to_numpy()
+    ):
+        of = by_country[name]
+        assert (of["rows"], of["clicks"]) == (len(part), part["label"].sum())
+        if part["label"].nunique() > 1:
+            assert of["auc"]["value"] == pytest.approx(roc_auc_score(part["label"], part["logit"]))
+        else:
+            assert of["auc"] is None
+    groups = [part for _, part in rows.groupby(raw["item"].fillna("").to_numpy())]
+    known = [
+        (roc_auc_score(p["label"], p["logit"]), len(p)) for p in groups if p.label.nunique() > 1
+    ]
+    gauc = sum(auc * n for auc, n in known) / sum(n for _, n in known)
+    assert found["metrics"]["gauc"]["value"] == pytest.approx(gauc)
+
+
+def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    country = random.choice(["10", "9", "2.5", "b", "a", "nan", None], 240).tolist()
+    _, valid = to_train_h5(tmp_path, raw_table(240, country=country))
+    with H5Table(valid) as h5:
+        rows = {name: h5.column(name) for name in ("row", "label")}
+    logit = random.normal(size=len(rows["row"])).astype(np.float32)
+    write_table(
+        pa.table({**rows, "logit": logit}), tmp_path / "predictions.parquet", {"click_rate": "0.2"}
+    )
+    found = [of["slice"] for of in figures_of(tmp_path, resamples=0)["slices"]["country"]]
+    assert found == ["2.5", "9", "10", "a", "b", "nan", "(missing)"]
+
+
+def test_histories_are_sliced_by_their_length(data: Path) -> None:
+    rows = pd.read_parquet(data / "predictions.parquet")["row"]
+    events = pd.read_parquet(data / "train.parquet")["events"].iloc[rows]
+    lengths = [len(text.split(",")) if text else 0 for text in events.fillna("")]
+    found = {of["slice"]: of["rows"] for of in figures_of(data)["slices"]["history_length"]}
+    assert found == {
+        "0": sum(n == 0 for n in lengths),
+        "1-9": sum(1 <= n <= 9 for n in lengths),
+        "10-19": sum(10 <= n <= 19 for n in lengths),
+    }
+
+
+def test_the_same_predictions_give_the_same_figures_and_no_resamples_no_intervals(
+    data: Path,
+) -> None:
+    assert figures_of(data) == figures_of(data)
+    without = figures_of(data, resamples=0)
+    assert json.dumps(without)
+    assert without["metrics"]["auc"]["low"] is None
+    assert without["metrics"]["auc"]["value"] == figures_of(data)["metrics"]["auc"]["value"]
+
+
+def test_predictions_of_other_rows_are_refused(data: Path) -> None:
+    with H5Table(data / "train.h5") as h5:
+        rows = {name: h5.column(name) for name in ("row", "label")}
+    logit = np.zeros(len(rows["row"]), np.float32)
+    write_table(pa.table({**rows, "logit": logit}), data / "predictions.parquet")
+    with pytest.raises(UserError, match=r"predictions.parquet: not of the rows of .*valid.h5"):
+        figures_of(data)
+
+
+def test_an_ensemble_is_the_mean_of_its_logits(data: Path) -> None:
+    plain = pd.read_parquet(data / "predictions.parquet")
+    for name, factor in (("a", 1), ("b", -3)):
+        (data / name).mkdir()
+        columns = {n: plain[n] for n in ("row", "label")}
+        columns |= {n: plain[n] * np.float32(factor) for n in ("logit", "logit_blanked")}
+        write_table(pa.table(columns), data / name / "p.parquet", {"click_rate": "0.25"})
+    paths = [data / name / "p.parquet" for name in "ab"]
+    mixed = data / "mixed.parquet"
+    mix_predictions(paths, {"b": 0.5, "a": 0.5}, mixed, data / "t.json")
+    found = pd.read_parquet(mixed)
+    np.testing.assert_allclose(found["logit"], -plain["logit"], rtol=1e-6)
+    np.testing.assert_allclose(found["logit_blanked"], plain["logit"], rtol=1e-6)
+    assert evaluate(mixed, data / "valid.h5", None, resamples=0, slices=[], gauc=None)["rows"]
+    other = pa.table({n: plain[n][::-1] for n in ("row", "label", "logit", "logit_blanked")})
+    write_table(other, paths[1], {"click_rate": "0.25"})
+    with pytest.raises(UserError, match="of other rows than"):
+        mix_predictions(paths, {"a": 1, "b": 1}, mixed, data / "t.json")

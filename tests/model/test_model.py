@@ -1,0 +1,269 @@
+"""The network against plain loops over the paper's equations, and what must not change a logit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from reference import reference_logits
+
+from feseq.dataset.batches import Batch
+from feseq.model import FESeq, FieldSizes, ModelConfig, history
+from feseq.model.history import distinct_events
+from feseq.model.pooling import SumPooling
+
+CONFIG = ModelConfig(
+    max_len=6,
+    embedding_dim=4,
+    interaction="crossnetv2",
+    interaction_layers=2,
+    transformer_layers=2,
+    heads=2,
+    causal=False,
+    layer_norm=True,
+    positions=True,
+    times=False,
+    time_buckets=9,
+    time_log_base=None,
+    pooling="mean",
+    score="bilinear",
+    scaled_scores=True,
+    item_interaction_layers=1,
+    attention_dim=6,
+    mlp=(8, 5),
+    mlp_activation="relu",
+    dropout=0.3,
+)
+SIZES = FieldSizes(profile=(5, 7, 4), target=(6,), sequence=(11,), numeric=3)
+
+
+def make_model(config: ModelConfig = CONFIG, sizes: FieldSizes = SIZES, seed: int = 0) -> FESeq:
+    """A float64 model in evaluation mode whose weights are large enough for all parts to matter."""
+    torch.manual_seed(seed)
+    model = FESeq(config, sizes).double().eval()
+    # Without norms values grow from layer to layer, and their rounding with them.
+    size = 0.4 if config.layer_norm else 0.2
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * size)
+    return model
+
+
+def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> Batch:
+    """A batch of rows with histories of these lengths."""
+    random = torch.Generator().manual_seed(seed)
+
+    def codes(table_sizes: tuple[int, ...], rows: int) -> torch.Tensor:
+        columns = [torch.randint(1, n, (rows,), generator=random) for n in table_sizes]
+        return torch.stack(columns, 1) if columns else torch.zeros(rows, 0, dtype=torch.long)
+
+    rows, events = len(lengths), sum(lengths)
+    return Batch(
+        numeric_BN=torch.rand(rows, sizes.numeric, generator=random, dtype=torch.float64),
+        profile_BP=codes(sizes.profile, rows),
+        target_BG=codes(sizes.target, rows),
+        history_ST=codes(sizes.sequence, events).T.contiguous(),
+        offsets=torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()]),
+        elapsed_T=torch.randint(0, 30, (events,), generator=random),
+        row_B=torch.arange(rows),
+        label_B=torch.randint(0, 2, (rows,), generator=random).double(),
+    )
+
+
+def one_row(batch: Batch, row: int) -> Batch:
+    start, stop = batch.offsets[row], batch.offsets[row + 1]
+    return Batch(
+        batch.numeric_BN[row : row + 1],
+        batch.profile_BP[row : row + 1],
+        batch.target_BG[row : row + 1],
+        batch.history_ST[:, start:stop],
+        torch.tensor([0, int(stop - start)]),
+        None if batch.elapsed_T is None else batch.elapsed_T[start:stop],
+        batch.row_B[row : row + 1],
+        batch.label_B[row : row + 1],
+    )
+
+
+VARIANTS = [
+    {"interaction": interaction, "pooling": pooling, "causal": causal}
+    for interaction in ("autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final")
+    for pooling in ("mean", "weighted_sum")
+    for causal in (False, True)
+] + [
+    {"pooling": "sum"},
+    {"pooling": "target", "causal": True},
+    {"pooling": "concat"},
+    {"pooling": "weighted_sum", "score": "dot"},
+    {"pooling": "weighted_sum", "score": "din"},
+    {"pooling": "weighted_sum", "scaled_scores": False},
+    {"times": True},
+    {"times": True, "time_log_base": 2.0, "positions": False},
+    {"times": True, "time_log_base": 10.0, "heads": 4},
+    {"positions": False},
+    {"layer_norm": False},
+    {"mlp_activation": "leaky_relu"},
+    {"interaction_layers": 0, "transformer_layers": 0},
+]
+
+
+@pytest.mark.parametrize("lengths", [[3, 0, 6], [2, 2], [0]], ids=str)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_logits_and_gradients_equal_the_plain_loops(variant: dict, lengths: list[int]) -> None:
+    config = replace(CONFIG, **variant)
+    model, batch = make_model(config), make_batch(lengths)
+    logits, expected = model(batch), reference_logits(model, config, batch)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
+    weight_B = torch.linspace(0.5, 2, len(lengths), dtype=torch.float64)
+    parameters = list(model.parameters())
+    got = torch.autograd.grad((logits * weight_B).sum(), parameters, allow_unused=True)
+    want = torch.autograd.grad((expected * weight_B).sum(), parameters, allow_unused=True)
+    assert any(gradient is not None and gradient.abs().max() > 1e-3 for gradient in want)
+    for got_gradient, want_gradient, parameter in zip(got, want, parameters):
+        zero = torch.zeros_like(parameter)
+        torch.testing.assert_close(
+            zero if got_gradient is None else got_gradient,
+            zero if want_gradient is None else want_gradient,
+            rtol=1e-9,
+            atol=1e-9,
+        )
+
+
+def test_two_sequences_with_their_targets_equal_the_plain_loops() -> None:
+    sizes = FieldSizes(profile=(5,), target=(6, 9), sequence=(11, 8), numeric=2)
+    config = replace(CONFIG, pooling="weighted_sum")
+    model, batch = make_model(config, sizes), make_batch([2, 0, 5], sizes)
+    expected = reference_logits(model, config, batch)
+    torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)
+
+
+def test_a_shared_table_is_one_table_and_equals_the_plain_loops() -> None:
+    sizes = FieldSizes(
+        profile=(5,), target=(12, 9), sequence=(12, 8), numeric=2, shared=(True, False)
+    )
+    model, batch = make_model(CONFIG, sizes), make_batch([2, 0, 5], sizes)
+    assert model.history.sequence[0].weight is model.history.target[0].weight
+    assert model.history.sequence[1].weight is not model.history.target[1].weight
+    expected = reference_logits(model, CONFIG, batch)
+    torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("sequences", [1, 2])
+def test_computing_each_distinct_event_once_changes_nothing(
+    sequences: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = FieldSizes(profile=(5,), target=(6,) * sequences, sequence=(4,) * sequences, numeric=2)
+    model, batch = make_model(CONFIG, sizes), make_batch([6, 0, 5, 6], sizes)
+    rows = torch.tensor([0] * 6 + [2] * 5 + [3] * 6)
+    codes, row_V, place_T = distinct_events(batch.history_ST, rows)
+    assert len(row_V) == len(set(zip(*batch.history_ST.tolist(), rows.tolist()))) < 17
+    assert torch.equal(codes[:, place_T], batch.history_ST)
+    assert torch.equal(row_V[place_T], rows)
+
+    def results() -> list[torch.Tensor]:
+        logits = model(batch)
+        return [logits, *torch.autograd.grad(logits.sum(), list(model.parameters()))]
+
+    once = results()
+    monkeypatch.setattr(
+        history, "distinct_events", lambda codes, rows: (codes, rows, torch.arange(len(rows)))
+    )
+    for one, other in zip(once, results()):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+def test_no_profile_and_no_numeric_fields_are_allowed() -> None:
+    sizes = FieldSizes(profile=(), target=(6,), sequence=(11,), numeric=0)
+    model, batch = make_model(CONFIG, sizes), make_batch([2, 0, 5], sizes)
+    expected = reference_logits(model, CONFIG, batch)
+    torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "target", "weighted_sum"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_neighbours_in_a_batch_change_no_logit(pooling: str, causal: bool) -> None:
+    model = make_model(replace(CONFIG, pooling=pooling, causal=causal))
+    batch = make_batch([3, 0, 6, 1, 5])
+    alone = torch.cat([model(one_row(batch, row)) for row in range(5)])
+    torch.testing.assert_close(model(batch), alone, rtol=0, atol=1e-12)
+
+
+def test_order_of_events_matters_only_through_positions() -> None:
+    batch = make_batch([6])
+    reversed_batch = Batch(**(vars(batch) | {"history_ST": batch.history_ST.flip(1)}))
+    with_positions = make_model()
+    assert (with_positions(batch) - with_positions(reversed_batch)).abs() > 1e-4
+    without = make_model(replace(CONFIG, positions=False))
+    torch.testing.assert_close(without(batch), without(reversed_batch), rtol=0, atol=1e-12)
+
+
+def test_dropout_works_in_training_only() -> None:
+    model, batch = make_model(), make_batch([3, 6])
+    torch.testing.assert_close(model(batch), model(batch), rtol=0, atol=0)
+    model.train()
+    assert not torch.equal(model(batch), model(batch))
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("variant", VARIANTS[:-1], ids=str)  # the last has no products by position
+def test_logits_of_half_precision_have_the_resolution_of_float32(
+    variant: dict, precision: torch.dtype
+) -> None:
+    model, batch = make_model(replace(CONFIG, **variant)).float(), make_batch([3, 0, 6] * 40)
+    batch = replace(batch, numeric_BN=batch.numeric_BN.float())
+    with torch.no_grad():
+        model.mlp[-1].bias.fill_(-4)  # clicks are rare: near -4 bfloat16 has steps of 1 / 64
+        full = model(batch)
+        with torch.autocast("cpu", precision):
+            half = model(batch)
+    assert half.dtype == torch.float32
+    assert len(half.unique()) >= len(full.unique()) > 100
+    assert (half - full).std() < 0.1 * full.std()
+    assert not torch.equal(half, full)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_pooled_rows_that_differ_little_stay_apart_in_half_precision(mean: bool) -> None:
+    torch.manual_seed(0)
+    refined_BLD = 1 + 1e-4 * torch.randn(50, 7, 4)
+    is_pad_BL = torch.arange(7) < torch.randint(0, 7, (50, 1))
+    pooling = SumPooling(4, mean)
+    full = pooling(refined_BLD, is_pad_BL, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(pooling(refined_BLD, is_pad_BL, None), full, rtol=0, atol=0)
+
+
+def test_start_values_are_those_of_the_authors() -> None:
+    torch.manual_seed(0)
+    sizes = FieldSizes(profile=(4000,), target=(60,), sequence=(4000,), numeric=500)
+    model = FESeq(replace(CONFIG, embedding_dim=16, mlp=(300,)), sizes)
+    tables = [model.profile[0].weight, model.history.sequence[0].weight, model.numeric]
+    for table in tables:
+        assert table.std().item() == pytest.approx(1e-4, rel=0.03)
+    assert model.history.sequence[0].weight[0].abs().max() == 0
+    first = model.mlp[0]
+    xavier = (2 / (first.in_features + first.out_features)) ** 0.5
+    assert first.weight.std().item() == pytest.approx(xavier, rel=0.03)
+    assert first.bias.abs().max() == 0
+
+
+def test_one_batch_can_be_learned_by_heart() -> None:
+    torch.manual_seed(0)
+    model = FESeq(replace(CONFIG, dropout=0.0), SIZES).double()
+    batch = make_batch([3, 0, 6, 1, 5, 2, 4, 4], seed=3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(150):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(model(batch), batch.label_B)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+
+
+def test_settings_that_cannot_work_name_their_numbers() -> None:
+    with pytest.raises(ValueError, match=r"width 20 .* 3 heads"):
+        FESeq(replace(CONFIG, heads=3), SIZES)
+    with pytest.raises(ValueError, match=r"pooling 'max' is none of mean, sum"):
+        replace(CONFIG, pooling="max")
+    with pytest.raises(ValueError, match=r"dropout 1\.0"):
+        replace(CONFIG, dropout=1.0)
+    with pytest.raises(ValueError, match="2 sequence and 1 target"):
+        FieldSizes(profile=(), target=(6,), sequence=(11, 8), numeric=0)

@@ -1,0 +1,294 @@
+"""Damaged and hostile files: a clear error or the right result, never a wrong one.
+
+`pytest -s tests/test_integrity.py` prints how each flipped byte was met.
+"""
+
+import pickle
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from conftest import COLUMNS, raw_table, to_test_h5, to_train_h5
+from test_run import CPU, data, train
+
+from feseq.common import torchfile
+from feseq.common.errors import UserError
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.shards import read_shards
+from feseq.dataset.store import H5Table
+from feseq.evaluate.validation import predict_validation as predict_valid
+from feseq.predict.model_file import TrainedModel
+from feseq.predict.shard import predict_shard
+from feseq.predict.submission import write_submission
+
+__all__ = ["data"]  # a fixture
+
+FLIPS = 200
+
+
+def read_all(path: Path) -> dict[str, Any]:
+    """All that the workflow ever reads of an H5 file."""
+    with H5Table(path) as table:
+        words = {name: table.vocabulary(name) for name in table.categorical_columns}
+        block = table.read(0, table.rows)
+        return {
+            "columns": (table.numeric_columns, table.categorical_columns, table.sequence_columns),
+            "source": table.source,
+            "words": words,
+            "sequences": {n: (r.values.tolist(), r.offsets.tolist())
+                          for n, r in block.sequences.items()},
+            **{name: getattr(block, name).tobytes() for name in ("numeric", "categorical", "row")},
+            **{name: None if (part := getattr(block, name)) is None else part.tobytes()
+               for name in ("label", "id")},
+        }  # fmt: skip
+
+
+def read_model(path: Path) -> dict[str, Any]:
+    model = TrainedModel.load(path)
+    weights = {name: value.numpy().tobytes() for name, value in model.network.state_dict().items()}
+    return {"config": model.config, "map": model.feature_map, "weights": weights,
+            "simulated": model.simulated}  # fmt: skip
+
+
+def flip_each(
+    path: Path, read: Callable[[Path], Any], flips: int = FLIPS, seed: int = 0
+) -> Counter[str]:
+    """Flip one byte at each of some places; how `read` met it. Fails on a wrong result."""
+    whole, expected = path.read_bytes(), read(path)
+    random = np.random.default_rng(seed)
+    met: Counter[str] = Counter()
+    # Places all over the file, and each in the crowded first and last few KiB.
+    places = {*random.integers(0, len(whole), flips // 2).tolist()}
+    places |= {*random.integers(0, min(4096, len(whole)), flips // 4).tolist()}
+    places |= {len(whole) - 1 - i for i in random.integers(0, min(4096, len(whole)), flips // 4)}
+    for place in sorted(places):
+        damaged = bytearray(whole)
+        damaged[place] ^= int(random.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            found = read(path)
+        except UserError as error:
+            message = str(error)
+            assert str(path) in message
+            assert "delete it and run the same command again" in message
+            is_sum = re.search("checksum|fletcher|CRC", message, re.IGNORECASE)
+            met["checksum" if is_sum else "structure"] += 1
+            continue
+        assert found == expected, f"byte {place} of {len(whole)}"
+        met["harmless"] += 1
+    path.write_bytes(whole)
+    print(f"{path.name}: {sum(met.values())} flips in {len(whole):,} bytes: {dict(met)}")
+    return met
+
+
+def test_a_flipped_byte_of_an_h5_file_is_found_or_harmless(tmp_path: Path) -> None:
+    for h5 in (*to_train_h5(tmp_path, raw_table(2000), valid_rows=range(200)),
+               to_test_h5(tmp_path, raw_table(2000))):  # fmt: skip
+        met = flip_each(h5, read_all)
+        assert met["checksum"] + met["structure"] > 30
+
+
+def test_a_flipped_byte_of_a_model_is_found_or_harmless(data: Path, tmp_path: Path) -> None:
+    met = flip_each(train(data, tmp_path)["model"], read_model)
+    assert met["checksum"] > 60
+
+
+def test_a_flipped_byte_of_a_feature_map_is_found_or_harmless(tmp_path: Path) -> None:
+    h5, _ = to_train_h5(tmp_path, raw_table(300))
+    path = tmp_path / "feature_map.json"
+    fit_feature_map(h5, COLUMNS, 1).write(path)
+    met = flip_each(path, FeatureMap.read)
+    assert met["checksum"] + met["structure"] > 100
+
+
+def test_a_flipped_byte_of_predictions_never_reaches_a_submission(
+    data: Path, tmp_path: Path
+) -> None:
+    model = train(data, tmp_path)["model"]
+    path = tmp_path / "shard0.parquet"
+    predict_shard(model, data / "test.h5", path, start=0, stop=150, machine=CPU)
+
+    def submit(path: Path) -> str:
+        written = tmp_path / "submission.csv"
+        write_submission([path], None, written, id_column="ID", label_column="y", models=[model])
+        return written.read_text()
+
+    met = flip_each(path, submit)
+    assert met["checksum"] + met["structure"] > 60
+
+
+def refused(path: Path, message: str) -> None:
+    with pytest.raises(UserError, match=message) as held:
+        read_all(path)
+    # And let go of, also while the error is held.
+    with h5py.File(path, "w"):
+        assert held.value
+
+
+def test_an_h5_file_cannot_declare_more_than_it_holds_or_lead_elsewhere(tmp_path: Path) -> None:
+    def spoiled(spoil: Callable[[h5py.File], None]) -> Path:
+        path = to_test_h5(tmp_path, raw_table())
+        with h5py.File(path, "r+") as file:
+            spoil(file)
+        return path
+
+    def declare_rows(file: h5py.File) -> None:
+        file.attrs["rows"] = 2**40
+        for name in ("numeric", "categorical", "row", "id"):
+            file[name].resize(2**40, axis=0)
+        file["sequence/events/offsets"].resize(2**40 + 1, axis=0)
+
+    def pack(file: h5py.File) -> None:
+        del file["row"]
+        file.create_dataset("row", data=np.zeros(120, np.int64), compression="gzip")
+
+    def lead_elsewhere(file: h5py.File) -> None:
+        (tmp_path / "secret").write_bytes(bytes(120 * 8))
+        del file["row"]
+        file.create_dataset("row", (120,), np.int64, external=[(tmp_path / "secret", 0, 960)])
+
+    def lead_outside(file: h5py.File) -> None:
+        file["sequence/events/offsets"][3] = 10**6
+
+    def unknown_code(file: h5py.File) -> None:
+        file["categorical"][5, 0] = 200
+
+    def many_words(file: h5py.File) -> None:
+        del file["vocabulary/item"]
+        file.create_dataset("vocabulary/item", (2**40,), h5py.string_dtype(), chunks=(1024,))
+
+    def group_for_data(file: h5py.File) -> None:
+        del file["row"]
+        file.create_group("row")
+
+    def signed_codes(file: h5py.File) -> None:
+        codes = file["categorical"][:].astype(np.int8)
+        del file["categorical"]
+        file.create_dataset("categorical", data=codes, chunks=True, fletcher32=True)
+
+    refused(spoiled(many_words), "vocabularies hold fewer bytes than they declare")
+    refused(spoiled(group_for_data), "not a complete H5 file")
+    refused(spoiled(signed_codes), "categorical has type int8")
+    refused(spoiled(lambda file: file.attrs.update(rows=np.inf)), "not a complete H5 file")
+    refused(spoiled(lambda file: file.attrs.update(source="[]")), "not a complete H5 file")
+    refused(spoiled(declare_rows), "holds fewer bytes than it declares")
+    refused(spoiled(pack), "row is not stored with a checksum alone")
+    refused(spoiled(lead_elsewhere), "row is not stored with a checksum alone")
+    refused(spoiled(lead_outside), "offsets of 'events' lead outside")
+    refused(spoiled(unknown_code), "codes are not in their vocabularies")
+    with (
+        H5Table(spoiled(unknown_code)) as table,
+        pytest.raises(UserError, match="codes are not in their vocabularies"),
+    ):
+        table.column("categorical")
+
+
+class _Hostile:
+    """Unpickled, it would call a function of its maker's choice."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("was_here"),)
+
+
+def test_a_hostile_model_runs_no_code_and_takes_no_memory(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = train(data, tmp_path)["model"]
+    good = torchfile.load(path)
+
+    def refuses(message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            TrainedModel.load(path)
+
+    torch.save({**good, "extra": _Hostile()}, path)
+    refuses("not a complete model file")
+    path.write_bytes(pickle.dumps(_Hostile()))
+    refuses("not a complete model file")
+    assert not (tmp_path / "was_here").exists()
+    for changed in ({"embedding_dim": 10**6}, {"transformer_layers": 10**9}, {"mlp": [10**6] * 3}):
+        torchfile.save({**good, "config": good["config"] | changed}, path)
+        refuses("layers, and|not those of its settings")
+    # Weights of any shape from a single number.
+    wide = {**good["config"], "mlp": [10**5, 10**5]}
+    weights = {name: value for name, value in good["state_dict"].items() if "mlp" not in name}
+    first = good["state_dict"]["mlp.0.weight"].shape[1]
+    widths = [(10**5, first), (10**5, 10**5), (1, 10**5)]
+    names = [name for name in good["state_dict"] if name.startswith("mlp") and "weight" in name]
+    for name, shape in zip(names, widths):
+        weights[name] = torch.zeros(1, 1).expand(shape)
+        weights[name.replace("weight", "bias")] = torch.zeros(1).expand(shape[0])
+    torch.save({**good, "config": wide, "state_dict": weights}, path)
+    refuses("holds fewer bytes than it declares")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10**7))
+    refuses("its members are packed")
+
+
+def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Path) -> None:
+    model = TrainedModel.load(train(data, tmp_path)["model"])
+    (tmp_path / "shop").mkdir()
+    other, _ = to_train_h5(tmp_path / "shop", raw_table())
+    with pytest.raises(UserError, match="lacks 5 columns that the features need"):
+        model.source(other, CPU)
+    strange = replace(model.feature_map, fitted_on="another draw")
+    replace(model, feature_map=strange).save(tmp_path / "strange.pt")
+    with pytest.raises(UserError, match="drawn from other rows than those of"):
+        predict_valid(
+            tmp_path / "strange.pt", data / "valid.h5", *(tmp_path / n for n in "psa"), machine=CPU
+        )
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("train.h5", "valid.h5"):
+        (folder / name).write_bytes((data / name).read_bytes())
+    strange.write(folder / "feature_map.json")
+    with pytest.raises(UserError, match="the feature map were not made from the same rows"):
+        train(folder, tmp_path / "out")
+
+
+def test_predictions_of_other_shards_models_or_tests_are_not_gathered(
+    data: Path, tmp_path: Path
+) -> None:
+    model = train(data, tmp_path)["model"]
+    other = tmp_path / "other.pt"
+    trained = TrainedModel.load(model)
+    trained.network.mlp[0].weight.data += 1
+    trained.save(other)
+
+    def predict(name: str, start: int, stop: int, by: Path = model) -> Path:
+        predict_shard(by, data / "test.h5", tmp_path / name, start=start, stop=stop, machine=CPU)
+        return tmp_path / name
+
+    first, second, stale = predict("0", 0, 60), predict("1", 60, 150), predict("2", 60, 150, other)
+    for shards, message in (
+        ([first, stale], f"2: not predicted by {model} as it is now"),
+        ([second, first], "1: begins with row 60, where row 0 should follow"),
+        ([first], "the last predicted row is 60 of 150"),
+    ):
+        with pytest.raises(UserError, match=message):
+            write_submission(
+                shards, None, tmp_path / "s.csv", id_column="ID", label_column="y", models=[model]
+            )
+        assert not (tmp_path / "s.csv").exists()
+    write_submission(
+        [first, second], None, tmp_path / "s.csv", id_column="ID", label_column="y", models=[model]
+    )
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 151
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "[[1, 2]]", "[[0]]", "[[0, 5], [6, 7]]", "[[0, 5], [5, 5]]"]
+)
+def test_a_list_of_shards_with_gaps_is_refused(tmp_path: Path, text: str) -> None:
+    text = re.sub(r"\[(\d+), (\d+)\]", r'{"start": \1, "stop": \2}', text)
+    (tmp_path / "shards.json").write_text(text)
+    with pytest.raises(UserError, match="not a list of shards"):
+        read_shards(tmp_path / "shards.json")

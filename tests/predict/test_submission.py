@@ -1,0 +1,303 @@
+"""The submission: joined by ID, checked, whole or not at all."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from feseq.common.errors import UserError
+from feseq.common.files import fingerprint
+from feseq.common.parquet import write_table
+from feseq.predict.submission import write_submission
+
+IDS = [f"U{i:03d}" for i in range(10)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+def submit(
+    folder: Path,
+    ids: Sequence[str],
+    sample: Sequence[str] | None = None,
+    *,
+    logit: Sequence[float] | None = None,
+    shards: int = 3,
+    sample_text: str | None = None,
+) -> pd.DataFrame:
+    """Write predictions in shards and a sample, submit, and read the CSV as a participant would."""
+    values = np.linspace(-4, 4, len(ids)) if logit is None else np.array(logit)
+    files = []
+    for i, rows in enumerate(np.array_split(np.arange(len(ids)), shards)):
+        files.append(folder / f"{i}.parquet")
+        shard = {
+            "id": pa.array([ids[row] for row in rows], pa.string()),
+            "logit": values[rows].astype(np.float32),
+        }
+        pq.write_table(pa.table(shard), files[-1])
+    sample_file = None
+    if sample is not None or sample_text is not None:
+        sample_file = folder / "sample_submission.csv"
+        if sample is not None:
+            pd.DataFrame({"uid": sample, "y": 0}).to_csv(sample_file, index=False)
+        else:
+            sample_file.write_text(str(sample_text))
+    submission = folder / "out" / "submission.csv"
+    write_submission(files, sample_file, submission, id_column="uid", label_column="y")
+    return pd.read_csv(submission, dtype={"uid": str}, keep_default_na=False)
+
+
+def refused(folder: Path, *arguments: Any, **options: Any) -> str:
+    """The message of a refusal that left nothing behind."""
+    with pytest.raises(UserError) as refusal:
+        submit(folder, *arguments, **options)
+    assert os.listdir(folder / "out") == []
+    return str(refusal.value)
+
+
+def test_rows_follow_the_sample_and_values_follow_their_ids(folder: Path) -> None:
+    order = [3, 0, 9, 1, 8, 2, 7, 5, 4, 6]
+    logit = np.arange(10) / 2 - 3
+    written = submit(folder, IDS, [IDS[i] for i in order], logit=logit)
+    assert written.columns.tolist() == ["uid", "y"]
+    assert written["uid"].tolist() == [IDS[i] for i in order]
+    assert written["y"].to_numpy() == pytest.approx(expit(logit[order]))
+
+
+def test_without_a_sample_rows_follow_the_test_file(folder: Path) -> None:
+    written = submit(folder, IDS[::-1])
+    assert written["uid"].tolist() == IDS[::-1]
+    assert written["y"].is_monotonic_increasing
+    assert (folder / "out" / "submission.csv").read_text().startswith("uid,y\nU009,0.0179")
+
+
+def test_predictions_of_one_shard_or_many_give_the_same_file(folder: Path) -> None:
+    texts = set()
+    for shards in (1, 2, 10):
+        submit(folder, IDS, IDS[::-1], shards=shards)
+        texts.add((folder / "out" / "submission.csv").read_text())
+    assert len(texts) == 1
+
+
+def test_a_shard_without_rows_leaves_no_trace(folder: Path) -> None:
+    submit(folder, IDS, shards=2)
+    expected = (folder / "out" / "submission.csv").read_bytes()
+    empty = pq.read_table(folder / "0.parquet").slice(0, 0)
+    pq.write_table(empty, folder / "empty.parquet")
+    files = [folder / f"{name}.parquet" for name in ("empty", "0", "empty", "1", "empty")]
+    written = folder / "out" / "with_empty.csv"
+    write_submission(files, None, written, id_column="uid", label_column="y")
+    assert written.read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("ids", "sample", "parts"),
+    [
+        (IDS[2:], IDS, ["2 of its IDs have no prediction, such as 'U000'", "10 IDs", "8 pred"]),
+        (IDS, IDS[:-3], ["3 predicted IDs are not in it, such as 'U007'"]),
+        (
+            ["X1", *IDS[2:]],
+            IDS,
+            ["2 of its IDs", "'U000'", "1 predicted IDs are not in it, such as 'X1'"],
+        ),
+        ([*IDS, "U003", "U004", "U003"], IDS, ["the predictions: 2 IDs occur more", "'U003'"]),
+        ([*IDS, "U003"], None, ["the predictions: 1 IDs occur more", "'U003'"]),
+        (IDS, [*IDS, "U005"], ["sample_submission.csv: 1 IDs occur more", "'U005'"]),
+        (IDS, [*IDS[:9], "U000"], ["1 IDs occur more", "'U000'"]),
+        (IDS, [*IDS[:9], " U009"], ["no prediction, such as ' U009'", "not in it, such as 'U009'"]),
+        (IDS, [*IDS[:9], ""], ["no prediction, such as ''"]),
+    ],
+    ids=["missing", "extra", "both", "duplicates", "no sample", "in sample", "swap", "space", "''"],
+)
+def test_ids_that_do_not_match_stop_with_count_and_example(
+    folder: Path, ids: list[str], sample: list[str] | None, parts: list[str]
+) -> None:
+    message = refused(folder, ids, sample)
+    for part in parts:
+        assert part in message
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_exactly_equal_sets_of_ids_are_submitted(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ids = data.draw(st.lists(st.sampled_from(IDS), min_size=3, max_size=8))
+    sample = data.draw(st.permutations(ids) | st.lists(st.sampled_from(IDS), max_size=8))
+    folder = tmp_path_factory.mktemp("submission")
+    (folder / "out").mkdir()
+    if sorted(ids) == sorted(sample) and len(set(ids)) == len(ids):
+        written = submit(folder, ids, sample)
+        expected = dict(zip(ids, expit(np.linspace(-4, 4, len(ids)))))
+        assert written["uid"].tolist() == list(sample)
+        assert written["y"].tolist() == pytest.approx([expected[key] for key in sample])
+    else:
+        refused(folder, ids, sample)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_is_refused_with_its_id(folder: Path, value: float) -> None:
+    values = np.full(10, 0.5)
+    values[[4, 7]] = value
+    message = refused(folder, IDS, IDS, logit=values)
+    assert message.startswith("2 predictions are not finite")
+    assert "'U004'" in message
+
+
+def test_logits_of_any_size_give_probabilities(folder: Path) -> None:
+    written = submit(folder, IDS[:5], IDS[:5], logit=[-3e38, 3e38, -69.0, -16.0, 0.0])["y"]
+    assert written.tolist() == pytest.approx([0, 1, 1.08e-30, 1.13e-7, 0.5], rel=0.01)
+    assert written.between(0, 1).all()
+
+
+def shards_of(folder: Path, name: str, logit: Sequence[float], **marks: str) -> list[Path]:
+    """A model file, of any content, and its predictions of `IDS` in two shards."""
+    (folder / name).mkdir()
+    (folder / name / "model.pt").write_bytes(name.encode())
+    paths = []
+    for start, stop in ((0, 4), (4, 10)):
+        given = {"start": str(start), "stop": str(stop), "rows": "10", "test": "t"}
+        given |= {"click_rate": "0.02", "code": "a@1 b@2"}
+        given |= {"model": fingerprint(folder / name / "model.pt"), **marks}
+        table = pa.table({"id": IDS[start:stop], "logit": np.float32(logit[start:stop])})
+        paths.append(folder / name / f"shard{start}.parquet")
+        write_table(table, paths[-1], given)
+    return paths
+
+
+def mixed(folder: Path, *shards: list[Path], **options: Any) -> pd.Series:
+    """Submit the predictions of several models; what the CSV says by ID."""
+    submission = folder / "out" / "submission.csv"
+    write_submission(
+        [path for of_model in shards for path in of_model],
+        None,
+        submission,
+        id_column="uid",
+        label_column="y",
+        models=[of_model[0].with_name("model.pt") for of_model in shards],
+        **options,
+    )
+    return pd.read_csv(submission, index_col="uid")["y"]
+
+
+def test_of_several_models_the_mean_of_the_logits_counts_by_weight(folder: Path) -> None:
+    a, b = np.linspace(-3, 1, 10), np.linspace(2, -5, 10)
+    of_a, of_b = shards_of(folder, "a", a), shards_of(folder, "b", b)
+    written = mixed(folder, of_a, of_b, weights=[3, 1])
+    assert written.index.tolist() == IDS
+    assert written.tolist() == pytest.approx(expit((3 * a + b) / 4).tolist())
+    assert mixed(folder, of_a, weights=[5]).tolist() == pytest.approx(expit(a).tolist())
+
+
+def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Path) -> None:
+    probability = np.linspace(0.001, 0.3, 10)
+    shards = shards_of(folder, "a", np.log(probability / (1 - probability)))
+    # Bayes: clicks weigh 1 / 0.02 and the others 1 / 0.98.
+    click, other = probability / 0.02, (1 - probability) / 0.98
+    written = mixed(folder, shards, prior="balanced")
+    assert written.tolist() == pytest.approx((click / (click + other)).tolist(), rel=1e-5)
+    assert mixed(folder, shards).tolist() == pytest.approx(probability.tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "other"}, "not predicted by"),
+        ({"test": "u"}, "of another test file"),
+        ({"start": "1"}, "begins with row 1, where row 0 should follow"),
+        ({"rows": "11"}, "the last predicted row is 10 of 11"),
+        ({"click_rate": "0.03"}, "trained on rows of different click rates"),
+        (
+            {"code": "a@1 b@3"},
+            "b/shard0.parquet: not predicted by the code as it is now; delete it",
+        ),
+    ],
+)
+def test_models_whose_predictions_do_not_go_together_are_refused(
+    folder: Path, change: dict[str, str], message: str
+) -> None:
+    of_a = shards_of(folder, "a", np.zeros(10))
+    of_b = shards_of(folder, "b", np.ones(10), **change)
+    with pytest.raises(UserError, match=message):
+        mixed(folder, of_a, of_b, weights=[1, 1], prior="balanced", code=["a@1", "b@2"])
+    assert os.listdir(folder / "out") == []
+
+
+def test_models_of_different_numbers_of_shards_are_refused(folder: Path) -> None:
+    of_a, of_b = shards_of(folder, "a", np.zeros(10)), shards_of(folder, "b", np.ones(10))
+    with pytest.raises(UserError, match="3 files of predictions for 2 models"):
+        mixed(folder, of_a, of_b[:1], weights=[1, 1])
+
+
+AWKWARD = ["a,b", 'say "x"', "0007", "7", "1e5", "NA", "", "아이디", " pad ", "l1\nl2", "null"]
+
+
+def test_awkward_ids_survive_the_way_through_pandas(folder: Path) -> None:
+    written = submit(folder, AWKWARD, AWKWARD[::-1])
+    assert written["uid"].tolist() == AWKWARD[::-1]
+    assert submit(folder, AWKWARD)["uid"].tolist() == AWKWARD
+
+
+@pytest.mark.parametrize("awkward", AWKWARD)
+def test_one_awkward_id_among_plain_ones_survives(folder: Path, awkward: str) -> None:
+    assert submit(folder, ["U1", awkward], [awkward, "U1"])["uid"].tolist() == [awkward, "U1"]
+
+
+def test_plain_ids_are_not_quoted(folder: Path) -> None:
+    submit(folder, IDS, IDS)
+    assert '"' not in (folder / "out" / "submission.csv").read_text()
+
+
+def test_ids_that_look_like_numbers_stay_text(folder: Path) -> None:
+    ids = ["007", "7", "1.0", "1", "99999999999999999999"]
+    assert submit(folder, ids, ids[::-1])["uid"].tolist() == ids[::-1]
+    assert "'07'" in refused_after(folder, ids, ["07", *ids[1:]])
+
+
+def refused_after(folder: Path, *arguments: Any) -> str:
+    (folder / "out" / "submission.csv").unlink()
+    return refused(folder, *arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffuid,y\nU000,0\nU001,0\nU002,0\n",
+        "uid,y\r\nU000,0\r\nU001,0\r\nU002,0\r\n",
+        '"uid","y"\n"U000",0\n"U001",0\n"U002",0\n',
+        "y,uid\n0,U000\n0,U001\n0,U002",
+        "uid\nU000\nU001\nU002\n",
+    ],
+    ids=["byte order mark", "Windows", "quoted", "turned", "IDs alone"],
+)
+def test_sample_files_of_any_make_are_read(folder: Path, text: str) -> None:
+    assert submit(folder, IDS[:3], sample_text=text)["uid"].tolist() == IDS[:3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as a CSV file with a column 'uid'"),
+        ("ID,y\nU000,0\n", "cannot be read as a CSV file with a column 'uid'"),
+        ("uid;y\nU000;0\n", "cannot be read as a CSV file with a column 'uid'"),
+        ("uid,y\nU000,0\nU001,0,0\n", "cannot be read as a CSV file"),
+        ("uid,y\n", "10 predicted IDs are not in it, such as 'U000'"),
+    ],
+    ids=["empty", "other name", "semicolons", "ragged", "header alone"],
+)
+def test_an_unusable_sample_is_refused(folder: Path, text: str, message: str) -> None:
+    found = refused(folder, IDS, sample_text=text)
+    assert message in found
+    assert "sample_submission.csv" in found

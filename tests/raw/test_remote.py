@@ -1,0 +1,413 @@
+"""Raw files in object storage: what is read of them, and what is said where that fails."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import shop
+from bucket import Bucket
+from conftest import COLUMNS, content, raw_table, write_raw
+from pyarrow import fs
+from test_staleness import documented, planned
+
+from feseq.common.errors import UserError
+from feseq.common.files import fingerprint
+from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.sampling import read_labels, select_rows
+from feseq.predict.submission import read_sample_ids
+from feseq.raw import reading as raw
+from feseq.raw.location import check_location, version_of
+from feseq.raw.reading import open_parquet, stream
+from feseq.raw.source import check_raw, locate_raw
+
+TRAIN, TEST, SAMPLE = "s3://shop/in/log.parquet", "s3://shop/in/new.parquet", "s3://shop/in/s.csv"
+# Apart, since it wants older versions of what the workflow stands on.
+MOTO = Path(__file__).parents[2] / ".venv/moto/bin/moto_server"
+REMOTE = shop.changed(
+    "raw", {"source": "auto", "train": TRAIN, "test": TEST, "sample_submission": SAMPLE}
+)
+
+
+def use(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a store on loopback the one that s3:// means, here and in processes that are started."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{endpoint}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    store = Bucket()
+    use(store.endpoint, monkeypatch)
+    yield store
+    store.close()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def put(bucket: Bucket, key: str, path: Path) -> str:
+    bucket.put(key, path.read_bytes())
+    return f"s3://{key}"
+
+
+# --- the same as from local files
+
+
+@pytest.mark.parametrize("most_of_group", [1 << 30, 0])
+def test_conversion_of_a_remote_file_equals_that_of_a_local_one(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_of_group: int
+) -> None:
+    monkeypatch.setattr(raw, "_MOST_OF_GROUP", most_of_group)
+    path = write_raw(tmp_path, raw_table(rows=300), row_group_size=70)
+    remote = put(bucket, "shop/in/raw.parquet", path)
+    made = []
+    for place in (path, remote):
+        folder = tmp_path / str(len(made))
+        chosen = select_rows(read_labels(place, "y"), None, 0.25, seed=3)
+        chosen.write(folder / "selection.parquet")
+        files = [folder / name for name in ("train.h5", "valid.h5", "test.h5")]
+        convert_train(place, folder / "selection.parquet", COLUMNS, *files[:2])
+        convert_test(place, COLUMNS, files[2], folder / "shards.json", rows_per_shard=90)
+        made.append([content(file) for file in files] + [(folder / "shards.json").read_text()])
+        with h5py.File(files[0]) as h5:
+            source = json.loads(h5.attrs["source"])
+        assert source["file"] == "raw.parquet"
+        assert source["bytes"] == path.stat().st_size
+        assert source["fingerprint"] == fingerprint(path)
+    assert made[0] == made[1]
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator["Moto"]:
+    """A store that others wrote: moto's server, which `make test` installs apart."""
+    server = MOTO if MOTO.exists() else shutil.which("moto_server")
+    if server is None:
+        pytest.skip("moto_server is not installed: make test")
+    port = free_port()
+    process = subprocess.Popen(
+        [server, "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
+    )
+    use(f"127.0.0.1:{port}", monkeypatch)
+    until = time.monotonic() + 60
+    while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < until:
+        time.sleep(0.1)
+    yield Moto()
+    process.terminate()
+    process.wait()
+
+
+class Moto:
+    """Puts objects into moto's store."""
+
+    def __init__(self) -> None:
+        # A small object in one request, and not as an upload of several parts.
+        options = "region=us-east-1&allow_bucket_creation=true&allow_delayed_open=true"
+        self.system, _ = fs.FileSystem.from_uri(f"s3://shop/x?{options}")
+        self.system.create_dir("shop")
+
+    def put(self, key: str, content: bytes) -> None:
+        with self.system.open_output_stream(key) as file:
+            file.write(content)
+
+
+def test_the_chain_from_a_bucket_ends_in_the_same_submission(
+    store: Moto, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    inputs = shop_inputs(tmp_path)
+    for key, body in inputs.items():
+        store.put(key, body)
+    submission = "results/submission_toy.csv"
+    code, output = shop.snakemake(tmp_path, submission, config=REMOTE)
+    assert code == 0, output
+    assert (tmp_path / submission).read_bytes() == (finished[0] / submission).read_bytes()
+    assert not (tmp_path / "in").exists()
+    train, test, sample = inputs
+    other = shop_inputs(tmp_path, seed=9)
+    for key, body, change in (
+        (train, inputs[train], "nothing"),
+        (train, other[train], "train file replaced, time kept"),
+        (test, other[test], "test file replaced, time kept"),
+        (sample, other[sample], "sample submission given"),
+    ):
+        store.put(key, body)
+        assert stale_of_toy(tmp_path, submission) == as_documented(change)
+        store.put(key, inputs[key])
+
+
+def shop_inputs(folder: Path, seed: int = 0) -> dict[str, bytes]:
+    """The shop's raw files as objects, with a sample submission; nothing is left in `folder`."""
+    shop.write_inputs(folder)
+    files = [folder / "in" / name for name in ("log.parquet", "new.parquet", "s.csv")]
+    ids = pq.read_table(files[1])["visit"].to_pylist()
+    files[2].write_text("\n".join(["visit,bought", *(f"{i},0" for i in ids[:: -1 if seed else 1])]))
+    if seed:
+        for file in files[:2]:
+            table = pq.read_table(file)
+            pq.write_table(table.take(np.random.default_rng(seed).permutation(len(table))), file)
+    found = {f"shop/in/{file.name}": file.read_bytes() for file in files}
+    shutil.rmtree(folder / "in")
+    return found
+
+
+def stale_of_toy(folder: Path, submission: str) -> dict[str, str]:
+    code, output = shop.snakemake(folder, "-n", submission, config=REMOTE)
+    assert code == 0, output
+    return planned(output)
+
+
+def as_documented(change: str) -> dict[str, str]:
+    """The row of the table in rules/README.md, as far as it is about toy."""
+    cells = dict(documented())[change]
+    return {r: "toy" if cell == "all" else cell for r, cell in cells.items() if cell != "full"}
+
+
+# --- what is read
+
+
+def test_only_columns_in_use_are_fetched(bucket: Bucket, tmp_path: Path) -> None:
+    table = raw_table(rows=3000)
+    # In front, between and behind the columns in use, too large to be read along with them.
+    for place in (0, 4, 8):
+        table = table.add_column(place, f"spare{place}", [np.random.default_rng(1).random(3000)])
+    path = write_raw(tmp_path, table, row_group_size=2000)
+    remote = put(bucket, "shop/raw.parquet", path)
+    file = open_parquet(remote)
+    opened = len(bucket.requests)
+    wanted = ("price", "events", "y")
+    rows = sum(len(batch) for _, batch in stream(file, remote, wanted, 500))
+    *reads, tail = bucket.read("shop/raw.parquet")[opened - 1 :]
+    assert rows == 3000
+    assert tail.stop - tail.start == 1 << 16
+    chunks = [file.metadata.row_group(g).column(c) for g in range(2) for c in range(11)]
+    bytes_of = {True: 0, False: 0}
+    for chunk in chunks:
+        bytes_of[chunk.path_in_schema in wanted] += chunk.total_compressed_size
+    fetched = sum(read.stop - read.start for read in reads)
+    # Gaps of less than a few KB are cheaper to read than another request.
+    assert bytes_of[True] <= fetched < bytes_of[True] + 20_000 < bytes_of[False]
+    assert len(reads) <= 6
+
+
+def test_opening_reads_the_end_alone(bucket: Bucket, tmp_path: Path) -> None:
+    path = write_raw(tmp_path, raw_table(rows=30_000, longest=40))
+    remote = put(bucket, "shop/raw.parquet", path)
+    file = open_parquet(remote)
+    assert [request.method for request in bucket.requests] == ["HEAD", "GET", "GET"]
+    assert sum(read.stop - read.start for read in bucket.read("shop/raw.parquet")) == 2 << 16
+    assert file.version == version_of(remote) == fingerprint(path)
+
+
+def test_a_dry_run_asks_little_and_jobs_that_read_no_raw_file_ask_nothing(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.objects |= shop_inputs(tmp_path)
+    submission = "results/submission_toy.csv"
+    assert shop.snakemake(tmp_path, "-n", submission, config=REMOTE)[0] == 0
+    # Of both parquet files: opened, to tell real from simulated ones; the sample's header; and of
+    # all three the version.
+    assert len(bucket.requests) == 2 * 3 + 2 + 3 * 2
+    code, output = shop.snakemake(tmp_path, "data/h5/toy/feature_map.json", config=REMOTE)
+    assert code == 0, output
+    bucket.requests.clear()
+    (tmp_path / "data/h5/toy/feature_map.json").unlink()
+    code, output = shop.snakemake(tmp_path, "data/h5/toy/feature_map.json", config=REMOTE)
+    assert code == 0, output
+    assert "1 of 1 steps (100%) done" in output
+    assert len(bucket.read("shop/in/log.parquet")) == 3
+    assert len(bucket.read("shop/in/new.parquet")) == 2
+
+
+def test_the_ids_of_a_remote_sample_submission_are_read(bucket: Bucket) -> None:
+    bucket.objects["shop/s.csv"] = b'\xef\xbb\xbfID,clicked\n"a,b",0\nc,0\n'
+    sample = "s3://shop/s.csv"
+    raw_config = {"source": "auto", "train": TRAIN, "test": TEST, "sample_submission": sample}
+    found = locate_raw(raw_config)
+    assert (found.train, found.test, found.sample_submission) == (TRAIN, TEST, sample)
+    assert read_sample_ids(sample, "ID").to_pylist() == ["a,b", "c"]
+    with pytest.raises(UserError, match=r"s3://shop/s.csv: its header .* no column 'key'"):
+        check_raw(found, "key")
+
+
+def test_a_script_by_hand_asks_neither_aws_nor_ec2(bucket: Bucket, tmp_path: Path) -> None:
+    other = Bucket()
+    environment = os.environ | {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{other.endpoint}/"}
+    del environment["AWS_EC2_METADATA_DISABLED"], environment["AWS_ENDPOINT_URL"]
+    put(bucket, "shop/raw.parquet", write_raw(tmp_path, raw_table()))
+    uri = f"s3://shop/raw.parquet?endpoint_override={bucket.endpoint}&scheme=http"
+    command = [sys.executable, str(shop.REPOSITORY / "scripts/sample.py"), "--raw", uri]
+    command += ["--label", "y", "--rows", "50", "--valid_share", "0.1", "--seed", "1"]
+    command += ["--selection", str(tmp_path / "toy.parquet")]
+    subprocess.run(command, env=environment, check=True)
+    assert pq.read_metadata(tmp_path / "toy.parquet").num_rows == 50
+    assert bucket.requests
+    assert not other.requests
+    other.close()
+
+
+# --- what can go wrong
+
+
+def refusal(read: Callable[[], object]) -> str:
+    started = time.monotonic()
+    with pytest.raises(UserError) as refused:
+        read()
+    assert time.monotonic() - started < 30
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("https://shop/raw.parquet", "only local paths, s3://"),
+        ("hdfs://shop/raw.parquet", "only local paths, s3://"),
+        ("s3:/shop/raw.parquet", "only local paths, s3://"),
+        ("S3://shop/raw.parquet", "only local paths, s3://"),
+        ("s3://shop", "names no single object"),
+        ("s3:///raw.parquet", "names no single object"),
+        ("s3://shop/folder/", "names no single object"),
+        ("s3://shop/a#b.parquet", "names no single object"),
+        ("s3://[shop/raw.parquet", "is no URI"),
+    ],
+)
+def test_a_location_that_cannot_be_right_is_refused_before_anything_is_asked(
+    location: str, said: str, bucket: Bucket
+) -> None:
+    files = {"source": "auto", "train": location, "test": TEST, "sample_submission": "no.csv"}
+    message = refusal(lambda: locate_raw(files))
+    assert message.startswith(f"{location}: ")
+    assert said in message
+    assert not bucket.requests
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("s3://key:secret@shop/raw.parquet", "s3://***@shop/raw.parquet"),
+        # Half of AWS's secret keys have a slash.
+        ("s3://key:se/cret@shop/raw.parquet", "s3://***@shop/raw.parquet"),
+        ("gs://key:se/cret@shop/raw.parquet", "gs://***@shop/raw.parquet"),
+        ("gs://anonymous@key:se/cret@shop/raw.parquet", "gs://***@shop/raw.parquet"),
+    ],
+)
+def test_credentials_in_a_location_are_refused_and_not_repeated(location: str, shown: str) -> None:
+    message = refusal(lambda: check_location(location))
+    assert message.startswith(f"{shown}: credentials do not belong into a config")
+    assert "cret" not in message
+
+
+@pytest.mark.parametrize("name", ["secret_key", "anonymous"])
+def test_options_that_there_are_not_are_refused_and_their_values_not_repeated(name: str) -> None:
+    message = refusal(partial(open_parquet, f"s3://shop/raw.parquet?region=x&{name}=abc"))
+    assert message.startswith(f"s3://shop/raw.parquet?{name}=***: there is no such option")
+    assert "abc" not in message
+
+
+def test_locations_without_credentials_pass() -> None:
+    check_location("gs://anonymous@shop/raw.parquet")
+    check_location("s3://shop/a%40b.parquet?endpoint_override=host:9000&scheme=http&region=x")
+
+
+@pytest.mark.parametrize("source", ["auto", "files"])
+def test_a_remote_file_beside_a_missing_local_one_is_no_reason_to_simulate(source: str) -> None:
+    files = {"source": source, "train": TRAIN, "test": "no.parquet", "sample_submission": "no.csv"}
+    assert "these raw files are missing: no.parquet (s3://" in refusal(lambda: locate_raw(files))
+    assert locate_raw(files | {"source": "simulated"}).simulated
+
+
+def test_objects_that_cannot_be_read_are_refused_by_cause(bucket: Bucket, tmp_path: Path) -> None:
+    body = write_raw(tmp_path, raw_table()).read_bytes()
+    bucket.objects |= {"shop/raw.parquet": body, "shop/cut.parquet": body[:-100], "shop/0": b""}
+    bucket.denied.add("shop/secret.parquet")
+    for key, said in {
+        "shop/none.parquet": "there is no such object, or no such bucket",
+        "nobody/raw.parquet": "there is no such object, or no such bucket",
+        # What a folder of files is to S3: no object.
+        "shop": "names no single object",
+        "shop/secret.parquet": "access denied",
+        "shop/cut.parquet": f"not a complete parquet file .* (here {len(body) - 100:,} bytes)",
+        "shop/0": "not a complete parquet file",
+        "shop/a b.parquet": "cannot be read from the store (Cannot parse URI",
+    }.items():
+        message = refusal(partial(open_parquet, f"s3://{key}"))
+        assert message.startswith(f"s3://{key}: ")
+        assert all(part in message for part in said.split(" .* ")), message
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://shop/raw.parquet?endpoint_override=127.0.0.1:{port}&scheme=http",
+        "gs://anonymous@shop/raw.parquet?endpoint_override=127.0.0.1:{port}&scheme=http"
+        "&retry_limit_seconds=2",
+    ],
+)
+def test_a_store_that_cannot_be_reached_is_said_in_seconds(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use("127.0.0.1:1", monkeypatch)
+    location = location.format(port=free_port())
+    message = refusal(lambda: open_parquet(location))
+    assert message.startswith(f"{location}: the store cannot be reached")
+
+
+def test_a_wrong_place_stops_the_workflow_before_a_job(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.objects |= shop_inputs(tmp_path)
+    del bucket.objects["shop/in/log.parquet"]
+    code, output = shop.snakemake(tmp_path, "results/submission_toy.csv", config=REMOTE)
+    assert code == 1
+    assert f"{TRAIN}: there is no such object, or no such bucket" in output
+    assert "SIMULATED" not in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("longer", [True, False])
+def test_an_object_that_is_replaced_while_it_is_read_is_refused(
+    bucket: Bucket, tmp_path: Path, longer: bool
+) -> None:
+    path = write_raw(tmp_path, raw_table(rows=5000), row_group_size=1000)
+    remote = put(bucket, "shop/raw.parquet", path)
+    columns = raw_table(rows=9000 if longer else 1000, seed=5)
+    other = write_raw(tmp_path, columns, "other", row_group_size=500).read_bytes()
+
+    def replace_it(key: str) -> None:
+        if len(bucket.read(key)) == 6:
+            bucket.objects[key] = other
+
+    bucket.on_get = replace_it
+    h5, shards = tmp_path / "test.h5", tmp_path / "shards.json"
+    message = refusal(lambda: convert_test(remote, COLUMNS, h5, shards, rows_per_shard=50))
+    assert message.startswith(f"{remote}: was replaced while it was being read")
+    assert not h5.exists()
+    assert not shards.exists()
+
+
+def test_a_file_that_is_replaced_between_two_steps_is_refused(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    remote = put(bucket, "shop/raw.parquet", write_raw(tmp_path, raw_table()))
+    chosen = select_rows(read_labels(remote, "y"), None, 0.25, seed=3)
+    replace(chosen, raw=version_of(remote)).write(tmp_path / "selection.parquet")
+    put(bucket, "shop/raw.parquet", write_raw(tmp_path, raw_table(seed=8)))
+    made = [tmp_path / "train.h5", tmp_path / "valid.h5"]
+    message = refusal(lambda: convert_train(remote, tmp_path / "selection.parquet", COLUMNS, *made))
+    assert "was drawn from another file" in message

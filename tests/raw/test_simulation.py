@@ -1,0 +1,460 @@
+"""The simulated stand-in: its files, its marginal statistics and its planted click model."""
+
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feseq.common.errors import UserError
+from feseq.raw.simulation import click_model, clicks, columns, sequences, simulate_split
+from feseq.raw.simulation.statistics import (
+    load_statistics,
+    logistic,
+    missing_share,
+    numeric_columns,
+)
+
+ROWS = 20_000
+MEAN_LENGTH = 50.0
+
+
+@dataclass(frozen=True)
+class Simulated:
+    train: pa.Table
+    train_truth: pa.Table
+    test: pa.Table
+    test_truth: pa.Table
+
+
+def simulate(folder: Path, name: str, **settings: Any) -> tuple[Path, Path]:
+    parquet, truth = folder / f"{name}.parquet", folder / f"{name}_truth.parquet"
+    defaults: dict[str, Any] = {
+        "split": "train",
+        "rows": 600,
+        "mean_length": 20.0,
+        "seed": 1,
+        "chunk_rows": 200,
+    }
+    simulate_split(parquet, truth, **{**defaults, **settings})
+    return parquet, truth
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    folder = tmp_path_factory.mktemp("simulated")
+    size = {"mean_length": MEAN_LENGTH, "seed": 7, "chunk_rows": 8_000}
+    paths = [
+        *simulate(folder, "train", split="train", rows=ROWS, **size),
+        *simulate(folder, "test", split="test", rows=3_000, **size),
+    ]
+    return Simulated(*(pq.read_table(path) for path in paths))
+
+
+@pytest.fixture(scope="module")
+def long_rows() -> tuple[columns.Columns, sequences.Sequences]:
+    """Return 12,000 rows of mean length 500, by a stream that no file and no pilot uses."""
+    rng = np.random.default_rng(314)
+    return columns.draw_columns(rng, 12_000), sequences.draw_sequences(rng, 12_000, 500.0)
+
+
+def ragged(table: pa.Table) -> sequences.Sequences:
+    """Parse `seq` the slow and obvious way."""
+    token_of = {str(code): token for token, code in enumerate(sequences.vocabulary())}
+    rows = [[token_of[code] for code in text.split(",")] for text in table["seq"].to_pylist()]
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    return sequences.Sequences(np.concatenate(rows).astype(np.uint16), offsets)
+
+
+def parsed_columns(table: pa.Table) -> columns.Columns:
+    category = {}
+    for name in columns.DRAWN_CATEGORIES:
+        code_of = {value: code for code, value in enumerate(columns.category_values(name))}
+        codes = [code_of.get(value, -1) for value in table[name].to_pylist()]
+        category[name] = np.array(codes, dtype=np.int8)
+    numeric = {
+        field.name: table[field.name].to_numpy() for field in table.schema if is_float(field)
+    }
+    return columns.Columns(category, numeric)
+
+
+def is_float(field: pa.Field) -> bool:
+    return bool(pa.types.is_floating(field.type))
+
+
+def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
+    """Return the AUC expected over all labels that the probabilities allow."""
+    positive = probability[np.argsort(score, kind="stable")]
+    negative = 1.0 - positive
+    below = np.cumsum(negative) - negative / 2
+    return float((positive * below).sum() / (positive.sum() * negative.sum()))
+
+
+def checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# The files
+
+
+def test_train_file_has_the_columns_and_types_of_the_real_one(simulated: Simulated) -> None:
+    schema = simulated.train.schema
+    assert schema.names == load_statistics()["column_order"]
+    assert len(schema.names) == 119
+    texts = {"gender", "age_group", "inventory_id", "day_of_week", "hour", "seq"}
+    assert {field.name for field in schema if field.type == pa.string()} == texts
+    assert {field.name for field in schema if field.type == pa.int64()} == {"clicked"}
+    assert sum(field.type == pa.float32() for field in schema) == 75 + 37
+    assert set(simulated.train["clicked"].unique().to_pylist()) == {0, 1}
+
+
+def test_test_file_has_ids_first_and_no_label(simulated: Simulated) -> None:
+    names = simulated.test.schema.names
+    assert names == ["ID", *(n for n in simulated.train.schema.names if n != "clicked")]
+    identifiers = simulated.test["ID"].to_pylist()
+    assert identifiers == [f"TEST_{row:07d}" for row in range(3_000)]
+
+
+def test_truth_lies_apart_in_row_order(simulated: Simulated) -> None:
+    assert simulated.train_truth.schema.names == ["row", "probability"]
+    assert simulated.train_truth["row"].to_pylist() == list(range(ROWS))
+    assert simulated.test_truth.schema.names == ["ID", "probability"]
+    assert simulated.test_truth["ID"].equals(simulated.test["ID"])
+
+
+def test_rows_are_sorted_by_day_in_equal_shares(simulated: Simulated) -> None:
+    for table in (simulated.train, simulated.test):
+        day = np.array(table["day_of_week"].to_pylist())
+        assert list(day) == sorted(day)
+        value, count = np.unique(day, return_counts=True)
+        assert list(value) == list("1234567")
+        assert count.max() - count.min() <= 1
+
+
+def test_same_seed_gives_same_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
+    first, again, other = (
+        simulate(tmp_path, name, seed=seed) for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
+    for one, two, three in zip(first, again, other, strict=True):
+        assert checksum(one) == checksum(two) != checksum(three)
+
+
+def test_full_chunks_do_not_depend_on_how_many_follow(tmp_path: Path) -> None:
+    short, short_truth = simulate(tmp_path, "short", rows=400)
+    long, long_truth = simulate(tmp_path, "long", rows=900)
+    expected = pq.read_table(short).drop_columns("day_of_week")
+    assert pq.read_table(long).slice(0, 400).drop_columns("day_of_week").equals(expected)
+    assert pq.read_table(long_truth).slice(0, 400).equals(pq.read_table(short_truth))
+
+
+def test_chunks_and_splits_differ_from_each_other(tmp_path: Path) -> None:
+    train = pq.read_table(simulate(tmp_path, "train")[0])["seq"].to_pylist()
+    test = pq.read_table(simulate(tmp_path, "test", split="test")[0])["seq"].to_pylist()
+    assert train[:200] != train[200:400]
+    assert train[:200] != test[:200]
+
+
+def test_days_do_not_depend_on_the_chunking(tmp_path: Path) -> None:
+    days = [
+        pq.read_table(simulate(tmp_path, str(chunk), chunk_rows=chunk)[0])["day_of_week"]
+        for chunk in (600, 170)
+    ]
+    assert days[0].to_pylist() == days[1].to_pylist()
+
+
+def test_impossible_settings_name_the_number_and_write_nothing(tmp_path: Path) -> None:
+    for settings, number in (
+        ({"rows": 0}, "0"),
+        ({"mean_length": 0.5}, "0.5"),
+        ({"split": "x"}, "x"),
+    ):
+        with pytest.raises(UserError, match=number):
+            simulate(tmp_path, "bad", **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_takes_few_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="feseq.raw.simulation"):
+        simulate(tmp_path, "many", rows=600, chunk_rows=20)
+    assert 1 <= len(caplog.records) <= 10
+    assert "600 rows simulated" in caplog.records[-1].getMessage()
+
+
+# The marginal statistics
+
+
+def test_category_shares_follow_the_statistics(simulated: Simulated) -> None:
+    for name in columns.DRAWN_CATEGORIES:
+        statistics = load_statistics()["categories"][name]
+        value = np.array(simulated.train[name].to_pylist(), dtype=object)
+        expected = np.array(list(statistics["shares"].values()))
+        share = np.array([(value == text).mean() for text in statistics["shares"]])
+        np.testing.assert_allclose(share, expected / expected.sum(), atol=0.012)
+        assert set(value) - {None} <= set(statistics["shares"])
+
+
+def test_missing_shares_follow_the_statistics(simulated: Simulated) -> None:
+    for name in simulated.train.schema.names:
+        share = simulated.train[name].null_count / ROWS
+        expected = 0.0
+        if name in ("gender", "age_group"):
+            expected = 0.00242
+        elif is_float(simulated.train.schema.field(name)):
+            expected = missing_share(name)
+        assert share == pytest.approx(expected, abs=4 * np.sqrt(expected / ROWS)), name
+    assert simulated.train["feat_e_3"].null_count > 0.07 * ROWS
+    assert simulated.train["l_feat_1"].null_count == 0
+
+
+def test_gender_age_and_numerics_are_missing_in_the_same_rows(simulated: Simulated) -> None:
+    missing = simulated.train["gender"].is_null()
+    assert missing.to_pylist().count(True) > 10
+    for name in ("age_group", "l_feat_2", "feat_b_1", "feat_c_8", "history_a_4"):
+        assert simulated.train[name].is_null().equals(missing), name
+    in_feat_a = simulated.train["feat_a_1"].is_null().to_numpy()
+    assert in_feat_a[missing.to_numpy()].all()
+
+
+def test_quantiles_follow_the_statistics(simulated: Simulated) -> None:
+    level = np.array(load_statistics()["quantile_levels"])[1:-1]
+    for name in numeric_columns():
+        measured = load_statistics()["numeric"][name]
+        value = np.nan_to_num(simulated.train[name].to_numpy())  # the statistics count null as 0
+        assert measured["quantiles"][0] - 1e-3 <= value.min(), name
+        assert value.max() <= measured["quantiles"][-1] + 1e-3, name
+        zeros = measured["zero_share"]
+        chance = 5 * np.sqrt(zeros * (1 - zeros) / ROWS)
+        assert (value == 0).mean() == pytest.approx(zeros, abs=chance + 0.001), name
+        for p, quantile in zip(level, measured["quantiles"][1:-1], strict=True):
+            slack = 1e-5 * abs(quantile)
+            assert (value < quantile - slack).mean() <= p + 0.015, (name, p)
+            assert (value <= quantile + slack).mean() >= p - 0.015, (name, p)
+
+
+def test_integer_columns_hold_integers(simulated: Simulated) -> None:
+    for name in ("l_feat_1", "l_feat_12", "l_feat_18", "l_feat_25"):
+        value = simulated.train[name].to_numpy()
+        value = value[~np.isnan(value)]
+        assert np.array_equal(value, np.rint(value)), name
+    fraction = simulated.train["feat_e_2"].to_numpy() % 1.0
+    assert fraction[fraction > 0].size > 0.9 * ROWS
+
+
+def test_rank_correlations_follow_the_statistics(simulated: Simulated) -> None:
+    names = numeric_columns()
+    spread = [n for n in names if load_statistics()["numeric"][n]["distinct"] > 100]
+    index = [names.index(name) for name in spread]
+    expected = np.array(load_statistics()["rank_correlation"])[np.ix_(index, index)]
+    value = np.stack([np.nan_to_num(simulated.train[name].to_numpy()) for name in spread])
+    realised = np.corrcoef(np.argsort(np.argsort(value, axis=1), axis=1))
+    assert np.abs(expected - np.eye(len(spread))).max() > 0.8
+    assert np.abs(realised - expected).max() < 0.15
+    assert np.abs(realised - expected).mean() < 0.02
+
+
+def test_history_columns_are_small_and_share_one_factor(simulated: Simulated) -> None:
+    value = np.stack([simulated.train[f"history_b_{i}"].to_numpy() for i in range(1, 31)])
+    assert value.min() >= 0.0
+    assert value.max() < 1.0
+    assert 0.01 < np.median(value) < 0.2
+    correlation = np.corrcoef(value)
+    assert correlation[np.triu_indices(30, 1)].min() > 0.6
+    for name, share in load_statistics()["history_zero_share"].items():
+        zeros = (simulated.train[name].to_numpy() == 0).mean()
+        assert zeros == pytest.approx(share, abs=0.015), name
+
+
+def test_lengths_have_the_asked_mean_and_a_long_tail(simulated: Simulated) -> None:
+    lengths = ragged(simulated.train).lengths
+    assert lengths.mean() == pytest.approx(MEAN_LENGTH, rel=0.03)
+    assert lengths.min() >= 1
+    assert lengths.max() <= 10 * MEAN_LENGTH
+    assert 0.01 < (lengths < 0.1 * MEAN_LENGTH).mean() < 0.06
+    assert np.quantile(lengths, 0.99) > 4 * MEAN_LENGTH
+
+
+def test_token_shares_and_successors_follow_the_statistics(simulated: Simulated) -> None:
+    drawn = ragged(simulated.train)
+    share, size = sequences.token_shares(), len(sequences.vocabulary())
+    realised = np.bincount(drawn.tokens, minlength=size) / len(drawn.tokens)
+    assert np.abs(realised - share).sum() / 2 < 0.06
+    assert np.corrcoef(realised, share)[0, 1] > 0.99
+    first = np.bincount(drawn.tokens[drawn.offsets[:-1]], minlength=size) / ROWS
+    assert np.abs(first - sequences.first_token_shares()).max() < 0.015
+    follows = np.ones(len(drawn.tokens), dtype=bool)
+    follows[drawn.offsets[:-1]] = False
+    to = np.flatnonzero(follows)
+    pairs = np.zeros((size, size))
+    np.add.at(pairs, (drawn.tokens[to - 1], drawn.tokens[to]), 1.0)
+    frequent = slice(0, 60)
+    successors = pairs[frequent] / pairs[frequent].sum(axis=1, keepdims=True)
+    apart = np.abs(successors - sequences.measured_successors()[frequent]).sum(axis=1) / 2
+    assert (apart * share[frequent]).sum() / share[frequent].sum() < 0.05
+    assert apart.max() < 0.3
+
+
+def test_rows_differ_and_change_over_time(
+    long_rows: tuple[columns.Columns, sequences.Sequences],
+) -> None:
+    _, drawn = long_rows
+    block = 50
+    rows = np.flatnonzero(drawn.lengths >= 300)
+    ages = (0, 50, 250)  # newest, next to it, and long before
+    size = len(sequences.vocabulary())
+    shares = []
+    for age in ages:
+        place = drawn.offsets[1:][rows][:, None] - 1 - age - np.arange(block)
+        key = np.arange(len(rows))[:, None] * size + drawn.tokens[place]
+        counts = np.bincount(key.reshape(-1), minlength=len(rows) * size).reshape(-1, size)
+        shares.append(counts / block - (counts / block).mean(axis=0))
+    near = (shares[0] * shares[1]).sum(axis=1).mean()
+    apart = (shares[0] * shares[2]).sum(axis=1).mean()
+    strangers = (shares[0] * np.roll(shares[2], 1, axis=0)).sum(axis=1).mean()
+    assert near > 1.5 * apart
+    assert apart > 5 * abs(strangers)
+
+
+def test_joined_codes_read_back_as_the_tokens() -> None:
+    drawn = sequences.Sequences(
+        tokens=np.array([4, 0, 7, 2, 2, 5], dtype=np.uint16), offsets=np.array([0, 2, 3, 6])
+    )
+    code = sequences.vocabulary()
+    expected = [f"{code[4]},{code[0]}", f"{code[7]}", f"{code[2]},{code[2]},{code[5]}"]
+    assert sequences.join_codes(drawn).to_pylist() == expected
+
+
+# The planted clicks
+
+
+def test_click_rate_is_the_measured_one(simulated: Simulated) -> None:
+    for truth in (simulated.train_truth, simulated.test_truth):
+        probability = truth["probability"].to_numpy()
+        tolerance = 4 * probability.std() / np.sqrt(len(probability))
+        assert probability.mean() == pytest.approx(0.0191, abs=tolerance)
+    assert simulated.train["clicked"].to_numpy().mean() == pytest.approx(0.0191, abs=0.004)
+
+
+def test_labels_are_calibrated_to_the_probabilities(simulated: Simulated) -> None:
+    probability = simulated.train_truth["probability"].to_numpy()
+    clicked = simulated.train["clicked"].to_numpy()
+    order = np.argsort(probability)
+    for part in [*np.array_split(order, 5)[1:], order[-400:]]:
+        expected = probability[part].sum()
+        deviation = np.sqrt((probability[part] * (1 - probability[part])).sum())
+        assert abs(clicked[part].sum() - expected) < 4 * deviation
+    assert probability[clicked == 1].mean() > 3 * probability.mean()
+
+
+def test_truth_follows_from_the_file_alone_in_train_and_test(simulated: Simulated) -> None:
+    model = click_model.click_model(MEAN_LENGTH)
+    pairs = (
+        (simulated.train.slice(0, 2_000), simulated.train_truth.slice(0, 2_000)),
+        (simulated.test, simulated.test_truth),
+    )
+    for table, truth in pairs:
+        recomputed = model.probability(parsed_columns(table), ragged(table))
+        np.testing.assert_allclose(recomputed, truth["probability"].to_numpy(), rtol=1e-4)
+
+
+def test_each_component_has_its_strength_and_matters(
+    long_rows: tuple[columns.Columns, sequences.Sequences],
+) -> None:
+    model = click_model.click_model(500.0)
+    components = model.components(*long_rows)
+    logit = model.intercept + np.sum(list(components.values()), axis=0)
+    probability = logistic(logit)
+    best = expected_auc(logit, probability)
+    assert 0.84 < best < 0.89
+    least_loss = {
+        "categories": 0.008,
+        "numerics": 0.02,
+        "affinity": 0.03,
+        "order": 0.005,
+        "far": 0.04,
+    }
+    assert set(least_loss) == set(components)
+    for name, component in components.items():
+        strength = click_model.STRENGTH[name]
+        assert component.std() == pytest.approx(strength or 0.45, rel=0.15 if strength else 0.3)
+        assert best - expected_auc(logit - component, probability) > least_loss[name], name
+
+
+def test_half_of_the_affinity_is_the_same_for_all_inventories(
+    long_rows: tuple[columns.Columns, sequences.Sequences],
+) -> None:
+    drawn, events = long_rows
+    by_group = []
+    for group in range(clicks.INVENTORY_GROUPS):
+        code = np.full(drawn.rows, group, dtype=np.int8)
+        moved = replace(drawn, category={**drawn.category, "inventory_id": code})
+        by_group.append(clicks.affinity(moved, events))
+    main = np.mean(by_group, axis=0).var()
+    own = np.mean([(value - np.mean(by_group, axis=0)).var() for value in by_group])
+    assert 0.4 < main / (main + own) < 0.6
+
+
+def test_affinity_depends_on_the_inventory(
+    long_rows: tuple[columns.Columns, sequences.Sequences],
+) -> None:
+    drawn, events = long_rows
+    other_code = (drawn.category["inventory_id"] + 1) % 3
+    other = replace(drawn, category={**drawn.category, "inventory_id": other_code})
+    before, after = clicks.affinity(drawn, events), clicks.affinity(other, events)
+    assert 0.1 < np.corrcoef(before, after)[0, 1] < 0.9
+
+
+def test_shuffling_the_newest_events_changes_only_the_order_component(
+    long_rows: tuple[columns.Columns, sequences.Sequences],
+) -> None:
+    drawn, events = long_rows
+    rng = np.random.default_rng(0)
+    tokens = events.tokens.copy()
+    for start, end in zip(events.offsets[:-1], events.offsets[1:], strict=True):
+        newest = slice(max(start, end - clicks.NEWEST_EVENTS), end)
+        tokens[newest] = rng.permutation(tokens[newest])
+    shuffled = replace(events, tokens=tokens)
+    model = click_model.click_model(500.0)
+    before, after = model.components(drawn, events), model.components(drawn, shuffled)
+    for name in ("categories", "numerics", "affinity", "far"):
+        np.testing.assert_allclose(after[name], before[name], atol=1e-4, err_msg=name)
+    assert np.corrcoef(before["order"], after["order"])[0, 1] < 0.3
+
+
+def test_order_of_two_tokens_decides_the_sign() -> None:
+    sign = clicks.order_groups()
+    x, y = int(np.argmax(sign)), int(np.argmin(sign))
+    events = sequences.Sequences(np.array([x, y, y, x, x], dtype=np.uint16), np.array([0, 2, 4, 5]))
+    rows = columns.draw_columns(np.random.default_rng(0), 3)
+    x_first, y_first, neither = clicks.order(rows, events)
+    assert x_first > 0 > y_first
+    assert x_first == -y_first
+    assert neither == 0
+
+
+def test_far_component_is_blind_to_the_newest_150_events(
+    long_rows: tuple[columns.Columns, sequences.Sequences],
+) -> None:
+    drawn, events = long_rows
+    age = np.repeat(events.offsets[1:], events.lengths) - 1 - np.arange(len(events.tokens))
+    rng = np.random.default_rng(0)
+    random = rng.integers(0, len(sequences.vocabulary()), len(age)).astype(np.uint16)
+    far = clicks.far(drawn, events)
+    newest_replaced = replace(events, tokens=np.where(age < 150, random, events.tokens))
+    np.testing.assert_array_equal(clicks.far(drawn, newest_replaced), far)
+    older_replaced = replace(events, tokens=np.where(age >= 150, random, events.tokens))
+    long_enough = events.lengths >= 155
+    assert np.all(clicks.far(drawn, older_replaced)[long_enough] != far[long_enough])
+    assert np.all(far[~long_enough] == 0)
+    assert 0.6 < long_enough.mean() < 0.9
+
+
+def test_far_component_cannot_be_read_off_the_newer_events(
+    long_rows: tuple[columns.Columns, sequences.Sequences],
+) -> None:
+    components = click_model.click_model(500.0).components(*long_rows)
+    assert abs(np.corrcoef(components["far"], components["affinity"])[0, 1]) < 0.1

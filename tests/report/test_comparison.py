@@ -1,0 +1,173 @@
+"""All models in one table, and the page that says what follows from it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from feseq.common.errors import UserError
+from feseq.common.files import write_json
+from feseq.common.parquet import write_table
+from feseq.report.comparison import read_comparison, write_comparison
+from feseq.report.summary import write_summary
+
+
+def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> Path:
+    """The files of a model whose figures are `auc`, or follow from it."""
+    folder = results / size / name
+    folder.mkdir(parents=True)
+    interval = {"value": auc, "low": auc - 0.01, "high": auc + 0.01}
+    names = ("auc", "logloss", "average_precision", "weighted_logloss", "score")
+    metrics = {
+        "rows": given.get("rows", 5000),
+        "simulated_data": given.get("simulated", False),
+        "metrics": dict.fromkeys(names, interval),
+        "balanced": dict.fromkeys(names, interval | {"value": auc + 0.1}),
+        "auc_blanked": given.get("blanked"),
+        "best_auc": given.get("best"),
+        "share_of_best": given.get("share"),
+    }
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "training.json", given.get("training", {}))
+    # A click's logit is higher by what gives about this AUC.
+    random = np.random.default_rng(0 if size == "full" else 1)
+    label = np.arange(300) % 3 == 0
+    logit = random.normal(size=300) + label * 2 * (auc - 0.5)
+    columns = {"row": np.arange(300), "label": label.astype(np.uint8), "logit": logit}
+    columns["logit"] = columns["logit"].astype(np.float32)
+    write_table(pa.table(columns), folder / "valid_predictions.parquet", {"click_rate": "0.3"})
+    if "speed" in given:
+        write_json(folder / "valid_speed.json", given["speed"])
+    return folder / "metrics.json"
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> list[Path]:
+    training = {"train_rows": 45_000, "seconds": 61.5, "peak_memory_bytes": 3 * 2**30}
+    training |= {"settings": {"heads": 4, "mlp": [512, 256], "seed": 42}}
+    return [
+        put_model(tmp_path, "full", "constant", 0.5),
+        put_model(
+            tmp_path,
+            "full",
+            "len150",
+            0.71,
+            blanked=0.63,
+            best=0.81,
+            share=0.677,
+            simulated=True,
+            training=training,
+            speed={"samples_per_second": 2000.0},
+        ),
+        put_model(tmp_path, "full", "boosting", 0.70),
+        put_model(tmp_path, "toy", "boosting", 0.95, rows=100),
+    ]
+
+
+def test_rows_are_sorted_and_say_what_the_files_say(metrics: list[Path], tmp_path: Path) -> None:
+    write_comparison(metrics, tmp_path / "comparison.csv", resamples=50)
+    table = pd.read_csv(tmp_path / "comparison.csv")
+    assert table["size"].tolist() == ["full", "full", "full", "toy"]
+    assert table["model"].tolist() == ["len150", "boosting", "constant", "boosting"]
+    assert table["kind"].tolist() == ["feseq", "baseline", "baseline", "baseline"]
+    best = table.iloc[0]
+    assert (best["auc"], best["auc_low"], best["auc_high"]) == (0.71, 0.7, 0.72)
+    assert best["score_balanced"] == pytest.approx(0.81)
+    assert best["peak_memory_mib"] == 3072
+    assert best["train_seconds"] == 61.5
+    assert best["predict_samples_per_second"] == 2000
+    assert best["settings"] == "heads=4 mlp=[512,256] seed=42"
+    assert table.columns[-1] == "settings"
+    assert table["train_seconds"].isna().tolist() == [False, True, True, True]
+
+
+def test_the_order_of_the_files_does_not_matter(metrics: list[Path], tmp_path: Path) -> None:
+    texts = set()
+    for order in (metrics, metrics[::-1]):
+        write_comparison(order, tmp_path / "comparison.csv", resamples=50)
+        texts.add((tmp_path / "comparison.csv").read_text())
+    assert len(texts) == 1
+
+
+def summary_of(metrics: list[Path], folder: Path, prior: str = "observed") -> str:
+    write_comparison(metrics, folder / "comparison.csv", resamples=50)
+    write_summary(
+        folder / "comparison.csv",
+        [folder / "figures/max_len.svg"],
+        folder / "summary.md",
+        submitting={"full": {"len150": 1.0}},
+        prior=prior,
+    )
+    return (folder / "summary.md").read_text()
+
+
+def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: Path) -> None:
+    text = summary_of(metrics, tmp_path)
+    for answer in (
+        "SIMULATED DATA",
+        "Best AUC on the 5,000 validation rows of size full: **len150**, 0.7100 [0.7000, 0.7200].",
+        "Ahead of the best baseline, boosting, by 0.0",
+        "histories are worth 0.0800",
+        "the best model has 67.7% of what can be learned",
+        "`results/submission_full.csv` is written by len150.",
+        "0.7100 with observed and 0.8100 with balanced odds; `submission.prior` is observed, "
+        "balanced is the better of the two",
+        "![max_len](figures/max_len.svg)",
+        "| full len150 | 0.7100 [0.7000, 0.7200] |",
+    ):
+        assert answer in text, answer
+    assert "the better of the two" in summary_of(metrics, tmp_path, prior="balanced")
+
+
+def test_models_of_other_sizes_are_no_rivals_of_the_best(
+    metrics: list[Path], tmp_path: Path
+) -> None:
+    """Other validation rows: 0.95 of toy says nothing of 0.71 of full."""
+    text = summary_of([metrics[1], metrics[3]], tmp_path)
+    assert "Ahead" not in text
+    assert "size full: **len150**" in text
+    with pytest.raises(UserError, match="no model to compare"):
+        write_comparison([], tmp_path / "comparison.csv", resamples=5)
+
+
+def test_the_distance_to_the_best_of_a_size_is_measured_on_the_same_resamples(
+    metrics: list[Path], tmp_path: Path
+) -> None:
+    write_comparison(metrics, tmp_path / "comparison.csv", resamples=50)
+    table = pd.read_csv(tmp_path / "comparison.csv").set_index(["size", "model"])
+    assert table.loc[("full", "len150"), "auc_behind"] == 0
+    assert table.loc[("toy", "boosting"), "auc_behind"] == 0
+    aucs = {}
+    for path in metrics[:3]:
+        rows = pd.read_parquet(path.with_name("valid_predictions.parquet"))
+        aucs[path.parent.name] = roc_auc_score(rows["label"], rows["logit"])
+    for name in ("constant", "boosting"):
+        row = table.loc[("full", name)]
+        assert row["auc_behind"] == pytest.approx(aucs["len150"] - aucs[name], abs=1e-5)
+        # Both see the same noise, so their distance is known far better than either.
+        assert row["auc_behind_low"] < row["auc_behind"] < row["auc_behind_high"]
+        width = row["auc_behind_high"] - row["auc_behind_low"]
+        assert width < (row["auc_high"] - row["auc_low"]) / 2 or name == "constant"
+
+
+def test_models_measured_on_other_rows_are_not_compared(
+    metrics: list[Path], tmp_path: Path
+) -> None:
+    predictions = metrics[2].with_name("valid_predictions.parquet")
+    table = pq.read_table(predictions)
+    rows = table.set_column(0, "row", pa.array(np.arange(1, 301)))
+    write_table(rows, predictions)
+    with pytest.raises(UserError, match="were measured on other rows"):
+        write_comparison(metrics, tmp_path / "comparison.csv", resamples=5)
+
+
+def test_another_file_is_no_comparison(tmp_path: Path) -> None:
+    for text in ("", "a,b\n1,2\n", "size,model,auc\n"):
+        (tmp_path / "comparison.csv").write_text(text)
+        with pytest.raises(UserError, match="not a comparison of models"):
+            read_comparison(tmp_path / "comparison.csv")

@@ -1,0 +1,213 @@
+"""What a change makes stale: the table of rules/README.md, row by row, in dry runs."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from shop import (
+    CONFIG,
+    REPOSITORY,
+    ROWS,
+    TARGETS,
+    TEST_ROWS,
+    changed,
+    copy_code,
+    shop_table,
+    snakemake,
+)
+
+# How a dry run names each rule's jobs.
+MESSAGES = {
+    "Drawing the rows": "sample",
+    "Converting the rows": "convert_train",
+    "Converting the test file": "convert_test",
+    "Fitting": "fit_feature_map",
+    "Training": "train",
+    "Predicting the validation": "evaluate",
+    "Measuring": "measure",
+    "Predicting test": "predict",
+    "Writing the submission": "submit",
+}
+
+
+def set_to(path: str, value: Any) -> Callable[[Path, Path], dict[str, Any]]:
+    return lambda folder, repository: changed(path, value)
+
+
+def edit(file: str, old: str, new: str) -> Callable[[Path, Path], None]:
+    def apply(folder: Path, repository: Path) -> None:
+        text = (repository / file).read_text()
+        assert text.count(old) >= 1
+        (repository / file).write_text(text.replace(old, new, 1))
+
+    return apply
+
+
+def code(module: str, old: str, new: str) -> Callable[[Path, Path], None]:
+    return edit(f"scripts/feseq/{module}", old, new)
+
+
+def comment(file: str) -> Callable[[Path, Path], None]:
+    def apply(folder: Path, repository: Path) -> None:
+        text = (repository / file).read_text()
+        (repository / file).write_text(f"{text}\n# A remark.\n".replace('"""', '"""Well: ', 1))
+
+    return apply
+
+
+def delete(*files: str) -> Callable[[Path, Path], None]:
+    def apply(folder: Path, repository: Path) -> None:
+        for file in files:
+            (folder / file).unlink()
+
+    return apply
+
+
+def replace_raw(file: str, rows: int) -> Callable[[Path, Path], None]:
+    def apply(folder: Path, repository: Path) -> None:
+        table = shop_table(rows, seed=9)
+        table.insert(2, "visit", [f"v-{i:03}" for i in range(rows)])
+        table.to_parquet(folder / file)
+        # As a copy that keeps an old time would.
+        os.utime(folder / file, (1_500_000_000, 1_500_000_000))
+
+    return apply
+
+
+def touch_code(folder: Path, repository: Path) -> None:
+    for path in repository.rglob("*"):
+        path.touch()
+
+
+def check_out_anew(folder: Path, repository: Path) -> None:
+    shutil.rmtree(repository)
+    copy_code(repository)
+    touch_code(folder, repository)
+
+
+def touch_raw(folder: Path, repository: Path) -> None:
+    for path in (folder / "in").iterdir():
+        path.touch()
+
+
+def give_sample(folder: Path, repository: Path) -> dict[str, Any]:
+    ids = np.random.default_rng(0).permutation(TEST_ROWS)
+    lines = ["visit,bought", *(f"v-{i:03},0" for i in ids)]
+    (folder / "in/sample.csv").write_text("\n".join(lines) + "\n")
+    return changed("raw.sample_submission", "in/sample.csv")
+
+
+def run_elsewhere(folder: Path, repository: Path) -> dict[str, Any]:
+    runtime = {"device": "cpu", "verbosity": 0, "memory_gib": 3, "precision": "float32"}
+    return changed("runtime", runtime | {"tensorboard": True})
+
+
+def swap_values(folder: Path, repository: Path) -> dict[str, Any]:
+    """Label smoothing and the weight of embeddings, both 0.25 and 0 by then."""
+    config = changed("train.label_smoothing", CONFIG["train"]["embedding_l2"])
+    config["train"]["embedding_l2"] = CONFIG["train"]["label_smoothing"]
+    return config
+
+
+NEW, SUBMISSION, MODEL = (
+    "in/new.parquet",
+    "results/submission_toy.csv",
+    "results/toy/len20/model.pt",
+)
+SHARD = "results/toy/len20/predictions/shard1.parquet"
+CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
+    "nothing": lambda folder, repository: None,
+    "comment and docstring in model/feseq.py": comment("scripts/feseq/model/feseq.py"),
+    "code in model/refiner.py": code("model/refiner.py", "LeakyReLU()", "ReLU()"),
+    "code in train/run.py": edit(
+        "scripts/feseq/train/run.py", "_ODD_SHARE = 0.9", "_ODD_SHARE = 1"
+    ),
+    "code in dataset/conversion.py": code("dataset/conversion.py", "8_192", "4_096"),
+    "code in dataset/sampling.py": edit(
+        "scripts/feseq/dataset/sampling.py", "argsort(row)", "argsort(1 * row)"
+    ),
+    "code in predict/submission.py": edit(
+        "scripts/feseq/predict/submission.py", '"none"', '"all_valid"'
+    ),
+    "code in scripts/predict.py": edit("scripts/predict.py", "all_shards", "shards_of_all"),
+    "code in evaluate/metrics.py": edit(
+        "scripts/feseq/evaluate/metrics.py", "def ", "X = 1\n\n\ndef "
+    ),
+    "every file of the code touched": touch_code,
+    "the same commit checked out anew": check_out_anew,
+    "env file of training edited, conda not used": edit(
+        "envs/train.yaml", "tqdm", "scipy =1.17.1\n  - tqdm"
+    ),
+    "train file replaced, time kept": replace_raw("in/log.parquet", ROWS),
+    "test file replaced, time kept": replace_raw(NEW, TEST_ROWS),
+    "raw files touched": touch_raw,
+    "sample submission given": give_sample,
+    "runtime.*": run_elsewhere,
+    "raw.source": set_to("raw.source", "auto"),
+    "model.dropout": set_to("model.dropout", 0.2),
+    "train.learning_rate": set_to("train.learning_rate", 0.01),
+    "train.gpus": set_to("train.gpus", 2),
+    "values of two train keys swapped": swap_values,
+    "sizes.toy.train.epochs": set_to("sizes.toy.train.epochs", 2),
+    "sizes.toy.min_count": set_to("sizes.toy.min_count", 3),
+    "sizes.toy.rows": set_to("sizes.toy.rows", 99),
+    "sizes.toy.max_len: one more": set_to("sizes.toy.max_len", [5, 7, 20]),
+    "sizes.toy.submission_models: another": set_to("sizes.toy.submission_models", ["len5"]),
+    "submission.prior": set_to("submission.prior", "balanced"),
+    "evaluation.bootstrap": set_to("evaluation.bootstrap", 10),
+    "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
+    "sampling.seed": set_to("sampling.seed", 7),
+    "columns: a numeric column less": set_to("columns.groups.shop.numeric", ["price"]),
+    "columns: a group that is not in use": set_to("columns.groups.spare", {"numeric": ["x"]}),
+    "test.rows_per_shard": set_to("test.rows_per_shard", 25),
+    "predictions of a shard deleted, submission there": delete(SHARD),
+    "predictions of a shard and submission deleted": delete(SHARD, SUBMISSION),
+    "model.pt deleted, submission there": delete(MODEL),
+    "model.pt and submission deleted": delete(MODEL, SUBMISSION),
+    "train.h5 deleted, model.pt there": delete("data/h5/toy/train.h5"),
+    "submission deleted": delete(SUBMISSION),
+}
+
+
+def planned(output: str) -> dict[str, str]:
+    """For each rule of a dry run, the sizes of its jobs, or `once`."""
+    jobs: dict[str, set[str]] = {}
+    for message in re.findall(r"^Job \d+: (.*)", output, re.M):
+        rule = next(rule for start, rule in MESSAGES.items() if message.startswith(start))
+        size = re.search(r"size (\w+)", message)
+        jobs.setdefault(rule, set()).add(size[1] if size else "once")
+    return {
+        rule: "all" if len(sizes) == 3 else ", ".join(sorted(sizes)) for rule, sizes in jobs.items()
+    }
+
+
+def documented() -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows of the table in rules/README.md: the change, and what it makes stale."""
+    lines = (REPOSITORY / "rules/README.md").read_text().splitlines()
+    header, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
+    ]
+    assert header[1:] == list(MESSAGES.values())
+    for change, *cells in rows:
+        yield change, {rule: cell for rule, cell in zip(header[1:], cells) if cell}
+
+
+def test_the_table_lists_these_changes() -> None:
+    assert [change for change, _ in documented()] == list(CHANGES)
+
+
+@pytest.mark.parametrize(("change", "stale"), list(documented()))
+def test_a_change_makes_stale_what_the_table_says(
+    change: str, stale: dict[str, str], copied: Path, tmp_path: Path
+) -> None:
+    repository = tmp_path / "code"
+    copy_code(repository)
+    config = CHANGES[change](copied, repository) or CONFIG
+    code, output = snakemake(copied, "-n", *TARGETS, config=config, repository=repository)
+    assert code == 0, output
+    assert planned(output) == stale

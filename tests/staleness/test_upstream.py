@@ -1,0 +1,54 @@
+"""The steps that a last file is made by are those that Snakemake plans for it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from shop import CONFIG, REPOSITORY, snakemake, write_inputs
+from snakemake.utils import update_config
+
+from feseq.staleness.upstream import steps_of_comparison, steps_of_submission, steps_of_summary
+
+
+def planned(folder: Path, target: str, config: dict[str, Any]) -> dict[str, int]:
+    """Rules of the jobs that `target` is made by but the last one, with their number."""
+    code, output = snakemake(folder, "-n", target, config=config)
+    assert code == 0, output
+    jobs = re.findall(r"^(\w+) +(\d+)$", output.split("Job stats:")[1].split("\n\n")[0], re.M)
+    return {rule: int(number) for rule, number in jobs if rule != "total"}
+
+
+def counted(steps: list[tuple[str, dict[str, str]]]) -> dict[str, int]:
+    """Rules of the steps, with the number of jobs."""
+    jobs = {(rule, *sorted(wildcards.items())) for rule, wildcards in steps}
+    rules = [rule for rule, *_ in jobs]
+    return {rule: rules.count(rule) for rule in rules}
+
+
+@pytest.mark.parametrize("source", ["files", "simulated"])
+def test_they_are_those_of_the_plan(source: str, tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    two = {"sizes": {"toy": {"submission_models": ["len20", "len5"], "max_len": [5, 20]}}}
+    simulated = {"raw": {"source": "simulated"}, "evaluation": {"sizes": ["toy", "full"]}} | two
+    config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+    update_config(config, CONFIG if source == "files" else simulated)
+    is_simulated = source == "simulated"
+
+    plan = planned(tmp_path, "results/submission_toy.csv", config)
+    steps = list(steps_of_submission(config, "toy", is_simulated))
+    assert plan.pop("submit") == 1
+    # A job a shard, and how many these are is known once the test file is converted.
+    models = counted(steps)["predict"]
+    assert models == len(config["sizes"]["toy"]["submission_models"])
+    assert plan | {"predict": models} == counted(steps)
+
+    plan = planned(tmp_path, "results/summary.md", config)
+    results = tmp_path / "results"
+    steps = [
+        *steps_of_summary(config, results),
+        *steps_of_comparison(config, results, is_simulated),
+    ]
+    assert plan.pop("summarize") == 1
+    assert plan == counted(steps)

@@ -1,0 +1,58 @@
+"""The memory account against what autograd holds, and against plain arithmetic."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_model import CONFIG, SIZES, make_batch, make_model
+
+from feseq.train.memory_account import MemoryAccount, account, count_saved
+
+WIDE = replace(CONFIG, max_len=200, embedding_dim=8, heads=2, dropout=0.1)
+
+
+def test_saved_bytes_are_those_of_a_known_graph() -> None:
+    model = make_model()
+    with count_saved(model) as saved:
+        x = torch.ones(1000, requires_grad=True)
+        y = x.exp().sin()
+        (y * y).sum() * model.numeric.sum()
+    # exp saves its result, which is sin's input, and the product y; no parameter is counted.
+    assert 8_000 <= saved.bytes <= 8_100
+
+
+def test_memory_grows_with_rows_as_the_account_says() -> None:
+    found = account(WIDE, SIZES, torch.float32)
+    model = make_model(WIDE).float().train()
+    for rows in (2, 9):
+        batch = make_batch([WIDE.max_len] * rows)
+        with count_saved(model) as saved:
+            model(replace(batch, numeric_BN=batch.numeric_BN.float())).sum()
+        # The account adds the gradients at work.
+        assert saved.bytes < rows * found.per_row < 2 * saved.bytes
+
+
+def test_recomputing_and_half_precision_need_less() -> None:
+    deep = replace(WIDE, transformer_layers=6)
+    full = account(deep, SIZES, torch.float32)
+    half = account(deep, SIZES, torch.bfloat16)
+    recomputed = account(deep, SIZES, torch.float32, recompute=True)
+    assert 0.5 * full.per_row < half.per_row < 0.9 * full.per_row
+    assert recomputed.per_row < 0.5 * full.per_row
+    assert full.fixed >= 16 * sum(p.numel() for p in make_model(deep).parameters())
+
+
+def test_attention_needs_no_memory_that_grows_with_the_square_of_the_length() -> None:
+    lengths = (200, 400, 800)
+    short, middle, long = (
+        account(replace(WIDE, max_len=length), SIZES, torch.float32).per_row for length in lengths
+    )
+    assert (long - middle) == pytest.approx(2 * (middle - short), rel=0.02)
+
+
+def test_rows_that_fit_do_and_one_more_does_not() -> None:
+    found = MemoryAccount(fixed=1_000_000, per_row=50_000)
+    for memory in (10_000_000, 3_456_789):
+        rows = found.rows_in(memory)
+        assert found.step(rows) <= memory < found.step(rows + 1)
+    assert found.rows_in(900_000) == 0

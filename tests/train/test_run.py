@@ -1,0 +1,294 @@
+"""Training: what it keeps, when it cuts and stops, and that the same run gives the same model."""
+
+import csv
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from test_model import make_batch
+
+from feseq.common.errors import UserError
+from feseq.config.catalog import model_settings
+from feseq.config.columns import Columns
+from feseq.dataset.batches import BatchSource
+from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.sampling import read_labels, select_rows
+from feseq.machine.runtime import Machine
+from feseq.model import ModelConfig
+from feseq.model.build import build_model
+from feseq.model.history import TimeEmbedding
+from feseq.predict.model_file import TrainedModel
+from feseq.predict.prediction import inference_source, predict_probabilities
+from feseq.predict.shard import predict_shard
+from feseq.raw.simulation import simulate_split
+from feseq.train.learning_rate import Plateau
+from feseq.train.loop import TrainConfig, Trainer, click_metrics
+from feseq.train.run import TrainingRun, _warn_of_odd_times, train_model
+
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config/config.yaml").read_text())
+SETTINGS = model_settings(CONFIG, "toy", "len100")
+MODEL = ModelConfig(**SETTINGS["model_config"])
+TRAIN = TrainConfig(**(SETTINGS["train_config"] | {"batch_size": 300, "min_steps_per_epoch": 1}))
+CPU = Machine(torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated table of 900 train rows as H5 files and feature map."""
+    folder = tmp_path_factory.mktemp("data")
+    columns = Columns.from_config(CONFIG["columns"])
+    for split, rows in (("train", 1000), ("test", 150)):
+        simulate_split(
+            folder / f"{split}.parquet",
+            folder / f"{split}_truth.parquet",
+            split=split,
+            rows=rows,
+            mean_length=20,
+            seed=1,
+        )
+    labels = read_labels(folder / "train.parquet", "clicked")
+    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet")
+    convert_train(
+        folder / "train.parquet",
+        folder / "selection.parquet",
+        columns,
+        folder / "train.h5",
+        folder / "valid.h5",
+    )
+    convert_test(
+        folder / "test.parquet",
+        columns,
+        folder / "test.h5",
+        folder / "shards.json",
+        rows_per_shard=60,
+    )
+    fit_feature_map(folder / "train.h5", columns, 1).write(folder / "feature_map.json")
+    return folder
+
+
+def train(data: Path, out: Path, config: TrainConfig = TRAIN, **options: Any) -> dict[str, Path]:
+    outputs = {
+        "model": out / "model.pt",
+        "history": out / "history.csv",
+        "training": out / "training.json",
+    }
+    code = options.pop("code", ())
+    files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
+    runtime = {"device": "cpu", "verbosity": 0} | options
+    train_model(TrainingRun(*files, MODEL, config), outputs, runtime=runtime, code=code)
+    return outputs
+
+
+def make_trainer(data: Path, config: TrainConfig) -> Trainer:
+    feature_map = FeatureMap.read(data / "feature_map.json")
+    torch.manual_seed(0)
+    return Trainer(
+        build_model(MODEL, feature_map),
+        BatchSource(data / "train.h5", feature_map, max_len=100, batch_rows=300),
+        inference_source(data / "valid.h5", feature_map, 100, CPU),
+        config,
+        CPU,
+        verbosity=0,
+    )
+
+
+def script_monitor(monkeypatch: pytest.MonkeyPatch, aucs: list[float]) -> None:
+    """Let the evaluations find these AUCs, one after the other."""
+    found = iter(aucs)
+    monkeypatch.setattr(
+        "feseq.train.loop.click_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
+    )
+
+
+def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
+    first = TrainedModel.load(train(data, tmp_path / "a")["model"]).network
+    second = TrainedModel.load(train(data, tmp_path / "b")["model"]).network
+    other = TrainedModel.load(train(data, tmp_path / "c", replace(TRAIN, seed=43))["model"]).network
+    for name, weight in first.state_dict().items():
+        assert torch.equal(weight, second.state_dict()[name])
+    assert not torch.equal(first.mlp[0].weight, other.mlp[0].weight)
+
+
+def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
+    outputs = train(data, tmp_path)
+    with open(outputs["history"]) as file:
+        history = list(csv.DictReader(file))
+    metrics = json.loads(outputs["training"].read_text())
+    assert [int(row["epoch"]) for row in history] == [1, 2]
+    best = max(history, key=lambda row: float(row["auc"]) - float(row["logloss"]))
+    assert metrics["valid_auc"] == float(best["auc"])
+    assert metrics["train_rows"] + metrics["valid_rows"] == 1000
+    assert metrics["simulated_data"] is True
+    model = TrainedModel.load(outputs["model"])
+    source = model.source(data / "valid.h5", CPU)
+    probability = predict_probabilities(model.network, source, CPU)
+    found = click_metrics(source.table.file["label"][:], probability)
+    assert found["auc"] == pytest.approx(metrics["valid_auc"], abs=1e-6)
+
+
+def test_training_learns_something(data: Path) -> None:
+    trainer = make_trainer(data, replace(TRAIN, epochs=8, patience=9))
+    trainer.fit()
+    losses = [evaluation.train_loss for evaluation in trainer.history]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_best_weights_are_kept_and_the_learning_rate_cut(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.72])
+    config = replace(TRAIN, epochs=4, patience=2)
+    trainer = make_trainer(data, config)
+    trainer.fit()
+    rates = [evaluation.learning_rate for evaluation in trainer.history]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4])
+    last = trainer.model.state_dict()["mlp.0.weight"].clone()
+    script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.64])
+    again = make_trainer(data, config)
+    again.fit()
+    # The same run, judged otherwise, goes back to the weights of its second epoch.
+    script_monitor(monkeypatch, [0.6, 0.7])
+    half = make_trainer(data, replace(config, epochs=2))
+    half.fit()
+    assert torch.equal(again.model.state_dict()["mlp.0.weight"], half.model.mlp[0].weight)
+    assert not torch.equal(last, half.model.mlp[0].weight)
+
+
+def test_patience_ends_the_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script_monitor(monkeypatch, [0.6, 0.59, 0.58, 0.99])
+    trainer = make_trainer(data, replace(TRAIN, epochs=10, patience=2))
+    trainer.fit()
+    assert [evaluation.epoch for evaluation in trainer.history] == [1, 2, 3]
+
+
+def test_a_gain_resets_patience() -> None:
+    plateau = Plateau(patience=2)
+    steps = [(plateau.is_better(m), plateau.is_over) for m in (0.5, 0.4, 0.6, 0.6, 0.1)]
+    assert steps == [(True, False), (False, False), (True, False), (False, False), (False, True)]
+
+
+def test_evaluation_every_so_many_steps_covers_the_last_step(data: Path) -> None:
+    trainer = make_trainer(data, replace(TRAIN, epochs=2, eval_steps=4, patience=9))
+    trainer.fit()
+    assert [evaluation.step for evaluation in trainer.history] == [4, 6]
+
+
+def test_batches_shrink_loudly_on_small_data(caplog: pytest.LogCaptureFixture) -> None:
+    config = replace(TRAIN, batch_size=512, min_steps_per_epoch=100)
+    assert config.batch_rows(1_000_000) == 512
+    assert not caplog.records
+    assert config.batch_rows(900) == 9
+    assert config.batch_rows(50) == 1
+    assert "batch_size 512" in caplog.text
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_a_diverging_loss_names_step_and_learning_rate(data: Path) -> None:
+    trainer = make_trainer(data, TRAIN)
+    with torch.no_grad():
+        trainer.model.mlp[0].bias.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"loss is nan at step 1 \(.* 0.001, rows \d+ to"):
+        trainer.fit()
+
+
+def test_embedding_penalty_shrinks_the_embeddings(data: Path) -> None:
+    norms = []
+    for weight in (0.0, 10.0):
+        trainer = make_trainer(data, replace(TRAIN, embedding_l2=weight))
+        trainer.fit()
+        norms.append(
+            sum(float(table.detach().square().sum()) for table in trainer.stepper.embeddings)
+        )
+    assert norms[1] < 0.5 * norms[0]
+
+
+def test_shards_together_equal_the_whole_file(data: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    outputs = train(data, tmp_path)
+    frames = []
+    for i, bounds in enumerate(json.loads((data / "shards.json").read_text())):
+        predict_shard(
+            outputs["model"], data / "test.h5", tmp_path / f"{i}.parquet", **bounds, machine=CPU
+        )
+        frames.append(pd.read_parquet(tmp_path / f"{i}.parquet"))
+    together = pd.concat(frames)
+    assert len(frames) == 3
+    assert together["id"].tolist() == pd.read_parquet(data / "test.parquet")["ID"].tolist()
+    model = TrainedModel.load(outputs["model"])
+    model.network.eval()
+    # One row at a time, max_len as in training: no neighbour, no padding.
+    source = BatchSource(data / "test.h5", model.feature_map, max_len=100, batch_rows=1)
+    with torch.inference_mode():
+        alone = {int(batch.row_B[0]): float(model.network(batch)) for batch in source.in_order()}
+    expected = np.array([alone[row] for row in range(150)])
+    np.testing.assert_allclose(together["logit"], expected, atol=1e-5)
+
+
+def test_a_model_file_loads_without_pickle_and_refuses_others(data: Path, tmp_path: Path) -> None:
+    feature_map = FeatureMap.read(data / "feature_map.json")
+    model = build_model(MODEL, feature_map)
+    TrainedModel(model, MODEL, feature_map, simulated=True, click_rate=0.02).save(
+        tmp_path / "model.pt"
+    )
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert FeatureMap.from_dict(content["feature_map"]) == feature_map
+    whole = (tmp_path / "model.pt").read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name}: not a complete model file"):
+            TrainedModel.load(tmp_path / name)
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
+    with pytest.raises(UserError, match="not a complete model file"):
+        TrainedModel.load(tmp_path / "foreign.pt")
+    torch.save(model, tmp_path / "pickled.pt")
+    with pytest.raises(UserError, match="not a complete model file"):
+        TrainedModel.load(tmp_path / "pickled.pt")
+
+
+def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Path) -> None:
+    feature_map = FeatureMap.read(data / "feature_map.json")
+    for simulated in (True, False):
+        model = TrainedModel(build_model(MODEL, feature_map), MODEL, feature_map, simulated, 0.02)
+        model.save(tmp_path / "model.pt")
+        loaded = TrainedModel.load(tmp_path / "model.pt")
+        if simulated:
+            assert loaded.source(data / "test.h5", CPU).rows == 150
+        else:
+            with pytest.raises(UserError, match=r"holds simulated data, .* trained on real data"):
+                loaded.source(data / "test.h5", CPU)
+
+
+def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
+    data: Path, tmp_path: Path
+) -> None:
+    metrics = json.loads(train(data, tmp_path, memory_gib=0.02)["training"].read_text())
+    assert 1 <= metrics["micro_batch_rows"] < metrics["batch_rows"]
+    with pytest.raises(UserError, match=r"1 MiB of memory \(runtime.memory_gib\) do not hold"):
+        train(data, tmp_path, memory_gib=0.001)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "base", "warning"),
+    [
+        ([0, 0, 0], None, "are later than their row"),
+        ([5_000, 9_000, 70_000], None, "are in the last time bucket"),
+        ([5_000, 9_000, 70_000], 2.0, None),
+        ([0, 40, 70_000], None, None),
+    ],
+)
+def test_times_that_tell_nothing_are_worth_a_warning(
+    elapsed: list[int], base: float | None, warning: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = replace(make_batch([3]), elapsed_T=torch.tensor(elapsed))
+    config = replace(MODEL, times=True, time_log_base=base)
+    _warn_of_odd_times(TimeEmbedding(config, embedding_dim=4), batch)
+    assert (warning or "") in caplog.text
+    assert bool(caplog.text) == (warning is not None)

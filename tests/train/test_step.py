@@ -1,0 +1,164 @@
+"""Training steps: the loss, micro-batches that change nothing, faults that name their rows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from test_model import CONFIG, make_batch, make_model
+
+from feseq.common.errors import UserError
+from feseq.dataset.batches import Batch
+from feseq.machine.runtime import Machine
+from feseq.model import FESeq, ModelConfig
+from feseq.train.step import Loss, Stepper
+
+CPU = Machine(torch.device("cpu"))
+STILL = replace(CONFIG, dropout=0.0)
+
+
+def make_stepper(
+    config: ModelConfig = STILL, loss: Loss | None = None, **options: float
+) -> Stepper:
+    model = make_model(config).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    return Stepper(model, optimizer, loss or Loss(), CPU, **options)  # type: ignore[arg-type]
+
+
+def weights(model: FESeq) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("micro_rows", [1, 3, 7, 8, 100])
+def test_micro_batches_train_like_the_whole_batch(micro_rows: int) -> None:
+    batches = [make_batch([3, 0, 6, 1, 5, 2, 4, 4], seed=seed) for seed in range(20)]
+    whole, cut = make_stepper(embedding_l2=0.01), make_stepper(embedding_l2=0.01)
+    cut.micro_rows = micro_rows
+    for batch in batches:
+        whole.take(batch)
+        cut.take(batch)
+    assert cut.mean_loss() == pytest.approx(whole.mean_loss(), abs=1e-9)
+    for one, other in zip(weights(cut.model), weights(whole.model)):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+def test_recomputed_layers_train_alike() -> None:
+    plain, recomputed = make_stepper(CONFIG), make_stepper(CONFIG)
+    recomputed.model.refiner.recompute = True
+    for stepper in (plain, recomputed):
+        torch.manual_seed(5)
+        for seed in range(3):
+            stepper.take(make_batch([3, 0, 6, 1], seed=seed))
+    for one, other in zip(weights(recomputed.model), weights(plain.model)):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_a_step_equals_adam_on_the_mean_loss() -> None:
+    batch, stepper = make_batch([3, 0, 6, 1]), make_stepper(max_grad_norm=0.5)
+    model = make_model(STILL)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    probability = model(batch).sigmoid()
+    chosen = torch.where(batch.label_B == 1, probability, 1 - probability)
+    (-chosen.log().mean()).backward()
+    norm = sum(p.grad.square().sum() for p in model.parameters() if p.grad is not None).sqrt()
+    assert norm > 0.5
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad *= 0.5 / norm
+    optimizer.step()
+    stepper.take(batch)
+    for one, other in zip(weights(stepper.model), weights(model)):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("smoothing", "pos_weight"), [(0.0, 1.0), (0.2, 1.0), (0.0, 3.0), (0.1, 2)]
+)
+def test_the_loss_is_cross_entropy_of_smoothed_and_weighted_labels(
+    smoothing: float, pos_weight: float
+) -> None:
+    logits, labels = torch.tensor([-2.0, 0.5, 30.0, 1.0]), torch.tensor([0.0, 1.0, 1.0, 0.0])
+    found = Loss(smoothing, pos_weight)(logits, labels)
+    for logit, label, loss in zip(logits.double(), labels, found):
+        target = 1 - smoothing / 2 if label else smoothing / 2
+        p = torch.sigmoid(logit)
+        expected = -target * p.log() - (1 - target) * torch.sigmoid(-logit).log()
+        assert loss.item() == pytest.approx(
+            float(expected * (pos_weight if label else 1)), rel=1e-6
+        )
+
+
+def test_a_loss_that_is_not_finite_names_step_rate_and_rows() -> None:
+    stepper = make_stepper()
+    for seed in range(3):
+        stepper.take(make_batch([3, 1], seed=seed))
+    batch = make_batch([2, 5])
+    batch.numeric_BN[1, 0] = float("inf")
+    stepper.take(replace(batch, row_B=torch.tensor([7012, 7100])))
+    stepper.take(make_batch([1, 1]))
+    with pytest.raises(UserError, match=r"at step 4 \(learning rate 0.01, rows 7,012 to 7,100"):
+        stepper.mean_loss()
+
+
+def test_a_loss_is_looked_at_before_long() -> None:
+    stepper = make_stepper()
+    batch = make_batch([1])
+    batch.numeric_BN[0, 0] = float("nan")
+    for _ in range(99):
+        stepper.take(batch)
+    with pytest.raises(UserError, match="at step 1 "):
+        stepper.take(batch)
+
+
+def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = make_batch([3, 0, 6, 1, 5, 2, 4])
+    undisturbed, short_of_memory = make_stepper(), make_stepper()
+    undisturbed.take(batch)
+    forward: Callable[[FESeq, Batch], torch.Tensor] = FESeq.forward
+
+    def forward_of_few(self: FESeq, part: Batch) -> torch.Tensor:
+        if len(part) > 2:
+            raise torch.cuda.OutOfMemoryError
+        return forward(self, part)
+
+    monkeypatch.setattr(FESeq, "forward", forward_of_few)
+    short_of_memory.take(batch)
+    assert short_of_memory.micro_rows == 2
+    assert "micro-batches of 4 rows" in caplog.text
+    assert "micro-batches of 2 rows" in caplog.text
+    for one, other in zip(weights(short_of_memory.model), weights(undisturbed.model)):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+    monkeypatch.setattr(FESeq, "forward", _never)
+    with pytest.raises(UserError, match="does not hold the training of a single row"):
+        short_of_memory.take(batch)
+
+
+def _never(*_: object) -> torch.Tensor:
+    raise torch.cuda.OutOfMemoryError
+
+
+def test_bfloat16_follows_the_curves_of_float32() -> None:
+    batch = make_batch([row % 7 for row in range(200)])
+    assert batch.label_B is not None
+    batch = replace(batch, numeric_BN=batch.numeric_BN.float(), label_B=batch.label_B.float())
+
+    def curve(precision: torch.dtype, seed: int) -> list[float]:
+        model = make_model(STILL, seed=seed).float().train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+        stepper = Stepper(model, optimizer, Loss(), Machine(torch.device("cpu"), precision))
+        losses = []
+        for _ in range(30):
+            stepper.take(batch)
+            losses.append(stepper.mean_loss())
+        return losses
+
+    # One curve alone strays by 0.03, as it does where weights start 0.3 % apart.
+    full, half = (
+        torch.tensor([curve(precision, seed) for seed in range(1, 5)]).mean(0)
+        for precision in (torch.float32, torch.bfloat16)
+    )
+    assert full[-1] < 0.9 * full[0]
+    assert (half - full).abs().max() < 0.01
+    assert not torch.equal(half, full)

@@ -1,0 +1,91 @@
+"""Event files of TensorBoard say what history.csv says, once for each evaluation."""
+
+import csv
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_resume import CONFIG, CrashError, end_at, train
+from test_run import data
+
+from feseq.common.errors import UserError
+from feseq.train import loop as trainer
+from feseq.train.step import Stepper
+
+__all__ = ["data"]  # a fixture
+
+
+def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values of each curve, as TensorBoard reads them."""
+    events = EventAccumulator(str(folder / "tensorboard"), {"scalars": 0}).Reload()
+    return {
+        curve: [(point.step, point.value) for point in events.Scalars(curve)]
+        for curve in events.Tags()["scalars"]
+    }
+
+
+def history(folder: Path, column: str) -> list[tuple[int, float]]:
+    with open(folder / "history.csv") as file:
+        return [(int(row["step"]), float(row[column])) for row in csv.DictReader(file)]
+
+
+def assert_like_history(folder: Path) -> None:
+    found = points(folder)
+    rate = found.pop("training/samples_per_second")
+    assert [step for step, _ in rate] == [5, 10, 12]
+    assert all(value > 0 for _, value in rate)
+    for curve, column in (
+        ("loss/train", "train_loss"),
+        ("loss/validation", "logloss"),
+        ("validation/auc", "auc"),
+        ("validation/monitor", "monitor"),
+        ("training/learning_rate", "learning_rate"),
+    ):
+        steps, values = zip(*found.pop(curve))
+        expected_steps, expected_values = zip(*history(folder, column))
+        assert steps == expected_steps == (5, 10, 12)
+        assert values == pytest.approx(expected_values, rel=1e-6)
+    assert found == {}
+
+
+def test_the_curves_are_those_of_the_history(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path, tensorboard=True)
+    assert_like_history(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    # Before the first evaluation, between two, during the second, and when its state is saved.
+    [(Stepper, "take", 3), (Stepper, "take", 8), (trainer, "predict_probabilities", 2)]
+    + [(trainer.Trainer, "_state", call) for call in (5, 6, 11)],
+)
+def test_a_resumed_training_has_each_point_once(
+    data: Path, tmp_path: Path, owner: object, name: str, call: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        end_at(patch, owner, name, call, CrashError)
+        with pytest.raises(CrashError):
+            train(data, tmp_path, tensorboard=True)
+    train(data, tmp_path, tensorboard=True)
+    assert_like_history(tmp_path)
+
+
+def test_another_training_of_the_same_name_withdraws_the_points_of_the_first(
+    data: Path, tmp_path: Path
+) -> None:
+    train(data, tmp_path, replace(CONFIG, eval_steps=1, patience=99), tensorboard=True)
+    assert len(points(tmp_path)["validation/auc"]) == 12
+    train(data, tmp_path, tensorboard=True)
+    assert_like_history(tmp_path)
+
+
+def test_without_the_package_only_those_who_ask_for_curves_are_stopped(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match="package tensorboard is missing; install it"):
+        train(data, tmp_path, tensorboard=True)
+    assert train(data, tmp_path)["model"].exists()
+    assert not (tmp_path / "tensorboard").exists()

@@ -1,0 +1,248 @@
+"""Times of events and rows: from raw parquet through H5 to batches, and what is refused."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from conftest import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
+
+from feseq.common.errors import UserError
+from feseq.dataset import batches
+from feseq.dataset.batches import BatchSource
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.store import H5Table
+from feseq.predict.prediction import _without_history
+
+TIMED = with_roles(
+    event_time="when",
+    row_time="now",
+    group_of=dict(COLUMNS.group_of) | {"when": "clock", "now": "clock"},
+)
+ROWS = 403
+Convert = Callable[..., Any]
+
+
+def timed_table(rows: int = ROWS, seed: int = 0, **given: Any) -> pa.Table:
+    """A raw table in seconds since 1970; some events are later than their row."""
+    random = np.random.default_rng(seed)
+    plain = raw_table(rows, seed, longest=40)
+    now = random.integers(0, 2_000_000_000, rows)
+    when = [
+        ",".join(
+            str(max(0, now[i] - past)) for past in random.integers(-(10**5), 10**6, len(events))
+        )
+        for i, events in enumerate(map(split_events, plain["events"].to_pylist()))
+    ]
+    for name, column in ({"when": when, "now": now} | given).items():
+        plain = plain.append_column(name, pa.chunked_array([pa.array(column)]))
+    return plain
+
+
+def times_of_h5(path: Path) -> dict[int, tuple[int, list[int]]]:
+    """Row in the raw file -> its time and its events' times, read without the library."""
+    with h5py.File(path) as file:
+        assert file["time"].dtype == np.int64
+        values, offsets = (file[f"sequence/when/{part}"][:] for part in ("values", "offsets"))
+        rows, times = file["row"][:].tolist(), file["time"][:].tolist()
+    pieces = [values[a:b].tolist() for a, b in pairwise(offsets)]
+    return dict(zip(rows, zip(times, pieces)))
+
+
+def times_of_raw(table: pa.Table) -> dict[int, tuple[int, list[int]]]:
+    pairs = zip(table["now"].to_pylist(), map(split_events, table["when"].to_pylist()))
+    return dict(enumerate(pairs))
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_times_come_back_row_by_row_however_rows_were_shuffled(tmp_path: Path) -> None:
+    table = timed_table()
+    expected = times_of_raw(table)
+    parts = [times_of_h5(path) for path in to_train_h5(tmp_path, table, columns=TIMED)]
+    assert sum(map(len, parts)) == ROWS
+    assert parts[0] | parts[1] == expected
+    assert list(parts[0]) != sorted(parts[0])
+    test = times_of_h5(to_test_h5(tmp_path, table, columns=TIMED))
+    assert list(test.items()) == list(expected.items())
+
+
+def test_the_other_columns_do_not_change_beside_times(tmp_path: Path) -> None:
+    table = timed_table()
+    with (
+        H5Table(to_test_h5(tmp_path / "a", table, columns=TIMED)) as timed,
+        H5Table(to_test_h5(tmp_path / "b", table)) as plain,
+    ):
+        one, other = (h5.read(20, 90, ["events"]) for h5 in (timed, plain))
+        assert timed.sequence_columns == ["events", "when"]
+        assert other.time is None
+        assert one.time is not None
+        assert set(one.sequences) == set(other.sequences) == {"events"}
+    for name in ("values", "offsets"):
+        assert np.array_equal(*(getattr(b.sequences["events"], name) for b in (one, other)))
+    assert np.array_equal(one.categorical, other.categorical)
+    rows = np.array([5, 0, 69])
+    assert np.array_equal(one.take(rows).time, one.time[rows])
+    assert other.take(rows).time is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "zone"), [("s", None), ("ms", None), ("us", "Asia/Seoul"), ("ns", None)]
+)
+def test_timestamps_become_whole_seconds_since_1970(
+    tmp_path: Path, unit: str, zone: str | None
+) -> None:
+    moments = [datetime(2024, 3, 1, 12, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)] * 5
+    later = [moment + timedelta(seconds=2, milliseconds=999) for moment in moments]
+    now = pa.array(later, pa.timestamp("us", "UTC"))
+    now = now.cast(pa.timestamp(unit, "UTC"), safe=False).cast(pa.timestamp(unit, zone))
+    table = timed_table(10).drop_columns("now").append_column("now", now)
+    found = times_of_h5(to_test_h5(tmp_path, table, columns=TIMED))
+    assert [time for time, _ in found.values()] == [int(m.timestamp()) + 2 for m in moments]
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    return timed_table()
+
+
+@pytest.fixture(scope="module")
+def train(table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows as in `table`, but for the two last, which are in valid.h5."""
+    folder = tmp_path_factory.mktemp("h5")
+    return to_train_h5(folder, table, columns=TIMED, valid_rows=(ROWS - 2, ROWS - 1))[0]
+
+
+@pytest.fixture(scope="module")
+def fields(train: Path) -> FeatureMap:
+    return fit_feature_map(train, TIMED, min_count=1)
+
+
+@pytest.mark.parametrize("max_len", [1, 7, 1_000])
+def test_elapsed_is_the_row_s_time_minus_the_event_s_event_by_event(
+    monkeypatch: pytest.MonkeyPatch,
+    table: pa.Table,
+    train: Path,
+    fields: FeatureMap,
+    max_len: int,
+) -> None:
+    monkeypatch.setattr(batches, "WINDOW_ROWS", 70)
+    expected = times_of_raw(table)
+    source = BatchSource(train, fields, max_len=max_len, batch_rows=16)
+    is_later = 0
+    for batch in [*source.shuffled(seed=3, epoch=0), *source.in_order()]:
+        assert batch.elapsed_T is not None
+        assert batch.elapsed_T.dtype == torch.int64
+        assert batch.elapsed_T.shape == batch.history_ST.shape[1:]
+        for row, start, stop in zip(batch.row_B.tolist(), batch.offsets, batch.offsets[1:]):
+            now, when = expected[row]
+            elapsed = [now - time for time in when[-max_len:]]
+            is_later += sum(value < 0 for value in elapsed)
+            assert batch.elapsed_T[start:stop].tolist() == [max(0, value) for value in elapsed]
+    assert is_later > 0
+
+
+def test_times_have_no_vocabulary_and_no_place_in_the_history(
+    train: Path, fields: FeatureMap
+) -> None:
+    assert fields.event_time == "when"
+    assert [field.column for field in fields.sequences] == ["events"]
+    batch = next(BatchSource(train, fields, max_len=9, batch_rows=8).in_order())
+    assert batch.history_ST.shape[0] == 1
+    assert FeatureMap.from_dict(fields.to_dict()) == fields
+    blanked = _without_history(batch)
+    assert blanked.elapsed_T is not None
+    assert blanked.elapsed_T.shape == (0,)
+
+
+def test_a_model_without_times_reads_a_table_that_has_them(train: Path) -> None:
+    fields = fit_feature_map(train, COLUMNS, 1)
+    assert fields.event_time is None
+    for batch in BatchSource(train, fields, max_len=9, batch_rows=64).in_order():
+        assert batch.elapsed_T is None
+
+
+@pytest.mark.parametrize(
+    "roles", [{}, {"sequences": ("events", "when"), "targets": ("item", "country"), "profile": ()}]
+)
+def test_a_table_without_times_is_refused_where_the_model_needs_them(
+    tmp_path: Path, table: pa.Table, fields: FeatureMap, roles: dict[str, Any]
+) -> None:
+    h5 = to_test_h5(tmp_path, table, columns=with_roles(**roles))
+    plain = FeatureMap.from_dict(fields.to_dict() | {"profile": []})
+    with pytest.raises(UserError, match=r"lacks 1 columns .*'when'"):
+        BatchSource(h5, plain, max_len=9, batch_rows=8)
+
+
+def replaced(values: list[Any], place: int, value: Any) -> list[Any]:
+    return [*values[:place], value, *values[place + 1 :]]
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("convert", [to_train_h5, to_test_h5])
+def test_a_time_more_or_less_than_events_is_refused(tmp_path: Path, convert: Convert) -> None:
+    when = timed_table()["when"].to_pylist()
+    place = next(i for i, text in enumerate(when) if i > 50 and len(split_events(text)) == 5)
+    for text, count in (("1,2,3,4", 4), ("1,2,3,4,5,6", 6), (None, 0)):
+        table = timed_table(when=pa.array(replaced(when, place, text), pa.string()))
+        message = rf"row {place}: sequence 'events' has 5 events, 'when' has {count}; .*equally"
+        with pytest.raises(UserError, match=message):
+            convert(tmp_path, table, columns=TIMED)
+    assert not list(tmp_path.glob("*.h5"))
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("convert", [to_train_h5, to_test_h5])
+@pytest.mark.parametrize(
+    ("kind", "value", "found"),
+    [
+        (pa.int64(), None, "missing"),
+        (pa.int32(), -5, "-5;"),
+        (pa.uint64(), 2**63, f"{2**63};"),
+        (pa.timestamp("ns"), None, "missing"),
+        (pa.timestamp("ms", "Asia/Seoul"), -1, "-1 ms from 1970"),
+    ],
+    ids=str,
+)
+def test_a_missing_or_negative_row_time_is_refused_with_its_row(
+    tmp_path: Path, convert: Convert, kind: pa.DataType, value: Any, found: str
+) -> None:
+    base = pa.int64() if pa.types.is_timestamp(kind) else kind
+    now = pa.array(replaced([10**9] * ROWS, 77, value), base).cast(kind)
+    table = timed_table(now=now)
+    with pytest.raises(UserError, match=rf"\.parquet: column 'now', row 77: .* is {found}"):
+        convert(tmp_path, table, columns=TIMED)
+    assert not list(tmp_path.glob("*.h5"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"when": [1] * ROWS}, "'when' has type int64, cannot be a sequence"),
+        ({"now": [1.5] * ROWS}, "'now' has type double, cannot be a time"),
+        ({"now": ["7"] * ROWS}, "'now' has type string, cannot be a time"),
+        ({"now": pa.nulls(ROWS)}, "'now' has type null, cannot be a time"),
+    ],
+)
+def test_times_of_another_type_are_refused(
+    tmp_path: Path, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        to_test_h5(tmp_path, timed_table(**given), columns=TIMED)
+
+
+@pytest.mark.parametrize("lacking", ["when", "now"])
+def test_a_missing_time_column_is_named_with_its_group(tmp_path: Path, lacking: str) -> None:
+    with pytest.raises(UserError, match=f"1 of 8 columns are missing: '{lacking}'.*'clock'"):
+        to_test_h5(tmp_path, timed_table().drop_columns(lacking), columns=TIMED)
+
+
+def test_an_event_time_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    when = replaced(timed_table()["when"].to_pylist(), 9, "12,-3")
+    with pytest.raises(UserError, match="column 'when', row 9: token '-3'"):
+        to_test_h5(tmp_path, timed_table(when=when), columns=TIMED)

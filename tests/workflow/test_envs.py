@@ -1,0 +1,152 @@
+"""A conda environment holds what is imported in it, no more, at the versions of the pip one."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from feseq.staleness.code import reached_modules
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = REPOSITORY / "scripts"
+WORKFLOW = "\n".join(
+    file.read_text() for file in (REPOSITORY / "Snakefile", *(REPOSITORY / "rules").glob("*.smk"))
+)
+# Where a package has another name than its module, and where conda has another than pip.
+PACKAGE_OF = {"torch": "pytorch", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
+# What a package needs for a part that is used here: event files, reports.
+BEHIND = {"torch.utils.tensorboard": "tensorboard", "snakemake": "pygments"}
+# Reached by import and never called: the trainings of a search write no event files.
+UNUSED = {"tune": {"tensorboard"}}
+
+
+def environments() -> dict[str, dict[str, str]]:
+    """Version by package, of each conda environment by its name."""
+    found = {}
+    for file in (REPOSITORY / "envs").glob("*.yaml"):
+        lines = yaml.safe_load(file.read_text())["dependencies"]
+        found[file.stem] = dict(line.split(" ", 1) for line in lines)
+        assert len(found[file.stem]) == len(lines), f"a package twice in {file}"
+    return found
+
+
+def imports(code: str) -> set[str]:
+    """Dotted names that Python code imports, inside functions too; relative imports aside."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def imports_of_the_workflow() -> set[str]:
+    """The same of Snakefile and rules, which are not quite Python."""
+    statement = r"^[ \t]*((?:from [\w.]+ )?import (?:\([^)]*\)|.*))$"
+    return imports("\n".join(re.findall(statement, WORKFLOW, re.M)))
+
+
+def imported_in(env: str) -> set[str]:
+    """Dotted names imported in an environment, by its scripts or through the library."""
+    if env == "workflow":
+        names = imports_of_the_workflow()
+        modules = [SCRIPTS / f"{name.replace('.', '/')}.py" for name in names]
+        starts = list(filter(Path.is_file, modules))
+    else:
+        names, starts = set(), [SCRIPTS / "door.py", *SCRIPTS_OF[env]]
+    files = set().union(*map(reached_modules, starts))
+    return names.union(*(imports(file.read_text()) for file in files))
+
+
+def scripts_of_environments() -> dict[str, list[Path]]:
+    found = re.findall(r'"\.\./envs/(\w+)\.yaml".*?"\.\./scripts/(\w+\.py)"', WORKFLOW, re.S)
+    assert len(found) == len(re.findall("script:", WORKFLOW)) > 0
+    return {env: [SCRIPTS / file for name, file in found if name == env] for env, _ in found}
+
+
+def mistakes(env: str, packages: set[str]) -> set[str]:
+    """Packages of an environment too few and too many for what is imported in it."""
+    names = imported_in(env)
+    third_party = {name.split(".")[0] for name in names} - {"feseq", "door"}
+    modules = third_party - set(sys.stdlib_module_names)
+    modules |= {module for name, module in BEHIND.items() if name in names} - UNUSED.get(env, set())
+    needed = {PACKAGE_OF.get(name, CONDA_NAME.get(name, name)) for name in modules} | {"python"}
+    missing = {f"{name} is missing" for name in needed - packages}
+    return missing | {f"{name} is not needed" for name in packages - needed}
+
+
+ENVIRONMENTS = environments()
+SCRIPTS_OF = scripts_of_environments()
+
+
+def test_every_environment_is_used() -> None:
+    assert set(ENVIRONMENTS) == {*SCRIPTS_OF, "workflow"}
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_an_environment_holds_what_is_imported_in_it_and_no_more(env: str) -> None:
+    assert mistakes(env, set(ENVIRONMENTS[env])) == set()
+
+
+@pytest.mark.parametrize(
+    ("env", "package"), [(e, p) for e in ENVIRONMENTS for p in ENVIRONMENTS[e]]
+)
+def test_a_package_taken_from_an_environment_is_missed(env: str, package: str) -> None:
+    assert mistakes(env, set(ENVIRONMENTS[env]) - {package}) == {f"{package} is missing"}
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_a_package_too_many_in_an_environment_is_noticed(env: str) -> None:
+    assert mistakes(env, {*ENVIRONMENTS[env], "pandas"}) == {"pandas is not needed"}
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("def f():\n    import torch.utils.tensorboard as t", "torch.utils.tensorboard"),
+        ("try:\n    from torch.utils import tensorboard\nexcept ImportError: ...", "torch.utils"),
+        ("from torch.utils import tensorboard", "torch.utils.tensorboard"),
+        ("class A:\n    from numpy import (\n        array,\n    )", "numpy"),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(code: str, name: str) -> None:
+    assert name in imports(code)
+
+
+def test_the_rules_import_what_is_known_of_them() -> None:
+    assert {
+        "yaml",
+        "snakemake.logging.logger",
+        "feseq.staleness.code",
+        "shutil",
+    } <= imports_of_the_workflow()
+
+
+def test_environments_have_the_versions_of_the_requirements() -> None:
+    lines = (REPOSITORY / "envs/requirements.txt").read_text().splitlines()
+    pins = dict(re.split("(?===|>=)", line, maxsplit=1) for line in lines if line[:1].isalpha())
+    required = {CONDA_NAME.get(name, name): pin.replace("==", "=") for name, pin in pins.items()}
+    found = {pair for packages in ENVIRONMENTS.values() for pair in packages.items()}
+    assert found == {*required.items(), ("python", "=3.11")}
+
+
+def test_environments_come_from_conda_forge_and_snakemake_from_bioconda() -> None:
+    for env in ENVIRONMENTS:
+        channels = yaml.safe_load((REPOSITORY / f"envs/{env}.yaml").read_text())["channels"]
+        home = ["bioconda"] if env == "workflow" else []
+        assert channels == ["conda-forge", *home, "nodefaults"]
+
+
+def profile(name: str) -> dict[str, Any]:
+    return yaml.safe_load((REPOSITORY / f"profiles/{name}/config.yaml").read_text())
+
+
+def test_the_conda_profile_is_the_default_one_and_conda() -> None:
+    own = {"software-deployment-method": "conda", "cores": "all"}
+    assert profile("conda") == {**profile("default"), **own}

@@ -1,0 +1,313 @@
+"""The workflow as its user calls it, to the CSV, on a table that is not Toss's; its refusals."""
+
+import base64
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from shop import ROWS, TEST_ROWS, changed, copy_code, shop_table, snakemake, write_inputs
+
+from feseq.raw.reading import SIMULATED_MARK
+
+
+def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
+    folder, output = finished
+    for size in ("toy", "medium", "full"):
+        submission = pd.read_csv(folder / f"results/submission_{size}.csv")
+        assert list(submission.columns) == ["visit", "bought"]
+        assert submission["visit"].tolist() == [f"v-{i:03}" for i in range(TEST_ROWS)]
+        assert submission["bought"].between(0, 1).all()
+        assert submission["bought"].nunique() > 20
+    assert len(list((folder / "results/full/len20/predictions").glob("*.parquet"))) == 3
+    assert not list((folder / "results").glob("**/training_state"))
+    assert "no CUDA device found: running on the CPU" in output or "device: " in output
+    assert "SIMULATED" not in output
+    figures = json.loads((folder / "results/full/len20/metrics.json").read_text())
+    assert figures["simulated_data"] is False
+    assert figures["best_auc"] is None
+    assert set(figures["slices"]) == {"country", "product", "history_length"}
+
+
+def test_a_table_with_times_and_item_histories_runs_the_paper_s_network(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    for name in ("log", "new"):
+        path = tmp_path / f"in/{name}.parquet"
+        frame = pd.read_parquet(path)
+        random = np.random.default_rng(3)
+        frame["at"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(len(frame)), "h")
+        frame["product"] = random.integers(1, 40, len(frame)).astype(str)
+        now = (frame["at"] - pd.Timestamp("1970-01-01")) // pd.Timedelta("1s")
+        frame["seen"] = [
+            ",".join(str(t - 60 * age) for age, _ in enumerate(text.split(","))) if text else ""
+            for t, text in zip(now, frame["pages"])
+        ]
+        frame.to_parquet(path)
+    config = changed("columns.groups.shop.times", {"seen": "at"})
+    config["columns"]["groups"]["shop"]["share_embedding"] = ["pages"]
+    config["model"] = {
+        "interaction": "autoint",
+        "pooling": "weighted_sum",
+        "score": "din",
+        "causal": True,
+        "layer_norm": False,
+        "times": True,
+        "time_log_base": 2,
+    }
+    code, output = snakemake(tmp_path, "results/submission_toy.csv", config=config)
+    assert code == 0, output
+    submission = pd.read_csv(tmp_path / "results/submission_toy.csv")
+    assert submission["bought"].between(0, 1).all()
+    feature_map = json.loads((tmp_path / "data/h5/toy/feature_map.json").read_text())
+    assert feature_map["event_time"] == "seen"
+    assert feature_map["sequences"][0]["shared_with"] == "product"
+
+
+def test_the_log_of_a_job_says_which_python_ran_its_script_and_where(
+    finished: tuple[Path, str],
+) -> None:
+    folder, output = finished
+    for log in ("data/h5/toy/convert_train.log", "results/toy/len20/train.log"):
+        script = f"{Path(log).stem}.py in Python {platform.python_version()}, {sys.executable}, on "
+        assert f"INFO {script}{platform.node()}\n" in (folder / log).read_text()
+        assert script not in output
+
+
+def test_a_second_run_has_nothing_to_do(finished: tuple[Path, str]) -> None:
+    code, output = snakemake(finished[0], "results/submission_full.csv")
+    assert code == 0
+    assert "Nothing to be done" in output
+
+
+def test_a_change_under_toy_plans_toy_alone(finished: tuple[Path, str]) -> None:
+    targets = [f"results/submission_{size}.csv" for size in ("toy", "medium", "full")]
+    config = changed("sizes.toy.train.epochs", 2)
+    _, output = snakemake(finished[0], "-n", *targets, config=config)
+    assert "Training FESeq on size toy" in output
+    assert "Training FESeq on size medium" not in output
+    assert "Converting" not in output
+
+
+def test_a_run_from_scratch_gives_the_same_bytes(
+    finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    write_inputs(tmp_path)
+    code, output = snakemake(tmp_path, "results/submission_toy.csv")
+    assert code == 0, output
+    again = (tmp_path / "results/submission_toy.csv").read_bytes()
+    assert again == (finished[0] / "results/submission_toy.csv").read_bytes()
+
+
+def sample(ids: list[str]) -> str:
+    return "visit,bought\n" + "".join(f"{name},0\n" for name in ids)
+
+
+IDS = [f"v-{i:03}" for i in range(TEST_ROWS)]
+
+
+def test_the_sample_submission_gives_the_order(copied: Path) -> None:
+    shuffled = list(np.random.default_rng(0).permutation(IDS))
+    (copied / "in/sample.csv").write_text(sample(shuffled))
+    before = pd.read_csv(copied / "results/submission_medium.csv").set_index("visit")["bought"]
+    (copied / "results/submission_medium.csv").unlink()
+    code, output = snakemake(
+        copied,
+        "results/submission_medium.csv",
+        config=changed("raw.sample_submission", "in/sample.csv"),
+    )
+    assert code == 0, output
+    submission = pd.read_csv(copied / "results/submission_medium.csv").set_index("visit")["bought"]
+    assert submission.index.tolist() == shuffled
+    assert submission.to_dict() == before.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (IDS[1:], "1 predicted IDs are not in it, such as 'v-000'"),
+        ([*IDS, "v-999"], "1 of its IDs have no prediction, such as 'v-999'"),
+        ([*IDS[:-1], IDS[0]], "1 IDs occur more than once, for example 'v-000'"),
+    ],
+    ids=["missing", "extra", "duplicate"],
+)
+def test_a_wrong_sample_submission_is_refused(copied: Path, ids: list[str], message: str) -> None:
+    (copied / "in/sample.csv").write_text(sample(ids))
+    config = changed("raw.sample_submission", "in/sample.csv")
+    code, output = snakemake(copied, "results/submission_full.csv", config=config)
+    assert code == 1
+    assert message in output
+    assert "Traceback" not in output
+    assert not (copied / "results/submission_full.csv").exists()
+
+
+def spoil(file: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        change(pd.read_parquet(folder / file)).to_parquet(folder / file)
+
+    return apply
+
+
+def put(column: str, row: int, value: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[row, column] = value
+        return table
+
+    return change
+
+
+def truncate(folder: Path) -> None:
+    file = folder / "in/log.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+LOG, NEW = "in/log.parquet", "in/new.parquet"
+TRAIN_H5, TEST_H5 = "data/h5/toy/train.h5", "data/h5/test.h5"
+BAD_INPUTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "missing file": (lambda f: (f / LOG).unlink(), TRAIN_H5, "missing: in/log.parquet"),
+    "missing column": (
+        spoil(LOG, lambda table: table.drop(columns="price")),
+        TRAIN_H5,
+        "1 of 6 columns are missing: 'price'",
+    ),
+    "test of another width": (
+        spoil(NEW, lambda table: table.drop(columns=["age", "country"])),
+        TEST_H5,
+        "2 of 6 columns are missing: 'country', 'age'",
+    ),
+    "label": (spoil(LOG, put("bought", 7, 2)), TRAIN_H5, "label 'bought', row 7: 2 is neither 0"),
+    "constant label": (
+        spoil(LOG, lambda table: table.assign(bought=0)),
+        TRAIN_H5,
+        "label 'bought' is 0 in all 400 rows",
+    ),
+    "token": (
+        spoil(NEW, put("pages", 33, "4,x7,1")),
+        TEST_H5,
+        "column 'pages', row 33: token 'x7' is not",
+    ),
+    "duplicate IDs": (
+        spoil(NEW, put("visit", 5, "v-000")),
+        TEST_H5,
+        "1 IDs of column 'visit' occur more than once, for example 'v-000'",
+    ),
+    "truncated": (truncate, TRAIN_H5, "in/log.parquet: not a complete parquet file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS)
+def test_bad_input_gives_one_clear_error_and_no_output(case: str, tmp_path: Path) -> None:
+    change, target, message = BAD_INPUTS[case]
+    write_inputs(tmp_path)
+    change(tmp_path)
+    code, output = snakemake(tmp_path, target)
+    assert code == 1
+    assert message in output
+    assert "Traceback" not in output
+    made = [p for p in (tmp_path / "data").rglob("*") if p.suffix in (".h5", ".json", ".part")]
+    assert made == []
+
+
+def test_config_mistakes_are_listed_together(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    config = changed("train.learning_rates", 0.1)
+    config["sizes"]["toy"]["train"]["batch_size"] = 0
+    code, output = snakemake(tmp_path, "-n", "results/submission_toy.csv", config=config)
+    assert code == 1
+    assert "train: unknown key 'learning_rates'; did you mean 'learning_rate'?" in output
+    assert "sizes.toy.train.batch_size: 0 is not a whole number >= 1" in output
+    assert "Traceback" not in output
+
+
+def test_an_unlisted_max_len_is_refused(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    code, output = snakemake(tmp_path, "-n", "results/toy/len300/model.pt")
+    assert code == 1
+    assert "max_len 300 is not listed for size toy: sizes.toy.max_len is [5, 20]" in output
+    assert "Traceback" not in output
+
+
+def test_real_and_simulated_files_never_mix(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    (tmp_path / NEW).unlink()
+    config = changed("raw.source", "auto")
+    code, output = snakemake(tmp_path, "-n", "results/submission_toy.csv", config=config)
+    assert code == 1
+    assert "real and simulated data are never mixed" in output
+
+
+def test_a_fresh_clone_plans_every_stage_on_the_stand_in(tmp_path: Path) -> None:
+    code, output = snakemake(tmp_path, "-n", "results/submission_full.csv", config={})
+    assert code == 0, output
+    assert "SIMULATED DATA: no data/raw/train.parquet" in output
+    for rule in ("simulate", "sample", "convert_train", "convert_test", "train", "submit"):
+        assert f"\n{rule} " in output
+    assert output.count("Reason: Missing output files") == 8
+
+
+def test_the_stand_in_runs_to_a_submission_and_its_figures_say_so(tmp_path: Path) -> None:
+    config = {
+        "simulation": {"train_rows": 600, "test_rows": 40, "mean_length": 15},
+        "train": {"min_steps_per_epoch": 1},
+    }
+    targets = ("results/submission_toy.csv", "results/toy/len100/metrics.json")
+    code, output = snakemake(tmp_path, *targets, config=config)
+    assert code == 0, output
+    assert "1,000 rows asked for, the file has 600: taking all" in output
+    figures = json.loads((tmp_path / "results/toy/len100/metrics.json").read_text())
+    assert figures["simulated_data"] is True
+    assert figures["metrics"]["auc"]["value"] <= 1 < figures["rows"]
+    assert figures["best_auc"] > 0.5
+    submission = pd.read_csv(tmp_path / "results/submission_toy.csv")
+    assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]
+
+
+def test_a_replaced_raw_file_is_noticed_whatever_its_time(copied: Path) -> None:
+    shop_table(ROWS, 9).to_parquet(copied / LOG)
+    os.utime(copied / LOG, (1_500_000_000, 1_500_000_000))
+    _, output = snakemake(copied, "-n", "results/submission_medium.csv")
+    assert "Drawing the rows of size medium" in output
+    assert "Converting the rows of size medium" in output
+    assert "Converting the test file" not in output
+
+
+def test_a_simulated_file_beside_a_real_one_stops_before_anything_runs(copied: Path) -> None:
+    table = pq.read_table(copied / LOG)
+    metadata = {**(table.schema.metadata or {}), **SIMULATED_MARK}
+    pq.write_table(table.replace_schema_metadata(metadata), copied / LOG)
+    code, output = snakemake(copied, "-n", "results/submission_full.csv")
+    assert code == 1
+    assert "in/log.parquet was written by the simulation and in/new.parquet was not" in output
+    assert "Traceback" not in output
+
+
+def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitted(
+    copied: Path, tmp_path: Path
+) -> None:
+    # As after a kill between the end of a job and Snakemake's note of it.
+    shard = "results/medium/len20/predictions/shard1.parquet"
+    (copied / ".snakemake/metadata" / base64.b64encode(shard.encode()).decode()).unlink()
+    repository = tmp_path / "code"
+    copy_code(repository)
+    script = repository / "scripts/predict.py"
+    script.write_text(script.read_text().replace("all_shards", "shards_of_all"))
+    medium = (copied, "results/submission_medium.csv")
+    code, output = snakemake(*medium, repository=repository)
+    assert code == 1
+    assert f"{shard}: not predicted by the code as it is now; delete it and run the" in output
+    (copied / shard).unlink()
+    code, output = snakemake(*medium, repository=repository)
+    assert code == 0, output
+    assert (copied / "results/submission_medium.csv").exists()
+
+
+def test_settings_that_a_step_does_not_use_leave_it_alone(finished: tuple[Path, str]) -> None:
+    config = changed("columns.groups.spare", {"numeric": ["height"]})
+    _, output = snakemake(finished[0], "results/submission_full.csv", config=config)
+    assert "Nothing to be done" in output
