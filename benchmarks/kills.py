@@ -34,7 +34,8 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from feseq.common import torchfile
 
-SUBMISSION, STATE = "results/submission_toy.csv", "results/toy/len100/training_state/state.pt"
+SUBMISSION = "results/submission_toy.csv"
+STATE = "results/toy/len100/training_state/state.safetensors"
 BEFORE_TRAINING = ("data/h5/toy/feature_map.json", "data/h5/test.h5")
 # Evaluated every few steps and saved every 0.6 seconds.
 CONFIG: dict[str, Any] = {

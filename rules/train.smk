@@ -9,7 +9,7 @@ rule train:
         valid=rules.convert_train.output.valid,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
-        model="results/{size}/{model}/model.pt",
+        model="results/{size}/{model}/model.safetensors",
         history="results/{size}/{model}/history.csv",
         training="results/{size}/{model}/training.json",
     log:
@@ -67,5 +67,5 @@ rule tune:
 onsuccess:
     # Not before: a job that ended well is done anew if Snakemake is killed with it.
     for state in Path("results").glob("*/*/training_state"):
-        if (state.parent / "model.pt").exists():
+        if (state.parent / "model.safetensors").exists():
             shutil.rmtree(state, ignore_errors=True)

@@ -1,7 +1,8 @@
 """Predict one shard of the test file.
 
-By hand: python scripts/predict.py --model model.pt --h5 test.h5 --shards shards.json --shard 0
-             --runtime '{"device": "auto"}' --threads 2 --predictions shard0.parquet
+By hand: python scripts/predict.py --model model.safetensors --h5 test.h5
+             --shards shards.json --shard 0 --predictions shard0.parquet
+             --runtime '{"device": "auto"}' --threads 2
 """
 
 from pathlib import Path

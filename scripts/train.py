@@ -3,7 +3,7 @@
 By hand: python scripts/train.py --train train.h5 --valid valid.h5 --feature_map feature_map.json
              --model_config '{"max_len": 100, ...}' --train_config '{"batch_size": 512, ...}'
              --runtime '{"device": "auto", "verbosity": 1}' --threads 2
-             --model model.pt --history history.csv --training training.json
+             --model model.safetensors --history history.csv --training training.json
 """
 
 from pathlib import Path

@@ -225,15 +225,15 @@ def test_a_variant_lies_over_the_size_which_lies_over_the_shared_settings(config
 def test_a_target_that_no_model_makes_is_refused_before_anything_runs(config: Config) -> None:
     put(config, "sizes.medium.max_len", [150, 500])
     config["variants"]["odd"] = {"model": {"heads": 7}}
-    fine = ["results/medium/len150/model.pt", "results/submission_medium.csv", "all"]
+    fine = ["results/medium/len150/model.safetensors", "results/submission_medium.csv", "all"]
     fine += ["results/full/len150-feseq_paper/metrics.json", "results/full/boosting/metrics.json"]
     check_targets(config, fine)
     for target, message in (
         ("results/medium/len151/metrics.json", "max_len 151 is not listed for size medium"),
-        ("results/medium/len150-ancient/model.pt", "no variant 'ancient'; known: feseq_pap"),
-        ("results/full/len150-odd/model.pt", "variants.odd.model, on size full: 7 heads do not di"),
+        ("results/medium/len150-ancient/model.safetensors", "no variant 'ancient'; known: fese"),
+        ("results/full/len150-odd/model.safetensors", "variants.odd.model, on size full: 7 heads"),
         ("results/full/bosting/metrics.json", "'bosting' is not .* mean the baseline 'boosting'"),
-        ("results/fulll/len150/model.pt", "size 'fulll' is none of toy, medium, full"),
+        ("results/fulll/len150/model.safetensors", "size 'fulll' is none of toy, medium, full"),
     ):
         with pytest.raises(UserError, match=message):
             check_targets(config, [*fine, target])
@@ -248,7 +248,7 @@ def test_the_comparison_has_what_is_configured_and_what_was_trained(
     for name in trained:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "training.json").write_text("{}")
-        (tmp_path / name / "model.pt").touch()
+        (tmp_path / name / "model.safetensors").touch()
     (tmp_path / "toy/len100-feseq_paper").mkdir()
     assert compared_models(config, tmp_path) == [
         ("full", "len150"),

@@ -240,10 +240,10 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     with pytest.raises(UserError, match="lacks 5 columns that the features need"):
         model.source(other, CPU)
     strange = replace(model.feature_map, fitted_on="another draw")
-    replace(model, feature_map=strange).save(tmp_path / "strange.pt")
+    replace(model, feature_map=strange).save(tmp_path / "strange")
     with pytest.raises(UserError, match="drawn from other rows than those of"):
         predict_valid(
-            tmp_path / "strange.pt", data / "valid.h5", *(tmp_path / n for n in "psa"), machine=CPU
+            tmp_path / "strange", data / "valid.h5", *(tmp_path / n for n in "psa"), machine=CPU
         )
     folder = tmp_path / "mixed"
     folder.mkdir()
@@ -258,7 +258,7 @@ def test_predictions_of_other_shards_models_or_tests_are_not_gathered(
     data: Path, tmp_path: Path
 ) -> None:
     model = train(data, tmp_path)["model"]
-    other = tmp_path / "other.pt"
+    other = tmp_path / "other"
     trained = TrainedModel.load(model)
     trained.network.mlp[0].weight.data += 1
     trained.save(other)

@@ -165,12 +165,12 @@ def test_logits_of_any_size_give_probabilities(folder: Path) -> None:
 def shards_of(folder: Path, name: str, logit: Sequence[float], **marks: str) -> list[Path]:
     """A model file, of any content, and its predictions of `IDS` in two shards."""
     (folder / name).mkdir()
-    (folder / name / "model.pt").write_bytes(name.encode())
+    (folder / name / "model.safetensors").write_bytes(name.encode())
     paths = []
     for start, stop in ((0, 4), (4, 10)):
         given = {"start": str(start), "stop": str(stop), "rows": "10", "test": "t"}
         given |= {"click_rate": "0.02", "code": "a@1 b@2"}
-        given |= {"model": fingerprint(folder / name / "model.pt"), **marks}
+        given |= {"model": fingerprint(folder / name / "model.safetensors"), **marks}
         table = pa.table({"id": IDS[start:stop], "logit": np.float32(logit[start:stop])})
         paths.append(folder / name / f"shard{start}.parquet")
         write_table(table, paths[-1], given)
@@ -186,7 +186,7 @@ def mixed(folder: Path, *shards: list[Path], **options: Any) -> pd.Series:
         submission,
         id_column="uid",
         label_column="y",
-        models=[of_model[0].with_name("model.pt") for of_model in shards],
+        models=[of_model[0].with_name("model.safetensors") for of_model in shards],
         **options,
     )
     return pd.read_csv(submission, index_col="uid")["y"]

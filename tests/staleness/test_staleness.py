@@ -117,7 +117,7 @@ def swap_values(folder: Path, repository: Path) -> dict[str, Any]:
 NEW, SUBMISSION, MODEL = (
     "in/new.parquet",
     "results/submission_toy.csv",
-    "results/toy/len20/model.pt",
+    "results/toy/len20/model.safetensors",
 )
 SHARD = "results/toy/len20/predictions/shard1.parquet"
 CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
@@ -167,9 +167,9 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "test.rows_per_shard": set_to("test.rows_per_shard", 25),
     "predictions of a shard deleted, submission there": delete(SHARD),
     "predictions of a shard and submission deleted": delete(SHARD, SUBMISSION),
-    "model.pt deleted, submission there": delete(MODEL),
-    "model.pt and submission deleted": delete(MODEL, SUBMISSION),
-    "train.h5 deleted, model.pt there": delete("data/h5/toy/train.h5"),
+    "model.safetensors deleted, submission there": delete(MODEL),
+    "model.safetensors and submission deleted": delete(MODEL, SUBMISSION),
+    "train.h5 deleted, model.safetensors there": delete("data/h5/toy/train.h5"),
     "submission deleted": delete(SUBMISSION),
 }
 

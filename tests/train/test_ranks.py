@@ -48,7 +48,7 @@ def a_run(data: Path, model: ModelConfig, config: TrainConfig) -> TrainingRun:
 def train(
     data: Path, out: Path, config: TrainConfig, model: ModelConfig = STILL, **options: Any
 ) -> Path:
-    outputs = {"model": "model.pt", "history": "history.csv", "training": "training.json"}
+    outputs = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
     train_model(
         a_run(data, model, config),
         {name: out / file for name, file in outputs.items()},
@@ -66,7 +66,7 @@ def history(folder: Path) -> dict[str, np.ndarray]:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torchfile.load(folder / "model.pt")["state_dict"]
+    return torchfile.load(folder / "model.safetensors")["state_dict"]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_losses_of_all_steps_are_those_of_one_process(
         np.testing.assert_allclose(found[name], expected[name], rtol=2e-4, err_msg=name)
     assert len(set(expected["train_loss"].round(4))) > 20
     assert json.loads((together / "training.json").read_text())["processes"] == 2
-    names = ["history.csv", "model.pt", "training.json", "training_state"]
+    names = ["history.csv", "model.safetensors", "training.json", "training_state"]
     assert sorted(os.listdir(together)) == names
     # What all of them would say is said once, and that there is no GPU is said.
     assert caplog.text.count("training on SIMULATED data") == 1
@@ -173,10 +173,10 @@ def lose_state(rank: int, ranks: int, meeting: Path, data: Path, out: Path) -> N
 
 def test_all_go_on_from_the_same_state_or_none_does(data: Path, tmp_path: Path) -> None:
     run_workers(2, follow_saves, 2, tmp_path / "meeting", data, tmp_path)
-    before = (tmp_path / "state.pt").read_bytes()
+    before = (tmp_path / "state.safetensors").read_bytes()
     with pytest.raises(UserError, match=r"not all processes .* could read its saved state"):
         run_workers(2, lose_state, 2, tmp_path / "another", data, tmp_path)
-    assert (tmp_path / "state.pt").read_bytes() == before
+    assert (tmp_path / "state.safetensors").read_bytes() == before
 
 
 COMMAND = {"epochs": 2, "eval_steps": None, "gpus": 2}
@@ -194,7 +194,7 @@ def start(data: Path, out: Path, config: TrainConfig) -> subprocess.Popen[str]:
         "gpus": config.gpus,
         "runtime": '{"device": "cpu", "save_minutes": 0}',
         "threads": 2,
-        "model": out / "model.pt",
+        "model": out / "model.safetensors",
         "history": out / "history.csv",
         "training": out / "training.json",
     }
@@ -245,14 +245,14 @@ def test_the_end_of_one_or_all_is_told_and_the_same_command_goes_on(
 ) -> None:
     config = replace(EACH_STEP, **COMMAND)
     process = start(data, tmp_path, config)
-    state = tmp_path / "training_state/state.pt"
+    state = tmp_path / "training_state/state.safetensors"
     while not state.exists() and process.poll() is None:
         time.sleep(0.02)
     end(process)
     _, log = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in log) == (status, False), log
     assert re.search(words, log), log
-    assert not (tmp_path / "model.pt").exists()
+    assert not (tmp_path / "model.safetensors").exists()
     caplog.set_level(logging.INFO)
     resumed = train(data, tmp_path, config, MODEL, verbosity=1)
     assert "going on where an interrupted training stood" in caplog.text

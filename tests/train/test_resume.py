@@ -54,7 +54,7 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
         for run in (found, expected)
     )
     assert lines == whole_lines
-    names = ["history.csv", "model.pt", "training.json", "training_state"]
+    names = ["history.csv", "model.safetensors", "training.json", "training_state"]
     assert sorted(os.listdir(found["model"].parent)) == names
 
 
@@ -95,7 +95,7 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
         end_at(patch, owner, name, call, end)
         with pytest.raises((CrashError, KeyboardInterrupt, SystemExit)) as raised:
             train(data, tmp_path)
-        assert not (tmp_path / "model.pt").exists()
+        assert not (tmp_path / "model.safetensors").exists()
     if end == signal.SIGTERM:
         assert raised.value.code == 143
     with pytest.MonkeyPatch.context() as patch:
@@ -189,7 +189,7 @@ def test_a_damaged_state_trains_anew_and_says_so(
         end_at(patch, Stepper, "take", 7, CrashError)
         with pytest.raises(CrashError):
             train(data, tmp_path)
-    state = tmp_path / "training_state/state.pt"
+    state = tmp_path / "training_state/state.safetensors"
     content = bytearray(state.read_bytes())
     content[len(content) // 2] ^= 1
     state.write_bytes(content)

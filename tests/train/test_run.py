@@ -75,7 +75,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(data: Path, out: Path, config: TrainConfig = TRAIN, **options: Any) -> dict[str, Path]:
     outputs = {
-        "model": out / "model.pt",
+        "model": out / "model.safetensors",
         "history": out / "history.csv",
         "training": out / "training.json",
     }
@@ -236,18 +236,19 @@ def test_a_model_file_loads_without_pickle_and_refuses_others(data: Path, tmp_pa
     feature_map = FeatureMap.read(data / "feature_map.json")
     model = build_model(MODEL, feature_map)
     TrainedModel(model, MODEL, feature_map, simulated=True, click_rate=0.02).save(
-        tmp_path / "model.pt"
+        tmp_path / "model.safetensors"
     )
-    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    with open(tmp_path / "model.safetensors", "rb") as file:
+        content = torch.load(file, weights_only=True)
     assert FeatureMap.from_dict(content["feature_map"]) == feature_map
-    whole = (tmp_path / "model.pt").read_bytes()
+    whole = (tmp_path / "model.safetensors").read_bytes()
     for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=f"{name}: not a complete model file"):
             TrainedModel.load(tmp_path / name)
-    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.safetensors")
     with pytest.raises(UserError, match="not a complete model file"):
-        TrainedModel.load(tmp_path / "foreign.pt")
+        TrainedModel.load(tmp_path / "foreign.safetensors")
     torch.save(model, tmp_path / "pickled.pt")
     with pytest.raises(UserError, match="not a complete model file"):
         TrainedModel.load(tmp_path / "pickled.pt")
@@ -257,8 +258,8 @@ def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Pat
     feature_map = FeatureMap.read(data / "feature_map.json")
     for simulated in (True, False):
         model = TrainedModel(build_model(MODEL, feature_map), MODEL, feature_map, simulated, 0.02)
-        model.save(tmp_path / "model.pt")
-        loaded = TrainedModel.load(tmp_path / "model.pt")
+        model.save(tmp_path / "model.safetensors")
+        loaded = TrainedModel.load(tmp_path / "model.safetensors")
         if simulated:
             assert loaded.source(data / "test.h5", CPU).rows == 150
         else:

@@ -205,7 +205,8 @@ def test_the_best_settings_give_the_best_value_again(
     )
     with open(tmp_path / "history") as file:
         assert max(float(row["monitor"]) for row in csv.DictReader(file)) == best
-    command = f"results/toy/len5-tuned_toy_len5/model.pt --configfile {undisturbed}/best.yaml"
+    target = "results/toy/len5-tuned_toy_len5/model.safetensors"
+    command = f"{target} --configfile {undisturbed}/best.yaml"
     assert f"#   snakemake --cores 4 {command}\n" in text
     assert all(len(line) <= 100 or "--configfile" in line for line in text.splitlines())
 

@@ -227,7 +227,7 @@ def test_config_mistakes_are_listed_together(tmp_path: Path) -> None:
 
 def test_an_unlisted_max_len_is_refused(tmp_path: Path) -> None:
     write_inputs(tmp_path)
-    code, output = snakemake(tmp_path, "-n", "results/toy/len300/model.pt")
+    code, output = snakemake(tmp_path, "-n", "results/toy/len300/model.safetensors")
     assert code == 1
     assert "max_len 300 is not listed for size toy: sizes.toy.max_len is [5, 20]" in output
     assert "Traceback" not in output

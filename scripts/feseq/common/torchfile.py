@@ -39,7 +39,8 @@ def load(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type for member in archive.infolist()):
                 raise ValueError("its members are packed")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, ValueError):
         raise
     except Exception as error:  # damaged bytes can make both raise anything

@@ -129,7 +129,7 @@ def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str,
             name in BASELINES
             or (
                 is_feseq(name)
-                and (path.parent / "model.pt").exists()
+                and (path.parent / "model.safetensors").exists()
                 and not any(model_mistakes(config, columns, size, name))
             )
         ):

@@ -33,7 +33,7 @@ class SavedTraining:
     def __init__(self, folder: Path, key: str, minutes_between: float) -> None:
         self.folder = folder
         self.key = key
-        self.file = folder / "state.pt"
+        self.file = folder / "state.safetensors"
         self.seconds_between = 60 * minutes_between
         self._saved_at = time.monotonic()
 

@@ -259,7 +259,7 @@ def _comment(
         f"that this tuning had, and this one after them:"
     )
     lines = ["SIMULATED DATA: these settings know nothing of real clicks."] if simulated else []
-    target = f"results/{size}/len{max_len}-{_variant(size, max_len)}/model.pt"
+    target = f"results/{size}/len{max_len}-{_variant(size, max_len)}/model.safetensors"
     lines += textwrap.wrap(text, 98)
     return [*lines, f"  snakemake --cores 4 {target} --configfile {path}"]
 
