@@ -1,4 +1,4 @@
-"""Profiles for clusters: in step with the rules and one another, and what Slurm is asked for."""
+"""Profiles agree with the rules and with one another; what Slurm is asked for."""
 
 import re
 from itertools import product
@@ -22,12 +22,6 @@ RULES = dict(
         re.M | re.S,
     )
 )
-# By which resource a profile gives GPUs to a rule, and memory.
-GPU_AND_MEMORY = {
-    "slurm": ("slurm_partition", "mem_mb"),
-    "kubernetes": ("gpu_manufacturer", "mem_mb"),
-    "googlebatch": ("nvidia_gpu", "googlebatch_memory"),
-}
 GPU_RULES = {rule for rule, text in RULES.items() if re.search(r"\bgpu=", text)}
 
 
@@ -44,22 +38,20 @@ def test_a_profile_names_rules_that_exist(name: str) -> None:
         assert set(PROFILES[name].get(key, {})) <= set(RULES)
 
 
-@pytest.mark.parametrize("name", GPU_AND_MEMORY)
-def test_the_rules_that_ask_for_a_gpu_and_no_others_get_one(name: str) -> None:
+def test_the_rules_that_ask_for_a_gpu_and_no_others_run_on_the_gpu_partition() -> None:
     assert {"train", "predict", "evaluate", "tune"} <= GPU_RULES
-    key, _ = GPU_AND_MEMORY[name]
-    asking = {rule for rule, given in PROFILES[name]["set-resources"].items() if key in given}
-    assert asking == GPU_RULES
+    given = PROFILES["slurm"]["set-resources"]
+    assert {rule for rule in given if "slurm_partition" in given[rule]} == GPU_RULES
 
 
-def resources(profile: str, rule: str, size: str, attempt: int) -> dict[str, Any]:
-    """The values of a job, as Snakemake finds them."""
+def resources(rule: str, size: str, attempt: int) -> dict[str, Any]:
+    """The values of a Slurm job, as Snakemake finds them."""
 
     class Wildcards:
         pass
 
     Wildcards.size = size
-    blocks = PROFILES[profile]
+    blocks = PROFILES["slurm"]
     given = blocks["default-resources"] | blocks["set-resources"].get(rule, {})
     parsed = parse_set_resources([f"{rule}:{name}={value}" for name, value in given.items()])
     return {
@@ -71,17 +63,15 @@ def resources(profile: str, rule: str, size: str, attempt: int) -> dict[str, Any
     }
 
 
-@pytest.mark.parametrize("name", GPU_AND_MEMORY)
-def test_a_second_attempt_gets_more_memory(name: str) -> None:
-    _, memory = GPU_AND_MEMORY[name]
+def test_a_second_attempt_gets_more_memory() -> None:
     for rule, size in product(RULES, ("toy", "medium", "full")):
-        first, second = (resources(name, rule, size, attempt) for attempt in (1, 2))
-        assert 0 < first[memory] < second[memory]
+        first, second = (resources(rule, size, attempt)["mem_mb"] for attempt in (1, 2))
+        assert 0 < first < second
 
 
-def test_a_training_s_limit_of_time_leaves_room_for_the_signal_before_it() -> None:
+def test_the_time_limit_of_a_training_leaves_room_for_the_signal_before_it() -> None:
     for rule, size in product(("train", "tune"), ("toy", "medium", "full")):
-        given = resources("slurm", rule, size, 1)
+        given = resources(rule, size, 1)
         seconds = int(given["slurm_extra"].removeprefix("--signal=TERM@"))
         assert 60 * given["runtime"] >= 3 * seconds
 

@@ -159,7 +159,7 @@ def _unusable(location: Location, error: BaseException) -> UserError:
     return UserError(
         f"{location}: cannot be read from the store ({first_line(error)}); write {_FORMS}, other "
         f"signs than letters, digits and /-_.~ as %XX (a blank as %20), check region and endpoint "
-        f"(profiles/README.md), and whether credentials have expired"
+        f"(docs/object-storage.md), and whether credentials have expired"
     )
 
 
