@@ -1,134 +1,12 @@
-"""Tiny raw tables of a made-up shop, and the way from them to H5.
+"""Fixtures that several test modules share; what they are made of is in tests/support."""
 
-The columns bear other names than Toss's, so that no Toss name can hide in the library.
-"""
-
-import dataclasses
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import h5py
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import shop
 
-from feseq.config.columns import Columns
 from feseq.dataset import conversion, shuffle
-from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.sampling import Selection, read_labels, select_rows
-
-COLUMNS = Columns(
-    label="y",
-    id="uid",
-    profile=("country",),
-    numeric=("price", "age"),
-    sequences=("events",),
-    targets=("item",),
-    group_of=dict.fromkeys(("country", "item", "events"), "basic") | {"price": "money", "age": "m"},
-)
-
-
-def with_roles(**roles: Any) -> Columns:
-    """`COLUMNS` with some roles given anew."""
-    return dataclasses.replace(COLUMNS, **roles)
-
-
-def raw_table(rows: int = 120, seed: int = 0, *, longest: int = 12, **given: Any) -> pa.Table:
-    """A raw table with both label and ID; `given` columns replace or join the random ones."""
-    random = np.random.default_rng(seed)
-
-    def draw(*choices: Any) -> list[Any]:
-        return [choices[i] for i in random.integers(0, len(choices), rows)]
-
-    events = [
-        ",".join(map(str, random.integers(0, 400, random.integers(0, longest + 1))))
-        for _ in range(rows)
-    ]
-    price = random.normal(size=rows).astype(np.float32)
-    price[random.random(rows) < 0.1] = np.nan
-    price[random.random(rows) < 0.05] = np.inf
-    price[random.random(rows) < 0.05] = -np.inf
-    columns: dict[str, Any] = {
-        "uid": [f"U{i:05d}" for i in random.permutation(rows)],
-        "unused": random.normal(size=rows),
-        "age": pa.array(draw(*range(18, 80), None), pa.int16()),
-        "events": [None if random.random() < 0.1 else text for text in events],
-        "country": draw("KR", "US", "日本", "", None),
-        "price": pa.array(price, mask=random.random(rows) < 0.1),
-        "item": draw(*(f"item {i}" for i in range(9)), None),
-        "y": (random.permutation(rows) < max(4, rows // 4)).astype(np.int8),
-    }
-    return pa.table(columns | given)
-
-
-def write_raw(folder: Path, table: pa.Table, name: str = "raw", **options: Any) -> Path:
-    """Write `table` as parquet into `folder`."""
-    path = folder / f"{name}.parquet"
-    pq.write_table(table, path, **options)
-    return path
-
-
-def to_train_h5(
-    folder: Path,
-    table: pa.Table,
-    *,
-    columns: Columns = COLUMNS,
-    valid_rows: Sequence[int] | None = None,
-    **options: Any,
-) -> tuple[Path, Path]:
-    """All rows of `table` to train.h5 and valid.h5; `valid_rows` names the rows of valid.h5."""
-    folder.mkdir(exist_ok=True)
-    raw = write_raw(folder, table, "train", **options)
-    selection = folder / "selection.parquet"
-    if valid_rows is None:
-        chosen = select_rows(read_labels(raw, columns.label), None, 0.25, seed=3)
-    else:
-        is_valid = np.isin(np.arange(len(table)), valid_rows)
-        position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1
-        chosen = Selection(np.arange(len(table)), is_valid, position)
-    chosen.write(selection)
-    train, valid = folder / "train.h5", folder / "valid.h5"
-    convert_train(raw, selection, columns, train, valid)
-    return train, valid
-
-
-def to_test_h5(
-    folder: Path,
-    table: pa.Table,
-    *,
-    columns: Columns = COLUMNS,
-    rows_per_shard: int = 50,
-    **options: Any,
-) -> Path:
-    """`table` to test.h5, with shards.json beside it."""
-    folder.mkdir(exist_ok=True)
-    raw = write_raw(folder, table, "test", **options)
-    h5 = folder / "test.h5"
-    convert_test(raw, columns, h5, folder / "shards.json", rows_per_shard=rows_per_shard)
-    return h5
-
-
-def split_events(text: str | None) -> list[int]:
-    """The plain way to read a sequence."""
-    return [int(token) for token in text.split(",")] if text else []
-
-
-def content(path: Path) -> dict[str, Any]:
-    """All datasets with their types, and all attributes but the source."""
-    found: dict[str, Any] = {}
-
-    def keep(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = (item.dtype.str, item.shape, item[()].tobytes() if item.dtype != object
-                           else item[()].tolist())  # fmt: skip
-
-    with h5py.File(path) as file:
-        file.visititems(keep)
-        return found | {name: value for name, value in file.attrs.items() if name != "source"}
+from support import shop, trainings
 
 
 @pytest.fixture
@@ -151,3 +29,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def copied(finished: tuple[Path, str], tmp_path: Path) -> Path:
     """A copy of the finished folder."""
     return Path(shutil.copytree(finished[0], tmp_path / "shop"))
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Simulated H5 files and their feature map, to be read only."""
+    folder = tmp_path_factory.mktemp("data")
+    trainings.make_data(folder)
+    return folder

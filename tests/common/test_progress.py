@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import COLUMNS, raw_table, to_test_h5, to_train_h5
 
 from feseq.common import progress as module
 from feseq.common.progress import progress
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.evaluate.baselines import fit_baseline
 from feseq.raw.simulation import simulate_split
+from support.raw_tables import COLUMNS, raw_table, to_test_h5, to_train_h5
 
 
 class Clock:

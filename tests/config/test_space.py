@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import yaml
-from test_run import CONFIG, SETTINGS
 
 from feseq.common.errors import UserError
 from feseq.config.space import by_block, check_space, named_values
+from support.trainings import CONFIG, SETTINGS
 
 MODEL, TRAIN = SETTINGS["model_config"], SETTINGS["train_config"]
 

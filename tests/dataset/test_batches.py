@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import COLUMNS, raw_table, split_events, to_train_h5, with_roles
 
 from feseq.dataset import batches
 from feseq.dataset.batches import Batch, BatchSource
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from support.raw_tables import COLUMNS, raw_table, split_events, to_train_h5, with_roles
 
 ROWS = 1_003
 Open = Callable[..., BatchSource]

@@ -8,7 +8,15 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import (
+
+from feseq.common.errors import UserError
+from feseq.common.files import fingerprint
+from feseq.config.columns import Columns
+from feseq.dataset import conversion, shuffle
+from feseq.dataset.conversion import convert_train
+from feseq.dataset.sampling import Selection
+from feseq.dataset.store import H5Table
+from support.raw_tables import (
     COLUMNS,
     content,
     raw_table,
@@ -18,14 +26,6 @@ from conftest import (
     with_roles,
     write_raw,
 )
-
-from feseq.common.errors import UserError
-from feseq.common.files import fingerprint
-from feseq.config.columns import Columns
-from feseq.dataset import conversion, shuffle
-from feseq.dataset.conversion import convert_train
-from feseq.dataset.sampling import Selection
-from feseq.dataset.store import H5Table
 
 Row = dict[str, Any]
 

@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import COLUMNS, content, raw_table, to_test_h5, to_train_h5, write_raw
 
 from feseq.common.errors import UserError
 from feseq.common.files import fingerprint
@@ -25,6 +24,7 @@ from feseq.dataset.sampling import Selection, read_labels, select_rows
 from feseq.dataset.store import H5Table
 from feseq.raw.location import version_of
 from feseq.raw.reading import open_parquet, stream
+from support.raw_tables import COLUMNS, content, raw_table, to_test_h5, to_train_h5, write_raw
 
 
 def test_a_selection_of_another_file_is_refused(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ KILLED = """
 import os, pkgutil, signal, sys
 sys.path[:0] = ["tests", "scripts"]
 from pathlib import Path
-from conftest import COLUMNS
+from support.raw_tables import COLUMNS
 import feseq.common.files, feseq.dataset.conversion
 
 feseq.dataset.conversion.BATCH_ROWS, feseq.dataset.shuffle.BUCKET_ROWS = 16, 20

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from feseq.dataset.feature_map import (
     fit_feature_map,
 )
 from feseq.dataset.store import H5Table
+from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
 NAN, INF = float("nan"), float("inf")
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import COLUMNS, to_train_h5
 from scipy import stats
 
 from feseq.dataset import batches, conversion, shuffle
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.store import H5Table
+from support.raw_tables import COLUMNS, to_train_h5
 
 ROWS, DAYS, BATCH_ROWS = 24_000, 7, 256
 

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import split_events
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from feseq.dataset.ragged import Ragged
 from feseq.dataset.sequences import parse_sequences
 from feseq.dataset.store import Block, H5Table, H5Writer
 from feseq.predict.submission import write_submission
+from support.raw_tables import split_events
 
 Texts = list[str | None]
 Lists = list[list[int]]

@@ -7,13 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import split_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
 from feseq.dataset.ragged import Ragged
 from feseq.dataset.sequences import parse_sequences
+from support.raw_tables import split_events
 
 Texts = list[str | None]
 # Rows of short tokens alone are common, and read by other code than rows with a long one.

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import raw_table, write_raw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
 from feseq.dataset.sampling import Selection, read_labels, select_rows
+from support.raw_tables import raw_table, write_raw
 
 DAY_ROWS = [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000]
 

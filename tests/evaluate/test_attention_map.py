@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import COLUMNS, raw_table, to_train_h5
-from test_run import CPU, MODEL
 
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.evaluate.attention_map import mean_attention
 from feseq.model import FESeq
 from feseq.model.build import build_model
+from support.raw_tables import COLUMNS, raw_table, to_train_h5
+from support.trainings import CPU, MODEL
 
 MAX_LEN = 8
 PAPER = replace(

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import COLUMNS, raw_table, split_events, to_train_h5, with_roles
 
 from feseq.common.errors import UserError
 from feseq.common.parquet import read_table
@@ -22,6 +21,7 @@ from feseq.evaluate import tabular as features
 from feseq.evaluate.baselines import fit_baseline
 from feseq.evaluate.tabular import Features
 from feseq.train.loop import click_metrics
+from support.raw_tables import COLUMNS, raw_table, split_events, to_train_h5, with_roles
 
 ROWS = 3000
 TWO_HISTORIES = with_roles(sequences=("events", "actions"), targets=("item", "country"), profile=())

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import raw_table, to_train_h5
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
@@ -23,6 +22,7 @@ from feseq.evaluate.ensemble import mix_predictions
 from feseq.evaluate.intervals import intervals
 from feseq.evaluate.measure import evaluate, write_metrics
 from feseq.evaluate.metrics import GroupedAuc, Measures, competition_score
+from support.raw_tables import raw_table, to_train_h5
 
 NAMES = [
     "auc", "logloss", "average_precision", "weighted_logloss", "score", "calibration_error"

@@ -2,13 +2,14 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from test_model import CONFIG, SIZES, make_batch, make_model
 
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from support import REPOSITORY
+from support.networks import CONFIG, SIZES, make_batch, make_model
+
+sys.path.append(str(REPOSITORY / "benchmarks"))
 from plain import PlainFESeq
 
 

@@ -1,6 +1,6 @@
 """Damaged and hostile files: a clear error or the right result, never a wrong one.
 
-`pytest -s tests/test_integrity.py` prints how each flipped byte was met.
+`pytest -s tests/predict/test_integrity.py` prints how each flipped byte was met.
 """
 
 import pickle
@@ -16,8 +16,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import COLUMNS, raw_table, to_test_h5, to_train_h5
-from test_run import CPU, data, train
 
 from feseq.common import torchfile
 from feseq.common.errors import UserError
@@ -28,8 +26,8 @@ from feseq.evaluate.validation import predict_validation as predict_valid
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.shard import predict_shard
 from feseq.predict.submission import write_submission
-
-__all__ = ["data"]  # a fixture
+from support.raw_tables import COLUMNS, raw_table, to_test_h5, to_train_h5
+from support.trainings import CPU, train
 
 FLIPS = 200
 

@@ -16,11 +16,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import shop
-from bucket import Bucket
-from conftest import COLUMNS, content, raw_table, write_raw
 from pyarrow import fs
-from test_staleness import documented, planned
 
 from feseq.common.errors import UserError
 from feseq.common.files import fingerprint
@@ -31,10 +27,14 @@ from feseq.raw import reading as raw
 from feseq.raw.location import check_location, version_of
 from feseq.raw.reading import open_parquet, stream
 from feseq.raw.source import check_raw, locate_raw
+from support import REPOSITORY, shop
+from support.bucket import Bucket
+from support.plans import documented, planned
+from support.raw_tables import COLUMNS, content, raw_table, write_raw
 
 TRAIN, TEST, SAMPLE = "s3://shop/in/log.parquet", "s3://shop/in/new.parquet", "s3://shop/in/s.csv"
 # Apart, since it wants older versions of what the workflow stands on.
-MOTO = Path(__file__).parents[2] / ".venv/moto/bin/moto_server"
+MOTO = REPOSITORY / ".venv/moto/bin/moto_server"
 REMOTE = shop.changed(
     "raw", {"source": "auto", "train": TRAIN, "test": TEST, "sample_submission": SAMPLE}
 )

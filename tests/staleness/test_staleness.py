@@ -1,17 +1,17 @@
 """What a change makes stale: the table of rules/README.md, row by row, in dry runs."""
 
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from shop import (
+
+from support.plans import documented, planned
+from support.shop import (
     CONFIG,
-    REPOSITORY,
     ROWS,
     TARGETS,
     TEST_ROWS,
@@ -20,19 +20,6 @@ from shop import (
     shop_table,
     snakemake,
 )
-
-# How a dry run names each rule's jobs.
-MESSAGES = {
-    "Drawing the rows": "sample",
-    "Converting the rows": "convert_train",
-    "Converting the test file": "convert_test",
-    "Fitting": "fit_feature_map",
-    "Training": "train",
-    "Predicting the validation": "evaluate",
-    "Measuring": "measure",
-    "Predicting test": "predict",
-    "Writing the submission": "submit",
-}
 
 
 def set_to(path: str, value: Any) -> Callable[[Path, Path], dict[str, Any]]:
@@ -172,29 +159,6 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "train.h5 deleted, model.safetensors there": delete("data/h5/toy/train.h5"),
     "submission deleted": delete(SUBMISSION),
 }
-
-
-def planned(output: str) -> dict[str, str]:
-    """For each rule of a dry run, the sizes of its jobs, or `once`."""
-    jobs: dict[str, set[str]] = {}
-    for message in re.findall(r"^Job \d+: (.*)", output, re.M):
-        rule = next(rule for start, rule in MESSAGES.items() if message.startswith(start))
-        size = re.search(r"size (\w+)", message)
-        jobs.setdefault(rule, set()).add(size[1] if size else "once")
-    return {
-        rule: "all" if len(sizes) == 3 else ", ".join(sorted(sizes)) for rule, sizes in jobs.items()
-    }
-
-
-def documented() -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows of the table in rules/README.md: the change, and what it makes stale."""
-    lines = (REPOSITORY / "rules/README.md").read_text().splitlines()
-    header, _, *rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
-    ]
-    assert header[1:] == list(MESSAGES.values())
-    for change, *cells in rows:
-        yield change, {rule: cell for rule, cell in zip(header[1:], cells) if cell}
 
 
 def test_the_table_lists_these_changes() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from shop import CONFIG, REPOSITORY, snakemake, write_inputs
 from snakemake.utils import update_config
 
 from feseq.staleness.upstream import steps_of_comparison, steps_of_submission, steps_of_summary
+from support import REPOSITORY
+from support.shop import CONFIG, snakemake, write_inputs
 
 
 def planned(folder: Path, target: str, config: dict[str, Any]) -> dict[str, int]:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_model import CONFIG, SIZES, make_batch, make_model
 
 from feseq.train.memory_account import MemoryAccount, account, count_saved
+from support.networks import CONFIG, SIZES, make_batch, make_model
 
 WIDE = replace(CONFIG, max_len=200, embedding_dim=8, heads=2, dropout=0.1)
 

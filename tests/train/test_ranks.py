@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_run import MODEL, TRAIN, data
 
 from feseq.common import torchfile
 from feseq.common.errors import UserError
@@ -31,10 +30,9 @@ from feseq.train.loop import TrainConfig
 from feseq.train.resume import SavedTraining
 from feseq.train.run import TrainingRun, make_trainer, train_model
 from feseq.train.step import Stepper
+from support import SCRIPTS
+from support.trainings import MODEL, TRAIN
 
-__all__ = ["data"]  # a fixture
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 STILL = replace(MODEL, dropout=0.0)
 # 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each.
 EACH_STEP = replace(TRAIN, batch_size=31, epochs=1, eval_steps=1, patience=99)

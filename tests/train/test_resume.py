@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_run as test_training
 import torch
-from test_run import TRAIN, data
 
 from feseq.common import torchfile
 from feseq.common.errors import UserError
@@ -22,27 +20,14 @@ from feseq.train import loop as trainer
 from feseq.train.loop import TrainConfig
 from feseq.train.resume import SavedTraining
 from feseq.train.step import Stepper
-
-__all__ = ["data"]  # a fixture
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-# Three steps an epoch, evaluations at steps 5, 10 and the last, 12.
-CONFIG = replace(TRAIN, epochs=4, eval_steps=5, patience=9)
-
-
-class CrashError(Exception):
-    """Ends a training on the spot."""
-
-
-def train(data: Path, out: Path, config: TrainConfig = CONFIG, **options: Any) -> dict[str, Path]:
-    """A training that saves its state after each step."""
-    return test_training.train(data, out, config, **{"save_minutes": 0} | options)
+from support import SCRIPTS
+from support.trainings import FOUR_EPOCHS, CrashError, end_at, train_saving
 
 
 @pytest.fixture(scope="module")
 def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Outputs of a training that nothing interrupted."""
-    return train(data, tmp_path_factory.mktemp("whole"))
+    return train_saving(data, tmp_path_factory.mktemp("whole"))
 
 
 def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
@@ -56,23 +41,6 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
     assert lines == whole_lines
     names = ["history.csv", "model.safetensors", "training.json", "training_state"]
     assert sorted(os.listdir(found["model"].parent)) == names
-
-
-def end_at(patch: pytest.MonkeyPatch, owner: Any, name: str, call: int, end: Any) -> list[int]:
-    """Crash, or send a signal, at the n-th call of `owner.name`; the calls that were made."""
-    original, calls = getattr(owner, name), []
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        calls.append(len(calls) + 1)
-        if calls[-1] == call and end is CrashError:
-            raise CrashError
-        result = original(*arguments, **options)
-        if calls[-1] == call:
-            os.kill(os.getpid(), end)
-        return result
-
-    patch.setattr(owner, name, counted)
-    return calls
 
 
 @pytest.mark.parametrize("end", [CrashError, signal.SIGINT, signal.SIGTERM])
@@ -94,13 +62,13 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
     with pytest.MonkeyPatch.context() as patch:
         end_at(patch, owner, name, call, end)
         with pytest.raises((CrashError, KeyboardInterrupt, SystemExit)) as raised:
-            train(data, tmp_path)
+            train_saving(data, tmp_path)
         assert not (tmp_path / "model.safetensors").exists()
     if end == signal.SIGTERM:
         assert raised.value.code == 143
     with pytest.MonkeyPatch.context() as patch:
         steps = end_at(patch, Stepper, "take", 0, None)
-        assert_same(train(data, tmp_path), undisturbed)
+        assert_same(train_saving(data, tmp_path), undisturbed)
     # Saved after each step, so that a crash costs the one that it struck, and a signal none.
     if (owner, name) == (Stepper, "take"):
         assert len(steps) == 12 - call + (end is CrashError)
@@ -110,24 +78,24 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
 def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
     data: Path, tmp_path: Path, call: int
 ) -> None:
-    config = replace(CONFIG, eval_steps=1, patience=2)
+    config = replace(FOUR_EPOCHS, eval_steps=1, patience=2)
     aucs = {1: 0.6, 2: 0.7, 3: 0.65, 4: 0.64}
     with pytest.MonkeyPatch.context() as patch:
         # By the number of the evaluation, also of one that is made again.
         patch.setattr(
             trainer.Trainer, "_evaluate", _scripted(trainer.Trainer._evaluate, aucs, patch)
         )
-        undisturbed = train(data, tmp_path / "whole", config)
+        undisturbed = train_saving(data, tmp_path / "whole", config)
         with pytest.MonkeyPatch.context() as crash:
             end_at(crash, trainer, "predict_probabilities", call, CrashError)
             with pytest.raises(CrashError):
-                train(data, tmp_path / "ended", config)
+                train_saving(data, tmp_path / "ended", config)
         with pytest.MonkeyPatch.context() as crash:
             end_at(crash, Stepper, "take", call, signal.SIGTERM)
             with pytest.raises(SystemExit):
-                train(data, tmp_path / "asked", config)
+                train_saving(data, tmp_path / "asked", config)
         for folder in ("ended", "asked"):
-            assert_same(train(data, tmp_path / folder, config), undisturbed)
+            assert_same(train_saving(data, tmp_path / folder, config), undisturbed)
     assert len(undisturbed["history"].read_text().splitlines()) == 5
 
 
@@ -146,7 +114,7 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(
     with pytest.MonkeyPatch.context() as patch:
         end_at(patch, trainer, "predict_probabilities", 2, CrashError)
         with pytest.raises(CrashError):
-            train(data, tmp_path)
+            train_saving(data, tmp_path)
     original = trainer.predict_probabilities
     with pytest.MonkeyPatch.context() as patch:
 
@@ -157,13 +125,13 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(
 
         patch.setattr(trainer, "predict_probabilities", interrupted)
         with pytest.raises(SystemExit):
-            train(data, tmp_path)
-    assert_same(train(data, tmp_path), undisturbed)
+            train_saving(data, tmp_path)
+    assert_same(train_saving(data, tmp_path), undisturbed)
 
 
 @pytest.mark.parametrize(
     ("config", "options"),
-    [(replace(CONFIG, learning_rate=0.01), {}), (CONFIG, {"code": ["model.py@1"]})],
+    [(replace(FOUR_EPOCHS, learning_rate=0.01), {}), (FOUR_EPOCHS, {"code": ["model.py@1"]})],
 )
 def test_other_settings_or_code_train_anew_and_say_so(
     data: Path,
@@ -176,10 +144,10 @@ def test_other_settings_or_code_train_anew_and_say_so(
     with pytest.MonkeyPatch.context() as patch:
         end_at(patch, Stepper, "take", 7, CrashError)
         with pytest.raises(CrashError):
-            train(data, tmp_path / "a")
-    found = train(data, tmp_path / "a", config, **options)
+            train_saving(data, tmp_path / "a")
+    found = train_saving(data, tmp_path / "a", config, **options)
     assert "belongs to other settings, data or code: training anew" in caplog.text
-    assert_same(found, train(data, tmp_path / "b", config, **options))
+    assert_same(found, train_saving(data, tmp_path / "b", config, **options))
 
 
 def test_a_damaged_state_trains_anew_and_says_so(
@@ -188,12 +156,12 @@ def test_a_damaged_state_trains_anew_and_says_so(
     with pytest.MonkeyPatch.context() as patch:
         end_at(patch, Stepper, "take", 7, CrashError)
         with pytest.raises(CrashError):
-            train(data, tmp_path)
+            train_saving(data, tmp_path)
     state = tmp_path / "training_state/state.safetensors"
     content = bytearray(state.read_bytes())
     content[len(content) // 2] ^= 1
     state.write_bytes(content)
-    found = train(data, tmp_path)
+    found = train_saving(data, tmp_path)
     assert "cannot be read (wrong checksum)" in caplog.text
     assert_same(found, undisturbed)
 
@@ -214,12 +182,12 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
     assert other.stdout.readline() == b"held\n"
     try:
         with pytest.raises(UserError, match=f"process {other.pid} on .* is training this model"):
-            train(data, tmp_path)
+            train_saving(data, tmp_path)
     finally:
         other.kill()
         other.wait()
     # The lock ends with its holder, however that ended.
-    assert train(data, tmp_path)["model"].exists()
+    assert train_saving(data, tmp_path)["model"].exists()
 
 
 def test_a_state_is_due_after_the_minutes_asked_for(tmp_path: Path) -> None:
@@ -230,12 +198,12 @@ def test_a_state_is_due_after_the_minutes_asked_for(tmp_path: Path) -> None:
 def test_a_training_lost_after_its_end_is_not_done_again(
     data: Path, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
-    outputs = train(data, tmp_path)
+    outputs = train_saving(data, tmp_path)
     for name in ("model", "history", "training"):
         outputs[name].unlink()
     with pytest.MonkeyPatch.context() as patch:
         steps = end_at(patch, Stepper, "take", 0, None)
-        assert_same(train(data, tmp_path), undisturbed)
+        assert_same(train_saving(data, tmp_path), undisturbed)
     assert steps == []
 
 
@@ -255,7 +223,7 @@ def test_a_full_disk_under_the_state_does_not_end_the_training(
         original(content, file)
 
     monkeypatch.setattr(torchfile.torch, "save", nearly_full)
-    assert_same(train(data, tmp_path), undisturbed)
+    assert_same(train_saving(data, tmp_path), undisturbed)
     assert caplog.text.count("could not be saved: [Errno 28] No space left on device") == 4
 
 
@@ -267,8 +235,8 @@ def test_progress_of_a_resumed_training_counts_on_and_ends_at_all_samples(
     with pytest.MonkeyPatch.context() as patch:
         end_at(patch, Stepper, "take", 6, signal.SIGTERM)
         with pytest.raises(SystemExit):
-            train(data, tmp_path, verbosity=2)
-    train(data, tmp_path, verbosity=2)
+            train_saving(data, tmp_path, verbosity=2)
+    train_saving(data, tmp_path, verbosity=2)
     done = re.findall(r"trained ([\d,]+) of 3,600 samples, ", caplog.text)
     assert done == [f"{300 * step:,}" for step in range(1, 13)]
     assert caplog.text.count("predicted 100 of 100 rows") == 3

@@ -5,85 +5,24 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
-from test_model import make_batch
 
 from feseq.common.errors import UserError
-from feseq.config.catalog import model_settings
-from feseq.config.columns import Columns
 from feseq.dataset.batches import BatchSource
-from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
-from feseq.dataset.sampling import read_labels, select_rows
-from feseq.machine.runtime import Machine
-from feseq.model import ModelConfig
+from feseq.dataset.feature_map import FeatureMap
 from feseq.model.build import build_model
 from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import inference_source, predict_probabilities
 from feseq.predict.shard import predict_shard
-from feseq.raw.simulation import simulate_split
 from feseq.train.learning_rate import Plateau
 from feseq.train.loop import TrainConfig, Trainer, click_metrics
-from feseq.train.run import TrainingRun, _warn_of_odd_times, train_model
-
-CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config/config.yaml").read_text())
-SETTINGS = model_settings(CONFIG, "toy", "len100")
-MODEL = ModelConfig(**SETTINGS["model_config"])
-TRAIN = TrainConfig(**(SETTINGS["train_config"] | {"batch_size": 300, "min_steps_per_epoch": 1}))
-CPU = Machine(torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated table of 900 train rows as H5 files and feature map."""
-    folder = tmp_path_factory.mktemp("data")
-    columns = Columns.from_config(CONFIG["columns"])
-    for split, rows in (("train", 1000), ("test", 150)):
-        simulate_split(
-            folder / f"{split}.parquet",
-            folder / f"{split}_truth.parquet",
-            split=split,
-            rows=rows,
-            mean_length=20,
-            seed=1,
-        )
-    labels = read_labels(folder / "train.parquet", "clicked")
-    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet")
-    convert_train(
-        folder / "train.parquet",
-        folder / "selection.parquet",
-        columns,
-        folder / "train.h5",
-        folder / "valid.h5",
-    )
-    convert_test(
-        folder / "test.parquet",
-        columns,
-        folder / "test.h5",
-        folder / "shards.json",
-        rows_per_shard=60,
-    )
-    fit_feature_map(folder / "train.h5", columns, 1).write(folder / "feature_map.json")
-    return folder
-
-
-def train(data: Path, out: Path, config: TrainConfig = TRAIN, **options: Any) -> dict[str, Path]:
-    outputs = {
-        "model": out / "model.safetensors",
-        "history": out / "history.csv",
-        "training": out / "training.json",
-    }
-    code = options.pop("code", ())
-    files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
-    runtime = {"device": "cpu", "verbosity": 0} | options
-    train_model(TrainingRun(*files, MODEL, config), outputs, runtime=runtime, code=code)
-    return outputs
+from feseq.train.run import _warn_of_odd_times
+from support.networks import make_batch
+from support.trainings import CPU, MODEL, TRAIN, train
 
 
 def make_trainer(data: Path, config: TrainConfig) -> Trainer:

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_model import CONFIG, make_batch, make_model
 
 from feseq.common.errors import UserError
 from feseq.dataset.batches import Batch
 from feseq.machine.runtime import Machine
 from feseq.model import FESeq, ModelConfig
 from feseq.train.step import Loss, Stepper
+from support.networks import CONFIG, make_batch, make_model
 
 CPU = Machine(torch.device("cpu"))
 STILL = replace(CONFIG, dropout=0.0)

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_resume import CONFIG, CrashError, end_at, train
-from test_run import data
 
 from feseq.common.errors import UserError
 from feseq.train import loop as trainer
 from feseq.train.step import Stepper
-
-__all__ = ["data"]  # a fixture
+from support.trainings import FOUR_EPOCHS, CrashError, end_at, train_saving
 
 
 def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -51,7 +48,7 @@ def assert_like_history(folder: Path) -> None:
 
 
 def test_the_curves_are_those_of_the_history(data: Path, tmp_path: Path) -> None:
-    train(data, tmp_path, tensorboard=True)
+    train_saving(data, tmp_path, tensorboard=True)
     assert_like_history(tmp_path)
 
 
@@ -67,17 +64,17 @@ def test_a_resumed_training_has_each_point_once(
     with pytest.MonkeyPatch.context() as patch:
         end_at(patch, owner, name, call, CrashError)
         with pytest.raises(CrashError):
-            train(data, tmp_path, tensorboard=True)
-    train(data, tmp_path, tensorboard=True)
+            train_saving(data, tmp_path, tensorboard=True)
+    train_saving(data, tmp_path, tensorboard=True)
     assert_like_history(tmp_path)
 
 
 def test_another_training_of_the_same_name_withdraws_the_points_of_the_first(
     data: Path, tmp_path: Path
 ) -> None:
-    train(data, tmp_path, replace(CONFIG, eval_steps=1, patience=99), tensorboard=True)
+    train_saving(data, tmp_path, replace(FOUR_EPOCHS, eval_steps=1, patience=99), tensorboard=True)
     assert len(points(tmp_path)["validation/auc"]) == 12
-    train(data, tmp_path, tensorboard=True)
+    train_saving(data, tmp_path, tensorboard=True)
     assert_like_history(tmp_path)
 
 
@@ -86,6 +83,6 @@ def test_without_the_package_only_those_who_ask_for_curves_are_stopped(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match="package tensorboard is missing; install it"):
-        train(data, tmp_path, tensorboard=True)
-    assert train(data, tmp_path)["model"].exists()
+        train_saving(data, tmp_path, tensorboard=True)
+    assert train_saving(data, tmp_path)["model"].exists()
     assert not (tmp_path / "tensorboard").exists()

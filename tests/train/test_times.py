@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
 from feseq.common.errors import UserError
 from feseq.dataset import batches
@@ -19,6 +18,7 @@ from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.store import H5Table
 from feseq.predict.prediction import _without_history
+from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
 TIMED = with_roles(
     event_time="when",

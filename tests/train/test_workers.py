@@ -12,8 +12,9 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.machine.workers import run_workers
+from support import SCRIPTS
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+PATHS = [str(SCRIPTS), *map(str, Path(__file__).parents[:2])]
 
 
 def note(index: int, folder: Path) -> None:
@@ -100,9 +101,9 @@ def start(work: str, folder: Path, *also: str) -> subprocess.Popen[bytes]:
     """A process whose two workers are there, and which ran the lines `also` before."""
     code = "\n".join(
         [
-            f"import sys; sys.path[:0] = [{str(SCRIPTS)!r}, {str(Path(__file__).parent)!r}]",
+            f"import sys; sys.path[:0] = {PATHS}",
             "from pathlib import Path",
-            "from feseq import workers",
+            "from feseq.machine import workers",
             f"from test_workers import {work}",
             "import signal",
             "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))",

@@ -15,22 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_run as test_training
 import yaml
-from conftest import COLUMNS, raw_table, to_train_h5
-from test_run import MODEL, TRAIN
 
 from feseq.common.errors import UserError
 from feseq.config.space import TuneConfig
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.staleness.code import code_digests
 from feseq.train.resume import locked
-from feseq.train.run import TrainingRun
+from feseq.train.run import TrainingRun, train_model
 from feseq.tune import search as tuning_module
 from feseq.tune.search import tune_model
+from support import SCRIPTS
+from support.raw_tables import COLUMNS, raw_table, to_train_h5
+from support.trainings import MODEL, TRAIN
 
-TESTS = Path(__file__).parent
-SCRIPTS = TESTS.parent / "scripts"
 SPACE: dict[str, Any] = {
     "train.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
     "model.dropout": {"low": 0.0, "high": 0.3},
@@ -194,7 +192,7 @@ def test_the_best_settings_give_the_best_value_again(
     )
     complete = [row for row in read_rows(undisturbed) if row["state"] == "complete"]
     best = max(float(row["value"]) for row in complete)
-    test_training.train_model(
+    train_model(
         TrainingRun(
             *(data / name for name in ("train.h5", "valid.h5", "feature_map.json")),
             replace(SMALL_MODEL, **variant["model"]),

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-REPOSITORY = Path(__file__).parents[2]
+from support import REPOSITORY
+
 SCHEMA = yaml.safe_load((REPOSITORY / "config/config.schema.yaml").read_text())
 
 

@@ -10,9 +10,8 @@ import pytest
 import yaml
 
 from feseq.staleness.code import reached_modules
+from support import REPOSITORY, SCRIPTS
 
-REPOSITORY = Path(__file__).parents[2]
-SCRIPTS = REPOSITORY / "scripts"
 WORKFLOW = "\n".join(
     file.read_text() for file in (REPOSITORY / "Snakefile", *(REPOSITORY / "rules").glob("*.smk"))
 )

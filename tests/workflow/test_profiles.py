@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import slurm_stand_in
 import yaml
-from shop import REPOSITORY, snakemake, write_inputs
 from snakemake.cli import parse_set_resources
+
+from support import REPOSITORY, slurm_stand_in
+from support.shop import snakemake, write_inputs
 
 PROFILES = {
     file.parent.name: yaml.safe_load(file.read_text())

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from shop import ROWS, TEST_ROWS, changed, copy_code, shop_table, snakemake, write_inputs
 
 from feseq.raw.reading import SIMULATED_MARK
+from support.shop import ROWS, TEST_ROWS, changed, copy_code, shop_table, snakemake, write_inputs
 
 
 def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:

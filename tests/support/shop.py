@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-REPOSITORY = Path(__file__).parent.parent
+from support import REPOSITORY
+
 ROWS, TEST_ROWS = 400, 70
 SMALL = {
     "model": {"embedding_dim": 4, "interaction_layers": 1, "transformer_layers": 1, "heads": 1},

@@ -1,0 +1,65 @@
+"""A small network with weights that matter, and batches for it."""
+
+import torch
+
+from feseq.dataset.batches import Batch
+from feseq.model import FESeq, FieldSizes, ModelConfig
+
+CONFIG = ModelConfig(
+    max_len=6,
+    embedding_dim=4,
+    interaction="crossnetv2",
+    interaction_layers=2,
+    transformer_layers=2,
+    heads=2,
+    causal=False,
+    layer_norm=True,
+    positions=True,
+    times=False,
+    time_buckets=9,
+    time_log_base=None,
+    pooling="mean",
+    score="bilinear",
+    scaled_scores=True,
+    item_interaction_layers=1,
+    attention_dim=6,
+    mlp=(8, 5),
+    mlp_activation="relu",
+    dropout=0.3,
+)
+
+
+SIZES = FieldSizes(profile=(5, 7, 4), target=(6,), sequence=(11,), numeric=3)
+
+
+def make_model(config: ModelConfig = CONFIG, sizes: FieldSizes = SIZES, seed: int = 0) -> FESeq:
+    """A float64 model in evaluation mode whose weights are large enough for all parts to matter."""
+    torch.manual_seed(seed)
+    model = FESeq(config, sizes).double().eval()
+    # Without norms values grow from layer to layer, and their rounding with them.
+    size = 0.4 if config.layer_norm else 0.2
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * size)
+    return model
+
+
+def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> Batch:
+    """A batch of rows with histories of these lengths."""
+    random = torch.Generator().manual_seed(seed)
+
+    def codes(table_sizes: tuple[int, ...], rows: int) -> torch.Tensor:
+        columns = [torch.randint(1, n, (rows,), generator=random) for n in table_sizes]
+        return torch.stack(columns, 1) if columns else torch.zeros(rows, 0, dtype=torch.long)
+
+    rows, events = len(lengths), sum(lengths)
+    return Batch(
+        numeric_BN=torch.rand(rows, sizes.numeric, generator=random, dtype=torch.float64),
+        profile_BP=codes(sizes.profile, rows),
+        target_BG=codes(sizes.target, rows),
+        history_ST=codes(sizes.sequence, events).T.contiguous(),
+        offsets=torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()]),
+        elapsed_T=torch.randint(0, 30, (events,), generator=random),
+        row_B=torch.arange(rows),
+        label_B=torch.randint(0, 2, (rows,), generator=random).double(),
+    )

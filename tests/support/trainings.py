@@ -1,0 +1,102 @@
+"""Trainings of the toy size's first model on little simulated data, and their sudden ends."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from feseq.config.catalog import model_settings
+from feseq.config.columns import Columns
+from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.sampling import read_labels, select_rows
+from feseq.machine.runtime import Machine
+from feseq.model import ModelConfig
+from feseq.raw.simulation import simulate_split
+from feseq.train.loop import TrainConfig
+from feseq.train.run import TrainingRun, train_model
+from support import REPOSITORY
+
+CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+SETTINGS = model_settings(CONFIG, "toy", "len100")
+MODEL = ModelConfig(**SETTINGS["model_config"])
+TRAIN = TrainConfig(**(SETTINGS["train_config"] | {"batch_size": 300, "min_steps_per_epoch": 1}))
+CPU = Machine(torch.device("cpu"))
+# Three steps an epoch, evaluations at steps 5, 10 and the last, 12.
+FOUR_EPOCHS = replace(TRAIN, epochs=4, eval_steps=5, patience=9)
+
+
+def make_data(folder: Path) -> None:
+    """Simulated H5 files of 900 train, 100 validation and 150 test rows, and their feature map."""
+    columns = Columns.from_config(CONFIG["columns"])
+    for split, rows in (("train", 1000), ("test", 150)):
+        simulate_split(
+            folder / f"{split}.parquet",
+            folder / f"{split}_truth.parquet",
+            split=split,
+            rows=rows,
+            mean_length=20,
+            seed=1,
+        )
+    labels = read_labels(folder / "train.parquet", "clicked")
+    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet")
+    convert_train(
+        folder / "train.parquet",
+        folder / "selection.parquet",
+        columns,
+        folder / "train.h5",
+        folder / "valid.h5",
+    )
+    convert_test(
+        folder / "test.parquet",
+        columns,
+        folder / "test.h5",
+        folder / "shards.json",
+        rows_per_shard=60,
+    )
+    fit_feature_map(folder / "train.h5", columns, 1).write(folder / "feature_map.json")
+
+
+def train(data: Path, out: Path, config: TrainConfig = TRAIN, **options: Any) -> dict[str, Path]:
+    outputs = {
+        "model": out / "model.safetensors",
+        "history": out / "history.csv",
+        "training": out / "training.json",
+    }
+    code = options.pop("code", ())
+    files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
+    runtime = {"device": "cpu", "verbosity": 0} | options
+    train_model(TrainingRun(*files, MODEL, config), outputs, runtime=runtime, code=code)
+    return outputs
+
+
+def train_saving(
+    data: Path, out: Path, config: TrainConfig = FOUR_EPOCHS, **options: Any
+) -> dict[str, Path]:
+    """A training that saves its state after each step."""
+    return train(data, out, config, **{"save_minutes": 0} | options)
+
+
+class CrashError(Exception):
+    """Ends a training on the spot."""
+
+
+def end_at(patch: pytest.MonkeyPatch, owner: Any, name: str, call: int, end: Any) -> list[int]:
+    """Crash, or send a signal, at the n-th call of `owner.name`; the calls that were made."""
+    original, calls = getattr(owner, name), []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls.append(len(calls) + 1)
+        if calls[-1] == call and end is CrashError:
+            raise CrashError
+        result = original(*arguments, **options)
+        if calls[-1] == call:
+            os.kill(os.getpid(), end)
+        return result
+
+    patch.setattr(owner, name, counted)
+    return calls
