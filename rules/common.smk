@@ -1,4 +1,5 @@
-# Config check and wildcard constraints: all that can be found wrong before a job runs.
+# Checks of config and raw files, before any job runs; wildcard constraints.
+import functools
 import os
 import sys
 
@@ -7,10 +8,10 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
-from feseq.config.catalog import BASELINES, MODEL_PATTERN
+from feseq.config.catalog import BASELINES, ENSEMBLE
 from feseq.config.columns import Columns
 from feseq.common.errors import UserError
-from feseq.config.check import check_config, check_targets
+from feseq.config.check import check_config
 from feseq.raw.source import check_raw, locate_raw
 
 # Jobs inherit it: OpenMP's threads, which wait for one another in loops, soon go to sleep instead.
@@ -21,7 +22,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 try:
     with open(f"{workflow.basedir}/config/config.schema.yaml") as schema:
         check_config(config, yaml.safe_load(schema))
-    check_targets(config, sys.argv[1:])
     COLUMNS = Columns.from_config(config["columns"])
     RAW = locate_raw(config["raw"])
     # Jobs need not ask again, which for a remote file takes requests.
@@ -34,11 +34,32 @@ if RAW.simulated and workflow.is_main_process:
     logger.warning(RAW.reason)
 
 
+def clear_errors(function):
+    """`function` for inputs or params, whose UserError ends Snakemake with its message alone.
+
+    Of any other exception in such a function Snakemake shows a traceback.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*values):
+        try:
+            return function(*values)
+        except UserError as error:
+            logger.error(str(error))
+            raise SystemExit(1) from None
+
+    return wrapped
+
+
+OTHERS = "|".join([ENSEMBLE, *BASELINES])
+
+
+# Wide enough for names with a mistake: the function `checked` then says what is wrong.
 wildcard_constraints:
     split="train|test",
-    size="toy|medium|full",
-    model=MODEL_PATTERN,
+    size=r"\w+",
+    model=rf"(?!(?:{OTHERS})/)[^/]+",
     baseline="|".join(BASELINES),
-    other="ensemble|" + "|".join(BASELINES),
-    name=rf"{MODEL_PATTERN}|ensemble|{'|'.join(BASELINES)}",
+    other=OTHERS,
+    name="[^/]+",
     shard=r"\d+",

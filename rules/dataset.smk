@@ -13,10 +13,9 @@ rule sample:
     params:
         *code("sample"),
         **settings(
+            **raw_params(raw=RAW.train),
             label=config["columns"]["label"],
-            raw_version=raw_version(RAW.train),
-            **remote(raw=RAW.train),
-            **of_size("rows"),
+            rows=size_param("rows"),
             **config["sampling"],
         ),
     message:
@@ -28,7 +27,7 @@ rule sample:
 rule convert_train:
     input:
         **local(raw=RAW.train),
-        selection=rules.sample.output.selection,
+        selection=checked(rules.sample.output.selection),
     output:
         train="data/h5/{size}/train.h5",
         valid="data/h5/{size}/valid.h5",
@@ -42,9 +41,8 @@ rule convert_train:
     params:
         *code("convert_train"),
         **settings(
-            raw_version=raw_version(RAW.train),
-            **remote(raw=RAW.train),
-            **columns("label"),
+            **raw_params(raw=RAW.train),
+            **column_params("label"),
         ),
     message:
         "Converting the rows of size {wildcards.size} to H5"
@@ -68,10 +66,9 @@ checkpoint convert_test:
     params:
         *code("convert_test"),
         **settings(
-            raw_version=raw_version(RAW.test),
-            **remote(raw=RAW.test),
+            **raw_params(raw=RAW.test),
             **config["test"],
-            **columns("id"),
+            **column_params("id"),
         ),
     message:
         "Converting the test file to H5 and cutting it into shards"
@@ -92,7 +89,7 @@ rule fit_feature_map:
         "../envs/data.yaml"
     params:
         *code("fit_feature_map"),
-        **settings(**of_size("min_count"), **columns("shared")),
+        **settings(min_count=size_param("min_count"), **column_params("shared")),
     message:
         "Fitting the feature map of size {wildcards.size}"
     script:

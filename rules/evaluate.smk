@@ -38,7 +38,7 @@ rule ensemble:
         "../envs/report.yaml"
     params:
         *code("ensemble"),
-        **settings(weights=weights_of_size),
+        **settings(weights=size_weights),
     message:
         "Mixing the models of size {wildcards.size} that submit"
     script:

@@ -1,43 +1,52 @@
-# Functions for the inputs and outputs of rules.
+# Inputs of rules, and figures as the report shows them.
 from pathlib import Path
 
 from feseq.config.catalog import (
-    BASELINES,
+    check_job,
     compared_models,
-    has_attention,
     is_feseq,
-    model_settings,
     submission_weights,
 )
-from feseq.raw.location import is_remote
 from feseq.dataset.shards import read_shards
+from feseq.raw.source import local_only
+from feseq.staleness.upstream import steps_of_figures
 
 
 def local(**raw):
     """Inputs: those raw files that are local; the time of those with a version does not count."""
     return {
-        name: ancient(path) if has_version(path) else path
-        for name, path in raw.items()
-        if path is not None and not is_remote(path)
+        name: ancient(path) if RAW.has_version(path) else path
+        for name, path in local_only(raw).items()
     }
+
+
+def checked(file):
+    """Input function: `file`, if the config has the job's size and model."""
+
+    @clear_errors
+    def path(wildcards):
+        check_job(config, COLUMNS, dict(wildcards.items()))
+        return file.apply_wildcards(wildcards)
+
+    return path
 
 
 def submitting(file):
     """Input function: `file` of each model that submits for the job's size."""
-    return lambda wildcards: [
-        file.apply_wildcards({"size": wildcards.size, "model": model})
-        for model in submission_weights(config, wildcards.size)
-    ]
+    return clear_errors(
+        lambda wildcards: [
+            file.apply_wildcards({"size": wildcards.size, "model": model})
+            for model in submission_weights(config, wildcards.size)
+        ]
+    )
 
 
+@clear_errors
 def shard_predictions(wildcards):
     """One prediction file per model and shard; known once the test file is converted."""
     # `open` gets it from a default storage provider first, if there is one.
     with checkpoints.convert_test.get().output.shards.open() as file:
-        try:
-            shards = range(len(read_shards(Path(file.name))))
-        except UserError as error:
-            raise WorkflowError(str(error)) from None
+        shards = range(len(read_shards(Path(file.name))))
     return [
         rules.predict.output.predictions.apply_wildcards(
             {"size": wildcards.size, "model": model, "shard": shard}
@@ -47,33 +56,40 @@ def shard_predictions(wildcards):
     ]
 
 
-def of_compared(path, among=lambda name: True):
-    """Input function: `path` under results of each model in the comparison, or some by name."""
+def compared(file, among=lambda name: True):
+    """Input function: `file` of each model in the comparison, or of some by name."""
+    return lambda wildcards: [
+        f"results/{size}/{name}/{file}"
+        for size, name in compared_models(config, Path("results"))
+        if among(name)
+    ]
 
-    def paths(wildcards):
-        models = compared_models(config, Path("results"))
-        return [f"results/{path.format(size=s, name=n)}" for s, n in models if among(n)]
 
-    return paths
-
-
-def figures_of_compared(wildcards):
+def compared_figures(wildcards):
     """The figures of each model in the comparison but the baselines."""
-    for size, name in compared_models(config, Path("results")):
-        figures = [] if name in BASELINES else ["roc_pr", "calibration", "slices"]
-        if is_feseq(name):
-            model = model_settings(config, size, name)["model_config"]
-            figures += ["learning_curves"] + ["attention"] * has_attention(model)
-        yield from (f"results/{size}/{name}/figures/{figure}.svg" for figure in figures)
+    return [
+        figure.apply_wildcards(job)
+        for step, job in steps_of_figures(config, Path("results"))
+        for figure in getattr(rules, step).output
+    ]
 
 
-def of_report(figure):
-    """A figure, of one model or of all, in the place that it has in the report."""
-    name, (_, *model, _, _) = Path(figure).stem, Path(figure).parts
+def model_figure(name, model="{model}"):
+    """A figure of one model, in the place that it has in the report."""
     return report(
-        figure,
+        f"results/{{size}}/{model}/figures/{name}.svg",
         caption=f"captions/{name}.rst",
-        category="Single models" if model else "All models",
-        subcategory=" ".join(model) or None,
+        category="Single models",
+        subcategory=f"{{size}} {model}",
+        labels={"figure": name.replace("_", " ")},
+    )
+
+
+def overall_figure(name):
+    """A figure of all models, in the place that it has in the report."""
+    return report(
+        f"results/figures/{name}.svg",
+        caption=f"captions/{name}.rst",
+        category="All models",
         labels={"figure": name.replace("_", " ")},
     )

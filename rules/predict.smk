@@ -43,18 +43,17 @@ rule submit:
         **settings(
             id_column=config["columns"]["id"],
             label_column=config["columns"]["label"],
-            weights=weights_of_size,
+            weights=size_weights,
             upstream=upstream(
                 lambda wildcards: steps_of_submission(
                     config, wildcards.size, RAW.simulated
                 )
             ),
-            sample_version=raw_version(RAW.sample_submission),
-            **remote(sample_submission=RAW.sample_submission),
+            **raw_params(sample_submission=RAW.sample_submission),
             **config["submission"],
         ),
-        # What makes a submission stale is in `upstream`.
-        code_of_predict=not_counted("code_of_predict", lambda _: code("predict")),
+        # It is part of `upstream`.
+        **not_counted(code_of_predict=code("predict")),
     message:
         "Writing the submission of size {wildcards.size}"
     script:

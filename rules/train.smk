@@ -5,7 +5,7 @@ from pathlib import Path
 
 rule train:
     input:
-        train=rules.convert_train.output.train,
+        train=checked(rules.convert_train.output.train),
         valid=rules.convert_train.output.valid,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
@@ -18,13 +18,13 @@ rule train:
         "results/{size}/{model}/train.benchmark.tsv"
     conda:
         "../envs/train.yaml"
-    threads: lambda wildcards: 8 * gpus_of_model(wildcards)
+    threads: lambda wildcards: 8 * model_gpus(wildcards)
     resources:
-        gpu=gpus_of_model,
+        gpu=model_gpus,
     params:
         *code("train"),
-        **settings(**of_model()),
-        gpus=not_counted("gpus", gpus_of_model),
+        **settings(**model_params(config, all_used=True)),
+        **not_counted(gpus=model_gpus),
     message:
         "Training FESeq on size {wildcards.size}, {wildcards.model}"
     script:
@@ -33,7 +33,7 @@ rule train:
 
 rule tune:
     input:
-        train=rules.convert_train.output.train,
+        train=checked(rules.convert_train.output.train),
         valid=rules.convert_train.output.valid,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
@@ -56,7 +56,8 @@ rule tune:
         *code("tune"),
         **settings(
             **{f"tuning.{key}": value for key, value in config["tuning"].items()},
-            **of_model(),
+            # Also those that the model does not use, as the search may put them to use.
+            **model_params(config, all_used=True),
         ),
     message:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
@@ -65,7 +66,7 @@ rule tune:
 
 
 onsuccess:
-    # Not before: a job that ended well is done anew if Snakemake is killed with it.
+    # Not before: a job that ended well runs again if Snakemake is killed with it.
     for state in Path("results").glob("*/*/training_state"):
         if (state.parent / "model.safetensors").exists():
             shutil.rmtree(state, ignore_errors=True)

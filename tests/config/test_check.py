@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from feseq.common.errors import UserError
-from feseq.config.catalog import compared_models, model_settings, settings_of_size
-from feseq.config.check import check_config, check_targets
+from feseq.config.catalog import check_job, compared_models, model_settings, settings_of_size
+from feseq.config.check import check_config
+from feseq.config.columns import Columns
 from feseq.raw.source import check_raw, locate_raw
 
 ROOT = Path(__file__).parents[2]
@@ -222,21 +223,21 @@ def test_a_variant_lies_over_the_size_which_lies_over_the_shared_settings(config
     assert plain["model_config"]["dropout"] == 0.5
 
 
-def test_a_target_that_no_model_makes_is_refused_before_anything_runs(config: Config) -> None:
+def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
     put(config, "sizes.medium.max_len", [150, 500])
     config["variants"]["odd"] = {"model": {"heads": 7}}
-    fine = ["results/medium/len150/model.safetensors", "results/submission_medium.csv", "all"]
-    fine += ["results/full/len150-feseq_paper/metrics.json", "results/full/boosting/metrics.json"]
-    check_targets(config, fine)
-    for target, message in (
-        ("results/medium/len151/metrics.json", "max_len 151 is not listed for size medium"),
-        ("results/medium/len150-ancient/model.safetensors", "no variant 'ancient'; known: fese"),
-        ("results/full/len150-odd/model.safetensors", "variants.odd.model, on size full: 7 heads"),
-        ("results/full/bosting/metrics.json", "'bosting' is not .* mean the baseline 'boosting'"),
-        ("results/fulll/len150/model.safetensors", "size 'fulll' is none of toy, medium, full"),
+    columns = Columns.from_config(config["columns"])
+    check_job(config, columns, {"size": "toy"})
+    check_job(config, columns, {"size": "full", "model": "len150-feseq_paper"})
+    for size, model, message in (
+        ("medium", "len151", r"max_len 151 .* medium.*\[150, 500\]"),
+        ("medium", "len150-feseq_papr", "'feseq_paper'"),
+        ("full", "len150-odd", "variants.odd.model, on size full: 7 heads"),
+        ("full", "bosting", "the baseline 'boosting'"),
+        ("fulll", "len150", "'fulll'.*'full'"),
     ):
         with pytest.raises(UserError, match=message):
-            check_targets(config, [*fine, target])
+            check_job(config, columns, {"size": size, "model": model})
 
 
 def test_the_comparison_has_what_is_configured_and_what_was_trained(

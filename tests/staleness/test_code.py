@@ -6,7 +6,6 @@ import pytest
 
 from feseq.staleness import code
 from feseq.staleness.code import code_digests
-from feseq.staleness.params import as_setting, read_settings
 
 MODULES = {
     "run.py": "from feseq.a import f\n",
@@ -44,30 +43,56 @@ def test_a_script_reaches_modules_by_any_way_of_import(tmp_path: Path) -> None:
     assert set(digests(tmp_path, "other.py")) == {"other.py"}
 
 
+DEEP = '''"""Deep."""
+import logging
+import warnings
+
+logger = logging.getLogger(__name__)
+
+def check(rows: int, limit: int = Field(default=9, description="most rows")) -> int:
+    """How many."""
+    if rows > limit:
+        raise ValueError(f"{rows:,} rows; " + "at most 9")
+    logger.info("%d rows in %s", rows, f"file {limit:>5}")
+    warnings.warn("few rows", stacklevel=2)
+    return "rows"
+'''
+
+
 @pytest.mark.parametrize(
-    ("deep", "counts"),
+    ("old", "new"),
     [
-        ('"""Other words."""\nX = 1\n', False),
-        ("# No words.\n\nX = (\n    1\n)\n", False),
-        ('"""Deep."""\nX = 2\n', True),
-        ('"""Deep."""\nX = 1\n"""A text, and no docstring."""\n', True),
+        ("Deep.", "Other words."),
+        ("How many", "So many"),
+        ("if rows > limit:", "# Too many.\n    if (rows > limit):"),
+        ("{rows:,} rows; ", "{rows} lines: "),
+        ("at most 9", "no more than nine"),
+        ("%d rows in %s", "%d of %s"),
+        ("file {limit:>5}", "{limit}"),
+        ("few rows", "few"),
+        ("most rows", "largest number of rows"),
     ],
 )
-def test_what_the_code_says_counts_and_its_form_does_not(
-    tmp_path: Path, deep: str, counts: bool
-) -> None:
-    before = digests(tmp_path)
-    after = digests(tmp_path, feseq__pack__deep=deep)
-    assert {name for name in before if before[name] != after[name]} == (
-        {"feseq/pack/deep.py"} if counts else set()
-    )
+def test_words_and_form_do_not_count(tmp_path: Path, old: str, new: str) -> None:
+    assert old in DEEP
+    before = digests(tmp_path, feseq__pack__deep=DEEP)
+    assert digests(tmp_path, feseq__pack__deep=DEEP.replace(old, new)) == before
 
 
-def test_settings_come_back_from_their_texts() -> None:
-    values = {"rows": None, "model.heads": 2, "model.mlp": [1, 2], "name": "a=b {x} 'ü'"}
-    texts = [as_setting(name, value) for name, value in values.items()]
-    assert read_settings(texts) == {
-        "rows": None,
-        "model": {"heads": 2, "mlp": [1, 2]},
-        "name": "a=b {x} 'ü'",
-    }
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("rows > limit:", "rows >= limit:"),
+        ("ValueError", "TypeError"),
+        ("{rows:,}", "{next(rows)}"),
+        ('at most 9"', 'at most 9" + str(limit)'),
+        ("default=9", "default=8"),
+        ("logger.info", "print"),
+        ('return "rows"', 'return "row"'),
+    ],
+)
+def test_logic_counts(tmp_path: Path, old: str, new: str) -> None:
+    assert old in DEEP
+    before = digests(tmp_path, feseq__pack__deep=DEEP)
+    after = digests(tmp_path, feseq__pack__deep=DEEP.replace(old, new))
+    assert {name for name in before if before[name] != after[name]} == {"feseq/pack/deep.py"}

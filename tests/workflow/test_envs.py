@@ -19,7 +19,7 @@ WORKFLOW = "\n".join(
 PACKAGE_OF = {"torch": "pytorch", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
 # What a package needs for a part that is used here: event files, reports.
-BEHIND = {"torch.utils.tensorboard": "tensorboard", "snakemake": "pygments"}
+BEHIND = {"torch.utils.tensorboard": "tensorboard", "snakemake.utils": "pygments"}
 # Reached by import and never called: the trainings of a search write no event files.
 UNUSED = {"tune": {"tensorboard"}}
 
@@ -59,7 +59,7 @@ def imported_in(env: str) -> set[str]:
         starts = list(filter(Path.is_file, modules))
     else:
         names, starts = set(), [SCRIPTS / "door.py", *SCRIPTS_OF[env]]
-    files = set().union(*map(reached_modules, starts))
+    files = reached_modules(SCRIPTS, *starts)
     return names.union(*(imports(file.read_text()) for file in files))
 
 

@@ -17,8 +17,6 @@ import pytest
 from feseq.raw.reading import SIMULATED_MARK
 from support.shop import ROWS, TEST_ROWS, changed, copy_code, shop_table, snakemake, write_inputs
 
-pytestmark = pytest.mark.workflow
-
 
 def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     folder, output = finished
@@ -82,16 +80,16 @@ def test_the_log_of_a_job_says_which_python_ran_its_script_and_where(
         assert script not in output
 
 
-def test_a_second_run_has_nothing_to_do(copied: Path) -> None:
-    code, output = snakemake(copied, "results/submission_full.csv")
+def test_a_second_run_has_nothing_to_do(finished: tuple[Path, str]) -> None:
+    code, output = snakemake(finished[0], "results/submission_full.csv")
     assert code == 0
     assert "Nothing to be done" in output
 
 
-def test_a_change_under_toy_plans_toy_alone(copied: Path) -> None:
+def test_a_change_under_toy_plans_toy_alone(finished: tuple[Path, str]) -> None:
     targets = [f"results/submission_{size}.csv" for size in ("toy", "medium", "full")]
     config = changed("sizes.toy.train.epochs", 2)
-    _, output = snakemake(copied, "-n", *targets, config=config)
+    _, output = snakemake(finished[0], "-n", *targets, config=config)
     assert "Training FESeq on size toy" in output
     assert "Training FESeq on size medium" not in output
     assert "Converting" not in output
@@ -227,11 +225,23 @@ def test_config_mistakes_are_listed_together(tmp_path: Path) -> None:
     assert "Traceback" not in output
 
 
-def test_an_unlisted_max_len_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("results/toy/len300/model.safetensors", "sizes.toy.max_len is [5, 20]"),
+        ("results/toy/len5-feseq_papr/metrics.json", "did you mean 'feseq_paper'?"),
+        ("results/toy/bosting/metrics.json", "did you mean the baseline 'boosting'?"),
+        ("results/huge/len20/model.safetensors", "there is no size 'huge'"),
+        ("results/submission_fulll.csv", "did you mean 'full'?"),
+    ],
+)
+def test_a_target_of_an_unknown_size_or_model_is_refused(
+    tmp_path: Path, target: str, message: str
+) -> None:
     write_inputs(tmp_path)
-    code, output = snakemake(tmp_path, "-n", "results/toy/len300/model.safetensors")
+    code, output = snakemake(tmp_path, "-n", target)
     assert code == 1
-    assert "max_len 300 is not listed for size toy: sizes.toy.max_len is [5, 20]" in output
+    assert message in output
     assert "Traceback" not in output
 
 
@@ -309,7 +319,7 @@ def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitte
     assert (copied / "results/submission_medium.csv").exists()
 
 
-def test_settings_that_a_step_does_not_use_leave_it_alone(copied: Path) -> None:
+def test_settings_that_a_step_does_not_use_leave_it_alone(finished: tuple[Path, str]) -> None:
     config = changed("columns.groups.spare", {"numeric": ["height"]})
-    _, output = snakemake(copied, "results/submission_full.csv", config=config)
+    _, output = snakemake(finished[0], "results/submission_full.csv", config=config)
     assert "Nothing to be done" in output

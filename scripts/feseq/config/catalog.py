@@ -20,11 +20,20 @@ BASELINES = ("constant", "logistic_regression", "boosting", "boosting_without_hi
 ENSEMBLE = "ensemble"
 
 
+def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
+    """The config's block of a size; raises UserError if there is none."""
+    if size not in config["sizes"]:
+        near = difflib.get_close_matches(size, config["sizes"], n=1)
+        known = f"did you mean {near[0]!r}?" if near else f"sizes are {', '.join(config['sizes'])}"
+        raise UserError(f"there is no size {size!r}; {known}")
+    return config["sizes"][size]
+
+
 def settings_of_size(
     config: Mapping[str, Any], size: str, variant: str | None = None
 ) -> dict[str, Any]:
     """The settings of a size: its `model` and `train` over the shared ones, a variant's on top."""
-    settings = dict(config["sizes"][size])
+    settings = dict(size_block(config, size))
     changes = config["variants"][variant] if variant else {}
     for block in ("model", "train"):
         settings[block] = {**config[block], **settings.get(block, {}), **changes.get(block, {})}
@@ -37,7 +46,7 @@ def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str
     The number of GPUs is no setting of the model, which it changes by rounding at most.
     """
     max_len, variant = split_name(model)
-    listed = config["sizes"][size]["max_len"]
+    listed = size_block(config, size)["max_len"]
     if max_len not in listed:
         raise UserError(
             f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is {listed}; "
@@ -54,6 +63,18 @@ def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str
         "train_config": settings["train"],
         "gpus": gpus,
     }
+
+
+def used_settings(network: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's settings; those that it does not use are null, as they change nothing."""
+    unused: set[str] = set()
+    if not network["times"]:
+        unused |= {"time_buckets", "time_log_base"}
+    if network["pooling"] != "weighted_sum":
+        unused |= {"score", "scaled_scores", "item_interaction_layers", "attention_dim"}
+    elif network["score"] == "din":
+        unused.add("scaled_scores")
+    return {key: None if key in unused else value for key, value in network.items()}
 
 
 def split_name(model: str) -> tuple[int, str | None]:
@@ -103,9 +124,17 @@ def model_mistakes(
         )
 
 
+def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[str, str]) -> None:
+    """Raise UserError if the config has no such size, or no such model where a job has one."""
+    size_block(config, wildcards["size"])
+    if "model" in wildcards:
+        for mistake in model_mistakes(config, columns, wildcards["size"], wildcards["model"]):
+            raise UserError(mistake)
+
+
 def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]:
     """The models that submit for a size, with their shares in the mean of the logits."""
-    settings = config["sizes"][size]
+    settings = size_block(config, size)
     models = settings["submission_models"]
     weights = settings["submission_weights"] or [1] * len(models)
     return {model: weight / sum(weights) for model, weight in zip(models, weights)}

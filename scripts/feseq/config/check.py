@@ -2,9 +2,8 @@
 
 import difflib
 import math
-import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -12,14 +11,9 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from ..common.errors import UserError
-from .catalog import BASELINES, ENSEMBLE, model_mistakes, settings_of_size
+from .catalog import model_mistakes, settings_of_size
 from .columns import Columns
 from .space import check_space, named_values
-
-_TARGET = re.compile(
-    r"^results/((?P<model_size>\w+)/(tuning/)?(?P<name>[^/]+)/"
-    r"|submission_(?P<submission_size>\w+)\.csv$)"
-)
 
 
 def _is_integer(_: object, value: object) -> bool:
@@ -171,19 +165,3 @@ def _mistakes_of_space(config: Mapping[str, Any], schema: Mapping[str, Any]) -> 
         allowed = schema["$defs"][block]["properties"][key]
         if not _Validator(allowed).is_valid(value):
             yield f"tuning.space.{path}: {value!r} is not {_allowed(allowed)}{_hint(value)}"
-
-
-def check_targets(config: Mapping[str, Any], targets: Iterable[str]) -> None:
-    """Raise UserError if a file asked for belongs to an unknown size or model."""
-    columns = Columns.from_config(config["columns"])
-    for target in targets:
-        match = _TARGET.search(posixpath.normpath(target))
-        if match is None:
-            continue
-        size = match["model_size"] or match["submission_size"]
-        if size not in config["sizes"]:
-            raise UserError(f"{target}: size {size!r} is none of {', '.join(config['sizes'])}")
-        name = match["name"]
-        if name and name not in (*BASELINES, ENSEMBLE):
-            for mistake in model_mistakes(config, columns, size, name):
-                raise UserError(f"{target}: {mistake}")

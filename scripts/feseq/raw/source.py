@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.errors import UserError
-from .location import check_location, first_bytes, is_remote
+from .location import check_location, first_bytes, is_remote, version_of
 from .reading import check_same_origin
 
 _HEADER_BYTES = 1 << 16
@@ -23,6 +23,29 @@ class RawFiles:
     sample_submission: str | None
     simulated: bool
     reason: str = ""
+
+    def has_version(self, location: str) -> bool:
+        """True for a file that counts by its content, whatever its time.
+
+        These are the user's parquet files and all remote ones. The stand-in counts by its settings,
+        and Snakemake sees a local sample submission.
+        """
+        is_users = not self.simulated and location in (self.train, self.test)
+        return is_users or is_remote(location)
+
+    def version(self, location: str | None) -> str | None:
+        """The version of a file that has one, else None."""
+        return version_of(location) if location and self.has_version(location) else None
+
+
+def local_only(locations: Mapping[str, str | None]) -> dict[str, str]:
+    """Those that are local files, which Snakemake sees."""
+    return {name: path for name, path in locations.items() if path and not is_remote(path)}
+
+
+def others_than_local(locations: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The others: remote ones, which Snakemake would take for local paths, and None."""
+    return {name: path for name, path in locations.items() if not path or is_remote(path)}
 
 
 def locate_raw(raw: Mapping[str, str]) -> RawFiles:

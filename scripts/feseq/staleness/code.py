@@ -1,8 +1,8 @@
-"""What the code of a script says, as digests: comments, docstrings and formatting leave them alone.
+"""Digests of the code that a script runs, its own and that of the modules that it imports.
 
-Snakemake looks at a script's modification time alone, and not at the modules that it imports. As
-params of a rule, these digests make its outputs stale when, and only when, the code that makes them
-says something else.
+As params of a rule, they make its outputs stale when the code changes: Snakemake itself compares
+the modification time of the script alone. What only people read does not count: comments,
+docstrings, formatting, and the text of errors, log lines and descriptions.
 """
 
 import ast
@@ -19,19 +19,19 @@ def code_digests(script: Path) -> list[str]:
 
     Data files (JSON) beside a module count with it.
     """
-    folder, reached = script.parent, reached_modules(script)
+    folder, reached = script.parent, reached_modules(script.parent, script)
     data = {file for path in reached - {script} for file in path.parent.glob("*.json")}
     return [f"{path.relative_to(folder)}@{_digest(path)}" for path in sorted(reached | data)]
 
 
-def reached_modules(script: Path) -> set[Path]:
-    """Files of a script and of each module of the package beside it that it reaches.
+def reached_modules(folder: Path, *files: Path) -> set[Path]:
+    """The files and each module of the package in `folder` that they reach.
 
-    Reaches by import, at the top or inside a function, and by way of other modules.
+    Files reach by import, at the top or inside a function, and by way of other modules.
     """
-    reached, ahead = {script}, [script]
+    reached, ahead = set(files), list(files)
     while ahead:
-        for module in _imports(script.parent, ahead.pop()):
+        for module in _imports(folder, ahead.pop()):
             if module not in reached:
                 reached.add(module)
                 ahead.append(module)
@@ -66,19 +66,44 @@ def _files(folder: Path, name: tuple[str, ...]) -> Iterator[Path]:
 
 @cache
 def _digest(path: Path) -> str:
-    if path.suffix != ".py":
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    with_docstring = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    for node in ast.walk(tree):
-        if isinstance(node, with_docstring) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()[:8]
+    content = path.read_bytes()
+    if path.suffix == ".py":
+        content = repr(_plain(ast.parse(content))).encode()
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
-def _plain(node: object) -> object:
-    """A syntax tree as lists and text, without empty fields, which differ between Pythons."""
-    if isinstance(node, ast.AST):
-        fields = ((name, _plain(value)) for name, value in ast.iter_fields(node))
-        return [type(node).__name__, *(field for field in fields if field[1] not in ("None", []))]
-    return [_plain(part) for part in node] if isinstance(node, list) else repr(node)
+def _plain(node: object, is_message: bool = False) -> object:
+    """A syntax tree as lists and text, without what only people read.
+
+    In a message all but its text stays, such as the values that it names. Empty fields go because
+    they differ between versions of Python.
+    """
+    if isinstance(node, list):
+        return [_plain(part, is_message) for part in node if not _is_read_only(part, is_message)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    is_message = is_message or _is_message(node)
+    fields = (
+        (name, _plain(value, is_message))
+        for name, value in ast.iter_fields(node)
+        if not _is_read_only(value, is_message)
+    )
+    return [type(node).__name__, *(field for field in fields if field[1] not in ("None", []))]
+
+
+def _is_read_only(node: object, is_message: bool) -> bool:
+    """True for a docstring or another text that stands alone, and for a message's text."""
+    if isinstance(node, ast.Expr):
+        node, is_message = node.value, True
+    if is_message and isinstance(node, ast.JoinedStr):
+        return all(isinstance(part, ast.Constant) for part in node.values)
+    return is_message and isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _is_message(node: ast.AST) -> bool:
+    """True for `raise`, calls of a logger and of warnings.warn, and `description=`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        owner = node.func.value
+        name = owner.id if isinstance(owner, ast.Name) else ""
+        return name in ("logger", "logging") or (name, node.func.attr) == ("warnings", "warn")
+    return isinstance(node, ast.Raise) or getattr(node, "arg", None) == "description"

@@ -48,6 +48,11 @@ def steps_of_summary(config: Mapping[str, Any], results: Path) -> Iterator[Step]
     """The comparison, which has steps of its own, and the figures of all models."""
     yield "compare", {}
     yield "plot_comparison", {}
+    yield from steps_of_figures(config, results)
+
+
+def steps_of_figures(config: Mapping[str, Any], results: Path) -> Iterator[Step]:
+    """Those that draw the models in the comparison, without the baselines."""
     for size, name in compared_models(config, results):
         if name in BASELINES:
             continue

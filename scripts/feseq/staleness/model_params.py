@@ -1,0 +1,26 @@
+"""The settings of a model as params of the rules that train it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..config.catalog import model_settings, settings_of_size, used_settings
+
+
+def model_params(config: Mapping[str, Any], *, all_used: bool = False) -> dict[str, Callable]:
+    """The settings of a job's network and training, by dotted name, as functions of the wildcards.
+
+    Those that the network does not use are null, unless `all_used`.
+    """
+
+    def value(block: str, key: str) -> Callable[[Any], Any]:
+        def of_job(wildcards: Any) -> Any:
+            chosen = model_settings(config, wildcards.size, wildcards.model)[block]
+            is_network = block == "model_config" and not all_used
+            return (used_settings(chosen) if is_network else chosen)[key]
+
+        return of_job
+
+    size = settings_of_size(config, next(iter(config["sizes"])))
+    keys = [("model_config", key) for key in ("max_len", *size["model"])]
+    keys += [("train_config", key) for key in size["train"] if key != "gpus"]
+    return {f"{block}.{key}": value(block, key) for block, key in keys}
