@@ -1,14 +1,18 @@
-# make run   runs the main job to results/submission_full.csv
-# make plan  prints what that would run, and why (snakemake -n); TARGET=... for another file
-# make report  runs that and results/summary.md, and makes results/report.html of both
-# make test  checks the code and runs the tests
+# make run        runs the main job to results/submission_full.csv
+# make plan       prints what that would run, and why (snakemake -n); TARGET=... for another file
+# make report     runs that and results/summary.md, and makes results/report.html of both
+# make test       checks the code and runs the tests, a process per core
+# make test-fast  runs those that take no whole workflow: what one needs while editing
+# make test-slow  runs random inputs and random kills, for some minutes
 # Each makes .venv first. Then, for everything else: source .venv/bin/activate; snakemake ...
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)) python3)
 BIN := .venv/bin
 CORES ?= 4
 TARGET ?= results/submission_full.csv
+# Neighbouring tests, which share fixtures, stay in one process until another has nothing to do.
+PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
-.PHONY: run plan report test lint clean
+.PHONY: run plan report test test-fast test-slow lint clean
 
 run: .venv/run-ready
 	$(BIN)/snakemake --cores $(CORES) results/submission_full.csv
@@ -21,7 +25,13 @@ report: .venv/run-ready
 	$(BIN)/snakemake --report results/report.html
 
 test: .venv/test-ready lint
-	$(BIN)/pytest
+	$(PYTEST)
+
+test-fast: .venv/test-ready
+	$(PYTEST) -m "not slow and not workflow"
+
+test-slow: .venv/test-ready
+	$(BIN)/pytest -m slow
 
 lint: .venv/test-ready
 	$(BIN)/snakefmt --check Snakefile rules

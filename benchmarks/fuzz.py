@@ -106,7 +106,7 @@ def train(raw: Path, table: pa.Table | None, columns: Columns) -> None:
     rows = [row for part in parts for row in compare(part, table, columns)]
     assert sorted(rows) == list(range(len(labels))), "rows are lost or doubled"
     fields = fit_feature_map(parts[0], columns, 1)
-    plain = model_settings(CONFIG, "toy", 100)["model_config"]
+    plain = model_settings(CONFIG, "toy", "len100")["model_config"]
     small = {"max_len": 4, "heads": 1, "time_buckets": 9, "times": columns.event_time is not None}
     source = BatchSource(parts[0], fields, max_len=4, batch_rows=16)
     with source.table, torch.inference_mode():
@@ -295,6 +295,7 @@ def main() -> None:
     for kind, tally in tallies.items():
         counts = " | ".join(f"{tally[key]:,}" for key in ("succeeded", "refused", "finding"))
         print(f"| {kind.__name__} | {tally.total():,} | {counts} |")
+    sys.exit(any(tally["finding"] for tally in tallies.values()))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,17 @@
 """Fixtures that several test modules share; what they are made of is in tests/support."""
 
+import os
+
+# Tests run beside one another: their numeric libraries take one thread each, and those that ask for
+# more go to sleep where they wait. Set before anything imports NumPy or PyTorch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from feseq.dataset import conversion, shuffle
 from support import shop, trainings
@@ -16,13 +24,22 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder with the shop's three submissions and a report made, and what snakemake printed."""
-    folder = tmp_path_factory.mktemp("shop")
-    shop.write_inputs(folder)
-    code, output = shop.snakemake(folder, *shop.TARGETS)
-    assert code == 0, output
-    return folder, output
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Path, str]:
+    """A folder with the shop's three submissions and a report made, and what snakemake printed.
+
+    To be read only: all pytest workers share it. The first that needs it makes it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "finished"
+    printed = folder.with_suffix(".txt")
+    with FileLock(folder.with_suffix(".lock")):
+        if not printed.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            shop.write_inputs(folder)
+            code, output = shop.snakemake(folder, *shop.TARGETS)
+            assert code == 0, output
+            printed.write_text(output)
+    return folder, printed.read_text()
 
 
 @pytest.fixture

@@ -129,6 +129,7 @@ class Moto:
             file.write(content)
 
 
+@pytest.mark.workflow
 def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     store: Moto, finished: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -216,6 +217,7 @@ def test_opening_reads_the_end_alone(bucket: Bucket, tmp_path: Path) -> None:
     assert file.version == version_of(remote) == fingerprint(path)
 
 
+@pytest.mark.workflow
 def test_a_dry_run_asks_little_and_jobs_that_read_no_raw_file_ask_nothing(
     bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -369,6 +371,7 @@ def test_a_store_that_cannot_be_reached_is_said_in_seconds(
     assert message.startswith(f"{location}: the store cannot be reached")
 
 
+@pytest.mark.workflow
 def test_a_wrong_place_stops_the_workflow_before_a_job(bucket: Bucket, tmp_path: Path) -> None:
     bucket.objects |= shop_inputs(tmp_path)
     del bucket.objects["shop/in/log.parquet"]

@@ -21,6 +21,8 @@ from support.shop import (
     snakemake,
 )
 
+pytestmark = pytest.mark.workflow
+
 
 def set_to(path: str, value: Any) -> Callable[[Path, Path], dict[str, Any]]:
     return lambda folder, repository: changed(path, value)

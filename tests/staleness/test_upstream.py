@@ -12,6 +12,8 @@ from feseq.staleness.upstream import steps_of_comparison, steps_of_submission, s
 from support import REPOSITORY
 from support.shop import CONFIG, snakemake, write_inputs
 
+pytestmark = pytest.mark.workflow
+
 
 def planned(folder: Path, target: str, config: dict[str, Any]) -> dict[str, int]:
     """Rules of the jobs that `target` is made by but the last one, with their number."""

@@ -25,6 +25,8 @@ CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 SETTINGS = model_settings(CONFIG, "toy", "len100")
 MODEL = ModelConfig(**SETTINGS["model_config"])
 TRAIN = TrainConfig(**(SETTINGS["train_config"] | {"batch_size": 300, "min_steps_per_epoch": 1}))
+# For tests that train often.
+SMALL_MODEL = replace(MODEL, max_len=10, embedding_dim=4, heads=1, mlp=(8,))
 CPU = Machine(torch.device("cpu"))
 # Three steps an epoch, evaluations at steps 5, 10 and the last, 12.
 FOUR_EPOCHS = replace(TRAIN, epochs=4, eval_steps=5, patience=9)
@@ -61,7 +63,14 @@ def make_data(folder: Path) -> None:
     fit_feature_map(folder / "train.h5", columns, 1).write(folder / "feature_map.json")
 
 
-def train(data: Path, out: Path, config: TrainConfig = TRAIN, **options: Any) -> dict[str, Path]:
+def train(
+    data: Path,
+    out: Path,
+    config: TrainConfig = TRAIN,
+    model: ModelConfig = MODEL,
+    **options: Any,
+) -> dict[str, Path]:
+    """The output files of a training; `options` are of the runtime, but for `code`."""
     outputs = {
         "model": out / "model.safetensors",
         "history": out / "history.csv",
@@ -70,15 +79,15 @@ def train(data: Path, out: Path, config: TrainConfig = TRAIN, **options: Any) ->
     code = options.pop("code", ())
     files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
     runtime = {"device": "cpu", "verbosity": 0} | options
-    train_model(TrainingRun(*files, MODEL, config), outputs, runtime=runtime, code=code)
+    train_model(TrainingRun(*files, model, config), outputs, runtime=runtime, code=code)
     return outputs
 
 
 def train_saving(
     data: Path, out: Path, config: TrainConfig = FOUR_EPOCHS, **options: Any
 ) -> dict[str, Path]:
-    """A training that saves its state after each step."""
-    return train(data, out, config, **{"save_minutes": 0} | options)
+    """The same of the small model, whose state is saved after each step."""
+    return train(data, out, config, SMALL_MODEL, **{"save_minutes": 0} | options)
 
 
 class CrashError(Exception):

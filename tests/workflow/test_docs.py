@@ -9,6 +9,7 @@ import yaml
 
 from support import REPOSITORY
 
+PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("[a-z]*/*.md")]
 SCHEMA = yaml.safe_load((REPOSITORY / "config/config.schema.yaml").read_text())
 
 
@@ -92,9 +93,8 @@ def test_the_korean_readme_has_the_commands_and_links_of_the_english_one() -> No
 
 
 def test_links_in_the_pages_lead_somewhere() -> None:
-    pages = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("[a-z]*/*.md")]
-    assert len(pages) > 10
-    for page in pages:
+    assert len(PAGES) > 10
+    for page in PAGES:
         for link in links(str(page.relative_to(REPOSITORY))):
             path, _, heading = link.partition("#")
             if link.startswith("https://"):
@@ -111,10 +111,12 @@ def headings(file: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
 
 
-def test_paths_in_the_readme_exist() -> None:
-    text = (REPOSITORY / "README.md").read_text()
-    for path in re.findall(r"`((?:scripts|rules|config|envs|profiles|docs)/[\w/.]*)`", text):
-        assert (REPOSITORY / path).exists(), path
+def test_paths_in_the_pages_exist() -> None:
+    folders = "scripts|rules|config|envs|profiles|docs|tests|benchmarks"
+    for page in PAGES:
+        if page.name != "CHANGELOG.md":
+            for path in re.findall(rf"(?<![\w/.])((?:{folders})/[\w/.-]*\w)", page.read_text()):
+                assert (REPOSITORY / path).exists(), (page, path)
 
 
 def test_every_rule_has_a_script_of_its_name_and_the_reverse() -> None:

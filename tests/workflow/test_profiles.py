@@ -77,6 +77,7 @@ def test_the_time_limit_of_a_training_leaves_room_for_the_signal_before_it() -> 
         assert 60 * given["runtime"] >= 3 * seconds
 
 
+@pytest.mark.workflow
 def test_the_chain_runs_on_slurm_and_a_killed_job_gets_more(
     finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ import pytest
 from feseq.raw.reading import SIMULATED_MARK
 from support.shop import ROWS, TEST_ROWS, changed, copy_code, shop_table, snakemake, write_inputs
 
+pytestmark = pytest.mark.workflow
+
 
 def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     folder, output = finished
@@ -80,16 +82,16 @@ def test_the_log_of_a_job_says_which_python_ran_its_script_and_where(
         assert script not in output
 
 
-def test_a_second_run_has_nothing_to_do(finished: tuple[Path, str]) -> None:
-    code, output = snakemake(finished[0], "results/submission_full.csv")
+def test_a_second_run_has_nothing_to_do(copied: Path) -> None:
+    code, output = snakemake(copied, "results/submission_full.csv")
     assert code == 0
     assert "Nothing to be done" in output
 
 
-def test_a_change_under_toy_plans_toy_alone(finished: tuple[Path, str]) -> None:
+def test_a_change_under_toy_plans_toy_alone(copied: Path) -> None:
     targets = [f"results/submission_{size}.csv" for size in ("toy", "medium", "full")]
     config = changed("sizes.toy.train.epochs", 2)
-    _, output = snakemake(finished[0], "-n", *targets, config=config)
+    _, output = snakemake(copied, "-n", *targets, config=config)
     assert "Training FESeq on size toy" in output
     assert "Training FESeq on size medium" not in output
     assert "Converting" not in output
@@ -319,7 +321,7 @@ def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitte
     assert (copied / "results/submission_medium.csv").exists()
 
 
-def test_settings_that_a_step_does_not_use_leave_it_alone(finished: tuple[Path, str]) -> None:
+def test_settings_that_a_step_does_not_use_leave_it_alone(copied: Path) -> None:
     config = changed("columns.groups.spare", {"numeric": ["height"]})
-    _, output = snakemake(finished[0], "results/submission_full.csv", config=config)
+    _, output = snakemake(copied, "results/submission_full.csv", config=config)
     assert "Nothing to be done" in output
