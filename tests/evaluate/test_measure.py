@@ -167,7 +167,7 @@ def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
         ((value, low, high),) = intervals([lambda w, auc=auc: auc.of_groups(w)[0]], label, 100)
         assert low[0] < value[0] < high[0]
         held += low[0] <= 0.7602 <= high[0]
-    # Of 60, 57 expected; fewer than 50 would come once in a thousand times at 95 %.
+    # 57 of 60 are expected; fewer than 50 would come once in a thousand times at 95 %.
     assert held >= 50
 
 

@@ -79,7 +79,7 @@ def _words(dictionary: pa.Array, column: str, path: Location) -> list[str]:
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: column {column!r} holds bytes that are not UTF-8 text ({error}); write it "
-            f"anew as UTF-8"
+            f"as UTF-8"
         ) from None
     with_nul = [word for word in words if "\0" in word]
     if with_nul:
@@ -151,6 +151,6 @@ def as_seconds(column: pa.Array, name: str, path: Location, rows: np.ndarray) ->
         raise UserError(
             f"{path}: column {name!r}, row {rows[i]}: the row's time is {found}; every row needs "
             f"one, a non-negative integer in the unit of the events' times, or a timestamp from "
-            f"1970 on: mend the column, or leave out `times` in the config"
+            f"1970 on: correct the column, or leave out `times` in the config"
         )
     return counts // _PER_SECOND[column.type.unit] if is_timestamp else counts

@@ -44,7 +44,7 @@ def mean_attention(
         _, layout = seen[network.history][1]
         is_pad_BL = layout.is_pad_BL
         if layer is not None:
-            # Of the distinct positions, each as often as it stands in a row.
+            # Each distinct position counts as often as it stands in a row.
             place = layout.place_BL if is_pad_BL is None else layout.place_BL[~is_pad_BL]
             weight_UFF = layer.attention(*seen[layer][0]).double().cpu()
             count_U = torch.bincount(place.flatten().cpu(), minlength=len(weight_UFF)).double()

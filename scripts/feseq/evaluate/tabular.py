@@ -20,7 +20,7 @@ from ..dataset.store import Block, H5Table
 
 logger = logging.getLogger(__name__)
 
-# Of each history, this many of the commonest codes have columns of their own.
+# A history's commonest codes, which have columns of their own.
 COMMON_CODES = 60
 # What scikit-learn's trees can tell apart in one column; with one for all the others.
 MOST_CATEGORIES = 255
