@@ -1,11 +1,11 @@
 """All models beside one another: their figures, costs and settings as one table."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..common.errors import UserError
 from ..common.files import read_json, written_beside
@@ -23,6 +23,8 @@ _COSTS = {
     "device": "device",
     "precision": "precision",
 }
+# With gaps where a model has none, which would make them floats.
+_WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
 
 
 def write_comparison(metrics: Sequence[Path], comparison: Path, *, resamples: int) -> None:
@@ -36,27 +38,27 @@ def write_comparison(metrics: Sequence[Path], comparison: Path, *, resamples: in
         raise UserError(
             "there is no model to compare; train one, or name a size in evaluation.sizes"
         )
-    rows = [_row(path) for path in metrics]
-    for size in {row["size"] for row in rows}:
-        of_size = {path: row for path, row in zip(metrics, rows) if row["size"] == size}
-        _add_distance(of_size, resamples)
+    models = pd.DataFrame([_row(path) for path in metrics]).astype(_WHOLE).assign(path=metrics)
+    behind = [_behind(rows, resamples) for _, rows in models.groupby("size")]
+    models = models.join(pd.concat(behind)).drop(columns="path")
     # Sizes have other validation rows each: an AUC of a few clicks must not lead the table.
-    rows.sort(key=lambda row: (-row["valid_rows"], row["size"], -row["auc"], row["model"]))
-    names = list(dict.fromkeys(name for row in rows for name in row if name != "settings"))
-    names.append("settings")
-    with written_beside(comparison) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _rounded(value) for name, value in row.items()} for row in rows)
+    models = models.sort_values(
+        ["valid_rows", "size", "auc", "model"], ascending=[False, True, False, True]
+    )
+    models["settings"] = models.pop("settings")  # long, so last
+    with written_beside(comparison) as temporary:
+        models.to_csv(temporary, index=False, lineterminator="\n", float_format=_rounded)
 
 
-def read_comparison(path: Path) -> list[dict[str, str]]:
-    """The rows of `write_comparison`, texts by column; raises UserError for another file."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"size", "model", "auc"} <= rows[0].keys():
+def read_comparison(path: Path) -> pd.DataFrame:
+    """What `write_comparison` wrote; raises UserError for another file."""
+    try:
+        models = pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        models = pd.DataFrame()
+    if models.empty or not {"size", "model", "auc"} <= set(models):
         raise UserError(f"{path}: not a comparison of models; delete it and run the command again")
-    return rows
+    return models
 
 
 def kind_of(model: str) -> str:
@@ -92,31 +94,32 @@ def _row(metrics: Path) -> dict[str, Any]:
     return row
 
 
-def _add_distance(rows: Mapping[Path, dict[str, Any]], resamples: int) -> None:
-    """To each row of a size, by its metrics file, `auc_behind` the best of them, with its interval.
+def _behind(models: pd.DataFrame, resamples: int) -> pd.DataFrame:
+    """How far the AUC of each model of a size is behind the best of them, with its interval.
 
-    From the same resamples for both, so that what makes rows hard for all models cancels out.
+    Both AUCs come from the same resamples, so that what makes rows hard for all cancels out.
     """
-    tables = [read_predictions(path.with_name("valid_predictions.parquet")) for path in rows]
-    for path, table in zip(rows, tables):
+    tables = [
+        read_predictions(path.with_name("valid_predictions.parquet")) for path in models["path"]
+    ]
+    for path, table in zip(models["path"], tables):
         if not table["row"].equals(tables[0]["row"]):
             raise UserError(
-                f"{path} and {next(iter(rows))} were measured on other rows; delete both, and the "
-                f"predictions beside them, and run the same command again"
+                f"{path} and {models['path'].iloc[0]} were measured on other rows; delete both, "
+                f"and the predictions beside them, and run the same command again"
             )
     label = tables[0]["label"].to_numpy()
     one_group = np.zeros(len(label), np.int8)
     aucs = [GroupedAuc(label, table["logit"].to_numpy(), one_group) for table in tables]
-    best = int(np.argmax([row["auc"] for row in rows.values()]))
+    best = int(np.argmax(models["auc"].to_numpy(float)))
 
     def behind(weight: np.ndarray) -> np.ndarray:
         values = np.array([auc.of_groups(weight)[0][0] for auc in aucs])
         return values[best] - values
 
-    ((value, low, high),) = intervals([behind], label, resamples)
-    for i, row in enumerate(rows.values()):
-        ends = {"": value[i], "_low": low[i], "_high": high[i]}
-        row |= {f"auc_behind{end}": None if np.isnan(x) else float(x) for end, x in ends.items()}
+    (found,) = intervals([behind], label, resamples)
+    names = ("auc_behind", "auc_behind_low", "auc_behind_high")
+    return pd.DataFrame(dict(zip(names, found)), index=models.index)
 
 
 def _plain(value: Any) -> str:
@@ -124,5 +127,5 @@ def _plain(value: Any) -> str:
     return str(value).replace(" ", "")
 
 
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def _rounded(value: float) -> str:
+    return repr(float(f"{value:.6g}"))

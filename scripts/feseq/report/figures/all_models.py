@@ -1,354 +1,175 @@
 """Figures of all models side by side: AUC, the length of the history, speed and memory."""
 
-import math
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.ticker import EngFormatter
 
-from .drawing import (
+from ..comparison import read_comparison
+from .style import (
     BLUE,
-    COLOURS,
     GREEN,
     GREY,
-    LINES,
-    MARKERS,
     ROW,
-    TEXT_POINTS,
     VERMILION,
-    end_labels,
-    fitted,
-    frame,
-    inches,
+    WIDTH,
+    draw_intervals,
+    draw_rows,
+    log_axis,
     new_figure,
-    number,
     only_text,
-    read_rows,
     save,
+    short,
     styled,
-    with_interval,
 )
 
-COLUMNS = (
-    *("size", "model", "kind", "simulated_data", "auc", "auc_low", "auc_high", "device"),
-    *("train_samples_per_second", "predict_samples_per_second"),
-    *("train_seconds", "peak_memory_mib", "epochs"),
-)
-# Colour, marker and word of each kind.
-KINDS = {
-    "feseq": (BLUE, "o", "FESeq"),
-    "baseline": (VERMILION, "s", "baseline"),
-    "ensemble": (GREEN, "D", "ensemble"),
+INTERVAL = ["auc", "auc_low", "auc_high"]
+# Colour and marker.
+KINDS = {"feseq": (BLUE, "o"), "baseline": (VERMILION, "s"), "ensemble": (GREEN, "D")}
+MEASURED = {
+    "train_samples_per_second": "training (samples/s)",
+    "predict_samples_per_second": "prediction (samples/s)",
+    "peak_memory_gib": "peak memory (GiB)",
+}
+BY_MAX_LEN = {
+    "auc": "AUC",
+    "epoch_seconds": "seconds per epoch",
+    "peak_memory_gib": "peak memory (GiB)",
 }
 
 
-@dataclass(frozen=True)
-class Model:
-    """One row of comparison.csv; NaN where it is empty. `auc` is (value, low, high)."""
-
-    size: str
-    name: str
-    kind: str
-    auc: tuple[float, float, float]
-    train_speed: float  # samples per second
-    predict_speed: float
-    epoch_seconds: float
-    memory: float  # GiB
-    device: str
-
-    @property
-    def max_len(self) -> int:
-        """Of a FESeq model, as its name has it; 0 for others."""
-        found = re.fullmatch(r"len(\d+)(-\w+)?", self.name)
-        return int(found[1]) if found else 0
-
-    @property
-    def variant(self) -> str:
-        """The name behind the max_len; empty for a size's own settings."""
-        return self.name.partition("-")[2]
-
-
 def plot_comparison(comparison: Path, aucs: Path, by_max_len: Path, speed: Path) -> None:
-    """Draw results/comparison.csv; raises UserError for a file without rows."""
-    rows = read_rows(comparison, COLUMNS)
-    models = [read_model(row) for row in rows]
-    simulated = any(row["simulated_data"] == "True" for row in rows)
-    save(auc_figure(models, simulated=simulated), aucs)
-    save(max_len_figure(models, simulated=simulated), by_max_len)
-    save(speed_figure(models, simulated=simulated), speed)
+    """Draw results/comparison.csv; raises UserError for another file."""
+    models = with_labels(read_comparison(comparison))
+    save(aucs_figure(models), aucs)
+    save(by_max_len_figure(models), by_max_len)
+    save(speed_figure(models), speed)
 
 
-def read_model(row: dict[str, str]) -> Model:
-    """A row of comparison.csv."""
-    return Model(
-        size=row["size"],
-        name=row["model"],
-        kind=row["kind"],
-        auc=(number(row["auc"]), number(row["auc_low"]), number(row["auc_high"])),
-        train_speed=number(row["train_samples_per_second"]),
-        predict_speed=number(row["predict_samples_per_second"]),
-        epoch_seconds=number(row["train_seconds"]) / (number(row["epochs"]) or math.nan),
-        memory=number(row["peak_memory_mib"]) / 1024,
-        device=row["device"],
-    )
+def with_labels(comparison: pd.DataFrame) -> pd.DataFrame:
+    """The rows of comparison.csv with what is drawn of them, besides their own columns."""
+    models = comparison.copy()
+    sizes = models["size"] + " " if models["size"].nunique() > 1 else ""
+    models["label"] = (sizes + models["model"]).map(short)
+    # What the names of FESeq models say: len{max_len} or len{max_len}-{variant}.
+    named = models["model"].str.extract(r"^len(\d+)(?:-(.+))?$")
+    models["max_len"] = named[0].astype(float)
+    models["line"] = (sizes + named[1].fillna("as configured")).map(short)
+    models["epoch_seconds"] = models["train_seconds"] / models["epochs"]
+    models["peak_memory_gib"] = models["peak_memory_mib"] / 1024
+    return models
 
 
 @styled
-def auc_figure(models: Sequence[Model], *, simulated: bool) -> Figure:
-    """Every model's AUC with its interval, best first among those of a size."""
-    sizes = list(dict.fromkeys(model.size for model in models))
-    models = sorted(
-        models,
-        key=lambda of: (sizes.index(of.size), math.isnan(of.auc[0]), -of.auc[0]),
+def aucs_figure(models: pd.DataFrame) -> Figure:
+    """Every model's AUC with its interval, in the order of comparison.csv: best first."""
+    figure = _figure_of_rows(
+        models, WIDTH + 1, "AUC on the validation rows", "Bars: 95 % intervals."
     )
-    figure = new_figure(max(7.4, 4.9 + _longest(models)), len(models) * ROW + 1.9)
     ax = figure.subplots()
-    ax.grid(axis="x")
-    right = ax.get_yaxis_transform()
-    # The frame is made for those that learned something: chance would press them together.
-    beyond = [model.auc[0] <= 0.5 < models[0].auc[0] for model in models]
-    for place, (model, is_beyond) in enumerate(zip(models, beyond)):
-        value, low, high = model.auc
-        colour, marker, kind = _look(model)
-        shown = f"{value:.4f}" if math.isfinite(value) else "no AUC"
-        ax.text(1.02, place, f"{shown}  {kind}", transform=right, va="center", color=colour)
-        if is_beyond:
-            ax.plot(0, place, "<", color=colour, transform=right, clip_on=False)
-            continue
-        if math.isfinite(low) and math.isfinite(high):
-            ax.hlines(place, low, high, color=colour, linewidth=2.5)
-        ax.plot(value, place, marker, color=colour)
-    _name_rows(ax, models)
-    if math.isnan(models[0].auc[0]):
+    numbers = [f"{auc:.4f}" if auc == auc else "no AUC" for auc in models["auc"]]
+    draw_rows(ax, [f"{label}   {n}" for label, n in zip(models["label"], numbers)])
+    # The frame is for models that learned something: chance would press them together.
+    learned = models[models["auc"] > 0.5]
+    by_chance = models["auc"].le(0.5) & (len(learned) > 0)
+    for kind, rows in models.assign(y=range(len(models))).groupby("kind", sort=False):
+        colour, marker = KINDS[str(kind)]
+        inside = rows[~by_chance[rows.index]]
+        values = inside[INTERVAL].to_numpy(float)
+        draw_intervals(ax, list(inside["y"]), values, marker, colour, str(kind))
+        outside = rows["y"][by_chance[rows.index]]
+        ax.plot(0 * outside, outside, "<", color=colour, transform=ax.get_yaxis_transform())
+    if by_chance.any():
+        ax.plot([], "<", color=GREY, label="left of the frame")
+    if models["auc"].isna().all():
         ax.set_xlim(0.45, 1)
-    ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set_xlabel("AUC on the validation rows")
-    # Sizes have other validation rows each: no model is the best of all.
-    is_best = len(models) > 1 and len({model.size for model in models}) == 1
-    best = f"{_label(models[0], models)}{' is best' if is_best else ''}"
-    notes = [f"{_sizes(models)}Bars: 95 % intervals."]
-    notes += ["Triangle: left of the frame."] if any(beyond) else []
-    title = f"{best}: AUC {with_interval(*models[0].auc, digits=4)}"
-    frame(figure, title, notes, simulated=simulated)
+    ax.set_xlabel("AUC")
+    figure.legend(loc="outside right upper")
     return figure
 
 
 @styled
-def max_len_figure(models: Sequence[Model], *, simulated: bool) -> Figure:
+def by_max_len_figure(models: pd.DataFrame) -> Figure:
     """AUC, time and memory by max_len; a line for each size and variant of FESeq."""
-    drawn = sorted((model for model in models if model.max_len), key=lambda model: model.max_len)
-    if not drawn:
-        return only_text("No FESeq model is compared: no max_len to draw", simulated=simulated)
-    lines: dict[tuple[str, str], list[Model]] = {}
-    for model in drawn:
-        lines.setdefault((model.size, model.variant), []).append(model)
-    height = max(2.6, (len(lines) + 1) * 1.25 * TEXT_POINTS / 72)
-    figure = new_figure(7.4 + (len(lines) > 1), height + 2 * 2.0 + 1.8)
-    panels = figure.subplots(3, 1, sharex=True, height_ratios=[height, 2, 2])
-    unit, seconds = _time_unit([model.epoch_seconds for model in drawn])
-    kinds: tuple[tuple[str, Callable[[Model], Sequence[float]]], ...] = (
-        ("AUC", lambda model: model.auc),
-        (f"{unit} / epoch", lambda model: [model.epoch_seconds / seconds]),
-        ("memory (GiB)", lambda model: [model.memory]),
-    )
-    for ax, (name, of) in zip(panels, kinds):
-        ax.grid()
-        ax.set_ylabel(name)
-        for index, line in enumerate(lines.values()):
-            _draw_line(ax, line, [of(model) for model in line], index, len(lines))
-        _scale_values(ax, [value for model in drawn for value in of(model)], from_0=name != "AUC")
-    _scale_lengths(panels[-1], sorted({model.max_len for model in drawn}))
-    panels[-1].set_xlabel("max_len (newest events kept of a history)")
-    figure.align_ylabels()
-    notes = [f"{_sizes(drawn)}Bars: 95 % intervals. Memory: peak of the training."]
-    frame(figure, _gain(list(lines.values())), notes, simulated=simulated)
-    if len(lines) > 1:
-        ends = [
-            (next((m.auc[0] for m in line[::-1] if m.auc[0] == m.auc[0]), math.nan), line[0], index)
-            for index, line in enumerate(lines.values())
-        ]
-        end_labels(
-            panels[0],
-            [(end, _line_label(model, drawn), _colour(index)) for end, model, index in ends],
-        )
+    simulated = bool(models["simulated_data"].any())
+    drawn = models.dropna(subset="max_len").sort_values("max_len")
+    known = [name for name in BY_MAX_LEN if drawn[name].notna().any()]
+    if not known:
+        return only_text("No FESeq model was compared: no max_len to draw", simulated=simulated)
+    lines = drawn.groupby("line", sort=False)
+    height = 1 + max(2.2 * len(known), 0.2 * len(lines))
+    title = f"What longer histories bring and cost{_size(drawn)}"
+    notes = ["Bars: 95 % intervals. Memory: peak of the training."]
+    figure = new_figure(WIDTH + 2, height, title, notes, simulated=simulated)
+    panels = figure.subplots(len(known), 1, sharex=True, squeeze=False)[:, 0]
+    for i, (line, rows) in enumerate(lines):
+        # Seven markers and ten colours tell 70 lines apart.
+        look = {"color": f"C{i % 10}", "marker": "osD^vPX"[i % 7], "label": line}
+        for ax, name in zip(panels, known):
+            ax.plot(rows["max_len"], rows[name], **look)
+            if name == "auc":
+                ends = rows["auc_low"], rows["auc_high"]
+                ax.vlines(rows["max_len"], *ends, color=f"C{i % 10}")
+    for ax, name in zip(panels, known):
+        ax.set_ylabel(BY_MAX_LEN[name])
+        if name != "auc":
+            ax.set_ylim(bottom=0)
+    low, high = drawn["max_len"].min(), drawn["max_len"].max()
+    if high > 5 * low:
+        log_axis(panels[-1], "x", low, high)
+    elif low == high:
+        panels[-1].set_xticks([low])
+    panels[-1].set_xlabel("max_len: the newest events of a history that are kept")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
-
-
-def _draw_line(
-    ax: Axes, line: Sequence[Model], values: Sequence[Sequence[float]], index: int, of: int
-) -> None:
-    """Values, or values with their ends [lengths, 3], a few points beside the other lines."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    aside = (index - (of - 1) / 2) * min(5, 40 / of) / 72
-    place = ax.transData + ScaledTranslation(aside, 0, figure.dpi_scale_trans)
-    # The style of line changes at another pace than colour and marker.
-    shape = MARKERS[index % len(MARKERS)] + LINES[index // len(MARKERS) % len(LINES)]
-    x, colour = [model.max_len for model in line], _colour(index)
-    for length, (_, *ends) in zip(x, values):
-        if ends and np.isfinite(ends).all():
-            ax.plot([length, length], ends, "-", color=colour, linewidth=2, transform=place)
-    ax.plot(x, [value[0] for value in values], shape, color=colour, transform=place)
-
-
-def _scale_values(ax: Axes, values: Sequence[float], *, from_0: bool) -> None:
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
-        ax.set_yticks([])
-        ax.text(0.5, 0.4, "not measured", transform=ax.transAxes, ha="center", color=GREY)
-        return
-    low, high = min(finite), max(finite)
-    room = 0.1 * (high - low) or 0.02
-    ax.set_ylim(*((0, 1.15 * high or 1) if from_0 else (low - room, high + room)))
-    ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-
-
-def _scale_lengths(ax: Axes, lengths: Sequence[int]) -> None:
-    """Ticks at the lengths that there are, as many as have room; a wide range is logarithmic."""
-    is_log = lengths[-1] > 5 * lengths[0]
-    at = np.log(lengths) if is_log else np.array(lengths, dtype=float)
-    room = 0.12 * (at[-1] - at[0]) or 0.2 * at[0]
-    ends = np.array([at[0] - room, at[-1] + room])
-    ax.set(xscale="log" if is_log else "linear", xlim=np.exp(ends) if is_log else ends)
-    ticks: list[int] = []
-    for length, place in zip(lengths, at):
-        if not ticks or place - at[lengths.index(ticks[-1])] > 0.14 * (ends[1] - ends[0]):
-            ticks.append(length)
-    ax.xaxis.set_major_locator(FixedLocator(ticks))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter("{x:,.0f}")
-
-
-def _gain(lines: Sequence[Sequence[Model]]) -> str:
-    """What the longest history of the best line brings, and what it costs."""
-    known = [[model for model in line if math.isfinite(model.auc[0])] for line in lines]
-    best = max(known, key=lambda line: max((model.auc[0] for model in line), default=-1.0))
-    if not best:
-        return "No AUC is known"
-    short, long = best[0], best[-1]
-    variant = f" ({fitted(short.variant, 3)})" if short.variant else ""
-    if short is long:
-        return f"max_len {short.max_len:,}{variant}: AUC {with_interval(*short.auc, digits=4)}"
-    text = (
-        f"From max_len {short.max_len:,} to {long.max_len:,}{variant} the AUC goes from "
-        f"{short.auc[0]:.4f} to {long.auc[0]:.4f}"
-    )
-    times = long.epoch_seconds / (short.epoch_seconds or math.nan)
-    return f"{text}, an epoch takes {times:.1f} times as long" if math.isfinite(times) else text
 
 
 @styled
-def speed_figure(models: Sequence[Model], *, simulated: bool) -> Figure:
+def speed_figure(models: pd.DataFrame) -> Figure:
     """Samples a second in training and prediction, and peak memory, of every model."""
-    figure = new_figure(max(9.4, 6.9 + _longest(models)), len(models) * ROW + 2.2)
-    panels = figure.subplots(1, 3, sharey=True)
-    kinds: tuple[tuple[str, Callable[[Model], float]], ...] = (
-        ("training\n(samples/s)", lambda model: model.train_speed),
-        ("prediction\n(samples/s)", lambda model: model.predict_speed),
-        ("peak memory\n(GiB)", lambda model: model.memory),
-    )
-    for ax, (name, of) in zip(panels, kinds):
-        ax.set_title(name)
-        _draw_amounts(ax, models, [of(model) for model in models])
-    _name_rows(panels[0], models)
-    feseq = [model for model in models if model.kind == "feseq"]
-    speeds = [
-        f"{amounts} samples/s in {what}"
-        for what, amounts in (
-            ("training", _range([model.train_speed for model in feseq or models])),
-            ("prediction", _range([model.predict_speed for model in feseq or models])),
-        )
-        if amounts
-    ]
-    title = f"{'FESeq' if feseq else 'Baselines'}: {', '.join(speeds) or 'no speeds are known'}"
-    devices = sorted({model.device for model in models if model.device})
-    trained = f" Trained on: {', '.join(devices)}." if devices else ""
-    notes = [f"{_sizes(models)}Axes are logarithmic.{trained}"]
-    frame(figure, title, notes, simulated=simulated)
+    devices = sorted(set(models["device"].dropna()))
+    trained = f" Trained on: {', '.join(map(short, devices))}." if devices else ""
+    note = f"Logarithmic axes.{trained}"
+    figure = _figure_of_rows(models, WIDTH + 3, "Speed and memory", note)
+    panels = figure.subplots(1, len(MEASURED), sharey=True)
+    for ax, (name, title) in zip(panels, MEASURED.items()):
+        ax.set_xlabel(title)
+        _draw_amounts(ax, models[name], [KINDS[kind][0] for kind in models["kind"]])
+    draw_rows(panels[0], list(models["label"]))
     return figure
 
 
-def _draw_amounts(ax: Axes, models: Sequence[Model], amounts: Sequence[float]) -> None:
-    """Points on a logarithmic axis, each with its number at the right of it."""
-    known = [amount for amount in amounts if amount > 0]
-    low, high = (min(known), max(known)) if known else (1.0, 1.0)
-    # The numbers take the right half.
-    span = max(high / low, 4.0)
-    ax.set(xscale="log", xlim=(high / span / span**0.1, high * span**0.9))
-    for place, (model, amount) in enumerate(zip(models, amounts)):
-        colour, marker, _ = _look(model)
-        if amount > 0:
-            ax.plot(amount, place, marker, color=colour)
-            ax.annotate(
-                _amount(amount),
-                (amount, place),
-                xytext=(8, 0),
-                textcoords="offset points",
-                va="center",
-                color=colour,
-            )
-        else:
-            across = ax.get_yaxis_transform()
-            ax.text(0.03, place, "not measured", transform=across, va="center", color=GREY)
-    ax.xaxis.set_major_locator(FixedLocator([]))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.tick_params(axis="y", length=0)
+def _draw_amounts(ax: Axes, amounts: pd.Series, colours: Sequence[str]) -> None:
+    """Horizontal bars on a logarithmic axis, each with its number."""
+    known = amounts[amounts > 0]
+    low, high = (known.min(), known.max()) if len(known) else (1, 1)
+    # The numbers of the longest bars need room.
+    log_axis(
+        ax,
+        "x",
+        low / 2,
+        high * (high / low) ** 0.4 * 3,
+        EngFormatter(sep="") if low > 100 else "{x:,g}",
+    )
+    for y, (amount, colour) in enumerate(zip(amounts, colours)):
+        is_known = amount > 0
+        ax.barh(y, amount if is_known else 0, color=colour, height=0.6)
+        text = f"{float(f'{amount:.3g}'):,.12g}" if is_known else "not measured"
+        place = (amount if is_known else ax.get_xlim()[0], y)
+        ax.annotate(text, place, (4, 0), textcoords="offset points", va="center", fontsize=9)
 
 
-def _name_rows(ax: Axes, models: Sequence[Model]) -> None:
-    ax.set_yticks(range(len(models)), [_label(model, models) for model in models])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(models) - 0.3, -0.7)
+def _figure_of_rows(models: pd.DataFrame, width: float, title: str, note: str) -> Figure:
+    """An empty figure with room for a row a model."""
+    simulated = bool(models["simulated_data"].any())
+    height = len(models) * ROW + 1.4
+    return new_figure(width, height, f"{title}{_size(models)}", [note], simulated=simulated)
 
 
-def _look(model: Model) -> tuple[str, str, str]:
-    """Colour, marker and word of a model's kind."""
-    return KINDS.get(model.kind, (GREY, "v", fitted(model.kind, 1)))
-
-
-def _colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
-
-
-def _label(model: Model, among: Sequence[Model]) -> str:
-    """A model's name, with its size where there are several."""
-    return fitted(model.name if _sizes(among) else f"{model.size} {model.name}", 4)
-
-
-def _line_label(model: Model, among: Sequence[Model]) -> str:
-    name = model.variant or "as configured"
-    return fitted(name if _sizes(among) else f"{model.size} {name}", 3)
-
-
-def _longest(models: Sequence[Model]) -> float:
-    """Inches of the longest label."""
-    return max(inches(_label(model, models), TEXT_POINTS) for model in models)
-
-
-def _sizes(models: Sequence[Model]) -> str:
-    """`Size: medium. `, or nothing where there are several and each is named with its model."""
-    sizes = {model.size for model in models}
-    return f"Size: {fitted(sizes.pop(), 3)}. " if len(sizes) == 1 else ""
-
-
-def _range(amounts: Sequence[float]) -> str:
-    """`400 to 1,100`; empty where nothing is known."""
-    known = [_amount(amount) for amount in sorted(a for a in amounts if a > 0)]
-    return " to ".join(dict.fromkeys([known[0], known[-1]])) if known else ""
-
-
-def _amount(amount: float) -> str:
-    """Three digits, and thousands apart: 0.0123, 1.23, 12,300."""
-    return f"{float(f'{amount:.3g}'):,.{max(0, 2 - math.floor(math.log10(amount)))}f}"
-
-
-def _time_unit(seconds: Sequence[float]) -> tuple[str, float]:
-    """The name of a unit that suits, and how many seconds it has."""
-    most = max((value for value in seconds if math.isfinite(value)), default=0)
-    return ("hours", 3600) if most > 7200 else ("minutes", 60) if most > 300 else ("seconds", 1)
+def _size(models: pd.DataFrame) -> str:
+    """`, size medium`, or nothing where there are several and labels have them."""
+    sizes = models["size"].unique()
+    return f", size {short(sizes[0])}" if len(sizes) == 1 else ""

@@ -1,46 +1,41 @@
-"""Figures of one model: its training, its curves and its slices."""
+"""Figures of one model: learning curves, ROC and precision-recall, calibration, slices."""
 
-import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import PercentFormatter
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ...common.files import read_json
+from ...common.logits import sigmoid
 from ...common.parquet import read_table
-from .curves import calibration_figure, roc_pr_figure
-from .drawing import (
+from .style import (
     BLUE,
     GREY,
-    LIGHT,
     ROW,
-    TEXT_POINTS,
     VERMILION,
     WIDTH,
-    confidence,
-    end_labels,
-    fitted,
-    frame,
-    inches,
+    draw_intervals,
+    draw_rows,
     interval,
-    log_ticks,
+    log_axis,
     new_figure,
-    number,
     only_text,
-    read_rows,
+    percent,
     save,
+    short,
     styled,
+    with_interval,
 )
 
-# At most, of a panel.
-MOST_SLICES = 8
-# Inches of a column of panels.
-TALLEST = 7.0
-PAD = 0.25  # rows above and below those of a panel
+MOST_SLICES = 8  # of a column
+MOST_BINS = 20  # of the calibration
+CLICKS_PER_BIN = 10  # there are fewer bins where clicks are few
+SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
 
 
 def plot_model(
@@ -60,170 +55,168 @@ def plot_model(
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     figures = read_json(metrics)
     if history is not None and learning_curves is not None:
-        names = ("epoch", "step", "train_loss", "auc", "logloss", "monitor")
-        rows = [{name: number(row[name]) for name in names} for row in read_rows(history, names)]
-        simulated = bool(figures["simulated_data"])
-        save(learning_curves_figure(rows, simulated=simulated), learning_curves)
+        evaluations, simulated = pd.read_csv(history), figures["simulated_data"]
+        save(learning_curves_figure(evaluations, simulated=simulated), learning_curves)
     save(roc_pr_figure(label, logit, figures), roc_pr)
     save(calibration_figure(label, logit, figures), calibration)
     save(slices_figure(figures), slices)
 
 
 @styled
-def learning_curves_figure(history: Sequence[dict[str, float]], *, simulated: bool) -> Figure:
+def learning_curves_figure(history: pd.DataFrame, *, simulated: bool) -> Figure:
     """Losses and AUC of the evaluations in history.csv, the best one marked."""
-    step, train_loss, logloss, auc, monitor = (
-        np.array([row[name] for row in history])
-        for name in ("step", "train_loss", "logloss", "auc", "monitor")
-    )
     # The first of equals, which the training keeps.
-    best = int(np.argmax(np.where(np.isnan(monitor), -np.inf, monitor)))
-    figure = new_figure(WIDTH, 6.0)
-    above, below = figure.subplots(2, 1, sharex=True)
-    for ax, curves in (
-        (above, ((train_loss, "train", VERMILION, "s--"), (logloss, "validation", BLUE, "o-"))),
-        (below, ((auc, "validation", BLUE, "o-"),)),
-    ):
-        ax.grid()
-        ax.axvline(step[best], color=LIGHT, linewidth=5, alpha=0.6, zorder=0.5)
-        for values, _, colour, shape in curves:
-            ax.plot(step, values, shape, color=colour, markevery=-(-len(step) // 25))
-        if np.isfinite(curves[-1][0][best]):
-            ax.plot(
-                step[best],
-                curves[-1][0][best],
-                "*",
-                color=BLUE,
-                markersize=17,
-                clip_on=False,
-                zorder=3,
-            )
-    _scale_losses(above, np.concatenate([train_loss, logloss]))
-    above.set_ylabel("loss (nats per row)")
-    below.set_ylabel("AUC")
-    below.set_xlabel("training step")
-    several = MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10])
-    below.xaxis.set_major_locator(several if len(step) > 1 else FixedLocator(list(step)))
-    below.xaxis.set_major_formatter(EngFormatter(sep=""))
-    figure.align_ylabels()
-    epoch = f"epoch {history[best]['epoch']:.0f} of {history[-1]['epoch']:.0f}"
-    frame(
-        figure,
-        f"The best of {len(step)} evaluations: {epoch}, step {step[best]:,.0f}, "
-        f"validation AUC {auc[best]:.4f}"
-        if len(step) > 1
-        else f"One evaluation: epoch {history[0]['epoch']:.0f}, validation AUC {auc[0]:.4f}",
-        ["Star and grey line: the best evaluation, whose weights are kept."],
-        simulated=simulated,
+    best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
+    title = (
+        f"Best of {len(history)} evaluations: epoch {best['epoch']:.0f} of "
+        f"{history['epoch'].iloc[-1]:.0f}, step {best['step']:,.0f}, AUC {best['auc']:.4f}"
     )
-    end_labels(above, [(train_loss[-1], "train", VERMILION), (logloss[-1], "validation", BLUE)])
-    end_labels(below, [(auc[-1], "validation", BLUE)])
+    figure = new_figure(WIDTH, 5.5, title, simulated=simulated)
+    losses, aucs = figure.subplots(2, 1, sharex=True)
+    step = history["step"]
+    losses.plot(step, history["train_loss"], "s--", color=VERMILION, label="training")
+    losses.plot(step, history["logloss"], "o-", color=BLUE, label="validation")
+    aucs.plot(step, history["auc"], "o-", color=BLUE, label="validation")
+    for ax, name in ((losses, "loss (nats per row)"), (aucs, "AUC")):
+        ax.axvline(best["step"], color=GREY, linestyle=":", label="best: its weights are kept")
+        ax.set_ylabel(name)
+        ax.legend()
+    aucs.set_xlabel("training step")
+    drawn = history[["train_loss", "logloss"]].to_numpy()
+    low, high = np.nanmin(drawn), np.nanmax(drawn)
+    # As with a weight on clicks.
+    if 0 < 5 * low < high:
+        log_axis(losses, "y", low, high)
     return figure
 
 
-def _scale_losses(ax: Axes, losses: np.ndarray) -> None:
-    """A logarithmic axis where the two losses are far apart, as with a weight on clicks."""
-    losses = losses[np.isfinite(losses) & (losses > 0)]
-    if len(losses) and losses.max() > 5 * losses.min():
-        ax.set(yscale="log", ylim=(losses.min() / 1.3, losses.max() * 1.3))
-        ax.yaxis.set_major_locator(FixedLocator(log_ticks(*ax.get_ylim())))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_locator(NullLocator())
+@styled
+def roc_pr_figure(label: np.ndarray, logit: np.ndarray, metrics: dict[str, Any]) -> Figure:
+    """ROC and precision-recall curve, AUC and average precision with their intervals."""
+    clicks, rows, simulated = int(label.sum()), len(label), bool(metrics["simulated_data"])
+    title = f"{clicks:,} clicks in {rows:,} validation rows"
+    if clicks in (0, rows):
+        return only_text(f"{title}: no curves to draw", simulated=simulated)
+    notes = [f"In brackets: {percent(metrics['confidence'])} intervals."]
+    figure = new_figure(9, 4.8, title, notes, simulated=simulated)
+    roc, pr = figure.subplots(1, 2)
+    false, true, _ = roc_curve(label, logit)
+    auc = with_interval(interval(metrics["metrics"].get("auc")))
+    roc.plot(false, true, color=BLUE, label=f"AUC {auc}")
+    roc.plot([0, 1], [0, 1], ":", color=GREY, label="chance")
+    roc.set(title="ROC", xlabel="share of the other rows", ylabel="share of the clicks")
+    roc.legend(loc="lower right")
+    precision, recall, _ = precision_recall_curve(label, logit, drop_intermediate=True)
+    # Without a click there is no precision to show.
+    precision, recall = precision[recall > 0], recall[recall > 0]
+    average = with_interval(interval(metrics["metrics"].get("average_precision")))
+    pr.plot(
+        recall, precision, color=BLUE, drawstyle="steps-post", label=f"average precision {average}"
+    )
+    pr.axhline(label.mean(), ls=":", color=GREY, label=f"chance: {percent(label.mean())}")
+    # The precision of the first clicks leaps; the frame is made for the rest.
+    settled = precision[recall * clicks >= min(10, clicks)].max()
+    pr.set(title="Precision-recall", xlabel="share of the clicks (recall)")
+    pr.set(ylabel="clicks among the rows picked (precision)", ylim=(0, min(1.02, 1.3 * settled)))
+    pr.yaxis.set_major_formatter(PercentFormatter(1))
+    pr.legend(loc="upper right")
+    return figure
+
+
+@styled
+def calibration_figure(label: np.ndarray, logit: np.ndarray, metrics: dict[str, Any]) -> Figure:
+    """Predicted probability against the share of clicks, in bins of equally many rows."""
+    bins = calibration_bins(label, logit)
+    error = with_interval(interval(metrics["metrics"].get("calibration_error")), digits=4)
+    title = (
+        f"Mean prediction {percent(sigmoid(logit.astype(np.float64)).mean())}, clicks "
+        f"{percent(label.mean())}\ncalibration error {error}"
+    )
+    low_rows, high_rows = bins["rows"].min(), bins["rows"].max()
+    notes = [f"{len(bins)} bins of {low_rows:,} to {high_rows:,} rows, with 95 % intervals."]
+    figure = new_figure(WIDTH, 5.5, title, notes, simulated=bool(metrics["simulated_data"]))
+    ax = figure.subplots()
+    some, none = bins[bins["clicks"] > 0], bins[bins["clicks"] == 0]
+    ax.vlines(some["predicted"], some["low"], some["high"], color=BLUE)
+    ax.plot(some["predicted"], some["share"], "o", color=BLUE)
+    if len(none):
+        # A logarithmic axis has no 0.
+        ends = (none["predicted"], none["high"], "v")
+        ax.plot(*ends, color=VERMILION, label="no clicks: upper end of the interval")
+    drawn = pd.concat([bins["predicted"], bins["high"], some["low"]])
+    low, high = drawn.min(), drawn.max()
+    ax.plot([low, high], [low, high], ":", color=GREY, label="clicks as predicted")
+    log_axis(ax, "x", low, high, lambda value, _: percent(value))
+    log_axis(ax, "y", low, high, lambda value, _: percent(value))
+    ax.set(xlabel="predicted probability", ylabel="share of clicks")
+    ax.legend(loc="upper left")
+    return figure
+
+
+def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
+    """Rows, clicks, mean `predicted` and `share` of clicks by bin; equal logits share a bin.
+
+    `low` and `high` are Wilson's 95 % interval of the share (J. Am. Stat. Assoc. 22, 1927).
+    """
+    count = int(np.clip(label.sum() // CLICKS_PER_BIN, 5, MOST_BINS))
+    logit = logit.astype(np.float64)
+    edges = np.unique(np.quantile(logit, np.arange(1, count) / count))
+    rows = pd.DataFrame({"predicted": sigmoid(logit), "label": label})
+    found = rows.groupby(np.searchsorted(edges, logit)).agg(
+        predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
+    )
+    n, clicks, z = found["rows"], found["clicks"].astype(float), 1.959963984540054
+    centre = (clicks + z**2 / 2) / (n + z**2)
+    half = z / (n + z**2) * np.sqrt(clicks * (n - clicks) / n + z**2 / 4)
+    found = found.assign(share=clicks / n, low=centre - half, high=centre + half)
+    return found.assign(**{name: found[name].clip(SMALLEST, 1) for name in ("predicted", "low")})
 
 
 @styled
 def slices_figure(metrics: dict[str, Any]) -> Figure:
-    """AUC by slice, one panel a column, beside that of all rows."""
+    """AUC by slice, one panel a column, beside the AUC of all rows."""
     simulated = bool(metrics["simulated_data"])
-    overall = interval(metrics["metrics"].get("auc"))[0]
     columns = {name: slices for name, slices in metrics["slices"].items() if slices}
     if not columns:
         return only_text("No slices: the config names no column", simulated=simulated)
-    shown = {name: _largest(slices) for name, slices in columns.items()}
-    figure, panels = _panels({name: len(slices) for name, slices in shown.items()})
-    for name, ax in panels.items():
-        hidden = len(columns[name]) - len(shown[name])
-        more = f" (the {len(shown[name])} largest; {hidden:,} left out)" if hidden else ""
-        ax.set_title(fitted(name, 4.9 - inches(more, TEXT_POINTS)) + more)
-        _draw_slices(ax, shown[name], overall)
-    ends = np.array([ax.get_xlim() for ax in panels.values()])
-    for ax in panels.values():
-        ax.set_xlim(ends[:, 0].min(), ends[:, 1].max())
-    drawn = [interval(entry["auc"]) for slices in shown.values() for entry in slices]
-    lower = sum(high < overall for _, _, high in drawn)
-    higher = sum(low > overall for _, low, _ in drawn)
-    of_all = f"that of all rows ({overall:.3f})"
-    clear = f"{lower} clearly below, {higher} clearly above {of_all}"
-    nothing = f"none clearly differs from {of_all}"
-    frame(
-        figure,
-        f"AUC of {len(drawn)} slices: {clear if lower or higher else nothing}",
-        [f"Line: all rows. Bars: {confidence(metrics)} intervals. At the right: clicks of rows."],
-        simulated=simulated,
+    overall = interval(metrics["metrics"].get("auc"))[0]
+    shown = {name: _largest(pd.DataFrame(slices)) for name, slices in columns.items()}
+    across = min(2, len(shown))
+    tables = list(shown.values())
+    heights = [max(map(len, tables[i : i + across])) + 3 for i in range(0, len(tables), across)]
+    notes = [
+        f"Dotted: AUC of all rows, {overall:.4f}. Bars: {percent(metrics['confidence'])} "
+        "intervals. In brackets: clicks of rows."
+    ]
+    title = f"AUC by slice, at most the {MOST_SLICES} largest of a column"
+    figure = new_figure(
+        WIDTH * (1 + across) / 2, sum(heights) * ROW + 1, title, notes, simulated=simulated
     )
+    panels = figure.subplots(
+        len(heights), across, height_ratios=heights, sharex=True, squeeze=False
+    )
+    for ax, (name, slices) in zip(panels.flat, shown.items()):
+        ax.set_title(short(name), loc="left", fontsize="medium")
+        ax.axvline(overall, color=GREY, linestyle=":")
+        _draw_slices(ax, slices)
+    for ax in panels.flat[len(shown) :]:
+        ax.remove()
     return figure
 
 
-def _panels(rows: Mapping[str, int]) -> tuple[Figure, dict[str, Axes]]:
-    """An empty figure with a panel for each name, of so many rows, in one column or two.
-
-    Two, where one would be higher than a screen, on which a report's viewer cuts off the rest.
-    """
-    heights = {name: (count + 2 * PAD) * ROW + 0.42 for name, count in rows.items()}
-    names = list(heights)
-    total = sum(heights.values())
-    # As many in the first column as make both as equally high as can be.
-    first = min(
-        range(1, len(names) + 1),
-        key=lambda n: abs(total - 2 * sum(heights[name] for name in names[:n])),
+def _draw_slices(ax: Axes, slices: pd.DataFrame) -> None:
+    names = slices.apply(
+        lambda row: (
+            f"{short(row['slice'].strip() or '(empty)', 24)} ({row['clicks']:,} of {row['rows']:,})"
+        ),
+        axis=1,
     )
-    parts = [names[:first], names[first:]] if total > TALLEST and len(names) > 1 else [names]
-    height = max(sum(heights[name] for name in part) for part in parts)
-    figure = new_figure(7.4 * len(parts), height + 1.6)
-    panels: dict[str, Axes] = {}
-    for part, place in zip(parts, figure.subfigures(1, len(parts), squeeze=False)[0]):
-        ratios = [heights[name] for name in part]
-        ratios += [height - sum(ratios)] * (height - sum(ratios) > ROW)
-        column = place.subplots(
-            len(ratios), 1, squeeze=False, gridspec_kw={"height_ratios": ratios}
-        )[:, 0]
-        for empty in column[len(part) :]:
-            empty.remove()
-        for ax in column[: len(part) - 1]:
-            ax.tick_params(labelbottom=False)
-        last = column[len(part) - 1]
-        last.set_xlabel("AUC")
-        last.xaxis.set_major_locator(MaxNLocator(6))
-        panels |= dict(zip(part, column))
-    return figure, panels
+    draw_rows(ax, list(names))
+    aucs = np.array([interval(entry) for entry in slices["auc"]])
+    draw_intervals(ax, range(len(slices)), aucs, "o", BLUE)
+    ax.tick_params(labelbottom=True)
 
 
-def _draw_slices(ax: Axes, slices: Sequence[dict[str, Any]], overall: float) -> None:
-    ax.grid(axis="x")
-    if math.isfinite(overall):
-        ax.axvline(overall, color=GREY, linewidth=1.5, zorder=1)
-    right = ax.get_yaxis_transform()
-    for place, entry in enumerate(slices):
-        value, low, high = interval(entry["auc"])
-        if math.isfinite(value):
-            if math.isfinite(low) and math.isfinite(high):
-                ax.hlines(place, low, high, color=BLUE, linewidth=2.5)
-            ax.plot(value, place, "o", color=BLUE)
-        else:
-            why = {0: "no clicks", entry["rows"]: "only clicks"}.get(entry["clicks"], "no AUC")
-            text = why if entry["rows"] else "no rows"
-            ax.text(0.02, place, text, transform=right, va="center", color=GREY, style="italic")
-        counts = f"{entry['clicks']:,} of {entry['rows']:,}"
-        ax.text(1.02, place, counts, transform=right, va="center", color=GREY)
-    ax.set_yticks(
-        range(len(slices)), [fitted(entry["slice"].strip() or "(empty)", 2.2) for entry in slices]
-    )
-    ax.tick_params(axis="y", length=0)
-    ax.tick_params(axis="x", length=0)
-    ax.set_ylim(len(slices) - 0.5 + PAD, -0.5 - PAD)
-
-
-def _largest(slices: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _largest(slices: pd.DataFrame) -> pd.DataFrame:
     """The slices of the most rows, in their own order."""
-    order = sorted(range(len(slices)), key=lambda i: -slices[i]["rows"])[:MOST_SLICES]
-    return [slices[i] for i in sorted(order)]
+    return slices.nlargest(MOST_SLICES, "rows").sort_index()
