@@ -32,7 +32,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from feseq.common import torchfile
+from feseq.common import tensors
 
 SUBMISSION = "results/submission_toy.csv"
 STATE = "results/toy/len100/training_state/state.safetensors"
@@ -136,7 +136,7 @@ def disturbed(before: Path, number: int, kind: str, after_s: float, expected: by
     ended = time.time()
     run.end(kind, training)
     state = folder / STATE
-    step = torchfile.load(state)["state"]["stepper"]["step"] if state.exists() else None
+    step = tensors.load(state)["state"]["stepper"]["step"] if state.exists() else None
     # A signalled training saves after the signal.
     lost_s = max(0.0, ended - (started if step is None else state.stat().st_mtime))
     try:

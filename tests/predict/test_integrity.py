@@ -3,9 +3,7 @@
 `pytest -s tests/predict/test_integrity.py` prints how each flipped byte was met.
 """
 
-import pickle
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,18 +13,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import torch
 
-from feseq.common import torchfile
 from feseq.common.errors import UserError
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
-from feseq.dataset.shards import read_shards
 from feseq.dataset.store import H5Table
 from feseq.evaluate.validation import predict_validation as predict_valid
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.shard import predict_shard
 from feseq.predict.submission import write_submission
-from support.raw_tables import COLUMNS, raw_table, to_test_h5, to_train_h5
+from support.raw_tables import raw_table, to_test_h5, to_train_h5
 from support.trainings import CPU, train
 
 FLIPS = 200
@@ -97,14 +91,6 @@ def test_a_flipped_byte_of_an_h5_file_is_found_or_harmless(tmp_path: Path) -> No
 def test_a_flipped_byte_of_a_model_is_found_or_harmless(data: Path, tmp_path: Path) -> None:
     met = flip_each(train(data, tmp_path)["model"], read_model)
     assert met["checksum"] > 60
-
-
-def test_a_flipped_byte_of_a_feature_map_is_found_or_harmless(tmp_path: Path) -> None:
-    h5, _ = to_train_h5(tmp_path, raw_table(300))
-    path = tmp_path / "feature_map.json"
-    fit_feature_map(h5, COLUMNS, 1).write(path)
-    met = flip_each(path, FeatureMap.read)
-    assert met["checksum"] + met["structure"] > 100
 
 
 def test_a_flipped_byte_of_predictions_never_reaches_a_submission(
@@ -189,48 +175,6 @@ def test_an_h5_file_cannot_declare_more_than_it_holds_or_lead_elsewhere(tmp_path
         table.column("categorical")
 
 
-class _Hostile:
-    """Unpickled, it would call a function of its maker's choice."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (Path("was_here"),)
-
-
-def test_a_hostile_model_runs_no_code_and_takes_no_memory(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = train(data, tmp_path)["model"]
-    good = torchfile.load(path)
-
-    def refuses(message: str) -> None:
-        with pytest.raises(UserError, match=message):
-            TrainedModel.load(path)
-
-    torch.save({**good, "extra": _Hostile()}, path)
-    refuses("not a complete model file")
-    path.write_bytes(pickle.dumps(_Hostile()))
-    refuses("not a complete model file")
-    assert not (tmp_path / "was_here").exists()
-    for changed in ({"embedding_dim": 10**6}, {"transformer_layers": 10**9}, {"mlp": [10**6] * 3}):
-        torchfile.save({**good, "config": good["config"] | changed}, path)
-        refuses("layers, and|not those of its settings")
-    # Weights of any shape from a single number.
-    wide = {**good["config"], "mlp": [10**5, 10**5]}
-    weights = {name: value for name, value in good["state_dict"].items() if "mlp" not in name}
-    first = good["state_dict"]["mlp.0.weight"].shape[1]
-    widths = [(10**5, first), (10**5, 10**5), (1, 10**5)]
-    names = [name for name in good["state_dict"] if name.startswith("mlp") and "weight" in name]
-    for name, shape in zip(names, widths):
-        weights[name] = torch.zeros(1, 1).expand(shape)
-        weights[name.replace("weight", "bias")] = torch.zeros(1).expand(shape[0])
-    torch.save({**good, "config": wide, "state_dict": weights}, path)
-    refuses("holds fewer bytes than it declares")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data.pkl", bytes(10**7))
-    refuses("its members are packed")
-
-
 def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Path) -> None:
     model = TrainedModel.load(train(data, tmp_path)["model"])
     (tmp_path / "shop").mkdir()
@@ -280,13 +224,3 @@ def test_predictions_of_other_shards_models_or_tests_are_not_gathered(
         [first, second], None, tmp_path / "s.csv", id_column="ID", label_column="y", models=[model]
     )
     assert len((tmp_path / "s.csv").read_text().splitlines()) == 151
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", "[[1, 2]]", "[[0]]", "[[0, 5], [6, 7]]", "[[0, 5], [5, 5]]"]
-)
-def test_a_list_of_shards_with_gaps_is_refused(tmp_path: Path, text: str) -> None:
-    text = re.sub(r"\[(\d+), (\d+)\]", r'{"start": \1, "stop": \2}', text)
-    (tmp_path / "shards.json").write_text(text)
-    with pytest.raises(UserError, match="not a list of shards"):
-        read_shards(tmp_path / "shards.json")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from feseq.common import torchfile
+from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.ranks import Ranks, joined
@@ -64,7 +64,7 @@ def history(folder: Path) -> dict[str, np.ndarray]:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torchfile.load(folder / "model.safetensors")["state_dict"]
+    return tensors.load(folder / "model.safetensors")["weights"]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """An interrupted training goes on as if nothing had happened, or says why it does not."""
 
-import errno
 import logging
 import os
 import re
@@ -13,8 +12,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from feseq.common import torchfile
+from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.train import loop as trainer
 from feseq.train.loop import TrainConfig
@@ -31,7 +31,7 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
-    weights, whole = (torchfile.load(run["model"])["state_dict"] for run in (found, expected))
+    weights, whole = (tensors.load(run["model"])["weights"] for run in (found, expected))
     assert all(torch.equal(weights[name], whole[name]) for name in whole)
     # The last column are the seconds.
     lines, whole_lines = (
@@ -48,7 +48,7 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
     ("owner", "name", "call"),
     [(Stepper, "take", call) for call in (1, 3, 4, 5, 11, 12)]
     + [(trainer, "predict_probabilities", call) for call in (1, 2)]
-    + [(torchfile, "save", call) for call in (1, 6)],
+    + [(tensors, "save", call) for call in (1, 6)],
 )
 def test_an_interrupted_training_ends_like_an_undisturbed_one(
     data: Path,
@@ -214,17 +214,17 @@ def test_a_full_disk_under_the_state_does_not_end_the_training(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    original, calls = torchfile.torch.save, []
+    original, calls = tensors.save_file, []
 
-    def nearly_full(content: Any, file: Any) -> None:
-        calls.append(content)
+    def nearly_full(*arguments: Any) -> None:
+        calls.append(arguments)
         if len(calls) < 5:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        original(content, file)
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        original(*arguments)
 
-    monkeypatch.setattr(torchfile.torch, "save", nearly_full)
+    monkeypatch.setattr(tensors, "save_file", nearly_full)
     assert_same(train_saving(data, tmp_path), undisturbed)
-    assert caplog.text.count("could not be saved: [Errno 28] No space left on device") == 4
+    assert caplog.text.count("could not be saved: I/O error: No space left on device") == 4
 
 
 def test_progress_of_a_resumed_training_counts_on_and_ends_at_all_samples(

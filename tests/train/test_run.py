@@ -171,41 +171,6 @@ def test_shards_together_equal_the_whole_file(data: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(together["logit"], expected, atol=1e-5)
 
 
-def test_a_model_file_loads_without_pickle_and_refuses_others(data: Path, tmp_path: Path) -> None:
-    feature_map = FeatureMap.read(data / "feature_map.json")
-    model = build_model(MODEL, feature_map)
-    TrainedModel(model, MODEL, feature_map, simulated=True, click_rate=0.02).save(
-        tmp_path / "model.safetensors"
-    )
-    with open(tmp_path / "model.safetensors", "rb") as file:
-        content = torch.load(file, weights_only=True)
-    assert FeatureMap.from_dict(content["feature_map"]) == feature_map
-    whole = (tmp_path / "model.safetensors").read_bytes()
-    for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"{name}: not a complete model file"):
-            TrainedModel.load(tmp_path / name)
-    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(UserError, match="not a complete model file"):
-        TrainedModel.load(tmp_path / "foreign.safetensors")
-    torch.save(model, tmp_path / "pickled.pt")
-    with pytest.raises(UserError, match="not a complete model file"):
-        TrainedModel.load(tmp_path / "pickled.pt")
-
-
-def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Path) -> None:
-    feature_map = FeatureMap.read(data / "feature_map.json")
-    for simulated in (True, False):
-        model = TrainedModel(build_model(MODEL, feature_map), MODEL, feature_map, simulated, 0.02)
-        model.save(tmp_path / "model.safetensors")
-        loaded = TrainedModel.load(tmp_path / "model.safetensors")
-        if simulated:
-            assert loaded.source(data / "test.h5", CPU).rows == 150
-        else:
-            with pytest.raises(UserError, match=r"holds simulated data, .* trained on real data"):
-                loaded.source(data / "test.h5", CPU)
-
-
 def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
     data: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """The file of a trained model, and its predictions."""
 
+import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..common import torchfile
-from ..common.errors import UserError, first_line, is_of_machine
+from ..common import tensors
+from ..common.errors import UserError, first_line
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..machine.runtime import Machine
@@ -17,7 +18,7 @@ from ..model import FESeq, ModelConfig
 from ..model.build import build_model
 from .prediction import inference_source, predict_logits
 
-MODEL_FORMAT, MODEL_VERSION = "feseq-model", 3
+MODEL_FORMAT, MODEL_VERSION = "feseq-model", 4
 
 
 @dataclass(frozen=True)
@@ -37,43 +38,42 @@ class TrainedModel:
     pos_weight: float = 1.0
 
     def save(self, path: Path) -> None:
-        """Write one file that needs no pickle to load."""
+        """Write everything into one file."""
+        # As bytes: safetensors limits plain values, and so vocabularies, to 100 MB.
+        feature_map = json.dumps(self.feature_map.to_dict()).encode()
         content = {
             "format": MODEL_FORMAT,
             "version": MODEL_VERSION,
             "config": asdict(self.config),
-            "feature_map": self.feature_map.to_dict(),
             "simulated": self.simulated,
             "click_rate": self.click_rate,
             "pos_weight": self.pos_weight,
-            "state_dict": {name: value.cpu() for name, value in self.network.state_dict().items()},
+            "feature_map": torch.frombuffer(bytearray(feature_map), dtype=torch.uint8),
+            "weights": self.network.state_dict(),
         }
-        torchfile.save(content, path)
+        tensors.save(content, path)
 
     @classmethod
     def load(cls, path: Path) -> "TrainedModel":
         """Read what `save` wrote; raises UserError for anything else."""
         try:
-            content = torchfile.load(path)
-            if (content["format"], content["version"]) != (MODEL_FORMAT, MODEL_VERSION):
-                raise ValueError(f"format {content['format']} {content['version']}")
+            content = tensors.load(path)
+            found = content.get("format"), content.get("version")
+            if found != (MODEL_FORMAT, MODEL_VERSION):
+                raise ValueError(f"format {found}, not {(MODEL_FORMAT, MODEL_VERSION)}")
             config = ModelConfig(**content["config"])
-            feature_map = FeatureMap.from_dict(content["feature_map"])
-            _check_size(config, feature_map, content["state_dict"], path.stat().st_size)
+            plain = json.loads(content["feature_map"].numpy().tobytes())
+            feature_map = FeatureMap.from_dict(plain)
             network = build_model(config, feature_map)
-            network.load_state_dict(content["state_dict"])
-            rates = float(content["click_rate"]), float(content["pos_weight"])
-            if not (0 < rates[0] < 1 and 0 < rates[1] < math.inf):
-                raise ValueError(f"click_rate and pos_weight {rates}")
-            return cls(network, config, feature_map, bool(content["simulated"]), *rates)
-        except Exception as error:  # what a file says of its network can be anything
-            if is_of_machine(error):
-                raise
+            network.load_state_dict(content["weights"])
+        except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(
-                f"{path}: not a complete model file of this workflow "
-                f"({first_line(error)}); delete it and run the same command again, it is trained "
-                f"anew"
+                f"{path}: not a complete model file of this workflow ({first_line(error)}); "
+                f"delete it and run the same command again, or `snakemake --cores 4 {path}`: the "
+                f"model is retrained"
             ) from None
+        about = {name: content[name] for name in ("simulated", "click_rate", "pos_weight")}
+        return cls(network, config, feature_map, **about)
 
     def predict(self, source: BatchSource, machine: Machine, **options: Any) -> np.ndarray:
         """Logits of click probabilities at the data's click rate, else as `predict_logits`."""
@@ -96,21 +96,3 @@ class TrainedModel:
                 f"one source"
             )
         return source
-
-
-def _check_size(
-    config: ModelConfig, feature_map: FeatureMap, weights: dict[str, torch.Tensor], size: int
-) -> None:
-    """Raise ValueError unless the network of `config` has these weights, within `size` bytes.
-
-    Without memory: a file could declare a network of any size.
-    """
-    layers = (config.interaction_layers, config.transformer_layers, config.item_interaction_layers)
-    if max(layers) > len(weights):
-        raise ValueError(f"{max(layers)} layers, and {len(weights)} weights")
-    with torch.device("meta"):
-        expected = build_model(config, feature_map).state_dict()
-    if {n: w.shape for n, w in expected.items()} != {n: w.shape for n, w in weights.items()}:
-        raise ValueError("its weights are not those of its settings")
-    if sum(weight.nbytes for weight in expected.values()) > size:
-        raise ValueError("it is smaller than its weights")

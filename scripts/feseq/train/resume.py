@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..common import torchfile
+from ..common import tensors
 from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class SavedTraining:
         if not self.file.exists():
             return None
         try:
-            content = torchfile.load(self.file)
+            content = tensors.load(self.file)
             if content.get("format") != FORMAT:
                 raise ValueError(f"its format is {content.get('format')!r}")
         except (OSError, ValueError) as error:
@@ -64,7 +64,7 @@ class SavedTraining:
         """
         self._saved_at = time.monotonic()
         try:
-            torchfile.save({"format": FORMAT, "key": self.key, "state": state}, self.file)
+            tensors.save({"format": FORMAT, "key": self.key, "state": state}, self.file)
         except OSError as error:
             logger.warning("the state of the training could not be saved: %s", error)
             return False

@@ -1,0 +1,86 @@
+"""The file of a trained model: all that predictions need, for the data it belongs to."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from feseq.common.errors import UserError
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.model.build import build_model
+from feseq.predict.model_file import TrainedModel
+from feseq.predict.shard import predict_shard
+from feseq.predict.submission import write_submission
+from support.raw_tables import raw_table, to_test_h5, to_train_h5, with_roles
+from support.trainings import CPU, MODEL, train
+
+
+def untrained(data: Path, simulated: bool = True) -> TrainedModel:
+    feature_map = FeatureMap.read(data / "feature_map.json")
+    return TrainedModel(build_model(MODEL, feature_map), MODEL, feature_map, simulated, 0.02)
+
+
+def test_another_file_is_refused_with_the_command_that_retrains(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    untrained(data).save(path)
+    whole = path.read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
+        (tmp_path / name).write_bytes(content)
+    torch.save({"format": "feseq-model", "version": 3}, tmp_path / "version_3")
+    save_file({"weight": torch.zeros(3)}, tmp_path / "foreign")
+    for name in ("cut", "empty", "text", "version_3", "foreign"):
+        with pytest.raises(UserError, match=f"{name}: not .*`snakemake --cores 4 .*{name}"):
+            TrainedModel.load(tmp_path / name)
+
+
+def test_a_vocabulary_may_be_larger_than_a_header_of_safetensors(
+    data: Path, tmp_path: Path
+) -> None:
+    model = untrained(data)
+    words = [letter * 40_000_000 for letter in "abc"]
+    profile = [replace(model.feature_map.profile[0], vocabulary=words)]
+    feature_map = replace(model.feature_map, profile=profile)
+    config = replace(MODEL, heads=1)
+    network = build_model(config, feature_map)
+    path = tmp_path / "model.safetensors"
+    replace(model, network=network, config=config, feature_map=feature_map).save(path)
+    assert TrainedModel.load(path).feature_map == feature_map
+
+
+def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    untrained(data, simulated=True).save(path)
+    assert TrainedModel.load(path).source(data / "test.h5", CPU).rows == 150
+    untrained(data, simulated=False).save(path)
+    with pytest.raises(UserError, match=r"holds simulated data, .* trained on real data"):
+        TrainedModel.load(path).source(data / "test.h5", CPU)
+
+
+def test_a_table_with_a_shared_embedding_goes_from_parquet_to_a_checked_submission(
+    tmp_path: Path,
+) -> None:
+    columns = with_roles(shared=("events",))
+    random = np.random.default_rng(0)
+    # Many items: the shared table is larger than all else in the model's file.
+    items = random.integers(0, 5000, (600, 11)).astype(str)
+    table = raw_table(600, item=items[:, 0], events=[",".join(row) for row in items[:, 1:]])
+    train_h5, _ = to_train_h5(tmp_path, table, columns=columns)
+    test_h5 = to_test_h5(tmp_path, table, columns=columns)
+    fit_feature_map(train_h5, columns, 1).write(tmp_path / "feature_map.json")
+    model = train(tmp_path, tmp_path)["model"]
+    history = TrainedModel.load(model).network.history
+    assert history.sequence[0].weight is history.target[0].weight
+    shards = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    for number, shard in enumerate(shards):
+        rows = {"start": 300 * number, "stop": 300 * (number + 1)}
+        predict_shard(model, test_h5, shard, machine=CPU, **rows)
+    submission = tmp_path / "submission.csv"
+    names = {"id_column": "uid", "label_column": "y"}
+    write_submission(shards, None, submission, models=[model], **names)
+    written = pd.read_csv(submission)
+    assert written["uid"].tolist() == table["uid"].to_pylist()
+    assert written["y"].between(0, 1).all()
