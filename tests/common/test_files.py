@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,20 +55,12 @@ def test_a_fingerprint_follows_content_and_not_time(tmp_path: Path) -> None:
     assert fingerprint(path) != before
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda text: "{}",
-        lambda text: "[1]",
-        lambda text: text[:-5],
-        lambda text: text.replace("0.5", "0.6"),
-        lambda text: "[" * 100_000,
-    ],
-)
-def test_json_comes_back_whole_or_not_at_all(tmp_path: Path, change: Callable[[str], str]) -> None:
+def test_json_comes_back_and_a_damaged_file_is_refused(tmp_path: Path) -> None:
     path, values = tmp_path / "a.json", {"auc": 0.5, "name": "성별", "none": float("nan")}
     write_json(path, values)
     assert str(read_json(path)) == str(values)
-    path.write_text(change(path.read_text()))
-    with pytest.raises(UserError, match=r"a.json: damaged .*delete it"):
-        read_json(path)
+    whole = path.read_bytes()
+    for content in (b"", whole[:-5], whole.replace("성".encode(), b"\xff")):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"a.json: damaged .*delete it"):
+            read_json(path)

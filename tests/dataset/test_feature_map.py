@@ -1,6 +1,5 @@
 """Vocabularies and ranges, fitted on train alone, and what they make of raw values."""
 
-import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -240,19 +239,10 @@ def test_a_feature_map_survives_json_exactly(tmp_path: Path) -> None:
     assert fields.numeric[0].minimum == price[:-2].min()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"profile": 3}', '{"profile": [{"x": 1}]}'])
-def test_what_is_no_feature_map_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "feature_map.json").write_text(text)
-    with pytest.raises(UserError, match="damaged"):
-        FeatureMap.read(tmp_path / "feature_map.json")
-
-
 def test_a_half_written_feature_map_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "feature_map.json"
     fitted(tmp_path, raw_table(20)).write(path)
     whole = path.read_text()
-    fields = {field.name for field in dataclasses.fields(FeatureMap)}
-    assert set(json.loads(whole)) == fields | {"sha256"}
     path.write_text(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="damaged"):
         FeatureMap.read(path)

@@ -22,7 +22,7 @@ from feseq.common.errors import UserError
 from feseq.common.files import fingerprint
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import read_labels, select_rows
-from feseq.predict.submission import read_sample_ids
+from feseq.predict.submission_ids import read_sample_ids
 from feseq.raw import reading as raw
 from feseq.raw.location import check_location, version_of
 from feseq.raw.reading import open_parquet, stream

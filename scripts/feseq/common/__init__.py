@@ -1,1 +1,1 @@
-"""What every stage uses: errors for the user, files written whole, progress, work done ahead."""
+"""What every stage uses: errors for the user, files written whole, progress, threads."""

@@ -1,4 +1,4 @@
-"""Doing the next pieces of work while the last one is used."""
+"""Work done ahead of its use, in threads."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -14,12 +14,11 @@ _END: Any = object()
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int = 1
 ) -> Iterator[Result]:
-    """`function` of each item, in order, `threads` + 1 of them ahead of their use.
+    """Yield `function` of each item, in order, computed ahead by `threads` threads.
 
-    Items are made by a thread of their own, one after the other. Threads pay where the work leaves
-    the interpreter: Arrow, NumPy, Numba and file reads do. An error in `items` or in `function`
-    reaches the caller when its turn comes; at most `threads` + 1 results wait, so memory stays
-    bounded.
+    One more thread makes the items, one after the other. Threads help where the work releases
+    Python's lock, as Arrow, NumPy, Numba and file reads do. At most `threads` + 1 results wait, so
+    memory is bounded. An error in `items` or in `function` is raised when its turn comes.
     """
     iterator = iter(items)
     with ThreadPoolExecutor(threads) as workers, ThreadPoolExecutor(1) as maker:
@@ -39,7 +38,7 @@ def map_ahead(
         finally:
             for future in waiting:
                 future.cancel()
-            # The thread that makes items has to be done before they can be closed.
+            # A generator can be closed only when no thread runs it.
             maker.shutdown(cancel_futures=True)
             if isinstance(iterator, Generator):
                 iterator.close()

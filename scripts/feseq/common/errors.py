@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user's eyes, and the short form of all others."""
+"""Exceptions whose message is for the user, and the short form of all others."""
 
 import errno
 
@@ -12,15 +12,15 @@ class UserError(Exception):
 
 
 class NotEnoughMemoryError(UserError):
-    """A network, or what its training needs, does not fit into the memory there is."""
+    """A network or its training does not fit into memory."""
 
 
 class NotFiniteError(UserError):
-    """A training whose loss or validation metrics are no finite numbers."""
+    """A training's loss or validation metrics are not finite."""
 
 
 def is_of_machine(error: BaseException) -> bool:
-    """True for an error that says nothing about a file's content, which may be sound."""
+    """True for an error of the machine, such as no permission, that does not condemn a file."""
     return isinstance(error, MemoryError) or (
         isinstance(error, OSError)
         and error.errno in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)

@@ -1,4 +1,4 @@
-"""Files appear under their final name only when they are complete."""
+"""Files that appear under their name only when they are complete."""
 
 import glob
 import hashlib
@@ -20,8 +20,8 @@ _TAIL_BYTES = 1 << 16
 def written_beside(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it to `target` on success, else remove it.
 
-    The temporary name is in the same directory, so the rename is atomic, and holds the host and
-    the process number, so two writers never share it. What killed writers left is removed.
+    The temporary file is in the same directory, so the rename is atomic. Its name holds the host
+    and the process number, so two writers never share it. Leftovers of killed writers are removed.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -47,21 +47,17 @@ def folder_beside(target: Path) -> Iterator[Path]:
 
 
 def write_json(target: Path, values: Mapping[str, Any]) -> None:
-    """Write `values`, and a digest of them, as JSON, complete or not at all."""
-    content = {**values, "sha256": _digest(values)}
+    """Write `values` as JSON, complete or not at all."""
     with written_beside(target) as temporary:
-        text = json.dumps(content, indent=1, ensure_ascii=False)
+        text = json.dumps(values, indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote; raises UserError for anything else."""
+def read_json(path: Path) -> Any:
+    """Read a JSON file of this workflow; raises UserError for anything but JSON."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or content.pop("sha256", None) != _digest(content):
-            raise ValueError("wrong checksum")
-        return content
-    except (ValueError, RecursionError) as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UserError(
             f"{path}: damaged ({first_line(error)}); delete it and run the same command again; if "
             f"that finds nothing to be done, delete the file that you asked for, too"
@@ -69,10 +65,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class Closing:
-    """A base for what must be closed: `with` does it."""
+    """A base class for what `with` must close."""
 
     def close(self) -> None:
-        """Release what is held; may be called twice."""
+        """Release all resources; may be called twice."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -83,26 +79,22 @@ class Closing:
 
 
 def fingerprint(path: Path) -> str:
-    """Digest of a file's size and its last 64 KiB, where parquet keeps places and statistics.
+    """Digest of a file's size and its last 64 KiB; cheap at any size.
 
-    Cheap at any size, and independent of modification times, which copies may carry over.
+    Parquet keeps its statistics there, a model file its checksum. Modification times do not count.
     """
     with open(path, "rb") as file:
         return digest_of_tail(file, os.path.getsize(path))
 
 
 def digest_of_tail(file: Any, size: int) -> str:
-    """The fingerprint of an open file of that size."""
+    """The fingerprint of an open file of `size` bytes."""
     file.seek(max(0, size - _TAIL_BYTES))
     return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:16]
 
 
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
 def _working_name(target: Path, ending: str) -> Path:
-    """A name beside `target` for this process alone; removes those of dead processes."""
+    """A name beside `target` for this process alone; removes files of dead processes."""
     host = socket.gethostname()
     for left in target.parent.glob(f".{glob.escape(target.name)}.{glob.escape(host)}.*.{ending}"):
         process = left.name.rsplit(".", 2)[1]

@@ -1,4 +1,4 @@
-"""Comparing many millions of IDs exactly in little memory."""
+"""Comparisons of many millions of IDs, exact and in little memory."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ _PARTS = 16
 
 
 def repeated_ids(ids: pa.ChunkedArray) -> tuple[int, str | None]:
-    """How many IDs of a string column occur more than once, and one of them."""
+    """The number of IDs that occur more than once in a string column, and one of them."""
     repeated, example = 0, None
     for in_part in parts_by_hash(ids):
         part = ids.filter(in_part)
@@ -23,9 +23,9 @@ def repeated_ids(ids: pa.ChunkedArray) -> tuple[int, str | None]:
 
 
 def parts_by_hash(ids: pa.ChunkedArray) -> Iterator[np.ndarray]:
-    """Masks bool [rows] that cut `ids` into parts by a hash: equal IDs are in the same part.
+    """Masks bool [rows] that cut `ids` into parts by hash: equal IDs are in the same part.
 
-    Arrow's hash tables need several times the memory of the IDs; one part at a time they do not.
+    Arrow's hash tables need several times the memory of their IDs; one part at a time is cheap.
     """
     part = np.concatenate([_hash(chunk) for chunk in ids.chunks] or [np.empty(0, np.uint8)])
     for number in range(_PARTS):

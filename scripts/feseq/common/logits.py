@@ -7,7 +7,7 @@ import numpy as np
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
     """Probabilities float64; exact to rounding for logits of either sign."""
-    # exp of what is never positive: no overflow.
+    # The exponent is never positive, so exp does not overflow.
     small = np.exp(-np.abs(np.asarray(logit, np.float64)))
     return np.where(np.asarray(logit) >= 0, 1, small) / (1 + small)
 

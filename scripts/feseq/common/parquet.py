@@ -1,4 +1,4 @@
-"""Parquet files that the workflow itself makes: written whole, with checksums, read with care."""
+"""Parquet files of this workflow: written whole, with checksums that are compared on reading."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from .files import written_beside
 
 
 def write_table(table: pa.Table, path: Path, marks: Mapping[str, str] | None = None) -> None:
-    """Write `table`, and `marks` as metadata of its schema."""
+    """Write `table`, with `marks` as its schema's metadata."""
     if marks is not None:
         table = table.replace_schema_metadata(dict(marks))
     with written_beside(path) as temporary:
@@ -19,7 +19,7 @@ def write_table(table: pa.Table, path: Path, marks: Mapping[str, str] | None = N
 
 
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
-    """Read these columns of what `write_table` wrote, and those of `optional` that are there.
+    """Read `columns`, and those of `optional` that exist, of a file that `write_table` wrote.
 
     Raises UserError for any other file.
     """
@@ -38,7 +38,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
 
 
 def marks_of(table: pa.Table) -> dict[str, str]:
-    """The metadata of a table's schema."""
+    """The marks of a table, its schema's metadata."""
     metadata = table.schema.metadata or {}
     return {
         key.decode(errors="replace"): value.decode(errors="replace")

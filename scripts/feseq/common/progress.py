@@ -1,4 +1,4 @@
-"""How far a long step is: a bar on a terminal, a line now and then in a log."""
+"""Progress of a long step: a bar on a terminal, lines in a log."""
 
 import logging
 import math
@@ -17,12 +17,12 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress:
-    """Told of each piece of work that is done; `progress` makes one."""
+    """Counts finished work and shows it; `progress` makes one."""
 
     def __init__(
-        self, deed: str, total: int, unit: str, done: int, every: float, bar: tqdm | None
+        self, label: str, total: int, unit: str, done: int, every: float, bar: tqdm | None
     ) -> None:
-        self.deed = deed
+        self.label = label
         self.total = total
         self.unit = unit
         self.done = self._done_before = done
@@ -38,7 +38,7 @@ class Progress:
             self.bar.set_postfix(figures)
 
     def advance(self, count: int) -> None:
-        """`count` more are done."""
+        """Count `count` more as done."""
         self.done += count
         if self.bar is not None:
             self.bar.update(count)
@@ -50,12 +50,12 @@ class Progress:
     def _line(self, seconds: float) -> str:
         rate = (self.done - self._done_before) / max(seconds, 1e-9)
         left = tqdm.format_interval((self.total - self.done) / rate) if rate > 0 else "?"
-        line = f"{self.deed} {self.done:,} of {self.total:,} {self.unit}, "
+        line = f"{self.label} {self.done:,} of {self.total:,} {self.unit}, "
         line += f"{rate:,.0f} {self.unit}/s, {left} left"
         return line + "".join(f", {name} {value:.5g}" for name, value in self._figures.items())
 
     def _write(self, line: str) -> None:
-        """To all handlers of the log; where there is a bar, to its files alone."""
+        """Write to all handlers of the log; beside a bar, only to files."""
         if self.bar is None:
             logger.info("%s", line)
             return
@@ -67,33 +67,32 @@ class Progress:
 
 @contextmanager
 def progress(
-    deed: str, total: int, unit: str = "rows", *, done: int = 0, verbosity: int = 1
+    label: str, total: int, unit: str = "rows", *, done: int = 0, verbosity: int = 1
 ) -> Iterator[Progress]:
-    """Show how much of `total` is done, rate and time left, while the block is open.
+    """Show how much of `total` is done, the rate and the time left, while the block is open.
 
-    `deed` is a past participle such as 'converted'; `done` was done before, by another process.
-    Where stderr is a terminal there is a bar, over which the log's lines scroll; the log's files,
-    and elsewhere the whole log, get a line after every SECONDS_BETWEEN_LINES. So it is in a worker,
-    whose lines come to the log by way of its starter. With verbosity 0
-    there is nothing, with 2 the bar is redrawn more often. Time decides over what is shown alone.
+    `label` is a past participle such as 'converted'; an earlier process did the first `done`.
+    A terminal gets a bar, and the log's files a line every SECONDS_BETWEEN_LINES. Without a
+    terminal, and in worker processes, the whole log gets these lines. Verbosity 0 shows nothing, 2
+    redraws the bar more often.
     """
     every = SECONDS_BETWEEN_LINES if verbosity > 0 else math.inf
     is_worker = multiprocessing.parent_process() is not None
     if verbosity == 0 or is_worker or not sys.stderr.isatty():
-        yield Progress(deed, total, unit, done, every, None)
+        yield Progress(label, total, unit, done, every, None)
         return
     with (
         logging_redirect_tqdm(),
         tqdm(
-            desc=deed,
+            desc=label,
             total=total,
             initial=done,
             unit=f" {unit}",
             unit_scale=True,
             mininterval=0.1 if verbosity > 1 else 0.5,
             dynamic_ncols=True,
-            # A bar within another one goes when it is full.
+            # A bar inside another one disappears when it is full.
             leave=None,
         ) as bar,
     ):
-        yield Progress(deed, total, unit, done, every, bar)
+        yield Progress(label, total, unit, done, every, bar)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..common.errors import UserError, first_line
+from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..common.progress import progress
 from ..config.columns import Columns
@@ -110,19 +110,13 @@ class FeatureMap:
         )
 
     def write(self, path: Path) -> None:
-        """Write as JSON with a digest, beside the target first."""
+        """Write as JSON, complete or not at all."""
         write_json(path, self.to_dict())
 
     @classmethod
     def read(cls, path: Path) -> "FeatureMap":
         """Read what `write` wrote."""
-        try:
-            return cls.from_dict(read_json(path))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path}: not a feature map ({first_line(error)}); delete it and run the same "
-                f"command again, it is rebuilt"
-            ) from None
+        return cls.from_dict(read_json(path))
 
 
 def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> FeatureMap:

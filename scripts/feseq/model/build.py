@@ -6,7 +6,7 @@ from .feseq import FESeq
 
 
 def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
-    """A fresh FESeq whose tables fit `feature_map`."""
+    """An untrained FESeq whose tables fit `feature_map`."""
     return FESeq(config, field_sizes(feature_map))
 
 

@@ -1,4 +1,4 @@
-"""Dropout that is quick on a CPU, where drawing the mask would cost as much as the attention."""
+"""Dropout with a fast CPU path: nn.Dropout's random numbers cost as much as the attention."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ _VALUES = 1 << 16
 
 
 class Dropout(nn.Dropout):
-    """As nn.Dropout. On a CPU a number of 16 bits decides over an element, 64 bits hold four.
+    """Like nn.Dropout. On a CPU, 16 random bits decide for each element; 64 bits serve four.
 
-    The probability is met to 1 / 65,536, and the scale is that of the probability met.
+    The probability is rounded to 1 / 65,536; the scale belongs to the rounded one.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -26,11 +26,11 @@ class _MaskedScale(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
-        # Any 64 bits; `dropped` of the 65,536 values of each quarter drop an element.
+        # Random 64 bits; `dropped` of the 65,536 values of each quarter drop an element.
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         values = words.view(torch.int16)[: x.numel()].view(x.shape)
         kept = values >= dropped - _VALUES // 2
-        # In the type of x: a bool would be converted anew at each use, which costs more.
+        # In the type of x: a bool mask would be converted at each use.
         scale = kept.to(x.dtype).mul_(_VALUES / (_VALUES - dropped))
         ctx.save_for_backward(scale)
         return x * scale

@@ -1,4 +1,4 @@
-"""From packed histories to the positions of padded rows (FESEQ sections 1 and 3)."""
+"""Packed histories to positions of padded rows (FESEQ sections 1 and 3)."""
 
 from dataclasses import dataclass
 
@@ -36,8 +36,8 @@ class Layout:
 class HistoryEmbedding(nn.Module):
     """Fields of every distinct position: an event, or the target, with the row's profile.
 
-    What the interacting layers make of a position depends on its codes and its row's profile
-    alone, and rows repeat their codes many times over: each is computed once.
+    The interacting layers see only a position's codes and its row's profile, and rows repeat their
+    codes many times, so each distinct position is computed once.
     """
 
     def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
@@ -60,7 +60,7 @@ class HistoryEmbedding(nn.Module):
         history_VSd = torch.stack([t(c) for t, c in zip(self.sequence, codes_SV)], dim=1)
         target_BGd = torch.stack([t(c) for t, c in zip(self.target, batch.target_BG.T)], dim=1)
         behaviour_USd = torch.cat([history_VSd, target_BGd])
-        # An embedding: unlike indexing, its gradient adds up in a fixed order on all threads.
+        # Unlike indexing, an embedding adds up its gradient in a fixed order on all threads.
         profile_VX = F.embedding(row_V, profile_BPd.flatten(1))
         profile_UPd = torch.cat([profile_VX.unflatten(1, profile_BPd.shape[1:]), profile_BPd])
         return torch.cat([behaviour_USd, profile_UPd], dim=1), lay_out(
@@ -75,13 +75,13 @@ def distinct_events(history_ST: Tensor, row_T: Tensor) -> tuple[Tensor, Tensor, 
         # Numbered anew with each field, so that keys stay small.
         size = int(codes_T.max()) + 1 if len(codes_T) else 1
         key_V, place_T = torch.unique(place_T * size + codes_T, return_inverse=True)
-    # Of equal events any one will do.
+    # Any one of equal events will do.
     one_V = torch.empty_like(key_V).scatter_(0, place_T, event_T)
     return history_ST[:, one_V], row_T[one_V], place_T
 
 
 def lay_out(offsets: Tensor, place_T: Tensor, events: int) -> Layout:
-    """The layout of rows whose events have these places, targets standing behind all events."""
+    """The layout of rows whose events have these places; the targets follow all events."""
     length_B = offsets.diff()
     rows, longest = len(length_B), int(length_B.max()) if len(length_B) else 0
     column_H = torch.arange(longest, device=offsets.device)
@@ -119,7 +119,7 @@ class TimeEmbedding(nn.Module):
         self.bounds: Tensor | None
         bounds = None
         if config.time_log_base is not None:
-            # Powers, since a logarithm's rounding would put whole powers into the bucket before.
+            # Bounds by powers: a logarithm's rounding would put whole powers one bucket too low.
             exponent = torch.arange(1, config.time_buckets - 1, dtype=torch.float64)
             bounds = config.time_log_base**exponent - 1
         self.register_buffer("bounds", bounds, persistent=False)
@@ -133,7 +133,7 @@ class TimeEmbedding(nn.Module):
 
     @property
     def last_bucket(self) -> int:
-        """The bucket of all times that are too long for the others."""
+        """The bucket of all times too long for the others."""
         return self.table.num_embeddings - 2
 
     def buckets(self, elapsed_T: Tensor) -> Tensor:

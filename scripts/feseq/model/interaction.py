@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-# Of a mixture of cross networks, as in the published code.
+# Sizes of the mixture of cross networks, as in the published code.
 EXPERTS, LOW_RANK = 4, 32
 
 
@@ -30,7 +30,7 @@ class AutoInt(nn.Module):
         return torch.relu(self.attention(fields_FD) @ self.value(fields_FD) + fields_FD)
 
     def attention(self, fields_FD: Tensor) -> Tensor:
-        """How much a field (row) looks at each (column) [..., F, F]."""
+        """Attention of each field (row) to each field (column) [..., F, F]."""
         score_FF = self.query(fields_FD) @ self.key(fields_FD).transpose(-1, -2) * self.scale
         return score_FF.softmax(-1)
 
@@ -110,7 +110,7 @@ class CrossMix(nn.Module):
 class Final(nn.Linear):
     """Factorised interaction: x <- ReLU(h2 + h1 * h2), [h2, h1] = W x + b (Zhu et al., SIGIR 2023).
 
-    Unlike a cross network it looks at the layer before alone.
+    Unlike a cross network, it sees only the layer before, not x0.
     """
 
     def __init__(self, width: int) -> None:
@@ -134,7 +134,7 @@ INTERACTIONS = (*_ON_FIELDS, *_ON_VECTOR)
 class Interaction(nn.Module):
     """`layers` interacting layers of one kind, one after the other.
 
-    What they give has the type of the fields, also where autocast rounds their products: the
+    The output has the type of the fields, even where autocast rounds the products, because the
     refiner adds to it layer by layer.
     """
 

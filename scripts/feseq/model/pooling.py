@@ -18,7 +18,7 @@ DIN_WIDTHS = (512, 256, 128)
 
 
 class SumPooling(nn.Module):
-    """Sum, or mean, over the positions that are not padding."""
+    """Sum or mean over the positions that are not padding."""
 
     def __init__(self, width: int, mean: bool) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class Dice(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(width))
 
     def forward(self, x_TA: Tensor) -> Tensor:
-        # A single position has no variance: it is measured by those before.
+        # A single position has no variance: the running statistics serve.
         normed_TA = (
             self.norm(x_TA)
             if len(x_TA) > 1

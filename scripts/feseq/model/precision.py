@@ -1,14 +1,13 @@
-"""Where products must not be rounded to half precision."""
+"""Full precision where autocast must not round products."""
 
 import torch
 from torch import Tensor
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """A block in which products have the type of their inputs, whatever surrounds it.
+    """A block in which products have the type of their inputs, also inside autocast.
 
-    For what stands for a whole row: it is little work, and everything hangs on it. Pooled vectors
-    of different rows differ little from each other, and bfloat16 tells logits near -4 apart from
-    0.016 on.
+    It is for vectors of whole rows, which are little work. Pooled vectors of different rows differ
+    little, and bfloat16 cannot tell logits near -4 apart that differ by less than 0.016.
     """
     return torch.autocast(x.device.type, enabled=False)

@@ -1,1 +1,1 @@
-"""A trained model's file, its predictions, and the submission made of them."""
+"""The trained model's file, predictions, and the submission."""

@@ -1,4 +1,4 @@
-"""The file of a trained model, and its predictions."""
+"""The trained model and its file."""
 
 import json
 import math
@@ -25,9 +25,9 @@ MODEL_FORMAT, MODEL_VERSION = "feseq-model", 4
 class TrainedModel:
     """What a model file holds.
 
-    `simulated` tells what data the weights come from, `click_rate` the share of clicks in them,
-    and `pos_weight` how many times a click counted in the loss, which raises the network's odds by
-    that factor: predictions take it back.
+    `simulated` is true if the train rows are simulated; `click_rate` is their share of clicks.
+    Each click counted `pos_weight` times in the loss, which multiplies the network's odds by that
+    factor; predictions divide by it.
     """
 
     network: FESeq
@@ -76,17 +76,17 @@ class TrainedModel:
         return cls(network, config, feature_map, **about)
 
     def predict(self, source: BatchSource, machine: Machine, **options: Any) -> np.ndarray:
-        """Logits of click probabilities at the data's click rate, else as `predict_logits`."""
+        """`predict_logits` at the train rows' click rate, so without the effect of `pos_weight`."""
         network = self.network.to(machine.device)
         shift = np.float32(math.log(self.pos_weight))
         return predict_logits(network, source, machine, **options) - shift
 
     def marks(self) -> dict[str, str]:
-        """What a file of predictions says of the model they come from."""
+        """What each file of predictions says of its model."""
         return {"click_rate": repr(self.click_rate)}
 
     def source(self, h5: Path, machine: Machine) -> BatchSource:
-        """Batches of `h5` for inference; raises UserError if one is real and one simulated."""
+        """Batches of `h5` for inference; raises UserError if one is simulated and one real."""
         source = inference_source(h5, self.feature_map, self.config.max_len, machine)
         if source.table.source["simulated"] != self.simulated:
             names = {True: "simulated", False: "real"}

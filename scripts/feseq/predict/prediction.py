@@ -1,4 +1,4 @@
-"""Model files, and the predictions of a trained model."""
+"""The prediction loop: logits of a network for the rows of an H5 file."""
 
 import logging
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from ..model import FESeq
 
 logger = logging.getLogger(__name__)
 
-# Positions (rows x max_len) of one forward pass: enough to fill a GPU, in 1 GiB at width 200; on a
-# CPU, few enough to stay in its caches.
+# Positions (rows x max_len) of one forward pass: enough to fill a GPU, at width 200 in 1 GiB; few
+# enough to stay in a CPU's caches.
 POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
 
 
 def inference_source(
     h5: Path, feature_map: FeatureMap, max_len: int, machine: Machine
 ) -> BatchSource:
-    """A batch source with batches of the size that inference takes."""
+    """A batch source with batches of the right size for inference."""
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (max_len + 1))
     return BatchSource(h5, feature_map, max_len=max_len, batch_rows=batch_rows)
 
@@ -43,7 +43,7 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits float32 [stop - start], in file order. `blank_sequences` empties every history.
 
-    `after_batch` is called after each batch, and may raise to end it.
+    `after_batch` is called after each batch; it may raise to end the loop.
     """
     stop = source.rows if stop is None else stop
     logits = np.empty(stop - start, np.float32)
@@ -63,7 +63,7 @@ def predict_logits(
 
 
 def predict_probabilities(*arguments: Any, **options: Any) -> np.ndarray:
-    """Click probabilities float32, as `predict_logits`."""
+    """Click probabilities float32; arguments as for `predict_logits`."""
     logits = predict_logits(*arguments, **options)
     return torch.from_numpy(logits).sigmoid().numpy()
 

@@ -1,4 +1,4 @@
-"""Predictions of one shard of the test file."""
+"""The prediction of one shard of the test file."""
 
 import logging
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def predict_shard(
 ) -> None:
     """Write parquet columns id (string) and logit (float32) of test rows start to stop.
 
-    Beside them stand which model, test file, rows and `code`, digests of it, they are of.
+    The file's marks name the model, the test file, the rows and the digests of the `code`.
     """
     model = TrainedModel.load(model_file)
     source = model.source(test_h5, machine)

@@ -1,4 +1,4 @@
-"""The submission CSV: predictions joined by ID, checked, never matched by position, never cut."""
+"""The submission CSV: predictions checked, and joined by ID, never by position."""
 
 import csv
 import io
@@ -11,17 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from ..common.errors import UserError, first_line
+from ..common.errors import UserError
 from ..common.files import fingerprint, written_beside
-from ..common.ids import parts_by_hash, repeated_ids
 from ..common.logits import log_odds, mean_logit, sigmoid
 from ..common.parquet import marks_of, read_table
-from ..raw.location import Location, check_unchanged, open_location, read_error, version_of
+from ..raw.location import Location
+from .submission_ids import check_ids, check_unique, read_sample_ids
 
 logger = logging.getLogger(__name__)
-
-# Of a remote file, one request.
-_BLOCK_BYTES = 1 << 23
 
 
 def write_submission(
@@ -38,24 +35,25 @@ def write_submission(
 ) -> None:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
 
-    `predictions` are all shards, model by model; of several models the mean of the logits by
-    `weights` counts. `prior` balanced shifts the logits to 50:50 odds. IDs and their order are
-    those of `sample_submission` where there is one, else those of the predictions. Raises
-    UserError, and writes nothing, if an ID is missing, extra or duplicate on either side, or a
-    logit is not finite; with `models`, also unless the predictions are all shards of one test file
-    by each of these, and, with digests of it, by this `code`.
+    `predictions` are all shards, model by model; the logits of several models are averaged by
+    `weights`. The prior 'balanced' shifts the logits to 50:50 odds. IDs and their order are those
+    of `sample_submission` if given, else those of the predictions.
+
+    Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
+    a logit is not finite. With `models`, the predictions must be all shards of one test file by
+    each of these; with `code`, a list of digests, by this code.
     """
     ids, logits, click_rates = _read_by_model(predictions, models, code)
     for logit in logits:
         _check_logits(logit, ids)
-    _check_unique(ids, "the predictions")
+    check_unique(ids, "the predictions")
     logit = mean_logit(logits, weights)
     if prior == "balanced":
         logit = logit - np.float32(log_odds(_one_rate(click_rates)))
     probability: pa.ChunkedArray | pa.Array = pa.array(sigmoid(logit).astype(np.float32))
     if sample_submission is not None:
         wanted = read_sample_ids(sample_submission, id_column)
-        probability = _join(wanted, ids, probability, sample_submission)
+        probability = probability.take(check_ids(wanted, ids, sample_submission))
         ids = wanted
     _write_csv(submission, pa.table({id_column: ids, label_column: probability}))
     logger.info(
@@ -71,7 +69,7 @@ def write_submission(
 
 
 def _write_csv(submission: Path, rows: pa.Table) -> None:
-    # Of a first batch without rows, pyarrow writes what its buffer holds (apache/arrow#36889).
+    # pyarrow writes garbage for a first batch without rows (apache/arrow#36889).
     batches = [batch for batch in rows.to_batches() if len(batch)]
     with written_beside(submission) as temporary, open(temporary, "wb") as file:
         file.write(_csv_line(*rows.column_names))
@@ -85,7 +83,7 @@ def _write_csv(submission: Path, rows: pa.Table) -> None:
 def _read_by_model(
     predictions: Sequence[Path], models: Sequence[Path], code: Sequence[str] | None
 ) -> tuple[pa.ChunkedArray, list[np.ndarray], list[str]]:
-    """The IDs, each model's logits of them, and the click rates of the models' train rows."""
+    """The IDs, each model's logits for them, and the click rates of the models' train rows."""
     if models and (not predictions or len(predictions) % len(models)):
         raise UserError(
             f"{len(predictions)} files of predictions for {len(models)} models; give as many "
@@ -104,7 +102,7 @@ def _read_by_model(
         # One copy of the IDs serves all models.
         ids = table["id"] if ids is None else ids
         if not table["id"].equals(ids):
-            raise UserError(f"{paths[0]}: of other IDs than {predictions[0]}; predict both anew")
+            raise _not_as_needed(paths[0], f"its IDs are not those of {predictions[0]}")
         logits.append(table["logit"].to_numpy())
         click_rates.append(marks[0].get("click_rate", "nan"))
     return ids, logits, click_rates
@@ -117,18 +115,18 @@ def _check_shards(
     test: str | None,
     code: Sequence[str] | None,
 ) -> None:
-    """Raise UserError unless these are all rows of one test file in order, predicted by `model`.
+    """Raise UserError unless these are all rows of one test file in order, by `model` and `code`.
 
-    And by `code`: Snakemake knows nothing of what it did not note down before it was killed.
+    A killed Snakemake may not have recorded which code made a file.
     """
-    of_model, stop = fingerprint(model), "0"
+    model_now, stop = fingerprint(model), "0"
     for path, mark in zip(paths, marks):
-        if mark.get("model") != of_model:
+        if mark.get("model") != model_now:
             raise _not_as_needed(path, f"not predicted by {model} as it is now")
         if code is not None and mark.get("code") != " ".join(code):
             raise _not_as_needed(path, "not predicted by the code as it is now")
         if mark.get("test") != test:
-            raise _not_as_needed(path, f"of another test file than {paths[0]}")
+            raise _not_as_needed(path, f"predicted for another test file than {paths[0]}")
         if mark.get("start") != stop:
             wrong = f"begins with row {mark.get('start')}, where row {stop} should follow"
             raise _not_as_needed(path, wrong)
@@ -143,12 +141,12 @@ def _check_shards(
 
 def _not_as_needed(path: Path, wrong: str) -> UserError:
     return UserError(
-        f"{path}: {wrong}; delete it and run the same command again, it is predicted anew"
+        f"{path}: {wrong}; delete it and run the same command again, it is predicted again"
     )
 
 
 def _one_rate(click_rates: Sequence[str]) -> float:
-    """The click rate of the models' train rows, which are the same for the models of a size."""
+    """The click rate of the train rows, which all models must share."""
     rates = {float(rate) for rate in click_rates}
     if len(rates) > 1:
         raise UserError(
@@ -156,70 +154,6 @@ def _one_rate(click_rates: Sequence[str]) -> float:
             f"ensemble takes models of one size, trained on the same rows"
         )
     return rates.pop()
-
-
-def read_sample_ids(path: Location, id_column: str) -> pa.ChunkedArray:
-    """The ID column of a sample submission, as strings, untouched; raises UserError if unusable."""
-    version = version_of(path)
-    try:
-        table = pacsv.read_csv(
-            open_location(path),
-            read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True),
-            convert_options=pacsv.ConvertOptions(
-                include_columns=[id_column],
-                column_types={id_column: pa.string()},
-                strings_can_be_null=False,
-            ),
-        )
-    except (pa.ArrowException, OSError) as error:
-        raise read_error(path, error) or UserError(
-            f"{path}: cannot be read as a CSV file with a column {id_column!r} "
-            f"({first_line(error)}); its header should name {id_column!r} and the label"
-        ) from None
-    check_unchanged(path, version)
-    ids = table[id_column]
-    _check_unique(ids, str(path))
-    return ids
-
-
-def _join(
-    wanted: pa.ChunkedArray, ids: pa.ChunkedArray, probability: pa.ChunkedArray, path: Location
-) -> pa.Array:
-    """Probabilities in the order of `wanted`; both ID columns are free of duplicates."""
-    place = np.full(len(wanted), -1, np.int64)
-    for in_wanted, in_ids in zip(parts_by_hash(wanted), parts_by_hash(ids)):
-        found = pc.index_in(wanted.filter(in_wanted), value_set=ids.filter(in_ids).combine_chunks())
-        found = pc.fill_null(found, -1).to_numpy()
-        # The last entry answers for what was not found.
-        place[in_wanted] = np.append(np.flatnonzero(in_ids), -1)[found]
-    is_missing = place < 0
-    is_extra = np.ones(len(ids), bool)
-    is_extra[place[~is_missing]] = False
-    complaints = [
-        f"{rows.sum():,} {what}, such as {of[int(rows.argmax())].as_py()!r}"
-        for rows, what, of in (
-            (is_missing, "of its IDs have no prediction", wanted),
-            (is_extra, "predicted IDs are not in it", ids),
-        )
-        if rows.any()
-    ]
-    if complaints:
-        raise UserError(
-            f"{path}: {' and '.join(complaints)} ({len(wanted):,} IDs in it, {len(ids):,} "
-            f"predicted); it must belong to the test file: take the file that came with it, or "
-            f"move it away (raw.sample_submission) to submit in the order of the test file"
-        )
-    return pa.array(probability.to_numpy()[place])
-
-
-def _check_unique(ids: pa.ChunkedArray, where: str) -> None:
-    repeated, example = repeated_ids(ids)
-    if repeated:
-        raise UserError(
-            f"{where}: {repeated:,} IDs occur more than once, for example {example!r}; a "
-            f"submission has one row per ID"
-        )
 
 
 def _check_logits(logit: np.ndarray, ids: pa.ChunkedArray) -> None:
@@ -239,6 +173,6 @@ def _csv_line(*values: str) -> bytes:
 
 
 def _quoting(ids: pa.ChunkedArray) -> str:
-    """Plain IDs stay bare, as in sample_submission.csv; ones with CSV's own signs are quoted."""
-    has_sign = pc.any(pc.match_substring_regex(ids, '[",\r\n]')).as_py()
-    return "needed" if has_sign else "none"
+    """IDs get quotes only if one has CSV's own characters; sample_submission.csv has none."""
+    has_special = pc.any(pc.match_substring_regex(ids, '[",\r\n]')).as_py()
+    return "needed" if has_special else "none"

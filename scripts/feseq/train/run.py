@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..common.errors import NotEnoughMemoryError
-from ..common.files import fingerprint, write_json, written_beside
+from ..common.files import write_json, written_beside
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.store import H5Table
@@ -54,7 +54,7 @@ class TrainingRun:
         inputs = [
             _origin(self.train_h5),
             _origin(self.valid_h5),
-            fingerprint(self.feature_map_json),
+            hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest(),
         ]
         values = [asdict(self.model_config), train_config, inputs, *settings]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
