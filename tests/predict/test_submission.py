@@ -215,7 +215,7 @@ def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Pa
     ("change", "message"),
     [
         ({"model": "other"}, "not predicted by"),
-        ({"test": "u"}, "of another test file"),
+        ({"test": "u"}, "another test file"),
         ({"start": "1"}, "begins with row 1, where row 0 should follow"),
         ({"rows": "11"}, "the last predicted row is 10 of 11"),
         ({"click_rate": "0.03"}, "trained on rows of different click rates"),
