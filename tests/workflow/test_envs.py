@@ -94,18 +94,6 @@ def test_an_environment_holds_what_is_imported_in_it_and_no_more(env: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("env", "package"), [(e, p) for e in ENVIRONMENTS for p in ENVIRONMENTS[e]]
-)
-def test_a_package_taken_from_an_environment_is_missed(env: str, package: str) -> None:
-    assert mistakes(env, set(ENVIRONMENTS[env]) - {package}) == {f"{package} is missing"}
-
-
-@pytest.mark.parametrize("env", ENVIRONMENTS)
-def test_a_package_too_many_in_an_environment_is_noticed(env: str) -> None:
-    assert mistakes(env, {*ENVIRONMENTS[env], "polars"}) == {"polars is not needed"}
-
-
-@pytest.mark.parametrize(
     ("code", "name"),
     [
         ("def f():\n    import torch.utils.tensorboard as t", "torch.utils.tensorboard"),

@@ -7,7 +7,6 @@ import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,16 +96,6 @@ def test_a_change_under_toy_plans_toy_alone(copied: Path) -> None:
     assert "Converting" not in output
 
 
-def test_a_run_from_scratch_gives_the_same_bytes(
-    finished: tuple[Path, str], tmp_path: Path
-) -> None:
-    write_inputs(tmp_path)
-    code, output = snakemake(tmp_path, "results/submission_toy.csv")
-    assert code == 0, output
-    again = (tmp_path / "results/submission_toy.csv").read_bytes()
-    assert again == (finished[0] / "results/submission_toy.csv").read_bytes()
-
-
 def sample(ids: list[str]) -> str:
     return "visit,bought\n" + "".join(f"{name},0\n" for name in ids)
 
@@ -130,84 +119,44 @@ def test_the_sample_submission_gives_the_order(copied: Path) -> None:
     assert submission.to_dict() == before.to_dict()
 
 
-@pytest.mark.parametrize(
-    ("ids", "message"),
-    [
-        (IDS[1:], "1 predicted IDs are not in it, such as 'v-000'"),
-        ([*IDS, "v-999"], "1 of its IDs have no prediction, such as 'v-999'"),
-        ([*IDS[:-1], IDS[0]], "1 IDs occur more than once, for example 'v-000'"),
-    ],
-    ids=["missing", "extra", "duplicate"],
-)
-def test_a_wrong_sample_submission_is_refused(copied: Path, ids: list[str], message: str) -> None:
-    (copied / "in/sample.csv").write_text(sample(ids))
+def test_a_wrong_sample_submission_is_refused(copied: Path) -> None:
+    (copied / "in/sample.csv").write_text(sample(IDS[1:]))
     config = changed("raw.sample_submission", "in/sample.csv")
     code, output = snakemake(copied, "results/submission_full.csv", config=config)
     assert code == 1
-    assert message in output
+    assert "1 predicted IDs are not in it, such as 'v-000'" in output
     assert "Traceback" not in output
     assert not (copied / "results/submission_full.csv").exists()
 
 
-def spoil(file: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
-    def apply(folder: Path) -> None:
-        change(pd.read_parquet(folder / file)).to_parquet(folder / file)
-
-    return apply
-
-
-def put(column: str, row: int, value: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    def change(table: pd.DataFrame) -> pd.DataFrame:
-        table.loc[row, column] = value
-        return table
-
-    return change
+def bad_token(folder: Path) -> None:
+    table = pd.read_parquet(folder / NEW)
+    table.loc[33, "pages"] = "4,x7,1"
+    table.to_parquet(folder / NEW)
 
 
 def truncate(folder: Path) -> None:
-    file = folder / "in/log.parquet"
-    file.write_bytes(file.read_bytes()[:-100])
+    (folder / LOG).write_bytes((folder / LOG).read_bytes()[:-100])
 
 
 LOG, NEW = "in/log.parquet", "in/new.parquet"
 TRAIN_H5, TEST_H5 = "data/h5/toy/train.h5", "data/h5/test.h5"
-BAD_INPUTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
-    "missing file": (lambda f: (f / LOG).unlink(), TRAIN_H5, "missing: in/log.parquet"),
-    "missing column": (
-        spoil(LOG, lambda table: table.drop(columns="price")),
-        TRAIN_H5,
-        "1 of 6 columns are missing: 'price'",
-    ),
-    "test of another width": (
-        spoil(NEW, lambda table: table.drop(columns=["age", "country"])),
-        TEST_H5,
-        "2 of 6 columns are missing: 'country', 'age'",
-    ),
-    "label": (spoil(LOG, put("bought", 7, 2)), TRAIN_H5, "label 'bought', row 7: 2 is neither 0"),
-    "constant label": (
-        spoil(LOG, lambda table: table.assign(bought=0)),
-        TRAIN_H5,
-        "label 'bought' is 0 in all 400 rows",
-    ),
-    "token": (
-        spoil(NEW, put("pages", 33, "4,x7,1")),
-        TEST_H5,
-        "column 'pages', row 33: token 'x7' is not",
-    ),
-    "duplicate IDs": (
-        spoil(NEW, put("visit", 5, "v-000")),
-        TEST_H5,
-        "1 IDs of column 'visit' occur more than once, for example 'v-000'",
-    ),
-    "truncated": (truncate, TRAIN_H5, "in/log.parquet: not a complete parquet file"),
-}
 
 
-@pytest.mark.parametrize("case", BAD_INPUTS)
-def test_bad_input_gives_one_clear_error_and_no_output(case: str, tmp_path: Path) -> None:
-    change, target, message = BAD_INPUTS[case]
+@pytest.mark.parametrize(
+    ("spoil", "target", "message"),
+    [
+        (lambda folder: (folder / LOG).unlink(), TRAIN_H5, "missing: in/log.parquet"),
+        (truncate, TRAIN_H5, "in/log.parquet: not a complete parquet file"),
+        (bad_token, TEST_H5, "column 'pages', row 33: token 'x7' is not"),
+    ],
+    ids=["before any job", "in the first job", "in a conversion"],
+)
+def test_bad_input_gives_one_clear_error_and_no_output(
+    spoil: Callable[[Path], None], target: str, message: str, tmp_path: Path
+) -> None:
     write_inputs(tmp_path)
-    change(tmp_path)
+    spoil(tmp_path)
     code, output = snakemake(tmp_path, target)
     assert code == 1
     assert message in output
