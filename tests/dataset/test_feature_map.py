@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset import feature_map
+from feseq.dataset import encoding, feature_map
 from feseq.dataset.encoding import FeatureEncoder
 from feseq.dataset.feature_map import (
     MISSING,
@@ -142,12 +142,13 @@ def test_tokens_are_counted_and_looked_up_alike_below_and_above_the_dense_limit(
     seen: list[int], asked: list[int], limit: int, min_count: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feature_map, "_DENSE_LIMIT", limit)
-        counts = feature_map._TokenCounts()
+        patch.setattr(feature_map, "DENSE_LIMIT", limit)
+        patch.setattr(encoding, "DENSE_LIMIT", limit)
+        counts = feature_map.TokenCounts()
         for part in np.array_split(np.array(seen, np.uint64), 3):
             counts.add(part)
         vocabulary = counts.at_least(min_count)
-        lookup = feature_map._TokenLookup(SequenceField("events", vocabulary))
+        lookup = encoding.TokenLookup(SequenceField("events", vocabulary))
         found = lookup(np.array(asked + seen, np.uint64)).tolist()
     assert vocabulary == sorted(t for t, count in Counter(seen).items() if count >= min_count)
     index = {token: i for i, token in enumerate(vocabulary, 2)}
@@ -175,7 +176,8 @@ def shop_of_numbers(rows: int = 300) -> pa.Table:
 def test_a_shared_vocabulary_holds_what_both_columns_together_have_often_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int
 ) -> None:
-    monkeypatch.setattr(feature_map, "_DENSE_LIMIT", limit)
+    monkeypatch.setattr(feature_map, "DENSE_LIMIT", limit)
+    monkeypatch.setattr(encoding, "DENSE_LIMIT", limit)
     table = shop_of_numbers()
     fields = fitted(tmp_path, table, min_count, columns=SHARED)
     counts: Counter[str] = Counter()
@@ -194,7 +196,8 @@ def test_a_shared_vocabulary_holds_what_both_columns_together_have_often_enough(
 def test_the_same_raw_item_has_the_same_index_as_target_and_in_the_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int
 ) -> None:
-    monkeypatch.setattr(feature_map, "_DENSE_LIMIT", limit)
+    monkeypatch.setattr(feature_map, "DENSE_LIMIT", limit)
+    monkeypatch.setattr(encoding, "DENSE_LIMIT", limit)
     fields = fitted(tmp_path, shop_of_numbers(), min_count, columns=SHARED)
     # Every item once as target and, where it can be one, as token; codes of a file of its own.
     words = ["999", *ITEMS[::-1], "5", "40", "7000000", "8000000"]

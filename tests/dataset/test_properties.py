@@ -18,11 +18,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
+from feseq.common.ragged import Ragged
 from feseq.dataset import batches
 from feseq.dataset.batches import Batch, BatchSource
 from feseq.dataset.feature_map import FeatureMap, SequenceField
-from feseq.dataset.ragged import Ragged
-from feseq.dataset.sequences import parse_sequences
+from feseq.dataset.sequence_parser import parse_sequences
 from feseq.dataset.store import Block, H5Table, H5Writer
 from feseq.predict.submission import write_submission
 from support.raw_tables import split_events

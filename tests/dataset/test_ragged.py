@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset.ragged import Ragged
-from feseq.dataset.sequences import parse_sequences
+from feseq.common.ragged import Ragged
+from feseq.dataset.sequence_parser import parse_sequences
 from support.raw_tables import split_events
 
 Texts = list[str | None]

@@ -12,7 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from feseq.common.errors import UserError
-from feseq.raw.simulation import click_model, clicks, columns, sequences, simulate_split
+from feseq.common.ragged import Ragged
+from feseq.raw.simulation import click_components as clicks
+from feseq.raw.simulation import click_model, simulate_split
+from feseq.raw.simulation import drawn_columns as columns
+from feseq.raw.simulation import drawn_sequences as sequences
 from feseq.raw.simulation.statistics import (
     load_statistics,
     logistic,
@@ -57,21 +61,21 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
 
 
 @pytest.fixture(scope="module")
-def long_rows() -> tuple[columns.Columns, sequences.Sequences]:
+def long_rows() -> tuple[columns.DrawnColumns, Ragged]:
     """Return 12,000 rows of mean length 500, by a stream that no file and no pilot uses."""
     rng = np.random.default_rng(314)
     return columns.draw_columns(rng, 12_000), sequences.draw_sequences(rng, 12_000, 500.0)
 
 
-def ragged(table: pa.Table) -> sequences.Sequences:
+def ragged(table: pa.Table) -> Ragged:
     """Parse `seq` the slow and obvious way."""
     token_of = {str(code): token for token, code in enumerate(sequences.vocabulary())}
     rows = [[token_of[code] for code in text.split(",")] for text in table["seq"].to_pylist()]
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    return sequences.Sequences(np.concatenate(rows).astype(np.uint16), offsets)
+    return Ragged(np.concatenate(rows).astype(np.uint16), offsets)
 
 
-def parsed_columns(table: pa.Table) -> columns.Columns:
+def parsed_columns(table: pa.Table) -> columns.DrawnColumns:
     category = {}
     for name in columns.DRAWN_CATEGORIES:
         code_of = {value: code for code, value in enumerate(columns.category_values(name))}
@@ -80,7 +84,7 @@ def parsed_columns(table: pa.Table) -> columns.Columns:
     numeric = {
         field.name: table[field.name].to_numpy() for field in table.schema if is_float(field)
     }
-    return columns.Columns(category, numeric)
+    return columns.DrawnColumns(category, numeric)
 
 
 def is_float(field: pa.Field) -> bool:
@@ -281,16 +285,16 @@ def test_lengths_have_the_asked_mean_and_a_long_tail(simulated: Simulated) -> No
 def test_token_shares_and_successors_follow_the_statistics(simulated: Simulated) -> None:
     drawn = ragged(simulated.train)
     share, size = sequences.token_shares(), len(sequences.vocabulary())
-    realised = np.bincount(drawn.tokens, minlength=size) / len(drawn.tokens)
+    realised = np.bincount(drawn.values, minlength=size) / len(drawn.values)
     assert np.abs(realised - share).sum() / 2 < 0.06
     assert np.corrcoef(realised, share)[0, 1] > 0.99
-    first = np.bincount(drawn.tokens[drawn.offsets[:-1]], minlength=size) / ROWS
+    first = np.bincount(drawn.values[drawn.offsets[:-1]], minlength=size) / ROWS
     assert np.abs(first - sequences.first_token_shares()).max() < 0.015
-    follows = np.ones(len(drawn.tokens), dtype=bool)
+    follows = np.ones(len(drawn.values), dtype=bool)
     follows[drawn.offsets[:-1]] = False
     to = np.flatnonzero(follows)
     pairs = np.zeros((size, size))
-    np.add.at(pairs, (drawn.tokens[to - 1], drawn.tokens[to]), 1.0)
+    np.add.at(pairs, (drawn.values[to - 1], drawn.values[to]), 1.0)
     frequent = slice(0, 60)
     successors = pairs[frequent] / pairs[frequent].sum(axis=1, keepdims=True)
     apart = np.abs(successors - sequences.measured_successors()[frequent]).sum(axis=1) / 2
@@ -299,7 +303,7 @@ def test_token_shares_and_successors_follow_the_statistics(simulated: Simulated)
 
 
 def test_rows_differ_and_change_over_time(
-    long_rows: tuple[columns.Columns, sequences.Sequences],
+    long_rows: tuple[columns.DrawnColumns, Ragged],
 ) -> None:
     _, drawn = long_rows
     block = 50
@@ -309,7 +313,7 @@ def test_rows_differ_and_change_over_time(
     shares = []
     for age in ages:
         place = drawn.offsets[1:][rows][:, None] - 1 - age - np.arange(block)
-        key = np.arange(len(rows))[:, None] * size + drawn.tokens[place]
+        key = np.arange(len(rows))[:, None] * size + drawn.values[place]
         counts = np.bincount(key.reshape(-1), minlength=len(rows) * size).reshape(-1, size)
         shares.append(counts / block - (counts / block).mean(axis=0))
     near = (shares[0] * shares[1]).sum(axis=1).mean()
@@ -320,8 +324,8 @@ def test_rows_differ_and_change_over_time(
 
 
 def test_joined_codes_read_back_as_the_tokens() -> None:
-    drawn = sequences.Sequences(
-        tokens=np.array([4, 0, 7, 2, 2, 5], dtype=np.uint16), offsets=np.array([0, 2, 3, 6])
+    drawn = Ragged(
+        values=np.array([4, 0, 7, 2, 2, 5], dtype=np.uint16), offsets=np.array([0, 2, 3, 6])
     )
     code = sequences.vocabulary()
     expected = [f"{code[4]},{code[0]}", f"{code[7]}", f"{code[2]},{code[2]},{code[5]}"]
@@ -362,7 +366,7 @@ def test_truth_follows_from_the_file_alone_in_train_and_test(simulated: Simulate
 
 
 def test_each_component_has_its_strength_and_matters(
-    long_rows: tuple[columns.Columns, sequences.Sequences],
+    long_rows: tuple[columns.DrawnColumns, Ragged],
 ) -> None:
     model = click_model.click_model(500.0)
     components = model.components(*long_rows)
@@ -385,7 +389,7 @@ def test_each_component_has_its_strength_and_matters(
 
 
 def test_half_of_the_affinity_is_the_same_for_all_inventories(
-    long_rows: tuple[columns.Columns, sequences.Sequences],
+    long_rows: tuple[columns.DrawnColumns, Ragged],
 ) -> None:
     drawn, events = long_rows
     by_group = []
@@ -399,7 +403,7 @@ def test_half_of_the_affinity_is_the_same_for_all_inventories(
 
 
 def test_affinity_depends_on_the_inventory(
-    long_rows: tuple[columns.Columns, sequences.Sequences],
+    long_rows: tuple[columns.DrawnColumns, Ragged],
 ) -> None:
     drawn, events = long_rows
     other_code = (drawn.category["inventory_id"] + 1) % 3
@@ -409,15 +413,15 @@ def test_affinity_depends_on_the_inventory(
 
 
 def test_shuffling_the_newest_events_changes_only_the_order_component(
-    long_rows: tuple[columns.Columns, sequences.Sequences],
+    long_rows: tuple[columns.DrawnColumns, Ragged],
 ) -> None:
     drawn, events = long_rows
     rng = np.random.default_rng(0)
-    tokens = events.tokens.copy()
+    tokens = events.values.copy()
     for start, end in zip(events.offsets[:-1], events.offsets[1:], strict=True):
         newest = slice(max(start, end - clicks.NEWEST_EVENTS), end)
         tokens[newest] = rng.permutation(tokens[newest])
-    shuffled = replace(events, tokens=tokens)
+    shuffled = replace(events, values=tokens)
     model = click_model.click_model(500.0)
     before, after = model.components(drawn, events), model.components(drawn, shuffled)
     for name in ("categories", "numerics", "affinity", "far"):
@@ -428,7 +432,7 @@ def test_shuffling_the_newest_events_changes_only_the_order_component(
 def test_order_of_two_tokens_decides_the_sign() -> None:
     sign = clicks.order_groups()
     x, y = int(np.argmax(sign)), int(np.argmin(sign))
-    events = sequences.Sequences(np.array([x, y, y, x, x], dtype=np.uint16), np.array([0, 2, 4, 5]))
+    events = Ragged(np.array([x, y, y, x, x], dtype=np.uint16), np.array([0, 2, 4, 5]))
     rows = columns.draw_columns(np.random.default_rng(0), 3)
     x_first, y_first, neither = clicks.order(rows, events)
     assert x_first > 0 > y_first
@@ -437,16 +441,16 @@ def test_order_of_two_tokens_decides_the_sign() -> None:
 
 
 def test_far_component_is_blind_to_the_newest_150_events(
-    long_rows: tuple[columns.Columns, sequences.Sequences],
+    long_rows: tuple[columns.DrawnColumns, Ragged],
 ) -> None:
     drawn, events = long_rows
-    age = np.repeat(events.offsets[1:], events.lengths) - 1 - np.arange(len(events.tokens))
+    age = np.repeat(events.offsets[1:], events.lengths) - 1 - np.arange(len(events.values))
     rng = np.random.default_rng(0)
     random = rng.integers(0, len(sequences.vocabulary()), len(age)).astype(np.uint16)
     far = clicks.far(drawn, events)
-    newest_replaced = replace(events, tokens=np.where(age < 150, random, events.tokens))
+    newest_replaced = replace(events, values=np.where(age < 150, random, events.values))
     np.testing.assert_array_equal(clicks.far(drawn, newest_replaced), far)
-    older_replaced = replace(events, tokens=np.where(age >= 150, random, events.tokens))
+    older_replaced = replace(events, values=np.where(age >= 150, random, events.values))
     long_enough = events.lengths >= 155
     assert np.all(clicks.far(drawn, older_replaced)[long_enough] != far[long_enough])
     assert np.all(far[~long_enough] == 0)
@@ -454,7 +458,7 @@ def test_far_component_is_blind_to_the_newest_150_events(
 
 
 def test_far_component_cannot_be_read_off_the_newer_events(
-    long_rows: tuple[columns.Columns, sequences.Sequences],
+    long_rows: tuple[columns.DrawnColumns, Ragged],
 ) -> None:
     components = click_model.click_model(500.0).components(*long_rows)
     assert abs(np.corrcoef(components["far"], components["affinity"])[0, 1]) < 0.1

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.errors import UserError
+from ..common.ragged import Ragged, narrow
 from ..config.columns import Columns
 from ..raw.location import Location
-from .ragged import Ragged, narrow
-from .sequences import parse_sequences
+from .sequence_parser import parse_sequences
 from .store import Block
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}

@@ -46,7 +46,7 @@ class FeatureEncoder:
         )
         self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
         self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
-        self.sequences = [_TokenLookup(field) for field in feature_map.sequences]
+        self.sequences = [TokenLookup(field) for field in feature_map.sequences]
         position = {name: i for i, name in enumerate(table.numeric_columns)}
         self.numeric_columns = [position[field.column] for field in feature_map.numeric]
         self.low = np.array([field.minimum for field in feature_map.numeric])
@@ -105,7 +105,7 @@ def _stack(lookups: list[_CategoryLookup], categorical: np.ndarray) -> np.ndarra
     return indices
 
 
-class _TokenLookup:
+class TokenLookup:
     """Token -> index. One array where tokens are small, else a search in the sorted vocabulary."""
 
     def __init__(self, field: SequenceField) -> None:

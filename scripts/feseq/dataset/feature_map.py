@@ -131,7 +131,7 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
         )
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
         category_counts = {name: np.zeros(len(words[name]), np.int64) for name in words}
-        token_counts = {name: _TokenCounts() for name in columns.sequences}
+        token_counts = {name: TokenCounts() for name in columns.sequences}
         low = np.full(len(table.numeric_columns), np.inf)
         high = np.full(len(table.numeric_columns), -np.inf)
         with progress("counted", table.rows) as counting:
@@ -177,7 +177,7 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
 
 
 def _share(
-    sequence: str, tokens: "_TokenCounts", target: str, words: dict[str, int], min_count: int
+    sequence: str, tokens: "TokenCounts", target: str, words: dict[str, int], min_count: int
 ) -> tuple[SequenceField, CategoryField]:
     """Both fields with the vocabulary of what occurs often enough in the two columns together.
 
@@ -192,7 +192,7 @@ def _share(
     )
 
 
-class _TokenCounts:
+class TokenCounts:
     """Counts non-negative integers; small ones in an array, any others in a dictionary."""
 
     def __init__(self) -> None:

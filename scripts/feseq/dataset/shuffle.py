@@ -9,7 +9,7 @@ import numpy as np
 
 from ..common.ahead import map_ahead
 from ..common.files import Closing
-from .ragged import Ragged, narrow
+from ..common.ragged import Ragged, narrow
 from .store import Block
 
 # A bucket is ordered in memory; this many rows are some 50 MB at mean length 500.

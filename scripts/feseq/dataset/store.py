@@ -33,7 +33,7 @@ import numpy as np
 
 from ..common.errors import UserError, first_line, is_of_machine
 from ..common.files import Closing
-from .ragged import Ragged
+from ..common.ragged import Ragged
 
 FORMAT, VERSION = "feseq-table", 2
 # Bytes of one chunk of a dataset: large enough to read near the disk's speed.

@@ -1,4 +1,4 @@
-"""The planted click model: logit = intercept + sum of the components of `clicks.py`.
+"""The planted click model: logit = intercept + sum of the components of `click_components.py`.
 
 Each component is brought to mean 0 and the standard deviation `STRENGTH[name]` on a pilot sample of
 mean length 500. The pilot is the same whatever the user's seed, split and number of rows, so one
@@ -14,9 +14,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .clicks import COMPONENTS, Floats
-from .columns import Columns, draw_columns
-from .sequences import Sequences, draw_sequences
+from ...common.ragged import Ragged
+from .click_components import COMPONENTS, Floats
+from .drawn_columns import DrawnColumns, draw_columns
+from .drawn_sequences import draw_sequences
 from .statistics import load_statistics, logistic
 
 # Standard deviation of each component in log-odds; None leaves the measured log-odds as they are.
@@ -43,7 +44,7 @@ class ClickModel:
     scale: Mapping[str, float]
     intercept: float
 
-    def components(self, columns: Columns, sequences: Sequences) -> dict[str, Floats]:
+    def components(self, columns: DrawnColumns, sequences: Ragged) -> dict[str, Floats]:
         """Return each component in log-odds, [R], by name."""
         return {
             name: np.float32(self.scale[name])
@@ -51,7 +52,7 @@ class ClickModel:
             for name, component in COMPONENTS.items()
         }
 
-    def probability(self, columns: Columns, sequences: Sequences) -> NDArray[np.float64]:
+    def probability(self, columns: DrawnColumns, sequences: Ragged) -> NDArray[np.float64]:
         """Return the true click probability, [R]."""
         components = self.components(columns, sequences)
         return logistic(self.intercept + np.sum(list(components.values()), axis=0))
@@ -69,7 +70,7 @@ def _standardised() -> tuple[dict[str, float], dict[str, float]]:
     return mean, scale
 
 
-def _pilot(mean_length: float, part: int) -> tuple[Columns, Sequences]:
+def _pilot(mean_length: float, part: int) -> tuple[DrawnColumns, Ragged]:
     rng = np.random.default_rng([_PILOT_SEED, part])
     return draw_columns(rng, _PILOT_ROWS), draw_sequences(rng, _PILOT_ROWS, mean_length)
 

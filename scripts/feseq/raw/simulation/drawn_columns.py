@@ -29,7 +29,7 @@ _HISTORY_FACTOR = {"history_a_": 0.6, "history_b_": 0.9}
 
 
 @dataclass(frozen=True)
-class Columns:
+class DrawnColumns:
     """The drawn columns of one chunk."""
 
     category: dict[str, NDArray[np.int8]]  # codes into category_values(name), [R]; -1 missing
@@ -46,7 +46,7 @@ def category_values(column: str) -> list[str]:
     return list(load_statistics()["categories"][column]["shares"])
 
 
-def draw_columns(rng: np.random.Generator, rows: int) -> Columns:
+def draw_columns(rng: np.random.Generator, rows: int) -> DrawnColumns:
     """Draw all columns of `rows` rows that depend neither on the row number nor on the sequence.
 
     In the real file gender, age group and most numerics are missing in the very same rows, so one
@@ -55,7 +55,7 @@ def draw_columns(rng: np.random.Generator, rows: int) -> Columns:
     missing_level = rng.random(rows, dtype=np.float32)
     category = {name: _draw_category(rng, name, missing_level) for name in DRAWN_CATEGORIES}
     numeric = _draw_numerics(rng, missing_level) | _draw_history(rng, missing_level)
-    return Columns(category, numeric)
+    return DrawnColumns(category, numeric)
 
 
 def day_of_week(first_row: int, rows: int, total_rows: int) -> NDArray[np.int64]:

@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 from ...common.errors import UserError
 from ...common.files import written_beside
 from ...common.progress import progress
+from ...common.ragged import Ragged
 from ..reading import SIMULATED_MARK
 from .click_model import click_model
-from .columns import DRAWN_CATEGORIES, Columns, category_values, day_of_week, draw_columns
-from .sequences import Sequences, draw_sequences, join_codes
+from .drawn_columns import (
+    DRAWN_CATEGORIES,
+    DrawnColumns,
+    category_values,
+    day_of_week,
+    draw_columns,
+)
+from .drawn_sequences import draw_sequences, join_codes
 from .statistics import test_columns, train_columns
 
 logger = logging.getLogger(__name__)
@@ -104,7 +111,9 @@ def _key(split: Split, first: int, count: int) -> pa.Array:
     return pa.array([f"TEST_{number:07d}" for number in numbers])
 
 
-def _arrays(columns: Columns, sequences: Sequences, day: NDArray[np.int64]) -> dict[str, pa.Array]:
+def _arrays(
+    columns: DrawnColumns, sequences: Ragged, day: NDArray[np.int64]
+) -> dict[str, pa.Array]:
     arrays = {
         name: _strings(category_values(name), columns.category[name]) for name in DRAWN_CATEGORIES
     }

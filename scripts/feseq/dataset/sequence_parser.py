@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.errors import UserError
-from .ragged import Ragged, narrow
+from ..common.ragged import Ragged, narrow
 
 _COMMA, _ZERO = np.uint8(ord(",")), np.uint8(ord("0"))
 # A comma, where a digit is its character minus that of 0.

@@ -14,8 +14,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Columns, category_values, history_shapes
-from .sequences import Sequences, token_shares
+from ...common.ragged import Ragged
+from .drawn_columns import DrawnColumns, category_values, history_shapes
+from .drawn_sequences import token_shares
 from .statistics import load_statistics
 
 Floats = NDArray[np.float32]
@@ -52,7 +53,7 @@ _PRODUCT = ("l_feat_11", "l_feat_15")
 _PRODUCT_EFFECT = 5.0
 
 
-def categories(columns: Columns, sequences: Sequences) -> Floats:
+def categories(columns: DrawnColumns, sequences: Ragged) -> Floats:
     """Sum of the measured log-odds of gender, age group and inventory, and of a wave over the day.
 
     To learn it, a model must see these four categories; each counts by itself, without crossings.
@@ -84,7 +85,7 @@ def category_log_odds(column: str) -> Floats:
     return np.array(log_odds, dtype=np.float32)
 
 
-def scaled_numeric(columns: Columns, column: str) -> Floats:
+def scaled_numeric(columns: DrawnColumns, column: str) -> Floats:
     """Return a numeric column over its full range, 0 to 1; missing values are 0, as for a model."""
     value = columns.numeric[column]
     if column.startswith("history_"):
@@ -95,7 +96,7 @@ def scaled_numeric(columns: Columns, column: str) -> Floats:
     return np.nan_to_num((value - np.float32(low)) / np.float32(high - low))
 
 
-def numerics(columns: Columns, sequences: Sequences) -> Floats:
+def numerics(columns: DrawnColumns, sequences: Ragged) -> Floats:
     """Linear in six base numerics and two history columns, plus one product of two base numerics.
 
     To learn the linear part, a model must see the numeric columns, `history_*` included; to learn
@@ -108,7 +109,7 @@ def numerics(columns: Columns, sequences: Sequences) -> Floats:
     return total + np.float32(_PRODUCT_EFFECT) * left * right
 
 
-def affinity(columns: Columns, sequences: Sequences) -> Floats:
+def affinity(columns: DrawnColumns, sequences: Ragged) -> Floats:
     """Mean over the newest 150 events of a[inventory group, token], the newest 50 weighing more.
 
     Half of its variance is a main effect of the token, which pooling the history reveals; the other
@@ -140,7 +141,7 @@ def affinity_effects() -> Floats:
     return _centred(_loudness() * (main_V + own_GV))
 
 
-def order(columns: Columns, sequences: Sequences) -> Floats:
+def order(columns: DrawnColumns, sequences: Ragged) -> Floats:
     """Among the newest 50 events: how often group X precedes group Y, less the reverse.
 
     Per pair, from -1 to 1, damped where there are few pairs. The bag of events says nothing about
@@ -168,7 +169,7 @@ def order_groups() -> NDArray[np.int8]:
     return sign_V
 
 
-def far(columns: Columns, sequences: Sequences) -> Floats:
+def far(columns: DrawnColumns, sequences: Ragged) -> Floats:
     """Mean of b[token] over the events 151 to 500 positions back; 0 where there are fewer than 5.
 
     b has nothing in common with the effects of `affinity`. A model of max_len 150 or less cannot
@@ -180,7 +181,7 @@ def far(columns: Columns, sequences: Sequences) -> Floats:
     rows = np.flatnonzero(ends - starts >= FAR_LEAST)
     if len(rows) == 0:
         return result
-    effect_E = far_effects()[sequences.tokens]
+    effect_E = far_effects()[sequences.values]
     bounds = np.stack([starts[rows], ends[rows]], axis=1).reshape(-1)
     sums = np.add.reduceat(effect_E, bounds)[::2]
     result[rows] = sums / (ends - starts + np.float32(_FAR_DAMPING))[rows]
@@ -204,18 +205,18 @@ def _centred(effect_GV: NDArray[np.float64]) -> Floats:
     return np.pad(effect_GV, ((0, 0), (0, 1))).astype(np.float32)
 
 
-def window(sequences: Sequences, events: int) -> NDArray[np.int64]:
+def window(sequences: Ragged, events: int) -> NDArray[np.int64]:
     """Return the newest `events` tokens of each row, [R, W], newest first; V stands for padding."""
     age_W = np.arange(events)
     place_RW = sequences.offsets[1:, None] - 1 - age_W
     outside_RW = age_W >= sequences.lengths[:, None]
     place_RW[outside_RW] = 0
-    token_RW = sequences.tokens[place_RW].astype(np.int64)
+    token_RW = sequences.values[place_RW].astype(np.int64)
     token_RW[outside_RW] = len(token_shares())
     return token_RW
 
 
-Component = Callable[[Columns, Sequences], Floats]
+Component = Callable[[DrawnColumns, Ragged], Floats]
 COMPONENTS: Mapping[str, Component] = {
     "categories": categories,
     "numerics": numerics,

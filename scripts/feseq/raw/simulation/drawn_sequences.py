@@ -1,22 +1,19 @@
 """Event sequences: a Markov chain with the measured successors, steered by changing interests.
 
-A token is an index into `vocabulary()` (most frequent first), an event code what stands in the
-file. Sequences are ragged: `tokens` holds all rows end to end, oldest event first, and row r is
-`tokens[offsets[r]:offsets[r + 1]]`:
-
-    tokens  [4 0 | 7 | 2 2 5]      offsets [0 2 3 6]
+A token is an index into `vocabulary()` (most frequent first); an event code is what the file holds.
+Sequences are `Ragged` rows of tokens (uint16), the oldest event first.
 
 Legend: R rows, E events of all rows, K interests, V tokens.
 """
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...common.ragged import Ragged
 from .statistics import load_statistics
 
 INTERESTS = 8
@@ -32,19 +29,6 @@ _LEVELS = 4_096
 _WORLD_SEED = 20_252
 # Successors were counted for the 12 most frequent only: each token keeps this much for the rest.
 _LEAST_UNSEEN = 0.02
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """Ragged token sequences of one chunk."""
-
-    tokens: NDArray[np.uint16]  # [E]
-    offsets: NDArray[np.int64]  # [R + 1]
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Return the number of events of each row, [R]."""
-        return np.diff(self.offsets)
 
 
 @lru_cache(maxsize=1)
@@ -174,7 +158,7 @@ def _draw_interests(rng: np.random.Generator, offsets: NDArray[np.int64]) -> NDA
     return np.repeat(interest, np.diff(starts, append=events))
 
 
-def draw_sequences(rng: np.random.Generator, rows: int, mean_length: float) -> Sequences:
+def draw_sequences(rng: np.random.Generator, rows: int, mean_length: float) -> Ragged:
     """Draw the event sequences of `rows` rows.
 
     One pass over the positions moves all rows that are long enough one event further. Rows are
@@ -199,10 +183,10 @@ def draw_sequences(rng: np.random.Generator, rows: int, mean_length: float) -> S
         now = table[state * _LEVELS + level[used : used + active]]
         tokens[place] = now
         used += active
-    return Sequences(tokens, offsets)
+    return Ragged(tokens, offsets)
 
 
-def join_codes(sequences: Sequences) -> pa.StringArray:
+def join_codes(sequences: Ragged) -> pa.StringArray:
     """Return the comma-joined event codes of each row, the newest last.
 
     Every event becomes four bytes, code and comma, filled with zero bytes; dropping the zero bytes
@@ -214,7 +198,7 @@ def join_codes(sequences: Sequences) -> pa.StringArray:
         raise ValueError("event codes of more than three digits do not fit four bytes")
     padded = np.array([text.encode() for text in texts], dtype="S4").view(np.uint32)
     width = np.array([len(text) for text in texts], dtype=np.uint8)
-    index = sequences.tokens.copy()
+    index = sequences.values.copy()
     index[sequences.offsets[1:] - 1] += np.uint16(len(codes))
     characters = padded[index].view(np.uint8)
     characters = characters[characters != 0]
