@@ -33,7 +33,7 @@ from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.machine.memory import keep_freed_memory
 from feseq.predict.submission import write_submission
-from feseq.raw.reading import open_parquet, stream
+from feseq.raw.reading import open_parquet
 from feseq.raw.simulation import simulate_split
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
@@ -54,7 +54,7 @@ def make(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) 
             mean_length=mean_length,
             seed=1,
         )
-    labels = read_labels(folder / "train.parquet", COLUMNS.label)
+    labels = read_labels(open_parquet(folder / "train.parquet"), COLUMNS.label)
     select_rows(labels, None, valid_share, 1).write(folder / "selection.parquet")
     return 2 * rows
 
@@ -65,14 +65,14 @@ def decode_train(folder: Path, threads: int) -> int:
 
 
 def decode_test(folder: Path, threads: int) -> int:
-    """Floor of the test conversion, alike."""
+    """Floor of the test conversion: the same for the test file."""
     return _decode(folder / "test.parquet", COLUMNS.id, threads)
 
 
 def _decode(path: Path, extra: str, threads: int) -> int:
     pa.set_cpu_count(threads)
     names = (*COLUMNS.features, extra)
-    return sum(len(batch) for _, batch in stream(open_parquet(path), path, names, BATCH_ROWS))
+    return sum(len(batch) for _, batch in open_parquet(path).stream(names, BATCH_ROWS))
 
 
 def train_to_h5(folder: Path, threads: int) -> int:
@@ -132,7 +132,7 @@ def read_h5(folder: Path, threads: int) -> int:
 
 
 def feature_map(folder: Path, threads: int) -> int:
-    """The vocabularies and ranges of train.h5."""
+    """Fit the vocabularies and ranges of train.h5."""
     fit_feature_map(folder / "train.h5", COLUMNS, 1).write(folder / "feature_map.json")
     with h5py.File(folder / "train.h5", "r") as file:
         return int(file.attrs["rows"])

@@ -50,6 +50,7 @@ from feseq.dataset.store import H5Table
 from feseq.model import ModelConfig
 from feseq.model.build import build_model
 from feseq.predict.submission import write_submission
+from feseq.raw.reading import open_parquet
 from feseq.train.loop import TrainConfig
 
 CONFIG_TEXT = (REPOSITORY / "config/config.yaml").read_text()
@@ -100,7 +101,7 @@ def train(raw: Path, table: pa.Table | None, columns: Columns) -> None:
     """Sampling to one batch through a small model."""
     parts = raw.parent / "train.h5", raw.parent / "valid.h5"
     selection = raw.parent / "selection.parquet"
-    labels = read_labels(raw, columns.label)
+    labels = read_labels(open_parquet(raw), columns.label)
     select_rows(labels, None, 0.25, seed=1).write(selection)
     convert_train(raw, selection, columns, *parts)
     rows = [row for part in parts for row in compare(part, table, columns)]

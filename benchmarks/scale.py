@@ -24,6 +24,7 @@ import ranks
 
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.machine.memory import keep_freed_memory, peak_memory
+from feseq.raw.reading import open_parquet
 
 
 def epochs(options: argparse.Namespace) -> None:
@@ -54,7 +55,7 @@ def sample(folder: Path, rows: int) -> None:
     """In a process of its own: print time and memory of drawing all of `rows` rows."""
     keep_freed_memory()
     started = time.perf_counter()
-    labels = read_labels(folder / "labels.parquet", "clicked")
+    labels = read_labels(open_parquet(folder / "labels.parquet"), "clicked")
     select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet")
     print(f"| {rows:,} | {time.perf_counter() - started:.1f} | {peak_memory() / 2**20:,.0f} |")
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from door import enter
 from feseq.dataset.sampling import read_labels, select_rows
-from feseq.raw.location import version_of
+from feseq.raw.reading import open_parquet
 
 
 def main(
     *, raw: str, label: str, rows: int | None, valid_share: float, seed: int, selection: Path
 ) -> None:
-    # Before the labels: of a file that is replaced meanwhile, the conversion then refuses the rows.
-    version = version_of(raw)
-    chosen = select_rows(read_labels(raw, label), rows, valid_share, seed)
-    replace(chosen, raw=version).write(selection)
+    file = open_parquet(raw)
+    chosen = select_rows(read_labels(file, label), rows, valid_share, seed)
+    # The conversion refuses the rows if the file has been replaced by then.
+    replace(chosen, raw=file.version).write(selection)
 
 
 if __name__ == "__main__":

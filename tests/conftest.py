@@ -12,9 +12,15 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from feseq.dataset import conversion, shuffle
 from support import shop, trainings
+
+# Many more examples: pytest --hypothesis-profile=thorough
+settings.register_profile("short", max_examples=20, deadline=None)
+settings.register_profile("thorough", max_examples=1_000, deadline=None)
+settings.load_profile("short")
 
 
 @pytest.fixture

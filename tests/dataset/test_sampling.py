@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
 from feseq.dataset.sampling import Selection, read_labels, select_rows
+from feseq.raw.reading import open_parquet
 from support.raw_tables import raw_table, write_raw
 
 DAY_ROWS = [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000]
@@ -70,7 +71,6 @@ def test_a_file_sorted_by_day_is_drawn_from_every_day_by_its_share(
             assert np.abs(found - expected).max() <= 4
 
 
-@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObject) -> None:
     total = data.draw(st.integers(20, 300), "total")
@@ -127,7 +127,7 @@ LABELS = [0, 1, 1, 0, 0, 1]
 )
 def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) -> None:
     raw = write_raw(tmp_path, pa.table({"unused": LABELS, "y": column}), row_group_size=2)
-    labels = read_labels(raw, "y", batch_rows=4)
+    labels = read_labels(open_parquet(raw), "y", batch_rows=4)
     assert labels.tolist() == LABELS
     assert labels.dtype == np.uint8
 
@@ -157,11 +157,11 @@ def test_an_unusable_label_is_refused_with_its_row(
 ) -> None:
     raw = write_raw(tmp_path, pa.table({"y": values}))
     with pytest.raises(UserError, match=message) as refusal:
-        read_labels(raw, "y", batch_rows=3)
+        read_labels(open_parquet(raw), "y", batch_rows=3)
     assert str(raw) in str(refusal.value)
 
 
 def test_a_missing_label_column_is_named_with_what_there_is(tmp_path: Path) -> None:
     raw = write_raw(tmp_path, raw_table().drop_columns("y"))
     with pytest.raises(UserError, match=r"no label column 'y'.*'uid', 'unused'"):
-        read_labels(raw, "y")
+        read_labels(open_parquet(raw), "y")

@@ -24,8 +24,8 @@ from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.predict.submission_ids import read_sample_ids
 from feseq.raw import reading as raw
-from feseq.raw.location import check_location, version_of
-from feseq.raw.reading import open_parquet, stream
+from feseq.raw.location import Location
+from feseq.raw.reading import open_parquet
 from feseq.raw.source import check_raw, locate_raw
 from support import REPOSITORY, shop
 from support.bucket import Bucket
@@ -82,7 +82,7 @@ def test_conversion_of_a_remote_file_equals_that_of_a_local_one(
     made = []
     for place in (path, remote):
         folder = tmp_path / str(len(made))
-        chosen = select_rows(read_labels(place, "y"), None, 0.25, seed=3)
+        chosen = select_rows(read_labels(open_parquet(place), "y"), None, 0.25, seed=3)
         chosen.write(folder / "selection.parquet")
         files = [folder / name for name in ("train.h5", "valid.h5", "test.h5")]
         convert_train(place, folder / "selection.parquet", COLUMNS, *files[:2])
@@ -194,7 +194,7 @@ def test_only_columns_in_use_are_fetched(bucket: Bucket, tmp_path: Path) -> None
     file = open_parquet(remote)
     opened = len(bucket.requests)
     wanted = ("price", "events", "y")
-    rows = sum(len(batch) for _, batch in stream(file, remote, wanted, 500))
+    rows = sum(len(batch) for _, batch in file.stream(wanted, 500))
     *reads, tail = bucket.read("shop/raw.parquet")[opened - 1 :]
     assert rows == 3000
     assert tail.stop - tail.start == 1 << 16
@@ -214,7 +214,7 @@ def test_opening_reads_the_end_alone(bucket: Bucket, tmp_path: Path) -> None:
     file = open_parquet(remote)
     assert [request.method for request in bucket.requests] == ["HEAD", "GET", "GET"]
     assert sum(read.stop - read.start for read in bucket.read("shop/raw.parquet")) == 2 << 16
-    assert file.version == version_of(remote) == fingerprint(path)
+    assert file.version == Location(remote).version() == fingerprint(path)
 
 
 @pytest.mark.workflow
@@ -311,8 +311,8 @@ def test_a_location_that_cannot_be_right_is_refused_before_anything_is_asked(
     ],
 )
 def test_credentials_in_a_location_are_refused_and_not_repeated(location: str, shown: str) -> None:
-    message = refusal(lambda: check_location(location))
-    assert message.startswith(f"{shown}: credentials do not belong into a config")
+    message = refusal(lambda: Location(location))
+    assert message.startswith(f"{shown}: credentials do not belong in a config")
     assert "cret" not in message
 
 
@@ -324,8 +324,8 @@ def test_options_that_there_are_not_are_refused_and_their_values_not_repeated(na
 
 
 def test_locations_without_credentials_pass() -> None:
-    check_location("gs://anonymous@shop/raw.parquet")
-    check_location("s3://shop/a%40b.parquet?endpoint_override=host:9000&scheme=http&region=x")
+    Location("gs://anonymous@shop/raw.parquet")
+    Location("s3://shop/a%40b.parquet?endpoint_override=host:9000&scheme=http&region=x")
 
 
 @pytest.mark.parametrize("source", ["auto", "files"])
@@ -407,8 +407,8 @@ def test_a_file_that_is_replaced_between_two_steps_is_refused(
     bucket: Bucket, tmp_path: Path
 ) -> None:
     remote = put(bucket, "shop/raw.parquet", write_raw(tmp_path, raw_table()))
-    chosen = select_rows(read_labels(remote, "y"), None, 0.25, seed=3)
-    replace(chosen, raw=version_of(remote)).write(tmp_path / "selection.parquet")
+    chosen = select_rows(read_labels(open_parquet(remote), "y"), None, 0.25, seed=3)
+    replace(chosen, raw=Location(remote).version()).write(tmp_path / "selection.parquet")
     put(bucket, "shop/raw.parquet", write_raw(tmp_path, raw_table(seed=8)))
     made = [tmp_path / "train.h5", tmp_path / "valid.h5"]
     message = refusal(lambda: convert_train(remote, tmp_path / "selection.parquet", COLUMNS, *made))

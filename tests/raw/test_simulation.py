@@ -13,16 +13,21 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.ragged import Ragged
-from feseq.raw.simulation import click_components as clicks
-from feseq.raw.simulation import click_model, simulate_split
-from feseq.raw.simulation import drawn_columns as columns
-from feseq.raw.simulation import drawn_sequences as sequences
+from feseq.raw.simulation import (
+    click_components,
+    click_model,
+    drawn_columns,
+    drawn_sequences,
+    simulate_split,
+)
 from feseq.raw.simulation.statistics import (
     load_statistics,
     logistic,
     missing_share,
     numeric_columns,
 )
+
+Drawn = tuple[drawn_columns.DrawnColumns, Ragged]
 
 ROWS = 20_000
 MEAN_LENGTH = 50.0
@@ -61,30 +66,32 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
 
 
 @pytest.fixture(scope="module")
-def long_rows() -> tuple[columns.DrawnColumns, Ragged]:
+def long_rows() -> Drawn:
     """Return 12,000 rows of mean length 500, by a stream that no file and no pilot uses."""
     rng = np.random.default_rng(314)
-    return columns.draw_columns(rng, 12_000), sequences.draw_sequences(rng, 12_000, 500.0)
+    return drawn_columns.draw_columns(rng, 12_000), drawn_sequences.draw_sequences(
+        rng, 12_000, 500.0
+    )
 
 
 def ragged(table: pa.Table) -> Ragged:
     """Parse `seq` the slow and obvious way."""
-    token_of = {str(code): token for token, code in enumerate(sequences.vocabulary())}
+    token_of = {str(code): token for token, code in enumerate(drawn_sequences.vocabulary())}
     rows = [[token_of[code] for code in text.split(",")] for text in table["seq"].to_pylist()]
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     return Ragged(np.concatenate(rows).astype(np.uint16), offsets)
 
 
-def parsed_columns(table: pa.Table) -> columns.DrawnColumns:
+def parsed_columns(table: pa.Table) -> drawn_columns.DrawnColumns:
     category = {}
-    for name in columns.DRAWN_CATEGORIES:
-        code_of = {value: code for code, value in enumerate(columns.category_values(name))}
+    for name in drawn_columns.DRAWN_CATEGORIES:
+        code_of = {value: code for code, value in enumerate(drawn_columns.category_values(name))}
         codes = [code_of.get(value, -1) for value in table[name].to_pylist()]
         category[name] = np.array(codes, dtype=np.int8)
     numeric = {
         field.name: table[field.name].to_numpy() for field in table.schema if is_float(field)
     }
-    return columns.DrawnColumns(category, numeric)
+    return drawn_columns.DrawnColumns(category, numeric)
 
 
 def is_float(field: pa.Field) -> bool:
@@ -193,7 +200,7 @@ def test_progress_takes_few_lines(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_category_shares_follow_the_statistics(simulated: Simulated) -> None:
-    for name in columns.DRAWN_CATEGORIES:
+    for name in drawn_columns.DRAWN_CATEGORIES:
         statistics = load_statistics()["categories"][name]
         value = np.array(simulated.train[name].to_pylist(), dtype=object)
         expected = np.array(list(statistics["shares"].values()))
@@ -284,12 +291,12 @@ def test_lengths_have_the_asked_mean_and_a_long_tail(simulated: Simulated) -> No
 
 def test_token_shares_and_successors_follow_the_statistics(simulated: Simulated) -> None:
     drawn = ragged(simulated.train)
-    share, size = sequences.token_shares(), len(sequences.vocabulary())
+    share, size = drawn_sequences.token_shares(), len(drawn_sequences.vocabulary())
     realised = np.bincount(drawn.values, minlength=size) / len(drawn.values)
     assert np.abs(realised - share).sum() / 2 < 0.06
     assert np.corrcoef(realised, share)[0, 1] > 0.99
     first = np.bincount(drawn.values[drawn.offsets[:-1]], minlength=size) / ROWS
-    assert np.abs(first - sequences.first_token_shares()).max() < 0.015
+    assert np.abs(first - drawn_sequences.first_token_shares()).max() < 0.015
     follows = np.ones(len(drawn.values), dtype=bool)
     follows[drawn.offsets[:-1]] = False
     to = np.flatnonzero(follows)
@@ -297,19 +304,17 @@ def test_token_shares_and_successors_follow_the_statistics(simulated: Simulated)
     np.add.at(pairs, (drawn.values[to - 1], drawn.values[to]), 1.0)
     frequent = slice(0, 60)
     successors = pairs[frequent] / pairs[frequent].sum(axis=1, keepdims=True)
-    apart = np.abs(successors - sequences.measured_successors()[frequent]).sum(axis=1) / 2
+    apart = np.abs(successors - drawn_sequences.measured_successors()[frequent]).sum(axis=1) / 2
     assert (apart * share[frequent]).sum() / share[frequent].sum() < 0.05
     assert apart.max() < 0.3
 
 
-def test_rows_differ_and_change_over_time(
-    long_rows: tuple[columns.DrawnColumns, Ragged],
-) -> None:
+def test_rows_differ_and_change_over_time(long_rows: Drawn) -> None:
     _, drawn = long_rows
     block = 50
     rows = np.flatnonzero(drawn.lengths >= 300)
     ages = (0, 50, 250)  # newest, next to it, and long before
-    size = len(sequences.vocabulary())
+    size = len(drawn_sequences.vocabulary())
     shares = []
     for age in ages:
         place = drawn.offsets[1:][rows][:, None] - 1 - age - np.arange(block)
@@ -327,9 +332,9 @@ def test_joined_codes_read_back_as_the_tokens() -> None:
     drawn = Ragged(
         values=np.array([4, 0, 7, 2, 2, 5], dtype=np.uint16), offsets=np.array([0, 2, 3, 6])
     )
-    code = sequences.vocabulary()
+    code = drawn_sequences.vocabulary()
     expected = [f"{code[4]},{code[0]}", f"{code[7]}", f"{code[2]},{code[2]},{code[5]}"]
-    assert sequences.join_codes(drawn).to_pylist() == expected
+    assert drawn_sequences.join_codes(drawn).to_pylist() == expected
 
 
 # The planted clicks
@@ -365,9 +370,7 @@ def test_truth_follows_from_the_file_alone_in_train_and_test(simulated: Simulate
         np.testing.assert_allclose(recomputed, truth["probability"].to_numpy(), rtol=1e-4)
 
 
-def test_each_component_has_its_strength_and_matters(
-    long_rows: tuple[columns.DrawnColumns, Ragged],
-) -> None:
+def test_each_component_has_its_strength_and_matters(long_rows: Drawn) -> None:
     model = click_model.click_model(500.0)
     components = model.components(*long_rows)
     logit = model.intercept + np.sum(list(components.values()), axis=0)
@@ -388,38 +391,35 @@ def test_each_component_has_its_strength_and_matters(
         assert best - expected_auc(logit - component, probability) > least_loss[name], name
 
 
-def test_half_of_the_affinity_is_the_same_for_all_inventories(
-    long_rows: tuple[columns.DrawnColumns, Ragged],
-) -> None:
+def test_half_of_the_affinity_is_the_same_for_all_inventories(long_rows: Drawn) -> None:
     drawn, events = long_rows
     by_group = []
-    for group in range(clicks.INVENTORY_GROUPS):
+    for group in range(click_components.INVENTORY_GROUPS):
         code = np.full(drawn.rows, group, dtype=np.int8)
         moved = replace(drawn, category={**drawn.category, "inventory_id": code})
-        by_group.append(clicks.affinity(moved, events))
+        by_group.append(click_components.affinity(moved, events))
     main = np.mean(by_group, axis=0).var()
     own = np.mean([(value - np.mean(by_group, axis=0)).var() for value in by_group])
     assert 0.4 < main / (main + own) < 0.6
 
 
-def test_affinity_depends_on_the_inventory(
-    long_rows: tuple[columns.DrawnColumns, Ragged],
-) -> None:
+def test_affinity_depends_on_the_inventory(long_rows: Drawn) -> None:
     drawn, events = long_rows
     other_code = (drawn.category["inventory_id"] + 1) % 3
     other = replace(drawn, category={**drawn.category, "inventory_id": other_code})
-    before, after = clicks.affinity(drawn, events), clicks.affinity(other, events)
+    before, after = (
+        click_components.affinity(drawn, events),
+        click_components.affinity(other, events),
+    )
     assert 0.1 < np.corrcoef(before, after)[0, 1] < 0.9
 
 
-def test_shuffling_the_newest_events_changes_only_the_order_component(
-    long_rows: tuple[columns.DrawnColumns, Ragged],
-) -> None:
+def test_shuffling_the_newest_events_changes_only_the_order_component(long_rows: Drawn) -> None:
     drawn, events = long_rows
     rng = np.random.default_rng(0)
     tokens = events.values.copy()
     for start, end in zip(events.offsets[:-1], events.offsets[1:], strict=True):
-        newest = slice(max(start, end - clicks.NEWEST_EVENTS), end)
+        newest = slice(max(start, end - click_components.NEWEST_EVENTS), end)
         tokens[newest] = rng.permutation(tokens[newest])
     shuffled = replace(events, values=tokens)
     model = click_model.click_model(500.0)
@@ -430,35 +430,31 @@ def test_shuffling_the_newest_events_changes_only_the_order_component(
 
 
 def test_order_of_two_tokens_decides_the_sign() -> None:
-    sign = clicks.order_groups()
+    sign = click_components.order_groups()
     x, y = int(np.argmax(sign)), int(np.argmin(sign))
     events = Ragged(np.array([x, y, y, x, x], dtype=np.uint16), np.array([0, 2, 4, 5]))
-    rows = columns.draw_columns(np.random.default_rng(0), 3)
-    x_first, y_first, neither = clicks.order(rows, events)
+    rows = drawn_columns.draw_columns(np.random.default_rng(0), 3)
+    x_first, y_first, neither = click_components.order(rows, events)
     assert x_first > 0 > y_first
     assert x_first == -y_first
     assert neither == 0
 
 
-def test_far_component_is_blind_to_the_newest_150_events(
-    long_rows: tuple[columns.DrawnColumns, Ragged],
-) -> None:
+def test_far_component_is_blind_to_the_newest_150_events(long_rows: Drawn) -> None:
     drawn, events = long_rows
     age = np.repeat(events.offsets[1:], events.lengths) - 1 - np.arange(len(events.values))
     rng = np.random.default_rng(0)
-    random = rng.integers(0, len(sequences.vocabulary()), len(age)).astype(np.uint16)
-    far = clicks.far(drawn, events)
+    random = rng.integers(0, len(drawn_sequences.vocabulary()), len(age)).astype(np.uint16)
+    far = click_components.far(drawn, events)
     newest_replaced = replace(events, values=np.where(age < 150, random, events.values))
-    np.testing.assert_array_equal(clicks.far(drawn, newest_replaced), far)
+    np.testing.assert_array_equal(click_components.far(drawn, newest_replaced), far)
     older_replaced = replace(events, values=np.where(age >= 150, random, events.values))
     long_enough = events.lengths >= 155
-    assert np.all(clicks.far(drawn, older_replaced)[long_enough] != far[long_enough])
+    assert np.all(click_components.far(drawn, older_replaced)[long_enough] != far[long_enough])
     assert np.all(far[~long_enough] == 0)
     assert 0.6 < long_enough.mean() < 0.9
 
 
-def test_far_component_cannot_be_read_off_the_newer_events(
-    long_rows: tuple[columns.DrawnColumns, Ragged],
-) -> None:
+def test_far_component_cannot_be_read_off_the_newer_events(long_rows: Drawn) -> None:
     components = click_model.click_model(500.0).components(*long_rows)
     assert abs(np.corrcoef(components["far"], components["affinity"])[0, 1]) < 0.1

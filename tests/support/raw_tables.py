@@ -5,6 +5,7 @@ The columns bear other names than Toss's, so that no Toss name can hide in the l
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feseq.common.ragged import Ragged
 from feseq.config.columns import Columns
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import Selection, read_labels, select_rows
+from feseq.raw.reading import open_parquet
 
 COLUMNS = Columns(
     label="y",
@@ -29,7 +32,7 @@ COLUMNS = Columns(
 
 
 def with_roles(**roles: Any) -> Columns:
-    """`COLUMNS` with some roles given anew."""
+    """`COLUMNS` with some roles replaced."""
     return dataclasses.replace(COLUMNS, **roles)
 
 
@@ -81,7 +84,7 @@ def to_train_h5(
     raw = write_raw(folder, table, "train", **options)
     selection = folder / "selection.parquet"
     if valid_rows is None:
-        chosen = select_rows(read_labels(raw, columns.label), None, 0.25, seed=3)
+        chosen = select_rows(read_labels(open_parquet(raw), columns.label), None, 0.25, seed=3)
     else:
         is_valid = np.isin(np.arange(len(table)), valid_rows)
         position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1
@@ -106,6 +109,17 @@ def to_test_h5(
     h5 = folder / "test.h5"
     convert_test(raw, columns, h5, folder / "shards.json", rows_per_shard=rows_per_shard)
     return h5
+
+
+def ragged(lists: list[list[int]], dtype: Any = np.uint64) -> Ragged:
+    """Plain lists as ragged rows."""
+    values = [value for values in lists for value in values]
+    return Ragged(np.array(values, dtype), np.cumsum([0, *map(len, lists)], dtype=np.int64))
+
+
+def as_lists(rows: Ragged) -> list[list[int]]:
+    """Ragged rows as plain lists."""
+    return [rows.values[a:b].tolist() for a, b in pairwise(rows.offsets.tolist())]
 
 
 def split_events(text: str | None) -> list[int]:

@@ -16,6 +16,7 @@ from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.machine.runtime import Machine
 from feseq.model import ModelConfig
+from feseq.raw.reading import open_parquet
 from feseq.raw.simulation import simulate_split
 from feseq.train.loop import TrainConfig
 from feseq.train.run import TrainingRun, train_model
@@ -44,7 +45,7 @@ def make_data(folder: Path) -> None:
             mean_length=20,
             seed=1,
         )
-    labels = read_labels(folder / "train.parquet", "clicked")
+    labels = read_labels(open_parquet(folder / "train.parquet"), "clicked")
     select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet")
     convert_train(
         folder / "train.parquet",

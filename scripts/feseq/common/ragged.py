@@ -1,7 +1,4 @@
-"""Rows of different length, as values and offsets, and how text becomes such rows.
-
-The loops over events are compiled by Numba; nothing else in the workflow touches single events.
-"""
+"""Rows of different length, as values and offsets."""
 
 from dataclasses import dataclass
 
@@ -48,7 +45,7 @@ def narrow(values: np.ndarray) -> np.ndarray:
 def _copy_rows(
     values: np.ndarray, starts: np.ndarray, offsets: np.ndarray, copied: np.ndarray
 ) -> None:
-    """Row i of `copied`, at offsets[i], is what stands in `values` from starts[i] on."""
+    """Copy row i from values[starts[i]:] to copied[offsets[i]:]."""
     for row in range(len(starts)):
         length = offsets[row + 1] - offsets[row]
         # Two slices and one index: the compiler makes this a block copy.

@@ -1,4 +1,4 @@
-"""From an H5 table to batches that a model takes: blocks, windows, length-sorted batches."""
+"""From an H5 table to a model's batches: windows of rows, cut into batches of like length."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from .encoding import FeatureEncoder
 from .feature_map import FeatureMap
 from .store import Block, H5Table
 
-# Rows are shuffled, and sorted by length, within windows of about this many.
+# Rows are shuffled and sorted by length within windows of about this many.
 WINDOW_ROWS = 65_536
 
 
@@ -24,10 +24,10 @@ class Batch:
 
     numeric_BN float32; profile_BP, target_BG int64 indices; histories packed, history_ST int64
     [sequence fields, events of all rows], row b being offsets[b]:offsets[b+1], newest last.
-    `elapsed_T` int64 [events of all rows]: the row's time minus the event's, 0 where the event is
-    the later one; None in a table without times.
-    `row_B` int64: place of each row in its file. `label_B` float32, None where there is none.
-    `shared_rows`: rows of the batch of which this is one rank's share; None: it is the whole.
+    `elapsed_T` int64 [events of all rows]: the row's time minus the event's, 0 if the event is
+    later; None in a table without times.
+    `row_B` int64: place of each row in its file. `label_B` float32, None without labels.
+    `shared_rows`: rows of the whole batch if this is one rank's share of it, else None.
 
         histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
     """
@@ -47,7 +47,7 @@ class Batch:
 
     @property
     def step_rows(self) -> int:
-        """Rows over which the loss of a step is a mean: those of all shares."""
+        """Rows that the loss of a step is the mean over: those of all shares."""
         return len(self) if self.shared_rows is None else self.shared_rows
 
     def rows(self, start: int, stop: int) -> "Batch":
@@ -81,7 +81,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Window:
-    """Consecutive rows of a table, as many as are shuffled together."""
+    """Consecutive rows of a table that are shuffled together."""
 
     first_row: int
     block: Block
@@ -106,7 +106,7 @@ class BatchSource:
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches in which `shuffled` hands out all rows; every window but the last is full."""
+        """Batches of an epoch; every window but the last is full."""
         return -(-self.rows // self.batch_rows)
 
     def shuffled(
@@ -114,15 +114,15 @@ class BatchSource:
     ) -> Iterator[Batch]:
         """Each row once, in an order that depends on `seed` and `epoch` alone.
 
-        Windows come in random order. Within one, rows are shuffled, then grouped by length, so
-        that a batch has little padding, and the groups come in random order: how early a row
-        comes does not depend on its length. Rows left over by the last window make a random
-        smaller batch, not one of the longest histories.
+        Windows come in random order. Within a window, rows are shuffled, then grouped by length,
+        so that a batch has little padding; the groups come in random order, so a row's turn does
+        not depend on its length. Rows left over by the last window make a smaller batch of random
+        rows, not of the longest histories.
 
-        `first_batch` leaves out that many batches of the epoch, to go on with one that was
-        interrupted. Of several ranks, each gets every `ranks`-th row of each batch, from its own
-        on, so that all have histories of like lengths: their shares together are the batches of a
-        single one. A share may be empty.
+        `first_batch` skips that many batches, to resume an interrupted epoch. With several ranks,
+        rank r gets every `ranks`-th row of each batch, starting with row r, so that all ranks have
+        histories of like lengths. Together their shares are the batches of a single rank. A share
+        may be empty.
         """
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.window_rows))
@@ -141,7 +141,7 @@ class BatchSource:
         return map_ahead(share, groups)
 
     def in_order(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-        """Rows start to stop, window by window, within a window the longest histories first."""
+        """Rows start to stop, window by window, the longest histories of a window first."""
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)
         windows = map_ahead(lambda first: self._read_window(first, stop), starts)
@@ -199,7 +199,7 @@ class BatchSource:
         )
 
     def _elapsed(self, block: Block, rows: np.ndarray) -> np.ndarray | None:
-        """From each event kept to its row's time, packed like the histories."""
+        """The time from each kept event to its row, packed like the histories."""
         if self.event_time is None or block.time is None:
             return None
         events = block.sequences[self.event_time].take(rows, self.max_len)

@@ -15,9 +15,8 @@ from ..common.files import fingerprint, folder_beside, written_beside
 from ..common.ids import repeated_ids
 from ..common.progress import progress
 from ..config.columns import Columns
-from ..raw.location import Location, name_of
-from ..raw.reading import RawFile, check_columns, is_simulated, open_parquet, stream
-from .blocks import LocalBlock, Vocabularies, as_text, encode_batch
+from ..raw.reading import RawFile, open_parquet
+from .raw_values import LocalBlock, Vocabularies, as_text, convert_batch
 from .sampling import Selection
 from .shards import write_shards
 from .shuffle import Scatter, bucket_of, whole_buckets
@@ -29,7 +28,7 @@ BATCH_ROWS = 8_192
 
 
 def convert_train(
-    parquet: Location,
+    parquet: str | Path,
     selection: Path,
     columns: Columns,
     train_h5: Path,
@@ -46,29 +45,29 @@ def convert_train(
     bucket is put in order and written.
     """
     file = open_parquet(parquet)
-    check_columns(file, parquet, columns, columns.label)
+    file.check_columns(columns, columns.label)
     chosen = Selection.read(selection)
-    _check_drawn_from(chosen, selection, file, parquet)
+    _check_drawn_from(chosen, selection, file)
 
     train_rows, valid_rows = np.bincount(chosen.is_valid, minlength=2).tolist()
     # Train rows fill the first buckets, valid rows those behind.
     first_valid = whole_buckets(train_rows)
     place = chosen.position + first_valid * chosen.is_valid
 
-    def encode(item: tuple[slice, pa.RecordBatch]) -> tuple[LocalBlock, np.ndarray]:
+    def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[LocalBlock, np.ndarray]:
         here, batch = item
         order = np.argsort(bucket_of(place[here]), kind="stable")
-        local = encode_batch(batch, chosen.row[here], columns, parquet, order)
+        local = convert_batch(batch, chosen.row[here], columns, str(parquet), order)
         # By way of float, for labels that are text, such as '1.0'.
         label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
         return replace(local, block=replace(local.block, label=label)), place[here][order]
 
     vocabularies = Vocabularies(columns.categorical)
     with folder_beside(train_h5) as work, Scatter(work, columns.ragged) as scatter:
-        batches = _selected(file, parquet, columns, chosen.row)
+        batches = _selected(file, columns, chosen.row)
         with progress("read", len(place)) as reading:
-            for local, places in map_ahead(encode, batches, threads):
-                scatter.append(vocabularies.encode(local), places)
+            for local, places in map_ahead(convert, batches, threads):
+                scatter.append(vocabularies.recode(local), places)
                 reading.advance(len(places))
         with (
             written_beside(train_h5) as train,
@@ -81,12 +80,12 @@ def convert_train(
                         writer.append(block)
                         writing.advance(len(block))
                     drawn = {"selection": fingerprint(selection)}
-                    writer.finish(vocabularies.words(), _source(parquet, file, code) | drawn)
+                    writer.finish(vocabularies.words(), _source(file, code) | drawn)
     logger.info("%s: %s rows converted", parquet, f"{len(chosen.row):,}")
 
 
 def convert_test(
-    parquet: Location,
+    parquet: str | Path,
     columns: Columns,
     test_h5: Path,
     shards: Path,
@@ -95,65 +94,43 @@ def convert_test(
     threads: int = 1,
     code: Sequence[str] = (),
 ) -> None:
-    """Write `parquet` to H5 in file order, and the row ranges of its shards as JSON."""
-    file = open_parquet(parquet)
-    check_columns(file, parquet, columns, columns.id)
-    rows = file.metadata.num_rows
-    if rows == 0:
-        raise UserError(f"{parquet}: the file has no rows; there is nothing to predict")
-    check_ids(file, parquet, columns.id)
+    """Write `parquet` to H5 in file order, and the row ranges of its shards as JSON.
 
-    def encode(item: tuple[int, pa.RecordBatch]) -> LocalBlock:
+    One pass over the file. The IDs stay in memory until they are known to be unique, so the files
+    get their names only after that.
+    """
+    file = open_parquet(parquet)
+    file.check_columns(columns, columns.id)
+    if file.rows == 0:
+        raise UserError(f"{parquet}: the file has no rows; there is nothing to predict")
+
+    def convert(item: tuple[int, pa.RecordBatch]) -> tuple[LocalBlock, pa.StringArray]:
         first_row, batch = item
         order = np.arange(len(batch))
-        local = encode_batch(batch, first_row + order, columns, parquet, order)
-        ids = _as_bytes(as_text(batch.column(columns.id)))
-        return replace(local, block=replace(local.block, id=ids))
+        local = convert_batch(batch, first_row + order, columns, str(parquet), order)
+        ids = _checked_ids(batch.column(columns.id), first_row, columns.id, str(parquet))
+        return replace(local, block=replace(local.block, id=_as_bytes(ids))), ids
 
     vocabularies = Vocabularies(columns.categorical)
-    batches = stream(file, parquet, (*columns.features, columns.id), BATCH_ROWS)
+    batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
+    ids: list[pa.StringArray] = []
     with written_beside(test_h5) as h5, written_beside(shards) as shards_json:
-        with _writer(h5, columns) as writer, progress("converted", rows) as converting:
-            for local in map_ahead(encode, batches, threads):
-                writer.append(vocabularies.encode(local))
+        with _writer(h5, columns) as writer, progress("converted", file.rows) as converting:
+            for local, batch_ids in map_ahead(convert, batches, threads):
+                writer.append(vocabularies.recode(local))
+                ids.append(batch_ids)
                 converting.advance(len(local.block))
-            writer.finish(vocabularies.words(), _source(parquet, file, code))
-        count = write_shards(shards_json, rows, rows_per_shard)
-    logger.info("%s: %s rows converted, %d shards", parquet, f"{rows:,}", count)
-
-
-def check_ids(file: RawFile, path: Location, name: str) -> None:
-    """Raise UserError if an ID is no text, is missing or occurs twice."""
-    batches = stream(file, path, [name], 1 << 20)
-    ids = pa.chunked_array(
-        [_id_texts(batch.column(0), name, path) for _, batch in batches], pa.string()
-    )
-    if ids.null_count:
-        row = pc.index(ids.is_null(), True).as_py()
-        raise UserError(
-            f"{path}: ID {name!r} is missing in {ids.null_count:,} rows, first row {row}; "
-            f"a submission needs the ID of every row"
-        )
-    has_nul = pc.match_substring(ids, "\0")
-    if pc.any(has_nul).as_py():
-        raise UserError(
-            f"{path}: ID {name!r} holds a NUL byte in row {pc.index(has_nul, True).as_py()}; "
-            f"remove such bytes, H5 cannot keep them"
-        )
-    repeated, example = repeated_ids(ids)
-    if repeated:
-        raise UserError(
-            f"{path}: {repeated:,} IDs of column {name!r} occur more than once, for example "
-            f"{example!r} (first at row {pc.index(ids, example).as_py()}); a submission needs one "
-            f"row per ID: remove the repeated rows"
-        )
+            _check_unique(pa.chunked_array(ids), columns.id, str(parquet))
+            writer.finish(vocabularies.words(), _source(file, code))
+        count = write_shards(shards_json, file.rows, rows_per_shard)
+    logger.info("%s: %s rows converted, %d shards", parquet, f"{file.rows:,}", count)
 
 
 def _selected(
-    file: RawFile, path: Location, columns: Columns, chosen: np.ndarray
+    file: RawFile, columns: Columns, chosen: np.ndarray
 ) -> Iterator[tuple[slice, pa.RecordBatch]]:
     """Which of the chosen rows, and their features and label, batch by batch in file order."""
-    for first_row, batch in stream(file, path, (*columns.features, columns.label), BATCH_ROWS):
+    for first_row, batch in file.stream((*columns.features, columns.label), BATCH_ROWS):
         start, stop = np.searchsorted(chosen, (first_row, first_row + len(batch)))
         if stop - start < len(batch):
             batch = batch.take(pa.array(chosen[start:stop] - first_row))
@@ -161,17 +138,42 @@ def _selected(
             yield slice(start, stop), batch
 
 
-def _id_texts(column: pa.Array, name: str, path: Location) -> pa.StringArray:
+def _checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
+    """The IDs of some rows as text; raises UserError if one is no text or is missing."""
     try:
-        texts = as_text(column)
-        texts.validate(full=True)
+        ids = as_text(column)
+        ids.validate(full=True)
     except pa.ArrowException as error:
         raise UserError(
             f"{path}: ID {name!r} of type {column.type} cannot be read as UTF-8 text "
-            f"({first_line(error)}); write the column anew as strings or integers, or name another "
-            f"one in columns.id"
+            f"({first_line(error)}); write the column as strings or integers, or name another one "
+            f"in columns.id"
         ) from None
-    return texts
+    if ids.null_count:
+        row = first_row + pc.index(ids.is_null(), True).as_py()
+        raise UserError(
+            f"{path}: ID {name!r} is missing in {ids.null_count:,} of the rows {first_row:,} to "
+            f"{first_row + len(ids) - 1:,}, first row {row}; a submission needs the ID of every row"
+        )
+    has_nul = pc.match_substring(ids, "\0")
+    if pc.any(has_nul).as_py():
+        row = first_row + pc.index(has_nul, True).as_py()
+        raise UserError(
+            f"{path}: ID {name!r} holds a NUL byte in row {row}; remove such bytes, H5 cannot keep "
+            f"them"
+        )
+    return ids
+
+
+def _check_unique(ids: pa.ChunkedArray, name: str, path: str) -> None:
+    """Raise UserError if an ID occurs twice."""
+    repeated, example = repeated_ids(ids)
+    if repeated:
+        raise UserError(
+            f"{path}: {repeated:,} IDs of column {name!r} occur more than once, for example "
+            f"{example!r} (first at row {pc.index(ids, example).as_py()}); a submission needs one "
+            f"row per ID: remove the repeated rows"
+        )
 
 
 def _as_bytes(texts: pa.StringArray) -> np.ndarray:
@@ -182,13 +184,13 @@ def _as_bytes(texts: pa.StringArray) -> np.ndarray:
     return np.frombuffer(padded.buffers()[2], f"S{width}", len(texts), start)
 
 
-def _check_drawn_from(chosen: Selection, selection: Path, file: RawFile, parquet: Location) -> None:
+def _check_drawn_from(chosen: Selection, selection: Path, file: RawFile) -> None:
     """Raise UserError if `chosen` was drawn from another raw file, or from one since replaced."""
-    too_long = chosen.row[-1] >= file.metadata.num_rows
+    too_long = chosen.row[-1] >= file.rows
     if too_long or chosen.raw not in ("", file.version):
         found = f"holds row {chosen.row[-1]}" if too_long else "was drawn from another file"
         raise UserError(
-            f"{selection}: {found}, and {parquet} has {file.metadata.num_rows} rows; delete the "
+            f"{selection}: {found}, and {file.location} has {file.rows} rows; delete the "
             f"selection and run snakemake again"
         )
 
@@ -197,12 +199,12 @@ def _writer(path: Path, columns: Columns) -> H5Writer:
     return H5Writer(path, columns.numeric, columns.categorical, columns.ragged)
 
 
-def _source(path: Location, file: RawFile, code: Sequence[str]) -> dict[str, object]:
+def _source(file: RawFile, code: Sequence[str]) -> dict[str, object]:
     return {
-        "file": name_of(path),
-        "rows": file.metadata.num_rows,
+        "file": file.location.name,
+        "rows": file.rows,
         "bytes": file.bytes,
         "fingerprint": file.version,
-        "simulated": is_simulated(file),
+        "simulated": file.is_simulated,
         "code": list(code),
     }

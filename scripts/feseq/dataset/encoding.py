@@ -1,4 +1,4 @@
-"""Rows of an H5 table as inputs of a model, by the vocabularies and ranges of a feature map."""
+"""Encoding rows of an H5 table as model inputs, by the vocabularies and ranges of a feature map."""
 
 import logging
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .store import Block, H5Table
 
 logger = logging.getLogger(__name__)
 
-# A column with a larger share of values unknown to the model is worth a warning.
+# A larger share of values that the model does not know is worth a warning.
 _UNSEEN_SHARE = 0.5
 
 
@@ -33,13 +33,15 @@ class EncodedRows:
 
 
 class FeatureEncoder:
-    """Encodes blocks of one H5 table by lookup, so train, validation and test share one path."""
+    """Encodes blocks of one H5 table; train, validation and test take the same path.
+
+    Columns are looked up once, here. Raises UserError if the table lacks one.
+    """
 
     def __init__(self, feature_map: FeatureMap, table: H5Table) -> None:
-        fields = (*feature_map.profile, *feature_map.targets)
         require_columns(
             table,
-            [field.column for field in fields],
+            [field.column for field in (*feature_map.profile, *feature_map.targets)],
             [field.column for field in feature_map.numeric],
             [field.column for field in feature_map.sequences],
             feature_map.event_time,
@@ -47,8 +49,8 @@ class FeatureEncoder:
         self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
         self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
-        position = {name: i for i, name in enumerate(table.numeric_columns)}
-        self.numeric_columns = [position[field.column] for field in feature_map.numeric]
+        place = table.numeric_columns.index
+        self.numeric_columns = [place(field.column) for field in feature_map.numeric]
         self.low = np.array([field.minimum for field in feature_map.numeric])
         self.high = np.array([field.maximum for field in feature_map.numeric])
         span = self.high - self.low
@@ -66,7 +68,7 @@ class FeatureEncoder:
     def warn_of_unseen(self, categorical: np.ndarray) -> None:
         """Log the columns of `categorical` [rows, K] whose values are mostly unknown to the model.
 
-        No error, since a prediction can be made; but most likely the two files are coded unalike.
+        A prediction is still possible, but the two files are most likely coded differently.
         """
         for lookup in (*self.profile, *self.target):
             codes = categorical[:, lookup.column]
@@ -74,7 +76,7 @@ class FeatureEncoder:
             if is_unseen.mean() > _UNSEEN_SHARE:
                 logger.warning(
                     "column %r: %.0f %% of the rows have values never seen in training, such as "
-                    "%r, and not such as %s: are both files coded alike?",
+                    "%r, but not such as %s: are both files coded in the same way?",
                     lookup.field.column,
                     100 * is_unseen.mean(),
                     lookup.words[codes[is_unseen.argmax()]],
@@ -82,7 +84,7 @@ class FeatureEncoder:
                 )
 
     def _scale(self, raw: np.ndarray) -> np.ndarray:
-        """Min-max scaling; missing is 0, and what lies outside the train range, its end."""
+        """Min-max scaling; missing is 0, values outside the train range are cut to its ends."""
         values = np.clip(raw[:, self.numeric_columns].astype(np.float64), self.low, self.high)
         return np.nan_to_num((values - self.low) * self.factor, nan=0.0).astype(np.float32)
 
@@ -106,7 +108,7 @@ def _stack(lookups: list[_CategoryLookup], categorical: np.ndarray) -> np.ndarra
 
 
 class TokenLookup:
-    """Token -> index. One array where tokens are small, else a search in the sorted vocabulary."""
+    """Token -> index: one array if tokens are small, else a search in the sorted vocabulary."""
 
     def __init__(self, field: SequenceField) -> None:
         self.vocabulary = np.array(field.vocabulary, np.int64)
@@ -114,7 +116,7 @@ class TokenLookup:
         largest = int(self.vocabulary.max(initial=0))
         self.dense = None
         if largest < DENSE_LIMIT:
-            # The entry behind the largest token answers for all larger ones.
+            # The entry behind the largest token stands for all larger ones.
             self.dense = np.full(largest + 2, OUT_OF_VOCABULARY, np.int64)
             self.dense[self.vocabulary] = np.arange(len(self.vocabulary)) + self.first_index
 

@@ -1,8 +1,8 @@
-"""What training learned of the columns: vocabularies and ranges, fitted on the train split alone.
+"""The feature map: vocabularies and numeric ranges, fitted on the train split alone.
 
 Indices of a category: 0 padding, 1 out of vocabulary, 2 missing, from 3 on its vocabulary.
 Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary. A sequence that
-shares the vocabulary of its target item has the item's indices: token 12 that of category '12'.
+shares its target's vocabulary has the target's indices: token 12 has the index of category '12'.
 """
 
 import logging
@@ -22,9 +22,9 @@ from .store import H5Table
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
-# Tokens up to this value are counted and looked up in plain arrays (16 MiB), others by search.
+# Tokens below this are counted and looked up in plain arrays (16 MiB), others by search.
 DENSE_LIMIT = 1 << 21
-# Categories that can be tokens too: decimals without leading zeros, of at most 18 digits.
+# Categories that can also be tokens: decimals without leading zeros, at most 18 digits.
 _TOKEN = re.compile(r"0|[1-9][0-9]{0,17}")
 
 logger = logging.getLogger(__name__)
@@ -32,14 +32,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CategoryField:
-    """A categorical column and the raw strings that have an index of their own."""
+    """A categorical column and the raw strings that have their own index."""
 
     column: str
     vocabulary: list[str]
 
     @property
     def size(self) -> int:
-        """Rows of an embedding table for this field."""
+        """Rows of this field's embedding table."""
         return FIRST_CATEGORY + len(self.vocabulary)
 
 
@@ -47,8 +47,8 @@ class CategoryField:
 class SequenceField:
     """A sequence column and its tokens, ascending.
 
-    Where the vocabulary is shared with the target column `shared_with`, these tokens come first in
-    the target's vocabulary, before the `other_words` that are no tokens.
+    If the vocabulary is shared with the target column `shared_with`, these tokens come first in
+    the target's vocabulary, before `other_words` more words that are no tokens.
     """
 
     column: str
@@ -63,7 +63,7 @@ class SequenceField:
 
     @property
     def size(self) -> int:
-        """Rows of an embedding table for this field; of its target's table, if shared."""
+        """Rows of this field's embedding table, which is its target's if shared."""
         return self.first_index + len(self.vocabulary) + self.other_words
 
 
@@ -81,7 +81,7 @@ class FeatureMap:
     """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
 
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
-    `fitted_on` is the identity of the train file, '' if not known.
+    `fitted_on` is the train file's identity, '' if unknown.
     """
 
     profile: list[CategoryField]
@@ -122,8 +122,8 @@ class FeatureMap:
 def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> FeatureMap:
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass over the train file in blocks; values seen only in the validation file, although in
-    the H5 vocabulary, count 0 and so stay out.
+    One pass over the train file in blocks. Values that occur only in the validation file are in the
+    H5 vocabulary too; they count 0 here and stay out.
     """
     with H5Table(train_h5) as table:
         require_columns(
@@ -179,9 +179,9 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
 def _share(
     sequence: str, tokens: "TokenCounts", target: str, words: dict[str, int], min_count: int
 ) -> tuple[SequenceField, CategoryField]:
-    """Both fields with the vocabulary of what occurs often enough in the two columns together.
+    """Both fields, with a vocabulary of what occurs often enough in the two columns together.
 
-    `words` are the target's and how often each occurs; `tokens` count them too from here on.
+    `words` maps the target's words to their counts, which are added to `tokens`.
     """
     tokens.add_counts((int(w), count) for w, count in words.items() if _TOKEN.fullmatch(w))
     numbers = tokens.at_least(min_count)
@@ -193,7 +193,7 @@ def _share(
 
 
 class TokenCounts:
-    """Counts non-negative integers; small ones in an array, any others in a dictionary."""
+    """Counts non-negative integers: small ones in an array, others in a dictionary."""
 
     def __init__(self) -> None:
         self.dense = np.zeros(DENSE_LIMIT, np.int64)
@@ -228,7 +228,7 @@ def require_columns(
     event_time: str | None,
 ) -> None:
     """Raise UserError if `table` lacks one of these columns."""
-    # A column of events' times is one only where the rows have times as well.
+    # A column of events' times counts only if the rows have times as well.
     times = table.sequence_columns if "time" in table.file else []
     for wanted, present in (
         (categorical, table.categorical_columns),
@@ -246,7 +246,7 @@ def require_columns(
 
 
 def check_one_draw(feature_map: FeatureMap, train: H5Table, valid: H5Table) -> None:
-    """Raise UserError if the files do not belong together: validation rows could be trained on."""
+    """Raise UserError unless the files are of one draw; others may train on validation rows."""
     for name, identity in (
         (valid.path, valid.identity),
         ("the feature map", feature_map.fitted_on),

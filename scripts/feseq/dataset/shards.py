@@ -1,4 +1,4 @@
-"""Shards of the test file: ranges of its rows, each predicted by a job of its own."""
+"""Shards of the test file: ranges of rows, each predicted by its own job."""
 
 import json
 from itertools import pairwise
@@ -16,7 +16,7 @@ class Shard(NamedTuple):
 
 
 def write_shards(path: Path, rows: int, rows_per_shard: int) -> int:
-    """Cut `rows` rows into shards, written as JSON; how many there are."""
+    """Cut `rows` rows into shards, write them as JSON, and return how many there are."""
     bounds = [*range(0, rows, rows_per_shard), rows]
     path.write_text(json.dumps([{"start": a, "stop": b} for a, b in pairwise(bounds)], indent=1))
     return len(bounds) - 1

@@ -1,4 +1,4 @@
-"""Putting more rows than fit into memory in a given order: scatter to buckets, order each."""
+"""Shuffling more rows than fit into memory: scatter them to buckets, then order each bucket."""
 
 import resource
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,15 @@ from ..common.files import Closing
 from ..common.ragged import Ragged, narrow
 from .store import Block
 
-# A bucket is ordered in memory; this many rows are some 50 MB at mean length 500.
+# A bucket is ordered in memory: about 50 MB at mean length 500.
 BUCKET_ROWS = 32_768
-# What a process may open, less some; of a larger table's buckets some are closed and opened anew.
+# The process's limit, less some; when there are more buckets, files are closed and reopened.
 _LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 MOST_OPEN_FILES = 10_000 if _LIMIT == resource.RLIM_INFINITY else max(1, _LIMIT - 100)
 
 
 def bucket_of(place: np.ndarray) -> np.ndarray:
-    """The number of the bucket that a row belongs to, by its place in the order."""
+    """The number of the bucket of a row, from its place in the order."""
     return place // BUCKET_ROWS
 
 
@@ -46,7 +46,7 @@ class Scatter(Closing):
     def append(self, block: Block, place: np.ndarray) -> None:
         """Scatter the rows of `block`, to the places [rows] in the order.
 
-        Rows of the same bucket that follow each other are written at once: group them.
+        Consecutive rows of one bucket are written at once, so rows should come grouped by bucket.
         """
         bucket = bucket_of(place)
         fixed = self._fixed(block, place)
@@ -62,13 +62,13 @@ class Scatter(Closing):
                 self._write(f"{number}.values{i}", values.astype(self.value_types[i], copy=False))
 
     def in_order(self, start: int, stop: int, threads: int = 1) -> Iterator[Block]:
-        """The rows at places start to stop, one block per bucket, the next ones made ahead."""
+        """The rows at places start to stop, one block per bucket, read ahead."""
         self.close()
         buckets = range(start // BUCKET_ROWS, -(-stop // BUCKET_ROWS))
         return map_ahead(self._bucket, buckets, threads)
 
     def _fixed(self, block: Block, place: np.ndarray) -> np.ndarray:
-        """All but the sequences' values, as one structured array."""
+        """Everything but the sequences' values, as one structured array."""
         assert block.label is not None
         time = np.empty((len(block), 0), np.int64) if block.time is None else block.time
         self.row_type = np.dtype(
@@ -77,7 +77,7 @@ class Scatter(Closing):
                 ("categorical", np.uint32, block.categorical.shape[1:]),
                 ("row", np.int64),
                 ("label", np.uint8),
-                # Of width 0 in a table without times.
+                # Width 0 in a table without times.
                 ("time", np.int64, time.shape[1:]),
                 ("place", np.int64),
                 ("lengths", np.int64, len(self.sequences)),
@@ -113,7 +113,7 @@ class Scatter(Closing):
         )
 
     def _settle_type(self, i: int, dtype: np.dtype) -> None:
-        """Widen the values of sequence `i` if need be; files written narrower are rewritten."""
+        """Widen the values of sequence `i` if needed; files with narrower ones are rewritten."""
         known, wide = self.value_types[i], np.promote_types(self.value_types[i], dtype)
         if wide != known:
             self.close()
@@ -128,7 +128,7 @@ class Scatter(Closing):
             self.files[name] = open(self.folder / name, "ab", buffering=0)  # noqa: SIM115
         left = np.ascontiguousarray(array).view(np.uint8).data
         try:
-            # A disk that is nearly full takes a part without an error.
+            # A nearly full disk takes a part and reports no error.
             while len(left):
                 left = left[self.files[name].write(left) :]
         except OSError as error:
@@ -136,7 +136,7 @@ class Scatter(Closing):
             raise
 
     def _take_file(self, name: str, dtype: np.dtype) -> np.ndarray:
-        """Read and remove: its disk space and cached pages serve what is written next."""
+        """Read and remove a file; its disk space and cached pages serve what is written next."""
         array = np.fromfile(self.folder / name, dtype)
         (self.folder / name).unlink()
         return array

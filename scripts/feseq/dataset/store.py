@@ -4,18 +4,18 @@
     categorical        smallest unsigned int [rows, categorical columns], code 0 = missing
     vocabulary/<col>   code -> raw string, entry 0 is ''
     sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
-                       the events' times, where there are some, are one more of these
-    label, id          uint8 [rows] and bytes [rows], where there is one
+                       the events' times, if any, are one more of these
+    label, id          uint8 [rows] and bytes [rows], if any
     row                int64 [rows], the row's number in the raw file
-    time               int64 [rows], the row's time, where the events have times
+    time               int64 [rows], the row's time, if the events have times
 
 In <col>, % and / of a column's name read %25 and %2F. Attributes: format, version, rows,
 numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's
-name, rows, bytes, fingerprint, whether it is simulated, and of a train or valid file the
-fingerprint of the selection).
+name, rows, bytes, fingerprint, whether it is simulated, and the fingerprint of the selection that
+a train or valid file was made with).
 
-As it reads, HDF5 compares checksums of all data (Fletcher-32) and of all structure (its format from
-1.10 on); vocabularies, which it keeps apart, have a digest of their own.
+HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them;
+vocabularies, which it stores apart, have a digest of their own.
 """
 
 import errno
@@ -39,7 +39,7 @@ FORMAT, VERSION = "feseq-table", 2
 # Bytes of one chunk of a dataset: large enough to read near the disk's speed.
 _CHUNK_BYTES = 1 << 20
 _CACHE_BYTES = 64 << 20
-# Of each dataset, for the chunk at its end until it is full.
+# Cache of each dataset for the chunk at its end until it is full.
 _OPEN_CHUNKS_BYTES = 4 << 20
 
 
@@ -76,7 +76,7 @@ class Block:
 
 
 class H5Writer(Closing):
-    """Appends blocks to an H5 file; integers and IDs are as narrow as what was seen allows."""
+    """Appends blocks to an H5 file; integers and IDs are as narrow as the values so far allow."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class H5Writer(Closing):
         self.rows += len(block)
 
     def finish(self, vocabularies: Mapping[str, Sequence[str]], source: Mapping[str, Any]) -> None:
-        """Write vocabularies and attributes and close; without it the file is not valid."""
+        """Write vocabularies and attributes, and close; H5Table refuses an unfinished file."""
         for name, words in vocabularies.items():
             dataset = self.file.create_dataset(
                 f"vocabulary/{_h5_name(name)}", data=list(words), dtype=h5py.string_dtype()
@@ -136,7 +136,7 @@ class H5Writer(Closing):
         self.file.close()
 
     def _require_space(self, size: int) -> None:
-        """Raise OSError while HDF5 can still close the file; on a full disk it crashes instead."""
+        """Raise OSError while HDF5 can still close the file; on a full disk it would crash."""
         needed = size + 2 * _CACHE_BYTES
         free = shutil.disk_usage(self.folder).free
         if free < needed:
@@ -153,7 +153,7 @@ class H5Writer(Closing):
             self.file.create_dataset(
                 name,
                 data=values,
-                # A width of 0, no numeric columns, is only allowed where it may grow.
+                # HDF5 allows a width of 0 (no numeric columns) only where it may grow.
                 maxshape=(None, *(n or None for n in values.shape[1:])),
                 chunks=(max(1, _CHUNK_BYTES // row_bytes), *(max(1, n) for n in values.shape[1:])),
                 fill_time="never",
@@ -168,7 +168,7 @@ class H5Writer(Closing):
         dataset[start:] = values
 
     def _widen(self, dataset: h5py.Dataset, dtype: np.dtype) -> h5py.Dataset:
-        """Copy to a wider type. Rare, and early: the first blocks show most of the values."""
+        """Copy to a wider type; rare and early, since the first blocks hold most of the values."""
         name = dataset.name
         wider = self.file.create_dataset(
             f"{name}.wider",
@@ -188,7 +188,7 @@ class H5Writer(Closing):
 
 
 def _h5_name(column: str) -> str:
-    """A column's name as one step of an H5 path, where / and the names . and .. have a meaning."""
+    """A column's name as one step of an H5 path, where /, . and .. have a meaning."""
     escaped = column.replace("%", "%25").replace("/", "%2F")
     return escaped.replace(".", "%2E") if escaped in (".", "..") else escaped
 
@@ -199,16 +199,16 @@ def _digest_of_words(words: Sequence[str]) -> str:
 
 
 class H5Table(Closing):
-    """Reads an H5 file of this format. Cheap to open; raises UserError if it is not one.
+    """Reads an H5 file of this format; cheap to open.
 
-    So does every read that finds damage. No size that the file declares is believed before there
-    are as many bytes.
+    Raises UserError for any other file, and for damage when it is read. A declared size counts only
+    if the file has as many bytes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise UserError(f"{path}: no such file; snakemake makes it when it is asked for")
+            raise UserError(f"{path}: no such file; run snakemake to make it")
         with self._guarded():
             self.file = h5py.File(path, "r")
         try:
@@ -262,7 +262,7 @@ class H5Table(Closing):
             return np.diff(self.file[f"sequence/{_h5_name(sequence)}/offsets"][:])
 
     def read(self, start: int, stop: int, sequences_of: Sequence[str] | None = None) -> Block:
-        """Rows start to stop (not included) as one block; of the sequences all, or those named."""
+        """Rows start to stop (not included) as one block, with all sequences or those named."""
         with self._guarded():
             sequences = {}
             for name in self.sequence_columns if sequences_of is None else sequences_of:
@@ -300,7 +300,7 @@ class H5Table(Closing):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Whatever damaged bytes make HDF5 raise, as a UserError."""
+        """Turn whatever HDF5 raises on damaged bytes into a UserError."""
         try:
             yield
         except UserError:
@@ -314,7 +314,7 @@ class H5Table(Closing):
             ) from None
 
     def _check_shapes(self) -> None:
-        """Raise ValueError unless all datasets have `rows` rows, and as many bytes as they say."""
+        """Raise ValueError unless all datasets have `rows` rows and the bytes that they declare."""
         kinds = {"numeric": "f", "categorical": "u", "row": "i"}
         optional = {"label": "u", "id": "S", "time": "i"}
         kinds |= {name: kind for name, kind in optional.items() if name in self.file}
@@ -341,6 +341,6 @@ class H5Table(Closing):
                 raise ValueError(f"{name} has shape {self.file[name].shape}")
         names = [f"vocabulary/{_h5_name(name)}" for name in self.categorical_columns]
         self._words = np.array([len(self.file[name]) for name in names], np.int64)
-        # A word takes 16 bytes, and those of its text.
+        # A word takes 16 bytes plus its text.
         if 16 * int(self._words.sum()) > self.path.stat().st_size:
             raise ValueError("its vocabularies hold fewer bytes than they declare")

@@ -15,7 +15,6 @@ from ..common.errors import UserError
 from ..common.files import fingerprint, written_beside
 from ..common.logits import log_odds, mean_logit, sigmoid
 from ..common.parquet import marks_of, read_table
-from ..raw.location import Location
 from .submission_ids import check_ids, check_unique, read_sample_ids
 
 logger = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 def write_submission(
     predictions: Sequence[Path],
-    sample_submission: Location | None,
+    sample_submission: str | Path | None,
     submission: Path,
     *,
     id_column: str,

@@ -1,5 +1,7 @@
 """The check of submission IDs: those of the sample submission, each once and in its order."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -7,18 +9,19 @@ import pyarrow.csv as pacsv
 
 from ..common.errors import UserError, first_line
 from ..common.ids import parts_by_hash, repeated_ids
-from ..raw.location import Location, check_unchanged, open_location, read_error, version_of
+from ..raw.location import Location
 
 # One request for a remote file.
 _BLOCK_BYTES = 1 << 23
 
 
-def read_sample_ids(path: Location, id_column: str) -> pa.ChunkedArray:
+def read_sample_ids(path: str | Path, id_column: str) -> pa.ChunkedArray:
     """The unchanged ID strings of a sample submission; raises UserError if it is unusable."""
-    version = version_of(path)
+    location = Location(path)
+    version = location.version()
     try:
         table = pacsv.read_csv(
-            open_location(path),
+            location.open(),
             read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES),
             parse_options=pacsv.ParseOptions(newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(
@@ -28,17 +31,17 @@ def read_sample_ids(path: Location, id_column: str) -> pa.ChunkedArray:
             ),
         )
     except (pa.ArrowException, OSError) as error:
-        raise read_error(path, error) or UserError(
+        raise location.read_error(error) or UserError(
             f"{path}: cannot be read as a CSV file with a column {id_column!r} "
             f"({first_line(error)}); its header should name {id_column!r} and the label"
         ) from None
-    check_unchanged(path, version)
+    location.check_unchanged(version)
     ids = table[id_column]
     check_unique(ids, str(path))
     return ids
 
 
-def check_ids(wanted: pa.ChunkedArray, ids: pa.ChunkedArray, path: Location) -> np.ndarray:
+def check_ids(wanted: pa.ChunkedArray, ids: pa.ChunkedArray, path: str | Path) -> np.ndarray:
     """The row in `ids` of each of the `wanted` IDs of `path`; neither has duplicates.
 
     Raises UserError unless both hold the same IDs.

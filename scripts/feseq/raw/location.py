@@ -1,10 +1,10 @@
 """Where a raw file lies: a local path, or an object in S3 (s3://) or Google's storage (gs://)."""
 
-import functools
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, cached_property
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -14,12 +14,10 @@ from pyarrow import fs
 from ..common.errors import UserError, first_line
 from ..common.files import digest_of_tail
 
-Location = str | Path
-
 # One slash is enough: a mistyped s3:/bucket/key is no local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
 _FORMS = "s3://bucket/key or gs://bucket/key"
-# How pyarrow's stores begin their own errors, unlike those of decoding.
+# How the errors of pyarrow's stores begin; those of decoding begin otherwise.
 _OF_STORE = ("AWS Error", "google::cloud::Status", "Path does not exist")
 _DENIED = ("ACCESS_DENIED", "HTTP status 403", "PERMISSION_DENIED", "UNAUTHENTICATED", "OAuth2")
 _UNREACHED = ("NETWORK_CONNECTION", "UNAVAILABLE", "TIMEOUT", "HTTP status 5", "resolving region")
@@ -27,7 +25,7 @@ _CREDENTIALS = {
     "s3": "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
 }
-# Of a location, for pyarrow, as `?name=value&...`.
+# Options for pyarrow that may stand behind a key, as `?name=value&...`.
 _OPTIONS = (
     *("endpoint_override", "scheme", "region", "tls_ca_file_path", "tls_verify_certificates"),
     *("retry_limit_seconds", "project_id"),
@@ -35,20 +33,112 @@ _OPTIONS = (
 _GS_RETRY_SECONDS = "20"
 
 
-def is_remote(location: Location) -> bool:
+def is_remote(location: str | Path) -> bool:
     """True for anything like a URI, also for one that cannot be read."""
     return _URI.match(str(location)) is not None
 
 
-def name_of(location: Location) -> str:
-    """The last part of a path or key."""
-    return Path(urlsplit(str(location)).path if is_remote(location) else location).name
+class Location:
+    """Where one raw file lies, a path or a URI; `str` gives it as the user wrote it.
+
+    Raises UserError for a URI that cannot be right; the store is asked only when the file is read.
+    """
+
+    def __init__(self, written: str | Path) -> None:
+        self.written = str(written)
+        self.is_remote = is_remote(written)
+        if self.is_remote:
+            _check_uri(self.written)
+
+    def __str__(self) -> str:
+        return self.written
+
+    @property
+    def name(self) -> str:
+        """The last part of the path or key."""
+        return Path(urlsplit(self.written).path if self.is_remote else self.written).name
+
+    @property
+    def is_present(self) -> bool:
+        """True for a local file that exists, and for any remote one, without asking the store."""
+        return self.is_remote or Path(self.written).is_file()
+
+    @cached_property
+    def _store(self) -> tuple[fs.FileSystem, str]:
+        """The store and the file's path in it."""
+        options = _options(self.written)
+        uri = urlunsplit(urlsplit(self.written)._replace(query=urlencode(options)))
+        return _connect(uri, options.get("region"))
+
+    def open(self) -> pa.NativeFile:
+        """Open the file for reading; raises UserError if that fails."""
+        with self._guarded():
+            if not self.is_remote:
+                return pa.OSFile(self.written, "rb")
+            system, path = self._store
+            return system.open_input_file(path)
+
+    def version(self) -> str:
+        """The file's fingerprint, from its size and one read of its end."""
+        with self.open() as file, self._guarded():
+            return digest_of_tail(file, file.size())
+
+    def head(self, size: int) -> bytes:
+        """The first `size` bytes, or all if the file is shorter."""
+        with self.open() as file, self._guarded():
+            return bytes(file.read(size))
+
+    def check_unchanged(self, version: str) -> None:
+        """Raise UserError if the file no longer has this version."""
+        if self.version() != version:
+            raise UserError(
+                f"{self}: was replaced while it was being read; nothing of it was kept: run the "
+                f"same command again when it is complete"
+            )
+
+    def read_error(self, error: BaseException) -> UserError | None:
+        """What the store says, if the error is the store's and not one of the file's content."""
+        said = first_line(error).split(" error_info=")[0]
+        if not self.is_remote or not any(sign in said for sign in _OF_STORE + _UNREACHED):
+            return None
+        if isinstance(error, FileNotFoundError):
+            return UserError(
+                f"{self}: there is no such object, or no such bucket; correct raw.* (a folder of "
+                f"files cannot be read, name one file), or the endpoint if it is in another store"
+            )
+        if any(sign in said for sign in _DENIED):
+            return UserError(
+                f"{self}: access denied ({said}); the environment has no credentials, or none that "
+                f"may read it: set {_CREDENTIALS[urlsplit(self.written).scheme]}"
+            )
+        if any(sign in said for sign in _UNREACHED):
+            return UserError(
+                f"{self}: the store cannot be reached, or fails ({said}); check the network, the "
+                f"endpoint (AWS_ENDPOINT_URL=http://host:port, or "
+                f"?endpoint_override=host:port&scheme=http behind the key) and "
+                f"the region (AWS_REGION), and run the same command again"
+            )
+        return self._unusable(error)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Whatever a store or a disk raises, as a UserError."""
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise self.read_error(error) or self._unusable(error) from None
+
+    def _unusable(self, error: BaseException) -> UserError:
+        if not self.is_remote:
+            return UserError(f"{self}: cannot be read ({first_line(error)}); repair or replace it")
+        return UserError(
+            f"{self}: cannot be read from the store ({first_line(error)}); write {_FORMS}, other "
+            f"signs than letters, digits and /-_.~ as %XX (a blank as %20), check region and "
+            f"endpoint (docs/object-storage.md), and whether credentials have expired"
+        )
 
 
-def check_location(location: str) -> None:
-    """Raise UserError for a remote location that cannot be right; the store is not asked."""
-    if not is_remote(location):
-        return
+def _check_uri(location: str) -> None:
     _refuse_secrets(location)
     try:
         uri = urlsplit(location)
@@ -67,114 +157,30 @@ def check_location(location: str) -> None:
 
 
 def _refuse_secrets(location: str) -> None:
-    """Raise UserError, which does not repeat them, for a location with credentials or like them."""
+    """Raise UserError for a location with credentials in it; the message does not repeat them."""
     place, _, query = location.partition("?")
-    # A secret key of AWS may have a slash. An @ in a key is written %40.
+    # A secret key of AWS may have a slash; an @ in an object's key is written %40.
     scheme = place.partition(":")[0]
     _, at, rest = place.removeprefix("gs://anonymous@").rpartition("@")
     unknown = [name for name, _ in parse_qsl(query, keep_blank_values=True) if name not in _OPTIONS]
     if at:
         raise UserError(
-            f"{scheme}://***@{rest}: credentials do not belong into a config, which is copied into "
+            f"{scheme}://***@{rest}: credentials do not belong in a config, which is copied into "
             f"logs; take them out and give them to the environment, for example as AWS_PROFILE (an "
             f"@ in a key is written %40)"
         )
     if unknown:
         raise UserError(
-            f"{place}?{unknown[0]}=***: there is no such option; behind a key may stand "
-            f"{', '.join(_OPTIONS)}, and what the environment should tell, such as AWS_PROFILE, not"
+            f"{place}?{unknown[0]}=***: there is no such option; a key may be followed by "
+            f"{', '.join(_OPTIONS)}; credentials belong in the environment, such as AWS_PROFILE"
         )
-
-
-def open_location(location: Location) -> pa.NativeFile:
-    """Open a file for reading at any place; raises UserError if that fails."""
-    try:
-        if not is_remote(location):
-            return pa.OSFile(str(location), "rb")
-        system, path = _store_of(str(location))
-        return system.open_input_file(path)
-    except (pa.ArrowException, OSError) as error:
-        raise read_error(location, error) or _unusable(location, error) from None
-
-
-def version_of(location: Location) -> str:
-    """The fingerprint of the file, by its size and one read of its end."""
-    with _reading(location) as file:
-        return digest_of_tail(file, file.size())
-
-
-def first_bytes(location: Location, size: int) -> bytes:
-    """The head of the file, `size` bytes or all there are."""
-    with _reading(location) as file:
-        return bytes(file.read(size))
-
-
-@contextmanager
-def _reading(location: Location) -> Iterator[pa.NativeFile]:
-    with open_location(location) as file:
-        try:
-            yield file
-        except OSError as error:
-            raise read_error(location, error) or _unusable(location, error) from None
-
-
-def check_unchanged(location: Location, version: str) -> None:
-    """Raise UserError if the file is no longer the one that had this version."""
-    if version_of(location) != version:
-        raise UserError(
-            f"{location}: was replaced while it was being read; nothing of it was kept: run the "
-            f"same command again when it is complete"
-        )
-
-
-def read_error(location: Location, error: BaseException) -> UserError | None:
-    """What the store says, if the error is the store's and not one of the file's content."""
-    said = first_line(error).split(" error_info=")[0]
-    if not is_remote(location) or not any(sign in said for sign in _OF_STORE + _UNREACHED):
-        return None
-    if isinstance(error, FileNotFoundError):
-        return UserError(
-            f"{location}: there is no such object, or no such bucket; correct raw.* (a folder of "
-            f"files cannot be read, name one file), or the endpoint if it is in another store"
-        )
-    if any(sign in said for sign in _DENIED):
-        scheme = urlsplit(str(location)).scheme
-        return UserError(
-            f"{location}: access denied ({said}); the environment has no credentials, or none that "
-            f"may read it: set {_CREDENTIALS[scheme]}"
-        )
-    if any(sign in said for sign in _UNREACHED):
-        return UserError(
-            f"{location}: the store cannot be reached, or fails ({said}); check the network, the "
-            f"endpoint (AWS_ENDPOINT_URL=http://host:port, or "
-            f"?endpoint_override=host:port&scheme=http behind the key) and "
-            f"the region (AWS_REGION), and run the same command again"
-        )
-    return _unusable(location, error)
-
-
-def _unusable(location: Location, error: BaseException) -> UserError:
-    if not is_remote(location):
-        return UserError(f"{location}: cannot be read ({first_line(error)}); mend or replace it")
-    return UserError(
-        f"{location}: cannot be read from the store ({first_line(error)}); write {_FORMS}, other "
-        f"signs than letters, digits and /-_.~ as %XX (a blank as %20), check region and endpoint "
-        f"(docs/object-storage.md), and whether credentials have expired"
-    )
-
-
-def _store_of(location: str) -> tuple[fs.FileSystem, str]:
-    check_location(location)
-    options = _options(location)
-    uri = urlunsplit(urlsplit(location)._replace(query=urlencode(options)))
-    return _connect(uri, options.get("region"))
 
 
 def _options(location: str) -> dict[str, str]:
-    """The options of a URI, and those that the environment gives or that spare a long wait.
+    """The options of a URI, those of the environment, and defaults that avoid long waits.
 
-    Without a region pyarrow asks AWS where the bucket is. Stores behind an endpoint take any, by
-    default this one.
+    Without a region pyarrow asks AWS where the bucket is. A store behind an endpoint takes any
+    region, by default us-east-1.
     """
     uri = urlsplit(location)
     given = dict(parse_qsl(uri.query, keep_blank_values=True))
@@ -189,10 +195,10 @@ def _options(location: str) -> dict[str, str]:
     return ({"region": "us-east-1"} if "endpoint_override" in options else {}) | options
 
 
-@functools.cache
+@cache
 def _connect(uri: str, region: str | None) -> tuple[fs.FileSystem, str]:
-    """One pool of connections for all that a process reads."""
-    # Before it is told a region, the SDK looks for one, also at EC2's metadata server, for seconds.
+    """One pool of connections for everything that a process reads."""
+    # Without a region the SDK looks for one, for seconds, also at EC2's metadata server.
     name = "AWS_DEFAULT_REGION"
     tell = region is not None and not {name, "AWS_REGION"} & set(os.environ)
     if tell:

@@ -10,30 +10,31 @@ import pyarrow.parquet as pq
 from ..common.errors import UserError, first_line
 from ..common.files import digest_of_tail
 from ..config.columns import Columns
-from .location import Location, check_unchanged, is_remote, open_location, read_error
+from .location import Location
 
 logger = logging.getLogger(__name__)
 
 # Schema metadata of the stand-in's files; a rename or a copy does not make them real.
 SIMULATED_MARK = {b"feseq": b"simulated"}
 _LOCAL_BUFFER = 1 << 16
-# Of a remote file: a row group that is fetched at once, and otherwise the reads of its columns.
+# A remote row group of at most this many bytes is fetched at once; a larger one column by column.
 _MOST_OF_GROUP = 1 << 30
 _ALL_BUFFERS, _LEAST_REQUEST, _MOST_REQUEST = 1 << 29, 1 << 18, 1 << 23
 
 
 class RawFile(pq.ParquetFile):
-    """An open parquet file that knows its size and which `version` of it was opened.
+    """An open parquet file that knows its location, its size and which `version` was opened.
 
-    What is decoded is fetched piece by piece: a whole file can be one row group of many GB. Over a
-    network, where each request takes a while, these are few large ones.
+    Local files are decoded piece by piece, since a whole file can be one row group of many GB.
+    Remote files are fetched in few large requests, since each takes a while.
     """
 
     def __init__(self, location: Location, source: pa.NativeFile) -> None:
+        self.location = location
         self.bytes = source.size()
         self.version = digest_of_tail(source, self.bytes)
         metadata = pq.read_metadata(source)
-        remote = is_remote(location)
+        remote = location.is_remote
         self._by_group = remote and _largest_group(metadata) <= _MOST_OF_GROUP
         super().__init__(
             source,
@@ -43,11 +44,107 @@ class RawFile(pq.ParquetFile):
             page_checksum_verification=True,
         )
 
+    @property
+    def rows(self) -> int:
+        """Rows according to the footer."""
+        return int(self.metadata.num_rows)
+
+    @property
+    def is_simulated(self) -> bool:
+        """True for a file that the simulation wrote."""
+        return SIMULATED_MARK.items() <= (self.schema_arrow.metadata or {}).items()
+
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """The file in batches of at most `rows` rows, only these columns fetched and decoded."""
         columns = list(dict.fromkeys(names))
         for groups in [[i] for i in range(self.num_row_groups)] if self._by_group else [None]:
             yield from self.iter_batches(batch_size=rows, columns=columns, row_groups=groups)
+
+    def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield (number of its first row, batch) over the whole file, only these columns read.
+
+        Raises UserError if they cannot be decoded, or if the file was replaced before the last
+        batch.
+        """
+        first_row = 0
+        batches = self.batches(names, batch_rows)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                self.location.check_unchanged(self.version)
+                raise self.location.read_error(error) or UserError(
+                    f"{self.location}: cannot be decoded after row {first_row:,} of {self.rows:,} "
+                    f"({first_line(error)}); the file is damaged: copy it again"
+                ) from None
+            found = first_row + (0 if batch is None else len(batch))
+            if found > self.rows or (batch is None and found < self.rows):
+                decoded = "more" if found > self.rows else found
+                raise UserError(
+                    f"{self.location}: its footer says {self.rows:,} rows, and {decoded} can be "
+                    f"decoded of {_some(names)}; the file is damaged: copy it or write it again"
+                )
+            if batch is None:
+                self.location.check_unchanged(self.version)
+                return
+            yield first_row, batch
+            first_row = found
+
+    def check_columns(self, columns: Columns, extra: str) -> None:
+        """Check that all columns in use and `extra` (label or ID) occur once, in a usable type."""
+        wanted, present = (*columns.features, extra), self.schema_arrow.names
+        missing = [name for name in wanted if name not in present]
+        if missing:
+            groups = sorted(
+                {columns.group_of[name] for name in missing if name in columns.group_of}
+            )
+            advice = (
+                f"drop group {' and '.join(map(repr, groups))} from columns.use"
+                if groups
+                else "name the right column in columns.label or columns.id"
+            )
+            raise UserError(
+                f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
+                f"{_some(missing)}; the file has {len(present)}: {_some(present)}. Correct the "
+                f"columns block of the config, or {advice}"
+            )
+        twice = [name for name in wanted if present.count(name) > 1]
+        if twice:
+            raise UserError(f"{self.location}: columns that occur more than once: {_some(twice)}")
+        self._check_types(columns)
+        unused = [name for name in present if name not in wanted]
+        if unused:
+            logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))
+
+    def _check_types(self, columns: Columns) -> None:
+        row_time = [columns.row_time] if columns.row_time else []
+        for names, is_usable, role in (
+            (columns.categorical, _is_categorical, "categorical (string, integer, float, boolean)"),
+            (columns.numeric, _is_number, "numeric (integer, float, decimal or boolean)"),
+            (columns.ragged, _is_text, "a sequence (string of comma-joined integers)"),
+            (row_time, _is_time, "a time (integer, timestamp)"),
+        ):
+            for name in names:
+                kind = self.schema_arrow.field(name).type
+                if not is_usable(kind):
+                    raise UserError(
+                        f"{self.location}: column {name!r} has type {kind}, cannot be {role}"
+                    )
+
+
+def open_parquet(written: str | Path) -> RawFile:
+    """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
+    location = Location(written)
+    if not location.is_present:
+        raise UserError(f"{location}: no such file; put it there or change raw.* in the config")
+    source = location.open()
+    try:
+        return RawFile(location, source)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise location.read_error(error) or UserError(
+            f"{location}: not a complete parquet file ({first_line(error)}); it may be truncated: "
+            f"copy it again and compare sizes (here {source.size():,} bytes)"
+        ) from None
 
 
 def _largest_group(metadata: pq.FileMetaData) -> int:
@@ -65,103 +162,6 @@ def _buffer_bytes(metadata: pq.FileMetaData, remote: bool) -> int:
         return _LOCAL_BUFFER
     share = _ALL_BUFFERS // max(1, metadata.num_columns)
     return min(max(share, _LEAST_REQUEST), _MOST_REQUEST)
-
-
-def open_parquet(location: Location) -> RawFile:
-    """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
-    if not is_remote(location) and not Path(location).is_file():
-        raise UserError(f"{location}: no such file; put it there or change raw.* in the config")
-    source = open_location(location)
-    try:
-        return RawFile(location, source)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise read_error(location, error) or UserError(
-            f"{location}: not a complete parquet file ({first_line(error)}); it may be truncated: "
-            f"copy it again and compare sizes (here {source.size():,} bytes)"
-        ) from None
-
-
-def is_simulated(file: pq.ParquetFile) -> bool:
-    """True for a file that the simulation wrote."""
-    return SIMULATED_MARK.items() <= (file.schema_arrow.metadata or {}).items()
-
-
-def check_same_origin(train: Location, test: Location) -> None:
-    """Raise UserError if one of two raw files is real and the other was simulated."""
-    train_simulated, test_simulated = (is_simulated(open_parquet(file)) for file in (train, test))
-    if train_simulated != test_simulated:
-        simulated, real = (train, test) if train_simulated else (test, train)
-        raise UserError(
-            f"{simulated} was written by the simulation and {real} was not; real and simulated "
-            f"data are never mixed: take both from one source"
-        )
-
-
-def check_columns(file: pq.ParquetFile, path: Location, columns: Columns, extra: str) -> None:
-    """Check that every column in use and `extra` (label or ID) is there, once, of a usable type."""
-    schema = file.schema_arrow
-    present = schema.names
-    missing = [name for name in (*columns.features, extra) if name not in present]
-    if missing:
-        groups = sorted({columns.group_of[name] for name in missing if name in columns.group_of})
-        advice = (
-            f"drop group {' and '.join(map(repr, groups))} from columns.use"
-            if groups
-            else "name the right column in columns.label or columns.id"
-        )
-        raise UserError(
-            f"{path}: {len(missing)} of {len(columns.features) + 1} columns are missing: "
-            f"{_some(missing)}; the file has {len(present)}: {_some(present)}. Correct the "
-            f"columns block of the config, or {advice}"
-        )
-    twice = [name for name in (*columns.features, extra) if present.count(name) > 1]
-    if twice:
-        raise UserError(f"{path}: columns that occur more than once: {_some(twice)}")
-    for names, is_usable, role in (
-        (columns.categorical, _is_categorical, "categorical (string, integer, float or boolean)"),
-        (columns.numeric, _is_number, "numeric (integer, float, decimal or boolean)"),
-        (columns.ragged, _is_text, "a sequence (string of comma-joined integers)"),
-        ([columns.row_time] if columns.row_time else [], _is_time, "a time (integer, timestamp)"),
-    ):
-        for name in names:
-            kind = schema.field(name).type
-            if not is_usable(kind):
-                raise UserError(f"{path}: column {name!r} has type {kind}, cannot be {role}")
-    unused = [name for name in present if name not in (*columns.features, extra)]
-    if unused:
-        logger.info("%s: %d columns not in use: %s", path, len(unused), _some(unused))
-
-
-def stream(
-    file: RawFile, path: Location, names: Sequence[str], batch_rows: int
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield (number of its first row, batch) over the whole file, only these columns read.
-
-    Raises UserError if they cannot be decoded, or if the file was replaced before the last batch.
-    """
-    first_row = 0
-    batches = file.batches(names, batch_rows)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (pa.ArrowException, OSError) as error:
-            check_unchanged(path, file.version)
-            raise read_error(path, error) or UserError(
-                f"{path}: cannot be decoded after row {first_row:,} of {file.metadata.num_rows:,} "
-                f"({first_line(error)}); the file is damaged: copy it again"
-            ) from None
-        rows, found = file.metadata.num_rows, first_row + (0 if batch is None else len(batch))
-        if found > rows or (batch is None and found < rows):
-            raise UserError(
-                f"{path}: its footer says {rows:,} rows, and {'more' if found > rows else found} "
-                f"can be decoded of {_some(names)}; the file is damaged: copy it again or write "
-                f"it anew"
-            )
-        if batch is None:
-            check_unchanged(path, file.version)
-            return
-        yield first_row, batch
-        first_row = found
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

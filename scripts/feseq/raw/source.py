@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.errors import UserError
-from .location import check_location, first_bytes, is_remote, version_of
-from .reading import check_same_origin
+from .location import Location, is_remote
+from .reading import open_parquet
 
 _HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class RawFiles:
-    """Where the raw data lie; `reason` says in a sentence why they are simulated."""
+    """Where the raw data lie; `reason` says in a sentence why they are simulated, '' if not."""
 
     train: str
     test: str
     sample_submission: str | None
-    simulated: bool
     reason: str = ""
+
+    @property
+    def simulated(self) -> bool:
+        """True for the stand-in."""
+        return bool(self.reason)
 
     def has_version(self, location: str) -> bool:
         """True for a file that counts by its content, whatever its time.
@@ -35,7 +39,7 @@ class RawFiles:
 
     def version(self, location: str | None) -> str | None:
         """The version of a file that has one, else None."""
-        return version_of(location) if location and self.has_version(location) else None
+        return Location(location).version() if location and self.has_version(location) else None
 
 
 def local_only(locations: Mapping[str, str | None]) -> dict[str, str]:
@@ -51,62 +55,74 @@ def others_than_local(locations: Mapping[str, str | None]) -> dict[str, str | No
 def locate_raw(raw: Mapping[str, str]) -> RawFiles:
     """Decide between the user's files and the stand-in; real and simulated never mix.
 
-    A remote file counts as there: who names one wants no stand-in. Raises UserError if `files` are
-    asked for and one is missing, or only one of two is there.
+    A remote file counts as present: whoever names one wants no stand-in. Raises UserError if
+    `files` are asked for and one is missing, or only one of two is present.
     """
-    files = (raw["train"], raw["test"])
-    for location in (*files, raw["sample_submission"]):
-        check_location(location)
-    local = [path for path in files if not is_remote(path)]
-    # A link to nowhere, or a folder, is no reason to go on without the user's data.
-    for path in local:
-        if os.path.lexists(path) and not Path(path).is_file() and raw["source"] != "simulated":
-            what = "a folder" if Path(path).is_dir() else f"a link to {os.path.realpath(path)}"
-            raise UserError(
-                f"{path}: is {what}, and not a file; mount or mend it, change raw.train and "
-                f"raw.test, or set raw.source: simulated"
-            )
-    missing = [path for path in local if not Path(path).is_file()]
+    files = [Location(raw["train"]), Location(raw["test"])]
+    sample = Location(raw["sample_submission"])
     # Its IDs are checked when the submission is written, so it can serve either source.
-    given = raw["sample_submission"]
-    sample = given if is_remote(given) or Path(given).is_file() else None
-    if raw["source"] == "simulated" or (raw["source"] == "auto" and len(missing) == 2):
-        reason = (
-            "raw.source is simulated"
-            if raw["source"] == "simulated"
-            else f"no {' and no '.join(files)}"
-        )
-        reason = f"SIMULATED DATA: {reason}, so this run uses the simulated stand-in"
-        if sample is not None:
-            reason += f"; {sample} is there and must list the simulated IDs"
-        return RawFiles(
-            "data/simulated/train.parquet", "data/simulated/test.parquet", sample, True, reason
-        )
+    given = str(sample) if sample.is_present else None
+    if raw["source"] == "simulated":
+        return _stand_in("raw.source is simulated", given)
+    missing = [str(file) for file in files if not file.is_present]
+    for path in missing:
+        _refuse_what_is_no_file(path)
+    if raw["source"] == "auto" and len(missing) == 2:
+        return _stand_in(f"no {' and no '.join(missing)}", given)
     if missing:
-        there = [path for path in files if path not in missing]
-        also = f" ({there[0]} is not; real and simulated data are never mixed)" if there else ""
+        present = [str(file) for file in files if file.is_present]
+        also = f" ({present[0]} is not; real and simulated data are never mixed)" if present else ""
         raise UserError(
             f"raw.source is {raw['source']}, and these raw files are missing: "
             f"{', '.join(missing)}{also}; put them there, correct raw.train and raw.test, or set "
             f"raw.source: simulated"
         )
-    return RawFiles(*files, sample, False)
+    return RawFiles(raw["train"], raw["test"], given)
+
+
+def _refuse_what_is_no_file(path: str) -> None:
+    """Raise UserError for a link to nowhere or a folder: the user has data, perhaps unmounted."""
+    if os.path.lexists(path):
+        what = "a folder" if Path(path).is_dir() else f"a link to {os.path.realpath(path)}"
+        raise UserError(
+            f"{path}: is {what}, and not a file; mount or repair it, change raw.train and "
+            f"raw.test, or set raw.source: simulated"
+        )
+
+
+def _stand_in(why: str, sample_submission: str | None) -> RawFiles:
+    reason = f"SIMULATED DATA: {why}, so this run uses the simulated stand-in"
+    if sample_submission is not None:
+        reason += f"; {sample_submission} is there and must list the simulated IDs"
+    folder = "data/simulated"
+    return RawFiles(f"{folder}/train.parquet", f"{folder}/test.parquet", sample_submission, reason)
 
 
 def check_raw(raw: RawFiles, id_column: str) -> None:
-    """Before hours of training rather than after them: open the files that are the user's."""
+    """Open the user's files and check what can be checked before hours of training."""
     if raw.sample_submission is not None:
         _check_sample_header(raw.sample_submission, id_column)
     if not raw.simulated:
-        check_same_origin(raw.train, raw.test)
+        _check_same_origin(raw.train, raw.test)
 
 
 def _check_sample_header(location: str, id_column: str) -> None:
-    head = first_bytes(location, _HEADER_BYTES).decode("utf-8-sig", errors="replace")
+    head = Location(location).head(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     header = next(csv.reader(io.StringIO(head, newline="")), [])
     if id_column not in header:
         raise UserError(
             f"{location}: its header {','.join(header)!r} has no column {id_column!r}; it should "
             f"name {id_column!r} and the label: correct the file, columns.id or "
             f"raw.sample_submission"
+        )
+
+
+def _check_same_origin(train: str, test: str) -> None:
+    """Raise UserError if one of the two files is real and the other was simulated."""
+    train_simulated, test_simulated = (open_parquet(file).is_simulated for file in (train, test))
+    if train_simulated != test_simulated:
+        simulated, real = (train, test) if train_simulated else (test, train)
+        raise UserError(
+            f"{simulated} was written by the simulation and {real} was not; real and simulated "
+            f"data are never mixed: take both from one source"
         )

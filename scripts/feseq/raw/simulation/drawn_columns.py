@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from .statistics import (
@@ -39,6 +40,17 @@ class DrawnColumns:
     def rows(self) -> int:
         """Return the number of rows, R."""
         return len(self.category["hour"])
+
+    def arrays(self) -> dict[str, pa.Array]:
+        """Return the columns as the file holds them, missing values as null."""
+        arrays: dict[str, pa.Array] = {}
+        for name, code in self.category.items():
+            indices = pa.array(code, mask=code < 0)
+            words = pa.DictionaryArray.from_arrays(indices, pa.array(category_values(name)))
+            arrays[name] = words.cast(pa.string())
+        for name, value in self.numeric.items():
+            arrays[name] = pa.array(value, from_pandas=True)
+        return arrays
 
 
 def category_values(column: str) -> list[str]:

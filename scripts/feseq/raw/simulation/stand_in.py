@@ -7,21 +7,13 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from ...common.errors import UserError
 from ...common.files import written_beside
 from ...common.progress import progress
-from ...common.ragged import Ragged
 from ..reading import SIMULATED_MARK
 from .click_model import click_model
-from .drawn_columns import (
-    DRAWN_CATEGORIES,
-    DrawnColumns,
-    category_values,
-    day_of_week,
-    draw_columns,
-)
+from .drawn_columns import DRAWN_CATEGORIES, day_of_week, draw_columns
 from .drawn_sequences import draw_sequences, join_codes
 from .statistics import test_columns, train_columns
 
@@ -45,8 +37,8 @@ def simulate_split(
 
     `parquet` gets the columns, types and marginal statistics of the real file, sequences of
     `mean_length` events on average. `truth` gets, in the same order, `row` (train) or `ID` (test)
-    and `probability`. Each chunk is a row group with a random stream of its own: a full chunk is
-    the same however many rows follow it, but for the day of week, which needs their number.
+    and `probability`. Each chunk is a row group with its own random stream: a full chunk is the
+    same however many rows follow, except for the day of week, which depends on their number.
     """
     if split not in _SPLIT_CODE:
         raise UserError(f"split is {split!r}; it must be one of {', '.join(_SPLIT_CODE)}")
@@ -73,7 +65,9 @@ def simulate_split(
             columns = draw_columns(rng, count)
             sequences = draw_sequences(rng, count, mean_length)
             probability = model.probability(columns, sequences)
-            arrays = _arrays(columns, sequences, day_of_week(first, count, rows))
+            arrays = columns.arrays()
+            arrays["day_of_week"] = pa.array(day_of_week(first, count, rows)).cast(pa.string())
+            arrays["seq"] = join_codes(sequences)
             key = _key(split, first, count)
             if split == "train":
                 arrays["clicked"] = pa.array((rng.random(count) < probability).astype(np.int64))
@@ -95,7 +89,7 @@ def _type(column: str) -> pa.DataType:
 
 def _schema(split: Split) -> pa.Schema:
     names = train_columns() if split == "train" else test_columns()
-    # Read by `raw.is_simulated`: whatever is made from this file knows where it comes from.
+    # The mark tells everything made from this file that it is simulated.
     return pa.schema([pa.field(name, _type(name)) for name in names], SIMULATED_MARK)
 
 
@@ -109,24 +103,6 @@ def _key(split: Split, first: int, count: int) -> pa.Array:
     if split == "train":
         return pa.array(numbers, type=pa.int64())
     return pa.array([f"TEST_{number:07d}" for number in numbers])
-
-
-def _arrays(
-    columns: DrawnColumns, sequences: Ragged, day: NDArray[np.int64]
-) -> dict[str, pa.Array]:
-    arrays = {
-        name: _strings(category_values(name), columns.category[name]) for name in DRAWN_CATEGORIES
-    }
-    arrays["day_of_week"] = pa.array(day).cast(pa.string())
-    arrays["seq"] = join_codes(sequences)
-    for name, value in columns.numeric.items():
-        arrays[name] = pa.array(value, from_pandas=True)
-    return arrays
-
-
-def _strings(values: list[str], code: NDArray[np.int8]) -> pa.StringArray:
-    indices = pa.array(code, mask=code < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(values)).cast(pa.string())
 
 
 def _batch(arrays: dict[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:

@@ -1,4 +1,4 @@
-"""Record batches of raw columns to blocks of the H5 format."""
+"""The values of raw columns as the H5 format keeps them: batch by batch, block by block."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from ..common.errors import UserError
 from ..common.ragged import Ragged, narrow
 from ..config.columns import Columns
-from ..raw.location import Location
 from .sequence_parser import parse_sequences
 from .store import Block
 
@@ -25,13 +24,13 @@ class LocalBlock:
     words: Sequence[Sequence[str]]
 
 
-def encode_batch(
-    batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: Location, order: np.ndarray
+def convert_batch(
+    batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: str, order: np.ndarray
 ) -> LocalBlock:
-    """Encode the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
+    """Convert the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
 
-    The block's rows are those at the places `order` of the batch. Needs nothing but its arguments,
-    so batches can be encoded side by side.
+    Row i of the block is row order[i] of the batch. It needs nothing but its arguments, so batches
+    can be converted side by side.
     """
     numeric = np.empty((len(columns.numeric), len(order)), np.float32)
     for i, name in enumerate(columns.numeric):
@@ -44,23 +43,23 @@ def encode_batch(
         categorical[:, i] = codes[order]
         words.append(_words(encoded.dictionary, name, path))
     sequences = {
-        name: parse_sequences(batch.column(name), name, str(path), rows, order)
+        name: parse_sequences(batch.column(name), name, path, rows, order)
         for name in columns.ragged
     }
     _check_parallel(sequences, path, rows[order])
     time = None
     if columns.row_time:
-        time = as_seconds(batch.column(columns.row_time), columns.row_time, path, rows)[order]
+        time = _as_seconds(batch.column(columns.row_time), columns.row_time, path, rows)[order]
     return LocalBlock(Block(numeric.T, categorical + 1, sequences, rows[order], time=time), words)
 
 
 class Vocabularies:
-    """Raw category -> code: the next free one when the category first occurs, block by block."""
+    """Raw category -> code, numbered in the order of their first occurrence, block by block."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self.codes: dict[str, dict[str, int]] = {name: {} for name in columns}
 
-    def encode(self, local: LocalBlock) -> Block:
+    def recode(self, local: LocalBlock) -> Block:
         """The block with codes that hold for the whole file."""
         categorical = np.empty_like(local.block.categorical)
         for i, (codes, words) in enumerate(zip(self.codes.values(), local.words)):
@@ -73,13 +72,13 @@ class Vocabularies:
         return {name: ["", *codes] for name, codes in self.codes.items()}
 
 
-def _words(dictionary: pa.Array, column: str, path: Location) -> list[str]:
+def _words(dictionary: pa.Array, column: str, path: str) -> list[str]:
     try:
         words = dictionary.to_pylist()
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: column {column!r} holds bytes that are not UTF-8 text ({error}); write it "
-            f"as UTF-8"
+            f"{path}: column {column!r} holds bytes that are not UTF-8 text ({error}); "
+            f"write it as UTF-8"
         ) from None
     with_nul = [word for word in words if "\0" in word]
     if with_nul:
@@ -97,8 +96,8 @@ def _as_float32(column: pa.Array) -> np.ndarray:
     return column.to_numpy(zero_copy_only=False)
 
 
-def _check_parallel(sequences: Mapping[str, Ragged], path: Location, rows: np.ndarray) -> None:
-    """Sequences and times describe the same events, so a row has the same length in each."""
+def _check_parallel(sequences: Mapping[str, Ragged], path: str, rows: np.ndarray) -> None:
+    """Raise UserError where the sequences and times of a row differ in length."""
     (first_name, first), *others = sequences.items()
     for name, other in others:
         unequal = np.flatnonzero(first.lengths != other.lengths)
@@ -132,7 +131,7 @@ def _float_as_text(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def as_seconds(column: pa.Array, name: str, path: Location, rows: np.ndarray) -> np.ndarray:
+def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.ndarray:
     """A column of times as int64 [rows]: integers as they are, timestamps in whole seconds.
 
     `rows` are the row numbers of `column` in the file; raises UserError for a time that is missing

@@ -1,0 +1,137 @@
+"""The parser of sequences: any text is read as by a plain split, or refused with its row."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feseq.common.errors import UserError
+from feseq.dataset.sequence_parser import parse_sequences
+from support.raw_tables import as_lists, split_events
+
+Texts = list[str | None]
+FORMS: dict[str, Callable[[Texts], pa.Array]] = {
+    "string": lambda texts: pa.array(texts, pa.string()),
+    "large_string": lambda texts: pa.array(texts, pa.large_string()),
+    "dictionary": lambda texts: pa.array(texts, pa.string()).dictionary_encode(),
+    "sliced": lambda texts: pa.array(["5,5", None, *texts, "x"], pa.string()).slice(2, len(texts)),
+    "sliced, large": lambda texts: pa.array(["", *texts, "9,"], pa.large_string())[1:-1],
+}
+
+# Rows of short tokens alone are read by other code than rows with a long one.
+DIGITS = st.integers(1, 18).flatmap(lambda n: st.text("0123456789", min_size=n, max_size=n))
+TOKENS = st.sampled_from([st.text("0123456789", min_size=1, max_size=4), DIGITS])
+TEXT = TOKENS.flatmap(lambda token: st.none() | st.lists(token, max_size=30).map(",".join))
+# Not empty, no comma, and not 1 to 18 ASCII digits.
+BAD_TOKEN = st.text(
+    st.characters(exclude_characters=",", exclude_categories=["Cs"]) | st.sampled_from("0123456789")
+).filter(lambda token: not (token.isascii() and token.isdigit() and len(token) <= 18))
+
+
+@st.composite
+def columns_of(draw: st.DrawFn, texts: Texts) -> pa.Array:
+    """`texts` as a column of any type that holds text, perhaps a part of a longer one."""
+    kind = draw(st.sampled_from([pa.string(), pa.large_string()]))
+    around = st.lists(st.sampled_from(["1,2", "no number", "", None]), max_size=3)
+    before, after = draw(around), draw(around)
+    column = pa.array([*before, *texts, *after], kind)
+    if draw(st.booleans()):
+        column = column.dictionary_encode(draw(st.sampled_from(["mask", "encode"])))
+    return column.slice(len(before), len(texts))
+
+
+@given(texts=st.lists(TEXT, max_size=12), data=st.data())
+def test_any_text_of_integers_is_parsed_as_by_a_plain_loop(
+    texts: Texts, data: st.DataObject
+) -> None:
+    column = data.draw(columns_of(texts))
+    # Any rows in any order, some of them twice.
+    order = data.draw(st.lists(st.sampled_from(range(len(texts))), max_size=20) if texts else
+                      st.just([]))  # fmt: skip
+    rows = np.arange(len(texts))
+    parsed = parse_sequences(column, "events", "raw.parquet", rows, np.array(order, np.int64))
+    expected = [split_events(texts[place]) for place in order]
+    assert as_lists(parsed) == expected
+    assert parsed.values.dtype == np.min_scalar_type(
+        max(map(max, filter(None, expected)), default=0)
+    )
+
+
+@given(
+    good=st.lists(TEXT, min_size=2, max_size=8),
+    bad=st.dictionaries(st.integers(0, 7), BAD_TOKEN, min_size=1, max_size=3),
+    data=st.data(),
+)
+def test_any_bad_token_is_refused_with_its_own_row(
+    good: Texts, bad: dict[int, str], data: st.DataObject
+) -> None:
+    bad = {row: token for row, token in bad.items() if row < len(good)}
+    texts = list(good)
+    for row, token in bad.items():
+        tokens = (texts[row] or "1").split(",")
+        tokens.insert(data.draw(st.integers(0, len(tokens))), token)
+        texts[row] = ",".join(tokens)
+    column = data.draw(columns_of(texts))
+    order = data.draw(st.lists(st.sampled_from(range(len(texts))), unique=True))
+    rows = data.draw(
+        st.lists(st.integers(0, 10**6), min_size=len(texts), max_size=len(texts), unique=True)
+    )
+    arguments = (column, "events", "raw.parquet", np.array(rows), np.array(order, np.int64))
+    found = sorted(bad.keys() & set(order))
+    if not found:
+        # Rows that are not asked for are not read.
+        assert as_lists(parse_sequences(*arguments)) == [split_events(texts[i]) for i in order]
+        return
+    with pytest.raises(UserError) as refusal:
+        parse_sequences(*arguments)
+    where = f"raw.parquet: column 'events', row {rows[found[0]]}: token {bad[found[0]]!r} is not"
+    assert str(refusal.value).startswith(where)
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        ("1,,2", ""),
+        (",1", ""),
+        ("1,", ""),
+        (",", ""),
+        ("1.5", "1.5"),
+        ("7,-3", "-3"),
+        (" 1", " 1"),
+        ("1,2 ,3", "2 "),
+        ("x", "x"),
+        ("1\n", "1\n"),
+        ("1234567890123456789", "1234567890123456789"),
+        ("٣", "٣"),
+        ("1,²", "²"),
+    ],
+)
+def test_a_bad_token_is_refused_with_file_column_row_and_token(
+    form: str, text: str, token: str
+) -> None:
+    texts = ["1,2", None, "", text, "3"]
+    rows = np.array([4, 8, 15, 16, 23])
+    with pytest.raises(UserError) as refusal:
+        parse_sequences(FORMS[form](texts), "events", "raw.parquet", rows, np.arange(5))
+    assert str(refusal.value).startswith(
+        f"raw.parquet: column 'events', row 16: token {token!r} is not"
+    )
+
+
+def test_bytes_that_are_no_text_are_refused_like_any_bad_token() -> None:
+    buffers = [None, pa.py_buffer(np.array([0, 1, 4], np.int32)), pa.py_buffer(b"5\xff,1")]
+    text = pa.Array.from_buffers(pa.string(), 2, buffers)
+    with pytest.raises(UserError, match="row 1: token"):
+        parse_sequences(text, "e", "f", np.arange(2), np.arange(2))
+
+
+def test_empty_history_stays_an_empty_row() -> None:
+    texts = pa.array(["7,8", "", None, "9", ""])
+    ragged = parse_sequences(texts, "events", "raw.parquet", np.arange(5), np.arange(5))
+    assert ragged.offsets.tolist() == [0, 2, 2, 2, 3, 3]
+    assert ragged.lengths.tolist() == [2, 0, 0, 1, 0]
+    assert len(ragged) == 5
