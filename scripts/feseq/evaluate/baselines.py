@@ -44,7 +44,7 @@ _BOOSTING = {
     "n_iter_no_change": 10,
     "random_state": 1,
 }
-# Of the rarer label, in the train rows: with fewer there is no sound early stop.
+# Train rows of the rarer label: with fewer there is no sound early stop.
 _LEAST_TO_STOP_EARLY = 20
 
 
