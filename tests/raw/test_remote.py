@@ -224,8 +224,8 @@ def test_a_dry_run_asks_little_and_jobs_that_read_no_raw_file_ask_nothing(
     bucket.objects |= shop_inputs(tmp_path)
     submission = "results/submission_toy.csv"
     assert shop.snakemake(tmp_path, "-n", submission, config=REMOTE)[0] == 0
-    # Of both parquet files: opened, to tell real from simulated ones; the sample's header; and of
-    # all three the version.
+    # Both parquet files are opened, to tell real from simulated ones; then come the sample's header
+    # and the versions of all three.
     assert len(bucket.requests) == 2 * 3 + 2 + 3 * 2
     code, output = shop.snakemake(tmp_path, "data/h5/toy/feature_map.json", config=REMOTE)
     assert code == 0, output
