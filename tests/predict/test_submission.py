@@ -181,12 +181,12 @@ def mixed(folder: Path, *shards: list[Path], **options: Any) -> pd.Series:
     """Submit the predictions of several models; what the CSV says by ID."""
     submission = folder / "out" / "submission.csv"
     write_submission(
-        [path for of_model in shards for path in of_model],
+        [path for paths in shards for path in paths],
         None,
         submission,
         id_column="uid",
         label_column="y",
-        models=[of_model[0].with_name("model.safetensors") for of_model in shards],
+        models=[paths[0].with_name("model.safetensors") for paths in shards],
         **options,
     )
     return pd.read_csv(submission, index_col="uid")["y"]

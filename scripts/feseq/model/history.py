@@ -72,7 +72,7 @@ def distinct_events(history_ST: Tensor, row_T: Tensor) -> tuple[Tensor, Tensor, 
     """Events [S, V] that differ in row or codes, the row [V] of each, and which is where [T]."""
     place_T, event_T = row_T, torch.arange(len(row_T), device=row_T.device)
     for codes_T in history_ST:
-        # Numbered anew with each field, so that keys stay small.
+        # Renumbered after each field, so that keys stay small.
         size = int(codes_T.max()) + 1 if len(codes_T) else 1
         key_V, place_T = torch.unique(place_T * size + codes_T, return_inverse=True)
     # Any one of equal events will do.
