@@ -20,8 +20,8 @@ from feseq.common.parquet import write_table
 from feseq.dataset.store import H5Table
 from feseq.evaluate.ensemble import mix_predictions
 from feseq.evaluate.intervals import intervals
-from feseq.evaluate.measure import evaluate, write_metrics
-from feseq.evaluate.metrics import GroupedAuc, Measures, competition_score
+from feseq.evaluate.measure import measure_predictions, write_metrics
+from feseq.evaluate.metrics import GroupedAuc, Metrics, competition_score
 from support.raw_tables import raw_table, to_train_h5
 
 NAMES = [
@@ -63,7 +63,7 @@ ROWS = st.lists(
 @settings(max_examples=150, deadline=None)
 def test_metrics_are_those_of_plain_loops(rows: list[tuple[int, float]]) -> None:
     label, logit = map(list, zip(*rows))
-    (found,) = Measures(np.array(label), np.array(logit)).of(np.ones(len(rows)))
+    (found,) = Metrics(np.array(label), np.array(logit)).of(np.ones(len(rows)))
     expected = plain_figures(label, logit)
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-9)
 
@@ -77,8 +77,8 @@ def test_a_weight_counts_as_so_many_equal_rows(
     weight = np.array(
         data.draw(st.lists(st.integers(1, 3), min_size=len(rows), max_size=len(rows)))
     )
-    (found,) = Measures(label, logit).of(weight)
-    repeated = Measures(np.repeat(label, weight), np.repeat(logit, weight))
+    (found,) = Metrics(label, logit).of(weight)
+    repeated = Metrics(np.repeat(label, weight), np.repeat(logit, weight))
     (expected,) = repeated.of(np.ones(weight.sum()))
     for name in NAMES[:-1]:  # the bins of the calibration error are those of the rows given
         assert found[name] == pytest.approx(expected[name], abs=1e-9), name
@@ -88,7 +88,7 @@ def test_the_score_of_a_worked_example() -> None:
     # Two clicks of five rows; sorted by prediction the clicks come first and third.
     probability = np.array([0.8, 0.5, 0.4, 0.2, 0.1])
     label = np.array([1, 0, 1, 0, 0])
-    (found,) = Measures(label, np.log(probability / (1 - probability))).of(np.ones(5))
+    (found,) = Metrics(label, np.log(probability / (1 - probability))).of(np.ones(5))
     precision = (1 / 1 + 2 / 3) / 2
     of_clicks = -(math.log(0.8) + math.log(0.4)) / 2
     of_others = -(math.log(0.5) + math.log(0.8) + math.log(0.9)) / 3
@@ -106,9 +106,7 @@ def test_shifted_to_even_odds_the_weighted_logloss_is_at_its_best() -> None:
     logit = np.log(probability / (1 - probability))
     odds = math.log(label.mean() / (1 - label.mean()))
     shifts = [-odds + step for step in (-0.3, 0, 0.3)]
-    found = [
-        of["weighted_logloss"] for of in Measures(label, logit, shifts).of(np.ones(len(label)))
-    ]
+    found = [of["weighted_logloss"] for of in Metrics(label, logit, shifts).of(np.ones(len(label)))]
     assert found[1] < min(found[0], found[2])
 
 
@@ -118,7 +116,7 @@ def test_the_calibration_error_is_what_predictions_are_off_by() -> None:
     label = (random.random(len(probability)) < probability).astype(int)
 
     def error(predicted: np.ndarray) -> float:
-        measures = Measures(label, np.log(predicted / (1 - predicted)))
+        measures = Metrics(label, np.log(predicted / (1 - predicted)))
         return measures.of(np.ones(len(label)))[0]["calibration_error"]
 
     assert error(probability) < 0.002
@@ -135,10 +133,10 @@ def test_the_calibration_error_is_what_predictions_are_off_by() -> None:
     )
 )
 @settings(max_examples=150, deadline=None)
-def test_auc_of_groups_is_that_of_scikit_learn_within_each(rows: list[tuple[int, ...]]) -> None:
+def test_auc_by_group_is_that_of_scikit_learn_within_each(rows: list[tuple[int, ...]]) -> None:
     label, score, group, weight = np.array(rows).T
     grouped = GroupedAuc(label, score.astype(float), group)
-    auc, total = grouped.of_groups(weight)
+    auc, total = grouped.by_group(weight)
     parts = []
     for name, found, rows_of in zip(grouped.names, auc, total):
         inside = (group == name) & (weight > 0)
@@ -164,7 +162,7 @@ def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
     for _ in range(60):
         label = (random.random(400) < 0.25).astype(int)
         auc = GroupedAuc(label, random.normal(size=400) + label, np.zeros(400, int))
-        ((value, low, high),) = intervals([lambda w, auc=auc: auc.of_groups(w)[0]], label, 100)
+        ((value, low, high),) = intervals([lambda w, auc=auc: auc.by_group(w)[0]], label, 100)
         assert low[0] < value[0] < high[0]
         held += low[0] <= 0.7602 <= high[0]
     # 57 of 60 are expected; fewer than 50 would come once in a thousand times at 95 %.
@@ -188,7 +186,7 @@ def data(tmp_path: Path) -> Path:
 
 def figures_of(data: Path, **options: Any) -> dict[str, Any]:
     given = {"resamples": 20, "slices": None, "gauc": None} | options
-    return evaluate(data / "predictions.parquet", data / "valid.h5", None, **given)
+    return measure_predictions(data / "predictions.parquet", data / "valid.h5", None, **given)
 
 
 def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
@@ -293,7 +291,9 @@ def test_an_ensemble_is_the_mean_of_its_logits(data: Path) -> None:
     found = pd.read_parquet(mixed)
     np.testing.assert_allclose(found["logit"], -plain["logit"], rtol=1e-6)
     np.testing.assert_allclose(found["logit_blanked"], plain["logit"], rtol=1e-6)
-    assert evaluate(mixed, data / "valid.h5", None, resamples=0, slices=[], gauc=None)["rows"]
+    assert measure_predictions(mixed, data / "valid.h5", None, resamples=0, slices=[], gauc=None)[
+        "rows"
+    ]
     other = pa.table({n: plain[n][::-1] for n in ("row", "label", "logit", "logit_blanked")})
     write_table(other, paths[1], {"click_rate": "0.25"})
     with pytest.raises(UserError, match="of other rows than"):

@@ -1,4 +1,4 @@
-"""Intervals of figures from resamples of the rows (Efron, Annals of Statistics 1979)."""
+"""95 % intervals of AUC and other statistics: a bootstrap of the rows (Efron, Ann. Stat. 1979)."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -7,23 +7,29 @@ import numpy as np
 CONFIDENCE = 0.95
 _SEED = 20240714
 
-# A figure, or several [figures], as a function of the weights [rows] of the rows.
-Figure = Callable[[np.ndarray], np.ndarray]
+# One or several values as a function of the weights [rows] of the rows.
+Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 def intervals(
-    figures: Sequence[Figure], label: np.ndarray, resamples: int
+    statistics: Sequence[Statistic], label: np.ndarray, resamples: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Value, low and high end of each figure, by percentiles over the same resamples.
+    """Value, low and high end of each statistic, by percentiles over the same resamples.
 
-    NaN for both ends without resamples, or where a figure is NaN in all of them.
+    NaN for both ends without resamples, or where a value is NaN in all of them.
     """
-    values = [figure(np.ones(len(label), np.int64)) for figure in figures]
-    samples: list[list[np.ndarray]] = [[] for _ in figures]
+    values = [statistic(np.ones(len(label), np.int64)) for statistic in statistics]
+    samples: list[list[np.ndarray]] = [[] for _ in statistics]
     for count in resample_counts(label, resamples):
-        for of_figure, figure in zip(samples, figures):
-            of_figure.append(figure(count))
+        for sample, statistic in zip(samples, statistics):
+            sample.append(statistic(count))
     return [(value, *_ends(np.array(found), value)) for value, found in zip(values, samples)]
+
+
+def as_entry(value: float, low: float, high: float) -> dict[str, float | None]:
+    """As metrics.json has it: None for NaN."""
+    known = {"value": value, "low": low, "high": high}
+    return {name: None if np.isnan(x) else float(x) for name, x in known.items()}
 
 
 def resample_counts(label: np.ndarray, resamples: int) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Metrics of logits for any weights of the rows, such as the counts of a resample."""
+"""AUC, logloss, the competition's score and the other metrics, for any weights of the rows."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ def competition_score(average_precision: float, weighted_logloss: float) -> floa
     return 0.5 * average_precision + 0.5 / (1 + weighted_logloss)
 
 
-class Measures:
-    """All metrics of one set of logits, once for each shift of these."""
+class Metrics:
+    """All metrics of a model's logits, and of the same logits shifted to other odds."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class GroupedAuc:
         self.group_of_tie = group[is_new]
         self.first_tie = np.searchsorted(self.group_of_tie, np.arange(len(self.names)))
 
-    def of_groups(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def by_group(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """AUC [groups], NaN where a group has one class only, and weight [groups]."""
         weight = weight[self.order].astype(np.float64)
         ties = len(self.group_of_tie)
@@ -109,7 +109,7 @@ class GroupedAuc:
 
     def mean(self, weight: np.ndarray) -> float:
         """GAUC: the mean over groups with both classes, weighted by their rows; NaN without any."""
-        auc, rows = self.of_groups(weight)
+        auc, rows = self.by_group(weight)
         known = ~np.isnan(auc)
         return float(np.average(auc[known], weights=rows[known])) if known.any() else float("nan")
 

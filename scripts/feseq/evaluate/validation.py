@@ -10,7 +10,7 @@ from ..common.files import write_json
 from ..common.parquet import write_table
 from ..machine.runtime import Machine
 from ..predict.model_file import TrainedModel
-from .attention_map import mean_attention
+from .mean_attention import mean_attention
 
 
 def predict_validation(

@@ -114,7 +114,7 @@ def _behind(models: pd.DataFrame, resamples: int) -> pd.DataFrame:
     best = int(np.argmax(models["auc"].to_numpy(float)))
 
     def behind(weight: np.ndarray) -> np.ndarray:
-        values = np.array([auc.of_groups(weight)[0][0] for auc in aucs])
+        values = np.array([auc.by_group(weight)[0][0] for auc in aucs])
         return values[best] - values
 
     (found,) = intervals([behind], label, resamples)

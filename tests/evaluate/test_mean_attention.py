@@ -9,7 +9,7 @@ import torch
 
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
-from feseq.evaluate.attention_map import mean_attention
+from feseq.evaluate.mean_attention import mean_attention
 from feseq.model import FESeq
 from feseq.model.build import build_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
