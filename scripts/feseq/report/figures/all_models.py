@@ -147,13 +147,8 @@ def _draw_amounts(ax: Axes, amounts: pd.Series, colours: Sequence[str]) -> None:
     known = amounts[amounts > 0]
     low, high = (known.min(), known.max()) if len(known) else (1, 1)
     # The numbers of the longest bars need room.
-    log_axis(
-        ax,
-        "x",
-        low / 2,
-        high * (high / low) ** 0.4 * 3,
-        EngFormatter(sep="") if low > 100 else "{x:,g}",
-    )
+    form = EngFormatter(sep="") if high >= 1000 else "{x:,g}"
+    log_axis(ax, "x", low / 2, high * (high / low) ** 0.4 * 3, form)
     for y, (amount, colour) in enumerate(zip(amounts, colours)):
         is_known = amount > 0
         ax.barh(y, amount if is_known else 0, color=colour, height=0.6)

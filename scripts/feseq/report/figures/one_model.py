@@ -107,8 +107,9 @@ def roc_pr_figure(label: np.ndarray, logit: np.ndarray, metrics: dict[str, Any])
     roc.set(title="ROC", xlabel="share of the other rows", ylabel="share of the clicks")
     roc.legend(loc="lower right")
     precision, recall, _ = precision_recall_curve(label, logit, drop_intermediate=True)
-    # Without a click there is no precision to show.
-    precision, recall = precision[recall > 0], recall[recall > 0]
+    # Without a click there is no precision: that of the first clicks holds from 0 on.
+    precision = np.append(precision[recall > 0], precision[recall > 0][-1])
+    recall = np.append(recall[recall > 0], 0)
     average = with_interval(interval(metrics["metrics"].get("average_precision")))
     pr.plot(
         recall, precision, color=BLUE, drawstyle="steps-post", label=f"average precision {average}"
@@ -132,8 +133,8 @@ def calibration_figure(label: np.ndarray, logit: np.ndarray, metrics: dict[str, 
         f"Mean prediction {percent(sigmoid(logit.astype(np.float64)).mean())}, clicks "
         f"{percent(label.mean())}\ncalibration error {error}"
     )
-    low_rows, high_rows = bins["rows"].min(), bins["rows"].max()
-    notes = [f"{len(bins)} bins of {low_rows:,} to {high_rows:,} rows, with 95 % intervals."]
+    rows = " to ".join(f"{count:,}" for count in sorted({bins["rows"].min(), bins["rows"].max()}))
+    notes = [f"{len(bins)} bins of {rows} rows, with 95 % intervals."]
     figure = new_figure(WIDTH, 5.5, title, notes, simulated=bool(metrics["simulated_data"]))
     ax = figure.subplots()
     some, none = bins[bins["clicks"] > 0], bins[bins["clicks"] == 0]
