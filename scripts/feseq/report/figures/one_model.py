@@ -184,7 +184,7 @@ def slices_figure(metrics: dict[str, Any]) -> Figure:
     shown = {name: _largest(pd.DataFrame(slices)) for name, slices in columns.items()}
     across = min(2, len(shown))
     tables = list(shown.values())
-    heights = [max(map(len, tables[i : i + across])) + 3 for i in range(0, len(tables), across)]
+    heights = [max(map(len, tables[i : i + across])) + 3.5 for i in range(0, len(tables), across)]
     notes = [
         f"Dotted: AUC of all rows, {overall:.4f}. Bars: {percent(metrics['confidence'])} "
         "intervals. In brackets: clicks of rows."
@@ -215,6 +215,7 @@ def _draw_slices(ax: Axes, slices: pd.DataFrame) -> None:
     draw_rows(ax, list(names))
     aucs = np.array([interval(entry) for entry in slices["auc"]])
     draw_intervals(ax, range(len(slices)), aucs, "o", BLUE)
+    ax.set_xlabel("AUC")
     ax.tick_params(labelbottom=True)
 
 
