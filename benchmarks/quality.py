@@ -22,8 +22,8 @@ from sklearn.metrics import roc_auc_score
 from feseq.config.catalog import settings_of_size
 from feseq.dataset.store import H5Table
 from feseq.evaluate.baselines import fit_baseline
-from feseq.evaluate.measure import read_predictions
 from feseq.evaluate.metrics import share_of_best
+from feseq.evaluate.valid_predictions import read_predictions
 from feseq.evaluate.validation import predict_validation
 from feseq.machine.runtime import start_runtime
 from feseq.model import ModelConfig

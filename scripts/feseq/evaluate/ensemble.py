@@ -10,7 +10,7 @@ from ..common.files import write_json
 from ..common.logits import mean_logit
 from ..common.parquet import marks_of, write_table
 from ..config.catalog import share_of
-from .measure import read_predictions
+from .valid_predictions import read_predictions
 
 
 def mix_predictions(

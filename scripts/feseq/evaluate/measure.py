@@ -17,6 +17,7 @@ from ..dataset.store import H5Table
 from .intervals import CONFIDENCE, as_entry, intervals
 from .metrics import GroupedAuc, Metrics, share_of_best
 from .slices import by_length, by_value, slices_of
+from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +85,6 @@ def write_metrics(path: Path, *arguments: Any, **options: Any) -> None:
         figures["clicks"],
         ", ".join(f"{name} {entry['value']:.5f}" for name, entry in figures["metrics"].items()),
     )
-
-
-def read_predictions(path: Path) -> pa.Table:
-    """A model's validation predictions: row, label, logit, and logit_blanked where there is one."""
-    return read_table(path, ("row", "label", "logit"), optional=("logit_blanked",))
 
 
 def _flat(measured: Sequence[dict[str, float]]) -> np.ndarray:

@@ -11,8 +11,8 @@ from ..common.errors import UserError
 from ..common.files import read_json, written_beside
 from ..config.catalog import ENSEMBLE, is_feseq
 from ..evaluate.intervals import intervals
-from ..evaluate.measure import read_predictions
 from ..evaluate.metrics import GroupedAuc
+from ..evaluate.valid_predictions import read_predictions
 
 _COSTS = {
     "train_samples_per_second": "samples_per_second",
