@@ -49,7 +49,7 @@ _LEAST_TO_STOP_EARLY = 20
 
 
 class _Classifier(Protocol):
-    """What is used of a model; `decision_function` gives log odds, which stay finite."""
+    """The methods that all models have; `decision_function` gives log odds, which stay finite."""
 
     def fit(self, features: np.ndarray, label: np.ndarray) -> Any: ...
 
@@ -60,7 +60,7 @@ class _Constant:
     """The click rate for every row."""
 
     def fit(self, features: np.ndarray, label: np.ndarray) -> None:
-        # Half a click at least, and at most all but half a one: the odds of 0 and 1 are infinite.
+        # At least half a click, at most half a row without one: odds of 0 and 1 are infinite.
         rate = np.clip(label.mean(), 0.5 / len(label), 1 - 0.5 / len(label))
         self.logit = np.log(rate / (1 - rate))
 
@@ -82,8 +82,8 @@ def fit_baseline(
     """Fit the baseline of that name and predict the validation rows.
 
     Writes `predictions` (parquet: row int64, label uint8, logit float32) and `training` (JSON).
-    Its `seconds` are those of reading and fitting. scikit-learn wants all rows in memory, so of
-    more than `rows_at_most` train rows the first are used; the file is shuffled.
+    Its `seconds` are for reading and fitting. scikit-learn wants all rows in memory, so only the
+    first `rows_at_most` train rows are used; the file is shuffled.
     """
     if baseline not in BASELINES:
         raise UserError(f"there is no baseline {baseline!r}, only {', '.join(BASELINES)}")
