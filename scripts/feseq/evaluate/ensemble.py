@@ -16,16 +16,16 @@ from .valid_predictions import read_predictions
 def mix_predictions(
     predictions: Sequence[Path], weights: Mapping[str, float], mixed: Path, training: Path
 ) -> None:
-    """Write the mean of the models' logits, as a submission has it, and what was mixed (JSON).
+    """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
 
-    `weights` by the models' names, which are those of the folders of `predictions`. Raises
-    UserError unless all are predictions of the same rows.
+    `weights` go by the models' names, which are the folders of `predictions`. Raises
+    UserError unless all have the same rows.
     """
     tables = [read_predictions(path) for path in predictions]
     for path, table in zip(predictions, tables):
         if not (table["row"].equals(tables[0]["row"]) and marks_of(table) == marks_of(tables[0])):
             raise UserError(
-                f"{path}: of other rows than {predictions[0]}; delete both and run the same "
+                f"{path}: has other rows than {predictions[0]}; delete both and run the same "
                 f"command again"
             )
     shares = [share_of(weights, path) for path in predictions]

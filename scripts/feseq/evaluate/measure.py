@@ -43,7 +43,7 @@ def measure_predictions(
     read = read_predictions(predictions)
     if not all(np.array_equal(read[n].to_numpy(), x) for n, x in (("row", row), ("label", label))):
         raise UserError(
-            f"{predictions}: not of the rows of {valid_h5}; delete it and run the same command "
+            f"{predictions}: has other rows than {valid_h5}; delete it and run the same command "
             f"again"
         )
     logit = read["logit"].to_numpy()

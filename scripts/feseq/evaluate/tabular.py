@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 # A history's commonest codes, which have columns of their own.
 COMMON_CODES = 60
-# What scikit-learn's trees can tell apart in one column; with one for all the others.
+# scikit-learn's trees tell this many apart in one column; one stands for all rare ones.
 MOST_CATEGORIES = 255
 # Rows of one read: 4 million events at mean length 500.
 BLOCK_ROWS = 8_192
 
 
 class Features:
-    """The columns of any table's rows; which codes and categories are common, `common_in` says.
+    """Makes the columns of any table's rows; `common_in` says which codes and categories are common.
 
     Raises UserError if `common_in`, or later another table, lacks a column of the feature map.
     """
@@ -75,7 +75,7 @@ class Features:
         """The first `rows` rows of `table`, float32 [rows of a block, width], block by block."""
         encoder = FeatureEncoder(self.feature_map, table)
         blocks = self._blocks(table, rows)
-        return map_ahead(lambda block: self._of(encoder, block), blocks, self.threads)
+        return map_ahead(lambda block: self._columns(encoder, block), blocks, self.threads)
 
     def matrix(self, table: H5Table, rows: int) -> np.ndarray:
         """The first `rows` rows of `table` at once, float32 [rows, width]."""
@@ -88,7 +88,7 @@ class Features:
                 reading.advance(len(block))
         return matrix
 
-    def _of(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
+    def _columns(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
         features = np.empty((len(block), self.width), np.float32)
         encoded = encoder.encode(block, np.arange(len(block)))
         indices = _categories(encoded)
@@ -125,7 +125,7 @@ def _categories(encoded: EncodedRows) -> np.ndarray:
 
 
 def _kept(column: str, count: np.ndarray) -> np.ndarray:
-    """From a category's index to itself, or to that of padding, which stands for all rare ones."""
+    """Maps a category's index to itself, and a rare one to padding, which stands for all of them."""
     kept = np.arange(len(count))
     found = np.flatnonzero(count)
     if len(found) > MOST_CATEGORIES:
@@ -143,7 +143,7 @@ def _kept(column: str, count: np.ndarray) -> np.ndarray:
 
 
 def _slots(count: np.ndarray) -> np.ndarray:
-    """From a code's index to its place among the commonest codes, -1 if it is none of them."""
+    """Maps a code's index to its place among the commonest codes, -1 if it is none of them."""
     slots = np.full(len(count), -1, np.int64)
     known = count.copy()
     known[OUT_OF_VOCABULARY] = 0
