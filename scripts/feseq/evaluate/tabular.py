@@ -29,7 +29,7 @@ BLOCK_ROWS = 8_192
 
 
 class Features:
-    """Makes the columns of any table's rows; `common_in` says which codes and categories are common.
+    """Makes the columns of any table's rows; `common_in` says what codes and categories are common.
 
     Raises UserError if `common_in`, or later another table, lacks a column of the feature map.
     """
@@ -125,7 +125,7 @@ def _categories(encoded: EncodedRows) -> np.ndarray:
 
 
 def _kept(column: str, count: np.ndarray) -> np.ndarray:
-    """Maps a category's index to itself, and a rare one to padding, which stands for all of them."""
+    """Maps a category's index to itself, or to that of padding, which stands for all rare ones."""
     kept = np.arange(len(count))
     found = np.flatnonzero(count)
     if len(found) > MOST_CATEGORIES:
