@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedLocator
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_curve
 
@@ -201,7 +201,7 @@ def test_a_figure_has_labelled_axes_with_ticks_and_data_and_its_mark(name: str) 
         low, high = sorted(ax.get_ylim())
         assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 1, ax
         assert any(of.get_xlabel() for of in ax.get_shared_x_axes().get_siblings(ax)), ax
-        has_row_names = isinstance(ax.yaxis.get_major_formatter(), FixedFormatter)
+        has_row_names = isinstance(ax.yaxis.get_major_locator(), FixedLocator)
         assert ax.get_ylabel() or has_row_names, ax
         assert ax.has_data(), ax
         box = ax.get_window_extent()
