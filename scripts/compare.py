@@ -1,6 +1,6 @@
 """Compare all models trained so far in one table.
 
-By hand: python scripts/compare.py --metrics results/*/*/metrics.json --comparison comparison.csv
+By hand: python scripts/compare.py
 """
 
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Convert the test file to test.h5 and cut it into shards.
 
-By hand: python scripts/convert_test.py --raw test.parquet --columns '{"profile": [...], ...}'
-             --rows_per_shard 1000000 --h5 test.h5 --shards shards.json --threads 2
+By hand: python scripts/convert_test.py
 """
 
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Convert the selected rows of the train file to train.h5 and valid.h5, shuffled.
 
-By hand: python scripts/convert_train.py --raw train.parquet --selection toy.parquet
-             --columns '{"profile": [...], ...}' --train train.h5 --valid valid.h5 --threads 2
+By hand: python scripts/convert_train.py --size toy
 """
 
 from pathlib import Path

@@ -4,6 +4,7 @@ import argparse
 import inspect
 import json
 import logging
+import os
 import platform
 import signal
 import sys
@@ -16,16 +17,23 @@ from feseq.machine.memory import keep_freed_memory
 from feseq.staleness.code import code_digests
 from feseq.staleness.params import read_settings
 
+# Those that name the job of a rule.
+WILDCARDS = ("split", "size", "model", "baseline", "name", "shard")
+
 
 def enter(main: Callable[..., None], job: Any) -> None:
     """Call `main` with what its signature names.
 
     `job` is the global `snakemake`, or None at the shell. A job's inputs, outputs, wildcards and
     settings (its named params, each `name=value`) go to the parameters of the same name, as do
-    `threads`, the digests of its `code` and the config block `runtime`; at the shell, `--name
-    value` does, but for `code`. Parameters annotated Path become paths. A UserError, or an error of
-    the operating system, ends the script with its message and no traceback.
+    `threads`, the digests of its `code` and the config block `runtime`. At the shell, wildcards
+    (`--size toy --model len100`) name the job of a rule, and `--name value` for each parameter
+    runs the script without rules. Parameters annotated Path become paths. A UserError, or an error
+    of the operating system, ends the script with its message and no traceback.
     """
+    parameters = inspect.signature(main).parameters
+    if job is None:
+        _run_rule(_script(main).resolve(), {*parameters})
     log_files = [logging.FileHandler(path, "w") for path in _logs(job)]
     logging.basicConfig(
         level=logging.INFO,
@@ -40,8 +48,7 @@ def enter(main: Callable[..., None], job: Any) -> None:
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     keep_freed_memory()
-    parameters = inspect.signature(main).parameters
-    values = _of_job(job, parameters) if job is not None else _of_shell(main, parameters)
+    values = _shell_values(main, parameters) if job is None else _job_values(job, parameters)
     try:
         main(**{name: _typed(parameters[name], value) for name, value in values.items()})
     except UserError as error:
@@ -52,12 +59,34 @@ def enter(main: Callable[..., None], job: Any) -> None:
         sys.exit(130)
     except OSError as error:
         # A full disk, a read-only folder: the machine's state, no fault of the code.
-        advice = "free some space" if "No space left" in str(error) else "mend that"
+        advice = "free some space" if "No space left" in str(error) else "fix that"
         logging.error("%s; %s and run the same command again", error, advice)
         sys.exit(1)
     except Exception:
         logging.exception("%s failed", _script(main).name)
         sys.exit(1)
+
+
+def _run_rule(script: Path, parameters: set[str]) -> None:
+    """Become the Snakemake that runs one job of the script's rule; return if others are given.
+
+    Files and settings are then those of the rule, and Snakemake knows of the run. It makes missing
+    inputs first, and takes stale ones as they are. What is no wildcard is for Snakemake, such as
+    `--configfile mine.yaml` or `-n`.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in WILDCARDS:
+        parser.add_argument(f"--{name}")
+    given, others = parser.parse_known_args()
+    options = {option.partition("=")[0].lstrip("-") for option in others if option[:1] == "-"}
+    if options & (parameters | {"h", "help"}):
+        return
+    job = ",".join(f"{name}={value}" for name, value in vars(given).items() if value)
+    command = [sys.executable, "-m", "snakemake", "--cores", "all"]
+    command += ["--snakefile", str(script.parents[1] / "Snakefile")]
+    command += ["--allowed-rules", script.stem, "--target-jobs", f"{script.stem}:{job}", *others]
+    print("running", *command[2:], file=sys.stderr, flush=True)
+    os.execv(sys.executable, command)
 
 
 def _script(main: Callable[..., None]) -> Path:
@@ -76,7 +105,7 @@ def _place(main: Callable[..., None]) -> logging.LogRecord:
     return logging.makeLogRecord({"levelno": logging.INFO, "levelname": "INFO", "msg": text})
 
 
-def _of_job(job: Any, parameters: Any) -> dict[str, Any]:
+def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     known: dict[str, Any] = dict(job.wildcards.items())
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
     # The unnamed params, which stand first: digests of the code.
@@ -86,7 +115,7 @@ def _of_job(job: Any, parameters: Any) -> dict[str, Any]:
     return {name: known[name] for name in parameters}
 
 
-def _of_shell(main: Callable[..., None], parameters: Any) -> dict[str, Any]:
+def _shell_values(main: Callable[..., None], parameters: Any) -> dict[str, Any]:
     parser = argparse.ArgumentParser(
         description=sys.modules[main.__module__].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

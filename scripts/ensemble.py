@@ -1,8 +1,6 @@
 """Mix the validation predictions of the models that submit together.
 
-By hand: python scripts/ensemble.py --predictions a/valid_predictions.parquet
-             b/valid_predictions.parquet --weights '{"a": 0.5, "b": 0.5}'
-             --mixed valid_predictions.parquet --training training.json
+By hand: python scripts/ensemble.py --size toy
 """
 
 from pathlib import Path

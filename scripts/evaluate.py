@@ -1,8 +1,6 @@
 """Predict the validation rows with and without their histories.
 
-By hand: python scripts/evaluate.py --model model.safetensors --valid valid.h5
-             --predictions valid_predictions.parquet --speed valid_speed.json
-             --attention attention.json --threads 2 --runtime '{"device": "auto"}'
+By hand: python scripts/evaluate.py --size toy --model len100
 """
 
 from pathlib import Path

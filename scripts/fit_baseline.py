@@ -1,8 +1,6 @@
 """Fit one baseline and predict the validation rows with it.
 
-By hand: python scripts/fit_baseline.py --train train.h5 --valid valid.h5
-             --feature_map feature_map.json --baseline boosting --rows_at_most 1000000
-             --threads 2 --predictions valid_predictions.parquet --training training.json
+By hand: python scripts/fit_baseline.py --size toy --baseline boosting
 """
 
 from pathlib import Path

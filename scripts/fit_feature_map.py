@@ -1,7 +1,6 @@
 """Fit vocabularies and numeric ranges on the train split.
 
-By hand: python scripts/fit_feature_map.py --train train.h5 --columns '{"profile": [...], ...}'
-             --min_count 1 --feature_map feature_map.json
+By hand: python scripts/fit_feature_map.py --size toy
 """
 
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Measure how good a model's validation predictions are.
 
-By hand: python scripts/measure.py --predictions valid_predictions.parquet --valid valid.h5
-             --truth train_truth.parquet --metrics metrics.json --bootstrap 200
+By hand: python scripts/measure.py --size toy --name len100
 """
 
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Draw where one model looks: among the fields, and over the positions of the history.
 
-By hand: python scripts/plot_attention.py --attention attention.json --training training.json
-             --figure attention.svg
+By hand: python scripts/plot_attention.py --size toy --model len100
 """
 
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Draw all models side by side: AUC, the length of the history, speed and memory.
 
-By hand: python scripts/plot_comparison.py --comparison comparison.csv --aucs comparison.svg
-             --by_max_len max_len.svg --speed speed.svg
+By hand: python scripts/plot_comparison.py
 """
 
 from pathlib import Path

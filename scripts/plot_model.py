@@ -1,9 +1,6 @@
 """Draw one model's learning curves, ROC and precision-recall curves, calibration and slices.
 
-By hand: python scripts/plot_model.py --predictions valid_predictions.parquet
-             --metrics metrics.json --history history.csv --learning_curves learning_curves.svg
-             --roc_pr roc_pr.svg --calibration calibration.svg --slices slices.svg
-Without --history and --learning_curves for a model that was not trained in steps.
+By hand: python scripts/plot_model.py --size toy --model len100
 """
 
 from pathlib import Path

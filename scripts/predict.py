@@ -1,8 +1,6 @@
 """Predict one shard of the test file.
 
-By hand: python scripts/predict.py --model model.safetensors --h5 test.h5
-             --shards shards.json --shard 0 --predictions shard0.parquet
-             --runtime '{"device": "auto"}' --threads 2
+By hand: python scripts/predict.py --size toy --model len100 --shard 0
 """
 
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Draw the rows of one size from the train file, and split them into train and validation.
 
-By hand: python scripts/sample.py --raw s3://bucket/train.parquet --label clicked --rows 1000
-             --valid_share 0.1 --seed 42 --selection toy.parquet
+By hand: python scripts/sample.py --size toy
 """
 
 from dataclasses import replace

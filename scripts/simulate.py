@@ -1,7 +1,6 @@
 """Write the simulated stand-in of one raw file, and its true click probabilities apart.
 
-By hand: python scripts/simulate.py --split train --rows 1000 --mean_length 50 --seed 7
-             --parquet train.parquet --truth train_truth.parquet
+By hand: python scripts/simulate.py --split train
 """
 
 from pathlib import Path

@@ -1,9 +1,6 @@
 """Join the predictions of all shards to the submission CSV.
 
-By hand: python scripts/submit.py --predictions shard0.parquet shard1.parquet
-             --models results/full/len150/model.safetensors
-             --weights '{"len150": 1}' --prior observed --sample_submission sample_submission.csv
-             --submission submission.csv --id_column ID --label_column clicked
+By hand: python scripts/submit.py --size toy
 """
 
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Write one page on all models: which is best, by how much, and what to submit.
 
-By hand: python scripts/summarize.py --comparison comparison.csv --figures *.svg
-             --summary summary.md --submitting '{"full": {"len150": 1}}' --prior observed
+By hand: python scripts/summarize.py
 """
 
 from pathlib import Path

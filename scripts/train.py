@@ -1,9 +1,6 @@
 """Train one FESeq model.
 
-By hand: python scripts/train.py --train train.h5 --valid valid.h5 --feature_map feature_map.json
-             --model_config '{"max_len": 100, ...}' --train_config '{"batch_size": 512, ...}'
-             --runtime '{"device": "auto", "verbosity": 1}' --threads 2
-             --model model.safetensors --history history.csv --training training.json
+By hand: python scripts/train.py --size toy --model len100
 """
 
 from pathlib import Path

@@ -1,11 +1,6 @@
 """Search the settings of one model.
 
-By hand: python scripts/tune.py --train train.h5 --valid valid.h5 --feature_map feature_map.json
-             --model_config '{"max_len": 100, ...}' --train_config '{"batch_size": 512, ...}'
-             --tuning '{"trials": 20, "workers": 1, "seed": 42, "startup_trials": 8,
-                        "space": {"model.dropout": {"low": 0.0, "high": 0.3}}}'
-             --runtime '{"device": "auto"}' --threads 2 --size toy
-             --best best.yaml --trials trials.csv
+By hand: python scripts/tune.py --size toy --model len100
 """
 
 from pathlib import Path

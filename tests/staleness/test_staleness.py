@@ -73,7 +73,7 @@ def touch_code(folder: Path, repository: Path) -> None:
         path.touch()
 
 
-def check_out_anew(folder: Path, repository: Path) -> None:
+def check_out_again(folder: Path, repository: Path) -> None:
     shutil.rmtree(repository)
     copy_code(repository)
     touch_code(folder, repository)
@@ -112,6 +112,10 @@ SHARD = "results/toy/len20/predictions/shard1.parquet"
 CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "nothing": lambda folder, repository: None,
     "comment and docstring in model/feseq.py": comment("scripts/feseq/model/feseq.py"),
+    "text of an error in dataset/store.py": code("dataset/store.py", "no such file;", "missing;"),
+    "log line in train/run.py": code("train/run.py", "on SIMULATED data", "on made-up data"),
+    "caption of a figure": edit("rules/captions/roc_pr.rst", "a", "b"),
+    "constant of a figure": code("report/figures/one_model.py", "def ", "WIDTH = 9\n\n\ndef "),
     "code in model/refiner.py": code("model/refiner.py", "LeakyReLU()", "ReLU()"),
     "code in train/run.py": edit(
         "scripts/feseq/train/run.py", "_ODD_SHARE = 0.9", "_ODD_SHARE = 1"
@@ -128,7 +132,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
         "scripts/feseq/evaluate/metrics.py", "def ", "X = 1\n\n\ndef "
     ),
     "every file of the code touched": touch_code,
-    "the same commit checked out anew": check_out_anew,
+    "the same commit checked out again": check_out_again,
     "env file of training edited, conda not used": edit(
         "envs/train.yaml", "tqdm", "scipy =1.17.1\n  - tqdm"
     ),
@@ -139,6 +143,8 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "runtime.*": run_elsewhere,
     "raw.source": set_to("raw.source", "auto"),
     "model.dropout": set_to("model.dropout", 0.2),
+    "model.time_buckets, without times": set_to("model.time_buckets", 99),
+    "model.attention_dim, with mean pooling": set_to("model.attention_dim", 64),
     "train.learning_rate": set_to("train.learning_rate", 0.01),
     "train.gpus": set_to("train.gpus", 2),
     "values of two train keys swapped": swap_values,

@@ -1,0 +1,64 @@
+"""Scripts as a person at the shell calls them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import REPOSITORY, SCRIPTS
+
+RULES = "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk"))
+STEPS = re.findall(r"^(?:rule|checkpoint) (\w+):(.*?)^    log:", RULES, re.M | re.S)
+
+
+def run(folder: Path, script: str, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, str(SCRIPTS / script), *arguments, "--directory", str(folder)]
+    command += ["--configfile", str(folder / "shop.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("rule", "files"), STEPS, ids=[rule for rule, _ in STEPS])
+def test_a_script_names_the_wildcards_of_its_rule(rule: str, files: str) -> None:
+    command = re.search(rf"^By hand: python scripts/{rule}\.py(.*)", script(rule), re.M)
+    assert command is not None
+    outputs = files.split("    output:")[1]
+    figures = "{size}{model}" if "model_figure(" in outputs else ""
+    assert set(re.findall(r"--(\w+)", command[1])) == set(re.findall(r"{(\w+)}", outputs + figures))
+
+
+def script(rule: str) -> str:
+    return (SCRIPTS / f"{rule}.py").read_text()
+
+
+@pytest.mark.workflow
+def test_one_step_runs_with_the_files_and_settings_of_its_rule(copied: Path) -> None:
+    shard = copied / "results/toy/len20/predictions/shard1.parquet"
+    before = shard.read_bytes()
+    shard.unlink()
+    code, output = run(copied, "predict.py", "--size=toy", "--model", "len20", "--shard", "1")
+    assert code == 0, output
+    assert "1 of 1 steps" in output
+    assert shard.read_bytes() == before
+
+
+@pytest.mark.workflow
+def test_missing_inputs_are_made_first_and_stale_ones_left(copied: Path) -> None:
+    (copied / "data/h5/toy/feature_map.json").unlink()
+    (copied / "data/samples/toy.parquet").touch()
+    arguments = ("--size", "toy", "--model", "len5", "-n")
+    code, output = run(copied, "train.py", *arguments)
+    assert code == 0, output
+    assert "Fitting the feature map of size toy" in output
+    assert "Training FESeq on size toy, len5" in output
+    assert "Converting" not in output
+
+
+@pytest.mark.workflow
+def test_a_step_of_an_unknown_model_is_refused(copied: Path) -> None:
+    code, output = run(copied, "train.py", "--size", "toy", "--model", "len7")
+    assert code == 1
+    assert "sizes.toy.max_len is [5, 20]" in output
+    assert "Traceback" not in output
