@@ -23,7 +23,7 @@ rule train:
         gpu=model_gpus,
     params:
         *code("train"),
-        **settings(**model_params(config, all_used=True)),
+        **settings(**model_params(config)),
         **not_counted(gpus=model_gpus),
     message:
         "Training FESeq on size {wildcards.size}, {wildcards.model}"

@@ -32,7 +32,8 @@ def main(
             train,
             valid,
             feature_map,
-            ModelConfig(**model_config),
+            # Settings that the network does not use are null.
+            ModelConfig(**{key: value for key, value in model_config.items() if value is not None}),
             TrainConfig(**train_config, gpus=gpus),
         ),
         {"model": model, "history": history, "training": training},

@@ -33,7 +33,7 @@ class FieldSizes:
             object.__setattr__(self, "shared", (False,) * len(self.sequence))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """What shapes the network; the names and meaning of the config file's `model` keys."""
 
@@ -47,13 +47,13 @@ class ModelConfig:
     layer_norm: bool
     positions: bool
     times: bool
-    time_buckets: int
-    time_log_base: float | None
+    time_buckets: int = 4001
+    time_log_base: float | None = None
     pooling: str
-    score: str
-    scaled_scores: bool
-    item_interaction_layers: int
-    attention_dim: int
+    score: str = "bilinear"
+    scaled_scores: bool = True
+    item_interaction_layers: int = 1
+    attention_dim: int = 128
     mlp: tuple[int, ...]
     mlp_activation: str
     dropout: float
