@@ -1,0 +1,59 @@
+"""The modules whose code makes a rule's outputs stale: one that creeps in fails here."""
+
+import pytest
+
+from feseq.staleness.code import code_digests
+from support import SCRIPTS
+
+RAW = "common config.columns raw.location raw.reading"
+CONVERSION = "dataset.blocks dataset.conversion dataset.sequences dataset.shards dataset.shuffle"
+ROWS = "common config.columns dataset.ragged dataset.store"
+FEATURES = f"{ROWS} dataset.encoding dataset.feature_map"
+NETWORK = f"{FEATURES} dataset.batches machine model predict.model_file predict.prediction"
+COMPARISON = "evaluate.intervals evaluate.metrics evaluate.valid_predictions report.comparison"
+
+# By rule. A package stands for all of its modules.
+REACHED = {
+    "simulate": f"{RAW} raw.simulation",
+    "sample": f"{RAW} dataset.sampling",
+    "convert_train": f"{RAW} {ROWS} {CONVERSION} dataset.sampling",
+    "convert_test": f"{RAW} {ROWS} {CONVERSION} dataset.sampling",
+    "fit_feature_map": f"{ROWS} dataset.feature_map",
+    "train": f"{NETWORK} train",
+    "tune": f"{NETWORK} config.space train tune",
+    "evaluate": f"{NETWORK} evaluate.attention_map evaluate.validation",
+    "ensemble": "common config evaluate.ensemble evaluate.valid_predictions",
+    "fit_baseline": f"{FEATURES} config.catalog evaluate.baselines evaluate.tabular machine.memory",
+    "measure": "common dataset.ragged dataset.store evaluate.intervals evaluate.measure "
+    "evaluate.metrics evaluate.valid_predictions",
+    "plot_model": "common report.figures.one_model report.figures.style",
+    "plot_attention": "common report.figures.attention_maps report.figures.style",
+    "compare": f"common config {COMPARISON}",
+    "plot_comparison": "common report.figures.all_models report.figures.style",
+    "summarize": f"common config {COMPARISON} report.summary",
+    "predict": f"{NETWORK} dataset.shards predict.shard",
+    "submit": "common config predict.submission raw.location",
+}
+
+
+def reached(rule: str) -> set[str]:
+    """Dotted names of the library's modules in a rule's digests."""
+    files = [text.split("@")[0] for text in code_digests(SCRIPTS / f"{rule}.py")]
+    names = [file.removesuffix(".py").replace("/", ".") for file in files if file.endswith(".py")]
+    inside = [name.removeprefix("feseq.") for name in names if name.startswith("feseq.")]
+    return {name for name in inside if not name.endswith("__init__")}
+
+
+def test_every_rule_is_listed() -> None:
+    assert set(REACHED) == {file.stem for file in SCRIPTS.glob("*.py")} - {"door"}
+
+
+@pytest.mark.parametrize("rule", REACHED)
+def test_a_rule_reaches_no_other_modules(rule: str) -> None:
+    listed = REACHED[rule].split()
+    entries = {
+        module: [entry for entry in listed if f"{module}.".startswith(f"{entry}.")]
+        for module in reached(rule)
+    }
+    assert [module for module, found in entries.items() if not found] == []
+    assert set(listed) == {entry for found in entries.values() for entry in found}
