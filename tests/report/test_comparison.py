@@ -13,8 +13,9 @@ from sklearn.metrics import roc_auc_score
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.common.parquet import write_table
-from feseq.report.comparison import read_comparison, write_comparison
+from feseq.report.comparison import write_comparison
 from feseq.report.summary import write_summary
+from feseq.report.table import read_comparison
 
 
 def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> Path:

@@ -50,17 +50,6 @@ def write_comparison(metrics: Sequence[Path], comparison: Path, *, resamples: in
         models.to_csv(temporary, index=False, lineterminator="\n", float_format=_rounded)
 
 
-def read_comparison(path: Path) -> pd.DataFrame:
-    """What `write_comparison` wrote; raises UserError for another file."""
-    try:
-        models = pd.read_csv(path)
-    except pd.errors.EmptyDataError:
-        models = pd.DataFrame()
-    if models.empty or not {"size", "model", "auc"} <= set(models):
-        raise UserError(f"{path}: not a comparison of models; delete it and run the command again")
-    return models
-
-
 def kind_of(model: str) -> str:
     """feseq, baseline or ensemble."""
     if is_feseq(model):

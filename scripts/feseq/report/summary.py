@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..common.files import written_beside
-from .comparison import read_comparison
+from .table import read_comparison
 
 # Models in the table; the comparison has them all.
 _MOST = 30

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from ..comparison import read_comparison
+from ..table import read_comparison
 from .style import (
     BLUE,
     GREEN,
