@@ -9,7 +9,7 @@ from feseq.config.catalog import (
 )
 from feseq.dataset.shards import read_shards
 from feseq.raw.source import local_only
-from feseq.staleness.upstream import steps_of_figures
+from feseq.staleness.upstream import figure_steps
 
 
 def local(**raw):
@@ -69,7 +69,7 @@ def compared_figures(wildcards):
     """The figures of each model in the comparison but the baselines."""
     return [
         figure.apply_wildcards(job)
-        for step, job in steps_of_figures(config, Path("results"))
+        for step, job in figure_steps(config, Path("results"))
         for figure in getattr(rules, step).output
     ]
 

@@ -1,5 +1,5 @@
 # Predictions of the test file, shard by shard, and the submission.
-from feseq.staleness.upstream import steps_of_submission
+from feseq.staleness.upstream import submission_steps
 
 
 rule predict:
@@ -45,7 +45,7 @@ rule submit:
             label_column=config["columns"]["label"],
             weights=size_weights,
             upstream=upstream(
-                lambda wildcards: steps_of_submission(
+                lambda wildcards: submission_steps(
                     config, wildcards.size, RAW.simulated
                 )
             ),

@@ -1,7 +1,7 @@
 # All models compared.
 from pathlib import Path
 
-from feseq.staleness.upstream import steps_of_comparison, steps_of_summary
+from feseq.staleness.upstream import comparison_steps, summary_steps
 
 
 # Their inputs depend on the models that are there, and another host may not see the same files.
@@ -32,7 +32,7 @@ rule compare:
         **settings(
             bootstrap=config["evaluation"]["bootstrap"],
             upstream=upstream(
-                lambda _: steps_of_comparison(config, Path("results"), RAW.simulated)
+                lambda _: comparison_steps(config, Path("results"), RAW.simulated)
             ),
         ),
     message:
@@ -80,7 +80,7 @@ rule summarize:
     params:
         *code("summarize"),
         **settings(
-            upstream=upstream(lambda _: steps_of_summary(config, Path("results"))),
+            upstream=upstream(lambda _: summary_steps(config, Path("results"))),
             prior=config["submission"]["prior"],
             submitting={
                 size: submission_weights(config, size)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from feseq.staleness.upstream import steps_of_comparison, steps_of_submission, steps_of_summary
+from feseq.staleness.upstream import comparison_steps, submission_steps, summary_steps
 from support import REPOSITORY
 from support.shop import CONFIG, snakemake, write_inputs
 
@@ -40,7 +40,7 @@ def test_they_are_those_of_the_plan(source: str, tmp_path: Path) -> None:
     is_simulated = source == "simulated"
 
     plan = planned(tmp_path, "results/submission_toy.csv", config)
-    steps = list(steps_of_submission(config, "toy", is_simulated))
+    steps = list(submission_steps(config, "toy", is_simulated))
     assert plan.pop("submit") == 1
     # A job a shard, and how many these are is known once the test file is converted.
     models = counted(steps)["predict"]
@@ -50,8 +50,8 @@ def test_they_are_those_of_the_plan(source: str, tmp_path: Path) -> None:
     plan = planned(tmp_path, "results/summary.md", config)
     results = tmp_path / "results"
     steps = [
-        *steps_of_summary(config, results),
-        *steps_of_comparison(config, results, is_simulated),
+        *summary_steps(config, results),
+        *comparison_steps(config, results, is_simulated),
     ]
     assert plan.pop("summarize") == 1
     assert plan == counted(steps)

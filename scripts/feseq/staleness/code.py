@@ -46,7 +46,7 @@ def _imports(folder: Path, path: Path) -> tuple[Path, ...]:
     """Files of the package's modules that `path` imports."""
     here = path.relative_to(folder).with_suffix("").parts
     names: list[tuple[str, ...]] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             names += [tuple(alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -68,10 +68,14 @@ def _files(folder: Path, name: tuple[str, ...]) -> Iterator[Path]:
 
 
 @cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
+
+
+@cache
 def _digest(path: Path) -> str:
-    content = path.read_bytes()
-    if path.suffix == ".py":
-        content = repr(_plain(ast.parse(content))).encode()
+    is_code = path.suffix == ".py"
+    content = repr(_plain(_tree(path))).encode() if is_code else path.read_bytes()
     return hashlib.sha256(content).hexdigest()[:8]
 
 
@@ -86,12 +90,15 @@ def _plain(node: object, is_message: bool = False) -> object:
     if not isinstance(node, ast.AST):
         return repr(node)
     is_message = is_message or _is_message(node)
-    fields = (
-        (name, _plain(value, is_message))
-        for name, value in ast.iter_fields(node)
-        if not _is_read_only(value, is_message)
-    )
-    return [type(node).__name__, *(field for field in fields if field[1] not in ("None", []))]
+    plain: list[object] = [type(node).__name__]
+    for name in node._fields:
+        value = getattr(node, name, None)
+        # A context, Load or Store, follows from the place.
+        if value is None or name == "ctx" or _is_read_only(value, is_message):
+            continue
+        if field := _plain(value, is_message):
+            plain.append((name, field))
+    return plain
 
 
 def _is_read_only(node: object, is_message: bool) -> bool:

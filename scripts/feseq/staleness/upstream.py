@@ -1,4 +1,4 @@
-"""The steps that the last files of the workflow are made by, directly or not."""
+"""All steps behind the last files of the workflow."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,14 +14,14 @@ from ..config.catalog import (
     submission_weights,
 )
 
-# The name of a rule, and the wildcards of a job.
+# A rule and the wildcards of its job.
 Step = tuple[str, dict[str, str]]
 
 
-def steps_of_submission(config: Mapping[str, Any], size: str, simulated: bool) -> Iterator[Step]:
-    """Up to the predictions of the models that submit; one step for all shards of a model."""
+def submission_steps(config: Mapping[str, Any], size: str, simulated: bool) -> Iterator[Step]:
+    """Steps up to the predictions of the models that submit, one for all shards of a model."""
     models = list(submission_weights(config, size))
-    yield from _steps_of_models(size, models, simulated)
+    yield from _training_steps(size, models, simulated)
     if simulated:
         yield "simulate", {"split": "test"}
     yield "convert_test", {}
@@ -29,12 +29,10 @@ def steps_of_submission(config: Mapping[str, Any], size: str, simulated: bool) -
         yield "predict", {"size": size, "model": model}
 
 
-def steps_of_comparison(
-    config: Mapping[str, Any], results: Path, simulated: bool
-) -> Iterator[Step]:
-    """Up to the metrics of all models; those in common come once for each."""
+def comparison_steps(config: Mapping[str, Any], results: Path, simulated: bool) -> Iterator[Step]:
+    """Steps up to the metrics of all models; those that models share come once for each."""
     for size, name in compared_models(config, results):
-        yield from _steps_of_models(size, [name] if is_feseq(name) else [], simulated)
+        yield from _training_steps(size, [name] if is_feseq(name) else [], simulated)
         if is_feseq(name):
             yield "evaluate", {"size": size, "model": name}
         elif name == ENSEMBLE:
@@ -44,15 +42,15 @@ def steps_of_comparison(
         yield "measure", {"size": size, "name": name}
 
 
-def steps_of_summary(config: Mapping[str, Any], results: Path) -> Iterator[Step]:
-    """The comparison, which has steps of its own, and the figures of all models."""
+def summary_steps(config: Mapping[str, Any], results: Path) -> Iterator[Step]:
+    """The comparison, whose param covers the steps behind it, and the figures of all models."""
     yield "compare", {}
     yield "plot_comparison", {}
-    yield from steps_of_figures(config, results)
+    yield from figure_steps(config, results)
 
 
-def steps_of_figures(config: Mapping[str, Any], results: Path) -> Iterator[Step]:
-    """Those that draw the models in the comparison, without the baselines."""
+def figure_steps(config: Mapping[str, Any], results: Path) -> Iterator[Step]:
+    """Steps that draw the models in the comparison; baselines are not drawn."""
     for size, name in compared_models(config, results):
         if name in BASELINES:
             continue
@@ -64,8 +62,8 @@ def steps_of_figures(config: Mapping[str, Any], results: Path) -> Iterator[Step]
             yield "plot_attention", {"size": size, "model": name}
 
 
-def _steps_of_models(size: str, models: Sequence[str], simulated: bool) -> Iterator[Step]:
-    """Up to trained models of a size."""
+def _training_steps(size: str, models: Sequence[str], simulated: bool) -> Iterator[Step]:
+    """Steps up to the trained models of a size."""
     if simulated:
         yield "simulate", {"split": "train"}
     for step in ("sample", "convert_train", "fit_feature_map"):
