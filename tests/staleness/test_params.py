@@ -35,6 +35,7 @@ def test_an_upstream_digest_has_code_and_settings_of_each_job_but_what_does_not_
     def digest(code: str = "a.py@1", size: str = "toy", seed: int = 1, gpus: int = 1) -> str:
         named = settings(seed=seed, size=lambda wildcards: wildcards.size)
         params = [code, *named.values(), *not_counted(gpus=gpus).values()]
+        params = params[::-1] if gpus > 1 else params
         return params_digest([("train", {"size": size})], {"train": params}.__getitem__)
 
     assert digest(gpus=2) == digest()

@@ -77,10 +77,10 @@ def params_digest(
     Snakemake removes the outputs of a step that failed, and does not miss them while a file made
     from the earlier ones is there. A last file with this digest is stale itself.
     """
-    texts = [
-        param if isinstance(param, str) else param(SimpleNamespace(**wildcards))
-        for rule, wildcards in steps
-        for param in params_of(rule)
-        if not isinstance(param, NotCounted)
-    ]
+    texts = []
+    for rule, wildcards in steps:
+        job = SimpleNamespace(**wildcards)
+        counted = [param for param in params_of(rule) if not isinstance(param, NotCounted)]
+        # Sorted, as the order of settings changes with the config file that names them.
+        texts += sorted(param if isinstance(param, str) else param(job) for param in counted)
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
