@@ -14,7 +14,7 @@ from feseq.common.files import fingerprint
 from feseq.config.columns import Columns
 from feseq.dataset import conversion, shuffle
 from feseq.dataset.conversion import convert_train
-from feseq.dataset.sampling import Selection
+from feseq.dataset.selection import Selection
 from feseq.dataset.store import H5Table
 from support.raw_tables import (
     COLUMNS,

@@ -20,7 +20,8 @@ from feseq.common.errors import UserError
 from feseq.common.files import fingerprint
 from feseq.dataset import conversion, shuffle
 from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.sampling import Selection, read_labels, select_rows
+from feseq.dataset.sampling import read_labels, select_rows
+from feseq.dataset.selection import Selection
 from feseq.dataset.store import H5Table
 from feseq.raw.location import Location
 from feseq.raw.reading import RawFile, open_parquet

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset.sampling import Selection, read_labels, select_rows
+from feseq.dataset.sampling import read_labels, select_rows
+from feseq.dataset.selection import Selection
 from feseq.raw.reading import open_parquet
 from support.raw_tables import raw_table, write_raw
 

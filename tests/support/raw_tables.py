@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from feseq.common.ragged import Ragged
 from feseq.config.columns import Columns
 from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.sampling import Selection, read_labels, select_rows
+from feseq.dataset.sampling import read_labels, select_rows
+from feseq.dataset.selection import Selection
 from feseq.raw.reading import open_parquet
 
 COLUMNS = Columns(

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from feseq.raw.reading import SIMULATED_MARK
+from feseq.common.parquet import SIMULATED_MARK
 from support.shop import ROWS, TEST_ROWS, changed, copy_code, shop_table, snakemake, write_inputs
 
 pytestmark = pytest.mark.workflow

@@ -9,6 +9,9 @@ import pyarrow.parquet as pq
 from .errors import UserError, first_line, is_of_machine
 from .files import written_beside
 
+# Schema metadata of the stand-in's files; a rename or a copy does not make them real.
+SIMULATED_MARK = {b"feseq": b"simulated"}
+
 
 def write_table(table: pa.Table, path: Path, marks: Mapping[str, str] | None = None) -> None:
     """Write `table`, with `marks` as its schema's metadata."""

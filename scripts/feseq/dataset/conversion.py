@@ -17,7 +17,7 @@ from ..common.progress import progress
 from ..config.columns import Columns
 from ..raw.reading import RawFile, open_parquet
 from .raw_values import LocalBlock, Vocabularies, as_text, convert_batch
-from .sampling import Selection
+from .selection import Selection
 from .shards import write_shards
 from .shuffle import Scatter, bucket_of, whole_buckets
 from .store import H5Writer

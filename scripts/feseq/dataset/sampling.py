@@ -1,47 +1,16 @@
 """Which rows of the raw file a data set uses, and where each one goes."""
 
 import logging
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.errors import UserError
-from ..common.parquet import marks_of, read_table, write_table
 from ..raw.reading import RawFile
+from .selection import Selection
 
 logger = logging.getLogger(__name__)
-
-_SELECTION_COLUMNS = ("row", "is_valid", "position")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Chosen rows, in file order.
-
-    `row` int64: number in the raw file. `is_valid` bool: in valid.h5, else in train.h5.
-    `position` int64: place within its H5 file; a random permutation, so that a file sorted by day
-    becomes one that can be trained on in order. `raw` is the raw file's fingerprint, '' if unknown.
-    """
-
-    row: np.ndarray
-    is_valid: np.ndarray
-    position: np.ndarray
-    raw: str = ""
-
-    def write(self, path: Path) -> None:
-        """Write as parquet, beside the target first."""
-        table = pa.table({name: getattr(self, name) for name in _SELECTION_COLUMNS})
-        write_table(table, path, {"raw": self.raw})
-
-    @classmethod
-    def read(cls, path: Path) -> "Selection":
-        """Read what `write` wrote."""
-        table = read_table(path, _SELECTION_COLUMNS)
-        row, is_valid, position = (table[name].to_numpy() for name in _SELECTION_COLUMNS)
-        return cls(row, is_valid, position, marks_of(table).get("raw", ""))
 
 
 def read_labels(file: RawFile, label: str, batch_rows: int = 1 << 20) -> np.ndarray:

@@ -9,13 +9,12 @@ import pyarrow.parquet as pq
 
 from ..common.errors import UserError, first_line
 from ..common.files import digest_of_tail
+from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location
 
 logger = logging.getLogger(__name__)
 
-# Schema metadata of the stand-in's files; a rename or a copy does not make them real.
-SIMULATED_MARK = {b"feseq": b"simulated"}
 _LOCAL_BUFFER = 1 << 16
 # A remote row group of at most this many bytes is fetched at once; a larger one column by column.
 _MOST_OF_GROUP = 1 << 30

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from ...common.errors import UserError
 from ...common.files import written_beside
+from ...common.parquet import SIMULATED_MARK
 from ...common.progress import progress
-from ..reading import SIMULATED_MARK
 from .click_model import click_model
 from .drawn_columns import DRAWN_CATEGORIES, day_of_week, draw_columns
 from .drawn_sequences import draw_sequences, join_codes
