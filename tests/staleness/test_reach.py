@@ -21,10 +21,10 @@ REACHED = {
     "fit_feature_map": f"{ROWS} dataset.feature_map",
     "train": f"{NETWORK} train",
     "tune": f"{NETWORK} config.space train tune",
-    "evaluate": f"{NETWORK} evaluate.attention_map evaluate.validation",
+    "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.validation",
     "ensemble": "common config evaluate.ensemble evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.catalog evaluate.baselines evaluate.tabular machine.memory",
-    "measure": "common dataset.store evaluate.intervals evaluate.measure "
+    "measure": "common dataset.store evaluate.intervals evaluate.measure evaluate.slices "
     "evaluate.metrics evaluate.valid_predictions",
     "plot_model": "common report.figures.one_model report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",
