@@ -33,7 +33,7 @@ def digests(folder: Path, script: str = "run.py", **changed: str) -> dict[str, s
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(changed.get(name.removesuffix(".py").replace("/", "__"), text))
-    for cached in (code._imports, code._digest):
+    for cached in (code._tree, code._imports, code._digest):
         cached.cache_clear()
     return dict(text.split("@") for text in code_digests(folder / script))
 
