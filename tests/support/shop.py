@@ -33,7 +33,7 @@ CONFIG: dict[str, Any] = {
         },
     },
     "train": {"min_steps_per_epoch": 1, "label_smoothing": 0.25, "embedding_l2": 0},
-    "test": {"rows_per_shard": 30},
+    "test": {"rows_per_shard": 40},
     "sizes": {
         "toy": {"rows": 100, "max_len": [5, 20], "submission_models": ["len20"], **SMALL},
         "medium": {"rows": 200, "max_len": [20], "submission_models": ["len20"], **SMALL},

@@ -27,7 +27,7 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
         assert submission["visit"].tolist() == [f"v-{i:03}" for i in range(TEST_ROWS)]
         assert submission["bought"].between(0, 1).all()
         assert submission["bought"].nunique() > 20
-    assert len(list((folder / "results/full/len20/predictions").glob("*.parquet"))) == 3
+    assert len(list((folder / "results/full/len20/predictions").glob("*.parquet"))) == 2
     assert not list((folder / "results").glob("**/training_state"))
     assert "no CUDA device found: running on the CPU" in output or "device: " in output
     assert "SIMULATED" not in output
