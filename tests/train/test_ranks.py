@@ -33,6 +33,7 @@ from feseq.train.step import Stepper
 from support import SCRIPTS
 from support.trainings import MODEL, TRAIN
 
+pytestmark = pytest.mark.workflow
 STILL = replace(MODEL, dropout=0.0)
 # 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each.
 EACH_STEP = replace(TRAIN, batch_size=31, epochs=1, eval_steps=1, patience=99)

@@ -137,6 +137,7 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.workflow
 def test_a_killed_tuning_ends_like_an_undisturbed_one(
     data: Path, undisturbed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -362,6 +363,7 @@ def test_two_tunings_of_one_model_keep_apart(
         tune(data, tmp_path)
 
 
+@pytest.mark.workflow
 def test_two_workers_do_the_trials_asked_for_and_no_more(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -379,6 +381,7 @@ def test_two_workers_do_the_trials_asked_for_and_no_more(
     ]
 
 
+@pytest.mark.workflow
 def test_ctrl_c_ends_all_workers_cleanly_and_the_next_run_goes_on(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
