@@ -6,7 +6,7 @@ Runs the workflow undisturbed on a small simulated table; then, once per line of
 point where all but the model is made until a random moment of the training process's life, imports
 and the writing of the model included. `kill` is SIGKILL to that process, `group` SIGKILL to
 snakemake and all its processes, `term` SIGTERM to the training. The same command must then go on
-from the step last saved, if any, and write the same bytes. `lost s` is what is done anew: the
+from the step last saved, if any, and write the same bytes. `lost s` is what is repeated: the
 seconds between the last save, or else the start of the process, and its end.
 """
 
@@ -154,10 +154,10 @@ def run_again(folder: Path, kind: str, step: int | None) -> str:
     if kind == "group":
         Run(folder, "--unlock", SUBMISSION).finish()
     printed = Run(folder, SUBMISSION).finish()
-    went_on = re.search(r"going on where .*, step (\d+),", printed)
+    went_on = re.search(r"resuming an interrupted training.*, step (\d+),", printed)
     if (int(went_on[1]) if went_on else None) != step:
         raise RuntimeError(f"did not go on from step {step}:\n{printed}")
-    trained = "trained anew" if "Training FESeq" in printed else "nothing left to train"
+    trained = "trained from the start" if "Training FESeq" in printed else "nothing left to train"
     return "went on" if went_on else trained
 
 

@@ -25,9 +25,9 @@ from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.ranks import joined
 from feseq.machine.runtime import start_runtime
-from feseq.machine.workers import run_workers
 from feseq.model import ModelConfig
 from feseq.model.build import build_model
+from feseq.train.launch import launch
 from feseq.train.step import Loss, Stepper
 
 ROWS = 20_000
@@ -44,10 +44,7 @@ class Timed(Stepper):
         self.waiting += time.perf_counter() - started
 
 
-def work(
-    rank: int, ranks: int, meeting: Path, folder: Path, threads: int, dropout: float | None,
-    options: argparse.Namespace,
-) -> None:  # fmt: skip
+def work(folder: Path, threads: int, dropout: float | None, options: argparse.Namespace) -> None:
     """Take steps as one of several; write losses, rows, seconds as JSON."""
     config = ModelConfig(
         max_len=options.max_len, **settings_of_size(data.CONFIG, options.size)["model"]
@@ -55,7 +52,7 @@ def work(
     config = config if dropout is None else replace(config, dropout=dropout)
     fields = FeatureMap.read(folder / "feature_map.json")
     found: dict[str, Any] = {"losses": [], "rows": []}
-    with joined(rank, ranks, meeting) as place:
+    with joined() as place:
         machine = start_runtime({"device": options.device}, threads, place)
         torch.manual_seed(0)
         network = build_model(config, fields).to(machine.device).train()
@@ -64,10 +61,10 @@ def work(
         source = BatchSource(
             folder / "train.h5", fields, max_len=options.max_len, batch_rows=options.batch_rows
         )
-        epoch = source.shuffled(seed=1, epoch=1, rank=rank, ranks=ranks)
+        epoch = source.shuffled(seed=1, epoch=1, rank=place.rank, ranks=place.count)
         batches = islice(epoch, options.steps)
         # Warms up.
-        stepper.take(next(source.shuffled(seed=1, epoch=2, rank=rank, ranks=ranks)))
+        stepper.take(next(source.shuffled(seed=1, epoch=2, rank=place.rank, ranks=place.count)))
         stepper.mean_loss()
         stepper.waiting = 0.0
         started = time.perf_counter()
@@ -81,17 +78,14 @@ def work(
         seconds = time.perf_counter() - started
     found |= {"seconds": seconds, "waiting": stepper.waiting / seconds}
     found["peak_mib"] = machine.peak_memory() / 2**20
-    (folder / f"found{rank}.json").write_text(json.dumps(found))
+    (folder / f"found{place.rank}.json").write_text(json.dumps(found))
 
 
 def run(
     ranks: int, folder: Path, threads: int, dropout: float | None, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """What each rank found."""
-    with tempfile.TemporaryDirectory() as meeting:
-        run_workers(
-            ranks, work, ranks, Path(meeting) / "ranks", folder, threads, dropout, options
-        )  # fmt: skip
+    launch(ranks, work, folder, threads, dropout, options)
     return [json.loads((folder / f"found{rank}.json").read_text()) for rank in range(ranks)]
 
 

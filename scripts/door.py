@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from feseq.common.errors import UserError
+from feseq.common.log import log_to
 from feseq.machine.memory import keep_freed_memory
 from feseq.staleness.code import code_digests
 from feseq.staleness.params import read_settings
@@ -34,17 +35,14 @@ def enter(main: Callable[..., None], job: Any) -> None:
     parameters = inspect.signature(main).parameters
     if job is None:
         _run_rule(_script(main).resolve(), {*parameters})
-    log_files = [logging.FileHandler(path, "w") for path in _logs(job)]
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[logging.StreamHandler(), *log_files],
-    )
-    # Where the disk is full, so that a line cannot be written to the log, stderr still has it.
-    logging.raiseExceptions = False
-    for file in log_files:
-        file.handle(_place(main))
+    logs = list(job.log) if job is not None else []
+    if "MASTER_ADDR" not in os.environ:  # else another machine may have begun the log
+        for path in logs:
+            Path(path).write_text("")
+    log_to(logs)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(_place(main))
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     keep_freed_memory()
@@ -92,10 +90,6 @@ def _run_rule(script: Path, parameters: set[str]) -> None:
 def _script(main: Callable[..., None]) -> Path:
     """The file of `main`; a job runs a copy of it, and knows what it is a copy of."""
     return Path(main.__globals__["__file__"])
-
-
-def _logs(job: Any) -> list[str]:
-    return list(job.log) if job is not None else []
 
 
 def _place(main: Callable[..., None]) -> logging.LogRecord:

@@ -20,6 +20,7 @@ def main(
     model_config: dict[str, Any],
     train_config: dict[str, Any],
     gpus: int = 1,
+    nodes: int = 1,
     runtime: dict[str, Any],
     threads: int,
     code: list[str],
@@ -34,7 +35,7 @@ def main(
             feature_map,
             # Settings that the network does not use are null.
             ModelConfig(**{key: value for key, value in model_config.items() if value is not None}),
-            TrainConfig(**train_config, gpus=gpus),
+            TrainConfig(**train_config, gpus=gpus, nodes=nodes),
         ),
         {"model": model, "history": history, "training": training},
         runtime=runtime,

@@ -32,10 +32,16 @@ CONFIG = ModelConfig(
 SIZES = FieldSizes(profile=(5, 7, 4), target=(6,), sequence=(11,), numeric=3)
 
 
-def make_model(config: ModelConfig = CONFIG, sizes: FieldSizes = SIZES, seed: int = 0) -> FESeq:
+def make_model(
+    config: ModelConfig = CONFIG,
+    sizes: FieldSizes = SIZES,
+    seed: int = 0,
+    *,
+    recompute: bool = False,
+) -> FESeq:
     """A float64 model in evaluation mode whose weights are large enough for all parts to matter."""
     torch.manual_seed(seed)
-    model = FESeq(config, sizes).double().eval()
+    model = FESeq(config, sizes, recompute=recompute).double().eval()
     # Without norms values grow from layer to layer, and their rounding with them.
     size = 0.4 if config.layer_norm else 0.2
     with torch.no_grad():

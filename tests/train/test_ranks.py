@@ -6,10 +6,10 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ import torch
 from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.dataset.feature_map import FeatureMap
-from feseq.machine.ranks import Ranks, joined
+from feseq.machine.ranks import Ranks, joined, process_rank
 from feseq.machine.runtime import choose_device, start_runtime
-from feseq.machine.workers import run_workers
 from feseq.model import ModelConfig
 from feseq.staleness.code import code_digests
+from feseq.train.launch import launch
 from feseq.train.loop import TrainConfig
 from feseq.train.resume import SavedTraining
-from feseq.train.run import TrainingRun, make_trainer, train_model
+from feseq.train.run import TrainingRun, make_trainer, opened, train_model
 from feseq.train.step import Stepper
 from support import SCRIPTS
 from support.trainings import MODEL, TRAIN
@@ -37,6 +37,8 @@ pytestmark = pytest.mark.workflow
 STILL = replace(MODEL, dropout=0.0)
 # 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each.
 EACH_STEP = replace(TRAIN, batch_size=31, epochs=1, eval_steps=1, patience=99)
+# Settings of how it is done, not of what is trained.
+LAYOUT = ("gpus", "nodes")
 
 
 def a_run(data: Path, model: ModelConfig, config: TrainConfig) -> TrainingRun:
@@ -44,12 +46,10 @@ def a_run(data: Path, model: ModelConfig, config: TrainConfig) -> TrainingRun:
     return TrainingRun(*files, model, config)
 
 
-def train(
-    data: Path, out: Path, config: TrainConfig, model: ModelConfig = STILL, **options: Any
-) -> Path:
+def train(data: Path, out: Path, config: TrainConfig, **options: Any) -> Path:
     outputs = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
     train_model(
-        a_run(data, model, config),
+        a_run(data, STILL, config),
         {name: out / file for name, file in outputs.items()},
         runtime={"device": "cpu", "verbosity": 0} | options,
         threads=2,
@@ -58,14 +58,84 @@ def train(
     return out
 
 
+def start(
+    data: Path, out: Path, *launcher: str, gpus: int = 2, nodes: int = 1, **variables: str
+) -> subprocess.Popen[str]:
+    """scripts/train.py in a process group of its own; its state is saved after each step."""
+    settings = {key: value for key, value in asdict(EACH_STEP).items() if key not in LAYOUT}
+    arguments = {
+        "train": data / "train.h5",
+        "valid": data / "valid.h5",
+        "feature_map": data / "feature_map.json",
+        "model_config": json.dumps(asdict(STILL)),
+        "train_config": json.dumps(settings),
+        "gpus": gpus,
+        "nodes": nodes,
+        "runtime": '{"device": "cpu", "save_minutes": 0}',
+        "threads": 2,
+        "model": out / "model.safetensors",
+        "history": out / "history.csv",
+        "training": out / "training.json",
+    }
+    command = [*(launcher or (sys.executable,)), str(SCRIPTS / "train.py")]
+    command += [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
+    return subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | variables,
+    )
+
+
+def wait_for_state(out: Path, *processes: subprocess.Popen[str]) -> None:
+    """Return once the first step is saved."""
+    while not (out / "training_state/state.safetensors").exists():
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.02)
+
+
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and log of a process."""
+    _, log = process.communicate(timeout=120)
+    assert "Traceback" not in log, log
+    return process.returncode, log
+
+
+def running(process: subprocess.Popen[str]) -> list[int]:
+    """The processes of its group that still run, within some seconds; a dead one may be unread."""
+    until = time.monotonic() + 15
+    while time.monotonic() < until:
+        alive = [
+            int(folder.name)
+            for folder in Path("/proc").glob("[0-9]*")
+            if (stat := _stat(folder)) and stat[0] != "Z" and int(stat[2]) == process.pid
+        ]
+        if not alive:
+            break
+        time.sleep(0.05)
+    return alive
+
+
+def _stat(process: Path) -> list[str]:
+    try:
+        return (process / "stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return []
+
+
 def history(folder: Path) -> dict[str, np.ndarray]:
     with open(folder / "history.csv") as file:
         rows = list(csv.DictReader(file))
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return tensors.load(folder / "model.safetensors")["weights"]
+def assert_like(found: Path, expected: Path) -> None:
+    """Losses and metrics of all steps are alike, but for rounding."""
+    one, other = history(found), history(expected)
+    assert len(one["train_loss"]) == 30
+    for name in ("train_loss", "auc", "logloss"):
+        np.testing.assert_allclose(one[name], other[name], rtol=2e-4, err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -74,25 +144,31 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(data, tmp_path_factory.mktemp("alone"), EACH_STEP)
 
 
+@pytest.fixture(scope="module")
+def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The outputs of two processes that the script starts, and their log."""
+    out = tmp_path_factory.mktemp("together")
+    code, log = end_of(start(data, out))
+    assert code == 0, log
+    return out, log
+
+
 def test_the_losses_of_all_steps_are_those_of_one_process(
-    data: Path, alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    alone: Path, together: tuple[Path, str]
 ) -> None:
-    # Verbosity 2 shows the loss now and then, which asks all of them.
-    together = train(data, tmp_path, replace(EACH_STEP, gpus=2), verbosity=2)
-    found, expected = history(together), history(alone)
-    assert len(found["train_loss"]) == 30
-    for name in ("train_loss", "auc", "logloss"):
-        np.testing.assert_allclose(found[name], expected[name], rtol=2e-4, err_msg=name)
-    assert len(set(expected["train_loss"].round(4))) > 20
-    assert json.loads((together / "training.json").read_text())["processes"] == 2
+    out, log = together
+    assert_like(out, alone)
+    assert len(set(history(out)["train_loss"].round(4))) > 20
+    assert json.loads((out / "training.json").read_text())["processes"] == 2
     names = ["history.csv", "model.safetensors", "training.json", "training_state"]
-    assert sorted(os.listdir(together)) == names
-    # What all of them would say is said once, and that there is no GPU is said.
-    assert caplog.text.count("training on SIMULATED data") == 1
-    assert caplog.text.count("2 processes share it") == 1
+    assert sorted(os.listdir(out)) == names
+    # What all of them would log is there once, as is that there is no GPU.
+    assert log.count("training on SIMULATED data") == 1
+    assert log.count("2 processes share") == 1
+    assert log.count("epoch 1, step 30") == 1
 
 
-def follow(rank: int, ranks: int, meeting: Path, data: Path, out: Path, model: ModelConfig) -> None:
+def follow(data: Path, out: Path, model: ModelConfig) -> None:
     """Train as one of several; write the rows of each step, and the weights at the end."""
     rows: list[list[int]] = []
     take = Stepper.take
@@ -102,14 +178,20 @@ def follow(rank: int, ranks: int, meeting: Path, data: Path, out: Path, model: M
         take(self, batch)
 
     Stepper.take = noted  # type: ignore[method-assign]
-    run = a_run(data, model, replace(EACH_STEP, eval_steps=None, epochs=2))
-    with joined(rank, ranks, meeting) as place:
-        machine = start_runtime({"device": "cpu"}, 1, place)
-        feature_map = FeatureMap.read(run.feature_map_json)
-        trainer = make_trainer(run, feature_map, machine, 0)
-        trainer.fit()
-    (out / f"rows{rank}.json").write_text(json.dumps(rows))
-    torch.save(trainer.model.state_dict(), out / f"weights{rank}.pt")
+    network = fit(a_run(data, model, replace(EACH_STEP, eval_steps=None, epochs=2)))
+    (out / f"rows{process_rank()}.json").write_text(json.dumps(rows))
+    torch.save(network.state_dict(), out / f"weights{process_rank()}.pt")
+
+
+def fit(run: TrainingRun, saved: SavedTraining | None = None) -> torch.nn.Module:
+    """Train as one of several."""
+    feature_map = FeatureMap.read(run.feature_map_json)
+    with joined() as ranks:
+        machine = start_runtime({"device": "cpu"}, 1, ranks)
+        with opened(run, feature_map, machine) as sources:
+            trainer = make_trainer(run, feature_map, sources, machine, saved=saved, verbosity=0)
+            trainer.fit()
+    return trainer.model
 
 
 def test_ranks_see_each_row_once_an_epoch_and_end_with_the_same_weights(
@@ -117,7 +199,7 @@ def test_ranks_see_each_row_once_an_epoch_and_end_with_the_same_weights(
 ) -> None:
     # With dropout, and with batch norms, whose statistics each rank sees in its share.
     model = replace(MODEL, pooling="weighted_sum", score="din")
-    run_workers(3, follow, 3, tmp_path / "meeting", data, tmp_path, model)
+    launch(3, follow, data, tmp_path, model)
     rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(3)]
     assert {len(steps) for steps in rows} == {60}
     for epoch in (slice(0, 30), slice(30, 60)):
@@ -129,13 +211,14 @@ def test_ranks_see_each_row_once_an_epoch_and_end_with_the_same_weights(
         torch.load(tmp_path / f"weights{rank}.pt", weights_only=True) for rank in range(3)
     )
     for other in others:
-        # Of batches that a norm saw, one without rows has seen fewer; nothing depends on it.
+        # A norm without rows has counted fewer batches; nothing depends on the count.
         names = [name for name in first if not name.endswith("num_batches_tracked")]
         assert all(torch.equal(first[name], other[name]) for name in names)
 
 
-def follow_saves(rank: int, ranks: int, meeting: Path, data: Path, out: Path) -> None:
+def follow_saves(data: Path, out: Path) -> None:
     """Train with a state that is due for the second rank at each step; count how often it is."""
+    rank = process_rank()
     # The one that does not save does not learn when the other did.
     saved = SavedTraining(out, "", minutes_between=0 if rank else 1e9)
     saves, save = [], saved.save
@@ -145,161 +228,187 @@ def follow_saves(rank: int, ranks: int, meeting: Path, data: Path, out: Path) ->
         return save(state)
 
     saved.save = counted  # type: ignore[method-assign]
-    run = a_run(data, STILL, replace(EACH_STEP, eval_steps=None))
-    with joined(rank, ranks, meeting) as place:
-        machine = start_runtime({"device": "cpu"}, 1, place)
-        make_trainer(run, FeatureMap.read(run.feature_map_json), machine, 0).fit(saved)
+    fit(a_run(data, STILL, replace(EACH_STEP, eval_steps=None)), saved)
     (out / f"saves{rank}.json").write_text(json.dumps(saves))
 
 
-def test_the_first_saves_when_its_own_clock_says_so(data: Path, tmp_path: Path) -> None:
-    run_workers(2, follow_saves, 2, tmp_path / "meeting", data, tmp_path)
+def lose_state(data: Path, out: Path) -> None:
+    """Resume from a state that the second rank cannot read."""
+    saved = SavedTraining(out, "", minutes_between=0)
+    if process_rank():
+        saved.load = lambda: None  # type: ignore[method-assign]
+    fit(a_run(data, STILL, replace(EACH_STEP, epochs=2)), saved)
+
+
+def test_the_first_saves_by_its_own_clock_and_all_resume_from_the_same_state_or_none_does(
+    data: Path, tmp_path: Path
+) -> None:
+    launch(2, follow_saves, data, tmp_path)
     # After the evaluation alone.
     assert json.loads((tmp_path / "saves0.json").read_text()) == [30]
     assert json.loads((tmp_path / "saves1.json").read_text()) == []
-
-
-def lose_state(rank: int, ranks: int, meeting: Path, data: Path, out: Path) -> None:
-    """Go on from a state that the second rank cannot read."""
-    saved = SavedTraining(out, "", minutes_between=0)
-    if rank:
-        saved.load = lambda: None  # type: ignore[method-assign]
-    run = a_run(data, STILL, replace(EACH_STEP, epochs=2))
-    with joined(rank, ranks, meeting) as place:
-        machine = start_runtime({"device": "cpu"}, 1, place)
-        make_trainer(run, FeatureMap.read(run.feature_map_json), machine, 0).fit(saved)
-
-
-def test_all_go_on_from_the_same_state_or_none_does(data: Path, tmp_path: Path) -> None:
-    run_workers(2, follow_saves, 2, tmp_path / "meeting", data, tmp_path)
     before = (tmp_path / "state.safetensors").read_bytes()
     with pytest.raises(UserError, match=r"not all processes .* could read its saved state"):
-        run_workers(2, lose_state, 2, tmp_path / "another", data, tmp_path)
+        launch(2, lose_state, data, tmp_path)
     assert (tmp_path / "state.safetensors").read_bytes() == before
 
 
-COMMAND = {"epochs": 2, "eval_steps": None, "gpus": 2}
-
-
-def start(data: Path, out: Path, config: TrainConfig) -> subprocess.Popen[str]:
-    """scripts/train.py in a process group of its own; its state is saved after each step."""
-    settings = {key: value for key, value in asdict(config).items() if key != "gpus"}
-    arguments = {
-        "train": data / "train.h5",
-        "valid": data / "valid.h5",
-        "feature_map": data / "feature_map.json",
-        "model_config": json.dumps(asdict(MODEL)),
-        "train_config": json.dumps(settings),
-        "gpus": config.gpus,
-        "runtime": '{"device": "cpu", "save_minutes": 0}',
-        "threads": 2,
-        "model": out / "model.safetensors",
-        "history": out / "history.csv",
-        "training": out / "training.json",
-    }
-    command = [sys.executable, str(SCRIPTS / "train.py")]
-    command += [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def ranks_of(process: subprocess.Popen[str]) -> list[int]:
-    """The processes of its ranks, in order; their starter also runs a tracker of resources."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [
-        int(child)
-        for child in children
-        if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()
-    ]
-
-
-def of_group(process: subprocess.Popen[str]) -> None:
-    """As Slurm does: every process gets it."""
-    os.killpg(process.pid, signal.SIGTERM)
-
-
-def kill_of(rank: int) -> Callable[[subprocess.Popen[str]], None]:
-    return lambda process: os.kill(ranks_of(process)[rank], signal.SIGKILL)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(data, tmp_path_factory.mktemp("whole"), replace(EACH_STEP, **COMMAND), MODEL)
-
-
-@pytest.mark.parametrize(
-    ("end", "status", "words"),
-    [
-        (of_group, 143, r"interrupted at step (\d+); its state is saved"),
-        (kill_of(0), 1, "ERROR a worker .* was ended by SIGKILL, perhaps for lack of memory; the"),
-    ],
-)
-def test_the_end_of_one_or_all_is_told_and_the_same_command_goes_on(
-    data: Path,
-    undisturbed: Path,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    end: Callable[[subprocess.Popen[str]], None],
-    status: int,
-    words: str,
-) -> None:
-    config = replace(EACH_STEP, **COMMAND)
-    process = start(data, tmp_path, config)
-    state = tmp_path / "training_state/state.safetensors"
-    while not state.exists() and process.poll() is None:
-        time.sleep(0.02)
-    end(process)
-    _, log = process.communicate(timeout=60)
-    assert (process.returncode, "Traceback" in log) == (status, False), log
-    assert re.search(words, log), log
-    assert not (tmp_path / "model.safetensors").exists()
-    caplog.set_level(logging.INFO)
-    resumed = train(data, tmp_path, config, MODEL, verbosity=1)
-    assert "going on where an interrupted training stood" in caplog.text
-    found, expected = weights(resumed), weights(undisturbed)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-
-
-def test_a_training_goes_on_with_another_number_of_processes(
-    data: Path, alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("feseq.train.loop.Trainer.fit", _crash_after(12))
-        with pytest.raises(KeyboardInterrupt):
-            train(data, tmp_path, EACH_STEP, save_minutes=0)
-    caplog.set_level(logging.INFO)
-    together = train(data, tmp_path, replace(EACH_STEP, gpus=2), verbosity=1)
-    assert "going on where an interrupted training stood: epoch 1, step 12" in caplog.text
-    np.testing.assert_allclose(
-        history(together)["train_loss"], history(alone)["train_loss"], rtol=2e-4
+def workers_of(launcher: subprocess.Popen[str]) -> list[int]:
+    """The processes of its ranks, in order; it also runs a tracker of resources."""
+    children = Path(f"/proc/{launcher.pid}/task").glob("*/children")
+    found = {int(child) for file in children for child in file.read_text().split()}
+    return sorted(
+        child for child in found if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()
     )
 
 
-def _crash_after(step: int) -> Callable[..., None]:
-    from feseq.train.loop import Trainer
+def test_sigterm_saves_and_the_same_command_resumes(
+    data: Path, together: tuple[Path, str], tmp_path: Path
+) -> None:
+    process = start(data, tmp_path)
+    wait_for_state(tmp_path, process)
+    # As Slurm does: every process gets it.
+    os.killpg(process.pid, signal.SIGTERM)
+    code, log = end_of(process)
+    assert code == 143, log
+    assert re.search(r"interrupted at step \d+; its state is saved", log), log
+    assert not (tmp_path / "model.safetensors").exists()
+    assert not running(process)
+    code, log = end_of(start(data, tmp_path))
+    assert code == 0, log
+    assert "resuming an interrupted training" in log
+    found, expected = (
+        tensors.load(folder / "model.safetensors")["weights"]
+        for folder in (tmp_path, together[0])
+    )
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
-    fit = Trainer.fit
 
-    def crashing(self: Trainer, saved: Any) -> None:
-        def crash(_: Any) -> None:
-            if self.step == step + 1:
-                raise KeyboardInterrupt
+def test_the_death_of_a_process_is_one_line_and_one_process_alone_resumes(
+    data: Path, alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = start(data, tmp_path)
+    wait_for_state(tmp_path, process)
+    os.kill(workers_of(process)[1], signal.SIGKILL)
+    code, log = end_of(process)
+    assert code == 1
+    (line,) = (line for line in log.splitlines() if "ERROR" in line)
+    assert re.search(r"a worker .* was ended by SIGKILL, perhaps for lack of memory; the", line)
+    assert not running(process)
+    caplog.set_level(logging.INFO)
+    assert_like(train(data, tmp_path, EACH_STEP, verbosity=1), alone)
+    assert "resuming an interrupted training" in caplog.text
 
-        self.after_evaluation = crash
-        fit(self, saved)
 
-    return crashing
+def test_no_process_outlives_a_killed_launcher(data: Path, tmp_path: Path) -> None:
+    process = start(data, tmp_path)
+    wait_for_state(tmp_path, process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert not running(process)
+
+
+def test_ctrl_c_saves(data: Path, tmp_path: Path) -> None:
+    process = start(data, tmp_path)
+    wait_for_state(tmp_path, process)
+    # As a terminal does: every process gets it.
+    os.killpg(process.pid, signal.SIGINT)
+    code, log = end_of(process)
+    assert code == 130, log
+    assert "its state is saved" in log
+    assert log.splitlines()[-1].endswith(
+        "interrupted; the same command goes on with what is missing"
+    )
+
+
+def start_two(data: Path, out: Path) -> list[subprocess.Popen[str]]:
+    """A launcher of one process for each of two machines, which meet on loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [start(data, out, gpus=1, nodes=2, NODE_RANK=str(node), **meeting) for node in range(2)]
+
+
+def test_launchers_of_two_machines_meet(data: Path, alone: Path, tmp_path: Path) -> None:
+    (code, log), (other_code, other_log) = map(end_of, start_two(data, tmp_path))
+    assert (code, other_code) == (0, 0), log + other_log
+    assert_like(tmp_path, alone)
+    assert "epoch 1, step 30" in log
+    # The second machine has nothing to add.
+    assert other_log == ""
+
+
+SRUN = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do echo "srun option $1" >&2; shift; done
+SLURM_NODEID=0 "$@" & first=$!
+SLURM_NODEID=1 "$@" || exit
+wait $first
+"""
+
+
+@pytest.mark.slow
+def test_a_slurm_job_of_two_machines_starts_the_second_by_srun(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "srun").write_text(SRUN)
+    (tmp_path / "srun").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    process = start(data, tmp_path / "out", gpus=1, nodes=2, SLURM_JOB_ID="77", PATH=path)
+    code, log = end_of(process)
+    assert code == 0, log
+    assert_like(tmp_path / "out", alone)
+    assert "srun option --nodes=2\n" in log
+    assert log.count("epoch 1, step 30") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_where_a_launcher_is_killed_the_other_machine_ends_too(
+    data: Path, tmp_path: Path, victim: int
+) -> None:
+    launchers = start_two(data, tmp_path)
+    wait_for_state(tmp_path, *launchers)
+    launchers[victim].kill()
+    launchers[victim].communicate(timeout=60)
+    assert not running(launchers[victim])
+    code, log = end_of(launchers[1 - victim])
+    assert code == 1
+    assert "the processes of this training lost one another" in log
+    assert not running(launchers[1 - victim])
+
+
+@pytest.mark.slow
+def test_processes_that_torchrun_has_started_join_one_another(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3")
+    code, log = end_of(start(data, tmp_path, *torchrun, gpus=1))
+    assert code == 0, log
+    assert_like(tmp_path, alone)
+    assert json.loads((tmp_path / "training.json").read_text())["processes"] == 3
+    assert log.count("epoch 1, step 30") == 1
+
+
+@pytest.mark.slow
+def test_a_training_resumes_with_more_processes(
+    data: Path, alone: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = start(data, tmp_path)
+    wait_for_state(tmp_path, process)
+    process.terminate()
+    assert end_of(process)[0] == 143
+    assert_like(train(data, tmp_path, replace(EACH_STEP, gpus=3), verbosity=1), alone)
+    assert "resuming an interrupted training" in capfd.readouterr().err
 
 
 def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(
-        UserError, match=r"train.gpus is 4, and PyTorch finds 1 CUDA devices; lower"
-    ):
-        choose_device("auto", Ranks(0, 4))
+    with pytest.raises(UserError, match=r"train.gpus is 4, and PyTorch finds 1 CUDA devices"):
+        choose_device("auto", Ranks(1, 8, 1, 4))
 
 
-def test_what_fails_in_one_process_is_told_as_of_one(data: Path, tmp_path: Path) -> None:
-    config = replace(EACH_STEP, gpus=2)
+def test_an_error_of_the_training_is_that_of_one_process(data: Path, tmp_path: Path) -> None:
+    config = replace(EACH_STEP, gpus=2, learning_rate=1e30, eval_steps=None)
     with pytest.raises(UserError, match=r"the training loss is nan at step \d"):
-        train(data, tmp_path, replace(config, learning_rate=1e30, eval_steps=None))
+        train(data, tmp_path, config)

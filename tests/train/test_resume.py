@@ -133,7 +133,7 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(
     ("config", "options"),
     [(replace(FOUR_EPOCHS, learning_rate=0.01), {}), (FOUR_EPOCHS, {"code": ["model.py@1"]})],
 )
-def test_other_settings_or_code_train_anew_and_say_so(
+def test_other_settings_or_code_train_from_the_start_and_say_so(
     data: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -146,11 +146,11 @@ def test_other_settings_or_code_train_anew_and_say_so(
         with pytest.raises(CrashError):
             train_saving(data, tmp_path / "a")
     found = train_saving(data, tmp_path / "a", config, **options)
-    assert "belongs to other settings, data or code: training anew" in caplog.text
+    assert "belongs to other settings, data or code: training from the start" in caplog.text
     assert_same(found, train_saving(data, tmp_path / "b", config, **options))
 
 
-def test_a_damaged_state_trains_anew_and_says_so(
+def test_a_damaged_state_trains_from_the_start_and_says_so(
     data: Path, undisturbed: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -171,8 +171,8 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
         [
             f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})",
             "from pathlib import Path",
-            "from feseq.train.resume import SavedTraining",
-            f"with SavedTraining(Path({str(tmp_path / 'training_state')!r}), '', 1).locked():",
+            "from feseq.train.resume import locked",
+            f"with locked(Path({str(tmp_path / 'training_state')!r}), 'is training this model'):",
             "    print('held', flush=True); sys.stdin.read()",
         ]
     )

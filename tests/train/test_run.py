@@ -18,7 +18,7 @@ from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import inference_source, predict_probabilities
 from feseq.predict.shard import predict_shard
-from feseq.train.learning_rate import Plateau
+from feseq.train.learning_rate import Plateau, learning_rate
 from feseq.train.loop import TrainConfig, Trainer, click_metrics
 from feseq.train.run import _warn_of_odd_times
 from support.networks import make_batch
@@ -108,9 +108,11 @@ def test_patience_ends_the_training(data: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_gain_resets_patience() -> None:
-    plateau = Plateau(patience=2)
-    steps = [(plateau.is_better(m), plateau.is_over) for m in (0.5, 0.4, 0.6, 0.6, 0.1)]
+    plateau, optimizer = Plateau(patience=2), torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    monitors = (0.5, 0.4, 0.6, 0.6, 0.1)
+    steps = [(plateau.is_better(m, optimizer), plateau.is_over) for m in monitors]
     assert steps == [(True, False), (False, False), (True, False), (False, False), (False, True)]
+    assert learning_rate(optimizer) == pytest.approx(1e-3)
 
 
 def test_evaluation_every_so_many_steps_covers_the_last_step(data: Path) -> None:

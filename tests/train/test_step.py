@@ -18,9 +18,12 @@ STILL = replace(CONFIG, dropout=0.0)
 
 
 def make_stepper(
-    config: ModelConfig = STILL, loss: Loss | None = None, **options: float
+    config: ModelConfig = STILL,
+    loss: Loss | None = None,
+    recompute: bool = False,
+    **options: float,
 ) -> Stepper:
-    model = make_model(config).train()
+    model = make_model(config, recompute=recompute).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     return Stepper(model, optimizer, loss or Loss(), CPU, **options)  # type: ignore[arg-type]
 
@@ -32,8 +35,8 @@ def weights(model: FESeq) -> list[torch.Tensor]:
 @pytest.mark.parametrize("micro_rows", [1, 3, 7, 8, 100])
 def test_micro_batches_train_like_the_whole_batch(micro_rows: int) -> None:
     batches = [make_batch([3, 0, 6, 1, 5, 2, 4, 4], seed=seed) for seed in range(20)]
-    whole, cut = make_stepper(embedding_l2=0.01), make_stepper(embedding_l2=0.01)
-    cut.micro_rows = micro_rows
+    whole = make_stepper(embedding_l2=0.01)
+    cut = make_stepper(embedding_l2=0.01, micro_rows=micro_rows)
     for batch in batches:
         whole.take(batch)
         cut.take(batch)
@@ -43,8 +46,7 @@ def test_micro_batches_train_like_the_whole_batch(micro_rows: int) -> None:
 
 
 def test_recomputed_layers_train_alike() -> None:
-    plain, recomputed = make_stepper(CONFIG), make_stepper(CONFIG)
-    recomputed.model.refiner.recompute = True
+    plain, recomputed = make_stepper(CONFIG), make_stepper(CONFIG, recompute=True)
     for stepper in (plain, recomputed):
         torch.manual_seed(5)
         for seed in range(3):

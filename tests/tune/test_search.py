@@ -225,7 +225,7 @@ def test_more_trials_go_on_from_those_that_are_there(
     assert tune(data, tmp_path, trials=2) == whole[:2]
 
 
-def test_another_key_tunes_anew_and_leaves_the_other_study_alone(
+def test_another_key_tunes_from_the_start_and_leaves_the_other_study_alone(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -238,7 +238,7 @@ def test_another_key_tunes_anew_and_leaves_the_other_study_alone(
     for change in changes:
         caplog.clear()
         other = tune(data, tmp_path, trials=2, **change)
-        assert "belongs to other settings, data or code: tuning anew" in caplog.text
+        assert "belongs to other settings, data or code: tuning from the start" in caplog.text
         assert "trial 1 of 2" in caplog.text
         assert other != first
     caplog.clear()
@@ -277,7 +277,7 @@ def test_no_trial_that_came_to_an_end_is_an_error(data: Path, tmp_path: Path) ->
 def test_any_other_error_ends_the_tuning(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(tuning_module, "make_trainer", fail)
@@ -292,12 +292,12 @@ def scripted(patch: pytest.MonkeyPatch, aucs: list[list[float]]) -> None:
     trainings = iter(aucs)
     original = tuning_module.make_trainer
 
-    def make_trainer(*arguments: Any) -> Any:
+    def make_trainer(*arguments: Any, **options: Any) -> Any:
         found = iter(next(trainings))
         patch.setattr(
             "feseq.train.loop.click_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
         )
-        return original(*arguments)
+        return original(*arguments, **options)
 
     patch.setattr(tuning_module, "make_trainer", make_trainer)
 
@@ -365,13 +365,13 @@ def test_two_tunings_of_one_model_keep_apart(
 
 @pytest.mark.workflow
 def test_two_workers_do_the_trials_asked_for_and_no_more(
-    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     rows = tune(data, tmp_path, workers=2)
     assert [int(row["number"]) for row in rows] == [1, 2, 3, 4, 5, 6, 7]
     assert len({row["train.learning_rate"] for row in rows}) == 7
-    ended = re.findall(r"trial (\d+) of 7: (?:complete|pruned)", caplog.text)
+    log = capfd.readouterr().err
+    ended = re.findall(r"trial (\d+) of 7: (?:complete|pruned)", log)
     assert sorted(map(int, ended)) == [1, 2, 3, 4, 5, 6, 7]
     # What is drawn at random depends on the place alone.
     alone = tune(data, tmp_path / "alone", trials=3)
@@ -397,3 +397,17 @@ def test_ctrl_c_ends_all_workers_cleanly_and_the_next_run_goes_on(
     caplog.set_level(logging.INFO)
     assert len(tune(data, tmp_path, trials=5)) == 5
     assert "going on with a tuning: " in caplog.text
+
+
+def test_a_killed_worker_ends_the_tuning_with_one_line(data: Path, tmp_path: Path) -> None:
+    process = start(data, tmp_path, workers=2, trials=1000)
+    read_until(process, "trial 2 of 1000")
+    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+    children = [int(child) for file in threads for child in file.read_text().split()]
+    os.kill(max(children), signal.SIGKILL)
+    printed = process.communicate(timeout=120)[1]
+    assert process.returncode == 1
+    assert all(LINE.match(line) for line in printed.splitlines())
+    (line,) = (line for line in printed.splitlines() if "ERROR" in line)
+    assert "was ended by SIGKILL, perhaps for lack of memory" in line
+    assert is_empty(process.pid)

@@ -1,6 +1,6 @@
 """From an H5 table to a model's batches: windows of rows, cut into batches of like length."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,16 +88,26 @@ class _Window:
 
 
 class BatchSource:
-    """Batches of one H5 table, encoded by a feature map, histories cut to the newest `max_len`."""
+    """Batches of one H5 table, encoded by a feature map, histories cut to the newest `max_len`.
 
-    def __init__(self, h5: Path, feature_map: FeatureMap, *, max_len: int, batch_rows: int) -> None:
+    `batch_rows` may be a function of the table's rows.
+    """
+
+    def __init__(
+        self,
+        h5: Path,
+        feature_map: FeatureMap,
+        *,
+        max_len: int,
+        batch_rows: int | Callable[[int], int],
+    ) -> None:
         self.table = H5Table(h5)
         self.encoder = FeatureEncoder(feature_map, self.table)
         self.sequence_columns = [field.column for field in feature_map.sequences]
         self.event_time = feature_map.event_time
         self.max_len = max_len
-        self.batch_rows = batch_rows
-        self.window_rows = batch_rows * max(1, WINDOW_ROWS // batch_rows)
+        self.batch_rows = batch_rows(self.rows) if callable(batch_rows) else batch_rows
+        self.window_rows = self.batch_rows * max(1, WINDOW_ROWS // self.batch_rows)
 
     @property
     def rows(self) -> int:

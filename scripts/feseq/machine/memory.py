@@ -16,14 +16,14 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 def keep_freed_memory() -> None:
     """Have glibc keep freed buffers instead of returning them to the kernel at every step.
 
-    Each batch frees and asks for the same large arrays; faulting them in anew costs 10 to 40 % of
-    a training step on a CPU, and half the time of a conversion. Where the C library is another,
-    this does nothing.
+    Each batch frees and asks for the same large arrays; faulting them in again costs 10 to 40 % of
+    a training step on a CPU, and half the time of a conversion. With another C
+    library this does nothing.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_MMAP_MAX, 0)
-        # Other arenas than the first give memory back whatever the threshold.
+        # Arenas other than the first give memory back whatever the threshold.
         libc.mallopt(_M_ARENA_MAX, 1)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     except (OSError, AttributeError):
@@ -33,7 +33,8 @@ def keep_freed_memory() -> None:
 def machine_memory(root: Path = Path("/")) -> int:
     """Bytes of memory of the computer, or of the part of it that a Slurm job or a container has.
 
-    Such a part is a control group; who exceeds its limit, or one of a group around it, is killed.
+    Such a part is a control group. A process that exceeds its limit, or that of a group around it,
+    is killed.
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     groups = root / "sys/fs/cgroup"
@@ -59,7 +60,7 @@ def machine_memory(root: Path = Path("/")) -> int:
 
 
 def peak_memory() -> int:
-    """Bytes of memory that this process took at most so far."""
+    """The most bytes of memory that this process took so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, others KiB.
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -16,40 +16,42 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..common.errors import UserError
+from ..common.errors import UserError, first_line
 
 # A rank may wait for another as long as that writes a large state to a slow disk.
 _LONGEST_WAIT = timedelta(hours=2)
-# Of tensors; the sum of smaller ones takes longer to begin than to do.
+# Elements; the sum of a smaller tensor takes longer to begin than to do.
 _SMALL = 1 << 18
-# For the starter to see which process is gone, and end the others.
-_SECONDS_TO_BE_ENDED = 5
+# The launcher needs them to see which process died, and ends the others.
+_SECONDS_TO_BE_ENDED = 2
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of this process among those of a training; by default it is alone."""
+    """The place of this process among those of a training, and of its machine; by default alone."""
 
     rank: int = 0
     count: int = 1
+    local_rank: int = 0
+    local_count: int = 1
 
     @property
     def is_first(self) -> bool:
-        """True for the one that writes."""
+        """True for the rank that writes."""
         return self.rank == 0
 
     def add(self, tensor: Tensor) -> Tensor:
-        """The sum of all ranks' tensors of that shape, put in place of each."""
+        """The sum of all ranks' tensors of that shape, written into each."""
         return self._reduce(tensor, dist.ReduceOp.SUM)
 
     def largest(self, *numbers: int) -> list[int]:
-        """Of each number the largest that any rank gave."""
+        """The largest that any rank gave, for each number."""
         # On the CPU whatever the device: the GPU need not be waited for.
         return self._reduce(torch.tensor(numbers), dist.ReduceOp.MAX).tolist()
 
@@ -64,7 +66,7 @@ class Ranks:
         self.largest(0)
 
     def add_all(self, tensors: Sequence[Tensor]) -> None:
-        """`add` for each tensor, contiguous ones; those that are small as one message."""
+        """`add` for each contiguous tensor; small ones go in one message."""
         if self.count == 1:
             return
         small = [tensor for tensor in tensors if tensor.numel() <= _SMALL]
@@ -85,27 +87,46 @@ class Ranks:
             try:
                 dist.all_reduce(tensor, operation)
             except RuntimeError as error:
-                # The starter knows better what befell the other, and ends this one meanwhile.
+                # The launcher says which process died, and ends this one meanwhile.
                 time.sleep(_SECONDS_TO_BE_ENDED)
+                reason = first_line(error).partition(". ")[0]
                 raise UserError(
-                    f"the processes of this training lost one another ({error})"
+                    f"the processes of this training lost one another ({reason}); the same command "
+                    f"goes on from the last saved state"
                 ) from None
         return tensor
 
 
+def in_group() -> bool:
+    """True where a launcher, such as torchrun, has made this process one of several."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def process_rank() -> int:
+    """The rank that a launcher has given this process; 0 without one."""
+    return int(os.environ.get("RANK", 0))
+
+
 @contextmanager
-def joined(rank: int, count: int, meeting: Path) -> Iterator[Ranks]:
-    """Join the other ranks, which meet at the file `meeting`, on one machine.
+def joined() -> Iterator[Ranks]:
+    """Join the other ranks, as the launcher's environment variables say.
 
     Tensors on GPUs go by NCCL, those on the CPU by Gloo.
     """
-    if sys.platform == "linux":
-        # Else the address of the machine's name, which not every machine can reach.
+    rank, count = process_rank(), int(os.environ["WORLD_SIZE"])
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    local_count = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if os.environ.get("MASTER_ADDR") in _THIS_MACHINE and sys.platform == "linux":
+        # Otherwise Gloo takes the address of the machine's name, which it may not reach.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(
-        backend, init_method=f"file://{meeting}", rank=rank, world_size=count, timeout=_LONGEST_WAIT
-    )
-    yield Ranks(rank, count)
-    # Not after a failure: with NCCL it would wait for the others, which wait for this one.
+    try:
+        dist.init_process_group(backend, timeout=_LONGEST_WAIT)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"process {rank} of {count} could not join the others ({first_line(error)}); the "
+            f"variables MASTER_ADDR and MASTER_PORT of its environment say where they meet"
+        ) from None
+    yield Ranks(rank, count, local_rank, local_count)
+    # Not after a failure: NCCL would wait for the others, which wait for this one.
     dist.destroy_process_group()

@@ -24,7 +24,7 @@ PRECISIONS = {
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how models run: of a result, it changes rounding and draws of dropout alone."""
+    """Where and how models run; it changes only rounding and draws of dropout in a result."""
 
     device: torch.device
     precision: torch.dtype = torch.float32
@@ -33,7 +33,7 @@ class Machine:
     ranks: Ranks = field(default_factory=Ranks)
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Products of positions in `precision`; float32: all as it is.
+        """Products of positions in `precision`; with float32 nothing changes.
 
         Sums, norms and what stands for a whole row stay in float32.
         """
@@ -43,10 +43,9 @@ class Machine:
     def memory(self) -> int:
         """Bytes that a training may use: as set, else all of a GPU's or half of the computer's.
 
-        What there is and not what is free now, which would let rounding depend on the moment.
-        Ranks on a CPU share it.
+        Not the free memory, by which rounding would depend on the moment. Ranks on a CPU share it.
         """
-        sharing = 1 if self.device.type == "cuda" else self.ranks.count
+        sharing = 1 if self.device.type == "cuda" else self.ranks.local_count
         if self.memory_gib is not None:
             return int(self.memory_gib * 2**30) // sharing
         if self.device.type == "cuda":
@@ -54,26 +53,26 @@ class Machine:
         return machine_memory() // 2 // sharing
 
     def peak_memory(self) -> int:
-        """Bytes that this process took at most so far: of the GPU where it runs there."""
+        """The most bytes that this process took so far, on the GPU where it runs there."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         return peak_memory()
 
 
 def start_runtime(runtime: Mapping[str, Any], threads: int, ranks: Ranks | None = None) -> Machine:
-    """Set the threads of this process, and find the machine that the config block names.
+    """Set the threads of this process, and find the device that the config block names.
 
-    Each of several `ranks` gets its part of the threads and a GPU of its own.
+    Each of several `ranks` on a machine gets its part of the threads and a GPU of its own.
     """
     ranks = ranks or Ranks()
-    use_threads(max(1, threads // ranks.count))
+    use_threads(max(1, threads // ranks.local_count))
     device = choose_device(runtime.get("device", "auto"), ranks)
     memory = runtime.get("memory_gib", "auto")
     precision = choose_precision(runtime.get("precision", "auto"), device)
     ranks.agree(
         list(PRECISIONS.values()).index(precision),
-        "the GPUs of this training are of different kinds, for which runtime.precision auto stands "
-        "for bfloat16 and for float16; name one of them",
+        "the GPUs of this training are of different kinds: runtime.precision auto means bfloat16 "
+        "on some and float16 on others; set it to one of them",
     )
     if device.type == "cuda":
         # Beside half precision, the products left in float32 lose nothing with TF32's 10 bits.
@@ -101,10 +100,10 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def choose_device(name: str, ranks: Ranks) -> torch.device:
-    """`auto`: CUDA where there is one, else the CPU, said in the log; else the device named.
+    """`auto`: CUDA where there is one, else the CPU, with a warning; else the device named.
 
-    Raises UserError if CUDA is named and missing: nobody who asks for a GPU wants a CPU run; and
-    where there are fewer devices than ranks.
+    Raises UserError if CUDA is named and missing, since nobody who asks for a GPU wants a CPU run,
+    and where a machine has fewer devices than ranks.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("runtime.device is cuda, and PyTorch finds no CUDA device; use auto or cpu")
@@ -113,21 +112,17 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
         if name == "cpu":
             logger.warning("no CUDA device found: running on the CPU")
     device = torch.device(name)
-    if device.type == "cuda" and ranks.count > 1:
+    if device.type == "cuda" and ranks.local_count > 1:
         there = torch.cuda.device_count()
-        if there < ranks.count:
+        if there < ranks.local_count:
             raise UserError(
-                f"train.gpus is {ranks.count}, and PyTorch finds {there} CUDA devices; lower it, "
-                f"or let the job see more (CUDA_VISIBLE_DEVICES, or the scheduler's request)"
+                f"train.gpus is {ranks.local_count}, and PyTorch finds {there} CUDA devices; lower "
+                f"it, or let the job see more (CUDA_VISIBLE_DEVICES, or the scheduler's request)"
             )
-        device = torch.device("cuda", ranks.rank)
+        device = torch.device("cuda", ranks.local_rank)
         torch.cuda.set_device(device)
-    elif ranks.count > 1:
-        logger.warning(
-            "train.gpus is %d and the device is the CPU: %d processes share it",
-            ranks.count,
-            ranks.count,
-        )
+    elif ranks.local_count > 1:
+        logger.warning("the device is the CPU, which %d processes share", ranks.local_count)
     if device.type == "cuda":
         # Same data, same config, same machine, same result; cuBLAS reads this when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -5,9 +5,12 @@ from .config import FieldSizes, ModelConfig
 from .feseq import FESeq
 
 
-def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
-    """An untrained FESeq whose tables fit `feature_map`."""
-    return FESeq(config, field_sizes(feature_map))
+def build_model(config: ModelConfig, feature_map: FeatureMap, *, recompute: bool = False) -> FESeq:
+    """An untrained FESeq whose tables fit `feature_map`.
+
+    With `recompute`, training keeps less of the Transformer layers and computes more.
+    """
+    return FESeq(config, field_sizes(feature_map), recompute=recompute)
 
 
 def field_sizes(feature_map: FeatureMap) -> FieldSizes:

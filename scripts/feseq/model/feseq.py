@@ -24,7 +24,7 @@ from .refiner import SequenceRefiner
 class FESeq(nn.Module):
     """Click logits of a batch. Knows no optimizer, device, path or metric."""
 
-    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
+    def __init__(self, config: ModelConfig, sizes: FieldSizes, *, recompute: bool = False) -> None:
         super().__init__()
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width = config.width(fields)
@@ -41,6 +41,7 @@ class FESeq(nn.Module):
             config.causal,
             config.layer_norm,
             config.dropout,
+            recompute,
         )
         self.item = ItemEmbedding(config, sizes) if config.pooling == "weighted_sum" else None
         self.pooling = _pooling(config, width, len(sizes.target) * d)

@@ -39,12 +39,19 @@ class SequenceRefiner(nn.Module):
     """
 
     def __init__(
-        self, layers: int, width: int, heads: int, causal: bool, layer_norm: bool, dropout: float
+        self,
+        layers: int,
+        width: int,
+        heads: int,
+        causal: bool,
+        layer_norm: bool,
+        dropout: float,
+        recompute: bool,
     ) -> None:
         super().__init__()
         self.causal = causal
-        # True: keep only each layer's input, and compute the rest anew in the backward pass.
-        self.recompute = False
+        # Keep only each layer's input, and compute the rest again in the backward pass.
+        self.recompute = recompute
         self.layers = nn.ModuleList(
             TransformerLayer(width, heads, causal, layer_norm, dropout) for _ in range(layers)
         )

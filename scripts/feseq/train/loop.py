@@ -3,9 +3,9 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..dataset.batches import BatchSource
 from ..machine.runtime import Machine
 from ..model import FESeq
 from ..predict.prediction import predict_probabilities
-from .learning_rate import Plateau
+from .learning_rate import Plateau, learning_rate
 from .resume import SavedTraining, Signals, end_as_asked
 from .step import Loss, Stepper
 
@@ -42,6 +42,7 @@ class TrainConfig:
     monitor: Mapping[str, float]
     seed: int
     gpus: int = 1
+    nodes: int = 1
 
     def batch_rows(self, rows: int) -> int:
         """Rows of a step: batch_size, or fewer where `rows` train rows make too few steps."""
@@ -78,55 +79,59 @@ class _AskedError(Exception):
     """Leaves an evaluation after a signal."""
 
 
-@dataclass
 class Trainer:
     """One training run. `fit` leaves the best weights in `model` and fills `history`.
 
-    `after_evaluation` is called with the history after each evaluation; it may raise to end the
-    training.
+    With `saved`, it goes on from that state where there is one, and keeps it up to date: now and
+    then, after each evaluation, and before a signal ends the process. `micro_rows` limits the rows
+    that a step holds in memory at once. `after_evaluation` may raise to end the training.
 
-    Of several ranks, each has a trainer. They train on shares of the same batches, judge shares of
+    Each of several ranks has a trainer. They train on shares of the same batches, judge shares of
     the validation rows, and agree on all that they decide.
     """
 
-    model: FESeq
-    train: BatchSource
-    valid: BatchSource
-    config: TrainConfig
-    machine: Machine
-    verbosity: int = 1
-    after_evaluation: Callable[[Sequence[Evaluation]], None] = lambda _: None
-    history: list[Evaluation] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.model.to(self.machine.device)
+    def __init__(
+        self,
+        model: FESeq,
+        train: BatchSource,
+        valid: BatchSource,
+        config: TrainConfig,
+        machine: Machine,
+        *,
+        micro_rows: int | None = None,
+        saved: SavedTraining | None = None,
+        after_evaluation: Callable[["Trainer"], None] | None = None,
+        verbosity: int = 1,
+    ) -> None:
+        self.model = model.to(machine.device)
+        self.train, self.valid = train, valid
+        self.config = config
+        self.machine, self.ranks = machine, machine.ranks
+        self.saved = saved
+        self.after_evaluation = after_evaluation
+        self.verbosity = verbosity
         self.stepper = Stepper(
-            self.model,
-            torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate, fused=True),
-            Loss(self.config.label_smoothing, self.config.pos_weight),
-            self.machine,
-            max_grad_norm=self.config.max_grad_norm,
-            embedding_l2=self.config.embedding_l2,
-            seed=self.config.seed,
+            model,
+            torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True),
+            Loss(config.label_smoothing, config.pos_weight),
+            machine,
+            micro_rows=micro_rows,
+            max_grad_norm=config.max_grad_norm,
+            embedding_l2=config.embedding_l2,
+            seed=config.seed,
         )
-        self.ranks = self.machine.ranks
-        self.valid_label = self.valid.table.column("label")
-        self.plateau = Plateau(self.config.patience)
+        self.history: list[Evaluation] = []
+        self.valid_label = valid.table.column("label")
+        self.plateau = Plateau(config.patience)
         self.best_weights: dict[str, torch.Tensor] = {}
         # The epoch, from 1 on, and how many of its batches are done.
         self.epoch, self.batch = 1, 0
         self.started = time.monotonic()
         self.signals = Signals()
-        self.saved: SavedTraining | None = None
 
-    def fit(self, saved: SavedTraining | None = None) -> None:
-        """Train for `epochs` epochs or until there is no gain left.
-
-        With `saved`, go on from its state where there is one, and keep it up to date: now and
-        then, after each evaluation, and before a signal ends the process.
-        """
-        self.saved = saved
-        if saved is not None and (state := saved.load()) is not None:
+    def fit(self) -> None:
+        """Train for `epochs` epochs or until there is no gain left."""
+        if self.saved is not None and (state := self.saved.load()) is not None:
             self._restore(state)
         self.ranks.agree(
             self.step,
@@ -146,7 +151,7 @@ class Trainer:
 
     def _run_epoch(self, bar: Progress) -> None:
         """The steps left of the epoch, and the evaluations that fall due."""
-        # The one before which an interrupted training stood.
+        # An interrupted training may have stood right before one.
         self._evaluate_if_due()
         if self.plateau.is_over:
             return
@@ -184,13 +189,13 @@ class Trainer:
 
     def _stop_if_asked(self) -> bool:
         """End the process after a signal to any rank; else True if the state should be saved."""
-        # The one that saves knows when it last did.
+        # Only the rank that saves knows when it last did.
         is_due = self.ranks.is_first and self.saved is not None and self.saved.is_due()
         asked, due = self.ranks.largest(self.signals.asked, is_due)
         if asked:
             if self._save():
                 logger.warning("interrupted at step %d; its state is saved", self.step)
-            # Once one has ended the others soon are.
+            # Once one has ended, the launcher ends the others.
             self.ranks.wait()
             end_as_asked(asked)
         return bool(due)
@@ -211,11 +216,12 @@ class Trainer:
             ends = self.step % every == 0 or (ends and self.epoch == self.config.epochs)
         if ends and self.step > last:
             self._evaluate()
-            self.after_evaluation(self.history)
+            if self.after_evaluation is not None:
+                self.after_evaluation(self)
             self._save()
 
     def _predict(self) -> np.ndarray:
-        """Click probabilities of all validation rows, of which each rank predicts a part."""
+        """Click probabilities of all validation rows; each rank predicts a part of them."""
         start, stop = self.ranks.share(self.valid.rows)
         probability = torch.zeros(self.valid.rows)
         with suppress(_AskedError):
@@ -229,7 +235,7 @@ class Trainer:
                 verbosity=self._shown,
             )
             probability[start:stop] = torch.from_numpy(part)
-        # Not before, since the others wait here.
+        # Only now, since the other ranks wait here.
         self._stop_if_asked()
         return self.ranks.add(probability).numpy()
 
@@ -245,7 +251,7 @@ class Trainer:
         monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
         if not math.isfinite(monitor):
             raise NotFiniteError(
-                f"the validation metrics at step {self.step} are {metrics}, of "
+                f"the validation metrics at step {self.step} are {metrics}, over "
                 f"{len(self.valid_label):,} rows with {int(self.valid_label.sum()):,} clicks; both "
                 f"labels and finite predictions are needed: lower train.learning_rate or raise "
                 f"sampling.valid_share"
@@ -255,19 +261,17 @@ class Trainer:
             step=self.step,
             train_loss=train_loss,
             monitor=monitor,
-            learning_rate=self._learning_rate,
+            learning_rate=learning_rate(self.stepper.optimizer),
             seconds=round(time.monotonic() - self.started, 2),
             **metrics,
         )
         self.history.append(evaluation)
-        is_better = self.plateau.is_better(monitor)
+        is_better = self.plateau.is_better(monitor, self.stepper.optimizer)
         if is_better:
             self.best_weights = {
                 name: value.detach().clone() for name, value in self.model.state_dict().items()
             }
-        else:
-            for group in self.stepper.optimizer.param_groups:
-                group["lr"] *= 0.1
+        rate = learning_rate(self.stepper.optimizer)
         logger.info(
             "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s",
             self.epoch,
@@ -275,11 +279,11 @@ class Trainer:
             train_loss,
             evaluation.auc,
             evaluation.logloss,
-            " (best so far)" if is_better else f", no gain, learning rate {self._learning_rate:g}",
+            " (best so far)" if is_better else f", no gain, learning rate {rate:g}",
         )
 
     def _state(self) -> dict[str, Any]:
-        """All that a later process needs to go on as this one would."""
+        """Everything that a later process needs to go on as this one would."""
         return {
             "model": self.model.state_dict(),
             "stepper": self.stepper.state(),
@@ -300,7 +304,7 @@ class Trainer:
         self.best_weights = state["best_weights"]
         self.started = time.monotonic() - state["seconds"]
         logger.info(
-            "going on where an interrupted training stood: epoch %d, step %d, %d evaluations",
+            "resuming an interrupted training: epoch %d, step %d, %d evaluations",
             self.epoch,
             self.step,
             len(self.history),
@@ -308,12 +312,8 @@ class Trainer:
 
     @property
     def _shown(self) -> int:
-        """The verbosity of what is shown; the other ranks take part in that, with their losses."""
+        """The verbosity of what is shown; rank 0 shows it, with the losses of all."""
         return self.verbosity if self.ranks.is_first else 0
-
-    @property
-    def _learning_rate(self) -> float:
-        return self.stepper.optimizer.param_groups[0]["lr"]
 
 
 def click_metrics(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a training step needs of memory, found without a GPU and before the first step."""
+"""The memory that a training step needs, found without a GPU and before the first step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from ..model import FESeq, FieldSizes, ModelConfig
 
 # Adam: the weights, their gradients, and two moments, each in float32.
 BYTES_PER_PARAMETER = 16
-# The backward pass holds, beside what was saved, gradients of a few of the largest tensors.
+# Beside what was saved, the backward pass holds gradients of a few of the largest tensors.
 GRADIENTS_AT_ONCE = 3
 # Left free for the allocator's gaps and the kernels' workspace.
 SPARE_SHARE = 0.1
@@ -59,10 +59,10 @@ def _step_bytes(
     layers = config.transformer_layers
     if recompute and layers:
         shallower = replace(config, transformer_layers=layers - 1)
-        of_a_layer = saved.bytes - _saved(shallower, sizes, precision, rows).bytes
-        # Of all layers but the one at work, only the input is kept.
+        layer_bytes = saved.bytes - _saved(shallower, sizes, precision, rows).bytes
+        # All layers but the one at work keep only their input.
         width = config.width(len(sizes.sequence) + len(sizes.profile))
-        total -= (layers - 1) * (of_a_layer - 4 * rows * (config.max_len + 1) * width)
+        total -= (layers - 1) * (layer_bytes - 4 * rows * (config.max_len + 1) * width)
     return total
 
 

@@ -1,4 +1,4 @@
-"""Going on with an interrupted training: its state on disk, a lock, and signals that save first."""
+"""Resuming an interrupted training: its state on disk, a lock, and signals that save first."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,24 +25,19 @@ FORMAT = "feseq-training 1"
 class SavedTraining:
     """The state of one training, in a folder of its own beside the model's file.
 
-    `key` stands for all that the state depends on: settings, data and code. One of another key
-    is not gone on with. The folder is left to whoever asked for the model, to remove when it is
-    safe: a process that ends well can still be lost, and its files with it.
+    `key` stands for all that the state depends on: settings, data and code. A state of another key
+    is ignored. Whoever asked for the model removes the folder when it is safe: a process that ends
+    well can still be lost, and its files with it.
     """
 
     def __init__(self, folder: Path, key: str, minutes_between: float) -> None:
-        self.folder = folder
         self.key = key
         self.file = folder / "state.safetensors"
         self.seconds_between = 60 * minutes_between
         self._saved_at = time.monotonic()
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Keep other trainings of this model out; raises UserError if there is one."""
-        return locked(self.folder, "is training this model already")
-
     def load(self) -> dict[str, Any] | None:
-        """The state to go on from, or None, with a line in the log if there was one."""
+        """The state to resume from; None if there is none that fits, with a warning in the log."""
         if not self.file.exists():
             return None
         try:
@@ -50,17 +45,19 @@ class SavedTraining:
             if content.get("format") != FORMAT:
                 raise ValueError(f"its format is {content.get('format')!r}")
         except (OSError, ValueError) as error:
-            logger.warning("%s cannot be read (%s): training anew", self.file, error)
+            logger.warning("%s cannot be read (%s): training from the start", self.file, error)
             return None
         if content["key"] != self.key:
-            logger.warning("%s belongs to other settings, data or code: training anew", self.file)
+            logger.warning(
+                "%s belongs to other settings, data or code: training from the start", self.file
+            )
             return None
         return content["state"]
 
     def save(self, state: dict[str, Any]) -> bool:
-        """Write the state in place of the one before; True if that worked.
+        """Replace the saved state; True if that worked.
 
-        Where it fails, on a full disk say, the state before stays, and the training may go on.
+        If it fails, on a full disk say, the state before stays, and the training may go on.
         """
         self._saved_at = time.monotonic()
         try:
@@ -79,7 +76,7 @@ class SavedTraining:
 def locked(folder: Path, does: str) -> Iterator[None]:
     """Keep other processes out of a folder of saved state; raises UserError if one is in it.
 
-    `does` says of it what it is doing there.
+    `does` says what such a process is doing there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / "owner"
@@ -105,8 +102,8 @@ def _this_process() -> str:
 class Signals:
     """While open, SIGTERM (Slurm) or a first SIGINT (Ctrl-C) is kept in `asked`.
 
-    A second Ctrl-C ends the process as it would have before. A second SIGTERM is none of a person
-    in a hurry: a scheduler sends one to every process, and so may what runs between.
+    A second Ctrl-C ends the process at once. A second SIGTERM does not: a scheduler sends one to
+    every process, and a launcher in between may send another.
     """
 
     _KINDS = (signal.SIGTERM, signal.SIGINT)
@@ -116,7 +113,7 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
-        # Python takes handlers in its main thread alone.
+        # Python sets handlers only in its main thread.
         if threading.current_thread() is threading.main_thread():
             self._before = {kind: signal.signal(kind, self._take_note) for kind in self._KINDS}
         return self

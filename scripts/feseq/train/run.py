@@ -4,36 +4,36 @@ import csv
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from ..common.errors import NotEnoughMemoryError
 from ..common.files import write_json, written_beside
+from ..common.log import only_errors
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.store import H5Table
-from ..machine.ranks import Ranks, joined
+from ..machine.ranks import Ranks, in_group, joined
 from ..machine.runtime import Machine, start_runtime
-from ..machine.workers import only_errors, run_workers
 from ..model import ModelConfig
 from ..model.build import build_model, field_sizes
 from ..model.history import TimeEmbedding
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source
+from .launch import launch
 from .loop import Evaluation, TrainConfig, Trainer
 from .memory_account import account
-from .resume import SavedTraining
+from .resume import SavedTraining, locked
 from .tensorboard import Curves
 
 logger = logging.getLogger(__name__)
 
-# Of events whose times tell the model nothing; more are worth a warning.
+# The share of events whose times tell the model nothing; more are worth a warning.
 _ODD_SHARE = 0.9
 
 
@@ -47,15 +47,12 @@ class TrainingRun:
     model_config: ModelConfig
     train_config: TrainConfig
 
-    def key(self, *settings: Any) -> str:
+    def key(self, train: H5Table, valid: H5Table, *settings: Any) -> str:
         """A digest of all that the training depends on, and of `settings`, plain values."""
-        # By how many processes it is done changes rounding and draws of dropout alone.
-        train_config = asdict(replace(self.train_config, gpus=1))
-        inputs = [
-            _origin(self.train_h5),
-            _origin(self.valid_h5),
-            hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest(),
-        ]
+        # The number of processes changes only rounding and draws of dropout.
+        train_config = asdict(replace(self.train_config, gpus=1, nodes=1))
+        inputs = [f"{table.identity} {table.rows}" for table in (train, valid)]
+        inputs.append(hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest())
         values = [asdict(self.model_config), train_config, inputs, *settings]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -71,56 +68,167 @@ def train_model(
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
     `runtime` is the config's block: with `tensorboard`, event files are written into a folder
-    `tensorboard` beside the model. With `gpus` in the train settings, as many processes train, each
-    on a GPU of its own.
+    `tensorboard` beside the model. `gpus` processes train on each of `nodes` machines, each
+    process on a GPU of its own; processes that torchrun has started join one another instead.
 
-    The state is kept in a folder `training_state` beside the model. An interrupted
-    training goes on from there if settings, data and `code`, digests of it, are the same, and ends
-    like an uninterrupted one on the same machine.
+    The state is kept in a folder `training_state` beside the model. An interrupted training
+    resumes from it if settings, data and `code`, digests of it, are the same, and ends like an
+    uninterrupted one on the same machine.
     """
-    minutes = runtime.get("save_minutes", 10)
-    folder = outputs["model"].with_name("training_state")
-    saved = SavedTraining(folder, run.key(list(code)), minutes)
-    count = run.train_config.gpus
-    with saved.locked():
-        if count == 1:
-            _train(Ranks(), run, outputs, saved, runtime, threads)
-            return
-        with TemporaryDirectory() as meeting:
-            rank = (count, Path(meeting) / "ranks", run, outputs, saved, runtime, threads)
-            run_workers(count, _train_as_rank, *rank)
+    processes, machines = run.train_config.gpus, run.train_config.nodes
+    job = (run, outputs, runtime, threads, list(code))
+    if in_group():
+        _train_as_rank(*job)
+    elif processes * machines == 1:
+        _train(Ranks(), *job)
+    else:
+        launch(processes, _train_as_rank, *job, machines=machines)
 
 
-def _train_as_rank(rank: int, count: int, meeting: Path, *of_training: Any) -> None:
+def _train_as_rank(*job: Any) -> None:
     """What each of several processes does."""
-    # The first one's words go for all.
-    with joined(rank, count, meeting) as ranks, only_errors(quiet=rank > 0):
-        _train(ranks, *of_training)
+    # The others would log the same lines as the first.
+    with joined() as ranks, only_errors(quiet=not ranks.is_first):
+        _train(ranks, *job)
 
 
 def _train(
     ranks: Ranks,
     run: TrainingRun,
     outputs: Mapping[str, Path],
-    saved: SavedTraining,
     runtime: Mapping[str, Any],
     threads: int,
+    code: list[str],
 ) -> None:
     machine = start_runtime(runtime, threads, ranks)
     feature_map = FeatureMap.read(run.feature_map_json)
+    folder = outputs["model"].with_name("training_state")
     with ExitStack() as stack:
-        trainer = make_trainer(run, feature_map, machine, runtime.get("verbosity", 1))
+        if ranks.is_first:
+            stack.enter_context(locked(folder, "is training this model already"))
+        train, valid = stack.enter_context(opened(run, feature_map, machine))
+        key = run.key(train.table, valid.table, code)
+        after_evaluation = None
         if runtime.get("tensorboard", False) and ranks.is_first:
-            rows_per_step = trainer.train.rows / trainer.train.batches_per_epoch
+            rows_per_step = train.rows / train.batches_per_epoch
             curves = Curves(outputs["model"].with_name("tensorboard"), rows_per_step)
-            trainer.after_evaluation = stack.enter_context(curves).add
-        trainer.fit(saved)
+            after_evaluation = stack.enter_context(curves).add
+        trainer = make_trainer(
+            run,
+            feature_map,
+            (train, valid),
+            machine,
+            saved=SavedTraining(folder, key, runtime.get("save_minutes", 10)),
+            after_evaluation=after_evaluation,
+            verbosity=runtime.get("verbosity", 1),
+        )
+        trainer.fit()
         summary = _summary(trainer)
-    if not ranks.is_first:
-        return
+        if ranks.is_first:
+            _write(outputs, run, trainer, feature_map, summary)
+
+
+@contextmanager
+def opened(
+    run: TrainingRun, feature_map: FeatureMap, machine: Machine
+) -> Iterator[tuple[BatchSource, BatchSource]]:
+    """The train and the validation rows; raises UserError if the files do not belong together."""
+    max_len = run.model_config.max_len
+    with ExitStack() as stack:
+        train = BatchSource(
+            run.train_h5, feature_map, max_len=max_len, batch_rows=run.train_config.batch_rows
+        )
+        stack.enter_context(train.table)
+        valid = inference_source(run.valid_h5, feature_map, max_len, machine)
+        stack.enter_context(valid.table)
+        check_one_draw(feature_map, train.table, valid.table)
+        yield train, valid
+
+
+def make_trainer(
+    run: TrainingRun,
+    feature_map: FeatureMap,
+    sources: tuple[BatchSource, BatchSource],
+    machine: Machine,
+    **options: Any,
+) -> Trainer:
+    """A trainer with seeded weights, and micro-batches that fit into memory; writes nothing.
+
+    `options` are those of Trainer. Raises ValueError for a network that is impossible.
+    """
+    train, valid = sources
+    torch.manual_seed(run.train_config.seed)
+    model = build_model(run.model_config, feature_map, recompute=machine.recompute)
+    if train.table.source["simulated"]:
+        logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
+    if model.time is not None:
+        _warn_of_odd_times(model.time, next(train.in_order(0, train.batch_rows)))
+    logger.info(
+        "%s train rows, %s validation rows, max_len %d, %s parameters",
+        f"{train.rows:,}",
+        f"{valid.rows:,}",
+        run.model_config.max_len,
+        f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+    )
+    share_rows = -(-train.batch_rows // machine.ranks.count)
+    micro_rows = _micro_rows(run.model_config, feature_map, machine, share_rows)
+    return Trainer(model, train, valid, run.train_config, machine, micro_rows=micro_rows, **options)
+
+
+def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
+    """Times of events and rows in different units give meaningless intervals."""
+    assert batch.elapsed_T is not None, "a model with times needs a table with times"
+    is_last_T = time.buckets(batch.elapsed_T) == time.last_bucket
+    shares = {
+        "later than their row": (batch.elapsed_T == 0).double().mean().item(),
+        "in the last time bucket": is_last_T.double().mean().item(),
+    }
+    for what, share in shares.items():
+        if share > _ODD_SHARE:
+            logger.warning(
+                "%.0f %% of the first %d rows' events are %s: do the times of events and rows have "
+                "the same unit, and do model.time_buckets and time_log_base fit it?",
+                100 * share,
+                len(batch),
+                what,
+            )
+
+
+def _micro_rows(
+    config: ModelConfig, feature_map: FeatureMap, machine: Machine, batch_rows: int
+) -> int:
+    """Rows of a batch that fit into memory; raises NotEnoughMemoryError if not even one does."""
+    memory = machine.memory()
+    needed = account(config, field_sizes(feature_map), machine.precision, machine.recompute)
+    rows = min(batch_rows, needed.rows_in(memory))
+    available = f"{memory / 2**20:,.0f} MiB of memory"
+    if rows == 0:
+        advice = "a smaller max_len or model" + ("" if machine.recompute else ", recompute: true")
+        raise NotEnoughMemoryError(
+            f"{available} (runtime.memory_gib) do not hold the training of a single row, which "
+            f"needs {needed.step(1) / 2**20:,.0f} MiB; raise it, or use {advice}"
+        )
+    if rows < batch_rows:
+        logger.info(
+            "%s: batches of %d rows in micro-batches of %d, whose gradients add up to the batch's",
+            available,
+            batch_rows,
+            rows,
+        )
+    return rows
+
+
+def _write(
+    outputs: Mapping[str, Path],
+    run: TrainingRun,
+    trainer: Trainer,
+    feature_map: FeatureMap,
+    summary: Mapping[str, Any],
+) -> None:
+    """Write all outputs, the model last."""
     _write_history(outputs["history"], trainer.history)
     settings = asdict(run.model_config) | asdict(run.train_config)
-    write_json(outputs["training"], summary | {"settings": settings})
+    write_json(outputs["training"], {**summary, "settings": settings})
     TrainedModel(
         trainer.model,
         run.model_config,
@@ -131,88 +239,6 @@ def _train(
     ).save(outputs["model"])
 
 
-def make_trainer(
-    run: TrainingRun, feature_map: FeatureMap, machine: Machine, verbosity: int
-) -> Trainer:
-    """A trainer at its start, with seeded weights; writes nothing.
-
-    Raises ValueError for a network that cannot be, UserError for files that do not belong together.
-    """
-    model_config, train_config = run.model_config, run.train_config
-    torch.manual_seed(train_config.seed)
-    max_len = model_config.max_len
-    with H5Table(run.train_h5) as table:
-        batch_rows = train_config.batch_rows(table.rows)
-    train = BatchSource(run.train_h5, feature_map, max_len=max_len, batch_rows=batch_rows)
-    valid = inference_source(run.valid_h5, feature_map, max_len, machine)
-    check_one_draw(feature_map, train.table, valid.table)
-    if train.table.source["simulated"]:
-        logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
-    model = build_model(model_config, feature_map)
-    if model.time is not None:
-        _warn_of_odd_times(model.time, next(train.in_order(0, batch_rows)))
-    logger.info(
-        "%s train rows, %s validation rows, max_len %d, %s parameters",
-        f"{train.rows:,}",
-        f"{valid.rows:,}",
-        max_len,
-        f"{sum(parameter.numel() for parameter in model.parameters()):,}",
-    )
-    trainer = Trainer(model, train, valid, train_config, machine, verbosity)
-    share_rows = -(-batch_rows // machine.ranks.count)
-    trainer.stepper.micro_rows = _micro_rows(model_config, feature_map, machine, share_rows)
-    model.refiner.recompute = machine.recompute
-    return trainer
-
-
-def _origin(h5: Path) -> str:
-    with H5Table(h5) as table:
-        return f"{table.identity} {table.rows}"
-
-
-def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
-    """Times of events and rows in different units give intervals that tell nothing."""
-    assert batch.elapsed_T is not None, "a model with times needs a table with times"
-    is_last_T = time.buckets(batch.elapsed_T) == time.last_bucket
-    shares = {
-        "later than their row": (batch.elapsed_T == 0).double().mean().item(),
-        "in the last time bucket": is_last_T.double().mean().item(),
-    }
-    for what, share in shares.items():
-        if share > _ODD_SHARE:
-            logger.warning(
-                "%.0f %% of the first %d rows' events are %s: have the times of events and rows "
-                "the same unit, and fit model.time_buckets and time_log_base to it?",
-                100 * share,
-                len(batch),
-                what,
-            )
-
-
-def _micro_rows(
-    config: ModelConfig, feature_map: FeatureMap, machine: Machine, batch_rows: int
-) -> int:
-    """Rows of a batch that fit into memory at once; raises NotEnoughMemoryError if not one does."""
-    memory = machine.memory()
-    needed = account(config, field_sizes(feature_map), machine.precision, machine.recompute)
-    rows = min(batch_rows, needed.rows_in(memory))
-    there = f"{memory / 2**20:,.0f} MiB of memory"
-    if rows == 0:
-        advice = "a smaller max_len or model" + ("" if machine.recompute else ", recompute: true")
-        raise NotEnoughMemoryError(
-            f"{there} (runtime.memory_gib) do not hold the training of a single row, which needs "
-            f"{needed.step(1) / 2**20:,.0f} MiB; raise it, or use {advice}"
-        )
-    if rows < batch_rows:
-        logger.info(
-            "%s: batches of %d rows in micro-batches of %d, whose gradients add up to the batch's",
-            there,
-            batch_rows,
-            rows,
-        )
-    return rows
-
-
 def _write_history(path: Path, history: list[Evaluation]) -> None:
     with written_beside(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(asdict(history[0])))
@@ -221,7 +247,7 @@ def _write_history(path: Path, history: list[Evaluation]) -> None:
 
 
 def _summary(trainer: Trainer) -> dict[str, Any]:
-    """What the training was; `samples_per_second` with its evaluations."""
+    """Figures of the training; `samples_per_second` counts its evaluations' time too."""
     best = max(trainer.history, key=lambda evaluation: evaluation.monitor)
     seconds = trainer.history[-1].seconds
     return {
@@ -237,7 +263,7 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "seconds": seconds,
         "samples_per_second": trainer.step * trainer.train.batch_rows / max(seconds, 1e-9),
-        # Of the process, or the GPU, that took most.
+        # The largest of all processes, or GPUs.
         "peak_memory_bytes": trainer.ranks.largest(trainer.machine.peak_memory())[0],
         "processes": trainer.ranks.count,
         "device": str(trainer.machine.device),

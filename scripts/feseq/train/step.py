@@ -45,11 +45,10 @@ class Stepper:
 
     A batch is cut into micro-batches of at most `micro_rows` rows, whose gradients add up to that
     of the whole batch: a step needs the memory of a micro-batch, and is the same but for the draws
-    of dropout. So it is with a batch that several ranks share.
-    Where a CUDA device runs out of memory all the same, `micro_rows` is halved and the step
-    repeated.
+    of dropout. The same goes for a batch that several ranks share. If a CUDA device runs out of
+    memory all the same, `micro_rows` is halved and the step repeated.
 
-    What a step draws depends on `seed`, its number and the rank alone.
+    The draws of a step depend only on `seed`, its number and the rank.
     """
 
     def __init__(
@@ -145,7 +144,7 @@ class Stepper:
         self._recent.clear()
 
     def state(self) -> dict[str, Any]:
-        """What a stepper needs to go on as this one would, but for the model."""
+        """What a stepper needs to go on as this one would, except the model."""
         self._look_at_losses()
         return {
             "step": self.step,
@@ -156,7 +155,7 @@ class Stepper:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take on the state of another stepper, and the smaller micro-batches of the two."""
+        """Take over the state of another stepper, and the smaller micro-batches of the two."""
         self.step = state["step"]
         self.micro_rows = min(filter(None, (self.micro_rows, state["micro_rows"])), default=None)
         self._loss_sum, self._loss_count = state["loss"]
@@ -166,7 +165,7 @@ class Stepper:
             self.scaler.load_state_dict(state["scaler"])
 
     def _gradients_in_memory(self, batch: Batch) -> Tensor:
-        """`_gradients`, again with smaller micro-batches as long as the device lacks memory."""
+        """`_gradients`, repeated with smaller micro-batches while the device lacks memory."""
         while True:
             try:
                 return self._gradients(batch)
@@ -188,9 +187,9 @@ class Stepper:
             torch.cuda.empty_cache()
 
     def _gradients(self, batch: Batch) -> Tensor:
-        """Put the gradients of the batch's mean loss in place; the loss, without penalty.
+        """Compute the gradients of the batch's mean loss; return the loss, without penalty.
 
-        Of a batch that is shared, this rank's part of both.
+        Both are this rank's part if the batch is shared.
         """
         random = np.random.SeedSequence([self.seed, self.step, self.ranks.rank])
         torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))

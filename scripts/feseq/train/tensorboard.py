@@ -1,14 +1,13 @@
-"""The course of a training as event files of TensorBoard."""
+"""The curves of a training as event files of TensorBoard."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
 from ..common.files import Closing
-from .loop import Evaluation
+from .loop import Evaluation, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +24,13 @@ _CURVES = {
 class Curves(Closing):
     """Writes the points of each evaluation, by step, to event files in `folder`.
 
-    A training that goes on adds to the files that are there: points behind the evaluation that it
-    goes on from are withdrawn. Raises UserError where the package tensorboard is missing.
+    A resumed training adds to the files that are there; points behind the evaluation that it
+    resumes from are withdrawn. Raises UserError where the package tensorboard is missing.
     """
 
     def __init__(self, folder: Path, rows_per_step: float) -> None:
         try:
-            # Here, since it takes a second and most trainings go without.
+            # Here, since it takes a second and most trainings do without.
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise UserError(
@@ -43,20 +42,20 @@ class Curves(Closing):
         self._make_writer = SummaryWriter
         self._writer: Any = None
 
-    def add(self, history: Sequence[Evaluation]) -> None:
-        """Write the points of the last evaluation of `history`; on a full disk only warn."""
+    def add(self, trainer: Trainer) -> None:
+        """Write the points of the last evaluation; on a full disk only warn."""
         try:
-            self._add(history)
+            self._add(trainer.history)
         except OSError as error:
             logger.warning("the curves for TensorBoard could not be written: %s", error)
 
-    def _add(self, history: Sequence[Evaluation]) -> None:
+    def _add(self, history: list[Evaluation]) -> None:
         evaluation = history[-1]
         before = history[-2] if len(history) > 1 else None
         steps = evaluation.step - (before.step if before else 0)
         seconds = evaluation.seconds - (before.seconds if before else 0)
         if self._writer is None:
-            # Of a training that starts anew, all points of the one before.
+            # A training from the start withdraws all points of the one before.
             first = before.step + 1 if before else 0
             self._writer = self._make_writer(str(self.folder), purge_step=first)
         values = asdict(evaluation)

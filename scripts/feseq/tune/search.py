@@ -1,4 +1,4 @@
-"""Tuning: many trainings of one model with settings drawn by Optuna; the best of them as a variant.
+"""Tuning: many trainings of one model with settings that Optuna draws; the best become a variant.
 
     tune_model ──▶ a study in a file ◀──▶ workers: draw settings, train, judge each evaluation
          └──▶ trials.csv, best.yaml
@@ -8,6 +8,7 @@ run to run. On a GPU all workers share the card.
 """
 
 import csv
+import functools
 import logging
 import textwrap
 import time
@@ -24,15 +25,17 @@ from tqdm import tqdm
 
 from ..common.errors import NotEnoughMemoryError, NotFiniteError, UserError
 from ..common.files import written_beside
+from ..common.log import only_errors
 from ..config.space import TuneConfig, by_block, check_space, named_values
 from ..dataset.feature_map import FeatureMap
 from ..dataset.store import H5Table
+from ..machine.ranks import process_rank
 from ..machine.runtime import Machine, start_runtime
-from ..machine.workers import only_errors, run_workers
 from ..model.build import build_model
+from ..train.launch import launch
 from ..train.loop import Trainer
 from ..train.resume import locked
-from ..train.run import TrainingRun, make_trainer
+from ..train.run import TrainingRun, make_trainer, opened
 from .study import COMPLETE, PRUNED, SavedStudy, best_of, figures_of, place_of
 
 logger = logging.getLogger(__name__)
@@ -54,17 +57,19 @@ def tune_model(
 
     The study is kept in a folder `study` beside them. An interrupted one goes on from there if
     settings, space, data and `code`, digests of it, are the same. Raises UserError for a space that
-    cannot be searched, and where no trial came to an end.
+    cannot be searched, and if no trial came to an end.
     """
     check_space(tune_config.space, asdict(tuning.model_config), asdict(tuning.train_config))
     _check_values(tuning, tune_config)
-    key = tuning.key(
-        {"space": tune_config.space, "seed": tune_config.seed},
-        tune_config.startup_trials,
-        list(code),
-    )
-    with H5Table(tuning.train_h5) as table:
-        rows, simulated = table.rows, table.source["simulated"]
+    with H5Table(tuning.train_h5) as train, H5Table(tuning.valid_h5) as valid:
+        key = tuning.key(
+            train,
+            valid,
+            {"space": tune_config.space, "seed": tune_config.seed},
+            tune_config.startup_trials,
+            list(code),
+        )
+        rows, simulated = train.rows, train.source["simulated"]
     if simulated:
         logger.warning("tuning on SIMULATED data: its best settings know nothing of real clicks")
     saved = SavedStudy(outputs["best"].parent / "study", key, tune_config, rows)
@@ -103,27 +108,26 @@ def _run(
     # More workers than trials would only start up.
     workers = min(saved.config.workers, left)
     if workers == 1:
-        _work(0, 1, tuning, saved, runtime, threads)
+        _work(1, tuning, saved, runtime, threads)
     elif workers > 1:
         each = max(1, threads // workers)
         logger.info("%d workers with %d threads each", workers, each)
-        run_workers(workers, _work, workers, tuning, saved, runtime, each)
+        launch(workers, _work, workers, tuning, saved, runtime, each)
 
 
 def _work(
-    index: int,
     workers: int,
     tuning: TrainingRun,
     saved: SavedStudy,
     runtime: Mapping[str, Any],
     threads: int,
 ) -> None:
-    """Run trials until there are enough, as worker `index` of several."""
-    # The first one's words on the machine go for all.
-    with only_errors(index > 0):
+    """Run trials until there are enough, as one of several workers."""
+    # All would log the same lines on the machine.
+    with only_errors(process_rank() > 0):
         machine = start_runtime(runtime, threads)
     if workers > 1:
-        # All share the card, or the computer.
+        # They share the card, or the computer.
         machine = replace(machine, memory_gib=machine.memory() / 2**30 / workers)
     with saved.open() as study:
         while (trial := saved.begin(study)) is not None:
@@ -152,20 +156,19 @@ def _run_trial(
         return PRUNED, figures
     config = replace(tuning.train_config, **blocks["train"])
     run = replace(tuning, model_config=model_config, train_config=config)
-    with only_errors():
-        trainer = make_trainer(run, feature_map, machine, 0)
-        trainer.after_evaluation = lambda _: _judge(trial, trainer)
+    with only_errors(), opened(run, feature_map, machine) as sources:
+        trainer = make_trainer(
+            run,
+            feature_map,
+            sources,
+            machine,
+            after_evaluation=functools.partial(_judge, trial),
+            verbosity=0,
+        )
         try:
             trainer.fit()
-        except optuna.TrialPruned as pruned:
-            state, figures["reason"] = PRUNED, str(pruned)
-        except (NotFiniteError, NotEnoughMemoryError) as error:
+        except (optuna.TrialPruned, NotFiniteError, NotEnoughMemoryError) as error:
             state, figures["reason"] = PRUNED, str(error)
-        finally:
-            # It leads back to the trainer, which would keep its memory.
-            trainer.after_evaluation = lambda _: None
-            trainer.train.table.close()
-            trainer.valid.table.close()
     if trainer.history:
         best = max(trainer.history, key=lambda evaluation: evaluation.monitor)
         figures |= {"value": best.monitor, "auc": best.auc, "logloss": best.logloss}
@@ -188,7 +191,7 @@ def _judge(trial: Trial, trainer: Trainer) -> None:
 def _log_trial(
     saved: SavedStudy, finished: list[FrozenTrial], trial: FrozenTrial, workers: int
 ) -> None:
-    """One line on a trial that has just ended."""
+    """Log one line about a trial that has just ended."""
     figures, best = figures_of(trial), best_of(finished)
     value = figures["value"]
     text = trial.state.name.lower()
@@ -246,7 +249,7 @@ def _comment(
     path: Path,
     simulated: bool,
 ) -> list[str]:
-    """What the file of the best settings says above them."""
+    """The comment above the best settings in their file."""
     max_len = tuning.model_config.max_len
     monitor = tuning.train_config.monitor.items()
     weights = " ".join(f"{weight:+g} {name}" for name, weight in monitor)
@@ -265,7 +268,7 @@ def _comment(
 
 
 def _variant(size: str, max_len: int) -> str:
-    """Of its own for each tuning: a config may be given the findings of several."""
+    """A name of its own for each tuning, since a config may hold the results of several."""
     return f"tuned_{size}_len{max_len}"
 
 

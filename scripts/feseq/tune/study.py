@@ -1,8 +1,8 @@
 """The trials of a tuning in a SQLite file, which Optuna keeps: what to try next, and what came out.
 
-An interrupted study goes on: finished trials count, and one that was running is done anew. Each
-trial has a place, from 0 on, of its own, and draws by a seed of its place: with one worker, a study
-that was interrupted ends like one that was not.
+An interrupted study goes on: finished trials count, and one that was running is repeated. Each
+trial has its own place, from 0 on, and its place seeds its draws: with one worker, a study that was
+interrupted ends like one that was not.
 """
 
 import json
@@ -33,7 +33,7 @@ from ..config.space import Space, TuneConfig, is_integer_range
 logger = logging.getLogger(__name__)
 
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
-# For the lock of the file, which another worker may hold.
+# Waiting for the file's lock, which another worker may hold.
 _TIMEOUT_SECONDS = 60
 
 
@@ -56,9 +56,9 @@ class SavedStudy:
         self._pruner = optuna.pruners.MedianPruner(config.startup_trials, rows_of_epoch)
 
     def prepare(self) -> int:
-        """Open the file or make it, in the process that holds the folder's lock; trials left to do.
+        """Open or create the file; return how many trials are left. The folder's lock must be held.
 
-        Says in the log what is gone on with. A file that cannot be read is put aside.
+        The log says whether a tuning goes on. A file that cannot be read is put aside.
         """
         _quieten_optuna()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -66,28 +66,33 @@ class SavedStudy:
             aside = self.file.with_suffix(".unreadable")
             os.replace(self.file, aside)
             logger.warning(
-                "%s cannot be read (%s): tuning anew; it is now %s", self.file, damage, aside.name
+                "%s cannot be read (%s): tuning from the start; it is now %s",
+                self.file,
+                damage,
+                aside.name,
             )
         with self.open() as study:
             names = optuna.get_all_study_names(study._storage)
-            # What an interrupted process left.
+            # Left by an interrupted process.
             for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 study.tell(trial.number, state=TrialState.FAIL)
             done = len(self.finished(study))
         if done:
             logger.info("going on with a tuning: %d of %d trials are done", done, self.trials)
         elif len(names) > 1:
-            logger.warning("%s belongs to other settings, data or code: tuning anew", self.file)
+            logger.warning(
+                "%s belongs to other settings, data or code: tuning from the start", self.file
+            )
         return self.trials - done
 
     @property
     def trials(self) -> int:
-        """How many there shall be."""
+        """How many trials there shall be."""
         return self.config.trials
 
     @contextmanager
     def open(self) -> Iterator[optuna.Study]:
-        """The study; its file's errors end as UserError."""
+        """The study; errors of its file become UserError."""
         _quieten_optuna()
         try:
             yield optuna.create_study(
@@ -100,7 +105,7 @@ class SavedStudy:
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             cause = first_line(error.__cause__ or error)
             raise UserError(
-                f"{self.file}: {cause}; mend that, or delete the file, and run the same command "
+                f"{self.file}: {cause}; fix that, or delete the file, and run the same command "
                 f"again"
             ) from None
 
@@ -116,7 +121,7 @@ class SavedStudy:
             place = next((place for place in range(self.trials) if place not in taken), None)
             if place is None:
                 return None
-            # The state of a sampler that has drawn before is in no file.
+            # No file keeps the state of a sampler that has drawn before.
             seed = np.random.SeedSequence([self.config.seed, place]).generate_state(1)
             study.sampler = optuna.samplers.TPESampler(
                 seed=int(seed[0]), n_startup_trials=self.config.startup_trials
@@ -145,14 +150,14 @@ class SavedStudy:
         }
 
     def _storage(self) -> optuna.storages.RDBStorage:
-        # As a URI, in which the path may hold any sign.
+        # A URI, since its path may hold any character.
         path = urllib.parse.quote(str(self.file.absolute()))
         return optuna.storages.RDBStorage(
             f"sqlite:///file:{path}?uri=true&timeout={_TIMEOUT_SECONDS}"
         )
 
     def _damage(self) -> str:
-        """What makes the file no sound one of this Optuna, in words; empty if it is."""
+        """Why this Optuna cannot use the file; empty if it can."""
         try:
             connection = sqlite3.connect(self.file, timeout=_TIMEOUT_SECONDS)
             try:
@@ -175,7 +180,7 @@ def place_of(trial: FrozenTrial | Trial) -> int:
 
 
 def figures_of(trial: FrozenTrial) -> dict[str, Any]:
-    """What was noted of a finished trial at its end."""
+    """What was noted at the end of a finished trial."""
     return trial.user_attrs["figures"]
 
 
@@ -191,7 +196,7 @@ def _is_choice(space: Space, path: str) -> bool:
 
 def _distribution(values: Any) -> BaseDistribution:
     if not isinstance(values, Mapping):
-        # As texts: a list is no choice for Optuna, and 1 equals true.
+        # As texts: Optuna takes no list as a choice, and 1 equals true.
         return CategoricalDistribution([json.dumps(value) for value in values])
     log, step = values.get("log", False), values.get("step")
     if is_integer_range(values):
@@ -200,7 +205,7 @@ def _distribution(values: Any) -> BaseDistribution:
 
 
 def _quieten_optuna() -> None:
-    """Its warnings through our log, and nothing else; it has a handler of its own otherwise."""
+    """Send its warnings, and nothing else, through our log instead of its own handler."""
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
