@@ -15,6 +15,8 @@ from feseq.machine.ranks import process_rank
 from feseq.train.launch import launch
 from support import SCRIPTS
 
+pytestmark = pytest.mark.workflow
+
 
 def note(folder: Path) -> None:
     logging.getLogger("feseq.some").warning("worker %d, %s", process_rank(), {"a": 1})

@@ -31,12 +31,12 @@ from feseq.train.resume import SavedTraining
 from feseq.train.run import TrainingRun, make_trainer, opened, train_model
 from feseq.train.step import Stepper
 from support import SCRIPTS
-from support.trainings import MODEL, TRAIN
+from support.trainings import SMALL_MODEL, TRAIN
 
 pytestmark = pytest.mark.workflow
-STILL = replace(MODEL, dropout=0.0)
+STILL = replace(SMALL_MODEL, dropout=0.0)
 # 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each.
-EACH_STEP = replace(TRAIN, batch_size=31, epochs=1, eval_steps=1, patience=99)
+EACH_STEP = replace(TRAIN, batch_size=31, epochs=2, eval_steps=1, patience=99)
 # Settings of how it is done, not of what is trained.
 LAYOUT = ("gpus", "nodes")
 
@@ -52,7 +52,7 @@ def train(data: Path, out: Path, config: TrainConfig, **options: Any) -> Path:
         a_run(data, STILL, config),
         {name: out / file for name, file in outputs.items()},
         runtime={"device": "cpu", "verbosity": 0} | options,
-        threads=2,
+        threads=config.gpus,
         code=code_digests(SCRIPTS / "train.py"),
     )
     return out
@@ -72,7 +72,7 @@ def start(
         "gpus": gpus,
         "nodes": nodes,
         "runtime": '{"device": "cpu", "save_minutes": 0}',
-        "threads": 2,
+        "threads": gpus,
         "model": out / "model.safetensors",
         "history": out / "history.csv",
         "training": out / "training.json",
@@ -133,7 +133,7 @@ def history(folder: Path) -> dict[str, np.ndarray]:
 def assert_like(found: Path, expected: Path) -> None:
     """Losses and metrics of all steps are alike, but for rounding."""
     one, other = history(found), history(expected)
-    assert len(one["train_loss"]) == 30
+    assert len(one["train_loss"]) == 60
     for name in ("train_loss", "auc", "logloss"):
         np.testing.assert_allclose(one[name], other[name], rtol=2e-4, err_msg=name)
 
@@ -165,7 +165,7 @@ def test_the_losses_of_all_steps_are_those_of_one_process(
     # What all of them would log is there once, as is that there is no GPU.
     assert log.count("training on SIMULATED data") == 1
     assert log.count("2 processes share") == 1
-    assert log.count("epoch 1, step 30") == 1
+    assert log.count("epoch 2, step 60") == 1
 
 
 def follow(data: Path, out: Path, model: ModelConfig) -> None:
@@ -178,7 +178,7 @@ def follow(data: Path, out: Path, model: ModelConfig) -> None:
         take(self, batch)
 
     Stepper.take = noted  # type: ignore[method-assign]
-    network = fit(a_run(data, model, replace(EACH_STEP, eval_steps=None, epochs=2)))
+    network = fit(a_run(data, model, replace(EACH_STEP, eval_steps=None)))
     (out / f"rows{process_rank()}.json").write_text(json.dumps(rows))
     torch.save(network.state_dict(), out / f"weights{process_rank()}.pt")
 
@@ -198,7 +198,7 @@ def test_ranks_see_each_row_once_an_epoch_and_end_with_the_same_weights(
     data: Path, tmp_path: Path
 ) -> None:
     # With dropout, and with batch norms, whose statistics each rank sees in its share.
-    model = replace(MODEL, pooling="weighted_sum", score="din")
+    model = replace(SMALL_MODEL, pooling="weighted_sum", score="din")
     launch(3, follow, data, tmp_path, model)
     rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(3)]
     assert {len(steps) for steps in rows} == {60}
@@ -228,7 +228,7 @@ def follow_saves(data: Path, out: Path) -> None:
         return save(state)
 
     saved.save = counted  # type: ignore[method-assign]
-    fit(a_run(data, STILL, replace(EACH_STEP, eval_steps=None)), saved)
+    fit(a_run(data, STILL, replace(EACH_STEP, epochs=1, eval_steps=None)), saved)
     (out / f"saves{rank}.json").write_text(json.dumps(saves))
 
 
@@ -237,7 +237,7 @@ def lose_state(data: Path, out: Path) -> None:
     saved = SavedTraining(out, "", minutes_between=0)
     if process_rank():
         saved.load = lambda: None  # type: ignore[method-assign]
-    fit(a_run(data, STILL, replace(EACH_STEP, epochs=2)), saved)
+    fit(a_run(data, STILL, EACH_STEP), saved)
 
 
 def test_the_first_saves_by_its_own_clock_and_all_resume_from_the_same_state_or_none_does(
@@ -278,8 +278,7 @@ def test_sigterm_saves_and_the_same_command_resumes(
     assert code == 0, log
     assert "resuming an interrupted training" in log
     found, expected = (
-        tensors.load(folder / "model.safetensors")["weights"]
-        for folder in (tmp_path, together[0])
+        tensors.load(folder / "model.safetensors")["weights"] for folder in (tmp_path, together[0])
     )
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
@@ -333,7 +332,7 @@ def test_launchers_of_two_machines_meet(data: Path, alone: Path, tmp_path: Path)
     (code, log), (other_code, other_log) = map(end_of, start_two(data, tmp_path))
     assert (code, other_code) == (0, 0), log + other_log
     assert_like(tmp_path, alone)
-    assert "epoch 1, step 30" in log
+    assert "epoch 2, step 60" in log
     # The second machine has nothing to add.
     assert other_log == ""
 
@@ -358,7 +357,7 @@ def test_a_slurm_job_of_two_machines_starts_the_second_by_srun(
     assert code == 0, log
     assert_like(tmp_path / "out", alone)
     assert "srun option --nodes=2\n" in log
-    assert log.count("epoch 1, step 30") == 1
+    assert log.count("epoch 2, step 60") == 1
 
 
 @pytest.mark.slow
@@ -386,7 +385,7 @@ def test_processes_that_torchrun_has_started_join_one_another(
     assert code == 0, log
     assert_like(tmp_path, alone)
     assert json.loads((tmp_path / "training.json").read_text())["processes"] == 3
-    assert log.count("epoch 1, step 30") == 1
+    assert log.count("epoch 2, step 60") == 1
 
 
 @pytest.mark.slow

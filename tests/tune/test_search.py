@@ -399,6 +399,7 @@ def test_ctrl_c_ends_all_workers_cleanly_and_the_next_run_goes_on(
     assert "going on with a tuning: " in caplog.text
 
 
+@pytest.mark.workflow
 def test_a_killed_worker_ends_the_tuning_with_one_line(data: Path, tmp_path: Path) -> None:
     process = start(data, tmp_path, workers=2, trials=1000)
     read_until(process, "trial 2 of 1000")
