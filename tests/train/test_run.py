@@ -5,6 +5,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from feseq.common.errors import UserError
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
+from feseq.dataset.store import H5Table
 from feseq.model.build import build_model
 from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
@@ -70,6 +72,20 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
     probability = predict_probabilities(model.network, source, CPU)
     found = click_metrics(source.table.file["label"][:], probability)
     assert found["auc"] == pytest.approx(metrics["valid_auc"], abs=1e-6)
+
+
+def test_a_training_opens_each_of_its_tables_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, original = [], H5Table.__init__
+
+    def noted(self: H5Table, path: Path, *arguments: Any) -> None:
+        opened.append(path.name)
+        original(self, path, *arguments)
+
+    monkeypatch.setattr(H5Table, "__init__", noted)
+    train(data, tmp_path, replace(TRAIN, epochs=1))
+    assert opened == ["train.h5", "valid.h5"]
 
 
 def test_training_learns_something(data: Path) -> None:
