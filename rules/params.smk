@@ -29,8 +29,13 @@ def column_params(*others):
 
 
 def model_gpus(wildcards):
-    """GPUs that train the job's model."""
+    """GPUs of each machine that trains the job's model."""
     return model_settings(config, wildcards.size, wildcards.model)["gpus"]
+
+
+def model_nodes(wildcards):
+    """Machines that train the job's model."""
+    return model_settings(config, wildcards.size, wildcards.model)["nodes"]
 
 
 def size_weights(wildcards):

@@ -20,11 +20,11 @@ rule train:
         "../envs/train.yaml"
     threads: lambda wildcards: 8 * model_gpus(wildcards)
     resources:
-        gpu=model_gpus,
+        gpu=lambda wildcards: model_nodes(wildcards) * model_gpus(wildcards),
     params:
         *code("train"),
         **settings(**model_params(config)),
-        **not_counted(gpus=model_gpus),
+        **not_counted(gpus=model_gpus, nodes=model_nodes),
     message:
         "Training FESeq on size {wildcards.size}, {wildcards.model}"
     script:

@@ -147,6 +147,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "model.attention_dim, with mean pooling": set_to("model.attention_dim", 64),
     "train.learning_rate": set_to("train.learning_rate", 0.01),
     "train.gpus": set_to("train.gpus", 2),
+    "train.nodes": set_to("train.nodes", 2),
     "values of two train keys swapped": swap_values,
     "sizes.toy.train.epochs": set_to("sizes.toy.train.epochs", 2),
     "sizes.toy.min_count": set_to("sizes.toy.min_count", 3),

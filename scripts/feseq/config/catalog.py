@@ -18,6 +18,8 @@ from .columns import Columns
 MODEL_PATTERN = r"len[1-9]\d*(?:-[a-z][a-z0-9_]*)?"
 BASELINES = ("constant", "logistic_regression", "boosting", "boosting_without_histories")
 ENSEMBLE = "ensemble"
+# Settings of a training that change its result by rounding at most.
+LAYOUT = ("gpus", "nodes")
 
 
 def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
@@ -41,10 +43,7 @@ def settings_of_size(
 
 
 def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str, Any]:
-    """`model_config`, `train_config` and `gpus` of one model; raises UserError if there is no such.
-
-    The number of GPUs is no setting of the model, which it changes by rounding at most.
-    """
+    """`model_config`, `train_config` and LAYOUT of one model; raises UserError if unknown."""
     max_len, variant = split_name(model)
     listed = size_block(config, size)["max_len"]
     if max_len not in listed:
@@ -57,11 +56,11 @@ def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str
         known = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(config['variants'])}"
         raise UserError(f"{model}: the config has no variant {variant!r}; {known}")
     settings = settings_of_size(config, size, variant)
-    gpus = settings["train"].pop("gpus")
+    layout = {key: settings["train"].pop(key) for key in LAYOUT}
     return {
         "model_config": {**settings["model"], "max_len": max_len},
         "train_config": settings["train"],
-        "gpus": gpus,
+        **layout,
     }
 
 

@@ -23,6 +23,7 @@ _NOT_SEARCHED = {
     "model.max_len": "each max_len has a tuning of its own",
     "train.monitor": "it is the figure that trials are compared by",
     "train.gpus": "it changes no result",
+    "train.nodes": "it changes no result",
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..config.catalog import model_settings, settings_of_size, used_settings
+from ..config.catalog import LAYOUT, model_settings, settings_of_size, used_settings
 
 
 def model_params(config: Mapping[str, Any], *, all_used: bool = False) -> dict[str, Callable]:
@@ -22,5 +22,5 @@ def model_params(config: Mapping[str, Any], *, all_used: bool = False) -> dict[s
 
     size = settings_of_size(config, next(iter(config["sizes"])))
     keys = [("model_config", key) for key in ("max_len", *size["model"])]
-    keys += [("train_config", key) for key in size["train"] if key != "gpus"]
+    keys += [("train_config", key) for key in size["train"] if key not in LAYOUT]
     return {f"{block}.{key}": value(block, key) for block, key in keys}
