@@ -1,6 +1,7 @@
 # make run        runs the main job to results/submission_full.csv
 # make plan       prints what that would run, and why (snakemake -n); TARGET=... for another file
 # make report     runs that and results/summary.md, and makes results/report.html of both
+# make reference  writes config/config.schema.yaml and the tables of config/README.md again
 # make test       checks the code and runs the tests, a process per core
 # make test-fast  runs those that take no whole workflow: what one needs while editing
 # make test-slow  runs random inputs and random kills, for some minutes
@@ -12,7 +13,7 @@ TARGET ?= results/submission_full.csv
 # Neighbouring tests, which share fixtures, stay in one process until another has nothing to do.
 PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
-.PHONY: run plan report test test-fast test-slow lint clean
+.PHONY: run plan report reference test test-fast test-slow lint clean
 
 run: .venv/run-ready
 	$(BIN)/snakemake --cores $(CORES) results/submission_full.csv
@@ -23,6 +24,9 @@ plan: .venv/run-ready
 report: .venv/run-ready
 	$(BIN)/snakemake --cores $(CORES)
 	$(BIN)/snakemake --report results/report.html
+
+reference: .venv/run-ready
+	PYTHONPATH=scripts $(BIN)/python -m feseq.config.reference
 
 test: .venv/test-ready lint
 	$(PYTEST)

@@ -160,9 +160,9 @@ def train_steps(folder: Path, threads: int) -> int:
     """Some training steps of the medium model at max_len 500, which the batch source must feed."""
     import torch
 
+    from feseq.config.model import ModelConfig
     from feseq.dataset.batches import BatchSource
     from feseq.machine.runtime import Machine
-    from feseq.model import ModelConfig
     from feseq.model.build import build_model
     from feseq.train.step import Loss, Stepper
 

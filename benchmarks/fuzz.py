@@ -40,22 +40,21 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from feseq.common.errors import UserError
 from feseq.config.catalog import model_mistakes, model_settings
-from feseq.config.check import check_config
+from feseq.config.check import checked_config
 from feseq.config.columns import Columns
+from feseq.config.model import ModelConfig
+from feseq.config.train import TrainConfig
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.dataset.store import H5Table
-from feseq.model import ModelConfig
 from feseq.model.build import build_model
 from feseq.predict.submission import write_submission
 from feseq.raw.reading import open_parquet
-from feseq.train.loop import TrainConfig
 
 CONFIG_TEXT = (REPOSITORY / "config/config.yaml").read_text()
 CONFIG = yaml.safe_load(CONFIG_TEXT)
-SCHEMA = yaml.safe_load((REPOSITORY / "config/config.schema.yaml").read_text())
 COLUMNS = Columns("y", "uid", ("country",), ("price",), ("events",), ("item",), {})
 SILENCE_S, START_S = 30, 300
 # A case that asks for more than any of these files can need fails, rather than the machine.
@@ -198,7 +197,7 @@ def sample_csv(random: Random, folder: Path) -> None:
 
 def checked(config: Any) -> None:
     """Whatever passes as a config must be one that the rules and scripts can use."""
-    check_config(config, SCHEMA)
+    config = checked_config(config)
     columns = Columns.from_config(config["columns"])
     for size, settings in config["sizes"].items():
         names = [f"len{max_len}" for max_len in settings["max_len"]]

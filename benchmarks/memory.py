@@ -16,8 +16,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from feseq.config.catalog import settings_of_size
+from feseq.config.model import ModelConfig
 from feseq.machine.runtime import Machine
-from feseq.model import FESeq, FieldSizes, ModelConfig
+from feseq.model import FESeq, FieldSizes
 from feseq.train.memory_account import account, full_rows
 from feseq.train.step import Loss, Stepper
 

@@ -24,10 +24,10 @@ import torch.nn.functional as F
 from plain import PlainFESeq
 
 from feseq.config.catalog import settings_of_size
+from feseq.config.model import ModelConfig
 from feseq.dataset.batches import Batch, BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.runtime import Machine, start_runtime
-from feseq.model import ModelConfig
 from feseq.model.build import build_model, field_sizes
 from feseq.predict.prediction import inference_source
 from feseq.train.step import Loss, Stepper

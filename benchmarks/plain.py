@@ -8,8 +8,9 @@ network and mean pooling, the settings of the briefing.
 import torch
 from torch import Tensor, nn
 
+from feseq.config.model import ModelConfig
 from feseq.dataset.batches import Batch
-from feseq.model import FESeq, FieldSizes, ModelConfig
+from feseq.model import FESeq, FieldSizes
 
 
 class PlainFESeq(nn.Module):

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from feseq.config.catalog import settings_of_size
+from feseq.config.model import ModelConfig
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.runtime import start_runtime
-from feseq.model import ModelConfig
 from feseq.model.build import build_model
 from feseq.predict.prediction import inference_source, predict_probabilities
 from feseq.train.loop import click_metrics

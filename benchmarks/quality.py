@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
 from feseq.config.catalog import settings_of_size
+from feseq.config.model import ModelConfig
+from feseq.config.train import TrainConfig
 from feseq.dataset.store import H5Table
 from feseq.evaluate.baselines import fit_baseline
 from feseq.evaluate.metrics import share_of_best
 from feseq.evaluate.valid_predictions import read_predictions
 from feseq.evaluate.validation import predict_validation
 from feseq.machine.runtime import start_runtime
-from feseq.model import ModelConfig
-from feseq.train.loop import TrainConfig
 from feseq.train.run import TrainingRun, train_model
 
 PAPER = data.CONFIG["variants"]["feseq_paper"]

@@ -21,11 +21,11 @@ import data
 import torch
 
 from feseq.config.catalog import settings_of_size
+from feseq.config.model import ModelConfig
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.ranks import joined
 from feseq.machine.runtime import start_runtime
-from feseq.model import ModelConfig
 from feseq.model.build import build_model
 from feseq.train.launch import launch
 from feseq.train.step import Loss, Stepper

@@ -3,15 +3,14 @@ import functools
 import os
 import sys
 
-import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
-from feseq.config.catalog import BASELINES, ENSEMBLE
+from feseq.config.names import BASELINES, ENSEMBLE
 from feseq.config.columns import Columns
 from feseq.common.errors import UserError
-from feseq.config.check import check_config
+from feseq.config.check import checked_config
 from feseq.raw.source import check_raw, locate_raw
 
 # Jobs inherit it: OpenMP's threads, which wait for one another in loops, soon go to sleep instead.
@@ -20,8 +19,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # All that can be found wrong before a job runs; here, where an error comes without a traceback.
 try:
-    with open(f"{workflow.basedir}/config/config.schema.yaml") as schema:
-        check_config(config, yaml.safe_load(schema))
+    config.update(checked_config(config, workflow.configfiles))
     COLUMNS = Columns.from_config(config["columns"])
     RAW = locate_raw(config["raw"])
     # Jobs need not ask again, which for a remote file takes requests.

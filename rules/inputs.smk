@@ -4,9 +4,9 @@ from pathlib import Path
 from feseq.config.catalog import (
     check_job,
     compared_models,
-    is_feseq,
     submission_weights,
 )
+from feseq.config.names import is_feseq
 from feseq.dataset.shards import read_shards
 from feseq.raw.source import local_only
 from feseq.staleness.upstream import figure_steps

@@ -6,7 +6,7 @@ By hand: python scripts/submit.py --size toy
 from pathlib import Path
 
 from door import enter
-from feseq.config.catalog import share_of
+from feseq.config.names import share_of
 from feseq.predict.submission import write_submission
 
 

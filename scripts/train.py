@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from door import enter
-from feseq.model import ModelConfig
-from feseq.train.loop import TrainConfig
+from feseq.config.model import ModelConfig
+from feseq.config.train import TrainConfig
 from feseq.train.run import TrainingRun, train_model
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from door import enter
+from feseq.config.model import ModelConfig
 from feseq.config.space import TuneConfig
-from feseq.model import ModelConfig
-from feseq.train.loop import TrainConfig
+from feseq.config.train import TrainConfig
 from feseq.train.run import TrainingRun
 from feseq.tune.search import tune_model
 

@@ -1,32 +1,28 @@
 """The config check: every mistake at once, each with its place and its cure; and the raw files."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from feseq.common.errors import UserError
 from feseq.config.catalog import check_job, compared_models, model_settings, settings_of_size
-from feseq.config.check import check_config
+from feseq.config.check import checked_config
 from feseq.config.columns import Columns
 from feseq.raw.source import check_raw, locate_raw
 
-ROOT = Path(__file__).parents[2]
+CONFIG = Path(__file__).parents[2] / "config/config.yaml"
 Config = dict[str, Any]
-
-
-def load(name: str) -> Config:
-    return yaml.safe_load((ROOT / "config" / name).read_text())
-
-
-SCHEMA = load("config.schema.yaml")
 
 
 @pytest.fixture
 def config() -> Config:
-    return load("config.yaml")
+    return yaml.safe_load(CONFIG.read_text())
 
 
 def put(config: Config, path: str, value: Any) -> None:
@@ -37,10 +33,10 @@ def put(config: Config, path: str, value: Any) -> None:
     config[key] = value
 
 
-def mistakes(config: Config) -> list[str]:
+def mistakes(config: Config, files: Sequence[Path] = ()) -> list[str]:
     """The lines of the refusal."""
     with pytest.raises(UserError) as refusal:
-        check_config(config, SCHEMA)
+        checked_config(config, files)
     head, *lines, foot = str(refusal.value).split("\n")
     count = "one mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
     assert head == f"the config has {count}:"
@@ -49,10 +45,13 @@ def mistakes(config: Config) -> list[str]:
     return [line.removeprefix("  - ") for line in lines]
 
 
-def test_the_config_as_shipped_passes(config: Config) -> None:
-    before = copy.deepcopy(config)
-    check_config(config, SCHEMA)
-    assert config == before
+def test_the_config_as_shipped_passes_and_has_the_declared_defaults(config: Config) -> None:
+    assert checked_config(config, [CONFIG]) == config
+    left = {block: config[block] for block in ("columns", "sizes", "variants")}
+    left["tuning"] = {"space": config["tuning"]["space"]}
+    before = copy.deepcopy(left)
+    assert checked_config(left) == config
+    assert left == before
 
 
 def test_all_mistakes_are_listed_at_once(config: Config) -> None:
@@ -66,13 +65,13 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
     put(config, "columns.use", [])
     assert sorted(mistakes(config)) == sorted(
         [
-            "train.learning_rate: -1 is not a number > 0 <= 1",
+            "train.learning_rate: -1 is not a number > 0 and <= 1",
             "model.pooling: 'max' is not one of mean, sum, target, concat, weighted_sum",
-            "sampling.seed: 'abc' is not a whole number >= 0",
+            "sampling.seed: 'abc' is not a whole number >= 0 and <= 18446744073709551615",
             "sizes.toy.rows: 5 is not a whole number >= 20 or null",
-            "sizes.full.max_len.1: 0 is not a whole number >= 1 <= 100000",
-            "runtime.verbosity: 7 is not one of 0, 1, 2",
-            "sampling.valid_share: 1 is not a number > 0 < 1",
+            "sizes.full.max_len.1: 0 is not a whole number >= 1 and <= 100000",
+            "runtime.verbosity: 7 is not a whole number >= 0 and <= 2",
+            "sampling.valid_share: 1 is not a number > 0 and < 1",
             "columns.use: [] is not a list of at least 1 (each a text)",
         ]
     )
@@ -83,6 +82,7 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
     [
         ("train.learnin_rate", "train: unknown key 'learnin_rate'; did you mean 'learning_rate'?"),
         ("sizes.toy.model.head", "sizes.toy.model: unknown key 'head'; did you mean 'heads'?"),
+        ("tuning.trails", "tuning: unknown key 'trails'; did you mean 'trials'?"),
         ("sizzes", "unknown key 'sizzes'; did you mean 'sizes'?"),
         ("sizes.huge", "sizes: unknown key 'huge'; keys here: toy, medium, full"),
         (
@@ -99,14 +99,19 @@ def test_a_misspelt_key_is_named_with_the_key_that_was_meant(
     assert mistakes(config) == [line]
 
 
+def test_a_misspelt_figure_of_the_monitor_is_named(config: Config) -> None:
+    put(config, "train.monitor.acu", 1)
+    assert mistakes(config) == ["train.monitor: unknown key 'acu'; did you mean 'auc'?"]
+
+
 def test_times_and_shares_are_checked_like_other_roles(config: Config) -> None:
     group = config["columns"]["groups"]["base"]
     group |= {"times": {"seq_time": "time"}, "share_embedding": ["seq"]}
-    check_config(config, SCHEMA)
+    checked_config(config)
     group |= {"times": ["seq_time"], "share_embedding": "seq"}
     assert mistakes(config) == [
-        "columns.groups.base.share_embedding: 'seq' is not a list (each a text that is not empty)",
         "columns.groups.base.times: ['seq_time'] is not a mapping",
+        "columns.groups.base.share_embedding: 'seq' is not a list (each a text that is not empty)",
     ]
     group |= {"times": {"seq_time": "time"}, "share_embedding": ["inventory_id"]}
     (line,) = mistakes(config)
@@ -114,9 +119,11 @@ def test_times_and_shares_are_checked_like_other_roles(config: Config) -> None:
 
 
 def test_missing_keys_are_listed_once_each_place(config: Config) -> None:
-    del config["runtime"], config["test"]
-    del config["simulation"]["seed"]
-    assert sorted(mistakes(config)) == ["misses 'test', 'runtime'", "simulation: misses 'seed'"]
+    del config["tuning"], config["sizes"]["toy"]["rows"], config["sizes"]["toy"]["max_len"]
+    assert sorted(mistakes(config)) == [
+        "sizes.toy: misses 'rows', 'max_len'",
+        "tuning: misses 'space'",
+    ]
 
 
 def test_a_number_that_yaml_reads_as_text_is_explained(config: Config) -> None:
@@ -124,7 +131,9 @@ def test_a_number_that_yaml_reads_as_text_is_explained(config: Config) -> None:
     put(config, "train.learning_rate", yaml.safe_load("1e-3"))
     put(config, "model.pooling", "none")
     rate, pooling = sorted(mistakes(config), reverse=True)
-    assert rate.startswith("train.learning_rate: '1e-3' is not a number > 0 <= 1; YAML reads this")
+    assert rate.startswith(
+        "train.learning_rate: '1e-3' is not a number > 0 and <= 1; YAML reads this"
+    )
     assert "1.0e-3" in rate
     assert "YAML" not in pooling
 
@@ -147,6 +156,7 @@ def test_a_value_of_another_type_is_refused(config: Config, value: Any) -> None:
 def test_odd_keys_do_not_keep_mistakes_from_being_listed(config: Config) -> None:
     config["columns"]["groups"] |= {1: {"numeric": 3}, "two": {"numeric": 4}}
     assert mistakes(config) == [
+        "columns.groups: 1 is not a text",
         "columns.groups.1.numeric: 3 is not a list (each a text that is not empty)",
         "columns.groups.two.numeric: 4 is not a list (each a text that is not empty)",
     ]
@@ -169,7 +179,7 @@ def test_heads_must_divide_the_width(config: Config) -> None:
     put(config, "model.positions", False)
     put(config, "sizes.medium.model.heads", 1)
     put(config, "sizes.full.model.heads", 1)
-    check_config(config, SCHEMA)
+    checked_config(config)
 
 
 def test_submission_models_that_cannot_be_are_named_for_every_size(config: Config) -> None:
@@ -343,7 +353,7 @@ class TestLocateRaw:
 def test_a_number_that_is_none_is_refused(config: Config, value: object) -> None:
     put(config, "train.max_grad_norm", value)
     with pytest.raises(UserError, match=r"train\.max_grad_norm"):
-        check_config(config, SCHEMA)
+        checked_config(config)
 
 
 def test_times_without_a_column_of_times_are_refused_once(config: Config) -> None:
@@ -354,3 +364,50 @@ def test_times_without_a_column_of_times_are_refused_once(config: Config) -> Non
     put(config, "sizes.full.model.heads", 1)
     (line,) = mistakes(config)
     assert line.startswith("model.times: true, and no group in columns.use")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("train.seed", 2**64),
+        ("sampling.seed", -1),
+        ("train.pos_weight", 1e9),
+        ("train.monitor", {"auc": 0}),
+        ("train.monitor", {}),
+        ("train.monitor", {"auc": -1, "logloss": -1}),
+        ("train.monitor", {"auc": 1, "logloss": 0.5}),
+        ("variants.feseq_paper.train.monitor", {"auc": 0, "logloss": 0}),
+        ("sizes.toy.submission_models", ["len100", "len100"]),
+        ("runtime.verbosity", True),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(config: Config, path: str, value: object) -> None:
+    put(config, path, value)
+    (line,) = mistakes(config)
+    assert line.startswith(f"{path}: {value!r} ")
+
+
+@pytest.mark.parametrize("monitor", [{"auc": 1}, {"logloss": -2}, {"auc": 0, "logloss": -0.5}])
+def test_either_figure_may_be_the_monitor(config: Config, monitor: dict[str, float]) -> None:
+    put(config, "train.monitor", monitor)
+    assert checked_config(config)["train"]["monitor"] == monitor
+
+
+def test_the_highest_seed_seeds_numpy_and_torch(config: Config) -> None:
+    put(config, "train.seed", 2**64 - 1)
+    seed = checked_config(config)["train"]["seed"]
+    torch.manual_seed(seed)
+    np.random.default_rng([seed, 1])
+
+
+def test_mistakes_in_the_text_and_in_values_are_told_together(
+    config: Config, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("sampling: {seed: 010}\ntrain:\n  seed: 1\n  batchsize: 5\n  seed: 2\n")
+    put(config, "train.batchsize", 5)
+    assert mistakes(config, [file]) == [
+        f"{file}, line 1: YAML reads 010 as 8; write 8, or '010' in quotes for text",
+        f"{file}, line 5: key 'seed' stands in line 3 too; keep one",
+        "train: unknown key 'batchsize'; did you mean 'batch_size'?",
+    ]

@@ -1,20 +1,20 @@
 """Each mistake in a search space is named with its cure; sound spaces pass."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from feseq.common.errors import UserError
-from feseq.config.space import by_block, check_space, named_values
-from support.trainings import CONFIG, SETTINGS
+from feseq.config.space import by_block, check_space
 
-MODEL, TRAIN = SETTINGS["model_config"], SETTINGS["train_config"]
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config/config.yaml").read_text())
 
 
 def check(text: str) -> Any:
     space = yaml.safe_load(text)
-    check_space(space, MODEL, TRAIN)
+    check_space(space)
     return space
 
 
@@ -22,19 +22,20 @@ def check(text: str) -> Any:
     ("space", "mistake"),
     [
         ("{}", "names no setting"),
-        ("[model.dropout]", "names no setting"),
         ("model.droput: [0.1]", "unknown setting 'model.droput'; did you mean 'model.dropout'"),
         ("train.dropout: [0.1]", "did you mean 'model.dropout'"),
         ("dropout: [0.1]", "did you mean 'model.dropout'"),
-        ("model.zzz: [0.1]", "unknown setting .model.zzz.; settings: model.interaction, "),
+        ("model.zzz: [0.1]", "unknown setting .model.zzz.; settings: model.embedding_dim, "),
         ("3: [0.1]", "unknown setting '3'"),
         ("model.max_len: [50]", "model.max_len cannot be searched: each max_len has a tuning"),
         ("train.monitor: [{auc: 1}]", "train.monitor cannot be searched: it is the figure"),
         ("train.monitor.auc: [1, 2]", "train.monitor.auc cannot be searched: it is the figure"),
-        ("model.dropout: 0.1", "0.1 is neither a list of choices nor a mapping"),
+        ("model.dropout: 0.1", "0.1 is no list of choices and no mapping"),
         ("model.dropout: []", "no choices"),
+        ("model.heads: {low: 1, high: 4.5}", "4.5 is not a whole number"),
+        ("model.dropout: [0.1, 1.5]", "1.5 is not a number >= 0 and < 1"),
         ("model.heads: [1, 2, 1]", "1 stands there twice"),
-        ("model.pooling: [mean, 3]", "3 is not a text, as 'mean' in the config is"),
+        ("model.pooling: [mean, 3]", "3 is not one of mean, sum"),
         ("model.causal: [true, 1]", "1 is not true or false"),
         ("train.learning_rate: [1e-3, 1.0e-2]", "'1e-3' is not a number.* write it with a point"),
         ("model.mlp: [[64], 64]", "64 is not a list"),
@@ -50,8 +51,8 @@ def check(text: str) -> Any:
         ("model.dropout: {low: 0.1, high: 0.3, log: true, step: 0.1}", "log and step exclude"),
         ("model.dropout: {low: 0.1, high: 0.3, step: 0}", "step 0 is not above 0"),
         ("model.heads: {low: 1, high: 4, step: 2}", "steps of 2 from low 1 do not reach high 4"),
-        ("model.pooling: {low: 1, high: 2}", "it is no number .'mean' in the config.: give a list"),
-        ("model.causal: {low: 0, high: 1}", "it is no number .False in the config.: give a list"),
+        ("model.pooling: {low: 1, high: 2}", "1 is not one of mean, sum"),
+        ("model.causal: {low: 0, high: 1}", "0 is not true or false"),
     ],
 )
 def test_a_mistake_is_named(space: str, mistake: str) -> None:
@@ -62,37 +63,34 @@ def test_a_mistake_is_named(space: str, mistake: str) -> None:
 def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(UserError) as raised:
         check("{model.droput: [0.1], train.epochs: [], model.heads: {low: 4, high: 2}}")
-    assert [line.split()[1] for line in str(raised.value).splitlines()[1:]] == [
-        "unknown",
-        "train.epochs:",
-        "model.heads:",
+    assert [line.split(":")[0] for line in str(raised.value).splitlines()] == [
+        "tuning.space",
+        "tuning.space.train.epochs",
+        "tuning.space.model.heads",
     ]
 
 
 @pytest.mark.parametrize(
-    ("space", "values"),
+    "space",
     [
-        ("model.dropout: {low: 0.1, high: 0.4, step: 0.1}", [0.1, 0.4]),
-        ("model.heads: {low: 1, high: 8, log: true}", [1, 8]),
-        # In the config an integer, and no integer by nature.
-        ("train.max_grad_norm: {low: 1, high: 2.5}", [1.0, 2.5]),
-        ("train.eval_steps: [null, 10]", [None, 10]),
-        ("train.eval_steps: {low: 10, high: 30, step: 10}", [10, 30]),
-        ("model.time_log_base: [2, null, 1.5]", [2, None, 1.5]),
-        ("model.mlp: [[64], [128, 64]]", [[64], [128, 64]]),
-        ("train.epochs: [3]", [3]),
+        "model.dropout: {low: 0.1, high: 0.4, step: 0.1}",
+        "model.heads: {low: 1, high: 8, log: true}",
+        "train.max_grad_norm: {low: 1, high: 2.5}",
+        "train.eval_steps: [null, 10]",
+        "train.eval_steps: {low: 10, high: 30, step: 10}",
+        "model.time_log_base: [2, null, 1.5]",
+        "model.mlp: [[64], [128, 64]]",
+        "train.epochs: [3]",
     ],
 )
-def test_a_sound_space_passes_and_names_its_values(space: str, values: list[Any]) -> None:
-    named = list(named_values(check(space)))
-    assert {path for path, _ in named} == set(yaml.safe_load(space))
-    assert repr([value for _, value in named]) == repr(values)
+def test_a_sound_space_passes(space: str) -> None:
+    check(space)
 
 
 def test_the_settings_of_every_size_can_be_searched() -> None:
     for size in CONFIG["sizes"].values():
         space = {f"model.{key}": [value] for key, value in size["model"].items()}
-        check_space(space, MODEL, TRAIN)
+        check_space(space)
         assert by_block({path: values[0] for path, values in space.items()}) == {
             "model": size["model"],
             "train": {},

@@ -13,7 +13,7 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.parquet import read_table
-from feseq.config.catalog import BASELINES
+from feseq.config.names import BASELINES
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.store import H5Table
 from feseq.evaluate import baselines

@@ -10,7 +10,8 @@ ROWS = "common config.columns dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_values dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
 FEATURES = f"{ROWS} dataset.encoding dataset.feature_map"
-NETWORK = f"{FEATURES} dataset.batches machine model predict.model_file predict.prediction"
+NETWORK = f"{FEATURES} config.declared config.model dataset.batches machine model "
+NETWORK += "predict.model_file predict.prediction"
 
 # By rule. A package stands for all of its modules.
 REACHED = {
@@ -19,21 +20,21 @@ REACHED = {
     "convert_train": CONVERSION,
     "convert_test": CONVERSION,
     "fit_feature_map": f"{ROWS} dataset.feature_map",
-    "train": f"{NETWORK} train",
-    "tune": f"{NETWORK} config.space train tune",
+    "train": f"{NETWORK} config.train train",
+    "tune": f"{NETWORK} config.mistakes config.partial config.space config.train train tune",
     "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.validation",
-    "ensemble": "common config evaluate.ensemble evaluate.valid_predictions",
-    "fit_baseline": f"{FEATURES} config.catalog evaluate.baselines evaluate.tabular machine.memory",
+    "ensemble": "common config.names evaluate.ensemble evaluate.valid_predictions",
+    "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",
     "measure": "common dataset.store evaluate.intervals evaluate.measure evaluate.slices "
     "evaluate.metrics evaluate.valid_predictions",
     "plot_model": "common report.figures.one_model report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",
-    "compare": "common config evaluate.intervals evaluate.metrics evaluate.valid_predictions "
+    "compare": "common config.names evaluate.intervals evaluate.metrics evaluate.valid_predictions "
     "report.comparison",
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
     "summarize": "common report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard",
-    "submit": "common config predict.submission predict.submission_ids raw.location",
+    "submit": "common config.names predict.submission predict.submission_ids raw.location",
 }
 
 

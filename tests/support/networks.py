@@ -2,8 +2,9 @@
 
 import torch
 
+from feseq.config.model import ModelConfig
 from feseq.dataset.batches import Batch
-from feseq.model import FESeq, FieldSizes, ModelConfig
+from feseq.model import FESeq, FieldSizes
 
 CONFIG = ModelConfig(
     max_len=6,

@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+from feseq.config.model import ModelConfig
 from feseq.dataset.batches import Batch
-from feseq.model import FESeq, ModelConfig
+from feseq.model import FESeq
 
 
 def reference_logits(model: FESeq, config: ModelConfig, batch: Batch) -> Tensor:

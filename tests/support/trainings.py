@@ -11,14 +11,14 @@ import yaml
 
 from feseq.config.catalog import model_settings
 from feseq.config.columns import Columns
+from feseq.config.model import ModelConfig
+from feseq.config.train import TrainConfig
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.machine.runtime import Machine
-from feseq.model import ModelConfig
 from feseq.raw.reading import open_parquet
 from feseq.raw.simulation import simulate_split
-from feseq.train.loop import TrainConfig
 from feseq.train.run import TrainingRun, train_model
 from support import REPOSITORY
 

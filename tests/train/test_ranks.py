@@ -20,13 +20,13 @@ import torch
 
 from feseq.common import tensors
 from feseq.common.errors import UserError
+from feseq.config.model import ModelConfig
+from feseq.config.train import TrainConfig
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.ranks import Ranks, joined, process_rank
 from feseq.machine.runtime import choose_device, start_runtime
-from feseq.model import ModelConfig
 from feseq.staleness.code import code_digests
 from feseq.train.launch import launch
-from feseq.train.loop import TrainConfig
 from feseq.train.resume import SavedTraining
 from feseq.train.run import TrainingRun, make_trainer, opened, train_model
 from feseq.train.step import Stepper

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 
 from feseq.common import tensors
 from feseq.common.errors import UserError
+from feseq.config.train import TrainConfig
 from feseq.train import loop as trainer
-from feseq.train.loop import TrainConfig
 from feseq.train.resume import SavedTraining
 from feseq.train.step import Stepper
 from support import SCRIPTS

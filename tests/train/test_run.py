@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
+from feseq.config.train import TrainConfig
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
@@ -21,7 +22,7 @@ from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import inference_source, predict_probabilities
 from feseq.predict.shard import predict_shard
 from feseq.train.learning_rate import Plateau, learning_rate
-from feseq.train.loop import TrainConfig, Trainer, click_metrics
+from feseq.train.loop import Trainer, click_metrics
 from feseq.train.run import _warn_of_odd_times
 from support.networks import make_batch
 from support.trainings import CPU, MODEL, TRAIN, train

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
+from feseq.config.model import ModelConfig
 from feseq.dataset.batches import Batch
 from feseq.machine.runtime import Machine
-from feseq.model import FESeq, ModelConfig
+from feseq.model import FESeq
 from feseq.train.step import Loss, Stepper
 from support.networks import CONFIG, make_batch, make_model
 

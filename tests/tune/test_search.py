@@ -70,7 +70,7 @@ def tune(data: Path, out: Path, train: dict[str, Any] | None = None, **config: A
         a_tuning(data, **(train or {})),
         outputs,
         size="toy",
-        tune_config=replace(CONFIG, **config),
+        tune_config=CONFIG.model_copy(update=config),
         runtime={"device": "cpu"},
         threads=1,
         # As the door gives them, so that both go on from each other's trials.
@@ -94,7 +94,7 @@ def start(data: Path, out: Path, **config: Any) -> subprocess.Popen[str]:
         "feature_map": data / "feature_map.json",
         "model_config": json.dumps(vars(SMALL_MODEL)),
         "train_config": json.dumps(vars(SMALL_TRAIN)),
-        "tuning": json.dumps(vars(replace(CONFIG, **config))),
+        "tuning": json.dumps(vars(CONFIG.model_copy(update=config))),
         "runtime": '{"device": "cpu"}',
         "threads": 1,
         "size": "toy",
@@ -250,21 +250,21 @@ def test_settings_that_cannot_be_are_pruned_trials(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    # The width is a multiple of 4; so high a learning rate makes the loss infinite.
-    space = {"model.heads": [1, 7], "train.learning_rate": [1e-3, 1e30]}
+    # The width is a multiple of 4; so high a weight makes the loss infinite.
+    space = {"model.heads": [1, 7], "train.embedding_l2": [0, 1e300]}
     rows = tune(data, tmp_path, space=space, trials=12, startup_trials=12)
-    assert {(row["model.heads"], row["train.learning_rate"]) for row in rows} == {
-        (heads, rate) for heads in ("1", "7") for rate in ("0.001", "1e+30")
+    assert {(row["model.heads"], row["train.embedding_l2"]) for row in rows} == {
+        (heads, weight) for heads in ("1", "7") for weight in ("0", "1e+300")
     }
     for row in rows:
-        is_sound = row["model.heads"] == "1" and row["train.learning_rate"] == "0.001"
+        is_sound = row["model.heads"] == "1" and row["train.embedding_l2"] == "0"
         assert row["state"] == ("complete" if is_sound else "pruned")
         assert bool(row["value"]) == is_sound
         assert (row["steps"] == "0") == (row["model.heads"] == "7")
     assert "is not a multiple of 7 heads; heads 7" in caplog.text
     assert re.search(r"pruned.*the training loss is (nan|inf) at step .*; heads 1", caplog.text)
     variant = yaml.safe_load((tmp_path / "best.yaml").read_text())["variants"]["tuned_toy_len5"]
-    assert variant == {"model": {"heads": 1}, "train": {"learning_rate": 1e-3}}
+    assert variant == {"model": {"heads": 1}, "train": {"embedding_l2": 0}}
 
 
 def test_no_trial_that_came_to_an_end_is_an_error(data: Path, tmp_path: Path) -> None:
@@ -330,9 +330,9 @@ def test_evaluations_within_the_first_epoch_and_the_last_one_prune_nothing(
 def test_a_name_that_the_network_does_not_know_stops_before_any_trial(
     data: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"tuning.space.model.pooling: .*'maen' is none of mean"):
+    with pytest.raises(UserError, match=r"tuning.space.model.pooling: .*'maen' is not one of mean"):
         tune(data, tmp_path, space={"model.pooling": ["mean", "maen"]})
-    with pytest.raises(UserError, match=r"tuning.space.model.dropout: .*1.5 is not in"):
+    with pytest.raises(UserError, match=r"tuning.space.model.dropout: 1.5 is not a number"):
         tune(data, tmp_path, space={"model.dropout": {"low": 0.5, "high": 1.5}})
     assert not (tmp_path / "study").exists()
 

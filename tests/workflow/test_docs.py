@@ -1,72 +1,11 @@
-"""The pages tell the truth: commands exist, links resolve, keys are explained."""
+"""The pages tell the truth: commands exist, links resolve."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from support import REPOSITORY
 
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("[a-z]*/*.md")]
-SCHEMA = yaml.safe_load((REPOSITORY / "config/config.schema.yaml").read_text())
-
-
-# Keys of `model` and `train` that a size or a variant overrides.
-OVERLAYS = tuple(
-    f"{place}.{block}"
-    for place in ("sizes.<size>", "variants.<variant>")
-    for block in ("model", "train")
-)
-
-
-def keys(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    if "$ref" in schema:
-        schema = {**SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
-    children = dict(schema.get("properties", {}))
-    if path == "sizes":
-        # The three sizes have the same keys.
-        children = {"<size>": children["toy"]}
-    if path == "columns.groups":
-        children = {"<group>": schema["additionalProperties"]}
-    if path == "variants":
-        children = {"<variant>": schema["additionalProperties"]}
-    if path in (*OVERLAYS, "train.monitor"):
-        children = {}
-    for name, child in children.items():
-        yield from keys(child, f"{path}.{name}".lstrip("."))
-    if not children:
-        yield path, schema
-
-
-def test_every_config_key_is_explained() -> None:
-    readme = (REPOSITORY / "config/README.md").read_text()
-    paths = [path for path, _ in keys(SCHEMA)]
-    assert len(paths) > 40
-    assert [path for path in paths if f"`{path}`" not in readme] == []
-
-
-def test_every_explained_key_exists() -> None:
-    readme = (REPOSITORY / "config/README.md").read_text()
-    explained = re.findall(r"`([a-z_]+(?:\.[a-z_<>]+)+)`", readme)
-    known = {path for path, _ in keys(SCHEMA)}
-    files = {"config.yaml", "config.schema.yaml"}
-    assert [key for key in explained if key not in known | files] == []
-
-
-def test_every_schema_key_has_a_description_and_is_closed() -> None:
-    for path, schema in keys(SCHEMA):
-        if path not in OVERLAYS:
-            assert schema.get("description"), path
-    blocks = [SCHEMA, *SCHEMA["$defs"].values(), *SCHEMA["properties"].values()]
-    for block in blocks:
-        # Names that the user gives are free, what is under them is not.
-        free = block.get("additionalProperties")
-        assert (
-            "type" not in block
-            or (free or {"additionalProperties": free})["additionalProperties"] is False
-        )
 
 
 def test_make_targets_of_the_readme_exist() -> None:

@@ -108,7 +108,7 @@ def test_imports_are_found_wherever_they_stand(code: str, name: str) -> None:
 
 def test_the_rules_import_what_is_known_of_them() -> None:
     assert {
-        "yaml",
+        "pathlib.Path",
         "snakemake.logging.logger",
         "feseq.staleness.code",
         "shutil",

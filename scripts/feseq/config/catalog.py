@@ -1,23 +1,14 @@
-"""The models of a size by name, and the settings of each.
-
-len150           FESeq with the size's settings and histories of at most 150 events
-len150-paper     the same with the settings of the config's variant `paper` on top
-boosting         a baseline
-ensemble         the models that submit together
-"""
+"""The models of a size, and the settings of each."""
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
 from .columns import Columns
+from .names import BASELINES, ENSEMBLE, is_feseq, split_name
 
-MODEL_PATTERN = r"len[1-9]\d*(?:-[a-z][a-z0-9_]*)?"
-BASELINES = ("constant", "logistic_regression", "boosting", "boosting_without_histories")
-ENSEMBLE = "ensemble"
 # Settings of a training that change its result by rounding at most.
 LAYOUT = ("gpus", "nodes")
 
@@ -74,19 +65,6 @@ def used_settings(network: Mapping[str, Any]) -> dict[str, Any]:
     elif network["score"] == "din":
         unused.add("scaled_scores")
     return {key: None if key in unused else value for key, value in network.items()}
-
-
-def split_name(model: str) -> tuple[int, str | None]:
-    """max_len and variant of a model's name; raises UserError if it is none."""
-    if not re.fullmatch(MODEL_PATTERN, model):
-        near = difflib.get_close_matches(model, BASELINES, n=1)
-        hint = f"; did you mean the baseline {near[0]!r}?" if near else ""
-        raise UserError(
-            f"{model!r} is not the name of a model: len and the max_len, such as len150, and for a "
-            f"variant its name, such as len150-paper{hint}"
-        )
-    length, _, variant = model.removeprefix("len").partition("-")
-    return int(length), variant or None
 
 
 def model_mistakes(
@@ -163,19 +141,6 @@ def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str,
         ):
             chosen.append((size, name))
     return list(dict.fromkeys(chosen))
-
-
-def is_feseq(name: str) -> bool:
-    """True for the name of a FESeq model, not of a baseline or the ensemble."""
-    return re.fullmatch(MODEL_PATTERN, name) is not None
-
-
-def share_of(weights: Mapping[str, float], path: Path) -> float:
-    """The weight of the model in whose folder `path` lies; raises UserError if it has none."""
-    name = path.absolute().parent.name
-    if name not in weights:
-        raise UserError(f"{path}: no weight for {name!r}, only for {', '.join(weights)}")
-    return weights[name]
 
 
 def has_attention(model_config: Mapping[str, Any]) -> bool:

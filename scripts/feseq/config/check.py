@@ -1,132 +1,45 @@
-"""Checking the config: all mistakes at once, each with its path, value, allowed range and cure."""
+"""Checking the config: all mistakes at once, each with its place, value, allowed range and cure."""
 
-import difflib
-import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
-
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-from jsonschema.validators import extend
 
 from ..common.errors import UserError
 from .catalog import model_mistakes, settings_of_size
 from .columns import Columns
-from .space import check_space, named_values
+from .mistakes import mistakes
+from .partial import ModelKeys, TrainKeys, fields_of
+from .settings import Config, with_defaults
+from .space import space_mistakes
+from .yaml_text import text_mistakes
 
 
-def _is_integer(_: object, value: object) -> bool:
-    """JSON schema takes 1000.0 for an integer; range() and NumPy do not."""
-    return isinstance(value, int) and not isinstance(value, bool)
+def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
+    """The config, with defaults for keys that are not there.
 
-
-def _is_number(_: object, value: object) -> bool:
-    """Without NaN, which passes every bound, and infinity."""
-    return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
-
-
-_Validator = extend(
-    Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {"integer": _is_integer, "number": _is_number}
-    ),
-)
-
-
-def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    """Raise one UserError that lists every mistake in `config`."""
-    errors = sorted(
-        _Validator(dict(schema)).iter_errors(config), key=lambda error: list(map(str, error.path))
-    )
-    # Of two missing keys each gives the same line.
-    mistakes = list(dict.fromkeys(line for error in errors for line in _describe(error, schema)))
-    if not mistakes:
-        mistakes = list(dict.fromkeys(_contradictions(config, schema)))
-    if mistakes:
-        count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        listed = "\n".join(f"  - {mistake}" for mistake in mistakes)
+    Raises one UserError that lists every mistake in it, and in the text of the `files` it is from.
+    """
+    full = with_defaults(config)
+    found = [*text_mistakes(files), *mistakes(Config, full)]
+    space = full["tuning"].get("space") if isinstance(full["tuning"], Mapping) else None
+    if isinstance(space, Mapping):
+        found += space_mistakes(space)
+    found = found or list(dict.fromkeys(_contradictions(full)))
+    if found:
+        count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
+        listed = "\n".join(f"  - {mistake}" for mistake in found)
         raise UserError(f"the config has {count}:\n{listed}\nconfig/README.md explains every key.")
+    return full
 
 
-def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str]:
-    path = ".".join(map(str, error.absolute_path))
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        for key in error.instance:
-            if key not in known:
-                yield _unknown_key(path, key, known)
-    elif error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        yield f"{_at(path)}misses {', '.join(map(repr, missing))}"
-    elif error.validator == "anyOf":
-        yield f"{path}: {error.instance!r} is not {_meaning(error.schema)}"
-    else:
-        hint = _hint(error.instance)
-        yield f"{path}: {error.instance!r} is not {_allowed(error.schema)}{hint}"
-
-
-def _unknown_key(path: str, key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(key), known, n=1)
-    cure = f"did you mean {near[0]!r}?" if near else f"keys here: {', '.join(known)}"
-    return f"{_at(path)}unknown key {key!r}; {cure}"
-
-
-def _at(path: str) -> str:
-    return f"{path}: " if path else ""
-
-
-def _meaning(schema: Mapping[str, Any]) -> str:
-    return " or ".join(_allowed(option) for option in schema["anyOf"])
-
-
-def _allowed(schema: Mapping[str, Any]) -> str:
-    """What a schema allows, in words."""
-    if "enum" in schema:
-        return "one of " + ", ".join(map(str, schema["enum"]))
-    if "anyOf" in schema:
-        return _meaning(schema)
-    words = {"null": "null", "array": "a list", "object": "a mapping", "string": "a text"}
-    words |= {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
-    text = words[schema["type"]]
-    for key, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<=")):
-        if key in schema:
-            text += f" {sign} {schema[key]}"
-    if "exclusiveMaximum" in schema:
-        text += f" < {schema['exclusiveMaximum']}"
-    if "minItems" in schema:
-        text += f" of at least {schema['minItems']}"
-    if "items" in schema:
-        text += f" (each {_allowed(schema['items'])})"
-    if "uniqueItems" in schema:
-        text += " without repeats"
-    if "minLength" in schema:
-        text += " that is not empty"
-    if "pattern" in schema:
-        text += f" like {schema['pattern']}"
-    return text
-
-
-def _hint(value: object) -> str:
-    """Why a number may have arrived as text."""
-    if not isinstance(value, str):
-        return ""
-    if re.fullmatch(r"[+-]?\d+e[+-]?\d+", value, re.IGNORECASE):
-        return "; YAML reads this as text: write it with a point, for example 1.0e-3"
-    if re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?|null|true|false", value, re.IGNORECASE):
-        return "; it is text: leave out the quotes, and set nested keys in a --configfile"
-    return ""
-
-
-def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    """Mistakes between keys, which a schema cannot see."""
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """Mistakes between keys that are sound by themselves."""
     for size in config["sizes"]:
         merged = settings_of_size(config, size)
-        for block in ("model", "train"):
-            missing = set(schema["$defs"][block]["properties"]) - set(merged[block])
+        for block, keys in (("model", ModelKeys), ("train", TrainKeys)):
+            missing = [key for key in fields_of(keys) if key not in merged[block]]
             if missing:
-                keys = ", ".join(sorted(missing))
-                yield f"{block}: {keys} set neither here nor in sizes.{size}.{block}"
+                yield f"{block}: {', '.join(missing)} set neither here nor in sizes.{size}.{block}"
                 return
     try:
         columns = Columns.from_config(config["columns"])
@@ -142,7 +55,6 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
                 f"sizes.{size}.submission_weights: {len(weights)} weights for "
                 f"{len(settings['submission_models'])} submission_models; give one each, or null"
             )
-    yield from _mistakes_of_space(config, schema)
     evaluation = config["evaluation"]
     for key, names in (("slices", evaluation["slices"]), ("gauc", [evaluation["gauc"]])):
         for name in names or []:
@@ -151,17 +63,3 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
                     f"evaluation.{key}: {name!r} is no categorical column in use; these are "
                     f"{', '.join(columns.categorical)}"
                 )
-
-
-def _mistakes_of_space(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    full, space = settings_of_size(config, "full"), config["tuning"]["space"]
-    try:
-        check_space(space, full["model"], full["train"])
-    except UserError as error:
-        yield str(error)
-        return
-    for path, value in named_values(space):
-        block, key = path.split(".")
-        allowed = schema["$defs"][block]["properties"][key]
-        if not _Validator(allowed).is_valid(value):
-            yield f"tuning.space.{path}: {value!r} is not {_allowed(allowed)}{_hint(value)}"

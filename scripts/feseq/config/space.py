@@ -1,4 +1,4 @@
-"""What a tuning searches: names and values of settings, checked before anything runs.
+"""The settings of a tuning: the config's `tuning` keys, and the check of what it searches.
 
 A space has the settings `model.<key>` and `train.<key>`, each with a list of choices, or with a
 mapping: `low` and `high`, integers or not, and perhaps `log` or `step`.
@@ -8,13 +8,16 @@ mapping: `low` and `high`, integers or not, and perhaps `log` or `step`.
 
 import difflib
 import json
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
 
 from ..common.errors import UserError
+from .declared import CLOSED, Seed
+from .mistakes import hint, mistakes, unknown_key
+from .partial import ModelKeys, TrainKeys, fields_of
 
 Space = Mapping[str, list[Any] | Mapping[str, Any]]
 
@@ -25,43 +28,59 @@ _NOT_SEARCHED = {
     "train.gpus": "it changes no result",
     "train.nodes": "it changes no result",
 }
+_BLOCKS: dict[str, type[BaseModel]] = {"model": ModelKeys, "train": TrainKeys}
+_SEARCHED = [
+    path
+    for block, keys in _BLOCKS.items()
+    for key in fields_of(keys)
+    if (path := f"{block}.{key}") not in _NOT_SEARCHED
+]
 
 
-@dataclass(frozen=True)
-class TuneConfig:
-    """How to tune; the names and meaning of the config file's `tuning` keys."""
+class TuneConfig(BaseModel, frozen=True):
+    """How to tune."""
 
-    trials: int
-    workers: int
-    seed: int
-    startup_trials: int
-    space: Space
+    model_config = CLOSED
 
-
-def check_space(
-    space: Any, model_settings: Mapping[str, Any], train_settings: Mapping[str, Any]
-) -> None:
-    """Raise one UserError that lists every mistake in a space.
-
-    The settings are those of one model, with all keys that there are. Whether a value is allowed
-    is left to the schema of the config, and to the network: see `named_values`.
-    """
-    mistakes = list(_mistakes(space, model_settings, train_settings))
-    if mistakes:
-        raise UserError("tuning.space:\n" + "\n".join(f"  - {mistake}" for mistake in mistakes))
+    trials: Annotated[int, Field(ge=1)] = 20
+    """trainings"""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """trials at a time, in processes that share the step's threads, and on a GPU the card. With
+    one, the same data and settings give the same trials; with several, their order may differ from
+    run to run"""
+    seed: Seed = 42
+    """seed of the draws"""
+    startup_trials: Annotated[int, Field(ge=1)] = 8
+    """trials drawn at random before the search learns from those before"""
+    space: Mapping[Any, Any]
+    """settings of `model` and `train` by their names, such as `train.learning_rate`: a list of
+    choices, or a range `{low, high}` of integers or numbers, perhaps with `log: true` or a `step`.
+    A size takes those that its networks can have: others are counted as pruned"""
 
 
-def named_values(space: Space) -> Iterator[tuple[str, Any]]:
-    """Setting and value, for each choice and for both ends of each range.
+def check_space(space: Space) -> None:
+    """Raise one UserError that lists every mistake in a space."""
+    if found := list(space_mistakes(space)):
+        raise UserError("\n".join(found))
 
-    An end is no integer where the values of its range are none.
-    """
+
+def space_mistakes(space: Space) -> Iterator[str]:
+    """What is wrong with a space whatever the other settings are, one line each."""
+    if not space:
+        yield "tuning.space: names no setting; write one as model.dropout: {low: 0.0, high: 0.3}"
     for path, values in space.items():
-        if isinstance(values, Mapping):
-            number = int if is_integer_range(values) else float
-            yield from ((path, number(values[end])) for end in ("low", "high"))
+        place = f"tuning.space.{path}"
+        why = next((why for name, why in _NOT_SEARCHED.items() if _leads_into(name, path)), None)
+        if why:
+            yield f"{place} cannot be searched: {why}; take it out"
+        elif path not in _SEARCHED:
+            yield f"tuning.space: {_unknown(str(path))}"
+        elif isinstance(values, Mapping):
+            yield from (f"{place}: {mistake}" for mistake in _range_mistakes(path, values))
+        elif isinstance(values, list):
+            yield from (f"{place}: {mistake}" for mistake in _choice_mistakes(path, values))
         else:
-            yield from ((path, value) for value in values)
+            yield f"{place}: {values!r} is no list of choices and no mapping with low and high"
 
 
 def is_integer_range(values: Mapping[str, Any]) -> bool:
@@ -78,66 +97,40 @@ def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return blocks
 
 
-def _mistakes(
-    space: Any, model_settings: Mapping[str, Any], train_settings: Mapping[str, Any]
-) -> Iterator[str]:
-    if not isinstance(space, Mapping) or not space:
-        yield f"{space!r} names no setting; write one as model.dropout: {{low: 0.0, high: 0.3}}"
-        return
-    known = {f"model.{key}": value for key, value in model_settings.items()}
-    known |= {f"train.{key}": value for key, value in train_settings.items()}
-    for path, values in space.items():
-        why = next((why for name, why in _NOT_SEARCHED.items() if _leads_into(name, path)), None)
-        if why:
-            yield f"{path} cannot be searched: {why}; take it out"
-        elif path not in known:
-            yield _unknown(str(path), [name for name in known if name not in _NOT_SEARCHED])
-        elif isinstance(values, Mapping):
-            yield from (f"{path}: {mistake}" for mistake in _of_range(values, known[path]))
-        elif isinstance(values, list):
-            yield from (f"{path}: {mistake}" for mistake in _of_choices(values, known[path]))
-        else:
-            yield f"{path}: {values!r} is neither a list of choices nor a mapping with low and high"
-
-
 def _leads_into(name: str, path: Any) -> bool:
     return path == name or str(path).startswith(f"{name}.")
 
 
-def _unknown(path: str, known: list[str]) -> str:
+def _unknown(path: str) -> str:
     """Near by the key alone, whose block may be missing or the other one."""
-    names = {name.split(".")[1]: name for name in known}
-    near = difflib.get_close_matches(path.split(".")[-1], names, n=1)
-    cure = f"did you mean {names[near[0]]!r}?" if near else f"settings: {', '.join(known)}"
-    return f"unknown setting {path!r}; {cure}"
+    keys = [name.split(".")[1] for name in _SEARCHED]
+    near = difflib.get_close_matches(path.split(".")[-1], keys, n=1)
+    if near:
+        return f"unknown setting {path!r}; did you mean {_SEARCHED[keys.index(near[0])]!r}?"
+    return f"unknown setting {path!r}; settings: {', '.join(_SEARCHED)}"
 
 
-def _of_range(values: Mapping[str, Any], now: Any) -> Iterator[str]:
-    """Mistakes in a range for a setting that is `now` in the config."""
+def _range_mistakes(path: str, values: Mapping[str, Any]) -> Iterator[str]:
     for key in values:
         if key not in _RANGE_KEYS:
-            near = difflib.get_close_matches(str(key), _RANGE_KEYS, n=1)
-            cure = f"did you mean {near[0]!r}?" if near else f"keys here: {', '.join(_RANGE_KEYS)}"
-            yield f"unknown key {key!r}; {cure}"
-    if isinstance(now, str | bool | list | tuple):
-        yield f"it is no number ({now!r} in the config): give a list of choices"
-        return
+            yield unknown_key(key, _RANGE_KEYS)
     missing = [key for key in ("low", "high") if key not in values]
-    if missing:
-        yield f"a range misses {' and '.join(map(repr, missing))}"
-        return
     numbers = [values[key] for key in ("low", "high", "step") if key in values]
     wrong = [value for value in numbers if not _is_number(value)]
-    if wrong:
-        yield f"{wrong[0]!r} is no finite number{_hint(wrong[0])}"
-        return
-    if not isinstance(values.get("log", False), bool):
+    if missing:
+        yield f"a range misses {' and '.join(map(repr, missing))}"
+    elif wrong:
+        yield f"{wrong[0]!r} is no finite number{hint(wrong[0])}"
+    elif not isinstance(values.get("log", False), bool):
         yield f"log: {values['log']!r} is not true or false"
-        return
-    yield from _of_numbers(values)
+    else:
+        yield from _number_mistakes(values)
+        # An end is no integer where the values of its range are none.
+        kind = int if is_integer_range(values) else float
+        yield from _value_mistakes(path, [kind(values["low"]), kind(values["high"])])
 
 
-def _of_numbers(values: Mapping[str, Any]) -> Iterator[str]:
+def _number_mistakes(values: Mapping[str, Any]) -> Iterator[str]:
     low, high, step = values["low"], values["high"], values.get("step")
     if low >= high:
         yield f"low {low} is not below high {high}"
@@ -152,32 +145,21 @@ def _of_numbers(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"steps of {step} from low {low} do not reach high {high}"
 
 
-def _of_choices(values: list[Any], now: Any) -> Iterator[str]:
-    """Mistakes in the choices for a setting that is `now` in the config."""
+def _choice_mistakes(path: str, values: list[Any]) -> Iterator[str]:
     if not values:
         yield "no choices"
     texts = [json.dumps(value, sort_keys=True) for value in values]
     for text in dict.fromkeys(text for text in texts if texts.count(text) > 1):
         yield f"{text} stands there twice"
-    if now is None:
-        return
+    yield from _value_mistakes(path, values)
+
+
+def _value_mistakes(path: str, values: list[Any]) -> Iterator[str]:
+    block, key = path.split(".")
     for value in values:
-        # null is a value of settings that are numbers otherwise.
-        if _kind(value) != _kind(now) and not (value is None and _kind(now) == "a number"):
-            yield f"{value!r} is not {_kind(now)}, as {now!r} in the config is{_hint(value)}"
-
-
-def _kind(value: Any) -> str:
-    names = {bool: "true or false", str: "a text", list: "a list", tuple: "a list"}
-    return names.get(type(value), "a number" if _is_number(value) else "a value")
+        for line in mistakes(_BLOCKS[block], {key: value}):
+            yield line.removeprefix(f"{key}: ")
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def _hint(value: Any) -> str:
-    """Why a number may have arrived as text."""
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+e[+-]?\d+", value, re.IGNORECASE):
-        return "; YAML reads this as text: write it with a point, for example 1.0e-3"
-    return ""

@@ -26,7 +26,7 @@ from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.parquet import write_table
 from ..common.progress import progress
-from ..config.catalog import BASELINES
+from ..config.names import BASELINES
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.store import H5Table
 from ..machine.memory import peak_memory

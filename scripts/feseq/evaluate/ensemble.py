@@ -9,7 +9,7 @@ from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.logits import mean_logit
 from ..common.parquet import marks_of, write_table
-from ..config.catalog import share_of
+from ..config.names import share_of
 from .valid_predictions import read_predictions
 
 

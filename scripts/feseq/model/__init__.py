@@ -1,6 +1,6 @@
 """The FESeq network."""
 
-from .config import FieldSizes, ModelConfig
 from .feseq import FESeq
+from .sizes import FieldSizes
 
-__all__ = ["FESeq", "FieldSizes", "ModelConfig"]
+__all__ = ["FESeq", "FieldSizes"]

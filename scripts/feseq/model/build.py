@@ -1,8 +1,9 @@
 """A network whose tables fit a feature map."""
 
+from ..config.model import ModelConfig
 from ..dataset.feature_map import FeatureMap
-from .config import FieldSizes, ModelConfig
 from .feseq import FESeq
+from .sizes import FieldSizes
 
 
 def build_model(config: ModelConfig, feature_map: FeatureMap, *, recompute: bool = False) -> FESeq:

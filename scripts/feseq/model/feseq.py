@@ -11,14 +11,17 @@ Yuan, Zhu, Li, Liu, Guo, Appl. Sci. 2024, 14(7), 2760, doi:10.3390/app14072760. 
 import torch
 from torch import Tensor, nn
 
+from ..config.model import ModelConfig
 from ..dataset.batches import Batch
-from .config import ACTIVATIONS, FieldSizes, ModelConfig
 from .dropout import Dropout
 from .history import HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .interaction import Interaction
 from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
 from .precision import full_precision
 from .refiner import SequenceRefiner
+from .sizes import FieldSizes
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
 
 
 class FESeq(nn.Module):
@@ -111,7 +114,7 @@ def _pooling(
 def _mlp(inputs: int, config: ModelConfig) -> nn.Sequential:
     layers: list[nn.Module] = []
     for outputs in config.mlp:
-        layers += [nn.Linear(inputs, outputs), ACTIVATIONS[config.mlp_activation]()]
+        layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[config.mlp_activation]()]
         layers += [Dropout(config.dropout)]
         inputs = outputs
     return nn.Sequential(*layers, nn.Linear(inputs, 1))

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..config.model import ModelConfig
 from ..dataset.batches import Batch
-from .config import FieldSizes, ModelConfig
+from .sizes import FieldSizes
 
 
 @dataclass(frozen=True)

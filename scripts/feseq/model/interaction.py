@@ -128,7 +128,6 @@ _ON_VECTOR: dict[str, type[nn.Module]] = {
     "crossnet_mix": CrossMix,
     "final": Final,
 }
-INTERACTIONS = (*_ON_FIELDS, *_ON_VECTOR)
 
 
 class Interaction(nn.Module):

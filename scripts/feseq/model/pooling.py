@@ -82,7 +82,7 @@ class WeightedSumPooling(nn.Module):
         self.query = self._projection(item_width, attention_dim, dropout)
         self.key = self._projection(width, attention_dim, dropout)
         self.value = self._projection(width, attention_dim, dropout)
-        self.score = SCORES[score](attention_dim, scaled, dropout)
+        self.score = _SCORES[score](attention_dim, scaled, dropout)
         self.out = nn.Sequential(nn.Linear(attention_dim, attention_dim), nn.PReLU())
 
     @staticmethod
@@ -170,9 +170,8 @@ class Dice(nn.Module):
         return (share_TA + self.alpha * (1 - share_TA)) * x_TA
 
 
-SCORES: dict[str, type[DotScore] | type[DinScore]] = {
+_SCORES: dict[str, type[DotScore] | type[DinScore]] = {
     "bilinear": BilinearScore,
     "dot": DotScore,
     "din": DinScore,
 }
-POOLINGS = ("mean", "sum", "target", "concat", "weighted_sum")

@@ -11,10 +11,11 @@ import torch
 
 from ..common import tensors
 from ..common.errors import UserError, first_line
+from ..config.model import ModelConfig
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..machine.runtime import Machine
-from ..model import FESeq, ModelConfig
+from ..model import FESeq
 from ..model.build import build_model
 from .prediction import inference_source, predict_logits
 

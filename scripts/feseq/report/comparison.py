@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..common.errors import UserError
 from ..common.files import read_json, written_beside
-from ..config.catalog import ENSEMBLE, is_feseq
+from ..config.names import ENSEMBLE, is_feseq
 from ..evaluate.intervals import intervals
 from ..evaluate.metrics import GroupedAuc
 from ..evaluate.valid_predictions import read_predictions

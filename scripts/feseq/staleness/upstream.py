@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ..config.catalog import (
-    BASELINES,
-    ENSEMBLE,
     compared_models,
     has_attention,
-    is_feseq,
     model_settings,
     submission_weights,
 )
+from ..config.names import BASELINES, ENSEMBLE, is_feseq
 
 # A rule and the wildcards of its job.
 Step = tuple[str, dict[str, str]]

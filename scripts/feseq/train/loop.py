@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from ..common.errors import NotFiniteError
 from ..common.progress import Progress, progress
+from ..config.train import TrainConfig
 from ..dataset.batches import BatchSource
 from ..machine.runtime import Machine
 from ..model import FESeq
@@ -23,42 +24,6 @@ from .resume import SavedTraining, Signals, end_as_asked
 from .step import Loss, Stepper
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train; the names and meaning of the config file's `train` keys."""
-
-    batch_size: int
-    min_steps_per_epoch: int
-    epochs: int
-    learning_rate: float
-    max_grad_norm: float
-    embedding_l2: float
-    label_smoothing: float
-    pos_weight: float
-    eval_steps: int | None
-    patience: int
-    monitor: Mapping[str, float]
-    seed: int
-    gpus: int = 1
-    nodes: int = 1
-
-    def batch_rows(self, rows: int) -> int:
-        """Rows of a step: batch_size, or fewer where `rows` train rows make too few steps."""
-        fewer = max(1, rows // self.min_steps_per_epoch)
-        if fewer >= self.batch_size:
-            return self.batch_size
-        logger.warning(
-            "batch_size %s makes only %d steps of %s train rows: using %d, for "
-            "train.min_steps_per_epoch %d",
-            f"{self.batch_size:,}",
-            -(-rows // self.batch_size),
-            f"{rows:,}",
-            fewer,
-            self.min_steps_per_epoch,
-        )
-        return fewer
 
 
 @dataclass(frozen=True)

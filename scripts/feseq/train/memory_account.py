@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..config.model import ModelConfig
 from ..dataset.batches import Batch
 from ..machine.runtime import Machine
-from ..model import FESeq, FieldSizes, ModelConfig
+from ..model import FESeq, FieldSizes
 
 # Adam: the weights, their gradients, and two moments, each in float32.
 BYTES_PER_PARAMETER = 16

@@ -15,18 +15,19 @@ import torch
 from ..common.errors import NotEnoughMemoryError
 from ..common.files import write_json, written_beside
 from ..common.log import only_errors
+from ..config.model import ModelConfig
+from ..config.train import TrainConfig
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.store import H5Table
 from ..machine.ranks import Ranks, in_group, joined
 from ..machine.runtime import Machine, start_runtime
-from ..model import ModelConfig
 from ..model.build import build_model, field_sizes
 from ..model.history import TimeEmbedding
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source
 from .launch import launch
-from .loop import Evaluation, TrainConfig, Trainer
+from .loop import Evaluation, Trainer
 from .memory_account import account
 from .resume import SavedTraining, locked
 from .tensorboard import Curves

@@ -13,7 +13,7 @@ import logging
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tqdm import tqdm
 from ..common.errors import NotEnoughMemoryError, NotFiniteError, UserError
 from ..common.files import written_beside
 from ..common.log import only_errors
-from ..config.space import TuneConfig, by_block, check_space, named_values
+from ..config.space import TuneConfig, by_block, check_space
 from ..dataset.feature_map import FeatureMap
 from ..dataset.store import H5Table
 from ..machine.ranks import process_rank
@@ -59,8 +59,7 @@ def tune_model(
     settings, space, data and `code`, digests of it, are the same. Raises UserError for a space that
     cannot be searched, and if no trial came to an end.
     """
-    check_space(tune_config.space, asdict(tuning.model_config), asdict(tuning.train_config))
-    _check_values(tuning, tune_config)
+    check_space(tune_config.space)
     with H5Table(tuning.train_h5) as train, H5Table(tuning.valid_h5) as valid:
         key = tuning.key(
             train,
@@ -88,17 +87,6 @@ def tune_model(
         variant = _variant(size, tuning.model_config.max_len)
         _write_best(outputs["best"], variant, saved.settings(best), comment)
     logger.info("best: %s; %s", _in_words(saved, best), outputs["best"])
-
-
-def _check_values(tuning: TrainingRun, tune_config: TuneConfig) -> None:
-    """Raise UserError for a value that no network can have, whatever the other settings are."""
-    for path, value in named_values(tune_config.space):
-        block, key = path.split(".")
-        if block == "model":
-            try:
-                replace(tuning.model_config, **{key: value})
-            except ValueError as error:
-                raise UserError(f"tuning.space.{path}: {error}") from None
 
 
 def _run(

@@ -1,0 +1,73 @@
+"""The settings of a network: the config's `model` keys, and the length of the history."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from .declared import AS_WRITTEN, CLOSED
+
+Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
+MaxLen = Annotated[int, Field(ge=1, le=100_000)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class ModelConfig:
+    """What shapes a network."""
+
+    max_len: MaxLen
+    """events of a history; longer ones keep their newest events"""
+    embedding_dim: Annotated[int, Field(ge=1, le=1024)]
+    """size d of an embedding. The width of a position is d times (sequences + profile columns + 1
+    with positions + 1 with times); `heads` must divide it"""
+    interaction: Interaction = "crossnetv2"
+    """interacting layer among the fields of a position; `crossnet_mix` has 4 experts of rank 32"""
+    interaction_layers: Annotated[int, Field(ge=0, le=16)]
+    """how many of them"""
+    transformer_layers: Annotated[int, Field(ge=0, le=32)]
+    """Transformer layers over the positions"""
+    heads: Annotated[int, Field(ge=1, le=64)]
+    """attention heads"""
+    causal: bool = False
+    """a position sees only itself and older ones"""
+    layer_norm: bool = True
+    """layer norm in the Transformer layers"""
+    positions: bool = True
+    """a learned embedding of the distance to the target"""
+    times: bool = False
+    """a learned embedding of the time from each event to the row's own; needs
+    `columns.groups.<group>.times`"""
+    time_buckets: Annotated[int, Field(ge=3, le=1_000_000)] = 4001
+    """rows m of its table, with `times`: times of m - 2 and more share the last bucket"""
+    time_log_base: Annotated[float, Field(gt=1), AS_WRITTEN] | None = None
+    """with `times`, null: one bucket per unit of time; b: bucket log_b(time + 1)"""
+    pooling: Literal["mean", "sum", "target", "concat", "weighted_sum"] = "mean"
+    """from positions to one vector: `target` is the last position, `concat` all of them, zeros
+    where there are none, `weighted_sum` the attention of the target item"""
+    score: Literal["bilinear", "dot", "din"] = "bilinear"
+    """score of a position with `weighted_sum`; `din` is a network of 512, 256 and 128 units, whose
+    batch statistics are those of a micro-batch"""
+    scaled_scores: bool = True
+    """with `weighted_sum`, not `din`: scores are divided by the root of `attention_dim`"""
+    item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
+    """interacting layers of the target item, with `weighted_sum`"""
+    attention_dim: Annotated[int, Field(ge=1, le=4096)] = 128
+    """width of the pooling attention, with `weighted_sum`"""
+    mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)]
+    """hidden layers of the output network"""
+    mlp_activation: Literal["relu", "leaky_relu"] = "relu"
+    """activation of the output network"""
+    dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
+    """dropout probability"""
+
+    def width(self, fields: int) -> int:
+        """Width D of a position with `fields` fields; raises ValueError if heads do not fit."""
+        extra = self.positions + self.times
+        width = self.embedding_dim * (fields + extra)
+        if width % self.heads:
+            names = [" + 1 position"] * self.positions + [" + 1 time"] * self.times
+            raise ValueError(
+                f"width {width} = embedding_dim {self.embedding_dim} * ({fields} fields"
+                f"{''.join(names)}) is not a multiple of {self.heads} heads"
+            )
+        return width

@@ -1,0 +1,253 @@
+"""The whole config: each block and key, and what sizes and variants may set on top."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from .declared import AS_WRITTEN, CLOSED, Seed
+from .model import MaxLen, ModelConfig
+from .names import BASELINES, Baseline
+from .partial import ModelKeys, TrainKeys, fields_of
+from .space import TuneConfig
+from .train import TrainConfig
+
+Name = Annotated[str, Field(min_length=1)]
+SizeName = Literal["toy", "medium", "full"]
+
+
+def _without_repeats(values: list[str]) -> list[str]:
+    if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+        raise ValueError(f"names {twice[0]!r} twice")
+    return values
+
+
+class _Block(BaseModel):
+    model_config = CLOSED
+
+
+class Raw(_Block):
+    """Where the raw data come from."""
+
+    source: Literal["auto", "files", "simulated"] = "auto"
+    """`files`: the files below must exist. `simulated`: the stand-in, whatever exists. `auto`: the
+    files where both exist, the stand-in where neither does, an error where only one does; a remote
+    file counts as one that exists"""
+    train: Name = "data/raw/train.parquet"
+    """parquet file with features and label"""
+    test: Name = "data/raw/test.parquet"
+    """parquet file with features and ID"""
+    sample_submission: Name = "data/raw/sample_submission.csv"
+    """CSV file whose ID column gives the rows and the order of the submission. Where it does not
+    exist, the test file does; a remote one must exist"""
+
+
+class Simulation(_Block):
+    """The stand-in for the raw files."""
+
+    train_rows: Annotated[int, Field(ge=200)] = 50_000
+    """rows of its train file"""
+    test_rows: Annotated[int, Field(ge=1)] = 20_000
+    """rows of its test file"""
+    mean_length: Annotated[float, Field(ge=5, le=5000), AS_WRITTEN] = 20
+    """mean events per sequence. The real data have 500; the default is short, so that the default
+    run ends in minutes on two cores"""
+    seed: Seed = 7
+    """draws other rows of the same world"""
+
+
+class Group(_Block):
+    """A named group of columns."""
+
+    profile: list[Name] = []
+    """categorical columns of user and context: strings, integers, floats, booleans"""
+    numeric: list[Name] = []
+    """numeric columns; scaled to [0, 1] by the range seen in training, missing = 0, values beyond
+    that range = its ends"""
+    sequences: dict[str, Name] = {}
+    """`sequence column: target column`. A sequence is a string of non-negative integers joined by
+    commas, newest last, empty or missing for none; the target is the categorical column of the item
+    that the history is matched with. Sequences used together have equal lengths in each row"""
+    times: dict[str, Name] = {}
+    """`column of the events' times: column of the row's time`, at most one such pair in the groups
+    in use. The former is written like a sequence and as long, one time for each event; the latter
+    is an integer or a timestamp (counted in whole seconds since 1970) in the same unit, in every
+    row. An event later than its row counts as of the same time"""
+    share_embedding: list[Name] = []
+    """sequences of the group whose events are items of their target column: token 12 is category
+    `12` (not `012`), counted together for `min_count`, and learned as one"""
+
+
+class ColumnRoles(_Block):
+    """Which column plays which role."""
+
+    label: Name
+    """column of 0 and 1 in the train file"""
+    id: Name
+    """column of unique IDs in the test file"""
+    use: Annotated[list[str], Field(min_length=1)]
+    """the groups that the model sees; columns of other groups are never read"""
+    groups: dict[str, Group]
+    """the groups by name"""
+
+
+class Sampling(_Block):
+    """Which rows are used, and the split."""
+
+    valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
+    """share of the rows held out for validation, drawn within each label"""
+    seed: Seed = 42
+    """seed of the draw and of the shuffle"""
+
+
+class Test(_Block):
+    """The test file."""
+
+    rows_per_shard: Annotated[int, Field(ge=1)] = 1_000_000
+    """test rows of one prediction job"""
+
+
+class Variant(_Block):
+    """Other settings by name."""
+
+    model: ModelKeys = Field(default_factory=ModelKeys)
+    """network settings over those of a size"""
+    train: TrainKeys = Field(default_factory=TrainKeys)
+    """training settings over those of a size"""
+
+
+class Size(_Block):
+    """What differs between the data sizes."""
+
+    rows: Annotated[int, Field(ge=20)] | None
+    """rows drawn evenly from the whole train file, stratified by label; null: all"""
+    max_len: Annotated[list[MaxLen], Field(min_length=1)]
+    """history lengths for which a model can be trained; longer histories keep their newest
+    events"""
+    submission_models: Annotated[
+        list[str],
+        Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+        AfterValidator(_without_repeats),
+    ]
+    """the models that submit, by name: `len150`, or `len150-feseq_paper` for a variant; of several,
+    the mean of their logits"""
+    submission_weights: list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = None
+    """their weights in that mean; null: equal"""
+    min_count: Annotated[int, Field(ge=1)]
+    """categories and tokens seen less often in training count as out of vocabulary"""
+    model: ModelKeys = Field(default_factory=ModelKeys)
+    """network settings of this size, over the shared ones"""
+    train: TrainKeys = Field(default_factory=TrainKeys)
+    """training settings of this size, over the shared ones"""
+
+
+class Sizes(_Block):
+    """The data sizes."""
+
+    toy: Size
+    """for a first look"""
+    medium: Size
+    """for experiments"""
+    full: Size
+    """for the submission"""
+
+
+class Submission(_Block):
+    """What a submission holds."""
+
+    prior: Literal["observed", "balanced"] = "observed"
+    """`observed`: probabilities at the data's click rate. `balanced`: their odds divided by those
+    of the click rate of the train rows, as if half of the rows were clicks, which is best for a
+    logloss that weighs both classes equally; the order of the rows stays"""
+
+
+class Evaluation(_Block):
+    """How models are judged on the validation rows."""
+
+    bootstrap: Annotated[int, Field(ge=0, le=10_000)] = 200
+    """resamples of the validation rows behind each 95 % interval; 0: no intervals"""
+    slices: list[str] | None = None
+    """categorical columns by whose values the AUC is given, beside the length of the history; null:
+    all in use"""
+    gauc: str | None = None
+    """a categorical column: AUC within its groups, weighted by their rows (GAUC); null: none"""
+    sizes: list[SizeName] = ["full"]
+    """sizes whose submitting models and baselines are always in the comparison; other models are in
+    it once they are trained"""
+    baselines: list[Baseline] = list(BASELINES)
+    """which baselines: `constant` is the click rate"""
+    baseline_rows: Annotated[int, Field(ge=100)] = 1_000_000
+    """train rows of a baseline at most, since scikit-learn holds them all in memory; fewer than
+    there are is said in the log"""
+
+
+class Runtime(_Block):
+    """How a run uses the machine."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: CUDA where there is one, else the CPU, said in the log. `cuda`: an error where there
+    is none"""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """of the products at positions; the output network stays in float32 (with TF32 on GPUs that
+    have it). `auto`: on a GPU `bfloat16`, or `float16` with loss scaling where that is missing
+    (T4), on the CPU `float32`"""
+    memory_gib: Literal["auto"] | Annotated[float, Field(gt=0), AS_WRITTEN] = "auto"
+    """memory that a training may use; batches are cut into micro-batches that fit, whose gradients
+    add up to the batch's (dropout, and the statistics of the `din` score, are those of a
+    micro-batch). `auto`: all of the GPU's, or half of the computer's, or of the part that a Slurm
+    job or a container has by its control group"""
+    recompute: bool = False
+    """`true`: Transformer layers keep only their inputs and compute the rest again in the backward
+    pass: a fraction of the memory for about a third more time"""
+    save_minutes: Annotated[float, Field(ge=0), AS_WRITTEN] = 10
+    """after so many minutes, and after each evaluation, a training saves its state
+    (`training_state/` beside the model) from which it goes on when it was interrupted; the folder
+    is removed when all that was asked for is made"""
+    tensorboard: bool = False
+    """`true`: each training writes its curves (losses, AUC, monitor, learning rate, samples/s, by
+    step, at each evaluation) into `tensorboard/` beside its model; `tensorboard --logdir results`
+    shows them. A model that is there is not trained again for it"""
+    verbosity: Annotated[int, Field(ge=0, le=2)] = 1
+    """of training, evaluation and prediction: 0 quiet; 1 progress: on a terminal a bar with rate
+    and time left, in a log a line every half minute; 2 also the loss, the bar redrawn often"""
+
+
+class Config(_Block):
+    """TossCTR FESeq config"""
+
+    raw: Raw = Field(default_factory=Raw)
+    simulation: Simulation = Field(default_factory=Simulation)
+    columns: ColumnRoles
+    sampling: Sampling = Field(default_factory=Sampling)
+    test: Test = Field(default_factory=Test)
+    model: ModelKeys = Field(default_factory=ModelKeys)
+    train: TrainKeys = Field(default_factory=TrainKeys)
+    sizes: Sizes
+    variants: Annotated[
+        dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant],
+        Field(json_schema_extra={"additionalProperties": False}),
+    ] = {}
+    submission: Submission = Field(default_factory=Submission)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    tuning: TuneConfig
+    runtime: Runtime = Field(default_factory=Runtime)
+
+
+# Blocks that stand at the top, with their defaults, and in part under sizes and variants.
+SHARED: dict[Any, Any] = {ModelKeys: ModelConfig, TrainKeys: TrainConfig}
+
+
+def with_defaults(values: Any, declared: Any = Config) -> Any:
+    """`values` of a declared class, with the default of each key that is not there."""
+    if not isinstance(values, Mapping):
+        return values
+    filled = dict(values)
+    for name, field in fields_of(declared).items():
+        block = field.annotation
+        if declared is Config:
+            block = SHARED.get(block, block)
+        if fields_of(block) and block not in SHARED:
+            filled[name] = with_defaults(values.get(name, {}), block)
+        elif name not in values and not field.is_required() and block not in SHARED:
+            filled[name] = field.get_default(call_default_factory=True)
+    return filled

@@ -1,0 +1,26 @@
+"""Sizes of a network's tables, which come from the data."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FieldSizes:
+    """Table sizes of the fields (padding included) and the number of numeric fields.
+
+    `shared` tells of each sequence field whether it uses the table of its target field.
+    """
+
+    profile: tuple[int, ...]
+    target: tuple[int, ...]
+    sequence: tuple[int, ...]
+    numeric: int
+    shared: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.sequence or len(self.sequence) != len(self.target):
+            raise ValueError(
+                f"FESeq needs one target field per sequence field and at least one, got "
+                f"{len(self.sequence)} sequence and {len(self.target)} target fields"
+            )
+        if not self.shared:
+            object.__setattr__(self, "shared", (False,) * len(self.sequence))
