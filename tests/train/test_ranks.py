@@ -408,6 +408,6 @@ def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_error_of_the_training_is_that_of_one_process(data: Path, tmp_path: Path) -> None:
-    config = replace(EACH_STEP, gpus=2, learning_rate=1e30, eval_steps=None)
+    config = replace(EACH_STEP, gpus=2, embedding_l2=1e300, eval_steps=None)
     with pytest.raises(UserError, match=r"the training loss is nan at step \d"):
         train(data, tmp_path, config)
