@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ from hypothesis import settings
 
 from feseq.dataset import conversion, shuffle
 from support import shop, trainings
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would the processes
+# that they start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Many more examples: pytest --hypothesis-profile=thorough
 settings.register_profile("short", max_examples=20, deadline=None)
