@@ -221,6 +221,8 @@ def config_text(random: Random, _: Path) -> None:
         config = yaml.safe_load(text)
     except Exception as error:  # Snakemake reports it.
         raise UserError(f"no YAML: {error}") from None
+    if not isinstance(config, dict):  # This too.
+        raise UserError("no mapping")
     checked(config)
 
 

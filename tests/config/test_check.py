@@ -162,6 +162,13 @@ def test_odd_keys_do_not_keep_mistakes_from_being_listed(config: Config) -> None
     ]
 
 
+@pytest.mark.parametrize("key", [1.5, None, 3])
+def test_a_key_that_is_no_text_is_unknown(config: Config, key: Any) -> None:
+    config["runtime"][key] = 1
+    (line,) = mistakes(config)
+    assert line.startswith(f"runtime: unknown key {key!r}; keys here: device, ")
+
+
 def test_contradicting_columns_are_a_mistake_of_the_config(config: Config) -> None:
     put(config, "columns.use", ["bass"])
     assert mistakes(config) == [

@@ -36,7 +36,7 @@ def test_a_trap_is_named_with_its_line(tmp_path: Path, text: str, line: str) -> 
     [
         "",
         "a: 0\nb: -0\nc: 10\nd: 1_000\ne: 0.10\nf: 1.0e-3\n",
-        "a: '010'\nb: \"1:30\"\nc: 09\nd: a:1\ne: s3://b/k\n",
+        "a: '010'\nb: \"1:30\"\nc: 09\nd: a:1\nf: 0:30\ne: s3://b/k\n",
         "a: {c: 1}\nb: {c: 1}\n",
         "a: &x {c: 1}\nb: *x\nc:\n  <<: *x\n  d: 1\n",
     ],

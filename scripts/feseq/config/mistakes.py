@@ -96,18 +96,21 @@ def _path(loc: tuple[Any, ...], values: Any) -> list[Any]:
 
 
 def _line(item: Mapping[str, Any], where: str, path: list[Any], root: Mapping[str, Any]) -> str:
-    value, is_key = item["input"], item["loc"][-1] == "[key]"
-    if is_key or item["type"] == "extra_forbidden":
-        above, key = where.rpartition(".")[0], path[-1]
-        schema = _schema_at(root, path[:-1])
+    value, loc = item["input"], item["loc"]
+    is_key = loc[-1:] == ("[key]",)
+    if is_key or item["type"] in ("extra_forbidden", "invalid_key"):
+        above = list(loc[: -2 if is_key else -1])
+        key = loc[-1] if item["type"] == "extra_forbidden" else value
+        place = _at(".".join(map(str, above)))
+        schema = _schema_at(root, above)
         known = schema.get("properties") or schema.get("propertyNames", {}).get("enum")
         if known:
-            return f"{_at(above)}{unknown_key(key, known)}"
+            return f"{place}{unknown_key(key, known)}"
         pattern = next(iter(schema.get("patternProperties", [])), None)
-        return f"{_at(above)}{key!r} is not a text{f' like {pattern}' if pattern else ''}"
+        return f"{place}{key!r} is not a text{f' like {pattern}' if pattern else ''}"
     if item["type"] == "value_error":
         return f"{where}: {value!r} {item['ctx']['error']}"
-    return f"{where}: {value!r} is not {allowed(_schema_at(root, path), root)}{hint(value)}"
+    return f"{_at(where)}{value!r} is not {allowed(_schema_at(root, path), root)}{hint(value)}"
 
 
 def _at(where: str) -> str:

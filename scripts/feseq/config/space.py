@@ -7,7 +7,6 @@ mapping: `low` and `high`, integers or not, and perhaps `log` or `step`.
 """
 
 import difflib
-import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any
@@ -148,7 +147,7 @@ def _number_mistakes(values: Mapping[str, Any]) -> Iterator[str]:
 def _choice_mistakes(path: str, values: list[Any]) -> Iterator[str]:
     if not values:
         yield "no choices"
-    texts = [json.dumps(value, sort_keys=True) for value in values]
+    texts = [repr(value) for value in values]
     for text in dict.fromkeys(text for text in texts if texts.count(text) > 1):
         yield f"{text} stands there twice"
     yield from _value_mistakes(path, values)

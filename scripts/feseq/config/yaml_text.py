@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 # 010 is 8, 1:30 is 90: octal and base 60, which YAML 1.1 has.
-_OTHER_NUMBER = re.compile(r"[-+]?(0[0-7_]*[1-7][0-7_]*|\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?)")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_OTHER = re.compile(r"[-+]?(0[0-7_]*[1-7][0-7_]*|\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?)")
 
 
 def text_mistakes(files: Iterable[Path | str]) -> Iterator[str]:
@@ -33,7 +34,7 @@ def _mistakes(root: yaml.Node) -> Iterator[tuple[int, str]]:
             nodes += [part for pair in reversed(node.value) for part in reversed(pair)]
         elif isinstance(node, yaml.SequenceNode):
             nodes += reversed(node.value)
-        elif node.style is None and _OTHER_NUMBER.fullmatch(node.value):
+        elif node.tag in _NUMBERS and _OTHER.fullmatch(node.value):
             number = yaml.safe_load(node.value)
             yield (
                 _line(node),
