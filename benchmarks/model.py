@@ -25,10 +25,10 @@ from plain import PlainFESeq
 
 from feseq.config.catalog import settings_of_size
 from feseq.config.model import ModelConfig
-from feseq.dataset.batches import Batch, BatchSource
+from feseq.dataset.batches import Batch
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.runtime import Machine, start_runtime
-from feseq.model.build import build_model, field_sizes
+from feseq.model.build import batch_source, build_model, field_sizes
 from feseq.predict.prediction import inference_source
 from feseq.train.step import Loss, Stepper
 
@@ -43,7 +43,7 @@ class Case:
         self.fields = FeatureMap.read(folder / "feature_map.json")
         self.machine = machine
         config = ModelConfig(max_len=max_len, **settings_of_size(data.CONFIG, size)["model"])
-        self.max_len = max_len
+        self.config = config
         torch.manual_seed(0)
         self.network = build_model(config, self.fields).to(machine.device)
         self.plain = PlainFESeq(config, field_sizes(self.fields))
@@ -51,7 +51,7 @@ class Case:
 
     def batches(self, batch_rows: int) -> Iterable[Batch]:
         """Shuffled batches, grouped by length."""
-        source = BatchSource(self.h5, self.fields, max_len=self.max_len, batch_rows=batch_rows)
+        source = batch_source(self.h5, self.fields, self.config, batch_rows)
         return source.shuffled(seed=1, epoch=1)
 
     def train(self) -> Callable[[Batch], object]:
@@ -103,7 +103,7 @@ def measure(kind: str, options: argparse.Namespace) -> None:
     case = Case(options.folder, options.size, options.max_len[0], machine)
     step = getattr(case, kind)()
     if kind == "predict":
-        source = inference_source(case.h5, case.fields, case.max_len, machine)
+        source = inference_source(case.h5, case.fields, case.config, machine)
         # A whole window, so that its longest and its shortest rows are in.
         batches = list(source.in_order(0, options.batch_rows * (options.steps + 1)))
     else:

@@ -83,7 +83,12 @@ class PlainFESeq(nn.Module):
     def take_weights(self, model: FESeq) -> None:
         """Copy the weights of `model`, so that both are the same function."""
         theirs = dict(model.state_dict())
-        names = {"history.": "", "interaction.layers.": "cross.", "position.table.": "position."}
+        names = {
+            "numeric.kinds.linear.vector": "numeric",
+            "history.": "",
+            "interaction.layers.": "cross.",
+            "position.table.": "position.",
+        }
         names |= {"refiner.": "", "attention.project_in.": "attention.in_proj_"}
         names |= {"attention.project_out.": "attention.out_proj."}
         renamed = {}

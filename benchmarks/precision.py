@@ -39,7 +39,8 @@ def curve(folder: Path, name: str, seed: int, options: argparse.Namespace) -> np
     fields = FeatureMap.read(folder / "feature_map.json")
     settings = settings_of_size(data.CONFIG, options.size)
     torch.manual_seed(seed)
-    model = build_model(ModelConfig(max_len=options.max_len, **settings["model"]), fields)
+    config = ModelConfig(max_len=options.max_len, **settings["model"])
+    model = build_model(config, fields)
     if name == "nudged":
         nudge(model, seed)
     model.to(machine.device).train()
@@ -49,7 +50,7 @@ def curve(folder: Path, name: str, seed: int, options: argparse.Namespace) -> np
     train = BatchSource(
         folder / "train.h5", fields, max_len=options.max_len, batch_rows=options.batch_rows
     )
-    valid = inference_source(folder / "valid.h5", fields, options.max_len, machine)
+    valid = inference_source(folder / "valid.h5", fields, config, machine)
     label = valid.table.column("label")
     figures = []
     for epoch in range(1, options.epochs + 1):

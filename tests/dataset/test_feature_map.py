@@ -18,7 +18,6 @@ from feseq.dataset.feature_map import (
     MISSING,
     OUT_OF_VOCABULARY,
     FeatureMap,
-    NumericField,
     SequenceField,
     fit_feature_map,
 )
@@ -26,6 +25,10 @@ from feseq.dataset.store import H5Table
 from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
 NAN, INF = float("nan"), float("inf")
+
+
+def ranges(fields: FeatureMap) -> list[tuple[str, float, float]]:
+    return [(field.column, field.minimum, field.maximum) for field in fields.numeric]
 
 
 def fitted(folder: Path, table: pa.Table, min_count: int = 1, **options: Any) -> FeatureMap:
@@ -84,7 +87,7 @@ def test_values_of_the_validation_rows_teach_nothing(tmp_path: Path) -> None:
     assert fields.profile[0].vocabulary == ["KR"]
     assert fields.targets[0].vocabulary == ["a"]
     assert fields.sequences[0].vocabulary == [1, 2]
-    assert fields.numeric == [NumericField("price", 0.25, 0.75), NumericField("age", 30, 40)]
+    assert ranges(fields) == [("price", 0.25, 0.75), ("age", 30, 40)]
     numeric, profile, target, tokens = encoded(tmp_path / "valid.h5", fields)
     assert profile.tolist() == target.tolist() == [[OUT_OF_VOCABULARY]] * 2
     assert tokens == [OUT_OF_VOCABULARY] * 4
@@ -95,7 +98,7 @@ def test_ranges_ignore_what_is_not_finite(tmp_path: Path) -> None:
     price = pa.array([NAN, 3.0, INF, -2.0, -INF, None, 0.5, 1.0], pa.float32())
     age = pa.array([None] * 6 + [5, 6], pa.int32())
     fields = fitted(tmp_path, raw_table(8, price=price, age=age))
-    assert fields.numeric == [NumericField("price", -2.0, 3.0), NumericField("age", 0.0, 0.0)]
+    assert ranges(fields) == [("price", -2.0, 3.0), ("age", 0.0, 0.0)]
 
 
 def test_numerics_are_scaled_to_the_ends_and_missing_is_0(tmp_path: Path) -> None:

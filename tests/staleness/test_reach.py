@@ -9,7 +9,7 @@ RAW = "common config.columns raw.location raw.reading"
 ROWS = "common config.columns dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_values dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
-FEATURES = f"{ROWS} dataset.encoding dataset.feature_map"
+FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.numeric"
 NETWORK = f"{FEATURES} config.declared config.model dataset.batches machine model "
 NETWORK += "predict.model_file predict.prediction"
 
@@ -19,7 +19,7 @@ REACHED = {
     "sample": f"{RAW} dataset.sampling dataset.selection",
     "convert_train": CONVERSION,
     "convert_test": CONVERSION,
-    "fit_feature_map": f"{ROWS} dataset.feature_map",
+    "fit_feature_map": f"{ROWS} dataset.feature_map dataset.numeric",
     "train": f"{NETWORK} config.train train",
     "tune": f"{NETWORK} config.mistakes config.partial config.space config.train train tune",
     "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.validation",

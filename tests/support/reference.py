@@ -45,7 +45,8 @@ def _logit(w: dict[str, Tensor], config: ModelConfig, batch: Batch, row: int) ->
     for layer in range(config.transformer_layers):
         x = _transformer(w, config, f"refiner.layers.{layer}", x)
     pooled = _pool(w, config, x, target)
-    numeric = [batch.numeric_BN[row, n] * w["numeric"][n] for n in range(len(w["numeric"]))]
+    vectors = w["numeric.kinds.linear.vector"]
+    numeric = [batch.numeric_BN[row, n] * vectors[n] for n in range(len(vectors))]
     hidden = torch.cat([*profile, *numeric, pooled])
     for layer in range(len(config.mlp)):
         hidden = w[f"mlp.{3 * layer}.weight"] @ hidden + w[f"mlp.{3 * layer}.bias"]

@@ -34,7 +34,7 @@ def make_trainer(data: Path, config: TrainConfig) -> Trainer:
     return Trainer(
         build_model(MODEL, feature_map),
         BatchSource(data / "train.h5", feature_map, max_len=100, batch_rows=300),
-        inference_source(data / "valid.h5", feature_map, 100, CPU),
+        inference_source(data / "valid.h5", feature_map, MODEL, CPU),
         config,
         CPU,
         verbosity=0,

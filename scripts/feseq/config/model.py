@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from .declared import AS_WRITTEN, CLOSED
 
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
+Numerics = Literal["linear", "direct", "buckets", "piecewise"]
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -57,6 +58,22 @@ class ModelConfig:
     """hidden layers of the output network"""
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"
     """activation of the output network"""
+    numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = ("linear",)
+    """how numeric columns enter the output network: `linear`, value times a learned vector;
+    `direct`, the value; `buckets`, a learned vector per quantile bucket; `piecewise`, the filled
+    share of each bucket through a learned matrix. Several stand side by side"""
+    numeric_buckets: Annotated[int, Field(ge=2, le=256)] = 20
+    """quantile buckets of a column, with `buckets` or `piecewise`"""
+    scaling: Literal["minmax", "standard", "quantile"] = "minmax"
+    """of numeric values: to [0, 1] by the range; to mean 0 and deviation 1; the same of their
+    ranks among the train rows"""
+    missing_flags: bool = False
+    """one more value for each block of numeric columns that are missing together"""
+    shortcuts: bool = False
+    """the target's embedding, the sum of the history's over the root of its length, and their
+    product go to the output network too"""
+    embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1.0e-4
+    """standard deviation of the embeddings' start values"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
     """dropout probability"""
 

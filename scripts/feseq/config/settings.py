@@ -249,5 +249,6 @@ def with_defaults(values: Any, declared: Any = Config) -> Any:
         if fields_of(block) and block not in SHARED:
             filled[name] = with_defaults(values.get(name, {}), block)
         elif name not in values and not field.is_required() and block not in SHARED:
-            filled[name] = field.get_default(call_default_factory=True)
+            default = field.get_default(call_default_factory=True)
+            filled[name] = list(default) if isinstance(default, tuple) else default
     return filled

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..common.ahead import map_ahead
-from .encoding import FeatureEncoder
+from .encoding import BRIEFING, FeatureEncoder, Inputs
 from .feature_map import FeatureMap
 from .store import Block, H5Table
 
@@ -26,6 +26,8 @@ class Batch:
     [sequence fields, events of all rows], row b being offsets[b]:offsets[b+1], newest last.
     `elapsed_T` int64 [events of all rows]: the row's time minus the event's, 0 if the event is
     later; None in a table without times.
+    `rank_BN` float32: the share of train values below, -1 where missing; `missing_BK` float32: 1
+    where a block of columns is missing; each None unless the model wants it.
     `row_B` int64: place of each row in its file. `label_B` float32, None without labels.
     `shared_rows`: rows of the whole batch if this is one rank's share of it, else None.
 
@@ -40,6 +42,8 @@ class Batch:
     elapsed_T: Tensor | None
     row_B: Tensor
     label_B: Tensor | None
+    rank_BN: Tensor | None = None
+    missing_BK: Tensor | None = None
     shared_rows: int | None = None
 
     def __len__(self) -> int:
@@ -54,17 +58,18 @@ class Batch:
         """The rows start to stop as a batch of their own."""
         if (start, stop) == (0, len(self)):
             return self
+        of_rows: dict[str, Any] = {
+            name: value[start:stop]
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor) and name.rpartition("_")[2].startswith("B")
+        }
         events = slice(int(self.offsets[start]), int(self.offsets[stop]))
         return replace(
             self,
-            numeric_BN=self.numeric_BN[start:stop],
-            profile_BP=self.profile_BP[start:stop],
-            target_BG=self.target_BG[start:stop],
             history_ST=self.history_ST[:, events],
             offsets=self.offsets[start : stop + 1] - self.offsets[start],
             elapsed_T=None if self.elapsed_T is None else self.elapsed_T[events],
-            row_B=self.row_B[start:stop],
-            label_B=None if self.label_B is None else self.label_B[start:stop],
+            **of_rows,
         )
 
     def to(self, device: torch.device) -> "Batch":
@@ -100,9 +105,10 @@ class BatchSource:
         *,
         max_len: int,
         batch_rows: int | Callable[[int], int],
+        inputs: Inputs = BRIEFING,
     ) -> None:
         self.table = H5Table(h5)
-        self.encoder = FeatureEncoder(feature_map, self.table)
+        self.encoder = FeatureEncoder(feature_map, self.table, inputs)
         self.sequence_columns = [field.column for field in feature_map.sequences]
         self.event_time = feature_map.event_time
         self.max_len = max_len
@@ -195,18 +201,22 @@ class BatchSource:
         codes = [
             lookup(history.values) for lookup, history in zip(self.encoder.sequences, histories)
         ]
-        elapsed = self._elapsed(block, rows)
-        label = None if block.label is None else block.label[rows].astype(np.float32)
-        return Batch(
-            numeric_BN=torch.from_numpy(encoded.numeric),
-            profile_BP=torch.from_numpy(encoded.profile),
-            target_BG=torch.from_numpy(encoded.target),
-            history_ST=torch.from_numpy(np.stack(codes)),
-            offsets=torch.from_numpy(histories[0].offsets),
-            elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),
-            row_B=torch.from_numpy(rows + window.first_row),
-            label_B=None if label is None else torch.from_numpy(label),
-        )
+        arrays: dict[str, np.ndarray | None] = {
+            "numeric_BN": encoded.numeric,
+            "profile_BP": encoded.profile,
+            "target_BG": encoded.target,
+            "history_ST": np.stack(codes),
+            "offsets": histories[0].offsets,
+            "elapsed_T": self._elapsed(block, rows),
+            "row_B": rows + window.first_row,
+            "label_B": None if block.label is None else block.label[rows].astype(np.float32),
+            "rank_BN": encoded.rank,
+            "missing_BK": encoded.missing,
+        }
+        tensors: dict[str, Any] = {
+            n: None if x is None else torch.from_numpy(x) for n, x in arrays.items()
+        }
+        return Batch(**tensors)
 
     def _elapsed(self, block: Block, rows: np.ndarray) -> np.ndarray | None:
         """The time from each kept event to its row, packed like the histories."""

@@ -15,6 +15,7 @@ from .feature_map import (
     SequenceField,
     require_columns,
 )
+from .numeric import NumericEncoder
 from .store import Block, H5Table
 
 logger = logging.getLogger(__name__)
@@ -24,12 +25,26 @@ _UNSEEN_SHARE = 0.5
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What a model wants to know of a row's numbers."""
+
+    scaling: str = "minmax"
+    ranks: bool = False
+    missing: bool = False
+
+
+BRIEFING = Inputs()
+
+
+@dataclass(frozen=True)
 class EncodedRows:
-    """Model inputs of some rows: numeric float32 [rows, N] in [0, 1], int64 indices [rows, .]."""
+    """Model inputs of some rows: float32 [rows, .] of numbers, int64 indices [rows, .]."""
 
     numeric: np.ndarray
     profile: np.ndarray
     target: np.ndarray
+    rank: np.ndarray | None = None
+    missing: np.ndarray | None = None
 
 
 class FeatureEncoder:
@@ -38,7 +53,7 @@ class FeatureEncoder:
     Columns are looked up once, here. Raises UserError if the table lacks one.
     """
 
-    def __init__(self, feature_map: FeatureMap, table: H5Table) -> None:
+    def __init__(self, feature_map: FeatureMap, table: H5Table, inputs: Inputs = BRIEFING) -> None:
         require_columns(
             table,
             [field.column for field in (*feature_map.profile, *feature_map.targets)],
@@ -51,18 +66,19 @@ class FeatureEncoder:
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
         place = table.numeric_columns.index
         self.numeric_columns = [place(field.column) for field in feature_map.numeric]
-        self.low = np.array([field.minimum for field in feature_map.numeric])
-        self.high = np.array([field.maximum for field in feature_map.numeric])
-        span = self.high - self.low
-        self.factor = np.divide(1, span, out=np.zeros_like(span), where=span > 0)
+        self.numeric = NumericEncoder(feature_map.numeric, inputs.scaling)
+        self.inputs = inputs
 
     def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
         """Numeric and categorical inputs of these rows of `block`."""
         categorical = block.categorical[rows]
+        raw = block.numeric[rows][:, self.numeric_columns]
         return EncodedRows(
-            self._scale(block.numeric[rows]),
+            self.numeric.scale(raw),
             _stack(self.profile, categorical),
             _stack(self.target, categorical),
+            self.numeric.rank(raw) if self.inputs.ranks else None,
+            self.numeric.missing(raw) if self.inputs.missing else None,
         )
 
     def warn_of_unseen(self, categorical: np.ndarray) -> None:
@@ -82,11 +98,6 @@ class FeatureEncoder:
                     lookup.words[codes[is_unseen.argmax()]],
                     ", ".join(map(repr, lookup.field.vocabulary[:3])),
                 )
-
-    def _scale(self, raw: np.ndarray) -> np.ndarray:
-        """Min-max scaling; missing is 0, values outside the train range are cut to its ends."""
-        values = np.clip(raw[:, self.numeric_columns].astype(np.float64), self.low, self.high)
-        return np.nan_to_num((values - self.low) * self.factor, nan=0.0).astype(np.float32)
 
 
 class _CategoryLookup:

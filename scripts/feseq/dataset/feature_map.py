@@ -18,6 +18,7 @@ from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..common.progress import progress
 from ..config.columns import Columns
+from .numeric import NumericField, NumericFit
 from .store import H5Table
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
@@ -65,15 +66,6 @@ class SequenceField:
     def size(self) -> int:
         """Rows of this field's embedding table, which is its target's if shared."""
         return self.first_index + len(self.vocabulary) + self.other_words
-
-
-@dataclass(frozen=True)
-class NumericField:
-    """A numeric column and the range of its finite values, scaled to [0, 1]."""
-
-    column: str
-    minimum: float
-    maximum: float
 
 
 @dataclass(frozen=True)
@@ -132,19 +124,15 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
         category_counts = {name: np.zeros(len(words[name]), np.int64) for name in words}
         token_counts = {name: TokenCounts() for name in columns.sequences}
-        low = np.full(len(table.numeric_columns), np.inf)
-        high = np.full(len(table.numeric_columns), -np.inf)
+        numeric = NumericFit(table.numeric_columns)
         with progress("counted", table.rows) as counting:
             for block in table.blocks(sequences_of=columns.sequences):
                 for i, counts in enumerate(category_counts.values()):
                     counts += np.bincount(block.categorical[:, i], minlength=len(counts))
                 for name, token_count in token_counts.items():
                     token_count.add(block.sequences[name].values)
-                finite = np.isfinite(block.numeric)
-                low = np.minimum(low, np.where(finite, block.numeric, np.inf).min(0))
-                high = np.maximum(high, np.where(finite, block.numeric, -np.inf).max(0))
+                numeric.add(block.numeric)
                 counting.advance(len(block))
-        ranges = dict(zip(table.numeric_columns, zip(low.tolist(), high.tolist())))
         fitted_on = table.identity
 
     def category(name: str) -> CategoryField:
@@ -163,13 +151,7 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
         profile=[category(name) for name in columns.profile],
         targets=[target for _, target in pairs],
         sequences=[sequence for sequence, _ in pairs],
-        # A column without one finite value has no range; 0 to 0 encodes it as 0 everywhere.
-        numeric=[
-            NumericField(
-                name, *(ranges[name] if ranges[name][0] <= ranges[name][1] else (0.0, 0.0))
-            )
-            for name in columns.numeric
-        ],
+        numeric=numeric.fields(columns.numeric),
         min_count=min_count,
         event_time=columns.event_time,
         fitted_on=fitted_on,

@@ -1,7 +1,13 @@
-"""A network whose tables fit a feature map."""
+"""A network whose tables fit a feature map, and batches that fit the network."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 from ..config.model import ModelConfig
+from ..dataset.batches import BatchSource
+from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap
+from ..dataset.numeric import missing_blocks
 from .feseq import FESeq
 from .sizes import FieldSizes
 
@@ -21,5 +27,20 @@ def field_sizes(feature_map: FeatureMap) -> FieldSizes:
         target=tuple(field.size for field in feature_map.targets),
         sequence=tuple(field.size for field in feature_map.sequences),
         numeric=len(feature_map.numeric),
+        missing=missing_blocks(feature_map.numeric),
         shared=tuple(field.shared_with is not None for field in feature_map.sequences),
+    )
+
+
+def batch_source(
+    h5: Path,
+    feature_map: FeatureMap,
+    config: ModelConfig,
+    batch_rows: int | Callable[[int], int],
+) -> BatchSource:
+    """Batches of `h5` with the inputs that a network of `config` takes."""
+    ranks = not {"buckets", "piecewise"}.isdisjoint(config.numerics)
+    inputs = Inputs(config.scaling, ranks, config.missing_flags)
+    return BatchSource(
+        h5, feature_map, max_len=config.max_len, batch_rows=batch_rows, inputs=inputs
     )

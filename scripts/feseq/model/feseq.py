@@ -8,12 +8,15 @@ Yuan, Zhu, Li, Liu, Guo, Appl. Sci. 2024, 14(7), 2760, doi:10.3390/app14072760. 
     T  events of all rows       U  distinct positions
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch
 from .dropout import Dropout
+from .front import NumericFront
 from .history import HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .interaction import Interaction
 from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
@@ -31,8 +34,9 @@ class FESeq(nn.Module):
         super().__init__()
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width = config.width(fields)
+        self.embedding_dim = d
+        self.numeric = NumericFront(config, sizes)
         self.profile = nn.ModuleList(nn.Embedding(size, d) for size in sizes.profile)
-        self.numeric = nn.Parameter(torch.empty(sizes.numeric, d))
         self.history = HistoryEmbedding(sizes, d)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
         self.position = PositionEmbedding(config.max_len, d) if config.positions else None
@@ -48,10 +52,12 @@ class FESeq(nn.Module):
         )
         self.item = ItemEmbedding(config, sizes) if config.pooling == "weighted_sum" else None
         self.pooling = _pooling(config, width, len(sizes.target) * d)
-        outputs = len(sizes.profile) * d + sizes.numeric * d + self.pooling.out_width
+        self.shortcuts = config.shortcuts
+        outputs = len(sizes.profile) * d + self.numeric.out_width + self.pooling.out_width
+        outputs += 3 * len(sizes.target) * d * self.shortcuts
         self.mlp = _mlp(outputs, config)
-        self.apply(_start_values)
-        nn.init.normal_(self.numeric, std=1e-4)
+        self.apply(partial(_start_values, std=config.embedding_std))
+        self.numeric.start_values(config.embedding_std)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B] of one batch."""
@@ -65,14 +71,15 @@ class FESeq(nn.Module):
         refined_BLD = self.refiner(torch.cat(parts, dim=2), layout.is_pad_BL)
         item_BE = self.item(batch.target_BG) if self.item is not None else None
         pooled_BU = self.pooling(refined_BLD, layout.is_pad_BL, item_BE)
-        numeric_BNd = batch.numeric_BN[..., None] * self.numeric
-        features = [profile_BPd.flatten(1), numeric_BNd.flatten(1), pooled_BU]
+        features = [profile_BPd.flatten(1), self.numeric(batch), pooled_BU]
+        if self.shortcuts:
+            features.append(self.history.shortcuts(batch))
         with full_precision(pooled_BU):
             return self.mlp(torch.cat(features, dim=1)).squeeze(1)
 
     def _embed_profile(self, profile_BP: Tensor) -> Tensor:
         if not self.profile:
-            return self.numeric.new_zeros(len(profile_BP), 0, self.numeric.shape[1])
+            return next(self.mlp.parameters()).new_zeros(len(profile_BP), 0, self.embedding_dim)
         return torch.stack([table(profile_BP[:, i]) for i, table in enumerate(self.profile)], 1)
 
 
@@ -120,14 +127,14 @@ def _mlp(inputs: int, config: ModelConfig) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(inputs, 1))
 
 
-def _start_values(module: nn.Module) -> None:
-    """Linear layers Xavier normal, biases 0; embeddings normal with sigma = 1e-4, padding 0."""
+def _start_values(module: nn.Module, std: float) -> None:
+    """Linear layers Xavier normal, biases 0; embeddings normal with sigma = std, padding 0."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_normal_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=1e-4)
+        nn.init.normal_(module.weight, std=std)
         if module.padding_idx is not None:
             with torch.no_grad():
                 module.weight[module.padding_idx].zero_()

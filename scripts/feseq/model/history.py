@@ -68,6 +68,19 @@ class HistoryEmbedding(nn.Module):
             batch.offsets, place_T, len(row_V)
         )
 
+    def shortcuts(self, batch: Batch) -> Tensor:
+        """Target, sum of the history over the root of its length, their product [B, 3 * G * d]."""
+        target_BGd = torch.stack([t(c) for t, c in zip(self.target, batch.target_BG.T)], dim=1)
+        weights = [table.get_parameter("weight") for table in self.sequence]
+        sums = [
+            F.embedding_bag(codes, weight, batch.offsets, mode="sum", include_last_offset=True)
+            for weight, codes in zip(weights, batch.history_ST)
+        ]
+        root_B = batch.offsets.diff().clamp(min=1).sqrt()
+        history_BGd = torch.stack(sums, dim=1) / root_B[:, None, None]
+        parts = [target_BGd, history_BGd, target_BGd * history_BGd]
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
+
 
 def distinct_events(history_ST: Tensor, row_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Events [S, V] that differ in row or codes, the row [V] of each, and which is where [T]."""

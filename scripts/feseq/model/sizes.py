@@ -7,13 +7,15 @@ from dataclasses import dataclass
 class FieldSizes:
     """Table sizes of the fields (padding included) and the number of numeric fields.
 
-    `shared` tells of each sequence field whether it uses the table of its target field.
+    `missing`: blocks of columns that are missing together. `shared` tells of each sequence
+    field whether it uses the table of its target field.
     """
 
     profile: tuple[int, ...]
     target: tuple[int, ...]
     sequence: tuple[int, ...]
     numeric: int
+    missing: int = 0
     shared: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:

@@ -88,7 +88,7 @@ class TrainedModel:
 
     def source(self, h5: Path, machine: Machine) -> BatchSource:
         """Batches of `h5` for inference; raises UserError if one is simulated and one real."""
-        source = inference_source(h5, self.feature_map, self.config.max_len, machine)
+        source = inference_source(h5, self.feature_map, self.config, machine)
         if source.table.source["simulated"] != self.simulated:
             names = {True: "simulated", False: "real"}
             raise UserError(

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from ..common.progress import progress
+from ..config.model import ModelConfig
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..machine.runtime import Machine
 from ..model import FESeq
+from ..model.build import batch_source
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +24,11 @@ POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
 
 
 def inference_source(
-    h5: Path, feature_map: FeatureMap, max_len: int, machine: Machine
+    h5: Path, feature_map: FeatureMap, config: ModelConfig, machine: Machine
 ) -> BatchSource:
     """A batch source with batches of the right size for inference."""
-    batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (max_len + 1))
-    return BatchSource(h5, feature_map, max_len=max_len, batch_rows=batch_rows)
+    batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
+    return batch_source(h5, feature_map, config, batch_rows)
 
 
 @torch.inference_mode()

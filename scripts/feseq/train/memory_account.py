@@ -115,4 +115,6 @@ def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
         elapsed_T=torch.zeros(events, dtype=torch.long) if config.times else None,
         row_B=torch.arange(rows),
         label_B=torch.zeros(rows),
+        rank_BN=torch.zeros(rows, sizes.numeric),
+        missing_BK=torch.zeros(rows, sizes.missing),
     )

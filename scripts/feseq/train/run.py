@@ -22,7 +22,7 @@ from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.store import H5Table
 from ..machine.ranks import Ranks, in_group, joined
 from ..machine.runtime import Machine, start_runtime
-from ..model.build import build_model, field_sizes
+from ..model.build import batch_source, build_model, field_sizes
 from ..model.history import TimeEmbedding
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source
@@ -134,13 +134,11 @@ def opened(
     run: TrainingRun, feature_map: FeatureMap, machine: Machine
 ) -> Iterator[tuple[BatchSource, BatchSource]]:
     """The train and the validation rows; raises UserError if the files do not belong together."""
-    max_len = run.model_config.max_len
+    config = run.model_config
     with ExitStack() as stack:
-        train = BatchSource(
-            run.train_h5, feature_map, max_len=max_len, batch_rows=run.train_config.batch_rows
-        )
+        train = batch_source(run.train_h5, feature_map, config, run.train_config.batch_rows)
         stack.enter_context(train.table)
-        valid = inference_source(run.valid_h5, feature_map, max_len, machine)
+        valid = inference_source(run.valid_h5, feature_map, config, machine)
         stack.enter_context(valid.table)
         check_one_draw(feature_map, train.table, valid.table)
         yield train, valid

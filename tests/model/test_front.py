@@ -1,0 +1,100 @@
+"""The front of numeric columns, and shortcuts, against plain loops."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from feseq.model import FESeq
+from feseq.model.front import NumericFront
+from support.networks import CONFIG, SIZES, make_batch, make_model
+
+K, D = 4, CONFIG.embedding_dim
+RANKS = torch.tensor([[0.0, 0.26, -1.0], [1.0, 0.5, 0.999]], dtype=torch.float64)
+
+
+def front(*kinds: str, missing: int = 0) -> NumericFront:
+    torch.manual_seed(1)
+    config = replace(CONFIG, numerics=kinds, numeric_buckets=K, missing_flags=bool(missing))
+    made = NumericFront(config, replace(SIZES, missing=missing)).double()
+    made.start_values(1.0)
+    return made
+
+
+def batch_of_two(**given: torch.Tensor):
+    return replace(make_batch([3, 0]), rank_BN=RANKS, **given)
+
+
+def test_direct_is_the_value_and_linear_the_value_times_a_vector() -> None:
+    batch = batch_of_two()
+    both = front("direct", "linear")
+    vector = both.kinds["linear"].vector
+    expected = [
+        torch.cat([x, *(x[n] * vector[n] for n in range(len(x)))]) for x in batch.numeric_BN
+    ]
+    assert torch.equal(both(batch), torch.stack(expected))
+
+
+def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> None:
+    buckets = front("buckets")
+    table = buckets.kinds["buckets"].table.weight
+    # One more row a column, the last, is that of missing values.
+    rows = [[0, 5 + 1, 10 + K], [3, 5 + 2, 10 + 3]]
+    expected = torch.stack([table[row].flatten() for row in rows])
+    assert torch.equal(buckets(batch_of_two()), expected)
+
+
+def test_piecewise_fills_the_buckets_below_the_value() -> None:
+    piecewise = front("piecewise")
+    matrix = piecewise.kinds["piecewise"].matrix
+    filled = [[[0] * 4, [1, 0.04, 0, 0], [0] * 4], [[1] * 4, [1, 1, 0, 0], [1, 1, 1, 0.996]]]
+    expected = [
+        torch.cat([torch.tensor(row, dtype=torch.float64) @ matrix[n] for n, row in enumerate(of)])
+        for of in filled
+    ]
+    torch.testing.assert_close(piecewise(batch_of_two()), torch.stack(expected))
+
+
+def test_flags_of_missing_blocks_come_last() -> None:
+    flags = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    made = front("direct", missing=2)
+    out = made(batch_of_two(missing_BK=flags))
+    assert out.shape == (2, made.out_width)
+    assert torch.equal(out[:, -2:], flags)
+
+
+def test_shortcuts_are_target_scaled_sum_and_product() -> None:
+    network = make_model(replace(CONFIG, shortcuts=True))
+    batch = make_batch([3, 0, 1])
+    target, sequence = network.history.target[0].weight, network.history.sequence[0].weight
+    expected = []
+    for b in range(3):
+        codes = batch.history_ST[0, batch.offsets[b] : batch.offsets[b + 1]]
+        item = target[batch.target_BG[b, 0]]
+        total = sum((sequence[code] for code in codes), torch.zeros(D, dtype=torch.float64))
+        scaled = total / max(1, len(codes)) ** 0.5
+        expected.append(torch.cat([item, scaled, item * scaled]))
+    torch.testing.assert_close(network.history.shortcuts(batch), torch.stack(expected))
+
+
+@pytest.mark.parametrize("kinds", [("linear",), ("direct", "buckets"), ("piecewise", "linear")])
+@pytest.mark.parametrize("shortcuts", [False, True])
+def test_every_front_gives_finite_logits_and_gradients(
+    kinds: tuple[str, ...], shortcuts: bool
+) -> None:
+    config = replace(CONFIG, numerics=kinds, missing_flags=True, shortcuts=shortcuts)
+    network = FESeq(config, replace(SIZES, missing=1)).double()
+    batch = batch_of_two(missing_BK=torch.tensor([[1.0], [0.0]], dtype=torch.float64))
+    network(batch).sum().backward()
+    for name, parameter in network.named_parameters():
+        if name.startswith("numeric."):
+            assert parameter.grad is not None
+            assert parameter.grad.isfinite().all()
+            assert (parameter.grad != 0).any()
+
+
+def test_start_values_follow_the_setting() -> None:
+    network = FESeq(replace(CONFIG, numerics=("linear", "buckets"), embedding_std=0.5), SIZES)
+    tables = [network.profile[0].weight, network.numeric.kinds["buckets"].table.weight]
+    for table in [*tables, *network.numeric.own_parameters()]:
+        assert 0.2 < table.std() < 0.9
