@@ -55,6 +55,8 @@ def check(rows: int, limit: int = Field(default=9, description="most rows")) -> 
         raise ValueError(f"{rows:,} rows; " + "at most 9")
     logger.info("%d rows in %s", rows, f"file {limit:>5}")
     warnings.warn("few rows", stacklevel=2)
+    if not rows:
+        return UserError("no row at all")
     return "rows"
 '''
 
@@ -70,6 +72,7 @@ def check(rows: int, limit: int = Field(default=9, description="most rows")) -> 
         ("%d rows in %s", "%d of %s"),
         ("file {limit:>5}", "{limit}"),
         ("few rows", "few"),
+        ("no row at all", "none"),
         ("most rows", "largest number of rows"),
     ],
 )
@@ -84,6 +87,7 @@ def test_words_and_form_do_not_count(tmp_path: Path, old: str, new: str) -> None
     [
         ("rows > limit:", "rows >= limit:"),
         ("ValueError", "TypeError"),
+        ("not rows", "rows < 1"),
         ("{rows:,}", "{next(rows)}"),
         ('at most 9"', 'at most 9" + str(limit)'),
         ("default=9", "default=8"),

@@ -111,9 +111,16 @@ def _is_read_only(node: object, is_message: bool) -> bool:
 
 
 def _is_message(node: ast.AST) -> bool:
-    """True for `raise`, calls of a logger and of warnings.warn, and `description=`."""
+    """True for what tells a person something, and for nothing else.
+
+    That is `raise`, the making of an error (`UserError(...)`), calls of a logger, `warnings.warn`,
+    `progress` and the ranks' `agree`, and `description=`.
+    """
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id.endswith("Error") or node.func.id == "progress"
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         owner = node.func.value
         name = owner.id if isinstance(owner, ast.Name) else ""
-        return name in ("logger", "logging") or (name, node.func.attr) == ("warnings", "warn")
+        is_warning = (name, node.func.attr) == ("warnings", "warn")
+        return name in ("logger", "logging") or is_warning or node.func.attr == "agree"
     return isinstance(node, ast.Raise) or getattr(node, "arg", None) == "description"
