@@ -168,7 +168,7 @@ def test_models_measured_on_other_rows_are_not_compared(
 
 
 def test_another_file_is_no_comparison(tmp_path: Path) -> None:
-    for text in ("", "a,b\n1,2\n", "size,model,auc\n"):
+    for text in ("", "a,b\n1,2\n", "a\n1,2\n1,2,3\n", "size,model,auc\nfull,len9,0.7\n"):
         (tmp_path / "comparison.csv").write_text(text)
         with pytest.raises(UserError, match="not a comparison of models"):
             read_comparison(tmp_path / "comparison.csv")

@@ -116,6 +116,7 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
         "epochs": 3,
         "peak_memory_mib": 1536.0,
         "device": "cpu",
+        **dict.fromkeys(("score", "score_balanced", "auc_blanked", "share_of_best"), 0.5),
     }
     return with_labels(pd.DataFrame(values | given))
 

@@ -6,13 +6,20 @@ import pandas as pd
 
 from ..common.errors import UserError
 
+# What the page and the figures read of it.
+COLUMNS = (
+    *("size", "model", "kind", "simulated_data", "device", "epochs", "train_seconds"),
+    *("auc", "auc_low", "auc_high", "score", "score_balanced", "auc_blanked", "share_of_best"),
+)
+
 
 def read_comparison(path: Path) -> pd.DataFrame:
     """What `compare` wrote; raises UserError for another file."""
     try:
         models = pd.read_csv(path)
-    except pd.errors.EmptyDataError:
+    # An empty file, lines of unlike width, bytes that are no UTF-8.
+    except ValueError:
         models = pd.DataFrame()
-    if models.empty or not {"size", "model", "auc"} <= set(models):
+    if models.empty or not set(COLUMNS) <= set(models):
         raise UserError(f"{path}: not a comparison of models; delete it and run the command again")
     return models
