@@ -296,3 +296,11 @@ def test_a_column_that_is_mostly_unseen_is_said_loudly(
         assert len(caplog.records) == warnings
     assert "column 'item': 100 % of the rows" in caplog.text
     assert "such as '1', but not such as '1.0'" in caplog.text
+
+
+def test_a_feature_map_of_another_shape_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "feature_map.json"
+    for content in ("[]", "{}", '{"profile": [{"column": 1}]}'):
+        path.write_text(content)
+        with pytest.raises(UserError, match=r"feature_map.json: damaged .*delete it"):
+            FeatureMap.read(path)

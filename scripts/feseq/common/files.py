@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -53,11 +53,11 @@ def write_json(target: Path, values: Mapping[str, Any]) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of this workflow; raises UserError for anything but JSON."""
+def read_json(path: Path, parse: Callable[[Any], Any] = lambda content: content) -> Any:
+    """What `parse` makes of a JSON file of this workflow; raises UserError if it cannot."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return parse(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: damaged ({first_line(error)}); delete it and run the same command again; if "
             f"that finds nothing to be done, delete the file that you asked for, too"

@@ -108,7 +108,7 @@ class FeatureMap:
     @classmethod
     def read(cls, path: Path) -> "FeatureMap":
         """Read what `write` wrote."""
-        return cls.from_dict(read_json(path))
+        return read_json(path, cls.from_dict)
 
 
 def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> FeatureMap:

@@ -24,4 +24,4 @@ def write_shards(path: Path, rows: int, rows_per_shard: int) -> int:
 
 def read_shards(path: Path) -> list[Shard]:
     """Read what `write_shards` wrote."""
-    return [Shard(**bounds) for bounds in read_json(path)]
+    return read_json(path, lambda shards: [Shard(**bounds) for bounds in shards])
