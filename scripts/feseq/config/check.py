@@ -34,20 +34,23 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Mistakes between keys that are sound by themselves."""
+    complete = []
     for size in config["sizes"]:
         merged = settings_of_size(config, size)
+        missing = []
         for block, keys in (("model", ModelKeys), ("train", TrainKeys)):
-            missing = [key for key in fields_of(keys) if key not in merged[block]]
-            if missing:
-                yield f"{block}: {', '.join(missing)} set neither here nor in sizes.{size}.{block}"
-                return
+            if names := [key for key in fields_of(keys) if key not in merged[block]]:
+                place = f"sizes.{size}.{block}"
+                missing.append(f"{block}: {', '.join(names)} set neither here nor in {place}")
+        yield from missing
+        complete += [] if missing else [size]
     try:
         columns = Columns.from_config(config["columns"])
     except UserError as error:
         yield str(error)
         return
     for size, settings in config["sizes"].items():
-        for model in settings["submission_models"]:
+        for model in settings["submission_models"] if size in complete else ():
             yield from model_mistakes(config, columns, size, model)
         weights = settings["submission_weights"]
         if weights is not None and len(weights) != len(settings["submission_models"]):

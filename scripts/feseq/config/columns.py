@@ -51,8 +51,7 @@ class Columns:
     def plain(self, *others: str) -> dict[str, Any]:
         """The features' roles, and of `label`, `id`, `shared` those named, as JSON can hold.
 
-        Of the roles that few tables have, only those that are taken: what was made before there
-        were such roles stays fresh.
+        Roles that few tables have are left out where they are not taken.
         """
         names = ("profile", "numeric", "sequences", "targets")
         roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
