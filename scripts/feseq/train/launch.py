@@ -101,7 +101,7 @@ def _meeting(machines: int) -> dict[str, Any]:
         _become_srun(machines)
     node = os.environ.get("NODE_RANK", os.environ.get("SLURM_NODEID"))
     host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
-    if node is None or host is None or port is None:
+    if host is None or not (node or "").isdecimal() or not (port or "").isdecimal():
         raise UserError(
             f"train.nodes is {machines}: start the same command on each machine, with the "
             f"environment variables MASTER_ADDR and MASTER_PORT, a free port of the first machine, "
@@ -110,7 +110,7 @@ def _meeting(machines: int) -> dict[str, Any]:
     return {
         "rdzv_backend": "static",
         "rdzv_endpoint": f"{host}:{port}",
-        "rdzv_configs": {"rank": int(node)},
+        "rdzv_configs": {"rank": int(str(node))},
     }
 
 
