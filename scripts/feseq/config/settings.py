@@ -62,8 +62,8 @@ class Group(_Block):
     profile: list[Name] = []
     """categorical columns of user and context: strings, integers, floats, booleans"""
     numeric: list[Name] = []
-    """numeric columns; scaled to [0, 1] by the range seen in training, missing = 0, values beyond
-    that range = its ends"""
+    """numeric columns; `model.scaling` and `model.numerics` say how a network takes them; default:
+    scaled to [0, 1] by the range seen in training, missing = 0, values beyond it = its ends"""
     sequences: dict[str, Name] = {}
     """`sequence column: target column`. A sequence is a string of non-negative integers joined by
     commas, newest last, empty or missing for none; the target is the categorical column of the item
