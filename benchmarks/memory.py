@@ -15,7 +15,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from feseq.config.catalog import settings_of_size
+from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.machine.runtime import Machine
 from feseq.model import FESeq, FieldSizes
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--size", default="full")
     parser.add_argument("--max_len", type=int, nargs="+", default=[150, 500])
     options = parser.parse_args()
-    settings = settings_of_size(data.CONFIG, options.size)
+    settings = size_settings(data.CONFIG, options.size)
     rows = settings["train"]["batch_size"]
     for max_len in options.max_len:
         count = operations(ModelConfig(max_len=max_len, **settings["model"]))

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from plain import PlainFESeq
 
-from feseq.config.catalog import settings_of_size
+from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.dataset.batches import Batch
 from feseq.dataset.feature_map import FeatureMap
@@ -42,7 +42,7 @@ class Case:
         self.h5 = folder / "train.h5"
         self.fields = FeatureMap.read(folder / "feature_map.json")
         self.machine = machine
-        config = ModelConfig(max_len=max_len, **settings_of_size(data.CONFIG, size)["model"])
+        config = ModelConfig(max_len=max_len, **size_settings(data.CONFIG, size)["model"])
         self.config = config
         torch.manual_seed(0)
         self.network = build_model(config, self.fields).to(machine.device)

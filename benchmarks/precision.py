@@ -18,7 +18,7 @@ import data
 import numpy as np
 import torch
 
-from feseq.config.catalog import settings_of_size
+from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
@@ -37,7 +37,7 @@ def curve(folder: Path, name: str, seed: int, options: argparse.Namespace) -> np
     runtime = {"device": options.device, "precision": "float32" if name == "nudged" else name}
     machine = start_runtime(runtime, options.threads)
     fields = FeatureMap.read(folder / "feature_map.json")
-    settings = settings_of_size(data.CONFIG, options.size)
+    settings = size_settings(data.CONFIG, options.size)
     torch.manual_seed(seed)
     config = ModelConfig(max_len=options.max_len, **settings["model"])
     model = build_model(config, fields)

@@ -19,14 +19,14 @@ import data
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
-from feseq.config.catalog import settings_of_size
+from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.config.train import TrainConfig
 from feseq.dataset.store import H5Table
 from feseq.evaluate.baselines import fit_baseline
 from feseq.evaluate.metrics import share_of_best
+from feseq.evaluate.trained_model import predict_validation
 from feseq.evaluate.valid_predictions import read_predictions
-from feseq.evaluate.validation import predict_validation
 from feseq.machine.runtime import start_runtime
 from feseq.train.run import TrainingRun, train_model
 
@@ -50,14 +50,14 @@ ABLATION: dict[str, dict[str, Any]] = {
 def variants(max_len: int) -> dict[str, ModelConfig]:
     """The models by name."""
     shared = data.CONFIG["model"]
-    briefing = ModelConfig(max_len=max_len, **settings_of_size(data.CONFIG, "medium")["model"])
+    briefing = ModelConfig(max_len=max_len, **size_settings(data.CONFIG, "medium")["model"])
     paper = ModelConfig(max_len=max_len, **(shared | PAPER["model"]))
     return {"briefing": briefing} | {name: replace(paper, **c) for name, c in ABLATION.items()}
 
 
 def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> float:
     """AUC of one model on the validation rows."""
-    settings = settings_of_size(data.CONFIG, "medium")["train"]
+    settings = size_settings(data.CONFIG, "medium")["train"]
     changes = {"batch_size": 256, "epochs": options.epochs, "min_steps_per_epoch": 1}
     outputs = {name: folder / name for name in ("history", "training", "model")}
     files = (folder / "train.h5", folder / "valid.h5", folder / "feature_map.json")

@@ -20,7 +20,7 @@ from typing import Any
 import data
 import torch
 
-from feseq.config.catalog import settings_of_size
+from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
@@ -47,7 +47,7 @@ class Timed(Stepper):
 def work(folder: Path, threads: int, dropout: float | None, options: argparse.Namespace) -> None:
     """Take steps as one of several; write losses, rows, seconds as JSON."""
     config = ModelConfig(
-        max_len=options.max_len, **settings_of_size(data.CONFIG, options.size)["model"]
+        max_len=options.max_len, **size_settings(data.CONFIG, options.size)["model"]
     )
     config = config if dropout is None else replace(config, dropout=dropout)
     fields = FeatureMap.read(folder / "feature_map.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from door import enter
-from feseq.evaluate.validation import predict_validation
+from feseq.evaluate.trained_model import predict_validation
 from feseq.machine.runtime import start_runtime
 
 

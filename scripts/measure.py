@@ -6,7 +6,7 @@ By hand: python scripts/measure.py --size toy --name len100
 from pathlib import Path
 
 from door import enter
-from feseq.evaluate.measure import write_metrics
+from feseq.evaluate.metrics_file import write_metrics
 
 
 def main(

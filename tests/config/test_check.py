@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from feseq.common.errors import UserError
-from feseq.config.catalog import check_job, compared_models, model_settings, settings_of_size
+from feseq.config.catalog import check_job, compared_models, model_settings, size_settings
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns
 from feseq.raw.source import check_raw, locate_raw
@@ -215,7 +215,7 @@ def test_a_setting_that_is_neither_shared_nor_given_is_missed(config: Config) ->
 
 def test_a_size_overrules_the_shared_settings_and_nothing_else(config: Config) -> None:
     put(config, "sizes.toy.model.dropout", 0.75)
-    toy, full = settings_of_size(config, "toy"), settings_of_size(config, "full")
+    toy, full = size_settings(config, "toy"), size_settings(config, "full")
     assert toy["model"]["dropout"] == 0.75
     assert full["model"]["dropout"] == config["model"]["dropout"] != 0.75
     assert toy["model"]["pooling"] == config["model"]["pooling"]
@@ -250,7 +250,7 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
         ("medium", "len151", r"max_len 151 .* medium.*\[150, 500\]"),
         ("medium", "len150-feseq_papr", "'feseq_paper'"),
         ("full", "len150-odd", "variants.odd.model, on size full: 7 heads"),
-        ("full", "bosting", "the baseline 'boosting'"),
+        ("full", "bosting", "'boosting'"),
         ("fulll", "len150", "'fulll'.*'full'"),
     ):
         with pytest.raises(UserError, match=message):

@@ -16,7 +16,7 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.dataset.store import H5Table
-from feseq.evaluate.validation import predict_validation as predict_valid
+from feseq.evaluate.trained_model import predict_validation as predict_valid
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.shard import predict_shard
 from feseq.predict.submission import write_submission

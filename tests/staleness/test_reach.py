@@ -21,11 +21,11 @@ REACHED = {
     "convert_test": CONVERSION,
     "fit_feature_map": f"{ROWS} dataset.feature_map dataset.numeric",
     "train": f"{NETWORK} config.train train",
-    "tune": f"{NETWORK} config.mistakes config.partial config.space config.train train tune",
-    "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.validation",
+    "tune": f"{NETWORK} config.mistakes config.space config.train train tune",
+    "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.trained_model",
     "ensemble": "common config.names evaluate.ensemble evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",
-    "measure": "common dataset.store evaluate.intervals evaluate.measure evaluate.slices "
+    "measure": "common dataset.store evaluate.intervals evaluate.metrics_file evaluate.slices "
     "evaluate.metrics evaluate.valid_predictions",
     "plot_model": "common report.figures.one_model report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",

@@ -1,6 +1,8 @@
 """Exceptions whose message is for the user, and the short form of all others."""
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -31,3 +33,14 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its name if it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a mistyped one is near to, if there is one."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], listed: str) -> str:
+    """The end of an error about an unknown name: the nearest known one, or all, as `listed`."""
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else f"{listed}: {', '.join(known)}"

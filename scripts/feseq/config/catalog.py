@@ -1,12 +1,12 @@
 """The models of a size, and the settings of each."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..common.errors import UserError
+from ..common.errors import UserError, did_you_mean
 from .columns import Columns
+from .model import ModelConfig
 from .names import BASELINES, ENSEMBLE, is_feseq, split_name
 
 # Settings of a training that change its result by rounding at most.
@@ -16,13 +16,12 @@ LAYOUT = ("gpus", "nodes")
 def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
     """The config's block of a size; raises UserError if there is none."""
     if size not in config["sizes"]:
-        near = difflib.get_close_matches(size, config["sizes"], n=1)
-        known = f"did you mean {near[0]!r}?" if near else f"sizes are {', '.join(config['sizes'])}"
-        raise UserError(f"there is no size {size!r}; {known}")
+        hint = did_you_mean(size, config["sizes"], "sizes")
+        raise UserError(f"there is no size {size!r}; {hint}")
     return config["sizes"][size]
 
 
-def settings_of_size(
+def size_settings(
     config: Mapping[str, Any], size: str, variant: str | None = None
 ) -> dict[str, Any]:
     """The settings of a size: its `model` and `train` over the shared ones, a variant's on top."""
@@ -43,10 +42,9 @@ def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str
             f"ask for one of these or add it there"
         )
     if variant and variant not in config["variants"]:
-        near = difflib.get_close_matches(variant, config["variants"], n=1)
-        known = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(config['variants'])}"
-        raise UserError(f"{model}: the config has no variant {variant!r}; {known}")
-    settings = settings_of_size(config, size, variant)
+        hint = did_you_mean(variant, config["variants"], "known")
+        raise UserError(f"{model}: the config has no variant {variant!r}; {hint}")
+    settings = size_settings(config, size, variant)
     layout = {key: settings["train"].pop(key) for key in LAYOUT}
     return {
         "model_config": {**settings["model"], "max_len": max_len},
@@ -90,17 +88,11 @@ def model_mistakes(
             f"write times: {{<sequence column of event times>: <column of the row's time>}} in a "
             f"group, or set it to false"
         )
-    fields = len(columns.sequences) + len(columns.profile)
-    extra = settings["positions"] + settings["times"]
-    width = settings["embedding_dim"] * (fields + extra)
-    if width % settings["heads"]:
-        names = [" and the position"] * settings["positions"]
-        names += [" and the time"] * settings["times"]
+    try:
+        ModelConfig(**settings).width(len(columns.sequences) + len(columns.profile))
+    except ValueError as error:
         place = f"variants.{variant}.model, on size {size}" if own else f"sizes.{size}.model.heads"
-        yield (
-            f"{place}: {settings['heads']} heads do not divide the width {width} = embedding_dim "
-            f"{settings['embedding_dim']} * {fields + extra} ({fields} fields{''.join(names)})"
-        )
+        yield f"{place}: {error}"
 
 
 def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[str, str]) -> None:

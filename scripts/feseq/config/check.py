@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
-from .catalog import model_mistakes, settings_of_size
+from .catalog import model_mistakes, size_settings
 from .columns import Columns
+from .declared import fields_of
 from .mistakes import mistakes
-from .partial import ModelKeys, TrainKeys, fields_of
+from .model import ModelKeys
 from .settings import Config, with_defaults
 from .space import space_mistakes
+from .train import TrainKeys
 from .yaml_text import text_mistakes
 
 
@@ -36,7 +38,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Mistakes between keys that are sound by themselves."""
     complete = []
     for size in config["sizes"]:
-        merged = settings_of_size(config, size)
+        merged = size_settings(config, size)
         missing = []
         for block, keys in (("model", ModelKeys), ("train", TrainKeys)):
             if names := [key for key in fields_of(keys) if key not in merged[block]]:

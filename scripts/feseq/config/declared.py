@@ -4,9 +4,10 @@ A setting is declared once, with its type, bounds, default and meaning: the text
 of the config, config/config.schema.yaml and the tables of config/README.md are made from that.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator, create_model
+from pydantic.fields import FieldInfo
 
 # Strict: 1000.0 is no integer, true is no number.
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
@@ -15,3 +16,23 @@ AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
 
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
+
+# As a value: the types here are computed.
+_annotated: Any = Annotated
+
+
+def fields_of(declared: Any) -> dict[str, FieldInfo]:
+    """The fields of a declared class by name; none for any other type."""
+    return getattr(declared, "__pydantic_fields__", {})
+
+
+def some_of(declared: Any, *but: str) -> type[BaseModel]:
+    """A block with any keys of a declared class, none needed, as in a size or a variant."""
+    keys: dict[str, Any] = {}
+    for name, field in fields_of(declared).items():
+        if name not in but:
+            parts = field.asdict()
+            meaning = Field(description=field.description)
+            typed = _annotated[parts["annotation"], *parts["metadata"], meaning]
+            keys[name] = (typed, Field(default_factory=dict))
+    return create_model(declared.__name__, __config__=CLOSED, __doc__=declared.__doc__, **keys)

@@ -1,12 +1,13 @@
 """Mistakes in values of declared settings, one line each: place, value, what is allowed, cure."""
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from ..common.errors import did_you_mean
 
 
 def mistakes(declared: type[BaseModel], values: Any) -> list[str]:
@@ -33,10 +34,7 @@ def mistakes(declared: type[BaseModel], values: Any) -> list[str]:
 
 def unknown_key(key: Any, known: Iterable[str]) -> str:
     """An unknown key, with the known one that it is near to."""
-    names = list(known)
-    near = difflib.get_close_matches(str(key), names, n=1)
-    cure = f"did you mean {near[0]!r}?" if near else f"keys here: {', '.join(names)}"
-    return f"unknown key {key!r}; {cure}"
+    return f"unknown key {key!r}; {did_you_mean(str(key), list(known), 'keys here')}"
 
 
 @cache

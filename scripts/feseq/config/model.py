@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from .declared import AS_WRITTEN, CLOSED
+from .declared import AS_WRITTEN, CLOSED, some_of
 
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
 Numerics = Literal["linear", "direct", "buckets", "piecewise"]
@@ -82,9 +82,13 @@ class ModelConfig:
         extra = self.positions + self.times
         width = self.embedding_dim * (fields + extra)
         if width % self.heads:
-            names = [" + 1 position"] * self.positions + [" + 1 time"] * self.times
+            names = [" and the position"] * self.positions + [" and the time"] * self.times
             raise ValueError(
-                f"width {width} = embedding_dim {self.embedding_dim} * ({fields} fields"
-                f"{''.join(names)}) is not a multiple of {self.heads} heads"
+                f"{self.heads} heads do not divide the width {width} = embedding_dim "
+                f"{self.embedding_dim} * {fields + extra} ({fields} fields{''.join(names)})"
             )
         return width
+
+
+class ModelKeys(some_of(ModelConfig, "max_len")):  # type: ignore[misc]
+    """Settings of the network."""

@@ -6,13 +6,12 @@ boosting         a baseline
 ensemble         the models that submit together
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from ..common.errors import UserError
+from ..common.errors import UserError, did_you_mean
 
 MODEL_PATTERN = r"len[1-9]\d*(?:-[a-z][a-z0-9_]*)?"
 Baseline = Literal["constant", "logistic_regression", "boosting", "boosting_without_histories"]
@@ -23,11 +22,9 @@ ENSEMBLE = "ensemble"
 def split_name(model: str) -> tuple[int, str | None]:
     """max_len and variant of a model's name; raises UserError if it is none."""
     if not re.fullmatch(MODEL_PATTERN, model):
-        near = difflib.get_close_matches(model, BASELINES, n=1)
-        hint = f"; did you mean the baseline {near[0]!r}?" if near else ""
         raise UserError(
             f"{model!r} is not the name of a model: len and the max_len, such as len150, and for a "
-            f"variant its name, such as len150-paper{hint}"
+            f"variant its name, such as len150-paper; {did_you_mean(model, BASELINES, 'baselines')}"
         )
     length, _, variant = model.removeprefix("len").partition("-")
     return int(length), variant or None

@@ -15,8 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from ..common.files import written_beside
+from .declared import fields_of
 from .mistakes import allowed
-from .partial import fields_of
 from .settings import SHARED, Config, Size, Sizes
 
 _TABLE = re.compile(r"(<!-- keys of ([\w, ]+) -->\n)(?:\|.*\n)*")

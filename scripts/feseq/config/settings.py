@@ -5,12 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from .declared import AS_WRITTEN, CLOSED, Seed
-from .model import MaxLen, ModelConfig
+from .declared import AS_WRITTEN, CLOSED, Seed, fields_of
+from .model import MaxLen, ModelConfig, ModelKeys
 from .names import BASELINES, Baseline
-from .partial import ModelKeys, TrainKeys, fields_of
 from .space import TuneConfig
-from .train import TrainConfig
+from .train import TrainConfig, TrainKeys
 
 Name = Annotated[str, Field(min_length=1)]
 SizeName = Literal["toy", "medium", "full"]

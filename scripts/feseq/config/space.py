@@ -6,17 +6,17 @@ mapping: `low` and `high`, integers or not, and perhaps `log` or `step`.
     {"model.pooling": ["mean", "sum"], "model.dropout": {"low": 0.0, "high": 0.3}}
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from ..common.errors import UserError
-from .declared import CLOSED, Seed
+from ..common.errors import UserError, nearest
+from .declared import CLOSED, Seed, fields_of
 from .mistakes import hint, mistakes, unknown_key
-from .partial import ModelKeys, TrainKeys, fields_of
+from .model import ModelKeys
+from .train import TrainKeys
 
 Space = Mapping[str, list[Any] | Mapping[str, Any]]
 
@@ -103,9 +103,8 @@ def _leads_into(name: str, path: Any) -> bool:
 def _unknown(path: str) -> str:
     """Near by the key alone, whose block may be missing or the other one."""
     keys = [name.split(".")[1] for name in _SEARCHED]
-    near = difflib.get_close_matches(path.split(".")[-1], keys, n=1)
-    if near:
-        return f"unknown setting {path!r}; did you mean {_SEARCHED[keys.index(near[0])]!r}?"
+    if near := nearest(path.split(".")[-1], keys):
+        return f"unknown setting {path!r}; did you mean {_SEARCHED[keys.index(near)]!r}?"
     return f"unknown setting {path!r}; settings: {', '.join(_SEARCHED)}"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from .declared import AS_WRITTEN, CLOSED, Seed
+from .declared import AS_WRITTEN, CLOSED, Seed, some_of
 
 logger = logging.getLogger(__name__)
 
@@ -78,3 +78,7 @@ class TrainConfig:
             self.min_steps_per_epoch,
         )
         return fewer
+
+
+class TrainKeys(some_of(TrainConfig)):  # type: ignore[misc]
+    """Settings of the training."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..config.catalog import LAYOUT, model_settings, settings_of_size, used_settings
+from ..config.catalog import LAYOUT, model_settings, size_settings, used_settings
 
 
 def model_params(config: Mapping[str, Any], *, all_used: bool = False) -> dict[str, Callable]:
@@ -13,14 +13,14 @@ def model_params(config: Mapping[str, Any], *, all_used: bool = False) -> dict[s
     """
 
     def value(block: str, key: str) -> Callable[[Any], Any]:
-        def of_job(wildcards: Any) -> Any:
+        def job_value(wildcards: Any) -> Any:
             chosen = model_settings(config, wildcards.size, wildcards.model)[block]
             is_network = block == "model_config" and not all_used
             return (used_settings(chosen) if is_network else chosen)[key]
 
-        return of_job
+        return job_value
 
-    size = settings_of_size(config, next(iter(config["sizes"])))
+    size = size_settings(config, next(iter(config["sizes"])))
     keys = [("model_config", key) for key in ("max_len", *size["model"])]
     keys += [("train_config", key) for key in size["train"] if key not in LAYOUT]
     return {f"{block}.{key}": value(block, key) for block, key in keys}

@@ -20,8 +20,8 @@ from feseq.common.parquet import write_table
 from feseq.dataset.store import H5Table
 from feseq.evaluate.ensemble import mix_predictions
 from feseq.evaluate.intervals import intervals
-from feseq.evaluate.measure import measure_predictions, write_metrics
 from feseq.evaluate.metrics import GroupedAuc, Metrics, competition_score
+from feseq.evaluate.metrics_file import measure_predictions, write_metrics
 from support.raw_tables import raw_table, to_train_h5
 
 NAMES = [
