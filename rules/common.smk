@@ -2,11 +2,17 @@
 import functools
 import os
 import sys
+from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.utils import update_config
 
-sys.path.insert(0, f"{workflow.basedir}/scripts")
+# Not `workflow.basedir`, which is the importer's where another workflow imports this one.
+SCRIPTS = Path(str(workflow.current_basedir)).parent / "scripts"
+OWN_CONFIG = str(SCRIPTS.parent / "config/config.yaml")
+sys.path.insert(0, str(SCRIPTS))
 from feseq.config.names import BASELINES, ENSEMBLE
 from feseq.config.columns import Columns
 from feseq.common.errors import UserError
@@ -16,6 +22,12 @@ from feseq.raw.source import check_raw, locate_raw
 # Jobs inherit it: OpenMP's threads, which wait for one another in loops, soon go to sleep instead.
 # Beside other work on the same cores a training is several times as fast, alone a few percent slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+# A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.
+if OWN_CONFIG not in map(str, workflow.configfiles):
+    defaults = load_configfile(OWN_CONFIG)
+    update_config(defaults, config)
+    config.update(defaults)
 
 # All that can be found wrong before a job runs; here, where an error comes without a traceback.
 try:

@@ -12,6 +12,11 @@ from feseq.raw.source import local_only
 from feseq.staleness.upstream import figure_steps
 
 
+def results():
+    """The folder of results, behind the prefix of a workflow that imports this one, if it has any."""
+    return Path(rules.submit.output.submission).parent
+
+
 def local(**raw):
     """Inputs: those raw files that are local; the time of those with a version does not count."""
     return {
@@ -60,7 +65,7 @@ def compared(file, among=lambda name: True):
     """Input function: `file` of each model in the comparison, or of some by name."""
     return lambda wildcards: [
         f"results/{size}/{name}/{file}"
-        for size, name in compared_models(config, Path("results"))
+        for size, name in compared_models(config, results())
         if among(name)
     ]
 
@@ -69,7 +74,7 @@ def compared_figures(wildcards):
     """The figures of each model in the comparison but the baselines."""
     return [
         figure.apply_wildcards(job)
-        for step, job in figure_steps(config, Path("results"))
+        for step, job in figure_steps(config, results())
         for figure in getattr(rules, step).output
     ]
 

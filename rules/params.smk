@@ -15,7 +15,7 @@ from feseq.staleness.params import (
 
 def code(rule):
     """Params that change when the code of a rule's script does, one a module."""
-    return code_digests(Path(workflow.basedir) / f"scripts/{rule}.py")
+    return code_digests(SCRIPTS / f"{rule}.py")
 
 
 def size_param(name):

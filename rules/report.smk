@@ -1,13 +1,6 @@
-# All models compared.
-from pathlib import Path
-
+# All models compared. Its rules are local where their inputs depend on the models that are there,
+# since another host may not see the same files.
 from feseq.staleness.upstream import comparison_steps, summary_steps
-
-
-# Their inputs depend on the models that are there, and another host may not see the same files.
-localrules:
-    compare,
-    summarize,
 
 
 rule compare:
@@ -25,6 +18,7 @@ rule compare:
         ),
     log:
         "results/comparison.log",
+    localrule: True
     conda:
         "../envs/report.yaml"
     params:
@@ -32,7 +26,7 @@ rule compare:
         **settings(
             bootstrap=config["evaluation"]["bootstrap"],
             upstream=upstream(
-                lambda _: comparison_steps(config, Path("results"), RAW.simulated)
+                lambda _: comparison_steps(config, results(), RAW.simulated)
             ),
         ),
     message:
@@ -75,12 +69,13 @@ rule summarize:
         ),
     log:
         "results/summary.log",
+    localrule: True
     conda:
         "../envs/report.yaml"
     params:
         *code("summarize"),
         **settings(
-            upstream=upstream(lambda _: summary_steps(config, Path("results"))),
+            upstream=upstream(lambda _: summary_steps(config, results())),
             prior=config["submission"]["prior"],
             submitting={
                 size: submission_weights(config, size)

@@ -67,6 +67,6 @@ rule tune:
 
 onsuccess:
     # Not before: a job that ended well runs again if Snakemake is killed with it.
-    for state in Path("results").glob("*/*/training_state"):
+    for state in results().glob("*/*/training_state"):
         if (state.parent / "model.safetensors").exists():
             shutil.rmtree(state, ignore_errors=True)

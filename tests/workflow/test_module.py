@@ -1,0 +1,78 @@
+"""The workflow as another workflow imports it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from support import REPOSITORY
+from support.shop import CONFIG, TEST_ROWS, write_inputs
+
+pytestmark = pytest.mark.workflow
+
+IMPORTER = """
+configfile: "own.json"
+
+
+module feseq:
+    snakefile:
+        "{repository}/Snakefile"
+    config:
+        config["clicks"]
+    prefix:
+        "clicks"
+
+
+use rule * from feseq as clicks_*
+
+
+rule count:
+    default_target: True
+    input:
+        "clicks/results/submission_toy.csv",
+    output:
+        "rows.txt",
+    shell:
+        "wc -l < {{input}} > {{output}}"
+"""
+
+
+def importer(folder: Path, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_to_its_own_target(
+    tmp_path: Path,
+) -> None:
+    write_inputs(tmp_path)
+    raw = {name: str(tmp_path / CONFIG["raw"][name]) for name in ("train", "test")}
+    # Other keys, such as `submission`, are those of config/config.yaml.
+    own = {"raw": {"source": "files", **raw}, "columns": CONFIG["columns"]}
+    own |= {"train": CONFIG["train"], "sizes": {"toy": CONFIG["sizes"]["toy"]}}
+    (tmp_path / "own.json").write_text(json.dumps({"clicks": own, "mine": 1}))
+    (tmp_path / "Snakefile").write_text(IMPORTER.format(repository=REPOSITORY))
+    code, output = importer(tmp_path)
+    assert code == 0, output
+    assert (tmp_path / "rows.txt").read_text().split() == [str(TEST_ROWS + 1)]
+    submission = pd.read_csv(tmp_path / "clicks/results/submission_toy.csv")
+    assert submission["bought"].between(0, 1).all()
+    assert not (tmp_path / "results").exists()
+    code, output = importer(tmp_path, "-n")
+    assert "Nothing to be done" in output
+    # A trained model is found behind the prefix, and so compared.
+    _, output = importer(tmp_path, "-n", "clicks/results/comparison.csv")
+    assert "Measuring len20 of size toy" in output
+    own["train"]["seed"] = 1
+    (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
+    _, output = importer(tmp_path, "-n")
+    assert "train_config.seed=42' now: 'train_config.seed=1'" in output
+    own["trian"] = {}
+    (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
+    code, output = importer(tmp_path, "-n")
+    assert code == 1
+    assert "trian" in output
