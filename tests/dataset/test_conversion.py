@@ -16,6 +16,7 @@ from feseq.dataset import conversion, shuffle
 from feseq.dataset.conversion import convert_train
 from feseq.dataset.selection import Selection
 from feseq.dataset.store import H5Table
+from feseq.raw.location import Location
 from support.raw_tables import (
     COLUMNS,
     content,
@@ -190,7 +191,7 @@ def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
     assert json.loads(attributes["source"]) == {
         "file": "train.parquet",
         "rows": 120,
-        "fingerprint": fingerprint(tmp_path / "train.parquet"),
+        "fingerprint": Location(tmp_path / "train.parquet").version(),
         "bytes": size,
         "simulated": False,
         "code": [],

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pytest
 
 from feseq.common.errors import UserError
-from feseq.common.files import fingerprint
 from feseq.dataset import conversion, shuffle
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import read_labels, select_rows
@@ -161,7 +160,7 @@ def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None
     raw = write_raw(tmp_path, raw_table(100))
     chosen = select_rows(read_labels(open_parquet(raw), "y"), None, 0.25, seed=3)
     selection, train = tmp_path / "selection.parquet", tmp_path / "train.h5"
-    replace(chosen, raw=fingerprint(raw)).write(selection)
+    replace(chosen, raw=Location(raw).version()).write(selection)
     convert_train(raw, selection, COLUMNS, train, tmp_path / "valid.h5")
     train.unlink()
     write_raw(tmp_path, raw_table(200, seed=5))

@@ -19,7 +19,6 @@ import pytest
 from pyarrow import fs
 
 from feseq.common.errors import UserError
-from feseq.common.files import fingerprint
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.predict.submission_ids import read_sample_ids
@@ -92,7 +91,7 @@ def test_conversion_of_a_remote_file_equals_that_of_a_local_one(
             source = json.loads(h5.attrs["source"])
         assert source["file"] == "raw.parquet"
         assert source["bytes"] == path.stat().st_size
-        assert source["fingerprint"] == fingerprint(path)
+        assert source["fingerprint"] == Location(place).version()
     assert made[0] == made[1]
 
 
@@ -195,9 +194,8 @@ def test_only_columns_in_use_are_fetched(bucket: Bucket, tmp_path: Path) -> None
     opened = len(bucket.requests)
     wanted = ("price", "events", "y")
     rows = sum(len(batch) for _, batch in file.stream(wanted, 500))
-    *reads, tail = bucket.read("shop/raw.parquet")[opened - 1 :]
+    reads = [request for request in bucket.requests[opened:] if request.method == "GET"]
     assert rows == 3000
-    assert tail.stop - tail.start == 1 << 16
     chunks = [file.metadata.row_group(g).column(c) for g in range(2) for c in range(11)]
     bytes_of = {True: 0, False: 0}
     for chunk in chunks:
@@ -212,9 +210,9 @@ def test_opening_reads_the_end_alone(bucket: Bucket, tmp_path: Path) -> None:
     path = write_raw(tmp_path, raw_table(rows=30_000, longest=40))
     remote = put(bucket, "shop/raw.parquet", path)
     file = open_parquet(remote)
-    assert [request.method for request in bucket.requests] == ["HEAD", "GET", "GET"]
-    assert sum(read.stop - read.start for read in bucket.read("shop/raw.parquet")) == 2 << 16
-    assert file.version == Location(remote).version() == fingerprint(path)
+    assert [request.method for request in bucket.requests] == ["HEAD", "HEAD", "GET"]
+    assert sum(read.stop - read.start for read in bucket.read("shop/raw.parquet")) == 1 << 16
+    assert file.version == Location(remote).version()
 
 
 @pytest.mark.workflow
@@ -226,7 +224,7 @@ def test_a_dry_run_asks_little_and_jobs_that_read_no_raw_file_ask_nothing(
     assert shop.snakemake(tmp_path, "-n", submission, config=REMOTE)[0] == 0
     # Both parquet files are opened, to tell real from simulated ones; then come the sample's header
     # and the versions of all three.
-    assert len(bucket.requests) == 2 * 3 + 2 + 3 * 2
+    assert len(bucket.requests) == 2 * 3 + 2 + 3 * 1
     code, output = shop.snakemake(tmp_path, "data/h5/toy/feature_map.json", config=REMOTE)
     assert code == 0, output
     bucket.requests.clear()

@@ -5,7 +5,7 @@ import pytest
 from feseq.staleness.code import code_digests
 from support import SCRIPTS
 
-RAW = "common config.columns raw.location raw.reading"
+RAW = "common config.columns raw.location raw.reading raw.version"
 ROWS = "common config.columns dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_values dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
@@ -34,7 +34,8 @@ REACHED = {
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
     "summarize": "common report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard",
-    "submit": "common config.names predict.submission predict.submission_ids raw.location",
+    "submit": "common config.names predict.submission predict.submission_ids raw.location "
+    "raw.version",
 }
 
 

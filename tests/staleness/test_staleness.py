@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from support.plans import documented, planned
@@ -19,6 +20,7 @@ from support.shop import (
     copy_code,
     shop_table,
     snakemake,
+    write_log,
 )
 
 pytestmark = pytest.mark.workflow
@@ -66,6 +68,17 @@ def replace_raw(file: str, rows: int) -> Callable[[Path, Path], None]:
         os.utime(folder / file, (1_500_000_000, 1_500_000_000))
 
     return apply
+
+
+def swap_labels(folder: Path, repository: Path) -> None:
+    path = folder / "in/log.parquet"
+    before, end = path.stat(), path.read_bytes()[-(1 << 16) :]
+    table = pd.read_parquet(path)
+    table.loc[[0, 1], "bought"] = table.loc[[1, 0], "bought"].to_numpy()
+    write_log(path, table.drop(columns="note"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert path.read_bytes()[-(1 << 16) :] == end
 
 
 def touch_code(folder: Path, repository: Path) -> None:
@@ -138,6 +151,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     ),
     "train file replaced, time kept": replace_raw("in/log.parquet", ROWS),
     "test file replaced, time kept": replace_raw(NEW, TEST_ROWS),
+    "two labels of the train file swapped; size, end and time kept": swap_labels,
     "raw files touched": touch_raw,
     "sample submission given": give_sample,
     "runtime.*": run_elsewhere,

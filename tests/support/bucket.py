@@ -4,6 +4,7 @@ Of S3 it speaks what reading needs: HEAD, and GET of a range, in which objects c
 denied or cut off between any two requests.
 """
 
+import hashlib
 import re
 import threading
 from collections.abc import Callable
@@ -85,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.store.requests.append(Request(self.command, key, start, sent))
         self.send_response(status)
         self.send_header("Content-Length", str(stop - start))
-        self.send_header("ETag", '"etag"')
+        self.send_header("ETag", f'"{hashlib.md5(body).hexdigest()}"')
         if status == 206:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(body)}")
         self.end_headers()

@@ -18,6 +18,7 @@ WORKFLOW = "\n".join(
 # Where a package has another name than its module, and where conda has another than pip.
 PACKAGE_OF = {"torch": "pytorch", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
+CONDA_NAME |= {"xxhash": "python-xxhash"}
 # What a package needs for a part that is used here: event files, reports.
 BEHIND = {"torch.utils.tensorboard": "tensorboard", "snakemake.utils": "pygments"}
 # Reached by import and never called: the trainings of a search write no event files.

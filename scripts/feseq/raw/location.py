@@ -13,6 +13,7 @@ from pyarrow import fs
 
 from ..common.errors import UserError, first_line
 from ..common.files import digest_of_tail
+from .version import content_version, store_version
 
 # One slash is enough: a mistyped s3:/bucket/key is no local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
@@ -79,9 +80,16 @@ class Location:
             return system.open_input_file(path)
 
     def version(self) -> str:
-        """The file's fingerprint, from its size and one read of its end."""
+        """What changes with the file's content: a digest of it, a store's or our own.
+
+        A store that keeps none is asked for the object's end, which is then taken for the whole.
+        """
+        if not self.is_remote:
+            with self._guarded():
+                return content_version(Path(self.written))
         with self.open() as file, self._guarded():
-            return digest_of_tail(file, file.size())
+            size = file.size()
+            return store_version(file.metadata(), size) or digest_of_tail(file, size)
 
     def head(self, size: int) -> bytes:
         """The first `size` bytes, or all if the file is shorter."""

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..common.errors import UserError, first_line
-from ..common.files import digest_of_tail
 from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location
@@ -22,16 +21,16 @@ _ALL_BUFFERS, _LEAST_REQUEST, _MOST_REQUEST = 1 << 29, 1 << 18, 1 << 23
 
 
 class RawFile(pq.ParquetFile):
-    """An open parquet file that knows its location, its size and which `version` was opened.
+    """An open parquet file that knows its location, its size and the `version` that was opened.
 
     Local files are decoded piece by piece, since a whole file can be one row group of many GB.
     Remote files are fetched in few large requests, since each takes a while.
     """
 
-    def __init__(self, location: Location, source: pa.NativeFile) -> None:
+    def __init__(self, location: Location, source: pa.NativeFile, version: str) -> None:
         self.location = location
         self.bytes = source.size()
-        self.version = digest_of_tail(source, self.bytes)
+        self.version = version
         metadata = pq.read_metadata(source)
         remote = location.is_remote
         self._by_group = remote and _largest_group(metadata) <= _MOST_OF_GROUP
@@ -136,9 +135,11 @@ def open_parquet(written: str | Path) -> RawFile:
     location = Location(written)
     if not location.is_present:
         raise UserError(f"{location}: no such file; put it there or change raw.* in the config")
+    # Before it is opened: a file that replaces it in between has another version in the end.
+    version = location.version()
     source = location.open()
     try:
-        return RawFile(location, source)
+        return RawFile(location, source, version)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise location.read_error(error) or UserError(
             f"{location}: not a complete parquet file ({first_line(error)}); it may be truncated: "

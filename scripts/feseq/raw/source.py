@@ -31,11 +31,9 @@ class RawFiles:
     def has_version(self, location: str) -> bool:
         """True for a file that counts by its content, whatever its time.
 
-        These are the user's parquet files and all remote ones. The stand-in counts by its settings,
-        and Snakemake sees a local sample submission.
+        These are all of the user's files; the stand-in counts by its settings.
         """
-        is_users = not self.simulated and location in (self.train, self.test)
-        return is_users or is_remote(location)
+        return not self.simulated or location == self.sample_submission
 
     def version(self, location: str | None) -> str | None:
         """The version of a file that has one, else None."""

@@ -1,0 +1,88 @@
+"""Versions of raw files: what changes with their content, and not with a touch.
+
+A local file's version is a digest of all its bytes. It is remembered for as long as the file system
+says that nobody wrote to the file, so only a new or a touched file is read.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import xxhash
+
+from ..common.files import write_json
+
+logger = logging.getLogger(__name__)
+
+# Relative to the working folder, where Snakemake keeps what it knows of files.
+REMEMBERED = Path(".snakemake/raw_versions")
+_PIECE_BYTES = 1 << 24
+# Reading so many bytes takes a while, which is said.
+_LARGE_BYTES = 1 << 30
+# File systems count time in steps: two writes within one cannot be told apart.
+_SETTLED_NS = 2_000_000_000
+# What stores call a digest of an object's content, the best one first.
+_DIGESTS = ("md5Hash", "crc32c", "ETag")
+
+
+def content_version(path: Path) -> str:
+    """The XXH3 digest (128 bits) of a file's content, from memory where the file is untouched.
+
+    Untouched means the same path, size, inode and times; the time of the last change (ctime) is
+    among them, which no program can set back. Without a folder `.snakemake` nothing is remembered.
+    """
+    name = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
+    memory = REMEMBERED / f"{name}.json"
+    with open(path, "rb", buffering=0) as file:
+        before = _state(file.fileno())
+        remembered = _recall(memory)
+        if remembered.get("state") == before:
+            return str(remembered["version"])
+        if before["size"] >= _LARGE_BYTES:
+            logger.info("%s: new or touched, reading its %s bytes", path, f"{before['size']:,}")
+        started = time.time_ns()
+        digest = xxhash.xxh3_128()
+        piece = memoryview(bytearray(_PIECE_BYTES))
+        while count := file.readinto(piece):
+            digest.update(piece[:count])
+        version = digest.hexdigest()
+        is_settled = max(before["mtime_ns"], before["ctime_ns"]) + _SETTLED_NS < started
+        if is_settled and before == _state(file.fileno()):
+            _remember(memory, {"path": str(path), "state": before, "version": version})
+    return version
+
+
+def store_version(said: Mapping[str, bytes] | None, size: int) -> str | None:
+    """An object's version from its size and the digest that its store keeps of it, None if none."""
+    found = [f"{name} {said[name].decode()}" for name in _DIGESTS if said and said.get(name)]
+    return hashlib.sha256(f"{size} {found[0]}".encode()).hexdigest()[:32] if found else None
+
+
+def _state(file: int) -> dict[str, int]:
+    found = os.fstat(file)
+    return {
+        "size": found.st_size,
+        "mtime_ns": found.st_mtime_ns,
+        "ctime_ns": found.st_ctime_ns,
+        "inode": found.st_ino,
+    }
+
+
+def _recall(memory: Path) -> dict[str, object]:
+    try:
+        found = json.loads(memory.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) and isinstance(found.get("version"), str) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _remember(memory: Path, found: Mapping[str, object]) -> None:
+    if REMEMBERED.parent.is_dir():
+        try:
+            write_json(memory, found)
+        except OSError as error:
+            logger.info("%s: not written (%s), so the file is read again next time", memory, error)

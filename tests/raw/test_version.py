@@ -1,0 +1,119 @@
+"""A raw file's version: another one whenever its content changes, and not when it is touched."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from feseq.common.errors import UserError
+from feseq.raw import version
+from feseq.raw.location import Location
+from feseq.raw.reading import open_parquet
+from feseq.raw.version import content_version, store_version
+from support.raw_tables import raw_table, write_raw
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of more than one piece in a folder of Snakemake, which counts as settled."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    monkeypatch.setattr(version, "_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(version, "_PIECE_BYTES", 1 << 16)
+    path = tmp_path / "raw"
+    path.write_bytes(bytes(range(256)) * 1000)
+    return path
+
+
+def remembered() -> list[Path]:
+    return sorted(version.REMEMBERED.glob("*"))
+
+
+def swap(path: Path) -> None:
+    """Swap two bytes far from the end, in place, and set the old time."""
+    times = os.stat(path)
+    with open(path, "r+b") as file:
+        file.seek(1000)
+        two = file.read(2)
+        file.seek(1000)
+        file.write(two[::-1])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_swap_at_equal_size_and_time_gives_another_version(large: Path) -> None:
+    before = content_version(large)
+    size, time = large.stat().st_size, large.stat().st_mtime_ns
+    swap(large)
+    assert (large.stat().st_size, large.stat().st_mtime_ns) == (size, time)
+    changed = content_version(large)
+    assert changed != before
+    swap(large)
+    assert content_version(large) == before
+
+
+def test_a_touch_or_a_copy_keeps_the_version(large: Path) -> None:
+    before = content_version(large)
+    os.utime(large, (1, 1))
+    assert content_version(large) == before
+    copy = large.with_name("copy")
+    copy.write_bytes(large.read_bytes())
+    assert content_version(copy) == before
+    os.replace(copy, large)
+    assert content_version(large) == before
+
+
+def test_an_untouched_file_is_not_read_again(large: Path) -> None:
+    content_version(large)
+    (memory,) = remembered()
+    memory.write_text(json.dumps(json.loads(memory.read_text()) | {"version": "as remembered"}))
+    assert content_version(large) == "as remembered"
+    link = large.with_name("link")
+    link.symlink_to(large)
+    assert content_version(link) == "as remembered"
+    os.utime(large)
+    assert content_version(large) != "as remembered"
+
+
+def test_a_file_just_written_is_not_remembered(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(version, "_SETTLED_NS", 10**12)
+    content_version(large)
+    assert remembered() == []
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"state": {}}', '{"version": 3}'])
+def test_a_damaged_memory_is_no_memory(large: Path, damage: str) -> None:
+    before = content_version(large)
+    (memory,) = remembered()
+    memory.write_text(damage)
+    assert content_version(large) == before
+    assert json.loads(memory.read_text())["version"] == before
+
+
+def test_nothing_is_remembered_without_snakemake_s_folder(large: Path) -> None:
+    (large.parent / ".snakemake").rmdir()
+    content_version(large)
+    assert os.listdir(large.parent) == ["raw"]
+
+
+def test_a_store_s_digest_tells_objects_of_one_size_apart() -> None:
+    one, other = ({"ETag": etag, "Content-Length": b"9"} for etag in (b'"a"', b'"b"'))
+    assert store_version(one, 9) == store_version(dict(one), 9) != store_version(other, 9)
+    assert store_version(one, 9) != store_version(one, 8)
+    # Of Google's, the ETag counts uploads too.
+    of_google = [{"ETag": etag, "md5Hash": b"m"} for etag in (b"1", b"2")]
+    assert store_version(of_google[0], 9) == store_version(of_google[1], 9)
+    assert store_version({"Content-Length": b"9"}, 9) is store_version(None, 9) is None
+
+
+def test_a_file_that_changes_within_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path, raw_table(rows=30))
+    file = open_parquet(raw)
+    batches = file.stream(["y"], 10)
+    next(batches)
+    swap(raw)
+    with pytest.raises(UserError, match="was replaced while it was being read"):
+        list(batches)
+    assert file.version != Location(raw).version()
