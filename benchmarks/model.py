@@ -25,6 +25,7 @@ from plain import PlainFESeq
 
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
+from feseq.config.runtime import Runtime
 from feseq.dataset.batches import Batch
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.runtime import Machine, start_runtime
@@ -98,7 +99,7 @@ class Case:
 def measure(kind: str, options: argparse.Namespace) -> None:
     """In a process of its own: print samples/s and peak memory as JSON."""
     data.keep_freed_memory()
-    runtime = {"device": options.device, "precision": options.precision}
+    runtime = Runtime(device=options.device, precision=options.precision)
     machine = start_runtime(runtime, options.threads)
     case = Case(options.folder, options.size, options.max_len[0], machine)
     step = getattr(case, kind)()

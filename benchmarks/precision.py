@@ -20,6 +20,7 @@ import torch
 
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
+from feseq.config.runtime import Runtime
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.runtime import start_runtime
@@ -34,7 +35,8 @@ NUDGE = 1e-3
 
 def curve(folder: Path, name: str, seed: int, options: argparse.Namespace) -> np.ndarray:
     """Figures [epochs, 3] of one training; `name` is a precision or "nudged"."""
-    runtime = {"device": options.device, "precision": "float32" if name == "nudged" else name}
+    precision = "float32" if name == "nudged" else name
+    runtime = Runtime(device=options.device, precision=precision)
     machine = start_runtime(runtime, options.threads)
     fields = FeatureMap.read(folder / "feature_map.json")
     settings = size_settings(data.CONFIG, options.size)
@@ -44,9 +46,9 @@ def curve(folder: Path, name: str, seed: int, options: argparse.Namespace) -> np
     if name == "nudged":
         nudge(model, seed)
     model.to(machine.device).train()
-    rate = settings["train"]["learning_rate"]
+    rate, norm = (settings["train"][key] for key in ("learning_rate", "max_grad_norm"))
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    stepper = Stepper(model, optimizer, Loss(), machine, seed=seed)
+    stepper = Stepper(model, optimizer, Loss(), machine, max_grad_norm=norm, seed=seed)
     train = BatchSource(
         folder / "train.h5", fields, max_len=options.max_len, batch_rows=options.batch_rows
     )

@@ -21,6 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
+from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.store import H5Table
 from feseq.evaluate.baselines import fit_baseline
@@ -62,7 +63,7 @@ def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> floa
     outputs = {name: folder / name for name in ("history", "training", "model")}
     files = (folder / "train.h5", folder / "valid.h5", folder / "feature_map.json")
     run = TrainingRun(*files, model, TrainConfig(**(settings | changes)))
-    runtime = {"device": options.device, "verbosity": 0}
+    runtime = Runtime(device=options.device, verbosity=0)
     train_model(run, outputs, runtime=runtime, threads=options.threads)
     machine = start_runtime(runtime, options.threads)
     predicted = [folder / name for name in ("predictions", "speed", "attention")]

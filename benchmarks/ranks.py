@@ -22,6 +22,7 @@ import torch
 
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
+from feseq.config.runtime import Runtime
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.ranks import joined
@@ -53,7 +54,7 @@ def work(folder: Path, threads: int, dropout: float | None, options: argparse.Na
     fields = FeatureMap.read(folder / "feature_map.json")
     found: dict[str, Any] = {"losses": [], "rows": []}
     with joined() as place:
-        machine = start_runtime({"device": options.device}, threads, place)
+        machine = start_runtime(Runtime(device=options.device), threads, place)
         torch.manual_seed(0)
         network = build_model(config, fields).to(machine.device).train()
         optimizer = torch.optim.Adam(network.parameters(), fused=True)

@@ -24,7 +24,9 @@ rule train:
     params:
         *code("train"),
         **settings(**model_params(config)),
-        **not_counted(gpus=model_gpus, nodes=model_nodes),
+        **not_counted(
+            **{"train_config.gpus": model_gpus, "train_config.nodes": model_nodes}
+        ),
     message:
         "Training FESeq on size {wildcards.size}, {wildcards.model}"
     script:

@@ -4,7 +4,6 @@ By hand: python scripts/convert_test.py
 """
 
 from pathlib import Path
-from typing import Any
 
 from door import enter
 from feseq.config.columns import Columns
@@ -14,7 +13,7 @@ from feseq.dataset.conversion import convert_test
 def main(
     *,
     raw: str,
-    columns: dict[str, Any],
+    columns: Columns,
     rows_per_shard: int,
     h5: Path,
     shards: Path,
@@ -23,7 +22,7 @@ def main(
 ) -> None:
     convert_test(
         raw,
-        Columns.from_plain(columns),
+        columns,
         h5,
         shards,
         rows_per_shard=rows_per_shard,

@@ -4,7 +4,6 @@ By hand: python scripts/convert_train.py --size toy
 """
 
 from pathlib import Path
-from typing import Any
 
 from door import enter
 from feseq.config.columns import Columns
@@ -15,14 +14,13 @@ def main(
     *,
     raw: str,
     selection: Path,
-    columns: dict[str, Any],
+    columns: Columns,
     train: Path,
     valid: Path,
     threads: int,
     code: list[str],
 ) -> None:
-    roles = Columns.from_plain(columns)
-    convert_train(raw, selection, roles, train, valid, threads=threads, code=code)
+    convert_train(raw, selection, columns, train, valid, threads=threads, code=code)
 
 
 if __name__ == "__main__":

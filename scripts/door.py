@@ -10,7 +10,8 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 from feseq.common.errors import UserError
 from feseq.common.log import log_to
@@ -29,8 +30,9 @@ def enter(main: Callable[..., None], job: Any) -> None:
     settings (its named params, each `name=value`) go to the parameters of the same name, as do
     `threads`, the digests of its `code` and the config block `runtime`. At the shell, wildcards
     (`--size toy --model len100`) name the job of a rule, and `--name value` for each parameter
-    runs the script without rules. Parameters annotated Path become paths. A UserError, or an error
-    of the operating system, ends the script with its message and no traceback.
+    runs the script without rules. Parameters annotated Path become paths; others are checked
+    against their annotations. A UserError, or an error of the operating system, ends the script
+    with its message and no traceback.
     """
     parameters = inspect.signature(main).parameters
     if job is None:
@@ -144,6 +146,27 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
         return [Path(path) for path in ([value] if isinstance(value, str) else value)]
     if parameter.annotation == (Path | None):
         return Path(value) if value else None
-    if parameter.annotation is int:
+    if hasattr(parameter.annotation, "from_values"):
+        return parameter.annotation.from_values(value, parameter.name)
+    if parameter.annotation is int and str(value).isdecimal():
         return int(value)
+    if not _fits(value, parameter.annotation):
+        kind = inspect.formatannotation(parameter.annotation)
+        raise UserError(f"{parameter.name}: {value!r} is no value of type {kind}; correct it")
     return value
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """True if a plain value is what a parameter's annotation says."""
+    kind, inner = get_origin(annotation) or annotation, get_args(annotation)
+    if kind is UnionType:
+        return any(_fits(value, option) for option in inner)
+    if kind is Literal:
+        return value in inner
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    if kind is list:
+        return isinstance(value, list) and all(_fits(part, inner[0]) for part in value)
+    if kind is dict:
+        return isinstance(value, dict) and all(_fits(part, inner[1]) for part in value.values())
+    return isinstance(value, kind)

@@ -4,9 +4,9 @@ By hand: python scripts/evaluate.py --size toy --model len100
 """
 
 from pathlib import Path
-from typing import Any
 
 from door import enter
+from feseq.config.runtime import Runtime
 from feseq.evaluate.trained_model import predict_validation
 from feseq.machine.runtime import start_runtime
 
@@ -19,13 +19,11 @@ def main(
     speed: Path,
     attention: Path,
     threads: int,
-    runtime: dict[str, Any],
+    runtime: Runtime,
 ) -> None:
     machine = start_runtime(runtime, threads)
-    verbosity = runtime.get("verbosity", 1)
-    predict_validation(
-        model, valid, predictions, speed, attention, machine=machine, verbosity=verbosity
-    )
+    files = (model, valid, predictions, speed, attention)
+    predict_validation(*files, machine=machine, verbosity=runtime.verbosity)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,14 @@ By hand: python scripts/fit_feature_map.py --size toy
 """
 
 from pathlib import Path
-from typing import Any
 
 from door import enter
 from feseq.config.columns import Columns
 from feseq.dataset.feature_map import fit_feature_map
 
 
-def main(*, train: Path, columns: dict[str, Any], min_count: int, feature_map: Path) -> None:
-    fit_feature_map(train, Columns.from_plain(columns), min_count).write(feature_map)
+def main(*, train: Path, columns: Columns, min_count: int, feature_map: Path) -> None:
+    fit_feature_map(train, columns, min_count).write(feature_map)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def main(
     valid: Path,
     truth: Path | None = None,
     metrics: Path,
-    bootstrap: int = 200,
+    bootstrap: int,
     slices: list[str] | None = None,
     gauc: str | None = None,
 ) -> None:

@@ -16,7 +16,7 @@ def main(
     models: list[Path],
     weights: dict[str, float],
     code_of_predict: list[str] | None = None,
-    prior: str = "observed",
+    prior: str,
     sample_submission: str | None = None,
     submission: Path,
     id_column: str,

@@ -4,10 +4,10 @@ By hand: python scripts/train.py --size toy --model len100
 """
 
 from pathlib import Path
-from typing import Any
 
 from door import enter
 from feseq.config.model import ModelConfig
+from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.train.run import TrainingRun, train_model
 
@@ -17,11 +17,9 @@ def main(
     train: Path,
     valid: Path,
     feature_map: Path,
-    model_config: dict[str, Any],
-    train_config: dict[str, Any],
-    gpus: int = 1,
-    nodes: int = 1,
-    runtime: dict[str, Any],
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    runtime: Runtime,
     threads: int,
     code: list[str],
     model: Path,
@@ -29,14 +27,7 @@ def main(
     training: Path,
 ) -> None:
     train_model(
-        TrainingRun(
-            train,
-            valid,
-            feature_map,
-            # Settings that the network does not use are null.
-            ModelConfig(**{key: value for key, value in model_config.items() if value is not None}),
-            TrainConfig(**train_config, gpus=gpus, nodes=nodes),
-        ),
+        TrainingRun(train, valid, feature_map, model_config, train_config),
         {"model": model, "history": history, "training": training},
         runtime=runtime,
         threads=threads,

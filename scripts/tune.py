@@ -4,10 +4,10 @@ By hand: python scripts/tune.py --size toy --model len100
 """
 
 from pathlib import Path
-from typing import Any
 
 from door import enter
 from feseq.config.model import ModelConfig
+from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
 from feseq.config.train import TrainConfig
 from feseq.train.run import TrainingRun
@@ -19,10 +19,10 @@ def main(
     train: Path,
     valid: Path,
     feature_map: Path,
-    model_config: dict[str, Any],
-    train_config: dict[str, Any],
-    tuning: dict[str, Any],
-    runtime: dict[str, Any],
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    tuning: TuneConfig,
+    runtime: Runtime,
     threads: int,
     size: str,
     code: list[str],
@@ -30,12 +30,10 @@ def main(
     trials: Path,
 ) -> None:
     tune_model(
-        TrainingRun(
-            train, valid, feature_map, ModelConfig(**model_config), TrainConfig(**train_config)
-        ),
+        TrainingRun(train, valid, feature_map, model_config, train_config),
         {"best": best, "trials": trials},
         size=size,
-        tune_config=TuneConfig(**tuning),
+        tune_config=tuning,
         runtime=runtime,
         threads=threads,
         code=code,

@@ -156,5 +156,7 @@ def test_what_the_steps_report_adds_up_to_all_rows(
     fit_feature_map(train, COLUMNS, 1).write(tmp_path / "map.json")
     assert last_lines() == ["counted 90 of 90"]
     outputs = tmp_path / "predictions", tmp_path / "training"
-    fit_baseline("logistic_regression", train, valid, tmp_path / "map.json", *outputs)
+    fit_baseline(
+        "logistic_regression", train, valid, tmp_path / "map.json", *outputs, rows_at_most=99
+    )
     assert last_lines() == ["counted 90 of 90", "read 90 of 90", "predicted 30 of 30"]

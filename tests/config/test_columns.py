@@ -64,7 +64,7 @@ def test_shared_sequences_have_the_order_of_the_sequences(names: list[str]) -> N
 def test_roles_survive_json(roles: dict[str, Any]) -> None:
     columns = Columns.from_config(shop(**roles))
     plain = json.loads(json.dumps(columns.plain("label", "id", "shared")))
-    assert Columns.from_plain(plain) == columns
+    assert Columns.from_values(plain) == columns
 
 
 def test_a_table_without_times_has_the_plain_roles_it_always_had() -> None:

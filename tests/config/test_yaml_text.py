@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from feseq.config.yaml_text import text_mistakes
+from feseq.config.check import text_mistakes
 
 
 def found(folder: Path, text: str) -> list[str]:

@@ -68,7 +68,7 @@ def fit(
         data / "feature_map.json",
         out / "valid_predictions.parquet",
         out / "training.json",
-        **options,
+        **{"rows_at_most": ROWS} | options,
     )
     predictions = read_table(out / "valid_predictions.parquet", ("row", "label", "logit"))
     return predictions, json.loads((out / "training.json").read_text())

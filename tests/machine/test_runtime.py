@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from feseq.config.runtime import Runtime
 from feseq.machine import runtime
 from feseq.machine.runtime import start_runtime
 
@@ -21,7 +22,7 @@ def a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("a_gpu")
 def test_float32_is_exact_on_a_gpu_also_after_a_run_in_half_precision() -> None:
-    start_runtime({"device": "cuda", "precision": "bfloat16"}, threads=1)
+    start_runtime(Runtime(device="cuda", precision="bfloat16"), threads=1)
     assert torch.get_float32_matmul_precision() == "high"
-    start_runtime({"device": "cuda", "precision": "float32"}, threads=1)
+    start_runtime(Runtime(device="cuda", precision="float32"), threads=1)
     assert torch.get_float32_matmul_precision() == "highest"

@@ -204,7 +204,7 @@ def test_one_batch_can_be_learned_by_heart() -> None:
 
 
 def test_settings_that_cannot_work_name_their_numbers() -> None:
-    with pytest.raises(ValueError, match=r"width 20 .* 3 heads"):
+    with pytest.raises(ValueError, match="3 heads do not divide the width 20"):
         FESeq(replace(CONFIG, heads=3), SIZES)
     with pytest.raises(ValueError, match="pooling"):
         replace(CONFIG, pooling="max")

@@ -21,7 +21,7 @@ REACHED = {
     "convert_test": CONVERSION,
     "fit_feature_map": f"{ROWS} dataset.feature_map dataset.numeric",
     "train": f"{NETWORK} config.train train",
-    "tune": f"{NETWORK} config.mistakes config.space config.train train tune",
+    "tune": f"{NETWORK} config.space config.train train tune",
     "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.trained_model",
     "ensemble": "common config.names evaluate.ensemble evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",

@@ -12,6 +12,7 @@ import yaml
 from feseq.config.catalog import model_settings
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
+from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.feature_map import fit_feature_map
@@ -79,7 +80,7 @@ def train(
     }
     code = options.pop("code", ())
     files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
-    runtime = {"device": "cpu", "verbosity": 0} | options
+    runtime = Runtime(**{"device": "cpu", "verbosity": 0} | options)
     train_model(TrainingRun(*files, model, config), outputs, runtime=runtime, code=code)
     return outputs
 

@@ -21,6 +21,7 @@ import torch
 from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
+from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.ranks import Ranks, joined, process_rank
@@ -37,8 +38,6 @@ pytestmark = pytest.mark.workflow
 STILL = replace(SMALL_MODEL, dropout=0.0)
 # 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each.
 EACH_STEP = replace(TRAIN, batch_size=31, epochs=2, eval_steps=1, patience=99)
-# Settings of how it is done, not of what is trained.
-LAYOUT = ("gpus", "nodes")
 
 
 def a_run(data: Path, model: ModelConfig, config: TrainConfig) -> TrainingRun:
@@ -51,7 +50,7 @@ def train(data: Path, out: Path, config: TrainConfig, **options: Any) -> Path:
     train_model(
         a_run(data, STILL, config),
         {name: out / file for name, file in outputs.items()},
-        runtime={"device": "cpu", "verbosity": 0} | options,
+        runtime=Runtime(**{"device": "cpu", "verbosity": 0} | options),
         threads=config.gpus,
         code=code_digests(SCRIPTS / "train.py"),
     )
@@ -62,15 +61,13 @@ def start(
     data: Path, out: Path, *launcher: str, gpus: int = 2, nodes: int = 1, **variables: str
 ) -> subprocess.Popen[str]:
     """scripts/train.py in a process group of its own; its state is saved after each step."""
-    settings = {key: value for key, value in asdict(EACH_STEP).items() if key not in LAYOUT}
+    settings = asdict(replace(EACH_STEP, gpus=gpus, nodes=nodes))
     arguments = {
         "train": data / "train.h5",
         "valid": data / "valid.h5",
         "feature_map": data / "feature_map.json",
         "model_config": json.dumps(asdict(STILL)),
         "train_config": json.dumps(settings),
-        "gpus": gpus,
-        "nodes": nodes,
         "runtime": '{"device": "cpu", "save_minutes": 0}',
         "threads": gpus,
         "model": out / "model.safetensors",
@@ -187,7 +184,7 @@ def fit(run: TrainingRun, saved: SavedTraining | None = None) -> torch.nn.Module
     """Train as one of several."""
     feature_map = FeatureMap.read(run.feature_map_json)
     with joined() as ranks:
-        machine = start_runtime({"device": "cpu"}, 1, ranks)
+        machine = start_runtime(Runtime(device="cpu"), 1, ranks)
         with opened(run, feature_map, machine) as sources:
             trainer = make_trainer(run, feature_map, sources, machine, saved=saved, verbosity=0)
             trainer.fit()

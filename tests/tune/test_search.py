@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from feseq.common.errors import UserError
+from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.staleness.code import code_digests
@@ -71,7 +72,7 @@ def tune(data: Path, out: Path, train: dict[str, Any] | None = None, **config: A
         outputs,
         size="toy",
         tune_config=CONFIG.model_copy(update=config),
-        runtime={"device": "cpu"},
+        runtime=Runtime(device="cpu"),
         threads=1,
         # As the door gives them, so that both go on from each other's trials.
         code=code_digests(SCRIPTS / "tune.py"),
@@ -200,7 +201,7 @@ def test_the_best_settings_give_the_best_value_again(
             replace(SMALL_TRAIN, **variant["train"]),
         ),
         {name: tmp_path / name for name in ("model", "history", "training")},
-        runtime={"device": "cpu", "verbosity": 0},
+        runtime=Runtime(device="cpu", verbosity=0),
     )
     with open(tmp_path / "history") as file:
         assert max(float(row["monitor"]) for row in csv.DictReader(file)) == best

@@ -1,12 +1,19 @@
 """Scripts as a person at the shell calls them."""
 
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
+from door import _typed
+from feseq.common.errors import UserError
+from feseq.config.columns import Columns
+from feseq.config.model import ModelConfig
+from feseq.config.runtime import Runtime
 from support import REPOSITORY, SCRIPTS
 
 RULES = "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk"))
@@ -31,6 +38,42 @@ def test_a_script_names_the_wildcards_of_its_rule(rule: str, files: str) -> None
 
 def script(rule: str) -> str:
     return (SCRIPTS / f"{rule}.py").read_text()
+
+
+def typed(value: Any, kind: Any) -> Any:
+    return _typed(
+        inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=kind), value
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "message"),
+    [
+        ("many", int, "'many' is no value of type int"),
+        (True, int | None, "True is no value"),
+        ("0.1", float, "'0.1' is no value"),
+        ("both", Literal["train", "test"], "'both' is no value"),
+        ({"len5": "1"}, dict[str, float], "is no value of type dict"),
+        ([1], list[str] | None, "is no value"),
+        (3, Columns, "no roles of columns"),
+        ({"profile": []}, Columns, "no roles of columns"),
+        (7, ModelConfig, "7 is not a mapping"),
+        ({"head": 3}, ModelConfig, "unknown key 'head'; did you mean 'heads'?"),
+        ({"heads": 3}, ModelConfig, "misses 'max_len', "),
+        ({"device": "gpu", "verbosity": 3}, Runtime, "device: 'gpu' is not one of .*\n.*verbosity"),
+    ],
+)
+def test_a_value_of_another_type_is_a_clear_error(value: Any, kind: Any, message: str) -> None:
+    with pytest.raises(UserError, match=f"^given: .*{message}|^given: {message}"):
+        typed(value, kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(None, int | None), (3, float), ({"a": {"len5": 1}}, dict[str, dict[str, float]])],
+)
+def test_a_sound_value_stays_as_it_is(value: Any, kind: Any) -> None:
+    assert typed(value, kind) == value
 
 
 @pytest.mark.workflow

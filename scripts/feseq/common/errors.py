@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class ImpossibleNetworkError(UserError, ValueError):
+    """Settings of a network that contradict one another or the table."""
+
+
 class NotEnoughMemoryError(UserError):
     """A network or its training does not fit into memory."""
 

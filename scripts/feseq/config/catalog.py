@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..common.errors import UserError, did_you_mean
+from ..common.errors import ImpossibleNetworkError, UserError, did_you_mean
 from .columns import Columns
 from .model import ModelConfig
 from .names import BASELINES, ENSEMBLE, is_feseq, split_name
@@ -90,7 +90,7 @@ def model_mistakes(
         )
     try:
         ModelConfig(**settings).width(len(columns.sequences) + len(columns.profile))
-    except ValueError as error:
+    except ImpossibleNetworkError as error:
         place = f"variants.{variant}.model, on size {size}" if own else f"sizes.{size}.model.heads"
         yield f"{place}: {error}"
 

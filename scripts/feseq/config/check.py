@@ -1,8 +1,11 @@
 """Checking the config: all mistakes at once, each with its place, value, allowed range and cure."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ..common.errors import UserError
 from .catalog import model_mistakes, size_settings
@@ -13,7 +16,10 @@ from .model import ModelKeys
 from .settings import Config, with_defaults
 from .space import space_mistakes
 from .train import TrainKeys
-from .yaml_text import text_mistakes
+
+# 010 is 8, 1:30 is 90: octal and base 60, which YAML 1.1 has.
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_OTHER = re.compile(r"[-+]?(0[0-7_]*[1-7][0-7_]*|\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?)")
 
 
 def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
@@ -68,3 +74,51 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                     f"evaluation.{key}: {name!r} is no categorical column in use; these are "
                     f"{', '.join(columns.categorical)}"
                 )
+
+
+def text_mistakes(files: Iterable[Path | str]) -> Iterator[str]:
+    """What YAML drops or changes without a word, one line each with file and line.
+
+    That is keys that stand twice, and numbers that it reads as other ones.
+    """
+    for file in files:
+        # As JSON, a file may hold tabs.
+        text = Path(file).read_text(encoding="utf-8").expandtabs()
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None:
+            yield from (f"{file}, line {line}: {mistake}" for line, mistake in _text_mistakes(root))
+
+
+def _text_mistakes(root: yaml.Node) -> Iterator[tuple[int, str]]:
+    # By identity, since an anchor and its aliases are one node.
+    nodes, seen = [root], set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            yield from _twice(node)
+            nodes += [part for pair in reversed(node.value) for part in reversed(pair)]
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += reversed(node.value)
+        elif node.tag in _NUMBERS and _OTHER.fullmatch(node.value):
+            number = yaml.safe_load(node.value)
+            yield (
+                _line(node),
+                f"YAML reads {node.value} as {number}; write {number}, or {node.value!r} in quotes "
+                f"for text",
+            )
+
+
+def _twice(mapping: yaml.MappingNode) -> Iterator[tuple[int, str]]:
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in mapping.value:
+        name = key.tag, str(key.value)
+        if name in lines:
+            yield _line(key), f"key {key.value!r} stands in line {lines[name]} too; keep one"
+        lines.setdefault(name, _line(key))
+
+
+def _line(node: yaml.Node) -> int:
+    return node.start_mark.line + 1

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..common.errors import UserError
+from ..common.errors import UserError, first_line
 
 _RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
 # A range of more is a slip of the keyboard, and would fill the memory with names.
@@ -60,8 +60,21 @@ class Columns:
         return roles | {name: value for name, value in optional.items() if value}
 
     @classmethod
-    def from_plain(cls, roles: Mapping[str, Any]) -> "Columns":
-        """The opposite of `plain`; a label or ID that was left out reads ''."""
+    def from_values(cls, roles: Any, name: str = "columns") -> "Columns":
+        """The opposite of `plain`; a label or ID that was left out reads ''.
+
+        Raises UserError for other values; `name` is that of a script's argument.
+        """
+        try:
+            return cls._from_values(roles)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{name}: no roles of columns ({first_line(error)} is missing or of another type); "
+                f"profile, numeric, sequences and targets are lists of names, group_of a mapping"
+            ) from None
+
+    @classmethod
+    def _from_values(cls, roles: Mapping[str, Any]) -> "Columns":
         return cls(
             label=roles.get("label", ""),
             id=roles.get("id", ""),

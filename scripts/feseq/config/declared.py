@@ -4,10 +4,14 @@ A setting is declared once, with its type, bounds, default and meaning: the text
 of the config, config/config.schema.yaml and the tables of config/README.md are made from that.
 """
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator, create_model
 from pydantic.fields import FieldInfo
+
+from ..common.errors import UserError
+from .mistakes import mistakes
 
 # Strict: 1000.0 is no integer, true is no number.
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
@@ -19,6 +23,22 @@ Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
 # As a value: the types here are computed.
 _annotated: Any = Annotated
+
+
+class Declared:
+    """What settings are that a script takes as one argument."""
+
+    @classmethod
+    def from_values(cls, values: Any, name: str) -> Self:
+        """An object of plain values, of which null stands for the default.
+
+        Raises one UserError that lists every mistake; `name` is the argument's.
+        """
+        if isinstance(values, Mapping):
+            values = {key: value for key, value in values.items() if value is not None}
+        if found := mistakes(cls, values):
+            raise UserError("\n".join(f"{name}: {mistake}" for mistake in found))
+        return cls(**values)
 
 
 def fields_of(declared: Any) -> dict[str, FieldInfo]:

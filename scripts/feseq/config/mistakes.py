@@ -5,15 +5,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..common.errors import did_you_mean
 
+# Of a model, and of a dataclass.
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
-def mistakes(declared: type[BaseModel], values: Any) -> list[str]:
+
+def mistakes(declared: Any, values: Any) -> list[str]:
     """What is wrong with `values` of a declared class."""
     try:
-        declared.model_validate(values)
+        if issubclass(declared, BaseModel):
+            declared.model_validate(values)
+        elif isinstance(values, Mapping):
+            declared(**values)
+        else:
+            return [f"{values!r} is not a mapping"]
     except ValidationError as error:
         found = error.errors(include_url=False)
     else:
@@ -38,9 +46,9 @@ def unknown_key(key: Any, known: Iterable[str]) -> str:
 
 
 @cache
-def schema_of(declared: type[BaseModel]) -> dict[str, Any]:
+def schema_of(declared: Any) -> dict[str, Any]:
     """The JSON schema of a declared class."""
-    return declared.model_json_schema()
+    return TypeAdapter(declared).json_schema()
 
 
 def allowed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
@@ -96,9 +104,9 @@ def _path(loc: tuple[Any, ...], values: Any) -> list[Any]:
 def _line(item: Mapping[str, Any], where: str, path: list[Any], root: Mapping[str, Any]) -> str:
     value, loc = item["input"], item["loc"]
     is_key = loc[-1:] == ("[key]",)
-    if is_key or item["type"] in ("extra_forbidden", "invalid_key"):
+    if is_key or item["type"] in (*_UNKNOWN, "invalid_key"):
         above = list(loc[: -2 if is_key else -1])
-        key = loc[-1] if item["type"] == "extra_forbidden" else value
+        key = loc[-1] if item["type"] in _UNKNOWN else value
         place = _at(".".join(map(str, above)))
         schema = _schema_at(root, above)
         known = schema.get("properties") or schema.get("propertyNames", {}).get("enum")

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from .declared import AS_WRITTEN, CLOSED, some_of
+from ..common.errors import ImpossibleNetworkError
+from .declared import AS_WRITTEN, CLOSED, Declared, some_of
 
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
 Numerics = Literal["linear", "direct", "buckets", "piecewise"]
@@ -13,7 +14,7 @@ MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
-class ModelConfig:
+class ModelConfig(Declared):
     """What shapes a network."""
 
     max_len: MaxLen
@@ -78,12 +79,12 @@ class ModelConfig:
     """dropout probability"""
 
     def width(self, fields: int) -> int:
-        """Width D of a position with `fields` fields; raises ValueError if heads do not fit."""
+        """Width D of a position with `fields` fields; raises an error if heads do not fit."""
         extra = self.positions + self.times
         width = self.embedding_dim * (fields + extra)
         if width % self.heads:
             names = [" and the position"] * self.positions + [" and the time"] * self.times
-            raise ValueError(
+            raise ImpossibleNetworkError(
                 f"{self.heads} heads do not divide the width {width} = embedding_dim "
                 f"{self.embedding_dim} * {fields + extra} ({fields} fields{''.join(names)})"
             )

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from .declared import AS_WRITTEN, CLOSED, Seed, fields_of
 from .model import MaxLen, ModelConfig, ModelKeys
 from .names import BASELINES, Baseline
+from .runtime import Runtime
 from .space import TuneConfig
 from .train import TrainConfig, TrainKeys
 
@@ -178,37 +179,6 @@ class Evaluation(_Block):
     baseline_rows: Annotated[int, Field(ge=100)] = 1_000_000
     """train rows of a baseline at most, since scikit-learn holds them all in memory; fewer than
     there are is said in the log"""
-
-
-class Runtime(_Block):
-    """How a run uses the machine."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: CUDA where there is one, else the CPU, said in the log. `cuda`: an error where there
-    is none"""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """of the products at positions; the output network stays in float32 (with TF32 on GPUs that
-    have it). `auto`: on a GPU `bfloat16`, or `float16` with loss scaling where that is missing
-    (T4), on the CPU `float32`"""
-    memory_gib: Literal["auto"] | Annotated[float, Field(gt=0), AS_WRITTEN] = "auto"
-    """memory that a training may use; batches are cut into micro-batches that fit, whose gradients
-    add up to the batch's (dropout, and the statistics of the `din` score, are those of a
-    micro-batch). `auto`: all of the GPU's, or half of the computer's, or of the part that a Slurm
-    job or a container has by its control group"""
-    recompute: bool = False
-    """`true`: Transformer layers keep only their inputs and compute the rest again in the backward
-    pass: a fraction of the memory for about a third more time"""
-    save_minutes: Annotated[float, Field(ge=0), AS_WRITTEN] = 10
-    """after so many minutes, and after each evaluation, a training saves its state
-    (`training_state/` beside the model) from which it goes on when it was interrupted; the folder
-    is removed when all that was asked for is made"""
-    tensorboard: bool = False
-    """`true`: each training writes its curves (losses, AUC, monitor, learning rate, samples/s, by
-    step, at each evaluation) into `tensorboard/` beside its model; `tensorboard --logdir results`
-    shows them. A model that is there is not trained again for it"""
-    verbosity: Annotated[int, Field(ge=0, le=2)] = 1
-    """of training, evaluation and prediction: 0 quiet; 1 progress: on a terminal a bar with rate
-    and time left, in a log a line every half minute; 2 also the loss, the bar redrawn often"""
 
 
 class Config(_Block):

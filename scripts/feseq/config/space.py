@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from ..common.errors import UserError, nearest
-from .declared import CLOSED, Seed, fields_of
+from .declared import CLOSED, Declared, Seed, fields_of
 from .mistakes import hint, mistakes, unknown_key
 from .model import ModelKeys
 from .train import TrainKeys
@@ -36,7 +36,7 @@ _SEARCHED = [
 ]
 
 
-class TuneConfig(BaseModel, frozen=True):
+class TuneConfig(BaseModel, Declared, frozen=True):
     """How to tune."""
 
     model_config = CLOSED

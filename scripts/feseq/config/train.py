@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from .declared import AS_WRITTEN, CLOSED, Seed, some_of
+from .declared import AS_WRITTEN, CLOSED, Declared, Seed, some_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def _rewards_gain(monitor: dict[str, float]) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
-class TrainConfig:
+class TrainConfig(Declared):
     """How to train."""
 
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]

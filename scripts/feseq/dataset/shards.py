@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from ..common.errors import UserError
 from ..common.files import read_json
 
 
@@ -25,3 +26,11 @@ def write_shards(path: Path, rows: int, rows_per_shard: int) -> int:
 def read_shards(path: Path) -> list[Shard]:
     """Read what `write_shards` wrote."""
     return read_json(path, lambda shards: [Shard(**bounds) for bounds in shards])
+
+
+def shard_rows(path: Path, shard: int) -> Shard:
+    """The rows of one of them; raises UserError if there is none of that number."""
+    shards = read_shards(path)
+    if not 0 <= shard < len(shards):
+        raise UserError(f"{path}: there is no shard {shard}, only 0 to {len(shards) - 1}")
+    return shards[shard]

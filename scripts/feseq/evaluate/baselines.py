@@ -76,7 +76,7 @@ def fit_baseline(
     predictions: Path,
     training: Path,
     *,
-    rows_at_most: int = 1_000_000,
+    rows_at_most: int,
     threads: int = 1,
 ) -> None:
     """Fit the baseline of that name and predict the validation rows.

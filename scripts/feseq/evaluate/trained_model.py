@@ -21,7 +21,7 @@ def predict_validation(
     attention: Path,
     *,
     machine: Machine,
-    verbosity: int = 1,
+    verbosity: int = 0,
 ) -> None:
     """Write the validation rows' predictions, how fast they came, and what attention looked at.
 

@@ -2,14 +2,13 @@
 
 import logging
 import os
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from ..common.errors import UserError
+from ..config.runtime import Runtime
 from .memory import machine_memory, peak_memory
 from .ranks import Ranks
 
@@ -59,16 +58,15 @@ class Machine:
         return peak_memory()
 
 
-def start_runtime(runtime: Mapping[str, Any], threads: int, ranks: Ranks | None = None) -> Machine:
-    """Set the threads of this process, and find the device that the config block names.
+def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) -> Machine:
+    """Set the threads of this process, and find the device that `runtime` names.
 
     Each of several `ranks` on a machine gets its part of the threads and a GPU of its own.
     """
     ranks = ranks or Ranks()
     use_threads(max(1, threads // ranks.local_count))
-    device = choose_device(runtime.get("device", "auto"), ranks)
-    memory = runtime.get("memory_gib", "auto")
-    precision = choose_precision(runtime.get("precision", "auto"), device)
+    device = choose_device(runtime.device, ranks)
+    precision = choose_precision(runtime.precision, device)
     ranks.agree(
         list(PRECISIONS.values()).index(precision),
         "the GPUs of this training are of different kinds: runtime.precision auto means bfloat16 "
@@ -80,8 +78,8 @@ def start_runtime(runtime: Mapping[str, Any], threads: int, ranks: Ranks | None 
     return Machine(
         device,
         precision,
-        None if memory == "auto" else memory,
-        runtime.get("recompute", False),
+        None if runtime.memory_gib == "auto" else runtime.memory_gib,
+        runtime.recompute,
         ranks,
     )
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ..common.errors import ImpossibleNetworkError
+
 
 @dataclass(frozen=True)
 class FieldSizes:
@@ -20,7 +22,7 @@ class FieldSizes:
 
     def __post_init__(self) -> None:
         if not self.sequence or len(self.sequence) != len(self.target):
-            raise ValueError(
+            raise ImpossibleNetworkError(
                 f"FESeq needs one target field per sequence field and at least one, got "
                 f"{len(self.sequence)} sequence and {len(self.target)} target fields"
             )

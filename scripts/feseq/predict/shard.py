@@ -24,7 +24,7 @@ def predict_shard(
     stop: int,
     machine: Machine,
     code: Sequence[str] = (),
-    verbosity: int = 1,
+    verbosity: int = 0,
 ) -> None:
     """Write parquet columns id (string) and logit (float32) of test rows start to stop.
 

@@ -12,17 +12,23 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "feseq"
-# Modules that show what is going on, and change no output.
-SHOW_ONLY = ("common/progress.py", "train/tensorboard.py")
+# Modules that change no output: they show what is going on, refuse what is wrong, or say how a run
+# uses the machine.
+NOT_COUNTED = (
+    "common/progress.py",
+    "config/mistakes.py",
+    "config/runtime.py",
+    "train/tensorboard.py",
+)
 
 
 def code_digests(script: Path) -> list[str]:
-    """`path@digest` of a script and of each module that it reaches, but those of `SHOW_ONLY`.
+    """`path@digest` of a script and of each module that it reaches, but those of `NOT_COUNTED`.
 
     Data files (JSON) beside a module count with it.
     """
     folder, reached = script.parent, reached_modules(script.parent, script)
-    reached -= {folder / PACKAGE / name for name in SHOW_ONLY}
+    reached -= {folder / PACKAGE / name for name in NOT_COUNTED}
     data = {file for path in reached - {script} for file in path.parent.glob("*.json")}
     return [f"{path.relative_to(folder)}@{_digest(path)}" for path in sorted(reached | data)]
 

@@ -66,7 +66,7 @@ class Trainer:
         micro_rows: int | None = None,
         saved: SavedTraining | None = None,
         after_evaluation: Callable[["Trainer"], None] | None = None,
-        verbosity: int = 1,
+        verbosity: int = 0,
     ) -> None:
         self.model = model.to(machine.device)
         self.train, self.valid = train, valid

@@ -16,6 +16,7 @@ from ..common.errors import NotEnoughMemoryError
 from ..common.files import write_json, written_beside
 from ..common.log import only_errors
 from ..config.model import ModelConfig
+from ..config.runtime import Runtime
 from ..config.train import TrainConfig
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
@@ -62,14 +63,14 @@ def train_model(
     run: TrainingRun,
     outputs: Mapping[str, Path],
     *,
-    runtime: Mapping[str, Any],
+    runtime: Runtime,
     threads: int = 1,
     code: Sequence[str] = (),
 ) -> None:
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
-    `runtime` is the config's block: with `tensorboard`, event files are written into a folder
-    `tensorboard` beside the model. `gpus` processes train on each of `nodes` machines, each
+    With `runtime.tensorboard`, event files are written into a folder `tensorboard` beside the
+    model. `gpus` processes train on each of `nodes` machines, each
     process on a GPU of its own; processes that torchrun has started join one another instead.
 
     The state is kept in a folder `training_state` beside the model. An interrupted training
@@ -97,7 +98,7 @@ def _train(
     ranks: Ranks,
     run: TrainingRun,
     outputs: Mapping[str, Path],
-    runtime: Mapping[str, Any],
+    runtime: Runtime,
     threads: int,
     code: list[str],
 ) -> None:
@@ -110,7 +111,7 @@ def _train(
         train, valid = stack.enter_context(opened(run, feature_map, machine))
         key = run.key(train.table, valid.table, code)
         after_evaluation = None
-        if runtime.get("tensorboard", False) and ranks.is_first:
+        if runtime.tensorboard and ranks.is_first:
             rows_per_step = train.rows / train.batches_per_epoch
             curves = Curves(outputs["model"].with_name("tensorboard"), rows_per_step)
             after_evaluation = stack.enter_context(curves).add
@@ -119,9 +120,9 @@ def _train(
             feature_map,
             (train, valid),
             machine,
-            saved=SavedTraining(folder, key, runtime.get("save_minutes", 10)),
+            saved=SavedTraining(folder, key, runtime.save_minutes),
             after_evaluation=after_evaluation,
-            verbosity=runtime.get("verbosity", 1),
+            verbosity=runtime.verbosity,
         )
         trainer.fit()
         summary = _summary(trainer)
@@ -153,7 +154,7 @@ def make_trainer(
 ) -> Trainer:
     """A trainer with seeded weights, and micro-batches that fit into memory; writes nothing.
 
-    `options` are those of Trainer. Raises ValueError for a network that is impossible.
+    `options` are those of Trainer. Raises ImpossibleNetworkError for a network that is impossible.
     """
     train, valid = sources
     torch.manual_seed(run.train_config.seed)

@@ -1,6 +1,7 @@
 """One step of training: loss, gradients in micro-batches, mixed precision, update."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,7 @@ class Stepper:
         machine: Machine,
         *,
         micro_rows: int | None = None,
-        max_grad_norm: float = 10.0,
+        max_grad_norm: float = math.inf,
         embedding_l2: float = 0.0,
         seed: int = 0,
     ) -> None:

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from ..common.errors import NotEnoughMemoryError, NotFiniteError, UserError
 from ..common.files import written_beside
 from ..common.log import only_errors
+from ..config.runtime import Runtime
 from ..config.space import TuneConfig, by_block, check_space
 from ..dataset.feature_map import FeatureMap
 from ..dataset.store import H5Table
@@ -49,7 +50,7 @@ def tune_model(
     *,
     size: str,
     tune_config: TuneConfig,
-    runtime: Mapping[str, Any],
+    runtime: Runtime,
     threads: int,
     code: Sequence[str] = (),
 ) -> None:
@@ -89,9 +90,7 @@ def tune_model(
     logger.info("best: %s; %s", _in_words(saved, best), outputs["best"])
 
 
-def _run(
-    tuning: TrainingRun, saved: SavedStudy, left: int, runtime: Mapping[str, Any], threads: int
-) -> None:
+def _run(tuning: TrainingRun, saved: SavedStudy, left: int, runtime: Runtime, threads: int) -> None:
     """Run the trials that are left, here or in several workers."""
     # More workers than trials would only start up.
     workers = min(saved.config.workers, left)
@@ -107,7 +106,7 @@ def _work(
     workers: int,
     tuning: TrainingRun,
     saved: SavedStudy,
-    runtime: Mapping[str, Any],
+    runtime: Runtime,
     threads: int,
 ) -> None:
     """Run trials until there are enough, as one of several workers."""
