@@ -47,7 +47,7 @@ class Case:
         self.config = config
         torch.manual_seed(0)
         self.network = build_model(config, self.fields).to(machine.device)
-        self.plain = PlainFESeq(config, field_sizes(self.fields))
+        self.plain = PlainFESeq(config, field_sizes(config, self.fields))
         self.plain.take_weights(self.network)
 
     def batches(self, batch_rows: int) -> Iterable[Batch]:

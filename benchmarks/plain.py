@@ -84,7 +84,7 @@ class PlainFESeq(nn.Module):
         """Copy the weights of `model`, so that both are the same function."""
         theirs = dict(model.state_dict())
         names = {
-            "numeric.kinds.linear.vector": "numeric",
+            "front.kinds.linear.vector": "numeric",
             "history.": "",
             "interaction.layers.": "cross.",
             "position.table.": "position.",

@@ -87,8 +87,8 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
         ("sizes.huge", "sizes: unknown key 'huge'; keys here: toy, medium, full"),
         (
             "columns.groups.base.target",
-            "columns.groups.base: unknown key 'target'; keys here: profile, numeric, sequences, "
-            "times, share_embedding",
+            "columns.groups.base: unknown key 'target'; keys here: profile, context, numeric, "
+            "sequences, times, share_embedding",
         ),
     ],
 )

@@ -39,6 +39,15 @@ def shop(**roles: Any) -> dict[str, Any]:
     )
 
 
+def test_context_columns_are_categories_behind_profile_and_targets() -> None:
+    groups = config()["groups"]
+    groups["money"]["context"] = ["ad_{1..2}"]
+    columns = Columns.from_config(config(groups=groups))
+    assert columns.profile == ("country",)
+    assert columns.context == ("ad_1", "ad_2")
+    assert columns.categorical == ("country", "item", "ad_1", "ad_2")
+
+
 def test_times_and_shared_sequences_come_from_the_groups_in_use() -> None:
     groups = config()["groups"]
     groups["clock"] = {"times": {"when": "now"}}
@@ -59,7 +68,7 @@ def test_shared_sequences_have_the_order_of_the_sequences(names: list[str]) -> N
 
 
 @pytest.mark.parametrize(
-    "roles", [{}, {"times": {"when": "now"}}, {"share_embedding": ["shops"]}, {"times": {}}]
+    "roles", [{}, {"times": {"when": "now"}}, {"share_embedding": ["shops"]}, {"context": ["x"]}]
 )
 def test_roles_survive_json(roles: dict[str, Any]) -> None:
     columns = Columns.from_config(shop(**roles))
@@ -137,6 +146,7 @@ def test_contradicting_roles_are_refused_by_name(changes: dict[str, Any], messag
         {"a": {"sequences": {"events": "item"}, "numeric": ["f_{1..3}", "f_2"]}},
         {"a": {"sequences": {"events": "item", "shops": "item"}}},
         {"a": {"sequences": {"events": "events"}}},
+        {"a": {"sequences": {"events": "item"}, "profile": ["x"], "context": ["x"]}},
     ],
 )
 def test_a_column_has_one_role_even_within_a_group(groups: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from feseq.dataset import batches
 from feseq.dataset.batches import Batch, BatchSource
+from feseq.dataset.encoding import Inputs
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from support.raw_tables import COLUMNS, raw_table, split_events, to_train_h5, with_roles
 
@@ -194,6 +195,21 @@ def test_parallel_sequences_are_cut_and_ordered_together(tmp_path: Path, table: 
         assert np.array_equal(events[first] + 1000, shifted[second])
         assert batch.target_BG.shape == (len(batch), 2)
         assert batch.profile_BP.shape == (len(batch), 0)
+
+
+def test_context_columns_come_as_indices_of_their_own(tmp_path: Path, table: pa.Table) -> None:
+    columns = with_roles(profile=(), context=("country",))
+    train, _ = to_train_h5(tmp_path, table, columns=columns, valid_rows=(0, 1))
+    fields = fit_feature_map(train, columns, 1)
+    rows = table.to_pylist()[2:]
+    for batch in BatchSource(train, fields, max_len=7, batch_rows=64).shuffled(1, 0):
+        assert batch.profile_BP.shape == (len(batch), 0)
+        words = [rows[row]["country"] for row in batch.row_B]
+        known = fields.context[0].vocabulary
+        expected = [[2 if word is None else 3 + known.index(word)] for word in words]
+        assert batch.context_BC.tolist() == expected
+    without = BatchSource(train, fields, max_len=7, batch_rows=64, inputs=Inputs(context=False))
+    assert next(without.in_order()).context_BC.shape == (64, 0)
 
 
 def test_an_epoch_can_go_on_where_it_was_interrupted(source: Open) -> None:

@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from feseq.model import FESeq
-from feseq.model.front import NumericFront
+from feseq.model.front import Front
 from support.networks import CONFIG, SIZES, make_batch, make_model
 
 K, D = 4, CONFIG.embedding_dim
 RANKS = torch.tensor([[0.0, 0.26, -1.0], [1.0, 0.5, 0.999]], dtype=torch.float64)
 
 
-def front(*kinds: str, missing: int = 0) -> NumericFront:
+def front(*kinds: str, missing: int = 0) -> Front:
     torch.manual_seed(1)
     config = replace(CONFIG, numerics=kinds, numeric_buckets=K, missing_flags=bool(missing))
-    made = NumericFront(config, replace(SIZES, missing=missing)).double()
+    made = Front(config, replace(SIZES, missing=missing)).double()
     made.start_values(1.0)
     return made
 
@@ -87,7 +87,7 @@ def test_every_front_gives_finite_logits_and_gradients(
     batch = batch_of_two(missing_BK=torch.tensor([[1.0], [0.0]], dtype=torch.float64))
     network(batch).sum().backward()
     for name, parameter in network.named_parameters():
-        if name.startswith("numeric."):
+        if name.startswith("front."):
             assert parameter.grad is not None
             assert parameter.grad.isfinite().all()
             assert (parameter.grad != 0).any()
@@ -95,6 +95,6 @@ def test_every_front_gives_finite_logits_and_gradients(
 
 def test_start_values_follow_the_setting() -> None:
     network = FESeq(replace(CONFIG, numerics=("linear", "buckets"), embedding_std=0.5), SIZES)
-    tables = [network.profile[0].weight, network.numeric.kinds["buckets"].table.weight]
-    for table in [*tables, *network.numeric.own_parameters()]:
+    tables = [network.profile[0].weight, network.front.kinds["buckets"].table.weight]
+    for table in [*tables, *network.front.own_parameters()]:
         assert 0.2 < table.std() < 0.9

@@ -45,6 +45,8 @@ VARIANTS = [
     {"positions": False},
     {"layer_norm": False},
     {"mlp_activation": "leaky_relu"},
+    {"numerics": ("direct", "buckets"), "shortcuts": True},
+    {"numerics": ("piecewise", "linear"), "missing_flags": True, "numeric_buckets": 3},
     {"interaction_layers": 0, "transformer_layers": 0},
 ]
 
@@ -114,6 +116,21 @@ def test_computing_each_distinct_event_once_changes_nothing(
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
+def test_context_columns_equal_the_plain_loops_and_widen_no_position() -> None:
+    sizes = replace(SIZES, context=(4, 9, 3), missing=2)
+    config = replace(CONFIG, numerics=("direct", "buckets"), missing_flags=True, shortcuts=True)
+    model, batch = make_model(config, sizes), make_batch([2, 0, 5], sizes)
+    expected = reference_logits(model, config, batch, sizes.context)
+    torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)
+    plain = make_model(config, replace(sizes, context=()))
+    for part in ("interaction", "refiner", "position", "history"):
+        shapes, plain_shapes = (
+            [parameter.shape for parameter in getattr(network, part).parameters()]
+            for network in (model, plain)
+        )
+        assert shapes == plain_shapes
+
+
 def test_no_profile_and_no_numeric_fields_are_allowed() -> None:
     sizes = FieldSizes(profile=(), target=(6,), sequence=(11,), numeric=0)
     model, batch = make_model(CONFIG, sizes), make_batch([2, 0, 5], sizes)
@@ -152,7 +169,8 @@ def test_logits_of_half_precision_have_the_resolution_of_float32(
     variant: dict, precision: torch.dtype
 ) -> None:
     model, batch = make_model(replace(CONFIG, **variant)).float(), make_batch([3, 0, 6] * 40)
-    batch = replace(batch, numeric_BN=batch.numeric_BN.float())
+    numbers = ("numeric_BN", "rank_BN", "missing_BK")
+    batch = replace(batch, **{name: getattr(batch, name).float() for name in numbers})
     with torch.no_grad():
         model.mlp[-1].bias.fill_(-4)  # clicks are rare: near -4 bfloat16 has steps of 1 / 64
         full = model(batch)
@@ -180,7 +198,7 @@ def test_start_values_are_those_of_the_authors() -> None:
     sizes = FieldSizes(profile=(4000,), target=(60,), sequence=(4000,), numeric=500)
     model = FESeq(replace(CONFIG, embedding_dim=16, mlp=(300,)), sizes)
     tables = [model.profile[0].weight, model.history.sequence[0].weight]
-    tables += model.numeric.own_parameters()
+    tables += model.front.own_parameters()
     for table in tables:
         assert table.std().item() == pytest.approx(1e-4, rel=0.03)
     assert model.history.sequence[0].weight[0].abs().max() == 0

@@ -69,4 +69,7 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
         elapsed_T=torch.randint(0, 30, (events,), generator=random),
         row_B=torch.arange(rows),
         label_B=torch.randint(0, 2, (rows,), generator=random).double(),
+        context_BC=codes(sizes.context, rows),
+        rank_BN=torch.rand(rows, sizes.numeric, generator=random, dtype=torch.float64),
+        missing_BK=torch.randint(0, 2, (rows, sizes.missing), generator=random).double(),
     )

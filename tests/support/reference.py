@@ -10,14 +10,18 @@ from feseq.dataset.batches import Batch
 from feseq.model import FESeq
 
 
-def reference_logits(model: FESeq, config: ModelConfig, batch: Batch) -> Tensor:
-    """Logits [B] without dropout, from the weights of `model`."""
+def reference_logits(
+    model: FESeq, config: ModelConfig, batch: Batch, context: tuple[int, ...] = ()
+) -> Tensor:
+    """Logits [B] without dropout, from the weights of `model`; `context`: sizes of its tables."""
     weights = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
     rows = range(len(batch.offsets) - 1)
-    return torch.stack([_logit(weights, config, batch, row) for row in rows])
+    return torch.stack([_logit(weights, config, batch, row, context) for row in rows])
 
 
-def _logit(w: dict[str, Tensor], config: ModelConfig, batch: Batch, row: int) -> Tensor:
+def _logit(
+    w: dict[str, Tensor], config: ModelConfig, batch: Batch, row: int, context: tuple[int, ...]
+) -> Tensor:
     profile = [
         w[f"profile.{i}.weight"][code] for i, code in enumerate(batch.profile_BP[row].tolist())
     ]
@@ -45,15 +49,48 @@ def _logit(w: dict[str, Tensor], config: ModelConfig, batch: Batch, row: int) ->
     for layer in range(config.transformer_layers):
         x = _transformer(w, config, f"refiner.layers.{layer}", x)
     pooled = _pool(w, config, x, target)
-    vectors = w["numeric.kinds.linear.vector"]
-    numeric = [batch.numeric_BN[row, n] * vectors[n] for n in range(len(vectors))]
-    hidden = torch.cat([*profile, *numeric, pooled])
+    hidden = torch.cat([*profile, *_front(w, config, batch, row, context), pooled])
+    if config.shortcuts:
+        item = torch.cat([w[f"history.target.{g}.weight"][code] for g, code in enumerate(target)])
+        total = torch.zeros_like(item)
+        for event in behaviour_fields:
+            vectors = [w[f"history.sequence.{s}.weight"][code] for s, code in enumerate(event)]
+            total = total + torch.cat(vectors) / math.sqrt(len(behaviour_fields))
+        hidden = torch.cat([hidden, item, total, item * total])
     for layer in range(len(config.mlp)):
         hidden = w[f"mlp.{3 * layer}.weight"] @ hidden + w[f"mlp.{3 * layer}.bias"]
         slope = 0.01 if config.mlp_activation == "leaky_relu" else 0.0
         hidden = torch.where(hidden > 0, hidden, slope * hidden)
     last = 3 * len(config.mlp)
     return (w[f"mlp.{last}.weight"] @ hidden + w[f"mlp.{last}.bias"])[0]
+
+
+def _front(
+    w: dict[str, Tensor], config: ModelConfig, batch: Batch, row: int, context: tuple[int, ...]
+) -> list[Tensor]:
+    columns = range(batch.numeric_BN.shape[1])
+    parts, buckets = [], config.numeric_buckets
+    for kind in config.numerics:
+        for n in columns:
+            x, rank = batch.numeric_BN[row, n], batch.rank_BN[row, n]
+            if kind == "linear":
+                parts.append(x * w["front.kinds.linear.vector"][n])
+            elif kind == "direct":
+                parts.append(x[None])
+            elif kind == "buckets":
+                bucket = buckets if rank < 0 else min(int(rank * buckets), buckets - 1)
+                parts.append(w["front.kinds.buckets.table.weight"][n * (buckets + 1) + bucket])
+            else:
+                filled = [min(max(float(rank) * buckets - k, 0), 1) for k in range(buckets)]
+                matrix = w["front.kinds.piecewise.matrix"][n]
+                parts.append(sum(share * vector for share, vector in zip(filled, matrix)))
+    if config.missing_flags:
+        parts.append(batch.missing_BK[row])
+    first = 0
+    for code, size in zip(batch.context_BC[row].tolist(), context):
+        parts.append(w["front.kinds.context.table.weight"][first + code])
+        first += size
+    return parts
 
 
 def _interact(

@@ -16,7 +16,7 @@ def test_saved_bytes_are_those_of_a_known_graph() -> None:
     with count_saved(model) as saved:
         x = torch.ones(1000, requires_grad=True)
         y = x.exp().sin()
-        (y * y).sum() * model.numeric.own_parameters()[0].sum()
+        (y * y).sum() * model.front.own_parameters()[0].sum()
     # exp saves its result, which is sin's input, and the product y; no parameter is counted.
     assert 8_000 <= saved.bytes <= 8_100
 

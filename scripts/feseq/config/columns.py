@@ -31,11 +31,12 @@ class Columns:
     event_time: str | None = None
     row_time: str | None = None
     shared: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
 
     @property
     def categorical(self) -> tuple[str, ...]:
-        """Profile, then target columns: the order of `categorical` in H5."""
-        return self.profile + self.targets
+        """Profile, target, then context columns: the order of `categorical` in H5."""
+        return self.profile + self.targets + self.context
 
     @property
     def ragged(self) -> tuple[str, ...]:
@@ -56,7 +57,8 @@ class Columns:
         names = ("profile", "numeric", "sequences", "targets")
         roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
         roles["group_of"] = dict(self.group_of)
-        optional = {name: getattr(self, name) for name in ("event_time", "row_time", *others)}
+        few = ("context", "event_time", "row_time", *others)
+        optional = {name: getattr(self, name) for name in few}
         return roles | {name: value for name, value in optional.items() if value}
 
     @classmethod
@@ -86,12 +88,14 @@ class Columns:
             event_time=roles.get("event_time"),
             row_time=roles.get("row_time"),
             shared=tuple(roles.get("shared", ())),
+            context=tuple(roles.get("context", ())),
         )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":
         """Read the `columns` block of the config; raises UserError where roles contradict."""
         profile: list[str] = []
+        context: list[str] = []
         numeric: list[str] = []
         sequences: dict[str, str] = {}
         times: dict[str, str] = {}
@@ -101,9 +105,11 @@ class Columns:
         for group in config["use"]:
             roles = config["groups"][group]
             group_profile = expand(roles.get("profile") or [])
+            group_context = expand(roles.get("context") or [])
             group_numeric = expand(roles.get("numeric") or [])
             group_sequences = dict(roles.get("sequences") or {})
             profile += group_profile
+            context += group_context
             numeric += group_numeric
             sequences |= group_sequences
             group_times = dict(roles.get("times") or {})
@@ -111,7 +117,7 @@ class Columns:
             if len(times) > 1:
                 raise UserError(_two_times(times, group))
             shared += _shared(roles.get("share_embedding") or [], group_sequences, group)
-            named = [*group_profile, *group_numeric]
+            named = [*group_profile, *group_context, *group_numeric]
             for pairs in (group_sequences, group_times):
                 named += [*pairs, *pairs.values()]
             _claim(named, group, group_of, {config["label"], config["id"]})
@@ -132,6 +138,7 @@ class Columns:
             event_time=event_time,
             row_time=row_time,
             shared=tuple(shared),
+            context=tuple(context),
         )
 
 

@@ -70,6 +70,8 @@ class ModelConfig(Declared):
     ranks among the train rows"""
     missing_flags: bool = False
     """one more value for each block of numeric columns that are missing together"""
+    context: bool = True
+    """columns with the role `context` go to the output network"""
     shortcuts: bool = False
     """the target's embedding, the sum of the history's over the root of its length, and their
     product go to the output network too"""

@@ -60,7 +60,10 @@ class Group(_Block):
     """A named group of columns."""
 
     profile: list[Name] = []
-    """categorical columns of user and context: strings, integers, floats, booleans"""
+    """categorical columns of the row: strings, integers, floats, booleans. They stand at every
+    position of the history, whose width, memory and time grow with each of them"""
+    context: list[Name] = []
+    """categorical columns of the row that go to the output network alone"""
     numeric: list[Name] = []
     """numeric columns; `model.scaling` and `model.numerics` say how a network takes them; default:
     scaled to [0, 1] by the range seen in training, missing = 0, values beyond it = its ends"""

@@ -22,8 +22,9 @@ WINDOW_ROWS = 65_536
 class Batch:
     """Inputs of B rows.
 
-    numeric_BN float32; profile_BP, target_BG int64 indices; histories packed, history_ST int64
-    [sequence fields, events of all rows], row b being offsets[b]:offsets[b+1], newest last.
+    numeric_BN float32; profile_BP, target_BG, context_BC int64 indices; histories packed,
+    history_ST int64 [sequence fields, events of all rows], row b being offsets[b]:offsets[b+1],
+    newest last.
     `elapsed_T` int64 [events of all rows]: the row's time minus the event's, 0 if the event is
     later; None in a table without times.
     `rank_BN` float32: the share of train values below, -1 where missing; `missing_BK` float32: 1
@@ -42,6 +43,7 @@ class Batch:
     elapsed_T: Tensor | None
     row_B: Tensor
     label_B: Tensor | None
+    context_BC: Tensor | None = None
     rank_BN: Tensor | None = None
     missing_BK: Tensor | None = None
     shared_rows: int | None = None
@@ -210,6 +212,7 @@ class BatchSource:
             "elapsed_T": self._elapsed(block, rows),
             "row_B": rows + window.first_row,
             "label_B": None if block.label is None else block.label[rows].astype(np.float32),
+            "context_BC": encoded.context,
             "rank_BN": encoded.rank,
             "missing_BK": encoded.missing,
         }

@@ -26,11 +26,16 @@ _UNSEEN_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model wants to know of a row's numbers."""
+    """What a model wants to know of a row, beside profile, target and histories."""
 
     scaling: str = "minmax"
     ranks: bool = False
     missing: bool = False
+    context: bool = True
+
+    def context_fields(self, feature_map: FeatureMap) -> list[CategoryField]:
+        """The categories for the output network alone."""
+        return feature_map.context if self.context else []
 
 
 BRIEFING = Inputs()
@@ -43,6 +48,7 @@ class EncodedRows:
     numeric: np.ndarray
     profile: np.ndarray
     target: np.ndarray
+    context: np.ndarray
     rank: np.ndarray | None = None
     missing: np.ndarray | None = None
 
@@ -54,15 +60,17 @@ class FeatureEncoder:
     """
 
     def __init__(self, feature_map: FeatureMap, table: H5Table, inputs: Inputs = BRIEFING) -> None:
+        context = inputs.context_fields(feature_map)
         require_columns(
             table,
-            [field.column for field in (*feature_map.profile, *feature_map.targets)],
+            [field.column for field in (*feature_map.profile, *feature_map.targets, *context)],
             [field.column for field in feature_map.numeric],
             [field.column for field in feature_map.sequences],
             feature_map.event_time,
         )
         self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
         self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
+        self.context = [_CategoryLookup(field, table) for field in context]
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
         place = table.numeric_columns.index
         self.numeric_columns = [place(field.column) for field in feature_map.numeric]
@@ -77,6 +85,7 @@ class FeatureEncoder:
             self.numeric.scale(raw),
             _stack(self.profile, categorical),
             _stack(self.target, categorical),
+            _stack(self.context, categorical),
             self.numeric.rank(raw) if self.inputs.ranks else None,
             self.numeric.missing(raw) if self.inputs.missing else None,
         )
@@ -86,7 +95,7 @@ class FeatureEncoder:
 
         A prediction is still possible, but the two files are most likely coded differently.
         """
-        for lookup in (*self.profile, *self.target):
+        for lookup in (*self.profile, *self.target, *self.context):
             codes = categorical[:, lookup.column]
             is_unseen = lookup.index_of_code[codes] == OUT_OF_VOCABULARY
             if is_unseen.mean() > _UNSEEN_SHARE:

@@ -8,7 +8,7 @@ shares its target's vocabulary has the target's indices: token 12 has the index 
 import logging
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,7 @@ class FeatureMap:
     min_count: int
     event_time: str | None = None
     fitted_on: str = ""
+    context: list[CategoryField] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, as stored in JSON and in model files."""
@@ -99,6 +100,7 @@ class FeatureMap:
             min_count=plain["min_count"],
             event_time=plain.get("event_time"),
             fitted_on=plain.get("fitted_on", ""),
+            context=[CategoryField(**field) for field in plain.get("context", [])],
         )
 
     def write(self, path: Path) -> None:
@@ -155,6 +157,7 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
         min_count=min_count,
         event_time=columns.event_time,
         fitted_on=fitted_on,
+        context=[category(name) for name in columns.context],
     )
 
 

@@ -45,7 +45,7 @@ class Features:
     ) -> None:
         self.feature_map = feature_map
         self.threads = threads
-        self.fields = (*feature_map.profile, *feature_map.targets)
+        self.fields = (*feature_map.profile, *feature_map.targets, *feature_map.context)
         self.histories = feature_map.sequences if histories else []
         categories = [np.zeros(field.size, np.int64) for field in self.fields]
         codes = [np.zeros(field.size, np.int64) for field in self.histories]
@@ -121,7 +121,7 @@ class Features:
 
 def _categories(encoded: EncodedRows) -> np.ndarray:
     """Indices of the categories, int64 [rows, fields]."""
-    return np.concatenate([encoded.profile, encoded.target], axis=1)
+    return np.concatenate([encoded.profile, encoded.target, encoded.context], axis=1)
 
 
 def _kept(column: str, count: np.ndarray) -> np.ndarray:

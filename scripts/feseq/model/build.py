@@ -17,16 +17,18 @@ def build_model(config: ModelConfig, feature_map: FeatureMap, *, recompute: bool
 
     With `recompute`, training keeps less of the Transformer layers and computes more.
     """
-    return FESeq(config, field_sizes(feature_map), recompute=recompute)
+    return FESeq(config, field_sizes(config, feature_map), recompute=recompute)
 
 
-def field_sizes(feature_map: FeatureMap) -> FieldSizes:
+def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
     """The table sizes that `feature_map` asks for."""
+    context = _inputs(config).context_fields(feature_map)
     return FieldSizes(
         profile=tuple(field.size for field in feature_map.profile),
         target=tuple(field.size for field in feature_map.targets),
         sequence=tuple(field.size for field in feature_map.sequences),
         numeric=len(feature_map.numeric),
+        context=tuple(field.size for field in context),
         missing=missing_blocks(feature_map.numeric),
         shared=tuple(field.shared_with is not None for field in feature_map.sequences),
     )
@@ -39,8 +41,11 @@ def batch_source(
     batch_rows: int | Callable[[int], int],
 ) -> BatchSource:
     """Batches of `h5` with the inputs that a network of `config` takes."""
-    ranks = not {"buckets", "piecewise"}.isdisjoint(config.numerics)
-    inputs = Inputs(config.scaling, ranks, config.missing_flags)
     return BatchSource(
-        h5, feature_map, max_len=config.max_len, batch_rows=batch_rows, inputs=inputs
+        h5, feature_map, max_len=config.max_len, batch_rows=batch_rows, inputs=_inputs(config)
     )
+
+
+def _inputs(config: ModelConfig) -> Inputs:
+    ranks = not {"buckets", "piecewise"}.isdisjoint(config.numerics)
+    return Inputs(config.scaling, ranks, config.missing_flags, config.context)

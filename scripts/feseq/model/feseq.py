@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch
 from .dropout import Dropout
-from .front import NumericFront
+from .front import Front
 from .history import HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .interaction import Interaction
 from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
@@ -35,7 +35,7 @@ class FESeq(nn.Module):
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width = config.width(fields)
         self.embedding_dim = d
-        self.numeric = NumericFront(config, sizes)
+        self.front = Front(config, sizes)
         self.profile = nn.ModuleList(nn.Embedding(size, d) for size in sizes.profile)
         self.history = HistoryEmbedding(sizes, d)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
@@ -53,11 +53,11 @@ class FESeq(nn.Module):
         self.item = ItemEmbedding(config, sizes) if config.pooling == "weighted_sum" else None
         self.pooling = _pooling(config, width, len(sizes.target) * d)
         self.shortcuts = config.shortcuts
-        outputs = len(sizes.profile) * d + self.numeric.out_width + self.pooling.out_width
+        outputs = len(sizes.profile) * d + self.front.out_width + self.pooling.out_width
         outputs += 3 * len(sizes.target) * d * self.shortcuts
         self.mlp = _mlp(outputs, config)
         self.apply(partial(_start_values, std=config.embedding_std))
-        self.numeric.start_values(config.embedding_std)
+        self.front.start_values(config.embedding_std)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B] of one batch."""
@@ -71,7 +71,7 @@ class FESeq(nn.Module):
         refined_BLD = self.refiner(torch.cat(parts, dim=2), layout.is_pad_BL)
         item_BE = self.item(batch.target_BG) if self.item is not None else None
         pooled_BU = self.pooling(refined_BLD, layout.is_pad_BL, item_BE)
-        features = [profile_BPd.flatten(1), self.numeric(batch), pooled_BU]
+        features = [profile_BPd.flatten(1), self.front(batch), pooled_BU]
         if self.shortcuts:
             features.append(self.history.shortcuts(batch))
         with full_precision(pooled_BU):

@@ -76,8 +76,8 @@ class HistoryEmbedding(nn.Module):
             F.embedding_bag(codes, weight, batch.offsets, mode="sum", include_last_offset=True)
             for weight, codes in zip(weights, batch.history_ST)
         ]
-        root_B = batch.offsets.diff().clamp(min=1).sqrt()
-        history_BGd = torch.stack(sums, dim=1) / root_B[:, None, None]
+        length_B = batch.offsets.diff().clamp(min=1).to(target_BGd.dtype)
+        history_BGd = torch.stack(sums, dim=1) / length_B.sqrt()[:, None, None]
         parts = [target_BGd, history_BGd, target_BGd * history_BGd]
         return torch.cat([part.flatten(1) for part in parts], dim=1)
 

@@ -9,7 +9,8 @@ from ..common.errors import ImpossibleNetworkError
 class FieldSizes:
     """Table sizes of the fields (padding included) and the number of numeric fields.
 
-    `missing`: blocks of columns that are missing together. `shared` tells of each sequence
+    `context`: sizes of the categories that go to the output network alone. `missing`: blocks of
+    columns that are missing together. `shared` tells of each sequence
     field whether it uses the table of its target field.
     """
 
@@ -17,6 +18,7 @@ class FieldSizes:
     target: tuple[int, ...]
     sequence: tuple[int, ...]
     numeric: int
+    context: tuple[int, ...] = ()
     missing: int = 0
     shared: tuple[bool, ...] = ()
 

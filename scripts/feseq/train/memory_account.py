@@ -116,5 +116,6 @@ def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
         row_B=torch.arange(rows),
         label_B=torch.zeros(rows),
         rank_BN=torch.zeros(rows, sizes.numeric),
+        context_BC=torch.zeros(rows, len(sizes.context), dtype=torch.long),
         missing_BK=torch.zeros(rows, sizes.missing),
     )

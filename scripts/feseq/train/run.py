@@ -199,7 +199,7 @@ def _micro_rows(
 ) -> int:
     """Rows of a batch that fit into memory; raises NotEnoughMemoryError if not even one does."""
     memory = machine.memory()
-    needed = account(config, field_sizes(feature_map), machine.precision, machine.recompute)
+    needed = account(config, field_sizes(config, feature_map), machine.precision, machine.recompute)
     rows = min(batch_rows, needed.rows_in(memory))
     available = f"{memory / 2**20:,.0f} MiB of memory"
     if rows == 0:

@@ -220,4 +220,4 @@ def _range_of(rows: Sequence[int]) -> range:
 def embedding_parameters(model: FESeq) -> list[Tensor]:
     """The weights of all embedding tables, and the numeric embeddings."""
     tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
-    return [*tables, *model.numeric.own_parameters()]
+    return [*tables, *model.front.own_parameters()]
