@@ -25,8 +25,8 @@ from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.runtime import start_runtime
 from feseq.model.build import build_model
-from feseq.predict.prediction import inference_source, predict_probabilities
-from feseq.train.loop import click_metrics
+from feseq.predict.prediction import inference_source, predict_logits
+from feseq.train.judge import click_metrics
 from feseq.train.step import Loss, Stepper
 
 FIGURES = ("train loss", "validation AUC", "validation logloss")
@@ -58,7 +58,7 @@ def curve(folder: Path, name: str, seed: int, options: argparse.Namespace) -> np
     for epoch in range(1, options.epochs + 1):
         for batch in train.shuffled(seed, epoch):
             stepper.take(batch)
-        metrics = click_metrics(label, predict_probabilities(model, valid, machine))
+        metrics = click_metrics(label, predict_logits(model, valid, machine), label.mean())
         figures.append([stepper.mean_loss(), metrics["auc"], metrics["logloss"]])
     return np.array(figures)
 

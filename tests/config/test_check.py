@@ -394,8 +394,10 @@ def test_a_value_that_makes_no_sense_is_refused(config: Config, path: str, value
     assert line.startswith(f"{path}: {value!r} ")
 
 
-@pytest.mark.parametrize("monitor", [{"auc": 1}, {"logloss": -2}, {"auc": 0, "logloss": -0.5}])
-def test_either_figure_may_be_the_monitor(config: Config, monitor: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "monitor", [{"auc": 1}, {"logloss": -2}, {"score": 1, "balanced_logloss": -0.5}]
+)
+def test_any_figures_may_be_the_monitor(config: Config, monitor: dict[str, float]) -> None:
     put(config, "train.monitor", monitor)
     assert checked_config(config)["train"]["monitor"] == monitor
 

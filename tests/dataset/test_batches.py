@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from feseq.common.errors import UserError
 from feseq.dataset import batches
 from feseq.dataset.batches import Batch, BatchSource
 from feseq.dataset.encoding import Inputs
@@ -42,9 +43,13 @@ def fields(train: Path) -> FeatureMap:
 
 @pytest.fixture
 def source(train: Path, fields: FeatureMap, monkeypatch: pytest.MonkeyPatch) -> Open:
-    def opened(*, window: int = 70, max_len: int = 20, batch_rows: int = 16) -> BatchSource:
+    def opened(
+        *, window: int = 70, max_len: int = 20, batch_rows: int = 16, share: float = 1.0
+    ) -> BatchSource:
         monkeypatch.setattr(batches, "WINDOW_ROWS", window)
-        return BatchSource(train, fields, max_len=max_len, batch_rows=batch_rows)
+        return BatchSource(
+            train, fields, max_len=max_len, batch_rows=batch_rows, negative_share=share
+        )
 
     return opened
 
@@ -239,3 +244,73 @@ def test_a_reader_that_stops_early_leaves_no_thread_behind(source: Open) -> None
     next(epoch)
     epoch.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("window", "batch_rows", "share"),
+    [(70, 16, 0.25), (16, 16, 0.5), (5_000, 16, 0.1), (300, 1, 0.3), (64, 2_000, 0.25)],
+)
+def test_an_epoch_of_a_share_has_each_click_once_and_so_many_of_the_others(
+    source: Open, table: pa.Table, window: int, batch_rows: int, share: float
+) -> None:
+    label = table["y"].to_numpy()[:ROWS]
+    opened = source(window=window, batch_rows=batch_rows, share=share)
+    epochs = [list(opened.shuffled(seed=1, epoch=epoch)) for epoch in range(3)]
+    kept = round(share * (label == 0).sum())
+    assert opened.kept_share == kept / (label == 0).sum()
+    for epoch in epochs:
+        rows = order(epoch)
+        assert sorted(row for row in rows if label[row]) == np.flatnonzero(label).tolist()
+        others = [row for row in rows if not label[row]]
+        assert len(set(others)) == len(others) == kept
+        assert len(rows) == opened.rows_per_epoch
+        assert len(epoch) == opened.batches_per_epoch
+        assert sorted(map(len, epoch))[1:] == [batch_rows] * (len(epoch) - 1)
+    first, second, _ = (set(order(epoch)) for epoch in epochs)
+    assert len(first & second) < len(first)
+
+
+def test_every_row_without_a_click_is_drawn_as_often(source: Open, table: pa.Table) -> None:
+    label, epochs = table["y"].to_numpy()[:ROWS], 200
+    opened = source(window=100, share=0.25)
+    drawn = np.zeros(ROWS)
+    for epoch in range(epochs):
+        drawn[order(list(opened.shuffled(seed=1, epoch=epoch)))] += 1
+    # Windows differ by their rounding alone; the deviation is that of as many coins.
+    others = drawn[label == 0] / epochs
+    assert abs(others.mean() - 0.25) < 0.001
+    assert others.std() < 1.3 * np.sqrt(0.25 * 0.75 / epochs)
+    assert others.min() > 0.1
+
+
+def test_a_share_is_drawn_alike_by_all_ranks_and_where_an_epoch_goes_on(source: Open) -> None:
+    opened = source(share=0.25)
+    whole = list(opened.shuffled(seed=3, epoch=2))
+    assert order(list(source(share=0.25).shuffled(seed=3, epoch=2))) == order(whole)
+    for first_batch in (1, 5, len(whole)):
+        rest = opened.shuffled(seed=3, epoch=2, first_batch=first_batch)
+        assert order(list(rest)) == order(whole[first_batch:])
+    shares = [list(opened.shuffled(seed=3, epoch=2, rank=r, ranks=3)) for r in range(3)]
+    for number, batch in enumerate(whole):
+        of_batch = [share[number] for share in shares]
+        assert sorted(order(of_batch)) == sorted(order([batch]))
+
+
+def test_drawn_rows_are_encoded_as_all_rows_are(source: Open) -> None:
+    rows = {
+        row: batch.rows(i, i + 1) for batch in source().in_order() for i, row in batch_rows(batch)
+    }
+    for batch in source(share=0.25).shuffled(seed=1, epoch=1):
+        for i, row in batch_rows(batch):
+            for name, value in vars(batch.rows(i, i + 1)).items():
+                if isinstance(value, torch.Tensor):
+                    assert torch.equal(value, getattr(rows[row], name)), name
+
+
+def batch_rows(batch: Batch) -> list[tuple[int, int]]:
+    return list(enumerate(batch.row_B.tolist()))
+
+
+def test_a_share_that_keeps_nothing_is_an_error(source: Open) -> None:
+    with pytest.raises(UserError, match=r"negative_share 0.0001 of \d+ rows without a click"):
+        source(share=0.0001)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from feseq.common.errors import UserError
 from feseq.common.parquet import read_table
@@ -20,7 +21,6 @@ from feseq.evaluate import baselines
 from feseq.evaluate import tabular as features
 from feseq.evaluate.baselines import fit_baseline
 from feseq.evaluate.tabular import Features
-from feseq.train.loop import click_metrics
 from support.raw_tables import COLUMNS, raw_table, split_events, to_train_h5, with_roles
 
 ROWS = 3000
@@ -75,8 +75,7 @@ def fit(
 
 
 def auc(predictions: pa.Table) -> float:
-    logit = predictions["logit"].to_numpy().astype(np.float64)
-    return click_metrics(predictions["label"].to_numpy(), 1 / (1 + np.exp(-logit)))["auc"]
+    return float(roc_auc_score(predictions["label"].to_numpy(), predictions["logit"].to_numpy()))
 
 
 def described(history: list[int], common: list[int]) -> Iterator[float]:

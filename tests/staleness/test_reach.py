@@ -10,7 +10,9 @@ ROWS = "common config.columns dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_values dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
 FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.numeric"
-NETWORK = f"{FEATURES} config.declared config.model dataset.batches machine model "
+NETWORK = (
+    f"{FEATURES} config.declared config.model dataset.batches dataset.negatives machine model "
+)
 NETWORK += "predict.model_file predict.prediction"
 
 # By rule. A package stands for all of its modules.
@@ -20,8 +22,8 @@ REACHED = {
     "convert_train": CONVERSION,
     "convert_test": CONVERSION,
     "fit_feature_map": f"{ROWS} dataset.feature_map dataset.numeric",
-    "train": f"{NETWORK} config.train train",
-    "tune": f"{NETWORK} config.space config.train train tune",
+    "train": f"{NETWORK} config.train evaluate.metrics train",
+    "tune": f"{NETWORK} config.space config.train evaluate.metrics train tune",
     "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.trained_model",
     "ensemble": "common config.names evaluate.ensemble evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.ranks import Ranks, joined, process_rank
-from feseq.machine.runtime import choose_device, start_runtime
+from feseq.machine.runtime import Machine, choose_device, start_runtime
 from feseq.staleness.code import code_digests
 from feseq.train.launch import launch
 from feseq.train.resume import SavedTraining
@@ -165,7 +166,7 @@ def test_the_losses_of_all_steps_are_those_of_one_process(
     assert log.count("epoch 2, step 60") == 1
 
 
-def follow(data: Path, out: Path, model: ModelConfig) -> None:
+def follow(data: Path, out: Path, model: ModelConfig, **settings: Any) -> None:
     """Train as one of several; write the rows of each step, and the weights at the end."""
     rows: list[list[int]] = []
     take = Stepper.take
@@ -175,7 +176,7 @@ def follow(data: Path, out: Path, model: ModelConfig) -> None:
         take(self, batch)
 
     Stepper.take = noted  # type: ignore[method-assign]
-    network = fit(a_run(data, model, replace(EACH_STEP, eval_steps=None)))
+    network = fit(a_run(data, model, replace(EACH_STEP, **{"eval_steps": None} | settings)))
     (out / f"rows{process_rank()}.json").write_text(json.dumps(rows))
     torch.save(network.state_dict(), out / f"weights{process_rank()}.pt")
 
@@ -211,6 +212,23 @@ def test_ranks_see_each_row_once_an_epoch_and_end_with_the_same_weights(
         # A norm without rows has counted fewer batches; nothing depends on the count.
         names = [name for name in first if not name.endswith("num_batches_tracked")]
         assert all(torch.equal(first[name], other[name]) for name in names)
+
+
+def test_ranks_draw_the_same_share_and_keep_the_same_average(data: Path, tmp_path: Path) -> None:
+    settings = {"negative_share": 0.5, "weight_average": 0.8, "epochs": 1, "schedule": "cosine"}
+    launch(2, partial(follow, **settings), data, tmp_path, STILL)
+    rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(2)]
+    run = a_run(data, STILL, replace(EACH_STEP, **{"eval_steps": None} | settings))
+    with opened(run, FeatureMap.read(run.feature_map_json), Machine(torch.device("cpu"))) as (
+        source,
+        _,
+    ):
+        batches = [batch.row_B.tolist() for batch in source.shuffled(run.train_config.seed, 1)]
+    assert [sorted(step[0] + step[1]) for step in zip(*rows)] == list(map(sorted, batches))
+    first, other = (
+        torch.load(tmp_path / f"weights{rank}.pt", weights_only=True) for rank in range(2)
+    )
+    assert all(torch.equal(first[name], other[name]) for name in first)
 
 
 def follow_saves(data: Path, out: Path) -> None:

@@ -1,5 +1,6 @@
 """An interrupted training goes on as if nothing had happened, or says why it does not."""
 
+import json
 import logging
 import os
 import re
@@ -47,7 +48,7 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [(Stepper, "take", call) for call in (1, 3, 4, 5, 11, 12)]
-    + [(trainer, "predict_probabilities", call) for call in (1, 2)]
+    + [(trainer, "predict_logits", call) for call in (1, 2)]
     + [(tensors, "save", call) for call in (1, 6)],
 )
 def test_an_interrupted_training_ends_like_an_undisturbed_one(
@@ -74,6 +75,38 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
         assert len(steps) == 12 - call + (end is CrashError)
 
 
+# A cut that goes back is due after step 4, 6, ...
+OPTIONS: list[dict[str, Any]] = [
+    {"schedule": "cosine", "warmup": 0.3, "weight_decay": 0.1, "embedding_rate_factor": 0.5},
+    {"weight_average": 0.5, "restore_best": True, "eval_steps": 1, "margin": 1},
+    {"evaluations_per_epoch": 2, "cut_patience": 2, "monitor": {"balanced_score": 1}},
+    {"negative_share": 0.6, "epochs": 5},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_what_a_training_has_of_its_options_is_in_its_state(
+    data: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    config = replace(FOUR_EPOCHS, **{"eval_steps": None, "patience": 99} | options)
+    undisturbed = train_saving(data, tmp_path / "whole", config)
+    plain = train_saving(data, tmp_path / "plain", replace(FOUR_EPOCHS, eval_steps=None))
+    for end, call in ((CrashError, 6), (signal.SIGTERM, 7)):
+        folder = tmp_path / str(call)
+        with pytest.MonkeyPatch.context() as patch:
+            end_at(patch, Stepper, "take", call, end)
+            with pytest.raises((CrashError, SystemExit)):
+                train_saving(data, folder, config)
+        assert_same(train_saving(data, folder, config), undisturbed)
+        found, whole = (
+            json.loads((path / "training.json").read_text())
+            for path in (folder, tmp_path / "whole")
+        )
+        for name in ("best_path", "learning_rate"):
+            assert found[name] == whole[name]
+    assert undisturbed["history"].read_text() != plain["history"].read_text()
+
+
 @pytest.mark.parametrize("call", [2, 3, 4])
 def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
     data: Path, tmp_path: Path, call: int
@@ -87,7 +120,7 @@ def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
         )
         undisturbed = train_saving(data, tmp_path / "whole", config)
         with pytest.MonkeyPatch.context() as crash:
-            end_at(crash, trainer, "predict_probabilities", call, CrashError)
+            end_at(crash, trainer, "predict_logits", call, CrashError)
             with pytest.raises(CrashError):
                 train_saving(data, tmp_path / "ended", config)
         with pytest.MonkeyPatch.context() as crash:
@@ -112,10 +145,10 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(
     data: Path, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        end_at(patch, trainer, "predict_probabilities", 2, CrashError)
+        end_at(patch, trainer, "predict_logits", 2, CrashError)
         with pytest.raises(CrashError):
             train_saving(data, tmp_path)
-    original = trainer.predict_probabilities
+    original = trainer.predict_logits
     with pytest.MonkeyPatch.context() as patch:
 
         def interrupted(*arguments: Any, **options: Any) -> Any:
@@ -123,7 +156,7 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(
             original(*arguments, **options)
             pytest.fail("the evaluation went on")
 
-        patch.setattr(trainer, "predict_probabilities", interrupted)
+        patch.setattr(trainer, "predict_logits", interrupted)
         with pytest.raises(SystemExit):
             train_saving(data, tmp_path)
     assert_same(train_saving(data, tmp_path), undisturbed)

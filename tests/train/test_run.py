@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from feseq.common.errors import UserError
 from feseq.config.train import TrainConfig
-from feseq.dataset.batches import BatchSource
+from feseq.dataset.batches import Batch, BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
 from feseq.model.build import build_model
 from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
-from feseq.predict.prediction import inference_source, predict_probabilities
+from feseq.predict.prediction import inference_source, predict_logits
 from feseq.predict.shard import predict_shard
-from feseq.train.learning_rate import Plateau, learning_rate
-from feseq.train.loop import Trainer, click_metrics
-from feseq.train.run import _warn_of_odd_times
+from feseq.train.judge import click_metrics
+from feseq.train.loop import Trainer
+from feseq.train.run import TrainingRun, _warn_of_odd_times, opened
+from feseq.train.run import make_trainer as trainer_of
 from support.networks import make_batch
 from support.trainings import CPU, MODEL, TRAIN, train
 
@@ -58,8 +61,9 @@ def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None
     assert not torch.equal(first.mlp[0].weight, other.mlp[0].weight)
 
 
-def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
-    outputs = train(data, tmp_path)
+@pytest.mark.parametrize("settings", [{}, {"negative_share": 0.3, "pos_weight": 3}])
+def test_the_files_of_a_run_agree(data: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+    outputs = train(data, tmp_path, replace(TRAIN, **settings))
     with open(outputs["history"]) as file:
         history = list(csv.DictReader(file))
     metrics = json.loads(outputs["training"].read_text())
@@ -70,9 +74,33 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
     assert metrics["simulated_data"] is True
     model = TrainedModel.load(outputs["model"])
     source = model.source(data / "valid.h5", CPU)
-    probability = predict_probabilities(model.network, source, CPU)
-    found = click_metrics(source.table.file["label"][:], probability)
+    logit = predict_logits(model.network, source, CPU)
+    found = click_metrics(source.table.file["label"][:], logit, model.click_rate)
     assert found["auc"] == pytest.approx(metrics["valid_auc"], abs=1e-6)
+    assert found["logloss"] == pytest.approx(metrics["valid_logloss"], abs=1e-6)
+
+
+@pytest.mark.parametrize(("share", "weight"), [(1.0, 1.0), (0.3, 1.0), (1.0, 4.0), (0.3, 4.0)])
+def test_an_intercept_learned_from_draws_and_weights_predicts_the_click_rate(
+    data: Path, share: float, weight: float
+) -> None:
+    files = (data / name for name in ("train.h5", "valid.h5", "feature_map.json"))
+    config = replace(TRAIN, negative_share=share, pos_weight=weight)
+    run = TrainingRun(*files, MODEL, config)
+    feature_map = FeatureMap.read(run.feature_map_json)
+    with opened(run, feature_map, CPU) as (source, valid):
+        model = trainer_of(run, feature_map, (source, valid), CPU, verbosity=0).model
+        label = torch.cat([batch.label_B for batch in source.shuffled(1, 1)])
+        logit = math.log(weight * label.sum() / (1 - label).sum())
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+            model.mlp[-1].bias.fill_(logit)
+        probability = torch.from_numpy(predict_logits(model, source, CPU)).sigmoid()
+        click_rate = source.table.column("label").mean()
+        assert probability.mean().item() == pytest.approx(click_rate, rel=1e-6)
+        # The loss is that of the draws and weights.
+        assert model.train()(next(source.in_order()))[0].item() == pytest.approx(logit)
 
 
 def test_a_training_opens_each_of_its_tables_once(
@@ -124,12 +152,64 @@ def test_patience_ends_the_training(data: Path, monkeypatch: pytest.MonkeyPatch)
     assert [evaluation.epoch for evaluation in trainer.history] == [1, 2, 3]
 
 
-def test_a_gain_resets_patience() -> None:
-    plateau, optimizer = Plateau(patience=2), torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    monitors = (0.5, 0.4, 0.6, 0.6, 0.1)
-    steps = [(plateau.is_better(m, optimizer), plateau.is_over) for m in monitors]
-    assert steps == [(True, False), (False, False), (True, False), (False, False), (False, True)]
-    assert learning_rate(optimizer) == pytest.approx(1e-3)
+def test_a_cut_goes_on_from_the_best_weights(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(TRAIN, epochs=4, eval_steps=1, patience=9, cut_patience=2, restore_best=True)
+    script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.64, *[0.1] * 8])
+    trainer = make_trainer(data, replace(config, epochs=2, eval_steps=1))
+    weights, take = {}, trainer.stepper.take
+
+    def noted(batch: Batch) -> None:
+        weights[trainer.step] = trainer.model.mlp[0].weight.detach().clone()
+        take(batch)
+
+    monkeypatch.setattr(trainer.stepper, "take", noted)
+    trainer.fit()
+    # Step 5 starts where step 2 ended; so does step 7.
+    assert torch.equal(weights[4], weights[2])
+    assert not torch.equal(weights[3], weights[2])
+    rates = [evaluation.learning_rate for evaluation in trainer.history]
+    assert rates == pytest.approx([1e-3] * 4 + [1e-4] * 2)
+    assert trainer.path == [[1, 2], [7, 6]]
+    assert trainer.best_path == [[1, 2]]
+
+
+def test_the_path_of_the_best_weights_leaves_out_what_was_given_up(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(TRAIN, epochs=2, eval_steps=1, patience=9, cut_patience=2, restore_best=True)
+    script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.64, 0.8, 0.1])
+    trainer = make_trainer(data, config)
+    trainer.fit()
+    assert trainer.best_path == [[1, 2], [5, 5]]
+    assert trainer.learning_rate.cuts == [4]
+
+
+def test_the_average_of_the_weights_is_judged_and_kept(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(data, replace(TRAIN, weight_average=0.8))
+    plain = make_trainer(data, TRAIN)
+    for each in (trainer, plain):
+        monkeypatch.setattr(each.plateau, "patience", 9)
+    expected: dict[str, torch.Tensor] = {}
+    take = plain.stepper.take
+
+    def averaged(batch: Batch) -> None:
+        take(batch)
+        for name, weight in plain.model.named_parameters():
+            now = weight.detach().double()
+            expected[name] = 0.8 * expected[name] + 0.2 * now if name in expected else now.clone()
+
+    monkeypatch.setattr(plain.stepper, "take", averaged)
+    plain.fit()
+    trainer.fit()
+    assert trainer.history[-1].monitor == max(e.monitor for e in trainer.history)
+    for name, weight in trainer.model.named_parameters():
+        torch.testing.assert_close(weight.double(), expected[name], rtol=0, atol=1e-6)
+    logit = predict_logits(trainer.model, trainer.valid, CPU)
+    auc = roc_auc_score(trainer.valid_label, logit)
+    assert auc == pytest.approx(trainer.history[-1].auc, abs=1e-9)
+    assert trainer.history[-1].train_loss == plain.history[-1].train_loss
 
 
 def test_evaluation_every_so_many_steps_covers_the_last_step(data: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_curves_are_those_of_the_history(data: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     # Before the first evaluation, between two, during the second, and when its state is saved.
-    [(Stepper, "take", 3), (Stepper, "take", 8), (trainer, "predict_probabilities", 2)]
+    [(Stepper, "take", 3), (Stepper, "take", 8), (trainer, "predict_logits", 2)]
     + [(trainer.Trainer, "_state", call) for call in (5, 6, 11)],
 )
 def test_a_resumed_training_has_each_point_once(

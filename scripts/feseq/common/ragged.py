@@ -1,5 +1,6 @@
 """Rows of different length, as values and offsets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -34,6 +35,13 @@ class Ragged:
         values = np.empty(offsets[-1], self.values.dtype)
         _copy_rows(self.values, ends - lengths, offsets, values)
         return Ragged(values, offsets)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """The rows of all parts, one part after the other."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        values = np.concatenate([part.values for part in parts])
+        return cls(values, np.concatenate(([0], np.cumsum(lengths))))
 
 
 def narrow(values: np.ndarray) -> np.ndarray:

@@ -12,12 +12,30 @@ from .declared import AS_WRITTEN, CLOSED, Declared, Seed, some_of
 logger = logging.getLogger(__name__)
 
 
+# Those of metrics.json, and the same at 50:50 odds.
+Figure = Literal[
+    "auc",
+    "average_precision",
+    "score",
+    "logloss",
+    "weighted_logloss",
+    "calibration_error",
+    "balanced_score",
+    "balanced_logloss",
+    "balanced_weighted_logloss",
+    "balanced_calibration_error",
+]
+_LOWER_IS_BETTER = ("logloss", "calibration_error")
+
+
 def _rewards_gain(monitor: dict[str, float]) -> dict[str, float]:
-    auc, logloss = monitor.get("auc", 0), monitor.get("logloss", 0)
-    if auc < 0 or logloss > 0 or auc == logloss == 0:
-        raise ValueError(
-            "does not reward better models: auc takes a weight >= 0, logloss one <= 0, not both 0"
-        )
+    for name, weight in monitor.items():
+        is_lower = name.endswith(_LOWER_IS_BETTER)
+        if weight > 0 if is_lower else weight < 0:
+            sign = "<= 0" if is_lower else ">= 0"
+            raise ValueError(f"does not reward better models: {name} takes a weight {sign}")
+    if not any(monitor.values()):
+        raise ValueError("rewards nothing: at least one weight must differ from 0")
     return monitor
 
 
@@ -32,7 +50,21 @@ class TrainConfig(Declared):
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     """passes over the train rows"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1e-3
-    """first step size of Adam"""
+    """step size of Adam, before cuts or decay"""
+    embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 1
+    """the embeddings learn at this multiple of the learning rate"""
+    weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0
+    """each step takes this share of a weight off, times the learning rate (AdamW); not off biases,
+    norms and embeddings"""
+    embedding_weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0
+    """the same for the embeddings"""
+    schedule: Literal["plateau", "cosine", "linear"] = "plateau"
+    """`plateau`: the learning rate is cut to a tenth where evaluations bring no gain. `cosine`,
+    `linear`: it falls to its floor over the steps of all epochs, and is never cut"""
+    warmup: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
+    """share of all steps over which the learning rate first rises from 0"""
+    learning_rate_floor: Annotated[float, Field(ge=0, le=1), AS_WRITTEN] = 1e-3
+    """cuts and decay leave at least this share of the learning rate"""
     max_grad_norm: Annotated[float, Field(gt=0), AS_WRITTEN] = 10
     """the gradient's norm is cut at this"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
@@ -42,18 +74,36 @@ class TrainConfig(Declared):
     pos_weight: Annotated[float, Field(gt=0, le=10_000), AS_WRITTEN] = 1
     """a click counts this many times in the loss, which raises the network's odds by that factor;
     predictions take it back"""
+    negative_share: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1
+    """an epoch has all clicks and this share of the other rows, another draw each time, which makes
+    it shorter; predictions take back what that does to the odds"""
+    weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
+    """d: a moving average of the weights, d * average + (1 - d) * weights after each step, is
+    evaluated and saved in their place; 0: none"""
+    evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = "auto"
+    """evaluations in an epoch, the last one at its end. `auto`: one; in an epoch of more than 2,000
+    steps four, of which the first three only look for the best weights, and change neither learning
+    rate nor end"""
     eval_steps: Annotated[int, Field(ge=1)] | None = None
-    """steps between evaluations; null: one after each epoch"""
+    """steps between evaluations, in place of `evaluations_per_epoch`; null: as that says"""
     patience: Annotated[int, Field(ge=1)] = 2
-    """an evaluation without gain cuts the learning rate to a tenth; this many in a row end the
-    training"""
+    """this many evaluations without gain in a row end the training"""
+    cut_patience: Annotated[int, Field(ge=1)] = 1
+    """with the schedule `plateau`, this many without gain in a row cut the learning rate to a
+    tenth"""
+    margin: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
+    """a gain is a figure more than this above that of the last gain; the best weights are those of
+    the highest figure, whatever the margin"""
+    restore_best: bool = False
+    """a cut goes on from the best weights so far, not from the last ones"""
     monitor: Annotated[
-        Mapping[Literal["auc", "logloss"], Annotated[float, AS_WRITTEN]],
+        Mapping[Figure, Annotated[float, AS_WRITTEN]],
         AfterValidator(_rewards_gain),
         Field(default_factory=lambda: {"auc": 1, "logloss": -1}),
     ]
-    """weights of `auc` (0 or more) and `logloss` (0 or less) in the figure that decides what is a
-    gain"""
+    """weights of figures in the sum that decides what is a gain: `auc`, `average_precision` and
+    `score` (0 or more), `logloss`, `weighted_logloss` and `calibration_error` (0 or less), as in
+    metrics.json, and the same at 50:50 odds, such as `balanced_score`"""
     seed: Seed = 42
     """seed of start values, dropout and order"""
     gpus: Annotated[int, Field(ge=1, le=64)] = 1

@@ -1,6 +1,6 @@
 """From an H5 table to a model's batches: windows of rows, cut into batches of like length."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..common.ahead import map_ahead
 from .encoding import BRIEFING, FeatureEncoder, Inputs
 from .feature_map import FeatureMap
+from .negatives import NegativeDraw
 from .store import Block, H5Table
 
 # Rows are shuffled and sorted by length within windows of about this many.
@@ -88,16 +89,30 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Window:
-    """Consecutive rows of a table that are shuffled together."""
+    """Rows of a table that are shuffled together, and their places in it."""
 
-    first_row: int
+    place: np.ndarray
     block: Block
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def take(self, rows: np.ndarray) -> "_Window":
+        """The rows of these numbers in this order."""
+        return _Window(self.place[rows], self.block.take(rows))
+
+    @classmethod
+    def joined(cls, parts: Sequence["_Window"]) -> "_Window":
+        """The rows of all parts, one part after the other."""
+        place = np.concatenate([part.place for part in parts])
+        return cls(place, Block.joined([part.block for part in parts]))
 
 
 class BatchSource:
     """Batches of one H5 table, encoded by a feature map, histories cut to the newest `max_len`.
 
-    `batch_rows` may be a function of the table's rows.
+    `batch_rows` may be a function of the rows of an epoch. With a `negative_share` below 1, an
+    epoch has all clicks and that share of the other rows, another draw each epoch.
     """
 
     def __init__(
@@ -108,13 +123,17 @@ class BatchSource:
         max_len: int,
         batch_rows: int | Callable[[int], int],
         inputs: Inputs = BRIEFING,
+        negative_share: float = 1.0,
     ) -> None:
         self.table = H5Table(h5)
         self.encoder = FeatureEncoder(feature_map, self.table, inputs)
         self.sequence_columns = [field.column for field in feature_map.sequences]
         self.event_time = feature_map.event_time
         self.max_len = max_len
-        self.batch_rows = batch_rows(self.rows) if callable(batch_rows) else batch_rows
+        self.draw = None
+        if negative_share < 1:
+            self.draw = NegativeDraw(self.table.column("label"), negative_share, WINDOW_ROWS)
+        self.batch_rows = batch_rows(self.rows_per_epoch) if callable(batch_rows) else batch_rows
         self.window_rows = self.batch_rows * max(1, WINDOW_ROWS // self.batch_rows)
 
     @property
@@ -123,14 +142,24 @@ class BatchSource:
         return self.table.rows
 
     @property
+    def rows_per_epoch(self) -> int:
+        """Rows of an epoch."""
+        return self.rows if self.draw is None else self.draw.rows
+
+    @property
+    def kept_share(self) -> float:
+        """Share of the rows without a click that an epoch has."""
+        return 1.0 if self.draw is None else self.draw.kept_share
+
+    @property
     def batches_per_epoch(self) -> int:
         """Batches of an epoch; every window but the last is full."""
-        return -(-self.rows // self.batch_rows)
+        return -(-self.rows_per_epoch // self.batch_rows)
 
     def shuffled(
         self, seed: int, epoch: int, *, first_batch: int = 0, rank: int = 0, ranks: int = 1
     ) -> Iterator[Batch]:
-        """Each row once, in an order that depends on `seed` and `epoch` alone.
+        """Each row of the epoch once, in an order that depends on `seed` and `epoch` alone.
 
         Windows come in random order. Within a window, rows are shuffled, then grouped by length,
         so that a batch has little padding; the groups come in random order, so a row's turn does
@@ -143,8 +172,7 @@ class BatchSource:
         may be empty.
         """
         random = np.random.default_rng([seed, epoch])
-        starts = random.permutation(np.arange(0, self.rows, self.window_rows))
-        windows = map_ahead(self._read_window, starts.tolist())
+        windows = self._windows(seed, epoch, random)
         groups = (
             pair
             for number, pair in enumerate(self._shuffled_groups(windows, random))
@@ -162,20 +190,52 @@ class BatchSource:
         """Rows start to stop, window by window, the longest histories of a window first."""
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)
-        windows = map_ahead(lambda first: self._read_window(first, stop), starts)
+        windows = map_ahead(
+            lambda first: self._read_window(first, min(first + self.window_rows, stop)), starts
+        )
         return map_ahead(lambda pair: self._batch(*pair), self._longest_first(windows))
 
-    def _read_window(self, first_row: int, stop: int | None = None) -> "_Window":
-        last = min(first_row + self.window_rows, self.rows if stop is None else stop)
+    def _windows(self, seed: int, epoch: int, random: np.random.Generator) -> Iterator["_Window"]:
+        """The rows of an epoch, window by window; all but one are full."""
+        draw = self.draw
+        read_rows = self.window_rows if draw is None else draw.window_rows
+        starts = random.permutation(np.arange(0, self.rows, read_rows)).tolist()
+
+        def read(first_row: int) -> _Window:
+            window = self._read_window(first_row, min(first_row + read_rows, self.rows))
+            if draw is None:
+                return window
+            assert window.block.label is not None, "a train file has labels"
+            return window.take(draw.drawn(first_row, window.block.label, seed, epoch))
+
+        windows = map_ahead(read, starts)
+        return windows if draw is None else self._filled(windows)
+
+    def _filled(self, windows: Iterable["_Window"]) -> Iterator["_Window"]:
+        """The same rows in full windows."""
+        waiting: list[_Window] = []
+        for window in windows:
+            waiting.append(window)
+            if sum(map(len, waiting)) < self.window_rows:
+                continue
+            joined = _Window.joined(waiting)
+            cuts = np.arange(self.window_rows, len(joined) + 1, self.window_rows)
+            *full, rest = np.split(np.arange(len(joined)), cuts)
+            yield from map(joined.take, full)
+            waiting = [joined.take(rest)]
+        if any(map(len, waiting)):
+            yield _Window.joined(waiting)
+
+    def _read_window(self, first_row: int, stop: int) -> "_Window":
         names = self.sequence_columns + ([self.event_time] if self.event_time else [])
-        return _Window(first_row, self.table.read(first_row, last, names))
+        return _Window(np.arange(first_row, stop), self.table.read(first_row, stop, names))
 
     def _shuffled_groups(
         self, windows: Iterable["_Window"], random: np.random.Generator
     ) -> Iterator[tuple["_Window", np.ndarray]]:
         """The rows of each batch, as places in its window."""
         for window in windows:
-            order = random.permutation(len(window.block))
+            order = random.permutation(len(window))
             left_over = len(order) % self.batch_rows
             rest, full = order[:left_over], order[left_over:]
             full = full[np.argsort(self._cut_lengths(window.block)[full], kind="stable")]
@@ -210,7 +270,7 @@ class BatchSource:
             "history_ST": np.stack(codes),
             "offsets": histories[0].offsets,
             "elapsed_T": self._elapsed(block, rows),
-            "row_B": rows + window.first_row,
+            "row_B": window.place[rows],
             "label_B": None if block.label is None else block.label[rows].astype(np.float32),
             "context_BC": encoded.context,
             "rank_BN": encoded.rank,

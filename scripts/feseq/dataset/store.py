@@ -74,6 +74,21 @@ class Block:
             None if self.time is None else self.time[rows],
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence["Block"]) -> "Block":
+        """The rows of all parts, blocks of one table, one part after the other."""
+
+        def all_of(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            return None if values[0] is None else np.concatenate(values)
+
+        names = ("numeric", "categorical", "row", "label", "id", "time")
+        sequences = {
+            name: Ragged.joined([part.sequences[name] for part in parts])
+            for name in parts[0].sequences
+        }
+        return cls(sequences=sequences, **{name: all_of(name) for name in names})
+
 
 class H5Writer(Closing):
     """Appends blocks to an H5 file; integers and IDs are as narrow as the values so far allow."""

@@ -39,10 +39,16 @@ def batch_source(
     feature_map: FeatureMap,
     config: ModelConfig,
     batch_rows: int | Callable[[int], int],
+    negative_share: float = 1.0,
 ) -> BatchSource:
     """Batches of `h5` with the inputs that a network of `config` takes."""
     return BatchSource(
-        h5, feature_map, max_len=config.max_len, batch_rows=batch_rows, inputs=_inputs(config)
+        h5,
+        feature_map,
+        max_len=config.max_len,
+        batch_rows=batch_rows,
+        inputs=_inputs(config),
+        negative_share=negative_share,
     )
 
 

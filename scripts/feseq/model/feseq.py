@@ -56,6 +56,7 @@ class FESeq(nn.Module):
         outputs = len(sizes.profile) * d + self.front.out_width + self.pooling.out_width
         outputs += 3 * len(sizes.target) * d * self.shortcuts
         self.mlp = _mlp(outputs, config)
+        self.taken_back = TakenBack()
         self.apply(partial(_start_values, std=config.embedding_std))
         self.front.start_values(config.embedding_std)
 
@@ -75,12 +76,28 @@ class FESeq(nn.Module):
         if self.shortcuts:
             features.append(self.history.shortcuts(batch))
         with full_precision(pooled_BU):
-            return self.mlp(torch.cat(features, dim=1)).squeeze(1)
+            return self.taken_back(self.mlp(torch.cat(features, dim=1)).squeeze(1))
 
     def _embed_profile(self, profile_BP: Tensor) -> Tensor:
         if not self.profile:
             return next(self.mlp.parameters()).new_zeros(len(profile_BP), 0, self.embedding_dim)
         return torch.stack([table(profile_BP[:, i]) for i, table in enumerate(self.profile)], 1)
+
+
+class TakenBack(nn.Module):
+    """Outside training, takes back what weights and draws of the train rows do to the odds.
+
+    Where a click counts w times, or others are drawn with probability 1 / w, the odds that a
+    network learns are w times too high. `logit` is minus the sum of such log w.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logit: Tensor
+        self.register_buffer("logit", torch.zeros(()))
+
+    def forward(self, logit_B: Tensor) -> Tensor:
+        return logit_B if self.training else logit_B + self.logit
 
 
 class ItemEmbedding(nn.Module):

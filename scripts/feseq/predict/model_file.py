@@ -1,7 +1,6 @@
 """The trained model and its file."""
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ..model import FESeq
 from ..model.build import build_model
 from .prediction import inference_source, predict_logits
 
-MODEL_FORMAT, MODEL_VERSION = "feseq-model", 4
+MODEL_FORMAT, MODEL_VERSION = "feseq-model", 5
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,6 @@ class TrainedModel:
     """What a model file holds.
 
     `simulated` is true if the train rows are simulated; `click_rate` is their share of clicks.
-    Each click counted `pos_weight` times in the loss, which multiplies the network's odds by that
-    factor; predictions divide by it.
     """
 
     network: FESeq
@@ -36,7 +33,6 @@ class TrainedModel:
     feature_map: FeatureMap
     simulated: bool
     click_rate: float
-    pos_weight: float = 1.0
 
     def save(self, path: Path) -> None:
         """Write everything into one file."""
@@ -48,7 +44,6 @@ class TrainedModel:
             "config": asdict(self.config),
             "simulated": self.simulated,
             "click_rate": self.click_rate,
-            "pos_weight": self.pos_weight,
             "feature_map": torch.frombuffer(bytearray(feature_map), dtype=torch.uint8),
             "weights": self.network.state_dict(),
         }
@@ -73,14 +68,12 @@ class TrainedModel:
                 f"delete it and run the same command again, or `snakemake --cores 4 {path}`: the "
                 f"model is retrained"
             ) from None
-        about = {name: content[name] for name in ("simulated", "click_rate", "pos_weight")}
+        about = {name: content[name] for name in ("simulated", "click_rate")}
         return cls(network, config, feature_map, **about)
 
     def predict(self, source: BatchSource, machine: Machine, **options: Any) -> np.ndarray:
-        """`predict_logits` at the train rows' click rate, so without the effect of `pos_weight`."""
-        network = self.network.to(machine.device)
-        shift = np.float32(math.log(self.pos_weight))
-        return predict_logits(network, source, machine, **options) - shift
+        """`predict_logits`, at the train rows' click rate."""
+        return predict_logits(self.network.to(machine.device), source, machine, **options)
 
     def marks(self) -> dict[str, str]:
         """What each file of predictions says of its model."""

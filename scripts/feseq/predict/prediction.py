@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -62,12 +61,6 @@ def predict_logits(
             after_batch()
     model.train(was_training)
     return logits
-
-
-def predict_probabilities(*arguments: Any, **options: Any) -> np.ndarray:
-    """Click probabilities float32; arguments as for `predict_logits`."""
-    logits = predict_logits(*arguments, **options)
-    return torch.from_numpy(logits).sigmoid().numpy()
 
 
 def _without_history(batch: Batch) -> Batch:

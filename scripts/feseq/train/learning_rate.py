@@ -1,40 +1,59 @@
-"""When a training cuts its learning rate, and when it stops."""
+"""The learning rate of each step."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 from torch.optim import Optimizer
+
+from ..config.train import TrainConfig
 
 CUT = 0.1
 
 
 @dataclass
-class Plateau:
-    """Decides at each evaluation: better, cut the learning rate, or stop.
+class LearningRate:
+    """The learning rate by step, a schedule that another training can follow.
 
-    An evaluation that is no better than the best before cuts the learning rate; `patience` of
-    them in a row end the training.
+    It rises in a line over `warmup_steps`. Then it stays at `start` but for the `cuts`, after each
+    of which a tenth is left, or falls until `steps`, as half a cosine or in a line. `floor` is the
+    least that is left of it.
     """
 
-    patience: int
-    best: float = float("-inf")
-    rounds_without_gain: int = 0
+    start: float
+    steps: int
+    schedule: str = "plateau"
+    warmup_steps: int = 0
+    floor: float = 0.0
+    cuts: list[int] = field(default_factory=list)
 
-    def is_better(self, monitor: float, optimizer: Optimizer) -> bool:
-        """Take note of an evaluation: True if it is the best so far, else cut the rate."""
-        if monitor > self.best:
-            self.best, self.rounds_without_gain = monitor, 0
-            return True
-        self.rounds_without_gain += 1
-        for group in optimizer.param_groups:
-            group["lr"] *= CUT
-        return False
+    @classmethod
+    def of(cls, config: TrainConfig, steps: int) -> "LearningRate":
+        """That of a training of `steps` steps."""
+        return cls(
+            start=config.learning_rate,
+            steps=steps,
+            schedule=config.schedule,
+            warmup_steps=round(config.warmup * steps),
+            floor=config.learning_rate * config.learning_rate_floor,
+        )
 
-    @property
-    def is_over(self) -> bool:
-        """True once `patience` evaluations in a row brought no gain."""
-        return self.rounds_without_gain >= self.patience
+    def at(self, step: int) -> float:
+        """The rate of a step; the first is 1."""
+        rate = self._decayed(step)
+        for cut in self.cuts:
+            rate = max(rate * CUT, self.floor) if cut < step else rate
+        return rate * min(1, step / self.warmup_steps) if self.warmup_steps else rate
+
+    def _decayed(self, step: int) -> float:
+        if self.schedule == "plateau" or step <= self.warmup_steps:
+            return self.start
+        left = max(0, self.steps - step) / (self.steps - self.warmup_steps)
+        if self.schedule == "cosine":
+            left = (1 - math.cos(math.pi * left)) / 2
+        return self.floor + (self.start - self.floor) * left
 
 
-def learning_rate(optimizer: Optimizer) -> float:
-    """The rate of the next step."""
-    return optimizer.param_groups[0]["lr"]
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Let the next step have this rate; each group's `rate_factor` multiplies it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["rate_factor"]

@@ -1,25 +1,28 @@
-"""The loop of one training: steps, evaluations, learning-rate cuts, early stop, best weights."""
+"""The loop of one training: steps, evaluations, learning rate, early stop, best weights."""
 
 import logging
 import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from sklearn.metrics import log_loss, roc_auc_score
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..common.errors import NotFiniteError
 from ..common.progress import Progress, progress
 from ..config.train import TrainConfig
-from ..dataset.batches import BatchSource
+from ..dataset.batches import Batch, BatchSource
 from ..machine.runtime import Machine
 from ..model import FESeq
-from ..predict.prediction import predict_probabilities
-from .learning_rate import Plateau, learning_rate
+from ..predict.prediction import predict_logits
+from .judge import Occasions, Plateau, click_metrics
+from .learning_rate import LearningRate, set_learning_rate
+from .optimizer import make_optimizer
 from .resume import SavedTraining, Signals, end_as_asked
 from .step import Loss, Stepper
 
@@ -77,7 +80,7 @@ class Trainer:
         self.verbosity = verbosity
         self.stepper = Stepper(
             model,
-            torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True),
+            make_optimizer(model, config),
             Loss(config.label_smoothing, config.pos_weight),
             machine,
             micro_rows=micro_rows,
@@ -85,10 +88,19 @@ class Trainer:
             embedding_l2=config.embedding_l2,
             seed=config.seed,
         )
+        self.learning_rate = LearningRate.of(config, config.epochs * train.batches_per_epoch)
+        self.average = None
+        if config.weight_average:
+            average = get_ema_multi_avg_fn(config.weight_average)
+            self.average = AveragedModel(self.model, multi_avg_fn=average)
         self.history: list[Evaluation] = []
         self.valid_label = valid.table.column("label")
-        self.plateau = Plateau(config.patience)
+        self.click_rate = float(train.table.column("label").mean())
+        self.occasions = Occasions(config, train.batches_per_epoch)
+        self.plateau = Plateau(config.patience, config.cut_patience, config.margin)
         self.best_weights: dict[str, torch.Tensor] = {}
+        # First and last of the steps that led to these weights, in ranges: a cut may go back.
+        self.path, self.best_path = [[1, 0]], [[1, 0]]
         # The epoch, from 1 on, and how many of its batches are done.
         self.epoch, self.batch = 1, 0
         self.started = time.monotonic()
@@ -103,7 +115,7 @@ class Trainer:
             "not all processes of this training could read its saved state; run the same command "
             "again",
         )
-        samples = self.config.epochs * self.train.rows
+        samples = self.config.epochs * self.train.rows_per_epoch
         training = progress(
             "trained", samples, "samples", done=self.rows_seen, verbosity=self._shown
         )
@@ -128,8 +140,7 @@ class Trainer:
             rank=self.ranks.rank,
             ranks=self.ranks.count,
         ):
-            self.stepper.take(batch)
-            self.batch += 1
+            self._take(batch)
             if self.verbosity > 1 and self.step % 20 == 0:
                 bar.show(loss=self.stepper.running_loss())
             bar.advance(batch.step_rows)
@@ -141,6 +152,15 @@ class Trainer:
                 self._save()
         self.epoch, self.batch = self.epoch + 1, 0
 
+    def _take(self, batch: Batch) -> None:
+        """One step."""
+        set_learning_rate(self.stepper.optimizer, self.learning_rate.at(self.step + 1))
+        self.stepper.take(batch)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.batch += 1
+        self.path[-1][1] = self.step
+
     @property
     def step(self) -> int:
         """Steps taken."""
@@ -149,8 +169,8 @@ class Trainer:
     @property
     def rows_seen(self) -> int:
         """Train rows of the steps taken; a row counts in each epoch."""
-        in_epoch = min(self.batch * self.train.batch_rows, self.train.rows)
-        return (self.epoch - 1) * self.train.rows + in_epoch
+        of_epoch = self.train.rows_per_epoch
+        return (self.epoch - 1) * of_epoch + min(self.batch * self.train.batch_rows, of_epoch)
 
     def _stop_if_asked(self) -> bool:
         """End the process after a signal to any rank; else True if the state should be saved."""
@@ -173,25 +193,21 @@ class Trainer:
         return self.ranks.is_first and self.saved.save(state)
 
     def _evaluate_if_due(self) -> None:
-        """After every `eval_steps` steps and the last one, or after each epoch; once."""
+        """Where an evaluation is due after the last step, once."""
         last = self.history[-1].step if self.history else 0
-        every = self.config.eval_steps
-        ends = self.batch == self.train.batches_per_epoch
-        if every:
-            ends = self.step % every == 0 or (ends and self.epoch == self.config.epochs)
-        if ends and self.step > last:
+        if self.step > last and self.occasions.is_due(self.epoch, self.batch, self.step):
             self._evaluate()
             if self.after_evaluation is not None:
                 self.after_evaluation(self)
             self._save()
 
     def _predict(self) -> np.ndarray:
-        """Click probabilities of all validation rows; each rank predicts a part of them."""
+        """Logits of all validation rows; each rank predicts a part of them."""
         start, stop = self.ranks.share(self.valid.rows)
-        probability = torch.zeros(self.valid.rows)
+        logit = torch.zeros(self.valid.rows)
         with suppress(_AskedError):
-            part = predict_probabilities(
-                self.model,
+            part = predict_logits(
+                self.judged,
                 self.valid,
                 self.machine,
                 start=start,
@@ -199,20 +215,25 @@ class Trainer:
                 after_batch=self._leave_if_asked,
                 verbosity=self._shown,
             )
-            probability[start:stop] = torch.from_numpy(part)
+            logit[start:stop] = torch.from_numpy(part)
         # Only now, since the other ranks wait here.
         self._stop_if_asked()
-        return self.ranks.add(probability).numpy()
+        return self.ranks.add(logit).numpy()
 
     def _leave_if_asked(self) -> None:
         if self.signals.asked:
             raise _AskedError
 
+    @property
+    def judged(self) -> FESeq:
+        """The network that is evaluated and kept: the average's, where there is one."""
+        return self.model if self.average is None else cast(FESeq, self.average.module)
+
     def _evaluate(self) -> None:
         self.stepper.running_loss()  # ends here if a loss was not finite
-        probability = self._predict()
+        logit = self._predict()
         train_loss = self.stepper.mean_loss()
-        metrics = click_metrics(self.valid_label, probability)
+        metrics = click_metrics(self.valid_label, logit, self.click_rate)
         monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
         if not math.isfinite(monitor):
             raise NotFiniteError(
@@ -221,31 +242,51 @@ class Trainer:
                 f"labels and finite predictions are needed: lower train.learning_rate or raise "
                 f"sampling.valid_share"
             )
+        is_best = all(monitor > evaluation.monitor for evaluation in self.history)
         evaluation = Evaluation(
             epoch=self.epoch,
             step=self.step,
             train_loss=train_loss,
+            auc=metrics["auc"],
+            logloss=metrics["logloss"],
             monitor=monitor,
-            learning_rate=learning_rate(self.stepper.optimizer),
+            learning_rate=self.learning_rate.at(self.step),
             seconds=round(time.monotonic() - self.started, 2),
-            **metrics,
         )
         self.history.append(evaluation)
-        is_better = self.plateau.is_better(monitor, self.stepper.optimizer)
-        if is_better:
+        if is_best:
             self.best_weights = {
-                name: value.detach().clone() for name, value in self.model.state_dict().items()
+                name: value.detach().clone() for name, value in self.judged.state_dict().items()
             }
-        rate = learning_rate(self.stepper.optimizer)
+            self.best_path = deepcopy(self.path)
+        consequence = self._consequence(monitor) if self.occasions.counts(self.batch) else ""
         logger.info(
-            "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s",
+            "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s%s",
             self.epoch,
             self.step,
             train_loss,
             evaluation.auc,
             evaluation.logloss,
-            " (best so far)" if is_better else f", no gain, learning rate {rate:g}",
+            " (best so far)" if is_best else "",
+            consequence,
         )
+
+    def _consequence(self, monitor: float) -> str:
+        """Cut the learning rate where a gain failed to come for long enough; what to log of it."""
+        if self.plateau.is_gain(monitor):
+            return ""
+        if self.config.schedule == "plateau" and self.plateau.is_cut_due:
+            self.learning_rate.cuts.append(self.step)
+            if self.config.restore_best:
+                self._go_back()
+        return f", no gain, learning rate {self.learning_rate.at(self.step + 1):g}"
+
+    def _go_back(self) -> None:
+        """Go on from the best weights; the optimizer's moments stay."""
+        self.model.load_state_dict(self.best_weights)
+        if self.average is not None:
+            self.average.module.load_state_dict(self.best_weights)
+        self.path = [*deepcopy(self.best_path), [self.step + 1, self.step]]
 
     def _state(self) -> dict[str, Any]:
         """Everything that a later process needs to go on as this one would."""
@@ -256,7 +297,10 @@ class Trainer:
             "batch": self.batch,
             "history": [asdict(evaluation) for evaluation in self.history],
             "plateau": asdict(self.plateau),
+            "cuts": self.learning_rate.cuts,
+            "average": None if self.average is None else self.average.state_dict(),
             "best_weights": self.best_weights,
+            "paths": [self.path, self.best_path],
             "seconds": time.monotonic() - self.started,
         }
 
@@ -266,7 +310,11 @@ class Trainer:
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
         self.plateau = Plateau(**state["plateau"])
+        self.learning_rate.cuts = state["cuts"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.best_weights = state["best_weights"]
+        self.path, self.best_path = state["paths"]
         self.started = time.monotonic() - state["seconds"]
         logger.info(
             "resuming an interrupted training: epoch %d, step %d, %d evaluations",
@@ -279,11 +327,3 @@ class Trainer:
     def _shown(self) -> int:
         """The verbosity of what is shown; rank 0 shows it, with the losses of all."""
         return self.verbosity if self.ranks.is_first else 0
-
-
-def click_metrics(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """Area under the ROC curve and mean binary cross-entropy in nats (scikit-learn)."""
-    return {
-        "auc": float(roc_auc_score(label, probability)),
-        "logloss": float(log_loss(label, probability.astype(np.float64), labels=[0, 1])),
-    }

@@ -13,7 +13,7 @@ from ..machine.runtime import Machine
 from ..model import FESeq, FieldSizes
 
 # Adam: the weights, their gradients, and two moments, each in float32.
-BYTES_PER_PARAMETER = 16
+COPIES_OF_PARAMETERS = 4
 # Beside what was saved, the backward pass holds gradients of a few of the largest tensors.
 GRADIENTS_AT_ONCE = 3
 # Left free for the allocator's gaps and the kernels' workspace.
@@ -37,7 +37,11 @@ class MemoryAccount:
 
 
 def account(
-    config: ModelConfig, sizes: FieldSizes, precision: torch.dtype, recompute: bool = False
+    config: ModelConfig,
+    sizes: FieldSizes,
+    precision: torch.dtype,
+    recompute: bool = False,
+    copies: int = COPIES_OF_PARAMETERS,
 ) -> MemoryAccount:
     """Count what autograd saves for two small batches of full-length rows, their events distinct.
 
@@ -49,7 +53,7 @@ def account(
         parameters = sum(parameter.numel() for parameter in FESeq(config, sizes).parameters())
     torch.set_rng_state(random_state)
     per_row = (three - one) // 2
-    return MemoryAccount(parameters * BYTES_PER_PARAMETER + one - per_row, per_row)
+    return MemoryAccount(4 * copies * parameters + one - per_row, per_row)
 
 
 def _step_bytes(

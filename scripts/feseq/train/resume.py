@@ -19,7 +19,7 @@ from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "feseq-training 1"
+FORMAT = "feseq-training 2"
 
 
 class SavedTraining:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +30,7 @@ from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source
 from .launch import launch
 from .loop import Evaluation, Trainer
-from .memory_account import account
+from .memory_account import COPIES_OF_PARAMETERS, account
 from .resume import SavedTraining, locked
 from .tensorboard import Curves
 
@@ -112,7 +113,7 @@ def _train(
         key = run.key(train.table, valid.table, code)
         after_evaluation = None
         if runtime.tensorboard and ranks.is_first:
-            rows_per_step = train.rows / train.batches_per_epoch
+            rows_per_step = train.rows_per_epoch / train.batches_per_epoch
             curves = Curves(outputs["model"].with_name("tensorboard"), rows_per_step)
             after_evaluation = stack.enter_context(curves).add
         trainer = make_trainer(
@@ -137,7 +138,8 @@ def opened(
     """The train and the validation rows; raises UserError if the files do not belong together."""
     config = run.model_config
     with ExitStack() as stack:
-        train = batch_source(run.train_h5, feature_map, config, run.train_config.batch_rows)
+        share = run.train_config.negative_share
+        train = batch_source(run.train_h5, feature_map, config, run.train_config.batch_rows, share)
         stack.enter_context(train.table)
         valid = inference_source(run.valid_h5, feature_map, config, machine)
         stack.enter_context(valid.table)
@@ -159,19 +161,21 @@ def make_trainer(
     train, valid = sources
     torch.manual_seed(run.train_config.seed)
     model = build_model(run.model_config, feature_map, recompute=machine.recompute)
+    taken_back = math.log(train.kept_share) - math.log(run.train_config.pos_weight)
+    model.taken_back.logit.fill_(taken_back)
     if train.table.source["simulated"]:
         logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
     if model.time is not None:
         _warn_of_odd_times(model.time, next(train.in_order(0, train.batch_rows)))
     logger.info(
         "%s train rows, %s validation rows, max_len %d, %s parameters",
-        f"{train.rows:,}",
+        f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),
         f"{valid.rows:,}",
         run.model_config.max_len,
         f"{sum(parameter.numel() for parameter in model.parameters()):,}",
     )
     share_rows = -(-train.batch_rows // machine.ranks.count)
-    micro_rows = _micro_rows(run.model_config, feature_map, machine, share_rows)
+    micro_rows = _micro_rows(run, feature_map, machine, share_rows)
     return Trainer(model, train, valid, run.train_config, machine, micro_rows=micro_rows, **options)
 
 
@@ -195,11 +199,17 @@ def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
 
 
 def _micro_rows(
-    config: ModelConfig, feature_map: FeatureMap, machine: Machine, batch_rows: int
+    run: TrainingRun, feature_map: FeatureMap, machine: Machine, batch_rows: int
 ) -> int:
     """Rows of a batch that fit into memory; raises NotEnoughMemoryError if not even one does."""
     memory = machine.memory()
-    needed = account(config, field_sizes(config, feature_map), machine.precision, machine.recompute)
+    needed = account(
+        run.model_config,
+        field_sizes(run.model_config, feature_map),
+        machine.precision,
+        machine.recompute,
+        COPIES_OF_PARAMETERS + (run.train_config.weight_average > 0),
+    )
     rows = min(batch_rows, needed.rows_in(memory))
     available = f"{memory / 2**20:,.0f} MiB of memory"
     if rows == 0:
@@ -234,8 +244,7 @@ def _write(
         run.model_config,
         feature_map,
         simulated=trainer.train.table.source["simulated"],
-        click_rate=float(trainer.train.table.column("label").mean()),
-        pos_weight=run.train_config.pos_weight,
+        click_rate=trainer.click_rate,
     ).save(outputs["model"])
 
 
@@ -255,10 +264,14 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "valid_logloss": best.logloss,
         "best_epoch": best.epoch,
         "best_step": best.step,
+        # What leads to the best weights: these steps, first and last of each range, at these rates.
+        "best_path": trainer.best_path,
+        "learning_rate": asdict(trainer.learning_rate),
         "epochs": trainer.history[-1].epoch,
         "steps": trainer.step,
         "batch_rows": trainer.train.batch_rows,
         "train_rows": trainer.train.rows,
+        "rows_per_epoch": trainer.train.rows_per_epoch,
         "valid_rows": trainer.valid.rows,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "seconds": seconds,

@@ -15,6 +15,7 @@ from ..common.errors import NotEnoughMemoryError, NotFiniteError
 from ..dataset.batches import Batch
 from ..machine.runtime import Machine
 from ..model import FESeq
+from .optimizer import embedding_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -215,9 +216,3 @@ class Stepper:
 
 def _range_of(rows: Sequence[int]) -> range:
     return range(min(rows, default=0), max(rows, default=-1) + 1)
-
-
-def embedding_parameters(model: FESeq) -> list[Tensor]:
-    """The weights of all embedding tables, and the numeric embeddings."""
-    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
-    return [*tables, *model.front.own_parameters()]

@@ -167,7 +167,7 @@ def _run_trial(
 def _judge(trial: Trial, trainer: Trainer) -> None:
     """After an evaluation: end a training that is behind the others at as many rows."""
     trial.report(trainer.history[-1].monitor, trainer.rows_seen)
-    is_last = trainer.rows_seen == trainer.config.epochs * trainer.train.rows
+    is_last = trainer.rows_seen == trainer.config.epochs * trainer.train.rows_per_epoch
     if is_last or trainer.plateau.is_over or not trial.should_prune():
         return
     raise optuna.TrialPruned(

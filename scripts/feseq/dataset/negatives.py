@@ -1,0 +1,40 @@
+"""An epoch of all clicks and a share of the other rows, another draw each time."""
+
+import numpy as np
+
+from ..common.errors import UserError
+
+
+class NegativeDraw:
+    """Draws, in windows of consecutive rows, all clicks and a fixed number of the others.
+
+    Each other row is as likely as any of its window. `rows` is the number of rows of every epoch,
+    `kept_share` the share of all others among them: the odds of a click among the drawn rows,
+    times that share, are those among all rows.
+    """
+
+    def __init__(self, label: np.ndarray, share: float, window_rows: int) -> None:
+        starts = np.arange(0, len(label), window_rows)
+        others_W = np.add.reduceat(1 - label.astype(np.int64), starts)
+        # Rounded sums: the windows' numbers add up to that of all rows, whatever their size.
+        bounds = np.floor(share * np.concatenate(([0], np.cumsum(others_W))) + 0.5)
+        self.kept_W = np.diff(bounds.astype(np.int64))
+        self.window_rows = window_rows
+        others, kept = int(others_W.sum()), int(self.kept_W.sum())
+        if not kept:
+            raise UserError(
+                f"train.negative_share {share:g} of {others:,} rows without a click is none of "
+                f"them; raise it"
+            )
+        self.rows = len(label) - others + kept
+        self.kept_share = kept / others
+
+    def drawn(self, first_row: int, label: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+        """Places, in order, of the rows that an epoch takes of the window at `first_row`.
+
+        They depend on nothing else. `label` [rows of the window].
+        """
+        window = first_row // self.window_rows
+        random = np.random.default_rng([seed, epoch, window])
+        others = random.choice(np.flatnonzero(label == 0), self.kept_W[window], replace=False)
+        return np.sort(np.concatenate([np.flatnonzero(label), others]))
