@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -43,8 +44,14 @@ REFERENCE_ROWS = 3_000
 TRAIN_STEPS = 5
 
 
-def make(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) -> int:
+def make(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) -> None:
     """Raw files of `rows` train and test rows, and the selection of all train rows."""
+    simulate(folder, rows, mean_length)
+    select(folder, valid_share)
+
+
+def simulate(folder: Path, rows: int, mean_length: float) -> int:
+    """Simulate raw files of `rows` train and test rows."""
     for split in ("train", "test"):
         simulate_split(
             folder / f"{split}.parquet",
@@ -53,10 +60,15 @@ def make(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) 
             rows=rows,
             mean_length=mean_length,
             seed=1,
+            train_rows=rows,
         )
+    return 2 * rows
+
+
+def select(folder: Path, valid_share: float = 0.1) -> None:
+    """Write the selection of all train rows."""
     labels = read_labels(open_parquet(folder / "train.parquet"), COLUMNS.label)
     select_rows(labels, None, valid_share, 1).write(folder / "selection.parquet")
-    return 2 * rows
 
 
 def decode_train(folder: Path, threads: int) -> int:
@@ -235,12 +247,12 @@ STAGES: dict[Callable[..., int], Callable[..., int] | None] = {
 }
 
 
-def run_stage(name: str, folder: Path, threads: int) -> None:
+def run_stage(work: Callable[[], int]) -> None:
     """In the stage's own process: print rows, seconds and peak memory as JSON."""
     # As every script of the workflow does.
     keep_freed_memory()
     started = time.perf_counter()
-    rows = next(stage for stage in STAGES if stage.__name__ == name)(folder, threads)
+    rows = work()
     seconds = time.perf_counter() - started
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(
@@ -260,13 +272,14 @@ def measure(rows: int, mean_length: float, threads: int, folder: Path) -> None:
     """Make the data, run every stage, print its line."""
     # In a process of its own too: a child's peak memory is never read below its parent's.
     command = [sys.executable, __file__, "--folder", str(folder), "--threads", str(threads)]
-    size = ["--rows", str(rows), "--mean_length", str(mean_length)]
-    subprocess.run([*command, *size, "--stage", "make"], check=True)
+    command += ["--rows", str(rows), "--mean_length", str(mean_length)]
     seconds_per_row: dict[Callable[..., int], float] = {}
-    for stage, floor in STAGES.items():
+    for stage, floor in ({simulate: None} | STAGES).items():
         done = subprocess.run(
             [*command, "--stage", stage.__name__], stdout=subprocess.PIPE, text=True, check=True
         )
+        if stage is simulate:
+            select(folder)
         if stage is make_predictions:
             continue
         found = json.loads(done.stdout.splitlines()[-1])
@@ -291,11 +304,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to make the data (default: temporary)")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.stage == "make":
-        make(options.folder, *options.rows, options.mean_length)
+    if options.stage == "simulate":
+        run_stage(partial(simulate, options.folder, *options.rows, options.mean_length))
         return
     if options.stage:
-        run_stage(options.stage, options.folder, options.threads)
+        stage = next(stage for stage in STAGES if stage.__name__ == options.stage)
+        run_stage(partial(stage, options.folder, options.threads))
         return
     print("| stage | rows | rows/s | time per row | user s | system s | peak MiB |")
     print("|---|---|---|---|---|---|---|")

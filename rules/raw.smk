@@ -18,6 +18,10 @@ rule simulate:
             rows=lambda wildcards: config["simulation"][f"{wildcards.split}_rows"],
             mean_length=config["simulation"]["mean_length"],
             seed=config["simulation"]["seed"],
+            # Some test users come from the train file, which in turn depends on no test setting.
+            train_rows=lambda wildcards: (
+                config["simulation"]["train_rows"] if wildcards.split == "test" else 0
+            ),
         ),
     message:
         "Simulating the stand-in for the {wildcards.split} file"

@@ -16,10 +16,19 @@ def main(
     rows: int,
     mean_length: float,
     seed: int,
+    train_rows: int = 0,
     parquet: Path,
     truth: Path,
 ) -> None:
-    simulate_split(parquet, truth, split=split, rows=rows, mean_length=mean_length, seed=seed)
+    simulate_split(
+        parquet,
+        truth,
+        split=split,
+        rows=rows,
+        mean_length=mean_length,
+        seed=seed,
+        train_rows=train_rows,
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The named components of the planted click model; `click_model.py` adds them up.
 
-Each component is a pure function of what stands in the file, so the true probability is a function
-of a row and can, in principle, be learned. Coefficients come from constants, never from the user's
-seed: the seed changes the rows but not the world. Only relative sizes within a component matter.
+Each component is a pure function of what stands in the file and can, in principle, be learned; the
+part of the user, which cannot, is in `click_model.py`. Coefficients come from constants, never from
+the user's seed: the seed changes the rows but not the world. Only relative sizes within a component
+matter.
 
 Legend: R rows, W events of a window, V tokens, G groups of inventories.
 """
@@ -34,7 +35,7 @@ _FAR_DAMPING = 50.0
 _SHRINKAGE_ROWS = 1_000.0
 _HOUR_EFFECT = 0.15
 _HOUR_PEAK = 21.0
-_AFFINITY_SEED, _ORDER_SEED, _FAR_SEED = 20_255, 20_256, 20_257
+_AFFINITY_SEED, _ORDER_SEED, _FAR_SEED, _ADVERT_SEED = 20_255, 20_256, 20_257, 20_259
 # Rows differ more in some tokens than in others: this makes the main effect half of the variance.
 _MAIN_WEIGHT = 1.25
 _FREQUENT_TOKENS = 40
@@ -49,17 +50,20 @@ _NUMERIC_EFFECT = {
     "history_a_1": 1.0,
     "history_b_1": -1.0,
 }
+# The block of 77 columns lacks feat_a_1, too.
+_MISSING_EFFECT = {"feat_a_1": -0.5, "feat_e_3": 0.4}
+_ADVERT_WEIGHT = {"l_feat_11": 0.5, "l_feat_12": 0.4, "l_feat_14": 0.8}
 _PRODUCT = ("l_feat_11", "l_feat_15")
 _PRODUCT_EFFECT = 5.0
 
 
 def categories(columns: DrawnColumns, sequences: Ragged) -> Floats:
-    """Sum of the measured log-odds of gender, age group and inventory, and of a wave over the day.
+    """Sum of the log-odds of gender, age group, inventory and day, and of a wave over the day.
 
-    To learn it, a model must see these four categories; each counts by itself, without crossings.
+    To learn it, a model must see these five categories; each counts by itself, without crossings.
     """
     total = np.zeros(columns.rows, dtype=np.float32)
-    for name in ("gender", "age_group", "inventory_id"):
+    for name in ("gender", "age_group", "inventory_id", "day_of_week"):
         total += category_log_odds(name)[columns.category[name]]
     hour = np.arange(len(category_values("hour")))
     wave = _HOUR_EFFECT * np.cos(2.0 * np.pi * (hour - _HOUR_PEAK) / 24.0)
@@ -107,6 +111,39 @@ def numerics(columns: DrawnColumns, sequences: Ragged) -> Floats:
         total += np.float32(effect) * scaled_numeric(columns, column)
     left, right = (scaled_numeric(columns, column) - np.float32(0.5) for column in _PRODUCT)
     return total + np.float32(_PRODUCT_EFFECT) * left * right
+
+
+def missing(columns: DrawnColumns, sequences: Ragged) -> Floats:
+    """Log-odds of the missing blocks, beside what the missing gender and age group tell.
+
+    To learn it, a model must tell a missing value from the number that stands for it.
+    """
+    total = np.zeros(columns.rows, dtype=np.float32)
+    for name, effect in _MISSING_EFFECT.items():
+        total += np.float32(effect) * np.isnan(columns.numeric[name])
+    return total
+
+
+def adverts(columns: DrawnColumns, sequences: Ragged) -> Floats:
+    """Sum of an effect of each campaign, creative and ad set, by its ID.
+
+    To learn it, a model must take these numbers for names. Of IDs that come first in the test
+    file, nothing can be learned.
+    """
+    total = np.zeros(columns.rows, dtype=np.float32)
+    for name, effect_N in advert_effects().items():
+        total += effect_N[columns.numeric[name].astype(np.int64)]
+    return total
+
+
+@lru_cache(maxsize=1)
+def advert_effects() -> dict[str, Floats]:
+    """Return the effect of each ID, [N + 1], by column."""
+    rng = np.random.default_rng(_ADVERT_SEED)
+    return {
+        name: (weight * rng.standard_normal(load_statistics()["ids"][name] + 1)).astype(np.float32)
+        for name, weight in _ADVERT_WEIGHT.items()
+    }
 
 
 def affinity(columns: DrawnColumns, sequences: Ragged) -> Floats:
@@ -220,6 +257,8 @@ Component = Callable[[DrawnColumns, Ragged], Floats]
 COMPONENTS: Mapping[str, Component] = {
     "categories": categories,
     "numerics": numerics,
+    "missing": missing,
+    "adverts": adverts,
     "affinity": affinity,
     "order": order,
     "far": far,

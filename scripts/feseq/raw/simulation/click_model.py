@@ -1,4 +1,8 @@
-"""The planted click model: logit = intercept + sum of the components of `click_components.py`.
+"""The planted click model: logit = intercept + components of `click_components.py` + user part.
+
+The user part is a random number of each user. Nothing in the file tells it but the user's other
+rows, which have the same sequence: a model that knows sequences by heart guesses it in a random
+split, and nowhere else.
 
 Each component is brought to mean 0 and the standard deviation `STRENGTH[name]` on a pilot sample of
 mean length 500. The pilot is the same whatever the user's seed, split and number of rows, so one
@@ -16,18 +20,22 @@ from numpy.typing import NDArray
 
 from ...common.ragged import Ragged
 from .click_components import COMPONENTS, Floats
-from .drawn_columns import DrawnColumns, draw_columns
+from .drawn_columns import DrawnColumns, draw_columns, train_day
 from .drawn_sequences import draw_sequences
+from .drawn_users import Draw, Users, strangers
 from .statistics import load_statistics, logistic
 
 # Standard deviation of each component in log-odds; None leaves the measured log-odds as they are.
 STRENGTH: Mapping[str, float | None] = {
     "categories": None,
     "numerics": 0.75,
+    "missing": None,
+    "adverts": 0.4,
     "affinity": 0.9,
     "order": 0.4,
     "far": 1.1,
 }
+USER_STRENGTH = 1.2
 
 REFERENCE_LENGTH = 500.0
 _PILOT_ROWS = 20_000
@@ -52,10 +60,36 @@ class ClickModel:
             for name, component in COMPONENTS.items()
         }
 
-    def probability(self, columns: DrawnColumns, sequences: Ragged) -> NDArray[np.float64]:
-        """Return the true click probability, [R]."""
-        components = self.components(columns, sequences)
-        return logistic(self.intercept + np.sum(list(components.values()), axis=0))
+    def logit(self, columns: DrawnColumns, sequences: Ragged) -> Floats:
+        """Return the log-odds of a click without the user part, [R]."""
+        return self.intercept + np.sum(list(self.components(columns, sequences).values()), axis=0)
+
+    def probability(
+        self, columns: DrawnColumns, sequences: Ragged, users: Users
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the true click probability, and its mean over all users that a row may have.
+
+        Both [R]. The second is the best that one can say of a user never seen.
+        """
+        logit = self.logit(columns, sequences)
+        return logistic(logit + user_part(users)), mean_over_users(logit)
+
+
+def user_part(users: Users) -> NDArray[np.float64]:
+    """Return what a user adds to the log-odds, [R]."""
+    return USER_STRENGTH * users.normal(Draw.CLICKS)
+
+
+def mean_over_users(logit: Floats) -> NDArray[np.float64]:
+    """Return the mean click probability over all user parts, same shape."""
+    return np.interp(logit, *_mean_table())
+
+
+@lru_cache(maxsize=1)
+def _mean_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    grid = np.arange(-30.0, 20.0, 0.01)
+    node, weight = np.polynomial.hermite_e.hermegauss(40)
+    return grid, logistic(grid[:, None] + USER_STRENGTH * node) @ (weight / weight.sum())
 
 
 @lru_cache(maxsize=1)
@@ -72,7 +106,9 @@ def _standardised() -> tuple[dict[str, float], dict[str, float]]:
 
 def _pilot(mean_length: float, part: int) -> tuple[DrawnColumns, Ragged]:
     rng = np.random.default_rng([_PILOT_SEED, part])
-    return draw_columns(rng, _PILOT_ROWS), draw_sequences(rng, _PILOT_ROWS, mean_length)
+    users = strangers(_PILOT_SEED + part, _PILOT_ROWS)
+    day = train_day(0, _PILOT_ROWS, _PILOT_ROWS)
+    return draw_columns(rng, users, day), draw_sequences(users, mean_length)
 
 
 @lru_cache(maxsize=4)
@@ -96,6 +132,6 @@ def _intercept(logit: Floats) -> float:
     low, high = -20.0, 10.0
     for _ in range(30):
         middle = (low + high) / 2
-        too_high = logistic(middle + logit).mean() > load_statistics()["click_rate"]
+        too_high = mean_over_users(middle + logit).mean() > load_statistics()["click_rate"]
         low, high = (low, middle) if too_high else (middle, high)
     return (low + high) / 2

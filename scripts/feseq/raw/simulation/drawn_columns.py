@@ -1,16 +1,18 @@
-"""Every column but the sequence: categories, numerics, history columns and day of week.
+"""Every column but the sequence: categories, numerics and history columns.
 
 Legend: R rows of the chunk, C columns. Missing values are NaN in numeric arrays and -1 in
 category codes until they are written, where both become parquet nulls.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .advert_ids import CALENDAR_DAYS, advert_ids
+from .drawn_users import Draw, Users
 from .statistics import (
     history_columns,
     load_statistics,
@@ -18,15 +20,21 @@ from .statistics import (
     missing_share,
     normal_distribution,
     numeric_columns,
+    sample_missing_share,
 )
 
-DRAWN_CATEGORIES = ("gender", "age_group", "inventory_id", "hour")
-DAYS = 7
-# Up to this many distinct values a column of fractions is a step function, not a continuum.
-_STEP_DISTINCT = 12
+Uniform = NDArray[np.float64]
+
+CATEGORIES = ("gender", "age_group", "inventory_id", "day_of_week", "hour")
+TEST_DAY = CALENDAR_DAYS - 1  # the calendar day after those of the train file, 0 to 6
+# Columns of up to this many distinct values have a grid of them.
+_GRID_DISTINCT = 160
 # The history columns have no published quantiles: the shape below is invented, once for all seeds.
 _HISTORY_SEED = 20_251
 _HISTORY_FACTOR = {"history_a_": 0.6, "history_b_": 0.9}
+# history_b_3 to 30 are nearly one and the same.
+_ALIKE = tuple(f"history_b_{number}" for number in range(3, 31))
+_ALIKE_FACTOR = 0.9985
 
 
 @dataclass(frozen=True)
@@ -54,40 +62,52 @@ class DrawnColumns:
 
 
 def category_values(column: str) -> list[str]:
-    """Return the strings of a drawn category; a code is an index into this list."""
+    """Return the strings of a category; a code is an index into this list."""
     return list(load_statistics()["categories"][column]["shares"])
 
 
-def draw_columns(rng: np.random.Generator, rows: int) -> DrawnColumns:
-    """Draw all columns of `rows` rows that depend neither on the row number nor on the sequence.
+def draw_columns(rng: np.random.Generator, users: Users, day: NDArray[np.int8]) -> DrawnColumns:
+    """Draw all columns of rows of these users on these calendar days, 0 to 7, but the sequence.
 
-    In the real file gender, age group and most numerics are missing in the very same rows, so one
-    uniform number per row decides for all of them: a column with a larger missing share adds rows.
+    A user has one gender and age group, and misses the same columns in all rows. In the real file
+    they are missing in blocks, so one uniform number per user decides for all columns: one with a
+    larger missing share adds users.
     """
-    missing_level = rng.random(rows, dtype=np.float32)
-    category = {name: _draw_category(rng, name, missing_level) for name in DRAWN_CATEGORIES}
-    numeric = _draw_numerics(rng, missing_level) | _draw_history(rng, missing_level)
+    missing_level = users.uniform(Draw.MISSING)
+    uniform = {
+        "gender": users.uniform(Draw.GENDER),
+        "age_group": users.uniform(Draw.AGE_GROUP),
+        "inventory_id": rng.random(len(users)),
+        "hour": rng.random(len(users)),
+    }
+    category = {name: _category(name, level) for name, level in uniform.items()}
+    for name in ("gender", "age_group"):
+        category[name][missing_level < missing_share(name)] = -1
+    # The test file's day has the name of the last train day.
+    category["day_of_week"] = np.minimum(day, TEST_DAY - 1)
+    numeric = _draw_numerics(rng, day) | _draw_history(rng, len(users))
+    for name, value_R in numeric.items():
+        value_R[missing_level < missing_share(name)] = np.nan
+    numeric["l_feat_17"] = numeric["l_feat_9"]
+    numeric["l_feat_16"] = 1 + (numeric["l_feat_3"] == 1).astype(np.float32)
     return DrawnColumns(category, numeric)
 
 
-def day_of_week(first_row: int, rows: int, total_rows: int) -> NDArray[np.int64]:
-    """Return the day 1..7 of rows `first_row`, ...: the file is sorted by day, in equal shares.
+def train_day(first_row: int, rows: int, total_rows: int) -> NDArray[np.int8]:
+    """Return the calendar day 0..6 of train rows `first_row`, ...: the file is sorted by day.
 
-    The day is a function of the row number alone, so the chunking cannot change it.
+    Each day has, on average, as many rows without a click as any other, and its clicks.
     """
+    rate = np.array(list(load_statistics()["categories"]["day_of_week"]["click_rate"].values()))
+    upper = np.cumsum(1.0 / (1.0 - rate))
     row = np.arange(first_row, first_row + rows, dtype=np.int64)
-    return 1 + row * DAYS // total_rows
+    return np.searchsorted(upper / upper[-1] * total_rows, row + 0.5).astype(np.int8)
 
 
-def _draw_category(
-    rng: np.random.Generator, column: str, missing_level: NDArray[np.float32]
-) -> NDArray[np.int8]:
-    statistics = load_statistics()["categories"][column]
-    upper = np.cumsum(np.array(list(statistics["shares"].values())))
-    draw = rng.random(len(missing_level)) * upper[-1]
-    code = np.searchsorted(upper, draw, side="right").clip(max=len(upper) - 1).astype(np.int8)
-    code[missing_level < statistics["null"]] = -1
-    return code
+def _category(column: str, uniform: Uniform) -> NDArray[np.int8]:
+    upper = np.cumsum(np.array(list(load_statistics()["categories"][column]["shares"].values())))
+    code = np.searchsorted(upper[:-1], uniform * upper[-1], side="right")
+    return code.astype(np.int8)
 
 
 @dataclass(frozen=True)
@@ -105,7 +125,7 @@ class QuantileFunction:
     zero_to: float
     missing: float
     is_integer: bool
-    is_step: bool
+    grid: NDArray[np.float64] | None  # all values but 0; None: a continuum
 
     @classmethod
     def from_statistics(cls, column: str) -> "QuantileFunction":
@@ -114,7 +134,7 @@ class QuantileFunction:
         measured = statistics["numeric"][column]
         level = np.array(statistics["quantile_levels"], dtype=np.float64)
         value = np.array(measured["quantiles"], dtype=np.float64)
-        missing = missing_share(column)
+        missing = sample_missing_share(column)
         zero_share = max(float(measured["zero_share"]), missing)
         negative = float(np.interp(0.0, value, level)) - zero_share / 2
         if value[0] >= 0.0:
@@ -124,31 +144,49 @@ class QuantileFunction:
         zero_from, zero_to = max(negative, 0.0), min(max(negative, 0.0) + zero_share, 1.0)
         keep = (value != 0.0) & np.where(value < 0.0, level <= zero_from, level >= zero_to)
         level, value = level[keep], value[keep]
-        few = measured["distinct"] <= _STEP_DISTINCT
-        # l_feat_* are integers throughout; a measured quantile may lie between two of them.
-        whole = column.startswith("l_feat_") or bool(np.all(value == np.rint(value)))
-        is_integer = whole and not (few and value[-1] > 12.0)
-        is_step = few and not is_integer
-        if zero_share > 0.0 and not is_step:
+        has_zeros = zero_share > missing
+        is_integer = column.startswith("l_feat_")
+        grid = _grid(value, measured["distinct"], has_zeros, is_integer)
+        if has_zeros:
             level = np.concatenate([level, [zero_from, zero_to]])
             value = np.concatenate([value, [0.0, 0.0]])
             order = np.lexsort((value, level))
             level, value = level[order], value[order]
-        return cls(level, value, zero_from, zero_to, missing, is_integer, is_step)
+        return cls(level, value, zero_from, zero_to, missing, is_integer, grid)
 
-    def __call__(self, uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, uniform: Uniform) -> NDArray[np.float64]:
         """Return observed values for uniform numbers in [0, 1], same shape."""
         level = uniform * (1.0 - self.missing)
         level = np.where(level >= self.zero_from, level + self.missing, level)
-        if self.is_step:
-            nearest = np.searchsorted((self.level[1:] + self.level[:-1]) / 2, level)
-            value = self.value[nearest]
-        else:
-            value = np.interp(level, self.level, self.value)
-        if self.is_integer:
+        value = np.interp(level, self.level, self.value)
+        if self.grid is not None:
+            value = self.grid[np.searchsorted((self.grid[1:] + self.grid[:-1]) / 2, value)]
+        elif self.is_integer:
             # A value that merely rounds to 0 would add to the zero share: it becomes 1 or -1.
             value = np.where(np.rint(value) == 0.0, np.sign(value), np.rint(value))
         return np.where((level >= self.zero_from) & (level < self.zero_to), 0.0, value)
+
+
+def _grid(
+    value: NDArray[np.float64], distinct: int, has_zeros: bool, is_integer: bool
+) -> NDArray[np.float64] | None:
+    """Return the values of a column that has few, 0 apart: as many as the file's, evenly spaced.
+
+    The measured quantiles, `value` without 0, take the place of the nearest of them.
+    """
+    if distinct > _GRID_DISTINCT:
+        return None
+    ends = [*value, 0.0] if has_zeros else value
+    grid = np.linspace(min(ends), max(ends), distinct)
+    if has_zeros:
+        grid = np.delete(grid, np.argmin(np.abs(grid)))
+    grid = np.rint(grid) if is_integer else grid
+    free = np.ones(len(grid), dtype=bool)
+    for measured in np.unique(value)[: len(grid)]:
+        place = np.argmin(np.where(free, np.abs(grid - measured), np.inf))
+        grid[place] = measured
+        free[place] = False
+    return np.unique(grid)
 
 
 @lru_cache(maxsize=1)
@@ -174,16 +212,16 @@ def _copula_factor() -> NDArray[np.float32]:
 
 
 def _draw_numerics(
-    rng: np.random.Generator, missing_level: NDArray[np.float32]
+    rng: np.random.Generator, day: NDArray[np.int8]
 ) -> dict[str, NDArray[np.float32]]:
     factor_CC = _copula_factor()
-    normal_CR = rng.standard_normal((len(factor_CC), len(missing_level)), dtype=np.float32)
+    normal_CR = rng.standard_normal((len(factor_CC), len(day)), dtype=np.float32)
     score_CR = factor_CC @ normal_CR
     drawn = {}
     for score_R, (column, quantile) in zip(score_CR, quantile_functions().items(), strict=True):
-        value_R = quantile(normal_distribution(score_R)).astype(np.float32)
-        value_R[missing_level < quantile.missing] = np.nan
-        drawn[column] = value_R
+        level_R = normal_distribution(score_R)
+        ids = advert_ids().get(column)
+        drawn[column] = ids(level_R, day) if ids else quantile(level_R).astype(np.float32)
     return drawn
 
 
@@ -201,12 +239,13 @@ class HistoryShape:
 def history_shapes() -> dict[str, HistoryShape]:
     """Return the invented shape of each history column.
 
-    Only zero shares and the order of magnitude (0.0545) are published. The logistic curve keeps
-    the columns inside (0, scale), so that min-max scaling does not crush them.
+    Only zero shares, the order of magnitude (0.0545) and that history_b_3 to 30 correlate at .995
+    and more are published. The logistic curve keeps the columns inside (0, scale), so that min-max
+    scaling does not crush them.
     """
     rng = np.random.default_rng(_HISTORY_SEED)
     zero_share = load_statistics()["history_zero_share"]
-    return {
+    shapes = {
         name: HistoryShape(
             scale=float(np.exp(rng.normal(-2.0 if name.startswith("history_b_") else -0.5, 0.4))),
             spread=float(rng.uniform(0.6, 1.0)),
@@ -215,22 +254,22 @@ def history_shapes() -> dict[str, HistoryShape]:
         )
         for name in history_columns()
     }
+    first = shapes[_ALIKE[0]]
+    alike = {name: replace(first, scale=shapes[name].scale) for name in _ALIKE}
+    return shapes | alike
 
 
-def _draw_history(
-    rng: np.random.Generator, missing_level: NDArray[np.float32]
-) -> dict[str, NDArray[np.float32]]:
-    rows = len(missing_level)
+def _draw_history(rng: np.random.Generator, rows: int) -> dict[str, NDArray[np.float32]]:
     factor_R = rng.standard_normal(rows, dtype=np.float32)
     drawn = {}
     for column, shape in history_shapes().items():
-        loading = _HISTORY_FACTOR[column[: len("history_a_")]]
+        alike = column in _ALIKE
+        loading = _ALIKE_FACTOR if alike else _HISTORY_FACTOR[column[: len("history_a_")]]
         own_R = rng.standard_normal(rows, dtype=np.float32)
         score_R = loading * factor_R + np.float32(np.sqrt(1.0 - loading**2)) * own_R
         positive_R = shape.scale * logistic(shape.spread * score_R + shape.shift)
         value_R = positive_R.astype(np.float32)
         if shape.zero_share > 0.0:
             value_R[normal_distribution(score_R) < shape.zero_share] = 0.0
-        value_R[missing_level < missing_share(column)] = np.nan
         drawn[column] = value_R
     return drawn

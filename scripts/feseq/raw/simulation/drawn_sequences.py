@@ -8,18 +8,21 @@ Legend: R rows, E events of all rows, K interests, V tokens.
 
 import math
 from functools import lru_cache
+from typing import Any
 
+import numba
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...common.ragged import Ragged
+from .drawn_users import Draw, Keys, Users, mixed
 from .statistics import load_statistics
 
 INTERESTS = 8
 MEAN_SEGMENT = 60.0
-# Below 1 a row has a few favourite interests, above 1 all rows grow alike.
-PREFERENCE_CONCENTRATION = 0.8
+# Above 1 a user has a few favourite interests, below 1 all users grow alike.
+PREFERENCE_SPREAD = 1.2
 # How many times more likely an interest makes its own tokens.
 INTEREST_TILT = 5.0
 # Standard deviation of the log length: 3.5 % of rows come out below a tenth of the mean.
@@ -133,7 +136,7 @@ def _next_token_table() -> NDArray[np.uint16]:
     return table.reshape(-1)
 
 
-def draw_lengths(rng: np.random.Generator, rows: int, mean_length: float) -> NDArray[np.int64]:
+def draw_lengths(users: Users, mean_length: float) -> NDArray[np.int64]:
     """Draw log-normal lengths, [R]: at least 1, at most 10 means, `mean_length` on average."""
     spread, longest = LENGTH_SPREAD, LONGEST_IN_MEANS
     # Mean of min(X, longest) for a log-normal X of mean 1, to make up for the cut.
@@ -141,49 +144,90 @@ def draw_lengths(rng: np.random.Generator, rows: int, mean_length: float) -> NDA
     below = 0.5 * (1 + math.erf((cut - spread) / math.sqrt(2)))
     above = 0.5 * (1 - math.erf(cut / math.sqrt(2)))
     scale = mean_length / (below + longest * above)
-    length = scale * np.exp(spread * rng.standard_normal(rows) - spread**2 / 2)
+    length = scale * np.exp(spread * users.normal(Draw.LENGTH) - spread**2 / 2)
     return np.rint(length.clip(1.0, longest * mean_length)).astype(np.int64)
 
 
-def _draw_interests(rng: np.random.Generator, offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Draw the interest behind each event, [E]: geometric segments, preferences by row."""
-    events, rows = int(offsets[-1]), len(offsets) - 1
-    gaps = rng.geometric(1.0 / MEAN_SEGMENT, size=int(events / MEAN_SEGMENT * 1.1) + 100)
-    switches = np.cumsum(gaps)
-    starts = np.union1d(offsets[:-1], switches[switches < events])
-    preference = rng.standard_gamma(PREFERENCE_CONCENTRATION, size=(rows, INTERESTS)) + 1e-9
-    upper = np.cumsum(_normalised(preference), axis=1)[:, :-1]
-    row = np.searchsorted(offsets, starts, side="right") - 1
-    interest = (rng.random((len(starts), 1)) > upper[row]).sum(axis=1).astype(np.uint8)
-    return np.repeat(interest, np.diff(starts, append=events))
-
-
-def draw_sequences(rng: np.random.Generator, rows: int, mean_length: float) -> Ragged:
-    """Draw the event sequences of `rows` rows.
-
-    One pass over the positions moves all rows that are long enough one event further. Rows are
-    handled in order of falling length, so that these are always the first ones.
-    """
-    lengths = draw_lengths(rng, rows, mean_length)
+def draw_sequences(users: Users, mean_length: float) -> Ragged:
+    """Draw the event sequence of each row's user: equal users have equal sequences."""
+    lengths = draw_lengths(users, mean_length)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    interest = _draw_interests(rng, offsets)
-    level = rng.integers(0, _LEVELS, size=len(interest), dtype=np.uint16)
-    table, size = _next_token_table(), len(vocabulary())
-    longest_first = np.argsort(-lengths, kind="stable")
-    place = offsets[:-1][longest_first]
-    still_going = rows - np.searchsorted(np.sort(lengths), np.arange(lengths.max()), side="right")
-    tokens = np.empty(len(interest), dtype=np.uint16)
-    upper = np.cumsum(first_token_shares())
-    now = np.searchsorted(upper[:-1], rng.random(rows) * upper[-1], side="right")
-    tokens[place] = now
-    used = rows
-    for active in still_going[1:]:
-        place = place[:active] + 1
-        state = interest[place] * np.int64(size) + now[:active]
-        now = table[state * _LEVELS + level[used : used + active]]
-        tokens[place] = now
-        used += active
+    tokens = np.empty(offsets[-1], dtype=np.uint16)
+    first_upper = np.cumsum(first_token_shares())
+    first_upper /= first_upper[-1]
+    # Rows of about the same length are drawn side by side.
+    order = np.argsort(-lengths, kind="stable")
+    _walk(users.bits(Draw.EVENTS), order, offsets, first_upper, _next_token_table(), tokens)
     return Ragged(tokens, offsets)
+
+
+_mixed: Any = numba.njit(mixed)  # of one number
+
+
+@numba.njit(nogil=True)
+def _uniform(bits: np.uint64) -> float:
+    """Return a number in [0, 1) of the upper 32 bits."""
+    return (bits >> np.uint64(32)) * 2.0**-32
+
+
+@numba.njit(nogil=True)
+def _place(upper: NDArray[np.float64], uniform: float) -> int:
+    """Return the first place whose upper level lies above a number in [0, 1)."""
+    place = 0
+    while place < len(upper) - 1 and upper[place] <= uniform:
+        place += 1
+    return place
+
+
+@numba.njit(nogil=True)
+def _walk(
+    key: Keys,
+    order: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    first_upper: NDArray[np.float64],
+    table: NDArray[np.uint16],
+    tokens: NDArray[np.uint16],
+) -> None:
+    """Write the tokens of all rows: geometric segments of one interest, preferences by user.
+
+    Several rows go side by side, since each event waits for the table entry of the one before.
+    """
+    step, lanes = np.uint64(0x9E3779B97F4A7C15), 16
+    # 16 bits of a number decide whether an interest ends, 12 the next token, 32 a new interest.
+    switch = np.uint64(65_536 / MEAN_SEGMENT)
+    state = np.empty(lanes, dtype=np.uint64)
+    upper = np.empty((lanes, INTERESTS))
+    interest = np.empty(lanes, dtype=np.int64)
+    now = np.empty(lanes, dtype=np.int64)
+    for start in range(0, len(order), lanes):
+        side = min(lanes, len(order) - start)
+        for lane in range(side):
+            row = order[start + lane]
+            bits, total = key[row], 0.0
+            for i in range(INTERESTS):
+                bits += step
+                total += (-math.log1p(-_uniform(_mixed(bits)))) ** PREFERENCE_SPREAD + 1e-9
+                upper[lane, i] = total
+            for i in range(INTERESTS):
+                upper[lane, i] /= total
+            interest[lane] = _place(upper[lane], _uniform(_mixed(bits + step)))
+            state[lane] = bits + step + step
+            now[lane] = _place(first_upper, _uniform(_mixed(state[lane])))
+            tokens[offsets[row]] = now[lane]
+        longest = offsets[order[start] + 1] - offsets[order[start]]
+        for age in range(1, longest):
+            for lane in range(side):
+                row = order[start + lane]
+                place = offsets[row] + age
+                if place < offsets[row + 1]:
+                    state[lane] += step
+                    bits = _mixed(state[lane])
+                    if (bits & np.uint64(0xFFFF)) < switch:
+                        interest[lane] = _place(upper[lane], _uniform(bits))
+                    level = np.int64((bits >> np.uint64(16)) & np.uint64(_LEVELS - 1))
+                    at = (interest[lane] * len(first_upper) + now[lane]) * _LEVELS + level
+                    now[lane] = table[at]
+                    tokens[place] = now[lane]
 
 
 def join_codes(sequences: Ragged) -> pa.StringArray:

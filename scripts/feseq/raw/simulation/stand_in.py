@@ -13,13 +13,15 @@ from ...common.files import written_beside
 from ...common.parquet import SIMULATED_MARK
 from ...common.progress import progress
 from .click_model import click_model
-from .drawn_columns import DRAWN_CATEGORIES, day_of_week, draw_columns
+from .drawn_columns import CATEGORIES, TEST_DAY, draw_columns, train_day
 from .drawn_sequences import draw_sequences, join_codes
+from .drawn_users import test_users, train_users
 from .statistics import test_columns, train_columns
 
 logger = logging.getLogger(__name__)
 
 Split = Literal["train", "test"]
+NEW_USER = "probability_of_new_user"
 _SPLIT_CODE: dict[str, int] = {"train": 0, "test": 1}
 
 
@@ -31,14 +33,20 @@ def simulate_split(
     rows: int,
     mean_length: float,
     seed: int,
+    train_rows: int = 0,
     chunk_rows: int = 20_000,
 ) -> None:
     """Write a simulated train or test file and, apart from it, the true click probabilities.
 
     `parquet` gets the columns, types and marginal statistics of the real file, sequences of
-    `mean_length` events on average. `truth` gets, in the same order, `row` (train) or `ID` (test)
-    and `probability`. Each chunk is a row group with its own random stream: a full chunk is the
-    same however many rows follow, except for the day of week, which depends on their number.
+    `mean_length` events on average. Train rows are sorted by their seven days; all test rows are of
+    the day after, which is called day 7 as well. Users come back: in train 1.49 rows have the same
+    sequence. Of a test file, `train_rows` says how many rows the train file of the same seed has,
+    since some of its users are theirs.
+
+    `truth` gets, in the same order, `row` (train) or `ID` (test), `probability` and
+    `probability_of_new_user`, which knows nothing of the user but what stands in the row. Each
+    chunk is a row group with its own random stream, and memory does not grow with `rows`.
     """
     if split not in _SPLIT_CODE:
         raise UserError(f"split is {split!r}; it must be one of {', '.join(_SPLIT_CODE)}")
@@ -53,7 +61,7 @@ def simulate_split(
         written_beside(Path(parquet)) as data_part,
         written_beside(Path(truth)) as truth_part,
         pq.ParquetWriter(
-            data_part, data_schema, compression="zstd", use_dictionary=list(DRAWN_CATEGORIES)
+            data_part, data_schema, compression="zstd", use_dictionary=list(CATEGORIES)
         ) as data_writer,
         pq.ParquetWriter(truth_part, truth_schema, compression="zstd") as truth_writer,
         progress("simulated", rows) as simulating,
@@ -62,11 +70,15 @@ def simulate_split(
             first = chunk * chunk_rows
             count = min(chunk_rows, rows - first)
             rng = np.random.default_rng([seed, _SPLIT_CODE[split], chunk])
-            columns = draw_columns(rng, count)
-            sequences = draw_sequences(rng, count, mean_length)
-            probability = model.probability(columns, sequences)
+            if split == "train":
+                users, day = train_users(seed, first, count), train_day(first, count, rows)
+            else:
+                users = test_users(seed, first, count, train_rows)
+                day = np.full(count, TEST_DAY, dtype=np.int8)
+            columns = draw_columns(rng, users, day)
+            sequences = draw_sequences(users, mean_length)
+            probability, of_new_user = model.probability(columns, sequences, users)
             arrays = columns.arrays()
-            arrays["day_of_week"] = pa.array(day_of_week(first, count, rows)).cast(pa.string())
             arrays["seq"] = join_codes(sequences)
             key = _key(split, first, count)
             if split == "train":
@@ -74,7 +86,11 @@ def simulate_split(
             else:
                 arrays["ID"] = key
             data_writer.write_batch(_batch(arrays, data_schema))
-            truths = {truth_schema.names[0]: key, "probability": pa.array(probability)}
+            truths = {
+                truth_schema.names[0]: key,
+                "probability": pa.array(probability),
+                NEW_USER: pa.array(of_new_user),
+            }
             truth_writer.write_batch(_batch(truths, truth_schema))
             simulating.advance(count)
     logger.info("%s: %s rows simulated", parquet, f"{rows:,}")
@@ -83,7 +99,7 @@ def simulate_split(
 def _type(column: str) -> pa.DataType:
     if column == "clicked":
         return pa.int64()
-    is_text = column in (*DRAWN_CATEGORIES, "day_of_week", "seq", "ID")
+    is_text = column in (*CATEGORIES, "seq", "ID")
     return pa.string() if is_text else pa.float32()
 
 
@@ -95,7 +111,8 @@ def _schema(split: Split) -> pa.Schema:
 
 def _truth_schema(split: Split) -> pa.Schema:
     key = ("row", pa.int64()) if split == "train" else ("ID", pa.string())
-    return pa.schema([key, ("probability", pa.float64())])
+    probabilities = [(name, pa.float64()) for name in ("probability", NEW_USER)]
+    return pa.schema([key, *probabilities])
 
 
 def _key(split: Split, first: int, count: int) -> pa.Array:

@@ -41,21 +41,40 @@ def history_columns() -> list[str]:
 
 
 def missing_share(column: str) -> float:
-    """Return the share of missing values of a numeric or history column."""
-    missing = load_statistics()["missing"]
-    if column.startswith("history_"):
-        return float(missing["shared_rows"]) if column in missing["history_missing"] else 0.0
-    if column in missing["never_missing"]:
-        return 0.0
+    """Return the share of missing values of a column in the whole file."""
+    rows = load_statistics()["missing"]["file_rows"]
+    block = missing_block(column)
+    return float(rows[block] / rows["all"]) if block else 0.0
+
+
+def sample_missing_share(column: str) -> float:
+    """Return the share of missing values in the rows that the quantiles were measured on."""
+    block = missing_block(column)
+    return float(load_statistics()["missing"]["sample_shares"][block]) if block else 0.0
+
+
+def missing_block(column: str) -> str | None:
+    """Return the name of the columns that lack a value in the same rows; None: it never does.
+
+    That of 77 columns, `shared`, has gender, age group and all `history_*`.
+    """
+    if column in load_statistics()["missing"]["never_missing"]:
+        return None
     if column.startswith("feat_a_"):
-        return float(missing["feat_a"])
-    return float(missing.get(column, missing["shared_rows"]))
+        return "feat_a"
+    return column if column == "feat_e_3" else "shared"
 
 
 def normal_distribution(score: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the standard normal distribution function, to four decimals or better."""
     grid, level = _normal_table()
     return np.interp(score, grid, level)
+
+
+def normal_quantile(level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard normal number below which a share `level` lies, within -6 and 6."""
+    grid, levels = _normal_table()
+    return np.interp(level, levels, grid)
 
 
 @lru_cache(maxsize=1)

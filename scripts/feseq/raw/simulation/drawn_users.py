@@ -1,0 +1,124 @@
+"""Who stands in each row, and what is a user's own: the same in every row of that user.
+
+All of it is a function of the seed, the split and a row number (a counter-based generator), so
+that any chunk can be drawn without the others and memory stays flat at any number of rows.
+
+Legend: R rows.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .statistics import normal_quantile
+
+Keys = NDArray[np.uint64]
+
+# The real train file has 10,704,179 rows and 7,179,942 distinct sequences: 1.49 rows a user.
+TRAIN_RETURNS = 1 - 7_179_942 / 10_704_179
+# Nothing is known of the real test users but that most are new; these shares are invented.
+TEST_RETURNS = 0.15  # of the test rows: the user of an earlier test row
+TEST_FROM_TRAIN = 0.15  # of the other test rows: a user of the train file
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Draw(IntEnum):
+    """What is drawn from a key: each has a random number of its own."""
+
+    RETURNS = 1
+    EARLIER = 2
+    FROM_TRAIN = 3
+    GENDER = 4
+    AGE_GROUP = 5
+    MISSING = 6
+    LENGTH = 7
+    EVENTS = 8
+    CLICKS = 9
+
+
+def mixed(bits: Keys) -> Keys:
+    """Scramble 64-bit numbers one to one: the end of SplitMix64 (Steele et al., OOPSLA 2014)."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
+@dataclass(frozen=True)
+class Users:
+    """The user of each row: `key` [R] is one number a user."""
+
+    key: Keys
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def bits(self, draw: Draw) -> Keys:
+        """Return 64 random bits a row, [R], equal for equal users."""
+        # As an array: it wraps around without a warning.
+        return mixed(self.key + np.array([draw], dtype=np.uint64) * _GOLDEN)
+
+    def uniform(self, draw: Draw) -> NDArray[np.float64]:
+        """Return random numbers in [0, 1), [R], equal for equal users."""
+        return np.float64(2.0**-53) * (self.bits(draw) >> np.uint64(11)).astype(np.float64)
+
+    def normal(self, draw: Draw) -> NDArray[np.float64]:
+        """Return standard normal numbers, [R], equal for equal users."""
+        return normal_quantile(self.uniform(draw))
+
+
+def strangers(seed: int, rows: int) -> Users:
+    """Return `rows` users of whom none comes twice: for samples that no file holds."""
+    return _named_by(seed, 2, np.arange(rows))
+
+
+def train_users(seed: int, first: int, rows: int) -> Users:
+    """Return the users of train rows `first`, ..."""
+    return _named_by(seed, 0, _first_rows(seed, 0, np.arange(first, first + rows), TRAIN_RETURNS))
+
+
+def test_users(seed: int, first: int, rows: int, train_rows: int) -> Users:
+    """Return the users of test rows `first`, ...: some of them of the `train_rows` train rows."""
+    own = _first_rows(seed, 1, np.arange(first, first + rows), TEST_RETURNS)
+    users = _named_by(seed, 1, own)
+    known = (users.uniform(Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
+    earlier = _earlier(np.full(known.sum(), train_rows), Users(users.key[known]))
+    key = users.key.copy()
+    key[known] = _named_by(seed, 0, _first_rows(seed, 0, earlier, TRAIN_RETURNS)).key
+    return Users(key)
+
+
+def _first_rows(seed: int, split: int, row: NDArray[np.int64], returns: float) -> NDArray[np.int64]:
+    """Return the first row of each row's user, [R].
+
+    A row is a new user's with probability 1 - `returns`, else it has the user of an earlier row,
+    which in turn may have that of one still earlier.
+    """
+    row = row.copy()
+    left = np.flatnonzero(row > 0)
+    while len(left):
+        named = _named_by(seed, split, row[left])
+        again = named.uniform(Draw.RETURNS) < returns
+        left = left[again]
+        row[left] = _earlier(row[left], Users(named.key[again]))
+        left = left[row[left] > 0]
+    return row
+
+
+def _earlier(before: NDArray[np.int64], users: Users) -> NDArray[np.int64]:
+    """Return a row below `before` for each, [R], recent ones more often: users soon return."""
+    row = (before * np.sqrt(users.uniform(Draw.EARLIER))).astype(np.int64)
+    return np.minimum(row, before - 1)
+
+
+def _named_by(seed: int, split: int, row: NDArray[np.int64]) -> Users:
+    """Return users by the rows that they come in first."""
+    return Users(mixed(_start(seed, split) + row.astype(np.uint64) * _GOLDEN))
+
+
+@lru_cache(maxsize=16)
+def _start(seed: int, split: int) -> np.uint64:
+    return np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]
