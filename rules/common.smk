@@ -62,14 +62,16 @@ def clear_errors(function):
 
 
 OTHERS = "|".join([ENSEMBLE, *BASELINES])
-
-
 # Wide enough for names with a mistake: the function `checked` then says what is wrong.
+BOOSTING = "boosting(?:-[^/]+)?"
+
+
 wildcard_constraints:
     split="train|test",
     size=r"\w+",
-    model=rf"(?!(?:{OTHERS})/)[^/]+",
+    # Of FESeq, but in rules/boosting.smk.
+    model=rf"(?!(?:{OTHERS}|{BOOSTING})/)[^/]+",
     baseline="|".join(BASELINES),
-    other=OTHERS,
+    other=f"{OTHERS}|{BOOSTING}",
     name="[^/]+",
     shard=r"\d+",

@@ -28,7 +28,7 @@ rule evaluate:
 
 rule ensemble:
     input:
-        predictions=submitting(rules.evaluate.output.predictions),
+        predictions=submitting("evaluate", "predictions"),
     output:
         mixed="results/{size}/ensemble/valid_predictions.parquet",
         training="results/{size}/ensemble/training.json",

@@ -6,10 +6,10 @@ from feseq.config.catalog import (
     compared_models,
     submission_weights,
 )
-from feseq.config.names import is_feseq
+from feseq.config.names import is_model
 from feseq.dataset.shards import read_shards
 from feseq.raw.source import local_only
-from feseq.staleness.upstream import figure_steps
+from feseq.staleness.upstream import figure_steps, rule_of
 
 
 def results():
@@ -36,11 +36,17 @@ def checked(file):
     return path
 
 
-def submitting(file):
-    """Input function: `file` of each model that submits for the job's size."""
+def output_of(step, name, **wildcards):
+    """An output by name of the step's rule for a model of either family."""
+    makers = getattr(rules, rule_of(step, wildcards["model"]))
+    return getattr(makers.output, name).apply_wildcards(wildcards)
+
+
+def submitting(step, name):
+    """Input function: that output of the step for each model that submits for the job's size."""
     return clear_errors(
         lambda wildcards: [
-            file.apply_wildcards({"size": wildcards.size, "model": model})
+            output_of(step, name, size=wildcards.size, model=model)
             for model in submission_weights(config, wildcards.size)
         ]
     )
@@ -53,8 +59,8 @@ def shard_predictions(wildcards):
     with checkpoints.convert_test.get().output.shards.open() as file:
         shards = range(len(read_shards(Path(file.name))))
     return [
-        rules.predict.output.predictions.apply_wildcards(
-            {"size": wildcards.size, "model": model, "shard": shard}
+        output_of(
+            "predict", "predictions", size=wildcards.size, model=model, shard=shard
         )
         for model in submission_weights(config, wildcards.size)
         for shard in shards

@@ -5,7 +5,7 @@ from pathlib import Path
 from feseq.config.catalog import model_settings, size_block, submission_weights
 from feseq.raw.source import others_than_local
 from feseq.staleness.code import code_digests
-from feseq.staleness.model_params import model_params
+from feseq.staleness.model_params import boosting_params, model_params
 from feseq.staleness.params import (
     not_counted,
     params_digest,

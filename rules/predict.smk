@@ -31,7 +31,7 @@ rule submit:
         **local(sample_submission=RAW.sample_submission),
         predictions=shard_predictions,
         # Named here too, so that a dry run shows the training before the shards are known.
-        models=submitting(rules.train.output.model),
+        models=submitting("train", "model"),
     output:
         submission="results/submission_{size}.csv",
     log:
@@ -53,7 +53,10 @@ rule submit:
             **config["submission"],
         ),
         # It is part of `upstream`.
-        **not_counted(code_of_predict=code("predict")),
+        **not_counted(
+            code_of_predict=code("predict"),
+            code_of_predict_boosting=code("predict_boosting"),
+        ),
     message:
         "Writing the submission of size {wildcards.size}"
     script:

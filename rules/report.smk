@@ -7,7 +7,7 @@ rule compare:
     input:
         metrics=compared("metrics.json"),
         training=compared("training.json"),
-        speed=compared("valid_speed.json", among=is_feseq),
+        speed=compared("valid_speed.json", among=is_model),
         predictions=compared("valid_predictions.parquet"),
     output:
         comparison=report(

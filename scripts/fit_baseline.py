@@ -1,6 +1,6 @@
 """Fit one baseline and predict the validation rows with it.
 
-By hand: python scripts/fit_baseline.py --size toy --baseline boosting
+By hand: python scripts/fit_baseline.py --size toy --baseline constant
 """
 
 from pathlib import Path

@@ -6,7 +6,7 @@ By hand: python scripts/submit.py --size toy
 from pathlib import Path
 
 from door import enter
-from feseq.config.names import share_of
+from feseq.config.names import is_boosting, share_of
 from feseq.predict.submission import write_submission
 
 
@@ -16,12 +16,14 @@ def main(
     models: list[Path],
     weights: dict[str, float],
     code_of_predict: list[str] | None = None,
+    code_of_predict_boosting: list[str] | None = None,
     prior: str,
     sample_submission: str | None = None,
     submission: Path,
     id_column: str,
     label_column: str,
 ) -> None:
+    codes = {False: code_of_predict, True: code_of_predict_boosting}
     write_submission(
         predictions,
         sample_submission,
@@ -30,7 +32,7 @@ def main(
         label_column=label_column,
         models=models,
         weights=[share_of(weights, model) for model in models],
-        code=code_of_predict,
+        codes=[codes[is_boosting(model.absolute().parent.name)] for model in models],
         prior=prior,
     )
 

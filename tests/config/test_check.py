@@ -246,11 +246,14 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
     columns = Columns.from_config(config["columns"])
     check_job(config, columns, {"size": "toy"})
     check_job(config, columns, {"size": "full", "model": "len150-feseq_paper"})
+    check_job(config, columns, {"size": "full", "model": "boosting-without_histories"})
     for size, model, message in (
         ("medium", "len151", r"max_len 151 .* medium.*\[150, 500\]"),
         ("medium", "len150-feseq_papr", "'feseq_paper'"),
         ("full", "len150-odd", "variants.odd.model, on size full: 7 heads"),
-        ("full", "bosting", "'boosting'"),
+        ("full", "bosting", "did you mean 'boosting'"),
+        ("full", "boosting-gone", "no variant 'gone'"),
+        ("full", "boosting-feseq_paper", "has no settings of boosting"),
         ("fulll", "len150", "'fulll'.*'full'"),
     ):
         with pytest.raises(UserError, match=message):
@@ -266,7 +269,8 @@ def test_the_comparison_has_what_is_configured_and_what_was_trained(
     for name in trained:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "training.json").write_text("{}")
-        (tmp_path / name / "model.safetensors").touch()
+        kind = "ubj" if "boosting" in name else "safetensors"
+        (tmp_path / name / f"model.{kind}").touch()
     (tmp_path / "toy/len100-feseq_paper").mkdir()
     assert compared_models(config, tmp_path) == [
         ("full", "len150"),

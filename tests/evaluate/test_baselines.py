@@ -161,9 +161,7 @@ def test_a_baseline_learns_what_was_planted(planted: Path, tmp_path: Path, basel
         assert predictions["row"].to_numpy().tolist() == valid.column("row").tolist()
         assert predictions["label"].to_numpy().tolist() == valid.column("label").tolist()
     assert [str(kind) for kind in predictions.schema.types] == ["int64", "uint8", "float"]
-    least, most = {"constant": (0.5, 0.5), "boosting_without_histories": (0.6, 0.75)}.get(
-        baseline, (0.8, 1)
-    )
+    least, most = (0.5, 0.5) if baseline == "constant" else (0.8, 1)
     assert least <= auc(predictions) <= most
     assert training["train_rows"] + training["valid_rows"] == ROWS
     assert training["device"] == "cpu"
@@ -190,12 +188,9 @@ def test_the_constant_of_no_clicks_is_finite() -> None:
         assert np.isfinite(model.decision_function(np.empty((2, 0)))).all()
 
 
-@pytest.mark.parametrize("baseline", ["logistic_regression", "boosting"])
-def test_the_same_call_gives_the_same_predictions(
-    planted: Path, tmp_path: Path, baseline: str
-) -> None:
-    first, _ = fit(planted, tmp_path, baseline, threads=2)
-    second, _ = fit(planted, tmp_path, baseline, threads=2)
+def test_the_same_call_gives_the_same_predictions(planted: Path, tmp_path: Path) -> None:
+    first, _ = fit(planted, tmp_path, "logistic_regression", threads=2)
+    second, _ = fit(planted, tmp_path, "logistic_regression", threads=2)
     assert first.equals(second)
 
 
@@ -240,14 +235,4 @@ def test_mistakes_are_named(planted: Path, tmp_path: Path) -> None:
         fit(planted, tmp_path, "forest")
     with pytest.raises(UserError, match=r"label 0 in all of the first 1 rows.*baseline_rows"):
         fit(make(tmp_path / "few", raw_table(30, y=[0] * 26 + [1] * 4), valid_rows=[0, 29]),
-            tmp_path, "boosting", rows_at_most=1)  # fmt: skip
-
-
-def test_few_clicks_are_boosted_without_an_early_stop(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    make(tmp_path, raw_table(60, y=[1] * 3 + [0] * 57), valid_rows=[0, *range(40, 60)])
-    predictions, training = fit(tmp_path, tmp_path, "boosting")
-    assert "2 rows of the rarer label are too few" in caplog.text
-    assert training["settings"]["early_stopping"] is False
-    assert np.isfinite(predictions["logit"].to_numpy()).all()
+            tmp_path, "constant", rows_at_most=1)  # fmt: skip

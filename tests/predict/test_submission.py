@@ -231,7 +231,7 @@ def test_models_whose_predictions_do_not_go_together_are_refused(
     of_a = shards_of(folder, "a", np.zeros(10))
     of_b = shards_of(folder, "b", np.ones(10), **change)
     with pytest.raises(UserError, match=message):
-        mixed(folder, of_a, of_b, weights=[1, 1], prior="balanced", code=["a@1", "b@2"])
+        mixed(folder, of_a, of_b, weights=[1, 1], prior="balanced", codes=[["a@1", "b@2"]] * 2)
     assert os.listdir(folder / "out") == []
 
 

@@ -10,6 +10,9 @@ ROWS = "common config.columns dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_values dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
 FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.numeric"
+BOOSTING = f"{FEATURES} config.boosting config.declared boosting.clicks boosting.features "
+BOOSTING += "boosting.matrix boosting.model_file dataset.history_statistics"
+PREDICTING = f"{BOOSTING} boosting.predicting evaluate.validation predict.shard_file"
 NETWORK = (
     f"{FEATURES} config.declared config.model dataset.batches dataset.negatives machine model "
 )
@@ -24,7 +27,10 @@ REACHED = {
     "fit_feature_map": f"{ROWS} dataset.feature_map dataset.numeric",
     "train": f"{NETWORK} config.train evaluate.metrics train",
     "tune": f"{NETWORK} config.space config.train evaluate.metrics train tune",
-    "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.trained_model",
+    "train_boosting": f"{BOOSTING} boosting.device boosting.training machine.memory",
+    "evaluate_boosting": PREDICTING,
+    "predict_boosting": f"{PREDICTING} dataset.shards",
+    "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.trained_model evaluate.validation",
     "ensemble": "common config.names evaluate.ensemble evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",
     "measure": "common dataset.store evaluate.intervals evaluate.metrics_file evaluate.slices "
@@ -35,7 +41,7 @@ REACHED = {
     "report.comparison",
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
     "summarize": "common report.summary report.table",
-    "predict": f"{NETWORK} dataset.shards predict.shard",
+    "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",
     "submit": "common config.names predict.submission predict.submission_ids raw.location "
     "raw.version",
 }

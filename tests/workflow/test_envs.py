@@ -16,8 +16,18 @@ WORKFLOW = "\n".join(
     file.read_text() for file in (REPOSITORY / "Snakefile", *(REPOSITORY / "rules").glob("*.smk"))
 )
 # Where a package has another name than its module, and where conda has another than pip.
-PACKAGE_OF = {"torch": "pytorch", "sklearn": "scikit-learn", "yaml": "pyyaml"}
-CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
+PACKAGE_OF = {
+    "torch": "pytorch",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "xgboost": "py-xgboost",
+}
+CONDA_NAME = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "snakemake": "snakemake-minimal",
+    "xgboost-cpu": "py-xgboost",
+}
 CONDA_NAME |= {"xxhash": "python-xxhash"}
 # What a package needs for a part that is used here: event files, reports.
 BEHIND = {"torch.utils.tensorboard": "tensorboard", "snakemake.utils": "pygments"}

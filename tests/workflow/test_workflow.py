@@ -182,6 +182,7 @@ def test_config_mistakes_are_listed_together(tmp_path: Path) -> None:
         ("results/toy/len300/model.safetensors", "sizes.toy.max_len is [5, 20]"),
         ("results/toy/len5-feseq_papr/metrics.json", "did you mean 'feseq_paper'?"),
         ("results/toy/bosting/metrics.json", "did you mean 'boosting'?"),
+        ("results/toy/boosting-deap/metrics.json", "the config has no variant 'deap'"),
         ("results/huge/len20/model.safetensors", "there is no size 'huge'"),
         ("results/submission_fulll.csv", "did you mean 'full'?"),
     ],

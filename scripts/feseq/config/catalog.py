@@ -7,10 +7,12 @@ from typing import Any
 from ..common.errors import ImpossibleNetworkError, UserError, did_you_mean
 from .columns import Columns
 from .model import ModelConfig
-from .names import BASELINES, ENSEMBLE, is_feseq, split_name
+from .names import BASELINES, ENSEMBLE, is_boosting, is_model, model_file, split_name
 
 # Settings of a training that change its result by rounding at most.
 LAYOUT = ("gpus", "nodes")
+# Settings that stand at the top, in sizes and in variants.
+BLOCKS = ("model", "train", "boosting")
 
 
 def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
@@ -24,10 +26,10 @@ def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
 def size_settings(
     config: Mapping[str, Any], size: str, variant: str | None = None
 ) -> dict[str, Any]:
-    """The settings of a size: its `model` and `train` over the shared ones, a variant's on top."""
+    """The settings of a size: its BLOCKS over the shared ones, a variant's on top."""
     settings = dict(size_block(config, size))
     changes = config["variants"][variant] if variant else {}
-    for block in ("model", "train"):
+    for block in BLOCKS:
         settings[block] = {**config[block], **settings.get(block, {}), **changes.get(block, {})}
     return settings
 
@@ -41,9 +43,7 @@ def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str
             f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is {listed}; "
             f"ask for one of these or add it there"
         )
-    if variant and variant not in config["variants"]:
-        hint = did_you_mean(variant, config["variants"], "known")
-        raise UserError(f"{model}: the config has no variant {variant!r}; {hint}")
+    _check_variant(config, model, variant)
     settings = size_settings(config, size, variant)
     layout = {key: settings["train"].pop(key) for key in LAYOUT}
     return {
@@ -51,6 +51,25 @@ def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str
         "train_config": settings["train"],
         **layout,
     }
+
+
+def boosting_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str, Any]:
+    """The settings of one model of gradient boosting; raises UserError if unknown."""
+    variant = split_name(model)[1]
+    size_block(config, size)
+    _check_variant(config, model, variant)
+    if variant and not config["variants"][variant].get("boosting"):
+        raise UserError(
+            f"{model}: variants.{variant} has no settings of boosting, so this would be the same "
+            f"model as boosting; give it a block boosting, or use that"
+        )
+    return size_settings(config, size, variant)["boosting"]
+
+
+def _check_variant(config: Mapping[str, Any], model: str, variant: str | None) -> None:
+    if variant and variant not in config["variants"]:
+        hint = did_you_mean(variant, config["variants"], "known")
+        raise UserError(f"{model}: the config has no variant {variant!r}; {hint}")
 
 
 def used_settings(network: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,6 +91,9 @@ def model_mistakes(
 ) -> Iterator[str]:
     """What keeps a model from being trained on a table of these columns, one line each."""
     try:
+        if is_boosting(model):
+            boosting_settings(config, size, model)
+            return
         settings = model_settings(config, size, model)["model_config"]
     except UserError as error:
         yield str(error)
@@ -128,8 +150,8 @@ def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str,
         if size in config["sizes"] and (
             name in BASELINES
             or (
-                is_feseq(name)
-                and (path.parent / "model.safetensors").exists()
+                is_model(name)
+                and (path.parent / model_file(name)).exists()
                 and not any(model_mistakes(config, columns, size, name))
             )
         ):

@@ -13,6 +13,7 @@ from .columns import Columns
 from .declared import fields_of
 from .mistakes import mistakes
 from .model import ModelKeys
+from .names import is_boosting
 from .settings import Config, with_defaults
 from .space import space_mistakes
 from .train import TrainKeys
@@ -67,6 +68,9 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                 f"{len(settings['submission_models'])} submission_models; give one each, or null"
             )
     evaluation = config["evaluation"]
+    for size in evaluation["sizes"]:
+        for model in filter(is_boosting, evaluation["baselines"]):
+            yield from model_mistakes(config, columns, size, model)
     for key, names in (("slices", evaluation["slices"]), ("gauc", [evaluation["gauc"]])):
         for name in names or []:
             if name is not None and name not in columns.categorical:

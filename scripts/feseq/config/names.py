@@ -1,8 +1,10 @@
-"""Names of models.
+"""Names of models, of two families, and of what stands beside them.
 
 len150           FESeq with the size's settings and histories of at most 150 events
 len150-paper     the same with the settings of the config's variant `paper` on top
-boosting         a baseline
+boosting         gradient boosting with the size's settings
+boosting-deep    the same with the settings of the config's variant `deep` on top
+constant         a baseline
 ensemble         the models that submit together
 """
 
@@ -13,26 +15,45 @@ from typing import Literal, get_args
 
 from ..common.errors import UserError, did_you_mean
 
-MODEL_PATTERN = r"len[1-9]\d*(?:-[a-z][a-z0-9_]*)?"
-Baseline = Literal["constant", "logistic_regression", "boosting", "boosting_without_histories"]
+_VARIANT = r"(?:-[a-z][a-z0-9_]*)?"
+FESEQ_PATTERN = rf"len[1-9]\d*{_VARIANT}"
+BOOSTING_PATTERN = rf"boosting{_VARIANT}"
+Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 ENSEMBLE = "ensemble"
 
 
-def split_name(model: str) -> tuple[int, str | None]:
-    """max_len and variant of a model's name; raises UserError if it is none."""
-    if not re.fullmatch(MODEL_PATTERN, model):
+def split_name(model: str) -> tuple[int | None, str | None]:
+    """max_len, None for boosting, and variant of a model's name; raises UserError if it is none."""
+    if not (is_feseq(model) or is_boosting(model)):
+        hint = did_you_mean(model, ("boosting", *BASELINES), "others are")
         raise UserError(
-            f"{model!r} is not the name of a model: len and the max_len, such as len150, and for a "
-            f"variant its name, such as len150-paper; {did_you_mean(model, BASELINES, 'baselines')}"
+            f"{model!r} is not the name of a model: len and the max_len, such as len150, or "
+            f"boosting, and for a variant its name, such as len150-paper; {hint}"
         )
-    length, _, variant = model.removeprefix("len").partition("-")
-    return int(length), variant or None
+    family, _, variant = model.partition("-")
+    length = int(family.removeprefix("len")) if is_feseq(model) else None
+    return length, variant or None
 
 
 def is_feseq(name: str) -> bool:
-    """True for the name of a FESeq model, not of a baseline or the ensemble."""
-    return re.fullmatch(MODEL_PATTERN, name) is not None
+    """True for the name of a FESeq model."""
+    return re.fullmatch(FESEQ_PATTERN, name) is not None
+
+
+def is_boosting(name: str) -> bool:
+    """True for the name of a model of gradient boosting."""
+    return re.fullmatch(BOOSTING_PATTERN, name) is not None
+
+
+def is_model(name: str) -> bool:
+    """True for the name of a model of either family, not of a baseline or the ensemble."""
+    return is_feseq(name) or is_boosting(name)
+
+
+def model_file(name: str) -> str:
+    """The name of the file that a model is kept in."""
+    return "model.ubj" if is_boosting(name) else "model.safetensors"
 
 
 def share_of(weights: Mapping[str, float], path: Path) -> float:

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from .boosting import BoostingConfig, BoostingKeys
 from .declared import AS_WRITTEN, CLOSED, Seed, fields_of
 from .model import MaxLen, ModelConfig, ModelKeys
-from .names import BASELINES, Baseline
+from .names import BASELINES, BOOSTING_PATTERN, Baseline
 from .runtime import Runtime
 from .space import TuneConfig
 from .train import TrainConfig, TrainKeys
@@ -117,6 +118,8 @@ class Variant(_Block):
     """network settings over those of a size"""
     train: TrainKeys = Field(default_factory=TrainKeys)
     """training settings over those of a size"""
+    boosting: BoostingKeys = Field(default_factory=BoostingKeys)
+    """settings of gradient boosting over those of a size"""
 
 
 class Size(_Block):
@@ -142,6 +145,8 @@ class Size(_Block):
     """network settings of this size, over the shared ones"""
     train: TrainKeys = Field(default_factory=TrainKeys)
     """training settings of this size, over the shared ones"""
+    boosting: BoostingKeys = Field(default_factory=BoostingKeys)
+    """settings of gradient boosting of this size, over the shared ones"""
 
 
 class Sizes(_Block):
@@ -177,8 +182,12 @@ class Evaluation(_Block):
     sizes: list[SizeName] = ["full"]
     """sizes whose submitting models and baselines are always in the comparison; other models are in
     it once they are trained"""
-    baselines: list[Baseline] = list(BASELINES)
-    """which baselines: `constant` is the click rate"""
+    baselines: list[Baseline | Annotated[str, Field(pattern=f"^{BOOSTING_PATTERN}$")]] = [
+        *BASELINES,
+        "boosting",
+        "boosting-without_histories",
+    ]
+    """which models beside these: `constant` is the click rate; `boosting`, or a variant of it"""
     baseline_rows: Annotated[int, Field(ge=100)] = 1_000_000
     """train rows of a baseline at most, since scikit-learn holds them all in memory; fewer than
     there are is said in the log"""
@@ -194,6 +203,7 @@ class Config(_Block):
     test: Test = Field(default_factory=Test)
     model: ModelKeys = Field(default_factory=ModelKeys)
     train: TrainKeys = Field(default_factory=TrainKeys)
+    boosting: BoostingKeys = Field(default_factory=BoostingKeys)
     sizes: Sizes
     variants: Annotated[
         dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant],
@@ -206,7 +216,11 @@ class Config(_Block):
 
 
 # Blocks that stand at the top, with their defaults, and in part under sizes and variants.
-SHARED: dict[Any, Any] = {ModelKeys: ModelConfig, TrainKeys: TrainConfig}
+SHARED: dict[Any, Any] = {
+    ModelKeys: ModelConfig,
+    TrainKeys: TrainConfig,
+    BoostingKeys: BoostingConfig,
+}
 
 
 def with_defaults(values: Any, declared: Any = Config) -> Any:

@@ -90,6 +90,10 @@ class FeatureEncoder:
             self.numeric.missing(raw) if self.inputs.missing else None,
         )
 
+    def categories(self, block: Block) -> np.ndarray:
+        """Indices of the profile, then target, then context columns, int64 [rows, fields]."""
+        return _stack([*self.profile, *self.target, *self.context], block.categorical)
+
     def warn_of_unseen(self, categorical: np.ndarray) -> None:
         """Log the columns of `categorical` [rows, K] whose values are mostly unknown to the model.
 

@@ -241,3 +241,13 @@ def check_one_draw(feature_map: FeatureMap, train: H5Table, valid: H5Table) -> N
                 f"{train.path} and {name} were not made from the same rows and columns; delete "
                 f"both and run the same command again, they are rebuilt"
             )
+
+
+def check_same_kind(table: H5Table, simulated: bool) -> None:
+    """Raise UserError if a table is simulated and a model's train rows are not, or the reverse."""
+    if table.source["simulated"] != simulated:
+        names = {True: "simulated", False: "real"}
+        raise UserError(
+            f"{table.path} holds {names[not simulated]} data, and the model was trained on "
+            f"{names[simulated]} data; the two are never mixed: take both raw files from one source"
+        )

@@ -1,8 +1,6 @@
 """Baselines beside FESeq: models of scikit-learn on the same rows, columns and split.
 
-`constant`: the click rate of the train rows. `logistic_regression` and `boosting`, gradient
-boosting of trees: on all columns of `features`. `boosting_without_histories`: on categories and
-numeric values alone.
+`constant`: the click rate of the train rows. `logistic_regression`: on all columns of `features`.
 """
 
 import logging
@@ -16,7 +14,6 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -35,17 +32,6 @@ from .tabular import Features
 logger = logging.getLogger(__name__)
 
 _LOGISTIC = {"C": 1.0, "max_iter": 1000}
-_BOOSTING = {
-    "learning_rate": 0.1,
-    "max_iter": 400,
-    "max_leaf_nodes": 31,
-    # Trees end when this share of the train rows gains nothing from them.
-    "validation_fraction": 0.1,
-    "n_iter_no_change": 10,
-    "random_state": 1,
-}
-# Train rows of the rarer label: with fewer there is no sound early stop.
-_LEAST_TO_STOP_EARLY = 20
 
 
 class _Classifier(Protocol):
@@ -100,8 +86,10 @@ def fit_baseline(
         started = time.monotonic()
         label = train.column("label", 0, rows)
         _check_both_labels(label, train.path)
-        features = _features(baseline, feature_map, train, rows, threads)
-        model, settings = _model(baseline, label, features)
+        features = None
+        if baseline != "constant":
+            features = Features(feature_map, train, rows, threads=threads)
+        model, settings = _model(features)
         with _warnings_logged(baseline):
             model.fit(_matrix(features, train, rows), label)
         seconds = time.monotonic() - started
@@ -143,44 +131,20 @@ def _check_both_labels(label: np.ndarray, path: Path) -> None:
         )
 
 
-def _features(
-    baseline: str, feature_map: FeatureMap, train: H5Table, rows: int, threads: int
-) -> Features | None:
-    if baseline == "constant":
-        return None
-    histories = baseline != "boosting_without_histories"
-    return Features(feature_map, train, rows, histories=histories, threads=threads)
-
-
 def _matrix(features: Features | None, train: H5Table, rows: int) -> np.ndarray:
     return np.empty((rows, 0)) if features is None else features.matrix(train, rows)
 
 
-def _model(
-    baseline: str, label: np.ndarray, features: Features | None
-) -> tuple[_Classifier, dict[str, Any]]:
+def _model(features: Features | None) -> tuple[_Classifier, dict[str, Any]]:
     """The model, not yet fitted, and its settings."""
     if features is None:
         return _Constant(), {}
-    categories = list(range(features.categorical))
-    if baseline == "logistic_regression":
-        # A category not seen in training counts as none.
-        one_hot = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
-        scale = StandardScaler()
-        columns = ColumnTransformer([("categories", one_hot, categories)], remainder=scale)
-        return make_pipeline(columns, LogisticRegression(**_LOGISTIC)), dict(_LOGISTIC)
-    settings = {"early_stopping": _has_enough_to_stop_early(label), **_BOOSTING}
-    return (
-        HistGradientBoostingClassifier(categorical_features=categories, **settings),
-        settings,
-    )
-
-
-def _has_enough_to_stop_early(label: np.ndarray) -> bool:
-    rarer = min(int(label.sum()), int((1 - label).sum()))
-    if rarer < _LEAST_TO_STOP_EARLY:
-        logger.warning("%d rows of the rarer label are too few to stop boosting early", rarer)
-    return rarer >= _LEAST_TO_STOP_EARLY
+    # A category not seen in training counts as none.
+    one_hot = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
+    scale = StandardScaler()
+    categories = ("categories", one_hot, list(range(features.categorical)))
+    columns = ColumnTransformer([categories], remainder=scale)
+    return make_pipeline(columns, LogisticRegression(**_LOGISTIC)), dict(_LOGISTIC)
 
 
 def _write_predictions(

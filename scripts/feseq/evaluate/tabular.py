@@ -40,13 +40,12 @@ class Features:
         common_in: H5Table,
         rows: int,
         *,
-        histories: bool = True,
         threads: int = 1,
     ) -> None:
         self.feature_map = feature_map
         self.threads = threads
         self.fields = (*feature_map.profile, *feature_map.targets, *feature_map.context)
-        self.histories = feature_map.sequences if histories else []
+        self.histories = feature_map.sequences
         categories = [np.zeros(field.size, np.int64) for field in self.fields]
         codes = [np.zeros(field.size, np.int64) for field in self.histories]
         encoder = FeatureEncoder(feature_map, common_in)

@@ -12,7 +12,7 @@ from ..common import tensors
 from ..common.errors import UserError, first_line
 from ..config.model import ModelConfig
 from ..dataset.batches import BatchSource
-from ..dataset.feature_map import FeatureMap
+from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..machine.runtime import Machine
 from ..model import FESeq
 from ..model.build import build_model
@@ -82,11 +82,5 @@ class TrainedModel:
     def source(self, h5: Path, machine: Machine) -> BatchSource:
         """Batches of `h5` for inference; raises UserError if one is simulated and one real."""
         source = inference_source(h5, self.feature_map, self.config, machine)
-        if source.table.source["simulated"] != self.simulated:
-            names = {True: "simulated", False: "real"}
-            raise UserError(
-                f"{h5} holds {names[not self.simulated]} data, and the model was trained on "
-                f"{names[self.simulated]} data; the two are never mixed: take both raw files from "
-                f"one source"
-            )
+        check_same_kind(source.table, self.simulated)
         return source

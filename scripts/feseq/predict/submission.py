@@ -29,7 +29,7 @@ def write_submission(
     label_column: str,
     models: Sequence[Path] = (),
     weights: Sequence[float] = (1.0,),
-    code: Sequence[str] | None = None,
+    codes: Sequence[Sequence[str] | None] = (),
     prior: str = "observed",
 ) -> None:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
@@ -40,9 +40,9 @@ def write_submission(
 
     Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
     a logit is not finite. With `models`, the predictions must be all shards of one test file by
-    each of these; with `code`, a list of digests, by this code.
+    each of these; with `codes`, digests of each model's, by this code.
     """
-    ids, logits, click_rates = _read_by_model(predictions, models, code)
+    ids, logits, click_rates = _read_by_model(predictions, models, codes)
     for logit in logits:
         _check_logits(logit, ids)
     check_unique(ids, "the predictions")
@@ -80,7 +80,9 @@ def _write_csv(submission: Path, rows: pa.Table) -> None:
 
 
 def _read_by_model(
-    predictions: Sequence[Path], models: Sequence[Path], code: Sequence[str] | None
+    predictions: Sequence[Path],
+    models: Sequence[Path],
+    codes: Sequence[Sequence[str] | None],
 ) -> tuple[pa.ChunkedArray, list[np.ndarray], list[str]]:
     """The IDs, each model's logits for them, and the click rates of the models' train rows."""
     if models and (not predictions or len(predictions) % len(models)):
@@ -96,7 +98,9 @@ def _read_by_model(
         marks = [marks_of(table) for table in read]
         test = test or marks[0].get("test")
         if models:
-            _check_shards(paths, marks, models[start // shards], test, code)
+            number = start // shards
+            code = codes[number] if codes else None
+            _check_shards(paths, marks, models[number], test, code)
         table = pa.concat_tables(read)
         # One copy of the IDs serves all models.
         ids = table["id"] if ids is None else ids

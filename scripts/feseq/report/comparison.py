@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..common.errors import UserError
 from ..common.files import read_json, written_beside
-from ..config.names import ENSEMBLE, is_feseq
+from ..config.names import ENSEMBLE, is_boosting, is_feseq, is_model
 from ..evaluate.intervals import intervals
 from ..evaluate.metrics import GroupedAuc
 from ..evaluate.valid_predictions import read_predictions
@@ -51,9 +51,11 @@ def write_comparison(metrics: Sequence[Path], comparison: Path, *, resamples: in
 
 
 def kind_of(model: str) -> str:
-    """feseq, baseline or ensemble."""
+    """feseq, boosting, baseline or ensemble."""
     if is_feseq(model):
         return "feseq"
+    if is_boosting(model):
+        return "boosting"
     return "ensemble" if model == ENSEMBLE else "baseline"
 
 
@@ -61,8 +63,7 @@ def _row(metrics: Path) -> dict[str, Any]:
     figures = read_json(metrics)
     training = read_json(metrics.with_name("training.json"))
     size, model = metrics.absolute().parts[-3:-1]
-    is_feseq = kind_of(model) == "feseq"
-    predicted = read_json(metrics.with_name("valid_speed.json")) if is_feseq else {}
+    predicted = read_json(metrics.with_name("valid_speed.json")) if is_model(model) else {}
     row: dict[str, Any] = {"size": size, "model": model, "kind": kind_of(model)}
     row |= {"simulated_data": figures["simulated_data"], "train_rows": training.get("train_rows")}
     row["valid_rows"] = figures["rows"]

@@ -68,7 +68,11 @@ def _best_model(models: pd.DataFrame) -> Iterable[str]:
         f"Best AUC on the {best['valid_rows']:,} validation rows of size {best['size']}: "
         f"**{best['model']}**, {_with_interval(best, 'auc')}."
     )
-    for kind, what in (("baseline", "baseline"), ("feseq", "FESeq model")):
+    for kind, what in (
+        ("baseline", "baseline"),
+        ("boosting", "model of boosting"),
+        ("feseq", "FESeq model"),
+    ):
         others = models[models["kind"] == kind]
         if kind != best["kind"] and len(others):
             other = others.iloc[0]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..config.catalog import LAYOUT, model_settings, size_settings, used_settings
+from ..config.catalog import LAYOUT, boosting_settings, model_settings, size_settings, used_settings
 
 
 def model_params(config: Mapping[str, Any], *, all_used: bool = False) -> dict[str, Callable]:
@@ -24,3 +24,12 @@ def model_params(config: Mapping[str, Any], *, all_used: bool = False) -> dict[s
     keys = [("model_config", key) for key in ("max_len", *size["model"])]
     keys += [("train_config", key) for key in size["train"] if key not in LAYOUT]
     return {f"{block}.{key}": value(block, key) for block, key in keys}
+
+
+def boosting_params(config: Mapping[str, Any]) -> dict[str, Callable]:
+    """The settings of a job's model of boosting, by dotted name, as functions of the wildcards."""
+
+    def value(key: str) -> Callable[[Any], Any]:
+        return lambda wildcards: boosting_settings(config, wildcards.size, wildcards.model)[key]
+
+    return {f"boosting_config.{key}": value(key) for key in config["boosting"]}

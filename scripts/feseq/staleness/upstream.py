@@ -10,7 +10,7 @@ from ..config.catalog import (
     model_settings,
     submission_weights,
 )
-from ..config.names import BASELINES, ENSEMBLE, is_feseq
+from ..config.names import BASELINES, ENSEMBLE, is_boosting, is_feseq, is_model
 
 # A rule and the wildcards of its job.
 Step = tuple[str, dict[str, str]]
@@ -24,15 +24,15 @@ def submission_steps(config: Mapping[str, Any], size: str, simulated: bool) -> I
         yield "simulate", {"split": "test"}
     yield "convert_test", {}
     for model in models:
-        yield "predict", {"size": size, "model": model}
+        yield rule_of("predict", model), {"size": size, "model": model}
 
 
 def comparison_steps(config: Mapping[str, Any], results: Path, simulated: bool) -> Iterator[Step]:
     """Steps up to the metrics of all models; those that models share come once for each."""
     for size, name in compared_models(config, results):
-        yield from _training_steps(size, [name] if is_feseq(name) else [], simulated)
-        if is_feseq(name):
-            yield "evaluate", {"size": size, "model": name}
+        yield from _training_steps(size, [name] if is_model(name) else [], simulated)
+        if is_model(name):
+            yield rule_of("evaluate", name), {"size": size, "model": name}
         elif name == ENSEMBLE:
             yield "ensemble", {"size": size}
         else:
@@ -67,4 +67,9 @@ def _training_steps(size: str, models: Sequence[str], simulated: bool) -> Iterat
     for step in ("sample", "convert_train", "fit_feature_map"):
         yield step, {"size": size}
     for model in models:
-        yield "train", {"size": size, "model": model}
+        yield rule_of("train", model), {"size": size, "model": model}
+
+
+def rule_of(step: str, model: str) -> str:
+    """The rule of a step for a model of either family: `train`, or `train_boosting`."""
+    return f"{step}_boosting" if is_boosting(model) else step

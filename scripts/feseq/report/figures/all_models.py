@@ -13,6 +13,7 @@ from .style import (
     BLUE,
     GREEN,
     GREY,
+    ORANGE,
     ROW,
     VERMILION,
     WIDTH,
@@ -28,7 +29,12 @@ from .style import (
 
 INTERVAL = ["auc", "auc_low", "auc_high"]
 # Colour and marker.
-KINDS = {"feseq": (BLUE, "o"), "baseline": (VERMILION, "s"), "ensemble": (GREEN, "D")}
+KINDS = {
+    "feseq": (BLUE, "o"),
+    "boosting": (ORANGE, "^"),
+    "baseline": (VERMILION, "s"),
+    "ensemble": (GREEN, "D"),
+}
 MEASURED = {
     "train_samples_per_second": "training (samples/s)",
     "predict_samples_per_second": "prediction (samples/s)",

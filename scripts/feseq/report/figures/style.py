@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from ...common.files import written_beside
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
-BLUE, GREEN, VERMILION = "#0072B2", "#009E73", "#D55E00"
+BLUE, GREEN, VERMILION, ORANGE = "#0072B2", "#009E73", "#D55E00", "#E69F00"
 GREY = "#595959"
 WIDTH = 7.0  # inches
 ROW = 0.24  # inches of a row of a dot plot

@@ -1,0 +1,78 @@
+# Gradient boosting, the other family of models: its training, and predictions in the same places.
+
+
+rule train_boosting:
+    input:
+        train=checked(rules.convert_train.output.train),
+        valid=rules.convert_train.output.valid,
+        feature_map=rules.fit_feature_map.output.feature_map,
+    output:
+        model="results/{size}/{model}/model.ubj",
+        history="results/{size}/{model}/history.csv",
+        training="results/{size}/{model}/training.json",
+    log:
+        "results/{size}/{model}/train.log",
+    benchmark:
+        "results/{size}/{model}/train.benchmark.tsv"
+    wildcard_constraints:
+        model=BOOSTING,
+    conda:
+        "../envs/boosting.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        *code("train_boosting"),
+        **settings(**boosting_params(config)),
+    message:
+        "Training {wildcards.model} on size {wildcards.size}"
+    script:
+        "../scripts/train_boosting.py"
+
+
+rule evaluate_boosting:
+    input:
+        model=rules.train_boosting.output.model,
+        valid=rules.convert_train.output.valid,
+    output:
+        predictions="results/{size}/{model}/valid_predictions.parquet",
+        speed="results/{size}/{model}/valid_speed.json",
+    log:
+        "results/{size}/{model}/evaluate.log",
+    benchmark:
+        "results/{size}/{model}/evaluate.benchmark.tsv"
+    wildcard_constraints:
+        model=BOOSTING,
+    conda:
+        "../envs/boosting.yaml"
+    threads: 8
+    params:
+        *code("evaluate_boosting"),
+    message:
+        "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
+    script:
+        "../scripts/evaluate_boosting.py"
+
+
+rule predict_boosting:
+    input:
+        model=rules.train_boosting.output.model,
+        h5=rules.convert_test.output.h5,
+        shards=rules.convert_test.output.shards,
+    output:
+        predictions="results/{size}/{model}/predictions/shard{shard}.parquet",
+    log:
+        "results/{size}/{model}/predictions/shard{shard}.log",
+    benchmark:
+        "results/{size}/{model}/predictions/shard{shard}.benchmark.tsv"
+    wildcard_constraints:
+        model=BOOSTING,
+    conda:
+        "../envs/boosting.yaml"
+    threads: 8
+    params:
+        *code("predict_boosting"),
+    message:
+        "Predicting test shard {wildcards.shard}, size {wildcards.size}, {wildcards.model}"
+    script:
+        "../scripts/predict_boosting.py"

@@ -1,0 +1,152 @@
+"""How often categories and tokens were clicked: target encoding without a row's own label.
+
+The train rows are parted into folds, by a hash of their number in the raw file. A train row is
+encoded by the clicks of the other folds, any other row by those of all (Micci-Barreca, SIGKDD
+Explorations 2001, with folds).
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from ..common.ragged import Ragged
+
+# More pairs of a target and a token share places, by a hash.
+_MOST_PLACES = 1 << 20
+# An odd number near 2^64 / golden ratio, whose multiples are spread evenly (Knuth, TAOCP 3, 6.4).
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT = np.uint64(44)
+
+
+def fold_of(row: np.ndarray, folds: int) -> np.ndarray:
+    """The fold of each row int64 [rows], from its number in the raw file (splitmix64)."""
+    mixed = row.astype(np.uint64) * _SPREAD
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((mixed ^ (mixed >> np.uint64(31))) % np.uint64(folds)).astype(np.int64)
+
+
+def group_of(code: np.ndarray, groups: int) -> np.ndarray:
+    """One of so many groups for each code int64 [codes], by a hash."""
+    upper = (code.astype(np.uint64) * _SPREAD) >> np.uint64(32)
+    return (upper % np.uint64(groups)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a pair of one of `targets` and one of `tokens` is counted; both as indices from 0.
+
+    A category by itself is a token of the only target, 0.
+    """
+
+    targets: int
+    tokens: int
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return min(self.targets * self.tokens, _MOST_PLACES)
+
+
+class ClickCounts:
+    """Occurrences and clicks of each place, float64 [folds, places]."""
+
+    def __init__(self, folds: int, places: Places) -> None:
+        self.places = places
+        self.seen = np.zeros((folds, places.count))
+        self.clicks = np.zeros((folds, places.count))
+
+    def add(self, fold: np.ndarray, rows: Ragged, target: np.ndarray, label: np.ndarray) -> None:
+        """Count the tokens of some rows, each row with its fold, target and label int64 [rows]."""
+        many = self.places.tokens
+        _add(self.seen, self.clicks, fold, rows.values, rows.offsets, target, many, label)
+
+    def out_of_fold(self, smoothing: float) -> np.ndarray:
+        """Log odds float32 [folds, places], in each fold those by the rows of all others."""
+        seen, clicks = self.seen.sum(0) - self.seen, self.clicks.sum(0) - self.clicks
+        return self._log_odds(seen, clicks, smoothing)
+
+    def of_all(self, smoothing: float) -> np.ndarray:
+        """Log odds float32 [1, places] by all rows."""
+        return self._log_odds(self.seen.sum(0)[None], self.clicks.sum(0)[None], smoothing)
+
+    def _log_odds(self, seen: np.ndarray, clicks: np.ndarray, smoothing: float) -> np.ndarray:
+        """Less those of all rows, with `smoothing` occurrences of these added to each place.
+
+        The rate of all rows is the same in each fold: without a fold's clicks it would tell of
+        them.
+        """
+        rate = (self.clicks.sum() + 0.5) / (self.seen.sum() + 1)
+        odds = (clicks + smoothing * rate) / (seen - clicks + smoothing * (1 - rate))
+        return (np.log(odds) - np.log(rate / (1 - rate))).astype(np.float32)
+
+
+def mean_over_newest(
+    table: np.ndarray,
+    places: Places,
+    fold: np.ndarray,
+    rows: Ragged,
+    target: np.ndarray,
+    windows: np.ndarray,
+) -> np.ndarray:
+    """The mean of a table's values over the newest tokens of each row, float32 [rows, windows].
+
+    `table` [folds, places]; `windows` ascend. A window that a row does not fill is all of its
+    tokens; NaN for a row without any.
+    """
+    found = np.empty((len(rows), len(windows)), np.float32)
+    _mean(table, fold, rows.values, rows.offsets, target, places.tokens, windows, found)
+    return found
+
+
+@numba.njit(nogil=True, inline="always")
+def _place(target: int, token: int, many: int, places: int) -> np.int64:
+    pair = target * many + token
+    if places < _MOST_PLACES:
+        return np.int64(pair)
+    # The upper bits of the product, as many as _MOST_PLACES has.
+    return np.int64((np.uint64(pair) * _SPREAD) >> _SHIFT)
+
+
+@numba.njit(nogil=True)
+def _add(
+    seen: np.ndarray,
+    clicks: np.ndarray,
+    fold: np.ndarray,
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    target: np.ndarray,
+    many: int,
+    label: np.ndarray,
+) -> None:
+    for row in range(len(offsets) - 1):
+        for i in range(offsets[row], offsets[row + 1]):
+            place = _place(target[row], tokens[i], many, seen.shape[1])
+            seen[fold[row], place] += 1
+            clicks[fold[row], place] += label[row]
+
+
+@numba.njit(nogil=True)
+def _mean(
+    table: np.ndarray,
+    fold: np.ndarray,
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    target: np.ndarray,
+    many: int,
+    windows: np.ndarray,
+    found: np.ndarray,
+) -> None:
+    for row in range(len(offsets) - 1):
+        total, events, window = 0.0, 0, 0
+        for i in range(offsets[row + 1] - 1, offsets[row] - 1, -1):
+            if window == len(windows):
+                break
+            total += table[fold[row], _place(target[row], tokens[i], many, table.shape[1])]
+            events += 1
+            if events == windows[window]:
+                found[row, window] = total / events
+                window += 1
+        for rest in range(window, len(windows)):
+            found[row, rest] = total / events if events else np.nan

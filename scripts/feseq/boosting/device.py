@@ -1,0 +1,39 @@
+"""The device that XGBoost trains on."""
+
+import ctypes
+import logging
+
+import xgboost
+
+from ..common.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def choose_device(name: str) -> str:
+    """`auto`: CUDA where XGBoost and the machine have it, else the CPU; else the device named.
+
+    Raises UserError if CUDA is named and missing, since XGBoost would take the CPU instead.
+    """
+    has_cuda = bool(xgboost.build_info().get("USE_CUDA"))
+    missing = "" if has_cuda else "this XGBoost is the build for CPUs (docs/boosting.md)"
+    missing = missing or ("" if _cuda_devices() else "no CUDA device found")
+    if name == "cuda" and missing:
+        raise UserError(f"runtime.device is cuda, and {missing}; use auto or cpu")
+    if name == "auto" and missing and _cuda_devices():
+        logger.warning("%s: boosting on the CPU, beside a GPU", missing)
+    device = "cpu" if missing or name == "cpu" else "cuda"
+    logger.info("device: %s", device)
+    return device
+
+
+def _cuda_devices() -> int:
+    """How many there are, by the driver, which heeds CUDA_VISIBLE_DEVICES."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value

@@ -1,0 +1,80 @@
+"""Rows of an H5 table as XGBoost's quantile matrix, block by block: a byte a feature stays."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import xgboost
+
+from ..common.ahead import map_ahead
+from ..common.progress import progress
+from ..dataset.encoding import FeatureEncoder
+from ..dataset.store import Block, H5Table
+from .features import Features, read_blocks
+
+# Stands for NaN: a matrix with gaps takes four bytes a feature, and missing values, which tell
+# something, get a bin of their own below all others.
+_MISSING = -3e38
+_LARGEST = 1e38
+
+# Features [rows, columns] and labels [rows] of some rows.
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+class Blocks(xgboost.DataIter):
+    """Hands blocks of rows to XGBoost, which goes through them several times."""
+
+    def __init__(self, blocks: Callable[[], Iterator[Rows]], columns: dict[str, str]) -> None:
+        super().__init__(release_data=True)
+        self.blocks = blocks
+        self.columns = columns
+        self.ahead: Iterator[Rows] = iter(())
+
+    def next(self, input_data: Any) -> bool:
+        """Give the next block to `input_data`; false where there is none."""
+        block = next(self.ahead, None)
+        if block is None:
+            return False
+        features, label = block
+        names, types = list(self.columns), list(self.columns.values())
+        input_data(data=features, label=label, feature_names=names, feature_types=types)
+        return True
+
+    def reset(self) -> None:
+        """Begin again."""
+        self.ahead = self.blocks()
+
+
+def quantile_matrix(
+    table: H5Table,
+    features: Features,
+    *,
+    like: xgboost.QuantileDMatrix | None = None,
+    threads: int,
+) -> xgboost.QuantileDMatrix:
+    """All rows of `table` with their labels; binned `like` another matrix, where given."""
+    encoder = FeatureEncoder(features.feature_map, table)
+
+    def rows(block: Block) -> Rows:
+        assert block.label is not None, "a train file has labels"
+        return finite(features.matrix(encoder, block)), block.label
+
+    def blocks() -> Iterator[Rows]:
+        read = read_blocks(table, features.feature_map, features.config)
+        with progress("binned", table.rows) as binning:
+            for made in map_ahead(rows, read, threads):
+                binning.advance(len(made[1]))
+                yield made
+
+    return xgboost.QuantileDMatrix(
+        Blocks(blocks, features.columns()),
+        ref=like,
+        max_bin=features.config.max_bins,
+        nthread=threads,
+        enable_categorical=True,
+    )
+
+
+def finite(features: np.ndarray) -> np.ndarray:
+    """The features without NaN and infinity, as training and prediction take them."""
+    return np.nan_to_num(features, copy=False, nan=_MISSING, posinf=_LARGEST, neginf=-_LARGEST)

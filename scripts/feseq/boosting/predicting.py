@@ -1,0 +1,83 @@
+"""Predictions of boosting, for the validation rows and shard by shard for the test file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..common.ahead import map_ahead
+from ..common.progress import progress
+from ..dataset.encoding import FeatureEncoder
+from ..dataset.feature_map import check_same_kind
+from ..dataset.store import H5Table
+from ..evaluate.validation import check_drawn_together, write_predictions
+from ..predict.shard_file import write_shard
+from .features import read_blocks
+from .matrix import finite
+from .model_file import BoostedModel
+
+
+def predict_validation(
+    model_file: Path, valid_h5: Path, predictions: Path, speed: Path, *, threads: int
+) -> None:
+    """Write the validation rows' predictions and their speed, see `write_predictions`."""
+    model = BoostedModel.load(model_file)
+    with H5Table(valid_h5) as valid:
+        check_same_kind(valid, model.simulated)
+        check_drawn_together(valid, model.features.feature_map, model_file)
+
+        def predict(blank: bool) -> np.ndarray:
+            return predict_logits(model, valid, blank_histories=blank, threads=threads)
+
+        write_predictions(predictions, speed, valid, predict, model.marks())
+
+
+def predict_shard(
+    model_file: Path,
+    test_h5: Path,
+    predictions: Path,
+    *,
+    start: int,
+    stop: int,
+    threads: int,
+    code: Sequence[str] = (),
+) -> None:
+    """Predict test rows start to stop, as `write_shard` writes them."""
+    model = BoostedModel.load(model_file)
+    with H5Table(test_h5) as test:
+        check_same_kind(test, model.simulated)
+        encoder = FeatureEncoder(model.features.feature_map, test)
+        encoder.warn_of_unseen(test.column("categorical", start, stop))
+        logit = predict_logits(model, test, start=start, stop=stop, threads=threads)
+        write_shard(predictions, logit, test, (start, stop), model_file, model.marks(), code)
+
+
+def predict_logits(
+    model: BoostedModel,
+    table: H5Table,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    blank_histories: bool = False,
+    threads: int = 1,
+) -> np.ndarray:
+    """Logits float32 [stop - start], in file order; histories may be emptied."""
+    features, stop = model.features, table.rows if stop is None else stop
+    encoder = FeatureEncoder(features.feature_map, table)
+    model.booster.set_param({"nthread": threads, "device": "cpu"})
+    blocks = read_blocks(table, features.feature_map, features.config, start, stop)
+    matrices = map_ahead(
+        lambda block: finite(features.matrix(encoder, block, blank_histories=blank_histories)),
+        blocks,
+        threads,
+    )
+    logits = [np.empty(0, np.float32)]
+    with progress("predicted", stop - start) as predicting:
+        for matrix in matrices:
+            logits.append(
+                model.booster.inplace_predict(
+                    matrix, predict_type="margin", validate_features=False
+                ).astype(np.float32)
+            )
+            predicting.advance(len(matrix))
+    return np.concatenate(logits)

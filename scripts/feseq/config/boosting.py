@@ -1,0 +1,55 @@
+"""The settings of gradient boosting: the config's `boosting` keys."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from .declared import AS_WRITTEN, CLOSED, Declared, some_of
+
+# What XGBoost takes.
+BoostingSeed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class BoostingConfig(BaseModel, Declared, frozen=True):
+    """Gradient boosting of trees, by XGBoost."""
+
+    model_config = CLOSED
+
+    trees: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    """trees at most"""
+    early_stopping: Annotated[int, Field(ge=1)] = 50
+    """so many trees in a row without gain on the validation rows end the training, and the best
+    number of trees is kept"""
+    monitor: Literal["logloss", "auc", "average_precision"] = "logloss"
+    """the figure of the validation rows that decides what is a gain"""
+    learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.05
+    """share of each tree in the sum"""
+    max_depth: Annotated[int, Field(ge=1, le=16)] = 6
+    """splits between a tree's root and a leaf, at most"""
+    min_child_weight: Annotated[float, Field(ge=0), AS_WRITTEN] = 20
+    """least sum of p (1 - p) over the rows of a leaf; at a click rate of 2 %, 20 are some thousand
+    rows"""
+    l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 1
+    """weight of the squared leaves in the loss"""
+    subsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.8
+    """share of the rows drawn for each tree"""
+    colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
+    """share of the features drawn for each tree"""
+    max_bins: Annotated[int, Field(ge=2, le=256)] = 256
+    """bins of a feature: the values between which a split can lie"""
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """a train row is encoded by the clicks of the other folds' rows, never by its own"""
+    smoothing: Annotated[float, Field(gt=0), AS_WRITTEN] = 20
+    """rows at the mean click rate that are added to each category's"""
+    histories: bool = True
+    """`false`: features of the histories are left out"""
+    top_codes: Annotated[int, Field(ge=0, le=1000)] = 60
+    """the share of each of so many of a history's commonest codes is a feature"""
+    bag: Annotated[int, Field(ge=0, le=1000)] = 0
+    """the share of each of so many groups of codes, formed by a hash, is a feature"""
+    seed: BoostingSeed = 42
+    """seed of rows and features drawn"""
+
+
+class BoostingKeys(some_of(BoostingConfig)):  # type: ignore[misc]
+    """Settings of gradient boosting."""

@@ -1,0 +1,38 @@
+"""Train one model of gradient boosting.
+
+By hand: python scripts/train_boosting.py --size toy --model boosting
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.boosting.training import train_boosting
+from feseq.config.boosting import BoostingConfig
+from feseq.config.runtime import Runtime
+
+
+def main(
+    *,
+    train: Path,
+    valid: Path,
+    feature_map: Path,
+    boosting_config: BoostingConfig,
+    runtime: Runtime,
+    threads: int,
+    model: Path,
+    history: Path,
+    training: Path,
+) -> None:
+    train_boosting(
+        train,
+        valid,
+        feature_map,
+        boosting_config,
+        {"model": model, "history": history, "training": training},
+        runtime=runtime,
+        threads=threads,
+    )
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

@@ -1,0 +1,230 @@
+"""Boosting from H5 files to predictions: features, the streamed matrix, the model and its file."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import xgboost
+from sklearn.metrics import roc_auc_score
+
+from feseq.boosting import features as features_module
+from feseq.boosting.features import Features, fit_features, read_blocks
+from feseq.boosting.matrix import finite, quantile_matrix
+from feseq.boosting.model_file import BoostedModel
+from feseq.boosting.predicting import predict_logits, predict_shard, predict_validation
+from feseq.boosting.training import train_boosting
+from feseq.common.errors import UserError
+from feseq.common.parquet import read_table
+from feseq.config.boosting import BoostingConfig
+from feseq.config.runtime import Runtime
+from feseq.dataset.encoding import FeatureEncoder
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.store import H5Table
+from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
+
+ROWS = 3000
+SMALL = BoostingConfig(
+    trees=30, early_stopping=5, min_child_weight=1, learning_rate=0.3, max_depth=3
+)
+
+
+def planted_table(rows: int = ROWS, seed: int = 5) -> pa.Table:
+    """Clicks that follow the price, the country, and whether code 7 is in the history."""
+    random = np.random.default_rng(seed)
+    price = random.normal(size=rows)
+    country = random.choice(["a", "b", "c"], rows)
+    events = [random.integers(0, 30, length) for length in random.integers(0, 12, rows)]
+    has_seven = np.array([7 in row for row in events])
+    logit = -3 + price + (country == "a") + 4 * has_seven
+    return raw_table(
+        rows,
+        price=price,
+        country=country,
+        events=[",".join(map(str, row)) for row in events],
+        y=(random.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int8),
+    )
+
+
+def make(folder: Path, table: pa.Table, **options: Any) -> Path:
+    """train.h5, valid.h5 and feature_map.json of `table` in `folder`."""
+    train, _ = to_train_h5(folder, table, **options)
+    fit_feature_map(train, options.get("columns", COLUMNS), 1).write(folder / "feature_map.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make(tmp_path_factory.mktemp("planted"), planted_table())
+    to_test_h5(folder, planted_table(90, seed=6))
+    return folder
+
+
+def train(data: Path, out: Path, config: BoostingConfig = SMALL, **options: Any) -> dict[str, Path]:
+    outputs = {"model": "model.ubj", "history": "history.csv", "training": "training.json"}
+    paths = {name: out / file for name, file in outputs.items()}
+    files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
+    runtime = Runtime(device="cpu", verbosity=0)
+    train_boosting(*files, config, paths, runtime=runtime, **options)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def trained(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return train(planted, tmp_path_factory.mktemp("trained"))
+
+
+def matrices(h5: Path, features: Features) -> np.ndarray:
+    with H5Table(h5) as table:
+        encoder = FeatureEncoder(features.feature_map, table)
+        blocks = read_blocks(table, features.feature_map, features.config)
+        return np.concatenate([features.matrix(encoder, block) for block in blocks])
+
+
+def test_features_are_those_of_plain_loops(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features_module, "BLOCK_ROWS", 700)
+    feature_map = FeatureMap.read(planted / "feature_map.json")
+    config = BoostingConfig(top_codes=4, bag=3)
+    with H5Table(planted / "train.h5") as table:
+        own, others = fit_features(table, feature_map, config)
+        row, label = table.column("row"), table.column("label")
+    table = planted_table()
+    found = dict(zip(others.columns(), matrices(planted / "train.h5", others).T))
+    assert len(found) == len(others.columns()) == matrices(planted / "train.h5", own).shape[1]
+    price = np.array(table["price"].to_pylist(), np.float32)[row]
+    np.testing.assert_array_equal(found["price"], price)
+    country = np.array(table["country"].to_pylist())[row]
+    clicks = {name: found["clicks of country"][country == name] for name in "abc"}
+    assert [len(set(values)) for values in clicks.values()] == [1, 1, 1]
+    rate = {name: label[country == name].mean() for name in "abc"}
+    assert sorted("abc", key=rate.get) == sorted("abc", key=lambda name: clicks[name][0])
+    events = [split_events(table["events"][int(i)].as_py()) for i in row]
+    counts = Counter(code for history in events for code in history)
+    share = [history.count(max(counts, key=counts.get)) / (len(history) + 10) for history in events]
+    (first, *_) = [name for name in found if name.startswith("share of code")]
+    np.testing.assert_allclose(found[first], share, rtol=1e-5)
+    np.testing.assert_array_equal(found["length of events"], list(map(len, events)))
+    groups = sum(found[f"share of group {i} in events"] for i in range(3))
+    np.testing.assert_allclose(groups, [len(h) / (len(h) + 10) for h in events], rtol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_streamed_matrix_grows_the_trees_of_one_in_memory(
+    planted: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_module, "BLOCK_ROWS", 700)
+    feature_map = FeatureMap.read(planted / "feature_map.json")
+    with H5Table(planted / "train.h5") as table:
+        own, _ = fit_features(table, feature_map, SMALL)
+        streamed = quantile_matrix(table, own, threads=threads)
+        label = table.column("label")
+    values = finite(matrices(planted / "train.h5", own))
+    names, types = list(own.columns()), list(own.columns().values())
+    whole = xgboost.QuantileDMatrix(
+        values, label, feature_names=names, feature_types=types, enable_categorical=True, nthread=1
+    )
+    settings = {"objective": "binary:logistic", "max_depth": 4, "nthread": 1}
+    trees = [xgboost.train(settings, matrix, 5) for matrix in (streamed, whole)]
+    first, second = (tree.inplace_predict(values) for tree in trees)
+    # Quantiles of a sketch that saw the rows in blocks may differ in the last digits.
+    assert np.corrcoef(first, second)[0, 1] > 0.99
+    assert len(np.unique(first)) > 20
+
+
+def test_it_learns_what_was_planted_and_its_files_say_how(
+    planted: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    predictions, speed = tmp_path / "valid.parquet", tmp_path / "speed.json"
+    predict_validation(trained["model"], planted / "valid.h5", predictions, speed, threads=2)
+    table = read_table(predictions, ("row", "label", "logit", "logit_blanked"))
+    label, logit = table["label"].to_numpy(), table["logit"].to_numpy()
+    assert roc_auc_score(label, logit) > 0.85
+    # Price and country are left.
+    assert 0.6 < roc_auc_score(label, table["logit_blanked"].to_numpy()) < 0.8
+    with H5Table(planted / "valid.h5") as valid:
+        assert table["row"].to_pylist() == valid.column("row").tolist()
+    training = json.loads(trained["training"].read_text())
+    assert training["valid_auc"] == pytest.approx(roc_auc_score(label, logit), abs=1e-6)
+    assert training["train_rows"] + training["valid_rows"] == ROWS
+    history = trained["history"].read_text().splitlines()
+    assert history[0] == "tree,auc,average_precision,logloss"
+    loglosses = [float(line.split(",")[3]) for line in history[1:]]
+    assert training["trees"] == 1 + int(np.argmin(loglosses))
+    assert training["settings"]["max_depth"] == 3
+
+
+def test_the_same_training_gives_the_same_model(
+    planted: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    assert train(planted, tmp_path)["model"].read_bytes() == trained["model"].read_bytes()
+    other = train(planted, tmp_path / "other", SMALL.model_copy(update={"seed": 1}))
+    assert other["model"].read_bytes() != trained["model"].read_bytes()
+
+
+def test_a_model_s_file_gives_back_its_predictions_and_xgboost_reads_it(
+    planted: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    model = BoostedModel.load(trained["model"])
+    with H5Table(planted / "test.h5") as test:
+        logit = predict_logits(model, test)
+        parts = [predict_logits(model, test, start=a, stop=b) for a, b in ((0, 37), (37, 90))]
+    np.testing.assert_array_equal(np.concatenate(parts), logit)
+    plain = xgboost.Booster(model_file=trained["model"])
+    values = finite(matrices(planted / "test.h5", model.features))
+    found = plain.inplace_predict(values, predict_type="margin", validate_features=False)
+    np.testing.assert_array_equal(found, logit)
+    predict_shard(
+        trained["model"], planted / "test.h5", tmp_path / "shard", start=5, stop=9, threads=1
+    )
+    shard = read_table(tmp_path / "shard", ("id", "logit"))
+    np.testing.assert_array_equal(shard["logit"].to_numpy(), logit[5:9])
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "another file"])
+def test_a_damaged_model_is_refused(trained: dict[str, Path], tmp_path: Path, damage: str) -> None:
+    content = bytearray(trained["model"].read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    made = {"cut": content[:-9], "empty": b"", "another file": b"PK" * 99}.get(damage, content)
+    (tmp_path / "model.ubj").write_bytes(made)
+    with pytest.raises(UserError, match=r"model.ubj: not a complete model file.*is retrained"):
+        BoostedModel.load(tmp_path / "model.ubj")
+
+
+def test_without_histories_none_of_them_is_read(planted: Path, tmp_path: Path) -> None:
+    model = BoostedModel.load(
+        train(planted, tmp_path, SMALL.model_copy(update={"histories": False}))["model"]
+    )
+    assert not [name for name in model.features.columns() if "events" in name]
+    with H5Table(planted / "valid.h5") as valid:
+        logit, label = predict_logits(model, valid), valid.column("label")
+    assert 0.6 < roc_auc_score(label, logit) < 0.8
+
+
+def test_mistakes_are_named(planted: Path, trained: dict[str, Path], tmp_path: Path) -> None:
+    no_clicks = make(tmp_path / "none", raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
+    with pytest.raises(UserError, match=r"label 0 in all of its 39 rows.*raise sizes"):
+        train(no_clicks, tmp_path)
+    other = make(tmp_path / "other", raw_table(90))
+    with pytest.raises(UserError, match="drawn from other rows than those of"):
+        predict_validation(
+            trained["model"], other / "valid.h5", tmp_path / "p", tmp_path / "s", threads=1
+        )
+
+
+def test_shared_items_tell_how_often_the_target_came(tmp_path: Path) -> None:
+    columns = with_roles(shared=("events",))
+    items = ["3", "5"] * 50
+    table = raw_table(100, item=items, events=["3,3,5,4"] * 100, y=[0, 1] * 50)
+    make(tmp_path, table, columns=columns)
+    feature_map = FeatureMap.read(tmp_path / "feature_map.json")
+    with H5Table(tmp_path / "train.h5") as train_table:
+        _, features = fit_features(train_table, feature_map, SMALL)
+        row = train_table.column("row")
+    found = dict(zip(features.columns(), matrices(tmp_path / "train.h5", features).T))
+    is_three = row % 2 == 0
+    assert found["target_count of events"].tolist() == np.where(is_three, 2, 1).tolist()
+    np.testing.assert_allclose(found["target_recency of events"], np.where(is_three, 1 / 3, 1 / 2))
