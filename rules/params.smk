@@ -15,7 +15,8 @@ from feseq.staleness.params import (
 
 def code(rule):
     """Params that change when the code of a rule's script does, one a module."""
-    return code_digests(SCRIPTS / f"{rule}.py")
+    kept = Path(".snakemake/code_digests.json")
+    return code_digests(SCRIPTS / f"{rule}.py", kept)
 
 
 def size_param(name):

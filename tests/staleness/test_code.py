@@ -27,15 +27,17 @@ MODULES = {
 OUTSIDE = {"other.py", "feseq/unused.py", "feseq/other/numbers.json"}
 
 
-def digests(folder: Path, script: str = "run.py", **changed: str) -> dict[str, str]:
-    """Digest by path, with files changed: `feseq__a="..."`."""
+def digests(
+    folder: Path, script: str = "run.py", kept: Path | None = None, **changed: str
+) -> dict[str, str]:
+    """Digest by path, with files changed: `feseq__a="..."`, as a new process finds them."""
     for name, text in MODULES.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(changed.get(name.removesuffix(".py").replace("/", "__"), text))
-    for cached in (code._tree, code._imports, code._digest):
+    for cached in (code._known, code._module, code._imports):
         cached.cache_clear()
-    return dict(text.split("@") for text in code_digests(folder / script))
+    return dict(text.split("@") for text in code_digests(folder / script, kept))
 
 
 def test_a_script_reaches_modules_by_any_way_of_import(tmp_path: Path) -> None:
@@ -100,3 +102,20 @@ def test_logic_counts(tmp_path: Path, old: str, new: str) -> None:
     before = digests(tmp_path, feseq__pack__deep=DEEP)
     after = digests(tmp_path, feseq__pack__deep=DEEP.replace(old, new))
     assert {name for name in before if before[name] != after[name]} == {"feseq/pack/deep.py"}
+
+
+def test_kept_digests_are_those_of_the_files_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept.json"
+    with_import = {"feseq__c": "import feseq.unused"}
+    plain, edited = digests(tmp_path, kept=kept), digests(tmp_path, **with_import)
+    assert digests(tmp_path, kept=kept, **with_import) == edited
+    assert digests(tmp_path, kept=kept) == plain
+    # Nothing is parsed again, unless the file is damaged.
+    with monkeypatch.context() as patch:
+        patch.setattr(code.ast, "parse", None)
+        assert digests(tmp_path, kept=kept) == plain
+    for text in ("[", "[]", kept.read_text().replace('"by": "', '"by": "0').replace("@", "#")):
+        kept.write_text(text)
+        assert digests(tmp_path, kept=kept) == plain

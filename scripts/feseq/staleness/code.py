@@ -7,9 +7,15 @@ docstrings, formatting, and the text of errors, log lines and descriptions.
 
 import ast
 import hashlib
+import json
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+from ..common.files import written_beside
 
 PACKAGE = "feseq"
 # Modules that change no output: they show what is going on, refuse what is wrong, or say how a run
@@ -22,37 +28,92 @@ NOT_COUNTED = (
 )
 
 
-def code_digests(script: Path) -> list[str]:
+def code_digests(script: Path, kept: Path | None = None) -> list[str]:
     """`path@digest` of a script and of each module that it reaches, but those of `NOT_COUNTED`.
 
-    Data files (JSON) beside a module count with it.
+    Data files (JSON) beside a module count with it. The file `kept`, if given, holds what was
+    found out from run to run, since that takes half a second for all scripts.
     """
-    folder, reached = script.parent, reached_modules(script.parent, script)
+    folder, reached = script.parent, reached_modules(script.parent, script, kept=kept)
     reached -= {folder / PACKAGE / name for name in NOT_COUNTED}
     data = {file for path in reached - {script} for file in path.parent.glob("*.json")}
-    return [f"{path.relative_to(folder)}@{_digest(path)}" for path in sorted(reached | data)]
+    digests = {path: _module(folder, path, kept).digest for path in reached}
+    digests |= {path: _hash(path.read_bytes()) for path in data}
+    _known(kept).save()
+    return [f"{path.relative_to(folder)}@{digests[path]}" for path in sorted(digests)]
 
 
-def reached_modules(folder: Path, *files: Path) -> set[Path]:
+def reached_modules(folder: Path, *files: Path, kept: Path | None = None) -> set[Path]:
     """The files and each module of the package in `folder` that they reach.
 
     Files reach by import, at the top or inside a function, and by way of other modules.
     """
     reached, ahead = set(files), list(files)
     while ahead:
-        for module in _imports(folder, ahead.pop()):
+        for module in _imports(folder, ahead.pop(), kept):
             if module not in reached:
                 reached.add(module)
                 ahead.append(module)
     return reached
 
 
+class _Module(NamedTuple):
+    """What is known of a module whose content has the hash `content`."""
+
+    content: str
+    digest: str
+    # Dotted names in the package that it may import.
+    names: list[str]
+
+
+class _Known:
+    """What is known of modules by path, kept in a file that only this code and Python believe."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file, self.is_new = file, False
+        self.by = _hash(Path(__file__).read_bytes()) + str(sys.implementation.cache_tag)
+        self.modules: dict[str, _Module] = {}
+        # Without it, or if it is damaged, all is found out again.
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            found = json.loads(file.read_text()) if file else {}
+            if found["by"] == self.by:
+                self.modules = {path: _Module(*known) for path, known in found["modules"].items()}
+
+    def save(self) -> None:
+        """Write the file if there is news; a folder that cannot be written does without."""
+        if self.file and self.is_new:
+            with suppress(OSError), written_beside(self.file) as temporary:
+                temporary.write_text(json.dumps({"by": self.by, "modules": self.modules}))
+        self.is_new = False
+
+
+_known = cache(_Known)
+
+
 @cache
-def _imports(folder: Path, path: Path) -> tuple[Path, ...]:
+def _module(folder: Path, path: Path, kept: Path | None) -> _Module:
+    text, known, place = path.read_bytes(), _known(kept), path.relative_to(folder)
+    content = hashlib.sha256(text).hexdigest()
+    module = known.modules.get(str(place))
+    if module is None or module.content != content:
+        tree = ast.parse(text)
+        module = _Module(content, _hash(repr(_plain(tree)).encode()), _imported(tree, place))
+        known.modules[str(place)], known.is_new = module, True
+    return module
+
+
+@cache
+def _imports(folder: Path, path: Path, kept: Path | None) -> tuple[Path, ...]:
     """Files of the package's modules that `path` imports."""
-    here = path.relative_to(folder).with_suffix("").parts
+    names = (name.split(".") for name in _module(folder, path, kept).names)
+    return tuple(dict.fromkeys(file for name in names for file in _files(folder, name)))
+
+
+def _imported(tree: ast.Module, place: Path) -> list[str]:
+    """Dotted names in the package that the module at `place` may import."""
+    here = place.with_suffix("").parts
     names: list[tuple[str, ...]] = []
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [tuple(alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -60,11 +121,10 @@ def _imports(folder: Path, path: Path) -> tuple[Path, ...]:
             module = base + tuple((node.module or "").split(".") if node.module else ())
             # What is imported may be a module itself.
             names += [module, *((*module, alias.name) for alias in node.names)]
-    inside = [name for name in names if name[0] == PACKAGE]
-    return tuple(dict.fromkeys(file for name in inside for file in _files(folder, name)))
+    return list(dict.fromkeys(".".join(name) for name in names if name[:1] == (PACKAGE,)))
 
 
-def _files(folder: Path, name: tuple[str, ...]) -> Iterator[Path]:
+def _files(folder: Path, name: list[str]) -> Iterator[Path]:
     """The file of a module, and of the packages that are run on the way to it."""
     for depth in range(1, len(name) + 1):
         path = folder.joinpath(*name[:depth])
@@ -73,15 +133,7 @@ def _files(folder: Path, name: tuple[str, ...]) -> Iterator[Path]:
                 yield file
 
 
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())
-
-
-@cache
-def _digest(path: Path) -> str:
-    is_code = path.suffix == ".py"
-    content = repr(_plain(_tree(path))).encode() if is_code else path.read_bytes()
+def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:8]
 
 
