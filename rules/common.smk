@@ -17,7 +17,7 @@ from feseq.config.names import BASELINES, ENSEMBLE
 from feseq.config.columns import Columns
 from feseq.common.errors import UserError
 from feseq.config.check import checked_config
-from feseq.raw.source import check_raw, locate_raw
+from feseq.raw.source import locate_raw
 
 # Jobs inherit it: OpenMP's threads, which wait for one another in loops, soon go to sleep instead.
 # Beside other work on the same cores a training is several times as fast, alone a few percent slower.
@@ -36,7 +36,7 @@ try:
     RAW = locate_raw(config["raw"])
     # Jobs need not ask again, which for a remote file takes requests.
     if workflow.is_main_process:
-        check_raw(RAW, COLUMNS.id)
+        RAW.check(COLUMNS.id)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

@@ -1,5 +1,4 @@
 # Params of rules: what makes a step stale when it changes.
-import functools
 from pathlib import Path
 
 from feseq.config.catalog import model_settings, size_block, submission_weights
@@ -45,7 +44,7 @@ def size_weights(wildcards):
 
 
 # Each file is looked at once, and only for jobs that read it.
-file_version = functools.cache(clear_errors(RAW.version))
+file_version = clear_errors(RAW.version)
 
 
 def raw_params(**raw):

@@ -14,7 +14,7 @@ from feseq.common.errors import UserError
 from feseq.config.catalog import check_job, compared_models, model_settings, size_settings
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns
-from feseq.raw.source import check_raw, locate_raw
+from feseq.raw.source import locate_raw
 
 CONFIG = Path(__file__).parents[2] / "config/config.yaml"
 Config = dict[str, Any]
@@ -305,7 +305,7 @@ class TestLocateRaw:
         found = locate_raw(raw | {"source": source})
         assert found.sample_submission == raw["sample_submission"]
         with pytest.raises(UserError, match="header 'clicked,ID' has no column 'key'"):
-            check_raw(found, "key")
+            found.check("key")
 
     @pytest.mark.parametrize("source", ["auto", "files"])
     def test_a_link_to_nowhere_or_a_folder_is_no_reason_to_simulate(

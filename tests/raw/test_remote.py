@@ -25,7 +25,7 @@ from feseq.predict.submission_ids import read_sample_ids
 from feseq.raw import reading as raw
 from feseq.raw.location import Location
 from feseq.raw.reading import open_parquet
-from feseq.raw.source import check_raw, locate_raw
+from feseq.raw.source import locate_raw
 from support import REPOSITORY, shop
 from support.bucket import Bucket
 from support.plans import documented, planned
@@ -244,7 +244,7 @@ def test_the_ids_of_a_remote_sample_submission_are_read(bucket: Bucket) -> None:
     assert (found.train, found.test, found.sample_submission) == (TRAIN, TEST, sample)
     assert read_sample_ids(sample, "ID").to_pylist() == ["a,b", "c"]
     with pytest.raises(UserError, match=r"s3://shop/s.csv: its header .* no column 'key'"):
-        check_raw(found, "key")
+        found.check("key")
 
 
 def test_a_script_by_hand_asks_neither_aws_nor_ec2(bucket: Bucket, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def digests(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(changed.get(name.removesuffix(".py").replace("/", "__"), text))
-    for cached in (code._known, code._module, code._imports):
+    for cached in (code._known, code._module, code._imports, code._files):
         cached.cache_clear()
     return dict(text.split("@") for text in code_digests(folder / script, kept))
 

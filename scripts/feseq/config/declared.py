@@ -14,7 +14,7 @@ from ..common.errors import UserError
 from .mistakes import mistakes
 
 # Strict: 1000.0 is no integer, true is no number.
-CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 # A number keeps the form in which it was written: 10 stays 10, not 10.0.
 AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
 
@@ -52,7 +52,6 @@ def some_of(declared: Any, *but: str) -> type[BaseModel]:
     for name, field in fields_of(declared).items():
         if name not in but:
             parts = field.asdict()
-            meaning = Field(description=field.description)
-            typed = _annotated[parts["annotation"], *parts["metadata"], meaning]
+            typed = _annotated[parts["annotation"], *parts["metadata"], Field()]
             keys[name] = (typed, Field(default_factory=dict))
     return create_model(declared.__name__, __config__=CLOSED, __doc__=declared.__doc__, **keys)

@@ -3,9 +3,14 @@
 By hand, from the repository: PYTHONPATH=scripts python -m feseq.config.reference
 """
 
+import ast
+import inspect
 import json
 import re
+import textwrap
 from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from ..common.files import written_beside
+from . import settings
 from .declared import fields_of
 from .mistakes import allowed
 from .settings import SHARED, Config, Size, Sizes
@@ -22,6 +28,25 @@ from .settings import SHARED, Config, Size, Sizes
 _TABLE = re.compile(r"(<!-- keys of ([\w, ]+) -->\n)(?:\|.*\n)*")
 
 _HEAD = "| key | values | default | meaning |\n|---|---|---|---|\n"
+
+
+@cache
+def meanings(declared: Any) -> dict[str, str]:
+    """The text below each field of a declared class.
+
+    pydantic would read it too, at each start of everything that imports the class.
+    """
+    source = ast.parse(textwrap.dedent(inspect.getsource(SHARED.get(declared, declared))))
+    (found,) = source.body
+    assert isinstance(found, ast.ClassDef)
+    return {
+        field.target.id: " ".join(str(text.value.value).split())
+        for field, text in pairwise(found.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
 
 
 class _Untitled(GenerateJsonSchema):
@@ -42,7 +67,13 @@ def write_reference(folder: Path) -> None:
 
 def schema_text() -> str:
     """The JSON schema of the config, as YAML."""
-    schema = _on_one_line(Config.model_json_schema(schema_generator=_Untitled))
+    schema = Config.model_json_schema(schema_generator=_Untitled)
+    for name, part in {"Config": schema, **schema["$defs"]}.items():
+        part["description"] = " ".join(part["description"].split())
+        for key, meaning in meanings(getattr(settings, name)).items():
+            if key in part["properties"]:
+                described = part["properties"][key] | {"description": meaning}
+                part["properties"][key] = dict(sorted(described.items()))
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     lines = "# Made by `make reference` from scripts/feseq/config/settings.py and beside it.\n"
     return lines + yaml.safe_dump(head | schema, sort_keys=False, width=100, allow_unicode=True)
@@ -77,20 +108,11 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
         elif path != "model.max_len":
             values = allowed(schema["properties"][name], schema)
             default = "" if field.is_required() or block in SHARED else _default(field)
-            yield path, values, default, " ".join((field.description or "").split())
+            yield path, values, default, meanings(declared).get(name, "")
 
 
 def _default(field: FieldInfo) -> str:
     return f"`{json.dumps(field.get_default(call_default_factory=True))}`"
-
-
-def _on_one_line(schema: Any) -> Any:
-    """A schema whose descriptions have no line breaks."""
-    if isinstance(schema, dict):
-        inner = {key: _on_one_line(value) for key, value in schema.items()}
-        text = schema.get("description")
-        return inner | ({"description": " ".join(text.split())} if isinstance(text, str) else {})
-    return [_on_one_line(part) for part in schema] if isinstance(schema, list) else schema
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import csv
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..common.errors import UserError
 from .location import Location, is_remote
-from .reading import open_parquet
+from .reading import RawFile, open_parquet
 
 _HEADER_BYTES = 1 << 16
 
@@ -22,6 +22,8 @@ class RawFiles:
     test: str
     sample_submission: str | None
     reason: str = ""
+    # Each file is looked at once.
+    _versions: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def simulated(self) -> bool:
@@ -37,7 +39,20 @@ class RawFiles:
 
     def version(self, location: str | None) -> str | None:
         """The version of a file that has one, else None."""
-        return Location(location).version() if location and self.has_version(location) else None
+        if not location or not self.has_version(location):
+            return None
+        if location not in self._versions:
+            self._versions[location] = Location(location).version()
+        return self._versions[location]
+
+    def check(self, id_column: str) -> None:
+        """Open the user's files and check what can be checked before hours of training."""
+        if self.sample_submission is not None:
+            _check_sample_header(self.sample_submission, id_column)
+        if not self.simulated:
+            files = [open_parquet(location) for location in (self.train, self.test)]
+            _check_same_origin(*files)
+            self._versions.update((str(file.location), file.version) for file in files)
 
 
 def local_only(locations: Mapping[str, str | None]) -> dict[str, str]:
@@ -96,14 +111,6 @@ def _stand_in(why: str, sample_submission: str | None) -> RawFiles:
     return RawFiles(f"{folder}/train.parquet", f"{folder}/test.parquet", sample_submission, reason)
 
 
-def check_raw(raw: RawFiles, id_column: str) -> None:
-    """Open the user's files and check what can be checked before hours of training."""
-    if raw.sample_submission is not None:
-        _check_sample_header(raw.sample_submission, id_column)
-    if not raw.simulated:
-        _check_same_origin(raw.train, raw.test)
-
-
 def _check_sample_header(location: str, id_column: str) -> None:
     head = Location(location).head(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     header = next(csv.reader(io.StringIO(head, newline="")), [])
@@ -115,12 +122,11 @@ def _check_sample_header(location: str, id_column: str) -> None:
         )
 
 
-def _check_same_origin(train: str, test: str) -> None:
+def _check_same_origin(train: RawFile, test: RawFile) -> None:
     """Raise UserError if one of the two files is real and the other was simulated."""
-    train_simulated, test_simulated = (open_parquet(file).is_simulated for file in (train, test))
-    if train_simulated != test_simulated:
-        simulated, real = (train, test) if train_simulated else (test, train)
+    if train.is_simulated != test.is_simulated:
+        simulated, real = (train, test) if train.is_simulated else (test, train)
         raise UserError(
-            f"{simulated} was written by the simulation and {real} was not; real and simulated "
-            f"data are never mixed: take both from one source"
+            f"{simulated.location} was written by the simulation and {real.location} was not; real "
+            f"and simulated data are never mixed: take both from one source"
         )

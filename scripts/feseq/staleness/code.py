@@ -9,7 +9,6 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -105,7 +104,7 @@ def _module(folder: Path, path: Path, kept: Path | None) -> _Module:
 @cache
 def _imports(folder: Path, path: Path, kept: Path | None) -> tuple[Path, ...]:
     """Files of the package's modules that `path` imports."""
-    names = (name.split(".") for name in _module(folder, path, kept).names)
+    names = _module(folder, path, kept).names
     return tuple(dict.fromkeys(file for name in names for file in _files(folder, name)))
 
 
@@ -124,13 +123,13 @@ def _imported(tree: ast.Module, place: Path) -> list[str]:
     return list(dict.fromkeys(".".join(name) for name in names if name[:1] == (PACKAGE,)))
 
 
-def _files(folder: Path, name: list[str]) -> Iterator[Path]:
+@cache
+def _files(folder: Path, name: str) -> tuple[Path, ...]:
     """The file of a module, and of the packages that are run on the way to it."""
-    for depth in range(1, len(name) + 1):
-        path = folder.joinpath(*name[:depth])
-        for file in (path.with_suffix(".py"), path / "__init__.py"):
-            if file.is_file():
-                yield file
+    package = name.rpartition(".")[0]
+    path = folder / name.replace(".", "/")
+    own = filter(Path.is_file, (path.with_suffix(".py"), path / "__init__.py"))
+    return (*(_files(folder, package) if package else ()), *own)
 
 
 def _hash(content: bytes) -> str:
