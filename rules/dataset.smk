@@ -16,7 +16,7 @@ rule sample:
             **raw_params(raw=RAW.train),
             label=config["columns"]["label"],
             rows=size_param("rows"),
-            **config["sampling"],
+            **{f"sampling.{key}": value for key, value in config["sampling"].items()},
         ),
     message:
         "Drawing the rows of size {wildcards.size}"

@@ -77,6 +77,7 @@ rule summarize:
         **settings(
             upstream=upstream(lambda _: summary_steps(config, results())),
             prior=config["submission"]["prior"],
+            split=config["sampling"]["split"],
             submitting={
                 size: submission_weights(config, size)
                 for size in config["evaluation"]["sizes"]

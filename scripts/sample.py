@@ -7,15 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from door import enter
-from feseq.dataset.sampling import read_labels, select_rows
+from feseq.config.sampling import Sampling
+from feseq.dataset.sampling import draw
 from feseq.raw.reading import open_parquet
 
 
-def main(
-    *, raw: str, label: str, rows: int | None, valid_share: float, seed: int, selection: Path
-) -> None:
+def main(*, raw: str, label: str, rows: int | None, sampling: Sampling, selection: Path) -> None:
     file = open_parquet(raw)
-    chosen = select_rows(read_labels(file, label), rows, valid_share, seed)
+    chosen = draw(file, label, rows, sampling)
     # The conversion refuses the rows if the file has been replaced by then.
     replace(chosen, raw=file.version).write(selection)
 

@@ -16,8 +16,9 @@ def main(
     summary: Path,
     submitting: dict[str, dict[str, float]],
     prior: str,
+    split: dict[str, str | int | None],
 ) -> None:
-    write_summary(comparison, figures, summary, submitting=submitting, prior=prior)
+    write_summary(comparison, figures, summary, submitting=submitting, prior=prior, split=split)
 
 
 if __name__ == "__main__":

@@ -398,6 +398,12 @@ def test_a_value_that_makes_no_sense_is_refused(config: Config, path: str, value
     assert line.startswith(f"{path}: {value!r} ")
 
 
+def test_last_values_need_a_column_of_times(config: Config) -> None:
+    put(config, "sampling.split.last", 2)
+    (line,) = mistakes(config)
+    assert line.startswith("sampling.split.last: 2, and sampling.split.time names no column")
+
+
 @pytest.mark.parametrize(
     "monitor", [{"auc": 1}, {"logloss": -2}, {"score": 1, "balanced_logloss": -0.5}]
 )

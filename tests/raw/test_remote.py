@@ -254,7 +254,7 @@ def test_a_script_by_hand_asks_neither_aws_nor_ec2(bucket: Bucket, tmp_path: Pat
     put(bucket, "shop/raw.parquet", write_raw(tmp_path, raw_table()))
     uri = f"s3://shop/raw.parquet?endpoint_override={bucket.endpoint}&scheme=http"
     command = [sys.executable, str(shop.REPOSITORY / "scripts/sample.py"), "--raw", uri]
-    command += ["--label", "y", "--rows", "50", "--valid_share", "0.1", "--seed", "1"]
+    command += ["--label", "y", "--rows", "50", "--sampling", '{"valid_share": 0.1, "seed": 1}']
     command += ["--selection", str(tmp_path / "toy.parquet")]
     subprocess.run(command, env=environment, check=True)
     assert pq.read_metadata(tmp_path / "toy.parquet").num_rows == 50

@@ -26,6 +26,7 @@ def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> 
     names = ("auc", "logloss", "average_precision", "weighted_logloss", "score")
     metrics = {
         "rows": given.get("rows", 5000),
+        "unseen": given.get("unseen", False),
         "simulated_data": given.get("simulated", False),
         "metrics": dict.fromkeys(names, interval),
         "balanced": dict.fromkeys(names, interval | {"value": auc + 0.1}),
@@ -40,7 +41,7 @@ def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> 
     label = np.arange(300) % 3 == 0
     logit = random.normal(size=300) + label * 2 * (auc - 0.5)
     columns = {"row": np.arange(300), "label": label.astype(np.uint8), "logit": logit}
-    columns["logit"] = columns["logit"].astype(np.float32)
+    columns |= {"logit": logit.astype(np.float32), "judges": np.ones(300, bool)}
     write_table(pa.table(columns), folder / "valid_predictions.parquet", {"click_rate": "0.3"})
     write_json(folder / "valid_speed.json", given.get("speed", {}))
     return folder / "metrics.json"
@@ -94,7 +95,9 @@ def test_the_order_of_the_files_does_not_matter(metrics: list[Path], tmp_path: P
     assert len(texts) == 1
 
 
-def summary_of(metrics: list[Path], folder: Path, prior: str = "observed") -> str:
+def summary_of(
+    metrics: list[Path], folder: Path, prior: str = "observed", split: Any = None
+) -> str:
     write_comparison(metrics, folder / "comparison.csv", resamples=50)
     write_summary(
         folder / "comparison.csv",
@@ -102,6 +105,7 @@ def summary_of(metrics: list[Path], folder: Path, prior: str = "observed") -> st
         folder / "summary.md",
         submitting={"full": {"len150": 1.0}},
         prior=prior,
+        split=split or {"time": None, "group": None},
     )
     return (folder / "summary.md").read_text()
 
@@ -120,9 +124,18 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         "balanced is the better of the two",
         "![max_len](figures/max_len.svg)",
         "| full len150 | 0.7100 [0.7000, 0.7200] |",
+        "drawn at random, so they share days and users with the train rows",
+        "They also chose each model's epoch",
     ):
         assert answer in text, answer
     assert "the better of the two" in summary_of(metrics, tmp_path, prior="balanced")
+
+
+def test_the_summary_says_which_rows_judge(tmp_path: Path) -> None:
+    metrics = [put_model(tmp_path, "full", "boosting", 0.7, unseen=True, share=0.5)]
+    text = summary_of(metrics, tmp_path, split={"time": "day", "group": "seq"})
+    assert "the newest by `day`, without a `seq` that is in the train rows" in text
+    assert "They chose nothing" in text
 
 
 def test_models_of_other_sizes_are_no_rivals_of_the_best(

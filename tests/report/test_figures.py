@@ -50,6 +50,11 @@ def clicks(rows: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
     return label.astype(np.uint8), (logit + random.normal(0, 0.3, rows)).astype(np.float32)
 
 
+def predictions(label: np.ndarray, logit: np.ndarray) -> pa.Table:
+    rows = {"row": np.arange(len(label)), "judges": np.ones(len(label), bool)}
+    return pa.table({**rows, "label": label, "logit": logit})
+
+
 def entry(value: float | None) -> dict[str, float | None]:
     if value is None:
         return {"value": None, "low": None, "high": None}
@@ -243,7 +248,7 @@ def test_real_data_have_no_mark() -> None:
 
 
 def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path: Path) -> None:
-    table = pa.table({"row": np.arange(len(LABEL)), "label": LABEL, "logit": LOGIT})
+    table = predictions(LABEL, LOGIT)
     write_table(table, tmp_path / "valid.parquet")
     slices = {"hour": [slice_of(f"{i}", 9, 0.6) for i in range(5)]}
     write_json(tmp_path / "metrics.json", metrics(slices))
@@ -268,7 +273,7 @@ def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path: Path) -> None
 
 
 def test_a_model_without_history_has_no_learning_curves(tmp_path: Path) -> None:
-    write_table(pa.table({"label": LABEL, "logit": LOGIT}), tmp_path / "valid.parquet")
+    write_table(predictions(LABEL, LOGIT), tmp_path / "valid.parquet")
     write_json(tmp_path / "metrics.json", metrics())
     outputs = [tmp_path / "out" / f"{name}.svg" for name in "abc"]
     plot_model(tmp_path / "valid.parquet", tmp_path / "metrics.json", None, None, *outputs)
@@ -301,7 +306,7 @@ def test_the_areas_below_the_curves_are_auc_and_average_precision(logit: np.ndar
 
 def test_curves_of_many_rows_make_small_files(tmp_path: Path) -> None:
     label, logit = clicks(300_000)
-    table = pa.table({"label": label, "logit": logit})
+    table = predictions(label, logit)
     write_table(table, tmp_path / "valid.parquet")
     write_json(tmp_path / "metrics.json", metrics())
     outputs = [tmp_path / f"{name}.svg" for name in "abc"]

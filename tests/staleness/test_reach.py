@@ -7,7 +7,8 @@ from support import SCRIPTS
 
 RAW = "common config.columns raw.location raw.reading raw.version"
 ROWS = "common config.columns dataset.store"
-CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_values dataset.selection "
+CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_values "
+CONVERSION += "dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
 FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.numeric"
 BOOSTING = f"{FEATURES} config.boosting config.declared boosting.clicks boosting.features "
@@ -21,7 +22,8 @@ NETWORK += "predict.model_file predict.prediction"
 # By rule. A package stands for all of its modules.
 REACHED = {
     "simulate": "common raw.simulation",
-    "sample": f"{RAW} dataset.sampling dataset.selection",
+    "sample": f"{RAW} config.declared config.sampling dataset.raw_text "
+    "dataset.sampling dataset.selection dataset.split dataset.split_columns",
     "convert_train": CONVERSION,
     "convert_test": CONVERSION,
     "fit_feature_map": f"{ROWS} dataset.feature_map dataset.numeric",
@@ -31,14 +33,16 @@ REACHED = {
     "evaluate_boosting": PREDICTING,
     "predict_boosting": f"{PREDICTING} dataset.shards",
     "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.trained_model evaluate.validation",
-    "ensemble": "common config.names evaluate.ensemble evaluate.valid_predictions",
+    "ensemble": "common config.names dataset.selection evaluate.ensemble "
+    "evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",
-    "measure": "common dataset.store evaluate.intervals evaluate.metrics_file evaluate.slices "
-    "evaluate.metrics evaluate.valid_predictions",
-    "plot_model": "common report.figures.one_model report.figures.style",
+    "measure": "common dataset.selection dataset.store evaluate.intervals evaluate.metrics_file "
+    "evaluate.slices evaluate.metrics evaluate.valid_predictions",
+    "plot_model": "common dataset.selection evaluate.valid_predictions report.figures.one_model "
+    "report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",
-    "compare": "common config.names evaluate.intervals evaluate.metrics evaluate.valid_predictions "
-    "report.comparison",
+    "compare": "common config.names dataset.selection evaluate.intervals evaluate.metrics "
+    "evaluate.valid_predictions report.comparison",
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
     "summarize": "common report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",

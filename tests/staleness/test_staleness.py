@@ -135,7 +135,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     ),
     "code in dataset/conversion.py": code("dataset/conversion.py", "8_192", "4_096"),
     "code in dataset/sampling.py": edit(
-        "scripts/feseq/dataset/sampling.py", "argsort(row)", "argsort(1 * row)"
+        "scripts/feseq/dataset/sampling.py", "arange(total)", "arange(1 * total)"
     ),
     "code in predict/submission.py": edit(
         "scripts/feseq/predict/submission.py", '"none"', '"all_valid"'
@@ -172,6 +172,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "evaluation.bootstrap": set_to("evaluation.bootstrap", 10),
     "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
     "sampling.seed": set_to("sampling.seed", 7),
+    "sampling.split": set_to("sampling.split", {"time": "day_of_week", "last": 1}),
     "columns: a numeric column less": set_to("columns.groups.shop.numeric", ["price"]),
     "columns: a group that is not in use": set_to("columns.groups.spare", {"numeric": ["x"]}),
     "test.rows_per_shard": set_to("test.rows_per_shard", 25),

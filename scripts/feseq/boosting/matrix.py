@@ -52,7 +52,7 @@ def quantile_matrix(
     like: xgboost.QuantileDMatrix | None = None,
     threads: int,
 ) -> xgboost.QuantileDMatrix:
-    """All rows of `table` with their labels; binned `like` another matrix, where given."""
+    """The rows of `table` that train or choose, with their labels; binned `like` another matrix."""
     encoder = FeatureEncoder(features.feature_map, table)
 
     def rows(block: Block) -> Rows:
@@ -60,8 +60,8 @@ def quantile_matrix(
         return finite(features.matrix(encoder, block)), block.label
 
     def blocks() -> Iterator[Rows]:
-        read = read_blocks(table, features.feature_map, features.config)
-        with progress("binned", table.rows) as binning:
+        read = read_blocks(table, features.feature_map, features.config, 0, table.choosing_rows)
+        with progress("binned", table.choosing_rows) as binning:
             for made in map_ahead(rows, read, threads):
                 binning.advance(len(made[1]))
                 yield made

@@ -69,6 +69,12 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                 f"sizes.{size}.submission_weights: {len(weights)} weights for "
                 f"{len(settings['submission_models'])} submission_models; give one each, or null"
             )
+    split = config["sampling"]["split"]
+    if split["last"] is not None and split["time"] is None:
+        yield (
+            f"sampling.split.last: {split['last']}, and sampling.split.time names no column whose "
+            f"last values that could be; name one, or set last to null"
+        )
     evaluation = config["evaluation"]
     for size in evaluation["sizes"]:
         for model in filter(is_boosting, evaluation["baselines"]):

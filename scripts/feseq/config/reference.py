@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from ..common.files import written_beside
-from . import settings
+from . import sampling, settings
 from .declared import fields_of
 from .mistakes import allowed
 from .settings import SHARED, Config, Size, Sizes
@@ -68,9 +68,10 @@ def write_reference(folder: Path) -> None:
 def schema_text() -> str:
     """The JSON schema of the config, as YAML."""
     schema = Config.model_json_schema(schema_generator=_Untitled)
+    declared = vars(sampling) | vars(settings)
     for name, part in {"Config": schema, **schema["$defs"]}.items():
         part["description"] = " ".join(part["description"].split())
-        for key, meaning in meanings(getattr(settings, name)).items():
+        for key, meaning in meanings(declared[name]).items():
             if key in part["properties"]:
                 described = part["properties"][key] | {"description": meaning}
                 part["properties"][key] = dict(sorted(described.items()))

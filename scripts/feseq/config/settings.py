@@ -10,6 +10,7 @@ from .declared import AS_WRITTEN, CLOSED, Seed, fields_of
 from .model import MaxLen, ModelConfig, ModelKeys
 from .names import BASELINES, BOOSTING_PATTERN, Baseline
 from .runtime import Runtime
+from .sampling import Sampling
 from .space import TuneConfig
 from .train import TrainConfig, TrainKeys
 
@@ -93,15 +94,6 @@ class ColumnRoles(_Block):
     """the groups that the model sees; columns of other groups are never read"""
     groups: dict[str, Group]
     """the groups by name"""
-
-
-class Sampling(_Block):
-    """Which rows are used, and the split."""
-
-    valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
-    """share of the rows held out for validation, drawn within each label"""
-    seed: Seed = 42
-    """seed of the draw and of the shuffle"""
 
 
 class Test(_Block):

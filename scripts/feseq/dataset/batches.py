@@ -112,7 +112,8 @@ class BatchSource:
     """Batches of one H5 table, encoded by a feature map, histories cut to the newest `max_len`.
 
     `batch_rows` may be a function of the rows of an epoch. With a `negative_share` below 1, an
-    epoch has all clicks and that share of the other rows, another draw each epoch.
+    epoch has all clicks and that share of the other rows, another draw each epoch. With
+    `choosing`, rows that only judge are left out.
     """
 
     def __init__(
@@ -124,8 +125,10 @@ class BatchSource:
         batch_rows: int | Callable[[int], int],
         inputs: Inputs = BRIEFING,
         negative_share: float = 1.0,
+        choosing: bool = False,
     ) -> None:
         self.table = H5Table(h5)
+        self.rows = self.table.choosing_rows if choosing else self.table.rows
         self.encoder = FeatureEncoder(feature_map, self.table, inputs)
         self.sequence_columns = [field.column for field in feature_map.sequences]
         self.event_time = feature_map.event_time
@@ -135,11 +138,6 @@ class BatchSource:
             self.draw = NegativeDraw(self.table.column("label"), negative_share, WINDOW_ROWS)
         self.batch_rows = batch_rows(self.rows_per_epoch) if callable(batch_rows) else batch_rows
         self.window_rows = self.batch_rows * max(1, WINDOW_ROWS // self.batch_rows)
-
-    @property
-    def rows(self) -> int:
-        """Rows of the table."""
-        return self.table.rows
 
     @property
     def rows_per_epoch(self) -> int:

@@ -16,8 +16,9 @@ from ..common.ids import repeated_ids
 from ..common.progress import progress
 from ..config.columns import Columns
 from ..raw.reading import RawFile, open_parquet
-from .raw_values import LocalBlock, Vocabularies, as_text, convert_batch
-from .selection import Selection
+from .raw_text import as_text
+from .raw_values import LocalBlock, Vocabularies, convert_batch
+from .selection import CHOOSE, Selection
 from .shards import write_shards
 from .shuffle import Scatter, bucket_of, whole_buckets
 from .store import H5Writer
@@ -39,7 +40,8 @@ def convert_train(
 ) -> None:
     """Write the selected rows of `parquet` to two H5 files, each in the selection's random order.
 
-    The files keep `code`, digests of it, as a part of what they were made from.
+    The files keep `code`, digests of it, as a part of what they were made from. In valid.h5 the
+    rows that only judge come last.
 
     Two passes over bounded memory: rows are scattered to buckets by their position, then each
     bucket is put in order and written.
@@ -50,6 +52,7 @@ def convert_train(
     _check_drawn_from(chosen, selection, file)
 
     train_rows, valid_rows = np.bincount(chosen.is_valid, minlength=2).tolist()
+    choosing_rows = int(np.count_nonzero(chosen.part == CHOOSE))
     # Train rows fill the first buckets, valid rows those behind.
     first_valid = whole_buckets(train_rows)
     place = chosen.position + first_valid * chosen.is_valid
@@ -74,13 +77,16 @@ def convert_train(
             written_beside(valid_h5) as valid,
             progress("shuffled and written", len(place)) as writing,
         ):
-            for h5, start, rows in ((train, 0, train_rows), (valid, first_valid, valid_rows)):
+            drawn = _source(file, code) | {"selection": fingerprint(selection)}
+            for h5, start, rows, choosing in (
+                (train, 0, train_rows, train_rows),
+                (valid, first_valid, valid_rows, choosing_rows),
+            ):
                 with _writer(h5, columns) as writer:
                     for block in scatter.in_order(start, start + rows, threads):
                         writer.append(block)
                         writing.advance(len(block))
-                    drawn = {"selection": fingerprint(selection)}
-                    writer.finish(vocabularies.words(), _source(file, code) | drawn)
+                    writer.finish(vocabularies.words(), drawn, choosing)
     logger.info("%s: %s rows converted", parquet, f"{len(chosen.row):,}")
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from ..common.errors import UserError
 from ..common.ragged import Ragged, narrow
 from ..config.columns import Columns
+from .raw_text import as_text
 from .sequence_parser import parse_sequences
 from .store import Block
 
@@ -107,28 +108,6 @@ def _check_parallel(sequences: Mapping[str, Ragged], path: str, rows: np.ndarray
                 f"{path}: row {rows[i]}: sequence {first_name!r} has {first.lengths[i]} events, "
                 f"{name!r} has {other.lengths[i]}; sequences used together must be equally long"
             )
-
-
-def as_text(column: pa.Array) -> pa.Array:
-    """Any categorical column as strings, null where missing.
-
-    Whole floats read like integers, 1.0 like 1: pandas turns an integer column with missing values
-    into floats, and one of two files may have them.
-    """
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_floating(column.type):
-        # A missing float is NaN for pandas and null for parquet: one meaning, one value.
-        texts = [
-            None if value is None or value != value else _float_as_text(value)
-            for value in column.to_pylist()
-        ]
-        return pa.array(texts, pa.string())
-    return column.cast(pa.string())
-
-
-def _float_as_text(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.ndarray:

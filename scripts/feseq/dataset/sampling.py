@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.errors import UserError
+from ..config.sampling import Sampling
 from ..raw.reading import RawFile
-from .selection import Selection
+from .selection import CHOOSE, JUDGE, TRAIN, Selection
+from .split import split_rows
 
 logger = logging.getLogger(__name__)
 
@@ -78,44 +80,99 @@ def _check_both_classes(labels: np.ndarray, path: str, label: str) -> None:
         )
 
 
-def select_rows(labels: np.ndarray, rows: int | None, valid_share: float, seed: int) -> Selection:
+def draw(file: RawFile, label: str, rows: int | None, sampling: Sampling) -> Selection:
+    """The rows of a size, and the parts that they are in."""
+    labels, seed = read_labels(file, label), sampling.seed
+    if sampling.split.is_random:
+        return select_rows(labels, rows, sampling.valid_share, seed, sampling.judge_share)
+    return select_within(labels, split_rows(file, labels, sampling), rows, seed)
+
+
+def select_rows(
+    labels: np.ndarray, rows: int | None, valid_share: float, seed: int, judge_share: float = 0
+) -> Selection:
     """Draw `rows` rows (None: all), stratified by label and spread evenly over the file.
 
     Each class gets its proportional share, at least two rows. Its rows in the file are cut into
     that many equal stretches and one row is drawn from each (stratified systematic sampling), so
     every day of a file sorted by day is drawn from. Validation rows are drawn in the same way from
-    the chosen rows of each class, at least one each.
+    the chosen rows of each class, at least one each, and of these the rows that judge.
+
+    Raises UserError if too few rows of a class are held out to be shared.
     """
-    if rows is not None and rows > len(labels):
-        logger.warning(
-            "%s rows asked for, the file has %s: taking all", f"{rows:,}", f"{len(labels):,}"
-        )
-        rows = None
+    rows = _at_most(rows, len(labels), "the file has")
     random = np.random.default_rng(seed)
-    chosen, chosen_valid = [], []
+    chosen, parts = [], []
     wanted = _class_shares(labels, len(labels) if rows is None else rows)
     for value, count in wanted.items():
         candidates = np.flatnonzero(labels == value)
         candidates = candidates[_spread(len(candidates), count, random)]
-        is_valid = np.zeros(count, bool)
+        part = np.full(count, TRAIN, np.int8)
         valid_count = min(max(1, round(count * valid_share)), count - 1)
-        is_valid[_spread(count, valid_count, random)] = True
+        part[_spread(count, valid_count, random)] = CHOOSE
         chosen.append(candidates)
-        chosen_valid.append(is_valid)
-    row, is_valid = np.concatenate(chosen), np.concatenate(chosen_valid)
-    order = np.argsort(row)
-    row, is_valid = row[order], is_valid[order]
-    position = np.empty(len(row), np.int64)
-    for part in (~is_valid, is_valid):
-        position[part] = random.permutation(int(part.sum()))
-    return Selection(row, is_valid, position)
+        parts.append(part)
+    if judge_share:
+        # Draws of their own, so that the train rows do not depend on the share.
+        judging = np.random.default_rng([seed, JUDGE])
+        for value, part in zip(wanted, parts):
+            held = np.flatnonzero(part == CHOOSE)
+            part[held[_spread(len(held), _judges(len(held), judge_share, value), judging)]] = JUDGE
+    return Selection.placed(np.concatenate(chosen), np.concatenate(parts), random)
 
 
-def _class_shares(labels: np.ndarray, rows: int) -> dict[int, int]:
-    """Rows to draw per class, proportional to its share, at least two."""
+def select_within(labels: np.ndarray, part: np.ndarray, rows: int | None, seed: int) -> Selection:
+    """Draw `rows` rows (None: all) of the file whose rows are split into parts already.
+
+    `part` int8 [rows of the file] as in a Selection, or less than 0: in none. Each part, and in it
+    each class, gets its proportional share, at least one row of each class, spread evenly over the
+    file.
+    """
+    sizes = np.array([np.count_nonzero(part == number) for number in (TRAIN, CHOOSE, JUDGE)])
+    rows = _at_most(rows, int(sizes.sum()), "the split leaves")
+    random = np.random.default_rng(seed)
+    chosen, parts = [], []
+    for number, count in enumerate(_part_shares(sizes, int(sizes.sum()) if rows is None else rows)):
+        if count:
+            inside = np.flatnonzero(part == number)
+            for value, wanted in _class_shares(labels[inside], int(count), least=1).items():
+                candidates = inside[labels[inside] == value]
+                chosen.append(candidates[_spread(len(candidates), wanted, random)])
+                parts.append(np.full(wanted, number, np.int8))
+    return Selection.placed(np.concatenate(chosen), np.concatenate(parts), random)
+
+
+def _at_most(rows: int | None, there: int, whose: str) -> int | None:
+    """`rows`, or None with a warning if there are fewer."""
+    if rows is None or rows <= there:
+        return rows
+    logger.warning("%s rows asked for, %s %s: taking all", f"{rows:,}", whose, f"{there:,}")
+    return None
+
+
+def _judges(held: int, judge_share: float, label: int) -> int:
+    if held < 2:
+        raise UserError(
+            f"sampling.judge_share: only {held} of the held-out rows has label {label}, and rows "
+            f"that choose and rows that judge need one each; raise sampling.valid_share or the "
+            f"size's rows, or set judge_share to 0"
+        )
+    return min(max(1, round(held * judge_share)), held - 1)
+
+
+def _class_shares(labels: np.ndarray, rows: int, least: int = 2) -> dict[int, int]:
+    """Rows to draw per class, proportional to its share, at least `least`."""
     clicks = int(labels.sum())
-    drawn_clicks = min(max(2, round(rows * clicks / len(labels))), clicks, rows - 2)
+    drawn_clicks = min(max(least, round(rows * clicks / len(labels))), clicks, rows - least)
     return {0: rows - drawn_clicks, 1: drawn_clicks}
+
+
+def _part_shares(sizes: np.ndarray, rows: int) -> np.ndarray:
+    """Rows to draw per part, proportional to its size, at least two of each that has any."""
+    bounds = np.round(np.concatenate([[0], np.cumsum(sizes)]) * rows / sizes.sum())
+    shares = np.maximum(np.diff(bounds).astype(np.int64), np.minimum(sizes, 2))
+    shares[np.argmax(shares)] += rows - shares.sum()
+    return shares
 
 
 def _spread(total: int, count: int, random: np.random.Generator) -> np.ndarray:

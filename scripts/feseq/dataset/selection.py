@@ -8,22 +8,45 @@ import pyarrow as pa
 
 from ..common.parquet import marks_of, read_table, write_table
 
-_COLUMNS = ("row", "is_valid", "position")
+# The parts of a data set: rows that are learned from; held-out rows by which epoch, settings and
+# weights are chosen; held-out rows that choose nothing. In valid.h5 the last follow the second.
+TRAIN, CHOOSE, JUDGE = 0, 1, 2
+
+_COLUMNS = ("row", "part", "position")
 
 
 @dataclass(frozen=True)
 class Selection:
     """Chosen rows, in file order.
 
-    `row` int64: number in the raw file. `is_valid` bool: in valid.h5, else in train.h5.
-    `position` int64: place within its H5 file; a random permutation, so that a file sorted by day
-    becomes one that can be trained on in order. `raw` is the raw file's fingerprint, '' if unknown.
+    `row` int64: number in the raw file. `part` int8: TRAIN (train.h5), CHOOSE or JUDGE (valid.h5).
+    `position` int64: place within its H5 file; a random permutation of each part, so that a file
+    sorted by day becomes one that can be trained on in order. `raw` is the raw file's fingerprint,
+    '' if unknown.
     """
 
     row: np.ndarray
-    is_valid: np.ndarray
+    part: np.ndarray
     position: np.ndarray
     raw: str = ""
+
+    @property
+    def is_valid(self) -> np.ndarray:
+        """True for rows of valid.h5, bool [rows]."""
+        return self.part != TRAIN
+
+    @classmethod
+    def placed(cls, row: np.ndarray, part: np.ndarray, random: np.random.Generator) -> "Selection":
+        """Rows in any order, each with its part, put in file order and given random places."""
+        order = np.argsort(row)
+        row, part = row[order], part[order]
+        position = np.empty(len(row), np.int64)
+        first = 0
+        for number in (TRAIN, CHOOSE, JUDGE):
+            rows = int(np.count_nonzero(part == number))
+            position[part == number] = first + random.permutation(rows)
+            first = 0 if number == TRAIN else first + rows
+        return cls(row, part, position)
 
     def write(self, path: Path) -> None:
         """Write as parquet, beside the target first."""
@@ -34,5 +57,5 @@ class Selection:
     def read(cls, path: Path) -> "Selection":
         """Read what `write` wrote."""
         table = read_table(path, _COLUMNS)
-        row, is_valid, position = (table[name].to_numpy() for name in _COLUMNS)
-        return cls(row, is_valid, position, marks_of(table).get("raw", ""))
+        row, part, position = (table[name].to_numpy() for name in _COLUMNS)
+        return cls(row, part, position, marks_of(table).get("raw", ""))

@@ -12,7 +12,7 @@
 In <col>, % and / of a column's name read %25 and %2F. Attributes: format, version, rows,
 numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's
 name, rows, bytes, fingerprint, whether it is simulated, and the fingerprint of the selection that
-a train or valid file was made with).
+a train or valid file was made with); choosing_rows, where the rows behind those only judge.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them;
 vocabularies, which it stores apart, have a digest of their own.
@@ -134,8 +134,16 @@ class H5Writer(Closing):
             self._append("time", block.time)
         self.rows += len(block)
 
-    def finish(self, vocabularies: Mapping[str, Sequence[str]], source: Mapping[str, Any]) -> None:
-        """Write vocabularies and attributes, and close; H5Table refuses an unfinished file."""
+    def finish(
+        self,
+        vocabularies: Mapping[str, Sequence[str]],
+        source: Mapping[str, Any],
+        choosing_rows: int | None = None,
+    ) -> None:
+        """Write vocabularies and attributes, and close; H5Table refuses an unfinished file.
+
+        The rows behind the first `choosing_rows` only judge; None: there are none.
+        """
         for name, words in vocabularies.items():
             dataset = self.file.create_dataset(
                 f"vocabulary/{_h5_name(name)}", data=list(words), dtype=h5py.string_dtype()
@@ -143,6 +151,8 @@ class H5Writer(Closing):
             dataset.attrs["sha256"] = _digest_of_words(words)
         attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows}
         attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
+        if choosing_rows not in (None, self.rows):
+            attributes["choosing_rows"] = choosing_rows
         self.file.attrs.update(attributes | {"source": json.dumps(dict(source))})
         self.file.close()
 
@@ -239,6 +249,7 @@ class H5Table(Closing):
             if found != (FORMAT, VERSION):
                 raise ValueError(f"format {found}, this code reads {(FORMAT, VERSION)}")
             self.rows = int(attributes["rows"])
+            self.choosing_rows = int(attributes.get("choosing_rows", self.rows))
             self.source: dict[str, Any] = json.loads(attributes["source"])
             self.numeric_columns: list[str] = json.loads(attributes["numeric_columns"])
             self.categorical_columns: list[str] = json.loads(attributes["categorical_columns"])
@@ -246,6 +257,11 @@ class H5Table(Closing):
             if not isinstance(self.source.get("simulated"), bool):
                 raise ValueError("its source says nothing")
             self._check_shapes()
+
+    @property
+    def judges(self) -> np.ndarray:
+        """The rows that judge, bool [rows]; all of them where none is kept apart for that."""
+        return np.arange(self.rows) >= self.choosing_rows % max(1, self.rows)
 
     @property
     def identity(self) -> str:
@@ -330,6 +346,8 @@ class H5Table(Closing):
 
     def _check_shapes(self) -> None:
         """Raise ValueError unless all datasets have `rows` rows and the bytes that they declare."""
+        if not min(1, self.rows) <= self.choosing_rows <= self.rows:
+            raise ValueError(f"{self.choosing_rows:,} of {self.rows:,} rows choose")
         kinds = {"numeric": "f", "categorical": "u", "row": "i"}
         optional = {"label": "u", "id": "S", "time": "i"}
         kinds |= {name: kind for name, kind in optional.items() if name in self.file}

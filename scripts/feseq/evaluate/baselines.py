@@ -67,7 +67,8 @@ def fit_baseline(
 ) -> None:
     """Fit the baseline of that name and predict the validation rows.
 
-    Writes `predictions` (parquet: row int64, label uint8, logit float32) and `training` (JSON).
+    Writes `predictions` (parquet: row int64, label uint8, judges bool, logit float32) and
+    `training` (JSON).
     Its `seconds` are for reading and fitting. scikit-learn wants all rows in memory, so only the
     first `rows_at_most` train rows are used; the file is shuffled.
     """
@@ -166,6 +167,7 @@ def _write_predictions(
     table = {
         "row": valid.column("row"),
         "label": valid.column("label"),
+        "judges": valid.judges,
         "logit": np.concatenate(logits),
     }
     write_table(pa.table(table), path, {"click_rate": repr(click_rate)})

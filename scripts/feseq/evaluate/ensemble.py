@@ -21,7 +21,7 @@ def mix_predictions(
     `weights` go by the models' names, which are the folders of `predictions`. Raises
     UserError unless all have the same rows.
     """
-    tables = [read_predictions(path) for path in predictions]
+    tables = [read_predictions(path, part=None) for path in predictions]
     for path, table in zip(predictions, tables):
         if not (table["row"].equals(tables[0]["row"]) and marks_of(table) == marks_of(tables[0])):
             raise UserError(
@@ -33,6 +33,6 @@ def mix_predictions(
         name: mean_logit([table[name].to_numpy() for table in tables], shares)
         for name in ("logit", "logit_blanked")
     }
-    rows = {name: tables[0][name] for name in ("row", "label")}
+    rows = {name: tables[0][name] for name in ("row", "label", "judges")}
     write_table(pa.table({**rows, **logits}), mixed, marks_of(tables[0]))
     write_json(training, {"settings": dict(weights)})

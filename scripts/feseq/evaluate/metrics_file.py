@@ -31,15 +31,17 @@ def measure_predictions(
     slices: Sequence[str] | None,
     gauc: str | None,
 ) -> dict[str, Any]:
-    """All figures of one model's validation predictions, as results/README.md lists them.
+    """All figures of one model's predictions of the rows that judge; see results/README.md.
 
     `slices` and `gauc` name categorical columns, None in `slices` all of them; `truth` holds the
     true probabilities of a simulated file. Raises UserError if the predictions are of other rows.
     """
     with H5Table(valid_h5) as table:
         simulated = table.source["simulated"]
-        row, label = table.column("row"), table.column("label")
-        by_column, lengths = by_value(table), by_length(table)
+        judges = table.judges
+        row, label = table.column("row")[judges], table.column("label")[judges]
+        by_column = {name: groups.take(judges) for name, groups in by_value(table).items()}
+        lengths = by_length(table).take(judges)
     read = read_predictions(predictions)
     if not all(np.array_equal(read[n].to_numpy(), x) for n, x in (("row", row), ("label", label))):
         raise UserError(
@@ -62,6 +64,7 @@ def measure_predictions(
         "rows": len(label),
         "clicks": int(label.sum()),
         "click_rate": float(label.mean()),
+        "unseen": not judges.all(),
         "simulated_data": simulated,
         "bootstrap": resamples,
         "confidence": CONFIDENCE,

@@ -20,6 +20,10 @@ class Groups(NamedTuple):
     group: np.ndarray
     names: Sequence[str]
 
+    def take(self, rows: np.ndarray) -> "Groups":
+        """Those of the rows where `rows` is true."""
+        return Groups(self.group[rows], self.names)
+
 
 def by_value(table: H5Table) -> dict[str, Groups]:
     """Groups of rows by the value of each categorical column."""

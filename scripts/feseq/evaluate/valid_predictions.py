@@ -1,12 +1,27 @@
-"""The file valid_predictions.parquet, from which models are measured, mixed and compared."""
+"""The file valid_predictions.parquet, from which models are measured, mixed and compared.
+
+It has all rows of valid.h5: row int64, label uint8, judges bool, logit float32, and for networks
+logit_blanked. With `sampling.judge_share`, some of the rows only judge. Whatever is fitted or
+chosen after the training, such as the weights of a blend, reads the others by
+`read_predictions(path, CHOOSE)`, and so leaves unseen those by which it is judged,
+`read_predictions(path)`. Without such a share these are the same rows, all of them.
+"""
 
 from pathlib import Path
 
 import pyarrow as pa
 
 from ..common.parquet import read_table
+from ..dataset.selection import CHOOSE, JUDGE
 
 
-def read_predictions(path: Path) -> pa.Table:
-    """A model's validation predictions: row, label, logit, and logit_blanked where there is one."""
-    return read_table(path, ("row", "label", "logit"), optional=("logit_blanked",))
+def read_predictions(path: Path, part: int | None = JUDGE) -> pa.Table:
+    """A model's validation predictions: row, label, judges, logit, perhaps logit_blanked.
+
+    `part`: of the rows that judge, of those that choose (CHOOSE), or None: of all.
+    """
+    table = read_table(path, ("row", "label", "judges", "logit"), optional=("logit_blanked",))
+    if part is None:
+        return table
+    judges = table["judges"].to_numpy()
+    return table.filter(~judges if part == CHOOSE and not judges.all() else judges)

@@ -24,13 +24,14 @@ def write_predictions(
     """Write a model's logits of the validation rows, and how fast they came.
 
     `predict` gives them, with every history emptied if called with true. `predictions`: parquet
-    columns row, label, logit and logit_blanked; `speed`: rows, seconds, samples_per_second (JSON).
+    columns row, label, judges, logit, logit_blanked; `speed`: rows, seconds, samples_per_second
+    (JSON).
     """
     started = time.perf_counter()
     logit = predict(False)
     seconds = time.perf_counter() - started
-    table = {"row": valid.column("row"), "label": valid.column("label"), "logit": logit}
-    table["logit_blanked"] = predict(True)
+    table = {"row": valid.column("row"), "label": valid.column("label"), "judges": valid.judges}
+    table |= {"logit": logit, "logit_blanked": predict(True)}
     rate = len(logit) / seconds
     write_json(speed, {"rows": len(logit), "seconds": seconds, "samples_per_second": rate})
     write_table(pa.table(table), predictions, marks)

@@ -40,8 +40,9 @@ def batch_source(
     config: ModelConfig,
     batch_rows: int | Callable[[int], int],
     negative_share: float = 1.0,
+    choosing: bool = False,
 ) -> BatchSource:
-    """Batches of `h5` with the inputs that a network of `config` takes."""
+    """Batches of `h5` with the inputs that a network of `config` takes; see BatchSource."""
     return BatchSource(
         h5,
         feature_map,
@@ -49,6 +50,7 @@ def batch_source(
         batch_rows=batch_rows,
         inputs=_inputs(config),
         negative_share=negative_share,
+        choosing=choosing,
     )
 
 

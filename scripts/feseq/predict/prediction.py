@@ -23,11 +23,16 @@ POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
 
 
 def inference_source(
-    h5: Path, feature_map: FeatureMap, config: ModelConfig, machine: Machine
+    h5: Path,
+    feature_map: FeatureMap,
+    config: ModelConfig,
+    machine: Machine,
+    *,
+    choosing: bool = False,
 ) -> BatchSource:
-    """A batch source with batches of the right size for inference."""
+    """A batch source with batches of the right size for inference; see BatchSource."""
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
-    return batch_source(h5, feature_map, config, batch_rows)
+    return batch_source(h5, feature_map, config, batch_rows, choosing=choosing)
 
 
 @torch.inference_mode()

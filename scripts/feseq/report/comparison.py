@@ -66,7 +66,7 @@ def _row(metrics: Path) -> dict[str, Any]:
     predicted = read_json(metrics.with_name("valid_speed.json")) if is_model(model) else {}
     row: dict[str, Any] = {"size": size, "model": model, "kind": kind_of(model)}
     row |= {"simulated_data": figures["simulated_data"], "train_rows": training.get("train_rows")}
-    row["valid_rows"] = figures["rows"]
+    row |= {"valid_rows": figures["rows"], "unseen": figures["unseen"]}
     for name, interval in figures["metrics"].items():
         row |= {name: interval["value"]}
         row |= {f"{name}_{end}": interval[end] for end in ("low", "high")}

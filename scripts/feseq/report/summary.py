@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,23 +25,46 @@ def write_summary(
     *,
     submitting: Mapping[str, Mapping[str, float]],
     prior: str,
+    split: Mapping[str, Any],
 ) -> None:
     """Write the page as Markdown.
 
     `figures` are shown in this order; `submitting` has the weights of the models that submit by
-    size; `prior` is config's submission.prior.
+    size; `prior` is config's submission.prior, `split` its sampling.split.
     """
     models = read_comparison(comparison)
     parts = ["# Models on the validation rows\n"]
     if models["simulated_data"].any():
         parts.append(_SIMULATED)
-    parts += ["\n".join(f"- {line}" for line in _findings(models, submitting, prior)), ""]
+    found = [_held_out(split, models["unseen"]), *_findings(models, submitting, prior)]
+    parts += ["\n".join(f"- {line}" for line in found), ""]
     parts += [_table(models[:_MOST])]
     if len(models) > _MOST:
         parts.append(f"{len(models) - _MOST} more are in {comparison.name}.\n")
     parts += [f"![{path.stem}]({os.path.relpath(path, summary.parent)})" for path in figures]
     with written_beside(summary) as temporary:
         temporary.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _held_out(split: Mapping[str, Any], unseen: pd.Series) -> str:
+    """How the validation rows were held out, and what else they were used for."""
+    kinds = []
+    if split["time"]:
+        kinds.append(f"the newest by `{split['time']}`")
+    if split["group"]:
+        kinds.append(f"without a `{split['group']}` that is in the train rows")
+    if not kinds:
+        kinds.append(
+            "drawn at random, so they share days and users with the train rows: where the test "
+            "rows do not, every figure is too good (`sampling.split`)"
+        )
+    chose = "They chose nothing: each model's epoch was chosen on other held-out rows."
+    if not unseen.all():
+        chose = (
+            "They also chose each model's epoch, and what was tuned or weighed by them, so these "
+            "figures are a little too good; `sampling.judge_share` keeps rows that only judge."
+        )
+    return f"The validation rows are {', '.join(kinds)}. {chose}"
 
 
 def _findings(
@@ -120,7 +144,7 @@ def _table(models: pd.DataFrame) -> str:
         ("train", "train_seconds", "{:.0f} s"),
         ("MiB", "peak_memory_mib", "{:,.0f}"),
     ):
-        cells[head] = models[name].map(form.format, na_action="ignore").fillna("")
+        cells[head] = models[name].map(form.format, na_action="ignore").astype(object).fillna("")
     lines = [list(cells), ["---"] * len(cells.columns), *cells.to_numpy().tolist()]
     notes = (
         "Intervals hold 95 % of resamples of the validation rows. "

@@ -8,7 +8,7 @@ from ..common.errors import UserError
 
 # What the page and the figures read of it.
 COLUMNS = (
-    *("size", "model", "kind", "simulated_data", "device", "epochs", "train_seconds"),
+    *("size", "model", "kind", "simulated_data", "unseen", "device", "epochs", "train_seconds"),
     *("auc", "auc_low", "auc_high", "score", "score_balanced", "auc_blanked", "share_of_best"),
 )
 

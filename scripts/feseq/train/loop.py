@@ -94,7 +94,7 @@ class Trainer:
             average = get_ema_multi_avg_fn(config.weight_average)
             self.average = AveragedModel(self.model, multi_avg_fn=average)
         self.history: list[Evaluation] = []
-        self.valid_label = valid.table.column("label")
+        self.valid_label = valid.table.column("label", 0, valid.rows)
         self.click_rate = float(train.table.column("label").mean())
         self.occasions = Occasions(config, train.batches_per_epoch)
         self.plateau = Plateau(config.patience, config.cut_patience, config.margin)

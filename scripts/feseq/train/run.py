@@ -141,7 +141,7 @@ def opened(
         share = run.train_config.negative_share
         train = batch_source(run.train_h5, feature_map, config, run.train_config.batch_rows, share)
         stack.enter_context(train.table)
-        valid = inference_source(run.valid_h5, feature_map, config, machine)
+        valid = inference_source(run.valid_h5, feature_map, config, machine, choosing=True)
         stack.enter_context(valid.table)
         check_one_draw(feature_map, train.table, valid.table)
         yield train, valid

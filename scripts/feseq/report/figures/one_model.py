@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ...common.files import read_json
 from ...common.logits import sigmoid
-from ...common.parquet import read_table
+from ...evaluate.valid_predictions import read_predictions
 from .style import (
     BLUE,
     GREY,
@@ -51,7 +51,7 @@ def plot_model(
 
     Without `history`, as of a baseline, no learning curves are written.
     """
-    table = read_table(predictions, ("label", "logit"))
+    table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     figures = read_json(metrics)
     if history is not None and learning_curves is not None:

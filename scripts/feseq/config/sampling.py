@@ -1,0 +1,46 @@
+"""Which rows are used, and which of them are held out: the config's `sampling` keys."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from .declared import AS_WRITTEN, CLOSED, Declared, Seed
+
+_Column = Annotated[str, Field(min_length=1)]
+
+
+class Split(BaseModel, frozen=True):
+    """Which rows are held out for validation: any, the newest, or whole groups."""
+
+    model_config = CLOSED
+
+    time: _Column | None = None
+    """a column of numbers, timestamps or text, whose newest values are held out; null: any rows"""
+    last: Annotated[int, Field(ge=1)] | None = None
+    """with `time`: so many of its values are held out; null: those nearest to `valid_share` of the
+    rows"""
+    group: _Column | None = None
+    """a column none of whose values is on both sides. With `time`: newest rows whose value has
+    older rows fall out, said in the log"""
+
+    @property
+    def is_random(self) -> bool:
+        """True if any row may be held out, as chance has it."""
+        return self.time is None and self.group is None
+
+
+class Sampling(BaseModel, Declared, frozen=True):
+    """Which rows are used, and the split."""
+
+    model_config = CLOSED
+
+    split: Split = Field(default_factory=Split)
+    """which rows are held out"""
+    valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
+    """share of the rows held out for validation, drawn within each label; with `split` the nearest
+    share of whole times or groups"""
+    judge_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
+    """share of the held-out rows, cut off by the same split, on which models are judged alone; the
+    others choose the epoch, settings and weights. 0: the same rows do both"""
+    seed: Seed = 42
+    """seed of the draw and of the shuffle"""

@@ -1,0 +1,156 @@
+"""Which rows are held out: the newest, or those of groups that are never learned from.
+
+A cut always runs between two values of a column, never through the rows of one: no time and no
+group is on both sides. Held-out rows may be cut once more by the same rule: those behind that cut
+judge, and choose nothing.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..common.errors import UserError
+from ..config.sampling import Sampling, Split
+from ..raw.reading import RawFile
+from .selection import CHOOSE, JUDGE, TRAIN
+from .split_columns import Times, read_groups, read_times
+
+logger = logging.getLogger(__name__)
+
+# A row in no part.
+_OUT = -1
+# How a part is called in the log.
+_DO = {TRAIN: "train", CHOOSE: "validate", JUDGE: "judge"}
+# A cut that misses the share asked for by such a factor is worth a warning.
+_FAR_OFF = 1.5
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows' times and groups, each [rows] or None; `where` names their file."""
+
+    time: np.ndarray | None
+    group: np.ndarray | None
+    split: Split
+    where: str
+
+    def take(self, rows: np.ndarray) -> "_Rows":
+        """Those where `rows` is true."""
+        time, group = (None if key is None else key[rows] for key in (self.time, self.group))
+        return replace(self, time=time, group=group)
+
+
+def split_rows(file: RawFile, labels: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """The part of each row of the file, int8 as in a Selection; less than 0: in none.
+
+    By time, the newest rows are held out: those of the `last` values, or of as many values as come
+    nearest to `valid_share` of the rows. By group, some groups drawn at random. By both, the newest
+    rows without those of a group that has older rows; these are in no part. Of the held-out rows,
+    `judge_share` judge. Raises UserError if a part lacks rows of a label.
+    """
+    split, seed = sampling.split, sampling.seed
+    times = read_times(file, split.time) if split.time else None
+    group = read_groups(file, split.group, seed) if split.group else None
+    rows = _Rows(times.key if times else None, group, split, str(file.location))
+    part = _cut_off(rows, sampling.valid_share, split.last)
+    if sampling.judge_share:
+        held = part == CHOOSE
+        again = _cut_off(_in_order(rows.take(held), seed), sampling.judge_share)
+        part[held] = np.array([CHOOSE, JUDGE, _OUT], np.int8)[again]
+    _tell(part, labels, rows, times)
+    return part
+
+
+def _cut_off(rows: _Rows, share: float, last: int | None = None) -> np.ndarray:
+    """int8 [rows]: TRAIN before the cut, CHOOSE behind it, or in no part."""
+    key, column = rows.time, rows.split.time
+    if key is None:
+        key, column = rows.group, rows.split.group
+    assert key is not None
+    start = _start(np.sort(key), share, last, f"{rows.where}: column {column!r}")
+    part = (key >= start).astype(np.int8)
+    if rows.time is not None and rows.group is not None:
+        older = np.sort(rows.group[part == TRAIN])
+        place = np.searchsorted(older, rows.group).clip(max=len(older) - 1)
+        part[(part == CHOOSE) & (older[place] == rows.group)] = _OUT
+    return part
+
+
+def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -> float:
+    """The lowest of the values that are held out."""
+    total = len(ascending)
+    if total == 0 or ascending[0] == ascending[-1]:
+        raise UserError(
+            f"{column} has one value in all of {total:,} rows, and rows of one value stay "
+            f"together: name another column in sampling.split"
+        )
+    if last is not None:
+        firsts = np.flatnonzero(np.diff(ascending)) + 1
+        if last > len(firsts):
+            raise UserError(
+                f"{column} has {len(firsts) + 1:,} values, and sampling.split.last holds out "
+                f"{last:,} of them; at most {len(firsts):,} leave something to learn from"
+            )
+        return ascending[firsts[-last]]
+    # The two ends of the rows that lie where the cut would be.
+    value = ascending[min(int(total * (1 - share)), total - 1)]
+    ends = (np.searchsorted(ascending, value, side) for side in ("left", "right"))
+    cut = min(
+        (end for end in ends if 0 < end < total), key=lambda end: abs(total - end - share * total)
+    )
+    found = (total - cut) / total
+    if max(found / share, share / found) > _FAR_OFF:
+        logger.warning(
+            "%s: rows of one value stay together, so %.3g of the rows are held out, not %.3g",
+            column,
+            found,
+            share,
+        )
+    return ascending[cut]
+
+
+def _in_order(rows: _Rows, seed: int) -> _Rows:
+    """The rows as they can be cut: without times that are all one."""
+    if rows.time is None or (len(rows.time) and rows.time.min() < rows.time.max()):
+        return rows
+    logger.info(
+        "all held-out rows have one %s: those that judge are drawn at random", rows.split.time
+    )
+    group = rows.group
+    if group is None:
+        # Each row is a group of its own.
+        random = np.random.default_rng([seed, JUDGE])
+        group = random.integers(0, 1 << 64, len(rows.time), np.uint64)
+    return replace(rows, time=None, group=group)
+
+
+def _tell(part: np.ndarray, labels: np.ndarray, rows: _Rows, times: Times | None) -> None:
+    """Log what is in each part; raises UserError if one lacks rows of a label."""
+    split, present = rows.split, np.unique(part[part != _OUT])
+    by = " and ".join(name for name in (split.time, split.group) if name)
+    told = []
+    for number in present.tolist():
+        inside = part == number
+        count, clicks = int(inside.sum()), int(labels[inside].sum())
+        span = ""
+        if times is not None:
+            span = f", {split.time} {times.text(times.key[inside].min())} to "
+            span += times.text(times.key[inside].max())
+        told.append(f"{count:,} rows {_DO[number]} ({clicks:,} clicks{span})")
+    logger.info("split by %s: %s", by, "; ".join(told))
+    if out := int((part == _OUT).sum()):
+        logger.warning(
+            "%s of %s rows FALL OUT: they are among the newest, and their %s has older rows too",
+            f"{out:,}",
+            f"{len(part):,}",
+            split.group,
+        )
+    for number in (TRAIN, CHOOSE) if JUDGE not in present else (TRAIN, CHOOSE, JUDGE):
+        found = np.bincount(labels[part == number], minlength=2)
+        if found.min() == 0:
+            raise UserError(
+                f"{rows.where}: split by {by}, {found[0]:,} rows without and {found[1]:,} with a "
+                f"click {_DO[number]}, and both are needed ({'; '.join(told)}; {out:,} rows fall "
+                f"out); change sampling.split, valid_share or judge_share"
+            )

@@ -1,0 +1,264 @@
+"""Rows held out by time and by group, beside plain loops that say what that means."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feseq.common.errors import UserError
+from feseq.config.sampling import Sampling, Split
+from feseq.dataset.conversion import convert_train
+from feseq.dataset.sampling import draw, select_rows, select_within
+from feseq.dataset.selection import CHOOSE, JUDGE, TRAIN, Selection
+from feseq.dataset.split_columns import read_groups, read_times
+from feseq.dataset.store import H5Table
+from feseq.evaluate.valid_predictions import read_predictions
+from feseq.raw.reading import open_parquet
+from support.raw_tables import COLUMNS, raw_table, write_raw
+
+
+def clicks(rows: int, seed: int = 0) -> np.ndarray:
+    """Labels with a third of clicks."""
+    return (np.random.default_rng(seed).random(rows) < 1 / 3).astype(np.int8)
+
+
+def drawn_from(folder: Path, columns: dict[str, Any], split: Split, **options: Any) -> Selection:
+    raw = write_raw(folder, pa.table(columns), row_group_size=100)
+    rows = options.pop("rows", None)
+    given = {"valid_share": 0.2, "seed": 1} | options
+    return draw(open_parquet(raw), "y", rows, Sampling(split=split, **given))
+
+
+@pytest.fixture(scope="module")
+def users() -> dict[str, Any]:
+    """600 rows in the order of time, of 150 users who come in bursts, some of whom return."""
+    random = np.random.default_rng(3)
+    first = random.integers(0, 500, 150)
+    user = random.integers(0, 150, 600)
+    time = first[user] + random.integers(0, 60, 600)
+    return {"y": clicks(600), "t": time, "u": [f"user {i}" for i in user]}
+
+
+def parts_by_loop(columns: dict[str, Any], cut: int) -> list[int]:
+    """Time and group by a plain loop: the newest rows, without users who have older ones."""
+    older = {u for t, u in zip(columns["t"], columns["u"]) if t < cut}
+    return [
+        TRAIN if t < cut else -1 if u in older else CHOOSE
+        for t, u in zip(columns["t"], columns["u"])
+    ]
+
+
+def test_by_time_each_held_out_row_is_newer_than_all_others(
+    tmp_path: Path, users: dict[str, Any]
+) -> None:
+    drawn = drawn_from(tmp_path, users, Split(time="t"))
+    time = users["t"][drawn.row]
+    assert len(drawn.row) == 600
+    assert time[drawn.is_valid].min() > time[~drawn.is_valid].max()
+    assert abs(drawn.is_valid.mean() - 0.2) < 0.01
+
+
+def test_by_group_no_group_is_on_both_sides(tmp_path: Path, users: dict[str, Any]) -> None:
+    group = np.array(users["u"])
+    drawn = {
+        seed: drawn_from(tmp_path, users, Split(group="u"), seed=seed, judge_share=0.4)
+        for seed in (1, 2)
+    }
+    for of_seed in drawn.values():
+        parts = [set(group[of_seed.row[of_seed.part == part]]) for part in (TRAIN, CHOOSE, JUDGE)]
+        assert sum(map(len, parts)) == len(set.union(*parts)) == len(set(users["u"]))
+        assert abs(of_seed.is_valid.mean() - 0.2) < 0.02
+    assert not np.array_equal(drawn[1].part, drawn[2].part)
+
+
+def test_by_both_the_newest_rows_of_new_groups_are_held_out(
+    tmp_path: Path, users: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        drawn = drawn_from(tmp_path, users, Split(time="t", group="u"), valid_share=0.4)
+    cut = users["t"][drawn.row[drawn.is_valid]].min()
+    expected = np.array(parts_by_loop(users, cut))
+    found = np.full(600, -1)
+    found[drawn.row] = drawn.part
+    assert found.tolist() == expected.tolist()
+    out = int((expected == -1).sum())
+    assert 0 < out < 200
+    assert f"{out} of 600 rows FALL OUT" in caplog.text
+    assert "split by t and u" in caplog.text
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> None:
+    total = data.draw(st.integers(20, 300), "total")
+    random = np.random.default_rng(total)
+    part = random.choice([-1, TRAIN, CHOOSE, JUDGE], total).astype(np.int8)
+    part[:6] = [TRAIN, TRAIN, CHOOSE, CHOOSE, JUDGE, JUDGE]
+    labels = (random.random(total) < data.draw(st.floats(0, 1), "rate")).astype(np.uint8)
+    labels[:6] = [0, 1, 0, 1, 0, 1]
+    inside = int((part >= 0).sum())
+    rows = data.draw(st.none() | st.integers(min(20, inside), inside + 5), "rows")
+    drawn = select_within(labels, part, rows, seed=data.draw(st.integers(0, 9), "seed"))
+    count = inside if rows is None else min(rows, inside)
+    assert len(np.unique(drawn.row)) == len(drawn.row) == count
+    assert np.array_equal(part[drawn.row], drawn.part)
+    valid = drawn.is_valid
+    for of_file in (~valid, valid):
+        assert sorted(drawn.position[of_file]) == list(range(of_file.sum()))
+    # Rows that judge come last in their file.
+    assert drawn.position[drawn.part == JUDGE].min() > drawn.position[drawn.part == CHOOSE].max()
+    for number in (TRAIN, CHOOSE, JUDGE):
+        there, taken = labels[part == number], labels[drawn.row[drawn.part == number]]
+        assert set(taken) == {0, 1}
+        # Two of each part at least, which the largest part pays for.
+        assert abs(len(taken) - len(there) * count / inside) <= 5
+        assert abs(taken.sum() - len(taken) * there.mean()) <= 1
+
+
+def test_a_small_size_is_drawn_from_every_day_of_both_sides(tmp_path: Path) -> None:
+    day = np.repeat(np.arange(1, 8), 700)
+    columns = {"y": clicks(4900), "day": [str(d) for d in day]}
+    drawn = drawn_from(tmp_path, columns, Split(time="day", last=2), rows=140)
+    assert len(drawn.row) == 140
+    assert np.bincount(day[drawn.row], minlength=8)[1:].tolist() == pytest.approx([20] * 7, abs=3)
+    assert set(day[drawn.row[drawn.is_valid]]) == {6, 7}
+
+
+def test_of_one_last_day_rows_judge_at_random_and_of_two_the_newer_judges(tmp_path: Path) -> None:
+    day = np.repeat([3, 1, 2, 10], 100)
+    columns = {"y": clicks(400), "day": [str(d) for d in day]}
+    one = drawn_from(tmp_path, columns, Split(time="day", last=1), judge_share=0.3)
+    assert np.bincount(one.part).tolist() == [300, 70, 30]
+    assert set(day[one.row[one.is_valid]]) == {10}
+    two = drawn_from(tmp_path, columns, Split(time="day", last=2), judge_share=0.3)
+    assert [set(day[two.row[two.part == p]]) for p in range(3)] == [{1, 2}, {3}, {10}]
+
+
+def test_the_rows_that_judge_are_taken_from_those_held_out_alone() -> None:
+    labels = clicks(1000).astype(np.uint8)
+    plain, with_judges = (select_rows(labels, 500, 0.2, 1, share) for share in (0, 0.5))
+    for name in ("row", "is_valid"):
+        assert np.array_equal(getattr(plain, name), getattr(with_judges, name))
+    assert np.bincount(with_judges.part).tolist() == [400, 50, 50]
+    train = ~plain.is_valid
+    assert np.array_equal(plain.position[train], with_judges.position[train])
+    with pytest.raises(UserError, match=r"judge_share: only 1 of the held-out rows has"):
+        select_rows(labels, 20, 0.05, 1, 0.5)
+
+
+DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]
+
+
+@pytest.mark.parametrize(
+    ("column", "order", "last"),
+    [
+        (pa.array(["9", "10", "2", "10"]), [1, 2, 0, 2], "10"),
+        (pa.array(["9", "10", "x", "10"]), [1, 0, 2, 0], "'x'"),
+        (pa.array(DATES), [1, 2, 0, 2], "'2024-01-10'"),
+        (pa.array(DATES).dictionary_encode(), [1, 2, 0, 2], "'2024-01-10'"),
+        (pa.array(DATES).cast(pa.date32()), [1, 2, 0, 2], "2024-01-10T00:00:00"),
+        (pa.array(DATES).cast(pa.timestamp("ns")), [1, 2, 0, 2], "2024-01-10T00:00:00.0"),
+        (pa.array([9, 10, 2**53 + 1, 2**53 + 2], pa.int64()), [0, 1, 2, 3], "9.00719925474e+15"),
+        (pa.array([0.5, 0.75, -1, 0.75], pa.float32()), [1, 2, 0, 2], "0.75"),
+        (pa.array([False, True, False, True]), [0, 1, 0, 1], "1"),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_times_of_any_type_have_their_order(
+    tmp_path: Path, column: pa.Array, order: list[int], last: str
+) -> None:
+    raw = write_raw(tmp_path, pa.table({"t": column}), row_group_size=3)
+    times = read_times(open_parquet(raw), "t")
+    assert np.unique(times.key, return_inverse=True)[1].tolist() == order
+    assert times.text(times.key.max()).startswith(last)
+
+
+def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = ["1,2", "1", "", None, "1,2", "12", "", "1"]
+    raw = write_raw(tmp_path, pa.table({"g": texts, "n": [1.0, 1, 2, None, 1, 12, 2, 1]}))
+    groups = read_groups(open_parquet(raw), "g", 7)
+    assert np.unique(groups, return_counts=True)[1].tolist().count(2) == 2
+    assert groups[0] == groups[4] != groups[1] == groups[7]
+    assert "3 rows have no g" in caplog.text
+    numbers = read_groups(open_parquet(raw), "n", 7)
+    assert numbers[5] == groups[5] != read_groups(open_parquet(raw), "g", 8)[5]
+
+
+BAD = {
+    "y": clicks(40),
+    "one": ["a"] * 40,
+    "gaps": [1.0, None, float("nan"), *range(37)],
+    "list": [[1]] * 40,
+    "t": [*range(40)],
+    "early": np.where(np.arange(40) < 30, clicks(40), 0).astype(np.int8),
+    "all": ["u", "v"] * 20,
+    "bytes": pa.array([b"\xff"] * 40).view(pa.string()),
+}
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (Split(time="day"), r"no column 'day', which sampling.split.time names; .*'y', 'one'"),
+        (Split(group="user"), r"no column 'user', which sampling.split.group names"),
+        (Split(time="one"), r"column 'one' has one value in all of 40 rows"),
+        (Split(group="one"), r"column 'one' has one value in all of 40 rows"),
+        (Split(time="gaps"), r"column 'gaps' is missing in 2 of the rows 0 to 39, first row 1"),
+        (Split(time="list"), r"column 'list' has type list<.*no order in time"),
+        (Split(group="list"), r"column 'list' has type list<"),
+        (Split(time="bytes"), r"column 'bytes' holds bytes that are not UTF-8"),
+        (Split(time="t", last=40), r"'t' has 40 values, and sampling.split.last holds out 40"),
+        (Split(time="t", group="all"), r"0 rows without and 0 with a click validate.*8 rows fall"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused_with_what_there_is(
+    tmp_path: Path, split: Split, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as refusal:
+        drawn_from(tmp_path, BAD, split)
+    assert "raw.parquet" in str(refusal.value)
+
+
+def test_a_side_without_a_click_is_refused_with_counts(tmp_path: Path) -> None:
+    columns = BAD | {"y": BAD["early"]}
+    with pytest.raises(UserError, match=r"split by t, 8 rows without and 0 with a click validate"):
+        drawn_from(tmp_path, columns, Split(time="t"))
+
+
+def test_what_is_held_out_far_from_the_share_is_warned_of(
+    tmp_path: Path, users: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    halves = users | {"half": ["a"] * 300 + ["b"] * 300}
+    drawn = drawn_from(tmp_path, halves, Split(group="half"), rows=10_000)
+    assert drawn.is_valid.sum() == 300
+    assert "0.5 of the rows are held out, not 0.2" in caplog.text
+    assert "10,000 rows asked for, the split leaves 600: taking all" in caplog.text
+
+
+def test_rows_that_judge_stand_last_in_their_file_and_choose_nothing(tmp_path: Path) -> None:
+    table = raw_table(200)
+    raw = write_raw(tmp_path, table)
+    sampling = Sampling(split=Split(group="uid"), valid_share=0.3, judge_share=0.4, seed=1)
+    drawn = draw(open_parquet(raw), "y", None, sampling)
+    drawn.write(tmp_path / "selection.parquet")
+    files = [tmp_path / "train.h5", tmp_path / "valid.h5"]
+    convert_train(raw, tmp_path / "selection.parquet", COLUMNS, *files)
+    with H5Table(files[0]) as train, H5Table(files[1]) as valid:
+        assert train.judges.all()
+        assert train.choosing_rows == train.rows
+        row = valid.column("row")
+        assert set(row[valid.judges]) == set(drawn.row[drawn.part == JUDGE])
+        assert set(row[: valid.choosing_rows]) == set(drawn.row[drawn.part == CHOOSE])
+        columns = {"row": row, "label": valid.column("label"), "judges": valid.judges}
+    path = write_raw(tmp_path, pa.table({**columns, "logit": np.zeros(len(row))}), "predictions")
+    for part in (CHOOSE, JUDGE):
+        found = read_predictions(path, part)["row"].to_numpy()
+        assert set(found) == set(drawn.row[drawn.part == part])
+    assert len(read_predictions(path, None)) == len(row)
