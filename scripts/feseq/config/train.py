@@ -68,7 +68,10 @@ class TrainConfig(Declared):
     max_grad_norm: Annotated[float, Field(gt=0), AS_WRITTEN] = 10
     """the gradient's norm is cut at this"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
-    """weight of the squared norm of all embeddings in the loss"""
+    """weight of the squared norm of the embeddings in the loss"""
+    embedding_l2_of: Literal["all", "batch"] = "all"
+    """`batch`: only of those that occur in the batch, so that a rare code is held as often as it
+    learns, and not forgotten in between"""
     label_smoothing: Annotated[float, Field(ge=0, le=0.9), AS_WRITTEN] = 0
     """s: the loss takes labels s/2 and 1 - s/2"""
     pos_weight: Annotated[float, Field(gt=0, le=10_000), AS_WRITTEN] = 1

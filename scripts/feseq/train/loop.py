@@ -86,6 +86,7 @@ class Trainer:
             micro_rows=micro_rows,
             max_grad_norm=config.max_grad_norm,
             embedding_l2=config.embedding_l2,
+            l2_of_batch=config.embedding_l2_of == "batch",
             seed=config.seed,
         )
         self.learning_rate = LearningRate.of(config, config.epochs * train.batches_per_epoch)

@@ -63,6 +63,7 @@ class Stepper:
         micro_rows: int | None = None,
         max_grad_norm: float = math.inf,
         embedding_l2: float = 0.0,
+        l2_of_batch: bool = False,
         seed: int = 0,
     ) -> None:
         self.model = model
@@ -72,6 +73,7 @@ class Stepper:
         self.micro_rows = micro_rows
         self.max_grad_norm = max_grad_norm
         self.embedding_l2 = embedding_l2
+        self.l2_of_batch = l2_of_batch
         self.seed = seed
         self.ranks = machine.ranks
         self.embeddings = embedding_parameters(model)
@@ -94,6 +96,8 @@ class Stepper:
         loss = self._gradients_in_memory(batch)
         self._join_ranks()
         self.scaler.unscale_(self.optimizer)
+        if self.embedding_l2 and self.l2_of_batch:
+            self._add_penalty_of_batch()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -115,6 +119,13 @@ class Stepper:
         self.ranks.add_all(self.statistics)
         for statistic in self.statistics:
             statistic /= self.ranks.count
+
+    def _add_penalty_of_batch(self) -> None:
+        """Add the gradient of the penalty, for embeddings that have a gradient in this step."""
+        for weight in self.embeddings:
+            if weight.grad is not None:
+                is_seen = weight.grad.flatten(1).any(dim=1).view(-1, *[1] * (weight.dim() - 1))
+                weight.grad += 2 * self.embedding_l2 * weight.detach() * is_seen
 
     def mean_loss(self) -> float:
         """Mean loss of the steps since the last call; raises NotFiniteError if one is not."""
@@ -208,7 +219,7 @@ class Stepper:
             self.scaler.scale(loss).backward()
             total += loss.detach()
         # The penalty counts once.
-        if self.embedding_l2 and self.ranks.is_first:
+        if self.embedding_l2 and self.ranks.is_first and not self.l2_of_batch:
             norm = torch.stack([weight.square().sum() for weight in self.embeddings]).sum()
             self.scaler.scale(self.embedding_l2 * norm).backward()
         return total
