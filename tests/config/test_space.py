@@ -81,6 +81,10 @@ def test_all_mistakes_are_named_at_once() -> None:
         "model.time_log_base: [2, null, 1.5]",
         "model.mlp: [[64], [128, 64]]",
         "train.epochs: [3]",
+        "train.evaluations_per_epoch: [auto, 4]",
+        "train.schedule: [plateau, cosine]",
+        "train.negative_share: {low: 0.1, high: 1.0}",
+        "train.weight_decay: {low: 1.0e-6, high: 0.1, log: true}",
     ],
 )
 def test_a_sound_space_passes(space: str) -> None:

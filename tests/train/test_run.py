@@ -218,6 +218,27 @@ def test_evaluation_every_so_many_steps_covers_the_last_step(data: Path) -> None
     assert [evaluation.step for evaluation in trainer.history] == [4, 6]
 
 
+def test_looks_within_a_long_epoch_find_better_weights_and_change_nothing_else(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(TRAIN, epochs=3, patience=2)
+    script_monitor(monkeypatch, [0.6, 0.5, 0.4])
+    plain = make_trainer(data, config)
+    plain.fit()
+    monkeypatch.setattr("feseq.train.judge.LONG_EPOCH_STEPS", 2)
+    script_monitor(monkeypatch, [0.1, 0.3, 0.6, 0.61, 0.2, 0.5, 0.9, 0.8, 0.4])
+    looking = make_trainer(data, config)
+    looking.fit()
+    assert [evaluation.step for evaluation in looking.history] == list(range(1, 10))
+    for step in (3, 6, 9):
+        found, expected = looking.history[step - 1], plain.history[step // 3 - 1]
+        assert (found.auc, found.learning_rate) == (expected.auc, expected.learning_rate)
+    assert plain.best_path == [[1, 3]]
+    assert looking.best_path == [[1, 7]]
+    assert looking.learning_rate == plain.learning_rate
+    assert looking.plateau == plain.plateau
+
+
 def test_batches_shrink_loudly_on_small_data(caplog: pytest.LogCaptureFixture) -> None:
     config = replace(TRAIN, batch_size=512, min_steps_per_epoch=100)
     assert config.batch_rows(1_000_000) == 512

@@ -15,7 +15,7 @@ class NegativeDraw:
 
     def __init__(self, label: np.ndarray, share: float, window_rows: int) -> None:
         starts = np.arange(0, len(label), window_rows)
-        others_W = np.add.reduceat(1 - label.astype(np.int64), starts)
+        others_W = np.add.reduceat(label == 0, starts, dtype=np.int64)
         # Rounded sums: the windows' numbers add up to that of all rows, whatever their size.
         bounds = np.floor(share * np.concatenate(([0], np.cumsum(others_W))) + 0.5)
         self.kept_W = np.diff(bounds.astype(np.int64))
@@ -35,6 +35,7 @@ class NegativeDraw:
         They depend on nothing else. `label` [rows of the window].
         """
         window = first_row // self.window_rows
-        random = np.random.default_rng([seed, epoch, window])
+        # A last number 0 would draw as without it, like the order of the windows.
+        random = np.random.default_rng([seed, epoch, window + 1])
         others = random.choice(np.flatnonzero(label == 0), self.kept_W[window], replace=False)
         return np.sort(np.concatenate([np.flatnonzero(label), others]))
