@@ -83,6 +83,8 @@ class PlainFESeq(nn.Module):
     def take_weights(self, model: FESeq) -> None:
         """Copy the weights of `model`, so that both are the same function."""
         theirs = dict(model.state_dict())
+        # 0 with the settings of the briefing.
+        theirs.pop("taken_back.logit", None)
         names = {
             "front.kinds.linear.vector": "numeric",
             "history.": "",

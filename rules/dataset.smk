@@ -89,7 +89,7 @@ rule fit_feature_map:
         "../envs/data.yaml"
     params:
         *code("fit_feature_map"),
-        **settings(min_count=size_param("min_count"), **column_params("shared")),
+        **settings(min_count=size_param("min_count"), **column_params("shared", "ids")),
     message:
         "Fitting the feature map of size {wildcards.size}"
     script:

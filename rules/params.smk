@@ -24,7 +24,7 @@ def size_param(name):
 
 
 def column_params(*others):
-    """The columns that a step reads, and of `label`, `id`, `shared` those named."""
+    """The columns that a step reads, and of `label`, `id`, `shared`, `ids` those named."""
     return {f"columns.{name}": value for name, value in COLUMNS.plain(*others).items()}
 
 

@@ -48,6 +48,21 @@ def test_context_columns_are_categories_behind_profile_and_targets() -> None:
     assert columns.categorical == ("country", "item", "ad_1", "ad_2")
 
 
+def test_numeric_columns_of_any_group_can_be_context_too_and_stay_numeric() -> None:
+    groups = config()["groups"]
+    groups["basic"]["context"] = ["f_{3..4}", "ad"]
+    columns = Columns.from_config(config(groups=groups))
+    assert columns.numeric == ("price", "f_2", "f_3", "f_4")
+    assert (columns.context, columns.ids) == (("ad",), ("f_3", "f_4"))
+    plain = columns.plain("shared", "ids")
+    assert plain["ids"] == ("f_3", "f_4")
+    # The conversion to H5 is the same without.
+    assert "ids" not in columns.plain("label")
+    groups["money"]["context"] = ["f_3"]
+    with pytest.raises(UserError, match="'f_3' has a second role"):
+        Columns.from_config(config(groups=groups))
+
+
 def test_times_and_shared_sequences_come_from_the_groups_in_use() -> None:
     groups = config()["groups"]
     groups["clock"] = {"times": {"when": "now"}}
@@ -67,12 +82,16 @@ def test_shared_sequences_have_the_order_of_the_sequences(names: list[str]) -> N
     assert Columns.from_config(shop(share_embedding=names)).shared == ("events", "shops")
 
 
+NUMBER = {"context": ["n"], "numeric": ["n"]}
+
+
 @pytest.mark.parametrize(
-    "roles", [{}, {"times": {"when": "now"}}, {"share_embedding": ["shops"]}, {"context": ["x"]}]
+    "roles",
+    [{}, {"times": {"when": "now"}}, {"share_embedding": ["shops"]}, {"context": ["x"]}, NUMBER],
 )
 def test_roles_survive_json(roles: dict[str, Any]) -> None:
     columns = Columns.from_config(shop(**roles))
-    plain = json.loads(json.dumps(columns.plain("label", "id", "shared")))
+    plain = json.loads(json.dumps(columns.plain("label", "id", "shared", "ids")))
     assert Columns.from_values(plain) == columns
 
 

@@ -1,6 +1,7 @@
 """Batches: each row once, encoded right, little padding, and no order that training could learn."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,6 +216,42 @@ def test_context_columns_come_as_indices_of_their_own(tmp_path: Path, table: pa.
         assert batch.context_BC.tolist() == expected
     without = BatchSource(train, fields, max_len=7, batch_rows=64, inputs=Inputs(context=False))
     assert next(without.in_order()).context_BC.shape == (64, 0)
+
+
+@pytest.mark.parametrize(
+    ("ids", "inputs", "found"),
+    [
+        (("age",), Inputs(), ["age"]),
+        (("age",), Inputs(levels=256), ["age", "few"]),
+        ((), Inputs(levels=3), ["few"]),
+        ((), Inputs(levels=2), []),
+        (("age",), Inputs(context=False), []),
+        (("age",), Inputs(context=False, levels=100), ["age", "few"]),
+    ],
+)
+def test_numbers_that_count_as_categories_have_indices_by_value(
+    tmp_path: Path, ids: tuple[str, ...], inputs: Inputs, found: list[str]
+) -> None:
+    few = [[0.5, None, 0.1, 7.0][i % 4] for i in range(200)]
+    table = raw_table(200, few=pa.array(few, pa.float64()))
+    columns = with_roles(numeric=("price", "age", "few"), ids=ids)
+    train, valid = to_train_h5(tmp_path, table, columns=columns, valid_rows=range(100, 200))
+    fields = FeatureMap.from_dict(fit_feature_map(train, columns, 2).to_dict())
+    rows = table.to_pylist()
+    counts = {name: Counter(row[name] for row in rows[:100]) for name in found}
+    known = {
+        name: sorted(x for x, n in count.items() if x is not None and n >= 2)
+        for name, count in counts.items()
+    }
+    # Also values that the train rows lack.
+    for h5, first in ((train, 0), (valid, 100)):
+        for batch in BatchSource(h5, fields, max_len=7, batch_rows=64, inputs=inputs).in_order():
+            for row, codes in zip(batch.row_B.tolist(), batch.context_BC.tolist()):
+                values = [rows[first + row][name] for name in found]
+                assert codes == [
+                    2 if x is None else 3 + known[name].index(x) if x in known[name] else 1
+                    for name, x in zip(found, values)
+                ]
 
 
 def test_an_epoch_can_go_on_where_it_was_interrupted(source: Open) -> None:

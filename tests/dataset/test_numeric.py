@@ -1,10 +1,13 @@
 """Numeric columns: ranks, scalings and missing blocks against plain loops over the train rows."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feseq.common.errors import UserError
 from feseq.dataset.numeric import NumericEncoder, NumericField, NumericFit, missing_blocks
 
 FINITE = st.floats(-1e6, 1e6, width=32)
@@ -76,6 +79,41 @@ def test_columns_missing_in_the_same_rows_are_one_block_however_the_rows_are_cut
     assert missing_blocks(fields) == 2
     flags = NumericEncoder(fields, "minmax").missing(values)
     assert np.array_equal(flags, np.stack([some, others], axis=1).astype(np.float32))
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 3.0, 7.5, float("nan"), float("inf")]), min_size=1))
+def test_levels_are_the_few_values_that_occur_often_enough(values: list[float]) -> None:
+    column = np.array(values, np.float32)[:, None]
+    fitted = NumericFit(["few", "many"])
+    many = np.arange(300, dtype=np.float32)[: len(values), None]
+    fitted.add(np.hstack([column, many]))
+    counts = Counter(x for x in column[:, 0].tolist() if np.isfinite(x))
+    often = sorted(x for x in counts if counts[x] >= 2)
+    assert fitted.levels(["few", "many"], 2) == ({"few": often} if len(often) > 1 else {})
+
+
+def test_a_column_of_more_values_than_can_be_levels_has_none() -> None:
+    fitted = NumericFit(["many", "few"])
+    fitted.add(np.stack([np.arange(257), np.arange(257) % 256], 1).astype(np.float32))
+    assert list(fitted.levels(["many", "few"], 1)) == ["few"]
+
+
+def test_all_values_of_ids_are_counted_over_all_blocks() -> None:
+    random = np.random.default_rng(4)
+    column = random.geometric(0.01, 3_000).astype(np.float32)
+    column[::50] = np.nan
+    fitted = NumericFit(["other", "id"], ["id"])
+    for block in np.array_split(np.stack([column * 0, column], 1), 7):
+        fitted.add(block)
+    counts = Counter(column[~np.isnan(column)].tolist())
+    for least in (1, 3, 20):
+        assert fitted.id_values(least) == {"id": sorted(x for x in counts if counts[x] >= least)}
+
+
+def test_ids_that_float32_cannot_tell_apart_are_refused() -> None:
+    fitted = NumericFit(["id"], ["id"])
+    with pytest.raises(UserError, match=r"column 'id'.* 16777218.* up to 16,777,216; take it out"):
+        fitted.add(np.array([[1], [2**24 + 2]], np.float32))
 
 
 def test_a_column_without_a_finite_value_is_0_and_missing() -> None:

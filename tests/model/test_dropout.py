@@ -1,9 +1,13 @@
-"""The quick dropout of the CPU against what dropout promises."""
+"""The quick dropout of the CPU, and draws of unknown categories, against what they promise."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from feseq.model.dropout import Dropout
+from feseq.dataset.feature_map import OUT_OF_VOCABULARY
+from feseq.model.dropout import Dropout, UnknownDraws
+from support.networks import SIZES, make_batch
 
 N = 400_000
 
@@ -44,3 +48,22 @@ def test_nothing_is_dropped_in_evaluation_or_at_probability_0() -> None:
     x = torch.randn(5, 3)
     assert torch.equal(Dropout(0.5).eval()(x), x)
     assert torch.equal(Dropout(0.0).train()(x), x)
+
+
+def test_categories_are_drawn_as_unknown_at_their_share_in_training_alone() -> None:
+    sizes = replace(SIZES, context=(9, 3))
+    batch = make_batch([0] * 5_000, sizes)
+    batch = replace(batch, context_BC=batch.context_BC * (torch.arange(5_000)[:, None] % 4 > 0))
+    draws = UnknownDraws(0.2).train()
+    torch.manual_seed(3)
+    drawn = draws(batch)
+    for name in ("profile_BP", "target_BG", "context_BC"):
+        before, after = getattr(batch, name), getattr(drawn, name)
+        assert torch.equal(after[before == 0], before[before == 0])
+        changed = after != before
+        assert (after[changed] == OUT_OF_VOCABULARY).all()
+        assert changed[before > 1].double().mean().item() == pytest.approx(0.2, abs=0.02)
+    torch.manual_seed(3)
+    assert torch.equal(draws(batch).context_BC, drawn.context_BC)
+    assert draws.eval()(batch) is batch
+    assert UnknownDraws(0).train()(batch) is batch

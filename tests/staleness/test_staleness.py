@@ -174,6 +174,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "sampling.seed": set_to("sampling.seed", 7),
     "sampling.split": set_to("sampling.split", {"time": "day_of_week", "last": 1}),
     "columns: a numeric column less": set_to("columns.groups.shop.numeric", ["price"]),
+    "columns: a numeric column is context, too": set_to("columns.groups.shop.context", ["age"]),
     "columns: a group that is not in use": set_to("columns.groups.spare", {"numeric": ["x"]}),
     "test.rows_per_shard": set_to("test.rows_per_shard", 25),
     "predictions of a shard deleted, submission there": delete(SHARD),

@@ -19,8 +19,8 @@ from ..common.ahead import map_ahead
 from ..common.progress import progress
 from ..common.ragged import Ragged
 from ..config.boosting import BoostingConfig
-from ..dataset.encoding import FeatureEncoder
-from ..dataset.feature_map import CategoryField, FeatureMap, SequenceField
+from ..dataset.encoding import BRIEFING, FeatureEncoder
+from ..dataset.feature_map import CategoryField, FeatureMap, LevelField, SequenceField
 from ..dataset.history_statistics import NAMES, history_statistics
 from ..dataset.store import Block, H5Table
 from .clicks import ClickCounts, Places, fold_of, group_of, mean_over_newest
@@ -175,11 +175,11 @@ def read_blocks(
         yield table.read(first, min(first + BLOCK_ROWS, stop), names)
 
 
-def _fields(feature_map: FeatureMap) -> list[CategoryField]:
-    return [*feature_map.profile, *feature_map.targets, *feature_map.context]
+def _fields(feature_map: FeatureMap) -> list[CategoryField | LevelField]:
+    return [*feature_map.profile, *feature_map.targets, *BRIEFING.context_fields(feature_map)]
 
 
-def _few(feature_map: FeatureMap) -> dict[int, CategoryField]:
+def _few(feature_map: FeatureMap) -> dict[int, CategoryField | LevelField]:
     """The fields of few categories, by their place."""
     fields = enumerate(_fields(feature_map))
     return {i: field for i, field in fields if field.size <= MOST_CATEGORIES}

@@ -8,6 +8,8 @@ from typing import Any
 from ..common.errors import UserError, first_line
 
 _RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
+# Numeric columns with more distinct values are no levels.
+MOST_LEVELS = 256
 # A range of more is a slip of the keyboard, and would fill the memory with names.
 _MOST_IN_RANGE = 100_000
 
@@ -17,8 +19,10 @@ class Columns:
     """Roles of the columns in use.
 
     `sequences[i]` is the history whose candidate item is `targets[i]`; those in `shared` count in
-    the same items as their target. `group_of` names the feature group that brought a column in,
-    for messages. A table with times has both `event_time`, of each event, and `row_time`.
+    the same items as their target. `context` are categories for the output network alone, and `ids`
+    numeric columns whose values are such categories as well. `group_of` names the feature group
+    that brought a column in, for messages. A table with times has both `event_time`, of each event,
+    and `row_time`.
     """
 
     label: str
@@ -32,6 +36,7 @@ class Columns:
     row_time: str | None = None
     shared: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
     @property
     def categorical(self) -> tuple[str, ...]:
@@ -50,7 +55,7 @@ class Columns:
         return self.categorical + self.numeric + self.ragged + times
 
     def plain(self, *others: str) -> dict[str, Any]:
-        """The features' roles, and of `label`, `id`, `shared` those named, as JSON can hold.
+        """The features' roles, and of `label`, `id`, `shared`, `ids` those named, as JSON can hold.
 
         Roles that few tables have are left out where they are not taken.
         """
@@ -89,27 +94,28 @@ class Columns:
             row_time=roles.get("row_time"),
             shared=tuple(roles.get("shared", ())),
             context=tuple(roles.get("context", ())),
+            ids=tuple(roles.get("ids", ())),
         )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":
         """Read the `columns` block of the config; raises UserError where roles contradict."""
         profile: list[str] = []
-        context: list[str] = []
+        context: dict[str, list[str]] = {}
         numeric: list[str] = []
         sequences: dict[str, str] = {}
         times: dict[str, str] = {}
         shared: list[str] = []
         group_of: dict[str, str] = {}
+        not_features = {config["label"], config["id"]}
         _check_names(config)
         for group in config["use"]:
             roles = config["groups"][group]
             group_profile = expand(roles.get("profile") or [])
-            group_context = expand(roles.get("context") or [])
             group_numeric = expand(roles.get("numeric") or [])
             group_sequences = dict(roles.get("sequences") or {})
             profile += group_profile
-            context += group_context
+            context[group] = expand(roles.get("context") or [])
             numeric += group_numeric
             sequences |= group_sequences
             group_times = dict(roles.get("times") or {})
@@ -117,15 +123,19 @@ class Columns:
             if len(times) > 1:
                 raise UserError(_two_times(times, group))
             shared += _shared(roles.get("share_embedding") or [], group_sequences, group)
-            named = [*group_profile, *group_context, *group_numeric]
+            named = [*group_profile, *group_numeric]
             for pairs in (group_sequences, group_times):
                 named += [*pairs, *pairs.values()]
-            _claim(named, group, group_of, {config["label"], config["id"]})
+            _claim(named, group, group_of, not_features)
         if not sequences:
             raise UserError(
                 "columns: no group in use has a sequence, and FESeq needs one; write "
                 "sequences: {<sequence column>: <target column>} in a group"
             )
+        ids: dict[str, str] = {}
+        for group, names in context.items():
+            _claim([name for name in names if name not in numeric], group, group_of, not_features)
+            _claim([name for name in names if name in numeric], group, ids, not_features)
         event_time, row_time = next(iter(times.items()), (None, None))
         return cls(
             label=config["label"],
@@ -138,7 +148,8 @@ class Columns:
             event_time=event_time,
             row_time=row_time,
             shared=tuple(shared),
-            context=tuple(context),
+            context=tuple(name for names in context.values() for name in names if name not in ids),
+            ids=tuple(ids),
         )
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from ..common.errors import ImpossibleNetworkError
+from .columns import MOST_LEVELS
 from .declared import AS_WRITTEN, CLOSED, Declared, some_of
 
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
@@ -72,6 +73,11 @@ class ModelConfig(Declared):
     """one more value for each block of numeric columns that are missing together"""
     context: bool = True
     """columns with the role `context` go to the output network"""
+    levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0
+    """numeric columns with at most this many distinct values are such categories as well"""
+    unknown_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
+    """share of the row's categories that a training step takes as out of vocabulary, others each
+    time, so that the network learns what to make of new ones"""
     shortcuts: bool = False
     """the target's embedding, the sum of the history's over the root of its length, and their
     product go to the output network too"""

@@ -65,7 +65,8 @@ class Group(_Block):
     """categorical columns of the row: strings, integers, floats, booleans. They stand at every
     position of the history, whose width, memory and time grow with each of them"""
     context: list[Name] = []
-    """categorical columns of the row that go to the output network alone"""
+    """categories of the row that go to the output network alone. Numeric columns may stand here
+    too: IDs and levels, whose values then count both as numbers and as categories"""
     numeric: list[Name] = []
     """numeric columns; `model.scaling` and `model.numerics` say how a network takes them; default:
     scaled to [0, 1] by the range seen in training, missing = 0, values beyond it = its ends"""

@@ -1,6 +1,7 @@
 """Encoding rows of an H5 table as model inputs, by the vocabularies and ranges of a feature map."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from .feature_map import (
     OUT_OF_VOCABULARY,
     CategoryField,
     FeatureMap,
+    LevelField,
     SequenceField,
     require_columns,
 )
@@ -32,10 +34,15 @@ class Inputs:
     ranks: bool = False
     missing: bool = False
     context: bool = True
+    levels: int = 0
 
-    def context_fields(self, feature_map: FeatureMap) -> list[CategoryField]:
+    def context_fields(self, feature_map: FeatureMap) -> list[CategoryField | LevelField]:
         """The categories for the output network alone."""
-        return feature_map.context if self.context else []
+        ids = feature_map.ids if self.context else []
+        named = {field.column for field in ids}
+        few = (f for f in feature_map.levels if len(f.vocabulary) <= self.levels)
+        levels = (field for field in few if field.column not in named)
+        return [*(feature_map.context if self.context else []), *ids, *levels]
 
 
 BRIEFING = Inputs()
@@ -61,16 +68,17 @@ class FeatureEncoder:
 
     def __init__(self, feature_map: FeatureMap, table: H5Table, inputs: Inputs = BRIEFING) -> None:
         context = inputs.context_fields(feature_map)
+        words = [field for field in context if isinstance(field, CategoryField)]
         require_columns(
             table,
-            [field.column for field in (*feature_map.profile, *feature_map.targets, *context)],
+            [field.column for field in (*feature_map.profile, *feature_map.targets, *words)],
             [field.column for field in feature_map.numeric],
             [field.column for field in feature_map.sequences],
             feature_map.event_time,
         )
         self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
         self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
-        self.context = [_CategoryLookup(field, table) for field in context]
+        self.context = [_lookup(field, table) for field in context]
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
         place = table.numeric_columns.index
         self.numeric_columns = [place(field.column) for field in feature_map.numeric]
@@ -79,20 +87,21 @@ class FeatureEncoder:
 
     def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
         """Numeric and categorical inputs of these rows of `block`."""
-        categorical = block.categorical[rows]
-        raw = block.numeric[rows][:, self.numeric_columns]
+        values = block.categorical[rows], block.numeric[rows]
+        raw = values[1][:, self.numeric_columns]
         return EncodedRows(
             self.numeric.scale(raw),
-            _stack(self.profile, categorical),
-            _stack(self.target, categorical),
-            _stack(self.context, categorical),
+            _stack(self.profile, *values),
+            _stack(self.target, *values),
+            _stack(self.context, *values),
             self.numeric.rank(raw) if self.inputs.ranks else None,
             self.numeric.missing(raw) if self.inputs.missing else None,
         )
 
     def categories(self, block: Block) -> np.ndarray:
         """Indices of the profile, then target, then context columns, int64 [rows, fields]."""
-        return _stack([*self.profile, *self.target, *self.context], block.categorical)
+        lookups = [*self.profile, *self.target, *self.context]
+        return _stack(lookups, block.categorical, block.numeric)
 
     def warn_of_unseen(self, categorical: np.ndarray) -> None:
         """Log the columns of `categorical` [rows, K] whose values are mostly unknown to the model.
@@ -100,6 +109,8 @@ class FeatureEncoder:
         A prediction is still possible, but the two files are most likely coded differently.
         """
         for lookup in (*self.profile, *self.target, *self.context):
+            if isinstance(lookup, _LevelLookup):
+                continue
             codes = categorical[:, lookup.column]
             is_unseen = lookup.index_of_code[codes] == OUT_OF_VOCABULARY
             if is_unseen.mean() > _UNSEEN_SHARE:
@@ -123,11 +134,36 @@ class _CategoryLookup:
             [MISSING, *(index.get(word, OUT_OF_VOCABULARY) for word in words[1:])], np.int64
         )
 
+    def __call__(self, categorical: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        return self.index_of_code[categorical[:, self.column]]
 
-def _stack(lookups: list[_CategoryLookup], categorical: np.ndarray) -> np.ndarray:
+
+class _LevelLookup:
+    def __init__(self, field: LevelField, table: H5Table) -> None:
+        self.column = table.numeric_columns.index(field.column)
+        # The entry behind the largest value is met by none.
+        self.values = np.array([*field.vocabulary, np.nan], np.float32)
+
+    def __call__(self, categorical: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        raw = numeric[:, self.column]
+        place = np.searchsorted(self.values[:-1], raw)
+        index = np.where(self.values[place] == raw, place + FIRST_CATEGORY, OUT_OF_VOCABULARY)
+        return np.where(np.isnan(raw), MISSING, index)
+
+
+_Lookup = _CategoryLookup | _LevelLookup
+
+
+def _lookup(field: CategoryField | LevelField, table: H5Table) -> _Lookup:
+    if isinstance(field, LevelField):
+        return _LevelLookup(field, table)
+    return _CategoryLookup(field, table)
+
+
+def _stack(lookups: Sequence[_Lookup], categorical: np.ndarray, numeric: np.ndarray) -> np.ndarray:
     indices = np.empty((len(categorical), len(lookups)), np.int64)
     for i, lookup in enumerate(lookups):
-        indices[:, i] = lookup.index_of_code[categorical[:, lookup.column]]
+        indices[:, i] = lookup(categorical, numeric)
     return indices
 
 

@@ -45,6 +45,19 @@ class CategoryField:
 
 
 @dataclass(frozen=True)
+class LevelField:
+    """A numeric column and those of its values, ascending, that have their own index."""
+
+    column: str
+    vocabulary: list[float]
+
+    @property
+    def size(self) -> int:
+        """Rows of this field's embedding table."""
+        return FIRST_CATEGORY + len(self.vocabulary)
+
+
+@dataclass(frozen=True)
 class SequenceField:
     """A sequence column and its tokens, ascending.
 
@@ -72,6 +85,8 @@ class SequenceField:
 class FeatureMap:
     """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
 
+    `context` are categories for the output network alone, and so are the numeric columns of `ids`,
+    and of `levels`, which have few distinct values, where a model wants these.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
     `fitted_on` is the train file's identity, '' if unknown.
     """
@@ -84,6 +99,8 @@ class FeatureMap:
     event_time: str | None = None
     fitted_on: str = ""
     context: list[CategoryField] = field(default_factory=list)
+    ids: list[LevelField] = field(default_factory=list)
+    levels: list[LevelField] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, as stored in JSON and in model files."""
@@ -101,6 +118,8 @@ class FeatureMap:
             event_time=plain.get("event_time"),
             fitted_on=plain.get("fitted_on", ""),
             context=[CategoryField(**field) for field in plain.get("context", [])],
+            ids=[LevelField(**field) for field in plain.get("ids", [])],
+            levels=[LevelField(**field) for field in plain.get("levels", [])],
         )
 
     def write(self, path: Path) -> None:
@@ -126,7 +145,7 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
         category_counts = {name: np.zeros(len(words[name]), np.int64) for name in words}
         token_counts = {name: TokenCounts() for name in columns.sequences}
-        numeric = NumericFit(table.numeric_columns)
+        numeric = NumericFit(table.numeric_columns, columns.ids)
         with progress("counted", table.rows) as counting:
             for block in table.blocks(sequences_of=columns.sequences):
                 for i, counts in enumerate(category_counts.values()):
@@ -158,6 +177,8 @@ def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> Feature
         event_time=columns.event_time,
         fitted_on=fitted_on,
         context=[category(name) for name in columns.context],
+        ids=[LevelField(*item) for item in numeric.id_values(min_count).items()],
+        levels=[LevelField(*item) for item in numeric.levels(columns.numeric, min_count).items()],
     )
 
 

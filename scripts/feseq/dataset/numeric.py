@@ -7,12 +7,21 @@ range and missing blocks on all rows.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
+from ..common.errors import UserError
+from ..config.columns import MOST_LEVELS
 
 # Rows behind mean, deviation and knots: a rank is met to about 1 / sqrt(rows).
 SAMPLE_ROWS = 200_000
 KNOTS = 257
+# float32 holds all whole numbers up to this.
+_MOST_EXACT = 1 << 24
+Distinct = tuple[np.ndarray, np.ndarray]
+_NO_VALUES: Distinct = (np.empty(0), np.empty(0, np.int64))
+Distribution = tuple[float, float, list[float], list[float]]
 
 
 @dataclass(frozen=True)
@@ -35,10 +44,11 @@ class NumericField:
 
 
 class NumericFit:
-    """What blocks of train rows tell of the columns named."""
+    """What blocks of train rows tell of the columns named; values of `ids` are all counted."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[str], ids: Sequence[str] = ()) -> None:
         self.columns = list(columns)
+        self.ids = dict.fromkeys(ids, _NO_VALUES)
         self.low = np.full(len(columns), np.inf)
         self.high = np.full(len(columns), -np.inf)
         self.sample: list[np.ndarray] = []
@@ -58,10 +68,15 @@ class NumericFit:
         for i, bits in enumerate(np.packbits(np.isnan(values), axis=0).T):
             self.missing[i].update(bits.tobytes())
             self.never_missing[i] &= not bits.any()
+        for name, (known, count) in self.ids.items():
+            found, times = _distinct(values[:, self.columns.index(name)])
+            _check_exact(found, name)
+            merged, place = np.unique(np.concatenate([known, found]), return_inverse=True)
+            totals = np.bincount(place, np.concatenate([count, times]), minlength=len(merged))
+            self.ids[name] = merged, totals.astype(np.int64)
 
     def fields(self, names: Sequence[str]) -> list[NumericField]:
         """The columns of these names."""
-        sample = np.concatenate(self.sample)
         blocks: dict[bytes, int] = {}
         fields = []
         for name in names:
@@ -72,17 +87,59 @@ class NumericFit:
             block = None
             if not self.never_missing[i]:
                 block = blocks.setdefault(self.missing[i].digest(), len(blocks))
-            distribution = _distribution(sample[:, i])
+            distribution, _ = self._sampled[i]
             fields.append(NumericField(name, low, high, *distribution, missing_block=block))
         return fields
 
+    def levels(self, names: Sequence[str], min_count: int) -> dict[str, list[float]]:
+        """Values of at least `min_count` sampled rows, of columns with at most MOST_LEVELS values.
 
-def _distribution(values: np.ndarray) -> tuple[float, float, list[float], list[float]]:
-    """Mean, standard deviation, knots and ranks of the finite ones of `values` [rows]."""
-    values = values[np.isfinite(values)].astype(np.float64)
-    if not len(values):
+        A column without two such values has no levels.
+        """
+        found = {}
+        for name in names:
+            values, count = self._sampled[self.columns.index(name)][1]
+            if (count >= min_count).sum() >= 2:
+                found[name] = values[count >= min_count].tolist()
+        return found
+
+    def id_values(self, min_count: int) -> dict[str, list[float]]:
+        """Values of at least `min_count` rows."""
+        return {
+            name: values[count >= min_count].tolist() for name, (values, count) in self.ids.items()
+        }
+
+    @cached_property
+    def _sampled(self) -> list[tuple[Distribution, Distinct]]:
+        """Of each column, its distribution, and its values and their counts, none if too many."""
+        found = []
+        for values in np.concatenate(self.sample).T:
+            distinct = _distinct(values)
+            few = distinct if len(distinct[0]) <= MOST_LEVELS else _NO_VALUES
+            found.append((_distribution(*distinct), few))
+        return found
+
+
+def _distinct(values: np.ndarray) -> Distinct:
+    """The finite ones of some values, float64 ascending, and how often each occurs."""
+    return np.unique(values[np.isfinite(values)].astype(np.float64), return_counts=True)
+
+
+def _check_exact(values: np.ndarray, column: str) -> None:
+    if len(values) and np.abs(values).max() > _MOST_EXACT:
+        example = values[np.abs(values).argmax()]
+        raise UserError(
+            f"column {column!r}, which is numeric and context, holds values like {example:.0f}: "
+            f"as numbers, whole ones are told apart only up to {_MOST_EXACT:,}; take it out of "
+            f"`numeric` in columns.groups, then its values are kept as text"
+        )
+
+
+def _distribution(distinct: np.ndarray, count: np.ndarray) -> Distribution:
+    """Mean, standard deviation, knots and ranks of values that occur `count` times."""
+    if not len(distinct):
         return 0.0, 0.0, [], []
-    distinct, count = np.unique(values, return_counts=True)
+    values = np.repeat(distinct, count)
     rank = (np.cumsum(count) - count / 2) / len(values)
     if len(distinct) > KNOTS:
         kept = np.unique(np.searchsorted(rank, np.linspace(rank[0], rank[-1], KNOTS)))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..common.ahead import map_ahead
 from ..common.progress import progress
-from ..dataset.encoding import EncodedRows, FeatureEncoder
+from ..dataset.encoding import BRIEFING, EncodedRows, FeatureEncoder
 from ..dataset.feature_map import OUT_OF_VOCABULARY, PADDING, FeatureMap
 from ..dataset.store import Block, H5Table
 
@@ -44,7 +44,8 @@ class Features:
     ) -> None:
         self.feature_map = feature_map
         self.threads = threads
-        self.fields = (*feature_map.profile, *feature_map.targets, *feature_map.context)
+        context = BRIEFING.context_fields(feature_map)
+        self.fields = (*feature_map.profile, *feature_map.targets, *context)
         self.histories = feature_map.sequences
         categories = [np.zeros(field.size, np.int64) for field in self.fields]
         codes = [np.zeros(field.size, np.int64) for field in self.histories]

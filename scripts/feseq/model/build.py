@@ -56,4 +56,4 @@ def batch_source(
 
 def _inputs(config: ModelConfig) -> Inputs:
     ranks = not {"buckets", "piecewise"}.isdisjoint(config.numerics)
-    return Inputs(config.scaling, ranks, config.missing_flags, config.context)
+    return Inputs(config.scaling, ranks, config.missing_flags, config.context, config.levels)

@@ -1,10 +1,14 @@
 """Dropout with a fast CPU path: nn.Dropout's random numbers cost as much as the attention."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ..dataset.batches import Batch
+from ..dataset.feature_map import OUT_OF_VOCABULARY, PADDING
 
 _VALUES = 1 << 16
 
@@ -19,6 +23,29 @@ class Dropout(nn.Dropout):
         if not self.training or self.p == 0 or x.device.type != "cpu":
             return F.dropout(x, self.p, self.training)
         return _MaskedScale.apply(x, round(self.p * _VALUES))
+
+
+class UnknownDraws(nn.Module):
+    """In training, takes a share of the row's categories as out of vocabulary."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, batch: Batch) -> Batch:
+        if not self.training or self.share == 0:
+            return batch
+        context_BC = None if batch.context_BC is None else self._drawn(batch.context_BC)
+        return replace(
+            batch,
+            profile_BP=self._drawn(batch.profile_BP),
+            target_BG=self._drawn(batch.target_BG),
+            context_BC=context_BC,
+        )
+
+    def _drawn(self, index: Tensor) -> Tensor:
+        is_drawn = torch.rand(index.shape, device=index.device) < self.share
+        return index.masked_fill(is_drawn & (index > PADDING), OUT_OF_VOCABULARY)
 
 
 class _MaskedScale(torch.autograd.Function):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch
-from .dropout import Dropout
+from .dropout import Dropout, UnknownDraws
 from .front import Front
 from .history import HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .interaction import Interaction
@@ -35,6 +35,7 @@ class FESeq(nn.Module):
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width = config.width(fields)
         self.embedding_dim = d
+        self.unknown = UnknownDraws(config.unknown_share)
         self.front = Front(config, sizes)
         self.profile = nn.ModuleList(nn.Embedding(size, d) for size in sizes.profile)
         self.history = HistoryEmbedding(sizes, d)
@@ -62,6 +63,7 @@ class FESeq(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B] of one batch."""
+        batch = self.unknown(batch)
         profile_BPd = self._embed_profile(batch.profile_BP)
         fields_UFd, layout = self.history(batch, profile_BPd)
         parts = [layout.spread(self.interaction(fields_UFd).flatten(1))]
