@@ -25,15 +25,20 @@ class Ragged:
         """Length of each row, int64 [rows]."""
         return np.diff(self.offsets)
 
-    def take(self, rows: np.ndarray, newest: int | None = None) -> "Ragged":
-        """The rows of these numbers in this order, each cut to its `newest` last values."""
+    def take(self, rows: np.ndarray, newest: int | None = None, older: int = 0) -> "Ragged":
+        """The rows of these numbers in this order, each cut to its `newest` last values.
+
+        Of the values before these it keeps `older` more, evenly spaced, or all if there are fewer.
+        """
         ends = self.offsets[1:][rows]
         lengths = ends - self.offsets[:-1][rows]
         if newest is not None:
-            lengths = np.minimum(lengths, newest)
+            lengths = np.minimum(lengths, newest + older)
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         values = np.empty(offsets[-1], self.values.dtype)
         _copy_rows(self.values, ends - lengths, offsets, values)
+        if older:
+            _copy_evenly(self.values, self.offsets[:-1][rows], ends, offsets, values, older)
         return Ragged(values, offsets)
 
     @classmethod
@@ -61,3 +66,22 @@ def _copy_rows(
         target = copied[offsets[row] : offsets[row + 1]]
         for i in range(length):
             target[i] = source[i]
+
+
+@numba.njit(nogil=True)
+def _copy_evenly(
+    values: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    offsets: np.ndarray,
+    copied: np.ndarray,
+    older: int,
+) -> None:
+    """Of cut rows, replace the first `older` values by as many from all that were cut or these."""
+    for row in range(len(starts)):
+        kept = offsets[row + 1] - offsets[row]
+        before = ends[row] - starts[row] - (kept - older)
+        if before > older:
+            for i in range(older):
+                # The middles of equal parts: (i + 1/2) * before / older.
+                copied[offsets[row] + i] = values[starts[row] + (2 * i + 1) * before // (2 * older)]

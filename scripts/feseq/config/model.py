@@ -19,7 +19,10 @@ class ModelConfig(Declared):
     """What shapes a network."""
 
     max_len: MaxLen
-    """events of a history; longer ones keep their newest events"""
+    """events of a history; longer ones are cut"""
+    cut: Literal["newest", "spread"] = "newest"
+    """longer histories keep their `newest` events; `spread`: the newest 70 % of `max_len`, and 30 %
+    evenly from all older ones"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)]
     """size d of an embedding. The width of a position is d times (sequences + profile columns + 1
     with positions + 1 with times); `heads` must divide it"""

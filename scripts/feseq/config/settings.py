@@ -121,8 +121,7 @@ class Size(_Block):
     rows: Annotated[int, Field(ge=20)] | None
     """rows drawn evenly from the whole train file, stratified by label; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
-    """history lengths for which a model can be trained; longer histories keep their newest
-    events"""
+    """history lengths for which a model can be trained; longer histories are cut (`model.cut`)"""
     submission_models: Annotated[
         list[str],
         Field(min_length=1, json_schema_extra={"uniqueItems": True}),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..common.ahead import map_ahead
+from ..common.ragged import Ragged
 from .encoding import BRIEFING, FeatureEncoder, Inputs
 from .feature_map import FeatureMap
 from .negatives import NegativeDraw
@@ -17,6 +18,8 @@ from .store import Block, H5Table
 
 # Rows are shuffled and sorted by length within windows of about this many.
 WINDOW_ROWS = 65_536
+# Of the events kept by the cut `spread`, this share is from those older than the newest.
+OLDER_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class _Window:
 
 
 class BatchSource:
-    """Batches of one H5 table, encoded by a feature map, histories cut to the newest `max_len`.
+    """Batches of one H5 table, encoded by a feature map, histories cut to `max_len` events.
 
     `batch_rows` may be a function of the rows of an epoch. With a `negative_share` below 1, an
     epoch has all clicks and that share of the other rows, another draw each epoch. With
@@ -133,6 +136,7 @@ class BatchSource:
         self.sequence_columns = [field.column for field in feature_map.sequences]
         self.event_time = feature_map.event_time
         self.max_len = max_len
+        self.older = int(OLDER_SHARE * max_len) if inputs.cut == "spread" else 0
         self.draw = None
         if negative_share < 1:
             self.draw = NegativeDraw(self.table.column("label"), negative_share, WINDOW_ROWS)
@@ -255,9 +259,7 @@ class BatchSource:
     def _batch(self, window: "_Window", rows: np.ndarray) -> Batch:
         block = window.block
         encoded = self.encoder.encode(block, rows)
-        histories = [
-            block.sequences[name].take(rows, self.max_len) for name in self.sequence_columns
-        ]
+        histories = [self._cut(block.sequences[name], rows) for name in self.sequence_columns]
         codes = [
             lookup(history.values) for lookup, history in zip(self.encoder.sequences, histories)
         ]
@@ -279,10 +281,13 @@ class BatchSource:
         }
         return Batch(**tensors)
 
+    def _cut(self, histories: Ragged, rows: np.ndarray) -> Ragged:
+        return histories.take(rows, self.max_len - self.older, self.older)
+
     def _elapsed(self, block: Block, rows: np.ndarray) -> np.ndarray | None:
         """The time from each kept event to its row, packed like the histories."""
         if self.event_time is None or block.time is None:
             return None
-        events = block.sequences[self.event_time].take(rows, self.max_len)
+        events = self._cut(block.sequences[self.event_time], rows)
         now = np.repeat(block.time[rows], events.lengths)
         return np.maximum(now - events.values.astype(np.int64), 0)

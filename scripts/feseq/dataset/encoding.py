@@ -35,6 +35,7 @@ class Inputs:
     missing: bool = False
     context: bool = True
     levels: int = 0
+    cut: str = "newest"
 
     def context_fields(self, feature_map: FeatureMap) -> list[CategoryField | LevelField]:
         """The categories for the output network alone."""

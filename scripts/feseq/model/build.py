@@ -56,4 +56,11 @@ def batch_source(
 
 def _inputs(config: ModelConfig) -> Inputs:
     ranks = not {"buckets", "piecewise"}.isdisjoint(config.numerics)
-    return Inputs(config.scaling, ranks, config.missing_flags, config.context, config.levels)
+    return Inputs(
+        scaling=config.scaling,
+        ranks=ranks,
+        missing=config.missing_flags,
+        context=config.context,
+        levels=config.levels,
+        cut=config.cut,
+    )
