@@ -140,7 +140,9 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "code in predict/submission.py": edit(
         "scripts/feseq/predict/submission.py", '"none"', '"all_valid"'
     ),
-    "code in scripts/predict.py": edit("scripts/predict.py", "all_shards", "shards_of_all"),
+    "code in scripts/predict.py": edit(
+        "scripts/predict.py", "(shards, shard)", "(shards, 1 * shard)"
+    ),
     "code in evaluate/metrics.py": edit(
         "scripts/feseq/evaluate/metrics.py", "def ", "X = 1\n\n\ndef "
     ),

@@ -1,8 +1,9 @@
 """A small shop's click table, and snakemake called on it as its user does."""
 
 import json
+import multiprocessing
+import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from snakemake import cli
 
 from support import REPOSITORY
 
@@ -90,11 +92,31 @@ def snakemake(
 ) -> tuple[int, str]:
     """Run snakemake in `folder`; its exit code and all that it printed."""
     (folder / "shop.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(repository / "Snakefile")]
+    command = ["snakemake", "--snakefile", str(repository / "Snakefile")]
     command += ["--cores", "2", "--directory", str(folder), *arguments]
     command += ["--configfile", str(folder / "shop.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
+    printed = folder / "printed.txt"
+    process = SERVER.Process(target=_snakemake, args=(command, printed, dict(os.environ)))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode, printed.read_text()
+
+
+# Each snakemake is a fork of one process that has imported it already, which saves a second.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["snakemake.cli"])
+
+
+def _snakemake(command: list[str], printed: Path, environment: dict[str, str]) -> None:
+    """Become a snakemake that was called by `command`, and print into a file."""
+    os.environ.clear()
+    os.environ.update(environment)
+    with open(printed, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = command
+    cli.main()
 
 
 def copy_code(repository: Path) -> None:
