@@ -181,8 +181,8 @@ class Evaluation(_Block):
     ]
     """which models beside these: `constant` is the click rate; `boosting`, or a variant of it"""
     baseline_rows: Annotated[int, Field(ge=100)] = 1_000_000
-    """train rows of a baseline at most, since scikit-learn holds them all in memory; fewer than
-    there are is said in the log"""
+    """train rows of a baseline at most, since scikit-learn holds them all in memory; the log
+    says when that is not all of them"""
 
 
 class Config(_Block):
