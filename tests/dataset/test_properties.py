@@ -92,7 +92,9 @@ def sources(draw: st.DrawFn, folder: Path) -> tuple[BatchSource, Lists]:
     lists = [[next(events) for _ in range(length)] for length in lengths]
     write_h5(folder / "batches.h5", [lists], [np.uint16])
     vocabulary = list(range(sum(lengths)))
-    fields = FeatureMap([], [], [SequenceField("events", vocabulary)], [], min_count=1)
+    fields = FeatureMap(
+        [], [], [SequenceField("events", vocabulary)], [], min_count=1, fitted_on=""
+    )
     max_len, batch_rows = draw(st.integers(1, 12)), draw(st.integers(1, 50))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "WINDOW_ROWS", draw(st.integers(1, 60)))

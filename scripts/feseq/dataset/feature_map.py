@@ -88,7 +88,7 @@ class FeatureMap:
     `context` are categories for the output network alone, and so are the numeric columns of `ids`,
     and of `levels`, which have few distinct values, where a model wants these.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
-    `fitted_on` is the train file's identity, '' if unknown.
+    `fitted_on` is the train file's identity.
     """
 
     profile: list[CategoryField]
@@ -96,8 +96,8 @@ class FeatureMap:
     sequences: list[SequenceField]
     numeric: list[NumericField]
     min_count: int
+    fitted_on: str
     event_time: str | None = None
-    fitted_on: str = ""
     context: list[CategoryField] = field(default_factory=list)
     ids: list[LevelField] = field(default_factory=list)
     levels: list[LevelField] = field(default_factory=list)
@@ -116,7 +116,7 @@ class FeatureMap:
             numeric=[NumericField(**field) for field in plain["numeric"]],
             min_count=plain["min_count"],
             event_time=plain.get("event_time"),
-            fitted_on=plain.get("fitted_on", ""),
+            fitted_on=plain["fitted_on"],
             context=[CategoryField(**field) for field in plain.get("context", [])],
             ids=[LevelField(**field) for field in plain.get("ids", [])],
             levels=[LevelField(**field) for field in plain.get("levels", [])],
@@ -257,7 +257,7 @@ def check_one_draw(feature_map: FeatureMap, train: H5Table, valid: H5Table) -> N
         (valid.path, valid.identity),
         ("the feature map", feature_map.fitted_on),
     ):
-        if identity not in ("", train.identity):
+        if identity != train.identity:
             raise UserError(
                 f"{train.path} and {name} were not made from the same rows and columns; delete "
                 f"both and run the same command again, they are rebuilt"

@@ -39,7 +39,7 @@ def write_predictions(
 
 def check_drawn_together(valid: H5Table, feature_map: FeatureMap, model_file: Path) -> None:
     """Raise UserError if a model's train rows may be among these validation rows."""
-    if feature_map.fitted_on not in ("", valid.identity):
+    if feature_map.fitted_on != valid.identity:
         raise UserError(
             f"{valid.path}: drawn from other rows than those of {model_file}, which may have been "
             f"trained on some of these; delete the model and run the same command again"
