@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from feseq.dataset.feature_map import OUT_OF_VOCABULARY
-from feseq.model.dropout import Dropout, UnknownDraws
-from support.networks import SIZES, make_batch
+from feseq.model.dropout import Dropout, UnknownDraws, VectorDropout
+from support.networks import CONFIG, SIZES, make_batch, make_model
 
 N = 400_000
 
@@ -67,3 +67,25 @@ def test_categories_are_drawn_as_unknown_at_their_share_in_training_alone() -> N
     assert torch.equal(draws(batch).context_BC, drawn.context_BC)
     assert draws.eval()(batch) is batch
     assert UnknownDraws(0).train()(batch) is batch
+
+
+def test_vectors_are_dropped_whole() -> None:
+    x = torch.ones(2_000, 5, 4)
+    torch.manual_seed(0)
+    ratio = VectorDropout(0.3).train()(x)
+    assert torch.equal(ratio, ratio[..., :1].expand_as(ratio))
+    kept = ratio[..., 0] != 0
+    assert kept.float().mean().item() == pytest.approx(0.7, abs=0.02)
+    torch.testing.assert_close(
+        ratio[kept], torch.full_like(ratio[kept], 1 / 0.7), rtol=1e-3, atol=0
+    )
+
+
+def test_a_network_without_its_embeddings_sees_no_categories() -> None:
+    config = replace(CONFIG, dropout=0.0, embedding_dropout=0.9999, numerics=("direct",))
+    model, batch = make_model(config).train(), make_batch([3, 0, 2])
+    for name in ("profile_BP", "target_BG", "history_ST"):
+        other = replace(batch, **{name: torch.ones_like(getattr(batch, name))})
+        torch.testing.assert_close(model(other), model(batch))
+        assert not torch.allclose(model.eval()(other), model(batch))
+        model.train()

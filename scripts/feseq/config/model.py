@@ -86,6 +86,9 @@ class ModelConfig(Declared):
     product go to the output network too"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1.0e-4
     """standard deviation of the embeddings' start values"""
+    embedding_dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
+    """probability with which a training step takes a whole embedding, of a category, an event in
+    its row, or a bucket, as zeros"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
     """dropout probability"""
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch
-from .dropout import Dropout, UnknownDraws
+from .dropout import Dropout, UnknownDraws, VectorDropout
 from .front import Front
 from .history import HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .interaction import Interaction
@@ -37,8 +37,9 @@ class FESeq(nn.Module):
         self.embedding_dim = d
         self.unknown = UnknownDraws(config.unknown_share)
         self.front = Front(config, sizes)
+        self.embedding_dropout = VectorDropout(config.embedding_dropout)
         self.profile = nn.ModuleList(nn.Embedding(size, d) for size in sizes.profile)
-        self.history = HistoryEmbedding(sizes, d)
+        self.history = HistoryEmbedding(sizes, d, config.embedding_dropout)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
         self.position = PositionEmbedding(config.max_len, d) if config.positions else None
         self.time = TimeEmbedding(config, d) if config.times else None
@@ -83,7 +84,8 @@ class FESeq(nn.Module):
     def _embed_profile(self, profile_BP: Tensor) -> Tensor:
         if not self.profile:
             return next(self.mlp.parameters()).new_zeros(len(profile_BP), 0, self.embedding_dim)
-        return torch.stack([table(profile_BP[:, i]) for i, table in enumerate(self.profile)], 1)
+        tables = enumerate(self.profile)
+        return self.embedding_dropout(torch.stack([t(profile_BP[:, i]) for i, t in tables], 1))
 
 
 class TakenBack(nn.Module):

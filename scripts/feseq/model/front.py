@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch
+from .dropout import VectorDropout
 from .sizes import FieldSizes
 
 
@@ -53,7 +54,7 @@ class Buckets(nn.Module):
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
         self.buckets = config.numeric_buckets
-        self.table = Tables((self.buckets + 1,) * sizes.numeric, config.embedding_dim)
+        self.table = Tables((self.buckets + 1,) * sizes.numeric, config)
         self.out_width = sizes.numeric * config.embedding_dim
 
     def forward(self, batch: Batch) -> Tensor:
@@ -98,7 +99,7 @@ class Context(nn.Module):
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
-        self.table = Tables(sizes.context, config.embedding_dim)
+        self.table = Tables(sizes.context, config)
         self.out_width = len(sizes.context) * config.embedding_dim
 
     def forward(self, batch: Batch) -> Tensor:
@@ -109,15 +110,16 @@ class Context(nn.Module):
 class Tables(nn.Embedding):
     """A table for each column, one below the other: a single lookup serves all columns."""
 
-    def __init__(self, sizes: tuple[int, ...], d: int) -> None:
-        super().__init__(sum(sizes), d)
+    def __init__(self, sizes: tuple[int, ...], config: ModelConfig) -> None:
+        super().__init__(sum(sizes), config.embedding_dim)
+        self.dropout = VectorDropout(config.embedding_dropout)
         self.first: Tensor
         first = torch.tensor(sizes, dtype=torch.long).cumsum(0) - torch.tensor(sizes)
         self.register_buffer("first", first.long(), persistent=False)
 
     def forward(self, index: Tensor) -> Tensor:
         """Vectors [B, columns, d] of indices [B, columns], each from 0 on in its column's table."""
-        return super().forward(index + self.first)
+        return self.dropout(super().forward(index + self.first))
 
 
 Kind = Linear | Direct | Buckets | Piecewise | Missing | Context

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch
+from .dropout import VectorDropout
 from .sizes import FieldSizes
 
 
@@ -41,8 +42,9 @@ class HistoryEmbedding(nn.Module):
     codes many times, so each distinct position is computed once.
     """
 
-    def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
+    def __init__(self, sizes: FieldSizes, embedding_dim: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = VectorDropout(dropout)
         self.target = nn.ModuleList(nn.Embedding(size, embedding_dim) for size in sizes.target)
         self.sequence = nn.ModuleList(
             target if is_shared else nn.Embedding(size, embedding_dim, padding_idx=0)
@@ -60,7 +62,7 @@ class HistoryEmbedding(nn.Module):
         codes_SV, row_V, place_T = distinct_events(batch.history_ST, row_T)
         history_VSd = torch.stack([t(c) for t, c in zip(self.sequence, codes_SV)], dim=1)
         target_BGd = torch.stack([t(c) for t, c in zip(self.target, batch.target_BG.T)], dim=1)
-        behaviour_USd = torch.cat([history_VSd, target_BGd])
+        behaviour_USd = self.dropout(torch.cat([history_VSd, target_BGd]))
         # Unlike indexing, an embedding adds up its gradient in a fixed order on all threads.
         profile_VX = F.embedding(row_V, profile_BPd.flatten(1))
         profile_UPd = torch.cat([profile_VX.unflatten(1, profile_BPd.shape[1:]), profile_BPd])
