@@ -31,6 +31,7 @@ rule ensemble:
         predictions=submitting("evaluate", "predictions"),
     output:
         mixed="results/{size}/ensemble/valid_predictions.parquet",
+        weights="results/{size}/ensemble/weights.json",
         training="results/{size}/ensemble/training.json",
     log:
         "results/{size}/ensemble/ensemble.log",
@@ -38,7 +39,12 @@ rule ensemble:
         "../envs/report.yaml"
     params:
         *code("ensemble"),
-        **settings(weights=size_weights),
+        **settings(
+            given=size_weights,
+            by=config["submission"]["weights_by"],
+            prior=config["submission"]["prior"],
+            bootstrap=config["evaluation"]["bootstrap"],
+        ),
     message:
         "Mixing the models of size {wildcards.size} that submit"
     script:

@@ -4,6 +4,7 @@ from pathlib import Path
 from feseq.config.catalog import (
     check_job,
     compared_models,
+    submission_models,
     submission_weights,
 )
 from feseq.config.names import is_model
@@ -47,9 +48,17 @@ def submitting(step, name):
     return clear_errors(
         lambda wildcards: [
             output_of(step, name, size=wildcards.size, model=model)
-            for model in submission_weights(config, wildcards.size)
+            for model in submission_models(config, wildcards.size)
         ]
     )
+
+
+@clear_errors
+def fitted_weights(wildcards):
+    """The weights of the job's size, where they are fitted."""
+    if submission_weights(config, wildcards.size) is not None:
+        return []
+    return rules.ensemble.output.weights.apply_wildcards({"size": wildcards.size})
 
 
 @clear_errors
@@ -62,7 +71,7 @@ def shard_predictions(wildcards):
         output_of(
             "predict", "predictions", size=wildcards.size, model=model, shard=shard
         )
-        for model in submission_weights(config, wildcards.size)
+        for model in submission_models(config, wildcards.size)
         for shard in shards
     ]
 

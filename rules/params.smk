@@ -39,7 +39,7 @@ def model_nodes(wildcards):
 
 
 def size_weights(wildcards):
-    """The models that submit for the job's size, with their weights."""
+    """The models that submit for the job's size, with their weights; None: these are fitted."""
     return submission_weights(config, wildcards.size)
 
 

@@ -32,6 +32,7 @@ rule submit:
         predictions=shard_predictions,
         # Named here too, so that a dry run shows the training before the shards are known.
         models=submitting("train", "model"),
+        fitted=fitted_weights,
     output:
         submission="results/submission_{size}.csv",
     log:
@@ -50,7 +51,7 @@ rule submit:
                 )
             ),
             **raw_params(sample_submission=RAW.sample_submission),
-            **config["submission"],
+            prior=config["submission"]["prior"],
         ),
         # It is part of `upstream`.
         **not_counted(

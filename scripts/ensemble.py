@@ -10,9 +10,19 @@ from feseq.evaluate.ensemble import mix_predictions
 
 
 def main(
-    *, predictions: list[Path], weights: dict[str, float], mixed: Path, training: Path
+    *,
+    predictions: list[Path],
+    given: dict[str, float] | None,
+    by: str,
+    prior: str,
+    bootstrap: int,
+    mixed: Path,
+    weights: Path,
+    training: Path,
 ) -> None:
-    mix_predictions(predictions, weights, mixed, training)
+    mix_predictions(
+        predictions, given, mixed, weights, training, by=by, prior=prior, resamples=bootstrap
+    )
 
 
 if __name__ == "__main__":

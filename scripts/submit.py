@@ -6,6 +6,7 @@ By hand: python scripts/submit.py --size toy
 from pathlib import Path
 
 from door import enter
+from feseq.common.files import read_json
 from feseq.config.names import is_boosting, share_of
 from feseq.predict.submission import write_submission
 
@@ -14,7 +15,8 @@ def main(
     *,
     predictions: list[Path],
     models: list[Path],
-    weights: dict[str, float],
+    weights: dict[str, float] | None,
+    fitted: Path | None = None,
     code_of_predict: list[str] | None = None,
     code_of_predict_boosting: list[str] | None = None,
     prior: str,
@@ -23,6 +25,7 @@ def main(
     id_column: str,
     label_column: str,
 ) -> None:
+    shares = read_json(fitted) if fitted else weights or {}
     codes = {False: code_of_predict, True: code_of_predict_boosting}
     write_submission(
         predictions,
@@ -31,7 +34,7 @@ def main(
         id_column=id_column,
         label_column=label_column,
         models=models,
-        weights=[share_of(weights, model) for model in models],
+        weights=[share_of(shares, model) for model in models],
         codes=[codes[is_boosting(model.absolute().parent.name)] for model in models],
         prior=prior,
     )

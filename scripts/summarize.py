@@ -14,7 +14,7 @@ def main(
     comparison: Path,
     figures: list[Path],
     summary: Path,
-    submitting: dict[str, dict[str, float]],
+    submitting: dict[str, dict[str, float] | None],
     prior: str,
     split: dict[str, str | int | None],
 ) -> None:

@@ -279,6 +279,11 @@ def test_predictions_of_other_rows_are_refused(data: Path) -> None:
         figures_of(data)
 
 
+def mix(paths: list[Path], weights: dict[str, float], mixed: Path) -> None:
+    files = (mixed, mixed.with_name("weights.json"), mixed.with_name("training.json"))
+    mix_predictions(paths, weights, *files, by="logloss", prior="observed", resamples=0)
+
+
 def test_an_ensemble_is_the_mean_of_its_logits(data: Path) -> None:
     plain = pd.read_parquet(data / "predictions.parquet")
     for name, factor in (("a", 1), ("b", -3)):
@@ -288,7 +293,7 @@ def test_an_ensemble_is_the_mean_of_its_logits(data: Path) -> None:
         write_table(pa.table(columns), data / name / "p.parquet", {"click_rate": "0.25"})
     paths = [data / name / "p.parquet" for name in "ab"]
     mixed = data / "mixed.parquet"
-    mix_predictions(paths, {"b": 0.5, "a": 0.5}, mixed, data / "t.json")
+    mix(paths, {"b": 0.5, "a": 0.5}, mixed)
     found = pd.read_parquet(mixed)
     np.testing.assert_allclose(found["logit"], -plain["logit"], rtol=1e-6)
     np.testing.assert_allclose(found["logit_blanked"], plain["logit"], rtol=1e-6)
@@ -298,4 +303,4 @@ def test_an_ensemble_is_the_mean_of_its_logits(data: Path) -> None:
     other = pa.table({n: plain[n][::-1] for n in plain})
     write_table(other, paths[1], {"click_rate": "0.25"})
     with pytest.raises(UserError, match=r"b/p.parquet: has other rows"):
-        mix_predictions(paths, {"a": 1, "b": 1}, mixed, data / "t.json")
+        mix(paths, {"a": 1, "b": 1}, mixed)

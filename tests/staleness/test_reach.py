@@ -33,8 +33,8 @@ REACHED = {
     "evaluate_boosting": PREDICTING,
     "predict_boosting": f"{PREDICTING} dataset.shards",
     "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.trained_model evaluate.validation",
-    "ensemble": "common config.names dataset.selection evaluate.ensemble "
-    "evaluate.valid_predictions",
+    "ensemble": "common config.names dataset.selection evaluate.blend evaluate.ensemble "
+    "evaluate.intervals evaluate.metrics evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",
     "measure": "common dataset.selection dataset.store evaluate.intervals evaluate.metrics_file "
     "evaluate.slices evaluate.metrics evaluate.valid_predictions",
@@ -44,7 +44,7 @@ REACHED = {
     "compare": "common config.names dataset.selection evaluate.intervals evaluate.metrics "
     "evaluate.valid_predictions report.comparison",
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
-    "summarize": "common report.summary report.table",
+    "summarize": "common config.names report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",
     "submit": "common config.names predict.submission predict.submission_ids raw.location "
     "raw.version",

@@ -55,14 +55,14 @@ def quantile_matrix(
     """The rows of `table` that train or choose, with their labels; binned `like` another matrix."""
     encoder = FeatureEncoder(features.feature_map, table)
 
-    def rows(block: Block) -> Rows:
+    def described(block: Block) -> Rows:
         assert block.label is not None, "a train file has labels"
         return finite(features.matrix(encoder, block)), block.label
 
     def blocks() -> Iterator[Rows]:
         read = read_blocks(table, features.feature_map, features.config, 0, table.choosing_rows)
         with progress("binned", table.choosing_rows) as binning:
-            for made in map_ahead(rows, read, threads):
+            for made in map_ahead(described, read, threads):
                 binning.advance(len(made[1]))
                 yield made
 

@@ -55,7 +55,7 @@ def train_boosting(
         logger.info(
             "%s train rows, %s validation rows, %d features",
             f"{train.rows:,}",
-            f"{valid.rows:,}",
+            f"{valid.choosing_rows:,}",
             len(features.columns()),
         )
         booster, curves = fit(matrix, valid_matrix, config, device, threads, runtime.verbosity)
@@ -67,7 +67,7 @@ def train_boosting(
             "trees": best + 1,
             "features": len(features.columns()),
             "train_rows": train.rows,
-            "valid_rows": valid.rows,
+            "valid_rows": valid.choosing_rows,
             "seconds": round(seconds, 3),
             "samples_per_second": round(train.rows / seconds, 1),
             "peak_memory_bytes": peak_memory(),

@@ -125,11 +125,22 @@ def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[st
             raise UserError(mistake)
 
 
-def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]:
-    """The models that submit for a size, with their shares in the mean of the logits."""
-    settings = size_block(config, size)
-    models = settings["submission_models"]
-    weights = settings["submission_weights"] or [1] * len(models)
+def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
+    """The models that submit for a size."""
+    return size_block(config, size)["submission_models"]
+
+
+def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float] | None:
+    """The models that submit for a size, with their shares in the mean of the logits.
+
+    None if these are to be fitted to validation rows.
+    """
+    models = submission_models(config, size)
+    weights = size_block(config, size)["submission_weights"] or [1] * len(models)
+    if weights == "auto":
+        if len(models) > 1:
+            return None
+        weights = [1]
     return {model: weight / sum(weights) for model, weight in zip(models, weights)}
 
 
@@ -141,7 +152,7 @@ def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str,
     """
     chosen: list[tuple[str, str]] = []
     for size in config["evaluation"]["sizes"]:
-        submitting = list(submission_weights(config, size))
+        submitting = submission_models(config, size)
         together = [ENSEMBLE] if len(submitting) > 1 else []
         chosen += [(size, n) for n in (*submitting, *together, *config["evaluation"]["baselines"])]
     columns = Columns.from_config(config["columns"])

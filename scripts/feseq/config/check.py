@@ -64,7 +64,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         for model in settings["submission_models"] if size in complete else ():
             yield from model_mistakes(config, columns, size, model)
         weights = settings["submission_weights"]
-        if weights is not None and len(weights) != len(settings["submission_models"]):
+        if isinstance(weights, list) and len(weights) != len(settings["submission_models"]):
             yield (
                 f"sizes.{size}.submission_weights: {len(weights)} weights for "
                 f"{len(settings['submission_models'])} submission_models; give one each, or null"

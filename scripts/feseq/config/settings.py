@@ -129,8 +129,11 @@ class Size(_Block):
     ]
     """the models that submit, by name: `len150`, or `len150-feseq_paper` for a variant; of several,
     the mean of their logits"""
-    submission_weights: list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = None
-    """their weights in that mean; null: equal"""
+    submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
+        None
+    )
+    """their weights in that mean; null: equal; `auto`: fitted to the validation rows, none below 0,
+    by `submission.weights_by`"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
     model: ModelKeys = Field(default_factory=ModelKeys)
@@ -159,6 +162,9 @@ class Submission(_Block):
     """`observed`: probabilities at the data's click rate. `balanced`: their odds divided by those
     of the click rate of the train rows, as if half of the rows were clicks, which is best for a
     logloss that weighs both classes equally; the order of the rows stays"""
+    weights_by: Literal["logloss", "auc", "average_precision", "score"] = "logloss"
+    """with `submission_weights: auto`: the figure of the blend, at the odds of `prior`, that the
+    weights are fitted to"""
 
 
 class Evaluation(_Block):

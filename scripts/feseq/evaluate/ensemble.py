@@ -1,38 +1,101 @@
-"""Validation predictions of models that submit together."""
+"""Validation predictions of models that submit together, and their weights."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ..common.errors import UserError
 from ..common.files import write_json
-from ..common.logits import mean_logit
+from ..common.logits import log_odds, mean_logit
 from ..common.parquet import marks_of, write_table
 from ..config.names import share_of
+from .blend import ahead_of, best_of, cross_fitted, fit_weights
 from .valid_predictions import read_predictions
+
+logger = logging.getLogger(__name__)
 
 
 def mix_predictions(
-    predictions: Sequence[Path], weights: Mapping[str, float], mixed: Path, training: Path
+    predictions: Sequence[Path],
+    weights: Mapping[str, float] | None,
+    mixed: Path,
+    fitted: Path,
+    training: Path,
+    *,
+    by: str,
+    prior: str,
+    resamples: int,
 ) -> None:
     """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
 
-    `weights` go by the models' names, which are the folders of `predictions`. Raises
-    UserError unless all have the same rows.
+    `weights` go by the models' names, which are the folders of `predictions`; None: fitted `by` a
+    figure at the odds of the submission's `prior`, to rows that do not judge; where all judge,
+    `mixed` has each half of them by the weights of the other half. `training` also says how much
+    better the blend is than the best of its models. Raises UserError unless all have the same
+    rows.
     """
     tables = [read_predictions(path, part=None) for path in predictions]
+    _check_same_rows(predictions, tables)
+    names = [path.absolute().parent.name for path in predictions]
+    rows = {name: tables[0][name] for name in ("row", "label", "judges")}
+    label, judges = (rows[name].to_numpy() for name in ("label", "judges"))
+    apart = not judges.all()
+    chooses = ~judges if apart else judges
+    logits = [table["logit"].to_numpy() for table in tables]
+    blanked = [table["logit_blanked"].to_numpy() for table in tables]
+    choosing = [logit[chooses] for logit in logits]
+    shift = -log_odds(float(marks_of(tables[0])["click_rate"])) if prior == "balanced" else 0.0
+    fit = partial(fit_weights, by=by, shift=shift)
+    is_given = weights is not None
+    if weights is None:
+        _check_both_labels(label[chooses], predictions[0])
+        weights = dict(zip(names, fit(choosing, label[chooses])))
+    shares = [share_of(weights, path) for path in predictions]
+    blend = mean_logit(logits, shares) if is_given or apart else cross_fitted(logits, label, fit)
+    columns = {"logit": blend, "logit_blanked": mean_logit(blanked, shares)}
+    write_table(pa.table({**rows, **columns}), mixed, marks_of(tables[0]))
+    write_json(fitted, weights)
+    best = best_of(choosing, label[chooses], by, shift)
+    seen = (blend[judges], logits[best][judges], label[judges])
+    ahead = ahead_of(*seen, shift, resamples)
+    _log(weights, names[best], ahead)
+    write_json(training, {"settings": dict(weights), "ahead_of": names[best], "ahead": ahead})
+
+
+def _check_same_rows(predictions: Sequence[Path], tables: Sequence[pa.Table]) -> None:
     for path, table in zip(predictions, tables):
         if not (table["row"].equals(tables[0]["row"]) and marks_of(table) == marks_of(tables[0])):
             raise UserError(
                 f"{path}: has other rows than {predictions[0]}; delete both and run the same "
                 f"command again"
             )
-    shares = [share_of(weights, path) for path in predictions]
-    logits = {
-        name: mean_logit([table[name].to_numpy() for table in tables], shares)
-        for name in ("logit", "logit_blanked")
-    }
-    rows = {name: tables[0][name] for name in ("row", "label", "judges")}
-    write_table(pa.table({**rows, **logits}), mixed, marks_of(tables[0]))
-    write_json(training, {"settings": dict(weights)})
+
+
+def _check_both_labels(label: np.ndarray, path: Path) -> None:
+    """Each half of the rows needs both, since weights are fitted to it."""
+    halves = [label[half::2] for half in (0, 1)]
+    if not all(0 < half.sum() < len(half) for half in halves):
+        raise UserError(
+            f"{path}: {int(label.sum())} clicks in {len(label):,} validation rows are too few to "
+            f"fit weights to; give sizes.<size>.submission_weights, or raise "
+            f"sampling.valid_share or sizes.<size>.rows"
+        )
+
+
+def _log(weights: Mapping[str, float], best: str, ahead: Mapping[str, Any]) -> None:
+    gains = [
+        f"{name} {gain['value']:+.5f}"
+        + ("" if gain["low"] is None else f" [{gain['low']:+.5f}, {gain['high']:+.5f}]")
+        for name, gain in ahead.items()
+    ]
+    logger.info(
+        "%s; better than %s by: %s",
+        ", ".join(f"{name} {weight:.2g}" for name, weight in weights.items()),
+        best,
+        ", ".join(gains),
+    )

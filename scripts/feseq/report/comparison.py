@@ -23,6 +23,7 @@ _COSTS = {
     "device": "device",
     "precision": "precision",
 }
+_ENDS = {"": "value", "_low": "low", "_high": "high"}
 # With gaps where a model has none, which would make them floats.
 _WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
 
@@ -77,6 +78,9 @@ def _row(metrics: Path) -> dict[str, Any]:
     row["predict_samples_per_second"] = predicted.get(
         "samples_per_second", training.get("predict_samples_per_second")
     )
+    score = training.get("ahead", {}).get("score", {})
+    row["ahead_of"] = training.get("ahead_of")
+    row |= {f"score_ahead{end}": score.get(key) for end, key in _ENDS.items()}
     peak = training.get("peak_memory_bytes")
     row["peak_memory_mib"] = None if peak is None else peak / 2**20
     settings = training.get("settings", {}).items()

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..common.files import written_beside
+from ..config.names import ENSEMBLE
 from .table import read_comparison
 
 # Models in the table; the comparison has them all.
@@ -23,14 +24,15 @@ def write_summary(
     figures: Sequence[Path],
     summary: Path,
     *,
-    submitting: Mapping[str, Mapping[str, float]],
+    submitting: Mapping[str, Mapping[str, float] | None],
     prior: str,
     split: Mapping[str, Any],
 ) -> None:
     """Write the page as Markdown.
 
     `figures` are shown in this order; `submitting` has the weights of the models that submit by
-    size; `prior` is config's submission.prior, `split` its sampling.split.
+    size, None where they are fitted; `prior` is config's submission.prior, `split` its
+    sampling.split.
     """
     models = read_comparison(comparison)
     parts = ["# Models on the validation rows\n"]
@@ -68,21 +70,40 @@ def _held_out(split: Mapping[str, Any], unseen: pd.Series) -> str:
 
 
 def _findings(
-    models: pd.DataFrame, submitting: Mapping[str, Mapping[str, float]], prior: str
+    models: pd.DataFrame, submitting: Mapping[str, Mapping[str, float] | None], prior: str
 ) -> Iterable[str]:
     """What a reader asks first, one line each, for each size that submits."""
     for size, weights in submitting.items():
         rivals = models[models["size"] == size]
         if len(rivals):
             yield from _best_model(rivals)
+        if weights is None:
+            weights = _fitted(rivals)
         named = " + ".join(
             model if len(weights) == 1 else f"{weight:.2g} {model}"
             for model, weight in weights.items()
         )
         yield f"`results/submission_{size}.csv` is written by {named}."
-        writer = "ensemble" if len(weights) > 1 else next(iter(weights))
+        writer = ENSEMBLE if len(weights) > 1 else next(iter(weights))
         for _, row in rivals[rivals["model"] == writer].iterrows():
+            if writer == ENSEMBLE:
+                yield _ahead_line(row)
             yield _prior_line(row, prior)
+
+
+def _fitted(models: pd.DataFrame) -> dict[str, float]:
+    """The weights that were fitted for a size: the settings of its ensemble."""
+    settings = models["settings"][models["model"] == ENSEMBLE].iloc[0]
+    pairs = (text.split("=") for text in settings.split())
+    return {model: float(weight) for model, weight in pairs}
+
+
+def _ahead_line(ensemble: pd.Series) -> str:
+    return (
+        f"Together they have a competition score that is {_with_interval(ensemble, 'score_ahead')} "
+        f"above that of the best of them, {ensemble['ahead_of']}, on rows that their weights were "
+        f"not fitted to."
+    )
 
 
 def _best_model(models: pd.DataFrame) -> Iterable[str]:

@@ -8,6 +8,7 @@ from ..config.catalog import (
     compared_models,
     has_attention,
     model_settings,
+    submission_models,
     submission_weights,
 )
 from ..config.names import BASELINES, ENSEMBLE, is_boosting, is_feseq, is_model
@@ -18,13 +19,17 @@ Step = tuple[str, dict[str, str]]
 
 def submission_steps(config: Mapping[str, Any], size: str, simulated: bool) -> Iterator[Step]:
     """Steps up to the predictions of the models that submit, one for all shards of a model."""
-    models = list(submission_weights(config, size))
+    models = submission_models(config, size)
     yield from _training_steps(size, models, simulated)
     if simulated:
         yield "simulate", {"split": "test"}
     yield "convert_test", {}
     for model in models:
         yield rule_of("predict", model), {"size": size, "model": model}
+    if submission_weights(config, size) is None:
+        for model in models:
+            yield rule_of("evaluate", model), {"size": size, "model": model}
+        yield "ensemble", {"size": size}
 
 
 def comparison_steps(config: Mapping[str, Any], results: Path, simulated: bool) -> Iterator[Step]:

@@ -1,0 +1,135 @@
+"""Fitted weights of a blend, and rows that judge it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feseq.common.errors import UserError
+from feseq.common.logits import log_odds, sigmoid
+from feseq.common.parquet import read_table, write_table
+from feseq.evaluate.blend import FIGURES, ahead_of, cross_fitted, fit_weights
+from feseq.evaluate.ensemble import mix_predictions
+
+ROWS = 20_000
+
+
+def noisy(*noises: float, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Logits of models that see the truth through noise of their own, and labels."""
+    random = np.random.default_rng(seed)
+    truth = random.normal(-1, 1, ROWS)
+    label = (random.random(ROWS) < sigmoid(truth)).astype(np.uint8)
+    logits = [(truth + random.normal(0, s, ROWS)).astype(np.float32) for s in noises]
+    return logits, label
+
+
+@pytest.mark.parametrize("by", FIGURES)
+def test_the_less_noise_the_more_weight(by: str) -> None:
+    logits, label = noisy(0.5, 1.0, 4.0)
+    weights = fit_weights(logits, label, by)
+    assert sum(weights) == pytest.approx(1)
+    assert weights[0] > weights[1] > weights[2] >= 0
+    # Noises of their own average out best in inverse proportion to their variance.
+    assert weights[0] == pytest.approx(0.8, abs=0.12)
+
+
+def test_no_weights_on_a_grid_have_a_better_logloss() -> None:
+    logits, label = noisy(0.7, 1.1)
+
+    def logloss(share: float) -> float:
+        p = sigmoid(share * logits[0].astype(float) + (1 - share) * logits[1])
+        return float(-np.log(np.where(label, p, 1 - p)).mean())
+
+    best = min(np.linspace(0, 1, 51), key=logloss)
+    assert fit_weights(logits, label, "logloss")[0] == pytest.approx(best, abs=0.03)
+
+
+def test_a_model_that_is_only_noise_has_no_part() -> None:
+    logits, label = noisy(0.5)
+    noise = np.random.default_rng(1).normal(-1, 3, ROWS).astype(np.float32)
+    assert fit_weights([noise, logits[0]], label, "average_precision")[0] <= 0.02
+
+
+def test_the_odds_of_the_submission_count_in_the_score() -> None:
+    (logit,), label = noisy(0.3)
+    balanced = -log_odds(label.mean())
+    models = [logit, logit + np.float32(2)]
+    # The score weighs both classes alike, so it wants the odds moved up to there, once.
+    assert fit_weights(models, label, "score", 0.0)[1] == pytest.approx(balanced / 2, abs=0.05)
+    assert fit_weights(models, label, "score", balanced)[1] < 0.05
+
+
+def test_no_row_has_a_part_in_its_own_weights() -> None:
+    logits, label = noisy(0.5, 1.0)
+    seen = []
+
+    def fit(parts: list[np.ndarray], labels: np.ndarray) -> list[float]:
+        seen.append(len(labels))
+        # The first model for the second half, the second for the first.
+        return [1.0, 0.0] if parts[0][0] == logits[0][0] else [0.0, 1.0]
+
+    blend = cross_fitted(logits, label, fit)
+    assert seen == [ROWS // 2, ROWS // 2]
+    np.testing.assert_array_equal(blend[1::2], logits[0][1::2])
+    np.testing.assert_array_equal(blend[::2], logits[1][::2])
+
+
+def test_a_blend_of_two_is_ahead_of_each_and_of_itself_by_nothing() -> None:
+    (first, second), label = noisy(1.0, 1.0)
+    gains = ahead_of((first + second) / 2, first, label, 0.0, 30)
+    assert all(gains[name]["low"] > 0 for name in ("auc", "logloss", "average_precision"))
+    assert all(entry["value"] == 0 for entry in ahead_of(first, first, label, 0.0, 0).values())
+
+
+def write(
+    folder: Path, logits: list[np.ndarray], label: np.ndarray, judging: int | None = None
+) -> list[Path]:
+    """Predictions of two models; the last `judging` rows only judge."""
+    judges = np.arange(len(label)) >= len(label) - (judging or len(label))
+    paths = [folder / name / "valid_predictions.parquet" for name in ("a", "b")]
+    for path, logit in zip(paths, logits):
+        columns = {"row": np.arange(len(label)), "label": label, "judges": judges, "logit": logit}
+        write_table(pa.table(columns | {"logit_blanked": logit}), path, {"click_rate": "0.3"})
+    return paths
+
+
+def mix(folder: Path, paths: list[Path]) -> dict[str, float]:
+    outputs = (folder / "mixed", folder / "weights", folder / "training")
+    mix_predictions(paths, None, *outputs, by="logloss", prior="observed", resamples=5)
+    return json.loads((folder / "weights").read_text())
+
+
+def test_fitted_weights_are_written_with_what_the_blend_gains(tmp_path: Path) -> None:
+    logits, label = noisy(0.5, 1.0)
+    weights = mix(tmp_path, write(tmp_path, logits, label))
+    assert dict(zip("ab", fit_weights(logits, label, "logloss"))) == weights
+    training = json.loads((tmp_path / "training").read_text())
+    assert training["settings"] == weights
+    assert training["ahead_of"] == "a"
+    assert training["ahead"]["auc"]["low"] > 0
+    mixed = read_table(tmp_path / "mixed", ("row", "logit", "logit_blanked"))
+    assert np.corrcoef(mixed["logit"], mixed["logit_blanked"])[0, 1] > 0.999
+
+
+def test_too_few_clicks_to_fit_weights_to_are_refused(tmp_path: Path) -> None:
+    paths = write(tmp_path, [np.zeros(10, np.float32)] * 2, np.eye(10, dtype=np.uint8)[3])
+    with pytest.raises(UserError, match=r"1 clicks in 10 validation rows.*submission_weights"):
+        mix(tmp_path, paths)
+
+
+def test_weights_are_fitted_to_rows_that_do_not_judge(tmp_path: Path) -> None:
+    logits, label = noisy(0.5, 1.0)
+    # In the rows that judge, the first model is noise.
+    logits[0][-5000:] = np.random.default_rng(2).normal(size=5000)
+    weights = mix(tmp_path, write(tmp_path, logits, label, 5000))
+    early = fit_weights([logit[:-5000] for logit in logits], label[:-5000], "logloss")
+    assert list(weights.values()) == early
+    mixed = read_table(tmp_path / "mixed", ("logit",))["logit"].to_numpy()
+    np.testing.assert_allclose(
+        mixed, early[0] * logits[0] + early[1] * logits[1], rtol=1e-4, atol=1e-5
+    )
+    training = json.loads((tmp_path / "training").read_text())
+    assert training["ahead_of"] == "a"
+    assert training["ahead"]["auc"]["low"] > 0.02
