@@ -89,3 +89,7 @@ def test_a_network_without_its_embeddings_sees_no_categories() -> None:
         torch.testing.assert_close(model(other), model(batch))
         assert not torch.allclose(model.eval()(other), model(batch))
         model.train()
+
+
+def test_a_probability_near_1_leaves_finite_values() -> None:
+    assert Dropout(1 - 1e-9).train()(torch.ones(N)).isfinite().all()

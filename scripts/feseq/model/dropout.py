@@ -22,7 +22,8 @@ class Dropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0 or x.device.type != "cpu":
             return F.dropout(x, self.p, self.training)
-        return _MaskedScale.apply(x, round(self.p * _VALUES))
+        # At least one value keeps an element.
+        return _MaskedScale.apply(x, min(round(self.p * _VALUES), _VALUES - 1))
 
 
 class VectorDropout(Dropout):
