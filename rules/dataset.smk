@@ -1,4 +1,5 @@
-# From raw parquet to H5 files and the feature map.
+# From raw parquet to H5 files and the feature map, and what the rows look like.
+from feseq.staleness.upstream import data_steps
 
 
 rule sample:
@@ -60,6 +61,7 @@ checkpoint convert_test:
         "data/h5/convert_test.log",
     benchmark:
         "data/h5/convert_test.benchmark.tsv"
+    priority: 1  # for `describe`
     conda:
         "../envs/data.yaml"
     threads: 2
@@ -94,3 +96,45 @@ rule fit_feature_map:
         "Fitting the feature map of size {wildcards.size}"
     script:
         "../scripts/fit_feature_map.py"
+
+
+rule describe:
+    input:
+        train=checked(rules.convert_train.output.train),
+        valid=rules.convert_train.output.valid,
+        test=rules.convert_test.output.h5,
+        feature_map=rules.fit_feature_map.output.feature_map,
+    output:
+        facts="results/{size}/data.json",
+        page=report(
+            "results/{size}/data.md",
+            caption="captions/data.rst",
+            category="Data",
+            subcategory="{size}",
+            labels={"figure": "page"},
+        ),
+        click_rates=data_figure("click_rates"),
+        missing=data_figure("missing"),
+        lengths=data_figure("lengths"),
+        drift=data_figure("drift"),
+    log:
+        "results/{size}/describe.log",
+    benchmark:
+        "results/{size}/describe.benchmark.tsv"
+    # Its alarms are to be read before hours of training.
+    priority: 1
+    conda:
+        "../envs/report.yaml"
+    threads: 2
+    params:
+        *code("describe"),
+        **settings(
+            scalings=submitting_scalings,
+            upstream=upstream(
+                lambda wildcards: data_steps(wildcards.size, RAW.simulated)
+            ),
+        ),
+    message:
+        "Describing the data of size {wildcards.size}"
+    script:
+        "../scripts/describe.py"

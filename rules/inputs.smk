@@ -105,6 +105,17 @@ def model_figure(name, model="{model}"):
     )
 
 
+def data_figure(name):
+    """A figure of the data page, in the place that it has in the report."""
+    return report(
+        f"results/{{size}}/figures/{name}.svg",
+        caption=f"captions/{name}.rst",
+        category="Data",
+        subcategory="{size}",
+        labels={"figure": name.replace("_", " ")},
+    )
+
+
 def overall_figure(name):
     """A figure of all models, in the place that it has in the report."""
     return report(

@@ -1,7 +1,13 @@
 # Params of rules: what makes a step stale when it changes.
 from pathlib import Path
 
-from feseq.config.catalog import model_settings, size_block, submission_weights
+from feseq.config.catalog import (
+    model_settings,
+    size_block,
+    submission_models,
+    submission_weights,
+)
+from feseq.config.names import is_feseq
 from feseq.raw.source import others_than_local
 from feseq.staleness.code import code_digests
 from feseq.staleness.model_params import boosting_params, model_params
@@ -41,6 +47,14 @@ def model_nodes(wildcards):
 def size_weights(wildcards):
     """The models that submit for the job's size, with their weights; None: these are fitted."""
     return submission_weights(config, wildcards.size)
+
+
+@clear_errors
+def submitting_scalings(wildcards):
+    """How the models that submit for the job's size scale numeric columns."""
+    models = filter(is_feseq, submission_models(config, wildcards.size))
+    settings = [model_settings(config, wildcards.size, model) for model in models]
+    return sorted({model["model_config"]["scaling"] for model in settings})
 
 
 # Each file is looked at once, and only for jobs that read it.

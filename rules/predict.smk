@@ -33,6 +33,8 @@ rule submit:
         # Named here too, so that a dry run shows the training before the shards are known.
         models=submitting("train", "model"),
         fitted=fitted_weights,
+        # Only its alarms are read, for the log.
+        facts=ancient(rules.describe.output.facts),
     output:
         submission="results/submission_{size}.csv",
     log:

@@ -10,6 +10,7 @@ rule simulate:
         "data/simulated/{split}.log",
     benchmark:
         "data/simulated/{split}.benchmark.tsv"
+    priority: 1  # for `describe`
     conda:
         "../envs/data.yaml"
     params:

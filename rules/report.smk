@@ -58,6 +58,7 @@ rule summarize:
     input:
         comparison=rules.compare.output.comparison,
         figures=rules.plot_comparison.output,
+        facts=expand(rules.describe.output.facts, size=config["evaluation"]["sizes"]),
         # Not on the page, but in Snakemake's report.
         model_figures=compared_figures,
     output:

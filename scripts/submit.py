@@ -8,6 +8,7 @@ from pathlib import Path
 from door import enter
 from feseq.common.files import read_json
 from feseq.config.names import is_boosting, share_of
+from feseq.describe.alarms import read_alarms, warn_of
 from feseq.predict.submission import write_submission
 
 
@@ -15,6 +16,7 @@ def main(
     *,
     predictions: list[Path],
     models: list[Path],
+    facts: Path | None = None,
     weights: dict[str, float] | None,
     fitted: Path | None = None,
     code_of_predict: list[str] | None = None,
@@ -38,6 +40,8 @@ def main(
         codes=[codes[is_boosting(model.absolute().parent.name)] for model in models],
         prior=prior,
     )
+    if facts is not None:
+        warn_of(read_alarms(facts), facts.with_suffix(".md"))
 
 
 if __name__ == "__main__":

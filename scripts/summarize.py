@@ -13,12 +13,21 @@ def main(
     *,
     comparison: Path,
     figures: list[Path],
+    facts: list[Path],
     summary: Path,
     submitting: dict[str, dict[str, float] | None],
     prior: str,
     split: dict[str, str | int | None],
 ) -> None:
-    write_summary(comparison, figures, summary, submitting=submitting, prior=prior, split=split)
+    write_summary(
+        comparison,
+        figures,
+        summary,
+        submitting=submitting,
+        prior=prior,
+        split=split,
+        facts=facts,
+    )
 
 
 if __name__ == "__main__":

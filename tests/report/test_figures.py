@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ from feseq.report.figures.all_models import (
     with_labels,
 )
 from feseq.report.figures.attention_maps import attention_figure, plot_attention
+from feseq.report.figures.data import (
+    click_rates_figure,
+    drift_figure,
+    lengths_figure,
+    missing_figure,
+)
 from feseq.report.figures.one_model import (
     calibration_bins,
     calibration_figure,
@@ -38,6 +45,7 @@ from feseq.report.figures.one_model import (
     slices_figure,
 )
 from feseq.report.figures.style import SIMULATED, short
+from support.facts import plain_facts
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
 
@@ -112,6 +120,7 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
         "model": names,
         "kind": ["feseq" if name.startswith("len") else "baseline" for name in names],
         "simulated_data": True,
+        "unseen": False,
         "auc": auc,
         "auc_low": auc - 0.01,
         "auc_high": auc + 0.01,
@@ -172,10 +181,20 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         models("len5", "constant", train_samples_per_second=[9.5, 9e9])
     ),
 }
+FIGURES |= {
+    f"{what.__name__} of {which}": partial(what, facts)
+    for what in (click_rates_figure, missing_figure, lengths_figure, drift_figure)
+    for which, facts in {
+        "data": plain_facts(),
+        "long names": plain_facts(LONG),
+        "few data": plain_facts(columns=1, clicks={"train": 0, "valid": 1}),
+    }.items()
+}
 WITHOUT_AXES: dict[str, Callable[[], Figure]] = {
     "curves of no click": lambda: roc_pr_figure(0 * LABEL, LOGIT, metrics(auc=None)),
     "no slices": lambda: slices_figure(metrics()),
     "no max_len": lambda: by_max_len_figure(models("constant")),
+    "nothing missing": lambda: missing_figure(plain_facts(missing_blocks=[])),
     "nothing known by max_len": lambda: by_max_len_figure(models("len5", **UNKNOWN)),
 }
 
@@ -223,7 +242,7 @@ def test_no_text_of_a_figure_is_cut_off(name: str) -> None:
     assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.02, box
 
 
-@pytest.mark.parametrize("name", ["30 AUCs", "speed", "slices"])
+@pytest.mark.parametrize("name", ["30 AUCs", "speed", "slices", "drift_figure of long names"])
 def test_names_of_rows_do_not_lie_on_one_another(name: str) -> None:
     figure = FIGURES[name]()
     drawn_texts(figure)

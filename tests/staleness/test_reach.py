@@ -21,6 +21,7 @@ NETWORK += "predict.model_file predict.prediction"
 
 # By rule. A package stands for all of its modules.
 REACHED = {
+    "describe": f"{FEATURES} describe report.data_page report.figures.data report.figures.style",
     "simulate": "common raw.simulation",
     "sample": f"{RAW} config.declared config.sampling dataset.raw_text "
     "dataset.sampling dataset.selection dataset.split dataset.split_columns",
@@ -44,10 +45,10 @@ REACHED = {
     "compare": "common config.names dataset.selection evaluate.intervals evaluate.metrics "
     "evaluate.valid_predictions report.comparison",
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
-    "summarize": "common config.names report.summary report.table",
+    "summarize": "common config.names describe.alarms report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",
-    "submit": "common config.names predict.submission predict.submission_ids raw.location "
-    "raw.version",
+    "submit": "common config.names describe.alarms predict.submission predict.submission_ids "
+    "raw.location raw.version",
 }
 
 

@@ -137,6 +137,9 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "code in dataset/sampling.py": edit(
         "scripts/feseq/dataset/sampling.py", "arange(total)", "arange(1 * total)"
     ),
+    "code in describe/checks.py": code(
+        "describe/checks.py", "LEAST_CLICKS = 100", "LEAST_CLICKS = 99"
+    ),
     "code in predict/submission.py": edit(
         "scripts/feseq/predict/submission.py", '"none"', '"all_valid"'
     ),
@@ -159,6 +162,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "runtime.*": run_elsewhere,
     "raw.source": set_to("raw.source", "auto"),
     "model.dropout": set_to("model.dropout", 0.2),
+    "model.scaling": set_to("model.scaling", "quantile"),
     "model.time_buckets, without times": set_to("model.time_buckets", 99),
     "model.attention_dim, with mean pooling": set_to("model.attention_dim", 64),
     "train.learning_rate": set_to("train.learning_rate", 0.01),

@@ -8,7 +8,12 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from feseq.staleness.upstream import comparison_steps, submission_steps, summary_steps
+from feseq.staleness.upstream import (
+    comparison_steps,
+    data_steps,
+    submission_steps,
+    summary_steps,
+)
 from support import REPOSITORY
 from support.shop import CONFIG, snakemake, write_inputs
 
@@ -41,7 +46,8 @@ def test_they_are_those_of_the_plan(source: str, tmp_path: Path) -> None:
 
     plan = planned(tmp_path, "results/submission_toy.csv", config)
     steps = list(submission_steps(config, "toy", is_simulated))
-    assert plan.pop("submit") == 1
+    # The page of the data is no part of the submission.
+    assert (plan.pop("submit"), plan.pop("describe")) == (1, 1)
     # A job a shard, and how many these are is known once the test file is converted.
     models = counted(steps)["predict"]
     assert models == len(config["sizes"]["toy"]["submission_models"])
@@ -53,5 +59,7 @@ def test_they_are_those_of_the_plan(source: str, tmp_path: Path) -> None:
         *summary_steps(config, results),
         *comparison_steps(config, results, is_simulated),
     ]
-    assert plan.pop("summarize") == 1
-    assert plan == counted(steps)
+    sizes = config["evaluation"]["sizes"]
+    described = [step for size in sizes for step in data_steps(size, is_simulated)]
+    assert (plan.pop("summarize"), plan.pop("describe")) == (1, len(sizes))
+    assert plan == counted([*steps, *described])

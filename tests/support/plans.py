@@ -11,6 +11,7 @@ MESSAGES = {
     "Converting the rows": "convert_train",
     "Converting the test file": "convert_test",
     "Fitting": "fit_feature_map",
+    "Describing": "describe",
     "Training": "train",
     "Predicting the validation": "evaluate",
     "Measuring": "measure",

@@ -210,9 +210,10 @@ def test_a_fresh_clone_plans_every_stage_on_the_stand_in(tmp_path: Path) -> None
     code, output = snakemake(tmp_path, "-n", "results/submission_full.csv", config={})
     assert code == 0, output
     assert "SIMULATED DATA: no data/raw/train.parquet" in output
-    for rule in ("simulate", "sample", "convert_train", "convert_test", "train", "submit"):
+    rules = ("simulate", "sample", "convert_train", "convert_test", "describe", "train", "submit")
+    for rule in rules:
         assert f"\n{rule} " in output
-    assert output.count("Reason: Missing output files") == 8
+    assert output.count("Reason: Missing output files") == 9
 
 
 def test_the_stand_in_runs_to_a_submission_and_its_figures_say_so(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..common.files import written_beside
 from ..config.names import ENSEMBLE
+from ..describe.alarms import alarms_text, read_alarms
 from .table import read_comparison
 
 # Models in the table; the comparison has them all.
@@ -27,12 +28,13 @@ def write_summary(
     submitting: Mapping[str, Mapping[str, float] | None],
     prior: str,
     split: Mapping[str, Any],
+    facts: Sequence[Path] = (),
 ) -> None:
     """Write the page as Markdown.
 
-    `figures` are shown in this order; `submitting` has the weights of the models that submit by
-    size, None where they are fitted; `prior` is config's submission.prior, `split` its
-    sampling.split.
+    `figures` are shown in this order; `facts` are those of the data by size; `submitting` has the
+    weights of the models that submit by size, None where they are fitted; `prior` is config's
+    submission.prior, `split` its sampling.split.
     """
     models = read_comparison(comparison)
     parts = ["# Models on the validation rows\n"]
@@ -43,6 +45,7 @@ def write_summary(
     parts += [_table(models[:_MOST])]
     if len(models) > _MOST:
         parts.append(f"{len(models) - _MOST} more are in {comparison.name}.\n")
+    parts += [_alarms_part(path, summary) for path in facts]
     parts += [f"![{path.stem}]({os.path.relpath(path, summary.parent)})" for path in figures]
     with written_beside(summary) as temporary:
         temporary.write_text("\n".join(parts) + "\n", encoding="utf-8")
@@ -67,6 +70,12 @@ def _held_out(split: Mapping[str, Any], unseen: pd.Series) -> str:
             "figures are a little too good; `sampling.judge_share` keeps rows that only judge."
         )
     return f"The validation rows are {', '.join(kinds)}. {chose}"
+
+
+def _alarms_part(facts: Path, summary: Path) -> str:
+    """The alarms of a size's data, and the way to its page."""
+    page = os.path.relpath(facts.with_suffix(".md"), summary.parent)
+    return f"## Alarms of the data: [{page}]({page})\n\n{alarms_text(read_alarms(facts))}"
 
 
 def _findings(

@@ -17,13 +17,17 @@ from ..config.names import BASELINES, ENSEMBLE, is_boosting, is_feseq, is_model
 Step = tuple[str, dict[str, str]]
 
 
+def data_steps(size: str, simulated: bool) -> Iterator[Step]:
+    """Steps up to the H5 files and the feature map of a size."""
+    yield from _training_steps(size, [], simulated)
+    yield from _test_steps(simulated)
+
+
 def submission_steps(config: Mapping[str, Any], size: str, simulated: bool) -> Iterator[Step]:
     """Steps up to the predictions of the models that submit, one for all shards of a model."""
     models = submission_models(config, size)
     yield from _training_steps(size, models, simulated)
-    if simulated:
-        yield "simulate", {"split": "test"}
-    yield "convert_test", {}
+    yield from _test_steps(simulated)
     for model in models:
         yield rule_of("predict", model), {"size": size, "model": model}
     if submission_weights(config, size) is None:
@@ -78,3 +82,10 @@ def _training_steps(size: str, models: Sequence[str], simulated: bool) -> Iterat
 def rule_of(step: str, model: str) -> str:
     """The rule of a step for a model of either family: `train`, or `train_boosting`."""
     return f"{step}_boosting" if is_boosting(model) else step
+
+
+def _test_steps(simulated: bool) -> Iterator[Step]:
+    """Steps up to the test table."""
+    if simulated:
+        yield "simulate", {"split": "test"}
+    yield "convert_test", {}

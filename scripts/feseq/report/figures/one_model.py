@@ -29,6 +29,7 @@ from .style import (
     save,
     short,
     styled,
+    wilson,
     with_interval,
 )
 
@@ -157,7 +158,7 @@ def calibration_figure(label: np.ndarray, logit: np.ndarray, metrics: dict[str, 
 def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
     """Rows, clicks, mean `predicted` and `share` of clicks by bin; equal logits share a bin.
 
-    `low` and `high` are Wilson's 95 % interval of the share (J. Am. Stat. Assoc. 22, 1927).
+    `low` and `high` are the 95 % interval of the share.
     """
     count = int(np.clip(label.sum() // CLICKS_PER_BIN, 5, MOST_BINS))
     logit = logit.astype(np.float64)
@@ -166,10 +167,8 @@ def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
     found = rows.groupby(np.searchsorted(edges, logit)).agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
     )
-    n, clicks, z = found["rows"], found["clicks"].astype(float), 1.959963984540054
-    centre = (clicks + z**2 / 2) / (n + z**2)
-    half = z / (n + z**2) * np.sqrt(clicks * (n - clicks) / n + z**2 / 4)
-    found = found.assign(share=clicks / n, low=centre - half, high=centre + half)
+    low, high = wilson(found["clicks"].astype(float), found["rows"])
+    found = found.assign(share=found["clicks"] / found["rows"], low=low, high=high)
     return found.assign(**{name: found[name].clip(SMALLEST, 1) for name in ("predicted", "low")})
 
 

@@ -109,6 +109,14 @@ def percent(share: float, digits: int = 3) -> str:
     return f"{100 * share:.{digits}g} %"
 
 
+def wilson(clicks: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's 95 % interval of the click rate, low and high (J. Am. Stat. Assoc. 22, 1927)."""
+    z = 1.959963984540054
+    centre = (clicks + z**2 / 2) / (rows + z**2)
+    half = z / (rows + z**2) * np.sqrt(clicks * (rows - clicks) / rows + z**2 / 4)
+    return centre - half, centre + half
+
+
 def interval(metric: dict[str, Any] | None) -> list[float]:
     """[value, low, high] of an entry of metrics.json, NaN where it has none."""
     entry = metric or {}

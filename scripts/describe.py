@@ -1,0 +1,44 @@
+"""Describe the rows of one size before any training: facts, alarms, figures and a page.
+
+By hand: python scripts/describe.py --size toy
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from door import enter
+from feseq.common.files import write_json
+from feseq.describe.alarms import warn_of
+from feseq.describe.checks import alarms_of
+from feseq.describe.describe import describe
+from feseq.report.data_page import write_data_page
+from feseq.report.figures.data import plot_data
+
+
+def main(
+    *,
+    train: Path,
+    valid: Path,
+    test: Path,
+    feature_map: Path,
+    size: str,
+    scalings: list[str],
+    threads: int,
+    facts: Path,
+    page: Path,
+    click_rates: Path,
+    missing: Path,
+    lengths: Path,
+    drift: Path,
+) -> None:
+    found = describe(train, valid, test, feature_map, size=size, threads=threads)
+    alarms = alarms_of(found, scalings)
+    figures = {"click_rates": click_rates, "missing": missing, "lengths": lengths, "drift": drift}
+    plot_data(found, **figures)
+    write_data_page(found, alarms, figures, page)
+    write_json(facts, {**found, "alarms": [asdict(alarm) for alarm in alarms]})
+    warn_of(alarms, page)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

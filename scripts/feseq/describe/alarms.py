@@ -1,0 +1,34 @@
+"""Alarms: what in the data makes figures wrong or models bad, and what to do about it."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..common.files import read_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What is wrong, in a sentence, and what to do."""
+
+    text: str
+    advice: str
+
+
+def read_alarms(facts: Path) -> list[Alarm]:
+    """The alarms in the file of facts that `describe` has written."""
+    return read_json(facts, lambda found: [Alarm(**alarm) for alarm in found["alarms"]])
+
+
+def alarms_text(alarms: Sequence[Alarm]) -> str:
+    """A Markdown list of what is wrong and what to do."""
+    return "\n".join([f"- **{a.text}.** {a.advice}." for a in alarms] or ["None."]) + "\n"
+
+
+def warn_of(alarms: Sequence[Alarm], where: Path) -> None:
+    """Log each alarm, and where to read more."""
+    for alarm in alarms:
+        logger.warning("ALARM (%s): %s. %s", where, alarm.text, alarm.advice)

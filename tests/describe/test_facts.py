@@ -1,0 +1,193 @@
+"""The facts of the data against plain pandas and scikit-learn."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from feseq.describe import table_pass
+from feseq.describe.columns import auc_alone, kind_of, middle_share, same_columns
+from feseq.describe.drift import Levels, adversary, stability_index
+from feseq.describe.keys import Keys, repeated_share, sequence_keys, shared_share
+from support.facts import column, facts_of, with_column
+from support.raw_tables import ragged, raw_table, split_events
+
+
+def test_what_is_counted_is_what_pandas_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_pass, "SAMPLE_ROWS", 150)
+    valid_rows = list(range(5, 600, 7))
+    table, test = raw_table(600, 3, longest=40), raw_table(90, 4)
+    facts = facts_of(tmp_path, table, test, valid_rows=valid_rows)
+    frame, test_frame = table.to_pandas(), test.to_pandas()
+    train, valid = frame.drop(index=valid_rows), frame.loc[valid_rows]
+
+    assert facts["rows"] == {"train": len(train), "valid": len(valid), "test": 90}
+    assert facts["clicks"] == {"train": train["y"].sum(), "valid": valid["y"].sum()}
+    assert facts["sampled_rows"] == {"train": 129, "valid": 85, "test": 90}
+    parts = {"train": train, "valid": valid, "test": test_frame}
+    for name in ("price", "age", "country", "item"):
+        missing = {part: rows[name].isna().mean() for part, rows in parts.items()}
+        assert column(facts, name)["missing"] == pytest.approx(missing), name
+    infinite = {part: np.isinf(rows["price"]).sum() for part, rows in parts.items()}
+    assert column(facts, "price")["infinite"] == infinite
+    age = column(facts, "age")
+    outside = ~test_frame["age"].dropna().between(*age["range"])
+    assert age["range"] == [train["age"].min(), train["age"].max()]
+    assert age["test_outside"] == pytest.approx(outside.mean())
+
+    lengths = {
+        part: rows["events"].fillna("").map(split_events).map(len) for part, rows in parts.items()
+    }
+    (sequence,) = facts["sequences"]
+    for i, entry in enumerate(sequence["lengths"]):
+        end = sequence["lengths"][i + 1]["from"] if i + 1 < len(sequence["lengths"]) else 10**9
+        inside = {part: found.between(entry["from"], end - 1) for part, found in lengths.items()}
+        assert entry["rows"] == {part: found.sum() for part, found in inside.items()}
+        clicked = train["y"][inside["train"]].sum() + valid["y"][inside["valid"]].sum()
+        assert entry["clicks"] == clicked
+    assert sequence["mean"] == pytest.approx({p: found.mean() for p, found in lengths.items()})
+    assert sequence["longest"] == {part: found.max() for part, found in lengths.items()}
+
+    stretches, country, item = facts["click_rates"]
+    place = np.arange(600) * 20 // 600
+    assert [v["clicks"] for v in stretches["values"]] == frame["y"].groupby(place).sum().tolist()
+    for panel in (country, item):
+        by_word = frame.assign(word=frame[panel["column"]].fillna("(missing)"))
+        expected = by_word.groupby("word")["y"].agg(["size", "sum"])
+        found = {
+            "(missing)" if value["value"] is None else value["value"]: [
+                value["rows"],
+                value["clicks"],
+            ]
+            for value in panel["values"]
+        }
+        assert found == {word: [*pair] for word, pair in expected.T.items()}
+
+
+def test_sequences_and_rows_that_are_met_again_are_counted(tmp_path: Path) -> None:
+    base = raw_table(300, 5)
+    events = [f"{i // 3},7,7,7,{i}" if i % 3 else f"{i},1,1,1,1" for i in range(300)]
+    events[10:40] = ["9,8,7,6,5"] * 30
+    table = with_column(base, "events", events)
+    test = with_column(base, "events", ["9,8,7,6,5"] * 60 + ["5,6,7,8,9"] * 240)
+    facts = facts_of(tmp_path, table, test, valid_rows=list(range(25, 75)))
+    (sequence,) = facts["sequences"]
+    assert sequence["twice_in_train"] == pytest.approx(15 / 250)
+    assert sequence["in_train"] == {"valid": 15 / 50, "test": 60 / 300}
+    # Rows of the test that are equal in all else, and have the same events.
+    assert facts["same_rows"]["test_in_known"] == pytest.approx(30 / 300)
+    assert facts["same_rows"]["valid_in_train"] == 0
+
+
+def test_of_many_keys_some_are_kept_with_the_same_shares() -> None:
+    random = np.random.default_rng(0)
+    everybody = ragged([[int(i), 3, int(i) % 7] for i in range(40_000)])
+    keys = sequence_keys(everybody.values, everybody.offsets)
+    assert len(np.unique(keys)) == len(keys)
+    # Each of the first 20,000 comes twice in one table, and every fourth of all in the other.
+    one, other = Keys(1_000), Keys(2_000)
+    for part in np.array_split(random.permutation(np.concatenate([keys, keys[:20_000]])), 9):
+        one.add(part)
+    other.add(keys[::4])
+    assert len(one.at(one.bits)) <= 1_000
+    assert repeated_share(one) == pytest.approx(2 / 3, abs=0.05)
+    assert shared_share(one, other) == pytest.approx(1 / 4, abs=0.05)
+    assert shared_share(other, one) == 1
+    assert repeated_share(Keys()) is None
+
+
+def test_the_stability_index_is_that_of_deciles_and_of_categories() -> None:
+    random = np.random.default_rng(0)
+    train, other = random.normal(size=9_000), random.normal(0.5, 2, 4_000)
+    found, chance = stability_index(train, other, Levels(train, False))
+    edges = [-np.inf, *np.quantile(train, np.arange(1, 10) / 10), np.inf]
+    a, b = (
+        pd.Series(pd.cut(values, edges)).value_counts(normalize=True, sort=False).to_numpy()
+        for values in (train, other)
+    )
+    assert found == pytest.approx(((a - b) * np.log(a / b)).sum(), rel=0.02)
+    same = []
+    for _ in range(60):
+        train, other = random.normal(size=9_000), random.normal(size=4_000)
+        index, chance = stability_index(train, other, Levels(train, False))
+        same.append(index)
+    assert np.mean(same) == pytest.approx(chance, rel=0.2)
+
+    category, shifted = (
+        random.integers(0, 4, 9_000),
+        random.choice(4, 9_000, p=[0.1, 0.2, 0.3, 0.4]),
+    )
+    a, b = (np.bincount(values, minlength=4) / 9_000 for values in (category, shifted))
+    levels = Levels(category.astype(float), True)
+    found, _ = stability_index(category.astype(float), shifted.astype(float), levels)
+    assert found == pytest.approx(((a - b) * np.log(a / b)).sum(), rel=0.01)
+    # Missing and new values are levels of their own.
+    assert levels.of(np.array([np.nan, 0, 3, 77])).tolist() == [0, 1, 4, 5]
+
+
+def test_a_column_alone_has_its_auc_in_order_or_by_click_rates() -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(size=20_000)
+    label = (values + random.normal(0, 2, 20_000) > 2).astype(np.uint8)
+    expected = roc_auc_score(label, values)
+    assert auc_alone(values, label, False) == pytest.approx(expected, abs=0.003)
+    assert auc_alone(-values, label, False) == pytest.approx(expected, abs=0.003)
+    assert auc_alone(values.round(), label, False) == pytest.approx(
+        roc_auc_score(label, values.round()), abs=0.003
+    )
+    # Clicks in the middle, of categories without an order, and where the value is missing.
+    assert auc_alone(values, (np.abs(values) < 0.1).astype(int), False) > 0.98
+    assert auc_alone(random.integers(0, 50, 20_000), label, True) == pytest.approx(0.5, abs=0.02)
+    words = random.integers(0, 50, 20_000)
+    assert auc_alone(words, np.isin(words, [3, 17, 40]).astype(int), True) == pytest.approx(1)
+    assert auc_alone(np.where(label, np.nan, values), label, False) == 1
+    assert auc_alone(values, 0 * label, False) is None
+
+
+def test_columns_are_told_by_their_values() -> None:
+    random = np.random.default_rng(0)
+    n = 5_000
+    for expected, values in {
+        ("empty", 0): np.full(n, np.nan),
+        ("constant", 1): np.where(np.arange(n) % 3, 4.0, np.nan),
+        ("levels", 2): np.arange(n) % 2 * 0.5,
+        ("whole", 2_000): np.arange(n) % 2_000,
+        ("real", n): random.random(n),
+    }.items():
+        assert kind_of(values.astype(np.float32)) == expected
+    assert kind_of(np.arange(10.0)) == ("whole", 10)
+    few, many = random.random(n), np.where(np.arange(n) % 50, 0, random.random(n) + 1)
+    assert middle_share(few, 0, 1) == pytest.approx(0.98, abs=0.02)
+    assert middle_share(many, 0, 1e6) == pytest.approx(0.98e-6, rel=0.1)
+    assert middle_share(np.arange(n) % 2, 0, 1) is None
+
+
+def test_equal_columns_and_those_in_the_same_order_are_found() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=900), random.normal(size=900)
+    a[::9] = np.nan
+    columns = {"a": a, "b": b, "a2": a, "exp(-a)": np.exp(-a), "b+": b + 0.01 * a, "one": 0 * b}
+    equal, alike = same_columns(np.column_stack([*columns.values()]), [*columns])
+    assert equal == [["a", "a2"]]
+    assert alike == [["a", "exp(-a)"]]
+
+
+def test_boosting_names_the_columns_that_give_a_table_away() -> None:
+    random = np.random.default_rng(0)
+    train, other = random.normal(size=(2, 3_000, 4))
+    other[:, 2] += 2
+    other[::5, 1] = np.nan
+    judged = adversary(train, other, ["a", "b", "c", "d"])
+    assert judged is not None
+    # Two normal distributions two deviations apart have an AUC of 0.921.
+    assert judged.auc > 0.91
+    assert [*judged.columns][:2] == ["c", "b"]
+    same = adversary(train, random.normal(size=(3_000, 4)), ["a", "b", "c", "d"])
+    assert same is not None
+    assert same.columns == {}
+    assert abs(same.auc - 0.5) < 3 * same.chance
+    assert adversary(train[:9], other, ["a", "b", "c", "d"]) is None

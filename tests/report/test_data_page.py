@@ -1,0 +1,61 @@
+"""The data page and the summary say what the facts of the data are."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from feseq.common.files import write_json
+from feseq.describe.alarms import Alarm, read_alarms, warn_of
+from feseq.report.data_page import FIGURES, write_data_page
+from support.facts import plain_facts
+
+ALARM = Alarm("Column age alone predicts the clicks", "Take it out of columns.groups")
+
+
+def page_of(folder: Path, *alarms: Alarm, **given: object) -> str:
+    figures = {name: folder / f"figures/{name}.svg" for name in FIGURES}
+    write_data_page(plain_facts("age", **given), alarms, figures, folder / "data.md")
+    return (folder / "data.md").read_text()
+
+
+def test_the_page_starts_with_its_alarms_and_has_every_figure_and_column(tmp_path: Path) -> None:
+    page = page_of(tmp_path, ALARM)
+    assert page.index("SIMULATED") < page.index("## Alarms") < page.index("## Rows")
+    assert f"- **{ALARM.text}.** {ALARM.advice}.\n" in page
+    assert re.findall(r"!\[\w+\]\((.*)\)", page) == [f"figures/{name}.svg" for name in FIGURES]
+    assert re.findall(r"^\| (age \d+) \|", page, re.M) == [f"age {i}" for i in range(40)]
+    assert {line.count(" | ") for line in page.splitlines() if line[:6] == "| age "} == {10}
+
+
+def test_the_page_says_what_stands_out(tmp_path: Path) -> None:
+    page = page_of(tmp_path)
+    assert "## Alarms\n\nNone." in page
+    for line in (
+        "| train | 90,000 | 1,800 | 2 % |",
+        "45,000 of 90,000 train rows",
+        "tells validation rows from train rows with an AUC of **0.501**: not at all",
+        "tells test rows from train rows with an AUC of **0.950**",
+        "age 9 (0.400)",
+        "Without the columns that have drifted (age 9), it is 0.600",
+        "40 % of the train rows have their `age` in common with another train row; 40 % of the "
+        "validation rows, and 1 % of the test rows, with a train row. So figures on the "
+        "validation rows flatter",
+        "age 0 is missing in 88.9 % of the rows, with 0.0525 % clicks",
+        "age 1, age 2 are equal in every sampled row",
+        "few values, levels rather than measurements",
+    ):
+        assert line in page, line
+
+
+def test_alarms_are_read_and_logged_with_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_json(tmp_path / "data.json", {"alarms": [vars(ALARM)]})
+    alarms = read_alarms(tmp_path / "data.json")
+    assert alarms == [ALARM]
+    warn_of(alarms, Path("results/full/data.md"))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    for text in (ALARM.text, ALARM.advice, "results/full/data.md"):
+        assert text in record.getMessage()

@@ -1,0 +1,98 @@
+"""Facts of the data: those of tiny raw tables, and made-up ones."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from feseq.dataset.feature_map import fit_feature_map
+from feseq.describe.describe import describe
+from feseq.describe.table_pass import LENGTHS
+from support.raw_tables import COLUMNS, to_test_h5, to_train_h5
+
+
+def facts_of(folder: Path, train: pa.Table, test: pa.Table, **options: Any) -> dict[str, Any]:
+    """The facts of a quarter of `train` as validation rows, the rest as train rows, and `test`."""
+    train_h5, valid_h5 = to_train_h5(folder, train, **options)
+    test_h5 = to_test_h5(folder, test)
+    fit_feature_map(train_h5, COLUMNS, 1).write(folder / "map.json")
+    files = (train_h5, valid_h5, test_h5, folder / "map.json")
+    return describe(*files, size="full", threads=2)
+
+
+def column(facts: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(entry for entry in facts["columns"] if entry["column"] == name)
+
+
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+
+
+def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict[str, Any]:
+    """Made-up facts of simulated data; `given` replaces entries."""
+    parts = ("train", "valid", "test")
+    values = [
+        {"value": f"{name} {i}", "rows": 900 * (i + 1), "clicks": 30, "test_rows": 70 * i}
+        for i in range(30)
+    ]
+    along = [value | {"value": str(i), "test_rows": None} for i, value in enumerate(values[:20])]
+    numeric = {
+        "role": "numeric",
+        "kind": "levels",
+        "distinct": 31,
+        "missing": dict.fromkeys(parts, 0.25),
+        "click_auc": 0.6,
+        "by_chance": {"valid": 0.001, "test": 0.001},
+        "range": [0.0, 1e6],
+        "middle_share": 0.5,
+        "infinite": {"train": 7, "valid": 0, "test": 0},
+        "test_outside": 0.0,
+        "test_scale": 1.0,
+    }
+    lengths = [
+        {"from": int(start), "rows": dict.fromkeys(parts, 900), "clicks": 20} for start in LENGTHS
+    ]
+    return {
+        "size": "full",
+        "simulated_data": True,
+        "rows": {"train": 90_000, "valid": 10_000, "test": 50_000},
+        "clicks": {"train": 1_800, "valid": 200},
+        "sampled_rows": {"train": 45_000, "valid": 10_000, "test": 50_000},
+        "columns": [
+            numeric
+            | {"column": f"{name} {i}", "stability_index": {"valid": 0.001 * i, "test": 0.1 * i}}
+            for i in range(columns)
+        ],
+        "missing_blocks": [
+            {"columns": [f"{name} {i}"] * (i + 1), "rows": 40_000 // 9**i, "clicks": 7 * (3 - i)}
+            for i in range(4)
+        ],
+        "equal": [[f"{name} 1", f"{name} 2"]],
+        "alike": [],
+        "click_rates": [
+            {"column": None, "values": along},
+            {"column": name, "values": values},
+            {"column": "hour", "values": [{**v, "value": v["value"][-2:]} for v in values]},
+        ],
+        "sequences": [
+            {
+                "column": name,
+                "mean": dict.fromkeys(parts, 400.0),
+                "median": 300.0,
+                "longest": dict.fromkeys(parts, 12_345),
+                "lengths": lengths,
+                "tokens": 240,
+                "unseen": {"valid": 0.01, "test": 0.02},
+                "twice_in_train": 0.4,
+                "in_train": {"valid": 0.4, "test": 0.01},
+            }
+        ],
+        "same_rows": {"valid_in_train": 0.0, "test_in_known": 0.0, "known_in_test": 0.0},
+        "adversary": {
+            "valid": [{"without": [], "auc": 0.501, "chance": 0.005, "columns": {}}],
+            "test": [
+                {"without": [], "auc": 0.95, "chance": 0.005, "columns": {f"{name} 9": 0.4}},
+                {"without": [f"{name} 9"], "auc": 0.6, "chance": 0.005, "columns": {}},
+            ],
+        },
+    } | given
