@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from feseq.config.train import TrainConfig
 from feseq.staleness.model_params import model_params
 from feseq.staleness.params import (
     as_setting,
@@ -69,3 +70,25 @@ def test_settings_that_a_network_does_not_use_are_null(
     every = given(all_used=True)
     assert None not in every.values()
     assert given() == every | dict.fromkeys(unused)
+
+
+@pytest.mark.parametrize(
+    ("training", "unused"),
+    [
+        ({"schedule": "plateau", "embedding_l2": 0.1}, set()),
+        ({"schedule": "cosine", "embedding_l2": 0.1}, {"cut_patience", "restore_best"}),
+        ({"embedding_l2": 0}, {"embedding_l2_of"}),
+        ({"embedding_l2": 0.1, "eval_steps": 7}, {"evaluations_per_epoch"}),
+    ],
+)
+def test_settings_that_a_training_does_not_use_are_null_and_read_as_defaults(
+    training: dict[str, Any], unused: set[str]
+) -> None:
+    variants = {"other": {"train": training}}
+    job = SimpleNamespace(size="toy", model="len100-other")
+    params = settings(**model_params(CONFIG | {"variants": variants})).values()
+    found = read_settings(param(job) for param in params)["train_config"]
+    null = {name for name, value in found.items() if value is None}
+    assert null - {"eval_steps"} == unused
+    read = TrainConfig.from_values(found, "train_config")
+    assert (read.cut_patience, read.evaluations_per_epoch) == (1, "auto")

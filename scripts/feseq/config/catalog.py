@@ -86,6 +86,18 @@ def used_settings(network: Mapping[str, Any]) -> dict[str, Any]:
     return {key: None if key in unused else value for key, value in network.items()}
 
 
+def used_training(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a training's settings."""
+    unused: set[str] = set()
+    if training["schedule"] != "plateau":
+        unused |= {"cut_patience", "restore_best"}
+    if not training["embedding_l2"]:
+        unused.add("embedding_l2_of")
+    if training["eval_steps"]:
+        unused.add("evaluations_per_epoch")
+    return {key: None if key in unused else value for key, value in training.items()}
+
+
 def model_mistakes(
     config: Mapping[str, Any], columns: Columns, size: str, model: str
 ) -> Iterator[str]:

@@ -3,20 +3,28 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..config.catalog import LAYOUT, boosting_settings, model_settings, size_settings, used_settings
+from ..config.catalog import (
+    LAYOUT,
+    boosting_settings,
+    model_settings,
+    size_settings,
+    used_settings,
+    used_training,
+)
+
+_USED = {"model_config": used_settings, "train_config": used_training}
 
 
 def model_params(config: Mapping[str, Any], *, all_used: bool = False) -> dict[str, Callable]:
     """The settings of a job's network and training, by dotted name, as functions of the wildcards.
 
-    Those that the network does not use are null, unless `all_used`.
+    Those that network or training do not use are null, unless `all_used`.
     """
 
     def value(block: str, key: str) -> Callable[[Any], Any]:
         def job_value(wildcards: Any) -> Any:
             chosen = model_settings(config, wildcards.size, wildcards.model)[block]
-            is_network = block == "model_config" and not all_used
-            return (used_settings(chosen) if is_network else chosen)[key]
+            return (chosen if all_used else _USED[block](chosen))[key]
 
         return job_value
 
