@@ -6,6 +6,7 @@ rule train_boosting:
         train=checked(rules.convert_train.output.train),
         valid=rules.convert_train.output.valid,
         feature_map=rules.fit_feature_map.output.feature_map,
+        followed=[],
     output:
         model="results/{size}/{model}/model.ubj",
         history="results/{size}/{model}/history.csv",
@@ -28,6 +29,24 @@ rule train_boosting:
         "Training {wildcards.model} on size {wildcards.size}"
     script:
         "../scripts/train_boosting.py"
+
+
+use rule train_boosting as refit_boosting with:
+    input:
+        train=checked(rules.convert_train.output.train),
+        valid=rules.convert_train.output.valid,
+        feature_map=rules.fit_feature_map_to_all.output.feature_map,
+        followed=rules.train_boosting.output.training,
+    output:
+        model="results/{size}/{model}/refit/model.ubj",
+        history="results/{size}/{model}/refit/history.csv",
+        training="results/{size}/{model}/refit/training.json",
+    log:
+        "results/{size}/{model}/refit/train.log",
+    benchmark:
+        "results/{size}/{model}/refit/train.benchmark.tsv"
+    message:
+        "Training {wildcards.model} again on all rows of size {wildcards.size}"
 
 
 rule evaluate_boosting:
@@ -56,7 +75,7 @@ rule evaluate_boosting:
 
 rule predict_boosting:
     input:
-        model=rules.train_boosting.output.model,
+        model=getattr(rules, rule_of(LAST_FIT, "boosting")).output.model,
         h5=rules.convert_test.output.h5,
         shards=rules.convert_test.output.shards,
     output:

@@ -98,6 +98,22 @@ rule fit_feature_map:
         "../scripts/fit_feature_map.py"
 
 
+use rule fit_feature_map as fit_feature_map_to_all with:
+    input:
+        train=[
+            rules.convert_train.output.train,
+            rules.convert_train.output.valid,
+        ],
+    output:
+        feature_map="data/h5/{size}/all_rows/feature_map.json",
+    log:
+        "data/h5/{size}/all_rows/fit_feature_map.log",
+    benchmark:
+        "data/h5/{size}/all_rows/fit_feature_map.benchmark.tsv"
+    message:
+        "Fitting the feature map of all rows, size {wildcards.size}"
+
+
 rule describe:
     input:
         train=checked(rules.convert_train.output.train),

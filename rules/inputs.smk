@@ -12,6 +12,9 @@ from feseq.dataset.shards import read_shards
 from feseq.raw.source import local_only
 from feseq.staleness.upstream import figure_steps, rule_of
 
+# Which training of a model predicts the test file.
+LAST_FIT = "refit" if config["submission"]["refit"] else "train"
+
 
 def results():
     """The folder of results, behind the prefix of a workflow that imports this one, if it has any."""

@@ -4,7 +4,7 @@ from feseq.staleness.upstream import submission_steps
 
 rule predict:
     input:
-        model=rules.train.output.model,
+        model=getattr(rules, LAST_FIT).output.model,
         h5=rules.convert_test.output.h5,
         shards=rules.convert_test.output.shards,
     output:
@@ -31,7 +31,7 @@ rule submit:
         **local(sample_submission=RAW.sample_submission),
         predictions=shard_predictions,
         # Named here too, so that a dry run shows the training before the shards are known.
-        models=submitting("train", "model"),
+        models=submitting(LAST_FIT, "model"),
         fitted=fitted_weights,
         # Only its alarms are read, for the log.
         facts=ancient(rules.describe.output.facts),

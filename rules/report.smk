@@ -77,7 +77,7 @@ rule summarize:
         *code("summarize"),
         **settings(
             upstream=upstream(lambda _: summary_steps(config, results())),
-            prior=config["submission"]["prior"],
+            **config["submission"],
             split=config["sampling"]["split"],
             submitting={
                 size: submission_weights(config, size)

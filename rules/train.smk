@@ -8,6 +8,7 @@ rule train:
         train=checked(rules.convert_train.output.train),
         valid=rules.convert_train.output.valid,
         feature_map=rules.fit_feature_map.output.feature_map,
+        followed=[],
     output:
         model="results/{size}/{model}/model.safetensors",
         history="results/{size}/{model}/history.csv",
@@ -31,6 +32,25 @@ rule train:
         "Training FESeq on size {wildcards.size}, {wildcards.model}"
     script:
         "../scripts/train.py"
+
+
+# With submission.refit, what submits.
+use rule train as refit with:
+    input:
+        train=checked(rules.convert_train.output.train),
+        valid=rules.convert_train.output.valid,
+        feature_map=rules.fit_feature_map_to_all.output.feature_map,
+        followed=rules.train.output.training,
+    output:
+        model="results/{size}/{model}/refit/model.safetensors",
+        history="results/{size}/{model}/refit/history.csv",
+        training="results/{size}/{model}/refit/training.json",
+    log:
+        "results/{size}/{model}/refit/train.log",
+    benchmark:
+        "results/{size}/{model}/refit/train.benchmark.tsv"
+    message:
+        "Training FESeq again on all rows of size {wildcards.size}, {wildcards.model}"
 
 
 rule tune:
@@ -69,6 +89,7 @@ rule tune:
 
 onsuccess:
     # Not before: a job that ended well runs again if Snakemake is killed with it.
-    for state in results().glob("*/*/training_state"):
-        if (state.parent / "model.safetensors").exists():
-            shutil.rmtree(state, ignore_errors=True)
+    for states in ("*/*/training_state", "*/*/refit/training_state"):
+        for state in results().glob(states):
+            if (state.parent / "model.safetensors").exists():
+                shutil.rmtree(state, ignore_errors=True)

@@ -10,7 +10,7 @@ from feseq.config.columns import Columns
 from feseq.dataset.feature_map import fit_feature_map
 
 
-def main(*, train: Path, columns: Columns, min_count: int, feature_map: Path) -> None:
+def main(*, train: list[Path], columns: Columns, min_count: int, feature_map: Path) -> None:
     fit_feature_map(train, columns, min_count).write(feature_map)
 
 

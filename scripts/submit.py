@@ -7,7 +7,7 @@ from pathlib import Path
 
 from door import enter
 from feseq.common.files import read_json
-from feseq.config.names import is_boosting, share_of
+from feseq.config.names import is_boosting, name_of, share_of
 from feseq.describe.alarms import read_alarms, warn_of
 from feseq.predict.submission import write_submission
 
@@ -37,7 +37,7 @@ def main(
         label_column=label_column,
         models=models,
         weights=[share_of(shares, model) for model in models],
-        codes=[codes[is_boosting(model.absolute().parent.name)] for model in models],
+        codes=[codes[is_boosting(name_of(model))] for model in models],
         prior=prior,
     )
     if facts is not None:

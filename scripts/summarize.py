@@ -17,6 +17,7 @@ def main(
     summary: Path,
     submitting: dict[str, dict[str, float] | None],
     prior: str,
+    refit: bool,
     split: dict[str, str | int | None],
 ) -> None:
     write_summary(
@@ -25,6 +26,7 @@ def main(
         summary,
         submitting=submitting,
         prior=prior,
+        refit=refit,
         split=split,
         facts=facts,
     )

@@ -22,12 +22,13 @@ def main(
     runtime: Runtime,
     threads: int,
     code: list[str],
+    followed: Path | None = None,
     model: Path,
     history: Path,
     training: Path,
 ) -> None:
     train_model(
-        TrainingRun(train, valid, feature_map, model_config, train_config),
+        TrainingRun(train, valid, feature_map, model_config, train_config, followed),
         {"model": model, "history": history, "training": training},
         runtime=runtime,
         threads=threads,

@@ -19,6 +19,7 @@ def main(
     boosting_config: BoostingConfig,
     runtime: Runtime,
     threads: int,
+    followed: Path | None = None,
     model: Path,
     history: Path,
     training: Path,
@@ -31,6 +32,7 @@ def main(
         {"model": model, "history": history, "training": training},
         runtime=runtime,
         threads=threads,
+        followed=followed,
     )
 
 

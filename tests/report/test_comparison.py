@@ -96,7 +96,11 @@ def test_the_order_of_the_files_does_not_matter(metrics: list[Path], tmp_path: P
 
 
 def summary_of(
-    metrics: list[Path], folder: Path, prior: str = "observed", split: Any = None
+    metrics: list[Path],
+    folder: Path,
+    prior: str = "observed",
+    refit: bool = False,
+    split: Any = None,
 ) -> str:
     write_comparison(metrics, folder / "comparison.csv", resamples=50)
     write_summary(
@@ -105,6 +109,7 @@ def summary_of(
         folder / "summary.md",
         submitting={"full": {"len150": 1.0}},
         prior=prior,
+        refit=refit,
         split=split or {"time": None, "group": None},
     )
     return (folder / "summary.md").read_text()
@@ -133,7 +138,8 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
 
 def test_the_summary_says_which_rows_judge(tmp_path: Path) -> None:
     metrics = [put_model(tmp_path, "full", "boosting", 0.7, unseen=True, share=0.5)]
-    text = summary_of(metrics, tmp_path, split={"time": "day", "group": "seq"})
+    text = summary_of(metrics, tmp_path, split={"time": "day", "group": "seq"}, refit=True)
+    assert "written by len150, trained again on all rows" in text
     assert "the newest by `day`, without a `seq` that is in the train rows" in text
     assert "They chose nothing" in text
 

@@ -10,7 +10,7 @@ ROWS = "common config.columns dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_values "
 CONVERSION += "dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
-FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.numeric"
+FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.joined dataset.numeric"
 BOOSTING = f"{FEATURES} config.boosting config.declared boosting.clicks boosting.features "
 BOOSTING += "boosting.matrix boosting.model_file dataset.history_statistics"
 PREDICTING = f"{BOOSTING} boosting.predicting evaluate.validation predict.shard_file"
@@ -27,7 +27,7 @@ REACHED = {
     "dataset.sampling dataset.selection dataset.split dataset.split_columns",
     "convert_train": CONVERSION,
     "convert_test": CONVERSION,
-    "fit_feature_map": f"{ROWS} dataset.feature_map dataset.numeric",
+    "fit_feature_map": f"{ROWS} dataset.feature_map dataset.joined dataset.numeric",
     "train": f"{NETWORK} config.train evaluate.metrics train",
     "tune": f"{NETWORK} config.space config.train evaluate.metrics train tune",
     "train_boosting": f"{BOOSTING} boosting.device boosting.training machine.memory",

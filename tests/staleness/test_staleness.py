@@ -175,6 +175,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "sizes.toy.max_len: one more": set_to("sizes.toy.max_len", [5, 7, 20]),
     "sizes.toy.submission_models: another": set_to("sizes.toy.submission_models", ["len5"]),
     "submission.prior": set_to("submission.prior", "balanced"),
+    "submission.refit": set_to("submission.refit", True),
     "evaluation.bootstrap": set_to("evaluation.bootstrap", 10),
     "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
     "sampling.seed": set_to("sampling.seed", 7),

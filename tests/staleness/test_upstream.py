@@ -39,6 +39,7 @@ def counted(steps: list[tuple[str, dict[str, str]]]) -> dict[str, int]:
 def test_they_are_those_of_the_plan(source: str, tmp_path: Path) -> None:
     write_inputs(tmp_path)
     two = {"sizes": {"toy": {"submission_models": ["len20", "len5"], "max_len": [5, 20]}}}
+    two |= {"submission": {"refit": True}}
     simulated = {"raw": {"source": "simulated"}, "evaluation": {"sizes": ["toy", "full"]}} | two
     config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
     update_config(config, CONFIG if source == "files" else simulated)

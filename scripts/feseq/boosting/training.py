@@ -10,10 +10,11 @@ from typing import Any
 import xgboost
 
 from ..common.errors import UserError
-from ..common.files import write_json, written_beside
+from ..common.files import read_json, write_json, written_beside
 from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.joined import open_table
 from ..dataset.store import H5Table
 from ..machine.memory import peak_memory
 from .device import choose_device
@@ -37,8 +38,12 @@ def train_boosting(
     *,
     runtime: Runtime,
     threads: int = 1,
+    followed: Path | None = None,
 ) -> None:
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
+
+    With `followed`, the training.json of an earlier training, as many trees as that one kept are
+    trained on the rows of both files, and the validation figures are its own.
 
     The same data, settings and number of threads give the same model on the same machine. An
     interrupted training begins again.
@@ -46,28 +51,37 @@ def train_boosting(
     started = time.monotonic()
     device = choose_device(runtime.device)
     feature_map = FeatureMap.read(feature_map_json)
-    with H5Table(train_h5) as train, H5Table(valid_h5) as valid:
-        check_one_draw(feature_map, train, valid)
+    before: dict[str, Any] = read_json(followed) if followed else {}
+    files = [train_h5, valid_h5] if before else [train_h5]
+    with open_table(files) as train, H5Table(valid_h5) as valid:
+        check_one_draw(feature_map, train, train if before else valid)
         click_rate = _checked_click_rate(train)
         own, features = fit_features(train, feature_map, config)
         matrix = quantile_matrix(train, own, threads=threads)
-        valid_matrix = quantile_matrix(valid, features, like=matrix, threads=threads)
+        valid_matrix = None
+        if not before:
+            valid_matrix = quantile_matrix(valid, features, like=matrix, threads=threads)
+        else:
+            config = config.model_copy(update={"trees": before["trees"]})
         logger.info(
             "%s train rows, %s validation rows, %d features",
             f"{train.rows:,}",
-            f"{valid.choosing_rows:,}",
+            "no" if before else f"{valid.choosing_rows:,}",
             len(features.columns()),
         )
         booster, curves = fit(matrix, valid_matrix, config, device, threads, runtime.verbosity)
         best = booster.num_boosted_rounds() - 1
+        figures = {f"valid_{name}": values[best] for name, values in curves.items() if values}
         seconds = time.monotonic() - started
         _write_history(outputs["history"], curves)
         about = {
-            **{f"valid_{name}": values[best] for name, values in curves.items()},
+            **(figures or {f"valid_{name}": before[f"valid_{name}"] for name in curves}),
+            # The figures are those of an earlier training, whose trees this one has on all rows.
+            "refit": bool(before),
             "trees": best + 1,
             "features": len(features.columns()),
             "train_rows": train.rows,
-            "valid_rows": valid.choosing_rows,
+            "valid_rows": 0 if before else valid.choosing_rows,
             "seconds": round(seconds, 3),
             "samples_per_second": round(train.rows / seconds, 1),
             "peak_memory_bytes": peak_memory(),
@@ -95,13 +109,16 @@ def _checked_click_rate(train: H5Table) -> float:
 
 def fit(
     train: xgboost.QuantileDMatrix,
-    valid: xgboost.QuantileDMatrix,
+    valid: xgboost.QuantileDMatrix | None,
     config: BoostingConfig,
     device: str,
     threads: int,
     verbosity: int = 1,
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
-    """The trees up to the best, and the figures of the validation rows after each tree."""
+    """The trees up to the best, and the figures of the validation rows after each tree.
+
+    Without such rows, all trees and no figures.
+    """
     # The last one decides when to stop.
     monitor = next(name for name, ours in _METRICS.items() if ours == config.monitor)
     metrics = [name for name in _METRICS if name != monitor] + [monitor]
@@ -125,12 +142,14 @@ def fit(
         settings,
         train,
         config.trees,
-        evals=[(valid, "valid")],
+        evals=[(valid, "valid")] if valid else [],
         evals_result=found,
-        early_stopping_rounds=config.early_stopping,
-        callbacks=[_Log(config, verbosity)],
+        early_stopping_rounds=config.early_stopping if valid else None,
+        callbacks=[_Log(config, verbosity)] if valid else [],
         verbose_eval=False,
     )
+    if valid is None:
+        return booster, {name: [] for name in _METRICS.values()}
     # Predictions need no more, and the file should hold no more.
     return booster[: booster.best_iteration + 1], {
         ours: found["valid"][name] for name, ours in _METRICS.items()

@@ -21,6 +21,8 @@ BOOSTING_PATTERN = rf"boosting{_VARIANT}"
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 ENSEMBLE = "ensemble"
+# The folder, in that of a model, of the same trained again on all rows.
+REFIT = "refit"
 
 
 def split_name(model: str) -> tuple[int | None, str | None]:
@@ -56,9 +58,15 @@ def model_file(name: str) -> str:
     return "model.ubj" if is_boosting(name) else "model.safetensors"
 
 
+def name_of(path: Path) -> str:
+    """The name of the model in whose folder `path` lies, or in that of its refit."""
+    folder = path.absolute().parent
+    return folder.parent.name if folder.name == REFIT else folder.name
+
+
 def share_of(weights: Mapping[str, float], path: Path) -> float:
     """The weight of the model in whose folder `path` lies; raises UserError if it has none."""
-    name = path.absolute().parent.name
+    name = name_of(path)
     if name not in weights:
         raise UserError(f"{path}: no weight for {name!r}, only for {', '.join(weights)}")
     return weights[name]

@@ -165,6 +165,10 @@ class Submission(_Block):
     weights_by: Literal["logloss", "auc", "average_precision", "score"] = "logloss"
     """with `submission_weights: auto`: the figure of the blend, at the odds of `prior`, that the
     weights are fitted to"""
+    refit: bool = False
+    """`true`: the models that submit are trained again on all rows, those held out too, with the
+    number of steps and the learning rates that the validation rows chose; figures stay those of
+    before"""
 
 
 class Evaluation(_Block):

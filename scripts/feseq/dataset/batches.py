@@ -13,8 +13,9 @@ from ..common.ahead import map_ahead
 from ..common.ragged import Ragged
 from .encoding import BRIEFING, FeatureEncoder, Inputs
 from .feature_map import FeatureMap
+from .joined import open_table
 from .negatives import NegativeDraw
-from .store import Block, H5Table
+from .store import Block
 
 # Rows are shuffled and sorted by length within windows of about this many.
 WINDOW_ROWS = 65_536
@@ -112,16 +113,16 @@ class _Window:
 
 
 class BatchSource:
-    """Batches of one H5 table, encoded by a feature map, histories cut to `max_len` events.
+    """Batches of an H5 table, encoded by a feature map, histories cut to `max_len` events.
 
-    `batch_rows` may be a function of the rows of an epoch. With a `negative_share` below 1, an
-    epoch has all clicks and that share of the other rows, another draw each epoch. With
-    `choosing`, rows that only judge are left out.
+    `h5` is its file, or the train and the valid file of a draw. `batch_rows` may be a function of
+    the rows of an epoch. With a `negative_share` below 1, an epoch has all clicks and that share of
+    the other rows, another draw each epoch. With `choosing`, rows that only judge are left out.
     """
 
     def __init__(
         self,
-        h5: Path,
+        h5: Path | Sequence[Path],
         feature_map: FeatureMap,
         *,
         max_len: int,
@@ -130,7 +131,7 @@ class BatchSource:
         negative_share: float = 1.0,
         choosing: bool = False,
     ) -> None:
-        self.table = H5Table(h5)
+        self.table = open_table(h5)
         self.rows = self.table.choosing_rows if choosing else self.table.rows
         self.encoder = FeatureEncoder(feature_map, self.table, inputs)
         self.sequence_columns = [field.column for field in feature_map.sequences]

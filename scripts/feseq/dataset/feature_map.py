@@ -7,7 +7,7 @@ shares its target's vocabulary has the target's indices: token 12 has the index 
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..common.progress import progress
 from ..config.columns import Columns
+from .joined import open_table
 from .numeric import NumericField, NumericFit
 from .store import H5Table
 
@@ -132,13 +133,16 @@ class FeatureMap:
         return read_json(path, cls.from_dict)
 
 
-def fit_feature_map(train_h5: Path, columns: Columns, min_count: int) -> FeatureMap:
+def fit_feature_map(
+    train_h5: Path | Sequence[Path], columns: Columns, min_count: int
+) -> FeatureMap:
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass over the train file in blocks. Values that occur only in the validation file are in the
-    H5 vocabulary too; they count 0 here and stay out.
+    One pass in blocks over the train file, or over the train and the valid file. Values that occur
+    only in the validation file are in the H5 vocabulary too; with the train file alone they count 0
+    and stay out.
     """
-    with H5Table(train_h5) as table:
+    with open_table(train_h5) as table:
         require_columns(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )

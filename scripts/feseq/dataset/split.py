@@ -135,8 +135,8 @@ def _tell(part: np.ndarray, labels: np.ndarray, rows: _Rows, times: Times | None
         count, clicks = int(inside.sum()), int(labels[inside].sum())
         span = ""
         if times is not None:
-            span = f", {split.time} {times.text(times.key[inside].min())} to "
-            span += times.text(times.key[inside].max())
+            ends = [times.text(find(times.key[inside])) for find in (np.min, np.max)]
+            span = f", {split.time} {' to '.join(dict.fromkeys(ends))}"
         told.append(f"{count:,} rows {_DO[number]} ({clicks:,} clicks{span})")
     logger.info("split by %s: %s", by, "; ".join(told))
     if out := int((part == _OUT).sum()):

@@ -1,6 +1,6 @@
 """A network whose tables fit a feature map, and batches that fit the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..config.model import ModelConfig
@@ -35,7 +35,7 @@ def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
 
 
 def batch_source(
-    h5: Path,
+    h5: Path | Sequence[Path],
     feature_map: FeatureMap,
     config: ModelConfig,
     batch_rows: int | Callable[[int], int],

@@ -27,20 +27,21 @@ def write_summary(
     *,
     submitting: Mapping[str, Mapping[str, float] | None],
     prior: str,
+    refit: bool,
     split: Mapping[str, Any],
     facts: Sequence[Path] = (),
 ) -> None:
     """Write the page as Markdown.
 
     `figures` are shown in this order; `facts` are those of the data by size; `submitting` has the
-    weights of the models that submit by size, None where they are fitted; `prior` is config's
-    submission.prior, `split` its sampling.split.
+    weights of the models that submit by size, None where they are fitted; `prior` and
+    `refit` are config's submission keys, `split` is its sampling.split.
     """
     models = read_comparison(comparison)
     parts = ["# Models on the validation rows\n"]
     if models["simulated_data"].any():
         parts.append(_SIMULATED)
-    found = [_held_out(split, models["unseen"]), *_findings(models, submitting, prior)]
+    found = [_held_out(split, models["unseen"]), *_findings(models, submitting, prior, refit)]
     parts += ["\n".join(f"- {line}" for line in found), ""]
     parts += [_table(models[:_MOST])]
     if len(models) > _MOST:
@@ -79,7 +80,10 @@ def _alarms_part(facts: Path, summary: Path) -> str:
 
 
 def _findings(
-    models: pd.DataFrame, submitting: Mapping[str, Mapping[str, float] | None], prior: str
+    models: pd.DataFrame,
+    submitting: Mapping[str, Mapping[str, float] | None],
+    prior: str,
+    refit: bool,
 ) -> Iterable[str]:
     """What a reader asks first, one line each, for each size that submits."""
     for size, weights in submitting.items():
@@ -92,7 +96,11 @@ def _findings(
             model if len(weights) == 1 else f"{weight:.2g} {model}"
             for model, weight in weights.items()
         )
-        yield f"`results/submission_{size}.csv` is written by {named}."
+        again = (
+            ", trained again on all rows, those held out too, with the number of steps that these "
+            "rows chose; the figures here are those of the training before"
+        )
+        yield f"`results/submission_{size}.csv` is written by {named}{again if refit else ''}."
         writer = ENSEMBLE if len(weights) > 1 else next(iter(weights))
         for _, row in rivals[rivals["model"] == writer].iterrows():
             if writer == ENSEMBLE:

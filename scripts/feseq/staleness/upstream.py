@@ -28,7 +28,11 @@ def submission_steps(config: Mapping[str, Any], size: str, simulated: bool) -> I
     models = submission_models(config, size)
     yield from _training_steps(size, models, simulated)
     yield from _test_steps(simulated)
+    if config["submission"]["refit"]:
+        yield "fit_feature_map_to_all", {"size": size}
     for model in models:
+        if config["submission"]["refit"]:
+            yield rule_of("refit", model), {"size": size, "model": model}
         yield rule_of("predict", model), {"size": size, "model": model}
     if submission_weights(config, size) is None:
         for model in models:

@@ -37,14 +37,14 @@ class LearningRate:
             floor=config.learning_rate * config.learning_rate_floor,
         )
 
-    def at(self, step: int) -> float:
+    def at(self, step: float) -> float:
         """The rate of a step; the first is 1."""
         rate = self._decayed(step)
         for cut in self.cuts:
             rate = max(rate * CUT, self.floor) if cut < step else rate
         return rate * min(1, step / self.warmup_steps) if self.warmup_steps else rate
 
-    def _decayed(self, step: int) -> float:
+    def _decayed(self, step: float) -> float:
         if self.schedule == "plateau" or step <= self.warmup_steps:
             return self.start
         left = max(0, self.steps - step) / (self.steps - self.warmup_steps)

@@ -20,6 +20,7 @@ from ..dataset.batches import Batch, BatchSource
 from ..machine.runtime import Machine
 from ..model import FESeq
 from ..predict.prediction import predict_logits
+from .followed import Followed
 from .judge import Occasions, Plateau, click_metrics
 from .learning_rate import LearningRate, set_learning_rate
 from .optimizer import make_optimizer
@@ -54,6 +55,9 @@ class Trainer:
     then, after each evaluation, and before a signal ends the process. `micro_rows` limits the rows
     that a step holds in memory at once. `after_evaluation` may raise to end the training.
 
+    With `followed`, it follows an earlier training's steps and learning rates to the best weights,
+    and needs no `valid`: that training's figures stand for its own.
+
     Each of several ranks has a trainer. They train on shares of the same batches, judge shares of
     the validation rows, and agree on all that they decide.
     """
@@ -62,12 +66,13 @@ class Trainer:
         self,
         model: FESeq,
         train: BatchSource,
-        valid: BatchSource,
+        valid: BatchSource | None,
         config: TrainConfig,
         machine: Machine,
         *,
         micro_rows: int | None = None,
         saved: SavedTraining | None = None,
+        followed: Followed | None = None,
         after_evaluation: Callable[["Trainer"], None] | None = None,
         verbosity: int = 0,
     ) -> None:
@@ -75,7 +80,7 @@ class Trainer:
         self.train, self.valid = train, valid
         self.config = config
         self.machine, self.ranks = machine, machine.ranks
-        self.saved = saved
+        self.saved, self.followed = saved, followed
         self.after_evaluation = after_evaluation
         self.verbosity = verbosity
         self.stepper = Stepper(
@@ -95,7 +100,9 @@ class Trainer:
             average = get_ema_multi_avg_fn(config.weight_average)
             self.average = AveragedModel(self.model, multi_avg_fn=average)
         self.history: list[Evaluation] = []
-        self.valid_label = valid.table.column("label", 0, valid.rows)
+        self.valid_label = np.empty(0, np.uint8)
+        if valid is not None:
+            self.valid_label = valid.table.column("label", 0, valid.rows)
         self.click_rate = float(train.table.column("label").mean())
         self.occasions = Occasions(config, train.batches_per_epoch)
         self.plateau = Plateau(config.patience, config.cut_patience, config.margin)
@@ -121,7 +128,7 @@ class Trainer:
             "trained", samples, "samples", done=self.rows_seen, verbosity=self._shown
         )
         with self.signals, training as bar:
-            while self.epoch <= self.config.epochs and not self.plateau.is_over:
+            while self.epoch <= self.config.epochs and not self._is_over:
                 self._run_epoch(bar)
         if self.plateau.is_over:
             logger.info("no gain in %d evaluations: stopped", self.config.patience)
@@ -131,7 +138,7 @@ class Trainer:
         """The steps left of the epoch, and the evaluations that fall due."""
         # An interrupted training may have stood right before one.
         self._evaluate_if_due()
-        if self.plateau.is_over:
+        if self._is_over:
             return
         self.model.train()
         for batch in self.train.shuffled(
@@ -147,7 +154,7 @@ class Trainer:
             bar.advance(batch.step_rows)
             is_due = self._stop_if_asked()
             self._evaluate_if_due()
-            if self.plateau.is_over:
+            if self._is_over:
                 return
             if is_due:
                 self._save()
@@ -155,12 +162,22 @@ class Trainer:
 
     def _take(self, batch: Batch) -> None:
         """One step."""
-        set_learning_rate(self.stepper.optimizer, self.learning_rate.at(self.step + 1))
+        set_learning_rate(self.stepper.optimizer, self._rate(self.step + 1))
         self.stepper.take(batch)
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.batch += 1
         self.path[-1][1] = self.step
+
+    def _rate(self, step: int) -> float:
+        return self.followed.rate(step) if self.followed else self.learning_rate.at(step)
+
+    @property
+    def _is_over(self) -> bool:
+        """True before the last epoch if there is no gain left, or nothing left to follow."""
+        if self.followed is not None:
+            return self.step >= self.followed.steps
+        return self.plateau.is_over
 
     @property
     def step(self) -> int:
@@ -196,7 +213,10 @@ class Trainer:
     def _evaluate_if_due(self) -> None:
         """Where an evaluation is due after the last step, once."""
         last = self.history[-1].step if self.history else 0
-        if self.step > last and self.occasions.is_due(self.epoch, self.batch, self.step):
+        is_due = self._is_over
+        if self.followed is None:
+            is_due = self.occasions.is_due(self.epoch, self.batch, self.step)
+        if self.step > last and is_due:
             self._evaluate()
             if self.after_evaluation is not None:
                 self.after_evaluation(self)
@@ -204,6 +224,7 @@ class Trainer:
 
     def _predict(self) -> np.ndarray:
         """Logits of all validation rows; each rank predicts a part of them."""
+        assert self.valid is not None, "a training that follows another needs no predictions"
         start, stop = self.ranks.share(self.valid.rows)
         logit = torch.zeros(self.valid.rows)
         with suppress(_AskedError):
@@ -230,12 +251,17 @@ class Trainer:
         """The network that is evaluated and kept: the average's, where there is one."""
         return self.model if self.average is None else cast(FESeq, self.average.module)
 
+    def _figures(self) -> tuple[Mapping[str, float], float]:
+        """The validation rows' figures, and what the monitor makes of them."""
+        if self.followed is not None:
+            return self.followed.figures, self.followed.figures["monitor"]
+        metrics = click_metrics(self.valid_label, self._predict(), self.click_rate)
+        return metrics, sum(weight * metrics[name] for name, weight in self.config.monitor.items())
+
     def _evaluate(self) -> None:
         self.stepper.running_loss()  # ends here if a loss was not finite
-        logit = self._predict()
+        metrics, monitor = self._figures()
         train_loss = self.stepper.mean_loss()
-        metrics = click_metrics(self.valid_label, logit, self.click_rate)
-        monitor = sum(weight * metrics[name] for name, weight in self.config.monitor.items())
         if not math.isfinite(monitor):
             raise NotFiniteError(
                 f"the validation metrics at step {self.step} are {metrics}, over "
@@ -251,7 +277,7 @@ class Trainer:
             auc=metrics["auc"],
             logloss=metrics["logloss"],
             monitor=monitor,
-            learning_rate=self.learning_rate.at(self.step),
+            learning_rate=self._rate(self.step),
             seconds=round(time.monotonic() - self.started, 2),
         )
         self.history.append(evaluation)
@@ -260,6 +286,9 @@ class Trainer:
                 name: value.detach().clone() for name, value in self.judged.state_dict().items()
             }
             self.best_path = deepcopy(self.path)
+        if self.followed is not None:
+            logger.info("the last step, %d: train loss %.5f", self.step, train_loss)
+            return
         consequence = self._consequence(monitor) if self.occasions.counts(self.batch) else ""
         logger.info(
             "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s%s",

@@ -28,6 +28,7 @@ from ..model.build import batch_source, build_model, field_sizes
 from ..model.history import TimeEmbedding
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source
+from .followed import Followed
 from .launch import launch
 from .loop import Evaluation, Trainer
 from .memory_account import COPIES_OF_PARAMETERS, account
@@ -42,20 +43,26 @@ _ODD_SHARE = 0.9
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """The data and the settings of one training."""
+    """The data and the settings of one training.
+
+    With `followed`, the training.json of an earlier one, it trains on the rows of both files as
+    that one did up to its best weights, and validates nothing.
+    """
 
     train_h5: Path
     valid_h5: Path
     feature_map_json: Path
     model_config: ModelConfig
     train_config: TrainConfig
+    followed: Path | None = None
 
-    def key(self, train: H5Table, valid: H5Table, *settings: Any) -> str:
+    def key(self, train: H5Table, valid: H5Table | None, *settings: Any) -> str:
         """A digest of all that the training depends on, and of `settings`, plain values."""
         # The number of processes changes only rounding and draws of dropout.
         train_config = asdict(replace(self.train_config, gpus=1, nodes=1))
-        inputs = [f"{table.identity} {table.rows}" for table in (train, valid)]
-        inputs.append(hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest())
+        inputs = [f"{table.identity} {table.rows}" for table in (train, valid) if table]
+        files = [self.feature_map_json, self.followed]
+        inputs += [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file]
         values = [asdict(self.model_config), train_config, inputs, *settings]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -110,7 +117,7 @@ def _train(
         if ranks.is_first:
             stack.enter_context(locked(folder, "is training this model already"))
         train, valid = stack.enter_context(opened(run, feature_map, machine))
-        key = run.key(train.table, valid.table, code)
+        key = run.key(train.table, valid.table if valid else None, code)
         after_evaluation = None
         if runtime.tensorboard and ranks.is_first:
             rows_per_step = train.rows_per_epoch / train.batches_per_epoch
@@ -134,13 +141,21 @@ def _train(
 @contextmanager
 def opened(
     run: TrainingRun, feature_map: FeatureMap, machine: Machine
-) -> Iterator[tuple[BatchSource, BatchSource]]:
-    """The train and the validation rows; raises UserError if the files do not belong together."""
+) -> Iterator[tuple[BatchSource, BatchSource | None]]:
+    """The rows to train on and to validate, None where an earlier training is followed.
+
+    Raises UserError if the files do not belong together.
+    """
     config = run.model_config
     with ExitStack() as stack:
         share = run.train_config.negative_share
-        train = batch_source(run.train_h5, feature_map, config, run.train_config.batch_rows, share)
+        files = [run.train_h5, run.valid_h5] if run.followed else [run.train_h5]
+        train = batch_source(files, feature_map, config, run.train_config.batch_rows, share)
         stack.enter_context(train.table)
+        if run.followed:
+            check_one_draw(feature_map, train.table, train.table)
+            yield train, None
+            return
         valid = inference_source(run.valid_h5, feature_map, config, machine, choosing=True)
         stack.enter_context(valid.table)
         check_one_draw(feature_map, train.table, valid.table)
@@ -150,7 +165,7 @@ def opened(
 def make_trainer(
     run: TrainingRun,
     feature_map: FeatureMap,
-    sources: tuple[BatchSource, BatchSource],
+    sources: tuple[BatchSource, BatchSource | None],
     machine: Machine,
     **options: Any,
 ) -> Trainer:
@@ -170,12 +185,14 @@ def make_trainer(
     logger.info(
         "%s train rows, %s validation rows, max_len %d, %s parameters",
         f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),
-        f"{valid.rows:,}",
+        f"{valid.rows:,}" if valid else "no",
         run.model_config.max_len,
         f"{sum(parameter.numel() for parameter in model.parameters()):,}",
     )
     share_rows = -(-train.batch_rows // machine.ranks.count)
     micro_rows = _micro_rows(run, feature_map, machine, share_rows)
+    if run.followed:
+        options["followed"] = Followed.read(run.followed, train.batches_per_epoch)
     return Trainer(model, train, valid, run.train_config, machine, micro_rows=micro_rows, **options)
 
 
@@ -262,6 +279,9 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
     return {
         "valid_auc": best.auc,
         "valid_logloss": best.logloss,
+        "valid_monitor": best.monitor,
+        # The figures are those of an earlier training, whose steps this one followed on all rows.
+        "refit": trainer.followed is not None,
         "best_epoch": best.epoch,
         "best_step": best.step,
         # What leads to the best weights: these steps, first and last of each range, at these rates.
@@ -272,7 +292,7 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "batch_rows": trainer.train.batch_rows,
         "train_rows": trainer.train.rows,
         "rows_per_epoch": trainer.train.rows_per_epoch,
-        "valid_rows": trainer.valid.rows,
+        "valid_rows": trainer.valid.rows if trainer.valid else 0,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "seconds": seconds,
         "samples_per_second": trainer.step * trainer.train.batch_rows / max(seconds, 1e-9),

@@ -1,0 +1,143 @@
+"""A training on all rows follows an earlier one to its best weights."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from feseq.common.errors import UserError
+from feseq.config.columns import Columns
+from feseq.config.runtime import Runtime
+from feseq.config.train import TrainConfig
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.joined import JoinedTable, open_table
+from feseq.dataset.store import H5Table
+from feseq.evaluate.trained_model import predict_validation
+from feseq.predict.model_file import TrainedModel
+from feseq.train.followed import Followed
+from feseq.train.learning_rate import LearningRate
+from feseq.train.run import TrainingRun, make_trainer, opened, train_model
+from feseq.train.step import Stepper
+from support.raw_tables import as_lists
+from support.trainings import CONFIG, CPU, SMALL_MODEL, TRAIN, CrashError, end_at, train
+
+FILES = ("train.h5", "valid.h5", "feature_map.json")
+FOUR_EPOCHS = replace(TRAIN, epochs=4, patience=9)
+
+
+def best_after_a_cut(data: Path, out: Path, patch: pytest.MonkeyPatch, config: TrainConfig) -> Path:
+    """The training.json of a training whose third epoch is the best, after one without gain."""
+    found = iter([0.6, 0.5, 0.7, 0.65])
+    metrics = {"logloss": 0.0}
+    patch.setattr("feseq.train.loop.click_metrics", lambda *_: metrics | {"auc": next(found)})
+    return train(data, out, config, SMALL_MODEL)["training"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"schedule": "cosine", "warmup": 0.3}, {"weight_average": 0.9}]
+)
+def test_on_the_same_rows_it_ends_with_the_same_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    config = replace(FOUR_EPOCHS, **settings)
+    training = best_after_a_cut(data, tmp_path, monkeypatch, config)
+    assert json.loads(training.read_text())["best_epoch"] == 3
+    run = TrainingRun(*(data / name for name in FILES), SMALL_MODEL, config)
+    feature_map = FeatureMap.read(run.feature_map_json)
+    with opened(run, feature_map, CPU) as (source, _):
+        run = replace(run, followed=training)
+        trainer = make_trainer(run, feature_map, (source, None), CPU, verbosity=0)
+        trainer.fit()
+    assert trainer.step == 9
+    for name, weight in (
+        TrainedModel.load(tmp_path / "model.safetensors").network.state_dict().items()
+    ):
+        assert torch.equal(weight, trainer.model.state_dict()[name]), name
+
+
+def test_steps_and_rates_stretch_with_the_epochs() -> None:
+    # Steps 4 to 6 led nowhere, and the cut after them went back to step 3.
+    followed = Followed([[1, 3], [7, 9]], LearningRate(1.0, 12, cuts=[6]), 2.0, {})
+    assert followed.steps == 12
+    assert [followed.rate(step) for step in range(1, 13)] == pytest.approx([1.0] * 6 + [0.1] * 6)
+    assert Followed([[1, 7]], LearningRate(1.0, 12), 1.1, {}).steps == 8
+
+
+@pytest.fixture
+def refit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingRun:
+    """A run on all rows that follows another, with a feature map of all rows."""
+    config = replace(FOUR_EPOCHS, epochs=4)
+    training = best_after_a_cut(data, tmp_path / "first", monkeypatch, config)
+    feature_map = tmp_path / "feature_map.json"
+    columns = Columns.from_config(CONFIG["columns"])
+    fit_feature_map([data / "train.h5", data / "valid.h5"], columns, 1).write(feature_map)
+    files = (data / "train.h5", data / "valid.h5", feature_map)
+    return TrainingRun(*files, SMALL_MODEL, config, training)
+
+
+def fit(run: TrainingRun, out: Path) -> dict[str, Path]:
+    outputs = {name: out / name for name in ("model", "history", "training")}
+    train_model(run, outputs, runtime=Runtime(device="cpu", verbosity=0, save_minutes=0))
+    return outputs
+
+
+def test_it_sees_all_rows_and_says_whose_its_figures_are(
+    refit: TrainingRun, data: Path, tmp_path: Path
+) -> None:
+    outputs = fit(refit, tmp_path / "refit")
+    about = json.loads(outputs["training"].read_text())
+    assert (about["train_rows"], about["valid_rows"], about["refit"]) == (1000, 0, True)
+    # Three epochs of 3 steps are three of 4 steps.
+    assert about["steps"] == 12
+    assert about["valid_auc"] == 0.7
+    model = TrainedModel.load(outputs["model"])
+    with JoinedTable(data / "train.h5", data / "valid.h5") as table:
+        assert model.click_rate == pytest.approx(table.column("label").mean())
+    # It was trained on the validation rows.
+    with pytest.raises(UserError, match="drawn from other rows"):
+        predict_validation(
+            outputs["model"], data / "valid.h5", *(tmp_path / n for n in "psa"), machine=CPU
+        )
+
+
+def test_interrupted_and_resumed_it_ends_the_same(
+    refit: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = TrainedModel.load(fit(refit, tmp_path / "whole")["model"]).network.state_dict()
+    with monkeypatch.context() as patch:
+        end_at(patch, Stepper, "take", 7, CrashError)
+        with pytest.raises(CrashError):
+            fit(refit, tmp_path / "resumed")
+    taken = end_at(monkeypatch, Stepper, "take", 0, None)
+    resumed = TrainedModel.load(fit(refit, tmp_path / "resumed")["model"]).network.state_dict()
+    assert 0 < len(taken) < 12
+    for name, weight in whole.items():
+        assert torch.equal(weight, resumed[name]), name
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_joined_table_has_each_row_once_mixed_evenly(data: Path, order: tuple[int, int]) -> None:
+    files = [data / ("train.h5", "valid.h5")[i] for i in order]
+    with H5Table(files[0]) as first, H5Table(files[1]) as second, open_table(files) as table:
+        assert table.rows == first.rows + second.rows == 1000
+        rows = table.column("row")
+        is_first = np.isin(rows, first.column("row"))
+        assert rows[is_first].tolist() == first.column("row").tolist()
+        assert rows[~is_first].tolist() == second.column("row").tolist()
+        # Any stretch has its share of both, to a row.
+        so_far = np.cumsum(is_first) - np.arange(1, 1001) * first.rows / 1000
+        assert np.abs(so_far).max() <= 1
+        whole = table.read(0, 1000)
+        sequence = table.sequence_columns[0]
+        for start, stop in ((0, 1), (3, 17), (500, 901), (999, 1000)):
+            part = table.read(start, stop)
+            assert part.row.tolist() == rows[start:stop].tolist()
+            assert part.label.tolist() == table.column("label", start, stop).tolist()
+            assert np.array_equal(part.numeric, whole.numeric[start:stop], equal_nan=True)
+            events = as_lists(whole.sequences[sequence])[start:stop]
+            assert as_lists(part.sequences[sequence]) == events
+        assert table.identity != first.identity == second.identity
