@@ -24,7 +24,6 @@ rule compare:
     params:
         *code("compare"),
         **settings(
-            bootstrap=config["evaluation"]["bootstrap"],
             upstream=upstream(
                 lambda _: comparison_steps(config, results(), RAW.simulated)
             ),

@@ -9,8 +9,8 @@ from door import enter
 from feseq.report.comparison import write_comparison
 
 
-def main(*, metrics: list[Path], comparison: Path, bootstrap: int = 200) -> None:
-    write_comparison(metrics, comparison, resamples=bootstrap)
+def main(*, metrics: list[Path], comparison: Path) -> None:
+    write_comparison(metrics, comparison)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -18,6 +19,7 @@ from feseq.common.files import read_json
 from feseq.common.logits import sigmoid
 from feseq.common.parquet import write_table
 from feseq.dataset.store import H5Table
+from feseq.evaluate.auc import LEAST_CLICKS
 from feseq.evaluate.ensemble import mix_predictions
 from feseq.evaluate.intervals import intervals
 from feseq.evaluate.metrics import GroupedAuc, Metrics, competition_score
@@ -157,22 +159,21 @@ def test_auc_by_group_is_that_of_scikit_learn_within_each(rows: list[tuple[int, 
 
 
 def test_intervals_hold_the_true_value_as_often_as_they_say() -> None:
-    """AUC of normal scores with a mean difference of 1: Phi(1 / sqrt 2) = 0.7602."""
+    """A mean of normal numbers, by resamples."""
     random, held = np.random.default_rng(2), 0
+    label = (np.arange(200) % 4 == 0).astype(int)
     for _ in range(60):
-        label = (random.random(400) < 0.25).astype(int)
-        auc = GroupedAuc(label, random.normal(size=400) + label, np.zeros(400, int))
-        ((value, low, high),) = intervals([lambda w, auc=auc: auc.by_group(w)[0]], label, 100)
-        assert low[0] < value[0] < high[0]
-        held += low[0] <= 0.7602 <= high[0]
+        x = random.normal(size=200) + 0.3
+        ((_, low, high),) = intervals([lambda w, x=x: np.array([w @ x / w.sum()])], label, 100)
+        held += low[0] <= 0.3 <= high[0]
     # 57 of 60 are expected; fewer than 50 would come once in a thousand times at 95 %.
     assert held >= 50
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """valid.h5 of 60 rows, predictions.parquet for it, and truth.parquet."""
-    table = raw_table(240, seed=5)
+    """valid.h5 of 300 rows, predictions.parquet for it, and truth.parquet."""
+    table = raw_table(1200, seed=5)
     _, valid = to_train_h5(tmp_path, table)
     with H5Table(valid) as h5:
         row, label = h5.column("row"), h5.column("label")
@@ -181,7 +182,8 @@ def data(tmp_path: Path) -> Path:
     columns |= {"logit": logit, "logit_blanked": -logit}
     write_table(pa.table(columns), tmp_path / "predictions.parquet", {"click_rate": "0.25"})
     truth = np.linspace(0, 1, len(table))
-    write_table(pa.table({"probability": truth}), tmp_path / "truth.parquet")
+    columns = {"probability": truth, "probability_of_new_user": np.sqrt(truth)}
+    write_table(pa.table(columns), tmp_path / "truth.parquet")
     return tmp_path
 
 
@@ -215,7 +217,22 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
         assert found["balanced"][name]["value"] == pytest.approx(value, abs=1e-6)
     raw = pd.read_parquet(data / "train.parquet").iloc[rows["row"]].reset_index()
     truth = pd.read_parquet(data / "truth.parquet")["probability"].to_numpy()[rows["row"]]
-    assert found["best_auc"] == pytest.approx(roc_auc_score(rows["label"], truth))
+    # By the true probabilities, pairs of rows instead of labels: nothing beats them.
+    for name, score in (
+        ("expected_auc", rows["logit"].to_numpy()),
+        ("best_auc", truth),
+        ("best_auc_of_new_users", np.sqrt(truth)),
+    ):
+        won = (score[:, None] > score) + (score[:, None] == score) / 2
+        pairs = truth[:, None] * (1 - truth)
+        assert found[name] == pytest.approx((won * pairs).sum() / pairs.sum()), name
+    assert found["best_auc_of_new_users"] == pytest.approx(found["best_auc"])
+    assert 0 < found["share_of_best"] < 1
+    assert found["histories"]["value"] == pytest.approx(2 * expected["auc"] - 1)
+    assert found["histories"]["chance"] < 0.001
+    gain = found["balanced"]["score"]["value"] - found["metrics"]["score"]["value"]
+    assert found["score_gain"]["low"] < gain < found["score_gain"]["high"]
+    assert found["score_gain"]["value"] == pytest.approx(gain)
     by_country = {of["slice"]: of for of in found["slices"]["country"]}
     for name, part in rows.groupby(
         raw["country"].fillna("(missing)").replace("", "(empty)").to_numpy()
@@ -225,7 +242,7 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
         if part["label"].nunique() > 1:
             assert of["auc"]["value"] == pytest.approx(roc_auc_score(part["label"], part["logit"]))
         else:
-            assert of["auc"] is None
+            assert (of["auc"], of["apart"]) == (None, None)
     groups = [part for _, part in rows.groupby(raw["item"].fillna("").to_numpy())]
     known = [
         (roc_auc_score(p["label"], p["logit"]), len(p)) for p in groups if p.label.nunique() > 1
@@ -266,8 +283,8 @@ def test_the_same_predictions_give_the_same_figures_and_no_resamples_no_interval
     assert figures_of(data) == figures_of(data)
     without = figures_of(data, resamples=0)
     assert json.dumps(without)
-    assert without["metrics"]["auc"]["low"] is None
-    assert without["metrics"]["auc"]["value"] == figures_of(data)["metrics"]["auc"]["value"]
+    assert without["metrics"]["logloss"]["low"] is None
+    assert without["metrics"]["auc"] == figures_of(data)["metrics"]["auc"]
 
 
 def test_predictions_of_other_rows_are_refused(data: Path) -> None:
@@ -304,3 +321,42 @@ def test_an_ensemble_is_the_mean_of_its_logits(data: Path) -> None:
     write_table(other, paths[1], {"click_rate": "0.25"})
     with pytest.raises(UserError, match=r"b/p.parquet: has other rows"):
         mix(paths, {"a": 1, "b": 1}, mixed)
+
+
+def with_labels(data: Path, clicks: int) -> dict[str, Any]:
+    """What is measured of all rows, of which the first are clicks and score higher."""
+    with H5Table(data / "valid.h5") as h5:
+        rows = h5.column("row")
+    path = data / "valid.h5"
+    label = (np.arange(len(rows)) < clicks).astype(np.uint8)
+    with h5py.File(path, "r+") as file:
+        file["label"][:] = label
+    logit = np.random.default_rng(0).normal(size=len(rows)) + 2 * label
+    columns = {"row": rows, "label": label, "logit": logit.astype(np.float32)}
+    columns["logit_blanked"] = columns["logit"][::-1]
+    write_table(pa.table(columns), data / "predictions.parquet", {"click_rate": "0.1"})
+    options = {"resamples": 20, "slices": None, "gauc": None}
+    return measure_predictions(
+        data / "predictions.parquet", path, data / "truth.parquet", **options
+    )
+
+
+@pytest.mark.parametrize("clicks", [1, LEAST_CLICKS - 1])
+def test_few_clicks_have_no_interval_and_tell_nothing_apart(data: Path, clicks: int) -> None:
+    found = with_labels(data, clicks)
+    assert found["enough_clicks"] is False
+    for entry in (*found["metrics"].values(), *found["balanced"].values(), found["score_gain"]):
+        assert (entry["low"], entry["high"]) == (None, None)
+    assert found["histories"]["chance"] is None
+    for of in (of for column in found["slices"].values() for of in column if of["auc"]):
+        assert of["auc"]["low"] is of["apart"]["chance"] is None
+    # What can be learned is judged without labels.
+    assert found["share_of_best"] <= 1
+
+
+def test_many_clicks_have_intervals(data: Path) -> None:
+    found = with_labels(data, LEAST_CLICKS)
+    assert found["enough_clicks"] is True
+    for entry in (*found["metrics"].values(), found["histories"], found["score_gain"]):
+        assert entry["low"] < entry["high"]
+    assert found["histories"]["chance"] < 0.001

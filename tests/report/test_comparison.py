@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.common.parquet import write_table
+from feseq.evaluate.auc import LEAST_CLICKS
 from feseq.report.comparison import write_comparison
 from feseq.report.summary import write_summary
 from feseq.report.table import read_comparison
@@ -22,23 +23,36 @@ def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> 
     """The files of a model whose figures are `auc`, or follow from it."""
     folder = results / size / name
     folder.mkdir(parents=True)
-    interval = {"value": auc, "low": auc - 0.01, "high": auc + 0.01}
+    clicks = given.get("clicks", 100)
+    enough = clicks >= LEAST_CLICKS
+    near = {"low": auc - 0.01, "high": auc + 0.01} if enough else {"low": None, "high": None}
+    interval = {"value": auc} | near
     names = ("auc", "logloss", "average_precision", "weighted_logloss", "score")
+    nothing = {"value": 0.1, "low": None, "high": None}
     metrics = {
         "rows": given.get("rows", 5000),
         "unseen": given.get("unseen", False),
+        "clicks": clicks,
+        "enough_clicks": enough,
         "simulated_data": given.get("simulated", False),
         "metrics": dict.fromkeys(names, interval),
         "balanced": dict.fromkeys(names, interval | {"value": auc + 0.1}),
+        "score_gain": given.get("gain", {"value": 0.1, "low": 0.05, "high": 0.15}),
         "auc_blanked": given.get("blanked"),
+        "histories": given.get("histories"),
+        "expected_auc": given.get("expected"),
         "best_auc": given.get("best"),
+        "best_auc_of_new_users": given.get("best"),
         "share_of_best": given.get("share"),
     }
+    if not enough:
+        metrics["score_gain"] = nothing
+        metrics["histories"] = nothing | {"chance": None}
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "training.json", given.get("training", {}))
     # A click's logit is higher by what gives about this AUC.
     random = np.random.default_rng(0 if size == "full" else 1)
-    label = np.arange(300) % 3 == 0
+    label = np.arange(300) < clicks
     logit = random.normal(size=300) + label * 2 * (auc - 0.5)
     columns = {"row": np.arange(300), "label": label.astype(np.uint8), "logit": logit}
     columns |= {"logit": logit.astype(np.float32), "judges": np.ones(300, bool)}
@@ -59,6 +73,8 @@ def metrics(tmp_path: Path) -> list[Path]:
             "len150",
             0.71,
             blanked=0.63,
+            histories={"value": 0.08, "low": 0.05, "high": 0.11, "chance": 0.001},
+            expected=0.73,
             best=0.81,
             share=0.677,
             simulated=True,
@@ -71,7 +87,7 @@ def metrics(tmp_path: Path) -> list[Path]:
 
 
 def test_rows_are_sorted_and_say_what_the_files_say(metrics: list[Path], tmp_path: Path) -> None:
-    write_comparison(metrics, tmp_path / "comparison.csv", resamples=50)
+    write_comparison(metrics, tmp_path / "comparison.csv")
     table = pd.read_csv(tmp_path / "comparison.csv")
     assert table["size"].tolist() == ["full", "full", "full", "toy"]
     assert table["model"].tolist() == ["len150", "boosting", "constant", "boosting"]
@@ -90,7 +106,7 @@ def test_rows_are_sorted_and_say_what_the_files_say(metrics: list[Path], tmp_pat
 def test_the_order_of_the_files_does_not_matter(metrics: list[Path], tmp_path: Path) -> None:
     texts = set()
     for order in (metrics, metrics[::-1]):
-        write_comparison(order, tmp_path / "comparison.csv", resamples=50)
+        write_comparison(order, tmp_path / "comparison.csv")
         texts.add((tmp_path / "comparison.csv").read_text())
     assert len(texts) == 1
 
@@ -102,7 +118,7 @@ def summary_of(
     refit: bool = False,
     split: Any = None,
 ) -> str:
-    write_comparison(metrics, folder / "comparison.csv", resamples=50)
+    write_comparison(metrics, folder / "comparison.csv")
     write_summary(
         folder / "comparison.csv",
         [folder / "figures/max_len.svg"],
@@ -119,16 +135,18 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     text = summary_of(metrics, tmp_path)
     for answer in (
         "SIMULATED DATA",
-        "Best AUC on the 5,000 validation rows of size full: **len150**, 0.7100 [0.7000, 0.7200].",
+        "Highest AUC on the 5,000 validation rows of size full, 100 clicks among them: **len150**, "
+        "0.7100 [0.7000, 0.7200].",
         "ahead of the best baseline, constant, by 0.",
         "ahead of the best model of boosting, boosting, by 0.0",
-        "they are worth 0.0800",
-        "the best model has 67.7% of what can be learned",
+        "they are worth 0.0800 [0.0500, 0.1100].",
+        "the AUC of len150 is 0.7300 and the best possible 0.8100",
+        "It has 67.7% of what can be learned",
         "`results/submission_full.csv` is written by len150.",
         "0.7100 with observed and 0.8100 with balanced odds; `submission.prior` is observed, "
         "balanced is the better of the two",
         "![max_len](figures/max_len.svg)",
-        "| full len150 | 0.7100 [0.7000, 0.7200] |",
+        "| full len150 | 100 | 0.7100 [0.7000, 0.7200] |",
         "drawn at random, so they share days and users with the train rows",
         "They also chose each model's epoch",
     ):
@@ -144,6 +162,65 @@ def test_the_summary_says_which_rows_judge(tmp_path: Path) -> None:
     assert "They chose nothing" in text
 
 
+CLAIMS = ("ahead", "better of the two", "are worth", "it is lower", "\\* |")
+
+
+@pytest.mark.parametrize("clicks", [1, LEAST_CLICKS - 1])
+def test_few_clicks_claim_nothing(tmp_path: Path, clicks: int) -> None:
+    """However far apart the AUCs are."""
+    few = {"clicks": clicks, "rows": 300, "simulated": True, "blanked": 0.55}
+    truth = {"expected": 0.73, "best": 0.81, "share": 0.742}
+    paths = [
+        put_model(tmp_path, "full", "len150", 0.99, **few, **truth),
+        put_model(tmp_path, "full", "boosting", 0.7, **few),
+        put_model(tmp_path, "full", "constant", 0.5, **few),
+    ]
+    text = summary_of(paths, tmp_path)
+    assert f"Size full has {clicks} clicks among 300 validation rows." in text
+    assert "no model is called better than another" in text
+    assert not [claim for claim in CLAIMS if claim in text]
+    assert f"{clicks} clicks do not tell which is better." in text
+    assert f"| full boosting | {clicks} | 0.7000 | too few clicks |" in text
+    # Of the true probabilities, not of the clicks.
+    assert "It has 74.2% of what can be learned" in text
+
+
+def test_many_clicks_that_do_not_tell_models_apart_say_so(tmp_path: Path) -> None:
+    """The same scores for both, but for a little noise; histories and odds that change nothing."""
+    unsure = {"value": 0.004, "low": -0.01, "high": 0.02}
+    same = {"blanked": 0.7, "histories": unsure | {"chance": 0.6}, "gain": unsure}
+    paths = [
+        put_model(tmp_path, "full", "len150", 0.71, **same),
+        put_model(tmp_path, "full", "boosting", 0.7099),
+    ]
+    text = summary_of(paths, tmp_path)
+    assert "100 clicks do not tell it from the best model of boosting, boosting: the AUCs" in text
+    assert "100 clicks do not tell whether they help: the difference is 0.0040 [-0.0100" in text
+    assert "100 clicks do not tell which is better." in text
+    assert not [claim for claim in CLAIMS if claim in text]
+
+
+def test_more_models_make_one_difference_say_less(tmp_path: Path) -> None:
+    """The chance of one difference among several is corrected for their number."""
+    pair = [put_model(tmp_path, "full", f"len{n}", auc) for n, auc in ((10, 0.71), (20, 0.7))]
+    rows = pd.read_parquet(pair[0].with_name("valid_predictions.parquet"))
+    noise = np.random.default_rng(3).normal(0, 0.6, 300).astype(np.float32)
+    rows["logit"] += noise
+    write_table(
+        pa.Table.from_pandas(rows, preserve_index=False),
+        pair[1].with_name("valid_predictions.parquet"),
+        {"click_rate": "0.3"},
+    )
+    chances = []
+    for others in (0, 5):
+        more = [put_model(tmp_path, "full", f"len{100 + n}", 0.71) for n in range(others)]
+        write_comparison(pair + more, tmp_path / "comparison.csv")
+        table = pd.read_csv(tmp_path / "comparison.csv").set_index("model")
+        chances.append(table.loc["len20", "auc_behind_chance"])
+    assert 0 < chances[0] < 0.5
+    assert chances[0] < chances[1] <= 6 * chances[0] + 1e-9
+
+
 def test_models_of_other_sizes_are_no_rivals_of_the_best(
     metrics: list[Path], tmp_path: Path
 ) -> None:
@@ -152,13 +229,13 @@ def test_models_of_other_sizes_are_no_rivals_of_the_best(
     assert "ahead" not in text
     assert "size full: **len150**" in text
     with pytest.raises(UserError, match="no model to compare"):
-        write_comparison([], tmp_path / "comparison.csv", resamples=5)
+        write_comparison([], tmp_path / "comparison.csv")
 
 
 def test_the_distance_to_the_best_of_a_size_is_measured_on_the_same_resamples(
     metrics: list[Path], tmp_path: Path
 ) -> None:
-    write_comparison(metrics, tmp_path / "comparison.csv", resamples=50)
+    write_comparison(metrics, tmp_path / "comparison.csv")
     table = pd.read_csv(tmp_path / "comparison.csv").set_index(["size", "model"])
     assert table.loc[("full", "len150"), "auc_behind"] == 0
     assert table.loc[("toy", "boosting"), "auc_behind"] == 0
@@ -183,7 +260,7 @@ def test_models_measured_on_other_rows_are_not_compared(
     rows = table.set_column(0, "row", pa.array(np.arange(1, 301)))
     write_table(rows, predictions)
     with pytest.raises(UserError, match="were measured on other rows"):
-        write_comparison(metrics, tmp_path / "comparison.csv", resamples=5)
+        write_comparison(metrics, tmp_path / "comparison.csv")
 
 
 def test_another_file_is_no_comparison(tmp_path: Path) -> None:

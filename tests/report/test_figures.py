@@ -44,7 +44,7 @@ from feseq.report.figures.one_model import (
     roc_pr_figure,
     slices_figure,
 )
-from feseq.report.figures.style import SIMULATED, short
+from feseq.report.figures.style import BLUE, GREY, SIMULATED, VERMILION, short
 from support.facts import plain_facts
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
@@ -79,8 +79,12 @@ def metrics(slices: dict[str, Any] | None = None, **values: float | None) -> dic
     }
 
 
-def slice_of(name: str, rows: int, auc: float | None = None) -> dict[str, Any]:
-    return {"slice": name, "rows": rows, "clicks": rows // 9, "auc": auc and entry(auc)}
+def slice_of(
+    name: str, rows: int, auc: float | None = None, chance: float | None = 0.5
+) -> dict[str, Any]:
+    apart = auc and entry(auc - 0.7) | {"chance": chance}
+    known = {"auc": auc and entry(auc), "apart": apart}
+    return {"slice": name, "rows": rows, "clicks": rows // 9, **known}
 
 
 def history(evaluations: int, weight: float = 1.0) -> pd.DataFrame:
@@ -120,7 +124,11 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
         "model": names,
         "kind": ["feseq" if name.startswith("len") else "baseline" for name in names],
         "simulated_data": True,
-        "unseen": False,
+        "valid_rows": 5_000,
+        "valid_clicks": 97,
+        "enough_clicks": True,
+        "auc_behind": auc[0] - auc,
+        "score_gain": 0.0,
         "auc": auc,
         "auc_low": auc - 0.01,
         "auc_high": auc + 0.01,
@@ -146,10 +154,10 @@ MANY_SLICES = {
     "none": [slice_of("a", 9), slice_of("", 0)],
 }
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "learning curves": lambda: learning_curves_figure(history(5), simulated=True),
-    "one evaluation": lambda: learning_curves_figure(history(1), simulated=True),
-    "many evaluations": lambda: learning_curves_figure(history(90), simulated=True),
-    "a weighted loss": lambda: learning_curves_figure(history(5, 30), simulated=True),
+    "learning curves": lambda: learning_curves_figure(history(5), 97, simulated=True),
+    "one evaluation": lambda: learning_curves_figure(history(1), 97, simulated=True),
+    "many evaluations": lambda: learning_curves_figure(history(90), 97, simulated=True),
+    "a weighted loss": lambda: learning_curves_figure(history(5, 30), 97, simulated=True),
     "curves": lambda: roc_pr_figure(LABEL, LOGIT, metrics()),
     "curves of one click": lambda: roc_pr_figure(ONE_CLICK, LOGIT, metrics(auc=None)),
     "curves of a constant": lambda: roc_pr_figure(LABEL, 0 * LOGIT, metrics(auc=0.5)),
@@ -259,7 +267,7 @@ def test_what_cannot_be_drawn_is_said() -> None:
 
 def test_real_data_have_no_mark() -> None:
     for figure in (
-        learning_curves_figure(history(5), simulated=False),
+        learning_curves_figure(history(5), 97, simulated=False),
         roc_pr_figure(LABEL, LOGIT, metrics() | {"simulated_data": False}),
         aucs_figure(models("len5", simulated_data=False)),
     ):
@@ -301,7 +309,7 @@ def test_a_model_without_history_has_no_learning_curves(tmp_path: Path) -> None:
 
 def test_learning_curves_mark_the_evaluation_with_the_best_monitor() -> None:
     rows = history(6)
-    losses, aucs = learning_curves_figure(rows, simulated=True).axes
+    losses, aucs = learning_curves_figure(rows, 97, simulated=True).axes
     assert points(losses, "s") == rows[["step", "train_loss"]].to_numpy().tolist()
     assert points(losses, "o") == rows[["step", "logloss"]].to_numpy().tolist()
     assert points(aucs, "o") == rows[["step", "auc"]].to_numpy().tolist()
@@ -363,6 +371,26 @@ def test_slices_are_drawn_in_their_order_with_their_intervals_and_counts() -> No
     bars = np.array(ax.collections[0].get_segments())[:, :, 0]
     assert bars == pytest.approx(np.array([[0.59, 0.61], [0.79, 0.81], [0.69, 0.71]]))
     assert row_names(ax)[1] == "s1 (400 of 3,600)"
+
+
+def test_slices_look_as_they_are_told_apart() -> None:
+    """Many clicks and a low chance; a high one; too few clicks."""
+    chances = (0.001, 0.4, None)
+    slices = [slice_of(f"s{i}", 900, 0.6, chance) for i, chance in enumerate(chances)]
+    figure = slices_figure(metrics({"column": slices}))
+    looks = {
+        line.get_ydata()[0]: (line.get_color(), line.get_markerfacecolor())
+        for line in figure.axes[0].get_lines()
+        if line.get_marker() == "o"
+    }
+    assert looks == {0: (VERMILION, VERMILION), 1: (BLUE, BLUE), 2: (GREY, "none")}
+    assert any("among 3 slices" in text.get_text() for text in drawn_texts(figure))
+
+
+def test_the_figure_of_aucs_says_how_many_clicks_they_rest_on() -> None:
+    table = models("len5", "len6", size=["full", "toy"], enough_clicks=[True, False])
+    (note,) = (t.get_text() for t in drawn_texts(aucs_figure(table)) if "Clicks" in t.get_text())
+    assert "full 97 of 5,000 rows; toy 97 of 5,000 rows, too few to compare" in note
 
 
 def test_of_many_slices_the_largest_are_drawn() -> None:

@@ -1,22 +1,23 @@
 """The rule `measure`: metrics of validation predictions with intervals, also by slice."""
 
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sklearn.metrics import roc_auc_score
 
 from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.logits import log_odds
 from ..common.parquet import marks_of, read_table
 from ..dataset.store import H5Table
+from .auc import Auc, auc_entry, difference_entry, expected_auc
 from .intervals import CONFIDENCE, as_entry, intervals
-from .metrics import GroupedAuc, Metrics, share_of_best
-from .slices import by_length, by_value, slices_of
+from .metrics import Metrics, share_of_best
+from .slices import by_length, by_value, correct_slices, slices_of
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
@@ -54,12 +55,19 @@ def measure_predictions(
     gauc_groups = by_column[gauc].group if gauc else None
     odds = log_odds(float(marks_of(read)["click_rate"]))
     metrics = Metrics(label, logit, (0, -odds), gauc_groups)
-    grouped = [GroupedAuc(label, logit, groups.group) for groups in sliced.values()]
-    first, *others = intervals(
-        [lambda weight: _flat(metrics.of(weight)), *map(_aucs, grouped)], label, resamples
+    auc = Auc.of(label, logit)
+    # Of fewer clicks, resamples say little.
+    ((value, *ends),) = intervals(
+        [lambda weight: _flat(metrics.of(weight))], label, resamples if auc.enough else 0
     )
+    entries = [as_entry(*figures) for figures in zip(value, *ends)]
     names = list(metrics.of(np.ones(len(label), np.int64))[0])
-    ends = [as_entry(*figures) for figures in zip(*first)]
+    observed, balanced = (
+        dict(zip(names, part)) | {"auc": auc_entry(auc)}
+        for part in (entries[: len(names)], entries[len(names) :])
+    )
+    found = {name: slices_of(groups, label, logit, auc) for name, groups in sliced.items()}
+    correct_slices(found)
     return {
         "rows": len(label),
         "clicks": int(label.sum()),
@@ -68,13 +76,13 @@ def measure_predictions(
         "simulated_data": simulated,
         "bootstrap": resamples,
         "confidence": CONFIDENCE,
-        "metrics": dict(zip(names, ends)),
-        "balanced": dict(zip(names, ends[len(names) :])),
-        **_beside(read, truth),
-        "slices": {
-            name: slices_of(groups, label, aucs.names, found)
-            for (name, groups), aucs, found in zip(sliced.items(), grouped, others)
-        },
+        "enough_clicks": auc.enough,
+        "metrics": observed,
+        "balanced": balanced,
+        # That of the balanced odds less that of the observed.
+        "score_gain": entries[-1],
+        **_beside(read, auc, truth),
+        "slices": found,
     }
 
 
@@ -91,22 +99,27 @@ def write_metrics(path: Path, *arguments: Any, **options: Any) -> None:
 
 
 def _flat(measured: Sequence[dict[str, float]]) -> np.ndarray:
-    return np.array([value for metrics in measured for value in metrics.values()])
+    observed, balanced = measured
+    gain = balanced["score"] - observed["score"]
+    return np.array([*observed.values(), *balanced.values(), gain])
 
 
-def _aucs(grouped: GroupedAuc) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda weight: grouped.by_group(weight)[0]
+def _beside(read: pa.Table, auc: Auc, truth: Path | None) -> dict[str, Any]:
+    """What only models with histories and only simulated data have, None for others.
 
-
-def _beside(read: pa.Table, truth: Path | None) -> dict[str, float | None]:
-    """What only models with histories and only simulated data have, None for others."""
-    found: dict[str, float | None] = {"auc_blanked": None, "best_auc": None, "share_of_best": None}
-    label = read["label"].to_numpy()
+    What could be learned is judged by the true probabilities, free of the labels' chance: no model
+    has more than all of it, however few the clicks.
+    """
+    expected = ("expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best")
+    found: dict[str, Any] = dict.fromkeys(("auc_blanked", "histories", *expected))
+    logit = read["logit"].to_numpy()
     if "logit_blanked" in read.column_names:
-        found["auc_blanked"] = float(roc_auc_score(label, read["logit_blanked"].to_numpy()))
+        blanked = Auc.of(read["label"].to_numpy(), read["logit_blanked"].to_numpy())
+        found["auc_blanked"] = as_entry(blanked.value, math.nan, math.nan)["value"]
+        found["histories"] = difference_entry(*auc.minus(blanked))
     if truth is not None:
-        probability = read_table(truth, ["probability"])["probability"].to_numpy()
-        best = float(roc_auc_score(label, probability[read["row"].to_numpy()]))
-        auc = float(roc_auc_score(label, read["logit"].to_numpy()))
-        found |= {"best_auc": best, "share_of_best": share_of_best(auc, best)}
+        known = read_table(truth, ["probability", "probability_of_new_user"])
+        true, of_new_user = (known[name].to_numpy()[read["row"]] for name in known.column_names)
+        aucs = [expected_auc(score, true) for score in (logit, true, of_new_user)]
+        found |= dict(zip(expected, [*aucs, share_of_best(*aucs[:2])]))
     return found

@@ -1,17 +1,19 @@
 """Rows grouped by the values of a column and by the length of the history, and each group's AUC."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..dataset.store import H5Table
-from .intervals import as_entry
+from .auc import Auc, auc_entry, correct_together, difference_entry
 
 # Histories of these lengths and more, up to the next, are a slice.
 LENGTHS = (0, 1, 10, 20, 50, 100, 200, 500, 1000)
+
+Slice = dict[str, Any]
 
 
 class Groups(NamedTuple):
@@ -55,21 +57,29 @@ def by_length(table: H5Table) -> Groups:
     return Groups(group, [*names, f"{LENGTHS[-1]}+"])
 
 
-def slices_of(
-    groups: Groups,
-    label: np.ndarray,
-    present: np.ndarray,
-    found: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> list[dict[str, Any]]:
-    """Rows, clicks and AUC of each group in `present`; `found` has value, low and high end."""
-    rows = np.bincount(groups.group)
-    clicks = np.bincount(groups.group, label)
-    return [
-        {
-            "slice": groups.names[code],
-            "rows": int(rows[code]),
-            "clicks": int(clicks[code]),
-            "auc": None if np.isnan(value) else as_entry(value, low, high),
-        }
-        for code, value, low, high in zip(present.tolist(), *found)
-    ]
+def slices_of(groups: Groups, label: np.ndarray, logit: np.ndarray, whole: Auc) -> list[Slice]:
+    """Rows, clicks and AUC of each group that has rows.
+
+    `apart` says how far its AUC is above `whole`, that of all rows. None where it has one class.
+    """
+    order = np.argsort(groups.group, kind="stable")
+    present, starts = np.unique(groups.group[order], return_index=True)
+    found = []
+    for code, rows in zip(present.tolist(), np.split(order, starts[1:])):
+        auc = Auc.of(label[rows], logit[rows])
+        known = not np.isnan(auc.value)
+        found.append(
+            {
+                "slice": groups.names[code],
+                "rows": len(rows),
+                "clicks": int(label[rows].sum()),
+                "auc": auc_entry(auc) if known else None,
+                "apart": difference_entry(*whole.of_part(auc, rows)) if known else None,
+            }
+        )
+    return found
+
+
+def correct_slices(slices: Mapping[str, Sequence[Slice]]) -> None:
+    """Correct the chances of all slices of all columns, which a reader looks at together."""
+    correct_together([of["apart"] for column in slices.values() for of in column if of["apart"]])

@@ -1,17 +1,16 @@
 """All models beside one another: their figures, costs and settings as one table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ..common.errors import UserError
 from ..common.files import read_json, written_beside
 from ..config.names import ENSEMBLE, is_boosting, is_feseq, is_model
-from ..evaluate.intervals import intervals
-from ..evaluate.metrics import GroupedAuc
+from ..evaluate.auc import Auc, correct_together, difference_entry
 from ..evaluate.valid_predictions import read_predictions
 
 _COSTS = {
@@ -24,11 +23,12 @@ _COSTS = {
     "precision": "precision",
 }
 _ENDS = {"": "value", "_low": "low", "_high": "high"}
+_PLAIN = ("auc_blanked", "expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best")
 # With gaps where a model has none, which would make them floats.
 _WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
 
 
-def write_comparison(metrics: Sequence[Path], comparison: Path, *, resamples: int) -> None:
+def write_comparison(metrics: Sequence[Path], comparison: Path) -> None:
     """Write one row a model, as results/README.md lists the columns.
 
     Sizes with the most validation rows first, within a size the best AUC. Each `metrics` is a
@@ -40,7 +40,7 @@ def write_comparison(metrics: Sequence[Path], comparison: Path, *, resamples: in
             "there is no model to compare; train one, or name a size in evaluation.sizes"
         )
     models = pd.DataFrame([_row(path) for path in metrics]).astype(_WHOLE).assign(path=metrics)
-    behind = [_behind(rows, resamples) for _, rows in models.groupby("size")]
+    behind = [_behind(rows) for _, rows in models.groupby("size")]
     models = models.join(pd.concat(behind)).drop(columns="path")
     # Sizes have other validation rows each: an AUC of a few clicks must not lead the table.
     models = models.sort_values(
@@ -67,13 +67,15 @@ def _row(metrics: Path) -> dict[str, Any]:
     predicted = read_json(metrics.with_name("valid_speed.json")) if is_model(model) else {}
     row: dict[str, Any] = {"size": size, "model": model, "kind": kind_of(model)}
     row |= {"simulated_data": figures["simulated_data"], "train_rows": training.get("train_rows")}
-    row |= {"valid_rows": figures["rows"], "unseen": figures["unseen"]}
+    row |= {"valid_rows": figures["rows"], "valid_clicks": figures["clicks"]}
+    row |= {name: figures[name] for name in ("enough_clicks", "unseen")}
     for name, interval in figures["metrics"].items():
         row |= {name: interval["value"]}
         row |= {f"{name}_{end}": interval[end] for end in ("low", "high")}
     row["weighted_logloss_balanced"] = figures["balanced"]["weighted_logloss"]["value"]
     row["score_balanced"] = figures["balanced"]["score"]["value"]
-    row |= {name: figures[name] for name in ("auc_blanked", "best_auc", "share_of_best")}
+    row |= {name: figures[name] for name in _PLAIN}
+    row |= _flat("score_gain", figures["score_gain"]) | _flat("histories", figures["histories"])
     row |= {column: training.get(name) for column, name in _COSTS.items()}
     row["predict_samples_per_second"] = predicted.get(
         "samples_per_second", training.get("predict_samples_per_second")
@@ -88,32 +90,37 @@ def _row(metrics: Path) -> dict[str, Any]:
     return row
 
 
-def _behind(models: pd.DataFrame, resamples: int) -> pd.DataFrame:
+def _flat(name: str, entry: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The parts of an entry of metrics.json as columns; `value` is called by the name alone."""
+    parts = (entry or {}).items()
+    return {name if part == "value" else f"{name}_{part}": found for part, found in parts}
+
+
+def _behind(models: pd.DataFrame) -> pd.DataFrame:
     """How far the AUC of each model of a size is behind the best of them, with its interval.
 
-    Both AUCs come from the same resamples, so that what makes rows hard for all cancels out.
+    Both AUCs are of the same rows, so that what makes rows hard for all cancels out. The chances
+    are corrected for the number of models.
     """
-    tables = [
-        read_predictions(path.with_name("valid_predictions.parquet")) for path in models["path"]
-    ]
-    for path, table in zip(models["path"], tables):
-        if not table["row"].equals(tables[0]["row"]):
+    best = models.loc[models["auc"].astype(float).fillna(-1.0).idxmax()]
+    rows = read_predictions(best["path"].with_name("valid_predictions.parquet"))
+    auc = _auc(rows)
+    found = {}
+    for index, path in models["path"].items():
+        table = read_predictions(path.with_name("valid_predictions.parquet"))
+        if not table["row"].equals(rows["row"]):
             raise UserError(
-                f"{path} and {models['path'].iloc[0]} were measured on other rows; delete both, "
-                f"and the predictions beside them, and run the same command again"
+                f"{path} and {best['path']} were measured on other rows; delete both, and the "
+                f"predictions beside them, and run the same command again"
             )
-    label = tables[0]["label"].to_numpy()
-    one_group = np.zeros(len(label), np.int8)
-    aucs = [GroupedAuc(label, table["logit"].to_numpy(), one_group) for table in tables]
-    best = int(np.argmax(models["auc"].to_numpy(float)))
+        found[index] = difference_entry(*auc.minus(_auc(table)))
+    correct_together([entry for index, entry in found.items() if index != best.name])
+    columns = {index: _flat("auc_behind", entry) for index, entry in found.items()}
+    return pd.DataFrame.from_dict(columns, orient="index")
 
-    def behind(weight: np.ndarray) -> np.ndarray:
-        values = np.array([auc.by_group(weight)[0][0] for auc in aucs])
-        return values[best] - values
 
-    (found,) = intervals([behind], label, resamples)
-    names = ("auc_behind", "auc_behind_low", "auc_behind_high")
-    return pd.DataFrame(dict(zip(names, found)), index=models.index)
+def _auc(predictions: pa.Table) -> Auc:
+    return Auc.of(predictions["label"].to_numpy(), predictions["logit"].to_numpy())
 
 
 def _plain(value: Any) -> str:

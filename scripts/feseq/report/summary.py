@@ -10,6 +10,7 @@ import pandas as pd
 from ..common.files import written_beside
 from ..config.names import ENSEMBLE
 from ..describe.alarms import alarms_text, read_alarms
+from ..evaluate.auc import LEAST_CLICKS, SIGNIFICANCE
 from .table import read_comparison
 
 # Models in the table; the comparison has them all.
@@ -126,50 +127,86 @@ def _ahead_line(ensemble: pd.Series) -> str:
 def _best_model(models: pd.DataFrame) -> Iterable[str]:
     """How good the best model of a size is, beside others on the same rows."""
     best = models.iloc[0]
-    yield (
-        f"Best AUC on the {best['valid_rows']:,} validation rows of size {best['size']}: "
-        f"**{best['model']}**, {_with_interval(best, 'auc')}."
-    )
+    clicks = f"{best['valid_clicks']:,} clicks"
+    if not best["enough_clicks"]:
+        yield (
+            f"Size {best['size']} has {clicks} among {best['valid_rows']:,} validation rows. With "
+            f"fewer than {LEAST_CLICKS} clicks, or as few others, no model is called better than "
+            f"another."
+        )
+    else:
+        yield (
+            f"Highest AUC on the {best['valid_rows']:,} validation rows of size {best['size']}, "
+            f"{clicks} among them: **{best['model']}**, {_with_interval(best, 'auc')}."
+        )
+        yield from _rivals(models, clicks)
+        yield from _histories(best, clicks)
+    if best["share_of_best"] == best["share_of_best"]:
+        yield (
+            f"By the true probabilities, which no click's chance is in, the AUC of {best['model']} "
+            f"is {best['expected_auc']:.4f} and the best possible {best['best_auc']:.4f}, or "
+            f"{best['best_auc_of_new_users']:.4f} without knowing the users. It has "
+            f"{best['share_of_best']:.1%} of what can be learned, (AUC - 0.5) / (best possible - "
+            f"0.5)."
+        )
+
+
+def _rivals(models: pd.DataFrame, clicks: str) -> Iterable[str]:
+    """Whether the best model is ahead of the best of each other kind."""
+    best = models.iloc[0]
     for kind, what in (
         ("baseline", "baseline"),
         ("boosting", "model of boosting"),
         ("feseq", "FESeq model"),
     ):
         others = models[models["kind"] == kind]
-        if kind != best["kind"] and len(others):
-            other = others.iloc[0]
-            note = ": these rows do not tell them apart" if other["auc_behind_low"] <= 0 else ""
-            ahead = _with_interval(other, "auc_behind")
-            yield f"It is ahead of the best {what}, {other['model']}, by {ahead}{note}."
-    if best["auc_blanked"] == best["auc_blanked"]:
-        yield (
-            f"Without histories its AUC is {best['auc_blanked']:.4f}: they are worth "
-            f"{best['auc'] - best['auc_blanked']:.4f}."
-        )
-    if best["share_of_best"] == best["share_of_best"]:
-        yield (
-            f"The true probabilities reach an AUC of {best['best_auc']:.4f} on these rows; the "
-            f"best model has {best['share_of_best']:.1%} of what can be learned, "
-            f"(AUC - 0.5) / (best possible - 0.5)."
-        )
+        if kind == best["kind"] or not len(others):
+            continue
+        other = others.iloc[0]
+        apart = _with_interval(other, "auc_behind")
+        if other["auc_behind_chance"] < SIGNIFICANCE:
+            yield f"It is ahead of the best {what}, {other['model']}, by {apart}."
+        else:
+            yield (
+                f"{clicks} do not tell it from the best {what}, {other['model']}: the AUCs differ "
+                f"by {apart}, of {len(models) - 1} differences looked at."
+            )
+
+
+def _histories(model: pd.Series, clicks: str) -> Iterable[str]:
+    """Whether a model gains from its histories."""
+    if model["auc_blanked"] != model["auc_blanked"]:
+        return
+    without = f"Without histories its AUC is {model['auc_blanked']:.4f}"
+    worth = _with_interval(model, "histories")
+    if model["histories_chance"] >= SIGNIFICANCE:
+        yield f"{without}; {clicks} do not tell whether they help: the difference is {worth}."
+    elif model["histories"] < 0:
+        yield f"{without}: with them it is lower, by {worth}."
+    else:
+        yield f"{without}: they are worth {worth}."
 
 
 def _prior_line(model: pd.Series, prior: str) -> str:
-    better = "observed" if model["score"] >= model["score_balanced"] else "balanced"
-    advice = "the better of the two" if better == prior else f"{better} is the better of the two"
-    return (
+    text = (
         f"Competition score 0.5 AP + 0.5 / (1 + WLL) of {model['model']}: {model['score']:.4f} "
         f"with observed and {model['score_balanced']:.4f} with balanced odds; `submission.prior` "
-        f"is {prior}, {advice}."
+        f"is {prior}"
     )
+    if not (model["score_gain_low"] > 0 or model["score_gain_high"] < 0):
+        return f"{text}. {model['valid_clicks']:,} clicks do not tell which is better."
+    better = "balanced" if model["score_gain_low"] > 0 else "observed"
+    advice = "the better of the two" if better == prior else f"{better} is the better of the two"
+    return f"{text}, {advice}."
 
 
 def _table(models: pd.DataFrame) -> str:
     cells = pd.DataFrame(
         {
             "model": models["size"] + " " + models["model"],
+            "clicks": [f"{n:,}" for n in models["valid_clicks"]],
             "AUC": [_with_interval(row, "auc") for _, row in models.iterrows()],
-            "behind": [_with_interval(row, "auc_behind") for _, row in models.iterrows()],
+            "behind": [_behind(row) for _, row in models.iterrows()],
         }
     )
     for head, name, form in (
@@ -182,17 +219,26 @@ def _table(models: pd.DataFrame) -> str:
         ("train", "train_seconds", "{:.0f} s"),
         ("MiB", "peak_memory_mib", "{:,.0f}"),
     ):
-        cells[head] = models[name].map(form.format, na_action="ignore").astype(object).fillna("")
+        cells[head] = ["" if x != x else form.format(x) for x in models[name]]
     lines = [list(cells), ["---"] * len(cells.columns), *cells.to_numpy().tolist()]
     notes = (
-        "Intervals hold 95 % of resamples of the validation rows. "
-        "Behind: the best AUC of the same size minus the model's, on the same rows; each size "
-        "has validation rows of its own. AP: average precision. WLL: logloss where both classes "
-        "weigh the same. Score and balanced: 0.5 AP + 0.5 / (1 + WLL) with observed and with "
-        "balanced odds. Share: how much of what can be learned from simulated data was learned. "
-        "MiB: peak memory of the training."
+        "Clicks: those among the validation rows; each size has validation rows of its own. "
+        "Intervals hold 95 %; there are none with fewer than "
+        f"{LEAST_CLICKS} clicks. Behind: the best AUC of the same size minus the model's, on the "
+        "same rows; \\* marks a difference that chance makes in fewer than "
+        f"{SIGNIFICANCE:.0%} of cases, corrected for the number of models (DeLong, Holm). "
+        "AP: average precision. WLL: logloss where both classes weigh the same. Score and "
+        "balanced: 0.5 AP + 0.5 / (1 + WLL) with observed and with balanced odds. Share: how much "
+        "of what can be learned from simulated data was learned. MiB: peak memory of the training."
     )
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", notes, ""])
+
+
+def _behind(model: pd.Series) -> str:
+    if not model["enough_clicks"]:
+        return "too few clicks"
+    mark = " \\*" if model["auc_behind_chance"] < SIGNIFICANCE else ""
+    return _with_interval(model, "auc_behind") + mark
 
 
 def _with_interval(model: pd.Series, name: str) -> str:

@@ -9,7 +9,8 @@ from ..common.errors import UserError
 # What the page and the figures read of it.
 COLUMNS = (
     *("size", "model", "kind", "simulated_data", "unseen", "device", "epochs", "train_seconds"),
-    *("auc", "auc_low", "auc_high", "score", "score_balanced", "auc_blanked", "share_of_best"),
+    *("valid_rows", "valid_clicks", "enough_clicks", "auc_behind", "auc_blanked", "share_of_best"),
+    *("auc", "auc_low", "auc_high", "score", "score_balanced", "score_gain"),
 )
 
 

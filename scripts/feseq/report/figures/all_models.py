@@ -73,7 +73,7 @@ def with_labels(comparison: pd.DataFrame) -> pd.DataFrame:
 def aucs_figure(models: pd.DataFrame) -> Figure:
     """Every model's AUC with its interval, in the order of comparison.csv: best first."""
     figure = _figure_of_rows(
-        models, WIDTH + 1, "AUC on the validation rows", "Bars: 95 % intervals."
+        models, WIDTH + 1, "AUC on the validation rows", "Bars: 95 % intervals.", _clicks(models)
     )
     ax = figure.subplots()
     numbers = [f"{auc:.4f}" if auc == auc else "no AUC" for auc in models["auc"]]
@@ -108,7 +108,7 @@ def by_max_len_figure(models: pd.DataFrame) -> Figure:
     lines = drawn.groupby("line", sort=False)
     height = 1 + max(2.2 * len(known), 0.2 * len(lines))
     title = f"What longer histories bring and cost{_size(drawn)}"
-    notes = ["Bars: 95 % intervals. Memory: peak of the training."]
+    notes = ["Bars: 95 % intervals. Memory: peak of the training.", _clicks(drawn)]
     figure = new_figure(WIDTH + 2, height, title, notes, simulated=simulated)
     panels = figure.subplots(len(known), 1, sharex=True, squeeze=False)[:, 0]
     for i, (line, rows) in enumerate(lines):
@@ -163,11 +163,22 @@ def _draw_amounts(ax: Axes, amounts: pd.Series, colours: Sequence[str]) -> None:
         ax.annotate(text, place, (4, 0), textcoords="offset points", va="center", fontsize=9)
 
 
-def _figure_of_rows(models: pd.DataFrame, width: float, title: str, note: str) -> Figure:
+def _figure_of_rows(models: pd.DataFrame, width: float, title: str, *notes: str) -> Figure:
     """An empty figure with room for a row a model."""
     simulated = bool(models["simulated_data"].any())
     height = len(models) * ROW + 1.4
-    return new_figure(width, height, f"{title}{_size(models)}", [note], simulated=simulated)
+    return new_figure(width, height, f"{title}{_size(models)}", list(notes), simulated=simulated)
+
+
+def _clicks(models: pd.DataFrame) -> str:
+    """How many clicks the AUCs of each size rest on."""
+    sizes = models.drop_duplicates("size")
+    counts = [
+        f"{short(row['size'])} {row['valid_clicks']:,} of {row['valid_rows']:,} rows"
+        + ("" if row["enough_clicks"] else ", too few to compare")
+        for _, row in sizes.iterrows()
+    ]
+    return f"Clicks: {'; '.join(counts)}."
 
 
 def _size(models: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ...common.files import read_json
 from ...common.logits import sigmoid
+from ...evaluate.auc import LEAST_CLICKS, SIGNIFICANCE
 from ...evaluate.valid_predictions import read_predictions
 from .style import (
     BLUE,
@@ -56,21 +57,27 @@ def plot_model(
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     figures = read_json(metrics)
     if history is not None and learning_curves is not None:
-        evaluations, simulated = pd.read_csv(history), figures["simulated_data"]
-        save(learning_curves_figure(evaluations, simulated=simulated), learning_curves)
+        curves = learning_curves_figure(
+            pd.read_csv(history), int(label.sum()), simulated=figures["simulated_data"]
+        )
+        save(curves, learning_curves)
     save(roc_pr_figure(label, logit, figures), roc_pr)
     save(calibration_figure(label, logit, figures), calibration)
     save(slices_figure(figures), slices)
 
 
 @styled
-def learning_curves_figure(history: pd.DataFrame, *, simulated: bool) -> Figure:
-    """Losses and AUC of the evaluations in history.csv, the best one marked."""
+def learning_curves_figure(history: pd.DataFrame, clicks: int, *, simulated: bool) -> Figure:
+    """Losses and AUC of the evaluations in history.csv, the best one marked.
+
+    `clicks` is how many the validation rows have.
+    """
     # The first of equals, which the training keeps.
     best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
     title = (
         f"Best of {len(history)} evaluations: epoch {best['epoch']:.0f} of "
-        f"{history['epoch'].iloc[-1]:.0f}, step {best['step']:,.0f}, AUC {best['auc']:.4f}"
+        f"{history['epoch'].iloc[-1]:.0f}, step {best['step']:,.0f}\n"
+        f"AUC {best['auc']:.4f}, from {clicks:,} clicks"
     )
     figure = new_figure(WIDTH, 5.5, title, simulated=simulated)
     losses, aucs = figure.subplots(2, 1, sharex=True)
@@ -131,8 +138,8 @@ def calibration_figure(label: np.ndarray, logit: np.ndarray, metrics: dict[str, 
     bins = calibration_bins(label, logit)
     error = with_interval(interval(metrics["metrics"].get("calibration_error")), digits=4)
     title = (
-        f"Mean prediction {percent(sigmoid(logit.astype(np.float64)).mean())}, clicks "
-        f"{percent(label.mean())}\ncalibration error {error}"
+        f"Mean prediction {percent(sigmoid(logit.astype(np.float64)).mean())}, "
+        f"{label.sum():,} clicks: {percent(label.mean())}\ncalibration error {error}"
     )
     rows = " to ".join(f"{count:,}" for count in sorted({bins["rows"].min(), bins["rows"].max()}))
     notes = [f"{len(bins)} bins of {rows} rows, with 95 % intervals."]
@@ -180,13 +187,16 @@ def slices_figure(metrics: dict[str, Any]) -> Figure:
     if not columns:
         return only_text("No slices: the config names no column", simulated=simulated)
     overall = interval(metrics["metrics"].get("auc"))[0]
+    slices_in_all = sum(map(len, columns.values()))
     shown = {name: _largest(pd.DataFrame(slices)) for name, slices in columns.items()}
     across = min(2, len(shown))
     tables = list(shown.values())
     heights = [max(map(len, tables[i : i + across])) + 3.5 for i in range(0, len(tables), across)]
     notes = [
         f"Dotted: AUC of all rows, {overall:.4f}. Bars: {percent(metrics['confidence'])} "
-        "intervals. In brackets: clicks of rows."
+        "intervals. In brackets: clicks of rows.",
+        f"Red: told apart from all rows among {slices_in_all} slices. Hollow: fewer than "
+        f"{LEAST_CLICKS} clicks, which tell nothing.",
     ]
     title = f"AUC by slice, at most the {MOST_SLICES} largest of a column"
     figure = new_figure(
@@ -213,9 +223,19 @@ def _draw_slices(ax: Axes, slices: pd.DataFrame) -> None:
     )
     draw_rows(ax, list(names))
     aucs = np.array([interval(entry) for entry in slices["auc"]])
-    draw_intervals(ax, range(len(slices)), aucs, "o", BLUE)
+    chance = np.array([_chance(entry) for entry in slices["apart"]])
+    apart, few = chance < SIGNIFICANCE, np.isnan(chance)
+    looks = ((apart, VERMILION, None), (~apart & ~few, BLUE, None), (few, GREY, "none"))
+    for rows, colour, face in looks:
+        if rows.any():
+            draw_intervals(ax, np.flatnonzero(rows), aucs[rows], "o", colour, face=face)
     ax.set_xlabel("AUC")
     ax.tick_params(labelbottom=True)
+
+
+def _chance(apart: dict[str, Any] | None) -> float:
+    """The chance of a difference of metrics.json, NaN where it has none."""
+    return float("nan") if apart is None or apart["chance"] is None else apart["chance"]
 
 
 def _largest(slices: pd.DataFrame) -> pd.DataFrame:

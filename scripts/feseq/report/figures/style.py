@@ -78,12 +78,16 @@ def draw_intervals(
     marker: str,
     colour: str,
     label: str | None = None,
+    face: str | None = None,
 ) -> None:
-    """Points with bars, of [rows, 3]: value, low and high end, NaN where unknown."""
+    """Points with bars, of [rows, 3]: value, low and high end, NaN where unknown.
+
+    `face` is another colour inside the points.
+    """
     value, low, high = values.T
     # Percentiles of resamples need not hold the value itself, which `errorbar` would refuse.
     ax.hlines(y, low, high, color=colour)
-    ax.plot(value, y, marker, color=colour, label=label)
+    ax.plot(value, y, marker, color=colour, label=label, markerfacecolor=face or colour)
 
 
 def log_axis(
