@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import data
+import numpy as np
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
@@ -24,6 +25,7 @@ from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.store import H5Table
+from feseq.evaluate.auc import expected_auc
 from feseq.evaluate.baselines import fit_baseline
 from feseq.evaluate.metrics import share_of_best
 from feseq.evaluate.trained_model import predict_validation
@@ -31,6 +33,8 @@ from feseq.evaluate.valid_predictions import read_predictions
 from feseq.machine.runtime import start_runtime
 from feseq.train.run import TrainingRun, train_model
 
+# AUC of the clicks, AUC by the true probabilities, and the best possible one by these.
+Figures = tuple[float, float, float]
 PAPER = data.CONFIG["variants"]["feseq_paper"]
 # Changes to the paper's settings, one at a time.
 ABLATION: dict[str, dict[str, Any]] = {
@@ -56,8 +60,8 @@ def variants(max_len: int) -> dict[str, ModelConfig]:
     return {"briefing": briefing} | {name: replace(paper, **c) for name, c in ABLATION.items()}
 
 
-def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> float:
-    """AUC of one model on the validation rows."""
+def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> Figures:
+    """Figures of one model on the validation rows."""
     settings = size_settings(data.CONFIG, "medium")["train"]
     changes = {"batch_size": 256, "epochs": options.epochs, "min_steps_per_epoch": 1}
     outputs = {name: folder / name for name in ("history", "training", "model")}
@@ -68,20 +72,22 @@ def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> floa
     machine = start_runtime(runtime, options.threads)
     predicted = [folder / name for name in ("predictions", "speed", "attention")]
     predict_validation(outputs["model"], folder / "valid.h5", *predicted, machine=machine)
-    return _auc(predicted[0])
+    return _figures(folder, predicted[0])
 
 
-def fit_auc(folder: Path, baseline: str, threads: int) -> float:
-    """AUC of a baseline on the same columns, with all train rows."""
+def fit(folder: Path, baseline: str, threads: int) -> Figures:
+    """Figures of a baseline on the same columns, with all train rows."""
     outputs = folder / "predictions", folder / "training"
     inputs = folder / "train.h5", folder / "valid.h5", folder / "feature_map.json"
     fit_baseline(baseline, *inputs, *outputs, rows_at_most=2**63, threads=threads)
-    return _auc(outputs[0])
+    return _figures(folder, outputs[0])
 
 
-def _auc(predictions: Path) -> float:
+def _figures(folder: Path, predictions: Path) -> Figures:
     table = read_predictions(predictions)
-    return roc_auc_score(table["label"], table["logit"])
+    true, _ = _truth(folder, table["row"].to_numpy())
+    logit = table["logit"].to_numpy()
+    return roc_auc_score(table["label"], logit), expected_auc(logit, true), expected_auc(true, true)
 
 
 def main() -> None:
@@ -95,33 +101,46 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of variants; default all")
     options = parser.parse_args()
     data.keep_freed_memory()
-    print("| variant | AUC | share of the best | seconds |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data.make(folder, options.rows, options.mean_length)
         data.train_to_h5(folder, options.threads)
         data.feature_map(folder, options.threads)
-        best = _best_auc(folder)
+        _print_head(folder)
         for variant, model in variants(options.max_len).items():
             if not options.only or variant in options.only:
                 started = time.perf_counter()
-                _print(variant, train(folder, model, options), best, started)
+                _print(variant, train(folder, model, options), started)
         for baseline in ("logistic_regression", "boosting_without_histories", "boosting"):
             started = time.perf_counter()
-            _print(baseline, fit_auc(folder, baseline, options.threads), best, started)
-        _print("true probabilities", best, best, time.perf_counter())
+            _print(baseline, fit(folder, baseline, options.threads), started)
 
 
-def _best_auc(folder: Path) -> float:
-    truth = pq.read_table(folder / "train_truth.parquet", columns=["probability"])
+def _truth(folder: Path, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The true probabilities of train rows, and the best that one can say of new users."""
+    truth = pq.read_table(folder / "train_truth.parquet")
+    known = (truth["probability"], truth["probability_of_new_user"])
+    true, of_new_user = (column.to_numpy()[row] for column in known)
+    return true, of_new_user
+
+
+def _print_head(folder: Path) -> None:
     with H5Table(folder / "valid.h5") as table:
-        block = table.read(0, table.rows)
-    return roc_auc_score(block.label, truth["probability"].to_numpy()[block.row])
+        row, label = table.column("row"), table.column("label")
+    true, of_new_user = _truth(folder, row)
+    print(
+        f"{len(row):,} validation rows, {label.sum():,} clicks. Best possible by the true "
+        f"probabilities: {expected_auc(true, true):.4f}; without knowing the users: "
+        f"{expected_auc(of_new_user, true):.4f}.\n\n| variant | AUC of the clicks | "
+        f"by the true probabilities | share of the best | seconds |\n|---|---|---|---|---|",
+        flush=True,
+    )
 
 
-def _print(name: str, auc: float, best: float, started: float) -> None:
-    share = share_of_best(auc, best)
-    print(f"| {name} | {auc:.4f} | {share:.3f} | {time.perf_counter() - started:.0f} |", flush=True)
+def _print(name: str, figures: Figures, started: float) -> None:
+    auc, expected, best = figures
+    cells = f"{auc:.4f} | {expected:.4f} | {share_of_best(expected, best):.3f}"
+    print(f"| {name} | {cells} | {time.perf_counter() - started:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -332,8 +332,8 @@ def with_labels(data: Path, clicks: int) -> dict[str, Any]:
     with h5py.File(path, "r+") as file:
         file["label"][:] = label
     logit = np.random.default_rng(0).normal(size=len(rows)) + 2 * label
-    columns = {"row": rows, "label": label, "logit": logit.astype(np.float32)}
-    columns["logit_blanked"] = columns["logit"][::-1]
+    columns = {"row": rows, "label": label, "judges": np.ones(len(rows), bool)}
+    columns |= {"logit": logit.astype(np.float32), "logit_blanked": -logit.astype(np.float32)}
     write_table(pa.table(columns), data / "predictions.parquet", {"click_rate": "0.1"})
     options = {"resamples": 20, "slices": None, "gauc": None}
     return measure_predictions(

@@ -200,6 +200,32 @@ def test_many_clicks_that_do_not_tell_models_apart_say_so(tmp_path: Path) -> Non
     assert not [claim for claim in CLAIMS if claim in text]
 
 
+def test_a_blend_is_better_only_where_enough_clicks_say_so(tmp_path: Path) -> None:
+    gain = {"value": 0.02, "low": 0.01, "high": 0.03}
+    unsure = gain | {"low": -0.01}
+    cases = ((100, gain, "it is higher"), (100, unsure, "do not tell"), (29, gain, "do not tell"))
+    for i, (clicks, ahead, expected) in enumerate(cases):
+        training = {"settings": {"a": 0.5, "b": 0.5}, "ahead_of": "a", "ahead": {"score": ahead}}
+        path = put_model(
+            tmp_path / f"{i}", "full", "ensemble", 0.7, clicks=clicks, training=training
+        )
+        write_comparison([path], tmp_path / "comparison.csv")
+        write_summary(
+            tmp_path / "comparison.csv",
+            [],
+            tmp_path / "summary.md",
+            submitting={"full": None},
+            prior="observed",
+            split={"time": None, "group": None},
+        )
+        (line,) = (
+            line
+            for line in (tmp_path / "summary.md").read_text().splitlines()
+            if "competition score" in line and "together" in line.lower()
+        )
+        assert expected in line
+
+
 def test_more_models_make_one_difference_say_less(tmp_path: Path) -> None:
     """The chance of one difference among several is corrected for their number."""
     pair = [put_model(tmp_path, "full", f"len{n}", auc) for n, auc in ((10, 0.71), (20, 0.7))]
@@ -227,7 +253,7 @@ def test_models_of_other_sizes_are_no_rivals_of_the_best(
     """Other validation rows: 0.95 of toy says nothing of 0.71 of full."""
     text = summary_of([metrics[1], metrics[3]], tmp_path)
     assert "ahead" not in text
-    assert "size full: **len150**" in text
+    assert "of size full, 100 clicks among them: **len150**" in text
     with pytest.raises(UserError, match="no model to compare"):
         write_comparison([], tmp_path / "comparison.csv")
 

@@ -124,6 +124,7 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
         "model": names,
         "kind": ["feseq" if name.startswith("len") else "baseline" for name in names],
         "simulated_data": True,
+        "unseen": False,
         "valid_rows": 5_000,
         "valid_clicks": 97,
         "enough_clicks": True,

@@ -37,15 +37,16 @@ REACHED = {
     "ensemble": "common config.names dataset.selection evaluate.blend evaluate.ensemble "
     "evaluate.intervals evaluate.metrics evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",
-    "measure": "common dataset.selection dataset.store evaluate.intervals evaluate.metrics_file "
-    "evaluate.slices evaluate.metrics evaluate.valid_predictions",
-    "plot_model": "common dataset.selection evaluate.valid_predictions report.figures.one_model "
-    "report.figures.style",
+    "measure": "common dataset.selection dataset.store evaluate.auc evaluate.intervals "
+    "evaluate.metrics_file evaluate.slices evaluate.metrics evaluate.valid_predictions",
+    "plot_model": "common dataset.selection evaluate.auc evaluate.intervals "
+    "evaluate.valid_predictions report.figures.one_model report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",
-    "compare": "common config.names dataset.selection evaluate.intervals evaluate.metrics "
+    "compare": "common config.names dataset.selection evaluate.auc evaluate.intervals "
     "evaluate.valid_predictions report.comparison",
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
-    "summarize": "common config.names describe.alarms report.summary report.table",
+    "summarize": "common config.names describe.alarms evaluate.auc evaluate.intervals "
+    "report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",
     "submit": "common config.names describe.alarms predict.submission predict.submission_ids "
     "raw.location raw.version",

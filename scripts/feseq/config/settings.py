@@ -175,7 +175,8 @@ class Evaluation(_Block):
     """How models are judged on the validation rows."""
 
     bootstrap: Annotated[int, Field(ge=0, le=10_000)] = 200
-    """resamples of the validation rows behind each 95 % interval; 0: no intervals"""
+    """resamples of the validation rows behind the 95 % intervals of all figures but AUCs; 0: no
+    such intervals"""
     slices: list[str] | None = None
     """categorical columns by whose values the AUC is given, beside the length of the history; null:
     all in use"""

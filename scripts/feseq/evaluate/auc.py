@@ -108,10 +108,10 @@ def difference_entry(value: float, error: float) -> Entry:
 
 def correct_together(entries: Sequence[Entry]) -> None:
     """Raise `chance` of differences looked at together (Holm, Scand. J. Stat. 6, 1979)."""
-    known = sorted((e for e in entries if e["chance"] is not None), key=lambda e: e["chance"])
+    known = [(e["chance"], e) for e in entries if e["chance"] is not None]
     highest = 0.0
-    for rank, entry in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * entry["chance"]))
+    for rank, (chance, entry) in enumerate(sorted(known, key=lambda pair: pair[0])):
+        highest = max(highest, min(1.0, (len(known) - rank) * chance))
         entry["chance"] = highest
 
 

@@ -117,10 +117,19 @@ def _fitted(models: pd.DataFrame) -> dict[str, float]:
 
 
 def _ahead_line(ensemble: pd.Series) -> str:
+    """Whether the models that submit are better together than the best of them."""
+    apart = _with_interval(ensemble, "score_ahead")
+    rows = "on rows that their weights were not fitted to"
+    above, below = ensemble["score_ahead_low"] > 0, ensemble["score_ahead_high"] < 0
+    if not ensemble["enough_clicks"] or not (above or below):
+        return (
+            f"{ensemble['valid_clicks']:,} clicks do not tell whether together they are better "
+            f"than {ensemble['ahead_of']}, the best of them: the competition scores differ by "
+            f"{apart}, {rows}."
+        )
     return (
-        f"Together they have a competition score that is {_with_interval(ensemble, 'score_ahead')} "
-        f"above that of the best of them, {ensemble['ahead_of']}, on rows that their weights were "
-        f"not fitted to."
+        f"Together they have a competition score that differs from that of the best of them, "
+        f"{ensemble['ahead_of']}, by {apart}, {rows}: it is {'higher' if above else 'lower'}."
     )
 
 

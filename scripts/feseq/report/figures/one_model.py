@@ -228,7 +228,7 @@ def _draw_slices(ax: Axes, slices: pd.DataFrame) -> None:
     looks = ((apart, VERMILION, None), (~apart & ~few, BLUE, None), (few, GREY, "none"))
     for rows, colour, face in looks:
         if rows.any():
-            draw_intervals(ax, np.flatnonzero(rows), aucs[rows], "o", colour, face=face)
+            draw_intervals(ax, np.flatnonzero(rows).tolist(), aucs[rows], "o", colour, face=face)
     ax.set_xlabel("AUC")
     ax.tick_params(labelbottom=True)
 
