@@ -25,7 +25,7 @@ def check(text: str) -> Any:
         ("model.droput: [0.1]", "unknown setting 'model.droput'; did you mean 'model.dropout'"),
         ("train.dropout: [0.1]", "did you mean 'model.dropout'"),
         ("dropout: [0.1]", "did you mean 'model.dropout'"),
-        ("model.zzz: [0.1]", "unknown setting .model.zzz.; settings: model.embedding_dim, "),
+        ("model.zzz: [0.1]", "unknown setting .model.zzz.; settings: model.cut, "),
         ("3: [0.1]", "unknown setting '3'"),
         ("model.max_len: [50]", "model.max_len cannot be searched: each max_len has a tuning"),
         ("train.monitor: [{auc: 1}]", "train.monitor cannot be searched: it is the figure"),

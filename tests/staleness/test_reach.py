@@ -10,9 +10,10 @@ ROWS = "common config.columns dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_values "
 CONVERSION += "dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
-FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.joined dataset.numeric"
+FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.joined dataset.numeric "
+FEATURES += "dataset.history_columns dataset.history_statistics"
 BOOSTING = f"{FEATURES} config.boosting config.declared boosting.clicks boosting.features "
-BOOSTING += "boosting.matrix boosting.model_file dataset.history_statistics"
+BOOSTING += "boosting.matrix boosting.model_file"
 PREDICTING = f"{BOOSTING} boosting.predicting evaluate.validation predict.shard_file"
 NETWORK = (
     f"{FEATURES} config.declared config.model dataset.batches dataset.negatives machine model "
@@ -27,7 +28,8 @@ REACHED = {
     "dataset.sampling dataset.selection dataset.split dataset.split_columns",
     "convert_train": CONVERSION,
     "convert_test": CONVERSION,
-    "fit_feature_map": f"{ROWS} dataset.feature_map dataset.joined dataset.numeric",
+    "fit_feature_map": f"{ROWS} dataset.feature_map dataset.joined dataset.numeric "
+    "dataset.history_columns dataset.history_statistics",
     "train": f"{NETWORK} config.train evaluate.metrics train",
     "tune": f"{NETWORK} config.space config.train evaluate.metrics train tune",
     "train_boosting": f"{BOOSTING} boosting.device boosting.training machine.memory",

@@ -17,7 +17,6 @@ from feseq.dataset import batches
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.store import H5Table
-from feseq.predict.prediction import _without_history
 from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
 TIMED = with_roles(
@@ -155,7 +154,10 @@ def test_times_have_no_vocabulary_and_no_place_in_the_history(
     batch = next(BatchSource(train, fields, max_len=9, batch_rows=8).in_order())
     assert batch.history_ST.shape[0] == 1
     assert FeatureMap.from_dict(fields.to_dict()) == fields
-    blanked = _without_history(batch)
+    source = BatchSource(train, fields, max_len=9, batch_rows=8)
+    blanked = next(source.in_order(blank_histories=True))
+    assert blanked.row_B.tolist() == batch.row_B.tolist()
+    assert blanked.offsets.tolist() == [0] * 9
     assert blanked.elapsed_T is not None
     assert blanked.elapsed_T.shape == (0,)
 

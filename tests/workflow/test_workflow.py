@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feseq.common.parquet import SIMULATED_MARK
+from feseq.dataset.history_statistics import NAMES
 from support.shop import ROWS, TEST_ROWS, changed, copy_code, shop_table, snakemake, write_inputs
 
 pytestmark = pytest.mark.workflow
@@ -37,7 +38,9 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     assert set(figures["slices"]) == {"country", "product", "history_length"}
 
 
-def test_a_table_with_times_and_item_histories_runs_the_paper_s_network(tmp_path: Path) -> None:
+def test_a_table_with_times_and_item_histories_runs_the_paper_s_network_with_every_front(
+    tmp_path: Path,
+) -> None:
     write_inputs(tmp_path)
     for name in ("log", "new"):
         path = tmp_path / f"in/{name}.parquet"
@@ -61,7 +64,16 @@ def test_a_table_with_times_and_item_histories_runs_the_paper_s_network(tmp_path
         "layer_norm": False,
         "times": True,
         "time_log_base": 2,
+        "cut": "spread",
+        "numerics": ["linear", "direct", "buckets", "piecewise"],
+        "scaling": "quantile",
+        "missing_flags": True,
+        "history_statistics": list(NAMES),
+        "levels": 10,
+        "unknown_share": 0.1,
+        "shortcuts": True,
     }
+    config["columns"]["groups"]["shop"]["context"] = ["age"]
     code, output = snakemake(tmp_path, "results/submission_toy.csv", config=config)
     assert code == 0, output
     submission = pd.read_csv(tmp_path / "results/submission_toy.csv")
@@ -69,6 +81,8 @@ def test_a_table_with_times_and_item_histories_runs_the_paper_s_network(tmp_path
     feature_map = json.loads((tmp_path / "data/h5/toy/feature_map.json").read_text())
     assert feature_map["event_time"] == "seen"
     assert feature_map["sequences"][0]["shared_with"] == "product"
+    assert [field["column"] for field in feature_map["ids"]] == ["age"]
+    assert [field["column"] for field in feature_map["levels"]] == ["price", "age"]
 
 
 def test_the_log_of_a_job_says_which_python_ran_its_script_and_where(

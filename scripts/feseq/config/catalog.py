@@ -122,6 +122,13 @@ def model_mistakes(
             f"write times: {{<sequence column of event times>: <column of the row's time>}} in a "
             f"group, or set it to false"
         )
+    of_target = {"target_count", "target_recency"} & set(settings["history_statistics"])
+    if of_target and not columns.shared:
+        yield (
+            f"{model} on size {size}: model.history_statistics: {', '.join(sorted(of_target))} "
+            f"needs a sequence whose events are items of its target; write share_embedding: "
+            f"[<sequence column>] in a group, or leave it out"
+        )
     try:
         ModelConfig(**settings).width(len(columns.sequences) + len(columns.profile))
     except ImpossibleNetworkError as error:

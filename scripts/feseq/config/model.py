@@ -11,6 +11,7 @@ from .declared import AS_WRITTEN, CLOSED, Declared, some_of
 
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
 Numerics = Literal["linear", "direct", "buckets", "piecewise"]
+Statistic = Literal["length", "distinct", "entropy", "target_count", "target_recency", "newest"]
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -74,6 +75,11 @@ class ModelConfig(Declared):
     ranks among the train rows"""
     missing_flags: bool = False
     """one more value for each block of numeric columns that are missing together"""
+    history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = ()
+    """of each whole history, as further numeric columns: log(1 + events), log(1 + `distinct`
+    codes), `entropy` of their shares; of a sequence with `share_embedding`, log(1 + `target_count`)
+    and `target_recency`, 1 / (events since the target, itself included); and the `newest` code,
+    as a category for the output network"""
     context: bool = True
     """columns with the role `context` go to the output network"""
     levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0

@@ -105,6 +105,14 @@ class _Window:
         """The rows of these numbers in this order."""
         return _Window(self.place[rows], self.block.take(rows))
 
+    def blanked(self) -> "_Window":
+        """The same rows with empty histories."""
+        sequences = {
+            name: Ragged(histories.values[:0], np.zeros_like(histories.offsets))
+            for name, histories in self.block.sequences.items()
+        }
+        return _Window(self.place, replace(self.block, sequences=sequences))
+
     @classmethod
     def joined(cls, parts: Sequence["_Window"]) -> "_Window":
         """The rows of all parts, one part after the other."""
@@ -189,14 +197,22 @@ class BatchSource:
 
         return map_ahead(share, groups)
 
-    def in_order(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-        """Rows start to stop, window by window, the longest histories of a window first."""
+    def in_order(
+        self, start: int = 0, stop: int | None = None, *, blank_histories: bool = False
+    ) -> Iterator[Batch]:
+        """Rows start to stop, window by window, the longest histories of a window first.
+
+        `blank_histories` empties all histories, and leaves the order as it was.
+        """
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)
         windows = map_ahead(
             lambda first: self._read_window(first, min(first + self.window_rows, stop)), starts
         )
-        return map_ahead(lambda pair: self._batch(*pair), self._longest_first(windows))
+        groups = self._longest_first(windows)
+        if blank_histories:
+            groups = ((window.blanked(), rows) for window, rows in groups)
+        return map_ahead(lambda pair: self._batch(*pair), groups)
 
     def _windows(self, seed: int, epoch: int, random: np.random.Generator) -> Iterator["_Window"]:
         """The rows of an epoch, window by window; all but one are full."""

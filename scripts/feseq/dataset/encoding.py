@@ -11,13 +11,15 @@ from .feature_map import (
     FIRST_CATEGORY,
     MISSING,
     OUT_OF_VOCABULARY,
+    PADDING,
     CategoryField,
     FeatureMap,
     LevelField,
     SequenceField,
     require_columns,
 )
-from .numeric import NumericEncoder
+from .history_columns import HistoryColumns, statistic_of
+from .numeric import NumericEncoder, NumericField
 from .store import Block, H5Table
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,17 @@ class Inputs:
     context: bool = True
     levels: int = 0
     cut: str = "newest"
+    statistics: tuple[str, ...] = ()
+
+    def numeric_fields(self, feature_map: FeatureMap) -> list[NumericField]:
+        """The numeric columns, then the statistics of the histories."""
+        statistics = feature_map.statistics
+        chosen = [field for field in statistics if statistic_of(field.column) in self.statistics]
+        return [*feature_map.numeric, *chosen]
+
+    def newest_fields(self, feature_map: FeatureMap) -> list[SequenceField]:
+        """The sequences whose newest code is a category behind those of `context_fields`."""
+        return feature_map.sequences if "newest" in self.statistics else []
 
     def context_fields(self, feature_map: FeatureMap) -> list[CategoryField | LevelField]:
         """The categories for the output network alone."""
@@ -83,21 +96,39 @@ class FeatureEncoder:
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
         place = table.numeric_columns.index
         self.numeric_columns = [place(field.column) for field in feature_map.numeric]
-        self.numeric = NumericEncoder(feature_map.numeric, inputs.scaling)
+        fields = inputs.numeric_fields(feature_map)
+        self.numeric = NumericEncoder(fields, inputs.scaling)
+        self.newest = [f.column for f in inputs.newest_fields(feature_map)]
+        pairs = zip(feature_map.sequences, feature_map.targets)
+        targets = {s.column: target.column if s.shared_with else None for s, target in pairs}
+        self.histories = HistoryColumns(table, targets)
+        chosen = [field.column for field in fields[len(feature_map.numeric) :]]
+        self.statistics = [self.histories.columns.index(column) for column in chosen]
         self.inputs = inputs
 
     def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
         """Numeric and categorical inputs of these rows of `block`."""
         values = block.categorical[rows], block.numeric[rows]
         raw = values[1][:, self.numeric_columns]
+        if self.statistics:
+            raw = np.concatenate([raw, self.histories(block, rows)[:, self.statistics]], axis=1)
         return EncodedRows(
             self.numeric.scale(raw),
             _stack(self.profile, *values),
             _stack(self.target, *values),
-            _stack(self.context, *values),
+            np.concatenate([_stack(self.context, *values), self._newest(block, rows)], axis=1),
             self.numeric.rank(raw) if self.inputs.ranks else None,
             self.numeric.missing(raw) if self.inputs.missing else None,
         )
+
+    def _newest(self, block: Block, rows: np.ndarray) -> np.ndarray:
+        """The newest code of each history, padding without one, int64 [rows, sequences or 0]."""
+        found = np.full((len(rows), len(self.newest)), PADDING, np.int64)
+        for i, (name, lookup) in enumerate(zip(self.newest, self.sequences)):
+            history = block.sequences[name]
+            some = history.lengths[rows] > 0
+            found[some, i] = lookup(history.values[history.offsets[1:][rows[some]] - 1])
+        return found
 
     def categories(self, block: Block) -> np.ndarray:
         """Indices of the profile, then target, then context columns, int64 [rows, fields]."""

@@ -6,7 +6,6 @@ shares its target's vocabulary has the target's indices: token 12 has the index 
 """
 
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,16 +17,15 @@ from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..common.progress import progress
 from ..config.columns import Columns
+from .history_columns import TOKEN, HistoryColumns
 from .joined import open_table
-from .numeric import NumericField, NumericFit
+from .numeric import SAMPLE_ROWS, NumericField, NumericFit
 from .store import H5Table
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
 # Tokens below this are counted and looked up in plain arrays (16 MiB), others by search.
 DENSE_LIMIT = 1 << 21
-# Categories that can also be tokens: decimals without leading zeros, at most 18 digits.
-_TOKEN = re.compile(r"0|[1-9][0-9]{0,17}")
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +86,7 @@ class FeatureMap:
 
     `context` are categories for the output network alone, and so are the numeric columns of `ids`,
     and of `levels`, which have few distinct values, where a model wants these.
+    `statistics` are those of the whole histories, as numeric columns; their ranges are a sample's.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
     `fitted_on` is the train file's identity.
     """
@@ -102,6 +101,7 @@ class FeatureMap:
     context: list[CategoryField] = field(default_factory=list)
     ids: list[LevelField] = field(default_factory=list)
     levels: list[LevelField] = field(default_factory=list)
+    statistics: list[NumericField] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, as stored in JSON and in model files."""
@@ -121,6 +121,7 @@ class FeatureMap:
             context=[CategoryField(**field) for field in plain.get("context", [])],
             ids=[LevelField(**field) for field in plain.get("ids", [])],
             levels=[LevelField(**field) for field in plain.get("levels", [])],
+            statistics=[NumericField(**field) for field in plain.get("statistics", [])],
         )
 
     def write(self, path: Path) -> None:
@@ -150,6 +151,11 @@ def fit_feature_map(
         category_counts = {name: np.zeros(len(words[name]), np.int64) for name in words}
         token_counts = {name: TokenCounts() for name in columns.sequences}
         numeric = NumericFit(table.numeric_columns, columns.ids)
+        pairs_of_columns = zip(columns.sequences, columns.targets)
+        histories = HistoryColumns(
+            table, {s: target if s in columns.shared else None for s, target in pairs_of_columns}
+        )
+        statistics = NumericFit(histories.columns)
         with progress("counted", table.rows) as counting:
             for block in table.blocks(sequences_of=columns.sequences):
                 for i, counts in enumerate(category_counts.values()):
@@ -157,6 +163,8 @@ def fit_feature_map(
                 for name, token_count in token_counts.items():
                     token_count.add(block.sequences[name].values)
                 numeric.add(block.numeric)
+                if statistics.sample_rows < SAMPLE_ROWS:
+                    statistics.add(histories(block, np.arange(len(block))))
                 counting.advance(len(block))
         fitted_on = table.identity
 
@@ -183,6 +191,7 @@ def fit_feature_map(
         context=[category(name) for name in columns.context],
         ids=[LevelField(*item) for item in numeric.id_values(min_count).items()],
         levels=[LevelField(*item) for item in numeric.levels(columns.numeric, min_count).items()],
+        statistics=statistics.fields(histories.columns),
     )
 
 
@@ -193,9 +202,9 @@ def _share(
 
     `words` maps the target's words to their counts, which are added to `tokens`.
     """
-    tokens.add_counts((int(w), count) for w, count in words.items() if _TOKEN.fullmatch(w))
+    tokens.add_counts((int(w), count) for w, count in words.items() if TOKEN.fullmatch(w))
     numbers = tokens.at_least(min_count)
-    others = sorted(w for w, n in words.items() if n >= min_count and not _TOKEN.fullmatch(w))
+    others = sorted(w for w, n in words.items() if n >= min_count and not TOKEN.fullmatch(w))
     return (
         SequenceField(sequence, numbers, target, len(others)),
         CategoryField(target, [*map(str, numbers), *others]),

@@ -22,12 +22,13 @@ def build_model(config: ModelConfig, feature_map: FeatureMap, *, recompute: bool
 
 def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
     """The table sizes that `feature_map` asks for."""
-    context = _inputs(config).context_fields(feature_map)
+    inputs = _inputs(config)
+    context = [*inputs.context_fields(feature_map), *inputs.newest_fields(feature_map)]
     return FieldSizes(
         profile=tuple(field.size for field in feature_map.profile),
         target=tuple(field.size for field in feature_map.targets),
         sequence=tuple(field.size for field in feature_map.sequences),
-        numeric=len(feature_map.numeric),
+        numeric=len(inputs.numeric_fields(feature_map)),
         context=tuple(field.size for field in context),
         missing=missing_blocks(feature_map.numeric),
         shared=tuple(field.shared_with is not None for field in feature_map.sequences),
@@ -63,4 +64,5 @@ def _inputs(config: ModelConfig) -> Inputs:
         context=config.context,
         levels=config.levels,
         cut=config.cut,
+        statistics=config.history_statistics,
     )

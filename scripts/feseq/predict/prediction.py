@@ -9,7 +9,7 @@ import torch
 
 from ..common.progress import progress
 from ..config.model import ModelConfig
-from ..dataset.batches import Batch, BatchSource
+from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..machine.runtime import Machine
 from ..model import FESeq
@@ -56,9 +56,7 @@ def predict_logits(
     was_training = model.training
     model.eval()
     with progress("predicted", stop - start, verbosity=verbosity) as predicting:
-        for batch in source.in_order(start, stop):
-            if blank_sequences:
-                batch = _without_history(batch)
+        for batch in source.in_order(start, stop, blank_histories=blank_sequences):
             with machine.autocast():
                 logit_B = model(batch.to(machine.device))
             logits[batch.row_B.numpy() - start] = logit_B.float().cpu().numpy()
@@ -66,12 +64,3 @@ def predict_logits(
             after_batch()
     model.train(was_training)
     return logits
-
-
-def _without_history(batch: Batch) -> Batch:
-    empty = {
-        "history_ST": batch.history_ST[:, :0],
-        "offsets": torch.zeros_like(batch.offsets),
-        "elapsed_T": None if batch.elapsed_T is None else batch.elapsed_T[:0],
-    }
-    return Batch(**(vars(batch) | empty))

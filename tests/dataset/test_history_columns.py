@@ -1,0 +1,100 @@
+"""Statistics of whole histories, as a model takes them, against plain loops over the raw text."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feseq.dataset.batches import BatchSource
+from feseq.dataset.encoding import Inputs
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.history_statistics import NAMES
+from support.raw_tables import raw_table, split_events, to_test_h5, to_train_h5, with_roles
+
+SHARED = with_roles(numeric=("price",), shared=("events",))
+# '07' is no item of the history, and the last is none that a plain array could count.
+ITEMS = ["3", "7", "07", None, "999", "5000000"]
+
+
+def table(rows: int, seed: int) -> pa.Table:
+    random = np.random.default_rng(seed)
+    tokens = np.array([3, 7, 12, 999, 5_000_000])
+    lengths = random.integers(0, 40, rows)
+    events = [",".join(map(str, tokens[random.integers(0, 5, n)])) for n in lengths]
+    item = [ITEMS[i] for i in random.integers(0, len(ITEMS), rows)]
+    return raw_table(rows, seed, events=events, item=item)
+
+
+def plain(row: dict, names: tuple[str, ...]) -> list[float]:
+    """The numbers of these names in their order."""
+    events = split_events(row["events"])
+    counts = Counter(events)
+    shares = [n / len(events) for n in counts.values()]
+    target = -1 if row["item"] in (None, "07") else int(row["item"])
+    numbers = {
+        "length": math.log(1 + len(events)),
+        "distinct": math.log(1 + len(counts)),
+        "entropy": -sum(share * math.log(share) for share in shares),
+        "target_count": math.log(1 + counts[target]),
+        "target_recency": 1 / (1 + events[::-1].index(target)) if counts[target] else 0,
+    }
+    return [numbers[name] for name in names]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FeatureMap]:
+    folder = tmp_path_factory.mktemp("h5")
+    train, _ = to_train_h5(folder, table(300, 1), columns=SHARED, valid_rows=(298, 299))
+    return folder, FeatureMap.from_dict(fit_feature_map(train, SHARED, 1).to_dict())
+
+
+@pytest.mark.parametrize("names", [NAMES[:5], ("length",), ("target_recency", "newest"), ()])
+def test_they_stand_behind_the_numeric_columns_whatever_is_cut(
+    made: tuple[Path, FeatureMap], names: tuple[str, ...]
+) -> None:
+    folder, fields = made
+    rows = table(200, 2)
+    h5 = to_test_h5(folder, rows, columns=SHARED)
+    plainly = tuple(name for name in NAMES[:5] if name in names)
+    inputs = Inputs(scaling="standard", ranks=True, statistics=names)
+    known = {field.column: field for field in fields.statistics}
+    chosen = [known[f"{name} of events"] for name in plainly]
+    vocabulary = fields.sequences[0].vocabulary
+    raw = rows.to_pylist()
+    for batch in BatchSource(h5, fields, max_len=3, batch_rows=64, inputs=inputs).in_order():
+        assert batch.numeric_BN.shape == batch.rank_BN.shape == (len(batch), 1 + len(chosen))
+        for i, row in enumerate(batch.row_B.tolist()):
+            expected = plain(raw[row], plainly)
+            for value, number, field in zip(batch.numeric_BN[i, 1:].tolist(), expected, chosen):
+                scaled = (number - field.mean) / field.deviation
+                assert value == pytest.approx(min(5, max(-5, scaled)), abs=1e-5)
+            events = split_events(raw[row]["events"])
+            newest = 3 + vocabulary.index(events[-1]) if events else 0
+            assert batch.context_BC[i].tolist() == ([newest] if "newest" in names else [])
+
+
+def test_their_range_is_that_of_the_train_rows(made: tuple[Path, FeatureMap]) -> None:
+    _, fields = made
+    rows = [plain(row, NAMES[:5]) for row in table(300, 1).to_pylist()[:298]]
+    for field, values in zip(fields.statistics, zip(*rows)):
+        assert field.minimum == pytest.approx(min(values), abs=1e-6)
+        assert field.maximum == pytest.approx(max(values), abs=1e-6)
+
+
+def test_blank_histories_have_the_statistics_of_empty_ones(made: tuple[Path, FeatureMap]) -> None:
+    folder, fields = made
+    inputs = Inputs(statistics=NAMES)
+    source = BatchSource(folder / "valid.h5", fields, max_len=3, batch_rows=9, inputs=inputs)
+    batch = next(source.in_order(blank_histories=True))
+    assert (batch.numeric_BN[:, 1:] == 0).all()
+    assert (batch.context_BC == 0).all()
+
+
+def test_codes_that_are_no_items_have_none_of_the_target(tmp_path: Path) -> None:
+    columns = with_roles(numeric=("price",))
+    train, _ = to_train_h5(tmp_path, table(50, 3), columns=columns, valid_rows=(1, 2))
+    fields = fit_feature_map(train, columns, 1)
+    assert [field.column.partition(" of ")[0] for field in fields.statistics] == list(NAMES[:3])
