@@ -4,8 +4,8 @@
 
 Simulates clicks whose true probabilities are known, trains the briefing's and the paper's settings
 and the paper's with one part changed at a time (its Tables 4 to 10), and prints AUC, share of the
-best possible AUC and time. The same rows go to the baselines of `feseq.evaluate.baselines`, of
-which two see simple features of the histories and one none of them.
+best possible AUC and time. The same rows go to gradient boosting, with some of its features, and to
+logistic regression.
 """
 
 import argparse
@@ -20,6 +20,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
+from feseq.boosting.predicting import predict_validation as predict_boosting
+from feseq.boosting.training import train_boosting
+from feseq.config.boosting import BoostingConfig
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
@@ -60,6 +63,19 @@ def variants(max_len: int) -> dict[str, ModelConfig]:
     return {"briefing": briefing} | {name: replace(paper, **c) for name, c in ABLATION.items()}
 
 
+def boostings() -> dict[str, BoostingConfig]:
+    """Models of boosting by name: the default, and with some of its features."""
+    default = BoostingConfig(**size_settings(data.CONFIG, "medium")["boosting"])
+    changes: dict[str, dict[str, Any]] = {
+        "boosting": {},
+        "boosting, no shares of codes": {"top_codes": 0},
+        "boosting, shares of all codes": {"top_codes": 300},
+        "boosting, and shares of 32 groups": {"bag": 32},
+        "boosting, no histories": {"histories": False},
+    }
+    return {name: default.model_copy(update=change) for name, change in changes.items()}
+
+
 def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> Figures:
     """Figures of one model on the validation rows."""
     settings = size_settings(data.CONFIG, "medium")["train"]
@@ -81,6 +97,16 @@ def fit(folder: Path, baseline: str, threads: int) -> Figures:
     inputs = folder / "train.h5", folder / "valid.h5", folder / "feature_map.json"
     fit_baseline(baseline, *inputs, *outputs, rows_at_most=2**63, threads=threads)
     return _figures(folder, outputs[0])
+
+
+def boost(folder: Path, config: BoostingConfig, threads: int) -> Figures:
+    """Figures of gradient boosting on the same rows."""
+    outputs = {name: folder / name for name in ("model", "history", "training")}
+    files = (folder / "train.h5", folder / "valid.h5", folder / "feature_map.json")
+    train_boosting(*files, config, outputs, runtime=Runtime(verbosity=0), threads=threads)
+    predicted = folder / "predictions", folder / "speed"
+    predict_boosting(outputs["model"], folder / "valid.h5", *predicted, threads=threads)
+    return _figures(folder, predicted[0])
 
 
 def _figures(folder: Path, predictions: Path) -> Figures:
@@ -111,9 +137,14 @@ def main() -> None:
             if not options.only or variant in options.only:
                 started = time.perf_counter()
                 _print(variant, train(folder, model, options), started)
-        for baseline in ("logistic_regression", "boosting_without_histories", "boosting"):
+        for name, config in boostings().items():
+            if not options.only or name in options.only:
+                started = time.perf_counter()
+                _print(name, boost(folder, config, options.threads), started)
+        if not options.only or "logistic_regression" in options.only:
             started = time.perf_counter()
-            _print(baseline, fit(folder, baseline, options.threads), started)
+            figures = fit(folder, "logistic_regression", options.threads)
+            _print("logistic_regression", figures, started)
 
 
 def _truth(folder: Path, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

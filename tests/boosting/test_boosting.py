@@ -12,6 +12,7 @@ import xgboost
 from sklearn.metrics import roc_auc_score
 
 from feseq.boosting import features as features_module
+from feseq.boosting import matrix
 from feseq.boosting.features import Features, fit_features, read_blocks
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import BoostedModel
@@ -132,6 +133,23 @@ def test_a_streamed_matrix_grows_the_trees_of_one_in_memory(
     # Quantiles of a sketch that saw the rows in blocks may differ in the last digits.
     assert np.corrcoef(first, second)[0, 1] > 0.99
     assert len(np.unique(first)) > 20
+
+
+def test_bins_are_those_of_the_first_rows_and_know_categories_that_come_later(
+    planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "SAMPLE_ROWS", 20)
+    monkeypatch.setattr(features_module, "BLOCK_ROWS", 7)
+    feature_map = FeatureMap.read(planted / "feature_map.json")
+    with H5Table(planted / "train.h5") as table:
+        own, _ = fit_features(table, feature_map, SMALL)
+        binned = quantile_matrix(table, own, threads=2)
+        assert binned.num_row() == table.rows
+    cuts, _ = binned.get_quantile_cut()
+    bins = dict(zip(own.columns(), np.diff(cuts)))
+    sizes = {field.column: field.size for field in (*feature_map.profile, *feature_map.targets)}
+    assert {name: bins[name] for name in sizes} == sizes
+    assert bins["price"] <= 22
 
 
 def test_it_learns_what_was_planted_and_its_files_say_how(

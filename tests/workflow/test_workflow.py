@@ -85,6 +85,36 @@ def test_a_table_with_times_and_item_histories_runs_the_paper_s_network_with_eve
     assert [field["column"] for field in feature_map["levels"]] == ["price", "age"]
 
 
+def test_both_families_submit_together_with_weights_fitted_to_the_validation_rows(
+    copied: Path,
+) -> None:
+    config = changed("sizes.full.submission_models", ["len20", "boosting"])
+    config["sizes"]["full"] |= {"submission_weights": "auto", "boosting": {"min_child_weight": 1}}
+    before = (copied / "results/full/len20/model.safetensors").stat().st_mtime_ns
+    code, output = snakemake(copied, "results/submission_full.csv", config=config)
+    assert code == 0, output
+    assert (copied / "results/full/len20/model.safetensors").stat().st_mtime_ns == before
+    weights = json.loads((copied / "results/full/ensemble/weights.json").read_text())
+    assert set(weights) == {"len20", "boosting"}
+    assert sum(weights.values()) == pytest.approx(1)
+    logits = {
+        name: pd.concat(
+            pd.read_parquet(copied / f"results/full/{name}/predictions/shard{shard}.parquet")
+            for shard in (0, 1)
+        )
+        for name in weights
+    }
+    logit = sum(share * logits[name]["logit"] for name, share in weights.items())
+    submission = pd.read_csv(copied / "results/submission_full.csv")
+    assert submission["visit"].tolist() == logits["boosting"]["id"].tolist()
+    np.testing.assert_allclose(submission["bought"], 1 / (1 + np.exp(-logit)), rtol=1e-4)
+    config["boosting"] = {"learning_rate": 0.2}
+    _, output = snakemake(copied, "-n", "results/submission_full.csv", config=config)
+    assert "Training boosting on size full" in output
+    assert "Training FESeq" not in output
+    assert "Writing the submission of size full" in output
+
+
 def test_the_log_of_a_job_says_which_python_ran_its_script_and_where(
     finished: tuple[Path, str],
 ) -> None:

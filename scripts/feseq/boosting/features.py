@@ -73,6 +73,11 @@ class Features:
             names += [(f"share of group {i} in {name}", "q") for i in range(self.config.bag)]
         return dict(names)
 
+    def most_categories(self) -> dict[int, int]:
+        """The largest index of each feature of type `c`, by its place."""
+        first = len(self.feature_map.numeric)
+        return {first + i: f.size - 1 for i, f in enumerate(_few(self.feature_map).values())}
+
     def matrix(
         self, encoder: FeatureEncoder, block: Block, *, blank_histories: bool = False
     ) -> np.ndarray:

@@ -16,6 +16,8 @@ from .features import Features, read_blocks
 # something, get a bin of their own below all others.
 _MISSING = -3e38
 _LARGEST = 1e38
+# Rows whose quantiles are the bins; a bin of 256 then has its share to about 3 %.
+SAMPLE_ROWS = 300_000
 
 # Features [rows, columns] and labels [rows] of some rows.
 Rows = tuple[np.ndarray, np.ndarray]
@@ -52,27 +54,47 @@ def quantile_matrix(
     like: xgboost.QuantileDMatrix | None = None,
     threads: int,
 ) -> xgboost.QuantileDMatrix:
-    """The rows of `table` that train or choose, with their labels; binned `like` another matrix."""
+    """The rows of `table` that train or choose, with their labels; binned `like` another matrix.
+
+    Without one, the bins are those of the first rows, a fair sample, since train rows are shuffled:
+    quantiles of all rows would take another pass, and a third more memory.
+    """
     encoder = FeatureEncoder(features.feature_map, table)
 
     def described(block: Block) -> Rows:
         assert block.label is not None, "a train file has labels"
         return finite(features.matrix(encoder, block)), block.label
 
-    def blocks() -> Iterator[Rows]:
-        read = read_blocks(table, features.feature_map, features.config, 0, table.choosing_rows)
-        with progress("binned", table.choosing_rows) as binning:
+    def blocks(rows: int) -> Iterator[Rows]:
+        read = read_blocks(table, features.feature_map, features.config, 0, rows)
+        with progress("binned", rows) as binning:
             for made in map_ahead(described, read, threads):
                 binning.advance(len(made[1]))
                 yield made
 
-    return xgboost.QuantileDMatrix(
-        Blocks(blocks, features.columns()),
-        ref=like,
-        max_bin=features.config.max_bins,
-        nthread=threads,
-        enable_categorical=True,
-    )
+    def sample(rows: int) -> Iterator[Rows]:
+        first: Rows | None = None
+        for made in blocks(rows):
+            first = first or (made[0][:1].copy(), made[1][:1])
+            yield made
+        if first is not None:
+            # XGBoost makes bins for as many categories as it meets; a rare one may come later.
+            most = features.most_categories()
+            first[0][0, list(most)] = list(most.values())
+            yield first
+
+    def binned(rows: Callable[[], Iterator[Rows]], ref: Any) -> xgboost.QuantileDMatrix:
+        return xgboost.QuantileDMatrix(
+            Blocks(rows, features.columns()),
+            ref=ref,
+            max_bin=features.config.max_bins,
+            nthread=threads,
+            enable_categorical=True,
+        )
+
+    if like is None:
+        like = binned(lambda: sample(min(table.choosing_rows, SAMPLE_ROWS)), None)
+    return binned(lambda: blocks(table.choosing_rows), like)
 
 
 def finite(features: np.ndarray) -> np.ndarray:
