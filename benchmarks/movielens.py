@@ -81,12 +81,16 @@ def click_table() -> pd.DataFrame:
     return table
 
 
-def write_raw(folder: Path) -> None:
-    """Older rows as train.parquet, the newest as test.parquet, their labels as truth.parquet."""
+def write_raw(folder: Path, with_test: bool = False) -> None:
+    """Older rows as train.parquet, the newest as test.parquet, their labels as truth.parquet.
+
+    With `with_test`, train.parquet has the newest rows too, to be split off again by their time.
+    """
     table = click_table()
     cut = int(len(table) * (1 - TEST_SHARE))
     folder.mkdir(parents=True, exist_ok=True)
-    table[:cut].to_parquet(folder / "train.parquet", index=False)
+    train = table if with_test else table[:cut]
+    train.to_parquet(folder / "train.parquet", index=False)
     test = table[cut:].reset_index(drop=True)
     test.insert(0, "ID", [f"R{i:06d}" for i in range(len(test))])
     test.drop(columns="liked").to_parquet(folder / "test.parquet", index=False)

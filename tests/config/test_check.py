@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from snakemake.utils import update_config
 
 from feseq.common.errors import UserError
 from feseq.config.catalog import check_job, compared_models, model_settings, size_settings
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns
+from feseq.config.names import is_boosting
 from feseq.raw.source import locate_raw
 
 CONFIG = Path(__file__).parents[2] / "config/config.yaml"
@@ -52,6 +54,16 @@ def test_the_config_as_shipped_passes_and_has_the_declared_defaults(config: Conf
     before = copy.deepcopy(left)
     assert checked_config(left) == config
     assert left == before
+
+
+def test_the_preset_for_the_leaderboard_lies_over_the_config(config: Config) -> None:
+    preset = CONFIG.with_name("leaderboard.yaml")
+    update_config(config, yaml.safe_load(preset.read_text()))
+    checked = checked_config(config, [CONFIG, preset])
+    submitting = checked["sizes"]["full"]["submission_models"]
+    assert checked["sizes"]["medium"]["submission_models"] == submitting
+    assert {is_boosting(model) for model in submitting} == {True, False}
+    assert len(preset.read_text().splitlines()) <= 60
 
 
 def test_all_mistakes_are_listed_at_once(config: Config) -> None:
