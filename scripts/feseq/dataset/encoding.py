@@ -112,12 +112,13 @@ class FeatureEncoder:
         raw = values[1][:, self.numeric_columns]
         if self.statistics:
             raw = np.concatenate([raw, self.histories(block, rows)[:, self.statistics]], axis=1)
+        rank = self.numeric.rank(raw) if self.inputs.ranks else None
         return EncodedRows(
-            self.numeric.scale(raw),
+            self.numeric.scale(raw, rank),
             _stack(self.profile, *values),
             _stack(self.target, *values),
             np.concatenate([_stack(self.context, *values), self._newest(block, rows)], axis=1),
-            self.numeric.rank(raw) if self.inputs.ranks else None,
+            rank,
             self.numeric.missing(raw) if self.inputs.missing else None,
         )
 

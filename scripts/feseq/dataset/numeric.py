@@ -174,8 +174,8 @@ class NumericEncoder:
         # Any column of a block tells of all.
         self.block_columns = [first[block] for block in self.blocks]
 
-    def scale(self, raw: np.ndarray) -> np.ndarray:
-        """float32 [rows, columns]; missing is 0.
+    def scale(self, raw: np.ndarray, rank: np.ndarray | None = None) -> np.ndarray:
+        """float32 [rows, columns]; missing is 0. `rank`: what `rank` gives of these, if known.
 
         `minmax`: to [0, 1], what lies outside the train range at its ends. `standard` and
         `quantile`: mean 0 and deviation 1, of the values cut to 5 deviations or of their ranks.
@@ -183,7 +183,8 @@ class NumericEncoder:
         if self.scaling == "minmax":
             raw = np.clip(raw.astype(np.float64), self.low, self.high)
         elif self.scaling == "quantile":
-            raw = self._ranks(raw)
+            rank = self.rank(raw) if rank is None else rank
+            raw = np.where(rank < 0, np.nan, rank.astype(np.float64))
         scaled = (raw - self.center) * self.factor
         if self.scaling == "standard":
             scaled = np.clip(scaled, -5, 5)
