@@ -40,9 +40,6 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-if RAW.simulated and workflow.is_main_process:
-    logger.warning(RAW.reason)
-
 
 def clear_errors(function):
     """`function` for inputs or params, whose UserError ends Snakemake with its message alone.

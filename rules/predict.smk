@@ -1,4 +1,5 @@
 # Predictions of the test file, shard by shard, and the submission.
+from feseq.dataset.origin import refuse_stand_in_over_real
 from feseq.staleness.upstream import submission_steps
 
 
@@ -37,6 +38,8 @@ rule submit:
         facts=ancient(rules.describe.output.facts),
     output:
         submission="results/submission_{size}.csv",
+        # What it was made from.
+        about="results/submission_{size}.json",
     log:
         "results/submission_{size}.log",
     conda:
@@ -64,3 +67,10 @@ rule submit:
         "Writing the submission of size {wildcards.size}"
     script:
         "../scripts/submit.py"
+
+
+# Here, where the folder of results is known.
+if workflow.is_main_process:
+    clear_errors(refuse_stand_in_over_real)(RAW, results())
+    if RAW.simulated:
+        logger.warning(RAW.warning)

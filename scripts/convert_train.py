@@ -18,9 +18,10 @@ def main(
     train: Path,
     valid: Path,
     threads: int,
+    size: str = "",
     code: list[str],
 ) -> None:
-    convert_train(raw, selection, columns, train, valid, threads=threads, code=code)
+    convert_train(raw, selection, columns, train, valid, threads=threads, size=size, code=code)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from feseq.staleness.params import read_settings
 
 # Those that name the job of a rule.
 WILDCARDS = ("split", "size", "model", "baseline", "name", "shard")
+# Those that name its model, as files say whose they are: full/len150.
+FULL_NAME = ("size", "model", "baseline", "name")
 
 
 def enter(main: Callable[..., None], job: Any) -> None:
@@ -28,11 +30,11 @@ def enter(main: Callable[..., None], job: Any) -> None:
 
     `job` is the global `snakemake`, or None at the shell. A job's inputs, outputs, wildcards and
     settings (its named params, each `name=value`) go to the parameters of the same name, as do
-    `threads`, the digests of its `code` and the config block `runtime`. At the shell, wildcards
-    (`--size toy --model len100`) name the job of a rule, and `--name value` for each parameter
-    runs the script without rules. Parameters annotated Path become paths; others are checked
-    against their annotations. A UserError, or an error of the operating system, ends the script
-    with its message and no traceback.
+    `threads`, the digests of its `code`, the config block `runtime`, and the `full_name` of its
+    model. At the shell, wildcards (`--size toy --model len100`) name the job of a rule, and
+    `--name value` for each parameter runs the script without rules. Parameters annotated Path
+    become paths; others are checked against their annotations. A UserError, or an error of the
+    operating system, ends the script with its message and no traceback.
     """
     parameters = inspect.signature(main).parameters
     if job is None:
@@ -103,6 +105,7 @@ def _place(main: Callable[..., None]) -> logging.LogRecord:
 
 def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     known: dict[str, Any] = dict(job.wildcards.items())
+    known["full_name"] = "/".join(known[key] for key in FULL_NAME if key in known)
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
     # The unnamed params, which stand first: digests of the code.
     known["code"] = list(job.params)[: len(job.params) - len(dict(job.params.items()))]

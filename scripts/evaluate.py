@@ -19,11 +19,12 @@ def main(
     speed: Path,
     attention: Path,
     threads: int,
+    full_name: str = "",
     runtime: Runtime,
 ) -> None:
     machine = start_runtime(runtime, threads)
     files = (model, valid, predictions, speed, attention)
-    predict_validation(*files, machine=machine, verbosity=runtime.verbosity)
+    predict_validation(*files, machine=machine, full_name=full_name, verbosity=runtime.verbosity)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,16 @@ from door import enter
 from feseq.boosting.predicting import predict_validation
 
 
-def main(*, model: Path, valid: Path, predictions: Path, speed: Path, threads: int) -> None:
-    predict_validation(model, valid, predictions, speed, threads=threads)
+def main(
+    *,
+    model: Path,
+    valid: Path,
+    predictions: Path,
+    speed: Path,
+    threads: int,
+    full_name: str = "",
+) -> None:
+    predict_validation(model, valid, predictions, speed, threads=threads, full_name=full_name)
 
 
 if __name__ == "__main__":

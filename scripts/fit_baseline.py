@@ -17,6 +17,7 @@ def main(
     baseline: str,
     rows_at_most: int,
     threads: int,
+    full_name: str = "",
     predictions: Path,
     training: Path,
 ) -> None:
@@ -29,6 +30,7 @@ def main(
         training,
         rows_at_most=rows_at_most,
         threads=threads,
+        full_name=full_name,
     )
 
 

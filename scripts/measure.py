@@ -18,8 +18,18 @@ def main(
     bootstrap: int,
     slices: list[str] | None = None,
     gauc: str | None = None,
+    full_name: str = "",
 ) -> None:
-    write_metrics(metrics, predictions, valid, truth, resamples=bootstrap, slices=slices, gauc=gauc)
+    write_metrics(
+        metrics,
+        predictions,
+        valid,
+        truth,
+        resamples=bootstrap,
+        slices=slices,
+        gauc=gauc,
+        full_name=full_name,
+    )
 
 
 if __name__ == "__main__":

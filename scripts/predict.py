@@ -20,6 +20,7 @@ def main(
     shard: int,
     runtime: Runtime,
     threads: int,
+    full_name: str = "",
     code: list[str],
     predictions: Path,
 ) -> None:
@@ -32,6 +33,7 @@ def main(
         start=start,
         stop=stop,
         machine=machine,
+        full_name=full_name,
         code=code,
         verbosity=runtime.verbosity,
     )

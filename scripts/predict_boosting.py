@@ -17,11 +17,21 @@ def main(
     shards: Path,
     shard: int,
     threads: int,
+    full_name: str = "",
     code: list[str],
     predictions: Path,
 ) -> None:
     start, stop = shard_rows(shards, shard)
-    predict_shard(model, h5, predictions, start=start, stop=stop, threads=threads, code=code)
+    predict_shard(
+        model,
+        h5,
+        predictions,
+        start=start,
+        stop=stop,
+        threads=threads,
+        full_name=full_name,
+        code=code,
+    )
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ def main(
     prior: str,
     sample_submission: str | None = None,
     submission: Path,
+    about: Path | None = None,
+    size: str = "",
     id_column: str,
     label_column: str,
 ) -> None:
@@ -39,6 +41,8 @@ def main(
         weights=[share_of(shares, model) for model in models],
         codes=[codes[is_boosting(name_of(model))] for model in models],
         prior=prior,
+        size=size,
+        about=about,
     )
     if facts is not None:
         warn_of(read_alarms(facts), facts.with_suffix(".md"))

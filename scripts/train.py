@@ -21,6 +21,7 @@ def main(
     train_config: TrainConfig,
     runtime: Runtime,
     threads: int,
+    full_name: str = "",
     code: list[str],
     followed: Path | None = None,
     model: Path,
@@ -28,7 +29,7 @@ def main(
     training: Path,
 ) -> None:
     train_model(
-        TrainingRun(train, valid, feature_map, model_config, train_config, followed),
+        TrainingRun(train, valid, feature_map, model_config, train_config, followed, full_name),
         {"model": model, "history": history, "training": training},
         runtime=runtime,
         threads=threads,

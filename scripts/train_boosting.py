@@ -19,6 +19,7 @@ def main(
     boosting_config: BoostingConfig,
     runtime: Runtime,
     threads: int,
+    full_name: str = "",
     followed: Path | None = None,
     model: Path,
     history: Path,
@@ -33,6 +34,7 @@ def main(
         runtime=runtime,
         threads=threads,
         followed=followed,
+        full_name=full_name,
     )
 
 

@@ -343,10 +343,10 @@ class TestLocateRaw:
         self.touch(raw, *there)
         found = locate_raw(raw | {"source": source})
         assert found.simulated
-        assert "SIMULATED DATA" in found.reason
+        assert "SIMULATED DATA" in found.warning
         assert raw["train"] not in (found.train, found.test)
         if source == "auto":
-            assert raw["train"] in found.reason
+            assert raw["train"] in found.warning
 
     def test_simulated_leaves_real_files_aside(self, raw: dict[str, str]) -> None:
         self.touch(raw, "train", "test")

@@ -196,6 +196,7 @@ def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
         "simulated": False,
         "code": [],
         "selection": fingerprint(tmp_path / "selection.parquet"),
+        "size": "",
     }
     # Codes are given in the order of first occurrence, each word once.
     assert words == list(dict.fromkeys(x for x in table["country"].to_pylist() if x is not None))

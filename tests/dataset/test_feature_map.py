@@ -19,6 +19,7 @@ from feseq.dataset.feature_map import (
     OUT_OF_VOCABULARY,
     FeatureMap,
     SequenceField,
+    check_one_draw,
     fit_feature_map,
 )
 from feseq.dataset.store import H5Table
@@ -271,6 +272,16 @@ def test_a_table_that_lacks_a_column_is_refused(
         FeatureEncoder(fields, test)
     with pytest.raises(UserError, match=f"'{lacking}'"):
         fit_feature_map(h5, COLUMNS, 1)
+
+
+def test_files_of_another_size_are_refused(tmp_path: Path) -> None:
+    paths = to_train_h5(tmp_path, raw_table(), size="toy")
+    feature_map = fit_feature_map(paths[0], COLUMNS, 1)
+    with H5Table(paths[0]) as train, H5Table(paths[1]) as valid:
+        for known in ("", "toy/len5"):
+            check_one_draw(feature_map, train, valid, known)
+        with pytest.raises(UserError, match=r"train.h5: holds the rows of size toy, .* size full"):
+            check_one_draw(feature_map, train, valid, "full/len5")
 
 
 def test_fitting_some_columns_of_a_wider_table_finds_the_right_ones(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -299,6 +300,19 @@ def test_predictions_of_other_rows_are_refused(data: Path) -> None:
 def mix(paths: list[Path], weights: dict[str, float], mixed: Path) -> None:
     files = (mixed, mixed.with_name("weights.json"), mixed.with_name("training.json"))
     mix_predictions(paths, weights, *files, by="logloss", prior="observed", resamples=0)
+
+
+def test_predictions_in_the_place_of_another_model_are_refused(data: Path) -> None:
+    table = pq.read_table(data / "predictions.parquet")
+    marks = {"click_rate": "0.25", "full_name": "toy/len5"}
+    write_table(table, data / "predictions.parquet", marks)
+    assert figures_of(data, full_name="toy/len5")["full_name"] == "toy/len5"
+    with pytest.raises(UserError, match=r"is of toy/len5, .* not in that of toy/boosting"):
+        figures_of(data, full_name="toy/boosting")
+    (data / "toy/len9").mkdir(parents=True)
+    path = (data / "predictions.parquet").rename(data / "toy/len9/valid_predictions.parquet")
+    with pytest.raises(UserError, match=r"is of toy/len5, .* not in that of toy/len9"):
+        mix([path], {"len9": 1}, data / "mixed.parquet")
 
 
 def test_an_ensemble_is_the_mean_of_its_logits(data: Path) -> None:

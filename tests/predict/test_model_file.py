@@ -37,6 +37,25 @@ def test_another_file_is_refused_with_the_command_that_retrains(data: Path, tmp_
             TrainedModel.load(tmp_path / name)
 
 
+def test_a_model_in_the_place_of_another_is_refused(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    replace(untrained(data), full_name="toy/len100").save(path)
+    assert TrainedModel.load(path, "toy/len100").full_name == "toy/len100"
+    assert TrainedModel.load(path).full_name == "toy/len100"
+    predictions = tmp_path / "shard0.parquet"
+    with pytest.raises(UserError, match=r"safetensors: is of toy/len100, .* that of full/len100"):
+        predict_shard(
+            path,
+            data / "test.h5",
+            predictions,
+            start=0,
+            stop=9,
+            machine=CPU,
+            full_name="full/len100",
+        )
+    assert not predictions.exists()
+
+
 def test_a_vocabulary_may_be_larger_than_a_header_of_safetensors(
     data: Path, tmp_path: Path
 ) -> None:

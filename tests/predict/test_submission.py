@@ -1,6 +1,8 @@
 """The submission: joined by ID, checked, whole or not at all."""
 
+import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -233,6 +235,38 @@ def test_models_whose_predictions_do_not_go_together_are_refused(
     with pytest.raises(UserError, match=message):
         mixed(folder, of_a, of_b, weights=[1, 1], prior="balanced", codes=[["a@1", "b@2"]] * 2)
     assert os.listdir(folder / "out") == []
+
+
+def test_predictions_in_the_place_of_another_model_are_refused(folder: Path) -> None:
+    of_a = shards_of(folder, "a", np.zeros(10), full_name="toy/a")
+    assert len(mixed(folder, of_a, size="toy")) == 10
+    (folder / "out" / "submission.csv").unlink()
+    # With its model, whose fingerprint they name.
+    shutil.copytree(folder / "a", folder / "b")
+    of_b = [folder / "b" / path.name for path in of_a]
+    for paths, size, place in ((of_a, "full", "full/a"), (of_b, "toy", "toy/b")):
+        with pytest.raises(UserError, match=rf"is of toy/a, .* not in that of {place}; delete"):
+            mixed(folder, paths, size=size)
+    assert os.listdir(folder / "out") == []
+
+
+def test_a_submission_says_what_it_was_made_from(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    marks = {"simulated": "true", "test_file": "new.parquet", "full_name": "toy/a"}
+    mixed(folder, shards_of(folder, "a", np.zeros(10), **marks), about=folder / "about.json")
+    assert json.loads((folder / "about.json").read_text()) == {
+        "simulated_data": True,
+        "test_file": "new.parquet",
+        "models": ["toy/a"],
+        "sample_submission": None,
+        "weights": [1.0],
+        "prior": "observed",
+        "rows": 10,
+    }
+    assert "10 rows of new.parquet by toy/a, from SIMULATED data" in caplog.text
+    assert (folder / "out" / "submission.csv").read_text().startswith("uid,y\n")
 
 
 def test_models_of_different_numbers_of_shards_are_refused(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """All models in one table, and the page that says what follows from it."""
 
+import json
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -280,6 +281,15 @@ def test_models_measured_on_other_rows_are_not_compared(
     write_table(rows, predictions)
     with pytest.raises(UserError, match="were measured on other rows"):
         write_comparison(metrics, tmp_path / "comparison.csv")
+
+
+def test_metrics_in_the_place_of_another_model_are_not_compared(
+    metrics: list[Path], tmp_path: Path
+) -> None:
+    figures = json.loads(metrics[0].read_text())
+    write_json(metrics[2], figures | {"full_name": "full/constant"})
+    with pytest.raises(UserError, match=r"is of full/constant, .* not in that of full/boosting"):
+        write_comparison(metrics, tmp_path / "comparison.csv", resamples=5)
 
 
 def test_another_file_is_no_comparison(tmp_path: Path) -> None:

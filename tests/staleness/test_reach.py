@@ -12,13 +12,11 @@ CONVERSION += "dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
 FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.joined dataset.numeric "
 FEATURES += "dataset.history_columns dataset.history_statistics"
-BOOSTING = f"{FEATURES} config.boosting config.declared boosting.clicks boosting.features "
-BOOSTING += "boosting.matrix boosting.model_file"
+BOOSTING = f"{FEATURES} config.boosting config.declared config.names boosting.clicks "
+BOOSTING += "boosting.features boosting.matrix boosting.model_file"
 PREDICTING = f"{BOOSTING} boosting.predicting evaluate.validation predict.shard_file"
-NETWORK = (
-    f"{FEATURES} config.declared config.model dataset.batches dataset.negatives machine model "
-)
-NETWORK += "predict.model_file predict.prediction"
+NETWORK = f"{FEATURES} config.declared config.model config.names dataset.batches "
+NETWORK += "dataset.negatives machine model predict.model_file predict.prediction"
 
 # By rule. A package stands for all of its modules.
 REACHED = {
@@ -39,9 +37,9 @@ REACHED = {
     "ensemble": "common config.names dataset.selection evaluate.blend evaluate.ensemble "
     "evaluate.intervals evaluate.metrics evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",
-    "measure": "common dataset.selection dataset.store evaluate.auc evaluate.intervals "
-    "evaluate.metrics_file evaluate.slices evaluate.metrics evaluate.valid_predictions",
-    "plot_model": "common dataset.selection evaluate.auc evaluate.intervals "
+    "measure": "common config.names dataset.selection dataset.store evaluate.auc "
+    "evaluate.intervals evaluate.metrics_file evaluate.slices evaluate.metrics evaluate.valid_predictions",
+    "plot_model": "common config.names dataset.selection evaluate.auc evaluate.intervals "
     "evaluate.valid_predictions report.figures.one_model report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",
     "compare": "common config.names dataset.selection evaluate.auc evaluate.intervals "

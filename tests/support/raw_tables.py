@@ -78,6 +78,7 @@ def to_train_h5(
     *,
     columns: Columns = COLUMNS,
     valid_rows: Sequence[int] | None = None,
+    size: str = "",
     **options: Any,
 ) -> tuple[Path, Path]:
     """All rows of `table` to train.h5 and valid.h5; `valid_rows` names the rows of valid.h5."""
@@ -92,7 +93,7 @@ def to_train_h5(
         chosen = Selection(np.arange(len(table)), is_valid, position)
     chosen.write(selection)
     train, valid = folder / "train.h5", folder / "valid.h5"
-    convert_train(raw, selection, columns, train, valid)
+    convert_train(raw, selection, columns, train, valid, size=size)
     return train, valid
 
 

@@ -1,6 +1,7 @@
 """The workflow as its user calls it, to the CSV, on a table that is not Toss's; its refusals."""
 
 import base64
+import hashlib
 import json
 import os
 import platform
@@ -248,6 +249,24 @@ def test_real_and_simulated_files_never_mix(tmp_path: Path) -> None:
     code, output = snakemake(tmp_path, "-n", "results/submission_toy.csv", config=config)
     assert code == 1
     assert "real and simulated data are never mixed" in output
+
+
+def test_real_results_stay_where_the_raw_files_are_gone(copied: Path) -> None:
+    def checksums() -> dict[str, str]:
+        files = [p for top in ("data", "results") for p in (copied / top).rglob("*") if p.is_file()]
+        return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+    before = checksums()
+    (copied / "in").rename(copied / "unmounted")
+    for source in ("auto", "simulated"):
+        config = changed("raw.source", source)
+        code, output = snakemake(copied, "results/submission_toy.csv", config=config)
+        assert code == 1
+        assert "results/submission_full.json, results/submission_medium.json" in output
+        assert "were made from real data: nothing was run" in output
+        assert "SIMULATED" not in output
+        assert "Traceback" not in output
+    assert checksums() == before
 
 
 def test_a_fresh_clone_plans_every_stage_on_the_stand_in(tmp_path: Path) -> None:

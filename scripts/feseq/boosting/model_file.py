@@ -19,10 +19,11 @@ import xgboost
 from ..common.errors import UserError, first_line
 from ..common.files import written_beside
 from ..config.boosting import BoostingConfig
+from ..config.names import check_name
 from ..dataset.feature_map import FeatureMap
 from .features import Features
 
-_FORMAT, _VERSION = "feseq-boosting", 1
+_FORMAT, _VERSION = "feseq-boosting", 2
 _ATTRIBUTE = "feseq"
 _CHECKSUM_BYTES = 32
 
@@ -32,13 +33,15 @@ class BoostedModel:
     """What a model file holds.
 
     `features` are those of rows that were not trained on; `simulated` is true if the train rows
-    are simulated; `click_rate` is their share of clicks.
+    are simulated; `click_rate` is their share of clicks; `full_name` is size and name, such as
+    full/boosting, '' if it was trained by hand.
     """
 
     booster: xgboost.Booster
     features: Features
     simulated: bool
     click_rate: float
+    full_name: str = ""
 
     def save(self, path: Path) -> None:
         """Write everything into one file."""
@@ -47,6 +50,7 @@ class BoostedModel:
             "version": _VERSION,
             "simulated": self.simulated,
             "click_rate": self.click_rate,
+            "full_name": self.full_name,
             **_plain(self.features),
         }
         self.booster.set_attr(**{_ATTRIBUTE: json.dumps(about)})
@@ -58,8 +62,8 @@ class BoostedModel:
             os.fsync(file.fileno())
 
     @classmethod
-    def load(cls, path: Path) -> "BoostedModel":
-        """Read what `save` wrote; raises UserError for anything else."""
+    def load(cls, path: Path, full_name: str = "") -> "BoostedModel":
+        """Read what `save` wrote; raises UserError for anything else, and for another model."""
         try:
             written = path.read_bytes()
             content, checksum = written[:-_CHECKSUM_BYTES], written[-_CHECKSUM_BYTES:]
@@ -72,17 +76,20 @@ class BoostedModel:
             found = about.get("format"), about.get("version")
             if found != (_FORMAT, _VERSION):
                 raise ValueError(f"format {found}, not {(_FORMAT, _VERSION)}")
-            return cls(booster, _features(about), about["simulated"], about["click_rate"])
+            names = ("simulated", "click_rate", "full_name")
+            model = cls(booster, _features(about), *(about[name] for name in names))
         except (ValueError, TypeError, KeyError, xgboost.core.XGBoostError) as error:
             raise UserError(
                 f"{path}: not a complete model file of this workflow ({first_line(error)}); "
                 f"delete it and run the same command again, or `snakemake --cores 4 {path}`: the "
                 f"model is retrained"
             ) from None
+        check_name(path, model.full_name, full_name)
+        return model
 
     def marks(self) -> dict[str, str]:
         """What each file of predictions says of its model."""
-        return {"click_rate": repr(self.click_rate)}
+        return {"click_rate": repr(self.click_rate), "full_name": self.full_name}
 
 
 def _plain(features: Features) -> dict[str, Any]:

@@ -18,10 +18,16 @@ from .model_file import BoostedModel
 
 
 def predict_validation(
-    model_file: Path, valid_h5: Path, predictions: Path, speed: Path, *, threads: int
+    model_file: Path,
+    valid_h5: Path,
+    predictions: Path,
+    speed: Path,
+    *,
+    threads: int,
+    full_name: str = "",
 ) -> None:
     """Write the validation rows' predictions and their speed, see `write_predictions`."""
-    model = BoostedModel.load(model_file)
+    model = BoostedModel.load(model_file, full_name)
     with H5Table(valid_h5) as valid:
         check_same_kind(valid, model.simulated)
         check_drawn_together(valid, model.features.feature_map, model_file)
@@ -40,10 +46,11 @@ def predict_shard(
     start: int,
     stop: int,
     threads: int,
+    full_name: str = "",
     code: Sequence[str] = (),
 ) -> None:
     """Predict test rows start to stop, as `write_shard` writes them."""
-    model = BoostedModel.load(model_file)
+    model = BoostedModel.load(model_file, full_name)
     with H5Table(test_h5) as test:
         check_same_kind(test, model.simulated)
         encoder = FeatureEncoder(model.features.feature_map, test)

@@ -39,6 +39,7 @@ def train_boosting(
     runtime: Runtime,
     threads: int = 1,
     followed: Path | None = None,
+    full_name: str = "",
 ) -> None:
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
@@ -54,7 +55,7 @@ def train_boosting(
     before: dict[str, Any] = read_json(followed) if followed else {}
     files = [train_h5, valid_h5] if before else [train_h5]
     with open_table(files) as train, H5Table(valid_h5) as valid:
-        check_one_draw(feature_map, train, train if before else valid)
+        check_one_draw(feature_map, train, train if before else valid, full_name)
         click_rate = _checked_click_rate(train)
         own, features = fit_features(train, feature_map, config)
         matrix = quantile_matrix(train, own, threads=threads)
@@ -90,9 +91,8 @@ def train_boosting(
             "settings": config.model_dump(),
         }
         write_json(outputs["training"], about)
-        BoostedModel(booster, features, train.source["simulated"], click_rate).save(
-            outputs["model"]
-        )
+        made_from = (train.source["simulated"], click_rate, full_name)
+        BoostedModel(booster, features, *made_from).save(outputs["model"])
 
 
 def _checked_click_rate(train: H5Table) -> float:

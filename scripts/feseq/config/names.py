@@ -58,6 +58,23 @@ def model_file(name: str) -> str:
     return "model.ubj" if is_boosting(name) else "model.safetensors"
 
 
+def check_name(path: Path, found: str, wanted: str) -> None:
+    """Raise UserError if a file is of another model than the `wanted` one, such as full/len150.
+
+    Either may be '', if it is not known.
+    """
+    if found and wanted and found != wanted:
+        raise UserError(
+            f"{path}: is of {found}, and belongs in its place, not in that of {wanted}; delete it "
+            f"and run the same command again, it is made for {wanted}"
+        )
+
+
+def folder_name(path: Path) -> str:
+    """Size and name of the model in whose folder `path` lies."""
+    return "/".join(path.absolute().parts[-3:-1])
+
+
 def name_of(path: Path) -> str:
     """The name of the model in whose folder `path` lies, or in that of its refit."""
     folder = path.absolute().parent

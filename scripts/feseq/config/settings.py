@@ -34,7 +34,8 @@ class Raw(_Block):
     source: Literal["auto", "files", "simulated"] = "auto"
     """`files`: the files below must exist. `simulated`: the stand-in, whatever exists. `auto`: the
     files where both exist, the stand-in where neither does, an error where only one does; a remote
-    file counts as one that exists"""
+    file counts as one that exists. The stand-in is refused in a folder with results or H5 files of
+    real data"""
     train: Name = "data/raw/train.parquet"
     """parquet file with features and label"""
     test: Name = "data/raw/test.parquet"

@@ -36,12 +36,13 @@ def convert_train(
     valid_h5: Path,
     *,
     threads: int = 1,
+    size: str = "",
     code: Sequence[str] = (),
 ) -> None:
     """Write the selected rows of `parquet` to two H5 files, each in the selection's random order.
 
-    The files keep `code`, digests of it, as a part of what they were made from. In valid.h5 the
-    rows that only judge come last.
+    The files keep `size` and `code`, digests of it, as parts of what they were made from. In
+    valid.h5 the rows that only judge come last.
 
     Two passes over bounded memory: rows are scattered to buckets by their position, then each
     bucket is put in order and written.
@@ -77,7 +78,7 @@ def convert_train(
             written_beside(valid_h5) as valid,
             progress("shuffled and written", len(place)) as writing,
         ):
-            drawn = _source(file, code) | {"selection": fingerprint(selection)}
+            drawn = _source(file, code) | {"selection": fingerprint(selection), "size": size}
             for h5, start, rows, choosing in (
                 (train, 0, train_rows, train_rows),
                 (valid, first_valid, valid_rows, choosing_rows),

@@ -264,8 +264,19 @@ def require_columns(
             )
 
 
-def check_one_draw(feature_map: FeatureMap, train: H5Table, valid: H5Table) -> None:
-    """Raise UserError unless the files are of one draw; others may train on validation rows."""
+def check_one_draw(
+    feature_map: FeatureMap, train: H5Table, valid: H5Table, full_name: str = ""
+) -> None:
+    """Raise UserError unless the files are of one draw; others may train on validation rows.
+
+    Also if they are of another size than the model with this `full_name`.
+    """
+    size, made_for = full_name.partition("/")[0], train.source.get("size", "")
+    if size and made_for and size != made_for:
+        raise UserError(
+            f"{train.path}: holds the rows of size {made_for}, and belongs in its place, not in "
+            f"that of size {size}; delete it and run the same command again, it is rebuilt"
+        )
     for name, identity in (
         (valid.path, valid.identity),
         ("the feature map", feature_map.fitted_on),

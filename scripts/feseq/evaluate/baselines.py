@@ -6,7 +6,7 @@
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,6 +64,7 @@ def fit_baseline(
     *,
     rows_at_most: int,
     threads: int = 1,
+    full_name: str = "",
 ) -> None:
     """Fit the baseline of that name and predict the validation rows.
 
@@ -80,7 +81,7 @@ def fit_baseline(
         H5Table(valid_h5) as valid,
         threadpool_limits(threads),
     ):
-        check_one_draw(feature_map, train, valid)
+        check_one_draw(feature_map, train, valid, full_name)
         if train.source["simulated"]:
             logger.warning("fitting to SIMULATED data: this model knows nothing of real clicks")
         rows = _rows_used(train, rows_at_most)
@@ -97,7 +98,8 @@ def fit_baseline(
         logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{rows:,}", seconds)
         started = time.monotonic()
         click_rate = float(train.column("label").mean())
-        _write_predictions(predictions, model, features, valid, click_rate)
+        marks = {"click_rate": repr(click_rate), "full_name": full_name}
+        _write_predictions(predictions, model, features, valid, marks)
         about = {
             "train_rows": rows,
             "valid_rows": valid.rows,
@@ -153,7 +155,7 @@ def _write_predictions(
     model: _Classifier,
     features: Features | None,
     valid: H5Table,
-    click_rate: float,
+    marks: Mapping[str, str],
 ) -> None:
     """Rows are read, and predicted, block by block."""
     blocks = (
@@ -170,7 +172,7 @@ def _write_predictions(
         "judges": valid.judges,
         "logit": np.concatenate(logits),
     }
-    write_table(pa.table(table), path, {"click_rate": repr(click_rate)})
+    write_table(pa.table(table), path, marks)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.logits import log_odds, mean_logit
 from ..common.parquet import marks_of, write_table
-from ..config.names import share_of
+from ..config.names import folder_name, share_of
 from .blend import ahead_of, best_of, cross_fitted, fit_weights
 from .valid_predictions import read_predictions
 
@@ -39,7 +39,7 @@ def mix_predictions(
     better the blend is than the best of its models. Raises UserError unless all have the same
     rows.
     """
-    tables = [read_predictions(path, part=None) for path in predictions]
+    tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
     _check_same_rows(predictions, tables)
     names = [path.absolute().parent.name for path in predictions]
     rows = {name: tables[0][name] for name in ("row", "label", "judges")}
@@ -58,7 +58,7 @@ def mix_predictions(
     shares = [share_of(weights, path) for path in predictions]
     blend = mean_logit(logits, shares) if is_given or apart else cross_fitted(logits, label, fit)
     columns = {"logit": blend, "logit_blanked": mean_logit(blanked, shares)}
-    write_table(pa.table({**rows, **columns}), mixed, marks_of(tables[0]))
+    write_table(pa.table({**rows, **columns}), mixed, _marks(tables[0]))
     write_json(fitted, weights)
     best = best_of(choosing, label[chooses], by, shift)
     seen = (blend[judges], logits[best][judges], label[judges])
@@ -67,9 +67,14 @@ def mix_predictions(
     write_json(training, {"settings": dict(weights), "ahead_of": names[best], "ahead": ahead})
 
 
+def _marks(table: pa.Table) -> dict[str, str]:
+    """Those of the rows, not of the model."""
+    return {**marks_of(table), "full_name": ""}
+
+
 def _check_same_rows(predictions: Sequence[Path], tables: Sequence[pa.Table]) -> None:
     for path, table in zip(predictions, tables):
-        if not (table["row"].equals(tables[0]["row"]) and marks_of(table) == marks_of(tables[0])):
+        if not (table["row"].equals(tables[0]["row"]) and _marks(table) == _marks(tables[0])):
             raise UserError(
                 f"{path}: has other rows than {predictions[0]}; delete both and run the same "
                 f"command again"

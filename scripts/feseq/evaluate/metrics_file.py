@@ -31,11 +31,13 @@ def measure_predictions(
     resamples: int,
     slices: Sequence[str] | None,
     gauc: str | None,
+    full_name: str = "",
 ) -> dict[str, Any]:
     """All figures of one model's predictions of the rows that judge; see results/README.md.
 
     `slices` and `gauc` name categorical columns, None in `slices` all of them; `truth` holds the
-    true probabilities of a simulated file. Raises UserError if the predictions are of other rows.
+    true probabilities of a simulated file. Raises UserError if the predictions are of other
+    rows, or not of the model with this `full_name`.
     """
     with H5Table(valid_h5) as table:
         simulated = table.source["simulated"]
@@ -43,7 +45,7 @@ def measure_predictions(
         row, label = table.column("row")[judges], table.column("label")[judges]
         by_column = {name: groups.take(judges) for name, groups in by_value(table).items()}
         lengths = by_length(table).take(judges)
-    read = read_predictions(predictions)
+    read = read_predictions(predictions, full_name=full_name)
     if not all(np.array_equal(read[n].to_numpy(), x) for n, x in (("row", row), ("label", label))):
         raise UserError(
             f"{predictions}: has other rows than {valid_h5}; delete it and run the same command "
@@ -73,6 +75,7 @@ def measure_predictions(
         "clicks": int(label.sum()),
         "click_rate": float(label.mean()),
         "unseen": not judges.all(),
+        "full_name": full_name,
         "simulated_data": simulated,
         "bootstrap": resamples,
         "confidence": CONFIDENCE,

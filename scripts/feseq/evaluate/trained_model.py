@@ -19,13 +19,14 @@ def predict_validation(
     attention: Path,
     *,
     machine: Machine,
+    full_name: str = "",
     verbosity: int = 0,
 ) -> None:
     """Write the validation rows' predictions, how fast they came, and what attention looked at.
 
     `predictions` and `speed`: see `write_predictions`; `attention`: see `mean_attention` (JSON).
     """
-    model = TrainedModel.load(model_file)
+    model = TrainedModel.load(model_file, full_name)
     source = model.source(valid_h5, machine)
     check_drawn_together(source.table, model.feature_map, model_file)
 

@@ -11,16 +11,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ..common.parquet import read_table
+from ..common.parquet import marks_of, read_table
+from ..config.names import check_name
 from ..dataset.selection import CHOOSE, JUDGE
 
 
-def read_predictions(path: Path, part: int | None = JUDGE) -> pa.Table:
+def read_predictions(path: Path, part: int | None = JUDGE, full_name: str = "") -> pa.Table:
     """A model's validation predictions: row, label, judges, logit, perhaps logit_blanked.
 
-    `part`: of the rows that judge, of those that choose (CHOOSE), or None: of all.
+    `part`: of the rows that judge, of those that choose (CHOOSE), or None: of all. Raises UserError
+    if they are of another model than the one of this `full_name`.
     """
     table = read_table(path, ("row", "label", "judges", "logit"), optional=("logit_blanked",))
+    check_name(path, marks_of(table).get("full_name", ""), full_name)
     if part is None:
         return table
     judges = table["judges"].to_numpy()

@@ -11,6 +11,7 @@ import torch
 from ..common import tensors
 from ..common.errors import UserError, first_line
 from ..config.model import ModelConfig
+from ..config.names import check_name
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..machine.runtime import Machine
@@ -18,14 +19,15 @@ from ..model import FESeq
 from ..model.build import build_model
 from .prediction import inference_source, predict_logits
 
-MODEL_FORMAT, MODEL_VERSION = "feseq-model", 5
+MODEL_FORMAT, MODEL_VERSION = "feseq-model", 6
 
 
 @dataclass(frozen=True)
 class TrainedModel:
     """What a model file holds.
 
-    `simulated` is true if the train rows are simulated; `click_rate` is their share of clicks.
+    `simulated` is true if the train rows are simulated; `click_rate` is their share of clicks;
+    `full_name` is size and name, such as full/len150, '' if it was trained by hand.
     """
 
     network: FESeq
@@ -33,6 +35,7 @@ class TrainedModel:
     feature_map: FeatureMap
     simulated: bool
     click_rate: float
+    full_name: str = ""
 
     def save(self, path: Path) -> None:
         """Write everything into one file."""
@@ -44,14 +47,15 @@ class TrainedModel:
             "config": asdict(self.config),
             "simulated": self.simulated,
             "click_rate": self.click_rate,
+            "full_name": self.full_name,
             "feature_map": torch.frombuffer(bytearray(feature_map), dtype=torch.uint8),
             "weights": self.network.state_dict(),
         }
         tensors.save(content, path)
 
     @classmethod
-    def load(cls, path: Path) -> "TrainedModel":
-        """Read what `save` wrote; raises UserError for anything else."""
+    def load(cls, path: Path, full_name: str = "") -> "TrainedModel":
+        """Read what `save` wrote; raises UserError for anything else, and for another model."""
         try:
             content = tensors.load(path)
             found = content.get("format"), content.get("version")
@@ -68,7 +72,8 @@ class TrainedModel:
                 f"delete it and run the same command again, or `snakemake --cores 4 {path}`: the "
                 f"model is retrained"
             ) from None
-        about = {name: content[name] for name in ("simulated", "click_rate")}
+        about = {name: content[name] for name in ("simulated", "click_rate", "full_name")}
+        check_name(path, about["full_name"], full_name)
         return cls(network, config, feature_map, **about)
 
     def predict(self, source: BatchSource, machine: Machine, **options: Any) -> np.ndarray:
@@ -77,7 +82,7 @@ class TrainedModel:
 
     def marks(self) -> dict[str, str]:
         """What each file of predictions says of its model."""
-        return {"click_rate": repr(self.click_rate)}
+        return {"click_rate": repr(self.click_rate), "full_name": self.full_name}
 
     def source(self, h5: Path, machine: Machine) -> BatchSource:
         """Batches of `h5` for inference; raises UserError if one is simulated and one real."""

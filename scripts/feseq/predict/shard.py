@@ -16,11 +16,12 @@ def predict_shard(
     start: int,
     stop: int,
     machine: Machine,
+    full_name: str = "",
     code: Sequence[str] = (),
     verbosity: int = 0,
 ) -> None:
     """Predict test rows start to stop, as `write_shard` writes them."""
-    model = TrainedModel.load(model_file)
+    model = TrainedModel.load(model_file, full_name)
     source = model.source(test_h5, machine)
     source.encoder.warn_of_unseen(source.table.column("categorical", start, stop))
     logit = model.predict(source, machine, start=start, stop=stop, verbosity=verbosity)

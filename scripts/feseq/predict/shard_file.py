@@ -1,5 +1,6 @@
 """The file of predictions of one shard of the test file, of either family of models."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ def write_shard(
     ids = np.char.decode(test.column("id", start, stop), "utf-8")
     table = pa.table({"id": pa.array(ids, pa.string()), "logit": logit})
     about = {"model": fingerprint(model_file), "test": test.identity, "code": " ".join(code)}
+    about |= {"test_file": test.source["file"], "simulated": json.dumps(test.source["simulated"])}
     about |= {"start": str(start), "stop": str(stop), "rows": str(test.rows)}
     write_table(table, predictions, {**marks, **about})
     logger.info("rows %s to %s predicted", f"{start:,}", f"{stop:,}")

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
-from ..common.files import fingerprint, written_beside
+from ..common.files import fingerprint, write_json, written_beside
 from ..common.logits import log_odds, mean_logit, sigmoid
 from ..common.parquet import marks_of, read_table
+from ..config.names import check_name, name_of
 from .submission_ids import check_ids, check_unique, read_sample_ids
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,8 @@ def write_submission(
     weights: Sequence[float] = (1.0,),
     codes: Sequence[Sequence[str] | None] = (),
     prior: str = "observed",
+    size: str = "",
+    about: Path | None = None,
 ) -> None:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
 
@@ -40,31 +45,52 @@ def write_submission(
 
     Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
     a logit is not finite. With `models`, the predictions must be all shards of one test file by
-    each of these; with `codes`, digests of each model's, by this code.
+    each of these, and these of `size` if it is given; with `codes`, digests of each model's, by
+    this code.
+
+    `about` (JSON) says what the submission was made from: `simulated_data`, `test_file`, `rows`,
+    `sample_submission`, `prior`, and the `models` with their `weights`.
     """
-    ids, logits, click_rates = _read_by_model(predictions, models, codes)
+    ids, logits, marks = _read_by_model(predictions, models, codes, size)
     for logit in logits:
         _check_logits(logit, ids)
     check_unique(ids, "the predictions")
     logit = mean_logit(logits, weights)
     if prior == "balanced":
-        logit = logit - np.float32(log_odds(_one_rate(click_rates)))
+        logit = logit - np.float32(log_odds(_one_rate(marks)))
     probability: pa.ChunkedArray | pa.Array = pa.array(sigmoid(logit).astype(np.float32))
     if sample_submission is not None:
         wanted = read_sample_ids(sample_submission, id_column)
         probability = probability.take(check_ids(wanted, ids, sample_submission))
         ids = wanted
+    origin = _origin(marks)
+    if about is not None:
+        given = {"sample_submission": sample_submission and str(sample_submission)}
+        chosen = {"weights": list(weights), "prior": prior, "rows": len(ids)}
+        write_json(about, {**origin, **given, **chosen})
     _write_csv(submission, pa.table({id_column: ids, label_column: probability}))
     logger.info(
-        "%s: %s rows, IDs in the order of %s, mean probability %.5f, %s",
+        "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f, %s",
         submission,
         f"{len(ids):,}",
+        origin["test_file"],
+        " + ".join(origin["models"]),
+        "SIMULATED" if origin["simulated_data"] else "real",
         sample_submission or "the test file",
         pc.mean(probability).as_py(),
         "at the data's click rate (submission.prior: observed)"
         if prior == "observed"
         else "shifted to 50:50 odds (submission.prior: balanced)",
     )
+
+
+def _origin(marks: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """What the models' predictions say of where they come from."""
+    return {
+        "simulated_data": json.loads(marks[0].get("simulated", "null")),
+        "test_file": marks[0].get("test_file", "?"),
+        "models": [mark.get("full_name") or "?" for mark in marks],
+    }
 
 
 def _write_csv(submission: Path, rows: pa.Table) -> None:
@@ -83,15 +109,16 @@ def _read_by_model(
     predictions: Sequence[Path],
     models: Sequence[Path],
     codes: Sequence[Sequence[str] | None],
-) -> tuple[pa.ChunkedArray, list[np.ndarray], list[str]]:
-    """The IDs, each model's logits for them, and the click rates of the models' train rows."""
+    size: str,
+) -> tuple[pa.ChunkedArray, list[np.ndarray], list[dict[str, str]]]:
+    """The IDs, each model's logits for them, and the marks of each model's first shard."""
     if models and (not predictions or len(predictions) % len(models)):
         raise UserError(
             f"{len(predictions)} files of predictions for {len(models)} models; give as many "
             f"shards for each model, model by model"
         )
     shards = max(1, len(predictions) // max(1, len(models)))
-    ids, logits, click_rates, test = None, [], [], None
+    ids, logits, firsts, test = None, [], [], None
     for start in range(0, len(predictions), shards) if models else [0]:
         paths = predictions[start : start + shards] if models else predictions
         read = [read_table(path, ("id", "logit")) for path in paths]
@@ -100,15 +127,15 @@ def _read_by_model(
         if models:
             number = start // shards
             code = codes[number] if codes else None
-            _check_shards(paths, marks, models[number], test, code)
+            _check_shards(paths, marks, models[number], test, code, size)
         table = pa.concat_tables(read)
         # One copy of the IDs serves all models.
         ids = table["id"] if ids is None else ids
         if not table["id"].equals(ids):
             raise _not_as_needed(paths[0], f"its IDs are not those of {predictions[0]}")
         logits.append(table["logit"].to_numpy())
-        click_rates.append(marks[0].get("click_rate", "nan"))
-    return ids, logits, click_rates
+        firsts.append(marks[0])
+    return ids, logits, firsts
 
 
 def _check_shards(
@@ -117,13 +144,16 @@ def _check_shards(
     model: Path,
     test: str | None,
     code: Sequence[str] | None,
+    size: str,
 ) -> None:
     """Raise UserError unless these are all rows of one test file in order, by `model` and `code`.
 
     A killed Snakemake may not have recorded which code made a file.
     """
     model_now, stop = fingerprint(model), "0"
+    wanted = f"{size}/{name_of(model)}" if size else ""
     for path, mark in zip(paths, marks):
+        check_name(path, mark.get("full_name", ""), wanted)
         if mark.get("model") != model_now:
             raise _not_as_needed(path, f"not predicted by {model} as it is now")
         if code is not None and mark.get("code") != " ".join(code):
@@ -148,9 +178,9 @@ def _not_as_needed(path: Path, wrong: str) -> UserError:
     )
 
 
-def _one_rate(click_rates: Sequence[str]) -> float:
+def _one_rate(marks: Sequence[Mapping[str, str]]) -> float:
     """The click rate of the train rows, which all models must share."""
-    rates = {float(rate) for rate in click_rates}
+    rates = {float(mark.get("click_rate", "nan")) for mark in marks}
     if len(rates) > 1:
         raise UserError(
             f"the models were trained on rows of different click rates ({sorted(rates)}); an "

@@ -16,19 +16,27 @@ _HEADER_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class RawFiles:
-    """Where the raw data lie; `reason` says in a sentence why they are simulated, '' if not."""
+    """Where the raw data lie; `why` says what they are simulated for, '' if they are not."""
 
     train: str
     test: str
     sample_submission: str | None
-    reason: str = ""
+    why: str = ""
     # Each file is looked at once.
     _versions: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def simulated(self) -> bool:
         """True for the stand-in."""
-        return bool(self.reason)
+        return bool(self.why)
+
+    @property
+    def warning(self) -> str:
+        """What to tell the user of the stand-in."""
+        text = f"SIMULATED DATA: {self.why}, so this run uses the simulated stand-in"
+        if self.sample_submission is not None:
+            text += f"; {self.sample_submission} is there and must list the simulated IDs"
+        return text
 
     def has_version(self, location: str) -> bool:
         """True for a file that counts by its content, whatever its time.
@@ -104,11 +112,8 @@ def _refuse_what_is_no_file(path: str) -> None:
 
 
 def _stand_in(why: str, sample_submission: str | None) -> RawFiles:
-    reason = f"SIMULATED DATA: {why}, so this run uses the simulated stand-in"
-    if sample_submission is not None:
-        reason += f"; {sample_submission} is there and must list the simulated IDs"
     folder = "data/simulated"
-    return RawFiles(f"{folder}/train.parquet", f"{folder}/test.parquet", sample_submission, reason)
+    return RawFiles(f"{folder}/train.parquet", f"{folder}/test.parquet", sample_submission, why)
 
 
 def _check_sample_header(location: str, id_column: str) -> None:

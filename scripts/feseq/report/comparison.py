@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ..common.errors import UserError
 from ..common.files import read_json, written_beside
-from ..config.names import ENSEMBLE, is_boosting, is_feseq, is_model
+from ..config.names import ENSEMBLE, folder_name, is_boosting, is_feseq, is_model
 from ..evaluate.auc import Auc, correct_together, difference_entry
 from ..evaluate.valid_predictions import read_predictions
 
@@ -62,6 +62,7 @@ def kind_of(model: str) -> str:
 
 def _row(metrics: Path) -> dict[str, Any]:
     figures = read_json(metrics)
+    check_name(metrics, figures.get("full_name", ""), folder_name(metrics))
     training = read_json(metrics.with_name("training.json"))
     size, model = metrics.absolute().parts[-3:-1]
     predicted = read_json(metrics.with_name("valid_speed.json")) if is_model(model) else {}
@@ -107,7 +108,8 @@ def _behind(models: pd.DataFrame) -> pd.DataFrame:
     auc = _auc(rows)
     found = {}
     for index, path in models["path"].items():
-        table = read_predictions(path.with_name("valid_predictions.parquet"))
+        predictions = path.with_name("valid_predictions.parquet")
+        table = read_predictions(predictions, full_name=folder_name(path))
         if not table["row"].equals(rows["row"]):
             raise UserError(
                 f"{path} and {best['path']} were measured on other rows; delete both, and the "

@@ -46,7 +46,8 @@ class TrainingRun:
     """The data and the settings of one training.
 
     With `followed`, the training.json of an earlier one, it trains on the rows of both files as
-    that one did up to its best weights, and validates nothing.
+    that one did up to its best weights, and validates nothing. `full_name` is size and name of the
+    model, such as full/len150, '' for one that has no place.
     """
 
     train_h5: Path
@@ -55,6 +56,7 @@ class TrainingRun:
     model_config: ModelConfig
     train_config: TrainConfig
     followed: Path | None = None
+    full_name: str = ""
 
     def key(self, train: H5Table, valid: H5Table | None, *settings: Any) -> str:
         """A digest of all that the training depends on, and of `settings`, plain values."""
@@ -153,12 +155,12 @@ def opened(
         train = batch_source(files, feature_map, config, run.train_config.batch_rows, share)
         stack.enter_context(train.table)
         if run.followed:
-            check_one_draw(feature_map, train.table, train.table)
+            check_one_draw(feature_map, train.table, train.table, run.full_name)
             yield train, None
             return
         valid = inference_source(run.valid_h5, feature_map, config, machine, choosing=True)
         stack.enter_context(valid.table)
-        check_one_draw(feature_map, train.table, valid.table)
+        check_one_draw(feature_map, train.table, valid.table, run.full_name)
         yield train, valid
 
 
@@ -262,6 +264,7 @@ def _write(
         feature_map,
         simulated=trainer.train.table.source["simulated"],
         click_rate=trainer.click_rate,
+        full_name=run.full_name,
     ).save(outputs["model"])
 
 
