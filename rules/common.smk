@@ -36,7 +36,7 @@ try:
     RAW = locate_raw(config["raw"])
     # Jobs need not ask again, which for a remote file takes requests.
     if workflow.is_main_process:
-        RAW.check(COLUMNS.id)
+        RAW.check(COLUMNS)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

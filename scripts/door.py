@@ -43,7 +43,7 @@ def enter(main: Callable[..., None], job: Any) -> None:
     if "MASTER_ADDR" not in os.environ:  # else another machine may have begun the log
         for path in logs:
             Path(path).write_text("")
-    log_to(logs)
+    log_to(logs, _job_name(main, job) if job is not None else "")
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(_place(main))
@@ -94,6 +94,11 @@ def _run_rule(script: Path, parameters: set[str]) -> None:
 def _script(main: Callable[..., None]) -> Path:
     """The file of `main`; a job runs a copy of it, and knows what it is a copy of."""
     return Path(main.__globals__["__file__"])
+
+
+def _job_name(main: Callable[..., None], job: Any) -> str:
+    """The rule and the job's wildcards: `train full/len150`."""
+    return f"{_script(main).stem} {'/'.join(map(str, job.wildcards))}".strip()
 
 
 def _place(main: Callable[..., None]) -> logging.LogRecord:

@@ -17,6 +17,7 @@ from feseq.config.check import checked_config
 from feseq.config.columns import Columns
 from feseq.config.names import is_boosting
 from feseq.raw.source import locate_raw
+from support.raw_tables import COLUMNS
 
 CONFIG = Path(__file__).parents[2] / "config/config.yaml"
 Config = dict[str, Any]
@@ -316,8 +317,8 @@ class TestLocateRaw:
         Path(raw["sample_submission"]).write_text("clicked,ID\n")
         found = locate_raw(raw | {"source": source})
         assert found.sample_submission == raw["sample_submission"]
-        with pytest.raises(UserError, match="header 'clicked,ID' has no column 'key'"):
-            found.check("key")
+        with pytest.raises(UserError, match="header 'clicked,ID' has no column 'uid'"):
+            found.check(COLUMNS)
 
     @pytest.mark.parametrize("source", ["auto", "files"])
     def test_a_link_to_nowhere_or_a_folder_is_no_reason_to_simulate(

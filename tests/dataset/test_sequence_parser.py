@@ -13,6 +13,7 @@ from feseq.dataset.sequence_parser import parse_sequences
 from support.raw_tables import as_lists, split_events
 
 Texts = list[str | None]
+STRINGS = pa.list_(pa.string())
 FORMS: dict[str, Callable[[Texts], pa.Array]] = {
     "string": lambda texts: pa.array(texts, pa.string()),
     "large_string": lambda texts: pa.array(texts, pa.large_string()),
@@ -43,11 +44,23 @@ def columns_of(draw: st.DrawFn, texts: Texts) -> pa.Array:
     return column.slice(len(before), len(texts))
 
 
+@st.composite
+def lists_of(draw: st.DrawFn, texts: Texts) -> pa.Array:
+    """The tokens of `texts` as a column of lists, a part of a longer one."""
+    kind = draw(st.sampled_from([pa.list_(pa.int64()), pa.large_list(pa.uint64()), STRINGS]))
+    token = str if kind == STRINGS else int
+    lists = [
+        None if text is None else [token(part) for part in text.split(",") if part]
+        for text in ("1,2", *texts, None, "3")
+    ]
+    return pa.array(lists, kind).slice(1, len(texts))
+
+
 @given(texts=st.lists(TEXT, max_size=12), data=st.data())
 def test_any_text_of_integers_is_parsed_as_by_a_plain_loop(
     texts: Texts, data: st.DataObject
 ) -> None:
-    column = data.draw(columns_of(texts))
+    column = data.draw(columns_of(texts) | lists_of(texts))
     # Any rows in any order, some of them twice.
     order = data.draw(st.lists(st.sampled_from(range(len(texts))), max_size=20) if texts else
                       st.just([]))  # fmt: skip
@@ -120,6 +133,24 @@ def test_a_bad_token_is_refused_with_file_column_row_and_token(
     assert str(refusal.value).startswith(
         f"raw.parquet: column 'events', row 16: token {token!r} is not"
     )
+
+
+@pytest.mark.parametrize(
+    ("lists", "token"),
+    [
+        (pa.array([[1, 2], None, [], [3, -4], [-5]]), "'-4'"),
+        (pa.array([[1, 2], None, [], [3, None], [None]]), "None"),
+        (pa.array([[1, 2], None, [], [10**18], [3]]), f"'{10**18}'"),
+        (pa.array([["1", "2"], None, [], ["3", "4,5"], ["x"]]), "'4,5'"),
+        (pa.array([["1", "2"], None, [], [""], ["x"]]), "''"),
+    ],
+    ids=["negative", "null", "long", "comma", "empty"],
+)
+def test_a_bad_token_of_a_list_is_refused_with_its_row(lists: pa.Array, token: str) -> None:
+    rows = np.array([4, 8, 15, 16, 23])
+    with pytest.raises(UserError) as refusal:
+        parse_sequences(lists, "events", "raw.parquet", rows, np.arange(5))
+    assert f"column 'events', row 16: token {token} is not" in str(refusal.value)
 
 
 def test_bytes_that_are_no_text_are_refused_like_any_bad_token() -> None:

@@ -321,11 +321,27 @@ def test_sample_files_of_any_make_are_read(folder: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "label"),
+    [("uid,probability", "probability"), ("y,uid,odds", "y"), ("uid", "y"), ("odds,uid", "odds")],
+)
+def test_the_label_is_named_as_in_the_sample(folder: Path, header: str, label: str) -> None:
+    names = header.split(",")
+    lines = [",".join("U000" if name == "uid" else "0" for name in names)]
+    written = submit(folder, IDS[:1], sample_text="\n".join([header, *lines]))
+    assert written.columns.tolist() == ["uid", label]
+
+
+def test_a_sample_of_several_labels_is_refused(folder: Path) -> None:
+    message = refused(folder, IDS[:1], sample_text="uid,yes,no\nU000,0,0\n")
+    assert "header 'uid,yes,no' has 2 columns beside 'uid', and none is 'y'" in message
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "cannot be read as a CSV file with a column 'uid'"),
-        ("ID,y\nU000,0\n", "cannot be read as a CSV file with a column 'uid'"),
-        ("uid;y\nU000;0\n", "cannot be read as a CSV file with a column 'uid'"),
+        ("", "its header '' has no column 'uid'"),
+        ("ID,y\nU000,0\n", "its header 'ID,y' has no column 'uid'"),
+        ("uid;y\nU000;0\n", "its header 'uid;y' has no column 'uid'"),
         ("uid,y\nU000,0\nU001,0,0\n", "cannot be read as a CSV file"),
         ("uid,y\n", "10 predicted IDs are not in it, such as 'U000'"),
     ],

@@ -22,6 +22,7 @@ from feseq.common.errors import UserError
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.predict.submission_ids import read_sample_ids
+from feseq.raw import location as location_of_stores
 from feseq.raw import reading as raw
 from feseq.raw.location import Location
 from feseq.raw.reading import open_parquet
@@ -243,8 +244,8 @@ def test_the_ids_of_a_remote_sample_submission_are_read(bucket: Bucket) -> None:
     found = locate_raw(raw_config)
     assert (found.train, found.test, found.sample_submission) == (TRAIN, TEST, sample)
     assert read_sample_ids(sample, "ID").to_pylist() == ["a,b", "c"]
-    with pytest.raises(UserError, match=r"s3://shop/s.csv: its header .* no column 'key'"):
-        found.check("key")
+    with pytest.raises(UserError, match=r"s3://shop/s.csv: its header .* no column 'uid'"):
+        found.check(COLUMNS)
 
 
 def test_a_script_by_hand_asks_neither_aws_nor_ec2(bucket: Bucket, tmp_path: Path) -> None:
@@ -367,6 +368,22 @@ def test_a_store_that_cannot_be_reached_is_said_in_seconds(
     location = location.format(port=free_port())
     message = refusal(lambda: open_parquet(location))
     assert message.startswith(f"{location}: the store cannot be reached")
+
+
+def test_a_store_that_never_answers_is_given_up_after_20_seconds_and_said_before(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A quarter as long, and told sooner.
+    monkeypatch.setattr(location_of_stores, "_S3_SILENT_SECONDS", 1)
+    monkeypatch.setattr(location_of_stores, "_SECONDS_UNTIL_TOLD", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        use(f"127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
+        started = time.monotonic()
+        message = refusal(lambda: open_parquet("s3://shop/raw.parquet"))
+        seconds = time.monotonic() - started
+    assert message.startswith("s3://shop/raw.parquet: the store cannot be reached")
+    assert caplog.text.count("s3://shop/raw.parquet: no answer for 0.5 s") == 1
+    assert 4 <= seconds < 8
 
 
 @pytest.mark.workflow

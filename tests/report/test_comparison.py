@@ -145,7 +145,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         "they are worth 0.0800 [0.0500, 0.1100].",
         "the AUC of len150 is 0.7300 and the best possible 0.8100",
         "It has 67.7% of what can be learned",
-        "`results/submission_full.csv` is written by len150.",
+        "`snakemake --cores 4 results/submission_full.csv` submits len150.",
         "0.7100 with observed and 0.8100 with balanced odds; `submission.prior` is observed, "
         "balanced is the better of the two",
         "![max_len](figures/max_len.svg)",

@@ -38,7 +38,8 @@ REACHED = {
     "evaluate.intervals evaluate.metrics evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",
     "measure": "common config.names dataset.selection dataset.store evaluate.auc "
-    "evaluate.intervals evaluate.metrics_file evaluate.slices evaluate.metrics evaluate.valid_predictions",
+    "evaluate.intervals evaluate.metrics_file evaluate.slices evaluate.metrics "
+    "evaluate.valid_predictions",
     "plot_model": "common config.names dataset.selection evaluate.auc evaluate.intervals "
     "evaluate.valid_predictions report.figures.one_model report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",
@@ -49,7 +50,7 @@ REACHED = {
     "report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",
     "submit": "common config.names describe.alarms predict.submission predict.submission_ids "
-    "raw.location raw.version",
+    "raw.location raw.sample_submission raw.version",
 }
 
 

@@ -5,10 +5,27 @@ from dataclasses import replace
 import pytest
 import torch
 
-from feseq.train.memory_account import MemoryAccount, account, count_saved
+from feseq.common.errors import NotEnoughMemoryError
+from feseq.train.memory_account import MemoryAccount, account, check_network, count_saved
 from support.networks import CONFIG, SIZES, make_batch, make_model
 
 WIDE = replace(CONFIG, max_len=200, embedding_dim=8, heads=2, dropout=0.1)
+
+
+def test_a_network_that_cannot_fit_is_refused_before_it_is_made() -> None:
+    # 16 TB, which no test machine could allocate.
+    sizes = replace(SIZES, profile=(10**9, 3))
+    config = replace(CONFIG, embedding_dim=1000, heads=1)
+    with pytest.raises(NotEnoughMemoryError) as refused:
+        check_network(config, sizes, 10**12)
+    assert "MiB with their gradients and Adam's moments, and there are 953,674 MiB" in str(
+        refused.value
+    )
+    assert "1,000,000,000 x 1,000: lower model.embedding_dim" in str(refused.value)
+    parameters = sum(parameter.numel() for parameter in make_model().parameters())
+    check_network(CONFIG, SIZES, 16 * parameters)
+    with pytest.raises(NotEnoughMemoryError):
+        check_network(CONFIG, SIZES, 16 * parameters - 1)
 
 
 def test_saved_bytes_are_those_of_a_known_graph() -> None:

@@ -296,8 +296,8 @@ def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
 ) -> None:
     metrics = json.loads(train(data, tmp_path, memory_gib=0.02)["training"].read_text())
     assert 1 <= metrics["micro_batch_rows"] < metrics["batch_rows"]
-    with pytest.raises(UserError, match=r"1 MiB of memory \(runtime.memory_gib\) do not hold"):
-        train(data, tmp_path, memory_gib=0.001)
+    with pytest.raises(UserError, match=r"3 MiB of memory \(runtime.memory_gib\) do not hold"):
+        train(data, tmp_path, memory_gib=0.0026)
 
 
 @pytest.mark.parametrize(

@@ -4,24 +4,32 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+_LINE = "%(asctime)s %(levelname)s %(message)s"
+_job = ""
 
-def log_to(files: Sequence[str]) -> None:
-    """Send the log to stderr, and append it to `files`, which several processes may share."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[logging.StreamHandler(), *map(logging.FileHandler, files)],
-        force=True,
-    )
+
+def log_to(files: Sequence[str], job: str = "") -> None:
+    """Send the log to stderr, and append it to `files`, which several processes may share.
+
+    On stderr, where other jobs write too, each line names the `job`.
+    """
+    global _job
+    _job = job
+    handlers: list[logging.Handler] = [logging.StreamHandler(), *map(logging.FileHandler, files)]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(_LINE, "%H:%M:%S"))
+    if job:
+        named = _LINE.replace("%(message)s", f"[{job.replace('%', '%%')}] %(message)s")
+        handlers[0].setFormatter(logging.Formatter(named, "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     # Where the disk is full, so that a line cannot be written to the file, stderr still has it.
     logging.raiseExceptions = False
 
 
-def log_files() -> list[str]:
-    """The files that this process appends its log to."""
+def log_target() -> tuple[list[str], str]:
+    """Where this process's log goes, as `log_to` takes it: the files and the job."""
     handlers = logging.getLogger().handlers
-    return [h.baseFilename for h in handlers if isinstance(h, logging.FileHandler)]
+    return [h.baseFilename for h in handlers if isinstance(h, logging.FileHandler)], _job
 
 
 @contextmanager

@@ -41,7 +41,8 @@ class Raw(_Block):
     test: Name = "data/raw/test.parquet"
     """parquet file with features and ID"""
     sample_submission: Name = "data/raw/sample_submission.csv"
-    """CSV file whose ID column gives the rows and the order of the submission. Where it does not
+    """CSV file whose ID column gives the rows and the order of the submission, and whose other
+    column the name of its label. Where it does not
     exist, the test file does; a remote one must exist"""
 
 
@@ -73,8 +74,9 @@ class Group(_Block):
     scaled to [0, 1] by the range seen in training, missing = 0, values beyond it = its ends"""
     sequences: dict[str, Name] = {}
     """`sequence column: target column`. A sequence is a string of non-negative integers joined by
-    commas, newest last, empty or missing for none; the target is the categorical column of the item
-    that the history is matched with. Sequences used together have equal lengths in each row"""
+    commas, or a list of them, newest last, empty or missing for none; the target is the categorical
+    column of the item that the history is matched with. Sequences used together have equal lengths
+    in each row"""
     times: dict[str, Name] = {}
     """`column of the events' times: column of the row's time`, at most one such pair in the groups
     in use. The former is written like a sequence and as long, one time for each event; the latter

@@ -1,4 +1,4 @@
-"""The parser of sequences: text of comma-joined integers to ragged rows.
+"""The parser of sequences: text of comma-joined integers, or lists, to ragged rows.
 
 The loops over events are compiled by Numba.
 """
@@ -25,9 +25,13 @@ def parse_sequences(
 ) -> Ragged:
     """Comma-joined non-negative integers to ragged rows; null and '' are empty rows.
 
-    Row i is parsed from text[order[i]]. `rows` are the row numbers of `text` in `file`, from 0.
-    Raises UserError with the row and the value of the first bad token.
+    Row i is parsed from text[order[i]], which may also be a list of integers or of texts. `rows`
+    are the row numbers of `text` in `file`, from 0. Raises UserError with the row and the value of
+    the first bad token.
     """
+    if pa.types.is_list(text.type) or pa.types.is_large_list(text.type):
+        taken = _from_lists(text, column, file, rows).take(order)
+        return Ragged(narrow(taken.values), taken.offsets)
     if pa.types.is_dictionary(text.type):
         text = text.dictionary_decode()
     if pa.types.is_null(text.type):
@@ -158,6 +162,21 @@ def _parse(
     return -1
 
 
+def _from_lists(lists: pa.Array, column: str, file: str, rows: np.ndarray) -> Ragged:
+    """The rows of a column of lists; a null list is empty, a null in one is refused."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    # As text, which a list of integers reads like too.
+    tokens = lists.flatten().cast(pa.string())
+    is_good = pc.match_substring_regex(tokens, f"^[0-9]{{1,{_MOST_DIGITS}}}$")
+    is_good = pc.fill_null(is_good, False).to_numpy(zero_copy_only=False)
+    if not is_good.all():
+        bad = int(is_good.argmin())
+        row = int(rows[np.searchsorted(offsets, bad, side="right") - 1])
+        raise _bad_token(tokens[bad].as_py(), column, file, row)
+    return Ragged(tokens.cast(pa.int64()).to_numpy(zero_copy_only=False), offsets)
+
+
 def _refuse(text: pa.Scalar, column: str, file: str, row: int) -> None:
     """Raise UserError for the first bad token of `text`."""
     sequence = text.cast(pa.large_binary()).as_py().decode(errors="backslashreplace")
@@ -166,7 +185,11 @@ def _refuse(text: pa.Scalar, column: str, file: str, row: int) -> None:
         for token in sequence.split(",")
         if not (token.isascii() and token.isdigit()) or len(token) > _MOST_DIGITS
     )
-    raise UserError(
+    raise _bad_token(bad, column, file, row)
+
+
+def _bad_token(bad: str | None, column: str, file: str, row: int) -> UserError:
+    return UserError(
         f"{file}: column {column!r}, row {row}: token {bad!r} is not a non-negative integer of at "
         f"most {_MOST_DIGITS} digits; a sequence is such integers joined by commas, for example "
         f"12,7,301"

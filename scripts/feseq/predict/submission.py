@@ -18,6 +18,7 @@ from ..common.files import fingerprint, write_json, written_beside
 from ..common.logits import log_odds, mean_logit, sigmoid
 from ..common.parquet import marks_of, read_table
 from ..config.names import check_name, name_of
+from ..raw.sample_submission import label_name
 from .submission_ids import check_ids, check_unique, read_sample_ids
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,8 @@ def write_submission(
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
 
     `predictions` are all shards, model by model; the logits of several models are averaged by
-    `weights`. The prior 'balanced' shifts the logits to 50:50 odds. IDs and their order are those
-    of `sample_submission` if given, else those of the predictions.
+    `weights`. The prior 'balanced' shifts the logits to 50:50 odds. IDs, their order and the name
+    of the label are those of `sample_submission` if given, else IDs those of the predictions.
 
     Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
     a logit is not finite. With `models`, the predictions must be all shards of one test file by
@@ -60,6 +61,7 @@ def write_submission(
         logit = logit - np.float32(log_odds(_one_rate(marks)))
     probability: pa.ChunkedArray | pa.Array = pa.array(sigmoid(logit).astype(np.float32))
     if sample_submission is not None:
+        label_column = label_name(sample_submission, id_column, label_column)
         wanted = read_sample_ids(sample_submission, id_column)
         probability = probability.take(check_ids(wanted, ids, sample_submission))
         ids = wanted

@@ -1,7 +1,9 @@
 """Where a raw file lies: a local path, or an object in S3 (s3://) or Google's storage (gs://)."""
 
+import logging
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -14,6 +16,8 @@ from pyarrow import fs
 from ..common.errors import UserError, first_line
 from ..common.files import digest_of_tail
 from .version import content_version, store_version
+
+logger = logging.getLogger(__name__)
 
 # One slash is enough: a mistyped s3:/bucket/key is no local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
@@ -32,6 +36,10 @@ _OPTIONS = (
     *("retry_limit_seconds", "project_id"),
 )
 _GS_RETRY_SECONDS = "20"
+# Of S3: a silent store is asked so often, so long each time, with pauses of a second together.
+_S3_ATTEMPTS, _S3_SILENT_SECONDS = 4, 4
+_S3_OPTIONS = ("endpoint_override", "scheme", "tls_ca_file_path")
+_SECONDS_UNTIL_TOLD = 3
 
 
 def is_remote(location: str | Path) -> bool:
@@ -76,8 +84,9 @@ class Location:
         with self._guarded():
             if not self.is_remote:
                 return pa.OSFile(self.written, "rb")
-            system, path = self._store
-            return system.open_input_file(path)
+            with _told(self.written):
+                system, path = self._store
+                return system.open_input_file(path)
 
     def version(self) -> str:
         """What changes with the file's content: a digest of it, a store's or our own.
@@ -212,7 +221,31 @@ def _connect(uri: str, region: str | None) -> tuple[fs.FileSystem, str]:
     if tell:
         os.environ[name] = str(region)
     try:
-        return fs.FileSystem.from_uri(uri)
+        system, path = fs.FileSystem.from_uri(uri)
+        options = dict(parse_qsl(urlsplit(uri).query))
+        # An option that only a URI can have.
+        if isinstance(system, fs.S3FileSystem) and "tls_verify_certificates" not in options:
+            system = fs.S3FileSystem(
+                region=system.region,
+                request_timeout=_S3_SILENT_SECONDS,
+                connect_timeout=_S3_SILENT_SECONDS,
+                retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS),
+                **{name: options[name] for name in _S3_OPTIONS if name in options},
+            )
+        return system, path
     finally:
         if tell:
             del os.environ[name]
+
+
+@contextmanager
+def _told(location: str) -> Iterator[None]:
+    """A line of the log if a store keeps one waiting."""
+    line = f"{location}: no answer for {_SECONDS_UNTIL_TOLD} s; a silent store is given up after 20"
+    timer = threading.Timer(_SECONDS_UNTIL_TOLD, logger.warning, (line,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -119,7 +119,7 @@ class RawFile(pq.ParquetFile):
         for names, is_usable, role in (
             (columns.categorical, _is_categorical, "categorical (string, integer, float, boolean)"),
             (columns.numeric, _is_number, "numeric (integer, float, decimal or boolean)"),
-            (columns.ragged, _is_text, "a sequence (string of comma-joined integers)"),
+            (columns.ragged, _is_sequence, "a sequence (comma-joined integers, or a list of such)"),
             (row_time, _is_time, "a time (integer, timestamp)"),
         ):
             for name in names:
@@ -128,6 +128,21 @@ class RawFile(pq.ParquetFile):
                     raise UserError(
                         f"{self.location}: column {name!r} has type {kind}, cannot be {role}"
                     )
+
+    def check_kinds(self, other: "RawFile", columns: Columns) -> None:
+        """Raise UserError if a category or a row's time is of another kind in the other file.
+
+        Values are compared as they are written: 7 is neither 07 nor true.
+        """
+        row_time = [columns.row_time] if columns.row_time else []
+        for name in (*columns.categorical, *row_time):
+            types = [file.schema_arrow.field(name).type for file in (other, self)]
+            kinds = [kind for kind in map(_kind, types) if kind]
+            if len(set(kinds)) > 1:
+                raise UserError(
+                    f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
+                    f"{self.location}; values are compared as they are written: take one type"
+                )
 
 
 def open_parquet(written: str | Path) -> RawFile:
@@ -176,6 +191,22 @@ def _is_text(kind: pa.DataType) -> bool:
         # pandas' way to write a column without a single value.
         or pa.types.is_null(kind)
     )
+
+
+def _is_sequence(kind: pa.DataType) -> bool:
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return _is_text(kind)
+    return _is_text(kind.value_type) or pa.types.is_integer(kind.value_type)
+
+
+def _kind(kind: pa.DataType) -> str:
+    """Types whose values read alike; '' for a column without values."""
+    kind = _value_type(kind)
+    if pa.types.is_null(kind):
+        return ""
+    if pa.types.is_boolean(kind) or pa.types.is_timestamp(kind):
+        return str(kind).partition("[")[0]
+    return "text" if _is_text(kind) else "number"
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -1,17 +1,15 @@
 """Which raw files a run reads: the user's, or the simulated stand-in."""
 
-import csv
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..common.errors import UserError
+from ..config.columns import Columns
 from .location import Location, is_remote
 from .reading import RawFile, open_parquet
-
-_HEADER_BYTES = 1 << 16
+from .sample_submission import label_name
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,21 @@ class RawFiles:
             self._versions[location] = Location(location).version()
         return self._versions[location]
 
-    def check(self, id_column: str) -> None:
-        """Open the user's files and check what can be checked before hours of training."""
+    def check(self, columns: Columns) -> None:
+        """Open the user's files and check what can be checked before hours of training.
+
+        That is what footers and headers say: one source, and all columns in types that can be used
+        and compared.
+        """
         if self.sample_submission is not None:
-            _check_sample_header(self.sample_submission, id_column)
+            label_name(self.sample_submission, columns.id, columns.label)
         if not self.simulated:
-            files = [open_parquet(location) for location in (self.train, self.test)]
-            _check_same_origin(*files)
-            self._versions.update((str(file.location), file.version) for file in files)
+            train, test = open_parquet(self.train), open_parquet(self.test)
+            self._versions.update((str(file.location), file.version) for file in (train, test))
+            _check_same_origin(train, test)
+            train.check_columns(columns, columns.label)
+            test.check_columns(columns, columns.id)
+            test.check_kinds(train, columns)
 
 
 def local_only(locations: Mapping[str, str | None]) -> dict[str, str]:
@@ -114,17 +119,6 @@ def _refuse_what_is_no_file(path: str) -> None:
 def _stand_in(why: str, sample_submission: str | None) -> RawFiles:
     folder = "data/simulated"
     return RawFiles(f"{folder}/train.parquet", f"{folder}/test.parquet", sample_submission, why)
-
-
-def _check_sample_header(location: str, id_column: str) -> None:
-    head = Location(location).head(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
-    header = next(csv.reader(io.StringIO(head, newline="")), [])
-    if id_column not in header:
-        raise UserError(
-            f"{location}: its header {','.join(header)!r} has no column {id_column!r}; it should "
-            f"name {id_column!r} and the label: correct the file, columns.id or "
-            f"raw.sample_submission"
-        )
 
 
 def _check_same_origin(train: RawFile, test: RawFile) -> None:

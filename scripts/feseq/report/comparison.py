@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ..common.errors import UserError
 from ..common.files import read_json, written_beside
-from ..config.names import ENSEMBLE, folder_name, is_boosting, is_feseq, is_model
+from ..config.names import ENSEMBLE, check_name, folder_name, is_boosting, is_feseq, is_model
 from ..evaluate.auc import Auc, correct_together, difference_entry
 from ..evaluate.valid_predictions import read_predictions
 

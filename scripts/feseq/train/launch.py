@@ -30,7 +30,7 @@ from torch.distributed.elastic.rendezvous.api import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ..common.errors import UserError, first_line
-from ..common.log import log_files, log_to
+from ..common.log import log_target, log_to
 from ..machine.memory import keep_freed_memory
 
 # The errors of a worker that the launcher raises as they are, by name.
@@ -67,7 +67,7 @@ def launch(processes: int, work: Callable[..., None], *arguments: Any, machines:
             **meeting,
         )
         agent: Future[None] = Future()
-        call = (agent, elastic_launch(config, _work), (log_files(), work, arguments))
+        call = (agent, elastic_launch(config, _work), (log_target(), work, arguments))
         # In a thread, the launcher takes no signals: it would kill the workers after 30 seconds.
         # SIGINT is blocked there, and in the workers until they can take it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -163,13 +163,15 @@ def _raise(failure: ProcessFailure) -> NoReturn:
     )
 
 
-def _work(call: tuple[list[str], Callable[..., None], tuple[Any, ...]]) -> None:
+def _work(
+    call: tuple[tuple[list[str], str], Callable[..., None], tuple[Any, ...]],
+) -> None:
     """The life of a worker."""
-    files, work, arguments = call
+    log, work, arguments = call
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     signal.signal(signal.SIGTERM, _exit)
     keep_freed_memory()
-    log_to(files)
+    log_to(*log)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         work(*arguments)

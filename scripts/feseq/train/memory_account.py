@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..common.errors import NotEnoughMemoryError
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch
 from ..machine.runtime import Machine
@@ -34,6 +35,23 @@ class MemoryAccount:
     def rows_in(self, memory: int) -> int:
         """Rows of the largest micro-batch that `memory` bytes hold; 0 if not one row."""
         return max(0, int((memory * (1 - SPARE_SHARE) - self.fixed) // self.per_row))
+
+
+def check_network(config: ModelConfig, sizes: FieldSizes, memory: int) -> None:
+    """Raise NotEnoughMemoryError if the network alone exceeds `memory` bytes; allocates nothing."""
+    with torch.device("meta"):
+        named = list(FESeq(config, sizes).named_parameters())
+    parameters = sum(parameter.numel() for _, parameter in named)
+    needed = 4 * COPIES_OF_PARAMETERS * parameters
+    if needed > memory:
+        name, largest = max(named, key=lambda pair: pair[1].numel())
+        shape = " x ".join(f"{size:,}" for size in largest.shape)
+        raise NotEnoughMemoryError(
+            f"the network's {parameters:,} parameters need {needed / 2**20:,.0f} MiB with their "
+            f"gradients and Adam's moments, and there are {memory / 2**20:,.0f} MiB "
+            f"(runtime.memory_gib); most are in {name}, {shape}: lower model.embedding_dim, or "
+            f"raise sizes.<size>.min_count, which makes vocabularies smaller"
+        )
 
 
 def account(

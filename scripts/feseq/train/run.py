@@ -31,7 +31,7 @@ from ..predict.prediction import inference_source
 from .followed import Followed
 from .launch import launch
 from .loop import Evaluation, Trainer
-from .memory_account import COPIES_OF_PARAMETERS, account
+from .memory_account import COPIES_OF_PARAMETERS, account, check_network
 from .resume import SavedTraining, locked
 from .tensorboard import Curves
 
@@ -176,6 +176,8 @@ def make_trainer(
     `options` are those of Trainer. Raises ImpossibleNetworkError for a network that is impossible.
     """
     train, valid = sources
+    sizes = field_sizes(run.model_config, feature_map)
+    check_network(run.model_config, sizes, machine.memory())
     torch.manual_seed(run.train_config.seed)
     model = build_model(run.model_config, feature_map, recompute=machine.recompute)
     taken_back = math.log(train.kept_share) - math.log(run.train_config.pos_weight)
