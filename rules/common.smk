@@ -29,6 +29,12 @@ if OWN_CONFIG not in map(str, workflow.configfiles):
     update_config(defaults, config)
     config.update(defaults)
 
+if {"{", "}"} & set(str(SCRIPTS)):
+    raise WorkflowError(
+        f"{SCRIPTS.parent}: a folder with {{ or }} in its name cannot hold the workflow, since "
+        f"Snakemake takes them for wildcards; move or rename it"
+    )
+
 # All that can be found wrong before a job runs; here, where an error comes without a traceback.
 try:
     config.update(checked_config(config, workflow.configfiles))

@@ -27,9 +27,33 @@ rule predict:
         "../scripts/predict.py"
 
 
+rule check_sample:
+    input:
+        **local(raw=RAW.test, sample_submission=RAW.sample_submission),
+    output:
+        checked="data/h5/sample_checked.json",
+    log:
+        "data/h5/check_sample.log",
+    # Before all others: a wrong sample should not be found after days of training.
+    priority: 100
+    conda:
+        "../envs/data.yaml"
+    params:
+        *code("check_sample"),
+        **settings(
+            id_column=config["columns"]["id"],
+            **raw_params(raw=RAW.test, sample_submission=RAW.sample_submission),
+        ),
+    message:
+        "Comparing the IDs of the sample submission with those of the test file"
+    script:
+        "../scripts/check_sample.py"
+
+
 rule submit:
     input:
         **local(sample_submission=RAW.sample_submission),
+        checked=rules.check_sample.output.checked if RAW.sample_submission else [],
         predictions=shard_predictions,
         # Named here too, so that a dry run shows the training before the shards are known.
         models=submitting(LAST_FIT, "model"),

@@ -19,6 +19,7 @@ from scipy.special import expit
 from feseq.common.errors import UserError
 from feseq.common.files import fingerprint
 from feseq.common.parquet import write_table
+from feseq.predict.sample_check import check_sample
 from feseq.predict.submission import write_submission
 
 IDS = [f"U{i:03d}" for i in range(10)]
@@ -107,7 +108,7 @@ def test_a_shard_without_rows_leaves_no_trace(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "sample", "parts"),
     [
-        (IDS[2:], IDS, ["2 of its IDs have no prediction, such as 'U000'", "10 IDs", "8 pred"]),
+        (IDS[2:], IDS, ["2 of its IDs are not predicted, such as 'U000'", "10 IDs", "8 pred"]),
         (IDS, IDS[:-3], ["3 predicted IDs are not in it, such as 'U007'"]),
         (
             ["X1", *IDS[2:]],
@@ -118,8 +119,12 @@ def test_a_shard_without_rows_leaves_no_trace(folder: Path) -> None:
         ([*IDS, "U003"], None, ["the predictions: 1 IDs occur more", "'U003'"]),
         (IDS, [*IDS, "U005"], ["sample_submission.csv: 1 IDs occur more", "'U005'"]),
         (IDS, [*IDS[:9], "U000"], ["1 IDs occur more", "'U000'"]),
-        (IDS, [*IDS[:9], " U009"], ["no prediction, such as ' U009'", "not in it, such as 'U009'"]),
-        (IDS, [*IDS[:9], ""], ["no prediction, such as ''"]),
+        (
+            IDS,
+            [*IDS[:9], " U009"],
+            ["are not predicted, such as ' U009'", "not in it, such as 'U009'"],
+        ),
+        (IDS, [*IDS[:9], ""], ["are not predicted, such as ''"]),
     ],
     ids=["missing", "extra", "both", "duplicates", "no sample", "in sample", "swap", "space", "''"],
 )
@@ -273,6 +278,28 @@ def test_models_of_different_numbers_of_shards_are_refused(folder: Path) -> None
     of_a, of_b = shards_of(folder, "a", np.zeros(10)), shards_of(folder, "b", np.ones(10))
     with pytest.raises(UserError, match="3 files of predictions for 2 models"):
         mixed(folder, of_a, of_b[:1], weights=[1, 1])
+
+
+def test_a_sample_is_compared_with_the_test_file_before_anything_is_predicted(
+    folder: Path,
+) -> None:
+    test, sample, checked = (
+        folder / name for name in ("test.parquet", "s.csv", "out/checked.json")
+    )
+    # A pandas column of integers with a gap, as floats.
+    pq.write_table(pa.table({"uid": [3.0, 1.0, 2.0]}), test)
+    sample.write_text("uid,y\n1,0\n2,0\n3,0\n")
+    check_sample(test, sample, "uid", checked)
+    assert json.loads(checked.read_text()) == {"ids": 3}
+    checked.unlink()
+    sample.write_text("uid,y\n1,0\n9,0\n")
+    with pytest.raises(UserError) as refused:
+        check_sample(test, sample, "uid", checked)
+    assert "1 of its IDs are not in the test file, such as '9'" in str(refused.value)
+    assert "2 IDs of the test file are not in it, such as '3' (2 IDs in it, 3 in the test" in str(
+        refused.value
+    )
+    assert not checked.exists()
 
 
 AWKWARD = ["a,b", 'say "x"', "0007", "7", "1e5", "NA", "", "아이디", " pad ", "l1\nl2", "null"]

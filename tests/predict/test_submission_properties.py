@@ -116,6 +116,6 @@ def test_any_ids_missing_extra_or_duplicate_are_counted_and_nothing_is_written(
     elif twice[1]:
         assert message.startswith(f"{folder / 'sample.csv'}: {twice[1]} IDs occur more than once")
     else:
-        assert (f"{missing} of its IDs have no prediction" in message) == bool(missing)
+        assert (f"{missing} of its IDs are not predicted" in message) == bool(missing)
         assert (f"{extra} predicted IDs are not in it" in message) == bool(extra)
         assert f"({len(wanted)} IDs in it, {len(predicted)} predicted)" in message

@@ -49,6 +49,7 @@ REACHED = {
     "summarize": "common config.names describe.alarms evaluate.auc evaluate.intervals "
     "report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",
+    "check_sample": f"{RAW} dataset.raw_text predict.sample_check predict.submission_ids",
     "submit": "common config.names describe.alarms predict.submission predict.submission_ids "
     "raw.location raw.sample_submission raw.version",
 }

@@ -166,12 +166,14 @@ def test_the_sample_submission_gives_the_order(copied: Path) -> None:
 
 def test_a_wrong_sample_submission_is_refused(copied: Path) -> None:
     (copied / "in/sample.csv").write_text(sample(IDS[1:]))
+    before = (copied / "results/submission_full.csv").read_bytes()
     config = changed("raw.sample_submission", "in/sample.csv")
     code, output = snakemake(copied, "results/submission_full.csv", config=config)
     assert code == 1
-    assert "1 predicted IDs are not in it, such as 'v-000'" in output
+    assert "1 IDs of the test file are not in it, such as 'v-000'" in output
+    assert "Writing the submission" not in output
     assert "Traceback" not in output
-    assert not (copied / "results/submission_full.csv").exists()
+    assert (copied / "results/submission_full.csv").read_bytes() == before
 
 
 def bad_token(folder: Path) -> None:

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.ahead import map_ahead
-from ..common.errors import UserError, first_line
+from ..common.errors import UserError
 from ..common.files import fingerprint, folder_beside, written_beside
 from ..common.ids import repeated_ids
 from ..common.progress import progress
 from ..config.columns import Columns
 from ..raw.reading import RawFile, open_parquet
-from .raw_text import as_text
+from .raw_text import checked_ids
 from .raw_values import LocalBlock, Vocabularies, convert_batch
 from .selection import CHOOSE, Selection
 from .shards import write_shards
@@ -115,7 +115,7 @@ def convert_test(
         first_row, batch = item
         order = np.arange(len(batch))
         local = convert_batch(batch, first_row + order, columns, str(parquet), order)
-        ids = _checked_ids(batch.column(columns.id), first_row, columns.id, str(parquet))
+        ids = checked_ids(batch.column(columns.id), first_row, columns.id, str(parquet))
         return replace(local, block=replace(local.block, id=_as_bytes(ids))), ids
 
     vocabularies = Vocabularies(columns.categorical)
@@ -143,33 +143,6 @@ def _selected(
             batch = batch.take(pa.array(chosen[start:stop] - first_row))
         if start < stop:
             yield slice(start, stop), batch
-
-
-def _checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
-    """The IDs of some rows as text; raises UserError if one is no text or is missing."""
-    try:
-        ids = as_text(column)
-        ids.validate(full=True)
-    except pa.ArrowException as error:
-        raise UserError(
-            f"{path}: ID {name!r} of type {column.type} cannot be read as UTF-8 text "
-            f"({first_line(error)}); write the column as strings or integers, or name another one "
-            f"in columns.id"
-        ) from None
-    if ids.null_count:
-        row = first_row + pc.index(ids.is_null(), True).as_py()
-        raise UserError(
-            f"{path}: ID {name!r} is missing in {ids.null_count:,} of the rows {first_row:,} to "
-            f"{first_row + len(ids) - 1:,}, first row {row}; a submission needs the ID of every row"
-        )
-    has_nul = pc.match_substring(ids, "\0")
-    if pc.any(has_nul).as_py():
-        row = first_row + pc.index(has_nul, True).as_py()
-        raise UserError(
-            f"{path}: ID {name!r} holds a NUL byte in row {row}; remove such bytes, H5 cannot keep "
-            f"them"
-        )
-    return ids
 
 
 def _check_unique(ids: pa.ChunkedArray, name: str, path: str) -> None:

@@ -1,6 +1,9 @@
 """Raw values as text: what makes two of them the same category, ID or group."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..common.errors import UserError, first_line
 
 
 def as_text(column: pa.Array) -> pa.Array:
@@ -23,3 +26,30 @@ def as_text(column: pa.Array) -> pa.Array:
 
 def _float_as_text(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
+
+
+def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
+    """The IDs of some rows as text; raises UserError if one is no text or is missing."""
+    try:
+        ids = as_text(column)
+        ids.validate(full=True)
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{path}: ID {name!r} of type {column.type} cannot be read as UTF-8 text "
+            f"({first_line(error)}); write the column as strings or integers, or name another one "
+            f"in columns.id"
+        ) from None
+    if ids.null_count:
+        row = first_row + pc.index(ids.is_null(), True).as_py()
+        raise UserError(
+            f"{path}: ID {name!r} is missing in {ids.null_count:,} of the rows {first_row:,} to "
+            f"{first_row + len(ids) - 1:,}, first row {row}; a submission needs the ID of every row"
+        )
+    has_nul = pc.match_substring(ids, "\0")
+    if pc.any(has_nul).as_py():
+        row = first_row + pc.index(has_nul, True).as_py()
+        raise UserError(
+            f"{path}: ID {name!r} holds a NUL byte in row {row}; remove such bytes, H5 cannot keep "
+            f"them"
+        )
+    return ids

@@ -41,10 +41,16 @@ def read_sample_ids(path: str | Path, id_column: str) -> pa.ChunkedArray:
     return ids
 
 
-def check_ids(wanted: pa.ChunkedArray, ids: pa.ChunkedArray, path: str | Path) -> np.ndarray:
+def check_ids(
+    wanted: pa.ChunkedArray,
+    ids: pa.ChunkedArray,
+    path: str | Path,
+    there: str = "predicted",
+    others: str = "predicted IDs",
+) -> np.ndarray:
     """The row in `ids` of each of the `wanted` IDs of `path`; neither has duplicates.
 
-    Raises UserError unless both hold the same IDs.
+    Raises UserError, in which `there` and `others` say what `ids` are, unless both hold the same.
     """
     place = np.full(len(wanted), -1, np.int64)
     for in_wanted, in_ids in zip(parts_by_hash(wanted), parts_by_hash(ids)):
@@ -58,15 +64,15 @@ def check_ids(wanted: pa.ChunkedArray, ids: pa.ChunkedArray, path: str | Path) -
     complaints = [
         f"{rows.sum():,} {what}, such as {of[int(rows.argmax())].as_py()!r}"
         for rows, what, of in (
-            (is_missing, "of its IDs have no prediction", wanted),
-            (is_extra, "predicted IDs are not in it", ids),
+            (is_missing, f"of its IDs are not {there}", wanted),
+            (is_extra, f"{others} are not in it", ids),
         )
         if rows.any()
     ]
     if complaints:
         raise UserError(
             f"{path}: {' and '.join(complaints)} ({len(wanted):,} IDs in it, {len(ids):,} "
-            f"predicted); it must belong to the test file: take the file that came with it, or "
+            f"{there}); it must belong to the test file: take the file that came with it, or "
             f"move it away (raw.sample_submission) to submit in the order of the test file"
         )
     return place

@@ -101,7 +101,8 @@ def _findings(
             ", trained again on all rows, those held out too, with the number of steps that these "
             "rows chose; the figures here are those of the training before"
         )
-        yield f"`snakemake --cores 4 results/submission_{size}.csv` submits {named}{again if refit else ''}."
+        command = f"`snakemake --cores 4 results/submission_{size}.csv`"
+        yield f"{command} submits {named}{again if refit else ''}."
         writer = ENSEMBLE if len(weights) > 1 else next(iter(weights))
         for _, row in rivals[rivals["model"] == writer].iterrows():
             if writer == ENSEMBLE:
