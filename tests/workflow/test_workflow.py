@@ -212,6 +212,16 @@ def test_bad_input_gives_one_clear_error_and_no_output(
     assert made == []
 
 
+def test_a_clone_with_braces_in_its_path_is_refused(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    copy_code(tmp_path / "{code}")
+    made = (tmp_path, "-n", "results/submission_toy.csv")
+    code, output = snakemake(*made, repository=tmp_path / "{code}")
+    assert code == 1
+    assert "{code}: a folder with { or } in its name cannot hold the workflow" in output
+    assert "Traceback" not in output
+
+
 def test_config_mistakes_are_listed_together(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     config = changed("train.learning_rates", 0.1)
