@@ -160,7 +160,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
 def test_the_summary_says_which_rows_judge(tmp_path: Path) -> None:
     metrics = [put_model(tmp_path, "full", "boosting", 0.7, unseen=True, share=0.5)]
     text = summary_of(metrics, tmp_path, split={"time": "day", "group": "seq"}, refit=True)
-    assert "written by len150, trained again on all rows" in text
+    assert "submits len150, trained again on all rows" in text
     assert "the newest by `day`, without a `seq` that is in the train rows" in text
     assert "They chose nothing" in text
 
