@@ -17,7 +17,10 @@ _NAMED = 12
 _MET_AGAIN = 0.02
 _LOOKS = {"empty": "no value", "levels": "few values", "whole": "whole numbers"}
 _TRY = "try them as `context` columns, or `model.numerics: [buckets]`"
-_FLATTERED = "So figures on the validation rows flatter a model that remembers users."
+_FLATTERED = (
+    "So figures on the validation rows flatter a model that remembers users; `sampling.split` can "
+    "hold out whole users or the newest rows."
+)
 # What a reader learns from each figure.
 FIGURES = {
     "click_rates": "Whether clicks depend on the place in the file, which tells of its order in "
