@@ -289,7 +289,7 @@ def test_metrics_in_the_place_of_another_model_are_not_compared(
     figures = json.loads(metrics[0].read_text())
     write_json(metrics[2], figures | {"full_name": "full/constant"})
     with pytest.raises(UserError, match=r"is of full/constant, .* not in that of full/boosting"):
-        write_comparison(metrics, tmp_path / "comparison.csv", resamples=5)
+        write_comparison(metrics, tmp_path / "comparison.csv")
 
 
 def test_another_file_is_no_comparison(tmp_path: Path) -> None:
