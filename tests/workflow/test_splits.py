@@ -1,0 +1,84 @@
+"""A split, rows that judge and a last fit, from raw tables to the submission."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from feseq.dataset.store import H5Table
+from support import shop
+
+pytestmark = pytest.mark.workflow
+
+SPLITS: dict[str, dict[str, Any]] = {
+    "time": {"time": "day", "last": 2},
+    "group": {"group": "visitor"},
+    "time and group": {"time": "day", "last": 2, "group": "visitor"},
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> pd.DataFrame:
+    """A log of eight days, whose visitors mostly come on one day."""
+    shop.write_inputs(tmp_path)
+    path = tmp_path / "in/log.parquet"
+    table = pd.read_parquet(path)
+    day = np.arange(len(table)) * 8 // len(table)
+    visitor = day * 10 + np.random.default_rng(0).integers(0, 14, len(table))
+    table = table.assign(day=day.astype(str), visitor=visitor)
+    table.to_parquet(path)
+    return table
+
+
+def h5_rows(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the rows in the raw file, and which of them judge."""
+    with H5Table(folder / f"data/h5/toy/{name}.h5") as h5:
+        return h5.column("row"), h5.judges
+
+
+def check_parts(kind: str, table: pd.DataFrame, folder: Path) -> tuple[int, int, int]:
+    """Rows that train, choose and judge, in parts that the split keeps apart."""
+    train, _ = h5_rows(folder, "train")
+    valid, judges = h5_rows(folder, "valid")
+    assert len(train) + len(valid) == 100
+    parts = [table.iloc[rows] for rows in (train, valid[~judges], valid[judges])]
+    for older, newer in ((0, 1), (0, 2), (1, 2)):
+        if "time" in kind:
+            assert parts[older]["day"].max() < parts[newer]["day"].min()
+        if "group" in kind:
+            assert not set(parts[older]["visitor"]) & set(parts[newer]["visitor"])
+    return len(parts[0]), len(parts[1]), len(parts[2])
+
+
+@pytest.mark.parametrize("kind", ["time", "group"])
+def test_a_split_reaches_the_h5_files(kind: str, table: pd.DataFrame, tmp_path: Path) -> None:
+    config = {"sampling": {"split": SPLITS[kind], "judge_share": 0.5}}
+    code, output = shop.snakemake(tmp_path, "data/h5/toy/valid.h5", config=shop.CONFIG | config)
+    assert code == 0, output
+    assert min(check_parts(kind, table, tmp_path)) > 0
+
+
+def test_split_judges_and_last_fit_reach_the_submission(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
+    config: dict[str, Any] = {
+        "sampling": {"split": SPLITS["time and group"], "judge_share": 0.5},
+        "submission": {"refit": True},
+    }
+    targets = ["results/submission_toy.csv", "results/toy/len20/metrics.json"]
+    code, output = shop.snakemake(tmp_path, *targets, config=shop.CONFIG | config)
+    assert code == 0, output
+    assert len(pd.read_csv(tmp_path / targets[0])) == shop.TEST_ROWS
+
+    train, choose, judge = check_parts("time and group", table, tmp_path)
+    metrics, training, again = (
+        json.loads((tmp_path / f"results/toy/len20/{name}.json").read_text())
+        for name in ("metrics", "training", "refit/training")
+    )
+    assert (metrics["rows"], metrics["unseen"]) == (judge, True)
+    assert (training["train_rows"], training["valid_rows"]) == (train, choose)
+    assert (again["train_rows"], again["refit"]) == (100, True)
+    assert again["valid_auc"] == training["valid_auc"]
