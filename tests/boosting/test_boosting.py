@@ -246,3 +246,17 @@ def test_shared_items_tell_how_often_the_target_came(tmp_path: Path) -> None:
     is_three = row % 2 == 0
     assert found["target_count of events"].tolist() == np.where(is_three, 2, 1).tolist()
     np.testing.assert_allclose(found["target_recency of events"], np.where(is_three, 1 / 3, 1 / 2))
+
+
+def test_a_number_that_is_a_category_too_is_two_features(tmp_path: Path) -> None:
+    age = np.tile([20.0, np.nan, 33.0, 41.0], 25)
+    columns = with_roles(ids=("age",))
+    make(tmp_path, raw_table(100, age=age), columns=columns)
+    model = train(tmp_path, tmp_path / "out", SMALL)["model"]
+    features = BoostedModel.load(model).features
+    found = dict(zip(features.columns(), matrices(tmp_path / "train.h5", features).T, strict=True))
+    kinds = [(name, kind) for name, kind in features.columns().items() if name.endswith("age")]
+    assert kinds == [("age", "q"), ("category of age", "c"), ("clicks of age", "q")]
+    # Both tell the same values apart.
+    pairs = set(zip(found["age"].astype(str), found["category of age"].tolist(), strict=True))
+    assert len(pairs) == len({category for _, category in pairs}) == 4

@@ -62,7 +62,7 @@ class Features:
     def columns(self) -> dict[str, str]:
         """The features by name, each with XGBoost's type: `q`, a quantity, or `c`, a category."""
         names = [(field.column, "q") for field in self.feature_map.numeric]
-        names += [(field.column, "c") for field in _few(self.feature_map).values()]
+        names += [(_category_name(field), "c") for field in _few(self.feature_map).values()]
         for counted in _counted(self.feature_map, self.config):
             ends = [""] if counted.sequence is None else _window_names()
             names += [(f"clicks of {counted.name}{end}", "q") for end in ends]
@@ -182,6 +182,11 @@ def read_blocks(
 
 def _fields(feature_map: FeatureMap) -> list[CategoryField | LevelField]:
     return [*feature_map.profile, *feature_map.targets, *BRIEFING.context_fields(feature_map)]
+
+
+def _category_name(field: CategoryField | LevelField) -> str:
+    """Unlike the column's, where that is a quantity as well."""
+    return f"category of {field.column}" if isinstance(field, LevelField) else field.column
 
 
 def _few(feature_map: FeatureMap) -> dict[int, CategoryField | LevelField]:
