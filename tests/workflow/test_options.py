@@ -1,0 +1,291 @@
+"""Every option goes all the way: from a small table to a checked CSV, with every pair of values."""
+
+from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from feseq.boosting import predicting as boosted
+from feseq.boosting.model_file import BoostedModel
+from feseq.boosting.training import train_boosting
+from feseq.common.errors import UserError
+from feseq.common.files import read_json
+from feseq.common.logits import sigmoid
+from feseq.config.boosting import BoostingConfig
+from feseq.config.catalog import submission_models, submission_weights
+from feseq.config.columns import Columns
+from feseq.config.model import ModelConfig
+from feseq.config.names import is_boosting, model_file
+from feseq.config.runtime import Runtime
+from feseq.config.sampling import Sampling
+from feseq.config.train import TrainConfig
+from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.sampling import draw
+from feseq.dataset.shards import read_shards
+from feseq.dataset.store import H5Table
+from feseq.evaluate.ensemble import mix_predictions
+from feseq.evaluate.metrics_file import measure_predictions
+from feseq.evaluate.trained_model import predict_validation
+from feseq.evaluate.valid_predictions import CHOOSE, read_predictions
+from feseq.machine.runtime import start_runtime
+from feseq.predict.model_file import TrainedModel
+from feseq.predict.shard import predict_shard
+from feseq.predict.submission import write_submission
+from feseq.raw.reading import open_parquet
+from feseq.staleness.model_params import boosting_params, model_params
+from feseq.train.run import TrainingRun, train_model
+from support.options import (
+    ONE_VALUE,
+    REFUSED,
+    VALUES,
+    Case,
+    as_config,
+    both_models,
+    covering_cases,
+    options,
+    pairs,
+)
+
+ROWS, TEST_ROWS, SHARD_ROWS = 160, 24, 15
+# Parts of the matrix, which pytest's processes share.
+PARTS = 8
+RUNTIME = Runtime(device="cpu", verbosity=0)
+
+
+def click_table(rows: int, days: list[int], seed: int) -> pd.DataFrame:
+    """Rows with all kinds of columns; most users come once, some histories are empty."""
+    random = np.random.default_rng(seed)
+    length = random.integers(0, 9, rows)
+
+    def histories(least: int, most: int) -> list[str]:
+        return [",".join(map(str, random.integers(least, most, n))) for n in length]
+
+    missing = random.random(rows) < 0.2
+    return pd.DataFrame(
+        {
+            "visit": [f"v{i:03}" for i in random.permutation(rows)],
+            "number": random.permutation(rows) + 5,
+            "day": np.sort(random.choice(days, rows)),
+            "user": random.integers(0, 4 * rows, rows).astype(str),
+            "country": random.choice(["kr", "us", None], rows),
+            "hour": random.integers(0, 24, rows),
+            "is_new": random.random(rows) < 0.5,
+            "channel": random.choice(["web", "app", ""], rows),
+            "shop": random.choice([3, 17, 99], rows),
+            "item": random.choice(["1", "2", "3", "other"], rows),
+            "film": random.choice(["a", "b", None], rows),
+            "events": histories(1, 7),
+            "clips": histories(0, 30),
+            "event_times": histories(0, 60),
+            "at": random.integers(40, 80, rows),
+            "price": np.where(missing, np.nan, random.normal(size=rows)),
+            "score": np.where(missing, np.inf, random.normal(size=rows)),
+            "age": random.integers(18, 30, rows),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.parquet, test.parquet and sample_submission_{ID column}.csv."""
+    folder = tmp_path_factory.mktemp("raw")
+    train = click_table(ROWS, [1, 2, 3, 4, 5], seed=1)
+    train["bought"] = np.random.default_rng(2).random(ROWS) < 0.4
+    train["bought_text"] = train["bought"].map({False: "0", True: "1.0"})
+    train.drop(columns=["visit", "number"]).to_parquet(folder / "train.parquet")
+    test = click_table(TEST_ROWS, [6], seed=3)
+    test.to_parquet(folder / "test.parquet")
+    for name in ("visit", "number"):
+        sample = test[[name]].sample(frac=1, random_state=4).assign(anything=0)
+        sample.to_csv(folder / f"sample_submission_{name}.csv", index=False)
+    return folder
+
+
+def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
+    """The steps `sample`, `convert_train`, `fit_feature_map` and `convert_test`."""
+    columns, size = Columns.from_config(config["columns"]), config["sizes"]["toy"]
+    sampling = Sampling.from_values(config["sampling"], "sampling")
+    selection = out / "selection.parquet"
+    train = raw / "train.parquet"
+    draw(open_parquet(train), columns.label, size["rows"], sampling).write(selection)
+    convert_train(train, selection, columns, out / "train.h5", out / "valid.h5")
+    fit_feature_map(out / "train.h5", columns, size["min_count"]).write(out / "map.json")
+    files = (out / "test.h5", out / "shards.json")
+    convert_test(raw / "test.parquet", columns, *files, rows_per_shard=SHARD_ROWS)
+
+
+def settings_of(config: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """The settings by the arguments of a training's script, as its rule hands them over."""
+    params = boosting_params(config) if is_boosting(name) else model_params(config)
+    found: dict[str, dict[str, Any]] = {}
+    for path, value in params.items():
+        block, key = path.split(".")
+        found.setdefault(block, {})[key] = value(SimpleNamespace(size="toy", model=name))
+    return found
+
+
+def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
+    """The steps `train`, `evaluate`, `measure` and `predict` of one model of either family."""
+    folder = out / name
+    model, machine = folder / model_file(name), start_runtime(RUNTIME, 1)
+    outputs = {"model": model, "history": folder / "history.csv"}
+    outputs |= {"training": folder / "training.json"}
+    data = (out / "train.h5", out / "valid.h5", out / "map.json")
+    settings = settings_of(config, name)
+    files = (model, out / "valid.h5", folder / "valid_predictions.parquet", folder / "speed.json")
+    folder.mkdir()
+    if is_boosting(name):
+        boosting = BoostingConfig.from_values(settings["boosting_config"], "boosting_config")
+        train_boosting(*data, boosting, outputs, runtime=RUNTIME)
+        boosted.predict_validation(*files, threads=1)
+    else:
+        network = ModelConfig.from_values(settings["model_config"], "model_config")
+        training = TrainConfig.from_values(settings["train_config"], "train_config")
+        train_model(TrainingRun(*data, network, training), outputs, runtime=RUNTIME)
+        predict_validation(*files, folder / "attention.json", machine=machine)
+    keys = {key: config["evaluation"][key] for key in ("slices", "gauc")}
+    measured = measure_predictions(files[2], files[1], None, resamples=2, **keys)
+    assert np.isfinite([figure["value"] for figure in measured["metrics"].values()]).all()
+    for i, (start, stop) in enumerate(read_shards(out / "shards.json")):
+        rows: dict[str, Any] = {"start": start, "stop": stop}
+        shard = (model, out / "test.h5", folder / f"shard{i}.parquet")
+        if is_boosting(name):
+            boosted.predict_shard(*shard, **rows, threads=1)
+        else:
+            predict_shard(*shard, **rows, machine=machine)
+
+
+def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
+    """The steps `ensemble` and `submit`; the weights of the models."""
+    names, weights = submission_models(config, "toy"), submission_weights(config, "toy")
+    if len(names) > 1:
+        predictions = [out / name / "valid_predictions.parquet" for name in names]
+        files = (out / "mixed.parquet", out / "weights.json", out / "training.json")
+        by, prior = config["submission"]["weights_by"], config["submission"]["prior"]
+        mix_predictions(predictions, weights, *files, by=by, prior=prior, resamples=2)
+        weights = read_json(files[1])
+    shards = range(len(read_shards(out / "shards.json")))
+    columns = config["columns"]
+    write_submission(
+        [out / name / f"shard{i}.parquet" for name in names for i in shards],
+        raw / f"sample_submission_{columns['id']}.csv",
+        out / "submission.csv",
+        id_column=columns["id"],
+        label_column=columns["label"],
+        models=[out / name / model_file(name) for name in names],
+        weights=[weights[name] for name in names],
+        prior=config["submission"]["prior"],
+    )
+    return weights
+
+
+def logits_read_back(out: Path, name: str, h5: Path) -> np.ndarray:
+    """What the model's file says of a whole H5 file."""
+    model = out / name / model_file(name)
+    if is_boosting(name):
+        with H5Table(h5) as table:
+            return boosted.predict_logits(BoostedModel.load(model), table)
+    machine, trained = start_runtime(RUNTIME, 1), TrainedModel.load(model)
+    with trained.source(h5, machine).table:
+        return trained.predict(trained.source(h5, machine), machine)
+
+
+def check_model(out: Path, name: str) -> None:
+    """A model read back says of the validation rows what was written and what training saw."""
+    predictions = out / name / "valid_predictions.parquet"
+    written = read_predictions(predictions, part=None)["logit"].to_numpy()
+    for _ in range(2):
+        np.testing.assert_array_equal(logits_read_back(out, name, out / "valid.h5"), written)
+    chosen, training = (
+        read_predictions(predictions, CHOOSE),
+        read_json(out / name / "training.json"),
+    )
+    label, logit = chosen["label"].to_numpy(), chosen["logit"].to_numpy()
+    assert roc_auc_score(label, logit) == pytest.approx(training["valid_auc"], abs=1e-6)
+    assert log_loss(label, sigmoid(logit)) == pytest.approx(training["valid_logloss"], abs=1e-5)
+
+
+def check_submission(
+    raw: Path, out: Path, config: dict[str, Any], weights: dict[str, float]
+) -> None:
+    """The CSV has all IDs in the sample's order, each with the probability of its own row."""
+    name, label = config["columns"]["id"], config["columns"]["label"]
+    table = pd.read_csv(out / "submission.csv")
+    wanted = pd.read_csv(raw / f"sample_submission_{name}.csv")[name]
+    assert list(table) == [name, label]
+    assert table[name].tolist() == wanted.tolist()
+    logit = sum(w * logits_read_back(out, n, out / "test.h5") for n, w in weights.items())
+    if config["submission"]["prior"] == "balanced":
+        with H5Table(out / "train.h5") as train:
+            clicks = train.column("label").mean()
+        logit = logit - np.log(clicks / (1 - clicks))
+    ids = pd.read_parquet(raw / "test.parquet")[name]
+    expected = pd.Series(1 / (1 + np.exp(-logit)), index=ids)[wanted].to_numpy()
+    assert table[label].between(0, 1).all()
+    np.testing.assert_allclose(table[label], expected, atol=1e-5)
+
+
+def test_every_declared_option_is_in_the_cases_with_several_values() -> None:
+    # A new option whose type is no choice gets some values in VALUES.
+    assert [p for p, values in options().items() if len(values) < 2 and p not in ONE_VALUE] == []
+    assert {*VALUES} <= {*options()}
+
+
+def test_the_cases_have_every_pair_of_values_that_the_config_takes() -> None:
+    pairs_of_options = combinations(sorted(options().items()), 2)
+    wanted = {
+        pair
+        for (a, values), (b, others) in pairs_of_options
+        for value in values
+        for other in others
+        for pair in pairs({a: value, b: other})
+    }
+    found = set.union(*map(pairs, covering_cases()))
+    assert wanted - found == set.union(*map(pairs, REFUSED))
+
+
+@pytest.mark.parametrize("pair", REFUSED, ids=lambda pair: " and ".join(pair))
+def test_a_pair_that_cannot_be_is_refused(pair: Case) -> None:
+    option = next(iter(pair)).split(".")[-1].split("_")[0]
+    for case in covering_cases()[:5]:
+        with pytest.raises(UserError, match=option):
+            as_config(case | pair)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused_and_no_others() -> None:
+    refused = 0
+    for case in covering_cases():
+        group = "columns.groups.main."
+        fields = len(case[f"{group}sequences"]) + len(case[f"{group}profile"])
+        fields += ("more" in case["columns.use"]) + case["model.positions"] + case["model.times"]
+        case = case | {"model.embedding_dim": 3, "model.heads": 2}
+        if fields % 2:
+            refused += 1
+            with pytest.raises(UserError, match="heads"):
+                as_config(case)
+        else:
+            as_config(case)
+    assert 0 < refused < len(covering_cases())
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("part", range(PARTS))
+def test_from_a_table_to_a_submission(
+    part: int, raw: Path, tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    for number, case in list(enumerate(covering_cases()))[part::PARTS]:
+        with subtests.test(number=number):
+            config = as_config(case)
+            out = tmp_path / str(number)
+            out.mkdir()
+            to_h5(raw, out, config)
+            for name in both_models(config):
+                train_and_predict(out, config, name)
+                check_model(out, name)
+            check_submission(raw, out, config, submit(raw, out, config))
