@@ -16,14 +16,13 @@ PROFILES = {
     file.parent.name: yaml.safe_load(file.read_text())
     for file in sorted((REPOSITORY / "profiles").glob("*/config.yaml"))
 }
+TEXT = "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk"))
 RULES = dict(
-    re.findall(
-        r"^(?:rule|checkpoint|use rule \w+ as) (\w+)(.*?)(?=^\w|\Z)",
-        "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk")),
-        re.M | re.S,
-    )
+    re.findall(r"^(?:rule|checkpoint|use rule \w+ as) (\w+)(.*?)(?=^\w|\Z)", TEXT, re.M | re.S)
 )
-GPU_RULES = {rule for rule, text in RULES.items() if re.search(r"\bgpu=", text)}
+# A rule made from another one keeps its resources.
+MADE_FROM = {rule: base for base, rule in re.findall(r"^use rule (\w+) as (\w+)", TEXT, re.M)}
+GPU_RULES = {rule for rule in RULES if re.search(r"\bgpu=", RULES[MADE_FROM.get(rule, rule)])}
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -40,7 +39,7 @@ def test_a_profile_names_rules_that_exist(name: str) -> None:
 
 
 def test_the_rules_that_ask_for_a_gpu_and_no_others_run_on_the_gpu_partition() -> None:
-    assert {"train", "predict", "evaluate", "tune"} <= GPU_RULES
+    assert {"train", "refit", "predict", "evaluate", "tune"} <= GPU_RULES
     given = PROFILES["slurm"]["set-resources"]
     assert {rule for rule in given if "slurm_partition" in given[rule]} == GPU_RULES
 
@@ -71,7 +70,7 @@ def test_a_second_attempt_gets_more_memory() -> None:
 
 
 def test_the_time_limit_of_a_training_leaves_room_for_the_signal_before_it() -> None:
-    for rule, size in product(("train", "tune"), ("toy", "medium", "full")):
+    for rule, size in product(("train", "refit", "tune"), ("toy", "medium", "full")):
         given = resources(rule, size, 1)
         seconds = int(given["slurm_extra"].removeprefix("--signal=TERM@"))
         assert 60 * given["runtime"] >= 3 * seconds
