@@ -124,6 +124,8 @@ class Trainer:
             "again",
         )
         samples = self.config.epochs * self.train.rows_per_epoch
+        if self.followed is not None:
+            samples = min(samples, self.followed.steps * self.train.batch_rows)
         training = progress(
             "trained", samples, "samples", done=self.rows_seen, verbosity=self._shown
         )
