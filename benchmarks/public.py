@@ -67,7 +67,6 @@ ABLATION: dict[str, dict[str, Any]] = {
     "mean pooling": {"model": {"pooling": "mean"}},
     "without weight decay": {"train": {"weight_decay": 0}},
     "embeddings at the full rate": {"train": {"embedding_rate_factor": 1}},
-    "without averaged weights": {"train": {"weight_average": 0}},
 }
 BLENDS = (("leaderboard", "boosting"), ("leaderboard", "leaderboard_mean", "boosting"))
 
