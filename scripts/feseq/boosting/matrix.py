@@ -1,4 +1,4 @@
-"""Rows of an H5 table as XGBoost's quantile matrix, block by block: a byte a feature stays."""
+"""Rows of an H5 table as XGBoost's quantile matrix, block by block: two bytes a feature stay."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
