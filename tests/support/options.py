@@ -49,6 +49,7 @@ VALUES: dict[str, list[Any]] = {
     "model.mlp": [[], [4]],
     "model.numeric_buckets": [2, 5],
     "model.levels": [0, 4],
+    "model.history_statistics": [[]],
     "model.unknown_share": [0, 0.9],
     "model.embedding_std": [1e-4, 1],
     "model.embedding_dropout": [0, 0.9],
@@ -132,6 +133,10 @@ Case = dict[str, Any]
 # The pairs that the config refuses; it also refuses heads that do not divide the width.
 REFUSED: list[Case] = [
     {"model.times": True, "columns.groups.main.times": {}},
+    {
+        "model.history_statistics": ["target_count", "target_recency", "newest"],
+        "columns.groups.main.share_embedding": [],
+    },
     {"sampling.split.last": 2, "sampling.split.time": None},
     {"sizes.toy.submission_models": [FESEQ], "sizes.toy.submission_weights": [1, 3]},
     {"sizes.toy.submission_models": [BOOSTING], "sizes.toy.submission_weights": [1, 3]},
@@ -156,7 +161,7 @@ def _options(block: str, declared: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _choices(kind: Any) -> list[Any]:
-    """The values of a type that has few; of lists of such values, each alone, and all."""
+    """The values of a type that has few; of lists of these, each alone and all, or two halves."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
         return list(inner)
@@ -167,7 +172,8 @@ def _choices(kind: Any) -> list[Any]:
     if origin in (Union, UnionType):
         return [value for option in inner for value in _choices(option)]
     if origin is tuple and (each := _choices(inner[0])):
-        return [*([value] for value in each), each]
+        middle = len(each) // 2
+        return [*([v] for v in each), each] if middle < 3 else [each[:middle], each[middle:]]
     return []
 
 

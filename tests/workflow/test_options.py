@@ -102,7 +102,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     test = click_table(TEST_ROWS, [6], seed=3)
     test.to_parquet(folder / "test.parquet")
     for name in ("visit", "number"):
-        sample = test[[name]].sample(frac=1, random_state=4).assign(anything=0)
+        sample = test[[name]].sample(frac=1, random_state=4).assign(prediction=0)
         sample.to_csv(folder / f"sample_submission_{name}.csv", index=False)
     return folder
 
@@ -215,7 +215,7 @@ def check_submission(
     raw: Path, out: Path, config: dict[str, Any], weights: dict[str, float]
 ) -> None:
     """The CSV has all IDs in the sample's order, each with the probability of its own row."""
-    name, label = config["columns"]["id"], config["columns"]["label"]
+    name, label = config["columns"]["id"], "prediction"
     table = pd.read_csv(out / "submission.csv")
     wanted = pd.read_csv(raw / f"sample_submission_{name}.csv")[name]
     assert list(table) == [name, label]
