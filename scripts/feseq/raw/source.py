@@ -86,7 +86,7 @@ def locate_raw(raw: Mapping[str, str]) -> RawFiles:
     """
     files = [Location(raw["train"]), Location(raw["test"])]
     sample = Location(raw["sample_submission"])
-    # Its IDs are checked when the submission is written, so it can serve either source.
+    # Its IDs are compared with those of the test file, so it can serve either source.
     given = str(sample) if sample.is_present else None
     if raw["source"] == "simulated":
         return _stand_in("raw.source is simulated", given)
