@@ -54,8 +54,8 @@ def split_rows(file: RawFile, labels: np.ndarray, sampling: Sampling) -> np.ndar
     group = read_groups(file, split.group, seed) if split.group else None
     rows = _Rows(times.key if times else None, group, split, str(file.location))
     part = _cut_off(rows, sampling.valid_share, split.last)
-    if sampling.judge_share:
-        held = part == CHOOSE
+    held = part == CHOOSE
+    if sampling.judge_share and held.any():
         again = _cut_off(_in_order(rows.take(held), seed), sampling.judge_share)
         part[held] = np.array([CHOOSE, JUDGE, _OUT], np.int8)[again]
     _tell(part, labels, rows, times)

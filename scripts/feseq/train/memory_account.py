@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..common.errors import NotEnoughMemoryError
 from ..config.model import ModelConfig
+from ..config.train import TrainConfig
 from ..dataset.batches import Batch
 from ..machine.runtime import Machine
 from ..model import FESeq, FieldSizes
@@ -37,12 +38,19 @@ class MemoryAccount:
         return max(0, int((memory * (1 - SPARE_SHARE) - self.fixed) // self.per_row))
 
 
-def check_network(config: ModelConfig, sizes: FieldSizes, memory: int) -> None:
+def copies_of(config: TrainConfig) -> int:
+    """Values that a training keeps for each parameter; an average of the weights is one more."""
+    return COPIES_OF_PARAMETERS + (config.weight_average > 0)
+
+
+def check_network(
+    config: ModelConfig, sizes: FieldSizes, memory: int, copies: int = COPIES_OF_PARAMETERS
+) -> None:
     """Raise NotEnoughMemoryError if the network alone exceeds `memory` bytes; allocates nothing."""
     with torch.device("meta"):
         named = list(FESeq(config, sizes).named_parameters())
     parameters = sum(parameter.numel() for _, parameter in named)
-    needed = 4 * COPIES_OF_PARAMETERS * parameters
+    needed = 4 * copies * parameters
     if needed > memory:
         name, largest = max(named, key=lambda pair: pair[1].numel())
         shape = " x ".join(f"{size:,}" for size in largest.shape)

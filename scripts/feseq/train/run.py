@@ -31,7 +31,7 @@ from ..predict.prediction import inference_source
 from .followed import Followed
 from .launch import launch
 from .loop import Evaluation, Trainer
-from .memory_account import COPIES_OF_PARAMETERS, account, check_network
+from .memory_account import account, check_network, copies_of
 from .resume import SavedTraining, locked
 from .tensorboard import Curves
 
@@ -177,7 +177,7 @@ def make_trainer(
     """
     train, valid = sources
     sizes = field_sizes(run.model_config, feature_map)
-    check_network(run.model_config, sizes, machine.memory())
+    check_network(run.model_config, sizes, machine.memory(), copies_of(run.train_config))
     torch.manual_seed(run.train_config.seed)
     model = build_model(run.model_config, feature_map, recompute=machine.recompute)
     taken_back = math.log(train.kept_share) - math.log(run.train_config.pos_weight)
@@ -229,7 +229,7 @@ def _micro_rows(
         field_sizes(run.model_config, feature_map),
         machine.precision,
         machine.recompute,
-        COPIES_OF_PARAMETERS + (run.train_config.weight_average > 0),
+        copies_of(run.train_config),
     )
     rows = min(batch_rows, needed.rows_in(memory))
     available = f"{memory / 2**20:,.0f} MiB of memory"
