@@ -336,7 +336,9 @@ def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitte
     repository = tmp_path / "code"
     copy_code(repository)
     script = repository / "scripts/predict.py"
-    script.write_text(script.read_text().replace("all_shards", "shards_of_all"))
+    text = script.read_text().replace("machine = ", "used = ").replace("=machine", "=used")
+    assert text != script.read_text()
+    script.write_text(text)
     medium = (copied, "results/submission_medium.csv")
     code, output = snakemake(*medium, repository=repository)
     assert code == 1
