@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from feseq.describe.checks import alarms_of
-from support.facts import facts_of, with_column
+from support.facts import facts_of, plain_facts, with_column
 from support.raw_tables import raw_table
 
 ROWS = 2_000
@@ -110,6 +110,13 @@ def test_a_healthy_table_gives_no_alarm(tmp_path: Path) -> None:
     assert facts["clicks"]["valid"] == 125
     for judged in facts["adversary"].values():
         assert abs(judged[0]["auc"] - 0.5) < 3 * judged[0]["chance"]
+
+
+def test_the_clicks_that_count_are_those_of_the_rows_that_judge() -> None:
+    few = {"rows": 5_000, "clicks": 60}
+    (alarm,) = [a for a in alarms_of(plain_facts(judging=few), ["quantile"]) if "clicks" in a.text]
+    assert "The 5,000 validation rows that judge have 60 clicks" in alarm.text
+    assert "sampling.judge_share" in alarm.advice
 
 
 @pytest.mark.parametrize("fault", FAULTS)

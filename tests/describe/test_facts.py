@@ -21,12 +21,13 @@ def test_what_is_counted_is_what_pandas_counts(
     monkeypatch.setattr(table_pass, "SAMPLE_ROWS", 150)
     valid_rows = list(range(5, 600, 7))
     table, test = raw_table(600, 3, longest=40), raw_table(90, 4)
-    facts = facts_of(tmp_path, table, test, valid_rows=valid_rows)
+    facts = facts_of(tmp_path, table, test, valid_rows=valid_rows, judging=20)
     frame, test_frame = table.to_pandas(), test.to_pandas()
     train, valid = frame.drop(index=valid_rows), frame.loc[valid_rows]
 
     assert facts["rows"] == {"train": len(train), "valid": len(valid), "test": 90}
     assert facts["clicks"] == {"train": train["y"].sum(), "valid": valid["y"].sum()}
+    assert facts["judging"] == {"rows": 20, "clicks": valid["y"][-20:].sum()}
     assert facts["sampled_rows"] == {"train": 129, "valid": 85, "test": 90}
     parts = {"train": train, "valid": valid, "test": test_frame}
     for name in ("price", "age", "country", "item"):

@@ -445,7 +445,7 @@ def test_joined_codes_read_back_as_the_tokens() -> None:
 
 
 def test_click_rates_are_the_measured_ones(simulated: Simulated) -> None:
-    """Of all days, and of day 7 in the test file."""
+    """The click rate of all days, or of day 7 for the test file."""
     for truth, rate in ((simulated.train_truth, 0.0191), (simulated.test_truth, 0.01725)):
         for name in ("probability", "probability_of_new_user"):
             probability = truth[name].to_numpy()

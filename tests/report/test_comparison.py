@@ -184,7 +184,7 @@ def test_few_clicks_claim_nothing(tmp_path: Path, clicks: int) -> None:
     assert not [claim for claim in CLAIMS if claim in text]
     assert f"{clicks} clicks do not tell which is better." in text
     assert f"| full boosting | {clicks} | 0.7000 | too few clicks |" in text
-    # Of the true probabilities, not of the clicks.
+    # The share rests on the true probabilities, not on the clicks.
     assert "It has 74.2% of what can be learned" in text
 
 

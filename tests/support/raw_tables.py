@@ -18,7 +18,7 @@ from feseq.common.ragged import Ragged
 from feseq.config.columns import Columns
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import read_labels, select_rows
-from feseq.dataset.selection import Selection
+from feseq.dataset.selection import JUDGE, Selection
 from feseq.raw.reading import open_parquet
 
 COLUMNS = Columns(
@@ -78,10 +78,14 @@ def to_train_h5(
     *,
     columns: Columns = COLUMNS,
     valid_rows: Sequence[int] | None = None,
+    judging: int = 0,
     size: str = "",
     **options: Any,
 ) -> tuple[Path, Path]:
-    """All rows of `table` to train.h5 and valid.h5; `valid_rows` names the rows of valid.h5."""
+    """All rows of `table` to train.h5 and valid.h5.
+
+    `valid_rows` names the rows of valid.h5, of which the last `judging` only judge.
+    """
     folder.mkdir(exist_ok=True)
     raw = write_raw(folder, table, "train", **options)
     selection = folder / "selection.parquet"
@@ -90,7 +94,9 @@ def to_train_h5(
     else:
         is_valid = np.isin(np.arange(len(table)), valid_rows)
         position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1
-        chosen = Selection(np.arange(len(table)), is_valid, position)
+        part = is_valid.astype(np.int8)
+        part[list(valid_rows)[len(valid_rows) - judging :]] = JUDGE
+        chosen = Selection(np.arange(len(table)), part, position)
     chosen.write(selection)
     train, valid = folder / "train.h5", folder / "valid.h5"
     convert_train(raw, selection, columns, train, valid, size=size)

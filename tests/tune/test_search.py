@@ -40,7 +40,7 @@ SPACE: dict[str, Any] = {
 CONFIG = TuneConfig(trials=7, workers=1, seed=5, startup_trials=3, space=SPACE)
 SMALL_MODEL = replace(MODEL, max_len=5, embedding_dim=4, heads=1, mlp=(8,), attention_dim=8)
 SMALL_TRAIN = replace(TRAIN, batch_size=30, epochs=3)
-# Of the log, as the door writes it.
+# The lines of a log, as the door writes it.
 LINE = re.compile(r"\d\d:\d\d:\d\d (INFO|WARNING|ERROR) ")
 Rows = list[dict[str, str]]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..common.errors import did_you_mean
 
-# Of a model, and of a dataclass.
+# How pydantic names an unknown key of a model, and of a dataclass.
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 

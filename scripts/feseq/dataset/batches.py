@@ -19,7 +19,7 @@ from .store import Block
 
 # Rows are shuffled and sorted by length within windows of about this many.
 WINDOW_ROWS = 65_536
-# Of the events kept by the cut `spread`, this share is from those older than the newest.
+# The cut `spread` takes this share of the events it keeps from those older than the newest.
 OLDER_SHARE = 0.3
 
 

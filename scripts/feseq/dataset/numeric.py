@@ -111,7 +111,7 @@ class NumericFit:
 
     @cached_property
     def _sampled(self) -> list[tuple[Distribution, Distinct]]:
-        """Of each column, its distribution, and its values and their counts, none if too many."""
+        """Each column's distribution, and its values with their counts, none if too many."""
         found = []
         for values in np.concatenate(self.sample).T:
             distinct = _distinct(values)

@@ -46,8 +46,8 @@ def split_rows(file: RawFile, labels: np.ndarray, sampling: Sampling) -> np.ndar
 
     By time, the newest rows are held out: those of the `last` values, or of as many values as come
     nearest to `valid_share` of the rows. By group, some groups drawn at random. By both, the newest
-    rows without those of a group that has older rows; these are in no part. Of the held-out rows,
-    `judge_share` judge. Raises UserError if a part lacks rows of a label.
+    rows without those of a group that has older rows; these are in no part. A share
+    of the held-out rows, `judge_share`, judges. Raises UserError if a part lacks rows of a label.
     """
     split, seed = sampling.split, sampling.seed
     times = read_times(file, split.time) if split.time else None

@@ -27,12 +27,14 @@ def alarms_of(facts: Mapping[str, Any], scalings: Sequence[str]) -> list[Alarm]:
 
 
 def _few_clicks(facts: Mapping[str, Any], _: Sequence[str]) -> Iterator[Alarm]:
-    clicks, rows = facts["clicks"]["valid"], facts["rows"]["valid"]
+    clicks, rows = facts["judging"]["clicks"], facts["judging"]["rows"]
+    kept_apart = rows < facts["rows"]["valid"]
     if clicks < LEAST_CLICKS:
         yield Alarm(
-            f"The {rows:,} validation rows have {clicks:,} clicks, fewer than {LEAST_CLICKS}, so "
-            f"every figure on them is uncertain",
-            "Judge models on a larger size, or raise sampling.valid_share",
+            f"The {rows:,} validation rows{' that judge' * kept_apart} have {clicks:,} clicks, "
+            f"fewer than {LEAST_CLICKS}, so every figure on them is uncertain",
+            "Judge models on a larger size, or raise sampling.valid_share"
+            + " or sampling.judge_share" * kept_apart,
         )
 
 

@@ -59,6 +59,10 @@ def describe(
             "simulated_data": bool(train.source["simulated"]),
             "rows": {name: part.rows for name, part in parts.items()},
             "clicks": {name: parts[name].clicks for name in ("train", "valid")},
+            "judging": {
+                "rows": int(valid.judges.sum()),
+                "clicks": int(valid.column("label")[valid.judges].sum()),
+            },
             "sampled_rows": {name: len(sample) for name, sample in tables.samples.items()},
             "columns": columns,
             **_groups(tables),

@@ -38,7 +38,7 @@ class Levels:
             self.bounds = np.sort(values[commonest])
         else:
             shares = np.arange(1, _QUANTILES) / _QUANTILES
-            # Of a value, as one between -inf and inf is none.
+            # Each is a value of the column: a mean of -inf and inf would be none.
             self.bounds = np.unique(np.quantile(known, shares, method="lower"))
 
     @property

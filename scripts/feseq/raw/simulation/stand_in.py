@@ -41,7 +41,7 @@ def simulate_split(
     `parquet` gets the columns, types and marginal statistics of the real file, sequences of
     `mean_length` events on average. Train rows are sorted by their seven days; all test rows are of
     the day after, which is called day 7 as well. Users come back: in train 1.49 rows have the same
-    sequence. Of a test file, `train_rows` says how many rows the train file of the same seed has,
+    sequence. For a test file, `train_rows` says how many rows the train file of the same seed has,
     since some of its users are theirs.
 
     `truth` gets, in the same order, `row` (train) or `ID` (test), `probability` and
