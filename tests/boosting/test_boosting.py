@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import xgboost
 from sklearn.metrics import roc_auc_score
@@ -23,38 +22,14 @@ from feseq.common.parquet import read_table
 from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.encoding import FeatureEncoder
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
-from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
+from support.planted import ROWS, make, planted_table
+from support.raw_tables import raw_table, split_events, to_test_h5, with_roles
 
-ROWS = 3000
 SMALL = BoostingConfig(
     trees=30, early_stopping=5, min_child_weight=1, learning_rate=0.3, max_depth=3
 )
-
-
-def planted_table(rows: int = ROWS, seed: int = 5) -> pa.Table:
-    """Clicks that follow the price, the country, and whether code 7 is in the history."""
-    random = np.random.default_rng(seed)
-    price = random.normal(size=rows)
-    country = random.choice(["a", "b", "c"], rows)
-    events = [random.integers(0, 30, length) for length in random.integers(0, 12, rows)]
-    has_seven = np.array([7 in row for row in events])
-    logit = -3 + price + (country == "a") + 4 * has_seven
-    return raw_table(
-        rows,
-        price=price,
-        country=country,
-        events=[",".join(map(str, row)) for row in events],
-        y=(random.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int8),
-    )
-
-
-def make(folder: Path, table: pa.Table, **options: Any) -> Path:
-    """train.h5, valid.h5 and feature_map.json of `table` in `folder`."""
-    train, _ = to_train_h5(folder, table, **options)
-    fit_feature_map(train, options.get("columns", COLUMNS), 1).write(folder / "feature_map.json")
-    return folder
 
 
 @pytest.fixture(scope="module")

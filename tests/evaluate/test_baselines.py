@@ -15,41 +15,16 @@ from sklearn.metrics import roc_auc_score
 from feseq.common.errors import UserError
 from feseq.common.parquet import read_table
 from feseq.config.names import BASELINES
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
 from feseq.evaluate import baselines
 from feseq.evaluate import tabular as features
 from feseq.evaluate.baselines import fit_baseline
 from feseq.evaluate.tabular import Features
-from support.raw_tables import COLUMNS, raw_table, split_events, to_train_h5, with_roles
+from support.planted import ROWS, make, planted_table
+from support.raw_tables import raw_table, split_events, with_roles
 
-ROWS = 3000
 TWO_HISTORIES = with_roles(sequences=("events", "actions"), targets=("item", "country"), profile=())
-
-
-def planted_table(rows: int = ROWS) -> pa.Table:
-    """Clicks that follow the price, the country, and whether code 7 is in the history."""
-    random = np.random.default_rng(5)
-    price = random.normal(size=rows)
-    country = random.choice(["a", "b", "c"], rows)
-    lengths = random.integers(0, 12, rows)
-    events = [random.integers(0, 30, length) for length in lengths]
-    has_seven = np.array([7 in row for row in events])
-    logit = -3 + price + (country == "a") + 4 * has_seven
-    return raw_table(
-        rows,
-        price=price,
-        country=country,
-        events=[",".join(map(str, row)) for row in events],
-        y=(random.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int8),
-    )
-
-
-def make(folder: Path, table: pa.Table, **options: Any) -> Path:
-    """train.h5, valid.h5 and feature_map.json of `table` in `folder`."""
-    train, _ = to_train_h5(folder, table, **options)
-    fit_feature_map(train, options.get("columns", COLUMNS), 1).write(folder / "feature_map.json")
-    return folder
 
 
 @pytest.fixture(scope="module")
