@@ -53,7 +53,7 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_to_its_own_
     raw = {name: str(tmp_path / CONFIG["raw"][name]) for name in ("train", "test")}
     # Other keys, such as `submission`, are those of config/config.yaml.
     own = {"raw": {"source": "files", **raw}, "columns": CONFIG["columns"]}
-    own |= {"train": CONFIG["train"], "sizes": {"toy": CONFIG["sizes"]["toy"]}}
+    own |= {"train": {**CONFIG["train"]}, "sizes": {"toy": CONFIG["sizes"]["toy"]}}
     (tmp_path / "own.json").write_text(json.dumps({"clicks": own, "mine": 1}))
     (tmp_path / "Snakefile").write_text(IMPORTER.format(repository=REPOSITORY))
     code, output = importer(tmp_path)
