@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
-from feseq.boosting.predicting import predict_validation as predict_boosting
+from feseq.boosting.prediction import predict_validation as predict_boosting
 from feseq.boosting.training import train_boosting
 from feseq.config.boosting import BoostingConfig
 from feseq.config.catalog import size_settings

@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from feseq.boosting.model_file import BoostedModel
-from feseq.boosting.predicting import predict_logits
+from feseq.boosting.prediction import predict_logits
 from feseq.boosting.training import train_boosting
 from feseq.config.boosting import BoostingConfig
 from feseq.config.columns import Columns

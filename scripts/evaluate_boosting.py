@@ -6,7 +6,7 @@ By hand: python scripts/evaluate_boosting.py --size toy --model boosting
 from pathlib import Path
 
 from door import enter
-from feseq.boosting.predicting import predict_validation
+from feseq.boosting.prediction import predict_validation
 
 
 def main(

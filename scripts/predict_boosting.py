@@ -6,7 +6,7 @@ By hand: python scripts/predict_boosting.py --size toy --model boosting --shard 
 from pathlib import Path
 
 from door import enter
-from feseq.boosting.predicting import predict_shard
+from feseq.boosting.prediction import predict_shard
 from feseq.dataset.shards import shard_rows
 
 

@@ -15,7 +15,7 @@ from feseq.boosting import matrix
 from feseq.boosting.features import Features, fit_features, read_blocks
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import BoostedModel
-from feseq.boosting.predicting import predict_logits, predict_shard, predict_validation
+from feseq.boosting.prediction import predict_logits, predict_shard, predict_validation
 from feseq.boosting.training import train_boosting
 from feseq.common.errors import UserError
 from feseq.common.parquet import read_table

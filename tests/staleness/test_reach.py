@@ -14,7 +14,7 @@ FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.joined dataset.
 FEATURES += "dataset.history_columns dataset.history_statistics"
 BOOSTING = f"{FEATURES} config.boosting config.declared config.names boosting.clicks "
 BOOSTING += "boosting.features boosting.matrix boosting.model_file"
-PREDICTING = f"{BOOSTING} boosting.predicting evaluate.validation predict.shard_file"
+PREDICTING = f"{BOOSTING} boosting.prediction evaluate.validation predict.shard_file"
 NETWORK = f"{FEATURES} config.declared config.model config.names dataset.batches "
 NETWORK += "dataset.negatives machine model predict.model_file predict.prediction"
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from feseq.boosting import predicting as boosted
+from feseq.boosting import prediction as boosted
 from feseq.boosting.model_file import BoostedModel
 from feseq.boosting.training import train_boosting
 from feseq.common.errors import UserError
