@@ -38,7 +38,7 @@ test-slow: .venv/test-ready
 	$(BIN)/pytest -m slow
 
 lint: .venv/test-ready
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile rules workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -12,6 +12,11 @@ from snakemake.utils import update_config
 # Not `workflow.basedir`, which is the importer's where another workflow imports this one.
 SCRIPTS = Path(str(workflow.current_basedir)).parent / "scripts"
 OWN_CONFIG = str(SCRIPTS.parent / "config/config.yaml")
+if not SCRIPTS.is_dir():
+    raise WorkflowError(
+        f"{workflow.current_basedir}: is in no folder on this disk, and scripts import scripts/feseq "
+        f'from one; import the file path="workflow/Snakefile" of the repository, which makes one'
+    )
 sys.path.insert(0, str(SCRIPTS))
 from feseq.config.names import BASELINES, ENSEMBLE
 from feseq.config.columns import Columns

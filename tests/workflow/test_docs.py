@@ -1,6 +1,7 @@
 """The pages tell the truth: commands exist, links resolve."""
 
 import re
+import subprocess
 from pathlib import Path
 
 from support import REPOSITORY
@@ -48,6 +49,18 @@ def headings(file: Path) -> set[str]:
     """Anchors of a page, as GitHub makes them."""
     found = re.findall(r"^#+ (.*)", file.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
+
+
+def test_the_newest_version_has_release_notes() -> None:
+    text = (REPOSITORY / "CHANGELOG.md").read_text()
+    version = re.findall(r"^## (\d\S*)", text, re.M)[0]
+    # Fails if pyproject.toml or CITATION.cff have another version.
+    command = [REPOSITORY / ".ci/release-notes", f"v{version}"]
+    notes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert notes.startswith("\n- ")
+    assert "\n## " not in notes
+    assert notes.strip() in text
+    assert subprocess.run([*command[:1], "v99"], capture_output=True, check=False).returncode == 1
 
 
 def test_paths_in_the_pages_exist() -> None:

@@ -1,6 +1,7 @@
 """The workflow as another workflow imports it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,9 +41,28 @@ rule count:
 """
 
 
-def importer(folder: Path, *arguments: str) -> tuple[int, str]:
+# As snakedeploy writes it.
+DEPLOYED = """
+configfile: "own.json"
+
+
+module feseq:
+    snakefile:
+        github("owner/clicks", path="{path}", branch="main")
+    config:
+        config
+
+
+use rule * from feseq
+"""
+
+
+def importer(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environ = os.environ | environment
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=environ
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -76,3 +96,36 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_to_its_own_
     code, output = importer(tmp_path, "-n")
     assert code == 1
     assert "trian" in output
+
+
+def test_a_workflow_imports_a_hosted_repository(tmp_path: Path) -> None:
+    hosted = tmp_path / "hosted"
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(hosted)]
+    folders = ("Snakefile", "workflow", "rules", "scripts", "config", "envs", "profiles")
+    for command in (
+        ["git", "init", "--quiet", "--initial-branch=main", str(hosted)],
+        ["cp", "-r", *(str(REPOSITORY / name) for name in folders), str(hosted)],
+        [*git, "add", "--all"],
+        [*git, "commit", "--quiet", "--message=all"],
+    ):
+        subprocess.run(command, check=True)
+    # What asks for GitHub gets that.
+    (tmp_path / "gitconfig").write_text(
+        f'[url "file://{hosted}"]\n\tinsteadOf = https://github.com/owner/clicks\n'
+    )
+    there = {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"), "XDG_CACHE_HOME": str(tmp_path)}
+    (tmp_path / "own.json").write_text(json.dumps({"simulation": {"test_rows": 20}}))
+    (tmp_path / "Snakefile").write_text(DEPLOYED.format(path="workflow/Snakefile"))
+    code, output = importer(tmp_path, "-n", **there)
+    assert code == 0, output
+    assert "Summing up all models" in output
+    (commit,) = (tmp_path / ".snakemake/workflow").iterdir()
+    assert (commit / "scripts/feseq/train/loop.py").exists()
+    # A script finds its library there.
+    code, output = importer(tmp_path, "data/simulated/test.parquet", **there)
+    assert code == 0, output
+    (tmp_path / "Snakefile").write_text(DEPLOYED.format(path="Snakefile"))
+    code, output = importer(tmp_path, "-n", **there)
+    assert code == 1
+    assert 'import the file path="workflow/Snakefile" of the repository' in output
+    assert "Traceback" not in output
