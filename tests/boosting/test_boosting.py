@@ -202,7 +202,7 @@ def test_mistakes_are_named(planted: Path, trained: dict[str, Path], tmp_path: P
     with pytest.raises(UserError, match=r"label 0 in all of its 39 rows.*raise sizes"):
         train(no_clicks, tmp_path)
     other = make(tmp_path / "other", raw_table(90))
-    with pytest.raises(UserError, match="drawn from other rows than those of"):
+    with pytest.raises(UserError, match="not made from the same rows"):
         predict_validation(
             trained["model"], other / "valid.h5", tmp_path / "p", tmp_path / "s", threads=1
         )

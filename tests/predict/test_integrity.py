@@ -183,7 +183,7 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
         model.source(other, CPU)
     strange = replace(model.feature_map, fitted_on="another draw")
     replace(model, feature_map=strange).save(tmp_path / "strange")
-    with pytest.raises(UserError, match="drawn from other rows than those of"):
+    with pytest.raises(UserError, match="not made from the same rows"):
         predict_valid(
             tmp_path / "strange", data / "valid.h5", *(tmp_path / n for n in "psa"), machine=CPU
         )

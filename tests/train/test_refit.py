@@ -98,7 +98,7 @@ def test_it_sees_all_rows_and_says_whose_its_figures_are(
     with JoinedTable(data / "train.h5", data / "valid.h5") as table:
         assert model.click_rate == pytest.approx(table.column("label").mean())
     # It was trained on the validation rows.
-    with pytest.raises(UserError, match="drawn from other rows"):
+    with pytest.raises(UserError, match="not made from the same rows"):
         predict_validation(
             outputs["model"], data / "valid.h5", *(tmp_path / n for n in "psa"), machine=CPU
         )

@@ -8,9 +8,9 @@ import numpy as np
 from ..common.ahead import map_ahead
 from ..common.progress import progress
 from ..dataset.encoding import FeatureEncoder
-from ..dataset.feature_map import check_same_kind
+from ..dataset.feature_map import check_one_draw, check_same_kind
 from ..dataset.store import H5Table
-from ..evaluate.validation import check_drawn_together, write_predictions
+from ..evaluate.validation import write_predictions
 from ..predict.shard_file import write_shard
 from .features import read_blocks
 from .matrix import finite
@@ -30,7 +30,7 @@ def predict_validation(
     model = BoostedModel.load(model_file, full_name)
     with H5Table(valid_h5) as valid:
         check_same_kind(valid, model.simulated)
-        check_drawn_together(valid, model.features.feature_map, model_file)
+        check_one_draw(model.features.feature_map, valid, valid, full_name, model_file)
 
         def predict(blank: bool) -> np.ndarray:
             return predict_logits(model, valid, blank_histories=blank, threads=threads)

@@ -20,7 +20,7 @@ from ..config.columns import Columns
 from .history_columns import TOKEN, HistoryColumns
 from .joined import open_table
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit
-from .store import H5Table
+from .store import H5Table, of_other_draw
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
@@ -265,11 +265,16 @@ def require_columns(
 
 
 def check_one_draw(
-    feature_map: FeatureMap, train: H5Table, valid: H5Table, full_name: str = ""
+    feature_map: FeatureMap,
+    train: H5Table,
+    valid: H5Table,
+    full_name: str = "",
+    fitted: object = "the feature map",
 ) -> None:
     """Raise UserError unless the files are of one draw; others may train on validation rows.
 
-    Also if they are of another size than the model with this `full_name`.
+    Also if they are of another size than the model with this `full_name`. `fitted` names what holds
+    the feature map.
     """
     size, made_for = full_name.partition("/")[0], train.source.get("size", "")
     if size and made_for and size != made_for:
@@ -277,15 +282,9 @@ def check_one_draw(
             f"{train.path}: holds the rows of size {made_for}, and belongs in its place, not in "
             f"that of size {size}; delete it and run the same command again, it is rebuilt"
         )
-    for name, identity in (
-        (valid.path, valid.identity),
-        ("the feature map", feature_map.fitted_on),
-    ):
+    for other, identity in ((valid.path, valid.identity), (fitted, feature_map.fitted_on)):
         if identity != train.identity:
-            raise UserError(
-                f"{train.path} and {name} were not made from the same rows and columns; delete "
-                f"both and run the same command again, they are rebuilt"
-            )
+            raise of_other_draw(train.path, other)
 
 
 def check_same_kind(table: H5Table, simulated: bool) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..common.errors import UserError
-from .store import Block, H5Table
+from .store import Block, H5Table, of_other_draw
 
 
 class JoinedTable(H5Table):
@@ -22,10 +21,7 @@ class JoinedTable(H5Table):
         one, other = self.parts
         if one.identity != other.identity:
             self.close()
-            raise UserError(
-                f"{first} and {second} were not made from the same rows and columns; delete both "
-                f"and run the same command again, they are rebuilt"
-            )
+            raise of_other_draw(first, second)
         self.path, self.file, self.source = one.path, one.file, one.source
         self.numeric_columns = one.numeric_columns
         self.categorical_columns = one.categorical_columns

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from ..common.files import write_json
+from ..dataset.feature_map import check_one_draw
 from ..machine.runtime import Machine
 from ..predict.model_file import TrainedModel
 from .mean_attention import mean_attention
-from .validation import check_drawn_together, write_predictions
+from .validation import write_predictions
 
 
 def predict_validation(
@@ -28,7 +29,7 @@ def predict_validation(
     """
     model = TrainedModel.load(model_file, full_name)
     source = model.source(valid_h5, machine)
-    check_drawn_together(source.table, model.feature_map, model_file)
+    check_one_draw(model.feature_map, source.table, source.table, full_name, model_file)
 
     def predict(blank: bool) -> np.ndarray:
         return model.predict(source, machine, blank_sequences=blank, verbosity=verbosity)

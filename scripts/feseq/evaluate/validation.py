@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.parquet import write_table
-from ..dataset.feature_map import FeatureMap
 from ..dataset.store import H5Table
 
 
@@ -35,12 +33,3 @@ def write_predictions(
     rate = len(logit) / seconds
     write_json(speed, {"rows": len(logit), "seconds": seconds, "samples_per_second": rate})
     write_table(pa.table(table), predictions, marks)
-
-
-def check_drawn_together(valid: H5Table, feature_map: FeatureMap, model_file: Path) -> None:
-    """Raise UserError if a model's train rows may be among these validation rows."""
-    if feature_map.fitted_on != valid.identity:
-        raise UserError(
-            f"{valid.path}: drawn from other rows than those of {model_file}, which may have been "
-            f"trained on some of these; delete the model and run the same command again"
-        )
