@@ -32,7 +32,7 @@ def predict_validation(
     check_one_draw(model.feature_map, source.table, source.table, full_name, model_file)
 
     def predict(blank: bool) -> np.ndarray:
-        return model.predict(source, machine, blank_sequences=blank, verbosity=verbosity)
+        return model.predict(source, machine, blank_histories=blank, verbosity=verbosity)
 
     write_predictions(predictions, speed, source.table, predict, model.marks())
     write_json(attention, mean_attention(model.network, model.feature_map, source, machine))

@@ -43,11 +43,11 @@ def predict_logits(
     *,
     start: int = 0,
     stop: int | None = None,
-    blank_sequences: bool = False,
+    blank_histories: bool = False,
     after_batch: Callable[[], None] = lambda: None,
     verbosity: int = 0,
 ) -> np.ndarray:
-    """Logits float32 [stop - start], in file order. `blank_sequences` empties every history.
+    """Logits float32 [stop - start], in file order. `blank_histories` empties every history.
 
     `after_batch` is called after each batch; it may raise to end the loop.
     """
@@ -56,7 +56,7 @@ def predict_logits(
     was_training = model.training
     model.eval()
     with progress("predicted", stop - start, verbosity=verbosity) as predicting:
-        for batch in source.in_order(start, stop, blank_histories=blank_sequences):
+        for batch in source.in_order(start, stop, blank_histories=blank_histories):
             with machine.autocast():
                 logit_B = model(batch.to(machine.device))
             logits[batch.row_B.numpy() - start] = logit_B.float().cpu().numpy()
