@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset.numeric import NumericEncoder, NumericField, NumericFit, missing_blocks
+from feseq.dataset.numeric import NumericEncoder, NumericField, NumericFit, count_blocks
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 MISSING = st.just(float("nan"))
@@ -76,7 +76,7 @@ def test_columns_missing_in_the_same_rows_are_one_block_however_the_rows_are_cut
     values[others, 1] = np.nan
     fields = fit(values[:37], values[37:])
     assert [field.missing_block for field in fields] == [0, 1, None, 0, None]
-    assert missing_blocks(fields) == 2
+    assert count_blocks(fields) == 2
     flags = NumericEncoder(fields, "minmax").missing(values)
     assert np.array_equal(flags, np.stack([some, others], axis=1).astype(np.float32))
 

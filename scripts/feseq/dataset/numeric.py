@@ -147,7 +147,7 @@ def _distribution(distinct: np.ndarray, count: np.ndarray) -> Distribution:
     return float(values.mean()), float(values.std()), distinct.tolist(), rank.tolist()
 
 
-def missing_blocks(fields: Sequence[NumericField]) -> int:
+def count_blocks(fields: Sequence[NumericField]) -> int:
     """How many blocks of columns there are that are missing together."""
     return len({field.missing_block for field in fields} - {None})
 

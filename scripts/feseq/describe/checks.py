@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .alarms import Alarm
+from .drift import MUCH_DRIFT
 
 LEAK_AUC = 0.99
 LEAST_CLICKS = 100
@@ -85,7 +86,7 @@ def _another_scale(facts: Mapping[str, Any], _: Sequence[str]) -> Iterator[Alarm
         if c not in outside
         and c["test_scale"] is not None
         and not 1 / SCALE < c["test_scale"] < SCALE
-        and c["stability_index"]["test"] > 0.25
+        and c["stability_index"]["test"] > MUCH_DRIFT
     ]
     if outside:
         low, high = outside[0]["range"]

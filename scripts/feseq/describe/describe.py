@@ -11,14 +11,12 @@ from threadpoolctl import threadpool_limits
 from ..dataset.feature_map import FeatureMap
 from ..dataset.store import H5Table
 from .columns import auc_alone, kind_of, middle_share, missing_blocks, same_columns
-from .drift import Levels, adversary, stability_index
+from .drift import MUCH_DRIFT, Levels, adversary, stability_index
 from .keys import repeated_share, shared_share
 from .table_pass import LENGTHS, Categories, TablePass
 
 # The tables that are compared with train.
 OTHERS = ("valid", "test")
-# A stability index from which on boosting judges without the column, too.
-DRIFTED = 0.25
 # Columns of more categories are not shown category by category.
 _MOST_CATEGORIES = 31
 _CORRELATED_ROWS = 20_000
@@ -274,7 +272,7 @@ def _same_rows(parts: Mapping[str, TablePass]) -> dict[str, float | None]:
 def _adversaries(tables: _Tables, columns: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     """How well boosting tells the table from train: by all columns, then without drifted ones."""
     train, other = tables.samples["train"], tables.samples[name]
-    drifted = [i for i, entry in enumerate(columns) if entry["stability_index"][name] >= DRIFTED]
+    drifted = [i for i, entry in enumerate(columns) if entry["stability_index"][name] >= MUCH_DRIFT]
     found = []
     for without in [[], drifted][: 1 + bool(drifted)]:
         kept = [i for i in range(len(columns)) if i not in without]

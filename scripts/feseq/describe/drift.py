@@ -9,6 +9,8 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
+# Stability indices that are widely read as some and as much drift.
+SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
 # Levels of a column at most; beyond, deciles of its train values, or its commonest categories.
 MOST_LEVELS = 20
 _QUANTILES = 10

@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..common.logits import mean_logit
+from ..config.names import LOWER_IS_BETTER
 from .intervals import as_entry, intervals
 from .metrics import Metrics
 
 # Weights are multiples of its inverse.
 _STEPS = 50
-# Those of which less is better.
-_LOSSES = ("logloss",)
 FIGURES = ("auc", "average_precision", "logloss", "score")
 
 
@@ -75,4 +74,4 @@ def _figure(logit: np.ndarray, label: np.ndarray, by: str, shift: float) -> floa
 
 
 def _sign(name: str) -> int:
-    return -1 if name in _LOSSES else 1
+    return -1 if name in LOWER_IS_BETTER else 1

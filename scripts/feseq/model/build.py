@@ -7,7 +7,7 @@ from ..config.model import ModelConfig
 from ..dataset.batches import BatchSource
 from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap
-from ..dataset.numeric import missing_blocks
+from ..dataset.numeric import count_blocks
 from .feseq import FESeq
 from .sizes import FieldSizes
 
@@ -30,7 +30,7 @@ def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
         sequence=tuple(field.size for field in feature_map.sequences),
         numeric=len(inputs.numeric_fields(feature_map)),
         context=tuple(field.size for field in context),
-        missing=missing_blocks(feature_map.numeric),
+        missing=count_blocks(feature_map.numeric),
         shared=tuple(field.shared_with is not None for field in feature_map.sequences),
     )
 

@@ -22,7 +22,7 @@ _COSTS = {
     "device": "device",
     "precision": "precision",
 }
-_ENDS = {"": "value", "_low": "low", "_high": "high"}
+_NOT_AHEAD = {"value": None, "low": None, "high": None}
 _PLAIN = ("auc_blanked", "expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best")
 # With gaps where a model has none, which would make them floats.
 _WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
@@ -71,8 +71,7 @@ def _row(metrics: Path) -> dict[str, Any]:
     row |= {"valid_rows": figures["rows"], "valid_clicks": figures["clicks"]}
     row |= {name: figures[name] for name in ("enough_clicks", "unseen")}
     for name, interval in figures["metrics"].items():
-        row |= {name: interval["value"]}
-        row |= {f"{name}_{end}": interval[end] for end in ("low", "high")}
+        row |= _flat(name, interval)
     row["weighted_logloss_balanced"] = figures["balanced"]["weighted_logloss"]["value"]
     row["score_balanced"] = figures["balanced"]["score"]["value"]
     row |= {name: figures[name] for name in _PLAIN}
@@ -81,9 +80,8 @@ def _row(metrics: Path) -> dict[str, Any]:
     row["predict_samples_per_second"] = predicted.get(
         "samples_per_second", training.get("predict_samples_per_second")
     )
-    score = training.get("ahead", {}).get("score", {})
     row["ahead_of"] = training.get("ahead_of")
-    row |= {f"score_ahead{end}": score.get(key) for end, key in _ENDS.items()}
+    row |= _flat("score_ahead", training.get("ahead", {}).get("score", _NOT_AHEAD))
     peak = training.get("peak_memory_bytes")
     row["peak_memory_mib"] = None if peak is None else peak / 2**20
     settings = training.get("settings", {}).items()

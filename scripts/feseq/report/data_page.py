@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import written_beside
-from ..describe.alarms import Alarm, alarms_text
-from ..describe.drift import SURE
+from ..describe.alarms import SIMULATED, Alarm, alarms_text
+from ..describe.drift import MUCH_DRIFT, SOME_DRIFT, SURE
 from .figures.style import percent
 
-_SIMULATED = "**SIMULATED DATA.** These rows are the stand-in's and say nothing of real clicks.\n"
 # Columns in a sentence.
 _NAMED = 12
 # A share of rows with a sequence of train from which on users are said to be on both sides.
@@ -30,11 +29,12 @@ FIGURES = {
     "drift": "Which columns the test rows have other values in, and whether the validation rows "
     "show it: where they do not, their figures flatter.",
 }
-_TABLE = """\
+_TABLE = f"""\
 Values: how many differ. Missing: of the train rows, and of the test rows. Range: of all train
 rows. Middle: the share of the range that holds the middle 98 % of the values. AUC: how well the
-column alone ranks the train clicks. PSI: population stability index from train; below 0.1 there is
-hardly any drift, from 0.25 on much. Unseen: test rows with a category that the model does not know.
+column alone ranks the train clicks. PSI: population stability index from train; below {SOME_DRIFT}
+there is hardly any drift, from {MUCH_DRIFT} on much. Unseen: test rows with a category that the
+model does not know.
 """
 
 
@@ -43,7 +43,7 @@ def write_data_page(
 ) -> None:
     """Write the page as Markdown; `figures` by their names in FIGURES."""
     parts = [f"# Data of size {facts['size']}\n"]
-    parts += [_SIMULATED] * facts["simulated_data"]
+    parts += [SIMULATED] * facts["simulated_data"]
     parts += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
     parts += ["## What stands out\n", "\n".join(f"- {line}" for line in _findings(facts)), ""]
     parts.append("## Figures\n")

@@ -9,16 +9,12 @@ import pandas as pd
 
 from ..common.files import written_beside
 from ..config.names import ENSEMBLE
-from ..describe.alarms import alarms_text, read_alarms
+from ..describe.alarms import SIMULATED, alarms_text, read_alarms
 from ..evaluate.auc import LEAST_CLICKS, SIGNIFICANCE
 from .table import read_comparison
 
 # Models in the table; the comparison has them all.
 _MOST = 30
-_SIMULATED = (
-    "**SIMULATED DATA.** These figures come from the simulated stand-in and say nothing of real "
-    "clicks.\n"
-)
 
 
 def write_summary(
@@ -40,8 +36,7 @@ def write_summary(
     """
     models = read_comparison(comparison)
     parts = ["# Models on the validation rows\n"]
-    if models["simulated_data"].any():
-        parts.append(_SIMULATED)
+    parts += [SIMULATED] * bool(models["simulated_data"].any())
     found = [_held_out(split, models["unseen"]), *_findings(models, submitting, prior, refit)]
     parts += ["\n".join(f"- {line}" for line in found), ""]
     parts += [_table(models[:_MOST])]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from ...describe.drift import MUCH_DRIFT, SOME_DRIFT
 from .style import (
     BLUE,
     GREY,
@@ -31,8 +32,6 @@ from .style import (
 # At most so many columns with their click rates, and rows in the charts of single columns.
 _MOST_PANELS = 6
 _MOST_ROWS = 25
-# Stability indices that are widely read as some and as much drift.
-SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
 TABLES = {"train": (GREY, "s"), "valid": (BLUE, "o"), "test": (VERMILION, "D")}
 
 
