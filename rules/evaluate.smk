@@ -43,7 +43,6 @@ rule ensemble:
             given=size_weights,
             by=config["submission"]["weights_by"],
             prior=config["submission"]["prior"],
-            bootstrap=config["evaluation"]["bootstrap"],
         ),
     message:
         "Mixing the models of size {wildcards.size} that submit"

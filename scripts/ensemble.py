@@ -15,14 +15,11 @@ def main(
     given: dict[str, float] | None,
     by: str,
     prior: str,
-    bootstrap: int,
     mixed: Path,
     weights: Path,
     training: Path,
 ) -> None:
-    mix_predictions(
-        predictions, given, mixed, weights, training, by=by, prior=prior, resamples=bootstrap
-    )
+    mix_predictions(predictions, given, mixed, weights, training, by=by, prior=prior)
 
 
 if __name__ == "__main__":

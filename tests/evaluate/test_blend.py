@@ -9,9 +9,10 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.logits import log_odds, sigmoid
-from feseq.common.parquet import read_table, write_table
+from feseq.common.parquet import marks_of, read_table, write_table
 from feseq.evaluate.blend import FIGURES, ahead_of, cross_fitted, fit_weights
 from feseq.evaluate.ensemble import mix_predictions
+from feseq.evaluate.valid_predictions import read_predictions
 
 ROWS = 20_000
 
@@ -97,7 +98,7 @@ def write(
 
 def mix(folder: Path, paths: list[Path]) -> dict[str, float]:
     outputs = (folder / "mixed", folder / "weights", folder / "training")
-    mix_predictions(paths, None, *outputs, by="logloss", prior="observed", resamples=5)
+    mix_predictions(paths, None, *outputs, by="logloss", prior="observed")
     return json.loads((folder / "weights").read_text())
 
 
@@ -105,11 +106,10 @@ def test_fitted_weights_are_written_with_what_the_blend_gains(tmp_path: Path) ->
     logits, label = noisy(0.5, 1.0)
     weights = mix(tmp_path, write(tmp_path, logits, label))
     assert dict(zip("ab", fit_weights(logits, label, "logloss"))) == weights
-    training = json.loads((tmp_path / "training").read_text())
-    assert training["settings"] == weights
-    assert training["ahead_of"] == "a"
-    assert training["ahead"]["auc"]["low"] > 0
-    mixed = read_table(tmp_path / "mixed", ("row", "logit", "logit_blanked"))
+    assert json.loads((tmp_path / "training").read_text()) == {"settings": weights}
+    mixed = read_predictions(tmp_path / "mixed")
+    assert marks_of(mixed)["best"] == "a"
+    assert mixed["logit_best"].to_numpy().tolist() == logits[0].tolist()
     assert np.corrcoef(mixed["logit"], mixed["logit_blanked"])[0, 1] > 0.999
 
 
@@ -130,6 +130,7 @@ def test_weights_are_fitted_to_rows_that_do_not_judge(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         mixed, early[0] * logits[0] + early[1] * logits[1], rtol=1e-4, atol=1e-5
     )
-    training = json.loads((tmp_path / "training").read_text())
-    assert training["ahead_of"] == "a"
-    assert training["ahead"]["auc"]["low"] > 0.02
+    seen = read_predictions(tmp_path / "mixed")
+    columns = (seen[name].to_numpy() for name in ("logit", "logit_best", "label"))
+    assert marks_of(seen)["best"] == "a"
+    assert ahead_of(*columns, 0.0, 5)["auc"]["low"] > 0.02

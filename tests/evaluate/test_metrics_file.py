@@ -299,7 +299,7 @@ def test_predictions_of_other_rows_are_refused(data: Path) -> None:
 
 def mix(paths: list[Path], weights: dict[str, float], mixed: Path) -> None:
     files = (mixed, mixed.with_name("weights.json"), mixed.with_name("training.json"))
-    mix_predictions(paths, weights, *files, by="logloss", prior="observed", resamples=0)
+    mix_predictions(paths, weights, *files, by="logloss", prior="observed")
 
 
 def test_predictions_in_the_place_of_another_model_are_refused(data: Path) -> None:
@@ -328,9 +328,12 @@ def test_an_ensemble_is_the_mean_of_its_logits(data: Path) -> None:
     found = pd.read_parquet(mixed)
     np.testing.assert_allclose(found["logit"], -plain["logit"], rtol=1e-6)
     np.testing.assert_allclose(found["logit_blanked"], plain["logit"], rtol=1e-6)
-    assert measure_predictions(mixed, data / "valid.h5", None, resamples=0, slices=[], gauc=None)[
-        "rows"
-    ]
+    options = {"resamples": 0, "slices": [], "gauc": None}
+    measured = measure_predictions(mixed, data / "valid.h5", None, **options)
+    factor = {"a": 1, "b": -3}[measured["ahead_of"]]
+    np.testing.assert_allclose(found["logit_best"], factor * plain["logit"], rtol=1e-6)
+    best, blend = (roc_auc_score(plain["label"], found[name]) for name in ("logit_best", "logit"))
+    assert measured["ahead"]["auc"]["value"] == pytest.approx(blend - best)
     other = pa.table({n: plain[n][::-1] for n in plain})
     write_table(other, paths[1], {"click_rate": "0.25"})
     with pytest.raises(UserError, match=r"b/p.parquet: has other rows"):

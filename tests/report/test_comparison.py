@@ -42,6 +42,8 @@ def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> 
         "score_gain": given.get("gain", {"value": 0.1, "low": 0.05, "high": 0.15}),
         "auc_blanked": given.get("blanked"),
         "histories": given.get("histories"),
+        "ahead_of": given.get("ahead_of"),
+        "ahead": given.get("ahead"),
         "expected_auc": given.get("expected"),
         "best_auc": given.get("best"),
         "best_auc_of_new_users": given.get("best"),
@@ -208,10 +210,9 @@ def test_a_blend_is_better_only_where_enough_clicks_say_so(tmp_path: Path) -> No
     unsure = gain | {"low": -0.01}
     cases = ((100, gain, "it is higher"), (100, unsure, "do not tell"), (29, gain, "do not tell"))
     for i, (clicks, ahead, expected) in enumerate(cases):
-        training = {"settings": {"a": 0.5, "b": 0.5}, "ahead_of": "a", "ahead": {"score": ahead}}
-        path = put_model(
-            tmp_path / f"{i}", "full", "ensemble", 0.7, clicks=clicks, training=training
-        )
+        blend = {"ahead_of": "a", "ahead": {"score": ahead}}
+        blend["training"] = {"settings": {"a": 0.5, "b": 0.5}}
+        path = put_model(tmp_path / f"{i}", "full", "ensemble", 0.7, clicks=clicks, **blend)
         (line,) = (
             line
             for line in summary_of([path], tmp_path, weights=None).splitlines()

@@ -37,7 +37,8 @@ REACHED = {
     "ensemble": "common config.names dataset.selection evaluate.blend evaluate.ensemble "
     "evaluate.intervals evaluate.metrics evaluate.valid_predictions",
     "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",
-    "measure": "common config.names dataset.selection dataset.store evaluate.auc "
+    "measure": "common config.names dataset.selection dataset.store "
+    "evaluate.auc evaluate.blend "
     "evaluate.intervals evaluate.metrics_file evaluate.slices evaluate.metrics "
     "evaluate.valid_predictions",
     "plot_model": "common config.names dataset.selection evaluate.auc evaluate.intervals "

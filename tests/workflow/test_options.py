@@ -168,7 +168,7 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
         predictions = [out / name / "valid_predictions.parquet" for name in names]
         files = (out / "mixed.parquet", out / "weights.json", out / "training.json")
         by, prior = config["submission"]["weights_by"], config["submission"]["prior"]
-        mix_predictions(predictions, weights, *files, by=by, prior=prior, resamples=2)
+        mix_predictions(predictions, weights, *files, by=by, prior=prior)
         weights = read_json(files[1])
     shards = range(len(read_shards(out / "shards.json")))
     columns = config["columns"]

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,7 @@ from ..common.files import write_json
 from ..common.logits import log_odds, mean_logit
 from ..common.parquet import marks_of, write_table
 from ..config.names import folder_name, share_of
-from .blend import ahead_of, best_of, cross_fitted, fit_weights
+from .blend import best_of, cross_fitted, fit_weights
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
@@ -29,15 +28,13 @@ def mix_predictions(
     *,
     by: str,
     prior: str,
-    resamples: int,
 ) -> None:
     """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
 
     `weights` go by the models' names, which are the folders of `predictions`; None: fitted `by` a
     figure at the odds of the submission's `prior`, to rows that do not judge; where all judge,
-    `mixed` has each half of them by the weights of the other half. `training` also says how much
-    better the blend is than the best of its models. Raises UserError unless all have the same
-    rows.
+    `mixed` has each half of them by the weights of the other half. It also has the logits of the
+    best of the models. Raises UserError unless all have the same rows.
     """
     tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
     _check_same_rows(predictions, tables)
@@ -57,14 +54,15 @@ def mix_predictions(
         weights = dict(zip(names, fit(choosing, label[chooses])))
     shares = [share_of(weights, path) for path in predictions]
     blend = mean_logit(logits, shares) if is_given or apart else cross_fitted(logits, label, fit)
-    columns = {"logit": blend, "logit_blanked": mean_logit(blanked, shares)}
-    write_table(pa.table({**rows, **columns}), mixed, _marks(tables[0]))
-    write_json(fitted, weights)
     best = best_of(choosing, label[chooses], by, shift)
-    seen = (blend[judges], logits[best][judges], label[judges])
-    ahead = ahead_of(*seen, shift, resamples)
-    _log(weights, names[best], ahead)
-    write_json(training, {"settings": dict(weights), "ahead_of": names[best], "ahead": ahead})
+    columns = {"logit": blend, "logit_blanked": mean_logit(blanked, shares)}
+    columns["logit_best"] = logits[best]
+    marks = {**_marks(tables[0]), "best": names[best], "shift": repr(shift)}
+    write_table(pa.table({**rows, **columns}), mixed, marks)
+    write_json(fitted, weights)
+    write_json(training, {"settings": dict(weights)})
+    shown = ", ".join(f"{name} {weight:.2g}" for name, weight in weights.items())
+    logger.info("%s; the best of them is %s", shown, names[best])
 
 
 def _marks(table: pa.Table) -> dict[str, str]:
@@ -90,17 +88,3 @@ def _check_both_labels(label: np.ndarray, path: Path) -> None:
             f"fit weights to; give sizes.<size>.submission_weights, or raise "
             f"sampling.valid_share or sizes.<size>.rows"
         )
-
-
-def _log(weights: Mapping[str, float], best: str, ahead: Mapping[str, Any]) -> None:
-    gains = [
-        f"{name} {gain['value']:+.5f}"
-        + ("" if gain["low"] is None else f" [{gain['low']:+.5f}, {gain['high']:+.5f}]")
-        for name, gain in ahead.items()
-    ]
-    logger.info(
-        "%s; better than %s by: %s",
-        ", ".join(f"{name} {weight:.2g}" for name, weight in weights.items()),
-        best,
-        ", ".join(gains),
-    )

@@ -15,6 +15,7 @@ from ..common.logits import log_odds
 from ..common.parquet import marks_of, read_table
 from ..dataset.store import H5Table
 from .auc import Auc, auc_entry, difference_entry, expected_auc
+from .blend import ahead_of
 from .intervals import CONFIDENCE, as_entry, intervals
 from .metrics import Metrics, share_of_best
 from .slices import by_length, by_value, correct_slices, slices_of
@@ -84,7 +85,7 @@ def measure_predictions(
         "balanced": balanced,
         # That of the balanced odds less that of the observed.
         "score_gain": entries[-1],
-        **_beside(read, auc, truth),
+        **_beside(read, auc, truth, resamples),
         "slices": found,
     }
 
@@ -107,19 +108,24 @@ def _flat(measured: Sequence[dict[str, float]]) -> np.ndarray:
     return np.array([*observed.values(), *balanced.values(), gain])
 
 
-def _beside(read: pa.Table, auc: Auc, truth: Path | None) -> dict[str, Any]:
-    """What only models with histories and only simulated data have, None for others.
+def _beside(read: pa.Table, auc: Auc, truth: Path | None, resamples: int) -> dict[str, Any]:
+    """What only models with histories, ensembles and simulated data have, None for others.
 
     What could be learned is judged by the true probabilities, free of the labels' chance: no model
     has more than all of it, however few the clicks.
     """
     expected = ("expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best")
-    found: dict[str, Any] = dict.fromkeys(("auc_blanked", "histories", *expected))
-    logit = read["logit"].to_numpy()
+    others = ("auc_blanked", "histories", "ahead_of", "ahead")
+    found: dict[str, Any] = dict.fromkeys((*others, *expected))
+    label, logit = read["label"].to_numpy(), read["logit"].to_numpy()
     if "logit_blanked" in read.column_names:
-        blanked = Auc.of(read["label"].to_numpy(), read["logit_blanked"].to_numpy())
+        blanked = Auc.of(label, read["logit_blanked"].to_numpy())
         found["auc_blanked"] = as_entry(blanked.value, math.nan, math.nan)["value"]
         found["histories"] = difference_entry(*auc.minus(blanked))
+    if "logit_best" in read.column_names:
+        marks, best = marks_of(read), read["logit_best"].to_numpy()
+        found["ahead_of"] = marks["best"]
+        found["ahead"] = ahead_of(logit, best, label, float(marks["shift"]), resamples)
     if truth is not None:
         known = read_table(truth, ["probability", "probability_of_new_user"])
         true, of_new_user = (known[name].to_numpy()[read["row"]] for name in known.column_names)

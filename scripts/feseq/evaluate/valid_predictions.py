@@ -1,10 +1,12 @@
 """The file valid_predictions.parquet, from which models are measured, mixed and compared.
 
-It has all rows of valid.h5: row int64, label uint8, judges bool, logit float32, and for networks
-logit_blanked. With `sampling.judge_share`, some of the rows only judge. Whatever is fitted or
-chosen after the training, such as the weights of a blend, reads the others by
-`read_predictions(path, CHOOSE)`, and so leaves unseen those by which it is judged,
-`read_predictions(path)`. Without such a share these are the same rows, all of them.
+It has all rows of valid.h5: row int64, label uint8, judges bool, logit float32; for models also
+logit_blanked, with empty histories, and for ensembles logit_best, of the best model in it.
+
+With `sampling.judge_share`, some of the rows only judge. Whatever is fitted or chosen after the
+training, such as the weights of a blend, reads the others by `read_predictions(path, CHOOSE)`, and
+so leaves unseen those by which it is judged, `read_predictions(path)`. Without such a share these
+are the same rows, all of them.
 """
 
 from pathlib import Path
@@ -17,12 +19,14 @@ from ..dataset.selection import CHOOSE, JUDGE
 
 
 def read_predictions(path: Path, part: int | None = JUDGE, full_name: str = "") -> pa.Table:
-    """A model's validation predictions: row, label, judges, logit, perhaps logit_blanked.
+    """A model's validation predictions, with those of the logits that the file has.
 
     `part`: of the rows that judge, of those that choose (CHOOSE), or None: of all. Raises UserError
     if they are of another model than the one of this `full_name`.
     """
-    table = read_table(path, ("row", "label", "judges", "logit"), optional=("logit_blanked",))
+    table = read_table(
+        path, ("row", "label", "judges", "logit"), optional=("logit_blanked", "logit_best")
+    )
     check_name(path, marks_of(table).get("full_name", ""), full_name)
     if part is None:
         return table

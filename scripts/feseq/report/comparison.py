@@ -80,8 +80,8 @@ def _row(metrics: Path) -> dict[str, Any]:
     row["predict_samples_per_second"] = predicted.get(
         "samples_per_second", training.get("predict_samples_per_second")
     )
-    row["ahead_of"] = training.get("ahead_of")
-    row |= _flat("score_ahead", training.get("ahead", {}).get("score", _NOT_AHEAD))
+    row["ahead_of"] = figures["ahead_of"]
+    row |= _flat("score_ahead", (figures["ahead"] or {}).get("score", _NOT_AHEAD))
     peak = training.get("peak_memory_bytes")
     row["peak_memory_mib"] = None if peak is None else peak / 2**20
     settings = training.get("settings", {}).items()
