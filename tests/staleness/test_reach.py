@@ -14,7 +14,8 @@ FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.joined dataset.
 FEATURES += "dataset.history_columns dataset.history_statistics"
 BOOSTING = f"{FEATURES} config.boosting config.declared config.names boosting.clicks "
 BOOSTING += "boosting.features boosting.matrix boosting.model_file"
-PREDICTING = f"{BOOSTING} boosting.prediction evaluate.validation predict.shard_file"
+VALID = "config.names dataset.selection dataset.store evaluate.valid_predictions"
+PREDICTING = f"{BOOSTING} {VALID} boosting.prediction predict.shard_file"
 NETWORK = f"{FEATURES} config.declared config.model config.names dataset.batches "
 NETWORK += "dataset.negatives machine model predict.model_file predict.prediction"
 
@@ -33,19 +34,16 @@ REACHED = {
     "train_boosting": f"{BOOSTING} boosting.device boosting.training machine.memory",
     "evaluate_boosting": PREDICTING,
     "predict_boosting": f"{PREDICTING} dataset.shards",
-    "evaluate": f"{NETWORK} evaluate.mean_attention evaluate.trained_model evaluate.validation",
-    "ensemble": "common config.names dataset.selection evaluate.blend evaluate.ensemble "
-    "evaluate.intervals evaluate.metrics evaluate.valid_predictions",
-    "fit_baseline": f"{FEATURES} config.names evaluate.baselines evaluate.tabular machine.memory",
-    "measure": "common config.names dataset.selection dataset.store "
-    "evaluate.auc evaluate.blend "
-    "evaluate.intervals evaluate.metrics_file evaluate.slices evaluate.metrics "
-    "evaluate.valid_predictions",
-    "plot_model": "common config.names dataset.selection evaluate.auc evaluate.intervals "
-    "evaluate.valid_predictions report.figures.one_model report.figures.style",
+    "evaluate": f"{NETWORK} {VALID} evaluate.mean_attention evaluate.trained_model",
+    "ensemble": f"common {VALID} evaluate.blend evaluate.ensemble evaluate.intervals "
+    "evaluate.metrics",
+    "fit_baseline": f"{FEATURES} {VALID} evaluate.baselines evaluate.tabular machine.memory",
+    "measure": f"common {VALID} evaluate.auc evaluate.blend evaluate.intervals evaluate.metrics "
+    "evaluate.metrics_file evaluate.slices",
+    "plot_model": f"common {VALID} evaluate.auc evaluate.intervals report.figures.one_model "
+    "report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",
-    "compare": "common config.names dataset.selection evaluate.auc evaluate.intervals "
-    "evaluate.valid_predictions report.comparison",
+    "compare": f"common {VALID} evaluate.auc evaluate.intervals report.comparison",
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
     "summarize": "common config.names describe.alarms evaluate.auc evaluate.intervals "
     "report.summary report.table",

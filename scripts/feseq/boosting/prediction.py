@@ -10,7 +10,7 @@ from ..common.progress import progress
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import check_one_draw, check_same_kind
 from ..dataset.store import H5Table
-from ..evaluate.validation import write_predictions
+from ..evaluate.valid_predictions import write_predictions
 from ..predict.shard_file import write_shard
 from .features import read_blocks
 from .matrix import finite

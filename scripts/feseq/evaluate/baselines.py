@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -21,13 +20,13 @@ from threadpoolctl import threadpool_limits
 
 from ..common.errors import UserError
 from ..common.files import write_json
-from ..common.parquet import write_table
 from ..common.progress import progress
 from ..config.names import BASELINES
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.store import H5Table
 from ..machine.memory import peak_memory
 from .tabular import Features
+from .valid_predictions import write_logits
 
 logger = logging.getLogger(__name__)
 
@@ -166,13 +165,7 @@ def _write_predictions(
         for block in blocks:
             logits.append(model.decision_function(block).astype(np.float32))
             predicting.advance(len(block))
-    table = {
-        "row": valid.column("row"),
-        "label": valid.column("label"),
-        "judges": valid.judges,
-        "logit": np.concatenate(logits),
-    }
-    write_table(pa.table(table), path, marks)
+    write_logits(path, valid, {"logit": np.concatenate(logits)}, marks)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from ..dataset.feature_map import check_one_draw
 from ..machine.runtime import Machine
 from ..predict.model_file import TrainedModel
 from .mean_attention import mean_attention
-from .validation import write_predictions
+from .valid_predictions import write_predictions
 
 
 def predict_validation(
