@@ -7,6 +7,7 @@ rule train_boosting:
         valid=rules.convert_train.output.valid,
         feature_map=rules.fit_feature_map.output.feature_map,
         followed=[],
+        folds=[],
     output:
         model="results/{size}/{model}/model.ubj",
         history="results/{size}/{model}/history.csv",
@@ -37,6 +38,7 @@ use rule train_boosting as refit_boosting with:
         valid=rules.convert_train.output.valid,
         feature_map=rules.fit_feature_map_to_all.output.feature_map,
         followed=rules.train_boosting.output.training,
+        folds=[],
     output:
         model="results/{size}/{model}/refit/model.ubj",
         history="results/{size}/{model}/refit/history.csv",
@@ -49,10 +51,30 @@ use rule train_boosting as refit_boosting with:
         "Training {wildcards.model} again on all rows of size {wildcards.size}"
 
 
+use rule train_boosting as train_fold_boosting with:
+    input:
+        train=checked(rules.convert_train.output.train),
+        valid=rules.convert_train.output.valid,
+        feature_map=rules.fit_feature_map.output.feature_map,
+        followed=rules.train_boosting.output.training,
+        folds=folds,
+    output:
+        model="results/{size}/{model}/fold{fold}/model.ubj",
+        history="results/{size}/{model}/fold{fold}/history.csv",
+        training="results/{size}/{model}/fold{fold}/training.json",
+    log:
+        "results/{size}/{model}/fold{fold}/train.log",
+    benchmark:
+        "results/{size}/{model}/fold{fold}/train.benchmark.tsv"
+    message:
+        "Training {wildcards.model} for fold {wildcards.fold} of size {wildcards.size}"
+
+
 rule evaluate_boosting:
     input:
         model=rules.train_boosting.output.model,
         valid=rules.convert_train.output.valid,
+        folds=[],
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
         speed="results/{size}/{model}/valid_speed.json",
@@ -71,6 +93,22 @@ rule evaluate_boosting:
         "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
     script:
         "../scripts/evaluate_boosting.py"
+
+
+use rule evaluate_boosting as evaluate_fold_boosting with:
+    input:
+        model=rules.train_fold_boosting.output.model,
+        valid=rules.convert_train.output.train,
+        folds=folds,
+    output:
+        predictions="results/{size}/{model}/fold{fold}/predictions.parquet",
+        speed="results/{size}/{model}/fold{fold}/speed.json",
+    log:
+        "results/{size}/{model}/fold{fold}/evaluate.log",
+    benchmark:
+        "results/{size}/{model}/fold{fold}/evaluate.benchmark.tsv"
+    message:
+        "Predicting fold {wildcards.fold} of size {wildcards.size}, {wildcards.model}"
 
 
 rule predict_boosting:

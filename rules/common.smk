@@ -83,3 +83,4 @@ wildcard_constraints:
     other=f"{OTHERS}|{BOOSTING}",
     name="[^/]+",
     shard=r"\d+",
+    fold=r"\d+",

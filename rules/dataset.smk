@@ -17,12 +17,35 @@ rule sample:
             **raw_params(raw=RAW.train),
             label=config["columns"]["label"],
             rows=size_param("rows"),
-            **{f"sampling.{key}": value for key, value in config["sampling"].items()},
+            **sampling_params("split", "valid_share", "judge_share", "seed"),
         ),
     message:
         "Drawing the rows of size {wildcards.size}"
     script:
         "../scripts/sample.py"
+
+
+rule draw_folds:
+    input:
+        **local(raw=RAW.train),
+        selection=checked(rules.sample.output.selection),
+    output:
+        folds="data/samples/folds/{size}.parquet",
+    log:
+        "data/samples/folds/{size}.log",
+    conda:
+        "../envs/data.yaml"
+    params:
+        *code("draw_folds"),
+        **settings(
+            **raw_params(raw=RAW.train),
+            label=config["columns"]["label"],
+            **sampling_params("split", "valid_share", "folds", "seed"),
+        ),
+    message:
+        "Drawing the folds of size {wildcards.size}"
+    script:
+        "../scripts/draw_folds.py"
 
 
 rule convert_train:

@@ -5,6 +5,7 @@ rule evaluate:
     input:
         model=rules.train.output.model,
         valid=rules.convert_train.output.valid,
+        folds=[],
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
         speed="results/{size}/{model}/valid_speed.json",
@@ -24,6 +25,41 @@ rule evaluate:
         "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
     script:
         "../scripts/evaluate.py"
+
+
+use rule evaluate as evaluate_fold with:
+    input:
+        model=rules.train_fold.output.model,
+        valid=rules.convert_train.output.train,
+        folds=folds,
+    output:
+        predictions="results/{size}/{model}/fold{fold}/predictions.parquet",
+        speed="results/{size}/{model}/fold{fold}/speed.json",
+        attention="results/{size}/{model}/fold{fold}/attention.json",
+    log:
+        "results/{size}/{model}/fold{fold}/evaluate.log",
+    benchmark:
+        "results/{size}/{model}/fold{fold}/evaluate.benchmark.tsv"
+    message:
+        "Predicting fold {wildcards.fold} of size {wildcards.size}, {wildcards.model}"
+
+
+rule join_folds:
+    input:
+        folds=folds,
+        predictions=fold_predictions,
+    output:
+        out_of_fold="results/{size}/{name}/oof_predictions.parquet",
+    log:
+        "results/{size}/{name}/join_folds.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        *code("join_folds"),
+    message:
+        "Joining the folds of {wildcards.name}, size {wildcards.size}"
+    script:
+        "../scripts/join_folds.py"
 
 
 rule ensemble:
@@ -83,6 +119,7 @@ rule measure:
             if RAW.simulated
             else []
         ),
+        folds=[],
     output:
         metrics="results/{size}/{name}/metrics.json",
     log:
@@ -101,3 +138,21 @@ rule measure:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"
     script:
         "../scripts/measure.py"
+
+
+use rule measure as measure_folds with:
+    input:
+        predictions=rules.join_folds.output.out_of_fold,
+        valid=rules.convert_train.output.train,
+        truth=(
+            rules.simulate.output.truth.apply_wildcards({"split": "train"})
+            if RAW.simulated
+            else []
+        ),
+        folds=folds,
+    output:
+        metrics="results/{size}/{name}/oof_metrics.json",
+    log:
+        "results/{size}/{name}/measure_folds.log",
+    message:
+        "Measuring {wildcards.name} of size {wildcards.size} on the rows out of fold"

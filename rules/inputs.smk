@@ -2,6 +2,7 @@
 from pathlib import Path
 
 from feseq.config.catalog import (
+    check_fold,
     check_job,
     compared_models,
     submission_models,
@@ -54,6 +55,22 @@ def submitting(step, name):
             for model in submission_models(config, wildcards.size)
         ]
     )
+
+
+@clear_errors
+def folds(wildcards):
+    """The folds of the job's size."""
+    check_fold(config, dict(wildcards.items()))
+    return rules.draw_folds.output.folds.apply_wildcards(wildcards)
+
+
+@clear_errors
+def fold_predictions(wildcards):
+    """The predictions of each fold by the job's model."""
+    job = {"size": wildcards.size, "model": wildcards.name}
+    check_job(config, COLUMNS, job)
+    numbers = range(1, 1 + (config["sampling"]["folds"] or 0))
+    return [output_of("evaluate_fold", "predictions", fold=i, **job) for i in numbers]
 
 
 @clear_errors

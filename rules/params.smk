@@ -29,6 +29,11 @@ def size_param(name):
     return clear_errors(lambda wildcards: size_block(config, wildcards.size)[name])
 
 
+def sampling_params(*names):
+    """Those keys of `sampling` in the config."""
+    return {f"sampling.{name}": config["sampling"][name] for name in names}
+
+
 def column_params(*others):
     """The columns that a step reads, and of `label`, `id`, `shared`, `ids` those named."""
     return {f"columns.{name}": value for name, value in COLUMNS.plain(*others).items()}

@@ -9,6 +9,7 @@ rule train:
         valid=rules.convert_train.output.valid,
         feature_map=rules.fit_feature_map.output.feature_map,
         followed=[],
+        folds=[],
     output:
         model="results/{size}/{model}/model.safetensors",
         history="results/{size}/{model}/history.csv",
@@ -41,6 +42,7 @@ use rule train as refit with:
         valid=rules.convert_train.output.valid,
         feature_map=rules.fit_feature_map_to_all.output.feature_map,
         followed=rules.train.output.training,
+        folds=[],
     output:
         model="results/{size}/{model}/refit/model.safetensors",
         history="results/{size}/{model}/refit/history.csv",
@@ -51,6 +53,26 @@ use rule train as refit with:
         "results/{size}/{model}/refit/train.benchmark.tsv"
     message:
         "Training FESeq again on all rows of size {wildcards.size}, {wildcards.model}"
+
+
+# With sampling.folds, what predicts the rows of a fold.
+use rule train as train_fold with:
+    input:
+        train=checked(rules.convert_train.output.train),
+        valid=rules.convert_train.output.valid,
+        feature_map=rules.fit_feature_map.output.feature_map,
+        followed=rules.train.output.training,
+        folds=folds,
+    output:
+        model="results/{size}/{model}/fold{fold}/model.safetensors",
+        history="results/{size}/{model}/fold{fold}/history.csv",
+        training="results/{size}/{model}/fold{fold}/training.json",
+    log:
+        "results/{size}/{model}/fold{fold}/train.log",
+    benchmark:
+        "results/{size}/{model}/fold{fold}/train.benchmark.tsv"
+    message:
+        "Training FESeq for fold {wildcards.fold} of size {wildcards.size}, {wildcards.model}"
 
 
 rule tune:
@@ -89,7 +111,7 @@ rule tune:
 
 onsuccess:
     # Not before: a job that ended well runs again if Snakemake is killed with it.
-    for states in ("*/*/training_state", "*/*/refit/training_state"):
+    for states in ("*/*/training_state", "*/*/*/training_state"):
         for state in results().glob(states):
             if (state.parent / "model.safetensors").exists():
                 shutil.rmtree(state, ignore_errors=True)

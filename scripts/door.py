@@ -20,9 +20,9 @@ from feseq.staleness.code import code_digests
 from feseq.staleness.params import read_settings
 
 # Those that name the job of a rule.
-WILDCARDS = ("split", "size", "model", "baseline", "name", "shard")
-# Those that name its model, as files say whose they are: full/len150.
-FULL_NAME = ("size", "model", "baseline", "name")
+WILDCARDS = ("split", "size", "model", "baseline", "name", "fold", "shard")
+# Those that name its model, as files say whose they are: full/len150, full/len150/fold2.
+FULL_NAME = {"size": "", "model": "", "baseline": "", "name": "", "fold": "fold"}
 
 
 def enter(main: Callable[..., None], job: Any) -> None:
@@ -110,13 +110,18 @@ def _place(main: Callable[..., None]) -> logging.LogRecord:
 
 def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     known: dict[str, Any] = dict(job.wildcards.items())
-    known["full_name"] = "/".join(known[key] for key in FULL_NAME if key in known)
+    parts = [before + known[key] for key, before in FULL_NAME.items() if key in known]
+    known["full_name"] = "/".join(parts)
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
     # The unnamed params, which stand first: digests of the code.
     known["code"] = list(job.params)[: len(job.params) - len(dict(job.params.items()))]
     known |= read_settings(text for _, text in job.params.items())
     known |= dict(job.input.items()) | dict(job.output.items())
-    return {name: known[name] for name in parameters}
+    # Some are of a part of a script's rules, such as the number of a fold.
+    needed = [
+        name for name, parameter in parameters.items() if parameter.default is parameter.empty
+    ]
+    return {name: known[name] for name in parameters if name in known or name in needed}
 
 
 def _shell_values(main: Callable[..., None], parameters: Any) -> dict[str, Any]:

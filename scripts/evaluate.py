@@ -7,6 +7,7 @@ from pathlib import Path
 
 from door import enter
 from feseq.config.runtime import Runtime
+from feseq.dataset.folds import FoldRows
 from feseq.evaluate.trained_model import predict_validation
 from feseq.machine.runtime import start_runtime
 
@@ -15,6 +16,8 @@ def main(
     *,
     model: Path,
     valid: Path,
+    folds: Path | None = None,
+    fold: int = 0,
     predictions: Path,
     speed: Path,
     attention: Path,
@@ -23,7 +26,8 @@ def main(
     runtime: Runtime,
 ) -> None:
     machine = start_runtime(runtime, threads)
-    files = (model, valid, predictions, speed, attention)
+    rows = FoldRows(valid, folds, fold) if folds else valid
+    files = (model, rows, predictions, speed, attention)
     predict_validation(*files, machine=machine, full_name=full_name, verbosity=runtime.verbosity)
 
 

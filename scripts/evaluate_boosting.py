@@ -7,18 +7,22 @@ from pathlib import Path
 
 from door import enter
 from feseq.boosting.prediction import predict_validation
+from feseq.dataset.folds import FoldRows
 
 
 def main(
     *,
     model: Path,
     valid: Path,
+    folds: Path | None = None,
+    fold: int = 0,
     predictions: Path,
     speed: Path,
     threads: int,
     full_name: str = "",
 ) -> None:
-    predict_validation(model, valid, predictions, speed, threads=threads, full_name=full_name)
+    rows = FoldRows(valid, folds, fold) if folds else valid
+    predict_validation(model, rows, predictions, speed, threads=threads, full_name=full_name)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure how good a model's validation predictions are.
+"""Measure how good a model's validation predictions are, or those out of fold.
 
 By hand: python scripts/measure.py --size toy --name len100
 """
@@ -6,6 +6,7 @@ By hand: python scripts/measure.py --size toy --name len100
 from pathlib import Path
 
 from door import enter
+from feseq.dataset.folds import FoldRows
 from feseq.evaluate.metrics_file import write_metrics
 
 
@@ -13,6 +14,7 @@ def main(
     *,
     predictions: Path,
     valid: Path,
+    folds: Path | None = None,
     truth: Path | None = None,
     metrics: Path,
     bootstrap: int,
@@ -23,7 +25,7 @@ def main(
     write_metrics(
         metrics,
         predictions,
-        valid,
+        FoldRows(valid, folds) if folds else valid,
         truth,
         resamples=bootstrap,
         slices=slices,

@@ -21,6 +21,8 @@ def main(
     threads: int,
     full_name: str = "",
     followed: Path | None = None,
+    folds: Path | None = None,
+    fold: int = 0,
     model: Path,
     history: Path,
     training: Path,
@@ -35,6 +37,8 @@ def main(
         threads=threads,
         followed=followed,
         full_name=full_name,
+        folds=folds,
+        fold=fold,
     )
 
 

@@ -12,7 +12,13 @@ import yaml
 from snakemake.utils import update_config
 
 from feseq.common.errors import UserError
-from feseq.config.catalog import check_job, compared_models, model_settings, size_settings
+from feseq.config.catalog import (
+    check_fold,
+    check_job,
+    compared_models,
+    model_settings,
+    size_settings,
+)
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns
 from feseq.config.names import is_boosting
@@ -271,6 +277,19 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
     ):
         with pytest.raises(UserError, match=message):
             check_job(config, columns, {"size": size, "model": model})
+
+
+def test_a_job_of_a_fold_that_is_not_there_is_refused(config: Config) -> None:
+    with pytest.raises(UserError, match=r"need sampling.folds, which is null; set it"):
+        check_fold(config, {"size": "toy"})
+    config["sampling"]["folds"] = 3
+    check_fold(config, {"size": "toy"})
+    check_fold(config, {"size": "toy", "fold": "3"})
+    with pytest.raises(UserError, match=r"no fold 4: sampling.folds is 3"):
+        check_fold(config, {"size": "toy", "fold": "4"})
+    config["sampling"]["folds"] = 1
+    with pytest.raises(UserError, match=r"sampling.folds: 1 is .*2"):
+        checked_config(config)
 
 
 def test_the_comparison_has_what_is_configured_and_what_was_trained(

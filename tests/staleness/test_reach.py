@@ -10,7 +10,8 @@ ROWS = "common config.columns dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_values "
 CONVERSION += "dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
-FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.joined dataset.numeric "
+FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.folds dataset.joined "
+FEATURES += "dataset.numeric "
 FEATURES += "dataset.history_columns dataset.history_statistics"
 BOOSTING = f"{FEATURES} config.boosting config.declared config.names boosting.clicks "
 BOOSTING += "boosting.features boosting.matrix boosting.model_file"
@@ -27,7 +28,11 @@ REACHED = {
     "dataset.sampling dataset.selection dataset.split dataset.split_columns",
     "convert_train": CONVERSION,
     "convert_test": CONVERSION,
-    "fit_feature_map": f"{ROWS} dataset.feature_map dataset.joined dataset.numeric "
+    "draw_folds": f"{RAW} config.declared config.sampling dataset.draw_folds dataset.folds "
+    "dataset.raw_text dataset.sampling dataset.selection dataset.split dataset.split_columns "
+    "dataset.store",
+    "join_folds": f"common {VALID} dataset.folds evaluate.out_of_fold",
+    "fit_feature_map": f"{ROWS} dataset.feature_map dataset.folds dataset.joined dataset.numeric "
     "dataset.history_columns dataset.history_statistics",
     "train": f"{NETWORK} config.train evaluate.metrics train",
     "tune": f"{NETWORK} config.space config.train evaluate.metrics train tune",
@@ -38,8 +43,8 @@ REACHED = {
     "ensemble": f"common {VALID} evaluate.blend evaluate.ensemble evaluate.intervals "
     "evaluate.metrics",
     "fit_baseline": f"{FEATURES} {VALID} evaluate.baselines evaluate.tabular machine.memory",
-    "measure": f"common {VALID} evaluate.auc evaluate.blend evaluate.intervals evaluate.metrics "
-    "evaluate.metrics_file evaluate.slices",
+    "measure": f"common {VALID} dataset.folds dataset.joined evaluate.auc evaluate.blend "
+    "evaluate.intervals evaluate.metrics evaluate.metrics_file evaluate.slices",
     "plot_model": f"common {VALID} evaluate.auc evaluate.intervals report.figures.one_model "
     "report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",

@@ -20,12 +20,15 @@ from feseq.config.boosting import BoostingConfig
 from feseq.config.catalog import submission_models, submission_weights
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
-from feseq.config.names import is_boosting, model_file
+from feseq.config.names import REFIT, is_boosting, model_file
 from feseq.config.runtime import Runtime
 from feseq.config.sampling import Sampling
 from feseq.config.train import TrainConfig
 from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.draw_folds import draw_folds
 from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.folds import FoldRows, Folds
+from feseq.dataset.joined import open_table
 from feseq.dataset.sampling import draw
 from feseq.dataset.shards import read_shards
 from feseq.dataset.store import H5Table
@@ -108,14 +111,21 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
-    """The steps `sample`, `convert_train`, `fit_feature_map` and `convert_test`."""
+    """The steps `sample`, `draw_folds`, `convert_train`, `fit_feature_map` and `convert_test`."""
     columns, size = Columns.from_config(config["columns"]), config["sizes"]["toy"]
     sampling = Sampling.from_values(config["sampling"], "sampling")
     selection = out / "selection.parquet"
     train = raw / "train.parquet"
-    draw(open_parquet(train), columns.label, size["rows"], sampling).write(selection)
-    convert_train(train, selection, columns, out / "train.h5", out / "valid.h5")
-    fit_feature_map(out / "train.h5", columns, size["min_count"]).write(out / "map.json")
+    drawn = draw(open_parquet(train), columns.label, size["rows"], sampling)
+    drawn.write(selection)
+    if sampling.folds:
+        folds = draw_folds(open_parquet(train), columns.label, sampling, drawn)
+        folds.write(out / "folds.parquet")
+    h5 = [out / "train.h5", out / "valid.h5"]
+    convert_train(train, selection, columns, *h5)
+    fit_feature_map(h5[0], columns, size["min_count"]).write(out / "map.json")
+    if config["submission"]["refit"]:
+        fit_feature_map(h5, columns, size["min_count"]).write(out / "all_rows.json")
     files = (out / "test.h5", out / "shards.json")
     convert_test(raw / "test.parquet", columns, *files, rows_per_shard=SHARD_ROWS)
 
@@ -130,35 +140,68 @@ def settings_of(config: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
-    """The steps `train`, `evaluate`, `measure` and `predict` of one model of either family."""
-    folder = out / name
-    model, machine = folder / model_file(name), start_runtime(RUNTIME, 1)
-    outputs = {"model": model, "history": folder / "history.csv"}
-    outputs |= {"training": folder / "training.json"}
-    data = (out / "train.h5", out / "valid.h5", out / "map.json")
+def train(out: Path, config: dict[str, Any], name: str, folder: Path, **options: Any) -> Path:
+    """The step `train` of one model of either family; its file. `options` are of its script."""
     settings = settings_of(config, name)
-    files = (model, out / "valid.h5", folder / "valid_predictions.parquet", folder / "speed.json")
+    outputs = {"model": folder / model_file(name), "history": folder / "history.csv"}
+    outputs |= {"training": folder / "training.json"}
     folder.mkdir()
+    all_rows = "followed" in options and "folds" not in options
+    feature_map = out / ("all_rows.json" if all_rows else "map.json")
+    data = (out / "train.h5", out / "valid.h5", feature_map)
     if is_boosting(name):
         boosting = BoostingConfig.from_values(settings["boosting_config"], "boosting_config")
-        train_boosting(*data, boosting, outputs, runtime=RUNTIME)
-        boosted.predict_validation(*files, threads=1)
+        train_boosting(*data, boosting, outputs, runtime=RUNTIME, **options)
     else:
         network = ModelConfig.from_values(settings["model_config"], "model_config")
         training = TrainConfig.from_values(settings["train_config"], "train_config")
-        train_model(TrainingRun(*data, network, training), outputs, runtime=RUNTIME)
-        predict_validation(*files, folder / "attention.json", machine=machine)
+        train_model(TrainingRun(*data, network, training, **options), outputs, runtime=RUNTIME)
+    return outputs["model"]
+
+
+def evaluate(model: Path, rows: Path | FoldRows, name: str) -> Path:
+    """The step `evaluate`: the predictions of these rows, beside the model."""
+    written = [model.parent / file for file in ("valid_predictions.parquet", "speed.json")]
+    if is_boosting(name):
+        boosted.predict_validation(model, rows, *written, threads=1)
+    else:
+        machine = start_runtime(RUNTIME, 1)
+        predict_validation(model, rows, *written, model.with_name("a.json"), machine=machine)
+    return written[0]
+
+
+def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
+    """The steps of one model: with a fold, and with all rows, as the config has them."""
+    folder = out / name
+    model = train(out, config, name, folder)
+    predictions = evaluate(model, out / "valid.h5", name)
     keys = {key: config["evaluation"][key] for key in ("slices", "gauc")}
-    measured = measure_predictions(files[2], files[1], None, resamples=2, **keys)
+    measured = measure_predictions(predictions, out / "valid.h5", None, resamples=2, **keys)
     assert np.isfinite([figure["value"] for figure in measured["metrics"].values()]).all()
+    followed = folder / "training.json"
+    if number := config["sampling"]["folds"]:
+        folds: dict[str, Any] = {"folds": out / "folds.parquet", "fold": number}
+        of_fold = train(out, config, name, folder / "fold", followed=followed, **folds)
+        rows = FoldRows(out / "train.h5", folds["folds"], number)
+        logit = read_predictions(evaluate(of_fold, rows, name))["logit"].to_numpy()
+        assert len(logit) == Folds.read(folds["folds"]).predicts(number).sum() > 0
+        assert np.isfinite(logit).all()
+    if config["submission"]["refit"]:
+        model = train(out, config, name, folder / REFIT, followed=followed)
+    machine = start_runtime(RUNTIME, 1)
     for i, (start, stop) in enumerate(read_shards(out / "shards.json")):
-        rows: dict[str, Any] = {"start": start, "stop": stop}
+        bounds: dict[str, Any] = {"start": start, "stop": stop}
         shard = (model, out / "test.h5", folder / f"shard{i}.parquet")
         if is_boosting(name):
-            boosted.predict_shard(*shard, **rows, threads=1)
+            boosted.predict_shard(*shard, **bounds, threads=1)
         else:
-            predict_shard(*shard, **rows, machine=machine)
+            predict_shard(*shard, **bounds, machine=machine)
+
+
+def last_fit(out: Path, name: str) -> Path:
+    """The file of the model that submits."""
+    again = out / name / REFIT / model_file(name)
+    return again if again.exists() else out / name / model_file(name)
 
 
 def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
@@ -178,17 +221,16 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
         out / "submission.csv",
         id_column=columns["id"],
         label_column=columns["label"],
-        models=[out / name / model_file(name) for name in names],
+        models=[last_fit(out, name) for name in names],
         weights=[weights[name] for name in names],
         prior=config["submission"]["prior"],
     )
     return weights
 
 
-def logits_read_back(out: Path, name: str, h5: Path) -> np.ndarray:
-    """What the model's file says of a whole H5 file."""
-    model = out / name / model_file(name)
-    if is_boosting(name):
+def logits_read_back(model: Path, h5: Path) -> np.ndarray:
+    """What a model's file says of a whole H5 file."""
+    if model.suffix == ".ubj":
         with H5Table(h5) as table:
             return boosted.predict_logits(BoostedModel.load(model), table)
     machine, trained = start_runtime(RUNTIME, 1), TrainedModel.load(model)
@@ -198,10 +240,11 @@ def logits_read_back(out: Path, name: str, h5: Path) -> np.ndarray:
 
 def check_model(out: Path, name: str) -> None:
     """A model read back says of the validation rows what was written and what training saw."""
-    predictions = out / name / "valid_predictions.parquet"
+    model = out / name / model_file(name)
+    predictions = model.with_name("valid_predictions.parquet")
     written = read_predictions(predictions, part=None)["logit"].to_numpy()
     for _ in range(2):
-        np.testing.assert_array_equal(logits_read_back(out, name, out / "valid.h5"), written)
+        np.testing.assert_array_equal(logits_read_back(model, out / "valid.h5"), written)
     chosen, training = (
         read_predictions(predictions, CHOOSE),
         read_json(out / name / "training.json"),
@@ -220,10 +263,12 @@ def check_submission(
     wanted = pd.read_csv(raw / f"sample_submission_{name}.csv")[name]
     assert list(table) == [name, label]
     assert table[name].tolist() == wanted.tolist()
-    logit = sum(w * logits_read_back(out, n, out / "test.h5") for n, w in weights.items())
+    logit = sum(w * logits_read_back(last_fit(out, n), out / "test.h5") for n, w in weights.items())
     if config["submission"]["prior"] == "balanced":
-        with H5Table(out / "train.h5") as train:
-            clicks = train.column("label").mean()
+        files = [out / "train.h5"]
+        files += [out / "valid.h5"] if config["submission"]["refit"] else []
+        with open_table(files) as table_of_fit:
+            clicks = table_of_fit.column("label").mean()
         logit = logit - np.log(clicks / (1 - clicks))
     ids = pd.read_parquet(raw / "test.parquet")[name]
     expected = pd.Series(1 / (1 + np.exp(-logit)), index=ids)[wanted].to_numpy()

@@ -65,10 +65,11 @@ def test_split_judges_and_last_fit_reach_the_submission(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
     config: dict[str, Any] = {
-        "sampling": {"split": SPLITS["time and group"], "judge_share": 0.5},
+        "sampling": {"split": SPLITS["time and group"], "judge_share": 0.5, "folds": 2},
         "submission": {"refit": True},
     }
     targets = ["results/submission_toy.csv", "results/toy/len20/metrics.json"]
+    targets += [f"results/toy/{name}/oof_metrics.json" for name in ("len20", "boosting")]
     code, output = shop.snakemake(tmp_path, *targets, config=shop.CONFIG | config)
     assert code == 0, output
     assert len(pd.read_csv(tmp_path / targets[0])) == shop.TEST_ROWS
@@ -82,3 +83,12 @@ def test_split_judges_and_last_fit_reach_the_submission(
     assert (training["train_rows"], training["valid_rows"]) == (train, choose)
     assert (again["train_rows"], again["refit"]) == (100, True)
     assert again["valid_auc"] == training["valid_auc"]
+    for name in ("len20", "boosting"):
+        folder = tmp_path / "results/toy" / name
+        out_of_fold = pd.read_parquet(folder / "oof_predictions.parquet")
+        assert 0 < len(out_of_fold) < train
+        older = table["day"].iloc[out_of_fold["row"]].groupby(out_of_fold["fold"].to_numpy())
+        assert older.max()[1] < older.min()[2]
+        figures = json.loads((folder / "oof_metrics.json").read_text())
+        assert figures["rows"] == len(out_of_fold)
+        assert figures["clicks"] == table["bought"].iloc[out_of_fold["row"]].sum()

@@ -9,6 +9,7 @@ from ..common.ahead import map_ahead
 from ..common.progress import progress
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import check_one_draw, check_same_kind
+from ..dataset.joined import Rows, open_table
 from ..dataset.store import H5Table
 from ..evaluate.valid_predictions import write_predictions
 from ..predict.shard_file import write_shard
@@ -19,16 +20,16 @@ from .model_file import BoostedModel
 
 def predict_validation(
     model_file: Path,
-    valid_h5: Path,
+    valid_rows: Rows,
     predictions: Path,
     speed: Path,
     *,
     threads: int,
     full_name: str = "",
 ) -> None:
-    """Write the validation rows' predictions and their speed, see `write_predictions`."""
+    """Write the predictions of rows it did not see, and their speed, see `write_predictions`."""
     model = BoostedModel.load(model_file, full_name)
-    with H5Table(valid_h5) as valid:
+    with open_table(valid_rows) as valid:
         check_same_kind(valid, model.simulated)
         check_one_draw(model.features.feature_map, valid, valid, full_name, model_file)
 

@@ -14,7 +14,7 @@ from ..common.files import read_json, write_json, written_beside
 from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.joined import open_table
+from ..dataset.joined import open_table, train_rows
 from ..dataset.store import H5Table
 from ..machine.memory import peak_memory
 from .device import choose_device
@@ -40,11 +40,14 @@ def train_boosting(
     threads: int = 1,
     followed: Path | None = None,
     full_name: str = "",
+    folds: Path | None = None,
+    fold: int = 0,
 ) -> None:
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
     With `followed`, the training.json of an earlier training, as many trees as that one kept are
-    trained on the rows of both files, and the validation figures are its own.
+    trained on the rows of both files, or with `folds` on those of the train file that belong to the
+    training of number `fold`; the validation figures are the earlier one's.
 
     The same data, settings and number of threads give the same model on the same machine. An
     interrupted training begins again.
@@ -53,8 +56,8 @@ def train_boosting(
     device = choose_device(runtime.device)
     feature_map = FeatureMap.read(feature_map_json)
     before: dict[str, Any] = read_json(followed) if followed else {}
-    files = [train_h5, valid_h5] if before else [train_h5]
-    with open_table(files) as train, H5Table(valid_h5) as valid:
+    rows = train_rows(train_h5, valid_h5, followed, folds, fold)
+    with open_table(rows) as train, H5Table(valid_h5) as valid:
         check_one_draw(feature_map, train, train if before else valid, full_name)
         click_rate = _checked_click_rate(train)
         own, features = fit_features(train, feature_map, config)

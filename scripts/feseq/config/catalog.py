@@ -144,6 +144,19 @@ def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[st
             raise UserError(mistake)
 
 
+def check_fold(config: Mapping[str, Any], wildcards: Mapping[str, str]) -> None:
+    """Raise UserError if the config has no folds, or fewer than the number of a job's."""
+    folds = config["sampling"]["folds"]
+    if folds is None:
+        raise UserError(
+            "predictions out of fold need sampling.folds, which is null; set it, for example "
+            "snakemake TARGET --config 'sampling={folds: 5}'"
+        )
+    fold = int(wildcards.get("fold", 1))
+    if not 1 <= fold <= folds:
+        raise UserError(f"there is no fold {fold}: sampling.folds is {folds}, the first fold 1")
+
+
 def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
     """The models that submit for a size."""
     return size_block(config, size)["submission_models"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..common.ahead import map_ahead
 from ..common.ragged import Ragged
 from .encoding import BRIEFING, FeatureEncoder, Inputs
 from .feature_map import FeatureMap
-from .joined import open_table
+from .joined import Rows, open_table
 from .negatives import NegativeDraw
 from .store import Block
 
@@ -123,14 +122,14 @@ class _Window:
 class BatchSource:
     """Batches of an H5 table, encoded by a feature map, histories cut to `max_len` events.
 
-    `h5` is its file, or the train and the valid file of a draw. `batch_rows` may be a function of
+    `h5` is its file, or other rows that `open_table` opens. `batch_rows` may be a function of
     the rows of an epoch. With a `negative_share` below 1, an epoch has all clicks and that share of
     the other rows, another draw each epoch. With `choosing`, rows that only judge are left out.
     """
 
     def __init__(
         self,
-        h5: Path | Sequence[Path],
+        h5: Rows,
         feature_map: FeatureMap,
         *,
         max_len: int,

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .folds import FoldRows
 from .store import Block, H5Table, of_other_draw
+
+# Where rows are: one file, the train and the valid file of one draw, or some rows of a train file.
+Rows = Path | Sequence[Path] | FoldRows
 
 
 class JoinedTable(H5Table):
@@ -69,8 +73,21 @@ class JoinedTable(H5Table):
         return order
 
 
-def open_table(files: Path | Sequence[Path]) -> H5Table:
-    """The table of one file, or of the train and the valid file of one draw."""
-    if isinstance(files, Path):
-        return H5Table(files)
-    return H5Table(files[0]) if len(files) == 1 else JoinedTable(*files)
+def open_table(rows: Rows) -> H5Table:
+    """The table of these rows."""
+    if isinstance(rows, FoldRows):
+        return rows.open()
+    if isinstance(rows, Path):
+        return H5Table(rows)
+    return H5Table(rows[0]) if len(rows) == 1 else JoinedTable(*rows)
+
+
+def train_rows(
+    train: Path, valid: Path, followed: Path | None, folds: Path | None, fold: int
+) -> Rows:
+    """The rows of a training: those of the train file, or where it follows an earlier training,
+    of both files, or with folds those that one of these is trained on.
+    """
+    if folds:
+        return FoldRows(train, folds, fold, training=True)
+    return [train, valid] if followed else train

@@ -27,7 +27,7 @@ _FAR_OFF = 1.5
 
 
 @dataclass(frozen=True)
-class _Rows:
+class KeyedRows:
     """Some rows' times and groups, each [rows] or None; `where` names their file."""
 
     time: np.ndarray | None
@@ -35,7 +35,16 @@ class _Rows:
     split: Split
     where: str
 
-    def take(self, rows: np.ndarray) -> "_Rows":
+    @property
+    def key(self) -> tuple[np.ndarray, str]:
+        """What rows are cut by, and how messages call that column."""
+        key, column = self.time, self.split.time
+        if key is None:
+            key, column = self.group, self.split.group
+        assert key is not None, "a split by a column"
+        return key, f"{self.where}: column {column!r}"
+
+    def take(self, rows: np.ndarray) -> "KeyedRows":
         """Those where `rows` is true."""
         time, group = (None if key is None else key[rows] for key in (self.time, self.group))
         return replace(self, time=time, group=group)
@@ -49,26 +58,31 @@ def split_rows(file: RawFile, labels: np.ndarray, sampling: Sampling) -> np.ndar
     rows without those of a group that has older rows; these are in no part. A share
     of the held-out rows, `judge_share`, judges. Raises UserError if a part lacks rows of a label.
     """
-    split, seed = sampling.split, sampling.seed
-    times = read_times(file, split.time) if split.time else None
-    group = read_groups(file, split.group, seed) if split.group else None
-    rows = _Rows(times.key if times else None, group, split, str(file.location))
-    part = _cut_off(rows, sampling.valid_share, split.last)
+    rows, times = keyed_rows(file, sampling)
+    part = cut_off(rows, sampling.valid_share, sampling.split.last)
     held = part == CHOOSE
     if sampling.judge_share and held.any():
-        again = _cut_off(_in_order(rows.take(held), seed), sampling.judge_share)
+        again = cut_off(_in_order(rows.take(held), sampling.seed), sampling.judge_share)
         part[held] = np.array([CHOOSE, JUDGE, _OUT], np.int8)[again]
     _tell(part, labels, rows, times)
     return part
 
 
-def _cut_off(rows: _Rows, share: float, last: int | None = None) -> np.ndarray:
-    """int8 [rows]: TRAIN before the cut, CHOOSE behind it, or in no part."""
-    key, column = rows.time, rows.split.time
-    if key is None:
-        key, column = rows.group, rows.split.group
-    assert key is not None
-    start = _start(np.sort(key), share, last, f"{rows.where}: column {column!r}")
+def keyed_rows(file: RawFile, sampling: Sampling) -> tuple[KeyedRows, Times | None]:
+    """All rows of a file with what the split looks at, and the times, if it looks at them."""
+    split = sampling.split
+    times = read_times(file, split.time) if split.time else None
+    group = read_groups(file, split.group, sampling.seed) if split.group else None
+    return KeyedRows(times.key if times else None, group, split, str(file.location)), times
+
+
+def cut_off(rows: KeyedRows, share: float, last: int | None = None) -> np.ndarray:
+    """int8 [rows]: TRAIN before the cut, CHOOSE behind it, or less than 0: in no part.
+
+    The cut leaves the rows of the `last` values behind it, or about `share` of all.
+    """
+    key, column = rows.key
+    start = _start(np.sort(key), share, last, column)
     part = (key >= start).astype(np.int8)
     if rows.time is not None and rows.group is not None:
         older = np.sort(rows.group[part == TRAIN])
@@ -110,7 +124,7 @@ def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -
     return ascending[cut]
 
 
-def _in_order(rows: _Rows, seed: int) -> _Rows:
+def _in_order(rows: KeyedRows, seed: int) -> KeyedRows:
     """The rows as they can be cut: without times that are all one."""
     if rows.time is None or (len(rows.time) and rows.time.min() < rows.time.max()):
         return rows
@@ -125,7 +139,7 @@ def _in_order(rows: _Rows, seed: int) -> _Rows:
     return replace(rows, time=None, group=group)
 
 
-def _tell(part: np.ndarray, labels: np.ndarray, rows: _Rows, times: Times | None) -> None:
+def _tell(part: np.ndarray, labels: np.ndarray, rows: KeyedRows, times: Times | None) -> None:
     """Log what is in each part; raises UserError if one lacks rows of a label."""
     split, present = rows.split, np.unique(part[part != _OUT])
     by = " and ".join(name for name in (split.time, split.group) if name)

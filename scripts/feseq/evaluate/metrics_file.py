@@ -13,7 +13,8 @@ from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.logits import log_odds
 from ..common.parquet import marks_of, read_table
-from ..dataset.store import H5Table
+from ..dataset.folds import FoldRows
+from ..dataset.joined import Rows, open_table
 from .auc import Auc, auc_entry, difference_entry, expected_auc
 from .blend import ahead_of
 from .intervals import CONFIDENCE, as_entry, intervals
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 def measure_predictions(
     predictions: Path,
-    valid_h5: Path,
+    rows: Rows,
     truth: Path | None,
     *,
     resamples: int,
@@ -40,7 +41,7 @@ def measure_predictions(
     true probabilities of a simulated file. Raises UserError if the predictions are of other
     rows, or not of the model with this `full_name`.
     """
-    with H5Table(valid_h5) as table:
+    with open_table(rows) as table:
         simulated = table.source["simulated"]
         judges = table.judges
         row, label = table.column("row")[judges], table.column("label")[judges]
@@ -49,7 +50,7 @@ def measure_predictions(
     read = read_predictions(predictions, full_name=full_name)
     if not all(np.array_equal(read[n].to_numpy(), x) for n, x in (("row", row), ("label", label))):
         raise UserError(
-            f"{predictions}: has other rows than {valid_h5}; delete it and run the same command "
+            f"{predictions}: has other rows than {table.path}; delete it and run the same command "
             f"again"
         )
     logit = read["logit"].to_numpy()
@@ -75,7 +76,8 @@ def measure_predictions(
         "rows": len(label),
         "clicks": int(label.sum()),
         "click_rate": float(label.mean()),
-        "unseen": not judges.all(),
+        # Each model of a fold followed the steps that validation rows chose.
+        "unseen": isinstance(rows, FoldRows) or not judges.all(),
         "full_name": full_name,
         "simulated_data": simulated,
         "bootstrap": resamples,

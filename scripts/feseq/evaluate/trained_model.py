@@ -6,6 +6,7 @@ import numpy as np
 
 from ..common.files import write_json
 from ..dataset.feature_map import check_one_draw
+from ..dataset.joined import Rows
 from ..machine.runtime import Machine
 from ..predict.model_file import TrainedModel
 from .mean_attention import mean_attention
@@ -14,7 +15,7 @@ from .valid_predictions import write_predictions
 
 def predict_validation(
     model_file: Path,
-    valid_h5: Path,
+    valid: Rows,
     predictions: Path,
     speed: Path,
     attention: Path,
@@ -23,12 +24,12 @@ def predict_validation(
     full_name: str = "",
     verbosity: int = 0,
 ) -> None:
-    """Write the validation rows' predictions, how fast they came, and what attention looked at.
+    """Write the predictions of rows it did not see, how fast they came, and what attention saw.
 
     `predictions` and `speed`: see `write_predictions`; `attention`: see `mean_attention` (JSON).
     """
     model = TrainedModel.load(model_file, full_name)
-    source = model.source(valid_h5, machine)
+    source = model.source(valid, machine)
     check_one_draw(model.feature_map, source.table, source.table, full_name, model_file)
 
     def predict(blank: bool) -> np.ndarray:

@@ -1,12 +1,12 @@
 """A network whose tables fit a feature map, and batches that fit the network."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 from ..config.model import ModelConfig
 from ..dataset.batches import BatchSource
 from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap
+from ..dataset.joined import Rows
 from ..dataset.numeric import count_blocks
 from .feseq import FESeq
 from .sizes import FieldSizes
@@ -36,7 +36,7 @@ def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
 
 
 def batch_source(
-    h5: Path | Sequence[Path],
+    h5: Rows,
     feature_map: FeatureMap,
     config: ModelConfig,
     batch_rows: int | Callable[[int], int],

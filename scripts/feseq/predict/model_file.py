@@ -14,6 +14,7 @@ from ..config.model import ModelConfig
 from ..config.names import check_name
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_same_kind
+from ..dataset.joined import Rows
 from ..machine.runtime import Machine
 from ..model import FESeq
 from ..model.build import build_model
@@ -84,7 +85,7 @@ class TrainedModel:
         """What each file of predictions says of its model."""
         return {"click_rate": repr(self.click_rate), "full_name": self.full_name}
 
-    def source(self, h5: Path, machine: Machine) -> BatchSource:
+    def source(self, h5: Rows, machine: Machine) -> BatchSource:
         """Batches of `h5` for inference; raises UserError if one is simulated and one real."""
         source = inference_source(h5, self.feature_map, self.config, machine)
         check_same_kind(source.table, self.simulated)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from ..common.progress import progress
 from ..config.model import ModelConfig
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap
+from ..dataset.joined import Rows
 from ..machine.runtime import Machine
 from ..model import FESeq
 from ..model.build import batch_source
@@ -23,7 +23,7 @@ POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
 
 
 def inference_source(
-    h5: Path,
+    h5: Rows,
     feature_map: FeatureMap,
     config: ModelConfig,
     machine: Machine,

@@ -21,6 +21,7 @@ from ..config.runtime import Runtime
 from ..config.train import TrainConfig
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.joined import Rows, train_rows
 from ..dataset.store import H5Table
 from ..machine.ranks import Ranks, in_group, joined
 from ..machine.runtime import Machine, start_runtime
@@ -45,8 +46,9 @@ _ODD_SHARE = 0.9
 class TrainingRun:
     """The data and the settings of one training.
 
-    With `followed`, the training.json of an earlier one, it trains on the rows of both files as
-    that one did up to its best weights, and validates nothing. `full_name` is size and name of the
+    With `followed`, the training.json of an earlier one, it trains as that one did up to its best
+    weights, and validates nothing: on the rows of both files, or with `folds` on those of the train
+    file that belong to the training of number `fold`. `full_name` is size and name of the
     model, such as full/len150, '' for one that has no place.
     """
 
@@ -57,13 +59,21 @@ class TrainingRun:
     train_config: TrainConfig
     followed: Path | None = None
     full_name: str = ""
+    folds: Path | None = None
+    fold: int = 0
+
+    @property
+    def train_rows(self) -> Rows:
+        """The rows that it trains on."""
+        return train_rows(self.train_h5, self.valid_h5, self.followed, self.folds, self.fold)
 
     def key(self, train: H5Table, valid: H5Table | None, *settings: Any) -> str:
         """A digest of all that the training depends on, and of `settings`, plain values."""
         # The number of processes changes only rounding and draws of dropout.
         train_config = asdict(replace(self.train_config, gpus=1, nodes=1))
         inputs = [f"{table.identity} {table.rows}" for table in (train, valid) if table]
-        files = [self.feature_map_json, self.followed]
+        inputs += [str(self.fold)] if self.folds else []
+        files = [self.feature_map_json, self.followed, self.folds]
         inputs += [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file]
         values = [asdict(self.model_config), train_config, inputs, *settings]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
@@ -151,8 +161,8 @@ def opened(
     config = run.model_config
     with ExitStack() as stack:
         share = run.train_config.negative_share
-        files = [run.train_h5, run.valid_h5] if run.followed else [run.train_h5]
-        train = batch_source(files, feature_map, config, run.train_config.batch_rows, share)
+        rows, batch_rows = run.train_rows, run.train_config.batch_rows
+        train = batch_source(rows, feature_map, config, batch_rows, share)
         stack.enter_context(train.table)
         if run.followed:
             check_one_draw(feature_map, train.table, train.table, run.full_name)

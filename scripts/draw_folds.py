@@ -1,0 +1,21 @@
+"""Part the train rows of one size into folds.
+
+By hand: python scripts/draw_folds.py --size toy
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.config.sampling import Sampling
+from feseq.dataset.draw_folds import draw_folds
+from feseq.dataset.selection import Selection
+from feseq.raw.reading import open_parquet
+
+
+def main(*, raw: str, label: str, selection: Path, sampling: Sampling, folds: Path) -> None:
+    chosen = Selection.read(selection)
+    draw_folds(open_parquet(raw), label, sampling, chosen).write(folds)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))
