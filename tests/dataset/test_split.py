@@ -187,6 +187,13 @@ def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
     assert np.unique(groups, return_counts=True)[1].tolist().count(2) == 2
     assert groups[0] == groups[4] != groups[1] == groups[7]
     assert "3 rows have no g" in caplog.text
+    lists = [text and [int(n) for n in text.split(",")] for text in texts]
+    lists = [found if found != "" else [] for found in lists]
+    for kind in (pa.list_(pa.int32()), pa.large_list(pa.uint16())):
+        as_list = write_raw(tmp_path, pa.table({"l": pa.array(lists, kind)}), "lists")
+        found = read_groups(open_parquet(as_list), "l", 7)
+        alike = [np.equal.outer(part, part).tolist() for part in (found, groups)]
+        assert alike[0] == alike[1]
     numbers = read_groups(open_parquet(raw), "n", 7)
     assert numbers[5] == groups[5] != read_groups(open_parquet(raw), "g", 8)[5]
 
@@ -195,7 +202,8 @@ BAD = {
     "y": clicks(40),
     "one": ["a"] * 40,
     "gaps": [1.0, None, float("nan"), *range(37)],
-    "list": [[1]] * 40,
+    "list": [["a"]] * 40,
+    "nulls": [[1, None]] * 40,
     "t": [*range(40)],
     "early": np.where(np.arange(40) < 30, clicks(40), 0).astype(np.int8),
     "all": ["u", "v"] * 20,
@@ -213,6 +221,7 @@ BAD = {
         (Split(time="gaps"), r"column 'gaps' is missing in 2 of the rows 0 to 39, first row 1"),
         (Split(time="list"), r"column 'list' has type list<.*no order in time"),
         (Split(group="list"), r"column 'list' has type list<"),
+        (Split(group="nulls"), r"column 'nulls' has type list<.*name .* lists of integers in"),
         (Split(time="bytes"), r"column 'bytes' holds bytes that are not UTF-8"),
         (Split(time="t", last=40), r"'t' has 40 values, and sampling.split.last holds out 40"),
         (Split(time="t", group="all"), r"0 rows without and 0 with a click validate.*8 rows fall"),

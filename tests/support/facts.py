@@ -50,7 +50,8 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
         "test_scale": 1.0,
     }
     lengths = [
-        {"from": int(start), "rows": dict.fromkeys(parts, 900), "clicks": 20} for start in LENGTHS
+        {"from": int(start), "rows": dict.fromkeys(parts, 900), "known": 1_800, "clicks": 20}
+        for start in LENGTHS
     ]
     return {
         "size": "full",

@@ -64,21 +64,23 @@ def read_times(file: RawFile, column: str) -> Times:
 def read_groups(file: RawFile, column: str, seed: int) -> np.ndarray:
     """A hash of each row's group, uint64 [rows].
 
-    Groups are equal where the values' texts are; a row without a value, or with an empty one, is
-    a group of its own. 64 bits keep a hundred million groups apart but for a chance of 1 in 3,000.
+    Groups are equal where the values' texts are, or their lists of integers. A row without a value,
+    or with an empty one, is a group of its own. 64 bits keep a hundred million groups apart but for
+    a chance of 1 in 3,000.
     """
     random = np.random.default_rng([seed, 1])
     hashes, alone = [np.empty(0, np.uint64)], 0
     for _, values in _values(file, column, "group"):
         try:
-            texts = as_text(values)
+            bounds, data = _bytes_of(values)
         except pa.ArrowException:
             raise UserError(
                 f"{file.location}: column {column!r} has type {values.type}, and no group can be "
-                f"told by it; name a column of text or numbers in sampling.split.group"
+                f"told by it; name a column of text, numbers or lists of integers in "
+                f"sampling.split.group"
             ) from None
-        found = _hashes(texts, seed)
-        is_missing = pc.fill_null(pc.equal(texts, ""), True).to_numpy(zero_copy_only=False)
+        found = _hashes(bounds, data, seed)
+        is_missing = np.diff(bounds) == 0
         missing = int(is_missing.sum())
         found[is_missing] = random.integers(0, 1 << 64, missing, np.uint64)
         alone += missing
@@ -171,10 +173,26 @@ def _order(words: list[str]) -> tuple[np.ndarray, bool]:
     return rank, False
 
 
-def _hashes(texts: pa.StringArray, seed: int) -> np.ndarray:
-    bounds = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1].tolist()
+def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
+    """Bytes of each value, data[bounds[i]:bounds[i + 1]]: its text, or its list of integers.
+
+    None where the value is missing or empty. Raises ArrowException for values of other types.
+    """
+    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+        events = values.flatten()
+        if not pa.types.is_integer(events.type) or events.null_count:
+            raise pa.ArrowInvalid("not a list of integers")
+        numbers = np.ascontiguousarray(events.to_numpy(zero_copy_only=False))
+        bounds = np.concatenate([[0], np.cumsum(lengths)]) * numbers.itemsize
+        return bounds, memoryview(numbers.view(np.uint8))
+    texts = pc.fill_null(as_text(values), "")
+    bounds = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
     data = texts.buffers()[2]
-    view = memoryview(data if data is not None else b"")
+    return bounds, memoryview(data if data is not None else b"")
+
+
+def _hashes(bounds: np.ndarray, data: memoryview, seed: int) -> np.ndarray:
     digest = xxhash.xxh3_64_intdigest
-    hashes = (digest(view[start:stop], seed) for start, stop in pairwise(bounds))
-    return np.fromiter(hashes, np.uint64, len(texts))
+    hashes = (digest(data[start:stop], seed) for start, stop in pairwise(bounds.tolist()))
+    return np.fromiter(hashes, np.uint64, len(bounds) - 1)

@@ -187,7 +187,8 @@ def _groups(tables: _Tables) -> dict[str, Any]:
 def _click_rates(tables: _Tables) -> list[dict[str, Any]]:
     """Rows and clicks of train and validation along the raw file and by category.
 
-    `test_rows` are those of the test; null along the file, as it has another one.
+    `test_rows` are those of the test; null along the file, as it has another one. Rows kept apart
+    to judge are left out.
     """
     known = [tables.parts["train"], tables.parts["valid"]]
     stretches = known[0].by_stretch + known[1].by_stretch
@@ -196,13 +197,13 @@ def _click_rates(tables: _Tables) -> list[dict[str, Any]]:
             "column": None,
             "values": [
                 {"value": str(i + 1), "rows": int(rows), "clicks": int(clicks), "test_rows": None}
-                for i, (rows, clicks) in enumerate(stretches)
+                for i, (_, rows, clicks) in enumerate(stretches)
             ],
         }
     ]
     for i, column in enumerate(tables.categories.codes):
         words = tables.categories.words(column)
-        counts = np.zeros((2, len(words), 2), np.int64)
+        counts = np.zeros((2, len(words), 3), np.int64)
         for row, parts in enumerate((known, [tables.parts["test"]])):
             for part in parts:
                 counts[row, : len(part.by_code[i])] += part.by_code[i]
@@ -211,8 +212,8 @@ def _click_rates(tables: _Tables) -> list[dict[str, Any]]:
             values = [
                 {
                     "value": words[code],
-                    "rows": int(counts[0, code, 0]),
-                    "clicks": int(counts[0, code, 1]),
+                    "rows": int(counts[0, code, 1]),
+                    "clicks": int(counts[0, code, 2]),
                     "test_rows": int(counts[1, code, 0]),
                 }
                 for code in sorted(used, key=lambda code: _in_order(words[code]))
@@ -234,6 +235,7 @@ def _in_order(word: str | None) -> tuple[int, float, str]:
 def _sequence(tables: _Tables, i: int) -> dict[str, Any]:
     field, parts = tables.feature_map.sequences[i], tables.parts
     keys = {name: part.sequence_keys[i] for name, part in parts.items()}
+    known = (parts["train"].by_length[i] + parts["valid"].by_length[i])[:, 1:]
     lengths = tables.samples["train"][:, tables.names.index(f"length of {field.column}")]
     return {
         "column": field.column,
@@ -244,7 +246,7 @@ def _sequence(tables: _Tables, i: int) -> dict[str, Any]:
             {
                 "from": int(LENGTHS[bin]),
                 "rows": {name: int(part.by_length[i, bin, 0]) for name, part in parts.items()},
-                "clicks": int(sum(parts[name].by_length[i, bin, 1] for name in ("train", "valid"))),
+                **dict(zip(("known", "clicks"), known[bin].tolist())),
             }
             for bin in range(len(LENGTHS))
         ],

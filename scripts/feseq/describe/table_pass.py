@@ -44,9 +44,10 @@ class TablePass:
     """What one pass over a table finds.
 
     Of all rows: `rows`, `clicks`; `missing` and `infinite` int64 [columns]; by sequence `events`,
-    the number of all, and `longest`; int64 [., 2], rows and clicks, as `by_code` of each
-    categorical column, `by_length` of each sequence and `by_stretch` of the raw file; `row_keys`
-    and, by sequence, `sequence_keys`.
+    the number of all, and `longest`; int64 [., 3], rows, those of them whose label may be looked
+    at, and the clicks of these, as `by_code` of each categorical column, `by_length` of each
+    sequence and `by_stretch` of the raw file; `row_keys` and, by sequence, `sequence_keys`. Rows
+    kept apart to judge are told by their number and number of clicks alone.
 
     Of the rows in the sample: `sample` float32 [rows, columns], NaN where missing; `label` uint8
     [rows]; by sequence `sampled_events` and how many of these the feature map does not know,
@@ -70,9 +71,9 @@ class TablePass:
         self.infinite = np.zeros(len(table.numeric_columns), np.int64)
         self.events = np.zeros(sequences, np.int64)
         self.longest = np.zeros(sequences, np.int64)
-        self.by_code = [np.zeros((max(codes) + 1, 2), np.int64) for codes in self.code_of]
-        self.by_length = np.zeros((sequences, len(LENGTHS), 2), np.int64)
-        self.by_stretch = np.zeros((STRETCHES, 2), np.int64)
+        self.by_code = [np.zeros((max(codes) + 1, 3), np.int64) for codes in self.code_of]
+        self.by_length = np.zeros((sequences, len(LENGTHS), 3), np.int64)
+        self.by_stretch = np.zeros((STRETCHES, 3), np.int64)
         self.row_keys, self.sequence_keys = Keys(), [Keys() for _ in self.names]
         self.sampled_events = np.zeros(sequences, np.int64)
         self.unseen_events = np.zeros(sequences, np.int64)
@@ -110,6 +111,7 @@ class TablePass:
 
     def _add(self, block: Block, codes: np.ndarray, keys: list[np.ndarray]) -> None:
         label = np.zeros(len(block), np.uint8) if block.label is None else block.label
+        known = 0 if block.label is None else max(0, self.table.choosing_rows - self.rows)
         numeric, start = block.numeric, len(block.numeric[0]) if len(block) else 0
         self.rows += len(block)
         self.clicks += int(label.sum())
@@ -117,20 +119,27 @@ class TablePass:
         self.infinite += np.isinf(numeric).sum(0)
         self.missing[start : start + len(self.code_of)] += (codes == 0).sum(0)
         for i, counts in enumerate(self.by_code):
-            counts += _counted(codes[:, i], label, len(counts))
+            counts += _counted(codes[:, i], label, known, len(counts))
         # Rows of a file that has been replaced by a longer one would lie behind its end.
         stretch = np.minimum(block.row * STRETCHES // self.raw_rows, STRETCHES - 1)
-        self.by_stretch += _counted(stretch, label, STRETCHES)
+        self.by_stretch += _counted(stretch, label, known, STRETCHES)
         sampled = np.arange(-(self.rows - len(block)) % self.step, len(block), self.step)
         columns = [numeric[sampled], np.where(codes == 0, np.nan, codes)[sampled]]
         for i, name in enumerate(self.names):
-            columns += self._add_sequence(i, block.sequences[name], label, keys[i], sampled)
+            columns += self._add_sequence(
+                i, block.sequences[name], (label, known), keys[i], sampled
+            )
         self.row_keys.add(keys[-1])
         self._samples.append(np.column_stack(columns).astype(np.float32))
         self._labels.append(label[sampled])
 
     def _add_sequence(
-        self, i: int, ragged: Ragged, label: np.ndarray, keys: np.ndarray, sampled: np.ndarray
+        self,
+        i: int,
+        ragged: Ragged,
+        labels: tuple[np.ndarray, int],
+        keys: np.ndarray,
+        sampled: np.ndarray,
     ) -> Iterator[np.ndarray]:
         """Count; yields length and newest event of the sampled rows, float64 [rows]."""
         lengths = ragged.lengths
@@ -139,7 +148,7 @@ class TablePass:
         self.events[i] += len(ragged.values)
         self.longest[i] = max(self.longest[i], lengths.max(initial=0))
         bins = np.searchsorted(LENGTHS, lengths, side="right") - 1
-        self.by_length[i] += _counted(bins, label, len(LENGTHS))
+        self.by_length[i] += _counted(bins, *labels, len(LENGTHS))
         self.sequence_keys[i].add(keys[lengths >= LEAST_EVENTS])
         rows = ragged.take(sampled)
         self.sampled_events[i] += len(rows.values)
@@ -154,9 +163,9 @@ def _keys(ragged: Ragged) -> np.ndarray:
     return sequence_keys(ragged.values, ragged.offsets)
 
 
-def _counted(index: np.ndarray, label: np.ndarray, size: int) -> np.ndarray:
-    """Rows and clicks by index, int64 [size, 2]."""
+def _counted(index: np.ndarray, label: np.ndarray, known: int, size: int) -> np.ndarray:
+    """By index, int64 [size, 3]: rows, the first `known` of them, and the clicks of these."""
     index = index.astype(np.int64, copy=False)
-    return np.column_stack(
-        [np.bincount(index, minlength=size), np.bincount(index[label == 1], minlength=size)]
-    )
+    first = index[:known]
+    parts = (index, first, first[label[:known] == 1])
+    return np.column_stack([np.bincount(part, minlength=size) for part in parts])

@@ -174,10 +174,7 @@ def lengths_figure(facts: Mapping[str, Any]) -> Figure:
         left.set(ylabel="share of the rows", ylim=(0, None))
         left.yaxis.set_major_formatter(PercentFormatter(1))
         left.legend()
-        known = [
-            {"rows": entry["rows"]["train"] + entry["rows"]["valid"], "clicks": entry["clicks"]}
-            for entry in bins
-        ]
+        known = [{"rows": entry["known"], "clicks": entry["clicks"]} for entry in bins]
         _draw_rates(right, known, overall)
         for ax in (left, right):
             ax.set_xticks(x, _lengths([entry["from"] for entry in bins]), rotation=45)
