@@ -34,7 +34,9 @@ rule check_sample:
         checked="data/h5/sample_checked.json",
     log:
         "data/h5/check_sample.log",
-    # Before all others: a wrong sample should not be found after days of training.
+    # Before all others: a wrong sample should not be found after days of training. No input of
+    # `train`, whose set of inputs would change with a sample that is given later: every model would
+    # be trained again.
     priority: 100
     conda:
         "../envs/data.yaml"

@@ -1,6 +1,7 @@
 """All models in one table, and the page that says what follows from it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -122,6 +123,7 @@ def summary_of(
     refit: bool = False,
     split: Any = None,
     weights: Any = MappingProxyType({"len150": 1.0}),
+    facts: Sequence[Path] = (),
 ) -> str:
     write_comparison(metrics, folder / "comparison.csv")
     write_summary(
@@ -132,6 +134,7 @@ def summary_of(
         prior=prior,
         refit=refit,
         split=split or {"time": None, "group": None},
+        facts=facts,
     )
     return (folder / "summary.md").read_text()
 
@@ -165,6 +168,21 @@ def test_the_summary_says_which_rows_judge(tmp_path: Path) -> None:
     assert "submits len150, trained again on all rows" in text
     assert "the newest by `day`, without a `seq` that is in the train rows" in text
     assert "They chose nothing" in text
+
+
+def test_the_summary_has_the_alarms_of_each_size_and_the_way_to_its_page(tmp_path: Path) -> None:
+    alarm = {"text": "Column age alone predicts the clicks", "advice": "Take it out"}
+    facts = [tmp_path / size / "data.json" for size in ("full", "toy")]
+    for path, alarms in zip(facts, ([alarm], [])):
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, {"alarms": alarms})
+    text = summary_of([put_model(tmp_path, "full", "boosting", 0.7)], tmp_path, facts=facts)
+    for part in (
+        "## Alarms of the data: [full/data.md](full/data.md)\n\n"
+        "- **Column age alone predicts the clicks.** Take it out.\n",
+        "## Alarms of the data: [toy/data.md](toy/data.md)\n\nNone.\n",
+    ):
+        assert part in text
 
 
 CLAIMS = ("ahead", "better of the two", "are worth", "it is lower", "\\* |")

@@ -180,6 +180,7 @@ CHANGES: dict[str, Callable[[Path, Path], dict[str, Any] | None]] = {
     "evaluation.bootstrap": set_to("evaluation.bootstrap", 10),
     "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
     "sampling.seed": set_to("sampling.seed", 7),
+    "sampling.folds": set_to("sampling.folds", 3),
     "sampling.split": set_to("sampling.split", {"time": "day_of_week", "last": 1}),
     "columns: a numeric column less": set_to("columns.groups.shop.numeric", ["price"]),
     "columns: a numeric column is context, too": set_to("columns.groups.shop.context", ["age"]),

@@ -185,7 +185,7 @@ def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
             raise pa.ArrowInvalid("not a list of integers")
         numbers = np.ascontiguousarray(events.to_numpy(zero_copy_only=False))
         bounds = np.concatenate([[0], np.cumsum(lengths)]) * numbers.itemsize
-        return bounds, memoryview(numbers.view(np.uint8))
+        return bounds, numbers.view(np.uint8).data
     texts = pc.fill_null(as_text(values), "")
     bounds = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
     data = texts.buffers()[2]
