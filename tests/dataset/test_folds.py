@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feseq.boosting import predicting as boosted
+from feseq.boosting import prediction as boosted
 from feseq.boosting.training import train_boosting
 from feseq.common.errors import UserError
 from feseq.config.boosting import BoostingConfig
