@@ -64,11 +64,13 @@ ABLATION: dict[str, dict[str, Any]] = {
     "without levels": {"model": {"levels": 0}},
     "without unknown draws": {"model": {"unknown_share": 0}},
     "start values of 1e-4": {"model": {"embedding_std": 1e-4}},
-    "mean pooling": {"model": {"pooling": "mean"}},
+    "weighted_sum pooling": {"model": {"pooling": "weighted_sum"}},
     "without weight decay": {"train": {"weight_decay": 0}},
     "embeddings at the full rate": {"train": {"embedding_rate_factor": 1}},
+    "without averaged weights": {"train": {"weight_average": 0}},
+    "cuts for cosine": {"train": {"schedule": "plateau", "cut_patience": 2}},
 }
-BLENDS = (("leaderboard", "boosting"), ("leaderboard", "leaderboard_mean", "boosting"))
+BLENDS = (("leaderboard", "boosting"), ("leaderboard", "leaderboard_attention", "boosting"))
 
 
 def variants(options: argparse.Namespace, preset: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -192,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--max_len", type=int, choices=(20, 100), default=100)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--test", action="store_true", help="judge on the newest fifth")
     parser.add_argument("--ablation", action="store_true", help="the preset, a part left out")
