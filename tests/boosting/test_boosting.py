@@ -210,17 +210,44 @@ def test_mistakes_are_named(planted: Path, trained: dict[str, Path], tmp_path: P
 
 def test_shared_items_tell_how_often_the_target_came(tmp_path: Path) -> None:
     columns = with_roles(shared=("events",))
-    items = ["3", "5"] * 50
-    table = raw_table(100, item=items, events=["3,3,5,4"] * 100, y=[0, 1] * 50)
-    make(tmp_path, table, columns=columns)
+    # The last two rows have an item and events that training does not know.
+    items = ["3", "5"] * 50 + ["8", "3"]
+    events = ["3,3,5,4"] * 100 + ["3,9,7,8"] * 2
+    table = raw_table(102, item=items, events=events, y=[0, 1] * 51)
+    make(tmp_path, table, columns=columns, valid_rows=[100, 101])
     feature_map = FeatureMap.read(tmp_path / "feature_map.json")
-    with H5Table(tmp_path / "train.h5") as train_table:
+    with H5Table(tmp_path / "train.h5") as train_table, H5Table(tmp_path / "valid.h5") as valid:
         _, features = fit_features(train_table, feature_map, SMALL)
-        row = train_table.column("row")
+        is_three = train_table.column("row") % 2 == 0
+        new_first = np.argsort(valid.column("row"))
+    names = ["target_count of events", "target_recency of events"]
     found = dict(zip(features.columns(), matrices(tmp_path / "train.h5", features).T))
-    is_three = row % 2 == 0
-    assert found["target_count of events"].tolist() == np.where(is_three, 2, 1).tolist()
-    np.testing.assert_allclose(found["target_recency of events"], np.where(is_three, 1 / 3, 1 / 2))
+    assert found[names[0]].tolist() == np.where(is_three, 2, 1).tolist()
+    np.testing.assert_allclose(found[names[1]], np.where(is_three, 1 / 3, 1 / 2))
+    found = dict(zip(features.columns(), matrices(tmp_path / "valid.h5", features).T))
+    assert [found[name][new_first].tolist() for name in names] == [[0, 1], [0, 0.25]]
+
+
+def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    taste = np.repeat(2 * random.normal(size=60), 50)
+    price = taste + random.normal(size=3000)
+    y = (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8)
+    people = np.repeat([f"p{i}" for i in range(60)], 50)
+    figures = {}
+    for name, item, share in (
+        ("none", "x", 0.0),
+        ("trusted", people, 0.0),
+        ("auto", people, "auto"),
+    ):
+        table = raw_table(3000, item=np.broadcast_to(item, 3000), price=price, y=y)
+        make(tmp_path / name, table, valid_rows=range(1900, 3000))
+        config = SMALL.model_copy(update={"unknown_share": share})
+        training = train(tmp_path / name, tmp_path / name, config)["training"]
+        figures[name] = json.loads(training.read_text())
+    auc = {name: figure["valid_auc"] for name, figure in figures.items()}
+    assert auc["trusted"] + 0.03 < auc["none"] < auc["auto"] + 0.01
+    assert figures["auto"]["unknown_shares"]["item"] == 1
 
 
 def test_a_number_that_is_a_category_too_is_two_features(tmp_path: Path) -> None:

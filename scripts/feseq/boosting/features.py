@@ -20,10 +20,17 @@ from ..common.progress import progress
 from ..common.ragged import Ragged
 from ..config.boosting import BoostingConfig
 from ..dataset.encoding import BRIEFING, FeatureEncoder
-from ..dataset.feature_map import CategoryField, FeatureMap, LevelField, SequenceField
+from ..dataset.feature_map import (
+    FIRST_CATEGORY,
+    CategoryField,
+    FeatureMap,
+    LevelField,
+    SequenceField,
+)
 from ..dataset.history_statistics import NAMES, history_statistics
 from ..dataset.store import Block, H5Table
 from .clicks import ClickCounts, Places, fold_of, group_of, mean_over_newest
+from .unknown import UnknownCount, with_unknown
 
 # The categories of a column with more are told apart by their clicks alone.
 MOST_CATEGORIES = 64
@@ -52,12 +59,14 @@ class Features:
 
     `tables` by the name of what is counted, float32 [F, places]: one for each fold of the train
     rows, or a single one for all other rows. `common` by sequence column: its commonest codes.
+    `unknown` is the share of known categories to take as unknown, by category, None for no rows.
     """
 
     feature_map: FeatureMap
     config: BoostingConfig
     tables: Mapping[str, np.ndarray]
     common: Mapping[str, list[int]]
+    unknown: np.ndarray | None = None
 
     def columns(self) -> dict[str, str]:
         """The features by name, each with XGBoost's type: `q`, a quantity, or `c`, a category."""
@@ -83,6 +92,8 @@ class Features:
     ) -> np.ndarray:
         """The features of a block's rows, float32 [rows, columns]; histories may be emptied."""
         rows = _Rows(encoder, block, self.feature_map, self.config, blank_histories)
+        if self.unknown is not None:
+            rows.categories = with_unknown(rows.categories, block.row, self.unknown)
         fold = fold_of(block.row, next(iter(self.tables.values())).shape[0])
         parts = [block.numeric[:, encoder.numeric_columns]]
         parts += [rows.categories[:, list(_few(self.feature_map))]]
@@ -92,7 +103,9 @@ class Features:
             parts += [mean_over_newest(table, counted.places, fold, tokens, target, windows)]
         sequences = _sequences(self.feature_map, self.config)
         for i, (sequence, history) in enumerate(zip(sequences, rows.histories)):
-            statistics = history_statistics(history, rows.target(i))
+            target = rows.target(i)
+            # An unknown item is none of the unknown events.
+            statistics = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
             parts += [statistics[:, list(map(NAMES.index, _statistics_of(sequence)))]]
             common = self.common[sequence.column]
             parts += [_shares(history, common, sequence.size, self.config.bag)]
@@ -135,22 +148,38 @@ class _Rows:
         return self.histories[counted.sequence], target
 
 
+def unknown_shares(table: H5Table, feature_map: FeatureMap) -> dict[str, float]:
+    """The share of the choosing rows whose category the feature map does not know, by column."""
+    encoder = FeatureEncoder(feature_map, table)
+    count = UnknownCount([field.column for field in _fields(feature_map)])
+    without_histories = BoostingConfig(histories=False)
+    for block in read_blocks(table, feature_map, without_histories, 0, table.choosing_rows):
+        count.add(encoder.categories(block))
+    return count.shares()
+
+
 def fit_features(
-    train: H5Table, feature_map: FeatureMap, config: BoostingConfig
+    train: H5Table,
+    feature_map: FeatureMap,
+    config: BoostingConfig,
+    unknown: Mapping[str, float] | None = None,
 ) -> tuple[Features, Features]:
     """The features of the train rows, whose clicks are encoded out of fold, and of all others.
 
-    One pass over the train file. Raises UserError if it lacks a column of the feature map.
+    A share of the train rows, `unknown` by column, is given an unknown category. One pass over the
+    train file. Raises UserError if it lacks a column of the feature map.
     """
     encoder = FeatureEncoder(feature_map, train)
     counted = _counted(feature_map, config)
     counts = {each.name: ClickCounts(config.folds, each.places) for each in counted}
+    known = UnknownCount([field.column for field in _fields(feature_map)])
     blocks = read_blocks(train, feature_map, config)
     with progress("counted", train.rows) as counting:
         for block, rows in map_ahead(
             lambda block: (block, _Rows(encoder, block, feature_map, config)), blocks
         ):
             assert block.label is not None, "a train file has labels"
+            known.add(rows.categories)
             label, fold = block.label.astype(np.int64), fold_of(block.row, config.folds)
             for each in counted:
                 tokens, target = rows.tokens(each)
@@ -162,8 +191,9 @@ def fit_features(
     }
     own = {name: count.out_of_fold(config.smoothing) for name, count in counts.items()}
     of_all = {name: count.of_all(config.smoothing) for name, count in counts.items()}
-    features = Features(feature_map, config, own, common)
-    return features, replace(features, tables=of_all)
+    features = Features(feature_map, config, of_all, common)
+    drawn = known.to_draw(unknown or {})
+    return replace(features, tables=own, unknown=drawn if drawn.any() else None), features
 
 
 def read_blocks(

@@ -18,7 +18,7 @@ from ..dataset.joined import open_table, train_rows
 from ..dataset.store import H5Table
 from ..machine.memory import peak_memory
 from .device import choose_device
-from .features import fit_features
+from .features import Features, fit_features, unknown_shares
 from .matrix import quantile_matrix
 from .model_file import BoostedModel
 
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 30.0
 # Figures of the validation rows by XGBoost's name.
 _METRICS = {"auc": "auc", "aucpr": "average_precision", "logloss": "logloss"}
+_VALID_FIGURES = [f"valid_{name}" for name in _METRICS.values()]
 
 
 def train_boosting(
@@ -60,30 +61,25 @@ def train_boosting(
     with open_table(rows) as train, H5Table(valid_h5) as valid:
         check_one_draw(feature_map, train, train if before else valid, full_name)
         click_rate = _checked_click_rate(train)
-        own, features = fit_features(train, feature_map, config)
+        unknown = before.get("unknown_shares") or _unknown_shares(valid, feature_map, config)
+        own, features = fit_features(train, feature_map, config, unknown)
         matrix = quantile_matrix(train, own, threads=threads)
         valid_matrix = None
         if not before:
             valid_matrix = quantile_matrix(valid, features, like=matrix, threads=threads)
         else:
             config = config.model_copy(update={"trees": before["trees"]})
-        logger.info(
-            "%s train rows, %s validation rows, %d features",
-            f"{train.rows:,}",
-            "no" if before else f"{valid.choosing_rows:,}",
-            len(features.columns()),
-        )
+        _log_rows(train, None if before else valid, features)
         booster, curves = fit(matrix, valid_matrix, config, device, threads, runtime.verbosity)
-        best = booster.num_boosted_rounds() - 1
-        figures = {f"valid_{name}": values[best] for name, values in curves.items() if values}
-        seconds = time.monotonic() - started
         _write_history(outputs["history"], curves)
+        seconds = time.monotonic() - started
         about = {
-            **(figures or {f"valid_{name}": before[f"valid_{name}"] for name in curves}),
+            **(_figures(booster, curves) or {name: before[name] for name in _VALID_FIGURES}),
             # The figures are those of an earlier training, whose trees this one has on all rows.
             "refit": bool(before),
-            "trees": best + 1,
+            "trees": booster.num_boosted_rounds(),
             "features": len(features.columns()),
+            "unknown_shares": unknown,
             "train_rows": train.rows,
             "valid_rows": 0 if before else valid.choosing_rows,
             "seconds": round(seconds, 3),
@@ -96,6 +92,16 @@ def train_boosting(
         write_json(outputs["training"], about)
         made_from = (train.source["simulated"], click_rate, full_name)
         BoostedModel(booster, features, *made_from).save(outputs["model"])
+
+
+def _unknown_shares(
+    valid: H5Table, feature_map: FeatureMap, config: BoostingConfig
+) -> dict[str, float]:
+    """The share of train rows that shall have an unknown category, by column."""
+    shares = unknown_shares(valid, feature_map)
+    if config.unknown_share != "auto":
+        return dict.fromkeys(shares, config.unknown_share)
+    return shares
 
 
 def _checked_click_rate(train: H5Table) -> float:
@@ -157,6 +163,21 @@ def fit(
     return booster[: booster.best_iteration + 1], {
         ours: found["valid"][name] for name, ours in _METRICS.items()
     }
+
+
+def _figures(booster: xgboost.Booster, curves: Mapping[str, list[float]]) -> dict[str, float]:
+    """The validation rows' figures after the last tree kept; none without such rows."""
+    last = booster.num_boosted_rounds() - 1
+    return {f"valid_{name}": values[last] for name, values in curves.items() if values}
+
+
+def _log_rows(train: H5Table, valid: H5Table | None, features: Features) -> None:
+    logger.info(
+        "%s train rows, %s validation rows, %d features",
+        f"{train.rows:,}",
+        f"{valid.choosing_rows:,}" if valid else "no",
+        len(features.columns()),
+    )
 
 
 class _Log(xgboost.callback.TrainingCallback):

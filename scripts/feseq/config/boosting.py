@@ -41,6 +41,9 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     """a train row is encoded by the clicks of the other folds' rows, never by its own"""
     smoothing: Annotated[float, Field(gt=0), AS_WRITTEN] = 20
     """rows at the mean click rate that are added to each category's"""
+    unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1), AS_WRITTEN] = "auto"
+    """share of the train rows whose category is taken as out of vocabulary, drawn for each column,
+    so that trees learn what to make of new ones. `auto`: the share that the validation rows have"""
     histories: bool = True
     """`false`: features of the histories are left out"""
     top_codes: Annotated[int, Field(ge=0, le=1000)] = 60
