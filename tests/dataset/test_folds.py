@@ -151,6 +151,15 @@ def test_folds_that_cannot_be_are_refused_with_what_there_is(
         folds_of(raw, split, **{"valid_share": 0.1} | options)
 
 
+def test_folds_of_a_file_that_was_replaced_are_refused(
+    users: tuple[Path, dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    _, selection = folds_of(users[0], Split())
+    other = write_raw(tmp_path, pa.table({"y": np.arange(10, dtype=np.int8) % 2}))
+    with pytest.raises(UserError, match=r"holds row 899, and .*raw.parquet has 10 rows; delete"):
+        draw_folds(open_parquet(other), "y", Sampling(folds=2), selection)
+
+
 @pytest.fixture(scope="module")
 def folded(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of three folds of the rows of `data`, and a second one with labels changed there."""

@@ -50,7 +50,7 @@ def convert_train(
     file = open_parquet(parquet)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection)
-    _check_drawn_from(chosen, selection, file)
+    chosen.check_drawn_from(file.location, file.rows, file.version)
 
     train_rows, valid_rows = np.bincount(chosen.is_valid, minlength=2).tolist()
     choosing_rows = int(np.count_nonzero(chosen.part == CHOOSE))
@@ -162,17 +162,6 @@ def _as_bytes(texts: pa.StringArray) -> np.ndarray:
     padded = pc.ascii_rpad(texts, width, padding="\0")
     start = np.frombuffer(padded.buffers()[1], np.int32)[padded.offset]
     return np.frombuffer(padded.buffers()[2], f"S{width}", len(texts), start)
-
-
-def _check_drawn_from(chosen: Selection, selection: Path, file: RawFile) -> None:
-    """Raise UserError if `chosen` was drawn from another raw file, or from one since replaced."""
-    too_long = chosen.row[-1] >= file.rows
-    if too_long or chosen.raw not in ("", file.version):
-        found = f"holds row {chosen.row[-1]}" if too_long else "was drawn from another file"
-        raise UserError(
-            f"{selection}: {found}, and {file.location} has {file.rows} rows; delete the "
-            f"selection and run snakemake again"
-        )
 
 
 def _writer(path: Path, columns: Columns) -> H5Writer:

@@ -27,6 +27,7 @@ def draw_folds(file: RawFile, label: str, sampling: Sampling, selection: Selecti
     """
     count = sampling.folds
     assert count is not None, "the rule asks for folds"
+    selection.check_drawn_from(file.location, file.rows, file.version)
     labels, forward = read_labels(file, label), sampling.split.time is not None
     is_train = selection.part == TRAIN
     row = selection.row[is_train][np.argsort(selection.position[is_train])]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ..common.errors import UserError
 from ..common.parquet import marks_of, read_table, write_table
 
 # The parts of a data set: rows that are learned from; held-out rows by which epoch, settings and
@@ -22,13 +23,14 @@ class Selection:
     `row` int64: number in the raw file. `part` int8: TRAIN (train.h5), CHOOSE or JUDGE (valid.h5).
     `position` int64: place within its H5 file; a random permutation of each part, so that a file
     sorted by day becomes one that can be trained on in order. `raw` is the raw file's fingerprint,
-    '' if unknown.
+    '' if unknown; `path` is the file that it was read from.
     """
 
     row: np.ndarray
     part: np.ndarray
     position: np.ndarray
     raw: str = ""
+    path: Path | None = None
 
     @property
     def is_valid(self) -> np.ndarray:
@@ -58,4 +60,14 @@ class Selection:
         """Read what `write` wrote."""
         table = read_table(path, _COLUMNS)
         row, part, position = (table[name].to_numpy() for name in _COLUMNS)
-        return cls(row, part, position, marks_of(table).get("raw", ""))
+        return cls(row, part, position, marks_of(table).get("raw", ""), path)
+
+    def check_drawn_from(self, location: object, rows: int, version: str) -> None:
+        """Raise UserError if it was drawn from another raw file, or from one since replaced."""
+        too_long = self.row[-1] >= rows
+        if too_long or self.raw not in ("", version):
+            found = f"holds row {self.row[-1]}" if too_long else "was drawn from another file"
+            raise UserError(
+                f"{self.path}: {found}, and {location} has {rows} rows; delete the selection and "
+                f"run snakemake again"
+            )
