@@ -22,7 +22,7 @@ from pyarrow import fs
 from feseq.common.errors import UserError
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import read_labels, select_rows
-from feseq.predict.submission_ids import read_sample_ids
+from feseq.predict.submission_ids import sample_ids
 from feseq.raw import location as location_of_stores
 from feseq.raw import reading as raw
 from feseq.raw.location import Location
@@ -244,7 +244,8 @@ def test_the_ids_of_a_remote_sample_submission_are_read(bucket: Bucket) -> None:
     raw_config = {"source": "auto", "train": TRAIN, "test": TEST, "sample_submission": sample}
     found = locate_raw(raw_config)
     assert (found.train, found.test, found.sample_submission) == (TRAIN, TEST, sample)
-    assert read_sample_ids(sample, "ID").to_pylist() == ["a,b", "c"]
+    (batch,) = sample_ids(sample, "ID")
+    assert batch["id"].to_pylist() == ["a,b", "c"]
     with pytest.raises(UserError, match=r"s3://shop/s.csv: its header .* no column 'uid'"):
         found.check(COLUMNS)
 

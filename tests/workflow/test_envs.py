@@ -28,7 +28,7 @@ CONDA_NAME = {
     "snakemake": "snakemake-minimal",
     "xgboost-cpu": "py-xgboost",
 }
-CONDA_NAME |= {"xxhash": "python-xxhash"}
+CONDA_NAME |= {"xxhash": "python-xxhash", "duckdb": "python-duckdb"}
 # What a package needs for a part that is used here: event files, reports.
 BEHIND = {"torch.utils.tensorboard": "tensorboard", "snakemake.utils": "pygments"}
 # Reached by import and never called: the trainings of a search write no event files.

@@ -1,51 +1,74 @@
-"""Comparisons of many millions of IDs, exact and in little memory."""
+"""Tables of many millions of IDs, compared and joined by DuckDB in little memory.
+
+What does not fit into it lies on disk, in a folder of its own that is removed afterwards.
+"""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-import numba
+import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-_PARTS = 16
+from .files import folder_beside
 
-
-def repeated_ids(ids: pa.ChunkedArray) -> tuple[int, str | None]:
-    """The number of IDs that occur more than once in a string column, and one of them."""
-    repeated, example = 0, None
-    for in_part in parts_by_hash(ids):
-        part = ids.filter(in_part)
-        if pc.count_distinct(part, mode="all").as_py() < len(part):
-            counts = pc.value_counts(part)
-            twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-            repeated, example = repeated + len(twice), example or twice[0].as_py()
-    return repeated, example
+MEMORY = "500MB"
+_BATCH_ROWS = 1 << 17
 
 
-def parts_by_hash(ids: pa.ChunkedArray) -> Iterator[np.ndarray]:
-    """Masks bool [rows] that cut `ids` into parts by hash: equal IDs are in the same part.
+class IdTables:
+    """Tables with a string column `id`; each row has its number, from 0 on, as `row`."""
 
-    Arrow's hash tables need several times the memory of their IDs; one part at a time is cheap.
-    """
-    part = np.concatenate([_hash(chunk) for chunk in ids.chunks] or [np.empty(0, np.uint8)])
-    for number in range(_PARTS):
-        yield part == number
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._rows: dict[str, int] = {}
+
+    def add(self, name: str, rows: pa.Table) -> None:
+        """Append rows to a table, which the first ones make."""
+        first = self._rows.get(name, 0)
+        numbers = pa.array(np.arange(first, first + len(rows)))
+        self._connection.register("added", rows.append_column("row", numbers))
+        into = f"INSERT INTO {name}" if name in self._rows else f"CREATE TABLE {name} AS"
+        self._connection.execute(f"{into} SELECT * FROM added").fetchall()
+        self._connection.unregister("added")
+        self._rows[name] = first + len(rows)
+
+    def rows(self, name: str) -> int:
+        """Rows of a table."""
+        return self._rows[name]
+
+    def ask(self, query: str) -> tuple:
+        """The first row that a query gives."""
+        return self._connection.execute(query).fetchall()[0]
+
+    def stream(self, query: str) -> Iterator[pa.RecordBatch]:
+        """The rows that a query gives, in batches of one row or more."""
+        reader = self._connection.sql(query).to_arrow_reader(_BATCH_ROWS)
+        return (batch for batch in reader if len(batch))
+
+    def repeated(self, name: str) -> tuple[int, str | None, int | None]:
+        """How many IDs stand in a table more than once, the first of them, and its first row."""
+        repeated = f"SELECT id, min(row) AS row FROM {name} GROUP BY id HAVING count(*) > 1"
+        return self.ask(f"SELECT count(*), arg_min(id, row), min(row) FROM ({repeated})")
+
+    def missing(self, name: str, other: str) -> tuple[int, str | None]:
+        """How many rows of a table have an ID that another lacks, and the first such ID."""
+        return self.ask(
+            f"SELECT count(*), arg_min(id, row) FROM {name} ANTI JOIN {other} USING (id)"
+        )
 
 
-def _hash(chunk: pa.StringArray) -> np.ndarray:
-    bounds = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset :][: len(chunk) + 1]
-    data = chunk.buffers()[2]
-    raw = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    return _fnv(raw, bounds)
-
-
-@numba.njit(nogil=True)
-def _fnv(raw: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Part of each string by its FNV-1a hash (32 bits)."""
-    part = np.empty(len(bounds) - 1, np.uint8)
-    for row in range(len(part)):
-        value = np.uint32(2166136261)
-        for i in range(bounds[row], bounds[row + 1]):
-            value = np.uint32((value ^ raw[i]) * np.uint32(16777619))
-        part[row] = (value >> np.uint32(16)) % np.uint32(_PARTS)
-    return part
+@contextmanager
+def id_tables(target: Path) -> Iterator[IdTables]:
+    """No tables yet; what exceeds the memory is kept beside `target` meanwhile."""
+    with folder_beside(target) as folder:
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": MEMORY,
+            "temp_directory": str(folder),
+            "threads": pa.cpu_count(),
+        }
+        with duckdb.connect(folder / "ids.duckdb", config=settings) as connection:
+            # One transaction, never committed: nothing waits for the disk.
+            connection.begin()
+            yield IdTables(connection)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ..common.ahead import map_ahead
 from ..common.errors import UserError
 from ..common.files import fingerprint, folder_beside, written_beside
-from ..common.ids import repeated_ids
+from ..common.ids import IdTables, id_tables
 from ..common.progress import progress
 from ..config.columns import Columns
 from ..raw.reading import RawFile, open_parquet
@@ -120,14 +120,17 @@ def convert_test(
 
     vocabularies = Vocabularies(columns.categorical)
     batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
-    ids: list[pa.StringArray] = []
-    with written_beside(test_h5) as h5, written_beside(shards) as shards_json:
+    with (
+        written_beside(test_h5) as h5,
+        written_beside(shards) as shards_json,
+        id_tables(shards) as tables,
+    ):
         with _writer(h5, columns) as writer, progress("converted", file.rows) as converting:
             for local, batch_ids in map_ahead(convert, batches, threads):
                 writer.append(vocabularies.recode(local))
-                ids.append(batch_ids)
+                tables.add("test", pa.table({"id": batch_ids}))
                 converting.advance(len(local.block))
-            _check_unique(pa.chunked_array(ids), columns.id, str(parquet))
+            _check_unique(tables, columns.id, str(parquet))
             writer.finish(vocabularies.words(), _source(file, code))
         count = write_shards(shards_json, file.rows, rows_per_shard)
     logger.info("%s: %s rows converted, %d shards", parquet, f"{file.rows:,}", count)
@@ -145,14 +148,14 @@ def _selected(
             yield slice(start, stop), batch
 
 
-def _check_unique(ids: pa.ChunkedArray, name: str, path: str) -> None:
+def _check_unique(tables: IdTables, name: str, path: str) -> None:
     """Raise UserError if an ID occurs twice."""
-    repeated, example = repeated_ids(ids)
+    repeated, example, row = tables.repeated("test")
     if repeated:
         raise UserError(
             f"{path}: {repeated:,} IDs of column {name!r} occur more than once, for example "
-            f"{example!r} (first at row {pc.index(ids, example).as_py()}); a submission needs one "
-            f"row per ID: remove the repeated rows"
+            f"{example!r} (first at row {row}); a submission needs one row per ID: remove the "
+            f"repeated rows"
         )
 
 

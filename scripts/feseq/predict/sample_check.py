@@ -6,9 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from ..common.files import write_json
+from ..common.ids import id_tables
 from ..dataset.raw_text import checked_ids
 from ..raw.reading import open_parquet
-from .submission_ids import check_ids, check_unique, read_sample_ids
+from .submission_ids import ID, add_sample, check_same, check_unique
 
 logger = logging.getLogger(__name__)
 
@@ -19,14 +20,13 @@ def check_sample(
     test: str | Path, sample_submission: str | Path, id_column: str, checked: Path
 ) -> None:
     """Write how many IDs the two files have (JSON); raises UserError unless they are the same."""
-    wanted = read_sample_ids(sample_submission, id_column)
     file = open_parquet(test)
-    parts = [
-        checked_ids(batch.column(0), first_row, id_column, str(test))
-        for first_row, batch in file.stream([id_column], _BATCH_ROWS)
-    ]
-    ids = pa.chunked_array(parts, pa.string())
-    check_unique(ids, str(test))
-    check_ids(wanted, ids, sample_submission, "in the test file", "IDs of the test file")
-    write_json(checked, {"ids": len(ids)})
-    logger.info("%s: the same %s IDs as in %s", sample_submission, f"{len(ids):,}", test)
+    with id_tables(checked) as tables:
+        add_sample(tables, sample_submission, id_column)
+        for first_row, batch in file.stream([id_column], _BATCH_ROWS):
+            ids = checked_ids(batch.column(0), first_row, id_column, str(test))
+            tables.add("test", pa.table([ids], ID))
+        check_unique(tables, "test", str(test))
+        check_same(tables, "test", sample_submission, "in the test file", "IDs of the test file")
+    write_json(checked, {"ids": file.rows})
+    logger.info("%s: the same %s IDs as in %s", sample_submission, f"{file.rows:,}", test)

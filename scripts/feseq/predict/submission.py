@@ -4,24 +4,26 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
 from ..common.files import fingerprint, write_json, written_beside
+from ..common.ids import IdTables, id_tables
 from ..common.logits import log_odds, mean_logit, sigmoid
 from ..common.parquet import marks_of, read_table
 from ..config.names import check_name, name_of
 from ..raw.sample_submission import label_name
-from .submission_ids import check_ids, check_unique, read_sample_ids
+from .submission_ids import ID, add_sample, check_same, check_unique
 
 logger = logging.getLogger(__name__)
+
+_LOGIT = pa.field("logit", pa.float32())
 
 
 def write_submission(
@@ -52,34 +54,36 @@ def write_submission(
     `about` (JSON) says what the submission was made from: `simulated_data`, `test_file`, `rows`,
     `sample_submission`, `prior`, and the `models` with their `weights`.
     """
-    ids, logits, marks = _read_by_model(predictions, models, codes, size)
-    for logit in logits:
-        _check_logits(logit, ids)
-    check_unique(ids, "the predictions")
-    logit = mean_logit(logits, weights)
-    if prior == "balanced":
-        logit = logit - np.float32(log_odds(_one_rate(marks)))
-    probability: pa.ChunkedArray | pa.Array = pa.array(sigmoid(logit).astype(np.float32))
+    shards = _by_model(predictions, models)
+    marks = _checked_marks(shards, models, codes, size)
+    shift = log_odds(_one_rate(marks)) if prior == "balanced" else 0.0
     if sample_submission is not None:
         label_column = label_name(sample_submission, id_column, label_column)
-        wanted = read_sample_ids(sample_submission, id_column)
-        probability = probability.take(check_ids(wanted, ids, sample_submission))
-        ids = wanted
-    origin = _origin(marks)
-    if about is not None:
-        given = {"sample_submission": sample_submission and str(sample_submission)}
-        chosen = {"weights": list(weights), "prior": prior, "rows": len(ids)}
-        write_json(about, {**origin, **given, **chosen})
-    _write_csv(submission, pa.table({id_column: ids, label_column: probability}))
+    with id_tables(submission) as tables:
+        for means in _means(shards, weights):
+            tables.add("predicted", means)
+        _check_logits(tables)
+        check_unique(tables, "predicted", "the predictions")
+        if sample_submission is not None:
+            add_sample(tables, sample_submission, id_column)
+            check_same(tables, "predicted", sample_submission)
+        rows = tables.rows("predicted")
+        origin = _origin(marks)
+        if about is not None:
+            given = {"sample_submission": sample_submission and str(sample_submission)}
+            chosen = {"weights": list(weights), "prior": prior, "rows": rows}
+            write_json(about, {**origin, **given, **chosen})
+        order = "predicted" if sample_submission is None else "sample"
+        mean = _write_csv(submission, (id_column, label_column), tables, order, shift)
     logger.info(
         "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f, %s",
         submission,
-        f"{len(ids):,}",
+        f"{rows:,}",
         origin["test_file"],
         " + ".join(origin["models"]),
         "SIMULATED" if origin["simulated_data"] else "real",
         sample_submission or "the test file",
-        pc.mean(probability).as_py(),
+        mean,
         "at the data's click rate (submission.prior: observed)"
         if prior == "observed"
         else "shifted to 50:50 odds (submission.prior: balanced)",
@@ -95,49 +99,58 @@ def _origin(marks: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     }
 
 
-def _write_csv(submission: Path, rows: pa.Table) -> None:
-    # pyarrow writes garbage for a first batch without rows (apache/arrow#36889).
-    batches = [batch for batch in rows.to_batches() if len(batch)]
+def _write_csv(
+    submission: Path, header: tuple[str, str], tables: IdTables, order: str, shift: float
+) -> float:
+    """Write the probabilities in the rows' order of a table; returns their mean."""
+    total = 0.0
+    quoting = _quoting(tables)
+    ids = "predicted" if order == "predicted" else f"{order} JOIN predicted USING (id)"
     with written_beside(submission) as temporary, open(temporary, "wb") as file:
-        file.write(_csv_line(*rows.column_names))
-        pacsv.write_csv(
-            pa.Table.from_batches(batches, rows.schema),
-            file,
-            pacsv.WriteOptions(include_header=False, quoting_style=_quoting(rows[0])),
-        )
+        file.write(_csv_line(*header))
+        for batch in tables.stream(f"SELECT id, logit FROM {ids} ORDER BY {order}.row"):
+            probability = sigmoid(batch["logit"].to_numpy() - np.float32(shift)).astype(np.float32)
+            table = pa.table([batch["id"], pa.array(probability)], names=[*header])
+            options = pacsv.WriteOptions(include_header=False, quoting_style=quoting)
+            pacsv.write_csv(table, file, options)
+            total += probability.sum(dtype=np.float64)
+    return total / max(1, tables.rows("predicted"))
 
 
-def _read_by_model(
-    predictions: Sequence[Path],
-    models: Sequence[Path],
-    codes: Sequence[Sequence[str] | None],
-    size: str,
-) -> tuple[pa.ChunkedArray, list[np.ndarray], list[dict[str, str]]]:
-    """The IDs, each model's logits for them, and the marks of each model's first shard."""
+def _by_model(predictions: Sequence[Path], models: Sequence[Path]) -> list[Sequence[Path]]:
+    """The shards of each model."""
     if models and (not predictions or len(predictions) % len(models)):
         raise UserError(
             f"{len(predictions)} files of predictions for {len(models)} models; give as many "
             f"shards for each model, model by model"
         )
-    shards = max(1, len(predictions) // max(1, len(models)))
-    ids, logits, firsts, test = None, [], [], None
-    for start in range(0, len(predictions), shards) if models else [0]:
-        paths = predictions[start : start + shards] if models else predictions
-        read = [read_table(path, ("id", "logit")) for path in paths]
-        marks = [marks_of(table) for table in read]
-        test = test or marks[0].get("test")
-        if models:
-            number = start // shards
-            code = codes[number] if codes else None
-            _check_shards(paths, marks, models[number], test, code, size)
-        table = pa.concat_tables(read)
-        # One copy of the IDs serves all models.
-        ids = table["id"] if ids is None else ids
-        if not table["id"].equals(ids):
-            raise _not_as_needed(paths[0], f"its IDs are not those of {predictions[0]}")
-        logits.append(table["logit"].to_numpy())
-        firsts.append(marks[0])
-    return ids, logits, firsts
+    shards = len(predictions) // max(1, len(models))
+    return [predictions[i : i + shards] for i in range(0, len(predictions), shards)]
+
+
+def _checked_marks(
+    shards: Sequence[Sequence[Path]],
+    models: Sequence[Path],
+    codes: Sequence[Sequence[str] | None],
+    size: str,
+) -> list[dict[str, str]]:
+    """The marks of each model's first shard."""
+    marks = [[marks_of(read_table(path, ())) for path in paths] for paths in shards]
+    for number, model in enumerate(models):
+        code = codes[number] if codes else None
+        _check_shards(shards[number], marks[number], model, marks[0][0].get("test"), code, size)
+    return [of_model[0] for of_model in marks]
+
+
+def _means(shards: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterator[pa.Table]:
+    """The IDs and the mean logits of all models, shard by shard."""
+    for paths in zip(*shards, strict=True):
+        tables = [read_table(path, ("id", "logit")) for path in paths]
+        for path, table in zip(paths, tables):
+            if not table["id"].equals(tables[0]["id"]):
+                raise _not_as_needed(path, f"its IDs are not those of {paths[0]}")
+        mean = mean_logit([table["logit"].to_numpy() for table in tables], weights)
+        yield pa.table([tables[0]["id"], mean], ID.append(_LOGIT))
 
 
 def _check_shards(
@@ -191,13 +204,15 @@ def _one_rate(marks: Sequence[Mapping[str, str]]) -> float:
     return rates.pop()
 
 
-def _check_logits(logit: np.ndarray, ids: pa.ChunkedArray) -> None:
-    wrong = np.flatnonzero(~np.isfinite(logit))
-    if len(wrong):
+def _check_logits(tables: IdTables) -> None:
+    wrong, example, logit = tables.ask(
+        "SELECT count(*), arg_min(id, row), arg_min(logit, row) FROM predicted "
+        "WHERE NOT isfinite(logit)"
+    )
+    if wrong:
         raise UserError(
-            f"{len(wrong):,} predictions are not finite, for example {logit[wrong[0]]} for ID "
-            f"{ids[int(wrong[0])].as_py()!r}; the model has diverged: lower train.learning_rate "
-            f"and train again"
+            f"{wrong:,} predictions are not finite, for example {logit} for ID {example!r}; the "
+            f"model has diverged: lower train.learning_rate and train again"
         )
 
 
@@ -207,7 +222,9 @@ def _csv_line(*values: str) -> bytes:
     return line.getvalue().encode()
 
 
-def _quoting(ids: pa.ChunkedArray) -> str:
+def _quoting(tables: IdTables) -> str:
     """IDs get quotes only if one has CSV's own characters; sample_submission.csv has none."""
-    has_special = pc.any(pc.match_substring_regex(ids, '[",\r\n]')).as_py()
-    return "needed" if has_special else "none"
+    (special,) = tables.ask(
+        r"""SELECT count(*) FROM predicted WHERE regexp_matches(id, '[",\r\n]')"""
+    )
+    return "needed" if special else "none"

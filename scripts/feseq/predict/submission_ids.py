@@ -1,26 +1,37 @@
 """The check of submission IDs: those of the sample submission, each once and in its order."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ..common.errors import UserError, first_line
-from ..common.ids import parts_by_hash, repeated_ids
+from ..common.ids import IdTables
 from ..raw.location import Location
 
+ID = pa.schema([("id", pa.string())])
 # One request for a remote file.
 _BLOCK_BYTES = 1 << 23
 
 
-def read_sample_ids(path: str | Path, id_column: str) -> pa.ChunkedArray:
-    """The unchanged ID strings of a sample submission; raises UserError if it is unusable."""
+def add_sample(tables: IdTables, path: str | Path, id_column: str) -> None:
+    """The unchanged ID strings of a sample submission as the table `sample`.
+
+    Raises UserError if the file is unusable, or an ID stands in it twice.
+    """
+    tables.add("sample", ID.empty_table())
+    for batch in sample_ids(path, id_column):
+        tables.add("sample", pa.Table.from_batches([batch], ID))
+    check_unique(tables, "sample", str(path))
+
+
+def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
+    """The IDs of a sample submission, in batches of one column `id`."""
     location = Location(path)
     version = location.version()
     try:
-        table = pacsv.read_csv(
+        reader = pacsv.open_csv(
             location.open(),
             read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES),
             parse_options=pacsv.ParseOptions(newlines_in_values=True),
@@ -30,57 +41,47 @@ def read_sample_ids(path: str | Path, id_column: str) -> pa.ChunkedArray:
                 strings_can_be_null=False,
             ),
         )
+        for batch in reader:
+            yield batch.rename_columns(ID.names)
     except (pa.ArrowException, OSError) as error:
         raise location.read_error(error) or UserError(
             f"{path}: cannot be read as a CSV file with a column {id_column!r} "
             f"({first_line(error)}); its header should name {id_column!r} and the label"
         ) from None
     location.check_unchanged(version)
-    ids = table[id_column]
-    check_unique(ids, str(path))
-    return ids
 
 
-def check_ids(
-    wanted: pa.ChunkedArray,
-    ids: pa.ChunkedArray,
+def check_same(
+    tables: IdTables,
+    name: str,
     path: str | Path,
     there: str = "predicted",
     others: str = "predicted IDs",
-) -> np.ndarray:
-    """The row in `ids` of each of the `wanted` IDs of `path`; neither has duplicates.
+) -> None:
+    """Raise UserError unless the table has the IDs of the sample `path`; neither has duplicates.
 
-    Raises UserError, in which `there` and `others` say what `ids` are, unless both hold the same.
+    `there` and `others` say in the error what the table holds.
     """
-    place = np.full(len(wanted), -1, np.int64)
-    for in_wanted, in_ids in zip(parts_by_hash(wanted), parts_by_hash(ids)):
-        found = pc.index_in(wanted.filter(in_wanted), value_set=ids.filter(in_ids).combine_chunks())
-        found = pc.fill_null(found, -1).to_numpy()
-        # The last entry, -1, is for IDs that were not found.
-        place[in_wanted] = np.append(np.flatnonzero(in_ids), -1)[found]
-    is_missing = place < 0
-    is_extra = np.ones(len(ids), bool)
-    is_extra[place[~is_missing]] = False
     complaints = [
-        f"{rows.sum():,} {what}, such as {of[int(rows.argmax())].as_py()!r}"
-        for rows, what, of in (
-            (is_missing, f"of its IDs are not {there}", wanted),
-            (is_extra, f"{others} are not in it", ids),
+        f"{rows:,} {what}, such as {example!r}"
+        for (rows, example), what in (
+            (tables.missing("sample", name), f"of its IDs are not {there}"),
+            (tables.missing(name, "sample"), f"{others} are not in it"),
         )
-        if rows.any()
+        if rows
     ]
     if complaints:
         raise UserError(
-            f"{path}: {' and '.join(complaints)} ({len(wanted):,} IDs in it, {len(ids):,} "
-            f"{there}); it must belong to the test file: take the file that came with it, or "
-            f"move it away (raw.sample_submission) to submit in the order of the test file"
+            f"{path}: {' and '.join(complaints)} ({tables.rows('sample'):,} IDs in it, "
+            f"{tables.rows(name):,} {there}); it must belong to the test file: take the file that "
+            f"came with it, or move it away (raw.sample_submission) to submit in the order of the "
+            f"test file"
         )
-    return place
 
 
-def check_unique(ids: pa.ChunkedArray, where: str) -> None:
-    """Raise UserError if an ID occurs twice in `where`."""
-    repeated, example = repeated_ids(ids)
+def check_unique(tables: IdTables, name: str, where: str) -> None:
+    """Raise UserError if an ID stands in the table, which is of `where`, twice."""
+    repeated, example, _ = tables.repeated(name)
     if repeated:
         raise UserError(
             f"{where}: {repeated:,} IDs occur more than once, for example {example!r}; a "
