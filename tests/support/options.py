@@ -95,6 +95,7 @@ VALUES: dict[str, list[Any]] = {
     "boosting.smoothing": [0.1, 20],
     "boosting.top_codes": [0, 5],
     "boosting.bag": [0, 3],
+    "boosting.unknown_share": [0, 0.9],
     "boosting.seed": [0, 2**31 - 1],
     "sampling.split.time": ["day"],
     "sampling.split.last": [2],
