@@ -55,43 +55,37 @@ def simulate_split(
     if not 1.0 <= mean_length < 65_536.0:
         raise UserError(f"mean_length is {mean_length}; it must lie between 1 and 65,535 events")
     model = click_model(mean_length)
-    data_schema, truth_schema = _schema(split), _truth_schema(split)
-    chunks = -(-rows // chunk_rows)
     with (
         written_beside(Path(parquet)) as data_part,
         written_beside(Path(truth)) as truth_part,
         pq.ParquetWriter(
-            data_part, data_schema, compression="zstd", use_dictionary=list(CATEGORIES)
+            data_part, _schema(split), compression="zstd", use_dictionary=list(CATEGORIES)
         ) as data_writer,
-        pq.ParquetWriter(truth_part, truth_schema, compression="zstd") as truth_writer,
+        pq.ParquetWriter(truth_part, _truth_schema(split), compression="zstd") as truth_writer,
         progress("simulated", rows) as simulating,
     ):
-        for chunk in range(chunks):
-            first = chunk * chunk_rows
+        for chunk, first in enumerate(range(0, rows, chunk_rows)):
             count = min(chunk_rows, rows - first)
             rng = np.random.default_rng([seed, _SPLIT_CODE[split], chunk])
             if split == "train":
                 users, day = train_users(seed, first, count), train_day(first, count, rows)
             else:
-                users = test_users(seed, first, count, train_rows)
-                day = np.full(count, TEST_DAY, dtype=np.int8)
+                users, day = (
+                    test_users(seed, first, count, train_rows),
+                    np.full(count, TEST_DAY, np.int8),
+                )
             columns = draw_columns(rng, users, day)
             sequences = draw_sequences(users, mean_length)
             probability, of_new_user = model.probability(columns, sequences, users)
-            arrays = columns.arrays()
-            arrays["seq"] = join_codes(sequences)
-            key = _key(split, first, count)
+            arrays = columns.arrays() | {"seq": join_codes(sequences)}
+            arrays |= {"probability": pa.array(probability), NEW_USER: pa.array(of_new_user)}
             if split == "train":
+                arrays["row"] = pa.array(range(first, first + count), pa.int64())
                 arrays["clicked"] = pa.array((rng.random(count) < probability).astype(np.int64))
             else:
-                arrays["ID"] = key
-            data_writer.write_batch(_batch(arrays, data_schema))
-            truths = {
-                truth_schema.names[0]: key,
-                "probability": pa.array(probability),
-                NEW_USER: pa.array(of_new_user),
-            }
-            truth_writer.write_batch(_batch(truths, truth_schema))
+                arrays["ID"] = pa.array([f"TEST_{i:07d}" for i in range(first, first + count)])
+            for writer in (data_writer, truth_writer):
+                writer.write_batch(pa.RecordBatch.from_pydict(arrays, writer.schema))
             simulating.advance(count)
     logger.info("%s: %s rows simulated", parquet, f"{rows:,}")
 
@@ -113,14 +107,3 @@ def _truth_schema(split: Split) -> pa.Schema:
     key = ("row", pa.int64()) if split == "train" else ("ID", pa.string())
     probabilities = [(name, pa.float64()) for name in ("probability", NEW_USER)]
     return pa.schema([key, *probabilities])
-
-
-def _key(split: Split, first: int, count: int) -> pa.Array:
-    numbers = range(first, first + count)
-    if split == "train":
-        return pa.array(numbers, type=pa.int64())
-    return pa.array([f"TEST_{number:07d}" for number in numbers])
-
-
-def _batch(arrays: dict[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
