@@ -42,11 +42,10 @@ def measure_predictions(
     rows, or not of the model with this `full_name`.
     """
     with open_table(rows) as table:
-        simulated = table.source["simulated"]
-        judges = table.judges
-        row, label = table.column("row")[judges], table.column("label")[judges]
-        by_column = {name: groups.take(judges) for name, groups in by_value(table).items()}
-        lengths = by_length(table).take(judges)
+        simulated, judges = table.source["simulated"], table.judges
+        row, label = (table.column(name)[judges] for name in ("row", "label"))
+        groups = by_value(table) | {"history_length": by_length(table)}
+        groups = {name: of_rows.take(judges) for name, of_rows in groups.items()}
     read = read_predictions(predictions, full_name=full_name)
     if not all(np.array_equal(read[n].to_numpy(), x) for n, x in (("row", row), ("label", label))):
         raise UserError(
@@ -54,9 +53,8 @@ def measure_predictions(
             f"again"
         )
     logit = read["logit"].to_numpy()
-    sliced = {name: by_column[name] for name in (by_column if slices is None else slices)}
-    sliced["history_length"] = lengths
-    gauc_groups = by_column[gauc].group if gauc else None
+    sliced = groups if slices is None else [*slices, "history_length"]
+    gauc_groups = groups[gauc].group if gauc else None
     odds = log_odds(float(marks_of(read)["click_rate"]))
     metrics = Metrics(label, logit, (0, -odds), gauc_groups)
     auc = Auc.of(label, logit)
@@ -67,10 +65,9 @@ def measure_predictions(
     entries = [as_entry(*figures) for figures in zip(value, *ends)]
     names = list(metrics.of(np.ones(len(label), np.int64))[0])
     observed, balanced = (
-        dict(zip(names, part)) | {"auc": auc_entry(auc)}
-        for part in (entries[: len(names)], entries[len(names) :])
+        dict(zip(names, entries[start:])) | {"auc": auc_entry(auc)} for start in (0, len(names))
     )
-    found = {name: slices_of(groups, label, logit, auc) for name, groups in sliced.items()}
+    found = {name: slices_of(groups[name], label, logit, auc) for name in sliced}
     correct_slices(found)
     return {
         "rows": len(label),
