@@ -11,8 +11,7 @@ CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_valu
 CONVERSION += "dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
 FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.folds dataset.joined "
-FEATURES += "dataset.numeric "
-FEATURES += "dataset.history_columns dataset.history_statistics"
+FEATURES += "dataset.numeric dataset.history_statistics"
 BOOSTING = f"{FEATURES} config.boosting config.declared config.names boosting.clicks "
 BOOSTING += "boosting.features boosting.matrix boosting.model_file boosting.unknown"
 VALID = "config.names dataset.selection dataset.store evaluate.valid_predictions"
@@ -33,7 +32,7 @@ REACHED = {
     "dataset.store",
     "join_folds": f"common {VALID} dataset.folds evaluate.out_of_fold",
     "fit_feature_map": f"{ROWS} dataset.feature_map dataset.folds dataset.joined dataset.numeric "
-    "dataset.history_columns dataset.history_statistics",
+    "dataset.history_statistics",
     "train": f"{NETWORK} config.train evaluate.metrics train",
     "tune": f"{NETWORK} config.space config.train evaluate.metrics train tune",
     "train_boosting": f"{BOOSTING} boosting.device boosting.training machine.memory",

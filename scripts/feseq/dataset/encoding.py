@@ -18,7 +18,7 @@ from .feature_map import (
     SequenceField,
     require_columns,
 )
-from .history_columns import HistoryColumns, statistic_of
+from .history_statistics import HistoryColumns, statistic_of
 from .numeric import NumericEncoder, NumericField
 from .store import Block, H5Table
 

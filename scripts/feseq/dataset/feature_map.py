@@ -17,7 +17,7 @@ from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..common.progress import progress
 from ..config.columns import Columns
-from .history_columns import TOKEN, HistoryColumns
+from .history_statistics import TOKEN, HistoryColumns
 from .joined import open_table
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit
 from .store import H5Table, of_other_draw
