@@ -67,8 +67,9 @@ def simulate(folder: Path, rows: int, mean_length: float) -> int:
 
 def select(folder: Path, valid_share: float = 0.1) -> None:
     """Write the selection of all train rows."""
-    labels = read_labels(open_parquet(folder / "train.parquet"), COLUMNS.label)
-    select_rows(labels, None, valid_share, 1).write(folder / "selection.parquet")
+    raw = open_parquet(folder / "train.parquet")
+    labels = read_labels(raw, COLUMNS.label)
+    select_rows(labels, None, valid_share, 1).write(folder / "selection.parquet", raw.version)
 
 
 def decode_train(folder: Path, threads: int) -> int:

@@ -51,6 +51,7 @@ from feseq.dataset.sampling import read_labels, select_rows
 from feseq.dataset.store import H5Table
 from feseq.model.build import build_model
 from feseq.predict.submission import write_submission
+from feseq.raw.location import Location
 from feseq.raw.reading import open_parquet
 
 CONFIG_TEXT = (REPOSITORY / "config/config.yaml").read_text()
@@ -101,7 +102,7 @@ def train(raw: Path, table: pa.Table | None, columns: Columns) -> None:
     parts = raw.parent / "train.h5", raw.parent / "valid.h5"
     selection = raw.parent / "selection.parquet"
     labels = read_labels(open_parquet(raw), columns.label)
-    select_rows(labels, None, 0.25, seed=1).write(selection)
+    select_rows(labels, None, 0.25, seed=1).write(selection, Location(raw).version)
     convert_train(raw, selection, columns, *parts)
     rows = [row for part in parts for row in compare(part, table, columns)]
     assert sorted(rows) == list(range(len(labels))), "rows are lost or doubled"

@@ -55,8 +55,9 @@ def sample(folder: Path, rows: int) -> None:
     """In a process of its own: print time and memory of drawing all of `rows` rows."""
     keep_freed_memory()
     started = time.perf_counter()
-    labels = read_labels(open_parquet(folder / "labels.parquet"), "clicked")
-    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet")
+    raw = open_parquet(folder / "labels.parquet")
+    labels = read_labels(raw, "clicked")
+    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet", raw.version)
     print(f"| {rows:,} | {time.perf_counter() - started:.1f} | {peak_memory() / 2**20:,.0f} |")
 
 

@@ -3,7 +3,6 @@
 By hand: python scripts/sample.py --size toy
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 from door import enter
@@ -13,10 +12,7 @@ from feseq.raw.reading import open_parquet
 
 
 def main(*, raw: str, label: str, rows: int | None, sampling: Sampling, selection: Path) -> None:
-    file = open_parquet(raw)
-    chosen = draw(file, label, rows, sampling)
-    # The conversion refuses the rows if the file has been replaced by then.
-    replace(chosen, raw=file.version).write(selection)
+    draw(open_parquet(raw), label, rows, sampling).write(selection)
 
 
 if __name__ == "__main__":

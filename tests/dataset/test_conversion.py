@@ -118,7 +118,9 @@ def test_a_selection_of_some_rows_takes_these_alone(tmp_path: Path) -> None:
     table = raw_table()
     raw, selection = write_raw(tmp_path, table), tmp_path / "selection.parquet"
     rows = np.array([3, 50, 51, 119])
-    Selection(rows, np.array([0, 1, 0, 1], bool), np.array([1, 0, 0, 1])).write(selection)
+    Selection(rows, np.array([0, 1, 0, 1], bool), np.array([1, 0, 0, 1])).write(
+        selection, Location(raw).version
+    )
     train, valid = tmp_path / "train.h5", tmp_path / "valid.h5"
     convert_train(raw, selection, COLUMNS, train, valid)
     expected = rows_of_raw(table)
@@ -191,7 +193,7 @@ def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
     assert json.loads(attributes["source"]) == {
         "file": "train.parquet",
         "rows": 120,
-        "fingerprint": Location(tmp_path / "train.parquet").version(),
+        "fingerprint": Location(tmp_path / "train.parquet").version,
         "bytes": size,
         "simulated": False,
         "code": [],

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +28,9 @@ from support.raw_tables import COLUMNS, content, raw_table, to_test_h5, to_train
 
 def test_a_selection_of_another_file_is_refused(tmp_path: Path) -> None:
     raw, selection = write_raw(tmp_path, raw_table(20)), tmp_path / "selection.parquet"
-    Selection(np.array([3, 20]), np.array([False, True]), np.array([0, 0])).write(selection)
+    Selection(np.array([3, 20]), np.array([False, True]), np.array([0, 0])).write(
+        selection, Location(raw).version
+    )
     train, valid = tmp_path / "train.h5", tmp_path / "valid.h5"
     with pytest.raises(UserError, match=r"row 20.*has 20 rows"):
         convert_train(raw, selection, COLUMNS, train, valid)
@@ -109,7 +110,7 @@ def test_a_footer_that_counts_other_rows_than_there_are_is_refused(
     file: Any = SimpleNamespace(
         batches=lambda *_: iter([batch, batch]),
         location=Location(raw),
-        version=Location(raw).version(),
+        version=Location(raw).version,
         rows=in_footer,
     )
     with pytest.raises(UserError, match=rf"raw.parquet: .* {in_footer} rows, {message}.*'y'"):
@@ -160,7 +161,7 @@ def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None
     raw = write_raw(tmp_path, raw_table(100))
     chosen = select_rows(read_labels(open_parquet(raw), "y"), None, 0.25, seed=3)
     selection, train = tmp_path / "selection.parquet", tmp_path / "train.h5"
-    replace(chosen, raw=Location(raw).version()).write(selection)
+    chosen.write(selection, Location(raw).version)
     convert_train(raw, selection, COLUMNS, train, tmp_path / "valid.h5")
     train.unlink()
     write_raw(tmp_path, raw_table(200, seed=5))

@@ -44,7 +44,7 @@ def test_the_seed_alone_decides_the_draw(labels: np.ndarray) -> None:
 
 def test_a_selection_survives_its_file(labels: np.ndarray, tmp_path: Path) -> None:
     drawn = select_rows(labels, 500, 0.1, seed=1)
-    drawn.write(tmp_path / "selection.parquet")
+    drawn.write(tmp_path / "selection.parquet", "")
     assert same(drawn, Selection.read(tmp_path / "selection.parquet"))
 
 

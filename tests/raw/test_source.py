@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from feseq.common.errors import UserError
+from feseq.raw.location import Location
 from feseq.raw.source import RawFiles
 from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
 
@@ -18,7 +19,7 @@ def files(folder: Path, train: dict[str, Any], test: dict[str, Any]) -> RawFiles
         write_raw(folder, raw_table(2, **given), name)
         for name, given in (("train", train), ("test", test))
     ]
-    return RawFiles(str(paths[0]), str(paths[1]), None)
+    return RawFiles(*map(Location, paths), None)
 
 
 @pytest.mark.parametrize(

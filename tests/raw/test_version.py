@@ -116,4 +116,4 @@ def test_a_file_that_changes_within_while_it_is_read_is_refused(tmp_path: Path) 
     swap(raw)
     with pytest.raises(UserError, match="was replaced while it was being read"):
         list(batches)
-    assert file.version != Location(raw).version()
+    assert file.version != Location(raw).version

@@ -19,6 +19,7 @@ from feseq.config.columns import Columns
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.dataset.selection import JUDGE, Selection
+from feseq.raw.location import Location
 from feseq.raw.reading import open_parquet
 
 COLUMNS = Columns(
@@ -97,7 +98,7 @@ def to_train_h5(
         part = is_valid.astype(np.int8)
         part[list(valid_rows)[len(valid_rows) - judging :]] = JUDGE
         chosen = Selection(np.arange(len(table)), part, position)
-    chosen.write(selection)
+    chosen.write(selection, Location(raw).version)
     train, valid = folder / "train.h5", folder / "valid.h5"
     convert_train(raw, selection, columns, train, valid, size=size)
     return train, valid

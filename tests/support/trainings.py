@@ -46,8 +46,9 @@ def make_data(folder: Path) -> None:
             mean_length=20,
             seed=1,
         )
-    labels = read_labels(open_parquet(folder / "train.parquet"), "clicked")
-    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet")
+    raw = open_parquet(folder / "train.parquet")
+    labels = read_labels(raw, "clicked")
+    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet", raw.version)
     convert_train(
         folder / "train.parquet",
         folder / "selection.parquet",

@@ -116,10 +116,11 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     sampling = Sampling.from_values(config["sampling"], "sampling")
     selection = out / "selection.parquet"
     train = raw / "train.parquet"
-    drawn = draw(open_parquet(train), columns.label, size["rows"], sampling)
+    file = open_parquet(train)
+    drawn = draw(file, columns.label, size["rows"], sampling)
     drawn.write(selection)
     if sampling.folds:
-        folds = draw_folds(open_parquet(train), columns.label, sampling, drawn)
+        folds = draw_folds(file, columns.label, sampling, drawn)
         folds.write(out / "folds.parquet")
     h5 = [out / "train.h5", out / "valid.h5"]
     convert_train(train, selection, columns, *h5)

@@ -90,7 +90,9 @@ def fingerprint(path: Path) -> str:
 def digest_of_tail(file: Any, size: int) -> str:
     """The fingerprint of an open file of `size` bytes."""
     file.seek(max(0, size - _TAIL_BYTES))
-    return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:16]
+    tail = file.read()
+    file.seek(0)
+    return hashlib.sha256(f"{size} ".encode() + tail).hexdigest()[:16]
 
 
 def _working_name(target: Path, ending: str) -> Path:

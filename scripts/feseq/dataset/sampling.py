@@ -1,6 +1,7 @@
 """Which rows of the raw file a data set uses, and where each one goes."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -84,8 +85,10 @@ def draw(file: RawFile, label: str, rows: int | None, sampling: Sampling) -> Sel
     """The rows of a size, and the parts that they are in."""
     labels, seed = read_labels(file, label), sampling.seed
     if sampling.split.is_random:
-        return select_rows(labels, rows, sampling.valid_share, seed, sampling.judge_share)
-    return select_within(labels, split_rows(file, labels, sampling), rows, seed)
+        chosen = select_rows(labels, rows, sampling.valid_share, seed, sampling.judge_share)
+    else:
+        chosen = select_within(labels, split_rows(file, labels, sampling), rows, seed)
+    return replace(chosen, raw=file.version)
 
 
 def select_rows(

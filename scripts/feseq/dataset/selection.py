@@ -22,8 +22,8 @@ class Selection:
 
     `row` int64: number in the raw file. `part` int8: TRAIN (train.h5), CHOOSE or JUDGE (valid.h5).
     `position` int64: place within its H5 file; a random permutation of each part, so that a file
-    sorted by day becomes one that can be trained on in order. `raw` is the raw file's fingerprint,
-    '' if unknown; `path` is the file that it was read from.
+    sorted by day becomes one that can be trained on in order. `raw` is the raw file's version, ''
+    if unknown; `path` is the file that it was read from.
     """
 
     row: np.ndarray
@@ -50,10 +50,10 @@ class Selection:
             first = 0 if number == TRAIN else first + rows
         return cls(row, part, position)
 
-    def write(self, path: Path) -> None:
-        """Write as parquet, beside the target first."""
+    def write(self, path: Path, raw: str = "") -> None:
+        """Write as parquet, beside the target first; `raw` is the raw file's version."""
         table = pa.table({name: getattr(self, name) for name in _COLUMNS})
-        write_table(table, path, {"raw": self.raw})
+        write_table(table, path, {"raw": raw or self.raw})
 
     @classmethod
     def read(cls, path: Path) -> "Selection":
@@ -65,7 +65,7 @@ class Selection:
     def check_drawn_from(self, location: object, rows: int, version: str) -> None:
         """Raise UserError if it was drawn from another raw file, or from one since replaced."""
         too_long = self.row[-1] >= rows
-        if too_long or self.raw not in ("", version):
+        if too_long or self.raw != version:
             found = f"holds row {self.row[-1]}" if too_long else "was drawn from another file"
             raise UserError(
                 f"{self.path}: {found}, and {location} has {rows} rows; delete the selection and "

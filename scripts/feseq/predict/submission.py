@@ -18,6 +18,7 @@ from ..common.ids import IdTables, id_tables
 from ..common.logits import log_odds, mean_logit, sigmoid
 from ..common.parquet import marks_of, read_table
 from ..config.names import check_name, name_of
+from ..raw.location import Location
 from ..raw.sample_submission import label_name
 from .submission_ids import ID, add_sample, check_same, check_unique
 
@@ -58,7 +59,7 @@ def write_submission(
     marks = _checked_marks(shards, models, codes, size)
     shift = log_odds(_one_rate(marks)) if prior == "balanced" else 0.0
     if sample_submission is not None:
-        label_column = label_name(sample_submission, id_column, label_column)
+        label_column = label_name(Location(sample_submission), id_column, label_column)
     with id_tables(submission) as tables:
         for means in _means(shards, weights):
             tables.add("predicted", means)

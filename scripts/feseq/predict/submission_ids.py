@@ -29,10 +29,10 @@ def add_sample(tables: IdTables, path: str | Path, id_column: str) -> None:
 def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
     """The IDs of a sample submission, in batches of one column `id`."""
     location = Location(path)
-    version = location.version()
+    version = location.version
     try:
         reader = pacsv.open_csv(
-            location.open(),
+            location.file,
             read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES),
             parse_options=pacsv.ParseOptions(newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(

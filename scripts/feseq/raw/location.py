@@ -79,8 +79,9 @@ class Location:
         uri = urlunsplit(urlsplit(self.written)._replace(query=urlencode(options)))
         return _connect(uri, options.get("region"))
 
-    def open(self) -> pa.NativeFile:
-        """Open the file for reading; raises UserError if that fails."""
+    @cached_property
+    def file(self) -> pa.NativeFile:
+        """The file, opened for reading; raises UserError if that fails."""
         with self._guarded():
             if not self.is_remote:
                 return pa.OSFile(self.written, "rb")
@@ -88,26 +89,27 @@ class Location:
                 system, path = self._store
                 return system.open_input_file(path)
 
+    @cached_property
     def version(self) -> str:
         """What changes with the file's content: a digest of it, a store's or our own.
 
-        A store that keeps none is asked for the object's end, which is then taken for the whole.
+        It is that of the file as it was first looked at. A store that keeps none is asked for the
+        object's end, which is then taken for the whole.
         """
-        if not self.is_remote:
-            with self._guarded():
+        with self._guarded():
+            if not self.is_remote:
                 return content_version(Path(self.written))
-        with self.open() as file, self._guarded():
-            size = file.size()
-            return store_version(file.metadata(), size) or digest_of_tail(file, size)
+            size = self.file.size()
+            return store_version(self.file.metadata(), size) or digest_of_tail(self.file, size)
 
     def head(self, size: int) -> bytes:
         """The first `size` bytes, or all if the file is shorter."""
-        with self.open() as file, self._guarded():
-            return bytes(file.read(size))
+        with self._guarded():
+            return bytes(self.file.read_at(size, 0))
 
     def check_unchanged(self, version: str) -> None:
         """Raise UserError if the file no longer has this version."""
-        if self.version() != version:
+        if Location(self.written).version != version:
             raise UserError(
                 f"{self}: was replaced while it was being read; nothing of it was kept: run the "
                 f"same command again when it is complete"

@@ -27,10 +27,12 @@ class RawFile(pq.ParquetFile):
     Remote files are fetched in few large requests, since each takes a while.
     """
 
-    def __init__(self, location: Location, source: pa.NativeFile, version: str) -> None:
+    def __init__(self, location: Location) -> None:
         self.location = location
+        # Before it is opened: a file that replaces it in between has another version in the end.
+        self.version = location.version
+        source = location.file
         self.bytes = source.size()
-        self.version = version
         metadata = pq.read_metadata(source)
         remote = location.is_remote
         self._by_group = remote and _largest_group(metadata) <= _MOST_OF_GROUP
@@ -145,20 +147,17 @@ class RawFile(pq.ParquetFile):
                 )
 
 
-def open_parquet(written: str | Path) -> RawFile:
+def open_parquet(written: str | Path | Location) -> RawFile:
     """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
-    location = Location(written)
+    location = written if isinstance(written, Location) else Location(written)
     if not location.is_present:
         raise UserError(f"{location}: no such file; put it there or change raw.* in the config")
-    # Before it is opened: a file that replaces it in between has another version in the end.
-    version = location.version()
-    source = location.open()
     try:
-        return RawFile(location, source, version)
+        return RawFile(location)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise location.read_error(error) or UserError(
             f"{location}: not a complete parquet file ({first_line(error)}); it may be truncated: "
-            f"copy it again and compare sizes (here {source.size():,} bytes)"
+            f"copy it again and compare sizes (here {location.file.size():,} bytes)"
         ) from None
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from pathlib import Path
 
 from ..common.errors import UserError
 from .location import Location
@@ -10,13 +9,13 @@ from .location import Location
 _HEADER_BYTES = 1 << 16
 
 
-def label_name(location: str | Path, id_column: str, label_column: str) -> str:
+def label_name(location: Location, id_column: str, label_column: str) -> str:
     """The name that the predictions get: that of the column beside the ID, where there is one.
 
     `label_column` is the train file's. Raises UserError if the header has no such ID, or several
     columns of other names.
     """
-    head = Location(location).head(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
+    head = location.head(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     header = next(csv.reader(io.StringIO(head, newline="")), [])
     others = [name for name in header if name != id_column]
     if id_column not in header:

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.errors import UserError
 from ..config.columns import Columns
-from .location import Location, is_remote
+from .location import Location
 from .reading import RawFile, open_parquet
 from .sample_submission import label_name
 
@@ -16,12 +16,10 @@ from .sample_submission import label_name
 class RawFiles:
     """Where the raw data lie; `why` says what they are simulated for, '' if they are not."""
 
-    train: str
-    test: str
-    sample_submission: str | None
+    train: Location
+    test: Location
+    sample_submission: Location | None
     why: str = ""
-    # Each file is looked at once.
-    _versions: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def simulated(self) -> bool:
@@ -36,20 +34,16 @@ class RawFiles:
             text += f"; {self.sample_submission} is there and must list the simulated IDs"
         return text
 
-    def has_version(self, location: str) -> bool:
+    def has_version(self, location: str | Location) -> bool:
         """True for a file that counts by its content, whatever its time.
 
         These are all of the user's files; the stand-in counts by its settings.
         """
-        return not self.simulated or location == self.sample_submission
+        return not self.simulated or str(location) == str(self.sample_submission)
 
-    def version(self, location: str | None) -> str | None:
+    def version(self, location: Location | None) -> str | None:
         """The version of a file that has one, else None."""
-        if not location or not self.has_version(location):
-            return None
-        if location not in self._versions:
-            self._versions[location] = Location(location).version()
-        return self._versions[location]
+        return location.version if location and self.has_version(location) else None
 
     def check(self, columns: Columns) -> None:
         """Open the user's files and check what can be checked before hours of training.
@@ -61,21 +55,21 @@ class RawFiles:
             label_name(self.sample_submission, columns.id, columns.label)
         if not self.simulated:
             train, test = open_parquet(self.train), open_parquet(self.test)
-            self._versions.update((str(file.location), file.version) for file in (train, test))
             _check_same_origin(train, test)
             train.check_columns(columns, columns.label)
             test.check_columns(columns, columns.id)
             test.check_kinds(train, columns)
 
 
-def local_only(locations: Mapping[str, str | None]) -> dict[str, str]:
-    """Those that are local files, which Snakemake sees."""
-    return {name: path for name, path in locations.items() if path and not is_remote(path)}
+def local_only(files: Mapping[str, Location | None]) -> dict[str, str]:
+    """The paths of those that are local, which Snakemake sees."""
+    return {name: str(file) for name, file in files.items() if file and not file.is_remote}
 
 
-def others_than_local(locations: Mapping[str, str | None]) -> dict[str, str | None]:
+def others_than_local(files: Mapping[str, Location | None]) -> dict[str, str | None]:
     """The others: remote ones, which Snakemake would take for local paths, and None."""
-    return {name: path for name, path in locations.items() if not path or is_remote(path)}
+    others = {name: file for name, file in files.items() if not file or file.is_remote}
+    return {name: str(file) if file else None for name, file in others.items()}
 
 
 def locate_raw(raw: Mapping[str, str]) -> RawFiles:
@@ -84,10 +78,10 @@ def locate_raw(raw: Mapping[str, str]) -> RawFiles:
     A remote file counts as present: whoever names one wants no stand-in. Raises UserError if
     `files` are asked for and one is missing, or only one of two is present.
     """
-    files = [Location(raw["train"]), Location(raw["test"])]
+    train, test = files = Location(raw["train"]), Location(raw["test"])
     sample = Location(raw["sample_submission"])
     # Its IDs are compared with those of the test file, so it can serve either source.
-    given = str(sample) if sample.is_present else None
+    given = sample if sample.is_present else None
     if raw["source"] == "simulated":
         return _stand_in("raw.source is simulated", given)
     missing = [str(file) for file in files if not file.is_present]
@@ -103,7 +97,7 @@ def locate_raw(raw: Mapping[str, str]) -> RawFiles:
             f"{', '.join(missing)}{also}; put them there, correct raw.train and raw.test, or set "
             f"raw.source: simulated"
         )
-    return RawFiles(raw["train"], raw["test"], given)
+    return RawFiles(train, test, given)
 
 
 def _refuse_what_is_no_file(path: str) -> None:
@@ -116,9 +110,9 @@ def _refuse_what_is_no_file(path: str) -> None:
         )
 
 
-def _stand_in(why: str, sample_submission: str | None) -> RawFiles:
-    folder = "data/simulated"
-    return RawFiles(f"{folder}/train.parquet", f"{folder}/test.parquet", sample_submission, why)
+def _stand_in(why: str, sample_submission: Location | None) -> RawFiles:
+    train, test = (Location(f"data/simulated/{name}.parquet") for name in ("train", "test"))
+    return RawFiles(train, test, sample_submission, why)
 
 
 def _check_same_origin(train: RawFile, test: RawFile) -> None:
