@@ -55,7 +55,7 @@ except UserError as error:
 def clear_errors(function):
     """`function` for inputs or params, whose UserError ends Snakemake with its message alone.
 
-    Of any other exception in such a function Snakemake shows a traceback.
+    Snakemake shows a traceback for any other exception in such a function.
     """
 
     @functools.wraps(function)
@@ -77,7 +77,7 @@ BOOSTING = "boosting(?:-[^/]+)?"
 wildcard_constraints:
     split="train|test",
     size=r"\w+",
-    # Of FESeq, but in rules/boosting.smk.
+    # Models of FESeq, except in rules/boosting.smk.
     model=rf"(?!(?:{OTHERS}|{BOOSTING})/)[^/]+",
     baseline="|".join(BASELINES),
     other=f"{OTHERS}|{BOOSTING}",

@@ -28,7 +28,7 @@ class Ragged:
     def take(self, rows: np.ndarray, newest: int | None = None, older: int = 0) -> "Ragged":
         """The rows of these numbers in this order, each cut to its `newest` last values.
 
-        Of the values before these it keeps `older` more, evenly spaced, or all if there are fewer.
+        It keeps `older` more of the values before these, evenly spaced, or all if there are fewer.
         """
         ends = self.offsets[1:][rows]
         lengths = ends - self.offsets[:-1][rows]
@@ -77,7 +77,7 @@ def _copy_evenly(
     copied: np.ndarray,
     older: int,
 ) -> None:
-    """Of cut rows, replace the first `older` values by as many from all that were cut or these."""
+    """Replace the first `older` values of each cut row by an even sample of all before the rest."""
     for row in range(len(starts)):
         kept = offsets[row + 1] - offsets[row]
         before = ends[row] - starts[row] - (kept - older)

@@ -87,7 +87,7 @@ def used_settings(network: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def used_training(training: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of a training's settings."""
+    """A training's settings; those that it does not use are null."""
     unused: set[str] = set()
     if training["schedule"] != "plateau":
         unused |= {"cut_patience", "restore_best"}

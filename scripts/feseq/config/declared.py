@@ -30,7 +30,7 @@ class Declared:
 
     @classmethod
     def from_values(cls, values: Any, name: str) -> Self:
-        """An object of plain values, of which null stands for the default.
+        """An object from plain values; null stands for the default.
 
         Raises one UserError that lists every mistake; `name` is the argument's.
         """

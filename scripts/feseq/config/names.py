@@ -21,9 +21,9 @@ BOOSTING_PATTERN = rf"boosting{_VARIANT}"
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 ENSEMBLE = "ensemble"
-# How the names of those figures end of which less is better.
+# Figures with these endings are better the lower they are.
 LOWER_IS_BETTER = ("logloss", "calibration_error")
-# The folder, in that of a model, of the same trained again on all rows.
+# The folder inside a model's for the same model trained again on all rows.
 REFIT = "refit"
 
 

@@ -28,7 +28,7 @@ class Runtime(BaseModel, Declared, frozen=True):
     """`true`: Transformer layers keep only their inputs and compute the rest again in the backward
     pass: a fraction of the memory for about a third more time"""
     save_minutes: Annotated[float, Field(ge=0), AS_WRITTEN] = 10
-    """after so many minutes, and after each evaluation, a training saves its state
+    """minutes after which, as after each evaluation, a training saves its state
     (`training_state/` beside the model) from which it goes on when it was interrupted; the folder
     is removed when all that was asked for is made"""
     tensorboard: bool = False

@@ -17,7 +17,7 @@ class Split(BaseModel, frozen=True):
     time: _Column | None = None
     """a column of numbers, timestamps or text, whose newest values are held out; null: any rows"""
     last: Annotated[int, Field(ge=1)] | None = None
-    """with `time`: so many of its values are held out; null: those nearest to `valid_share` of the
+    """with `time`: how many of its values are held out; null: those nearest to `valid_share` of the
     rows"""
     group: _Column | None = None
     """a column none of whose values is on both sides. With `time`: newest rows whose value has
@@ -25,7 +25,7 @@ class Split(BaseModel, frozen=True):
 
     @property
     def is_random(self) -> bool:
-        """True if any row may be held out, as chance has it."""
+        """True if the rows held out are drawn at random from all."""
         return self.time is None and self.group is None
 
 

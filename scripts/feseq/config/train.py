@@ -85,8 +85,8 @@ class TrainConfig(Declared):
     evaluated and saved in their place; 0: none"""
     evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = "auto"
     """evaluations in an epoch, the last one at its end. `auto`: one; in an epoch of more than 2,000
-    steps four, of which the first three only look for the best weights, and change neither learning
-    rate nor end"""
+    steps four: the first three only look for the best weights, and change neither learning rate
+    nor end"""
     eval_steps: Annotated[int, Field(ge=1)] | None = None
     """steps between evaluations, in place of `evaluations_per_epoch`; null: as that says"""
     patience: Annotated[int, Field(ge=1)] = 2

@@ -112,7 +112,7 @@ def same_columns(
 ) -> tuple[list[list[str]], list[list[str]]]:
     """Groups of columns with equal values in all rows, and groups whose order is nearly the same.
 
-    Constant columns are left out. Of equal columns the first stands for all in the second list,
+    Constant columns are left out. The first of equal columns stands for all in the second list,
     where neighbours have a rank correlation of at least SAME, rising or falling.
     """
     groups: dict[bytes, list[int]] = {}

@@ -16,7 +16,7 @@ MOST_LEVELS = 20
 _QUANTILES = 10
 # Rows of each side that boosting sees, half of which judge it, and rows that are shuffled.
 _ROWS, _SHUFFLED = 20_000, 8_000
-# An AUC so many standard deviations above 0.5 is no chance.
+# An AUC this many standard deviations above 0.5 is not chance.
 SURE = 3
 _BOOSTING = {
     "max_iter": 40,

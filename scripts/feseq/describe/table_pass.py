@@ -16,7 +16,7 @@ from .keys import Keys, row_keys, sequence_keys
 SAMPLE_ROWS = 100_000
 # A length belongs to the last of these that it reaches.
 LENGTHS = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000])
-# Into so many stretches the raw file is cut.
+# Stretches that the raw file is cut into.
 STRETCHES = 20
 # Shorter sequences are alike by chance, and have no key.
 LEAST_EVENTS = 5
@@ -43,13 +43,13 @@ class Categories:
 class TablePass:
     """What one pass over a table finds.
 
-    Of all rows: `rows`, `clicks`; `missing` and `infinite` int64 [columns]; by sequence `events`,
+    From all rows: `rows`, `clicks`; `missing` and `infinite` int64 [columns]; by sequence `events`,
     the number of all, and `longest`; int64 [., 3], rows, those of them whose label may be looked
     at, and the clicks of these, as `by_code` of each categorical column, `by_length` of each
     sequence and `by_stretch` of the raw file; `row_keys` and, by sequence, `sequence_keys`. Rows
     kept apart to judge are told by their number and number of clicks alone.
 
-    Of the rows in the sample: `sample` float32 [rows, columns], NaN where missing; `label` uint8
+    From the rows in the sample: `sample` float32 [rows, columns], NaN where missing; `label` uint8
     [rows]; by sequence `sampled_events` and how many of these the feature map does not know,
     `unseen_events`.
 

@@ -66,7 +66,7 @@ def mix_predictions(
 
 
 def _marks(table: pa.Table) -> dict[str, str]:
-    """Those of the rows, not of the model."""
+    """The marks of a table that tell of its rows, not of its model."""
     return {**marks_of(table), "full_name": ""}
 
 

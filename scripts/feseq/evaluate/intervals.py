@@ -27,7 +27,7 @@ def intervals(
 
 
 def as_entry(value: float, low: float, high: float) -> dict[str, float | None]:
-    """As metrics.json has it: None for NaN."""
+    """Value and ends of an interval as metrics.json has them: None for NaN."""
     known = {"value": value, "low": low, "high": high}
     return {name: None if np.isnan(x) else float(x) for name, x in known.items()}
 

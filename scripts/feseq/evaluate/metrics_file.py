@@ -58,7 +58,7 @@ def measure_predictions(
     odds = log_odds(float(marks_of(read)["click_rate"]))
     metrics = Metrics(label, logit, (0, -odds), gauc_groups)
     auc = Auc.of(label, logit)
-    # Of fewer clicks, resamples say little.
+    # Resamples of few clicks say little.
     ((value, *ends),) = intervals(
         [lambda weight: _flat(metrics.of(weight))], label, resamples if auc.enough else 0
     )

@@ -36,7 +36,7 @@ _OPTIONS = (
     *("retry_limit_seconds", "project_id"),
 )
 _GS_RETRY_SECONDS = "20"
-# Of S3: a silent store is asked so often, so long each time, with pauses of a second together.
+# A silent S3 store is asked this often, this many seconds each time, with pauses of a second.
 _S3_ATTEMPTS, _S3_SILENT_SECONDS = 4, 4
 _S3_OPTIONS = ("endpoint_override", "scheme", "tls_ca_file_path")
 _SECONDS_UNTIL_TOLD = 3

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # Relative to the working folder, where Snakemake keeps what it knows of files.
 REMEMBERED = Path(".snakemake/raw_versions")
 _PIECE_BYTES = 1 << 24
-# Reading so many bytes takes a while, which is said.
+# Files from this size on take a while to read, so the log says it.
 _LARGE_BYTES = 1 << 30
 # File systems count time in steps: two writes within one cannot be told apart.
 _SETTLED_NS = 2_000_000_000

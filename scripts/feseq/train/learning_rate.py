@@ -28,7 +28,7 @@ class LearningRate:
 
     @classmethod
     def of(cls, config: TrainConfig, steps: int) -> "LearningRate":
-        """That of a training of `steps` steps."""
+        """The schedule of a training of `steps` steps."""
         return cls(
             start=config.learning_rate,
             steps=steps,

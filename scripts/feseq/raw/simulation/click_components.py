@@ -127,8 +127,8 @@ def missing(columns: DrawnColumns, sequences: Ragged) -> Floats:
 def adverts(columns: DrawnColumns, sequences: Ragged) -> Floats:
     """Sum of an effect of each campaign, creative and ad set, by its ID.
 
-    To learn it, a model must take these numbers for names. Of IDs that come first in the test
-    file, nothing can be learned.
+    To learn it, a model must take these numbers for names. Nothing can be learned of IDs that come
+    first in the test file.
     """
     total = np.zeros(columns.rows, dtype=np.float32)
     for name, effect_N in advert_effects().items():

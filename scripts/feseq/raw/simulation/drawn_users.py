@@ -71,7 +71,7 @@ class Users:
 
 
 def strangers(seed: int, rows: int) -> Users:
-    """Return `rows` users of whom none comes twice: for samples that no file holds."""
+    """Return `rows` different users: for samples that no file holds."""
     return _named_by(seed, 2, np.arange(rows))
 
 

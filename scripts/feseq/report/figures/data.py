@@ -29,7 +29,7 @@ from .style import (
     wilson,
 )
 
-# At most so many columns with their click rates, and rows in the charts of single columns.
+# The most columns with their click rates, and the most rows in charts of single columns.
 _MOST_PANELS = 6
 _MOST_ROWS = 25
 TABLES = {"train": (GREY, "s"), "valid": (BLUE, "o"), "test": (VERMILION, "D")}
