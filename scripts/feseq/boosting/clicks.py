@@ -10,26 +10,22 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from ..common.mixing import GOLDEN, mixed
 from ..common.ragged import Ragged
 
 # More pairs of a target and a token share places, by a hash.
 _MOST_PLACES = 1 << 20
-# An odd number near 2^64 / golden ratio, whose multiples are spread evenly (Knuth, TAOCP 3, 6.4).
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(44)
 
 
 def fold_of(row: np.ndarray, folds: int) -> np.ndarray:
     """The fold of each row int64 [rows], from its number in the raw file (splitmix64)."""
-    mixed = row.astype(np.uint64) * _SPREAD
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((mixed ^ (mixed >> np.uint64(31))) % np.uint64(folds)).astype(np.int64)
+    return (mixed(row.astype(np.uint64) * GOLDEN) % np.uint64(folds)).astype(np.int64)
 
 
 def group_of(code: np.ndarray, groups: int) -> np.ndarray:
     """One of so many groups for each code int64 [codes], by a hash."""
-    upper = (code.astype(np.uint64) * _SPREAD) >> np.uint64(32)
+    upper = (code.astype(np.uint64) * GOLDEN) >> np.uint64(32)
     return (upper % np.uint64(groups)).astype(np.int64)
 
 
@@ -106,7 +102,7 @@ def _place(target: int, token: int, many: int, places: int) -> np.int64:
     if places < _MOST_PLACES:
         return np.int64(pair)
     # The upper bits of the product, as many as _MOST_PLACES has.
-    return np.int64((np.uint64(pair) * _SPREAD) >> _SHIFT)
+    return np.int64((np.uint64(pair) * GOLDEN) >> _SHIFT)
 
 
 @numba.njit(nogil=True)

@@ -7,8 +7,9 @@ keys, so all of them are kept or none, and shares among the kept rows are those 
 import numba
 import numpy as np
 
+from ..common.mixing import mixed
+
 _PRIME, _BASIS = np.uint64(0x100000001B3), np.uint64(0xCBF29CE484222325)
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Keys:
@@ -64,7 +65,7 @@ def sequence_keys(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         key = _BASIS
         for i in range(offsets[row], offsets[row + 1]):
             key = (key ^ np.uint64(values[i])) * _PRIME
-        keys[row] = _mixed(key)
+        keys[row] = mixed(key)
     return keys
 
 
@@ -75,14 +76,6 @@ def row_keys(values: np.ndarray) -> np.ndarray:
     for row in range(len(keys)):
         key = _BASIS
         for column in range(values.shape[1]):
-            key = _mixed(key ^ np.uint64(values[row, column]))
+            key = mixed(key ^ np.uint64(values[row, column]))
         keys[row] = key
     return keys
-
-
-@numba.njit(nogil=True)
-def _mixed(key: np.uint64) -> np.uint64:
-    """Spread the last bits over all (splitmix64's steps)."""
-    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB) + _MIX
-    return key ^ (key >> np.uint64(31))

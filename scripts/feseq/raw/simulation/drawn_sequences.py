@@ -8,15 +8,15 @@ Legend: R rows, E events of all rows, K interests, V tokens.
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import numba
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...common.mixing import GOLDEN, mixed
 from ...common.ragged import Ragged
-from .drawn_users import Draw, Keys, Users, mixed
+from .drawn_users import Draw, Keys, Users
 from .statistics import load_statistics
 
 INTERESTS = 8
@@ -161,9 +161,6 @@ def draw_sequences(users: Users, mean_length: float) -> Ragged:
     return Ragged(tokens, offsets)
 
 
-_mixed: Any = numba.njit(mixed)  # of one number
-
-
 @numba.njit(nogil=True)
 def _uniform(bits: np.uint64) -> float:
     """Return a number in [0, 1) of the upper 32 bits."""
@@ -192,7 +189,7 @@ def _walk(
 
     Several rows go side by side, since each event waits for the table entry of the one before.
     """
-    step, lanes = np.uint64(0x9E3779B97F4A7C15), 16
+    step, lanes = GOLDEN, 16
     # 16 bits of a number decide whether an interest ends, 12 the next token, 32 a new interest.
     switch = np.uint64(65_536 / MEAN_SEGMENT)
     state = np.empty(lanes, dtype=np.uint64)
@@ -206,13 +203,13 @@ def _walk(
             bits, total = key[row], 0.0
             for i in range(INTERESTS):
                 bits += step
-                total += (-math.log1p(-_uniform(_mixed(bits)))) ** PREFERENCE_SPREAD + 1e-9
+                total += (-math.log1p(-_uniform(mixed(bits)))) ** PREFERENCE_SPREAD + 1e-9
                 upper[lane, i] = total
             for i in range(INTERESTS):
                 upper[lane, i] /= total
-            interest[lane] = _place(upper[lane], _uniform(_mixed(bits + step)))
+            interest[lane] = _place(upper[lane], _uniform(mixed(bits + step)))
             state[lane] = bits + step + step
-            now[lane] = _place(first_upper, _uniform(_mixed(state[lane])))
+            now[lane] = _place(first_upper, _uniform(mixed(state[lane])))
             tokens[offsets[row]] = now[lane]
         longest = offsets[order[start] + 1] - offsets[order[start]]
         for age in range(1, longest):
@@ -221,7 +218,7 @@ def _walk(
                 place = offsets[row] + age
                 if place < offsets[row + 1]:
                     state[lane] += step
-                    bits = _mixed(state[lane])
+                    bits = mixed(state[lane])
                     if (bits & np.uint64(0xFFFF)) < switch:
                         interest[lane] = _place(upper[lane], _uniform(bits))
                     level = np.int64((bits >> np.uint64(16)) & np.uint64(_LEVELS - 1))

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ...common.mixing import GOLDEN, mixed
 from .statistics import normal_quantile
 
 Keys = NDArray[np.uint64]
@@ -22,8 +23,6 @@ TRAIN_RETURNS = 1 - 7_179_942 / 10_704_179
 # Nothing is known of the real test users but that most are new; these shares are invented.
 TEST_RETURNS = 0.15  # of the test rows: the user of an earlier test row
 TEST_FROM_TRAIN = 0.15  # of the other test rows: a user of the train file
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Draw(IntEnum):
@@ -40,13 +39,6 @@ class Draw(IntEnum):
     CLICKS = 9
 
 
-def mixed(bits: Keys) -> Keys:
-    """Scramble 64-bit numbers one to one: the end of SplitMix64 (Steele et al., OOPSLA 2014)."""
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
-
-
 @dataclass(frozen=True)
 class Users:
     """The user of each row: `key` [R] is one number a user."""
@@ -59,7 +51,7 @@ class Users:
     def bits(self, draw: Draw) -> Keys:
         """Return 64 random bits a row, [R], equal for equal users."""
         # As an array: it wraps around without a warning.
-        return mixed(self.key + np.array([draw], dtype=np.uint64) * _GOLDEN)
+        return mixed(self.key + np.array([draw], dtype=np.uint64) * GOLDEN)
 
     def uniform(self, draw: Draw) -> NDArray[np.float64]:
         """Return random numbers in [0, 1), [R], equal for equal users."""
@@ -116,7 +108,7 @@ def _earlier(before: NDArray[np.int64], users: Users) -> NDArray[np.int64]:
 
 def _named_by(seed: int, split: int, row: NDArray[np.int64]) -> Users:
     """Return users by the rows that they come in first."""
-    return Users(mixed(_start(seed, split) + row.astype(np.uint64) * _GOLDEN))
+    return Users(mixed(_start(seed, split) + row.astype(np.uint64) * GOLDEN))
 
 
 @lru_cache(maxsize=16)
