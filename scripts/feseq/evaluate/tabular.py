@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # A history's commonest codes, which have columns of their own.
 COMMON_CODES = 60
-# scikit-learn's trees tell this many apart in one column; one stands for all rare ones.
+# Categories of a column that are told apart; the last one stands for all rare ones.
 MOST_CATEGORIES = 255
 # Rows of one read: 4 million events at mean length 500.
 BLOCK_ROWS = 8_192
