@@ -122,7 +122,7 @@ def model_mistakes(
             f"write times: {{<sequence column of event times>: <column of the row's time>}} in a "
             f"group, or set it to false"
         )
-    of_target = {"target_count", "target_recency"} & set(settings["history_statistics"])
+    of_target = [n for n in settings["history_statistics"] if n.startswith("target_")]
     if of_target and not columns.shared:
         yield (
             f"{model} on size {size}: model.history_statistics: {', '.join(sorted(of_target))} "

@@ -26,7 +26,6 @@ NAMES = ("length", "distinct", "entropy", "target_count", "target_recency", "new
 # Categories that can also be tokens: decimals without leading zeros, at most 18 digits.
 TOKEN = re.compile(r"0|[1-9][0-9]{0,17}")
 _COUNTS = ("length", "distinct", "target_count")
-_OF_TARGET = ("target_count", "target_recency")
 # Codes above this are numbered again, so that counting them takes little memory.
 _LARGEST_CODE = 1 << 21
 
@@ -115,7 +114,7 @@ def quantities(of_target: bool) -> list[str]:
 
     Those of the target do only where its codes are the history's, `of_target`.
     """
-    return [n for n in NAMES if n != "newest" and (of_target or n not in _OF_TARGET)]
+    return [n for n in NAMES if n != "newest" and (of_target or not n.startswith("target_"))]
 
 
 def statistic_of(column: str) -> str:
