@@ -8,8 +8,9 @@ import numpy as np
 from .folds import FoldRows
 from .store import Block, H5Table, of_other_draw
 
-# Where rows are: one file, the train and the valid file of one draw, or some rows of a train file.
-Rows = Path | Sequence[Path] | FoldRows
+# Where rows are: one file, the train and the valid file of one draw, some rows of a train file, or
+# a table that is open.
+Rows = Path | Sequence[Path] | FoldRows | H5Table
 
 
 class JoinedTable(H5Table):
@@ -75,6 +76,8 @@ class JoinedTable(H5Table):
 
 def open_table(rows: Rows) -> H5Table:
     """The table of these rows."""
+    if isinstance(rows, H5Table):
+        return rows
     if isinstance(rows, FoldRows):
         return rows.open()
     if isinstance(rows, Path):

@@ -21,7 +21,7 @@ from ..config.runtime import Runtime
 from ..config.train import TrainConfig
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.joined import Rows, train_rows
+from ..dataset.joined import Rows, open_table, train_rows
 from ..dataset.store import H5Table
 from ..machine.ranks import Ranks, in_group, joined
 from ..machine.runtime import Machine, start_runtime
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 # The share of events whose times tell the model nothing; more are worth a warning.
 _ODD_SHARE = 0.9
+Sources = tuple[BatchSource, BatchSource | None]
 
 
 @dataclass(frozen=True)
@@ -151,33 +152,36 @@ def _train(
 
 
 @contextmanager
-def opened(
-    run: TrainingRun, feature_map: FeatureMap, machine: Machine
-) -> Iterator[tuple[BatchSource, BatchSource | None]]:
+def opened(run: TrainingRun, feature_map: FeatureMap, machine: Machine) -> Iterator[Sources]:
     """The rows to train on and to validate, None where an earlier training is followed.
 
     Raises UserError if the files do not belong together.
     """
-    config = run.model_config
-    with ExitStack() as stack:
-        share = run.train_config.negative_share
-        rows, batch_rows = run.train_rows, run.train_config.batch_rows
-        train = batch_source(rows, feature_map, config, batch_rows, share)
-        stack.enter_context(train.table)
-        if run.followed:
-            check_one_draw(feature_map, train.table, train.table, run.full_name)
-            yield train, None
-            return
-        valid = inference_source(run.valid_h5, feature_map, config, machine, choosing=True)
-        stack.enter_context(valid.table)
-        check_one_draw(feature_map, train.table, valid.table, run.full_name)
-        yield train, valid
+    with open_table(run.train_rows) as train, ExitStack() as stack:
+        valid = None if run.followed else stack.enter_context(H5Table(run.valid_h5))
+        check_one_draw(feature_map, train, valid or train, run.full_name)
+        yield make_sources(run, feature_map, train, valid, machine)
+
+
+def make_sources(
+    run: TrainingRun,
+    feature_map: FeatureMap,
+    train: H5Table,
+    valid: H5Table | None,
+    machine: Machine,
+) -> Sources:
+    """The batches of a training from open tables of train and validation rows."""
+    model, training = run.model_config, run.train_config
+    batches = batch_source(train, feature_map, model, training.batch_rows, training.negative_share)
+    if valid is None:
+        return batches, None
+    return batches, inference_source(valid, feature_map, model, machine, choosing=True)
 
 
 def make_trainer(
     run: TrainingRun,
     feature_map: FeatureMap,
-    sources: tuple[BatchSource, BatchSource | None],
+    sources: Sources,
     machine: Machine,
     **options: Any,
 ) -> Trainer:

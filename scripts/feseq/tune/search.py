@@ -28,7 +28,7 @@ from ..common.files import written_beside
 from ..common.log import only_errors
 from ..config.runtime import Runtime
 from ..config.space import TuneConfig, by_block, check_space
-from ..dataset.feature_map import FeatureMap
+from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.store import H5Table
 from ..machine.ranks import process_rank
 from ..machine.runtime import Machine, start_runtime
@@ -36,7 +36,7 @@ from ..model.build import build_model
 from ..train.launch import launch
 from ..train.loop import Trainer
 from ..train.resume import locked
-from ..train.run import TrainingRun, make_trainer, opened
+from ..train.run import TrainingRun, make_sources, make_trainer
 from .study import COMPLETE, PRUNED, SavedStudy, best_of, figures_of, place_of
 
 logger = logging.getLogger(__name__)
@@ -116,15 +116,28 @@ def _work(
     if workers > 1:
         # They share the card, or the computer.
         machine = replace(machine, memory_gib=machine.memory() / 2**30 / workers)
-    with saved.open() as study:
+    feature_map = FeatureMap.read(tuning.feature_map_json)
+    with (
+        H5Table(tuning.train_h5) as train,
+        H5Table(tuning.valid_h5) as valid,
+        saved.open() as study,
+    ):
+        check_one_draw(feature_map, train, valid)
         while (trial := saved.begin(study)) is not None:
-            state, figures = _run_trial(tuning, trial, saved.settings(trial), machine)
+            data, settings = (feature_map, train, valid), saved.settings(trial)
+            state, figures = _run_trial(tuning, *data, trial, settings, machine)
             ended = saved.end(study, trial, state, figures)
             _log_trial(saved, saved.finished(study), ended, workers)
 
 
 def _run_trial(
-    tuning: TrainingRun, trial: Trial, settings: Mapping[str, Any], machine: Machine
+    tuning: TrainingRun,
+    feature_map: FeatureMap,
+    train: H5Table,
+    valid: H5Table,
+    trial: Trial,
+    settings: Mapping[str, Any],
+    machine: Machine,
 ) -> tuple[TrialState, dict[str, Any]]:
     """Train with `settings`; how that ended, with `_FIGURES` and, where pruned, the reason.
 
@@ -133,7 +146,6 @@ def _run_trial(
     started = time.monotonic()
     figures: dict[str, Any] = dict.fromkeys(_FIGURES)
     blocks, state = by_block(settings), COMPLETE
-    feature_map = FeatureMap.read(tuning.feature_map_json)
     try:
         model_config = replace(tuning.model_config, **blocks["model"])
         with torch.device("meta"):
@@ -143,11 +155,11 @@ def _run_trial(
         return PRUNED, figures
     config = replace(tuning.train_config, **blocks["train"])
     run = replace(tuning, model_config=model_config, train_config=config)
-    with only_errors(), opened(run, feature_map, machine) as sources:
+    with only_errors():
         trainer = make_trainer(
             run,
             feature_map,
-            sources,
+            make_sources(run, feature_map, train, valid, machine),
             machine,
             after_evaluation=functools.partial(_judge, trial),
             verbosity=0,
