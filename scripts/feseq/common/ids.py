@@ -23,9 +23,17 @@ class IdTables:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self._rows: dict[str, int] = {}
+        self._waiting: dict[str, list[pa.Table]] = {}
 
     def add(self, name: str, rows: pa.Table) -> None:
         """Append rows to a table, which the first ones make."""
+        waiting = self._waiting.setdefault(name, [])
+        waiting.append(rows)
+        if sum(map(len, waiting)) >= _BATCH_ROWS:
+            self._insert(name)
+
+    def _insert(self, name: str) -> None:
+        rows = pa.concat_tables(self._waiting.pop(name))
         first = self._rows.get(name, 0)
         numbers = pa.array(np.arange(first, first + len(rows)))
         self._connection.register("added", rows.append_column("row", numbers))
@@ -36,16 +44,20 @@ class IdTables:
 
     def rows(self, name: str) -> int:
         """Rows of a table."""
-        return self._rows[name]
+        return self.ask(f"SELECT count(*) FROM {name}")[0]
 
     def ask(self, query: str) -> tuple:
         """The first row that a query gives."""
-        return self._connection.execute(query).fetchall()[0]
+        return self._asked(query).fetchall()[0]
 
     def stream(self, query: str) -> Iterator[pa.RecordBatch]:
         """The rows that a query gives, in batches of one row or more."""
-        reader = self._connection.sql(query).to_arrow_reader(_BATCH_ROWS)
-        return (batch for batch in reader if len(batch))
+        return (batch for batch in self._asked(query).to_arrow_reader(_BATCH_ROWS) if len(batch))
+
+    def _asked(self, query: str) -> duckdb.DuckDBPyRelation:
+        for name in [*self._waiting]:
+            self._insert(name)
+        return self._connection.sql(query)
 
     def repeated(self, name: str) -> tuple[int, str | None, int | None]:
         """How many IDs stand in a table more than once, the first of them, and its first row."""
@@ -69,6 +81,4 @@ def id_tables(target: Path) -> Iterator[IdTables]:
             "threads": pa.cpu_count(),
         }
         with duckdb.connect(folder / "ids.duckdb", config=settings) as connection:
-            # One transaction, never committed: nothing waits for the disk.
-            connection.begin()
             yield IdTables(connection)
