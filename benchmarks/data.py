@@ -144,9 +144,9 @@ def read_h5(folder: Path, threads: int) -> int:
         return sum(len(block) for block in table.blocks(65_536))
 
 
-def feature_map(folder: Path, threads: int) -> int:
+def feature_map(folder: Path, threads: int, columns: Columns = COLUMNS) -> int:
     """Fit the vocabularies and ranges of train.h5."""
-    fit_feature_map(folder / "train.h5", COLUMNS, 1).write(folder / "feature_map.json")
+    fit_feature_map(folder / "train.h5", columns, 1).write(folder / "feature_map.json")
     with h5py.File(folder / "train.h5", "r") as file:
         return int(file.attrs["rows"])
 

@@ -4,27 +4,35 @@
 
 Simulates clicks whose true probabilities are known, trains the briefing's and the paper's settings
 and the paper's with one part changed at a time (its Tables 4 to 10), and prints AUC, share of the
-best possible AUC and time. The same rows go to gradient boosting, with some of its features, and to
-logistic regression.
+best possible AUC and time. The same rows go to gradient boosting, with some of its features, to
+logistic regression, and to config/leaderboard.yaml: its networks, its boosting, and their blend.
 """
 
 import argparse
+import copy
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import data
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from sklearn.metrics import roc_auc_score
+from snakemake.utils import update_config
 
 from feseq.boosting.prediction import predict_validation as predict_boosting
 from feseq.boosting.training import train_boosting
+from feseq.common.logits import mean_logit
 from feseq.config.boosting import BoostingConfig
 from feseq.config.catalog import size_settings
+from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
+from feseq.config.names import is_boosting
 from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.store import H5Table
@@ -39,6 +47,8 @@ from feseq.train.run import TrainingRun, train_model
 # AUC of the clicks, AUC by the true probabilities, and the best possible one by these.
 Figures = tuple[float, float, float]
 PAPER = data.CONFIG["variants"]["feseq_paper"]
+PRESET = copy.deepcopy(data.CONFIG)
+update_config(PRESET, yaml.safe_load((data.REPOSITORY / "config/leaderboard.yaml").read_text()))
 # Changes to the paper's settings, one at a time.
 ABLATION: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -76,9 +86,14 @@ def boostings() -> dict[str, BoostingConfig]:
     return {name: default.model_copy(update=change) for name, change in changes.items()}
 
 
-def train(folder: Path, model: ModelConfig, options: argparse.Namespace) -> Figures:
+def train(
+    folder: Path,
+    model: ModelConfig,
+    options: argparse.Namespace,
+    preset: Mapping[str, Any] | None = None,
+) -> Figures:
     """Figures of one model on the validation rows."""
-    settings = size_settings(data.CONFIG, "medium")["train"]
+    settings = size_settings(data.CONFIG, "medium")["train"] if preset is None else preset
     changes = {"batch_size": 256, "epochs": options.epochs, "min_steps_per_epoch": 1}
     outputs = {name: folder / name for name in ("history", "training", "model")}
     files = (folder / "train.h5", folder / "valid.h5", folder / "feature_map.json")
@@ -111,8 +126,11 @@ def boost(folder: Path, config: BoostingConfig, threads: int) -> Figures:
 
 def _figures(folder: Path, predictions: Path) -> Figures:
     table = read_predictions(predictions)
+    return _figures_of(folder, table, table["logit"].to_numpy())
+
+
+def _figures_of(folder: Path, table: pa.Table, logit: np.ndarray) -> Figures:
     true, _ = _truth(folder, table["row"].to_numpy())
-    logit = table["logit"].to_numpy()
     return roc_auc_score(table["label"], logit), expected_auc(logit, true), expected_auc(true, true)
 
 
@@ -145,6 +163,29 @@ def main() -> None:
             started = time.perf_counter()
             figures = fit(folder, "logistic_regression", options.threads)
             _print("logistic_regression", figures, started)
+        run_preset(folder, options)
+
+
+def run_preset(folder: Path, options: argparse.Namespace) -> None:
+    """The models of config/leaderboard.yaml and the mean of their logits."""
+    data.feature_map(folder, options.threads, Columns.from_config(PRESET["columns"]))
+    logits, started = [], time.perf_counter()
+    for name in size_settings(PRESET, "medium")["submission_models"]:
+        variant = name.partition("-")[2] or None
+        shown = f"preset's {variant or name}"
+        if options.only and shown not in options.only:
+            continue
+        began, settings = time.perf_counter(), size_settings(PRESET, "medium", variant)
+        if is_boosting(name):
+            figures = boost(folder, BoostingConfig(**settings["boosting"]), options.threads)
+        else:
+            model = ModelConfig(max_len=options.max_len, **settings["model"])
+            figures = train(folder, model, options, settings["train"])
+        logits.append(read_predictions(folder / "predictions"))
+        _print(shown, figures, began)
+    if len(logits) > 1:
+        mean = mean_logit([table["logit"].to_numpy() for table in logits], [1] * len(logits))
+        _print("preset's, equal weights", _figures_of(folder, logits[0], mean), started)
 
 
 def _truth(folder: Path, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
