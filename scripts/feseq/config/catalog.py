@@ -150,7 +150,7 @@ def check_fold(config: Mapping[str, Any], wildcards: Mapping[str, str]) -> None:
     if folds is None:
         raise UserError(
             "predictions out of fold need sampling.folds, which is null; set it, for example "
-            "snakemake TARGET --config 'sampling={folds: 5}'"
+            "sampling: {folds: 5} in the file of --configfile"
         )
     fold = int(wildcards.get("fold", 1))
     if not 1 <= fold <= folds:
