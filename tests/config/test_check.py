@@ -285,6 +285,8 @@ def test_a_job_of_a_fold_that_is_not_there_is_refused(config: Config) -> None:
     config["sampling"]["folds"] = 3
     check_fold(config, {"size": "toy"})
     check_fold(config, {"size": "toy", "fold": "3"})
+    with pytest.raises(UserError, match="constant is no model"):
+        check_fold(config, {"size": "toy", "name": "constant"})
     with pytest.raises(UserError, match=r"no fold 4: sampling.folds is 3"):
         check_fold(config, {"size": "toy", "fold": "4"})
     config["sampling"]["folds"] = 1

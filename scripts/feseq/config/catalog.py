@@ -145,7 +145,9 @@ def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[st
 
 
 def check_fold(config: Mapping[str, Any], wildcards: Mapping[str, str]) -> None:
-    """Raise UserError if the config has no folds, or fewer than the number of a job's."""
+    """Raise UserError if the config has no folds, or fewer than a job's, or it has no model."""
+    if (name := wildcards.get("name")) in (*BASELINES, ENSEMBLE):
+        raise UserError(f"{name} is no model, and only models have predictions out of fold")
     folds = config["sampling"]["folds"]
     if folds is None:
         raise UserError(
