@@ -27,7 +27,7 @@ from ..dataset.feature_map import (
     LevelField,
     SequenceField,
 )
-from ..dataset.history_statistics import NAMES, history_statistics
+from ..dataset.history_statistics import NAMES, history_statistics, quantities
 from ..dataset.store import Block, H5Table
 from .clicks import ClickCounts, Places, fold_of, group_of, mean_over_newest
 from .unknown import UnknownCount, with_unknown
@@ -77,7 +77,7 @@ class Features:
             names += [(f"clicks of {counted.name}{end}", "q") for end in ends]
         for sequence in _sequences(self.feature_map, self.config):
             name = sequence.column
-            names += [(f"{what} of {name}", "q") for what in _statistics_of(sequence)]
+            names += [(f"{what} of {name}", "q") for what in quantities(bool(sequence.shared_with))]
             names += [(f"share of code {code} in {name}", "q") for code in self.common[name]]
             names += [(f"share of group {i} in {name}", "q") for i in range(self.config.bag)]
         return dict(names)
@@ -106,7 +106,7 @@ class Features:
             target = rows.target(i)
             # An unknown item is none of the unknown events.
             statistics = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
-            parts += [statistics[:, list(map(NAMES.index, _statistics_of(sequence)))]]
+            parts += [statistics[:, list(map(NAMES.index, quantities(bool(sequence.shared_with))))]]
             common = self.common[sequence.column]
             parts += [_shares(history, common, sequence.size, self.config.bag)]
         return np.concatenate(parts, axis=1, dtype=np.float32)
@@ -244,12 +244,6 @@ def _counted(feature_map: FeatureMap, config: BoostingConfig) -> list[_Clicks]:
 
 def _window_names() -> list[str]:
     return [f", newest {window}" for window in _WINDOWS[:-1]] + [""]
-
-
-def _statistics_of(sequence: SequenceField) -> list[str]:
-    """Those that say something: codes have no order, and are their target's only if shared."""
-    without = {"newest"} | (set() if sequence.shared_with else {"target_count", "target_recency"})
-    return [name for name in NAMES if name not in without]
 
 
 def _commonest(count: np.ndarray, most: int) -> list[int]:
