@@ -280,7 +280,7 @@ def test_files_of_another_size_are_refused(tmp_path: Path) -> None:
     with H5Table(paths[0]) as train, H5Table(paths[1]) as valid:
         for known in ("", "toy/len5"):
             check_one_draw(feature_map, train, valid, known)
-        with pytest.raises(UserError, match=r"train.h5: holds the rows of size toy, .* size full"):
+        with pytest.raises(UserError, match=r"train.h5: was made for toy, .* place of full"):
             check_one_draw(feature_map, train, valid, "full/len5")
 
 

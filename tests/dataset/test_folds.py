@@ -279,7 +279,7 @@ def test_all_folds_join_in_the_order_of_the_file_and_are_measured(
     assert (figures["rows"], figures["unseen"]) == (900, True)
     assert figures["clicks"] == table["label"].to_numpy().sum()
     assert sum(part["rows"] for part in figures["slices"]["history_length"]) == 900
-    with pytest.raises(UserError, match="is of toy/boosting/fold2, and belongs in its place"):
+    with pytest.raises(UserError, match="made for toy/boosting/fold2, and lies in the place"):
         join_folds(folds, parts[1:], joined, name)
     with pytest.raises(UserError, match="has other rows than fold 1 of"):
         join_folds(folds, parts[1:], joined)

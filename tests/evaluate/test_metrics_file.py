@@ -307,11 +307,11 @@ def test_predictions_in_the_place_of_another_model_are_refused(data: Path) -> No
     marks = {"click_rate": "0.25", "full_name": "toy/len5"}
     write_table(table, data / "predictions.parquet", marks)
     assert figures_of(data, full_name="toy/len5")["full_name"] == "toy/len5"
-    with pytest.raises(UserError, match=r"is of toy/len5, .* not in that of toy/boosting"):
+    with pytest.raises(UserError, match=r"made for toy/len5, .* place of toy/boosting"):
         figures_of(data, full_name="toy/boosting")
     (data / "toy/len9").mkdir(parents=True)
     path = (data / "predictions.parquet").rename(data / "toy/len9/valid_predictions.parquet")
-    with pytest.raises(UserError, match=r"is of toy/len5, .* not in that of toy/len9"):
+    with pytest.raises(UserError, match=r"made for toy/len5, .* place of toy/len9"):
         mix([path], {"len9": 1}, data / "mixed.parquet")
 
 

@@ -43,7 +43,7 @@ def test_a_model_in_the_place_of_another_is_refused(data: Path, tmp_path: Path) 
     assert TrainedModel.load(path, "toy/len100").full_name == "toy/len100"
     assert TrainedModel.load(path).full_name == "toy/len100"
     predictions = tmp_path / "shard0.parquet"
-    with pytest.raises(UserError, match=r"safetensors: is of toy/len100, .* that of full/len100"):
+    with pytest.raises(UserError, match=r"safetensors: was made for toy/len100, .* full/len100"):
         predict_shard(
             path,
             data / "test.h5",

@@ -250,7 +250,7 @@ def test_predictions_in_the_place_of_another_model_are_refused(folder: Path) -> 
     shutil.copytree(folder / "a", folder / "b")
     of_b = [folder / "b" / path.name for path in of_a]
     for paths, size, place in ((of_a, "full", "full/a"), (of_b, "toy", "toy/b")):
-        with pytest.raises(UserError, match=rf"is of toy/a, .* not in that of {place}; delete"):
+        with pytest.raises(UserError, match=rf"made for toy/a, .* place of {place}; delete"):
             mixed(folder, paths, size=size)
     assert os.listdir(folder / "out") == []
 

@@ -307,7 +307,7 @@ def test_metrics_in_the_place_of_another_model_are_not_compared(
 ) -> None:
     figures = json.loads(metrics[0].read_text())
     write_json(metrics[2], figures | {"full_name": "full/constant"})
-    with pytest.raises(UserError, match=r"is of full/constant, .* not in that of full/boosting"):
+    with pytest.raises(UserError, match=r"made for full/constant, .* place of full/boosting"):
         write_comparison(metrics, tmp_path / "comparison.csv")
 
 

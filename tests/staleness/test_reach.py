@@ -10,7 +10,7 @@ ROWS = "common config.columns dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_values "
 CONVERSION += "dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
-FEATURES = f"{ROWS} dataset.encoding dataset.feature_map dataset.folds dataset.joined "
+FEATURES = f"{ROWS} config.names dataset.encoding dataset.feature_map dataset.folds dataset.joined "
 FEATURES += "dataset.numeric dataset.history_statistics"
 BOOSTING = f"{FEATURES} config.boosting config.declared config.names boosting.clicks "
 BOOSTING += "boosting.features boosting.matrix boosting.model_file boosting.unknown"
@@ -31,8 +31,8 @@ REACHED = {
     "dataset.raw_text dataset.sampling dataset.selection dataset.split dataset.split_columns "
     "dataset.store",
     "join_folds": f"common {VALID} dataset.folds evaluate.out_of_fold",
-    "fit_feature_map": f"{ROWS} dataset.feature_map dataset.folds dataset.joined dataset.numeric "
-    "dataset.history_statistics",
+    "fit_feature_map": f"{ROWS} config.names dataset.feature_map dataset.folds dataset.joined "
+    "dataset.numeric dataset.history_statistics",
     "train": f"{NETWORK} config.train evaluate.metrics train",
     "tune": f"{NETWORK} config.space config.train evaluate.metrics train tune",
     "train_boosting": f"{BOOSTING} boosting.device boosting.training machine.memory",

@@ -61,14 +61,14 @@ def model_file(name: str) -> str:
 
 
 def check_name(path: Path, found: str, wanted: str) -> None:
-    """Raise UserError if a file is of another model than the `wanted` one, such as full/len150.
+    """Raise UserError if a file was not made for the `wanted` model or size, such as full/len150.
 
     Either may be '', if it is not known.
     """
     if found and wanted and found != wanted:
         raise UserError(
-            f"{path}: is of {found}, and belongs in its place, not in that of {wanted}; delete it "
-            f"and run the same command again, it is made for {wanted}"
+            f"{path}: was made for {found}, and lies in the place of {wanted}; delete it and run "
+            f"the same command again, it is rebuilt"
         )
 
 

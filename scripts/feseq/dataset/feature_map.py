@@ -17,6 +17,7 @@ from ..common.errors import UserError
 from ..common.files import read_json, write_json
 from ..common.progress import progress
 from ..config.columns import Columns
+from ..config.names import check_name
 from .history_statistics import TOKEN, HistoryColumns
 from .joined import open_table
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit
@@ -276,12 +277,7 @@ def check_one_draw(
     Also if they are of another size than the model with this `full_name`. `fitted` names what holds
     the feature map.
     """
-    size, made_for = full_name.partition("/")[0], train.source.get("size", "")
-    if size and made_for and size != made_for:
-        raise UserError(
-            f"{train.path}: holds the rows of size {made_for}, and belongs in its place, not in "
-            f"that of size {size}; delete it and run the same command again, it is rebuilt"
-        )
+    check_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
     for other, identity in ((valid.path, valid.identity), (fitted, feature_map.fitted_on)):
         if identity != train.identity:
             raise of_other_draw(train.path, other)

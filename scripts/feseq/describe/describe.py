@@ -35,8 +35,8 @@ def describe(
 ) -> dict[str, Any]:
     """All facts, as JSON holds them.
 
-    Each table is read once, as a stream. What is counted is of all rows; what is told of single
-    columns is of a sample, whose rows `sampled_rows` counts.
+    Each table is read once, as a stream. Counts are of all rows, figures of single columns of a
+    sample, whose rows `sampled_rows` counts.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with (

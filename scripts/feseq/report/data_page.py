@@ -68,9 +68,9 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
     note = "All rows are counted."
     if sampled:
         note += (
-            f" What is said of single columns and compares them is of a sample, rows at equal "
+            f" Figures of single columns and their comparisons are from a sample, rows at equal "
             f"distances: {sampled}; missing values, unseen categories, click rates and lengths are "
-            f"of all rows."
+            f"from all rows."
         )
     return "\n".join([*map(_line, lines), "", note, ""])
 
