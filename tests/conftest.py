@@ -9,6 +9,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ from support import shop, trainings
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Many more examples: pytest --hypothesis-profile=thorough
-settings.register_profile("short", max_examples=20, deadline=None)
+# The same few examples in every run; many others: make test-slow.
+settings.register_profile("short", max_examples=20, deadline=None, derandomize=True)
 settings.register_profile("thorough", max_examples=1_000, deadline=None)
 settings.load_profile("short")
 
@@ -35,23 +36,43 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shuffle, "BUCKET_ROWS", 10)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Path, str]:
-    """A folder with the shop's three submissions and a report made, and what snakemake printed.
+Shared = Callable[[str, Callable[[Path], object]], Path]
 
-    To be read only: all pytest workers share it. The first that needs it makes it.
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shared:
+    """Folders by name, to be read only: all pytest workers share them.
+
+    The first that needs one makes it, by a function that is given an empty folder.
     """
     base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "finished"
-    printed = folder.with_suffix(".txt")
-    with FileLock(folder.with_suffix(".lock")):
-        if not printed.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            shop.write_inputs(folder)
-            code, output = shop.snakemake(folder, *shop.TARGETS)
-            assert code == 0, output
-            printed.write_text(output)
-    return folder, printed.read_text()
+    base = base if worker_id == "master" else base.parent
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        folder = base / name
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.with_suffix(".made").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                folder.with_suffix(".made").touch()
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def finished(shared: Shared) -> tuple[Path, str]:
+    """A folder with the shop's three submissions and a report made, and what snakemake printed."""
+
+    def make(folder: Path) -> None:
+        shop.write_inputs(folder)
+        code, output = shop.snakemake(folder, *shop.TARGETS)
+        assert code == 0, output
+        folder.with_suffix(".txt").write_text(output)
+
+    folder = shared("finished", make)
+    return folder, folder.with_suffix(".txt").read_text()
 
 
 @pytest.fixture
@@ -61,8 +82,6 @@ def copied(finished: tuple[Path, str], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(shared: Shared) -> Path:
     """Simulated H5 files and their feature map, to be read only."""
-    folder = tmp_path_factory.mktemp("data")
-    trainings.make_data(folder)
-    return folder
+    return shared("data", trainings.make_data)

@@ -97,11 +97,3 @@ def test_missing_inputs_are_made_first_and_stale_ones_left(copied: Path) -> None
     assert "Fitting the feature map of size toy" in output
     assert "Training FESeq on size toy, len5" in output
     assert "Converting" not in output
-
-
-@pytest.mark.workflow
-def test_a_step_of_an_unknown_model_is_refused(copied: Path) -> None:
-    code, output = run(copied, "train.py", "--size", "toy", "--model", "len7")
-    assert code == 1
-    assert "sizes.toy.max_len is [5, 20]" in output
-    assert "Traceback" not in output

@@ -1,16 +1,13 @@
 """The workflow as another workflow imports it."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from support import REPOSITORY
-from support.shop import CONFIG, TEST_ROWS, write_inputs
+from support import REPOSITORY, shop
 
 pytestmark = pytest.mark.workflow
 
@@ -57,48 +54,41 @@ use rule * from feseq
 """
 
 
-def importer(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    environ = os.environ | environment
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, env=environ
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
 def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_to_its_own_target(
     tmp_path: Path,
 ) -> None:
-    write_inputs(tmp_path)
-    raw = {name: str(tmp_path / CONFIG["raw"][name]) for name in ("train", "test")}
+    shop.write_inputs(tmp_path)
+    raw = {name: str(tmp_path / shop.CONFIG["raw"][name]) for name in ("train", "test")}
     # Other keys, such as `submission`, are those of config/config.yaml.
-    own = {"raw": {"source": "files", **raw}, "columns": CONFIG["columns"]}
-    own |= {"train": {**CONFIG["train"]}, "sizes": {"toy": CONFIG["sizes"]["toy"]}}
+    own = {"raw": {"source": "files", **raw}, "columns": shop.CONFIG["columns"]}
+    own |= {"train": {**shop.CONFIG["train"]}, "sizes": {"toy": shop.CONFIG["sizes"]["toy"]}}
     (tmp_path / "own.json").write_text(json.dumps({"clicks": own, "mine": 1}))
     (tmp_path / "Snakefile").write_text(IMPORTER.format(repository=REPOSITORY))
-    code, output = importer(tmp_path)
+    code, output = shop.run(tmp_path)
     assert code == 0, output
-    assert (tmp_path / "rows.txt").read_text().split() == [str(TEST_ROWS + 1)]
+    assert (tmp_path / "rows.txt").read_text().split() == [str(shop.TEST_ROWS + 1)]
     submission = pd.read_csv(tmp_path / "clicks/results/submission_toy.csv")
     assert submission["bought"].between(0, 1).all()
     assert not (tmp_path / "results").exists()
-    code, output = importer(tmp_path, "-n")
+    code, output = shop.run(tmp_path, "-n")
     assert "Nothing to be done" in output
     # A trained model is found behind the prefix, and so compared.
-    _, output = importer(tmp_path, "-n", "clicks/results/comparison.csv")
+    _, output = shop.run(tmp_path, "-n", "clicks/results/comparison.csv")
     assert "Measuring len20 of size toy" in output
     own["train"]["seed"] = 1
     (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
-    _, output = importer(tmp_path, "-n")
+    _, output = shop.run(tmp_path, "-n")
     assert "train_config.seed=42' now: 'train_config.seed=1'" in output
     own["trian"] = {}
     (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
-    code, output = importer(tmp_path, "-n")
+    code, output = shop.run(tmp_path, "-n")
     assert code == 1
     assert "trian" in output
 
 
-def test_a_workflow_imports_a_hosted_repository(tmp_path: Path) -> None:
+def test_a_workflow_imports_a_hosted_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hosted = tmp_path / "hosted"
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(hosted)]
     folders = ("Snakefile", "workflow", "rules", "scripts", "config", "envs", "profiles")
@@ -113,19 +103,20 @@ def test_a_workflow_imports_a_hosted_repository(tmp_path: Path) -> None:
     (tmp_path / "gitconfig").write_text(
         f'[url "file://{hosted}"]\n\tinsteadOf = https://github.com/owner/clicks\n'
     )
-    there = {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"), "XDG_CACHE_HOME": str(tmp_path)}
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "own.json").write_text(json.dumps({"simulation": {"test_rows": 20}}))
     (tmp_path / "Snakefile").write_text(DEPLOYED.format(path="workflow/Snakefile"))
-    code, output = importer(tmp_path, "-n", **there)
+    code, output = shop.run(tmp_path, "-n")
     assert code == 0, output
     assert "Summing up all models" in output
     (commit,) = (tmp_path / ".snakemake/workflow").iterdir()
     assert (commit / "scripts/feseq/train/loop.py").exists()
     # A script finds its library there.
-    code, output = importer(tmp_path, "data/simulated/test.parquet", **there)
+    code, output = shop.run(tmp_path, "data/simulated/test.parquet")
     assert code == 0, output
     (tmp_path / "Snakefile").write_text(DEPLOYED.format(path="Snakefile"))
-    code, output = importer(tmp_path, "-n", **there)
+    code, output = shop.run(tmp_path, "-n")
     assert code == 1
     assert 'import the file path="workflow/Snakefile" of the repository' in output
     assert "Traceback" not in output

@@ -1,4 +1,4 @@
-"""A split, rows that judge and a last fit, from raw tables to the submission."""
+"""A split, rows that judge, a last fit and all kinds of columns, from raw tables to the CSV."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from feseq.dataset.history_statistics import NAMES
 from feseq.dataset.store import H5Table
 from support import shop
 
@@ -20,17 +21,47 @@ SPLITS: dict[str, dict[str, Any]] = {
 }
 
 
+# The paper's network, with times, histories of the target's items, and every front of numbers.
+MODEL = {
+    "interaction": "autoint",
+    "pooling": "weighted_sum",
+    "score": "din",
+    "causal": True,
+    "layer_norm": False,
+    "times": True,
+    "time_log_base": 2,
+    "cut": "spread",
+    "numerics": ["linear", "direct", "buckets", "piecewise"],
+    "scaling": "quantile",
+    "missing_flags": True,
+    "history_statistics": list(NAMES),
+    "levels": 10,
+    "unknown_share": 0.1,
+    "shortcuts": True,
+}
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> pd.DataFrame:
-    """A log of eight days, whose visitors mostly come on one day."""
+    """A log of eight days, whose visitors mostly come on one day; its histories have times."""
     shop.write_inputs(tmp_path)
-    path = tmp_path / "in/log.parquet"
-    table = pd.read_parquet(path)
-    day = np.arange(len(table)) * 8 // len(table)
-    visitor = day * 10 + np.random.default_rng(0).integers(0, 14, len(table))
-    table = table.assign(day=day.astype(str), visitor=visitor)
-    table.to_parquet(path)
-    return table
+    for name in ("log", "new"):
+        path = tmp_path / f"in/{name}.parquet"
+        frame = pd.read_parquet(path)
+        random, hours = np.random.default_rng(0), np.arange(len(frame))
+        day = hours * 8 // len(frame)
+        visitor = day * 10 + random.integers(0, 14, len(frame))
+        frame = frame.assign(day=day.astype(str), visitor=visitor)
+        frame["product"] = random.integers(1, 40, len(frame)).astype(str)
+        frame["at"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(hours, "h")
+        frame["seen"] = [
+            ",".join(
+                str(1_700_000_000 - age) for age, _ in enumerate(text.split(",") if text else ())
+            )
+            for text in frame["pages"]
+        ]
+        frame.to_parquet(path)
+    return pd.read_parquet(tmp_path / "in/log.parquet")
 
 
 def h5_rows(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -61,18 +92,26 @@ def test_a_split_reaches_the_h5_files(kind: str, table: pd.DataFrame, tmp_path: 
     assert min(check_parts(kind, table, tmp_path)) > 0
 
 
-def test_split_judges_and_last_fit_reach_the_submission(
+def test_splits_judges_last_fit_and_all_columns_reach_the_submission(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    config: dict[str, Any] = {
-        "sampling": {"split": SPLITS["time and group"], "judge_share": 0.5, "folds": 2},
-        "submission": {"refit": True},
-    }
+    sampling = {"split": SPLITS["time and group"], "judge_share": 0.5, "folds": 2}
+    config = shop.changed("sampling", sampling)
+    config |= {"submission": {"refit": True}, "model": MODEL}
+    group = config["columns"]["groups"]["shop"]
+    group |= {"times": {"seen": "at"}, "share_embedding": ["pages"], "context": ["age"]}
     targets = ["results/submission_toy.csv", "results/toy/len20/metrics.json"]
     targets += [f"results/toy/{name}/oof_metrics.json" for name in ("len20", "boosting")]
-    code, output = shop.snakemake(tmp_path, *targets, config=shop.CONFIG | config)
+    code, output = shop.snakemake(tmp_path, *targets, config=config)
     assert code == 0, output
-    assert len(pd.read_csv(tmp_path / targets[0])) == shop.TEST_ROWS
+    submission = pd.read_csv(tmp_path / targets[0])
+    assert len(submission) == shop.TEST_ROWS
+    assert submission["bought"].between(0, 1).all()
+    feature_map = json.loads((tmp_path / "data/h5/toy/feature_map.json").read_text())
+    assert feature_map["event_time"] == "seen"
+    assert feature_map["sequences"][0]["shared_with"] == "product"
+    assert [field["column"] for field in feature_map["ids"]] == ["age"]
+    assert [field["column"] for field in feature_map["levels"]] == ["price", "age"]
 
     train, choose, judge = check_parts("time and group", table, tmp_path)
     metrics, training, again = (

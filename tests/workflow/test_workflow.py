@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable
@@ -15,8 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feseq.common.parquet import SIMULATED_MARK
-from feseq.dataset.history_statistics import NAMES
-from support.shop import ROWS, TEST_ROWS, changed, copy_code, shop_table, snakemake, write_inputs
+from support.shop import TEST_ROWS, changed, copy_code, snakemake, write_inputs
 
 pytestmark = pytest.mark.workflow
 
@@ -37,53 +35,6 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     assert figures["simulated_data"] is False
     assert figures["best_auc"] is None
     assert set(figures["slices"]) == {"country", "product", "history_length"}
-
-
-def test_a_table_with_times_and_item_histories_runs_the_paper_s_network_with_every_front(
-    tmp_path: Path,
-) -> None:
-    write_inputs(tmp_path)
-    for name in ("log", "new"):
-        path = tmp_path / f"in/{name}.parquet"
-        frame = pd.read_parquet(path)
-        random = np.random.default_rng(3)
-        frame["at"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(len(frame)), "h")
-        frame["product"] = random.integers(1, 40, len(frame)).astype(str)
-        now = (frame["at"] - pd.Timestamp("1970-01-01")) // pd.Timedelta("1s")
-        frame["seen"] = [
-            ",".join(str(t - 60 * age) for age, _ in enumerate(text.split(","))) if text else ""
-            for t, text in zip(now, frame["pages"])
-        ]
-        frame.to_parquet(path)
-    config = changed("columns.groups.shop.times", {"seen": "at"})
-    config["columns"]["groups"]["shop"]["share_embedding"] = ["pages"]
-    config["model"] = {
-        "interaction": "autoint",
-        "pooling": "weighted_sum",
-        "score": "din",
-        "causal": True,
-        "layer_norm": False,
-        "times": True,
-        "time_log_base": 2,
-        "cut": "spread",
-        "numerics": ["linear", "direct", "buckets", "piecewise"],
-        "scaling": "quantile",
-        "missing_flags": True,
-        "history_statistics": list(NAMES),
-        "levels": 10,
-        "unknown_share": 0.1,
-        "shortcuts": True,
-    }
-    config["columns"]["groups"]["shop"]["context"] = ["age"]
-    code, output = snakemake(tmp_path, "results/submission_toy.csv", config=config)
-    assert code == 0, output
-    submission = pd.read_csv(tmp_path / "results/submission_toy.csv")
-    assert submission["bought"].between(0, 1).all()
-    feature_map = json.loads((tmp_path / "data/h5/toy/feature_map.json").read_text())
-    assert feature_map["event_time"] == "seen"
-    assert feature_map["sequences"][0]["shared_with"] == "product"
-    assert [field["column"] for field in feature_map["ids"]] == ["age"]
-    assert [field["column"] for field in feature_map["levels"]] == ["price", "age"]
 
 
 def test_both_families_submit_together_with_weights_fitted_to_the_validation_rows(
@@ -124,21 +75,6 @@ def test_the_log_of_a_job_says_which_python_ran_its_script_and_where(
         script = f"{Path(log).stem}.py in Python {platform.python_version()}, {sys.executable}, on "
         assert f"INFO {script}{platform.node()}\n" in (folder / log).read_text()
         assert script not in output
-
-
-def test_a_second_run_has_nothing_to_do(copied: Path) -> None:
-    code, output = snakemake(copied, "results/submission_full.csv")
-    assert code == 0
-    assert "Nothing to be done" in output
-
-
-def test_a_change_under_toy_plans_toy_alone(copied: Path) -> None:
-    targets = [f"results/submission_{size}.csv" for size in ("toy", "medium", "full")]
-    config = changed("sizes.toy.train.epochs", 2)
-    _, output = snakemake(copied, "-n", *targets, config=config)
-    assert "Training FESeq on size toy" in output
-    assert "Training FESeq on size medium" not in output
-    assert "Converting" not in output
 
 
 def sample(ids: list[str]) -> str:
@@ -237,9 +173,6 @@ def test_config_mistakes_are_listed_together(tmp_path: Path) -> None:
     ("target", "message"),
     [
         ("results/toy/len300/model.safetensors", "sizes.toy.max_len is [5, 20]"),
-        ("results/toy/len5-feseq_papr/metrics.json", "did you mean 'feseq_paper'?"),
-        ("results/toy/bosting/metrics.json", "did you mean 'boosting'?"),
-        ("results/toy/boosting-deap/metrics.json", "the config has no variant 'deap'"),
         ("results/huge/len20/model.safetensors", "there is no size 'huge'"),
         ("results/submission_fulll.csv", "did you mean 'full'?"),
     ],
@@ -308,15 +241,6 @@ def test_the_stand_in_runs_to_a_submission_and_its_figures_say_so(tmp_path: Path
     assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]
 
 
-def test_a_replaced_raw_file_is_noticed_whatever_its_time(copied: Path) -> None:
-    shop_table(ROWS, 9).to_parquet(copied / LOG)
-    os.utime(copied / LOG, (1_500_000_000, 1_500_000_000))
-    _, output = snakemake(copied, "-n", "results/submission_medium.csv")
-    assert "Drawing the rows of size medium" in output
-    assert "Converting the rows of size medium" in output
-    assert "Converting the test file" not in output
-
-
 def test_a_simulated_file_beside_a_real_one_stops_before_anything_runs(copied: Path) -> None:
     table = pq.read_table(copied / LOG)
     metadata = {**(table.schema.metadata or {}), **SIMULATED_MARK}
@@ -347,9 +271,3 @@ def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitte
     code, output = snakemake(*medium, repository=repository)
     assert code == 0, output
     assert (copied / "results/submission_medium.csv").exists()
-
-
-def test_settings_that_a_step_does_not_use_leave_it_alone(copied: Path) -> None:
-    config = changed("columns.groups.spare", {"numeric": ["height"]})
-    _, output = snakemake(copied, "results/submission_full.csv", config=config)
-    assert "Nothing to be done" in output
