@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from feseq.common.ahead import map_ahead
+from support.processes import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -33,7 +34,7 @@ def test_no_more_items_are_taken_than_the_caller_can_soon_use() -> None:
 
 
 def test_work_happens_beside_the_caller() -> None:
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=PATIENCE_SECONDS)
     # Two calls that wait for each other end only if they run at the same time.
     assert list(map_ahead(lambda _: meeting.wait() >= 0, range(4), threads=2)) == [True] * 4
 
@@ -50,7 +51,7 @@ def test_items_are_made_while_the_caller_works() -> None:
     results = map_ahead(lambda item: item, items())
     assert next(results) == 0
     # The caller asks for nothing here, and item 2 comes to be all the same.
-    assert made.wait(timeout=10)
+    assert made.wait(timeout=PATIENCE_SECONDS)
     assert list(results) == [1, 2]
 
 

@@ -30,6 +30,9 @@ TRAIN = TrainConfig(**(SETTINGS["train_config"] | {"batch_size": 300, "min_steps
 # For tests that train often.
 SMALL_MODEL = replace(MODEL, max_len=10, embedding_dim=4, heads=1, mlp=(8,))
 CPU = Machine(torch.device("cpu"))
+STILL = replace(SMALL_MODEL, dropout=0.0)
+# 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each.
+EACH_STEP = replace(TRAIN, batch_size=31, epochs=2, eval_steps=1, patience=99)
 # Three steps an epoch, evaluations at steps 5, 10 and the last, 12.
 FOUR_EPOCHS = replace(TRAIN, epochs=4, eval_steps=5, patience=9)
 
@@ -66,6 +69,11 @@ def make_data(folder: Path) -> None:
     fit_feature_map(folder / "train.h5", columns, 1).write(folder / "feature_map.json")
 
 
+def a_run(data: Path, model: ModelConfig = MODEL, config: TrainConfig = TRAIN) -> TrainingRun:
+    files = (data / name for name in ("train.h5", "valid.h5", "feature_map.json"))
+    return TrainingRun(*files, model, config)
+
+
 def train(
     data: Path,
     out: Path,
@@ -80,9 +88,9 @@ def train(
         "training": out / "training.json",
     }
     code = options.pop("code", ())
-    files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
     runtime = Runtime(**{"device": "cpu", "verbosity": 0} | options)
-    train_model(TrainingRun(*files, model, config), outputs, runtime=runtime, code=code)
+    run = a_run(data, model, config)
+    train_model(run, outputs, runtime=runtime, threads=config.gpus, code=code)
     return outputs
 
 

@@ -44,12 +44,17 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
     assert sorted(os.listdir(found["model"].parent)) == names
 
 
-@pytest.mark.parametrize("end", [CrashError, signal.SIGINT, signal.SIGTERM])
+PLACES = [
+    *((Stepper, "take", call) for call in (1, 3, 4, 5, 11, 12)),
+    *((trainer, "predict_logits", call) for call in (1, 2)),
+    *((tensors, "save", call) for call in (1, 6)),
+]
+
+
 @pytest.mark.parametrize(
-    ("owner", "name", "call"),
-    [(Stepper, "take", call) for call in (1, 3, 4, 5, 11, 12)]
-    + [(trainer, "predict_logits", call) for call in (1, 2)]
-    + [(tensors, "save", call) for call in (1, 6)],
+    ("owner", "name", "call", "end"),
+    [(*place, end) for place in PLACES for end in (CrashError, signal.SIGTERM)]
+    + [(*place, signal.SIGINT) for place in PLACES[3:8:4]],
 )
 def test_an_interrupted_training_ends_like_an_undisturbed_one(
     data: Path,

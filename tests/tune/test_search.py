@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 import os
-import random
 import re
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from feseq.train.run import TrainingRun, train_model
 from feseq.tune import search as tuning_module
 from feseq.tune.search import tune_model
 from support import SCRIPTS
+from support.processes import PATIENCE_SECONDS, read_until, running, workers_of
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
 from support.trainings import MODEL, TRAIN
 
@@ -107,29 +107,6 @@ def start(data: Path, out: Path, **config: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
-    """Lines of a process's log until one holds `text`."""
-    assert process.stderr is not None
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if text in line:
-            return lines
-    raise AssertionError("".join(lines))
-
-
-def is_empty(group: int) -> bool:
-    """True once no process of a group is left, within some seconds."""
-    until = time.monotonic() + 15
-    while time.monotonic() < until:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.05)
-    return False
-
-
 @pytest.fixture(scope="module")
 def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tuning that nothing interrupted."""
@@ -144,14 +121,12 @@ def test_a_killed_tuning_ends_like_an_undisturbed_one(
 ) -> None:
     caplog.set_level(logging.INFO)
     lines: list[str] = []
-    for trial in (2, 5):
+    for trial, delay in ((2, 0.02), (5, 0.1)):
         process = start(data, tmp_path)
         lines += read_until(process, f"trial {trial} of 7")
-        delay = random.uniform(0, 0.2)
         time.sleep(delay)
         os.killpg(process.pid, signal.SIGKILL)
         lines += process.communicate()[1].splitlines(keepends=True)
-        assert not (tmp_path / "best.yaml").exists(), f"killed {delay} s after trial {trial}"
     assert tune(data, tmp_path) == read_rows(undisturbed)
     assert yaml.safe_load((tmp_path / "best.yaml").read_text()) == yaml.safe_load(
         (undisturbed / "best.yaml").read_text()
@@ -284,6 +259,7 @@ def test_any_other_error_ends_the_tuning(
     monkeypatch.setattr(tuning_module, "make_trainer", fail)
     with pytest.raises(type(error), match=str(error)):
         tune(data, tmp_path)
+    assert not (tmp_path / "best.yaml").exists()
     monkeypatch.undo()
     assert len(tune(data, tmp_path, trials=1)) == 1
 
@@ -394,7 +370,7 @@ def test_ctrl_c_ends_all_workers_cleanly_and_the_next_run_goes_on(
     assert "ERROR interrupted; the same command goes on" in printed
     # No traceback, and no word of Python on what a worker left.
     assert all(LINE.match(line) for line in printed.splitlines())
-    assert is_empty(process.pid)
+    assert not running(process.pid)
     caplog.set_level(logging.INFO)
     assert len(tune(data, tmp_path, trials=5)) == 5
     assert "going on with a tuning: " in caplog.text
@@ -404,12 +380,10 @@ def test_ctrl_c_ends_all_workers_cleanly_and_the_next_run_goes_on(
 def test_a_killed_worker_ends_the_tuning_with_one_line(data: Path, tmp_path: Path) -> None:
     process = start(data, tmp_path, workers=2, trials=1000)
     read_until(process, "trial 2 of 1000")
-    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
-    children = [int(child) for file in threads for child in file.read_text().split()]
-    os.kill(max(children), signal.SIGKILL)
-    printed = process.communicate(timeout=120)[1]
+    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
+    printed = process.communicate(timeout=PATIENCE_SECONDS)[1]
     assert process.returncode == 1
     assert all(LINE.match(line) for line in printed.splitlines())
     (line,) = (line for line in printed.splitlines() if "ERROR" in line)
     assert "was ended by SIGKILL, perhaps for lack of memory" in line
-    assert is_empty(process.pid)
+    assert not running(process.pid)

@@ -1,0 +1,266 @@
+"""Trainings of several processes as their user starts them: losses, signals, kills, machines."""
+
+import csv
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from feseq.common import tensors
+from feseq.staleness.code import code_digests
+from support import SCRIPTS
+from support.processes import (
+    PATIENCE_SECONDS,
+    forked_workers,
+    free_port,
+    read_until,
+    running,
+    workers_of,
+)
+from support.trainings import EACH_STEP, STILL, train
+
+pytestmark = pytest.mark.workflow
+
+
+def start(
+    data: Path, out: Path, *launcher: str, gpus: int = 2, nodes: int = 1, **variables: str
+) -> subprocess.Popen[str]:
+    """scripts/train.py in a process group of its own; its state is saved after each step."""
+    settings = asdict(replace(EACH_STEP, gpus=gpus, nodes=nodes))
+    arguments = {
+        "train": data / "train.h5",
+        "valid": data / "valid.h5",
+        "feature_map": data / "feature_map.json",
+        "model_config": json.dumps(asdict(STILL)),
+        "train_config": json.dumps(settings),
+        "runtime": '{"device": "cpu", "save_minutes": 0}',
+        "threads": gpus,
+        "model": out / "model.safetensors",
+        "history": out / "history.csv",
+        "training": out / "training.json",
+    }
+    command = [*(launcher or (sys.executable,)), str(SCRIPTS / "train.py")]
+    command += [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
+    return subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | variables,
+    )
+
+
+def wait_for_state(out: Path, *processes: subprocess.Popen[str]) -> None:
+    """Return once the first step is saved."""
+    while not (out / "training_state/state.safetensors").exists():
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.02)
+
+
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and log of a process."""
+    _, log = process.communicate(timeout=PATIENCE_SECONDS)
+    assert "Traceback" not in log, log
+    return process.returncode, log
+
+
+def go_on(data: Path, out: Path, gpus: int = 1) -> None:
+    """The training of the script, here."""
+    config = replace(EACH_STEP, gpus=gpus)
+    train(data, out, config, STILL, verbosity=1, code=code_digests(SCRIPTS / "train.py"))
+
+
+def history(folder: Path) -> dict[str, np.ndarray]:
+    with open(folder / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def assert_like(found: Path, expected: Path) -> None:
+    """Losses and metrics of all steps are alike, but for rounding."""
+    one, other = history(found), history(expected)
+    assert len(one["train_loss"]) == 60
+    for name in ("train_loss", "auc", "logloss"):
+        np.testing.assert_allclose(one[name], other[name], rtol=2e-4, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of one process."""
+    out = tmp_path_factory.mktemp("alone")
+    go_on(data, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of two."""
+    out = tmp_path_factory.mktemp("together")
+    with forked_workers():
+        go_on(data, out, gpus=2)
+    return out
+
+
+def test_the_losses_of_all_steps_are_those_of_one_process(alone: Path, together: Path) -> None:
+    assert_like(together, alone)
+    assert len(set(history(together)["train_loss"].round(4))) > 20
+    assert json.loads((together / "training.json").read_text())["processes"] == 2
+
+
+def test_a_killed_process_is_one_line_sigterm_saves_and_one_process_or_two_go_on(
+    data: Path,
+    alone: Path,
+    together: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out = tmp_path / "out"
+    process = start(data, out)
+    wait_for_state(out, process)
+    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
+    code, log = end_of(process)
+    assert code == 1
+    (line,) = (line for line in log.splitlines() if "ERROR" in line)
+    assert re.search(r"a worker .* was ended by SIGKILL, perhaps for lack of memory; the", line)
+    assert not running(process.pid)
+    # What all processes would log is there once, as is that there is no GPU.
+    assert log.count("training on SIMULATED data") == 1
+    assert log.count("2 processes share") == 1
+    process = start(data, out)
+    lines = read_until(process, "epoch ")
+    assert "resuming an interrupted training" in "".join(lines)
+    # As Slurm does: every process gets it.
+    os.killpg(process.pid, signal.SIGTERM)
+    code, log = end_of(process)
+    assert code == 143, log
+    assert re.search(r"interrupted at step \d+; its state is saved", log), log
+    assert not (out / "model.safetensors").exists()
+    assert not running(process.pid)
+    copy = Path(shutil.copytree(out, tmp_path / "copy"))
+    with forked_workers():
+        go_on(data, out, gpus=2)
+    found, expected = (
+        tensors.load(folder / "model.safetensors")["weights"] for folder in (out, together)
+    )
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    caplog.set_level(logging.INFO)
+    go_on(data, copy)
+    assert_like(copy, alone)
+    assert "resuming an interrupted training" in caplog.text
+
+
+@pytest.mark.slow
+def test_no_process_outlives_a_killed_launcher(data: Path, tmp_path: Path) -> None:
+    process = start(data, tmp_path)
+    wait_for_state(tmp_path, process)
+    process.kill()
+    process.communicate(timeout=PATIENCE_SECONDS)
+    assert not running(process.pid)
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves(data: Path, tmp_path: Path) -> None:
+    process = start(data, tmp_path)
+    wait_for_state(tmp_path, process)
+    # As a terminal does: every process gets it.
+    os.killpg(process.pid, signal.SIGINT)
+    code, log = end_of(process)
+    assert code == 130, log
+    assert "its state is saved" in log
+    assert log.splitlines()[-1].endswith(
+        "interrupted; the same command goes on with what is missing"
+    )
+
+
+def start_two(data: Path, out: Path) -> list[subprocess.Popen[str]]:
+    """A launcher of one process for each of two machines, which meet on loopback."""
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    return [start(data, out, gpus=1, nodes=2, NODE_RANK=str(node), **meeting) for node in range(2)]
+
+
+def test_launchers_of_two_machines_meet(data: Path, alone: Path, tmp_path: Path) -> None:
+    (code, log), (other_code, other_log) = map(end_of, start_two(data, tmp_path))
+    assert (code, other_code) == (0, 0), log + other_log
+    assert_like(tmp_path, alone)
+    assert log.count("epoch 2, step 60") == 1
+    names = ["history.csv", "model.safetensors", "training.json", "training_state"]
+    assert sorted(os.listdir(tmp_path)) == names
+    # The second machine has nothing to add.
+    assert other_log == ""
+
+
+# The port is found from the number of the job.
+SRUN = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do echo "srun option $1" >&2; shift; done
+SLURM_NODEID=0 "$@" & first=$!
+SLURM_NODEID=1 "$@" || exit
+wait $first
+"""
+
+
+@pytest.mark.slow
+def test_a_slurm_job_of_two_machines_starts_the_second_by_srun(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "srun").write_text(SRUN)
+    (tmp_path / "srun").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    slurm = {"SLURM_JOB_ID": str(free_port() - 20_000), "PATH": path}
+    process = start(data, tmp_path / "out", gpus=1, nodes=2, **slurm)
+    code, log = end_of(process)
+    assert code == 0, log
+    assert_like(tmp_path / "out", alone)
+    assert "srun option --nodes=2\n" in log
+    assert log.count("epoch 2, step 60") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_where_a_launcher_is_killed_the_other_machine_ends_too(
+    data: Path, tmp_path: Path, victim: int
+) -> None:
+    launchers = start_two(data, tmp_path)
+    wait_for_state(tmp_path, *launchers)
+    launchers[victim].kill()
+    launchers[victim].communicate(timeout=PATIENCE_SECONDS)
+    assert not running(launchers[victim].pid)
+    code, log = end_of(launchers[1 - victim])
+    assert code == 1
+    assert "the processes of this training lost one another" in log
+    assert not running(launchers[1 - victim].pid)
+
+
+@pytest.mark.slow
+def test_processes_that_torchrun_has_started_join_one_another(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3")
+    code, log = end_of(start(data, tmp_path, *torchrun, gpus=1))
+    assert code == 0, log
+    assert_like(tmp_path, alone)
+    assert json.loads((tmp_path / "training.json").read_text())["processes"] == 3
+    assert log.count("epoch 2, step 60") == 1
+
+
+@pytest.mark.slow
+def test_a_training_resumes_with_more_processes(
+    data: Path, alone: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = start(data, tmp_path)
+    wait_for_state(tmp_path, process)
+    process.terminate()
+    assert end_of(process)[0] == 143
+    go_on(data, tmp_path, gpus=3)
+    assert_like(tmp_path, alone)
+    assert "resuming an interrupted training" in capfd.readouterr().err
