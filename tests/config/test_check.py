@@ -1,4 +1,4 @@
-"""The config check: every mistake at once, each with its place and its cure; and the raw files."""
+"""The config check: every mistake at once, each with its place and its cure."""
 
 import copy
 from collections.abc import Sequence
@@ -12,18 +12,8 @@ import yaml
 from snakemake.utils import update_config
 
 from feseq.common.errors import UserError
-from feseq.config.catalog import (
-    check_fold,
-    check_job,
-    compared_models,
-    model_settings,
-    size_settings,
-)
-from feseq.config.check import checked_config
-from feseq.config.columns import Columns
+from feseq.config.check import checked_config, text_mistakes
 from feseq.config.names import is_boosting
-from feseq.raw.source import locate_raw
-from support.raw_tables import COLUMNS
 
 CONFIG = Path(__file__).parents[2] / "config/config.yaml"
 Config = dict[str, Any]
@@ -232,169 +222,6 @@ def test_a_setting_that_is_neither_shared_nor_given_is_missed(config: Config) ->
     assert line == "train: batch_size, epochs set neither here nor in sizes.medium.train"
 
 
-def test_a_size_overrules_the_shared_settings_and_nothing_else(config: Config) -> None:
-    put(config, "sizes.toy.model.dropout", 0.75)
-    toy, full = size_settings(config, "toy"), size_settings(config, "full")
-    assert toy["model"]["dropout"] == 0.75
-    assert full["model"]["dropout"] == config["model"]["dropout"] != 0.75
-    assert toy["model"]["pooling"] == config["model"]["pooling"]
-    assert toy["min_count"] == config["sizes"]["toy"]["min_count"]
-
-
-def test_a_model_is_made_for_listed_lengths_alone(config: Config) -> None:
-    put(config, "sizes.medium.max_len", [150, 500])
-    made = model_settings(config, "medium", "len500")
-    assert made["model_config"]["max_len"] == 500
-    assert made["train_config"]["epochs"] == config["sizes"]["medium"]["train"]["epochs"]
-    with pytest.raises(UserError, match=r"max_len 100 is not listed for size medium.*\[150, 500\]"):
-        model_settings(config, "medium", "len100")
-
-
-def test_a_variant_lies_over_the_size_which_lies_over_the_shared_settings(config: Config) -> None:
-    config["variants"] = {"wide": {"model": {"embedding_dim": 64}, "train": {"seed": 1}}}
-    put(config, "sizes.full.model.dropout", 0.5)
-    made, plain = (model_settings(config, "full", name) for name in ("len150-wide", "len150"))
-    assert made["model_config"] == plain["model_config"] | {"embedding_dim": 64}
-    assert made["train_config"] == plain["train_config"] | {"seed": 1}
-    assert plain["model_config"]["dropout"] == 0.5
-
-
-def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
-    put(config, "sizes.medium.max_len", [150, 500])
-    config["variants"]["odd"] = {"model": {"heads": 7}}
-    columns = Columns.from_config(config["columns"])
-    check_job(config, columns, {"size": "toy"})
-    check_job(config, columns, {"size": "full", "model": "len150-feseq_paper"})
-    check_job(config, columns, {"size": "full", "model": "boosting-without_histories"})
-    for size, model, message in (
-        ("medium", "len151", r"max_len 151 .* medium.*\[150, 500\]"),
-        ("medium", "len150-feseq_papr", "'feseq_paper'"),
-        ("full", "len150-odd", "variants.odd.model, on size full: 7 heads"),
-        ("full", "bosting", "did you mean 'boosting'"),
-        ("full", "boosting-gone", "no variant 'gone'"),
-        ("full", "boosting-feseq_paper", "has no settings of boosting"),
-        ("fulll", "len150", "'fulll'.*'full'"),
-    ):
-        with pytest.raises(UserError, match=message):
-            check_job(config, columns, {"size": size, "model": model})
-
-
-def test_a_job_of_a_fold_that_is_not_there_is_refused(config: Config) -> None:
-    with pytest.raises(UserError, match=r"need sampling.folds, which is null; set it"):
-        check_fold(config, {"size": "toy"})
-    config["sampling"]["folds"] = 3
-    check_fold(config, {"size": "toy"})
-    check_fold(config, {"size": "toy", "fold": "3"})
-    with pytest.raises(UserError, match="constant is no model"):
-        check_fold(config, {"size": "toy", "name": "constant"})
-    with pytest.raises(UserError, match=r"no fold 4: sampling.folds is 3"):
-        check_fold(config, {"size": "toy", "fold": "4"})
-    config["sampling"]["folds"] = 1
-    with pytest.raises(UserError, match=r"sampling.folds: 1 is .*2"):
-        checked_config(config)
-
-
-def test_the_comparison_has_what_is_configured_and_what_was_trained(
-    config: Config, tmp_path: Path
-) -> None:
-    put(config, "sizes.full.submission_models", ["len150", "len500"])
-    put(config, "evaluation.baselines", ["constant"])
-    trained = ["toy/len100", "toy/len100-gone", "toy/len7", "full/len150", "medium/boosting"]
-    for name in trained:
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "training.json").write_text("{}")
-        kind = "ubj" if "boosting" in name else "safetensors"
-        (tmp_path / name / f"model.{kind}").touch()
-    (tmp_path / "toy/len100-feseq_paper").mkdir()
-    assert compared_models(config, tmp_path) == [
-        ("full", "len150"),
-        ("full", "len500"),
-        ("full", "ensemble"),
-        ("full", "constant"),
-        ("medium", "boosting"),
-        ("toy", "len100"),
-    ]
-
-
-class TestLocateRaw:
-    """All combinations of raw.source and the files that are there."""
-
-    @pytest.fixture
-    def raw(self, tmp_path: Path) -> dict[str, str]:
-        names = {"train": "a.parquet", "test": "b.parquet", "sample_submission": "c.csv"}
-        return {"source": "auto"} | {key: str(tmp_path / name) for key, name in names.items()}
-
-    @staticmethod
-    def touch(raw: dict[str, str], *there: str) -> None:
-        for key in there:
-            Path(raw[key]).touch()
-
-    @pytest.mark.parametrize("source", ["auto", "files"])
-    def test_files_that_are_there_are_used(self, raw: dict[str, str], source: str) -> None:
-        self.touch(raw, "train", "test")
-        found = locate_raw(raw | {"source": source})
-        assert [str(found.train), str(found.test)] == [raw["train"], raw["test"]]
-        assert not found.simulated
-        assert found.sample_submission is None
-        Path(raw["sample_submission"]).write_text("clicked,ID\n")
-        found = locate_raw(raw | {"source": source})
-        assert str(found.sample_submission) == raw["sample_submission"]
-        with pytest.raises(UserError, match="header 'clicked,ID' has no column 'uid'"):
-            found.check(COLUMNS)
-
-    @pytest.mark.parametrize("source", ["auto", "files"])
-    def test_a_link_to_nowhere_or_a_folder_is_no_reason_to_simulate(
-        self, raw: dict[str, str], source: str, tmp_path: Path
-    ) -> None:
-        for name in ("train", "test"):
-            Path(raw[name]).symlink_to(tmp_path / "unmounted" / name)
-        with pytest.raises(UserError, match=r"is a link to .*unmounted/train, and not a file"):
-            locate_raw(raw | {"source": source})
-        Path(raw["train"]).unlink()
-        Path(raw["train"]).mkdir()
-        with pytest.raises(UserError, match="is a folder"):
-            locate_raw(raw | {"source": source})
-        assert locate_raw(raw | {"source": "simulated"}).simulated
-
-    @pytest.mark.parametrize(
-        ("source", "there"),
-        [("auto", ()), ("simulated", ()), ("simulated", ("train",)), ("simulated", ("test",))],
-    )
-    def test_the_stand_in_is_used_and_said_loudly(
-        self, raw: dict[str, str], source: str, there: tuple[str, ...]
-    ) -> None:
-        self.touch(raw, *there)
-        found = locate_raw(raw | {"source": source})
-        assert found.simulated
-        assert "SIMULATED DATA" in found.warning
-        assert raw["train"] not in (str(found.train), str(found.test))
-        if source == "auto":
-            assert raw["train"] in found.warning
-
-    def test_simulated_leaves_real_files_aside(self, raw: dict[str, str]) -> None:
-        self.touch(raw, "train", "test")
-        found = locate_raw(raw | {"source": "simulated"})
-        assert found.simulated
-        assert not {str(found.train), str(found.test)} & {raw["train"], raw["test"]}
-
-    @pytest.mark.parametrize(
-        ("source", "there"),
-        [("files", ()), ("files", ("train",)), ("files", ("test",)), ("auto", ("train",)),
-         ("auto", ("test",))],
-    )  # fmt: skip
-    def test_a_missing_file_is_refused_by_name(
-        self, raw: dict[str, str], source: str, there: tuple[str, ...]
-    ) -> None:
-        self.touch(raw, *there)
-        with pytest.raises(UserError) as refusal:
-            locate_raw(raw | {"source": source})
-        _, after = str(refusal.value).split("are missing: ")
-        listed = after.split(" (")[0].split(";")[0]
-        missing = [raw[key] for key in ("train", "test") if key not in there]
-        assert listed == ", ".join(missing)
-        assert ("never mixed" in after) == bool(there)
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), True])
 def test_a_number_that_is_none_is_refused(config: Config, value: object) -> None:
     put(config, "train.max_grad_norm", value)
@@ -452,6 +279,44 @@ def test_the_highest_seed_seeds_numpy_and_torch(config: Config) -> None:
     seed = checked_config(config)["train"]["seed"]
     torch.manual_seed(seed)
     np.random.default_rng([seed, 1])
+
+
+def traps(folder: Path, text: str) -> list[str]:
+    file = folder / "mine.yaml"
+    file.write_text(text)
+    return [line.removeprefix(f"{file}, ") for line in text_mistakes([file])]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "line 3: key 'a' stands in line 1 too; keep one"),
+        ("a:\n  - {b: 1, b: 1}\n", "line 2: key 'b' stands in line 2 too; keep one"),
+        ('{\n\t"a": {"b": 1,\n\t"b": 2}}', "line 3: key 'b' stands in line 2 too; keep one"),
+        ("a:\n  seed: 010\n", "line 2: YAML reads 010 as 8; "),
+        ("a: -0_17", "line 1: YAML reads -0_17 as -15; "),
+        ("# x\na: [1:30]", "line 2: YAML reads 1:30 as 90; "),
+        ("a: 1:30.5", "line 1: YAML reads 1:30.5 as 90.5; "),
+        ("010: a", "line 1: YAML reads 010 as 8; "),
+    ],
+)
+def test_a_trap_is_named_with_its_line(tmp_path: Path, text: str, line: str) -> None:
+    (only,) = traps(tmp_path, text)
+    assert only.startswith(line)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a: 0\nb: -0\nc: 10\nd: 1_000\ne: 0.10\nf: 1.0e-3\n",
+        "a: '010'\nb: \"1:30\"\nc: 09\nd: a:1\nf: 0:30\ne: s3://b/k\n",
+        "a: {c: 1}\nb: {c: 1}\n",
+        "a: &x {c: 1}\nb: *x\nc:\n  <<: *x\n  d: 1\n",
+    ],
+)
+def test_sound_text_passes(tmp_path: Path, text: str) -> None:
+    assert traps(tmp_path, text) == []
 
 
 def test_mistakes_in_the_text_and_in_values_are_told_together(

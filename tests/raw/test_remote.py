@@ -1,15 +1,13 @@
-"""Raw files in object storage: what is read of them, and what is said where that fails."""
+"""Raw files in object storage: as good as local ones, and read no more than that takes."""
 
-import itertools
 import json
 import os
+import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -22,13 +20,12 @@ from feseq.common.errors import UserError
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.predict.submission_ids import sample_ids
-from feseq.raw import location as location_of_stores
 from feseq.raw import reading as raw
 from feseq.raw.location import Location
 from feseq.raw.reading import open_parquet
 from feseq.raw.source import locate_raw
 from support import REPOSITORY, shop
-from support.bucket import Bucket
+from support.bucket import Bucket, put, use
 from support.plans import documented, planned
 from support.raw_tables import COLUMNS, content, raw_table, write_raw
 
@@ -38,38 +35,6 @@ MOTO = REPOSITORY / ".venv/moto/bin/moto_server"
 REMOTE = shop.changed(
     "raw", {"source": "auto", "train": TRAIN, "test": TEST, "sample_submission": SAMPLE}
 )
-
-
-def use(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a store on loopback the one that s3:// means, here and in processes that are started."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{endpoint}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    store = Bucket()
-    use(store.endpoint, monkeypatch)
-    yield store
-    store.close()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def put(bucket: Bucket, key: str, path: Path) -> str:
-    bucket.put(key, path.read_bytes())
-    return f"s3://{key}"
-
-
-# --- the same as from local files
 
 
 @pytest.mark.parametrize("most_of_group", [1 << 30, 0])
@@ -97,19 +62,18 @@ def test_conversion_of_a_remote_file_equals_that_of_a_local_one(
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator["Moto"]:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["Moto"]:
     """A store that others wrote: moto's server, which `make test` installs apart."""
     server = MOTO if MOTO.exists() else shutil.which("moto_server")
     if server is None:
         pytest.skip("moto_server is not installed: make test")
-    port = free_port()
-    process = subprocess.Popen(
-        [server, "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
-    )
-    use(f"127.0.0.1:{port}", monkeypatch)
-    until = time.monotonic() + 60
-    while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < until:
+    log = tmp_path / "moto.log"
+    with open(log, "w") as file:
+        process = subprocess.Popen([server, "-H", "127.0.0.1", "-p", "0"], stderr=file)
+    while not (place := re.search(r"Running on http://([\d.:]+)", log.read_text())):
+        assert process.poll() is None, log.read_text()
         time.sleep(0.1)
+    use(place[1], monkeypatch)
     yield Moto()
     process.terminate()
     process.wait()
@@ -179,9 +143,6 @@ def as_documented(change: str) -> dict[str, str]:
     """The row of the table in rules/README.md, as far as it is about toy."""
     cells = dict(documented())[change]
     return {r: "toy" if cell == "all" else cell for r, cell in cells.items() if cell != "full"}
-
-
-# --- what is read
 
 
 def test_only_columns_in_use_are_fetched(bucket: Bucket, tmp_path: Path) -> None:
@@ -265,138 +226,6 @@ def test_a_script_by_hand_asks_neither_aws_nor_ec2(bucket: Bucket, tmp_path: Pat
     other.close()
 
 
-# --- what can go wrong
-
-
-def waiting_connections(server: socket.socket) -> int:
-    """How often a server that accepts nothing was called."""
-    server.setblocking(False)
-    for calls in itertools.count():
-        try:
-            server.accept()[0].close()
-        except BlockingIOError:
-            return calls
-    raise AssertionError
-
-
-def refusal(read: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as refused:
-        read()
-    return str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("location", "said"),
-    [
-        ("https://shop/raw.parquet", "only local paths, s3://"),
-        ("hdfs://shop/raw.parquet", "only local paths, s3://"),
-        ("s3:/shop/raw.parquet", "only local paths, s3://"),
-        ("S3://shop/raw.parquet", "only local paths, s3://"),
-        ("s3://shop", "names no single object"),
-        ("s3:///raw.parquet", "names no single object"),
-        ("s3://shop/folder/", "names no single object"),
-        ("s3://shop/a#b.parquet", "names no single object"),
-        ("s3://[shop/raw.parquet", "is no URI"),
-    ],
-)
-def test_a_location_that_cannot_be_right_is_refused_before_anything_is_asked(
-    location: str, said: str, bucket: Bucket
-) -> None:
-    files = {"source": "auto", "train": location, "test": TEST, "sample_submission": "no.csv"}
-    message = refusal(lambda: locate_raw(files))
-    assert message.startswith(f"{location}: ")
-    assert said in message
-    assert not bucket.requests
-
-
-@pytest.mark.parametrize(
-    ("location", "shown"),
-    [
-        ("s3://key:secret@shop/raw.parquet", "s3://***@shop/raw.parquet"),
-        # Half of AWS's secret keys have a slash.
-        ("s3://key:se/cret@shop/raw.parquet", "s3://***@shop/raw.parquet"),
-        ("gs://key:se/cret@shop/raw.parquet", "gs://***@shop/raw.parquet"),
-        ("gs://anonymous@key:se/cret@shop/raw.parquet", "gs://***@shop/raw.parquet"),
-    ],
-)
-def test_credentials_in_a_location_are_refused_and_not_repeated(location: str, shown: str) -> None:
-    message = refusal(lambda: Location(location))
-    assert message.startswith(f"{shown}: credentials do not belong in a config")
-    assert "cret" not in message
-
-
-@pytest.mark.parametrize("name", ["secret_key", "anonymous"])
-def test_options_that_there_are_not_are_refused_and_their_values_not_repeated(name: str) -> None:
-    message = refusal(partial(open_parquet, f"s3://shop/raw.parquet?region=x&{name}=abc"))
-    assert message.startswith(f"s3://shop/raw.parquet?{name}=***: there is no such option")
-    assert "abc" not in message
-
-
-def test_locations_without_credentials_pass() -> None:
-    Location("gs://anonymous@shop/raw.parquet")
-    Location("s3://shop/a%40b.parquet?endpoint_override=host:9000&scheme=http&region=x")
-
-
-@pytest.mark.parametrize("source", ["auto", "files"])
-def test_a_remote_file_beside_a_missing_local_one_is_no_reason_to_simulate(source: str) -> None:
-    files = {"source": source, "train": TRAIN, "test": "no.parquet", "sample_submission": "no.csv"}
-    assert "these raw files are missing: no.parquet (s3://" in refusal(lambda: locate_raw(files))
-    assert locate_raw(files | {"source": "simulated"}).simulated
-
-
-def test_objects_that_cannot_be_read_are_refused_by_cause(bucket: Bucket, tmp_path: Path) -> None:
-    body = write_raw(tmp_path, raw_table()).read_bytes()
-    bucket.objects |= {"shop/raw.parquet": body, "shop/cut.parquet": body[:-100], "shop/0": b""}
-    bucket.denied.add("shop/secret.parquet")
-    for key, said in {
-        "shop/none.parquet": "there is no such object, or no such bucket",
-        "nobody/raw.parquet": "there is no such object, or no such bucket",
-        # What a folder of files is to S3: no object.
-        "shop": "names no single object",
-        "shop/secret.parquet": "access denied",
-        "shop/cut.parquet": f"not a complete parquet file .* (here {len(body) - 100:,} bytes)",
-        "shop/0": "not a complete parquet file",
-        "shop/a b.parquet": "cannot be read from the store (Cannot parse URI",
-    }.items():
-        message = refusal(partial(open_parquet, f"s3://{key}"))
-        assert message.startswith(f"s3://{key}: ")
-        assert all(part in message for part in said.split(" .* ")), message
-
-
-@pytest.mark.parametrize(
-    "location",
-    [
-        "s3://shop/raw.parquet?endpoint_override=127.0.0.1:{port}&scheme=http",
-        "gs://anonymous@shop/raw.parquet?endpoint_override=127.0.0.1:{port}&scheme=http"
-        "&retry_limit_seconds=2",
-    ],
-)
-def test_a_store_that_cannot_be_reached_is_said_in_seconds(
-    location: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use("127.0.0.1:1", monkeypatch)
-    location = location.format(port=free_port())
-    message = refusal(lambda: open_parquet(location))
-    assert message.startswith(f"{location}: the store cannot be reached")
-
-
-def test_a_store_that_never_answers_is_given_up_after_20_seconds_and_said_before(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    silence = location_of_stores._S3_ATTEMPTS * location_of_stores._S3_SILENT_SECONDS
-    assert location_of_stores._SECONDS_UNTIL_TOLD < silence < 20
-    # A quarter as long, and told sooner. The attempts are counted, since a clock would also
-    # measure how busy the machine is.
-    monkeypatch.setattr(location_of_stores, "_S3_SILENT_SECONDS", 1)
-    monkeypatch.setattr(location_of_stores, "_SECONDS_UNTIL_TOLD", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        use(f"127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
-        message = refusal(lambda: open_parquet("s3://shop/raw.parquet"))
-        assert waiting_connections(silent) == location_of_stores._S3_ATTEMPTS
-    assert message.startswith("s3://shop/raw.parquet: the store cannot be reached")
-    assert caplog.text.count("s3://shop/raw.parquet: no answer for 0.5 s") == 1
-
-
 @pytest.mark.workflow
 def test_a_wrong_place_stops_the_workflow_before_a_job(bucket: Bucket, tmp_path: Path) -> None:
     bucket.objects |= shop_inputs(tmp_path)
@@ -406,36 +235,3 @@ def test_a_wrong_place_stops_the_workflow_before_a_job(bucket: Bucket, tmp_path:
     assert f"{TRAIN}: there is no such object, or no such bucket" in output
     assert "SIMULATED" not in output
     assert "Traceback" not in output
-
-
-@pytest.mark.parametrize("longer", [True, False])
-def test_an_object_that_is_replaced_while_it_is_read_is_refused(
-    bucket: Bucket, tmp_path: Path, longer: bool
-) -> None:
-    path = write_raw(tmp_path, raw_table(rows=5000), row_group_size=1000)
-    remote = put(bucket, "shop/raw.parquet", path)
-    columns = raw_table(rows=9000 if longer else 1000, seed=5)
-    other = write_raw(tmp_path, columns, "other", row_group_size=500).read_bytes()
-
-    def replace_it(key: str) -> None:
-        if len(bucket.read(key)) == 6:
-            bucket.objects[key] = other
-
-    bucket.on_get = replace_it
-    h5, shards = tmp_path / "test.h5", tmp_path / "shards.json"
-    message = refusal(lambda: convert_test(remote, COLUMNS, h5, shards, rows_per_shard=50))
-    assert message.startswith(f"{remote}: was replaced while it was being read")
-    assert not h5.exists()
-    assert not shards.exists()
-
-
-def test_a_file_that_is_replaced_between_two_steps_is_refused(
-    bucket: Bucket, tmp_path: Path
-) -> None:
-    remote = put(bucket, "shop/raw.parquet", write_raw(tmp_path, raw_table()))
-    chosen = select_rows(read_labels(open_parquet(remote), "y"), None, 0.25, seed=3)
-    chosen.write(tmp_path / "selection.parquet", Location(remote).version)
-    put(bucket, "shop/raw.parquet", write_raw(tmp_path, raw_table(seed=8)))
-    made = [tmp_path / "train.h5", tmp_path / "valid.h5"]
-    message = refusal(lambda: convert_train(remote, tmp_path / "selection.parquet", COLUMNS, *made))
-    assert "was drawn from another file" in message

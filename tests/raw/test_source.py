@@ -1,4 +1,4 @@
-"""What footers and headers of the raw files tell before anything is converted."""
+"""Which raw files are taken, and what footers and headers tell before anything is converted."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.raw.location import Location
-from feseq.raw.source import RawFiles
+from feseq.raw.source import RawFiles, locate_raw
 from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
 
 TIMED = with_roles(event_time="times", row_time="when")
@@ -60,3 +60,81 @@ def test_a_column_that_only_the_test_file_lacks_is_named(tmp_path: Path) -> None
     write_raw(tmp_path, raw_table(2).drop_columns(["item"]), "test")
     with pytest.raises(UserError, match=r"test.parquet: 1 of 6 columns are missing: 'item'"):
         raw.check(COLUMNS)
+
+
+# Any raw.source with any files
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> dict[str, str]:
+    names = {"train": "a.parquet", "test": "b.parquet", "sample_submission": "c.csv"}
+    return {"source": "auto"} | {key: str(tmp_path / name) for key, name in names.items()}
+
+
+def touch(raw: dict[str, str], *there: str) -> None:
+    for key in there:
+        Path(raw[key]).touch()
+
+
+@pytest.mark.parametrize("source", ["auto", "files"])
+def test_files_that_are_there_are_used(raw: dict[str, str], source: str) -> None:
+    touch(raw, "train", "test")
+    found = locate_raw(raw | {"source": source})
+    assert [str(found.train), str(found.test)] == [raw["train"], raw["test"]]
+    assert not found.simulated
+    assert found.sample_submission is None
+    Path(raw["sample_submission"]).write_text("clicked,ID\n")
+    found = locate_raw(raw | {"source": source})
+    assert str(found.sample_submission) == raw["sample_submission"]
+    with pytest.raises(UserError, match="header 'clicked,ID' has no column 'uid'"):
+        found.check(COLUMNS)
+
+
+@pytest.mark.parametrize("source", ["auto", "files"])
+def test_a_link_to_nowhere_or_a_folder_is_no_reason_to_simulate(
+    raw: dict[str, str], source: str, tmp_path: Path
+) -> None:
+    for name in ("train", "test"):
+        Path(raw[name]).symlink_to(tmp_path / "unmounted" / name)
+    with pytest.raises(UserError, match=r"is a link to .*unmounted/train, and not a file"):
+        locate_raw(raw | {"source": source})
+    Path(raw["train"]).unlink()
+    Path(raw["train"]).mkdir()
+    with pytest.raises(UserError, match="is a folder"):
+        locate_raw(raw | {"source": source})
+    assert locate_raw(raw | {"source": "simulated"}).simulated
+
+
+@pytest.mark.parametrize(
+    ("source", "there"),
+    [("auto", ()), ("simulated", ()), ("simulated", ("train",)), ("simulated", ("test",)),
+     ("simulated", ("train", "test"))],
+)  # fmt: skip
+def test_the_stand_in_is_used_and_said_loudly(
+    raw: dict[str, str], source: str, there: tuple[str, ...]
+) -> None:
+    touch(raw, *there)
+    found = locate_raw(raw | {"source": source})
+    assert found.simulated
+    assert "SIMULATED DATA" in found.warning
+    assert {str(found.train), str(found.test)}.isdisjoint(raw.values())
+    if source == "auto":
+        assert raw["train"] in found.warning
+
+
+@pytest.mark.parametrize(
+    ("source", "there"),
+    [("files", ()), ("files", ("train",)), ("files", ("test",)), ("auto", ("train",)),
+     ("auto", ("test",))],
+)  # fmt: skip
+def test_a_missing_file_is_refused_by_name(
+    raw: dict[str, str], source: str, there: tuple[str, ...]
+) -> None:
+    touch(raw, *there)
+    with pytest.raises(UserError) as refusal:
+        locate_raw(raw | {"source": source})
+    _, after = str(refusal.value).split("are missing: ")
+    listed = after.split(" (")[0].split(";")[0]
+    missing = [raw[key] for key in ("train", "test") if key not in there]
+    assert listed == ", ".join(missing)
+    assert ("never mixed" in after) == bool(there)

@@ -9,7 +9,10 @@ import re
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 _ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>"
 
@@ -51,6 +54,22 @@ class Bucket:
     def read(self, key: str) -> list[Request]:
         """The GETs of an object so far."""
         return [r for r in self.requests if r.method == "GET" and r.key == key]
+
+
+def use(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a store on loopback the one that s3:// means, here and in processes that are started."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{endpoint}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def put(bucket: Bucket, key: str, path: Path) -> str:
+    """Put a file into the store; its URI."""
+    bucket.put(key, path.read_bytes())
+    return f"s3://{key}"
 
 
 class _Handler(BaseHTTPRequestHandler):

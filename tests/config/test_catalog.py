@@ -1,0 +1,118 @@
+"""The settings of a size and a model, and which models there are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from feseq.common.errors import UserError
+from feseq.config.catalog import (
+    check_fold,
+    check_job,
+    compared_models,
+    model_settings,
+    size_settings,
+)
+from feseq.config.check import checked_config
+from feseq.config.columns import Columns
+
+CONFIG = Path(__file__).parents[2] / "config/config.yaml"
+Config = dict[str, Any]
+
+
+@pytest.fixture
+def config() -> Config:
+    return yaml.safe_load(CONFIG.read_text())
+
+
+def put(config: Config, path: str, value: Any) -> None:
+    """Set the value at a dotted path."""
+    *folders, key = path.split(".")
+    for folder in folders:
+        config = config[folder]
+    config[key] = value
+
+
+def test_a_size_overrules_the_shared_settings_and_nothing_else(config: Config) -> None:
+    put(config, "sizes.toy.model.dropout", 0.75)
+    toy, full = size_settings(config, "toy"), size_settings(config, "full")
+    assert toy["model"]["dropout"] == 0.75
+    assert full["model"]["dropout"] == config["model"]["dropout"] != 0.75
+    assert toy["model"]["pooling"] == config["model"]["pooling"]
+    assert toy["min_count"] == config["sizes"]["toy"]["min_count"]
+
+
+def test_a_model_is_made_for_listed_lengths_alone(config: Config) -> None:
+    put(config, "sizes.medium.max_len", [150, 500])
+    made = model_settings(config, "medium", "len500")
+    assert made["model_config"]["max_len"] == 500
+    assert made["train_config"]["epochs"] == config["sizes"]["medium"]["train"]["epochs"]
+    with pytest.raises(UserError, match=r"max_len 100 is not listed for size medium.*\[150, 500\]"):
+        model_settings(config, "medium", "len100")
+
+
+def test_a_variant_lies_over_the_size_which_lies_over_the_shared_settings(config: Config) -> None:
+    config["variants"] = {"wide": {"model": {"embedding_dim": 64}, "train": {"seed": 1}}}
+    put(config, "sizes.full.model.dropout", 0.5)
+    made, plain = (model_settings(config, "full", name) for name in ("len150-wide", "len150"))
+    assert made["model_config"] == plain["model_config"] | {"embedding_dim": 64}
+    assert made["train_config"] == plain["train_config"] | {"seed": 1}
+    assert plain["model_config"]["dropout"] == 0.5
+
+
+def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
+    put(config, "sizes.medium.max_len", [150, 500])
+    config["variants"]["odd"] = {"model": {"heads": 7}}
+    columns = Columns.from_config(config["columns"])
+    check_job(config, columns, {"size": "toy"})
+    check_job(config, columns, {"size": "full", "model": "len150-feseq_paper"})
+    check_job(config, columns, {"size": "full", "model": "boosting-without_histories"})
+    for size, model, message in (
+        ("medium", "len151", r"max_len 151 .* medium.*\[150, 500\]"),
+        ("medium", "len150-feseq_papr", "'feseq_paper'"),
+        ("full", "len150-odd", "variants.odd.model, on size full: 7 heads"),
+        ("full", "bosting", "did you mean 'boosting'"),
+        ("full", "boosting-gone", "no variant 'gone'"),
+        ("full", "boosting-feseq_paper", "has no settings of boosting"),
+        ("fulll", "len150", "'fulll'.*'full'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_job(config, columns, {"size": size, "model": model})
+
+
+def test_a_job_of_a_fold_that_is_not_there_is_refused(config: Config) -> None:
+    with pytest.raises(UserError, match=r"need sampling.folds, which is null; set it"):
+        check_fold(config, {"size": "toy"})
+    config["sampling"]["folds"] = 3
+    check_fold(config, {"size": "toy"})
+    check_fold(config, {"size": "toy", "fold": "3"})
+    with pytest.raises(UserError, match="constant is no model"):
+        check_fold(config, {"size": "toy", "name": "constant"})
+    with pytest.raises(UserError, match=r"no fold 4: sampling.folds is 3"):
+        check_fold(config, {"size": "toy", "fold": "4"})
+    config["sampling"]["folds"] = 1
+    with pytest.raises(UserError, match=r"sampling.folds: 1 is .*2"):
+        checked_config(config)
+
+
+def test_the_comparison_has_what_is_configured_and_what_was_trained(
+    config: Config, tmp_path: Path
+) -> None:
+    put(config, "sizes.full.submission_models", ["len150", "len500"])
+    put(config, "evaluation.baselines", ["constant"])
+    trained = ["toy/len100", "toy/len100-gone", "toy/len7", "full/len150", "medium/boosting"]
+    for name in trained:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "training.json").write_text("{}")
+        kind = "ubj" if "boosting" in name else "safetensors"
+        (tmp_path / name / f"model.{kind}").touch()
+    (tmp_path / "toy/len100-feseq_paper").mkdir()
+    assert compared_models(config, tmp_path) == [
+        ("full", "len150"),
+        ("full", "len500"),
+        ("full", "ensemble"),
+        ("full", "constant"),
+        ("medium", "boosting"),
+        ("toy", "len100"),
+    ]

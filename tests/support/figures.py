@@ -1,0 +1,130 @@
+"""Made-up figures of models, to be drawn."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from feseq.report.figures.all_models import with_labels
+
+LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
+
+
+def clicks(rows: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Labels with 2 % clicks and logits with an AUC of about 0.7."""
+    random = np.random.default_rng(0)
+    logit = random.normal(-4.2, 0.8, rows)
+    label = random.random(rows) < 1 / (1 + np.exp(-logit))
+    return label.astype(np.uint8), (logit + random.normal(0, 0.3, rows)).astype(np.float32)
+
+
+def predictions(label: np.ndarray, logit: np.ndarray) -> pa.Table:
+    rows = {"row": np.arange(len(label)), "judges": np.ones(len(label), bool)}
+    return pa.table({**rows, "label": label, "logit": logit})
+
+
+def entry(value: float | None) -> dict[str, float | None]:
+    if value is None:
+        return {"value": None, "low": None, "high": None}
+    return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+
+def metrics(slices: dict[str, Any] | None = None, **values: float | None) -> dict[str, Any]:
+    values = {"auc": 0.7, "average_precision": 0.05, "calibration_error": 0.001} | values
+    return {
+        "confidence": 0.95,
+        "simulated_data": True,
+        "metrics": {name: entry(value) for name, value in values.items()},
+        "slices": slices or {},
+    }
+
+
+def slice_of(
+    name: str, rows: int, auc: float | None = None, chance: float | None = 0.5
+) -> dict[str, Any]:
+    apart = auc and entry(auc - 0.7) | {"chance": chance}
+    known = {"auc": auc and entry(auc), "apart": apart}
+    return {"slice": name, "rows": rows, "clicks": rows // 9, **known}
+
+
+def history(evaluations: int, weight: float = 1.0) -> pd.DataFrame:
+    i = np.arange(evaluations)
+    fall = 0.001 * (i - 2) ** 2
+    return pd.DataFrame(
+        {
+            "epoch": i + 1,
+            "step": 1234 * (i + 1),
+            "train_loss": weight * (0.1 - 0.001 * i),
+            "auc": 0.7 - fall,
+            "logloss": 0.09 + fall,
+            "monitor": 0.6 - fall,
+        }
+    )
+
+
+def attention(fields: Sequence[str], positions: int) -> dict[str, Any]:
+    weights = np.random.default_rng(0).dirichlet(np.ones(max(1, len(fields))), len(fields))
+    return {
+        "rows": 1000,
+        "fields": list(fields),
+        "field_attention": weights.tolist() if fields else None,
+        "positions": [
+            {"position": i, "weight": 0.5 / (i + 1), "rows": 1000 // (i + 1)}
+            for i in range(positions)
+        ]
+        or None,
+    }
+
+
+def models(*names: str, **given: Any) -> pd.DataFrame:
+    """Rows of comparison.csv for these models; `given` replaces columns."""
+    auc = 0.75 - 0.002 * np.arange(len(names))
+    values = {
+        "size": "full",
+        "model": names,
+        "kind": ["feseq" if name.startswith("len") else "baseline" for name in names],
+        "simulated_data": True,
+        "unseen": False,
+        "valid_rows": 5_000,
+        "valid_clicks": 97,
+        "enough_clicks": True,
+        "auc_behind": auc[0] - auc,
+        "score_gain": 0.0,
+        "auc": auc,
+        "auc_low": auc - 0.01,
+        "auc_high": auc + 0.01,
+        "train_samples_per_second": 1234.0,
+        "predict_samples_per_second": 5678.0,
+        "train_seconds": 90.0,
+        "epochs": 3,
+        "peak_memory_mib": 1536.0,
+        "device": "cpu",
+        **dict.fromkeys(("score", "score_balanced", "auc_blanked", "share_of_best"), 0.5),
+    }
+    return with_labels(pd.DataFrame(values | given))
+
+
+LABEL, LOGIT = clicks()
+ONE_CLICK = (np.arange(len(LOGIT)) == 77).astype(np.uint8)
+
+
+def drawn_texts(figure: Figure) -> list[Text]:
+    """All texts that are seen, once the figure is laid out."""
+    FigureCanvasAgg(figure).draw()
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def points(ax: Axes, marker: str) -> list[list[float]]:
+    """Where the points of this marker are."""
+    lines = [line for line in ax.get_lines() if line.get_marker() == marker]
+    return [xy for line in lines for xy in np.asarray(line.get_xydata()).tolist()]
+
+
+def row_names(ax: Axes) -> list[str]:
+    return [label.get_text() for label in ax.get_yticklabels()]
