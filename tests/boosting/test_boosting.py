@@ -114,7 +114,7 @@ def test_bins_are_those_of_the_first_rows_and_know_categories_that_come_later(
     planted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matrix, "SAMPLE_ROWS", 20)
-    monkeypatch.setattr(features_module, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(features_module, "BLOCK_ROWS", 60)
     feature_map = FeatureMap.read(planted / "feature_map.json")
     with H5Table(planted / "train.h5") as table:
         own, _ = fit_features(table, feature_map, SMALL)

@@ -150,6 +150,6 @@ def test_the_expected_auc_is_the_mean_over_labels() -> None:
     random = np.random.default_rng(7)
     probability = random.beta(1, 4, 300)
     score = np.round(probability + random.normal(0, 0.3, 300), 1)
-    aucs = [roc_auc_score(random.random(300) < probability, score) for _ in range(1_000)]
-    assert expected_auc(score, probability) == pytest.approx(np.mean(aucs), abs=0.005)
+    aucs = [roc_auc_score(random.random(300) < probability, score) for _ in range(300)]
+    assert expected_auc(score, probability) == pytest.approx(np.mean(aucs), abs=0.008)
     assert expected_auc(score, probability) < expected_auc(probability, probability)

@@ -14,7 +14,7 @@ from feseq.evaluate.blend import FIGURES, ahead_of, cross_fitted, fit_weights
 from feseq.evaluate.ensemble import mix_predictions
 from feseq.evaluate.valid_predictions import read_predictions
 
-ROWS = 20_000
+ROWS, JUDGING = 6_000, 1_500
 
 
 def noisy(*noises: float, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
@@ -122,9 +122,9 @@ def test_too_few_clicks_to_fit_weights_to_are_refused(tmp_path: Path) -> None:
 def test_weights_are_fitted_to_rows_that_do_not_judge(tmp_path: Path) -> None:
     logits, label = noisy(0.5, 1.0)
     # In the rows that judge, the first model is noise.
-    logits[0][-5000:] = np.random.default_rng(2).normal(size=5000)
-    weights = mix(tmp_path, write(tmp_path, logits, label, 5000))
-    early = fit_weights([logit[:-5000] for logit in logits], label[:-5000], "logloss")
+    logits[0][-JUDGING:] = np.random.default_rng(2).normal(size=JUDGING)
+    weights = mix(tmp_path, write(tmp_path, logits, label, JUDGING))
+    early = fit_weights([logit[:-JUDGING] for logit in logits], label[:-JUDGING], "logloss")
     assert list(weights.values()) == early
     mixed = read_table(tmp_path / "mixed", ("logit",))["logit"].to_numpy()
     np.testing.assert_allclose(

@@ -23,7 +23,7 @@ from feseq.predict.submission import write_submission
 from support.raw_tables import raw_table, to_test_h5, to_train_h5
 from support.trainings import CPU, train
 
-FLIPS = 200
+FLIPS = 100
 
 
 def read_all(path: Path) -> dict[str, Any]:
@@ -82,15 +82,15 @@ def flip_each(
 
 
 def test_a_flipped_byte_of_an_h5_file_is_found_or_harmless(tmp_path: Path) -> None:
-    for h5 in (*to_train_h5(tmp_path, raw_table(2000), valid_rows=range(200)),
-               to_test_h5(tmp_path, raw_table(2000))):  # fmt: skip
+    train, valid = to_train_h5(tmp_path, raw_table(1000), valid_rows=range(100))
+    for h5 in (train, valid, to_test_h5(tmp_path, raw_table(1000))):
         met = flip_each(h5, read_all)
-        assert met["checksum"] + met["structure"] > 30
+        assert met["checksum"] + met["structure"] > 15
 
 
 def test_a_flipped_byte_of_a_model_is_found_or_harmless(data: Path, tmp_path: Path) -> None:
     met = flip_each(train(data, tmp_path)["model"], read_model)
-    assert met["checksum"] > 60
+    assert met["checksum"] > 30
 
 
 def test_a_flipped_byte_of_predictions_never_reaches_a_submission(
@@ -106,7 +106,7 @@ def test_a_flipped_byte_of_predictions_never_reaches_a_submission(
         return written.read_text()
 
     met = flip_each(path, submit)
-    assert met["checksum"] + met["structure"] > 60
+    assert met["checksum"] + met["structure"] > 30
 
 
 def refused(path: Path, message: str) -> None:
@@ -194,33 +194,3 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     strange.write(folder / "feature_map.json")
     with pytest.raises(UserError, match="the feature map were not made from the same rows"):
         train(folder, tmp_path / "out")
-
-
-def test_predictions_of_other_shards_models_or_tests_are_not_gathered(
-    data: Path, tmp_path: Path
-) -> None:
-    model = train(data, tmp_path)["model"]
-    other = tmp_path / "other"
-    trained = TrainedModel.load(model)
-    trained.network.mlp[0].weight.data += 1
-    trained.save(other)
-
-    def predict(name: str, start: int, stop: int, by: Path = model) -> Path:
-        predict_shard(by, data / "test.h5", tmp_path / name, start=start, stop=stop, machine=CPU)
-        return tmp_path / name
-
-    first, second, stale = predict("0", 0, 60), predict("1", 60, 150), predict("2", 60, 150, other)
-    for shards, message in (
-        ([first, stale], f"2: not predicted by {model} as it is now"),
-        ([second, first], "1: begins with row 60, where row 0 should follow"),
-        ([first], "the last predicted row is 60 of 150"),
-    ):
-        with pytest.raises(UserError, match=message):
-            write_submission(
-                shards, None, tmp_path / "s.csv", id_column="ID", label_column="y", models=[model]
-            )
-        assert not (tmp_path / "s.csv").exists()
-    write_submission(
-        [first, second], None, tmp_path / "s.csv", id_column="ID", label_column="y", models=[model]
-    )
-    assert len((tmp_path / "s.csv").read_text().splitlines()) == 151

@@ -12,8 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.special import expit
 
 from feseq.common.errors import UserError
@@ -86,25 +84,6 @@ def test_without_a_sample_rows_follow_the_test_file(folder: Path) -> None:
     assert (folder / "out" / "submission.csv").read_text().startswith("uid,y\nU009,0.0179")
 
 
-def test_predictions_of_one_shard_or_many_give_the_same_file(folder: Path) -> None:
-    texts = set()
-    for shards in (1, 2, 10):
-        submit(folder, IDS, IDS[::-1], shards=shards)
-        texts.add((folder / "out" / "submission.csv").read_text())
-    assert len(texts) == 1
-
-
-def test_a_shard_without_rows_leaves_no_trace(folder: Path) -> None:
-    submit(folder, IDS, shards=2)
-    expected = (folder / "out" / "submission.csv").read_bytes()
-    empty = pq.read_table(folder / "0.parquet").slice(0, 0)
-    pq.write_table(empty, folder / "empty.parquet")
-    files = [folder / f"{name}.parquet" for name in ("empty", "0", "empty", "1", "empty")]
-    written = folder / "out" / "with_empty.csv"
-    write_submission(files, None, written, id_column="uid", label_column="y")
-    assert written.read_bytes() == expected
-
-
 @pytest.mark.parametrize(
     ("ids", "sample", "parts"),
     [
@@ -134,24 +113,6 @@ def test_ids_that_do_not_match_stop_with_count_and_example(
     message = refused(folder, ids, sample)
     for part in parts:
         assert part in message
-
-
-@settings(max_examples=50, deadline=None)
-@given(data=st.data())
-def test_exactly_equal_sets_of_ids_are_submitted(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    ids = data.draw(st.lists(st.sampled_from(IDS), min_size=3, max_size=8))
-    sample = data.draw(st.permutations(ids) | st.lists(st.sampled_from(IDS), max_size=8))
-    folder = tmp_path_factory.mktemp("submission")
-    (folder / "out").mkdir()
-    if sorted(ids) == sorted(sample) and len(set(ids)) == len(ids):
-        written = submit(folder, ids, sample)
-        expected = dict(zip(ids, expit(np.linspace(-4, 4, len(ids)))))
-        assert written["uid"].tolist() == list(sample)
-        assert written["y"].tolist() == pytest.approx([expected[key] for key in sample])
-    else:
-        refused(folder, ids, sample)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -311,25 +272,9 @@ def test_awkward_ids_survive_the_way_through_pandas(folder: Path) -> None:
     assert submit(folder, AWKWARD)["uid"].tolist() == AWKWARD
 
 
-@pytest.mark.parametrize("awkward", AWKWARD)
-def test_one_awkward_id_among_plain_ones_survives(folder: Path, awkward: str) -> None:
-    assert submit(folder, ["U1", awkward], [awkward, "U1"])["uid"].tolist() == [awkward, "U1"]
-
-
 def test_plain_ids_are_not_quoted(folder: Path) -> None:
     submit(folder, IDS, IDS)
     assert '"' not in (folder / "out" / "submission.csv").read_text()
-
-
-def test_ids_that_look_like_numbers_stay_text(folder: Path) -> None:
-    ids = ["007", "7", "1.0", "1", "99999999999999999999"]
-    assert submit(folder, ids, ids[::-1])["uid"].tolist() == ids[::-1]
-    assert "'07'" in refused_after(folder, ids, ["07", *ids[1:]])
-
-
-def refused_after(folder: Path, *arguments: Any) -> str:
-    (folder / "out" / "submission.csv").unlink()
-    return refused(folder, *arguments)
 
 
 @pytest.mark.parametrize(

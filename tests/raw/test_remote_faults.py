@@ -3,15 +3,13 @@
 import itertools
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from feseq.common.errors import UserError
-from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.sampling import read_labels, select_rows
+from feseq.dataset.conversion import convert_test
 from feseq.raw import location as location_of_stores
 from feseq.raw.location import Location
 from feseq.raw.reading import open_parquet
@@ -173,15 +171,3 @@ def test_an_object_that_is_replaced_while_it_is_read_is_refused(
     assert message.startswith(f"{remote}: was replaced while it was being read")
     assert not h5.exists()
     assert not shards.exists()
-
-
-def test_a_file_that_is_replaced_between_two_steps_is_refused(
-    bucket: Bucket, tmp_path: Path
-) -> None:
-    remote = put(bucket, "shop/raw.parquet", write_raw(tmp_path, raw_table()))
-    chosen = select_rows(read_labels(open_parquet(remote), "y"), None, 0.25, seed=3)
-    replace(chosen, raw=Location(remote).version()).write(tmp_path / "selection.parquet")
-    put(bucket, "shop/raw.parquet", write_raw(tmp_path, raw_table(seed=8)))
-    made = [tmp_path / "train.h5", tmp_path / "valid.h5"]
-    message = refusal(lambda: convert_train(remote, tmp_path / "selection.parquet", COLUMNS, *made))
-    assert "was drawn from another file" in message

@@ -139,17 +139,6 @@ def test_half_of_the_affinity_is_the_same_for_all_inventories(long_rows: Drawn) 
     assert 0.4 < main / (main + own) < 0.6
 
 
-def test_affinity_depends_on_the_inventory(long_rows: Drawn) -> None:
-    drawn, events = long_rows
-    other_code = (drawn.category["inventory_id"] + 1) % 3
-    other = replace(drawn, category={**drawn.category, "inventory_id": other_code})
-    before, after = (
-        click_components.affinity(drawn, events),
-        click_components.affinity(other, events),
-    )
-    assert 0.1 < np.corrcoef(before, after)[0, 1] < 0.9
-
-
 def test_shuffling_the_newest_events_changes_only_the_order_component(long_rows: Drawn) -> None:
     drawn, events = long_rows
     rng = np.random.default_rng(0)

@@ -138,7 +138,7 @@ def test_a_killed_process_is_one_line_sigterm_saves_and_one_process_or_two_go_on
     assert log.count("training on SIMULATED data") == 1
     assert log.count("2 processes share") == 1
     process = start(data, out)
-    lines = read_until(process, "epoch ")
+    lines = read_until(process, ": train loss ")
     assert "resuming an interrupted training" in "".join(lines)
     # As Slurm does: every process gets it.
     os.killpg(process.pid, signal.SIGTERM)

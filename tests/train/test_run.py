@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
@@ -22,7 +21,6 @@ from feseq.model.build import build_model
 from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import inference_source, predict_logits
-from feseq.predict.shard import predict_shard
 from feseq.train.judge import click_metrics
 from feseq.train.loop import Trainer
 from feseq.train.run import TrainingRun, _warn_of_odd_times, opened
@@ -266,29 +264,6 @@ def test_embedding_penalty_shrinks_the_embeddings(data: Path) -> None:
             sum(float(table.detach().square().sum()) for table in trainer.stepper.embeddings)
         )
     assert norms[1] < 0.5 * norms[0]
-
-
-def test_shards_together_equal_the_whole_file(data: Path, tmp_path: Path) -> None:
-    import pandas as pd
-
-    outputs = train(data, tmp_path)
-    frames = []
-    for i, bounds in enumerate(json.loads((data / "shards.json").read_text())):
-        predict_shard(
-            outputs["model"], data / "test.h5", tmp_path / f"{i}.parquet", **bounds, machine=CPU
-        )
-        frames.append(pd.read_parquet(tmp_path / f"{i}.parquet"))
-    together = pd.concat(frames)
-    assert len(frames) == 3
-    assert together["id"].tolist() == pd.read_parquet(data / "test.parquet")["ID"].tolist()
-    model = TrainedModel.load(outputs["model"])
-    model.network.eval()
-    # One row at a time, max_len as in training: no neighbour, no padding.
-    source = BatchSource(data / "test.h5", model.feature_map, max_len=100, batch_rows=1)
-    with torch.inference_mode():
-        alone = {int(batch.row_B[0]): float(model.network(batch)) for batch in source.in_order()}
-    expected = np.array([alone[row] for row in range(150)])
-    np.testing.assert_allclose(together["logit"], expected, atol=1e-5)
 
 
 def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
