@@ -81,14 +81,26 @@ def test_vectors_are_dropped_whole() -> None:
     )
 
 
-def test_a_network_without_its_embeddings_sees_no_categories() -> None:
+@pytest.mark.parametrize("shortcuts", [False, True])
+def test_a_network_without_its_embeddings_sees_no_categories(shortcuts: bool) -> None:
     config = replace(CONFIG, dropout=0.0, embedding_dropout=0.9999, numerics=("direct",))
+    config = replace(config, shortcuts=shortcuts)
     model, batch = make_model(config).train(), make_batch([3, 0, 2])
     for name in ("profile_BP", "target_BG", "history_ST"):
         other = replace(batch, **{name: torch.ones_like(getattr(batch, name))})
         torch.testing.assert_close(model(other), model(batch))
         assert not torch.allclose(model.eval()(other), model(batch))
         model.train()
+
+
+def test_dropped_shortcuts_have_the_mean_of_whole_ones() -> None:
+    config = replace(CONFIG, shortcuts=True, embedding_dropout=0.5, embedding_std=1.0)
+    history, batch = make_model(config).history, make_batch([3, 0, 2])
+    torch.manual_seed(0)
+    drawn = torch.stack([history.train().shortcuts(batch).detach() for _ in range(4_000)])
+    whole = history.eval().shortcuts(batch).detach()
+    assert drawn.std(0)[whole != 0].min() > 0.01
+    torch.testing.assert_close(drawn.mean(0), whole, rtol=0.1, atol=0.15)
 
 
 def test_a_probability_near_1_leaves_finite_values() -> None:

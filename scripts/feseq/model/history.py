@@ -71,12 +71,27 @@ class HistoryEmbedding(nn.Module):
         )
 
     def shortcuts(self, batch: Batch) -> Tensor:
-        """Target, sum of the history over the root of its length, their product [B, 3 * G * d]."""
+        """Target, sum of the history over the root of its length, their product [B, 3 * G * d].
+
+        Embeddings are dropped here too, by draws of their own: past the other layers, the network
+        would lean on single codes all the more.
+        """
         target_BGd = torch.stack([t(c) for t, c in zip(self.target, batch.target_BG.T)], dim=1)
+        target_BGd, kept_ST = self.dropout(target_BGd), None
+        if self.training and self.dropout.p:
+            ones_ST = torch.ones_like(batch.history_ST, dtype=target_BGd.dtype)
+            kept_ST = self.dropout(ones_ST[..., None]).squeeze(2)
         weights = [table.get_parameter("weight") for table in self.sequence]
         sums = [
-            F.embedding_bag(codes, weight, batch.offsets, mode="sum", include_last_offset=True)
-            for weight, codes in zip(weights, batch.history_ST)
+            F.embedding_bag(
+                codes_T,
+                weights[i],
+                batch.offsets,
+                mode="sum",
+                per_sample_weights=None if kept_ST is None else kept_ST[i],
+                include_last_offset=True,
+            )
+            for i, codes_T in enumerate(batch.history_ST)
         ]
         length_B = batch.offsets.diff().clamp(min=1).to(target_BGd.dtype)
         history_BGd = torch.stack(sums, dim=1) / length_B.sqrt()[:, None, None]

@@ -314,7 +314,13 @@ class Trainer:
         return f", no gain, learning rate {self.learning_rate.at(self.step + 1):g}"
 
     def _go_back(self) -> None:
-        """Go on from the best weights; the optimizer's moments stay."""
+        """Go on from the best weights; the optimizer's moments stay.
+
+        Adam's mean of gradients forgets the steps that are taken back within some ten new ones, at
+        a rate that has just been cut. Its mean of squares is the scale of each weight's gradient,
+        which is no other at the best weights: without it the first steps would move every weight by
+        the full rate, however small its gradient.
+        """
         self.model.load_state_dict(self.best_weights)
         if self.average is not None:
             self.average.module.load_state_dict(self.best_weights)
