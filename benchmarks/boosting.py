@@ -6,7 +6,8 @@ Simulates a small train file and lets boosting go through it again and again, un
 many rows; each time round the numerics are a little different, so that no two rows are equal.
 Everything else is the workflow's own: counting the clicks, features, the quantile matrix in a
 stream, training. Prints seconds and peak memory after each stage. `--mean_length` is shorter than
-the real data's 500 by default; `--gaps` leaves missing values to XGBoost, which then needs more.
+the real data's 500 by default; `--most 0` puts the matrix into a file; `--gaps` leaves missing
+values to XGBoost, which then needs more.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import numpy as np
 from feseq.boosting import matrix
 from feseq.boosting.features import fit_features
 from feseq.boosting.matrix import quantile_matrix
-from feseq.boosting.training import fit
+from feseq.boosting.training import Binned, fit
 from feseq.config.boosting import BoostingConfig
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import Block, H5Table
@@ -54,14 +55,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--mean_length", type=float, default=50)
     parser.add_argument("--trees", type=int, default=100)
-    parser.add_argument("--top_codes", type=int, default=0)
+    parser.add_argument("--top_codes", type=int, default=60)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--gaps", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keep freed memory")
+    parser.add_argument("--most", type=float, default=1, help="GiB of a matrix in memory")
     options = parser.parse_args()
     if options.keep:
         keep_freed_memory()
+    matrix.MOST_IN_MEMORY = int(options.most * 2**30)
     if options.gaps:
         matrix.finite = lambda features: features
     # No early stop.
@@ -101,10 +104,11 @@ def measure(folder: Path, config: BoostingConfig, options: argparse.Namespace) -
     ):
         own, features = fit_features(train, feature_map, config)
         report("clicks counted")
-        binned = quantile_matrix(train, own, threads=options.threads)
+        binned = quantile_matrix(train, own, threads=options.threads, folder=folder)
         report(f"{len(own.columns())} features in a quantile matrix")
         valid_binned = quantile_matrix(valid, features, like=binned, threads=options.threads)
-        _, curves = fit(binned, valid_binned, config, options.device, options.threads)
+        both = Binned(features, binned, valid_binned, {})
+        _, curves = fit(both, config, options.device, options.threads)
         report(f"{len(curves['auc'])} trees")
 
 

@@ -1,7 +1,9 @@
 """Boosting from H5 files to predictions: features, the streamed matrix, the model and its file."""
 
 import json
+import shutil
 from collections import Counter
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import pytest
 import xgboost
 from sklearn.metrics import roc_auc_score
 
+from feseq.boosting import build, matrix
 from feseq.boosting import features as features_module
-from feseq.boosting import matrix
 from feseq.boosting.features import Features, fit_features, read_blocks
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import BoostedModel
@@ -87,23 +89,28 @@ def test_features_are_those_of_plain_loops(planted: Path, monkeypatch: pytest.Mo
     np.testing.assert_allclose(groups, [len(h) / (len(h) + 10) for h in events], rtol=1e-5)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("threads", "in_file"), [(1, False), (2, False), (2, True)])
 def test_a_streamed_matrix_grows_the_trees_of_one_in_memory(
-    planted: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+    planted: Path, tmp_path: Path, threads: int, in_file: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features_module, "BLOCK_ROWS", 700)
+    monkeypatch.setattr(features_module, "BLOCK_ROWS", 300)
+    if in_file:
+        monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
+        monkeypatch.setattr(matrix, "PAGE_ROWS", 700)
     feature_map = FeatureMap.read(planted / "feature_map.json")
     with H5Table(planted / "train.h5") as table:
         own, _ = fit_features(table, feature_map, SMALL)
-        streamed = quantile_matrix(table, own, threads=threads)
+        streamed = quantile_matrix(table, own, threads=threads, folder=tmp_path)
         label = table.column("label")
+    assert streamed.num_row() == len(label)
+    assert sum(file.stat().st_size > len(label) for file in tmp_path.iterdir()) == in_file
     values = finite(matrices(planted / "train.h5", own))
     names, types = list(own.columns()), list(own.columns().values())
     whole = xgboost.QuantileDMatrix(
         values, label, feature_names=names, feature_types=types, enable_categorical=True, nthread=1
     )
     settings = {"objective": "binary:logistic", "max_depth": 4, "nthread": 1}
-    trees = [xgboost.train(settings, matrix, 5) for matrix in (streamed, whole)]
+    trees = [xgboost.train(settings, rows, 5) for rows in (streamed, whole)]
     first, second = (tree.inplace_predict(values) for tree in trees)
     # Quantiles of a sketch that saw the rows in blocks may differ in the last digits.
     assert np.corrcoef(first, second)[0, 1] > 0.99
@@ -147,6 +154,19 @@ def test_it_learns_what_was_planted_and_its_files_say_how(
     loglosses = [float(line.split(",")[3]) for line in history[1:]]
     assert training["trees"] == 1 + int(np.argmin(loglosses))
     assert training["settings"]["max_depth"] == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_matrix_in_a_file_gives_the_same_model_and_leaves_nothing(
+    planted: Path, trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
+    found = train(planted, tmp_path / "out")
+    assert found["model"].read_bytes() == trained["model"].read_bytes()
+    assert {*(tmp_path / "out").iterdir()} == {*found.values()}
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))
+    with pytest.raises(OSError, match="0 MiB free, 0 MiB needed"):
+        train(planted, tmp_path / "full")
 
 
 def test_the_same_training_gives_the_same_model(
@@ -262,3 +282,24 @@ def test_a_number_that_is_a_category_too_is_two_features(tmp_path: Path) -> None
     # Both tell the same values apart.
     pairs = set(zip(found["age"].astype(str), found["category of age"].tolist(), strict=True))
     assert len(pairs) == len({category for _, category in pairs}) == 4
+
+
+@pytest.mark.parametrize(
+    ("installed", "device", "own_environment", "gpus"),
+    [
+        ("xgboost", "auto", False, 1),
+        ("xgboost", "cpu", False, 0),
+        ("xgboost-cpu", "auto", False, 0),
+        ("xgboost-cpu", "auto", True, 1),
+        ("xgboost-cpu", "cpu", True, 0),
+    ],
+)
+def test_a_gpu_is_asked_for_where_one_may_be_used(
+    installed: str, device: str, own_environment: bool, gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def distribution(name: str) -> None:
+        if name != installed:
+            raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(build, "distribution", distribution)
+    assert build.gpus_of_a_training(device, own_environment) == gpus

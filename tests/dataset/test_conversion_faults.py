@@ -274,7 +274,7 @@ def test_a_full_disk_stops_with_a_clear_error_and_no_half_file(
         return SimpleNamespace(free=10**12 if next(calls) < 2 else 10**6)
 
     monkeypatch.setattr(conversion, "BATCH_ROWS", 7)
-    monkeypatch.setattr("feseq.dataset.store.shutil.disk_usage", nearly_full)
+    monkeypatch.setattr("feseq.common.files.shutil.disk_usage", nearly_full)
     with pytest.raises(OSError, match="No space left on device: 0 MiB free"):
         to_test_h5(tmp_path, raw_table(40))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.parquet"]

@@ -1,12 +1,18 @@
-"""Rows of an H5 table as XGBoost's quantile matrix, block by block: two bytes a feature stay."""
+"""Rows of an H5 table as XGBoost's quantile matrix, block by block: two bytes a feature stay.
+
+They stay in memory, or, of a large table that the CPU trains on, in a file whose pages are mapped
+while a tree looks at them. Then the system keeps as many of them in memory as there is room for.
+"""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xgboost
 
 from ..common.ahead import map_ahead
+from ..common.files import require_space
 from ..common.progress import progress
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.store import Block, H5Table
@@ -18,16 +24,27 @@ _MISSING = -3e38
 _LARGEST = 1e38
 # Rows whose quantiles are the bins; a bin of 256 then has its share to about 3 %.
 SAMPLE_ROWS = 300_000
+# A matrix of more goes into a file. XGBoost has the bins by row and by column, a byte each.
+MOST_IN_MEMORY = 1 << 30
+_BYTES_A_FEATURE = 2
+# Rows of a page of that file; with small ones a tree takes twice as long.
+PAGE_ROWS = 65_536
 
 # Features [rows, columns] and labels [rows] of some rows.
 Rows = tuple[np.ndarray, np.ndarray]
+Matrix = xgboost.QuantileDMatrix | xgboost.ExtMemQuantileDMatrix
 
 
 class Blocks(xgboost.DataIter):
     """Hands blocks of rows to XGBoost, which goes through them several times."""
 
-    def __init__(self, blocks: Callable[[], Iterator[Rows]], columns: dict[str, str]) -> None:
-        super().__init__(release_data=True)
+    def __init__(
+        self,
+        blocks: Callable[[], Iterator[Rows]],
+        columns: dict[str, str],
+        file: Path | None = None,
+    ) -> None:
+        super().__init__(str(file) if file else None, release_data=True, on_host=False)
         self.blocks = blocks
         self.columns = columns
         self.ahead: Iterator[Rows] = iter(())
@@ -51,13 +68,15 @@ def quantile_matrix(
     table: H5Table,
     features: Features,
     *,
-    like: xgboost.QuantileDMatrix | None = None,
+    like: Matrix | None = None,
     threads: int,
-) -> xgboost.QuantileDMatrix:
+    folder: Path | None = None,
+) -> Matrix:
     """The rows of `table` that train or choose, with their labels; binned `like` another matrix.
 
-    Without one, the bins are those of the first rows, a fair sample, since train rows are shuffled:
-    quantiles of all rows would take another pass, and a third more memory.
+    A large one is kept in a file in `folder`, if given. Without another matrix, the bins are those
+    of the first rows, a fair sample, since train rows are shuffled: quantiles of all rows would
+    take another pass, and a third more memory.
     """
     encoder = FeatureEncoder(features.feature_map, table)
 
@@ -83,9 +102,12 @@ def quantile_matrix(
             first[0][0, list(most)] = list(most.values())
             yield first
 
-    def binned(rows: Callable[[], Iterator[Rows]], ref: Any) -> xgboost.QuantileDMatrix:
-        return xgboost.QuantileDMatrix(
-            Blocks(rows, features.columns()),
+    def binned(
+        rows: Callable[[], Iterator[Rows]], ref: xgboost.DMatrix | None, file: Path | None = None
+    ) -> Matrix:
+        kind = xgboost.ExtMemQuantileDMatrix if file else xgboost.QuantileDMatrix
+        return kind(
+            Blocks(rows, features.columns(), file),
             ref=ref,
             max_bin=features.config.max_bins,
             nthread=threads,
@@ -94,7 +116,28 @@ def quantile_matrix(
 
     if like is None:
         like = binned(lambda: sample(min(table.choosing_rows, SAMPLE_ROWS)), None)
+    size = table.choosing_rows * len(features.columns()) * _BYTES_A_FEATURE
+    if folder is not None and size > MOST_IN_MEMORY:
+        require_space(folder, size + size // 8)
+        return binned(lambda: _pages(blocks(table.choosing_rows)), like, folder / "matrix")
     return binned(lambda: blocks(table.choosing_rows), like)
+
+
+def _pages(blocks: Iterator[Rows]) -> Iterator[Rows]:
+    """The same rows in blocks of PAGE_ROWS or a little more, the last one of fewer."""
+    waiting: list[Rows] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(len(label) for _, label in waiting) >= PAGE_ROWS:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(blocks: list[Rows]) -> Rows:
+    features, labels = zip(*blocks)
+    return np.concatenate(features), np.concatenate(labels)
 
 
 def finite(features: np.ndarray) -> np.ndarray:

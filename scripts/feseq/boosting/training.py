@@ -3,14 +3,15 @@
 import csv
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import xgboost
 
 from ..common.errors import UserError
-from ..common.files import read_json, write_json, written_beside
+from ..common.files import folder_beside, read_json, write_json, written_beside
 from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
@@ -19,7 +20,7 @@ from ..dataset.store import H5Table
 from ..machine.memory import peak_memory
 from .device import choose_device
 from .features import Features, fit_features, unknown_shares
-from .matrix import quantile_matrix
+from .matrix import Matrix, quantile_matrix
 from .model_file import BoostedModel
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 30.0
 # Figures of the validation rows by XGBoost's name.
 _METRICS = {"auc": "auc", "aucpr": "average_precision", "logloss": "logloss"}
+# Called with the number of trees and the figures of the validation rows.
+AfterTree = Callable[[int, Mapping[str, float]], None]
 _VALID_FIGURES = [f"valid_{name}" for name in _METRICS.values()]
 
 
@@ -55,33 +58,29 @@ def train_boosting(
     """
     started = time.monotonic()
     device = choose_device(runtime.device)
-    feature_map = FeatureMap.read(feature_map_json)
     before: dict[str, Any] = read_json(followed) if followed else {}
-    rows = train_rows(train_h5, valid_h5, followed, folds, fold)
-    with open_table(rows) as train, H5Table(valid_h5) as valid:
+    feature_map = FeatureMap.read(feature_map_json)
+    with (
+        open_table(train_rows(train_h5, valid_h5, followed, folds, fold)) as train,
+        H5Table(valid_h5) as valid,
+        folder_beside(outputs["model"]) as folder,
+    ):
         check_one_draw(feature_map, train, train if before else valid, full_name)
-        click_rate = _checked_click_rate(train)
-        unknown = before.get("unknown_shares") or _unknown_shares(valid, feature_map, config)
-        own, features = fit_features(train, feature_map, config, unknown)
-        matrix = quantile_matrix(train, own, threads=threads)
-        valid_matrix = None
-        if not before:
-            valid_matrix = quantile_matrix(valid, features, like=matrix, threads=threads)
-        else:
-            config = config.model_copy(update={"trees": before["trees"]})
-        _log_rows(train, None if before else valid, features)
-        booster, curves = fit(matrix, valid_matrix, config, device, threads, runtime.verbosity)
+        click_rate = checked_click_rate(train)
+        on_cpu = folder if device == "cpu" else None
+        binned = bin_rows((train, valid), feature_map, config, before, threads, on_cpu)
+        config = config.model_copy(update={"trees": before.get("trees", config.trees)})
+        booster, curves = fit(binned, config, device, threads, runtime.verbosity)
         _write_history(outputs["history"], curves)
         seconds = time.monotonic() - started
         about = {
             **(_figures(booster, curves) or {name: before[name] for name in _VALID_FIGURES}),
-            # The figures are those of an earlier training, whose trees this one has on all rows.
             "refit": bool(before),
             "trees": booster.num_boosted_rounds(),
-            "features": len(features.columns()),
-            "unknown_shares": unknown,
+            "features": binned.train.num_col(),
+            "unknown_shares": binned.unknown,
             "train_rows": train.rows,
-            "valid_rows": 0 if before else valid.choosing_rows,
+            "valid_rows": binned.valid.num_row() if binned.valid else 0,
             "seconds": round(seconds, 3),
             "samples_per_second": round(train.rows / seconds, 1),
             "peak_memory_bytes": peak_memory(),
@@ -91,7 +90,46 @@ def train_boosting(
         }
         write_json(outputs["training"], about)
         made_from = (train.source["simulated"], click_rate, full_name)
-        BoostedModel(booster, features, *made_from).save(outputs["model"])
+        BoostedModel(booster, binned.features, *made_from).save(outputs["model"])
+        del binned  # XGBoost removes the matrix's file, whose folder goes next
+
+
+@dataclass(frozen=True)
+class Binned:
+    """Rows as XGBoost trains on them, and how others become such; `unknown` shares by column."""
+
+    features: Features
+    train: Matrix
+    valid: Matrix | None
+    unknown: Mapping[str, float]
+
+
+def bin_rows(
+    tables: tuple[H5Table, H5Table],
+    feature_map: FeatureMap,
+    config: BoostingConfig,
+    before: Mapping[str, Any],
+    threads: int,
+    folder: Path | None,
+) -> Binned:
+    """The rows of a train and a valid file; a large matrix goes into a file in `folder`, if given.
+
+    `before` is what an earlier training wrote that is followed: then no rows choose.
+    """
+    train, valid = tables
+    unknown = before.get("unknown_shares") or _unknown_shares(valid, feature_map, config)
+    own, features = fit_features(train, feature_map, config, unknown)
+    matrix = quantile_matrix(train, own, threads=threads, folder=folder)
+    valid_matrix = None
+    if not before:
+        valid_matrix = quantile_matrix(valid, features, like=matrix, threads=threads)
+    logger.info(
+        "%s train rows, %s validation rows, %d features",
+        f"{matrix.num_row():,}",
+        f"{valid_matrix.num_row():,}" if valid_matrix else "no",
+        matrix.num_col(),
+    )
+    return Binned(features, matrix, valid_matrix, unknown)
 
 
 def _unknown_shares(
@@ -104,7 +142,8 @@ def _unknown_shares(
     return shares
 
 
-def _checked_click_rate(train: H5Table) -> float:
+def checked_click_rate(train: H5Table) -> float:
+    """The share of clicks; raises UserError if all rows or none are clicks."""
     if train.source["simulated"]:
         logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
     click_rate = float(train.column("label").mean())
@@ -117,17 +156,18 @@ def _checked_click_rate(train: H5Table) -> float:
 
 
 def fit(
-    train: xgboost.QuantileDMatrix,
-    valid: xgboost.QuantileDMatrix | None,
+    binned: Binned,
     config: BoostingConfig,
     device: str,
     threads: int,
     verbosity: int = 1,
+    after_tree: AfterTree | None = None,
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
     """The trees up to the best, and the figures of the validation rows after each tree.
 
-    Without such rows, all trees and no figures.
+    Without such rows, all trees and no figures. `after_tree` may raise to end the training.
     """
+    valid = binned.valid
     # The last one decides when to stop.
     monitor = next(name for name, ours in _METRICS.items() if ours == config.monitor)
     metrics = [name for name in _METRICS if name != monitor] + [monitor]
@@ -149,12 +189,12 @@ def fit(
     found: dict[str, dict[str, list[float]]] = {}
     booster = xgboost.train(
         settings,
-        train,
+        binned.train,
         config.trees,
         evals=[(valid, "valid")] if valid else [],
         evals_result=found,
         early_stopping_rounds=config.early_stopping if valid else None,
-        callbacks=[_Log(config, verbosity)] if valid else [],
+        callbacks=[_Trees(config, verbosity, after_tree)] if valid else [],
         verbose_eval=False,
     )
     if valid is None:
@@ -171,22 +211,16 @@ def _figures(booster: xgboost.Booster, curves: Mapping[str, list[float]]) -> dic
     return {f"valid_{name}": values[last] for name, values in curves.items() if values}
 
 
-def _log_rows(train: H5Table, valid: H5Table | None, features: Features) -> None:
-    logger.info(
-        "%s train rows, %s validation rows, %d features",
-        f"{train.rows:,}",
-        f"{valid.choosing_rows:,}" if valid else "no",
-        len(features.columns()),
-    )
+class _Trees(xgboost.callback.TrainingCallback):
+    """What happens after each tree: a line of the log every half minute, and what is asked for."""
 
-
-class _Log(xgboost.callback.TrainingCallback):
-    """A line of the log every half minute."""
-
-    def __init__(self, config: BoostingConfig, verbosity: int) -> None:
+    def __init__(
+        self, config: BoostingConfig, verbosity: int, after_tree: AfterTree | None
+    ) -> None:
         super().__init__()
         self.trees = config.trees
         self.quiet = verbosity == 0
+        self.after_tree = after_tree
         self.last_line = time.monotonic()
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
@@ -195,6 +229,9 @@ class _Log(xgboost.callback.TrainingCallback):
         if not self.quiet and now - self.last_line >= _SECONDS_BETWEEN_LINES:
             self.last_line = now
             _log_tree(epoch + 1, self.trees, evals_log["valid"])
+        if self.after_tree is not None:
+            values = evals_log["valid"]
+            self.after_tree(epoch + 1, {ours: values[name][-1] for name, ours in _METRICS.items()})
         return False
 
     def after_training(self, model: Any) -> Any:

@@ -1,5 +1,6 @@
 """Files that appear under their name only when they are complete."""
 
+import errno
 import glob
 import hashlib
 import json
@@ -44,6 +45,18 @@ def folder_beside(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise OSError if fewer than `needed` bytes are free, before something crashes for it."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"No space left on device: {free >> 20:,} MiB free, {needed >> 20:,} MiB needed to go "
+            f"on writing",
+            str(folder),
+        )
 
 
 def write_json(target: Path, values: Mapping[str, Any]) -> None:

@@ -18,10 +18,8 @@ HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as 
 vocabularies, which it stores apart, have a digest of their own.
 """
 
-import errno
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +30,7 @@ import h5py
 import numpy as np
 
 from ..common.errors import UserError, first_line, is_of_machine
-from ..common.files import Closing
+from ..common.files import Closing, require_space
 from ..common.ragged import Ragged
 
 FORMAT, VERSION = "feseq-table", 2
@@ -162,15 +160,7 @@ class H5Writer(Closing):
 
     def _require_space(self, size: int) -> None:
         """Raise OSError while HDF5 can still close the file; on a full disk it would crash."""
-        needed = size + 2 * _CACHE_BYTES
-        free = shutil.disk_usage(self.folder).free
-        if free < needed:
-            raise OSError(
-                errno.ENOSPC,
-                f"No space left on device: {free >> 20:,} MiB free, {needed >> 20:,} MiB needed "
-                f"to go on writing",
-                str(self.folder),
-            )
+        require_space(self.folder, size + 2 * _CACHE_BYTES)
 
     def _append(self, name: str, values: np.ndarray) -> None:
         if name not in self.file:
