@@ -1,4 +1,12 @@
 # Gradient boosting, the other family of models: its training, and predictions in the same places.
+from snakemake.settings.types import DeploymentMethod
+
+from feseq.boosting.build import gpus_of_a_training
+
+BOOSTING_GPUS = gpus_of_a_training(
+    config["runtime"]["device"],
+    DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method,
+)
 
 
 rule train_boosting:
@@ -22,7 +30,7 @@ rule train_boosting:
         "../envs/boosting.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=BOOSTING_GPUS,
     params:
         *code("train_boosting"),
         **settings(**boosting_params(config)),
@@ -109,6 +117,39 @@ use rule evaluate_boosting as evaluate_fold_boosting with:
         "results/{size}/{model}/fold{fold}/evaluate.benchmark.tsv"
     message:
         "Predicting fold {wildcards.fold} of size {wildcards.size}, {wildcards.model}"
+
+
+rule tune_boosting:
+    input:
+        train=checked(rules.convert_train.output.train),
+        valid=rules.convert_train.output.valid,
+        feature_map=rules.fit_feature_map.output.feature_map,
+    output:
+        # A variant, for --configfile.
+        best="results/{size}/tuning/{model}/best.yaml",
+        trials="results/{size}/tuning/{model}/trials.csv",
+    log:
+        "results/{size}/tuning/{model}/tune.log",
+    benchmark:
+        "results/{size}/tuning/{model}/tune.benchmark.tsv"
+    wildcard_constraints:
+        model=BOOSTING,
+    conda:
+        "../envs/tune.yaml"
+    threads: 8
+    resources:
+        gpu=BOOSTING_GPUS,
+    params:
+        *code("tune_boosting"),
+        **settings(
+            **tuning_params(config, "boosting"),
+            **boosting_params(config),
+            variant=variant_of_boosting(config),
+        ),
+    message:
+        "Searching settings of {wildcards.model}, size {wildcards.size}"
+    script:
+        "../scripts/tune_boosting.py"
 
 
 rule predict_boosting:

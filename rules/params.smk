@@ -10,7 +10,12 @@ from feseq.config.catalog import (
 from feseq.config.names import is_feseq
 from feseq.raw.source import others_than_local
 from feseq.staleness.code import code_digests
-from feseq.staleness.model_params import boosting_params, model_params
+from feseq.staleness.model_params import (
+    boosting_params,
+    model_params,
+    tuning_params,
+    variant_of_boosting,
+)
 from feseq.staleness.params import (
     not_counted,
     params_digest,

@@ -99,7 +99,7 @@ rule tune:
     params:
         *code("tune"),
         **settings(
-            **{f"tuning.{key}": value for key, value in config["tuning"].items()},
+            **tuning_params(config, "model", "train"),
             # Also those that the model does not use, as the search may put them to use.
             **model_params(config, all_used=True),
         ),

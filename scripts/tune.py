@@ -1,4 +1,4 @@
-"""Search the settings of one model.
+"""Search the settings of one FESeq model.
 
 By hand: python scripts/tune.py --size toy --model len100
 """
@@ -11,6 +11,7 @@ from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
 from feseq.config.train import TrainConfig
 from feseq.train.run import TrainingRun
+from feseq.tune.network import TunedNetwork
 from feseq.tune.search import tune_model
 
 
@@ -30,7 +31,7 @@ def main(
     trials: Path,
 ) -> None:
     tune_model(
-        TrainingRun(train, valid, feature_map, model_config, train_config),
+        TunedNetwork(TrainingRun(train, valid, feature_map, model_config, train_config)),
         {"best": best, "trials": trials},
         size=size,
         tune_config=tuning,

@@ -28,6 +28,8 @@ def check(text: str) -> Any:
         ("model.zzz: [0.1]", "unknown setting .model.zzz.; settings: model.cut, "),
         ("3: [0.1]", "unknown setting '3'"),
         ("model.max_len: [50]", "model.max_len cannot be searched: each max_len has a tuning"),
+        ("boosting.depth: [3]", "did you mean 'boosting.max_depth'"),
+        ("boosting.max_depth: {low: 3, high: 17}", "17 is not a whole number >= 1 and <= 16"),
         ("train.monitor: [{auc: 1}]", "train.monitor cannot be searched: it is the figure"),
         ("train.monitor.auc: [1, 2]", "train.monitor.auc cannot be searched: it is the figure"),
         ("model.dropout: 0.1", "0.1 is no list of choices and no mapping"),
@@ -98,4 +100,5 @@ def test_the_settings_of_every_size_can_be_searched() -> None:
         assert by_block({path: values[0] for path, values in space.items()}) == {
             "model": size["model"],
             "train": {},
+            "boosting": {},
         }

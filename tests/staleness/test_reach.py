@@ -34,7 +34,11 @@ REACHED = {
     "fit_feature_map": f"{ROWS} config.names dataset.feature_map dataset.folds dataset.joined "
     "dataset.numeric dataset.history_statistics",
     "train": f"{NETWORK} config.train evaluate.metrics train",
-    "tune": f"{NETWORK} config.space config.train evaluate.metrics train tune",
+    "tune": f"{NETWORK} config.boosting config.space config.train evaluate.metrics train "
+    "tune.network tune.search tune.study",
+    "tune_boosting": f"{BOOSTING} boosting.device boosting.training config.model config.space "
+    "config.train machine.memory machine.ranks train.launch train.resume tune.boosting "
+    "tune.search tune.study",
     "train_boosting": f"{BOOSTING} boosting.device boosting.training machine.memory",
     "evaluate_boosting": PREDICTING,
     "predict_boosting": f"{PREDICTING} dataset.shards",

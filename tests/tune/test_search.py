@@ -23,7 +23,8 @@ from feseq.dataset.feature_map import fit_feature_map
 from feseq.staleness.code import code_digests
 from feseq.train.resume import locked
 from feseq.train.run import TrainingRun, train_model
-from feseq.tune import search as tuning_module
+from feseq.tune import network as network_module
+from feseq.tune.network import TunedNetwork
 from feseq.tune.search import tune_model
 from support import SCRIPTS
 from support.processes import PATIENCE_SECONDS, read_until, running, workers_of
@@ -68,7 +69,7 @@ def tune(data: Path, out: Path, train: dict[str, Any] | None = None, **config: A
     """Tune into `out`; the rows of trials.csv without their times."""
     outputs = {"best": out / "best.yaml", "trials": out / "trials.csv"}
     tune_model(
-        a_tuning(data, **(train or {})),
+        TunedNetwork(a_tuning(data, **(train or {}))),
         outputs,
         size="toy",
         tune_config=CONFIG.model_copy(update=config),
@@ -256,7 +257,7 @@ def test_any_other_error_ends_the_tuning(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(tuning_module, "make_trainer", fail)
+    monkeypatch.setattr(network_module, "make_trainer", fail)
     with pytest.raises(type(error), match=str(error)):
         tune(data, tmp_path)
     assert not (tmp_path / "best.yaml").exists()
@@ -267,7 +268,7 @@ def test_any_other_error_ends_the_tuning(
 def scripted(patch: pytest.MonkeyPatch, aucs: list[list[float]]) -> None:
     """Let trial i's evaluations find `aucs[i]`."""
     trainings = iter(aucs)
-    original = tuning_module.make_trainer
+    original = network_module.make_trainer
 
     def make_trainer(*arguments: Any, **options: Any) -> Any:
         found = iter(next(trainings))
@@ -276,7 +277,7 @@ def scripted(patch: pytest.MonkeyPatch, aucs: list[list[float]]) -> None:
         )
         return original(*arguments, **options)
 
-    patch.setattr(tuning_module, "make_trainer", make_trainer)
+    patch.setattr(network_module, "make_trainer", make_trainer)
 
 
 def test_a_trial_behind_the_median_is_pruned(
@@ -296,12 +297,13 @@ def test_a_trial_behind_the_median_is_pruned(
     assert "trial 6 of 6: complete, 0.90000 (best so far); dropout " in caplog.text
 
 
-def test_evaluations_within_the_first_epoch_and_the_last_one_prune_nothing(
+def test_the_first_half_epoch_and_the_last_evaluation_prune_nothing(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted(monkeypatch, 3 * [[0.9, 0.9, 0.9]] + 3 * [[0.1, 0.1, 0.2]])
-    rows = tune(data, tmp_path, {"epochs": 1, "eval_steps": 1, "patience": 9}, trials=6)
-    assert [row["state"] for row in rows] == 6 * ["complete"]
+    scripted(monkeypatch, [*(3 * [[0.9, 0.9, 0.9]]), [0.1, 0.9, 0.2], [0.1, 0.2]])
+    rows = tune(data, tmp_path, {"epochs": 1, "evaluations_per_epoch": 3}, trials=5)
+    assert [row["state"] for row in rows] == 4 * ["complete"] + ["pruned"]
+    assert [row["steps"] for row in rows] == 4 * ["3"] + ["2"]
 
 
 def test_a_name_that_the_network_does_not_know_stops_before_any_trial(

@@ -54,5 +54,11 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     """seed of rows and features drawn"""
 
 
+# Those that the features and their bins follow from; the others are of the trees.
+FEATURE_SETTINGS = {
+    *("max_bins", "folds", "smoothing", "unknown_share", "histories", "top_codes", "bag")
+}
+
+
 class BoostingKeys(some_of(BoostingConfig)):  # type: ignore[misc]
     """Settings of gradient boosting."""

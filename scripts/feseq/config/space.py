@@ -1,18 +1,20 @@
 """The settings of a tuning: the config's `tuning` keys, and the check of what it searches.
 
-A space has the settings `model.<key>` and `train.<key>`, each with a list of choices, or with a
-mapping: `low` and `high`, integers or not, and perhaps `log` or `step`.
+A space has the settings `model.<key>` and `train.<key>`, which FESeq takes, and `boosting.<key>`,
+each with a list of choices, or with a mapping: `low` and `high`, integers or not, and perhaps `log`
+or `step`.
 
     {"model.pooling": ["mean", "sum"], "model.dropout": {"low": 0.0, "high": 0.3}}
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from ..common.errors import UserError, nearest
+from .boosting import BoostingKeys
 from .declared import CLOSED, Declared, Seed, fields_of
 from .mistakes import hint, mistakes, unknown_key
 from .model import ModelKeys
@@ -26,8 +28,13 @@ _NOT_SEARCHED = {
     "train.monitor": "it is the figure that trials are compared by",
     "train.gpus": "it changes no result",
     "train.nodes": "it changes no result",
+    "boosting.monitor": "it is the figure that trials are compared by",
 }
-_BLOCKS: dict[str, type[BaseModel]] = {"model": ModelKeys, "train": TrainKeys}
+_BLOCKS: dict[str, type[BaseModel]] = {
+    "model": ModelKeys,
+    "train": TrainKeys,
+    "boosting": BoostingKeys,
+}
 _SEARCHED = [
     path
     for block, keys in _BLOCKS.items()
@@ -52,9 +59,10 @@ class TuneConfig(BaseModel, Declared, frozen=True):
     startup_trials: Annotated[int, Field(ge=1)] = 8
     """trials drawn at random before the search learns from those before"""
     space: Mapping[Any, Any]
-    """settings of `model` and `train` by their names, such as `train.learning_rate`: a list of
-    choices, or a range `{low, high}` of integers or numbers, perhaps with `log: true` or a `step`.
-    A size takes those that its networks can have: others are counted as pruned"""
+    """settings of `model` and `train`, for FESeq, and of `boosting` by their names, such as
+    `train.learning_rate`: a list of choices, or a range `{low, high}` of integers or numbers,
+    perhaps with `log: true` or a `step`. A size takes those that its networks can have: others are
+    counted as pruned"""
 
 
 def check_space(space: Space) -> None:
@@ -63,10 +71,18 @@ def check_space(space: Space) -> None:
         raise UserError("\n".join(found))
 
 
+def space_of(space: Space, blocks: Iterable[str]) -> dict[str, Any]:
+    """The settings of some blocks."""
+    return {path: values for path, values in space.items() if str(path).split(".")[0] in blocks}
+
+
 def space_mistakes(space: Space) -> Iterator[str]:
     """What is wrong with a space whatever the other settings are, one line each."""
     if not space:
-        yield "tuning.space: names no setting; write one as model.dropout: {low: 0.0, high: 0.3}"
+        yield (
+            "tuning.space: names no setting of this model; write one as model.dropout: {low: 0.0, "
+            "high: 0.3} for FESeq, boosting.max_depth: {low: 3, high: 9} for boosting"
+        )
     for path, values in space.items():
         place = f"tuning.space.{path}"
         why = next((why for name, why in _NOT_SEARCHED.items() if _leads_into(name, path)), None)
@@ -88,8 +104,8 @@ def is_integer_range(values: Mapping[str, Any]) -> bool:
 
 
 def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """{"model.heads": 2} as {"model": {"heads": 2}, "train": {}}."""
-    blocks: dict[str, dict[str, Any]] = {"model": {}, "train": {}}
+    """{"model.heads": 2} as {"model": {"heads": 2}, "train": {}, "boosting": {}}."""
+    blocks: dict[str, dict[str, Any]] = {block: {} for block in _BLOCKS}
     for path, value in settings.items():
         block, key = path.split(".")
         blocks[block][key] = value

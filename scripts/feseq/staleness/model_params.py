@@ -11,6 +11,8 @@ from ..config.catalog import (
     used_settings,
     used_training,
 )
+from ..config.names import split_name
+from ..config.space import space_of
 
 _USED = {"model_config": used_settings, "train_config": used_training}
 
@@ -41,3 +43,21 @@ def boosting_params(config: Mapping[str, Any]) -> dict[str, Callable]:
         return lambda wildcards: boosting_settings(config, wildcards.size, wildcards.model)[key]
 
     return {f"boosting_config.{key}": value(key) for key in config["boosting"]}
+
+
+def variant_of_boosting(config: Mapping[str, Any]) -> Callable[[Any], dict[str, Any]]:
+    """What the variant of a job's model of boosting changes; {} where it has none."""
+
+    def job_value(wildcards: Any) -> dict[str, Any]:
+        boosting_settings(config, wildcards.size, wildcards.model)
+        variant = split_name(wildcards.model)[1]
+        return config["variants"][variant]["boosting"] if variant else {}
+
+    return job_value
+
+
+def tuning_params(config: Mapping[str, Any], *blocks: str) -> dict[str, Any]:
+    """The settings of a search over the settings of these blocks, by dotted name."""
+    tuning = config["tuning"]
+    values = {**tuning, "space": space_of(tuning["space"], blocks)}
+    return {f"tuning.{key}": value for key, value in values.items()}

@@ -1,51 +1,84 @@
 """Tuning: many trainings of one model with settings that Optuna draws; the best become a variant.
 
-    tune_model ──▶ a study in a file ◀──▶ workers: draw settings, train, judge each evaluation
+    tune_model ──▶ a study in a file ◀──▶ workers: draw settings, train, judge as it goes
          └──▶ trials.csv, best.yaml
 
-With several workers the order in which trials end, and so what the next ones draw, may differ from
-run to run. On a GPU all workers share the card.
+The model is of either family: `network.py`, `boosting.py`. With several workers the order in which
+trials end, and so what the next ones draw, may differ from run to run. On a GPU all workers share
+the card.
 """
 
 import csv
-import functools
 import logging
 import textwrap
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-import optuna
-import torch
 import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
-from ..common.errors import NotEnoughMemoryError, NotFiniteError, UserError
+from ..common.errors import UserError
 from ..common.files import written_beside
-from ..common.log import only_errors
+from ..config.names import model_file
 from ..config.runtime import Runtime
-from ..config.space import TuneConfig, by_block, check_space
-from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.store import H5Table
-from ..machine.ranks import process_rank
-from ..machine.runtime import Machine, start_runtime
-from ..model.build import build_model
+from ..config.space import TuneConfig, check_space, space_of
 from ..train.launch import launch
-from ..train.loop import Trainer
 from ..train.resume import locked
-from ..train.run import TrainingRun, make_sources, make_trainer
-from .study import COMPLETE, PRUNED, SavedStudy, best_of, figures_of, place_of
+from .study import PRUNED, SavedStudy, best_of, figures_of, place_of
 
 logger = logging.getLogger(__name__)
 
-_FIGURES = ("value", "auc", "logloss", "epochs", "steps", "seconds")
+# How a trial ended, with the figures of its best moment by name, and where pruned the reason.
+Ended = tuple[TrialState, dict[str, Any]]
+# Runs a trial with the settings that it drew.
+Run = Callable[[Trial, Mapping[str, Any]], Ended]
+
+
+class About(NamedTuple):
+    """A digest of all that the trials depend on, and whether their rows are simulated."""
+
+    key: str
+    simulated: bool
+
+
+class Tuned(Protocol):
+    """The model whose settings are searched. It goes to other processes.
+
+    `figures` are those of a trial beside value, auc, logloss and seconds; `blocks` of the config
+    are those of such models; trials are compared by the `monitor`, figures with their weights.
+    """
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of figures."""
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Names of blocks."""
+
+    @property
+    def model(self) -> str:
+        """Its name, such as len150."""
+
+    @property
+    def monitor(self) -> Mapping[Any, float]:
+        """What trials are compared by: a sum of figures, each with its weight."""
+
+    def about(self, *settings: Any) -> About:
+        """What trials depend on, with further plain values."""
+
+    def best(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """The variant with the settings found, by block."""
+
+    def runner(self, runtime: Runtime, threads: int, workers: int, stack: ExitStack) -> Run:
+        """What a worker, one of so many, runs its trials by; the stack is closed behind these."""
 
 
 def tune_model(
-    tuning: TrainingRun,
+    tuned: Tuned,
     outputs: Mapping[str, Path],
     *,
     size: str,
@@ -60,131 +93,57 @@ def tune_model(
     settings, space, data and `code`, digests of it, are the same. Raises UserError for a space that
     cannot be searched, and if no trial came to an end.
     """
-    check_space(tune_config.space)
-    with H5Table(tuning.train_h5) as train, H5Table(tuning.valid_h5) as valid:
-        key = tuning.key(
-            train,
-            valid,
-            {"space": tune_config.space, "seed": tune_config.seed},
-            tune_config.startup_trials,
-            list(code),
-        )
-        rows, simulated = train.rows, train.source["simulated"]
-    if simulated:
+    space = space_of(tune_config.space, tuned.blocks)
+    check_space(space)
+    tune_config = tune_config.model_copy(update={"space": space})
+    seeded = {"space": space, "seed": tune_config.seed}
+    about = tuned.about(seeded, tune_config.startup_trials, list(code))
+    if about.simulated:
         logger.warning("tuning on SIMULATED data: its best settings know nothing of real clicks")
-    saved = SavedStudy(outputs["best"].parent / "study", key, tune_config, rows)
+    saved = SavedStudy(outputs["best"].parent / "study", about.key, tune_config)
     with locked(saved.folder, "is tuning this model already"):
-        _run(tuning, saved, saved.prepare(), runtime, threads)
+        _run(tuned, saved, saved.prepare(), runtime, threads)
         with saved.open() as study:
             trials = saved.finished(study)
         best = best_of(trials)
-        _write_trials(outputs["trials"], saved, trials)
+        _write_trials(outputs["trials"], _figures(tuned), saved, trials)
         if best is None:
             raise UserError(
                 f"none of the {len(trials)} trials came to an end, so none is the best; the last "
                 f"one: {figures_of(trials[-1])['reason']}"
             )
-        comment = _comment(tuning, size, saved, best, outputs["best"], simulated)
-        variant = _variant(size, tuning.model_config.max_len)
-        _write_best(outputs["best"], variant, saved.settings(best), comment)
+        # A name of its own for each tuning, since a config may hold the results of several.
+        variant = f"tuned_{size}_{tuned.model.replace('-', '_')}"
+        comment = _comment(tuned, (size, variant), saved, best, outputs["best"], about.simulated)
+        _write_best(outputs["best"], variant, tuned.best(saved.settings(best)), comment)
     logger.info("best: %s; %s", _in_words(saved, best), outputs["best"])
 
 
-def _run(tuning: TrainingRun, saved: SavedStudy, left: int, runtime: Runtime, threads: int) -> None:
+def _run(tuned: Tuned, saved: SavedStudy, left: int, runtime: Runtime, threads: int) -> None:
     """Run the trials that are left, here or in several workers."""
     # More workers than trials would only start up.
     workers = min(saved.config.workers, left)
     if workers == 1:
-        _work(1, tuning, saved, runtime, threads)
+        _work(1, tuned, saved, runtime, threads)
     elif workers > 1:
         each = max(1, threads // workers)
         logger.info("%d workers with %d threads each", workers, each)
-        launch(workers, _work, workers, tuning, saved, runtime, each)
+        launch(workers, _work, workers, tuned, saved, runtime, each)
 
 
-def _work(
-    workers: int,
-    tuning: TrainingRun,
-    saved: SavedStudy,
-    runtime: Runtime,
-    threads: int,
-) -> None:
+def _work(workers: int, tuned: Tuned, saved: SavedStudy, runtime: Runtime, threads: int) -> None:
     """Run trials until there are enough, as one of several workers."""
-    # All would log the same lines on the machine.
-    with only_errors(process_rank() > 0):
-        machine = start_runtime(runtime, threads)
-    if workers > 1:
-        # They share the card, or the computer.
-        machine = replace(machine, memory_gib=machine.memory() / 2**30 / workers)
-    feature_map = FeatureMap.read(tuning.feature_map_json)
-    with (
-        H5Table(tuning.train_h5) as train,
-        H5Table(tuning.valid_h5) as valid,
-        saved.open() as study,
-    ):
-        check_one_draw(feature_map, train, valid)
+    with ExitStack() as stack, saved.open() as study:
+        run_trial = tuned.runner(runtime, threads, workers, stack)
         while (trial := saved.begin(study)) is not None:
-            data, settings = (feature_map, train, valid), saved.settings(trial)
-            state, figures = _run_trial(tuning, *data, trial, settings, machine)
+            state, found = run_trial(trial, saved.settings(trial))
+            figures = dict.fromkeys(_figures(tuned)) | found
             ended = saved.end(study, trial, state, figures)
             _log_trial(saved, saved.finished(study), ended, workers)
 
 
-def _run_trial(
-    tuning: TrainingRun,
-    feature_map: FeatureMap,
-    train: H5Table,
-    valid: H5Table,
-    trial: Trial,
-    settings: Mapping[str, Any],
-    machine: Machine,
-) -> tuple[TrialState, dict[str, Any]]:
-    """Train with `settings`; how that ended, with `_FIGURES` and, where pruned, the reason.
-
-    The figures are those of the best evaluation, None where there was none.
-    """
-    started = time.monotonic()
-    figures: dict[str, Any] = dict.fromkeys(_FIGURES)
-    blocks, state = by_block(settings), COMPLETE
-    try:
-        model_config = replace(tuning.model_config, **blocks["model"])
-        with torch.device("meta"):
-            build_model(model_config, feature_map)
-    except ValueError as error:
-        figures |= {"reason": str(error), "epochs": 0, "steps": 0, "seconds": 0.0}
-        return PRUNED, figures
-    config = replace(tuning.train_config, **blocks["train"])
-    run = replace(tuning, model_config=model_config, train_config=config)
-    with only_errors():
-        trainer = make_trainer(
-            run,
-            feature_map,
-            make_sources(run, feature_map, train, valid, machine),
-            machine,
-            after_evaluation=functools.partial(_judge, trial),
-            verbosity=0,
-        )
-        try:
-            trainer.fit()
-        except (optuna.TrialPruned, NotFiniteError, NotEnoughMemoryError) as error:
-            state, figures["reason"] = PRUNED, str(error)
-    if trainer.history:
-        best = max(trainer.history, key=lambda evaluation: evaluation.monitor)
-        figures |= {"value": best.monitor, "auc": best.auc, "logloss": best.logloss}
-    figures["epochs"] = min(trainer.epoch, config.epochs)
-    figures |= {"steps": trainer.step, "seconds": round(time.monotonic() - started, 2)}
-    return state, figures
-
-
-def _judge(trial: Trial, trainer: Trainer) -> None:
-    """After an evaluation: end a training that is behind the others at as many rows."""
-    trial.report(trainer.history[-1].monitor, trainer.rows_seen)
-    is_last = trainer.rows_seen == trainer.config.epochs * trainer.train.rows_per_epoch
-    if is_last or trainer.plateau.is_over or not trial.should_prune():
-        return
-    raise optuna.TrialPruned(
-        f"below the median in epoch {trainer.epoch} of {trainer.config.epochs}"
-    )
+def _figures(tuned: Tuned) -> list[str]:
+    return ["value", "auc", "logloss", *tuned.figures, "seconds"]
 
 
 def _log_trial(
@@ -229,50 +188,48 @@ def _short(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{path.split('.')[1]} {value}" for path, value in shown.items())
 
 
-def _write_trials(path: Path, saved: SavedStudy, trials: list[FrozenTrial]) -> None:
+def _write_trials(
+    path: Path, figures: Sequence[str], saved: SavedStudy, trials: list[FrozenTrial]
+) -> None:
     names = sorted(saved.config.space)
     with written_beside(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, ["number", "state", *_FIGURES, *names])
+        writer = csv.DictWriter(file, ["number", "state", *figures, *names])
         writer.writeheader()
         for trial in trials:
             row = {"number": place_of(trial) + 1, "state": trial.state.name.lower()}
-            row |= {name: figures_of(trial)[name] for name in _FIGURES}
+            row |= {name: figures_of(trial)[name] for name in figures}
             writer.writerow(row | saved.settings(trial))
 
 
 def _comment(
-    tuning: TrainingRun,
-    size: str,
+    tuned: Tuned,
+    names: tuple[str, str],
     saved: SavedStudy,
     best: FrozenTrial,
     path: Path,
     simulated: bool,
 ) -> list[str]:
-    """The comment above the best settings in their file."""
-    max_len = tuning.model_config.max_len
-    monitor = tuning.train_config.monitor.items()
-    weights = " ".join(f"{weight:+g} {name}" for name, weight in monitor)
+    """The comment above the best settings in their file; `names` are size and variant."""
+    size, variant = names
+    weights = " ".join(f"{weight:+g} {name}" for name, weight in tuned.monitor.items())
     figures = figures_of(best)
     text = (
-        f"The best settings of {saved.trials} trials for size {size} and max_len {max_len}: trial "
+        f"The best settings of {saved.trials} trials for {tuned.model} on size {size}: trial "
         f"{place_of(best) + 1}, with {figures['value']:.5f} ({weights}) on the validation rows: "
         f"AUC {figures['auc']:.5f}, logloss {figures['logloss']:.5f}. The highest of many figures "
         f"on the same rows is a little too high. To train a model with them, with the config files "
         f"that this tuning had, and this one after them:"
     )
     lines = ["SIMULATED DATA: these settings know nothing of real clicks."] if simulated else []
-    target = f"results/{size}/len{max_len}-{_variant(size, max_len)}/model.safetensors"
+    name = f"{tuned.model.partition('-')[0]}-{variant}"
+    target = f"results/{size}/{name}/{model_file(name)}"
     lines += textwrap.wrap(text, 98)
     return [*lines, f"  snakemake --cores 4 {target} --configfile {path}"]
 
 
-def _variant(size: str, max_len: int) -> str:
-    """A name of its own for each tuning, since a config may hold the results of several."""
-    return f"tuned_{size}_len{max_len}"
-
-
-def _write_best(path: Path, variant: str, settings: Mapping[str, Any], comment: list[str]) -> None:
-    blocks = {block: keys for block, keys in by_block(settings).items() if keys}
+def _write_best(
+    path: Path, variant: str, blocks: Mapping[str, Any], comment: Sequence[str]
+) -> None:
     content = yaml.safe_dump({"variants": {variant: blocks}}, sort_keys=False)
     with written_beside(path) as temporary:
         temporary.write_text("".join(f"# {line}\n" for line in comment) + content)

@@ -41,11 +41,10 @@ class SavedStudy:
     """The trials of one tuning, in `folder`.
 
     `key` stands for all that a trial's figures depend on: settings, space, data and code. Studies
-    of other keys may lie in the same file; they are left alone. A trial is not judged before
-    `rows_of_epoch` train rows are seen.
+    of other keys may lie in the same file; they are left alone.
     """
 
-    def __init__(self, folder: Path, key: str, config: TuneConfig, rows_of_epoch: int) -> None:
+    def __init__(self, folder: Path, key: str, config: TuneConfig) -> None:
         self.folder = folder
         self.key = key
         self.config = config
@@ -53,7 +52,7 @@ class SavedStudy:
         self._distributions = {
             path: _distribution(values) for path, values in sorted(config.space.items())
         }
-        self._pruner = optuna.pruners.MedianPruner(config.startup_trials, rows_of_epoch)
+        self._pruner = optuna.pruners.MedianPruner(config.startup_trials)
 
     def prepare(self) -> int:
         """Open or create the file; return how many trials are left. The folder's lock must be held.
