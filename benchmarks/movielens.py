@@ -4,12 +4,14 @@ The ratings come from PyPI's recbole wheel, which is fetched without its depende
 is installed or kept in the repository. Numbers stay in their natural, skewed units.
 """
 
+import copy
 import io
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ RECBOLE = "recbole==1.2.1"
 FOLDER = "recbole/dataset_example/ml-100k/ml-100k"
 TEST_SHARE = 0.2
 
-COLUMNS = {
+COLUMNS: dict[str, Any] = {
     "label": "liked",
     "id": "ID",
     "use": ["movielens"],
@@ -34,6 +36,14 @@ COLUMNS = {
         }
     },
 }
+
+
+def columns(user_as_context: bool = False) -> dict[str, Any]:
+    """The config's columns, perhaps with the user's ID as a category of the output network."""
+    found = copy.deepcopy(COLUMNS)
+    if user_as_context:
+        found["groups"]["movielens"]["context"] = ["user"]
+    return found
 
 
 def fetch() -> dict[str, pd.DataFrame]:

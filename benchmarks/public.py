@@ -28,6 +28,8 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from feseq.common.logits import mean_logit, sigmoid
 from feseq.evaluate.valid_predictions import read_predictions
 
+# Boosting whose train rows have no unknown categories.
+TRUSTING = "boosting without unknown"
 VALID_SHARE = 0.15  # of the rows that are not the test's
 
 BRIEFING = {
@@ -103,9 +105,13 @@ def config(variants: Mapping[str, Any], options: argparse.Namespace) -> dict[str
         for seed in options.seeds
     }
     boosted = {f"seed{seed}": {"boosting": {"seed": seed}} for seed in options.seeds}
+    boosted |= {
+        f"{key(TRUSTING)}_seed{seed}": {"boosting": {"seed": seed, "unknown_share": 0}}
+        for seed in options.seeds
+    }
     return {
         "raw": {"source": "files", "train": "raw/train.parquet", "test": "raw/test.parquet"},
-        "columns": movielens.COLUMNS,
+        "columns": movielens.columns(user_as_context=options.user_id),
         "sampling": {
             "split": {"time": "timestamp", "last": None, "group": None},
             "valid_share": held_out if options.test else VALID_SHARE,
@@ -141,6 +147,8 @@ def model_name(name: str, seed: int, max_len: int) -> str:
     """The model's name in the workflow."""
     if name == "boosting":
         return f"boosting-seed{seed}"
+    if name == TRUSTING:
+        return f"boosting-{key(name)}_seed{seed}"
     return f"len{20 if name == '20 events' else max_len}-{key(name)}_seed{seed}"
 
 
@@ -197,6 +205,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--test", action="store_true", help="judge on the newest fifth")
+    parser.add_argument(
+        "--user_id", action="store_true", help="the user, mostly a new one, as a category"
+    )
     parser.add_argument("--ablation", action="store_true", help="the preset, a part left out")
     parser.add_argument("--only", nargs="+", help="names of models; default all")
     parser.add_argument("--folder", type=Path, help="keeps files for a later call")
@@ -212,7 +223,8 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     """Train what is missing and print the table."""
     preset = yaml.safe_load((data.REPOSITORY / "config/leaderboard.yaml").read_text())
     networks = variants(options, preset)
-    names = [name for name in [*networks, "boosting"] if name in (options.only or name)]
+    boosted = ["boosting", TRUSTING] if options.user_id else ["boosting"]
+    names = [name for name in [*networks, *boosted] if name in (options.only or name)]
     models = {
         name: [model_name(name, seed, options.max_len) for seed in options.seeds] for name in names
     }
