@@ -1,6 +1,5 @@
 # Checks of config and raw files, before any job runs; wildcard constraints.
 import functools
-import os
 import sys
 from pathlib import Path
 
@@ -23,10 +22,6 @@ from feseq.config.columns import Columns
 from feseq.common.errors import UserError
 from feseq.config.check import checked_config
 from feseq.raw.source import locate_raw
-
-# Jobs inherit it: OpenMP's threads, which wait for one another in loops, soon go to sleep instead.
-# Beside other work on the same cores a training is several times as fast, alone a few percent slower.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.
 if OWN_CONFIG not in map(str, workflow.configfiles):

@@ -41,6 +41,7 @@ from feseq.predict.model_file import TrainedModel
 from feseq.predict.shard import predict_shard
 from feseq.predict.submission import write_submission
 from feseq.raw.reading import open_parquet
+from feseq.score.scoring import score_files
 from feseq.staleness.model_params import boosting_params, model_params
 from feseq.train.run import TrainingRun, train_model
 from support.options import (
@@ -277,6 +278,30 @@ def check_submission(
     np.testing.assert_allclose(table[label], expected, atol=1e-5)
 
 
+def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str, float]) -> None:
+    """Straight from parquet, without H5, each test row gets the submission's probability."""
+    columns = Columns.from_config(config["columns"])
+    score_files(
+        [out / name / model_file(name) for name in weights],
+        [str(raw / "test.parquet")],
+        out / "scores.parquet",
+        id_column=columns.id,
+        row_time=columns.row_time,
+        weights=list(weights.values()),
+        prior=config["submission"]["prior"],
+        machine=start_runtime(RUNTIME, 1),
+        threads=1,
+    )
+    scores = pd.read_parquet(out / "scores.parquet").set_index(columns.id)["probability"]
+    submitted = pd.read_csv(out / "submission.csv", dtype={columns.id: str})
+    assert (
+        scores.index.tolist()
+        == pd.read_parquet(raw / "test.parquet")[columns.id].astype(str).tolist()
+    )
+    expected = submitted.set_index(columns.id)["prediction"][scores.index]
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
 def test_every_declared_option_is_in_the_cases_with_several_values() -> None:
     # A new option whose type is no choice gets some values in VALUES.
     assert [p for p, values in options().items() if len(values) < 2 and p not in ONE_VALUE] == []
@@ -334,4 +359,6 @@ def test_from_a_table_to_a_submission(
             for name in both_models(config):
                 train_and_predict(out, config, name)
                 check_model(out, name)
-            check_submission(raw, out, config, submit(raw, out, config))
+            weights = submit(raw, out, config)
+            check_submission(raw, out, config, weights)
+            check_scores(raw, out, config, weights)

@@ -68,6 +68,7 @@ def predict_logits(
     stop: int | None = None,
     blank_histories: bool = False,
     threads: int = 1,
+    verbosity: int = 1,
 ) -> np.ndarray:
     """Logits float32 [stop - start], in file order; histories may be emptied."""
     features, stop = model.features, table.rows if stop is None else stop
@@ -80,7 +81,7 @@ def predict_logits(
         threads,
     )
     logits = [np.empty(0, np.float32)]
-    with progress("predicted", stop - start) as predicting:
+    with progress("predicted", stop - start, verbosity=verbosity) as predicting:
         for matrix in matrices:
             logits.append(
                 model.booster.inplace_predict(

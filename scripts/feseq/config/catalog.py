@@ -178,6 +178,17 @@ def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]
     return {model: weight / sum(weights) for model, weight in zip(models, weights)}
 
 
+def scored_files(config: Mapping[str, Any], name: str) -> list[str]:
+    """The files to score of this name; raises UserError if there is none."""
+    if name not in config["score"]:
+        hint = did_you_mean(name, config["score"], "names there")
+        raise UserError(
+            f"score has no {name!r}; {hint}: add `score: {{{name}: <parquet file>}}` to the config"
+        )
+    files = config["score"][name]
+    return [files] if isinstance(files, str) else files
+
+
 def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str, str]]:
     """Size and name of each model in the comparison.
 

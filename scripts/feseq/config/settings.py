@@ -216,6 +216,15 @@ class Config(_Block):
         Field(json_schema_extra={"additionalProperties": False}),
     ] = {}
     submission: Submission = Field(default_factory=Submission)
+    score: Annotated[
+        dict[
+            Annotated[str, Field(pattern=r"^\w[\w.-]*$")],
+            Name | Annotated[list[Name], Field(min_length=1)],
+        ],
+        Field(json_schema_extra={"additionalProperties": False}),
+    ] = {}
+    """files to score by name, each a parquet file like the test file, or a list of such, local or
+    in a store; `results/scores/<name>.parquet` has the probabilities"""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tuning: TuneConfig
     runtime: Runtime = Field(default_factory=Runtime)

@@ -257,6 +257,11 @@ class H5Table(Closing):
             self._check_shapes()
 
     @property
+    def has_times(self) -> bool:
+        """True if its rows have times."""
+        return "time" in self.file
+
+    @property
     def judges(self) -> np.ndarray:
         """The rows that judge, bool [rows]; all of them where none is kept apart for that."""
         return np.arange(self.rows) >= self.choosing_rows % max(1, self.rows)

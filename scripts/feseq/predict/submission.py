@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ def write_submission(
     """
     shards = _by_model(predictions, models)
     marks = _checked_marks(shards, models, codes, size)
-    shift = log_odds(_one_rate(marks)) if prior == "balanced" else 0.0
+    rates = (float(mark.get("click_rate", "nan")) for mark in marks)
+    shift = log_odds(one_rate(rates)) if prior == "balanced" else 0.0
     if sample_submission is not None:
         label_column = label_name(Location(sample_submission), id_column, label_column)
     with id_tables(submission) as tables:
@@ -194,15 +195,15 @@ def _not_as_needed(path: Path, wrong: str) -> UserError:
     )
 
 
-def _one_rate(marks: Sequence[Mapping[str, str]]) -> float:
+def one_rate(rates: Iterable[float]) -> float:
     """The click rate of the train rows, which all models must share."""
-    rates = {float(mark.get("click_rate", "nan")) for mark in marks}
-    if len(rates) > 1:
+    found = set(rates)
+    if len(found) > 1:
         raise UserError(
-            f"the models were trained on rows of different click rates ({sorted(rates)}); an "
+            f"the models were trained on rows of different click rates ({sorted(found)}); an "
             f"ensemble takes models of one size, trained on the same rows"
         )
-    return rates.pop()
+    return found.pop()
 
 
 def _check_logits(tables: IdTables) -> None:
@@ -211,10 +212,15 @@ def _check_logits(tables: IdTables) -> None:
         "WHERE NOT isfinite(logit)"
     )
     if wrong:
-        raise UserError(
-            f"{wrong:,} predictions are not finite, for example {logit} for ID {example!r}; the "
-            f"model has diverged: lower train.learning_rate and train again"
-        )
+        raise diverged(wrong, logit, example)
+
+
+def diverged(count: int, logit: float, example: str) -> UserError:
+    """What to say of `count` logits that are not finite, one of them for the ID `example`."""
+    return UserError(
+        f"{count:,} predictions are not finite, for example {logit} for ID {example!r}; the model "
+        f"has diverged: lower train.learning_rate and train again"
+    )
 
 
 def _csv_line(*values: str) -> bytes:

@@ -90,23 +90,26 @@ class RawFile(pq.ParquetFile):
             yield first_row, batch
             first_row = found
 
-    def check_columns(self, columns: Columns, extra: str) -> None:
-        """Check that all columns in use and `extra` (label or ID) occur once, in a usable type."""
+    def check_columns(self, columns: Columns, extra: str, cure: str = "") -> None:
+        """Check that all columns in use and `extra` (label or ID) occur once, in a usable type.
+
+        `cure` says what to do where one is missing, if that is not to correct the config.
+        """
         wanted, present = (*columns.features, extra), self.schema_arrow.names
         missing = [name for name in wanted if name not in present]
         if missing:
             groups = sorted(
                 {columns.group_of[name] for name in missing if name in columns.group_of}
             )
-            advice = (
+            own = (
                 f"drop group {' and '.join(map(repr, groups))} from columns.use"
                 if groups
                 else "name the right column in columns.label or columns.id"
             )
             raise UserError(
                 f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
-                f"{_some(missing)}; the file has {len(present)}: {_some(present)}. Correct the "
-                f"columns block of the config, or {advice}"
+                f"{_some(missing)}; the file has {len(present)}: {_some(present)}; "
+                + (cure or f"correct the columns block of the config, or {own}")
             )
         twice = [name for name in wanted if present.count(name) > 1]
         if twice:

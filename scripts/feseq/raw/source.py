@@ -37,9 +37,9 @@ class RawFiles:
     def has_version(self, location: str | Location) -> bool:
         """True for a file that counts by its content, whatever its time.
 
-        These are all of the user's files; the stand-in counts by its settings.
+        These are all of the user's files; those of the stand-in count by its settings.
         """
-        return not self.simulated or str(location) == str(self.sample_submission)
+        return not self.simulated or str(location) not in (str(self.train), str(self.test))
 
     def version(self, location: Location | None) -> str | None:
         """The version of a file that has one, else None."""

@@ -1,0 +1,99 @@
+# Scores of further files, by the models that submit for a size, or by one model.
+from feseq.config.catalog import scored_files
+
+
+def scored(function):
+    """Input function or setting: `function` of the job's files, size and models."""
+
+    @clear_errors
+    def of_job(wildcards):
+        names = {"size": "full", **wildcards}
+        check_job(config, COLUMNS, names)
+        one = [names["model"]] if "model" in names else None
+        models = one or submission_models(config, names["size"])
+        return function(scored_files(config, names["name"]), names["size"], models)
+
+    return of_job
+
+
+def scoring_weights(files, size, models):
+    """The models' weights; None if they are fitted."""
+    if len(models) == 1:
+        return [1.0]
+    weights = submission_weights(config, size)
+    return weights and list(weights.values())
+
+
+rule score:
+    input:
+        model=scored(
+            lambda files, size, models: [
+                output_of(LAST_FIT, "model", size=size, model=model)
+                for model in models
+            ]
+        ),
+        fitted=scored(
+            lambda files, size, models: (
+                rules.ensemble.output.weights.apply_wildcards({"size": size})
+                if scoring_weights(files, size, models) is None
+                else []
+            )
+        ),
+        raw=scored(
+            lambda files, size, models: [
+                ancient(path) if RAW.has_version(path) else path
+                for path in local_only(dict(enumerate(files))).values()
+            ]
+        ),
+    output:
+        output="results/scores/{name}.parquet",
+    log:
+        "results/scores/{name}.log",
+    benchmark:
+        "results/scores/{name}.benchmark.tsv"
+    wildcard_constraints:
+        # Of either family.
+        model="[^/]+",
+    conda:
+        "../envs/score.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        *code("score"),
+        **settings(
+            input=scored(lambda files, size, models: files),
+            versions=scored(
+                lambda files, size, models: list(map(file_version, files))
+            ),
+            id_column=config["columns"]["id"],
+            row_time=COLUMNS.row_time,
+            weights=scored(scoring_weights),
+            prior=config["submission"]["prior"],
+        ),
+    message:
+        "Scoring {wildcards.name}"
+    script:
+        "../scripts/score.py"
+
+
+use rule score as score_by_size with:
+    output:
+        output="results/scores/{size}/{name}.parquet",
+    log:
+        "results/scores/{size}/{name}.log",
+    benchmark:
+        "results/scores/{size}/{name}.benchmark.tsv"
+    message:
+        "Scoring {wildcards.name} by the models of size {wildcards.size}"
+
+
+use rule score as score_by_model with:
+    output:
+        output="results/scores/{size}/{model}/{name}.parquet",
+    log:
+        "results/scores/{size}/{model}/{name}.log",
+    benchmark:
+        "results/scores/{size}/{model}/{name}.benchmark.tsv"
+    message:
+        "Scoring {wildcards.name} by {wildcards.model} of size {wildcards.size}"

@@ -1,0 +1,1 @@
+"""Scores of new rows, straight from parquet, by models of either family."""

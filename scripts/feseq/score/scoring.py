@@ -1,0 +1,148 @@
+"""Click probabilities of new rows, by one model or the mean of several, window by window."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..boosting.model_file import BoostedModel
+from ..boosting.prediction import predict_logits
+from ..common.errors import UserError
+from ..common.files import written_beside
+from ..common.logits import probabilities
+from ..common.progress import progress
+from ..config.columns import Columns
+from ..dataset.encoding import FeatureEncoder
+from ..dataset.feature_map import FeatureMap, check_same_kind
+from ..machine.runtime import Machine
+from ..predict.model_file import TrainedModel
+from ..predict.submission import check_logits, one_rate
+from ..raw.reading import RawFile, open_parquet
+from .windows import Window, windows
+
+logger = logging.getLogger(__name__)
+
+_Model = TrainedModel | BoostedModel
+
+
+def score_files(
+    models: Sequence[Path],
+    inputs: Sequence[str],
+    scores: Path,
+    *,
+    id_column: str,
+    row_time: str | None = None,
+    weights: Sequence[float] | None = None,
+    prior: str = "observed",
+    machine: Machine,
+    threads: int,
+    verbosity: int = 1,
+) -> None:
+    """Write parquet with `id_column` (string) and probability (float32) for each row of `inputs`.
+
+    The inputs are parquet files, local or remote, in this order. Of several models the logits are
+    averaged by `weights`; the prior 'balanced' shifts them to 50:50 odds, as in a submission.
+    `row_time` is the column of the rows' times, for models with times. Other columns than those
+    that the models need, such as a label, are not read, and memory does not grow with the rows.
+
+    Raises UserError, and writes nothing, for files without a column, a row or an ID that is needed.
+    """
+    loaded = [_load(path) for path in models]
+    weights = _checked_weights(weights, len(loaded))
+    rate = one_rate(model.click_rate for model in loaded) if prior == "balanced" else None
+    columns = _columns([_feature_map(model) for model in loaded], id_column, row_time)
+    files = [_checked(open_parquet(path), columns) for path in inputs]
+    schema = pa.schema({id_column: pa.string(), "probability": pa.float32()})
+    names = " + ".join(model.full_name or str(path) for model, path in zip(loaded, models))
+    about = {"models": names, "prior": prior, "inputs": " ".join(map(str, inputs))}
+    total = sum(file.rows for file in files)
+    with (
+        written_beside(scores) as temporary,
+        pq.ParquetWriter(
+            temporary, schema.with_metadata(about), write_page_checksum=True
+        ) as writer,
+        progress("scored", total, verbosity=verbosity) as scoring,
+    ):
+        for file in files:
+            for window in windows(file, columns, threads):
+                if not window.column("row")[0]:
+                    _look_at(window, loaded)
+                logits = [_logits(model, window, machine, threads) for model in loaded]
+                for logit in logits:
+                    check_logits(logit, window.ids)
+                probability = probabilities(logits, weights, rate)
+                writer.write_table(pa.table([window.ids, probability], schema))
+                scoring.advance(window.rows)
+    logger.info("%s: %s rows of %s scored by %s", scores, f"{total:,}", about["inputs"], names)
+
+
+def _load(path: Path) -> _Model:
+    return BoostedModel.load(path) if path.suffix == ".ubj" else TrainedModel.load(path)
+
+
+def _feature_map(model: _Model) -> FeatureMap:
+    return model.feature_map if isinstance(model, TrainedModel) else model.features.feature_map
+
+
+def _logits(model: _Model, window: Window, machine: Machine, threads: int) -> np.ndarray:
+    if isinstance(model, TrainedModel):
+        return model.predict(model.source(window, machine), machine)
+    return predict_logits(model, window, threads=threads, verbosity=0)
+
+
+def _look_at(window: Window, models: Sequence[_Model]) -> None:
+    """Raise UserError for real data and a model of simulated ones; warn of unknown values."""
+    for model in models:
+        check_same_kind(window, model.simulated)
+        encoder = FeatureEncoder(_feature_map(model), window)
+        encoder.warn_of_unseen(window.column("categorical"))
+
+
+def _checked_weights(weights: Sequence[float] | None, models: int) -> Sequence[float]:
+    weights = [1.0] * models if weights is None else weights
+    if len(weights) != models or min(weights) < 0 or not sum(weights) > 0:
+        raise UserError(
+            f"weights {list(weights)} for {models} models; give each one, none below 0, not all 0"
+        )
+    return weights
+
+
+def _columns(maps: Sequence[FeatureMap], id_column: str, row_time: str | None) -> Columns:
+    """What the models read of a file; what is a category for one and no more is listed once."""
+    event_times = {found.event_time for found in maps if found.event_time}
+    if len(event_times) > 1:
+        raise UserError(f"the models take the events' times from other columns: {event_times}")
+    if event_times and row_time is None:
+        raise UserError(
+            "the model takes the time of each row, and its file does not name the column; give it "
+            "as --row_time, or columns.groups.<group>.times in the config"
+        )
+
+    def names(fields: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(fields))
+
+    categories = (f.column for m in maps for f in (*m.profile, *m.targets, *m.context))
+    return Columns(
+        label="",
+        id=id_column,
+        profile=names(categories),
+        numeric=names(field.column for found in maps for field in found.numeric),
+        sequences=names(field.column for found in maps for field in found.sequences),
+        targets=(),
+        group_of={},
+        event_time=next(iter(event_times), None),
+        row_time=row_time if event_times else None,
+    )
+
+
+def _checked(file: RawFile, columns: Columns) -> RawFile:
+    """The file, if it has rows and all columns."""
+    cure = "give a file with all columns that the model was trained on, the ID among them (by hand "
+    cure += "--id_column names it), or take a model of the columns that are there"
+    file.check_columns(columns, columns.id, cure)
+    if file.rows == 0:
+        raise UserError(f"{file.location}: the file has no rows; there is nothing to score")
+    return file

@@ -1,0 +1,99 @@
+"""New rows scored straight from parquet; test_options.py compares all options with submissions."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from feseq.boosting.training import train_boosting
+from feseq.common.errors import UserError
+from feseq.config.boosting import BoostingConfig
+from feseq.config.runtime import Runtime
+from feseq.score import windows
+from feseq.score.scoring import score_files
+from support.planted import make, planted_table
+from support.raw_tables import write_raw
+from support.shop import CONFIG, snakemake
+from support.trainings import CPU
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make(tmp_path_factory.mktemp("planted"), planted_table(300))
+    files = [folder / name for name in ("train.h5", "valid.h5", "feature_map.json")]
+    names = {"model": "model.ubj", "history": "history.csv", "training": "training.json"}
+    outputs = {name: folder / file for name, file in names.items()}
+    config = BoostingConfig(trees=5, early_stopping=5, min_child_weight=1)
+    train_boosting(*files, config, outputs, runtime=Runtime(device="cpu", verbosity=0))
+    return outputs["model"]
+
+
+def score(model: Path, inputs: list[Path], out: Path, **options: Any) -> pd.DataFrame:
+    options = {"id_column": "uid", "machine": CPU, "threads": 2} | options
+    score_files([model], list(map(str, inputs)), out, **options)
+    return pd.read_parquet(out)
+
+
+def test_scores_do_not_depend_on_windows_files_and_other_columns(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = planted_table(100, seed=6)
+    whole = score(model, [write_raw(tmp_path, table, "whole")], tmp_path / "whole.out")
+    assert whole["uid"].tolist() == table["uid"].to_pylist()
+    assert whole["probability"].nunique() > 10
+    # Categories are numbered by their first occurrence, so other windows number them otherwise.
+    monkeypatch.setattr(windows, "_BATCH_ROWS", 7)
+    monkeypatch.setattr(windows, "_BATCHES", 3)
+    without = table.drop_columns(["y", "unused"])
+    inputs = [write_raw(tmp_path, without[:33], "a"), write_raw(tmp_path, without[33:], "b")]
+    pd.testing.assert_frame_equal(score(model, inputs, tmp_path / "parts.out"), whole)
+
+
+TABLE = planted_table(20, seed=7)
+
+
+def with_column(name: str, text: str) -> pa.Table:
+    return TABLE.drop_columns([name]).append_column(name, pa.array([text] * len(TABLE)))
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        (TABLE.drop_columns(["price"]), {}, "1 of 6 columns are missing: 'price'; .* give a file"),
+        (TABLE.drop_columns(["uid"]), {}, "missing: 'uid'; .*--id_column names it"),
+        (TABLE[:0], {}, "new.parquet: the file has no rows; there is nothing to score"),
+        (with_column("price", "cheap"), {}, "column 'price' has type string, cannot be numeric"),
+        (with_column("events", "1,x"), {}, "'events'.*row 0"),
+        (TABLE, {"weights": [1.0, 2.0]}, r"weights \[1.0, 2.0\] for 1 models; give each one"),
+        (
+            TABLE.replace_schema_metadata({"feseq": "simulated"}),
+            {},
+            "new.parquet holds simulated data, and the model was trained on real data",
+        ),
+    ],
+)
+def test_what_cannot_be_scored_is_a_clear_error_and_leaves_no_file(
+    model: Path, tmp_path: Path, table: pa.Table, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        score(model, [write_raw(tmp_path, table, "new")], tmp_path / "out.parquet", **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.parquet"]
+
+
+@pytest.mark.workflow
+def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> None:
+    config = CONFIG | {"score": {"again": ["in/new.parquet", "in/new.parquet"]}}
+    target = "results/scores/toy/again.parquet"
+    code, output = snakemake(copied, target, config=config)
+    assert code == 0, output
+    scores = pd.read_parquet(copied / target)
+    submitted = pd.read_csv(copied / "results/submission_toy.csv")
+    assert scores["visit"].tolist() == 2 * submitted["visit"].tolist()
+    np.testing.assert_allclose(scores["probability"], [*submitted["bought"]] * 2, atol=1e-6)
+    code, output = snakemake(copied, "results/scores/agian.parquet", config=config)
+    assert code == 1
+    assert "score has no 'agian'; did you mean 'again'?" in output
+    assert "Traceback" not in output
