@@ -64,7 +64,8 @@ def clear_errors(function):
     return wrapped
 
 
-OTHERS = "|".join([ENSEMBLE, *BASELINES])
+OTHER_NAMES = [ENSEMBLE, *BASELINES]
+OTHERS = "|".join(OTHER_NAMES)
 # Wide enough for names with a mistake: the function `checked` then says what is wrong.
 BOOSTING = "boosting(?:-[^/]+)?"
 

@@ -105,6 +105,23 @@ def compared(file, among=lambda name: True):
     ]
 
 
+def pair(which, file):
+    """Input function: `file` of one of the two models that a job compares."""
+
+    @clear_errors
+    def path(wildcards):
+        size, name = wildcards.size, getattr(wildcards, which)
+        if wildcards.one == wildcards.two:
+            raise UserError(
+                f"{name}: is named twice; compare two models, {name}_vs_<model>"
+            )
+        if name not in OTHER_NAMES:
+            check_job(config, COLUMNS, {"size": size, "model": name})
+        return f"results/{size}/{name}/{file}"
+
+    return path
+
+
 def compared_figures(wildcards):
     """The figures of each model in the comparison but the baselines."""
     return [

@@ -34,6 +34,34 @@ rule compare:
         "../scripts/compare.py"
 
 
+# Of two models alone, from their trainings on; it needs no other model and no test file.
+rule compare_two:
+    input:
+        first=pair("one", "metrics.json"),
+        other=pair("two", "metrics.json"),
+        beside=[
+            pair(name, file)
+            for name in ("one", "two")
+            for file in ("valid_predictions.parquet", "training.json")
+        ],
+    output:
+        page="results/{size}/compare/{one}_vs_{two}.md",
+    log:
+        "results/{size}/compare/{one}_vs_{two}.log",
+    wildcard_constraints:
+        one="[^/]+",
+        two="[^/]+",
+    conda:
+        "../envs/report.yaml"
+    params:
+        *code("compare_two"),
+        **settings(resamples=config["evaluation"]["bootstrap"]),
+    message:
+        "Comparing {wildcards.one} with {wildcards.two} on size {wildcards.size}"
+    script:
+        "../scripts/compare_two.py"
+
+
 rule plot_comparison:
     input:
         comparison=rules.compare.output.comparison,

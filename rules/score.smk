@@ -7,7 +7,7 @@ def scored(function):
 
     @clear_errors
     def of_job(wildcards):
-        names = {"size": "full", **wildcards}
+        names = {"size": "full", **dict(wildcards.items())}
         check_job(config, COLUMNS, names)
         one = [names["model"]] if "model" in names else None
         models = one or submission_models(config, names["size"])

@@ -1,6 +1,7 @@
 """All models in one table, and the page that says what follows from it."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,8 @@ from feseq.evaluate.auc import LEAST_CLICKS
 from feseq.report.comparison import write_comparison
 from feseq.report.summary import write_summary
 from feseq.report.table import read_comparison
+from feseq.report.two_models import write_two_models
+from support.shop import CONFIG, snakemake
 
 
 def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> Path:
@@ -316,3 +319,63 @@ def test_another_file_is_no_comparison(tmp_path: Path) -> None:
         (tmp_path / "comparison.csv").write_text(text)
         with pytest.raises(UserError, match="not a comparison of models"):
             read_comparison(tmp_path / "comparison.csv")
+
+
+def page_of(first: Path, other: Path) -> str:
+    page = other.with_name("page.md")
+    write_two_models(first, other, page, resamples=20)
+    return page.read_text()
+
+
+def test_two_models_are_told_apart_where_their_rows_can_and_by_their_settings(
+    tmp_path: Path,
+) -> None:
+    low, high = ({"settings": {"heads": n, "seed": 42}, "seconds": n} for n in (2, 4))
+    one = put_model(tmp_path, "full", "len150", 0.6, training=low, simulated=True)
+    two = put_model(tmp_path, "full", "len150-wide", 0.99, training=high, simulated=True)
+    text = page_of(one, two)
+    assert "**len150-wide is better than len150.** Its AUC is higher by 0." in text
+    assert "SIMULATED" in text
+    assert "| `heads` | 2 | 4 |" in text
+    assert "seed` |" not in text
+    assert "| seconds of training | 2 | 4 |" in text
+    scores = [pq.read_table(path.with_name("valid_predictions.parquet")) for path in (one, two)]
+    aucs = [roc_auc_score(table["label"], table["logit"]) for table in scores]
+    assert f"higher by {aucs[1] - aucs[0]:.5f} [" in text
+    # The other way round, the same.
+    verdict = re.findall(r"^\*\*.*better than.*", text, re.M)
+    assert verdict == re.findall(r"^\*\*.*better than.*", page_of(two, one), re.M)
+    near = put_model(tmp_path, "full", "boosting", 0.601)
+    assert "**These rows do not tell them apart.** The AUCs differ by 0.0" in page_of(one, near)
+
+
+def test_of_two_models_with_few_clicks_none_is_better(tmp_path: Path) -> None:
+    few = {"clicks": LEAST_CLICKS - 1, "rows": 300}
+    paths = [put_model(tmp_path, "full", f"len{n}", n / 10, **few) for n in (5, 9)]
+    text = page_of(*paths)
+    assert "**Too few clicks to tell.** There are 29 clicks in 300 rows" in text
+    assert "is better" not in text.replace("called better", "")
+    rows = put_model(tmp_path, "full", "len7", 0.7)
+    table = pq.read_table(rows.with_name("valid_predictions.parquet"))[10:]
+    write_table(table, rows.with_name("valid_predictions.parquet"))
+    with pytest.raises(UserError, match="were measured on other rows; delete both"):
+        page_of(paths[0], rows)
+
+
+@pytest.mark.workflow
+def test_a_comparison_of_two_models_trains_these_alone(copied: Path) -> None:
+    config = CONFIG | {"variants": {"hot": {"train": {"learning_rate": 0.01}}}}
+    page = "results/toy/compare/len20_vs_len20-hot.md"
+    code, output = snakemake(copied, page, config=config)
+    assert code == 0, output
+    assert "| `learning_rate` | 0.001 | 0.01 |" in (copied / page).read_text()
+    steps = set(re.findall(r"^(\w+) +\d+$", output, re.M)) - {"total"}
+    assert steps == {"train", "evaluate", "measure", "compare_two"}
+    for pair, mistake in {
+        "len20_vs_len20": "len20: is named twice",
+        "len20_vs_len20-cold": "the config has no variant 'cold'",
+    }.items():
+        code, output = snakemake(copied, "-n", f"results/toy/compare/{pair}.md", config=config)
+        assert code == 1
+        assert mistake in output
+        assert "Traceback" not in output

@@ -52,13 +52,15 @@ REACHED = {
     "report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",
     "compare": f"common {VALID} evaluate.auc evaluate.intervals report.comparison",
+    "compare_two": f"common {VALID} evaluate.auc evaluate.blend evaluate.intervals "
+    "evaluate.metrics report.two_models",
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
     "summarize": "common config.names describe.alarms evaluate.auc evaluate.intervals "
     "report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",
     "score": f"{RAW} {PREDICTING} {NETWORK} dataset.raw_text dataset.raw_values "
     "dataset.sequence_parser predict.submission predict.submission_ids raw.sample_submission "
-    "evaluate.validation score",
+    "score",
     "check_sample": f"{RAW} dataset.raw_text predict.sample_check predict.submission_ids",
     "submit": "common config.names describe.alarms predict.submission predict.submission_ids "
     "raw.location raw.sample_submission raw.version",

@@ -1,0 +1,17 @@
+"""Compare two models of one size: which is better, and whether that is chance.
+
+By hand: python scripts/compare_two.py --size toy --one len100 --two boosting
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.report.two_models import write_two_models
+
+
+def main(*, first: Path, other: Path, page: Path, resamples: int) -> None:
+    write_two_models(first, other, page, resamples=resamples)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))
