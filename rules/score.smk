@@ -1,5 +1,6 @@
 # Scores of further files, by the models that submit for a size, or by one model.
 from feseq.config.catalog import scored_files
+from feseq.raw.location import Location
 
 
 def scored(function):
@@ -11,7 +12,8 @@ def scored(function):
         check_job(config, COLUMNS, names)
         one = [names["model"]] if "model" in names else None
         models = one or submission_models(config, names["size"])
-        return function(scored_files(config, names["name"]), names["size"], models)
+        files = [Location(path) for path in scored_files(config, names["name"])]
+        return function(files, names["size"], models)
 
     return of_job
 
@@ -62,7 +64,7 @@ rule score:
     params:
         *code("score"),
         **settings(
-            input=scored(lambda files, size, models: files),
+            input=scored(lambda files, size, models: list(map(str, files))),
             versions=scored(
                 lambda files, size, models: list(map(file_version, files))
             ),

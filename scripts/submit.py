@@ -9,6 +9,7 @@ from door import enter
 from feseq.common.files import read_json
 from feseq.config.names import is_boosting, name_of, share_of
 from feseq.describe.alarms import read_alarms, warn_of
+from feseq.predict.outcome import log_outcome
 from feseq.predict.submission import write_submission
 
 
@@ -46,6 +47,7 @@ def main(
     )
     if facts is not None:
         warn_of(read_alarms(facts), facts.with_suffix(".md"))
+    log_outcome(models, size)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from ..boosting.model_file import BoostedModel
 from ..boosting.prediction import predict_logits
 from ..common.errors import UserError
 from ..common.files import written_beside
-from ..common.logits import probabilities
+from ..common.logits import log_odds, mean_logit, sigmoid
 from ..common.progress import progress
 from ..config.columns import Columns
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..machine.runtime import Machine
 from ..predict.model_file import TrainedModel
-from ..predict.submission import check_logits, one_rate
+from ..predict.submission import diverged, one_rate
 from ..raw.reading import RawFile, open_parquet
 from .windows import Window, windows
 
@@ -52,7 +52,8 @@ def score_files(
     """
     loaded = [_load(path) for path in models]
     weights = _checked_weights(weights, len(loaded))
-    rate = one_rate(model.click_rate for model in loaded) if prior == "balanced" else None
+    rates = (model.click_rate for model in loaded)
+    shift = log_odds(one_rate(rates)) if prior == "balanced" else 0.0
     columns = _columns([_feature_map(model) for model in loaded], id_column, row_time)
     files = [_checked(open_parquet(path), columns) for path in inputs]
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()})
@@ -71,9 +72,9 @@ def score_files(
                 if not window.column("row")[0]:
                     _look_at(window, loaded)
                 logits = [_logits(model, window, machine, threads) for model in loaded]
-                for logit in logits:
-                    check_logits(logit, window.ids)
-                probability = probabilities(logits, weights, rate)
+                logit = mean_logit(logits, weights)
+                _check_finite(logit, window.ids)
+                probability = sigmoid(logit - np.float32(shift)).astype(np.float32)
                 writer.write_table(pa.table([window.ids, probability], schema))
                 scoring.advance(window.rows)
     logger.info("%s: %s rows of %s scored by %s", scores, f"{total:,}", about["inputs"], names)
@@ -91,6 +92,12 @@ def _logits(model: _Model, window: Window, machine: Machine, threads: int) -> np
     if isinstance(model, TrainedModel):
         return model.predict(model.source(window, machine), machine)
     return predict_logits(model, window, threads=threads, verbosity=0)
+
+
+def _check_finite(logit: np.ndarray, ids: pa.ChunkedArray) -> None:
+    wrong = np.flatnonzero(~np.isfinite(logit))
+    if len(wrong):
+        raise diverged(len(wrong), logit[wrong[0]], ids[int(wrong[0])].as_py())
 
 
 def _look_at(window: Window, models: Sequence[_Model]) -> None:
