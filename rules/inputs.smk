@@ -105,21 +105,22 @@ def compared(file, among=lambda name: True):
     ]
 
 
-def pair(which, file):
-    """Input function: `file` of one of the two models that a job compares."""
+def of_pair(file, *which):
+    """Input function: `file` of one or both of the two models that a job compares."""
 
     @clear_errors
-    def path(wildcards):
-        size, name = wildcards.size, getattr(wildcards, which)
+    def paths(wildcards):
+        size, names = wildcards.size, [getattr(wildcards, name) for name in which]
         if wildcards.one == wildcards.two:
             raise UserError(
-                f"{name}: is named twice; compare two models, {name}_vs_<model>"
+                f"{wildcards.one}: is named twice; compare it with another model"
             )
-        if name not in OTHER_NAMES:
-            check_job(config, COLUMNS, {"size": size, "model": name})
-        return f"results/{size}/{name}/{file}"
+        for name in names:
+            if name not in OTHER_NAMES:
+                check_job(config, COLUMNS, {"size": size, "model": name})
+        return [f"results/{size}/{name}/{file}" for name in names]
 
-    return path
+    return paths
 
 
 def compared_figures(wildcards):

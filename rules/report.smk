@@ -37,13 +37,10 @@ rule compare:
 # Of two models alone, from their trainings on; it needs no other model and no test file.
 rule compare_two:
     input:
-        first=pair("one", "metrics.json"),
-        other=pair("two", "metrics.json"),
-        beside=[
-            pair(name, file)
-            for name in ("one", "two")
-            for file in ("valid_predictions.parquet", "training.json")
-        ],
+        first=of_pair("metrics.json", "one"),
+        other=of_pair("metrics.json", "two"),
+        predictions=of_pair("valid_predictions.parquet", "one", "two"),
+        training=of_pair("training.json", "one", "two"),
     output:
         page="results/{size}/compare/{one}_vs_{two}.md",
     log:

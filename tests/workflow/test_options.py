@@ -282,7 +282,7 @@ def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str
     """Straight from parquet, without H5, each test row gets the submission's probability."""
     columns = Columns.from_config(config["columns"])
     score_files(
-        [out / name / model_file(name) for name in weights],
+        [last_fit(out, name) for name in weights],
         [str(raw / "test.parquet")],
         out / "scores.parquet",
         id_column=columns.id,
