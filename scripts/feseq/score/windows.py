@@ -26,7 +26,7 @@ class Window(H5Table):
     def __init__(self, parts: Sequence[_Part], file: RawFile, columns: Columns) -> None:
         vocabularies = Vocabularies(columns.categorical)
         self._block = Block.joined([vocabularies.recode(local) for local, _ in parts])
-        self._words = vocabularies.words()
+        self._raw_words = vocabularies.words()
         self.ids = pa.chunked_array([ids for _, ids in parts], pa.string())
         self.path, self.source = Path(file.location.name), {"simulated": file.is_simulated}
         self.rows = self.choosing_rows = len(self._block)
@@ -41,7 +41,7 @@ class Window(H5Table):
 
     def vocabulary(self, column: str) -> list[str]:
         """Raw strings by code; entry 0 stands for missing."""
-        return self._words[column]
+        return self._raw_words[column]
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of `row` or `categorical`."""
