@@ -5,11 +5,13 @@ from feseq.config.catalog import (
     check_fold,
     check_job,
     compared_models,
+    scored_files,
     submission_models,
     submission_weights,
 )
 from feseq.config.names import is_model
 from feseq.dataset.shards import read_shards
+from feseq.raw.location import Location
 from feseq.raw.source import local_only
 from feseq.staleness.upstream import figure_steps, rule_of
 
@@ -103,6 +105,29 @@ def compared(file, among=lambda name: True):
         for size, name in compared_models(config, results())
         if among(name)
     ]
+
+
+def scored(function):
+    """Input function or setting: `function` of the job's files, size and models."""
+
+    @clear_errors
+    def of_job(wildcards):
+        names = {"size": "full", **dict(wildcards.items())}
+        check_job(config, COLUMNS, names)
+        one = [names["model"]] if "model" in names else None
+        models = one or submission_models(config, names["size"])
+        files = [Location(path) for path in scored_files(config, names["name"])]
+        return function(files, names["size"], models)
+
+    return of_job
+
+
+def scoring_weights(files, size, models):
+    """The models' weights; None if they are fitted."""
+    if len(models) == 1:
+        return [1.0]
+    weights = submission_weights(config, size)
+    return weights and list(weights.values())
 
 
 def of_pair(file, *which):

@@ -1,29 +1,4 @@
 # Scores of further files, by the models that submit for a size, or by one model.
-from feseq.config.catalog import scored_files
-from feseq.raw.location import Location
-
-
-def scored(function):
-    """Input function or setting: `function` of the job's files, size and models."""
-
-    @clear_errors
-    def of_job(wildcards):
-        names = {"size": "full", **dict(wildcards.items())}
-        check_job(config, COLUMNS, names)
-        one = [names["model"]] if "model" in names else None
-        models = one or submission_models(config, names["size"])
-        files = [Location(path) for path in scored_files(config, names["name"])]
-        return function(files, names["size"], models)
-
-    return of_job
-
-
-def scoring_weights(files, size, models):
-    """The models' weights; None if they are fitted."""
-    if len(models) == 1:
-        return [1.0]
-    weights = submission_weights(config, size)
-    return weights and list(weights.values())
 
 
 rule score:
