@@ -324,6 +324,8 @@ from support.raw_tables import COLUMNS
 import feseq.common.files, feseq.dataset.conversion
 
 feseq.dataset.conversion.BATCH_ROWS, feseq.dataset.shuffle.BUCKET_ROWS = 16, 20
+# Where Snakemake has run before, the first file renamed would be a raw file's remembered digest.
+feseq.raw.version.REMEMBERED = Path(sys.argv[4], "none", "none")
 owner, name, last = pkgutil.resolve_name(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 original, calls = getattr(owner, name), iter(range(1, 1_000))
 
