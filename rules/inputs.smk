@@ -143,7 +143,8 @@ def of_pair(file, *which):
         for name in names:
             if name not in OTHER_NAMES:
                 check_job(config, COLUMNS, {"size": size, "model": name})
-        return [f"results/{size}/{name}/{file}" for name in names]
+        found = [f"results/{size}/{name}/{file}" for name in names]
+        return found if len(found) > 1 else found[0]
 
     return paths
 
