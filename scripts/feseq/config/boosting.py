@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PlainSerializer
 
 from .declared import AS_WRITTEN, CLOSED, Declared, some_of
 
@@ -41,7 +41,10 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     """a train row is encoded by the clicks of the other folds' rows, never by its own"""
     smoothing: Annotated[float, Field(gt=0), AS_WRITTEN] = 20
     """rows at the mean click rate that are added to each category's"""
-    unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1), AS_WRITTEN] = "auto"
+    unknown_share: Annotated[
+        Literal["auto"] | Annotated[float, Field(ge=0, le=1), AS_WRITTEN],
+        PlainSerializer(lambda share: share),  # pydantic's warns of the 0 that AS_WRITTEN keeps
+    ] = "auto"
     """share of the train rows whose category is taken as out of vocabulary, drawn for each column,
     so that trees learn what to make of new ones. `auto`: the share that the validation rows have"""
     histories: bool = True
