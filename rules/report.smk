@@ -1,6 +1,10 @@
 # All models compared. Its rules are local where their inputs depend on the models that are there,
 # since another host may not see the same files.
-from feseq.staleness.upstream import comparison_steps, summary_steps
+from feseq.staleness.upstream import (
+    comparison_steps,
+    measured_steps,
+    summary_steps,
+)
 
 
 rule compare:
@@ -52,7 +56,16 @@ rule compare_two:
         "../envs/report.yaml"
     params:
         *code("compare_two"),
-        **settings(resamples=config["evaluation"]["bootstrap"]),
+        **settings(
+            resamples=config["evaluation"]["bootstrap"],
+            upstream=upstream(
+                lambda wildcards: [
+                    step
+                    for name in (wildcards.one, wildcards.two)
+                    for step in measured_steps(wildcards.size, name, RAW.simulated)
+                ]
+            ),
+        ),
     message:
         "Comparing {wildcards.one} with {wildcards.two} on size {wildcards.size}"
     script:

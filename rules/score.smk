@@ -1,4 +1,6 @@
 # Scores of further files, by the models that submit for a size, or by one model.
+from feseq.config.names import is_feseq
+from feseq.staleness.upstream import scoring_steps
 
 
 rule score:
@@ -35,7 +37,7 @@ rule score:
         "../envs/score.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=scored(lambda files, size, models: int(any(map(is_feseq, models)))),
     params:
         *code("score"),
         **settings(
@@ -46,6 +48,13 @@ rule score:
             id_column=config["columns"]["id"],
             row_time=COLUMNS.row_time,
             weights=scored(scoring_weights),
+            upstream=upstream(
+                scored(
+                    lambda files, size, models: scoring_steps(
+                        config, size, models, RAW.simulated
+                    )
+                )
+            ),
             prior=config["submission"]["prior"],
         ),
     message:

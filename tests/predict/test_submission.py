@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -16,6 +17,7 @@ from scipy.special import expit
 
 from feseq.common.errors import UserError
 from feseq.common.files import fingerprint
+from feseq.common.ids import IdTables
 from feseq.common.parquet import write_table
 from feseq.predict.sample_check import check_sample
 from feseq.predict.submission import write_submission
@@ -261,6 +263,21 @@ def test_a_sample_is_compared_with_the_test_file_before_anything_is_predicted(
         refused.value
     )
     assert not checked.exists()
+
+
+def test_a_test_file_without_rows_is_refused_with_a_sample(folder: Path) -> None:
+    pq.write_table(pa.table({"uid": pa.array([], pa.string())}), folder / "test.parquet")
+    (folder / "s.csv").write_text("uid,y\n1,0\n")
+    with pytest.raises(UserError, match=r"test\.parquet: the file has no rows"):
+        check_sample(folder / "test.parquet", folder / "s.csv", "uid", folder / "out/checked.json")
+
+
+def test_a_full_disk_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def add(*_: object) -> None:
+        raise duckdb.IOException("Could not write file: No space left on device")
+
+    monkeypatch.setattr(IdTables, "add", add)
+    assert "No space left on device); is the disk full?" in refused(folder, IDS)
 
 
 AWKWARD = ["a,b", 'say "x"', "0007", "7", "1e5", "NA", "", "아이디", " pad ", "l1\nl2", "null"]

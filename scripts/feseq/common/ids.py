@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from .errors import UserError, first_line
 from .files import folder_beside
 
 MEMORY = "500MB"
@@ -72,13 +73,22 @@ class IdTables:
 
 
 @contextmanager
-def id_tables(target: Path) -> Iterator[IdTables]:
-    """No tables yet; what exceeds the memory is kept beside `target` meanwhile."""
+def id_tables(target: Path, threads: int = 1) -> Iterator[IdTables]:
+    """No tables yet; what exceeds the memory is kept beside `target` meanwhile.
+
+    Raises UserError where DuckDB cannot go on, as when the disk is full.
+    """
     with folder_beside(target) as folder:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY,
             "temp_directory": str(folder),
-            "threads": pa.cpu_count(),
+            "threads": threads,
         }
-        with duckdb.connect(folder / "ids.duckdb", config=settings) as connection:
-            yield IdTables(connection)
+        try:
+            with duckdb.connect(folder / "ids.duckdb", config=settings) as connection:
+                yield IdTables(connection)
+        except duckdb.Error as error:
+            raise UserError(
+                f"{target}: its IDs cannot be compared in {folder.parent} ({first_line(error)}); "
+                f"is the disk full? The same command starts again"
+            ) from None

@@ -103,8 +103,7 @@ def convert_test(
 ) -> None:
     """Write `parquet` to H5 in file order, and the row ranges of its shards as JSON.
 
-    One pass over the file. The IDs stay in memory until they are known to be unique, so the files
-    get their names only after that.
+    One pass over the file. The files get their names only after all IDs are known to be unique.
     """
     file = open_parquet(parquet)
     file.check_columns(columns, columns.id)
@@ -123,7 +122,7 @@ def convert_test(
     with (
         written_beside(test_h5) as h5,
         written_beside(shards) as shards_json,
-        id_tables(shards) as tables,
+        id_tables(shards, threads) as tables,
     ):
         with _writer(h5, columns) as writer, progress("converted", file.rows) as converting:
             for local, batch_ids in map_ahead(convert, batches, threads):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.ids import id_tables
 from ..dataset.raw_text import checked_ids
@@ -21,6 +22,8 @@ def check_sample(
 ) -> None:
     """Write how many IDs the two files have (JSON); raises UserError unless they are the same."""
     file = open_parquet(test)
+    if file.rows == 0:
+        raise UserError(f"{test}: the file has no rows; there is nothing to predict")
     with id_tables(checked) as tables:
         add_sample(tables, sample_submission, id_column)
         for first_row, batch in file.stream([id_column], _BATCH_ROWS):

@@ -71,12 +71,12 @@ def write_submission(
             check_same(tables, "predicted", sample_submission)
         rows = tables.rows("predicted")
         origin = _origin(marks)
+        order = "predicted" if sample_submission is None else "sample"
+        mean = _write_csv(submission, (id_column, label_column), tables, order, shift)
         if about is not None:
             given = {"sample_submission": sample_submission and str(sample_submission)}
             chosen = {"weights": list(weights), "prior": prior, "rows": rows}
             write_json(about, {**origin, **given, **chosen})
-        order = "predicted" if sample_submission is None else "sample"
-        mean = _write_csv(submission, (id_column, label_column), tables, order, shift)
     logger.info(
         "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f, %s",
         submission,

@@ -43,8 +43,9 @@ def score_files(
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `inputs`.
 
-    The inputs are parquet files, local or remote, in this order. Of several models the logits are
-    averaged by `weights`; the prior 'balanced' shifts them to 50:50 odds, as in a submission.
+    The inputs are parquet files, local or remote, in this order. The logits of several
+    models are averaged by `weights`; the prior 'balanced' shifts them to 50:50 odds, as in a
+    submission.
     `row_time` is the column of the rows' times, for models with times. Other columns than those
     that the models need, such as a label, are not read, and memory does not grow with the rows.
 

@@ -26,15 +26,22 @@ def data_steps(size: str, simulated: bool) -> Iterator[Step]:
 def submission_steps(config: Mapping[str, Any], size: str, simulated: bool) -> Iterator[Step]:
     """Steps up to the predictions of the models that submit, one for all shards of a model."""
     models = submission_models(config, size)
-    yield from _training_steps(size, models, simulated)
+    yield from scoring_steps(config, size, models, simulated)
     yield from _test_steps(simulated)
+    for model in models:
+        yield rule_of("predict", model), {"size": size, "model": model}
+
+
+def scoring_steps(
+    config: Mapping[str, Any], size: str, models: Sequence[str], simulated: bool
+) -> Iterator[Step]:
+    """Steps up to the models that submit or score, and their weights."""
+    yield from _training_steps(size, models, simulated)
     if config["submission"]["refit"]:
         yield "fit_feature_map_to_all", {"size": size}
-    for model in models:
-        if config["submission"]["refit"]:
+        for model in models:
             yield rule_of("refit", model), {"size": size, "model": model}
-        yield rule_of("predict", model), {"size": size, "model": model}
-    if submission_weights(config, size) is None:
+    if len(models) > 1 and submission_weights(config, size) is None:
         for model in models:
             yield rule_of("evaluate", model), {"size": size, "model": model}
         yield "ensemble", {"size": size}
@@ -43,14 +50,19 @@ def submission_steps(config: Mapping[str, Any], size: str, simulated: bool) -> I
 def comparison_steps(config: Mapping[str, Any], results: Path, simulated: bool) -> Iterator[Step]:
     """Steps up to the metrics of all models; those that models share come once for each."""
     for size, name in compared_models(config, results):
-        yield from _training_steps(size, [name] if is_model(name) else [], simulated)
-        if is_model(name):
-            yield rule_of("evaluate", name), {"size": size, "model": name}
-        elif name == ENSEMBLE:
-            yield "ensemble", {"size": size}
-        else:
-            yield "fit_baseline", {"size": size, "baseline": name}
-        yield "measure", {"size": size, "name": name}
+        yield from measured_steps(size, name, simulated)
+
+
+def measured_steps(size: str, name: str, simulated: bool) -> Iterator[Step]:
+    """Steps up to the metrics of a model or baseline."""
+    yield from _training_steps(size, [name] if is_model(name) else [], simulated)
+    if is_model(name):
+        yield rule_of("evaluate", name), {"size": size, "model": name}
+    elif name == ENSEMBLE:
+        yield "ensemble", {"size": size}
+    else:
+        yield "fit_baseline", {"size": size, "baseline": name}
+    yield "measure", {"size": size, "name": name}
 
 
 def summary_steps(config: Mapping[str, Any], results: Path) -> Iterator[Step]:
