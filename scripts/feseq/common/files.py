@@ -114,7 +114,11 @@ def _working_name(target: Path, ending: str) -> Path:
     for left in target.parent.glob(f".{glob.escape(target.name)}.{glob.escape(host)}.*.{ending}"):
         process = left.name.rsplit(".", 2)[1]
         if not process.isdigit() or int(process) == os.getpid() or not _is_alive(int(process)):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+            # Processes that start together may all find it.
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
     return target.with_name(f".{target.name}.{host}.{os.getpid()}.{ending}")
 
 
