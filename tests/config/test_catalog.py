@@ -1,10 +1,8 @@
 """The settings of a size and a model, and which models there are."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from feseq.common.errors import UserError
 from feseq.config.catalog import (
@@ -16,22 +14,7 @@ from feseq.config.catalog import (
 )
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns
-
-CONFIG = Path(__file__).parents[2] / "config/config.yaml"
-Config = dict[str, Any]
-
-
-@pytest.fixture
-def config() -> Config:
-    return yaml.safe_load(CONFIG.read_text())
-
-
-def put(config: Config, path: str, value: Any) -> None:
-    """Set the value at a dotted path."""
-    *folders, key = path.split(".")
-    for folder in folders:
-        config = config[folder]
-    config[key] = value
+from support.configs import Config, put
 
 
 def test_a_size_overrules_the_shared_settings_and_nothing_else(config: Config) -> None:

@@ -14,22 +14,7 @@ from snakemake.utils import update_config
 from feseq.common.errors import UserError
 from feseq.config.check import checked_config, text_mistakes
 from feseq.config.names import is_boosting
-
-CONFIG = Path(__file__).parents[2] / "config/config.yaml"
-Config = dict[str, Any]
-
-
-@pytest.fixture
-def config() -> Config:
-    return yaml.safe_load(CONFIG.read_text())
-
-
-def put(config: Config, path: str, value: Any) -> None:
-    """Set the value at a dotted path."""
-    *folders, key = path.split(".")
-    for folder in folders:
-        config = config[folder]
-    config[key] = value
+from support.configs import CONFIG, Config, put
 
 
 def mistakes(config: Config, files: Sequence[Path] = ()) -> list[str]:

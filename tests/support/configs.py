@@ -1,0 +1,17 @@
+"""The repository's config, and changes to it."""
+
+from pathlib import Path
+from typing import Any
+
+from . import REPOSITORY
+
+CONFIG: Path = REPOSITORY / "config/config.yaml"
+Config = dict[str, Any]
+
+
+def put(config: Config, path: str, value: Any) -> None:
+    """Set the value at a dotted path."""
+    *folders, key = path.split(".")
+    for folder in folders:
+        config = config[folder]
+    config[key] = value
