@@ -1,4 +1,5 @@
 # How good each model is on the validation rows, and baselines beside it.
+from feseq.staleness.upstream import fold_steps
 
 
 rule evaluate:
@@ -56,6 +57,16 @@ rule join_folds:
         "../envs/report.yaml"
     params:
         *code("join_folds"),
+        **settings(
+            upstream=upstream(
+                lambda wildcards: fold_steps(
+                    wildcards.size,
+                    wildcards.name,
+                    config["sampling"]["folds"] or 0,
+                    RAW.simulated,
+                )
+            ),
+        ),
     message:
         "Joining the folds of {wildcards.name}, size {wildcards.size}"
     script:

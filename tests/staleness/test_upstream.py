@@ -11,6 +11,9 @@ from snakemake.utils import update_config
 from feseq.staleness.upstream import (
     comparison_steps,
     data_steps,
+    fold_steps,
+    measured_steps,
+    scoring_steps,
     submission_steps,
     summary_steps,
 )
@@ -64,3 +67,34 @@ def test_they_are_those_of_the_plan(source: str, tmp_path: Path) -> None:
     described = [step for size in sizes for step in data_steps(size, is_simulated)]
     assert (plan.pop("summarize"), plan.pop("describe")) == (1, len(sizes))
     assert plan == counted([*steps, *described])
+
+
+def test_those_of_scores_pairs_and_folds_too(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+    update_config(config, CONFIG)
+    models = ["len20", "boosting"]
+    changes = {
+        "sampling": {"folds": 3},
+        "score": {"again": config["raw"]["test"]},
+        "submission": {"refit": True},
+        "sizes": {"toy": {"submission_models": models, "submission_weights": "auto"}},
+    }
+    update_config(config, changes)
+    for target, last, steps in (
+        ("scores/toy/again.parquet", "score_by_size", scoring_steps(config, "toy", models, False)),
+        (
+            "toy/compare/len20_vs_boosting.md",
+            "compare_two",
+            (step for name in models for step in measured_steps("toy", name, False)),
+        ),
+        ("toy/len20/oof_predictions.parquet", "join_folds", fold_steps("toy", "len20", 3, False)),
+        (
+            "toy/boosting/oof_predictions.parquet",
+            "join_folds",
+            fold_steps("toy", "boosting", 3, False),
+        ),
+    ):
+        plan = planned(tmp_path, f"results/{target}", config)
+        assert plan.pop(last) == 1
+        assert plan == counted([*steps])

@@ -47,6 +47,16 @@ def scoring_steps(
         yield "ensemble", {"size": size}
 
 
+def fold_steps(size: str, model: str, folds: int, simulated: bool) -> Iterator[Step]:
+    """Steps up to a model's predictions of each fold; they follow the model's own training."""
+    yield from _training_steps(size, [model], simulated)
+    yield "draw_folds", {"size": size}
+    for fold in range(1, 1 + folds):
+        job = {"size": size, "model": model, "fold": str(fold)}
+        yield rule_of("train_fold", model), job
+        yield rule_of("evaluate_fold", model), job
+
+
 def comparison_steps(config: Mapping[str, Any], results: Path, simulated: bool) -> Iterator[Step]:
     """Steps up to the metrics of all models; those that models share come once for each."""
     for size, name in compared_models(config, results):
