@@ -62,7 +62,7 @@ REACHED = {
     "dataset.sequence_parser predict.submission predict.submission_ids raw.sample_submission "
     "score",
     "check_sample": f"{RAW} dataset.raw_text predict.sample_check predict.submission_ids",
-    "submit": "common config.names describe.alarms predict.outcome predict.submission "
+    "submit": "common config.names describe.alarms predict.submission "
     "predict.submission_ids raw.location raw.sample_submission raw.version",
 }
 

@@ -35,6 +35,6 @@ def _how_good(model: Path) -> str:
 
 def _next(size: str) -> Iterator[str]:
     if size in _LARGER:
-        yield f"next: `snakemake --cores 4 results/submission_{_LARGER[size]}.csv`, from more rows"
+        yield f"next: the same command for results/submission_{_LARGER[size]}.csv uses more rows"
     elif size:
-        yield "next: `snakemake --cores 4` puts baselines beside that, in results/summary.md"
+        yield "next: the same command for results/summary.md puts baselines beside that"

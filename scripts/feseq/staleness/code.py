@@ -23,6 +23,7 @@ NOT_COUNTED = (
     "common/progress.py",
     "config/mistakes.py",
     "config/runtime.py",
+    "predict/outcome.py",
     "train/tensorboard.py",
 )
 
