@@ -8,12 +8,16 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from snakemake import cli
 from snakemake.benchmark import benchmarked
@@ -107,36 +111,83 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
     printed = folder / "printed.txt"
     printed.unlink(missing_ok=True)
     command = ["snakemake", "--cores", "2", *arguments]
-    process = SERVER.Process(target=_snakemake, args=(folder, command, printed, dict(os.environ)))
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode, printed.read_text()
+    with connection.Listener() as asked:
+        job_starter = threading.Thread(target=_start_jobs, args=(asked,))
+        job_starter.start()
+        try:
+            called = (folder, command, printed, dict(os.environ), asked.address)
+            code = _end(_start(_snakemake, *called))
+        finally:
+            connection.Client(asked.address).close()
+            job_starter.join()
+    return code, printed.read_text()
 
 
-# Each snakemake, and each job's script, is a fork of one process that has imported the packages
-# they stand on, which saves some seconds a job. The library's own modules are not among these.
-PACKAGES = (
-    "snakemake.cli numba pandas h5py pyarrow.dataset scipy.stats sklearn.metrics torch xgboost"
-)
-PACKAGES += " matplotlib.figure pydantic safetensors.torch tqdm"
+# Each snakemake, and each job's script, is a fork of one process that support.loaded made.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(PACKAGES.split())
+SERVER.set_forkserver_preload(["support.loaded"])
+# A start also looks after processes that another thread waits for.
 _LOCK = threading.Lock()
 
 
+def _start(function: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A process of its own for a function."""
+    process = SERVER.Process(target=function, args=arguments)
+    with _LOCK, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(REPOSITORY / "tests"))  # where the server finds its imports
+        process.start()
+    return process
+
+
+def _end(process: BaseProcess) -> int:
+    """The exit code of a process, awaited."""
+    connection.wait([process.sentinel])
+    with _LOCK:
+        process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _start_jobs(asked: connection.Listener) -> None:
+    """Start the scripts that a snakemake asks for, which itself is no process to fork from."""
+
+    def run_job(starter: connection.Connection, job: tuple[Any, ...]) -> None:
+        process = _start(_script, *job)
+        starter.send(process.pid)
+        starter.send(_end(process))
+
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        while True:
+            starter = asked.accept()
+            try:
+                threads.submit(run_job, starter, starter.recv())
+            except EOFError:  # from `run`: snakemake has ended
+                return
+
+
 def _snakemake(
-    folder: Path, command: list[str], printed: Path, environment: dict[str, str]
+    folder: Path, command: list[str], printed: Path, environment: dict[str, str], jobs: str
 ) -> None:
     """Become a snakemake that was called by `command`, and print into a file."""
+
+    def execute_script(script: PythonScript, fname: str, edit: bool = False) -> None:
+        """What Snakemake does in a process that starts from nothing."""
+        with connection.Client(jobs) as starter:
+            starter.send(([fname], printed, dict(os.environ), os.getcwd()))
+            with benchmarked(starter.recv(), script.bench_record):
+                code = starter.recv()
+        if code:
+            raise subprocess.CalledProcessError(code, fname)
+
     os.chdir(folder)
     _become(command, printed, environment)
-    PythonScript.execute_script = _execute_script
+    PythonScript.execute_script = execute_script
     cli.main()
 
 
-def _script(command: list[str], printed: Path, environment: dict[str, str]) -> None:
+def _script(command: list[str], printed: Path, environment: dict[str, str], folder: str) -> None:
     """Become a Python that was called by `command`, and print into a file."""
+    os.chdir(folder)
     _become(command, printed, environment)
     installed = [path for path in sys.path if "site-packages" in path or sys.base_prefix in path]
     sys.path[:] = [str(Path(command[0]).parent), *installed]
@@ -150,21 +201,6 @@ def _become(command: list[str], printed: Path, environment: dict[str, str]) -> N
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = command
-
-
-def _execute_script(script: PythonScript, fname: str, edit: bool = False) -> None:
-    """What Snakemake does in a process that starts from nothing."""
-    printed = Path(os.readlink("/proc/self/fd/1"))
-    process = SERVER.Process(target=_script, args=([fname], printed, dict(os.environ)))
-    # A start also looks after processes that another thread waits for.
-    with _LOCK:
-        process.start()
-    with benchmarked(process.pid, script.bench_record):
-        connection.wait([process.sentinel])
-    with _LOCK:
-        process.join()
-    if process.exitcode:
-        raise subprocess.CalledProcessError(process.exitcode, fname)
 
 
 def copy_code(repository: Path) -> None:
