@@ -1,0 +1,202 @@
+"""A CUDA device that is only pretended: its tensors' values lie on the host.
+
+In `pretended_gpu`, `device="cuda"` gives such tensors. An operation that takes tensors of both
+sides raises RuntimeError, as CUDA's would; one for which the host waits until the GPU is done is
+counted. The values are real, so that a whole training can run, be resumed and be compared.
+
+What else was tried, with PyTorch 2.13 for CPUs: FakeTensorMode has no values, so that it ends at
+the first `unique` or `item`, and indexing its CUDA tensors fails for lack of a device guard, as do
+wrappers whose device is CUDA in C++; a private backend in Python has a guard, and cannot be called
+cuda. So these tensors are on `meta` for C++, which needs no guard, and on CUDA for Python. Two
+things are missed: autocast changes nothing, and waits within a CUDA kernel are not seen. For these
+`benchmarks/gpu.py` counts what CUDA's own debug mode says.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+CUDA = torch.device("cuda:0")
+_aten = torch.ops.aten
+_MASKABLE = {_aten.index, _aten.index_put, _aten.index_put_, _aten._index_put_impl_}
+# The host must know the values, or how many of them the result has.
+_READING = {
+    _aten._local_scalar_dense,
+    _aten.equal,
+    _aten.nonzero,
+    _aten.masked_select,
+    _aten.bincount,
+    _aten._unique,
+    _aten._unique2,
+    _aten.unique_dim,
+    _aten.unique_consecutive,
+    _aten.unique_dim_consecutive,
+}
+
+
+class OnGpu(Tensor):
+    """A tensor that is on CUDA by what it says; `values` on the host."""
+
+    values: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, values: Tensor) -> "OnGpu":
+        # An inference tensor could be no view of another one.
+        with torch.inference_mode(False):
+            made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+                cls,
+                values.shape,
+                strides=values.stride(),
+                storage_offset=values.storage_offset(),
+                dtype=values.dtype,
+                device="meta",
+            )
+        made.values = values
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, *_: Any) -> Any:
+        raise RuntimeError(f"{func} on a pretended GPU outside of its mode")
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return CUDA
+
+    is_cuda, is_meta = True, False  # type: ignore[assignment]
+
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
+        return f"OnGpu({self.values})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        copy = self.detach().clone().requires_grad_(self.requires_grad)
+        is_parameter = isinstance(self, torch.nn.Parameter)
+        memo[id(self)] = torch.nn.Parameter(copy, self.requires_grad) if is_parameter else copy
+        return memo[id(self)]
+
+    def data_ptr(self) -> int:
+        return self.values.data_ptr()
+
+    def tolist(self) -> Any:
+        return self.cpu().tolist()
+
+    def numpy(self, **_: Any) -> Any:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+class PretendedGpu(TorchDispatchMode):
+    """Counts in `waits`, by name, the operations for which the host waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        tensors: list[Tensor] = []
+        _map(tensors.append, [args, kwargs])
+        on_gpu = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
+        device = kwargs.get("device")
+        goes_to_gpu = bool(on_gpu) if device is None else torch.device(device).type != "cpu"
+        if not on_gpu and not goes_to_gpu:
+            return func(*args, **kwargs)
+        # In inference mode, operations come here that autograd would have taken apart.
+        with self:
+            if (result := func.decompose(*args, **kwargs)) is not NotImplemented:
+                return result
+        if func.overloadpacket in (_aten._to_copy, _aten.copy_):
+            is_in_place = func.overloadpacket is _aten.copy_
+            target = isinstance(args[0], OnGpu) if is_in_place else goes_to_gpu
+            blocks = not (args[2:3] == (True,) or kwargs.get("non_blocking"))
+            self._note_copy(isinstance(tensors[-1], OnGpu), target, blocks)
+        else:
+            # A single value may come from the host.
+            if on_gpu and any(t.dim() for t in tensors if not isinstance(t, OnGpu)):
+                shapes = [f"{list(t.shape)} on {t.device.type}" for t in tensors]
+                raise RuntimeError(f"{func}: tensors on different devices: {', '.join(shapes)}")
+            self._note_reading(func, args, kwargs)
+        if device is not None:
+            kwargs["device"] = "cpu"
+        result = func(*_map(_values, args), **_map(_values, kwargs))
+        if func.overloadpacket is _aten.copy_:
+            return args[0]
+        known = {id(tensor.values): tensor for tensor in on_gpu}
+        wrapped = lambda value: known[id(value)] if id(value) in known else OnGpu(value)  # noqa: E731
+        return _map(wrapped, result) if goes_to_gpu else result
+
+    def _note_copy(self, from_gpu: bool, to_gpu: bool, blocks: bool) -> None:
+        if from_gpu and not to_gpu:
+            self.waits["copy to the host"] += 1
+        elif to_gpu and not from_gpu and blocks:
+            self.waits["blocking copy to the GPU"] += 1
+
+    def _note_reading(self, func: Any, args: Any, kwargs: Any) -> None:
+        kind = func.overloadpacket
+        name = str(kind).removeprefix("aten.")
+        indices = args[1] if kind in _MASKABLE else []
+        if any(index is not None and index.dtype == torch.bool for index in indices):
+            self.waits[f"{name} by a mask"] += 1
+        is_repeat = kind is _aten.repeat_interleave and kwargs.get("output_size") is None
+        if kind in _READING or is_repeat:
+            self.waits[name] += 1
+
+
+class _Numbered(TorchFunctionMode):
+    """Numbers the device: PyTorch for CPUs cannot ask CUDA which one is current."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args = [CUDA if _is_cuda(value) else value for value in args]
+        kwargs = {k: CUDA if _is_cuda(value) else value for k, value in (kwargs or {}).items()}
+        return func(*args, **kwargs)
+
+
+def _is_cuda(value: Any) -> bool:
+    return isinstance(value, str | torch.device) and str(value) == "cuda"
+
+
+def _values(tensor: Tensor) -> Tensor:
+    return tensor.values if isinstance(tensor, OnGpu) else tensor
+
+
+def _map(function: Callable[[Tensor], Any], value: Any) -> Any:
+    """`value` with all tensors in its lists, tuples and dicts replaced."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, list | tuple):
+        return type(value)(_map(function, part) for part in value)
+    if isinstance(value, dict):
+        return {key: _map(function, part) for key, part in value.items()}
+    return value
+
+
+@contextmanager
+def pretended_gpu(
+    capability: tuple[int, int] = (9, 0), memory: int = 14 << 30
+) -> Iterator[PretendedGpu]:
+    """PyTorch finds one CUDA device, of that compute capability and memory, in this thread."""
+    said: dict[str, Any] = {
+        "_lazy_init": lambda: None,
+        "is_available": lambda: True,
+        "is_bf16_supported": lambda: True,
+        "device_count": lambda: 1,
+        "get_device_name": lambda device: "pretended",
+        "get_device_capability": lambda device: capability,
+        "get_device_properties": lambda device: SimpleNamespace(total_memory=memory),
+        "max_memory_allocated": lambda device: memory // 2,
+        "empty_cache": lambda: None,
+    }
+    products = torch.get_float32_matmul_precision()
+    try:
+        with patch.multiple(torch.cuda, **said), _Numbered(), PretendedGpu() as gpu:
+            yield gpu
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_float32_matmul_precision(products)

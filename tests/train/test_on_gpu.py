@@ -1,0 +1,213 @@
+"""What can be known of a GPU without one: tensors are where they must be, and how often one waits.
+
+`support.pretended_gpu` says what is pretended.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from feseq.common import tensors
+from feseq.config.model import ModelConfig
+from feseq.config.runtime import Runtime
+from feseq.dataset.batches import Batch
+from feseq.evaluate.mean_attention import mean_attention
+from feseq.machine.runtime import Machine, start_runtime
+from feseq.model import FESeq
+from feseq.predict.model_file import TrainedModel
+from feseq.train import step
+from feseq.train.loop import Trainer
+from feseq.train.memory_account import account
+from feseq.train.step import Loss, Stepper
+from support.networks import CONFIG, SIZES, make_batch, make_model
+from support.pretended_gpu import PretendedGpu, pretended_gpu
+from support.trainings import CPU, FOUR_EPOCHS, STILL, CrashError, end_at, train
+
+# Of the layout of a batch: the largest code and length, the distinct events, where they stand.
+WAITS_OF_A_BATCH = 4
+LENGTHS = [3, 0, 6, 1]
+PARTS = {
+    "the briefing's": CONFIG,
+    "causal, times, no norms": replace(CONFIG, causal=True, times=True, layer_norm=False),
+    "weighted": replace(CONFIG, interaction="autoint", pooling="weighted_sum"),
+    "other fields": replace(
+        CONFIG,
+        numerics=("direct", "buckets", "piecewise"),
+        pooling="concat",
+        shortcuts=True,
+        unknown_share=0.2,
+        embedding_dropout=0.1,
+    ),
+    "din": replace(CONFIG, pooling="weighted_sum", score="din", times=True, time_log_base=2.0),
+}
+# Places of times, and of padding, are found by masks.
+MORE_WAITS = {"causal, times, no norms": 1, "din": 3}
+SIZED = replace(SIZES, context=(5, 9), missing=2)
+
+
+def single(batch: Batch) -> Batch:
+    """The same in float32."""
+    values = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in vars(batch).items()
+        if isinstance(value, torch.Tensor)
+    }
+    return replace(batch, **values)
+
+
+def a_stepper(
+    config: ModelConfig = CONFIG, precision: torch.dtype = torch.float32, device: str = "cuda"
+) -> Stepper:
+    machine = Machine(torch.device(device), precision)
+    model = make_model(config, SIZED).float().train().to(machine.device)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    return Stepper(model, optimizer, Loss(), machine, embedding_l2=0.01, l2_of_batch=True)
+
+
+def waits(gpu: PretendedGpu, work: Callable[[], object]) -> Counter[str]:
+    before = gpu.waits.copy()
+    work()
+    return gpu.waits - before
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [*((name, torch.float32) for name in PARTS), ("the briefing's", torch.float16)],
+)
+def test_a_step_waits_for_the_gpu_no_more_than_it_must(name: str, precision: torch.dtype) -> None:
+    with pretended_gpu() as gpu:
+        stepper = a_stepper(PARTS[name], precision)
+        for seed in range(2):
+            batch = single(make_batch(LENGTHS, SIZED, seed))
+            found = waits(gpu, lambda: stepper.take(batch))  # noqa: B023
+        assert found.total() == WAITS_OF_A_BATCH + MORE_WAITS.get(name, 0), found
+        assert waits(gpu, stepper.mean_loss).total() == 1
+    # What is missing is no fault of the mode: without dropout the CPU has the same losses.
+    if precision == torch.float32:
+        still = replace(PARTS[name], dropout=0.0, embedding_dropout=0.0, unknown_share=0.0)
+        assert losses("cpu", still) == pytest.approx(losses("cuda", still), rel=1e-5)
+
+
+def losses(device: str, config: ModelConfig) -> list[float]:
+    with pretended_gpu():
+        stepper, found = a_stepper(config, device=device), []
+        for seed in range(3):
+            stepper.take(single(make_batch(LENGTHS, SIZED, seed)))
+            found.append(stepper.mean_loss())
+    return found
+
+
+def test_the_losses_are_read_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "STEPS_BETWEEN_CHECKS", 4)
+    batch = single(make_batch([1], SIZED))
+    with pretended_gpu() as gpu:
+        stepper = a_stepper()
+        found = [waits(gpu, lambda: stepper.take(batch))["copy to the host"] for _ in range(8)]
+    assert found == [0, 0, 0, 1] * 2
+
+
+WEIGHTED = replace(STILL, interaction="autoint", pooling="weighted_sum")
+GPU_RUN: dict[str, Any] = {"device": "cuda", "precision": "float32"}
+
+
+def test_a_training_on_a_gpu_is_evaluated_resumed_and_predicts_like_one_on_the_cpu(
+    data: Path, tmp_path: Path
+) -> None:
+    config = replace(FOUR_EPOCHS, epochs=2, weight_average=0.5)
+    with pretended_gpu():
+        whole = train(data, tmp_path / "whole", config, WEIGHTED, **GPU_RUN)
+        with pytest.MonkeyPatch.context() as patch:
+            end_at(patch, Stepper, "take", 4, CrashError)
+            with pytest.raises(CrashError):
+                train(data, tmp_path / "cut", config, WEIGHTED, save_minutes=0, **GPU_RUN)
+        resumed = weights(train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN))
+        assert all(torch.equal(w, resumed[name]) for name, w in weights(whole).items())
+        on_gpu = outcome(data, whole, start_runtime(Runtime(**GPU_RUN), 1))
+    on_cpu = outcome(data, train(data, tmp_path / "cpu", config, WEIGHTED), CPU)
+    for found, expected in zip(on_gpu, on_cpu):
+        np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_the_loop_waits_for_no_step_and_for_each_batch_of_predictions(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[str, list[int]] = {"_take": [], "_predict": []}
+    with pretended_gpu() as gpu:
+        for name, numbers in found.items():
+            monkeypatch.setattr(Trainer, name, counted(gpu, getattr(Trainer, name), numbers))
+        train(data, tmp_path, replace(FOUR_EPOCHS, epochs=2), STILL, **GPU_RUN)
+    # Three steps an epoch; the 100 validation rows are one batch, whose logits go to the host.
+    assert found["_take"] == [WAITS_OF_A_BATCH] * 6
+    assert found["_predict"] == [WAITS_OF_A_BATCH + 1] * 2
+
+
+def counted(
+    gpu: PretendedGpu, method: Callable[..., Any], numbers: list[int]
+) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        before = gpu.waits.total()
+        result = method(*arguments)
+        numbers.append(gpu.waits.total() - before)
+        return result
+
+    return call
+
+
+def weights(outputs: dict[str, Path]) -> dict[str, torch.Tensor]:
+    return tensors.load(outputs["model"])["weights"]
+
+
+def outcome(data: Path, outputs: dict[str, Path], machine: Machine) -> list[np.ndarray]:
+    """Logits, and what attention saw, of a training's model."""
+    model = TrainedModel.load(outputs["model"])
+    source = model.source(data / "test.h5", machine)
+    logit = model.predict(source, machine)
+    seen = mean_attention(model.network, model.feature_map, source, machine)
+    positions = [position["weight"] for position in seen["positions"]]
+    return [logit, np.array(seen["field_attention"]), np.array(positions)]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_memory_account_needs_no_gpu(precision: torch.dtype) -> None:
+    with pretended_gpu() as gpu:
+        assert account(CONFIG, SIZES, precision) == account(CONFIG, SIZES, precision)
+    assert not gpu.waits
+
+
+def test_a_tensor_on_the_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch, lambda logit_B: logit_B + torch.zeros(len(logit_B)))
+    with (
+        pretended_gpu(),
+        pytest.raises(RuntimeError, match=r"devices: \[4\] on cuda, \[4\] on cpu"),
+    ):
+        a_stepper().take(single(make_batch(LENGTHS, SIZED)))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "name"),
+    [
+        (lambda logit_B: logit_B / logit_B.detach().max().item(), "_local_scalar_dense"),
+        (lambda logit_B: logit_B + logit_B[logit_B > 0].sum(), "index by a mask"),
+        (lambda logit_B: logit_B + torch.ones(4).to(logit_B.device), "blocking copy to the GPU"),
+        (lambda logit_B: logit_B + logit_B.detach().nonzero().sum(), "nonzero"),
+    ],
+)
+def test_a_wait_is_counted(monkeypatch: pytest.MonkeyPatch, mistake: Any, name: str) -> None:
+    batch = single(make_batch(LENGTHS, SIZED))
+    with pretended_gpu() as gpu:
+        stepper = a_stepper()
+        before = waits(gpu, lambda: stepper.take(batch))
+        plant(monkeypatch, mistake)
+        assert waits(gpu, lambda: stepper.take(batch))[name] == before[name] + 1
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, mistake: Callable[[torch.Tensor], Any]) -> None:
+    """A network whose logits are changed last."""
+    forward = FESeq.forward
+    monkeypatch.setattr(FESeq, "forward", lambda network, batch: mistake(forward(network, batch)))
