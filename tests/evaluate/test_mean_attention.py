@@ -52,7 +52,7 @@ def test_means_are_those_of_single_rows(h5: tuple[Path, FeatureMap]) -> None:
     with torch.no_grad():
         for batch in BatchSource(valid, feature_map, max_len=MAX_LEN, batch_rows=1).in_order():
             network(batch)
-            weights = network.pooling.attention(*pooled[-1])[0].tolist()  # type: ignore
+            weights = network.pooling.attention(*pooled[-1]).tolist()  # type: ignore
             for position, weight in enumerate(reversed(weights)):
                 by_position.setdefault(position, []).append(weight)
             profile = network.profile[0](batch.profile_BP[0, 0])

@@ -6,26 +6,11 @@ import pytest
 import torch
 
 from feseq.dataset.batches import Batch
-from feseq.model import FESeq, FieldSizes, history
-from feseq.model.history import distinct_events
+from feseq.dataset.layout import Layout
+from feseq.model import FESeq, FieldSizes
 from feseq.model.pooling import SumPooling
 from support.networks import CONFIG, SIZES, make_batch, make_model
 from support.reference import reference_logits
-
-
-def one_row(batch: Batch, row: int) -> Batch:
-    start, stop = batch.offsets[row], batch.offsets[row + 1]
-    return Batch(
-        batch.numeric_BN[row : row + 1],
-        batch.profile_BP[row : row + 1],
-        batch.target_BG[row : row + 1],
-        batch.history_ST[:, start:stop],
-        torch.tensor([0, int(stop - start)]),
-        None if batch.elapsed_T is None else batch.elapsed_T[start:stop],
-        batch.row_B[row : row + 1],
-        batch.label_B[row : row + 1],
-    )
-
 
 VARIANTS = [
     {"interaction": interaction, "pooling": pooling, "causal": causal}
@@ -93,26 +78,27 @@ def test_a_shared_table_is_one_table_and_equals_the_plain_loops() -> None:
 
 
 @pytest.mark.parametrize("sequences", [1, 2])
-def test_computing_each_distinct_event_once_changes_nothing(
-    sequences: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_computing_each_distinct_event_once_changes_nothing(sequences: int) -> None:
     sizes = FieldSizes(profile=(5,), target=(6,) * sequences, sequence=(4,) * sequences, numeric=2)
     model, batch = make_model(CONFIG, sizes), make_batch([6, 0, 5, 6], sizes)
-    rows = torch.tensor([0] * 6 + [2] * 5 + [3] * 6)
-    codes, row_V, place_T = distinct_events(batch.history_ST, rows)
-    assert len(row_V) == len(set(zip(*batch.history_ST.tolist(), rows.tolist()))) < 17
-    assert torch.equal(codes[:, place_T], batch.history_ST)
-    assert torch.equal(row_V[place_T], rows)
+    layout = batch.layout
+    is_event_N, place_N = layout.age_N > 0, layout.place_N
+    row_T, place_T = layout.row_N[is_event_N], place_N[is_event_N]
+    events = len(layout.event_V)
+    assert events == len(set(zip(*batch.history_ST.tolist(), row_T.tolist()))) < 17
+    assert torch.equal(batch.history_ST[:, layout.event_V[place_T]], batch.history_ST)
+    assert torch.equal(layout.row_V[place_T], row_T)
+    # As if no two events were equal.
+    event_T = torch.arange(17, dtype=torch.int32)
+    apart_N = place_N + 17 - events
+    apart_N[is_event_N] = event_T
+    apart = replace(layout, event_V=event_T, row_V=row_T, place_N=apart_N)
 
-    def results() -> list[torch.Tensor]:
+    def results(batch: Batch) -> list[torch.Tensor]:
         logits = model(batch)
         return [logits, *torch.autograd.grad(logits.sum(), list(model.parameters()))]
 
-    once = results()
-    monkeypatch.setattr(
-        history, "distinct_events", lambda codes, rows: (codes, rows, torch.arange(len(rows)))
-    )
-    for one, other in zip(once, results()):
+    for one, other in zip(results(batch), results(replace(batch, layout=apart))):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
@@ -143,13 +129,15 @@ def test_no_profile_and_no_numeric_fields_are_allowed() -> None:
 def test_neighbours_in_a_batch_change_no_logit(pooling: str, causal: bool) -> None:
     model = make_model(replace(CONFIG, pooling=pooling, causal=causal))
     batch = make_batch([3, 0, 6, 1, 5])
-    alone = torch.cat([model(one_row(batch, row)) for row in range(5)])
+    alone = torch.cat([model(batch.rows(row, row + 1)) for row in range(5)])
     torch.testing.assert_close(model(batch), alone, rtol=0, atol=1e-12)
 
 
 def test_order_of_events_matters_only_through_positions() -> None:
     batch = make_batch([6])
-    reversed_batch = Batch(**(vars(batch) | {"history_ST": batch.history_ST.flip(1)}))
+    history_ST = batch.history_ST.flip(1)
+    layout = Layout.of(history_ST, batch.offsets)
+    reversed_batch = replace(batch, history_ST=history_ST, layout=layout)
     with_positions = make_model()
     assert (with_positions(batch) - with_positions(reversed_batch)).abs() > 1e-4
     without = make_model(replace(CONFIG, positions=False))
@@ -184,13 +172,13 @@ def test_logits_of_half_precision_have_the_resolution_of_float32(
 
 @pytest.mark.parametrize("mean", [False, True])
 def test_pooled_rows_that_differ_little_stay_apart_in_half_precision(mean: bool) -> None:
+    layout = make_batch([6, 0, 3] * 20).layout
     torch.manual_seed(0)
-    refined_BLD = 1 + 1e-4 * torch.randn(50, 7, 4)
-    is_pad_BL = torch.arange(7) < torch.randint(0, 7, (50, 1))
+    refined_ND = 1 + 1e-4 * torch.randn(len(layout.row_N), 4)
     pooling = SumPooling(4, mean)
-    full = pooling(refined_BLD, is_pad_BL, None)
+    full = pooling(refined_ND, layout, None)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(pooling(refined_BLD, is_pad_BL, None), full, rtol=0, atol=0)
+        torch.testing.assert_close(pooling(refined_ND, layout, None), full, rtol=0, atol=0)
 
 
 def test_start_values_are_those_of_the_authors() -> None:

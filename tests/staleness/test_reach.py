@@ -17,7 +17,7 @@ BOOSTING += "boosting.features boosting.matrix boosting.model_file boosting.unkn
 VALID = "config.names dataset.selection dataset.store evaluate.valid_predictions"
 PREDICTING = f"{BOOSTING} {VALID} boosting.prediction predict.shard_file"
 NETWORK = f"{FEATURES} config.declared config.model config.names dataset.batches "
-NETWORK += "dataset.negatives machine model predict.model_file predict.prediction"
+NETWORK += "dataset.layout dataset.negatives machine model predict.model_file predict.prediction"
 
 # By rule. A package stands for all of its modules.
 REACHED = {

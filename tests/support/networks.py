@@ -4,6 +4,7 @@ import torch
 
 from feseq.config.model import ModelConfig
 from feseq.dataset.batches import Batch
+from feseq.dataset.layout import Layout
 from feseq.model import FESeq, FieldSizes
 
 CONFIG = ModelConfig(
@@ -60,12 +61,17 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
         return torch.stack(columns, 1) if columns else torch.zeros(rows, 0, dtype=torch.long)
 
     rows, events = len(lengths), sum(lengths)
+    numeric_BN = torch.rand(rows, sizes.numeric, generator=random, dtype=torch.float64)
+    profile_BP, target_BG = codes(sizes.profile, rows), codes(sizes.target, rows)
+    history_ST = codes(sizes.sequence, events).T.contiguous()
+    offsets = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()])
     return Batch(
-        numeric_BN=torch.rand(rows, sizes.numeric, generator=random, dtype=torch.float64),
-        profile_BP=codes(sizes.profile, rows),
-        target_BG=codes(sizes.target, rows),
-        history_ST=codes(sizes.sequence, events).T.contiguous(),
-        offsets=torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()]),
+        numeric_BN=numeric_BN,
+        profile_BP=profile_BP,
+        target_BG=target_BG,
+        history_ST=history_ST,
+        offsets=offsets,
+        layout=Layout.of(history_ST, offsets),
         elapsed_T=torch.randint(0, 30, (events,), generator=random),
         row_B=torch.arange(rows),
         label_B=torch.randint(0, 2, (rows,), generator=random).double(),

@@ -7,9 +7,9 @@ counted. The values are real, so that a whole training can run, be resumed and b
 What else was tried, with PyTorch 2.13 for CPUs: FakeTensorMode has no values, so that it ends at
 the first `unique` or `item`, and indexing its CUDA tensors fails for lack of a device guard, as do
 wrappers whose device is CUDA in C++; a private backend in Python has a guard, and cannot be called
-cuda. So these tensors are on `meta` for C++, which needs no guard, and on CUDA for Python. Two
-things are missed: autocast changes nothing, and waits within a CUDA kernel are not seen. For these
-`benchmarks/gpu.py` counts what CUDA's own debug mode says.
+cuda. So these tensors are on `meta` for C++, which needs no guard, and on CUDA for Python. Three
+things are missed: autocast changes nothing, no memory is pinned, and waits within a CUDA kernel are
+not seen. For these `benchmarks/gpu.py` counts what CUDA's own debug mode says.
 """
 
 from collections import Counter
@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from feseq.dataset.batches import Batch
 
 CUDA = torch.device("cuda:0")
 _aten = torch.ops.aten
@@ -195,7 +197,8 @@ def pretended_gpu(
     }
     products = torch.get_float32_matmul_precision()
     try:
-        with patch.multiple(torch.cuda, **said), _Numbered(), PretendedGpu() as gpu:
+        unpinned = patch.object(Batch, "pinned", lambda batch: batch)
+        with patch.multiple(torch.cuda, **said), unpinned, _Numbered(), PretendedGpu() as gpu:
             yield gpu
     finally:
         torch.use_deterministic_algorithms(False)

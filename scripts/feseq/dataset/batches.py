@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..common.ragged import Ragged
 from .encoding import BRIEFING, FeatureEncoder, Inputs
 from .feature_map import FeatureMap
 from .joined import Rows, open_table
+from .layout import Layout
 from .negatives import NegativeDraw
 from .store import Block
 
@@ -28,7 +30,7 @@ class Batch:
 
     numeric_BN float32; profile_BP, target_BG, context_BC int64 indices; histories packed,
     history_ST int64 [sequence fields, events of all rows], row b being offsets[b]:offsets[b+1],
-    newest last.
+    newest last; `layout` says where they stand among the positions.
     `elapsed_T` int64 [events of all rows]: the row's time minus the event's, 0 if the event is
     later; None in a table without times.
     `rank_BN` float32: the share of train values below, -1 where missing; `missing_BK` float32: 1
@@ -44,6 +46,7 @@ class Batch:
     target_BG: Tensor
     history_ST: Tensor
     offsets: Tensor
+    layout: Layout
     elapsed_T: Tensor | None
     row_B: Tensor
     label_B: Tensor | None
@@ -70,24 +73,50 @@ class Batch:
             if isinstance(value, Tensor) and name.rpartition("_")[2].startswith("B")
         }
         events = slice(int(self.offsets[start]), int(self.offsets[stop]))
+        history_ST = self.history_ST[:, events]
+        offsets = self.offsets[start : stop + 1] - self.offsets[start]
         return replace(
             self,
-            history_ST=self.history_ST[:, events],
-            offsets=self.offsets[start : stop + 1] - self.offsets[start],
+            history_ST=history_ST,
+            offsets=offsets,
+            layout=Layout.of(history_ST, offsets),
             elapsed_T=None if self.elapsed_T is None else self.elapsed_T[events],
             **of_rows,
         )
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`."""
+        """The same batch on `device`; a pinned one is copied beside the device's other work."""
         if device.type == "cpu":
             return self
-        moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=True)
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
+        if not self.row_B.is_pinned():
+            return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
+        stream, copying = torch.cuda.current_stream(device), _copy_stream(device)
+
+        def copied(tensor: Tensor) -> Tensor:
+            copy = tensor.to(device, non_blocking=True)
+            # Its memory belongs to the stream of the copy, and must not be reused before the step.
+            copy.record_stream(stream)
+            return copy
+
+        with torch.cuda.stream(copying):
+            moved = self._each_tensor(copied)
+        stream.wait_stream(copying)
+        return moved
+
+    def pinned(self) -> "Batch":
+        """The same batch in memory from which a GPU copies by itself."""
+        return self._each_tensor(Tensor.pin_memory)
+
+    def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        def changed(part: Any) -> dict[str, Any]:
+            return {n: change(x) for n, x in vars(part).items() if isinstance(x, Tensor)}
+
+        return replace(self, layout=replace(self.layout, **changed(self.layout)), **changed(self))
+
+
+@cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 @dataclass(frozen=True)
@@ -295,7 +324,7 @@ class BatchSource:
         tensors: dict[str, Any] = {
             n: None if x is None else torch.from_numpy(x) for n, x in arrays.items()
         }
-        return Batch(**tensors)
+        return Batch(**tensors, layout=Layout.of(tensors["history_ST"], tensors["offsets"]))
 
     def _cut(self, histories: Ragged, rows: np.ndarray) -> Ragged:
         return histories.take(rows, self.max_len - self.older, self.older)

@@ -39,21 +39,17 @@ def mean_attention(
     weight_sum, weight_rows = torch.zeros(2, source.max_len + 1, dtype=torch.float64)
     network.to(machine.device).eval()
     for batch in source.in_order(0, rows) if layer or pooling else ():
-        with _seen(network.history, layer, pooling) as seen, machine.autocast():
+        with _seen(layer, pooling) as seen, machine.autocast():
             network(batch.to(machine.device))
-        _, layout = seen[network.history][1]
-        is_pad_BL = layout.is_pad_BL
+        place_N, age_N = batch.layout.place_N, batch.layout.age_N
         if layer is not None:
             # Each distinct position counts as often as it stands in a row.
-            place = layout.place_BL if is_pad_BL is None else layout.place_BL[~is_pad_BL]
-            weight_UFF = layer.attention(*seen[layer][0]).double().cpu()
-            count_U = torch.bincount(place.flatten().cpu(), minlength=len(weight_UFF)).double()
+            weight_UFF = layer.attention(*seen[layer]).double().cpu()
+            count_U = torch.bincount(place_N, minlength=len(weight_UFF)).double()
             field_sum += torch.einsum("u,uij->ij", count_U, weight_UFF)
         if pooling is not None:
-            weight_LB = pooling.attention(*seen[pooling][0]).double().cpu().flip(1).T
-            there = torch.full_like(weight_LB, 1) if is_pad_BL is None else _back(is_pad_BL)
-            weight_sum[: len(weight_LB)] += weight_LB.sum(1)
-            weight_rows[: len(weight_LB)] += there.sum(1)
+            weight_sum.index_add_(0, age_N, pooling.attention(*seen[pooling]).double().cpu())
+            weight_rows += torch.bincount(age_N, minlength=len(weight_rows))
     return {
         "rows": rows,
         "fields": fields,
@@ -61,11 +57,6 @@ def mean_attention(
         "field_attention": (field_sum / field_sum.sum(1, keepdim=True)).tolist() if layer else None,
         "positions": _positions(weight_sum, weight_rows) if pooling else None,
     }
-
-
-def _back(is_pad_BL: Tensor) -> Tensor:
-    """1 where a row has the position counted back from the target [L, B]."""
-    return (~is_pad_BL).double().cpu().flip(1).T
 
 
 def _positions(weight_sum: Tensor, rows: Tensor) -> list[dict[str, float | int]]:
@@ -77,11 +68,11 @@ def _positions(weight_sum: Tensor, rows: Tensor) -> list[dict[str, float | int]]
 
 
 @contextmanager
-def _seen(*modules: nn.Module | None) -> Iterator[dict[nn.Module, tuple[Any, Any]]]:
-    """The inputs and the output of each module's last call."""
-    seen: dict[nn.Module, tuple[Any, Any]] = {}
+def _seen(*modules: nn.Module | None) -> Iterator[dict[nn.Module, Any]]:
+    """The inputs of each module's last call."""
+    seen: dict[nn.Module, Any] = {}
     handles = [
-        module.register_forward_hook(lambda m, inputs, output: seen.update({m: (inputs, output)}))
+        module.register_forward_pre_hook(lambda m, inputs: seen.update({m: inputs}))
         for module in modules
         if module is not None
     ]

@@ -2,13 +2,16 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
 
+from ..common.ahead import map_ahead
 from ..common.errors import UserError
 from ..config.runtime import Runtime
+from ..dataset.batches import Batch
 from .memory import machine_memory, peak_memory
 from .ranks import Ranks
 
@@ -38,6 +41,10 @@ class Machine:
         """
         enabled = self.precision != torch.float32
         return torch.autocast(self.device.type, self.precision, enabled=enabled)
+
+    def ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches; for a GPU pinned ahead of use, so that no step waits for its copy."""
+        return map_ahead(Batch.pinned, batches) if self.device.type == "cuda" else batches
 
     def memory(self) -> int:
         """Bytes that a training may use: as set, else all of a GPU's or half of the computer's.

@@ -1,14 +1,36 @@
-"""Multi-head self-attention over the positions of a history (FESEQ section 3).
+"""Multi-head self-attention over the positions of each row (FESEQ section 3).
 
-B batch, L positions (history and target), D width, H heads, E width of a head.
+N positions of all rows, D width, H heads, E width of a head. Rows lie one after the other, so no
+mask is ever needed:
+
+    packed      one call of flash attention for rows of any length, on a CUDA device of compute
+                capability 8.0 or newer in half precision, with PyTorch 2.11 or newer
+    by length   a call of scaled_dot_product_attention for each run of rows of one length; batches
+                are made of rows of like length
 """
 
+import inspect
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..dataset.layout import Layout
+
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:
+    HAS_VARLEN = False
+else:
+    # PyTorch 2.10 had another signature.
+    HAS_VARLEN = {"scale", "window_size"} <= set(inspect.signature(varlen_attn).parameters)
+# What flash attention takes.
+MULTIPLE_OF_HEAD, WIDEST_HEAD = 8, 256
+
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention that never builds a [B*H, L, L] mask or probability tensor."""
+    """Multi-head self-attention that never builds a mask or a probability tensor."""
 
     def __init__(self, width: int, heads: int, causal: bool) -> None:
         super().__init__()
@@ -17,16 +39,49 @@ class SelfAttention(nn.Module):
         self.project_in = nn.Linear(width, 3 * width)
         self.project_out = nn.Linear(width, width)
 
-    def forward(self, x_BLD: Tensor, mask: Tensor | None) -> Tensor:
-        batch, length, width = x_BLD.shape
-        qkv = self.project_in(x_BLD).view(batch, length, 3, self.heads, width // self.heads)
-        query_BHLE, key_BHLE, value_BHLE = (part.transpose(1, 2) for part in qkv.unbind(2))
-        attended_BHLE = F.scaled_dot_product_attention(
-            query_BHLE,
-            key_BHLE,
-            value_BHLE,
-            attn_mask=mask,
-            # With a mask given, causality is part of it.
-            is_causal=self.causal and mask is None,
-        )
-        return self.project_out(attended_BHLE.transpose(1, 2).reshape(batch, length, width))
+    def forward(self, x_ND: Tensor, layout: Layout) -> Tensor:
+        qkv_N3HE = self.project_in(x_ND).unflatten(1, (3, self.heads, -1))
+        attend = packed if takes_packed(qkv_N3HE) else by_length
+        return self.project_out(attend(qkv_N3HE, layout, self.causal).flatten(1))
+
+
+def takes_packed(qkv_N3HE: Tensor) -> bool:
+    """True where flash attention on packed rows can run."""
+    return (
+        HAS_VARLEN
+        and qkv_N3HE.is_cuda
+        and qkv_N3HE.dtype in (torch.float16, torch.bfloat16)
+        and qkv_N3HE.shape[-1] <= WIDEST_HEAD
+        and torch.cuda.get_device_capability(qkv_N3HE.device) >= (8, 0)
+    )
+
+
+def packed(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:
+    """[N, H, E] of all rows at once."""
+    width = qkv_N3HE.shape[-1]
+    # Zeros add nothing to a product; the scale is that of the width without them.
+    query, key, value = F.pad(qkv_N3HE, (0, -width % MULTIPLE_OF_HEAD)).unbind(1)
+    # A tuple only where more than the outputs are asked for.
+    attended_NHE: Tensor = varlen_attn(  # type: ignore[assignment]
+        query,
+        key,
+        value,
+        layout.start_B,
+        layout.start_B,
+        layout.longest,
+        layout.longest,
+        scale=1 / math.sqrt(width),
+        window_size=(-1, 0) if causal else (-1, -1),
+    )
+    return attended_NHE[..., :width]
+
+
+def by_length(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:
+    """[N, H, E], the rows of each length together."""
+    attended = []
+    parts = qkv_N3HE.split([rows * length for rows, length in layout.runs])
+    for part_N3HE, run in zip(parts, layout.runs):
+        query, key, value = part_N3HE.unflatten(0, run).permute(2, 0, 3, 1, 4).unbind(0)
+        attended_BHLE = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        attended.append(attended_BHLE.transpose(1, 2).flatten(0, 1))
+    return attended[0] if len(attended) == 1 else torch.cat(attended)

@@ -3,14 +3,15 @@
 Yuan, Zhu, Li, Liu, Guo, Appl. Sci. 2024, 14(7), 2760, doi:10.3390/app14072760. Shapes:
 
     B  rows of a batch          P  profile fields         d  embedding size
-    L  history + target         G  target fields          D  width of a position, d * (F + 1 or 2)
-    S  sequence fields (= G)    N  numeric fields         F  fields at a position, S + P
-    T  events of all rows       U  distinct positions
+    N  positions of all rows    G  target fields          D  width of a position, d * (F + 1 or 2)
+    T  events of all rows       S  sequence fields (= G)  F  fields at a position, S + P
+    U  distinct positions
 """
 
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.model import ModelConfig
@@ -66,15 +67,15 @@ class FESeq(nn.Module):
         """Logits [B] of one batch."""
         batch = self.unknown(batch)
         profile_BPd = self._embed_profile(batch.profile_BP)
-        fields_UFd, layout = self.history(batch, profile_BPd)
-        parts = [layout.spread(self.interaction(fields_UFd).flatten(1))]
+        fields_UFd = self.interaction(self.history(batch, profile_BPd))
+        parts = [F.embedding(batch.layout.place_N, fields_UFd.flatten(1))]
         if self.position is not None:
-            parts.append(self.position(layout))
+            parts.append(self.position(batch.layout))
         if self.time is not None:
-            parts.append(self.time(batch, layout))
-        refined_BLD = self.refiner(torch.cat(parts, dim=2), layout.is_pad_BL)
+            parts.append(self.time(batch))
+        refined_ND = self.refiner(torch.cat(parts, dim=1), batch.layout)
         item_BE = self.item(batch.target_BG) if self.item is not None else None
-        pooled_BU = self.pooling(refined_BLD, layout.is_pad_BL, item_BE)
+        pooled_BU = self.pooling(refined_ND, batch.layout, item_BE)
         features = [profile_BPd.flatten(1), self.front(batch), pooled_BU]
         if self.shortcuts:
             features.append(self.history.shortcuts(batch))

@@ -1,6 +1,4 @@
-"""Packed histories to positions of padded rows (FESEQ sections 1 and 3)."""
-
-from dataclasses import dataclass
+"""Packed histories to the vectors at their positions (FESEQ sections 1 and 3)."""
 
 import torch
 import torch.nn.functional as F
@@ -8,31 +6,9 @@ from torch import Tensor, nn
 
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch
+from ..dataset.layout import Layout
 from .dropout import VectorDropout
 from .sizes import FieldSizes
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where positions stand: histories padded in front, each followed by its target.
-
-    The newest event and the target stand in the same columns in every row:
-
-        offsets [0, 2, 2, 3], events [a, b, c]      a  b  t0
-                                                    .  .  t1    (an empty history)
-                                                    .  c  t2
-
-    `place_BL` says which of U distinct positions stands there, any at padding; `is_pad_BL` is True
-    at padding, or None where there is none; `is_event_BH` [B, L-1] is True at events.
-    """
-
-    place_BL: Tensor
-    is_pad_BL: Tensor | None
-    is_event_BH: Tensor
-
-    def spread(self, x_UD: Tensor) -> Tensor:
-        """Each position's vector [B, L, D]."""
-        return F.embedding(self.place_BL, x_UD)
 
 
 class HistoryEmbedding(nn.Module):
@@ -51,24 +27,17 @@ class HistoryEmbedding(nn.Module):
             for size, target, is_shared in zip(sizes.sequence, self.target, sizes.shared)
         )
 
-    def forward(self, batch: Batch, profile_BPd: Tensor) -> tuple[Tensor, Layout]:
-        """Fields [U, F, d] of the distinct positions, and where they stand."""
-        rows = len(profile_BPd)
-        row_T = torch.repeat_interleave(
-            torch.arange(rows, device=batch.offsets.device),
-            batch.offsets.diff(),
-            output_size=batch.history_ST.shape[1],
-        )
-        codes_SV, row_V, place_T = distinct_events(batch.history_ST, row_T)
+    def forward(self, batch: Batch, profile_BPd: Tensor) -> Tensor:
+        """Fields [U, F, d] of the distinct positions: all distinct events, then the targets."""
+        layout = batch.layout
+        codes_SV = batch.history_ST.index_select(1, layout.event_V)
         history_VSd = torch.stack([t(c) for t, c in zip(self.sequence, codes_SV)], dim=1)
         target_BGd = torch.stack([t(c) for t, c in zip(self.target, batch.target_BG.T)], dim=1)
         behaviour_USd = self.dropout(torch.cat([history_VSd, target_BGd]))
         # Unlike indexing, an embedding adds up its gradient in a fixed order on all threads.
-        profile_VX = F.embedding(row_V, profile_BPd.flatten(1))
+        profile_VX = F.embedding(layout.row_V, profile_BPd.flatten(1))
         profile_UPd = torch.cat([profile_VX.unflatten(1, profile_BPd.shape[1:]), profile_BPd])
-        return torch.cat([behaviour_USd, profile_UPd], dim=1), lay_out(
-            batch.offsets, place_T, len(row_V)
-        )
+        return torch.cat([behaviour_USd, profile_UPd], dim=1)
 
     def shortcuts(self, batch: Batch) -> Tensor:
         """Target, sum of the history over the root of its length, their product [B, 3 * G * d].
@@ -99,32 +68,6 @@ class HistoryEmbedding(nn.Module):
         return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
-def distinct_events(history_ST: Tensor, row_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Events [S, V] that differ in row or codes, the row [V] of each, and which is where [T]."""
-    place_T, event_T = row_T, torch.arange(len(row_T), device=row_T.device)
-    for codes_T in history_ST:
-        # Renumbered after each field, so that keys stay small.
-        size = int(codes_T.max()) + 1 if len(codes_T) else 1
-        key_V, place_T = torch.unique(place_T * size + codes_T, return_inverse=True)
-    # Any one of equal events will do.
-    one_V = torch.empty_like(key_V).scatter_(0, place_T, event_T)
-    return history_ST[:, one_V], row_T[one_V], place_T
-
-
-def lay_out(offsets: Tensor, place_T: Tensor, events: int) -> Layout:
-    """The layout of rows whose events have these places; the targets follow all events."""
-    length_B = offsets.diff()
-    rows, longest = len(length_B), int(length_B.max()) if len(length_B) else 0
-    column_H = torch.arange(longest, device=offsets.device)
-    is_event_BH = column_H >= longest - length_B[:, None]
-    place_BL = offsets.new_zeros(rows, longest + 1)
-    place_BL[:, :-1][is_event_BH] = place_T
-    place_BL[:, -1] = events + torch.arange(rows, device=offsets.device)
-    if len(place_T) == rows * longest:
-        return Layout(place_BL, None, is_event_BH)
-    return Layout(place_BL, F.pad(~is_event_BH, (0, 1), value=False), is_event_BH)
-
-
 class PositionEmbedding(nn.Module):
     """A learned embedding of the distance to the target: target 0, newest event 1, ..."""
 
@@ -133,9 +76,8 @@ class PositionEmbedding(nn.Module):
         self.table = nn.Embedding(max_len + 1, embedding_dim)
 
     def forward(self, layout: Layout) -> Tensor:
-        """[B, L, d]."""
-        rows, length = layout.place_BL.shape
-        return self.table.weight[:length].flip(0).expand(rows, -1, -1)
+        """[N, d]."""
+        return self.table(layout.age_N)
 
 
 class TimeEmbedding(nn.Module):
@@ -155,12 +97,14 @@ class TimeEmbedding(nn.Module):
             bounds = config.time_log_base**exponent - 1
         self.register_buffer("bounds", bounds, persistent=False)
 
-    def forward(self, batch: Batch, layout: Layout) -> Tensor:
-        """[B, L, d]."""
+    def forward(self, batch: Batch) -> Tensor:
+        """[N, d]."""
         assert batch.elapsed_T is not None, "a model with times needs a table with times"
-        bucket_BL = torch.zeros_like(layout.place_BL)
-        bucket_BL[:, :-1][layout.is_event_BH] = self.buckets(batch.elapsed_T)
-        return self.table(bucket_BL)
+        row_N, age_N = batch.layout.row_N, batch.layout.age_N
+        # Events are fewer than positions: one target stands behind each earlier row's.
+        event_N = torch.arange(len(age_N), device=age_N.device) - row_N
+        elapsed_N = F.pad(batch.elapsed_T, (0, 1)).index_select(0, event_N)
+        return self.table(self.buckets(elapsed_N).masked_fill(age_N == 0, 0))
 
     @property
     def last_bucket(self) -> int:

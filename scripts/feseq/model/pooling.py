@@ -1,7 +1,7 @@
 """Sequence pooling: one vector per row from all its positions (FESEQ section 4).
 
-Every pooling maps (refined_BLD, is_pad_BL or None, item_BE) to [B, out_width]; the last position
-is the target's, padding stands in front.
+Every pooling maps (refined_ND, layout, item_BE) to [B, out_width]; a row's last position is the
+target's. N positions of all rows, B rows, D width, A attention width.
 """
 
 import math
@@ -10,29 +10,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..dataset.layout import Layout
 from .dropout import Dropout
 from .precision import full_precision
+from .segments import at_positions, row_softmax, row_sums
 
 # Hidden layers of the DIN score, as in the published code.
 DIN_WIDTHS = (512, 256, 128)
 
 
 class SumPooling(nn.Module):
-    """Sum or mean over the positions that are not padding."""
+    """Sum or mean over the positions."""
 
     def __init__(self, width: int, mean: bool) -> None:
         super().__init__()
         self.out_width = width
         self.mean = mean
 
-    def forward(self, refined_BLD: Tensor, is_pad_BL: Tensor | None, item_BE: Tensor) -> Tensor:
-        if is_pad_BL is None:
-            return refined_BLD.mean(1) if self.mean else refined_BLD.sum(1)
-        weight_BL = (~is_pad_BL).to(refined_BLD.dtype)
-        if self.mean:
-            weight_BL = weight_BL / weight_BL.sum(1, keepdim=True)
-        with full_precision(refined_BLD):
-            return torch.einsum("bl,bld->bd", weight_BL, refined_BLD)
+    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
+        sum_BD = row_sums(refined_ND, layout)
+        return sum_BD / layout.start_B.diff()[:, None] if self.mean else sum_BD
 
 
 class TargetPooling(nn.Module):
@@ -42,8 +39,8 @@ class TargetPooling(nn.Module):
         super().__init__()
         self.out_width = width
 
-    def forward(self, refined_BLD: Tensor, is_pad_BL: Tensor | None, item_BE: Tensor) -> Tensor:
-        return refined_BLD[:, -1]
+    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
+        return F.embedding(layout.start_B[1:] - 1, refined_ND)
 
 
 class ConcatPooling(nn.Module):
@@ -54,11 +51,11 @@ class ConcatPooling(nn.Module):
         self.positions = max_len + 1
         self.out_width = width * self.positions
 
-    def forward(self, refined_BLD: Tensor, is_pad_BL: Tensor | None, item_BE: Tensor) -> Tensor:
-        if is_pad_BL is not None:
-            refined_BLD = refined_BLD.masked_fill(is_pad_BL[..., None], 0)
-        missing = self.positions - refined_BLD.shape[1]
-        return F.pad(refined_BLD, (0, 0, missing, 0)).flatten(1)
+    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
+        rows, width = len(layout.start_B) - 1, refined_ND.shape[1]
+        slot_N = (layout.row_N + 1) * self.positions - 1 - layout.age_N
+        slots_XD = refined_ND.new_zeros(rows * self.positions, width)
+        return slots_XD.index_copy(0, slot_N.long(), refined_ND).view(rows, self.out_width)
 
 
 class WeightedSumPooling(nn.Module):
@@ -91,18 +88,16 @@ class WeightedSumPooling(nn.Module):
             nn.Linear(width, attention_dim, bias=False), nn.PReLU(), Dropout(dropout)
         )
 
-    def forward(self, refined_BLD: Tensor, is_pad_BL: Tensor | None, item_BE: Tensor) -> Tensor:
-        weight_BL = self.attention(refined_BLD, is_pad_BL, item_BE)
-        value_BLA = self.value(refined_BLD).to(refined_BLD.dtype)
-        with full_precision(refined_BLD):
-            return self.out(torch.einsum("bl,bla->ba", weight_BL, value_BLA))
+    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
+        weight_N = self.attention(refined_ND, layout, item_BE)
+        value_NA = self.value(refined_ND).to(refined_ND.dtype)
+        with full_precision(refined_ND):
+            return self.out(row_sums(weight_N[:, None] * value_NA, layout))
 
-    def attention(self, refined_BLD: Tensor, is_pad_BL: Tensor | None, item_BE: Tensor) -> Tensor:
-        """alpha [B, L], 0 at padding."""
-        score_BL = self.score(self.query(item_BE), self.key(refined_BLD), is_pad_BL)
-        if is_pad_BL is not None:
-            score_BL = score_BL.masked_fill(is_pad_BL, -torch.inf)
-        return score_BL.to(refined_BLD.dtype).softmax(-1)
+    def attention(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
+        """alpha [N]."""
+        score_N = self.score(self.query(item_BE), self.key(refined_ND), layout)
+        return row_softmax(score_N.to(refined_ND.dtype), layout)
 
 
 class DotScore(nn.Module):
@@ -112,8 +107,8 @@ class DotScore(nn.Module):
         super().__init__()
         self.scale = 1 / math.sqrt(attention_dim) if scaled else 1.0
 
-    def forward(self, query_BA: Tensor, key_BLA: Tensor, is_pad_BL: Tensor | None) -> Tensor:
-        return torch.einsum("ba,bla->bl", query_BA, key_BLA) * self.scale
+    def forward(self, query_BA: Tensor, key_NA: Tensor, layout: Layout) -> Tensor:
+        return (at_positions(query_BA, layout) * key_NA).sum(1) * self.scale
 
 
 class BilinearScore(DotScore):
@@ -123,8 +118,8 @@ class BilinearScore(DotScore):
         super().__init__(attention_dim, scaled, dropout)
         self.bilinear = nn.Parameter(torch.eye(attention_dim))
 
-    def forward(self, query_BA: Tensor, key_BLA: Tensor, is_pad_BL: Tensor | None) -> Tensor:
-        return super().forward(query_BA @ self.bilinear, key_BLA, is_pad_BL)
+    def forward(self, query_BA: Tensor, key_NA: Tensor, layout: Layout) -> Tensor:
+        return super().forward(query_BA @ self.bilinear, key_NA, layout)
 
 
 class DinScore(nn.Module):
@@ -138,15 +133,10 @@ class DinScore(nn.Module):
             layers += [nn.Linear(inputs, outputs), Dice(outputs), Dropout(dropout)]
         self.mlp = nn.Sequential(*layers, nn.Linear(DIN_WIDTHS[-1], 1))
 
-    def forward(self, query_BA: Tensor, key_BLA: Tensor, is_pad_BL: Tensor | None) -> Tensor:
-        query_BLA = query_BA[:, None].expand_as(key_BLA)
-        pair_BLX = torch.cat([query_BLA, key_BLA, query_BLA - key_BLA, query_BLA * key_BLA], dim=-1)
-        # Padding must not enter the statistics of Dice.
-        is_position_BL = key_BLA.new_ones(key_BLA.shape[:2], dtype=torch.bool)
-        if is_pad_BL is not None:
-            is_position_BL = ~is_pad_BL
-        score_T = self.mlp(pair_BLX[is_position_BL]).squeeze(-1)
-        return torch.zeros_like(key_BLA[..., 0]).masked_scatter(is_position_BL, score_T)
+    def forward(self, query_BA: Tensor, key_NA: Tensor, layout: Layout) -> Tensor:
+        query_NA = at_positions(query_BA, layout)
+        pair_NX = torch.cat([query_NA, key_NA, query_NA - key_NA, query_NA * key_NA], dim=1)
+        return self.mlp(pair_NX).squeeze(1)
 
 
 class Dice(nn.Module):
@@ -157,17 +147,17 @@ class Dice(nn.Module):
         self.norm = nn.BatchNorm1d(width, affine=False, eps=1e-9, momentum=0.01)
         self.alpha = nn.Parameter(torch.zeros(width))
 
-    def forward(self, x_TA: Tensor) -> Tensor:
+    def forward(self, x_NA: Tensor) -> Tensor:
         # A single position has no variance: the running statistics serve.
-        normed_TA = (
-            self.norm(x_TA)
-            if len(x_TA) > 1
+        normed_NA = (
+            self.norm(x_NA)
+            if len(x_NA) > 1
             else F.batch_norm(
-                x_TA, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps
+                x_NA, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps
             )
         )
-        share_TA = torch.sigmoid(normed_TA)
-        return (share_TA + self.alpha * (1 - share_TA)) * x_TA
+        share_NA = torch.sigmoid(normed_NA)
+        return (share_NA + self.alpha * (1 - share_NA)) * x_NA
 
 
 _SCORES: dict[str, type[DotScore] | type[DinScore]] = {

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 # Positions (rows x max_len) of one forward pass: enough to fill a GPU, at width 200 in 1 GiB; few
 # enough to stay in a CPU's caches.
 POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
+# Batches between copies of logits to the host: each copy waits for the GPU.
+BATCHES_BETWEEN_COPIES = 100
 
 
 def inference_source(
@@ -55,12 +57,23 @@ def predict_logits(
     logits = np.empty(stop - start, np.float32)
     was_training = model.training
     model.eval()
+    waiting: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def copy() -> None:
+        if waiting:
+            rows, made = (torch.cat(parts) for parts in zip(*waiting))
+            logits[rows.numpy() - start] = made.float().cpu().numpy()
+            waiting.clear()
+
     with progress("predicted", stop - start, verbosity=verbosity) as predicting:
-        for batch in source.in_order(start, stop, blank_histories=blank_histories):
+        batches = source.in_order(start, stop, blank_histories=blank_histories)
+        for batch in machine.ahead(batches):
             with machine.autocast():
-                logit_B = model(batch.to(machine.device))
-            logits[batch.row_B.numpy() - start] = logit_B.float().cpu().numpy()
+                waiting.append((batch.row_B, model(batch.to(machine.device))))
+            if len(waiting) == BATCHES_BETWEEN_COPIES:
+                copy()
             predicting.advance(len(batch))
             after_batch()
+        copy()
     model.train(was_training)
     return logits

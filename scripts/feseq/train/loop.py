@@ -143,13 +143,14 @@ class Trainer:
         if self._is_over:
             return
         self.model.train()
-        for batch in self.train.shuffled(
+        batches = self.train.shuffled(
             self.config.seed,
             self.epoch,
             first_batch=self.batch,
             rank=self.ranks.rank,
             ranks=self.ranks.count,
-        ):
+        )
+        for batch in self.machine.ahead(batches):
             self._take(batch)
             if self.verbosity > 1 and self.step % 20 == 0:
                 bar.show(loss=self.stepper.running_loss())

@@ -11,6 +11,7 @@ from ..common.errors import NotEnoughMemoryError
 from ..config.model import ModelConfig
 from ..config.train import TrainConfig
 from ..dataset.batches import Batch
+from ..dataset.layout import Layout
 from ..machine.runtime import Machine
 from ..model import FESeq, FieldSizes
 
@@ -136,12 +137,15 @@ def count_saved(network: FESeq) -> Iterator[Saved]:
 def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
     """Rows with max_len events each, no two alike as far as the tables allow."""
     events = rows * config.max_len
+    history_ST = torch.stack([torch.arange(events) % size for size in sizes.sequence])
+    offsets = torch.arange(rows + 1) * config.max_len
     return Batch(
         numeric_BN=torch.zeros(rows, sizes.numeric),
         profile_BP=torch.zeros(rows, len(sizes.profile), dtype=torch.long),
         target_BG=torch.zeros(rows, len(sizes.target), dtype=torch.long),
-        history_ST=torch.stack([torch.arange(events) % size for size in sizes.sequence]),
-        offsets=torch.arange(rows + 1) * config.max_len,
+        history_ST=history_ST,
+        offsets=offsets,
+        layout=Layout.of(history_ST, offsets),
         elapsed_T=torch.zeros(events, dtype=torch.long) if config.times else None,
         row_B=torch.arange(rows),
         label_B=torch.zeros(rows),

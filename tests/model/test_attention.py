@@ -1,0 +1,94 @@
+"""Attention on packed rows: the call of flash attention, whose stand-in runs without a GPU."""
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from feseq.model import attention
+from support.networks import CONFIG, make_batch, make_model
+from support.reference import reference_logits
+
+POOLINGS = ("mean", "sum", "target", "concat", "weighted_sum")
+
+
+def plain_varlen(
+    query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, scale: float, causal: bool
+) -> Tensor:
+    """Softmax attention within each of the sequences that `bounds` cut [T, H, D] into."""
+    attended = []
+    for start, stop in zip(bounds.tolist(), bounds.tolist()[1:]):
+        q, k, v = (part[start:stop].transpose(0, 1) for part in (query, key, value))
+        score = q @ k.transpose(1, 2) * scale
+        if causal:
+            later = torch.ones(stop - start, stop - start, dtype=torch.bool).triu(1)
+            score = score.masked_fill(later, -torch.inf)
+        attended.append((score.softmax(-1) @ v).transpose(0, 1))
+    return torch.cat(attended)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The arguments of each call; the kernel's own conditions hold, and loops stand in for it."""
+    pytest.importorskip("torch.nn.attention.varlen", reason="PyTorch before 2.10")
+    if not attention.HAS_VARLEN:
+        pytest.skip("PyTorch 2.10 had another signature")
+    signature, calls = inspect.signature(attention.varlen_attn), []
+
+    def stand_in(*args: Any, **kwargs: Any) -> Tensor:
+        given = signature.bind(*args, **kwargs).arguments
+        calls.append(given)
+        query, bounds = given["query"], given["cu_seq_q"]
+        assert query.shape[2] % 8 == 0
+        assert all(given[name].stride(-1) == 1 for name in ("query", "key", "value"))
+        assert bounds is given["cu_seq_k"]
+        assert bounds.dtype == torch.int32
+        assert bounds[-1] == len(query)
+        assert given["max_q"] == given["max_k"] == int(bounds.diff().max())
+        causal = {(-1, 0): True, (-1, -1): False}[given["window_size"]]
+        parts = query, given["key"], given["value"]
+        return plain_varlen(*parts, bounds, given["scale"], causal)
+
+    monkeypatch.setattr(attention, "varlen_attn", stand_in)
+    monkeypatch.setattr(attention, "takes_packed", lambda qkv: True)
+    return calls
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("embedding_dim", [4, 16])
+def test_packed_attention_equals_the_plain_loops(
+    calls: list[dict[str, Any]], embedding_dim: int, pooling: str, causal: bool
+) -> None:
+    config = replace(CONFIG, pooling=pooling, causal=causal, embedding_dim=embedding_dim)
+    model, batch = make_model(config), make_batch([3, 0, 6])
+    parameters = list(model.parameters())
+    logits, expected = model(batch), reference_logits(model, config, batch)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
+    assert len(calls) == config.transformer_layers
+    got, want = (
+        torch.autograd.grad(value.sum(), parameters, materialize_grads=True, allow_unused=True)
+        for value in (logits, expected)
+    )
+    for one, other in zip(got, want):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_packed_attention_is_for_half_precision_on_new_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OnGPU:
+        is_cuda, device, shape = True, torch.device("cuda"), (7, 3, 2, 24)
+
+        def __init__(self, **changes: Any) -> None:
+            self.dtype = torch.bfloat16
+            vars(self).update(changes)
+
+    for capability, taken in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)  # noqa: B023
+        assert attention.takes_packed(OnGPU()) == (taken and attention.HAS_VARLEN)  # type: ignore
+    for change in ({"is_cuda": False}, {"dtype": torch.float32}, {"shape": (7, 3, 2, 264)}):
+        assert not attention.takes_packed(OnGPU(**change))  # type: ignore
