@@ -11,7 +11,7 @@ from feseq.config.catalog import (
 )
 from feseq.config.names import is_model
 from feseq.dataset.shards import read_shards
-from feseq.raw.location import Location
+from feseq.raw.listing import TableLocation
 from feseq.raw.source import local_only
 from feseq.staleness.upstream import figure_steps, rule_of
 
@@ -26,9 +26,13 @@ def results():
 
 def local(**raw):
     """Inputs: those raw files that are local; the time of those with a version does not count."""
+
+    def counted(path):
+        return ancient(path) if RAW.has_version(path) else path
+
     return {
-        name: ancient(path) if RAW.has_version(path) else path
-        for name, path in local_only(raw).items()
+        name: list(map(counted, found)) if isinstance(found, list) else counted(found)
+        for name, found in local_only(raw).items()
     }
 
 
@@ -116,7 +120,7 @@ def scored(function):
         check_job(config, COLUMNS, names)
         one = [names["model"]] if "model" in names else None
         models = one or submission_models(config, names["size"])
-        files = [Location(path) for path in scored_files(config, names["name"])]
+        files = [TableLocation(path) for path in scored_files(config, names["name"])]
         return function(files, names["size"], models)
 
     return of_job

@@ -20,8 +20,11 @@ rule score:
         ),
         raw=scored(
             lambda files, size, models: [
-                ancient(path) if RAW.has_version(path) else path
-                for path in local_only(dict(enumerate(files))).values()
+                path
+                for paths in local(
+                    **{str(i): file for i, file in enumerate(files)}
+                ).values()
+                for path in paths
             ]
         ),
     output:

@@ -9,7 +9,7 @@ from door import enter
 from feseq.predict.sample_check import check_sample
 
 
-def main(*, raw: str, sample_submission: str, id_column: str, checked: Path) -> None:
+def main(*, raw: list[str], sample_submission: str, id_column: str, checked: Path) -> None:
     check_sample(raw, sample_submission, id_column, checked)
 
 

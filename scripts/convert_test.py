@@ -12,7 +12,7 @@ from feseq.dataset.conversion import convert_test
 
 def main(
     *,
-    raw: str,
+    raw: list[str],
     columns: Columns,
     rows_per_shard: int,
     h5: Path,

@@ -12,7 +12,7 @@ from feseq.dataset.conversion import convert_train
 
 def main(
     *,
-    raw: str,
+    raw: list[str],
     selection: Path,
     columns: Columns,
     train: Path,

@@ -168,6 +168,8 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
         return Path(value)
     if parameter.annotation == list[Path]:
         return [Path(path) for path in ([value] if isinstance(value, str) else value)]
+    if parameter.annotation == list[str] and isinstance(value, str):
+        return [value]
     if parameter.annotation == (Path | None):
         return Path(value) if value else None
     if hasattr(parameter.annotation, "from_values"):

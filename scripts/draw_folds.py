@@ -12,7 +12,7 @@ from feseq.dataset.selection import Selection
 from feseq.raw.reading import open_parquet
 
 
-def main(*, raw: str, label: str, selection: Path, sampling: Sampling, folds: Path) -> None:
+def main(*, raw: list[str], label: str, selection: Path, sampling: Sampling, folds: Path) -> None:
     chosen = Selection.read(selection)
     draw_folds(open_parquet(raw), label, sampling, chosen).write(folds)
 

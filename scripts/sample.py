@@ -11,7 +11,9 @@ from feseq.dataset.sampling import draw
 from feseq.raw.reading import open_parquet
 
 
-def main(*, raw: str, label: str, rows: int | None, sampling: Sampling, selection: Path) -> None:
+def main(
+    *, raw: list[str], label: str, rows: int | None, sampling: Sampling, selection: Path
+) -> None:
     draw(open_parquet(raw), label, rows, sampling).write(selection)
 
 

@@ -22,7 +22,8 @@ from feseq.dataset.sampling import read_labels, select_rows
 from feseq.dataset.selection import Selection
 from feseq.dataset.store import H5Table
 from feseq.raw.location import Location
-from feseq.raw.reading import RawFile, open_parquet
+from feseq.raw.parquet_file import RawFile
+from feseq.raw.reading import open_parquet
 from support.raw_tables import COLUMNS, content, raw_table, to_test_h5, to_train_h5, write_raw
 
 

@@ -8,11 +8,11 @@ import pytest
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.dataset.origin import refuse_stand_in_over_real
-from feseq.raw.location import Location
+from feseq.raw.listing import TableLocation
 from feseq.raw.source import RawFiles
 from support.raw_tables import raw_table, to_train_h5
 
-REAL = RawFiles(Location("train"), Location("test"), None)
+REAL = RawFiles(TableLocation("train"), TableLocation("test"), None)
 STAND_IN = dataclasses.replace(REAL, why="no train and no test")
 
 

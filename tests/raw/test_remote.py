@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
@@ -20,7 +22,8 @@ from feseq.common.errors import UserError
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.predict.submission_ids import sample_ids
-from feseq.raw import reading as raw
+from feseq.raw import parquet_file as raw
+from feseq.raw.listing import TableLocation
 from feseq.raw.location import Location
 from feseq.raw.reading import open_parquet
 from feseq.raw.source import locate_raw
@@ -97,25 +100,47 @@ class Moto:
 def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     store: Moto, finished: tuple[Path, str], tmp_path: Path
 ) -> None:
-    inputs = shop_inputs(tmp_path)
-    for key, body in inputs.items():
+    inputs, other = shop_inputs(tmp_path), shop_inputs(tmp_path, seed=9)
+    train, test, sample = inputs
+    # The rows of the train file, as two objects below a folder.
+    places = ("shop/in/log/day=2/b c.parquet", "shop/in/log/day=10/a.parquet")
+    for objects in (inputs, other):
+        log = pq.read_table(BytesIO(objects.pop(train)))
+        for place, rows in zip(places, (log[:150], log[150:])):
+            objects[place] = parquet(rows)
+    for key, body in (inputs | {"shop/in/log/_SUCCESS": b""}).items():
         store.put(key, body)
+    found = [str(file) for file in TableLocation("s3://shop/in/l*").files]
+    assert found == [f"s3://{place}".replace(" ", "%20") for place in places]
+    config = shop.changed("raw", REMOTE["raw"] | {"train": "s3://shop/in/log/"})
     submission = "results/submission_toy.csv"
-    code, output = shop.snakemake(tmp_path, submission, config=REMOTE)
+    code, output = shop.snakemake(tmp_path, submission, config=config)
     assert code == 0, output
     assert (tmp_path / submission).read_bytes() == (finished[0] / submission).read_bytes()
     assert not (tmp_path / "in").exists()
-    train, test, sample = inputs
-    other = shop_inputs(tmp_path, seed=9)
     for key, body, change in (
-        (train, inputs[train], "nothing"),
-        (train, other[train], "train file replaced, time kept"),
+        (places[1], inputs[places[1]], "nothing"),
+        (places[1], other[places[1]], "train file replaced, time kept"),
         (test, other[test], "test file replaced, time kept"),
         (sample, other[sample], "sample submission given"),
+        ("shop/in/log/day=11/a.parquet", inputs[places[1]], "train file replaced, time kept"),
     ):
         store.put(key, body)
-        assert stale_of_toy(tmp_path, submission) == as_documented(change)
-        store.put(key, inputs[key])
+        code, output = shop.snakemake(tmp_path, "-n", submission, config=config)
+        assert code == 0, output
+        assert planned(output) == as_documented(change)
+        if key in inputs:
+            store.put(key, inputs[key])
+    with pytest.raises(UserError, match=r"s3://shop/in/lo: is a folder without a file"):
+        open_parquet("s3://shop/in/lo/")
+    with pytest.raises(UserError, match=r"s3://shop/in/\*.csv.gz: this pattern matches no file"):
+        open_parquet("s3://shop/in/*.csv.gz")
+
+
+def parquet(table: pa.Table) -> bytes:
+    sink = BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
 
 
 def shop_inputs(folder: Path, seed: int = 0) -> dict[str, bytes]:
@@ -131,12 +156,6 @@ def shop_inputs(folder: Path, seed: int = 0) -> dict[str, bytes]:
     found = {f"shop/in/{file.name}": file.read_bytes() for file in files}
     shutil.rmtree(folder / "in")
     return found
-
-
-def stale_of_toy(folder: Path, submission: str) -> dict[str, str]:
-    code, output = shop.snakemake(folder, "-n", submission, config=REMOTE)
-    assert code == 0, output
-    return planned(output)
 
 
 def as_documented(change: str) -> dict[str, str]:
@@ -158,7 +177,8 @@ def test_only_columns_in_use_are_fetched(bucket: Bucket, tmp_path: Path) -> None
     rows = sum(len(batch) for _, batch in file.stream(wanted, 500))
     reads = [request for request in bucket.requests[opened:] if request.method == "GET"]
     assert rows == 3000
-    chunks = [file.metadata.row_group(g).column(c) for g in range(2) for c in range(11)]
+    metadata = pq.read_metadata(path)
+    chunks = [metadata.row_group(g).column(c) for g in range(2) for c in range(11)]
     bytes_of = {True: 0, False: 0}
     for chunk in chunks:
         bytes_of[chunk.path_in_schema in wanted] += chunk.total_compressed_size

@@ -35,7 +35,6 @@ def refusal(read: Callable[[], object]) -> str:
         ("S3://shop/raw.parquet", "only local paths, s3://"),
         ("s3://shop", "names no single object"),
         ("s3:///raw.parquet", "names no single object"),
-        ("s3://shop/folder/", "names no single object"),
         ("s3://shop/a#b.parquet", "names no single object"),
         ("s3://[shop/raw.parquet", "is no URI"),
     ],

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from feseq.common.errors import UserError
-from feseq.raw.location import Location
+from feseq.raw.listing import TableLocation
 from feseq.raw.source import RawFiles, locate_raw
 from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
 
@@ -19,7 +19,7 @@ def files(folder: Path, train: dict[str, Any], test: dict[str, Any]) -> RawFiles
         write_raw(folder, raw_table(2, **given), name)
         for name, given in (("train", train), ("test", test))
     ]
-    return RawFiles(*map(Location, paths), None)
+    return RawFiles(*map(TableLocation, paths), None)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_link_to_nowhere_or_a_folder_is_no_reason_to_simulate(
         locate_raw(raw | {"source": source})
     Path(raw["train"]).unlink()
     Path(raw["train"]).mkdir()
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match="is a folder without a file that holds data"):
         locate_raw(raw | {"source": source})
     assert locate_raw(raw | {"source": "simulated"}).simulated
 

@@ -5,7 +5,7 @@ import pytest
 from feseq.staleness.code import code_digests
 from support import SCRIPTS
 
-RAW = "common config.columns raw.location raw.reading raw.version"
+RAW = "common config.columns raw.listing raw.location raw.parquet_file raw.reading raw.version"
 ROWS = "common config.columns dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_values "
 CONVERSION += "dataset.selection "

@@ -15,6 +15,7 @@ from .space import TuneConfig
 from .train import TrainConfig, TrainKeys
 
 Name = Annotated[str, Field(min_length=1)]
+Files = Annotated[list[Name], Field(min_length=1)]
 SizeName = Literal["toy", "medium", "full"]
 
 
@@ -36,10 +37,11 @@ class Raw(_Block):
     files where both exist, the stand-in where neither does, an error where only one does; a remote
     file counts as one that exists. The stand-in is refused in a folder with results or H5 files of
     real data"""
-    train: Name = "data/raw/train.parquet"
-    """parquet file with features and label"""
-    test: Name = "data/raw/test.parquet"
-    """parquet file with features and ID"""
+    train: Name | Files = "data/raw/train.parquet"
+    """table with features and label: a parquet file, a list of files, a pattern such as
+    `in/day-*.parquet`, or a folder of files"""
+    test: Name | Files = "data/raw/test.parquet"
+    """table with features and ID, the same"""
     sample_submission: Name = "data/raw/sample_submission.csv"
     """CSV file whose ID column gives the rows and the order of the submission, and whose other
     column the name of its label. Where it does not
@@ -219,12 +221,12 @@ class Config(_Block):
     score: Annotated[
         dict[
             Annotated[str, Field(pattern=r"^\w[\w.-]*$")],
-            Name | Annotated[list[Name], Field(min_length=1)],
+            Name | Files,
         ],
         Field(json_schema_extra={"additionalProperties": False}),
     ] = {}
-    """files to score by name, each a parquet file like the test file, or a list of such, local or
-    in a store; `results/scores/<name>.parquet` has the probabilities"""
+    """tables to score by name, each a parquet file, pattern or folder like the test table, or a
+    list of such, local or in a store; `results/scores/<name>.parquet` has the probabilities"""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tuning: TuneConfig
     runtime: Runtime = Field(default_factory=Runtime)

@@ -15,7 +15,7 @@ from ..common.files import fingerprint, folder_beside, written_beside
 from ..common.ids import IdTables, id_tables
 from ..common.progress import progress
 from ..config.columns import Columns
-from ..raw.reading import RawFile, open_parquet
+from ..raw.reading import RawTable, open_parquet
 from .raw_text import checked_ids
 from .raw_values import LocalBlock, Vocabularies, convert_batch
 from .selection import CHOOSE, Selection
@@ -29,7 +29,7 @@ BATCH_ROWS = 8_192
 
 
 def convert_train(
-    parquet: str | Path,
+    parquet: str | Path | Sequence[str],
     selection: Path,
     columns: Columns,
     train_h5: Path,
@@ -61,7 +61,8 @@ def convert_train(
     def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[LocalBlock, np.ndarray]:
         here, batch = item
         order = np.argsort(bucket_of(place[here]), kind="stable")
-        local = convert_batch(batch, chosen.row[here], columns, str(parquet), order)
+        path = file.where(chosen.row[here.start])
+        local = convert_batch(batch, chosen.row[here], columns, path, order)
         # By way of float, for labels that are text, such as '1.0'.
         label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
         return replace(local, block=replace(local.block, label=label)), place[here][order]
@@ -88,11 +89,11 @@ def convert_train(
                         writer.append(block)
                         writing.advance(len(block))
                     writer.finish(vocabularies.words(), drawn, choosing)
-    logger.info("%s: %s rows converted", parquet, f"{len(chosen.row):,}")
+    logger.info("%s: %s rows converted", file.location, f"{len(chosen.row):,}")
 
 
 def convert_test(
-    parquet: str | Path,
+    parquet: str | Path | Sequence[str],
     columns: Columns,
     test_h5: Path,
     shards: Path,
@@ -108,13 +109,13 @@ def convert_test(
     file = open_parquet(parquet)
     file.check_columns(columns, columns.id)
     if file.rows == 0:
-        raise UserError(f"{parquet}: the file has no rows; there is nothing to predict")
+        raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")
 
     def convert(item: tuple[int, pa.RecordBatch]) -> tuple[LocalBlock, pa.StringArray]:
         first_row, batch = item
-        order = np.arange(len(batch))
-        local = convert_batch(batch, first_row + order, columns, str(parquet), order)
-        ids = checked_ids(batch.column(columns.id), first_row, columns.id, str(parquet))
+        order, path = np.arange(len(batch)), file.where(first_row)
+        local = convert_batch(batch, first_row + order, columns, path, order)
+        ids = checked_ids(batch.column(columns.id), first_row, columns.id, path)
         return replace(local, block=replace(local.block, id=_as_bytes(ids))), ids
 
     vocabularies = Vocabularies(columns.categorical)
@@ -129,14 +130,14 @@ def convert_test(
                 writer.append(vocabularies.recode(local))
                 tables.add("test", pa.table({"id": batch_ids}))
                 converting.advance(len(local.block))
-            _check_unique(tables, columns.id, str(parquet))
+            _check_unique(tables, columns.id, str(file.location))
             writer.finish(vocabularies.words(), _source(file, code))
         count = write_shards(shards_json, file.rows, rows_per_shard)
-    logger.info("%s: %s rows converted, %d shards", parquet, f"{file.rows:,}", count)
+    logger.info("%s: %s rows converted, %d shards", file.location, f"{file.rows:,}", count)
 
 
 def _selected(
-    file: RawFile, columns: Columns, chosen: np.ndarray
+    file: RawTable, columns: Columns, chosen: np.ndarray
 ) -> Iterator[tuple[slice, pa.RecordBatch]]:
     """Which of the chosen rows, and their features and label, batch by batch in file order."""
     for first_row, batch in file.stream((*columns.features, columns.label), BATCH_ROWS):
@@ -170,7 +171,7 @@ def _writer(path: Path, columns: Columns) -> H5Writer:
     return H5Writer(path, columns.numeric, columns.categorical, columns.ragged)
 
 
-def _source(file: RawFile, code: Sequence[str]) -> dict[str, object]:
+def _source(file: RawTable, code: Sequence[str]) -> dict[str, object]:
     return {
         "file": file.location.name,
         "rows": file.rows,

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..common.errors import UserError
 from ..config.sampling import Sampling
-from ..raw.reading import RawFile
+from ..raw.reading import RawTable
 from .folds import Folds
 from .sampling import read_labels
 from .selection import TRAIN, Selection
@@ -15,7 +15,7 @@ from .split import KeyedRows, cut_off, keyed_rows
 logger = logging.getLogger(__name__)
 
 
-def draw_folds(file: RawFile, label: str, sampling: Sampling, selection: Selection) -> Folds:
+def draw_folds(file: RawTable, label: str, sampling: Sampling, selection: Selection) -> Folds:
     """The folds of a selection's train rows, in the order of train.h5.
 
     Without a column in `sampling.split`, rows are drawn at random within each label. By group, the
@@ -52,7 +52,7 @@ def _stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return fold
 
 
-def _by_column(file: RawFile, sampling: Sampling, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _by_column(file: RawTable, sampling: Sampling, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Fold, and whether it is predicted, of each row of the file; fold -1 for those held out."""
     rows, _ = keyed_rows(file, sampling)
     is_train = cut_off(rows, sampling.valid_share, sampling.split.last) == TRAIN

@@ -9,25 +9,24 @@ import pyarrow.compute as pc
 
 from ..common.errors import UserError
 from ..config.sampling import Sampling
-from ..raw.reading import RawFile
+from ..raw.reading import RawTable
 from .selection import CHOOSE, JUDGE, TRAIN, Selection
 from .split import split_rows
 
 logger = logging.getLogger(__name__)
 
 
-def read_labels(file: RawFile, label: str, batch_rows: int = 1 << 20) -> np.ndarray:
+def read_labels(file: RawTable, label: str, batch_rows: int = 1 << 20) -> np.ndarray:
     """The labels as uint8 [rows]; raises UserError unless each is 0 or 1 and both occur."""
-    path = str(file.location)
     if label not in file.schema_arrow.names:
         raise UserError(
-            f"{path}: there is no label column {label!r}; name it in columns.label "
+            f"{file.location}: there is no label column {label!r}; name it in columns.label "
             f"(the file has {', '.join(map(repr, file.schema_arrow.names[:8]))}, ...)"
         )
     # Not allocated at once: the footer's number of rows is only checked as they are decoded.
     parts = [np.empty(0, np.uint8)]
     for first_row, batch in file.stream([label], batch_rows):
-        column = batch.column(0)
+        column, path = batch.column(0), file.where(first_row)
         try:
             numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
         except pa.ArrowException:
@@ -46,7 +45,7 @@ def read_labels(file: RawFile, label: str, batch_rows: int = 1 << 20) -> np.ndar
             )
         parts.append(numbers.astype(np.uint8))
     labels = np.concatenate(parts)
-    _check_both_classes(labels, path, label)
+    _check_both_classes(labels, str(file.location), label)
     return labels
 
 
@@ -81,7 +80,7 @@ def _check_both_classes(labels: np.ndarray, path: str, label: str) -> None:
         )
 
 
-def draw(file: RawFile, label: str, rows: int | None, sampling: Sampling) -> Selection:
+def draw(file: RawTable, label: str, rows: int | None, sampling: Sampling) -> Selection:
     """The rows of a size, and the parts that they are in."""
     labels, seed = read_labels(file, label), sampling.seed
     if sampling.split.is_random:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..common.errors import UserError
 from ..config.sampling import Sampling, Split
-from ..raw.reading import RawFile
+from ..raw.reading import RawTable
 from .selection import CHOOSE, JUDGE, TRAIN
 from .split_columns import Times, read_groups, read_times
 
@@ -50,7 +50,7 @@ class KeyedRows:
         return replace(self, time=time, group=group)
 
 
-def split_rows(file: RawFile, labels: np.ndarray, sampling: Sampling) -> np.ndarray:
+def split_rows(file: RawTable, labels: np.ndarray, sampling: Sampling) -> np.ndarray:
     """The part of each row of the file, int8 as in a Selection; less than 0: in none.
 
     By time, the newest rows are held out: those of the `last` values, or of as many values as come
@@ -68,7 +68,7 @@ def split_rows(file: RawFile, labels: np.ndarray, sampling: Sampling) -> np.ndar
     return part
 
 
-def keyed_rows(file: RawFile, sampling: Sampling) -> tuple[KeyedRows, Times | None]:
+def keyed_rows(file: RawTable, sampling: Sampling) -> tuple[KeyedRows, Times | None]:
     """All rows of a file with what the split looks at, and the times, if it looks at them."""
     split = sampling.split
     times = read_times(file, split.time) if split.time else None

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from ..common.errors import UserError
-from ..raw.reading import RawFile
+from ..raw.reading import RawTable
 from .raw_text import as_text
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Times:
     text: Callable[[float], str]
 
 
-def read_times(file: RawFile, column: str) -> Times:
+def read_times(file: RawTable, column: str) -> Times:
     """The values of a column as times: numbers, dates and timestamps, or texts.
 
     Texts are ordered as numbers if each is one, else as texts. Raises UserError if the column is
@@ -61,7 +61,7 @@ def read_times(file: RawFile, column: str) -> Times:
     return Times(key, lambda value: f"{value:.12g}")
 
 
-def read_groups(file: RawFile, column: str, seed: int) -> np.ndarray:
+def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     """A hash of each row's group, uint64 [rows].
 
     Groups are equal where the values' texts are, or their lists of integers. A row without a value,
@@ -95,7 +95,7 @@ def read_groups(file: RawFile, column: str, seed: int) -> np.ndarray:
     return np.concatenate(hashes)
 
 
-def _values(file: RawFile, column: str, role: str) -> Iterator[tuple[int, pa.Array]]:
+def _values(file: RawTable, column: str, role: str) -> Iterator[tuple[int, pa.Array]]:
     if column not in file.schema_arrow.names:
         raise UserError(
             f"{file.location}: there is no column {column!r}, which sampling.split.{role} names; "
@@ -112,18 +112,18 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _check_none_missing(file: RawFile, values: pa.Array, column: str, first_row: int) -> None:
+def _check_none_missing(file: RawTable, values: pa.Array, column: str, first_row: int) -> None:
     is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
     if is_missing.any():
         raise UserError(
-            f"{file.location}: column {column!r} is missing in {int(is_missing.sum()):,} of the "
-            f"rows {first_row:,} to {first_row + len(values) - 1:,}, first row "
+            f"{file.where(first_row)}: column {column!r} is missing in {int(is_missing.sum()):,} "
+            f"of the rows {first_row:,} to {first_row + len(values) - 1:,}, first row "
             f"{first_row + int(np.argmax(is_missing))}; sampling.split.time needs the time of "
             f"every row: fill the column, or name another one"
         )
 
 
-def _numbers(file: RawFile, values: pa.Array, column: str) -> np.ndarray:
+def _numbers(file: RawTable, values: pa.Array, column: str) -> np.ndarray:
     kind = values.type
     is_float = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     try:
@@ -140,7 +140,7 @@ def _numbers(file: RawFile, values: pa.Array, column: str) -> np.ndarray:
 
 
 def _place_texts(
-    file: RawFile, values: pa.Array, column: str, places: dict[str, int]
+    file: RawTable, values: pa.Array, column: str, places: dict[str, int]
 ) -> np.ndarray:
     """Each text's place in `places`, to which new ones are added."""
     encoded = values.dictionary_encode()

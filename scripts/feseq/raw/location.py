@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import pyarrow as pa
 from pyarrow import fs
@@ -68,6 +68,11 @@ class Location:
         return Path(urlsplit(self.written).path if self.is_remote else self.written).name
 
     @property
+    def path(self) -> str:
+        """The path, or a URI's behind the bucket."""
+        return unquote(urlsplit(self.written).path) if self.is_remote else self.written
+
+    @property
     def is_present(self) -> bool:
         """True for a local file that exists, and for any remote one, without asking the store."""
         return self.is_remote or Path(self.written).is_file()
@@ -102,6 +107,25 @@ class Location:
             size = self.file.size()
             return store_version(self.file.metadata(), size) or digest_of_tail(self.file, size)
 
+    def close(self) -> None:
+        """Close the file; it is opened again when it is next read."""
+        if "file" in self.__dict__:
+            self.__dict__.pop("file").close()
+
+    def listing(self, recursive: bool = False) -> list[tuple[str, bool]]:
+        """The names in this folder, each with True for a folder; none if there is no such folder.
+
+        `recursive` lists what is in these folders, too.
+        """
+        with self._guarded(), _told(self.written):
+            system, path = self._store if self.is_remote else (fs.LocalFileSystem(), self.written)
+            selector = fs.FileSelector(path, allow_not_found=True, recursive=recursive)
+            found = system.get_file_info(selector)
+        return [
+            (info.path.removeprefix(path).lstrip("/"), info.type == fs.FileType.Directory)
+            for info in found
+        ]
+
     def head(self, size: int) -> bytes:
         """The first `size` bytes, or all if the file is shorter."""
         with self._guarded():
@@ -123,7 +147,7 @@ class Location:
         if isinstance(error, FileNotFoundError):
             return UserError(
                 f"{self}: there is no such object, or no such bucket; correct raw.* (a folder of "
-                f"files cannot be read, name one file), or the endpoint if it is in another store"
+                f"files ends with a /), or the endpoint if it is in another store"
             )
         if any(sign in said for sign in _DENIED):
             return UserError(

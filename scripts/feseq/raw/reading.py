@@ -1,94 +1,92 @@
-"""Reading raw parquet: opening, checking columns, streaming, each failure with a clear message."""
+"""Reading raw tables: one or more parquet files, checked and streamed as one table."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ..common.errors import UserError, first_line
-from ..common.parquet import SIMULATED_MARK
+from ..common.ahead import map_ahead
+from ..common.errors import UserError
 from ..config.columns import Columns
+from .listing import TableLocation, hive_keys
 from .location import Location
+from .parquet_file import RawFile, open_file, some
 
 logger = logging.getLogger(__name__)
 
-_LOCAL_BUFFER = 1 << 16
-# A remote row group of at most this many bytes is fetched at once; a larger one column by column.
-_MOST_OF_GROUP = 1 << 30
-_ALL_BUFFERS, _LEAST_REQUEST, _MOST_REQUEST = 1 << 29, 1 << 18, 1 << 23
+# Files of a table that are opened side by side; each takes two requests to a store.
+_OPENED_AT_ONCE = 8
+# As they are written again, so that 01 stays another category than 1.
+_INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")
 
 
-class RawFile(pq.ParquetFile):
-    """An open parquet file that knows its location, its size and the `version` that was opened.
+@dataclass(frozen=True)
+class _Part:
+    """One file of a table: what its footer says, and the columns that its folders give."""
 
-    Local files are decoded piece by piece, since a whole file can be one row group of many GB.
-    Remote files are fetched in few large requests, since each takes a while.
+    location: Location
+    version: str
+    rows: int
+    bytes: int
+    is_simulated: bool
+    schema: pa.Schema
+    keys: dict[str, str | None]
+
+
+class RawTable:
+    """The files of a raw table as one, whose rows are numbered through them in order.
+
+    A folder key=value above a file is a column of it, whose type is int64 where all values are
+    integers, else string. Of several files, one is open at a time. Raises UserError if one cannot
+    be opened, or is simulated and another is not.
     """
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: TableLocation) -> None:
         self.location = location
-        # Before it is opened: a file that replaces it in between has another version in the end.
+        # The file of a table that has no other.
+        self._single: RawFile | None = None
+        self._parts = list(map_ahead(self._look_at, location.files, _OPENED_AT_ONCE))
         self.version = location.version
-        source = location.file
-        self.bytes = source.size()
-        metadata = pq.read_metadata(source)
-        remote = location.is_remote
-        self._by_group = remote and _largest_group(metadata) <= _MOST_OF_GROUP
-        super().__init__(
-            source,
-            metadata=metadata,
-            pre_buffer=self._by_group,
-            buffer_size=0 if self._by_group else _buffer_bytes(metadata, remote),
-            page_checksum_verification=True,
-        )
+        rows = [part.rows for part in self._parts]
+        self._first_rows = np.concatenate([[0], np.cumsum(rows)])[:-1]
+        self.rows, self.bytes = sum(rows), sum(part.bytes for part in self._parts)
+        first = self._parts[0]
+        self.is_simulated = first.is_simulated
+        for part in self._parts:
+            if part.is_simulated != self.is_simulated:
+                raise UserError(
+                    f"{location}: of {first.location} and {part.location} one was written by the "
+                    f"simulation; real and simulated data are never mixed"
+                )
+        self._key_types = {name: self._key_type(name) for name in first.keys}
+        keys = [pa.field(*key) for key in self._key_types.items()]
+        self.schema_arrow = pa.schema([*map(self._settled, first.schema), *keys])
 
-    @property
-    def rows(self) -> int:
-        """Rows according to the footer."""
-        return int(self.metadata.num_rows)
-
-    @property
-    def is_simulated(self) -> bool:
-        """True for a file that the simulation wrote."""
-        return SIMULATED_MARK.items() <= (self.schema_arrow.metadata or {}).items()
-
-    def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """The file in batches of at most `rows` rows, only these columns fetched and decoded."""
-        columns = list(dict.fromkeys(names))
-        for groups in [[i] for i in range(self.num_row_groups)] if self._by_group else [None]:
-            yield from self.iter_batches(batch_size=rows, columns=columns, row_groups=groups)
+    def where(self, row: int) -> str:
+        """How messages call the file of a row, which they number within the table."""
+        number = int(np.searchsorted(self._first_rows, row, side="right")) - 1
+        location, first_row = self._parts[number].location, self._first_rows[number]
+        return str(location) if self._single else f"{location} (from row {first_row:,} on)"
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (number of its first row, batch) over the whole file, only these columns read.
+        """Yield (number of its first row, batch) over all files, only these columns read.
 
-        Raises UserError if they cannot be decoded, or if the file was replaced before the last
-        batch.
+        Raises UserError if a file lacks one, has it in another type than the others or cannot be
+        decoded, or if one was replaced before its last batch.
         """
-        first_row = 0
-        batches = self.batches(names, batch_rows)
-        while True:
-            try:
-                batch = next(batches, None)
-            except (pa.ArrowException, OSError) as error:
-                self.location.check_unchanged(self.version)
-                raise self.location.read_error(error) or UserError(
-                    f"{self.location}: cannot be decoded after row {first_row:,} of {self.rows:,} "
-                    f"({first_line(error)}); the file is damaged: copy it again"
-                ) from None
-            found = first_row + (0 if batch is None else len(batch))
-            if found > self.rows or (batch is None and found < self.rows):
-                decoded = "more" if found > self.rows else found
-                raise UserError(
-                    f"{self.location}: its footer says {self.rows:,} rows, and {decoded} can be "
-                    f"decoded of {_some(names)}; the file is damaged: copy it or write it again"
-                )
-            if batch is None:
-                self.location.check_unchanged(self.version)
-                return
-            yield first_row, batch
-            first_row = found
+        self._check_alike(names)
+        fields = [self.schema_arrow.field(name) for name in dict.fromkeys(names)]
+        for part, first_row in zip(self._parts, self._first_rows.tolist()):
+            inside = [field.name for field in fields if field.name not in part.keys]
+            file = self._single or _open_again(part)
+            for row, batch in file.stream(inside, batch_rows):
+                yield first_row + row, self._completed(batch, fields, part.keys)
+            if not self._single:
+                part.location.close()
 
     def check_columns(self, columns: Columns, extra: str, cure: str = "") -> None:
         """Check that all columns in use and `extra` (label or ID) occur once, in a usable type.
@@ -108,16 +106,14 @@ class RawFile(pq.ParquetFile):
             )
             raise UserError(
                 f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
-                f"{_some(missing)}; the file has {len(present)}: {_some(present)}; "
+                f"{some(missing)}; the file has {len(present)}: {some(present)}; "
                 + (cure or f"correct the columns block of the config, or {own}")
             )
-        twice = [name for name in wanted if present.count(name) > 1]
-        if twice:
-            raise UserError(f"{self.location}: columns that occur more than once: {_some(twice)}")
+        self._check_alike(wanted)
         self._check_types(columns)
         unused = [name for name in present if name not in wanted]
         if unused:
-            logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))
+            logger.info("%s: %d columns not in use: %s", self.location, len(unused), some(unused))
 
     def _check_types(self, columns: Columns) -> None:
         row_time = [columns.row_time] if columns.row_time else []
@@ -134,7 +130,7 @@ class RawFile(pq.ParquetFile):
                         f"{self.location}: column {name!r} has type {kind}, cannot be {role}"
                     )
 
-    def check_kinds(self, other: "RawFile", columns: Columns) -> None:
+    def check_kinds(self, other: "RawTable", columns: Columns) -> None:
         """Raise UserError if a category or a row's time is of another kind in the other file.
 
         Values are compared as they are written: 7 is neither 07 nor true.
@@ -149,36 +145,94 @@ class RawFile(pq.ParquetFile):
                     f"{self.location}; values are compared as they are written: take one type"
                 )
 
+    def _look_at(self, location: Location) -> _Part:
+        file, keys = open_file(location), hive_keys(location)
+        schema = file.schema_arrow
+        for name in keys:
+            if name in schema.names:
+                raise UserError(
+                    f"{location}: column {name!r} is in the file, and its folder {name}="
+                    f"{keys[name]} is one of that name, too; rename one of them"
+                )
+        if len(self.location.files) == 1:
+            self._single = file
+        else:
+            location.close()
+        return _Part(location, file.version, file.rows, file.bytes, file.is_simulated, schema, keys)
 
-def open_parquet(written: str | Path | Location) -> RawFile:
-    """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
-    location = written if isinstance(written, Location) else Location(written)
-    if not location.is_present:
-        raise UserError(f"{location}: no such file; put it there or change raw.* in the config")
-    try:
-        return RawFile(location)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise location.read_error(error) or UserError(
-            f"{location}: not a complete parquet file ({first_line(error)}); it may be truncated: "
-            f"copy it again and compare sizes (here {location.file.size():,} bytes)"
-        ) from None
+    def _key_type(self, name: str) -> pa.DataType:
+        values = (part.keys.get(name) for part in self._parts)
+        is_number = all(value is None or _INTEGER.fullmatch(value) for value in values)
+        return pa.int64() if is_number else pa.string()
+
+    def _settled(self, field: pa.Field) -> pa.Field:
+        """The field with the type of the first file that has values of it."""
+        if not pa.types.is_null(field.type):
+            return field
+        types = (self._type_in(part, field.name) for part in self._parts)
+        return field.with_type(next((t for t in types if t and not pa.types.is_null(t)), pa.null()))
+
+    def _type_in(self, part: _Part, name: str) -> pa.DataType | None:
+        """A column's type in one file, None if that has no such column."""
+        if name in part.keys:
+            return self._key_types.get(name, pa.string())
+        places = part.schema.get_all_field_indices(name)
+        if len(places) > 1:
+            raise UserError(f"{part.location}: columns that occur more than once: {name!r}")
+        return part.schema.field(places[0]).type if places else None
+
+    def _check_alike(self, names: Sequence[str]) -> None:
+        """Raise UserError if a file lacks a column, has it twice, or in another type than others.
+
+        A column without a value, which has no type, is like all others.
+        """
+        for name in names:
+            known: tuple[_Part, pa.DataType] | None = None
+            for part in self._parts:
+                kind = self._type_in(part, name)
+                if kind is None:
+                    there = f", and {known[0].location} has it, of type {known[1]}" if known else ""
+                    raise UserError(
+                        f"{part.location}: there is no column {name!r}{there}; the file has "
+                        f"{some(part.schema.names)}"
+                    )
+                if known and kind != known[1] and not pa.types.is_null(kind):
+                    raise UserError(
+                        f"column {name!r} has type {known[1]} in {known[0].location} and {kind} in "
+                        f"{part.location}; all files of a table have the same types: write them so"
+                    )
+                if known is None and not pa.types.is_null(kind):
+                    known = part, kind
+
+    def _completed(
+        self, batch: pa.RecordBatch, fields: Sequence[pa.Field], keys: Mapping[str, str | None]
+    ) -> pa.RecordBatch:
+        """A batch of one file with all columns, in the table's types."""
+        if not keys and not any(pa.types.is_null(kind) for kind in batch.schema.types):
+            return batch
+        columns = []
+        for name, kind in ((field.name, field.type) for field in fields):
+            if name in keys:
+                column = pa.repeat(pa.scalar(keys[name], pa.string()).cast(kind), len(batch))
+            else:
+                column = batch.column(name)
+                if pa.types.is_null(column.type):
+                    column = pa.nulls(len(batch), kind)
+            columns.append(column)
+        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
-def _largest_group(metadata: pq.FileMetaData) -> int:
-    """Bytes of the largest row group as it lies in the file."""
-    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
-    return max(
-        (sum(g.column(i).total_compressed_size for i in range(g.num_columns)) for g in groups),
-        default=0,
-    )
+def open_parquet(written: str | Path | Sequence[str] | TableLocation) -> RawTable:
+    """Open a raw table, or a single file; raises UserError if that cannot be done."""
+    location = written if isinstance(written, TableLocation) else TableLocation(written)
+    return RawTable(location)
 
 
-def _buffer_bytes(metadata: pq.FileMetaData, remote: bool) -> int:
-    """Bytes of one read of a column; in memory there are as many for each column."""
-    if not remote:
-        return _LOCAL_BUFFER
-    share = _ALL_BUFFERS // max(1, metadata.num_columns)
-    return min(max(share, _LEAST_REQUEST), _MOST_REQUEST)
+def _open_again(part: _Part) -> RawFile:
+    file = open_file(part.location)
+    if (file.rows, file.schema_arrow) != (part.rows, part.schema):
+        part.location.check_unchanged(part.version)
+    return file
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
@@ -228,8 +282,3 @@ def _is_time(kind: pa.DataType) -> bool:
 def _is_categorical(kind: pa.DataType) -> bool:
     kind = _value_type(kind)
     return _is_text(kind) or _is_number(kind)
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    listed = ", ".join(map(repr, names[:most]))
-    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"

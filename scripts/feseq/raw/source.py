@@ -3,21 +3,25 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from ..common.errors import UserError
 from ..config.columns import Columns
+from .listing import TableLocation
 from .location import Location
-from .reading import RawFile, open_parquet
+from .reading import RawTable, open_parquet
 from .sample_submission import label_name
+
+# The place of a table, or of a file that is none.
+RawLocation = TableLocation | Location
 
 
 @dataclass(frozen=True)
 class RawFiles:
     """Where the raw data lie; `why` says what they are simulated for, '' if they are not."""
 
-    train: Location
-    test: Location
+    train: TableLocation
+    test: TableLocation
     sample_submission: Location | None
     why: str = ""
 
@@ -34,15 +38,15 @@ class RawFiles:
             text += f"; {self.sample_submission} is there and must list the simulated IDs"
         return text
 
-    def has_version(self, location: str | Location) -> bool:
-        """True for a file that counts by its content, whatever its time.
+    def has_version(self, location: str | RawLocation) -> bool:
+        """True for what counts by its content, whatever its time.
 
         These are all of the user's files; those of the stand-in count by its settings.
         """
         return not self.simulated or str(location) not in (str(self.train), str(self.test))
 
-    def version(self, location: Location | None) -> str | None:
-        """The version of a file that has one, else None."""
+    def version(self, location: RawLocation | None) -> str | None:
+        """The version of what has one, else None."""
         return location.version if location and self.has_version(location) else None
 
     def check(self, columns: Columns) -> None:
@@ -61,36 +65,40 @@ class RawFiles:
             test.check_kinds(train, columns)
 
 
-def local_only(files: Mapping[str, Location | None]) -> dict[str, str]:
-    """The paths of those that are local, which Snakemake sees."""
-    return {name: str(file) for name, file in files.items() if file and not file.is_remote}
+def local_only(raw: Mapping[str, RawLocation | None]) -> dict[str, str | list[str]]:
+    """The paths of those that are local, which Snakemake sees; a table's as a list."""
+    local = {name: place for name, place in raw.items() if place and not place.is_remote}
+    return {
+        name: str(place) if isinstance(place, Location) else list(map(str, place.files))
+        for name, place in local.items()
+    }
 
 
-def others_than_local(files: Mapping[str, Location | None]) -> dict[str, str | None]:
+def others_than_local(raw: Mapping[str, RawLocation | None]) -> dict[str, str | list[str] | None]:
     """The others: remote ones, which Snakemake would take for local paths, and None."""
-    others = {name: file for name, file in files.items() if not file or file.is_remote}
-    return {name: str(file) if file else None for name, file in others.items()}
+    others = {name: place for name, place in raw.items() if not place or place.is_remote}
+    return {name: place.written if place else None for name, place in others.items()}
 
 
-def locate_raw(raw: Mapping[str, str]) -> RawFiles:
+def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
     """Decide between the user's files and the stand-in; real and simulated never mix.
 
     A remote file counts as present: whoever names one wants no stand-in. Raises UserError if
-    `files` are asked for and one is missing, or only one of two is present.
+    `files` are asked for and one is missing, or only some of them are present.
     """
-    train, test = files = Location(raw["train"]), Location(raw["test"])
+    train, test = TableLocation(raw["train"]), TableLocation(raw["test"])
     sample = Location(raw["sample_submission"])
     # Its IDs are compared with those of the test file, so it can serve either source.
     given = sample if sample.is_present else None
     if raw["source"] == "simulated":
         return _stand_in("raw.source is simulated", given)
-    missing = [str(file) for file in files if not file.is_present]
+    missing = [*train.missing, *test.missing]
     for path in missing:
         _refuse_what_is_no_file(path)
-    if raw["source"] == "auto" and len(missing) == 2:
+    present = [str(table) for table in (train, test) if not table.missing]
+    if raw["source"] == "auto" and missing and not present:
         return _stand_in(f"no {' and no '.join(missing)}", given)
     if missing:
-        present = [str(file) for file in files if file.is_present]
         also = f" ({present[0]} is not; real and simulated data are never mixed)" if present else ""
         raise UserError(
             f"raw.source is {raw['source']}, and these raw files are missing: "
@@ -101,22 +109,21 @@ def locate_raw(raw: Mapping[str, str]) -> RawFiles:
 
 
 def _refuse_what_is_no_file(path: str) -> None:
-    """Raise UserError for a link to nowhere or a folder: the user has data, perhaps unmounted."""
+    """Raise UserError for a link to nowhere: the user has data, perhaps unmounted."""
     if os.path.lexists(path):
-        what = "a folder" if Path(path).is_dir() else f"a link to {os.path.realpath(path)}"
         raise UserError(
-            f"{path}: is {what}, and not a file; mount or repair it, change raw.train and "
-            f"raw.test, or set raw.source: simulated"
+            f"{path}: is a link to {os.path.realpath(path)}, and not a file; mount or repair it, "
+            f"change raw.train and raw.test, or set raw.source: simulated"
         )
 
 
 def _stand_in(why: str, sample_submission: Location | None) -> RawFiles:
-    train, test = (Location(f"data/simulated/{name}.parquet") for name in ("train", "test"))
+    train, test = (TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test"))
     return RawFiles(train, test, sample_submission, why)
 
 
-def _check_same_origin(train: RawFile, test: RawFile) -> None:
-    """Raise UserError if one of the two files is real and the other was simulated."""
+def _check_same_origin(train: RawTable, test: RawTable) -> None:
+    """Raise UserError if one of the two tables is real and the other was simulated."""
     if train.is_simulated != test.is_simulated:
         simulated, real = (train, test) if train.is_simulated else (test, train)
         raise UserError(

@@ -20,7 +20,7 @@ from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..machine.runtime import Machine
 from ..predict.model_file import TrainedModel
 from ..predict.submission import diverged, one_rate
-from ..raw.reading import RawFile, open_parquet
+from ..raw.reading import RawTable, open_parquet
 from .windows import Window, windows
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def _columns(maps: Sequence[FeatureMap], id_column: str, row_time: str | None) -
     )
 
 
-def _checked(file: RawFile, columns: Columns) -> RawFile:
+def _checked(file: RawTable, columns: Columns) -> RawTable:
     """The file, if it has rows and all columns."""
     cure = "give a file with all columns that the model was trained on, the ID among them (by hand "
     cure += "--id_column names it), or take a model of the columns that are there"

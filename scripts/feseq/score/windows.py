@@ -12,7 +12,7 @@ from ..dataset.batches import WINDOW_ROWS
 from ..dataset.raw_text import checked_ids
 from ..dataset.raw_values import LocalBlock, Vocabularies, convert_batch
 from ..dataset.store import Block, H5Table
-from ..raw.reading import RawFile
+from ..raw.reading import RawTable
 
 _BATCH_ROWS = 8_192
 _BATCHES = WINDOW_ROWS // _BATCH_ROWS
@@ -23,7 +23,7 @@ _Part = tuple[LocalBlock, pa.StringArray]
 class Window(H5Table):
     """Some rows of a raw file, as `convert_test` would have written them, and their `ids`."""
 
-    def __init__(self, parts: Sequence[_Part], file: RawFile, columns: Columns) -> None:
+    def __init__(self, parts: Sequence[_Part], file: RawTable, columns: Columns) -> None:
         vocabularies = Vocabularies(columns.categorical)
         self._block = Block.joined([vocabularies.recode(local) for local, _ in parts])
         self._raw_words = vocabularies.words()
@@ -53,7 +53,7 @@ class Window(H5Table):
         return self._block if everything else self._block.take(np.arange(start, stop))
 
 
-def windows(file: RawFile, columns: Columns, threads: int) -> Iterator[Window]:
+def windows(file: RawTable, columns: Columns, threads: int) -> Iterator[Window]:
     """All rows of `file` in order; the next window is made while one is in use.
 
     Raises UserError for values that cannot be read, and for rows without an ID.
@@ -61,7 +61,7 @@ def windows(file: RawFile, columns: Columns, threads: int) -> Iterator[Window]:
 
     def convert(item: tuple[int, pa.RecordBatch]) -> _Part:
         first_row, batch = item
-        order, name = np.arange(len(batch)), str(file.location)
+        order, name = np.arange(len(batch)), file.where(first_row)
         ids = checked_ids(batch.column(columns.id), first_row, columns.id, name)
         return convert_batch(batch, first_row + order, columns, name, order), ids
 

@@ -1,0 +1,122 @@
+"""One raw parquet file: opened, and streamed, each failure with a clear message."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..common.errors import UserError, first_line
+from ..common.parquet import SIMULATED_MARK
+from .location import Location
+
+_LOCAL_BUFFER = 1 << 16
+# A remote row group of at most this many bytes is fetched at once; a larger one column by column.
+_MOST_OF_GROUP = 1 << 30
+_ALL_BUFFERS, _LEAST_REQUEST, _MOST_REQUEST = 1 << 29, 1 << 18, 1 << 23
+
+
+class RawFile(pq.ParquetFile):
+    """An open parquet file that knows its location, its size and the `version` that was opened.
+
+    Local files are decoded piece by piece, since a whole file can be one row group of many GB.
+    Remote files are fetched in few large requests, since each takes a while.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        # Before it is opened: a file that replaces it in between has another version in the end.
+        self.version = location.version
+        source = location.file
+        self.bytes = source.size()
+        metadata = pq.read_metadata(source)
+        remote = location.is_remote
+        self._by_group = remote and _largest_group(metadata) <= _MOST_OF_GROUP
+        super().__init__(
+            source,
+            metadata=metadata,
+            pre_buffer=self._by_group,
+            buffer_size=0 if self._by_group else _buffer_bytes(metadata, remote),
+            page_checksum_verification=True,
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows according to the footer."""
+        return int(self.metadata.num_rows)
+
+    @property
+    def is_simulated(self) -> bool:
+        """True for a file that the simulation wrote."""
+        return SIMULATED_MARK.items() <= (self.schema_arrow.metadata or {}).items()
+
+    def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """The file in batches of at most `rows` rows, only these columns fetched and decoded."""
+        columns = list(dict.fromkeys(names))
+        for groups in [[i] for i in range(self.num_row_groups)] if self._by_group else [None]:
+            yield from self.iter_batches(batch_size=rows, columns=columns, row_groups=groups)
+
+    def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield (number of its first row, batch) over the whole file, only these columns read.
+
+        Raises UserError if they cannot be decoded, or if the file was replaced before the last
+        batch.
+        """
+        first_row = 0
+        batches = self.batches(names, batch_rows)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                self.location.check_unchanged(self.version)
+                raise self.location.read_error(error) or UserError(
+                    f"{self.location}: cannot be decoded after row {first_row:,} of {self.rows:,} "
+                    f"({first_line(error)}); the file is damaged: copy it again"
+                ) from None
+            found = first_row + (0 if batch is None else len(batch))
+            if found > self.rows or (batch is None and found < self.rows):
+                decoded = "more" if found > self.rows else found
+                raise UserError(
+                    f"{self.location}: its footer says {self.rows:,} rows, and {decoded} can be "
+                    f"decoded of {some(names)}; the file is damaged: copy it or write it again"
+                )
+            if batch is None:
+                self.location.check_unchanged(self.version)
+                return
+            yield first_row, batch
+            first_row = found
+
+
+def open_file(location: Location) -> RawFile:
+    """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
+    if not location.is_present:
+        raise UserError(f"{location}: no such file; put it there or change raw.* in the config")
+    try:
+        return RawFile(location)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise location.read_error(error) or UserError(
+            f"{location}: not a complete parquet file ({first_line(error)}); it may be truncated: "
+            f"copy it again and compare sizes (here {location.file.size():,} bytes)"
+        ) from None
+
+
+def _largest_group(metadata: pq.FileMetaData) -> int:
+    """Bytes of the largest row group as it lies in the file."""
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    return max(
+        (sum(g.column(i).total_compressed_size for i in range(g.num_columns)) for g in groups),
+        default=0,
+    )
+
+
+def _buffer_bytes(metadata: pq.FileMetaData, remote: bool) -> int:
+    """Bytes of one read of a column; in memory there are as many for each column."""
+    if not remote:
+        return _LOCAL_BUFFER
+    share = _ALL_BUFFERS // max(1, metadata.num_columns)
+    return min(max(share, _LEAST_REQUEST), _MOST_REQUEST)
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """The first of some names, for messages."""
+    listed = ", ".join(map(repr, names[:most]))
+    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"

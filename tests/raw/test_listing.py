@@ -1,0 +1,233 @@
+"""Raw tables of several files: which files, in which order, and what they must have in common."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feseq.common.errors import UserError
+from feseq.common.parquet import SIMULATED_MARK
+from feseq.config.sampling import Sampling
+from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.sampling import draw
+from feseq.raw.listing import TableLocation, hive_keys
+from feseq.raw.location import Location
+from feseq.raw.reading import open_parquet
+from support import shop
+from support.raw_tables import COLUMNS, content, raw_table
+
+TABLE = raw_table(rows=60)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Spark wrote `TABLE` to `in`, by country."""
+    monkeypatch.chdir(tmp_path)
+    countries = TABLE["country"].to_pylist()
+    for name in set(countries):
+        inside = np.flatnonzero([country == name for country in countries])
+        key = "__HIVE_DEFAULT_PARTITION__" if name is None else name
+        of_country = TABLE.drop_columns(["country"])
+        for i, part in ((10, inside[:2]), (2, inside[2:])):
+            path = tmp_path / f"in/country={key}/part-{i}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(of_country.take(part), path)
+    (tmp_path / "in/_SUCCESS").touch()
+    (tmp_path / "in/country=KR/.part-2.parquet.crc").write_bytes(b"crc")
+    (tmp_path / "in/_temporary/0").mkdir(parents=True)
+    (tmp_path / "in/_temporary/0/part-9.parquet").write_bytes(b"half")
+    return tmp_path
+
+
+def found(written: Any) -> list[str]:
+    return list(map(str, TableLocation(written).files))
+
+
+def test_files_are_found_in_natural_order_and_what_is_hidden_is_no_data(folder: Path) -> None:
+    pair = [f"in/country=KR/part-{i}.parquet" for i in (2, 10)]
+    everything = found("in")
+    assert everything[2:4] == pair
+    assert len(everything) == 2 * len(set(TABLE["country"].to_pylist()))
+    assert found("in/") == found("in/*") == found("i[n]/country=*/part-*.parquet") == everything
+    assert found("in/c*KR") == found(str(folder / "in/*KR"))[:0] + pair
+    assert found(str(folder / "in/*KR")) == [str(folder / path) for path in pair]
+    assert found([pair[1], "in/*KR/*-2.*"]) == pair[::-1]
+    # Whoever names a hidden folder wants its files.
+    assert found("in/_temporary") == ["in/_temporary/0/part-9.parquet"]
+    # A name with the signs of a pattern is a name where there is such a file.
+    Path("in/[1].parquet").touch()
+    assert found("in/[1].parquet") == ["in/[1].parquet"]
+
+
+def test_folders_name_columns_and_their_values() -> None:
+    path = "x=1/in/day=02/country=K%2FR/hour=__HIVE_DEFAULT_PARTITION__/a=b.parquet"
+    keys = {"day": "02", "country": "K/R", "hour": None}
+    assert hive_keys(Location(path)) == keys
+    assert hive_keys(Location("s3://bucket/in/day=1/c%20d=%252F/a.parquet")) == {
+        "day": "1",
+        "c d": "/",
+    }
+
+
+def test_a_folder_converts_like_one_file_with_the_same_rows(folder: Path) -> None:
+    parts = [pq.ParquetFile(path).read() for path in found("in")]
+    rows = pa.concat_tables(parts)
+    countries = [hive_keys(Location(path))["country"] for path in found("in")]
+    column = [country for country, part in zip(countries, parts) for _ in range(len(part))]
+    pq.write_table(rows.append_column("country", pa.array(column)), folder / "one.parquet")
+    made = []
+    for name, written in (("one", "one.parquet"), ("many", "in"), ("files", found("in"))):
+        file = open_parquet(written)
+        assert (file.rows, file.is_simulated) == (60, False)
+        file.check_columns(COLUMNS, COLUMNS.label)
+        selection, *h5 = (folder / f"{name}/{n}" for n in ("s", "train.h5", "valid.h5", "test.h5"))
+        draw(file, COLUMNS.label, 40, Sampling(valid_share=0.2)).write(selection)
+        convert_train(written, selection, COLUMNS, *h5[:2])
+        convert_test(written, COLUMNS, h5[2], folder / name / "shards.json", rows_per_shard=50)
+        made.append([content(path) for path in h5])
+    assert made[0] == made[1] == made[2]
+
+
+def test_a_file_without_rows_or_a_column_without_values_is_like_the_others(folder: Path) -> None:
+    first, second = found("in")[:2]
+    empty = pq.read_table(first, partitioning=None)[:0]
+    pq.write_table(empty, "in/country=KR/part-0.parquet")
+    bare = pq.read_table(second, partitioning=None)
+    place = bare.schema.get_field_index("events")
+    pq.write_table(bare.set_column(place, "events", pa.nulls(len(bare))), second)
+    file = open_parquet("in")
+    file.check_columns(COLUMNS, COLUMNS.label)
+    batches = list(file.stream(["events", "y"], 7))
+    assert {str(batch.schema.field("events").type) for _, batch in batches} == {"string"}
+    assert sum(len(batch) for _, batch in batches) == 60
+    assert file.where(0).startswith(first)
+
+
+def edit(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
+    """A change to the second file of a table."""
+
+    def apply(path: Path) -> None:
+        pq.write_table(change(pq.ParquetFile(path).read()), path)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            edit(
+                lambda t: t.set_column(
+                    t.schema.get_field_index("age"), "age", t["age"].cast("int32")
+                )
+            ),
+            r"column 'age' has type int16 in in/\S+ and int32 in in/country=US/part-2.parquet",
+        ),
+        (
+            edit(lambda t: t.drop_columns(["price"])),
+            r"part-2.parquet: there is no column 'price', and in/\S+ has it, of type float",
+        ),
+        (
+            edit(lambda t: t.append_column("country", pa.nulls(len(t)))),
+            r"part-2.parquet: column 'country' is in the file, and its folder country=",
+        ),
+        (
+            edit(lambda t: t.replace_schema_metadata(SIMULATED_MARK)),
+            r"one was written by the simulation; real and simulated data are never mixed",
+        ),
+        (
+            lambda path: shutil.move(path, "in/part-2.parquet"),
+            r"there is no column 'country'",
+        ),
+        (lambda path: path.write_bytes(b"text"), "part-2.parquet: not a complete parquet file"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused(
+    folder: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    spoil(Path("in/country=US/part-2.parquet"))
+    with pytest.raises(UserError, match=message):
+        open_parquet("in").check_columns(COLUMNS, COLUMNS.label)
+    assert os.listdir(folder) == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("empty", "empty: is a folder without a file that holds data"),
+        ("in/*.parquet", r"in/\*.parquet: this pattern matches no file"),
+        (["in", "in/country=KR/part-2.parquet"], "part-2.parquet is found twice"),
+        (["in/country=KR", "link"], "link/part-2.parquet is found twice"),
+        (["in", "s3://bucket/in/"], "some of these files are local and some are not"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_what_names_no_table_is_refused(written: Any, message: str) -> None:
+    Path("empty").mkdir()
+    Path("link").symlink_to("in/country=KR")
+    with pytest.raises(UserError, match=message):
+        found(written)
+
+
+def test_a_table_changes_with_its_files_and_their_order_and_not_with_a_touch(folder: Path) -> None:
+    path = Path("in/country=KR/part-2.parquet")
+    before = TableLocation("in").version
+    path.touch()
+    assert TableLocation("in").version == TableLocation(found("in")).version == before
+    assert TableLocation(found("in")[::-1]).version != before
+    path.rename("in/country=KR/part-3.parquet")
+    assert TableLocation("in").version == before
+    Path("in/country=KR").rename("in/country=KS")
+    assert TableLocation("in").version != before
+    alone = "in/country=KS/part-3.parquet"
+    assert TableLocation(alone).version != Location(alone).version
+    shutil.copy(alone, "alone.parquet")
+    assert TableLocation("alone.parquet").version == Location(alone).version
+
+
+def test_a_file_of_several_that_is_replaced_while_they_are_read_is_refused(folder: Path) -> None:
+    file = open_parquet("in")
+    batches = file.stream(["y"], 100)
+    next(batches)
+    last = found("in")[-1]
+    pq.write_table(pq.ParquetFile(last).read()[:1], last)
+    with pytest.raises(UserError, match=rf"{last}: was replaced while it was being read"):
+        list(batches)
+
+
+@pytest.mark.workflow
+def test_a_file_replaced_or_added_runs_what_follows_again(tmp_path: Path) -> None:
+    shop.write_inputs(tmp_path)
+    log = pq.read_table(tmp_path / "in/log.parquet").drop_columns(["country"])
+    (tmp_path / "in/log.parquet").unlink()
+
+    def write(country: str, name: str, start: int) -> Path:
+        path = tmp_path / f"in/log/country={country}/{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(log[start : start + 100], path)
+        return path
+
+    files = [write(*part) for part in (("kr", "a", 0), ("us", "a", 100), ("us", "b", 200))]
+    config = shop.changed("raw.train", "in/log")
+    selection = "data/samples/toy.parquet"
+
+    def plan(*options: str) -> str:
+        code, output = shop.snakemake(tmp_path, selection, *options, config=config)
+        assert code == 0, output
+        return output
+
+    assert "1 of 1 steps (100%) done" in plan()
+    for path in files:
+        path.touch()
+    assert "Nothing to be done" in plan("-n")
+    write("us", "b", 201)
+    assert "Params have changed since last execution" in plan("-n")
+    write("us", "b", 200)
+    write("us", "c", 300)
+    assert "Set of input files has changed since last execution" in plan("-n")
