@@ -158,6 +158,8 @@ def run(folder: Path, settings: Mapping[str, Any], targets: Sequence[str], cores
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(data.REPOSITORY / "Snakefile")]
     command += ["--cores", str(cores), "--directory", str(folder), *targets, "--configfile"]
     command += [str(data.REPOSITORY / "config/leaderboard.yaml"), str(folder / "public.yaml")]
+    # Such small networks gain little from threads, so as many trainings run at once as cores.
+    command += ["--set-threads", "train=1", "train_boosting=1", "--resources", f"gpu={cores}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
