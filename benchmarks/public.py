@@ -26,10 +26,13 @@ import yaml
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from feseq.common.logits import mean_logit, sigmoid
+from feseq.evaluate.auc import Auc, difference_entry
 from feseq.evaluate.valid_predictions import read_predictions
 
 # Boosting whose train rows have no unknown categories.
 TRUSTING = "boosting without unknown"
+# The preset with shorter histories.
+SHORT = "histories of 20"
 VALID_SHARE = 0.15  # of the rows that are not the test's
 
 BRIEFING = {
@@ -85,7 +88,7 @@ def variants(options: argparse.Namespace, preset: Mapping[str, Any]) -> dict[str
     }
     if options.ablation:
         found |= {name: merged(leaderboard, change) for name, change in ABLATION.items()}
-        found["20 events"] = leaderboard
+        found[SHORT] = leaderboard
     return found
 
 
@@ -149,7 +152,7 @@ def model_name(name: str, seed: int, max_len: int) -> str:
         return f"boosting-seed{seed}"
     if name == TRUSTING:
         return f"boosting-{key(name)}_seed{seed}"
-    return f"len{20 if name == '20 events' else max_len}-{key(name)}_seed{seed}"
+    return f"len{20 if name == SHORT else max_len}-{key(name)}_seed{seed}"
 
 
 def run(folder: Path, settings: Mapping[str, Any], targets: Sequence[str], cores: int) -> None:
@@ -200,6 +203,20 @@ def show(name: str, figures: Sequence[Sequence[float]], seconds: float | None = 
     print(f"| {' | '.join(cells)} | {'' if seconds is None else f'{seconds:.0f}'} |", flush=True)
 
 
+def show_gains(label: np.ndarray, logits: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """By how much the AUC is above that of each of its parts, or of boosting, seed by seed."""
+    print(
+        "\n| model | above | difference of the AUCs by seed, and its 95 % interval |\n|---|---|---|"
+    )
+    for name in logits:
+        for other in name.split(" + ") if " + " in name else {"boosting"} - {name}:
+            found = []
+            for one, two in zip(logits[name], logits[other]):
+                entry = difference_entry(*Auc.of(label, one).minus(Auc.of(label, two)))
+                found.append("{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**entry))
+            print(f"| {name} | {other} | {', '.join(found)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
@@ -247,7 +264,10 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
         if set(blend) <= set(logits):
             equal = [1] * len(blend)
             mixed = [mean_logit(one, equal) for one in zip(*(logits[name] for name in blend))]
+            logits[" + ".join(blend)] = mixed
             show(" + ".join(blend), [judged.figures(logit) for logit in mixed])
+    if "boosting" in logits:
+        show_gains(judged.label, logits)
     print(f"\n{len(judged.label):,} rows judge, {int(judged.label.sum()):,} of them liked")
 
 
