@@ -126,6 +126,7 @@ def test_on_a_terminal_the_bar_is_whole_and_the_lines_go_to_the_file(
     assert logging.getLogger().handlers == handlers
 
 
+@pytest.mark.workflow
 def test_what_the_steps_report_adds_up_to_all_rows(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

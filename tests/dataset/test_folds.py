@@ -243,6 +243,7 @@ def predict_by_boosting(train: Path, data: Path, folder: Path, fold: int) -> Pat
     return written[0]
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("predict", [predict_by_feseq, predict_by_boosting])
 def test_predictions_know_nothing_of_their_own_labels(
     predict: Predict, data: Path, folded: Path, tmp_path: Path

@@ -23,6 +23,8 @@ from feseq.predict.submission import write_submission
 from support.raw_tables import raw_table, to_test_h5, to_train_h5
 from support.trainings import CPU, train
 
+pytestmark = pytest.mark.workflow
+
 FLIPS = 100
 
 

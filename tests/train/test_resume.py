@@ -89,6 +89,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("options", OPTIONS)
 def test_what_a_training_has_of_its_options_is_in_its_state(
     data: Path, tmp_path: Path, options: dict[str, Any]

@@ -31,6 +31,8 @@ from support.processes import PATIENCE_SECONDS, forked_workers, read_until, runn
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
 from support.trainings import MODEL, TRAIN
 
+pytestmark = pytest.mark.workflow
+
 SPACE: dict[str, Any] = {
     "train.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
     "model.dropout": {"low": 0.0, "high": 0.3},
@@ -116,7 +118,6 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.workflow
 def test_a_killed_tuning_ends_like_an_undisturbed_one(
     data: Path, undisturbed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -342,7 +343,6 @@ def test_two_tunings_of_one_model_keep_apart(
         tune(data, tmp_path)
 
 
-@pytest.mark.workflow
 def test_two_workers_do_the_trials_asked_for_and_no_more(data: Path, tmp_path: Path) -> None:
     with forked_workers():
         rows = tune(data, tmp_path, workers=2)
@@ -356,7 +356,6 @@ def test_two_workers_do_the_trials_asked_for_and_no_more(data: Path, tmp_path: P
     ]
 
 
-@pytest.mark.workflow
 def test_ctrl_c_ends_all_workers_cleanly_and_the_next_run_goes_on(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,6 +19,8 @@ from feseq.tune.boosting import TunedBoosting
 from feseq.tune.search import tune_model
 from support.planted import make, planted_table
 
+pytestmark = pytest.mark.workflow
+
 BASE = BoostingConfig(trees=12, early_stopping=4, min_child_weight=1, learning_rate=0.5)
 SPACE: dict[str, Any] = {
     "boosting.max_depth": {"low": 1, "high": 4},
