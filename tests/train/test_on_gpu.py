@@ -14,14 +14,19 @@ import pytest
 import torch
 
 from feseq.common import tensors
+from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.batches import Batch
+from feseq.dataset.feature_map import FeatureMap
 from feseq.evaluate.mean_attention import mean_attention
+from feseq.machine.ranks import Ranks
 from feseq.machine.runtime import Machine, start_runtime
 from feseq.model import FESeq
+from feseq.model.build import build_model
 from feseq.predict import prediction
 from feseq.predict.model_file import TrainedModel
+from feseq.predict.prediction import inference_source, predict_logits
 from feseq.train import step
 from feseq.train.loop import Trainer
 from feseq.train.memory_account import account
@@ -59,9 +64,12 @@ def single(batch: Batch) -> Batch:
 
 
 def a_stepper(
-    config: ModelConfig = CONFIG, precision: torch.dtype = torch.float32, device: str = "cuda"
+    config: ModelConfig = CONFIG,
+    precision: torch.dtype = torch.float32,
+    device: str = "cuda",
+    ranks: Ranks = Ranks(),  # noqa: B008
 ) -> Stepper:
-    machine = Machine(torch.device(device), precision)
+    machine = Machine(torch.device(device), precision, ranks=ranks)
     model = make_model(config, SIZED).float().train().to(machine.device)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     return Stepper(model, optimizer, Loss(), machine, embedding_l2=0.01, l2_of_batch=True)
@@ -116,7 +124,7 @@ GPU_RUN: dict[str, Any] = {"device": "cuda", "precision": "float32"}
 def test_a_training_on_a_gpu_is_evaluated_resumed_and_predicts_like_one_on_the_cpu(
     data: Path, tmp_path: Path
 ) -> None:
-    config = replace(FOUR_EPOCHS, epochs=2, weight_average=0.5)
+    config = replace(FOUR_EPOCHS, epochs=2)
     with pretended_gpu():
         whole = train(data, tmp_path / "whole", config, WEIGHTED, **GPU_RUN)
         with pytest.MonkeyPatch.context() as patch:
@@ -139,7 +147,11 @@ def test_the_loop_waits_for_no_step_and_once_for_many_predictions(
     with pretended_gpu() as gpu:
         for name, numbers in found.items():
             monkeypatch.setattr(Trainer, name, counted(gpu, getattr(Trainer, name), numbers))
-        train(data, tmp_path, replace(FOUR_EPOCHS, epochs=2), STILL, **GPU_RUN)
+        config = replace(FOUR_EPOCHS, epochs=2, weight_average=0.5)
+        train(data, tmp_path, config, STILL, **GPU_RUN)
+        assert torch.are_deterministic_algorithms_enabled()
+        # With it, fused attention would round differently in each run.
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
     # Three steps an epoch; the logits of many small batches go to the host together.
     assert found["_take"] == [0] * 6
     assert found["_predict"] == [1] * 2
@@ -176,6 +188,44 @@ def test_the_memory_account_needs_no_gpu(precision: torch.dtype) -> None:
     with pretended_gpu() as gpu:
         assert account(CONFIG, SIZES, precision) == account(CONFIG, SIZES, precision)
     assert not gpu.waits
+
+
+def test_a_prediction_that_does_not_fit_is_made_in_halves(
+    data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = FeatureMap.read(data / "feature_map.json")
+    model = build_model(STILL, fields)
+    source = inference_source(data / "test.h5", fields, STILL, CPU)
+    expected = predict_logits(model, source, CPU)
+    forward = FESeq.forward
+
+    def forward_of(most: int) -> None:
+        def forward_of_few(network: FESeq, batch: Batch) -> torch.Tensor:
+            if len(batch) > most:
+                raise torch.cuda.OutOfMemoryError
+            return forward(network, batch)
+
+        monkeypatch.setattr(FESeq, "forward", forward_of_few)
+
+    with pretended_gpu():
+        machine = start_runtime(Runtime(**GPU_RUN), 1)
+        forward_of(40)
+        found = predict_logits(model.to(machine.device), source, machine)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert "out of GPU memory: predicting 75 rows in two halves" in caplog.text
+        forward_of(0)
+        with pytest.raises(UserError, match="does not hold the prediction of a single row"):
+            predict_logits(model, source, machine)
+
+
+def test_a_rank_without_rows_takes_part_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ranks, "add", lambda ranks, tensor: tensor)
+    with pretended_gpu():
+        stepper = a_stepper(precision=torch.float16, ranks=Ranks(1, 2))
+        before = [parameter.detach().clone() for parameter in stepper.model.parameters()]
+        stepper.take(replace(single(make_batch([], SIZED)), shared_rows=1))
+        for old, new in zip(before, stepper.model.parameters()):
+            torch.testing.assert_close(new, old, rtol=0, atol=1e-4)
 
 
 def test_a_tensor_on_the_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,33 @@ def _never(*_: object) -> torch.Tensor:
     raise torch.cuda.OutOfMemoryError
 
 
+def test_what_a_gpu_cannot_repeat_exactly_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    forward: Callable[[FESeq, Batch], torch.Tensor] = FESeq.forward
+
+    def forward_with_an_odd_one(self: FESeq, part: Batch) -> torch.Tensor:
+        if not torch.is_deterministic_algorithms_warn_only_enabled():
+            raise RuntimeError("odd_cuda does not have a deterministic implementation, but you set")
+        return forward(self, part)
+
+    monkeypatch.setattr(FESeq, "forward", forward_with_an_odd_one)
+    stepper = make_stepper()
+    torch.use_deterministic_algorithms(True)
+    try:
+        for _ in range(2):
+            stepper.take(make_batch([3, 0]))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert caplog.messages == [
+        "another run may give slightly other results: odd_cuda does not have a deterministic "
+        "implementation"
+    ]
+    monkeypatch.setattr(FESeq, "forward", lambda *_: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        stepper.take(make_batch([3, 0]))
+
+
 def test_bfloat16_follows_the_curves_of_float32() -> None:
     batch = make_batch([row % 7 for row in range(200)])
     assert batch.label_B is not None

@@ -2,20 +2,23 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 
 from ..common.ahead import map_ahead
-from ..common.errors import UserError
+from ..common.errors import UserError, first_line
 from ..config.runtime import Runtime
 from ..dataset.batches import Batch
 from .memory import machine_memory, peak_memory
 from .ranks import Ranks
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -131,9 +134,30 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
     if device.type == "cuda":
         # Same data, same config, same machine, same result; cuBLAS reads this when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Not with warn_only: fused attention would take that for a no.
+        torch.use_deterministic_algorithms(True)
+        # Nothing here reads memory before it is written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         logger.info("device: %s", torch.cuda.get_device_name(device))
     return device
+
+
+def deterministic_if_possible(work: Callable[[], Result]) -> Result:
+    """The result of `work`, which is repeated where a GPU has no deterministic way to do it.
+
+    From there on the process may round differently than another run, and the log warns.
+    """
+    try:
+        return work()
+    except RuntimeError as error:
+        is_strict = not torch.is_deterministic_algorithms_warn_only_enabled()
+        if "deterministic" not in str(error) or not is_strict:
+            raise
+        logger.warning(
+            "another run may give slightly other results: %s", first_line(error).partition(", ")[0]
+        )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return work()
 
 
 def use_threads(threads: int) -> None:

@@ -5,13 +5,15 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ..common.errors import NotEnoughMemoryError
 from ..common.progress import progress
 from ..config.model import ModelConfig
-from ..dataset.batches import BatchSource
+from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..dataset.joined import Rows
-from ..machine.runtime import Machine
+from ..machine.runtime import Machine, deterministic_if_possible
 from ..model import FESeq
 from ..model.build import batch_source
 
@@ -57,7 +59,7 @@ def predict_logits(
     logits = np.empty(stop - start, np.float32)
     was_training = model.training
     model.eval()
-    waiting: list[tuple[torch.Tensor, torch.Tensor]] = []
+    waiting: list[tuple[Tensor, Tensor]] = []
 
     def copy() -> None:
         if waiting:
@@ -68,8 +70,7 @@ def predict_logits(
     with progress("predicted", stop - start, verbosity=verbosity) as predicting:
         batches = source.in_order(start, stop, blank_histories=blank_histories)
         for batch in machine.ahead(batches):
-            with machine.autocast():
-                waiting.append((batch.row_B, model(batch.to(machine.device))))
+            waiting.append((batch.row_B, _logits(model, batch, machine)))
             if len(waiting) == BATCHES_BETWEEN_COPIES:
                 copy()
             predicting.advance(len(batch))
@@ -77,3 +78,21 @@ def predict_logits(
         copy()
     model.train(was_training)
     return logits
+
+
+def _logits(model: FESeq, batch: Batch, machine: Machine) -> Tensor:
+    """Logits [B]; of two halves where a GPU's memory does not hold the whole."""
+    try:
+        with machine.autocast():
+            return deterministic_if_possible(lambda: model(batch.to(machine.device)))
+    except torch.cuda.OutOfMemoryError:
+        if len(batch) == 1:
+            raise NotEnoughMemoryError(
+                "the GPU's memory does not hold the prediction of a single row; use a smaller "
+                "max_len or model, or see with nvidia-smi what else is using the GPU"
+            ) from None
+    logger.warning("out of GPU memory: predicting %d rows in two halves", len(batch))
+    torch.cuda.empty_cache()
+    middle = len(batch) // 2
+    halves = (batch.rows(0, middle), batch.rows(middle, len(batch)))
+    return torch.cat([_logits(model, half, machine) for half in halves])

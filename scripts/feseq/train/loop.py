@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..common.errors import NotFiniteError
 from ..common.progress import Progress, progress
@@ -95,10 +95,7 @@ class Trainer:
             seed=config.seed,
         )
         self.learning_rate = LearningRate.of(config, config.epochs * train.batches_per_epoch)
-        self.average = None
-        if config.weight_average:
-            average = get_ema_multi_avg_fn(config.weight_average)
-            self.average = AveragedModel(self.model, multi_avg_fn=average)
+        self.average = deepcopy(self.model) if config.weight_average else None
         self.history: list[Evaluation] = []
         self.valid_label = np.empty(0, np.uint8)
         if valid is not None:
@@ -168,9 +165,17 @@ class Trainer:
         set_learning_rate(self.stepper.optimizer, self._rate(self.step + 1))
         self.stepper.take(batch)
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self._add_to(self.average)
         self.batch += 1
         self.path[-1][1] = self.step
+
+    def _add_to(self, average: FESeq) -> None:
+        """The step's weights. Not by torch's AveragedModel, for which each step waits for a GPU."""
+        # The weights of the first step are the first average.
+        add = get_ema_multi_avg_fn(self.config.weight_average if self.step > 1 else 0)
+        add(list(average.parameters()), list(self.model.parameters()), None)
+        for kept, newest in zip(average.buffers(), self.model.buffers()):
+            kept.copy_(newest)
 
     def _rate(self, step: int) -> float:
         return self.followed.rate(step) if self.followed else self.learning_rate.at(step)
@@ -252,7 +257,7 @@ class Trainer:
     @property
     def judged(self) -> FESeq:
         """The network that is evaluated and kept: the average's, where there is one."""
-        return self.model if self.average is None else cast(FESeq, self.average.module)
+        return self.model if self.average is None else self.average
 
     def _figures(self) -> tuple[Mapping[str, float], float]:
         """The validation rows' figures, and what the monitor makes of them."""
@@ -324,7 +329,7 @@ class Trainer:
         """
         self.model.load_state_dict(self.best_weights)
         if self.average is not None:
-            self.average.module.load_state_dict(self.best_weights)
+            self.average.load_state_dict(self.best_weights)
         self.path = [*deepcopy(self.best_path), [self.step + 1, self.step]]
 
     def _state(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..common.errors import NotEnoughMemoryError, NotFiniteError
 from ..dataset.batches import Batch
-from ..machine.runtime import Machine
+from ..machine.runtime import Machine, deterministic_if_possible
 from ..model import FESeq
 from .optimizer import embedding_parameters
 
@@ -181,7 +181,7 @@ class Stepper:
         """`_gradients`, repeated with smaller micro-batches while the device lacks memory."""
         while True:
             try:
-                return self._gradients(batch)
+                return deterministic_if_possible(lambda: self._gradients(batch))
             except torch.cuda.OutOfMemoryError:
                 rows = min(len(batch), self.micro_rows or len(batch))
                 if rows == 1:
@@ -210,6 +210,8 @@ class Stepper:
         rows = len(batch)
         micro_rows = min(rows, self.micro_rows or rows)
         total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
+        # A rank without rows has a scale all the same, by which `take` divides its gradients of 0.
+        self.scaler.scale(total)
         for start in range(0, rows, max(1, micro_rows)):
             part = batch.rows(start, min(start + micro_rows, rows)).to(self.machine.device)
             assert part.label_B is not None, "a train file has labels"
