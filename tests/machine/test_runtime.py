@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from feseq.common.errors import UserError
 from feseq.config.runtime import Runtime
 from feseq.machine import runtime
 from feseq.machine.runtime import start_runtime
@@ -26,3 +27,40 @@ def test_float32_is_exact_on_a_gpu_also_after_a_run_in_half_precision() -> None:
     assert torch.get_float32_matmul_precision() == "high"
     start_runtime(Runtime(device="cuda", precision="float32"), threads=1)
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.usefixtures("a_gpu")
+@pytest.mark.parametrize(
+    ("has_triton", "compiler", "capability", "missing"),
+    [
+        (True, "gcc", (7, 5), None),
+        (False, "gcc", (7, 5), "no Triton"),
+        (True, None, (7, 5), "no C compiler"),
+        (True, "gcc", (6, 0), r"compute capability 6\.0"),
+    ],
+)
+def test_layers_are_compiled_where_that_is_possible(
+    has_triton: bool,
+    compiler: str | None,
+    capability: tuple[int, int],
+    missing: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(runtime, "find_spec", lambda name: object() if has_triton else None)
+    monkeypatch.setattr(runtime, "which", lambda name: compiler if name == compiler else None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    single = {"device": "cuda", "precision": "float32"}
+    assert start_runtime(Runtime(**single), 1).compile == (missing is None)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * (missing is not None)
+    assert not start_runtime(Runtime(**single, compile=False), 1).compile
+    if missing:
+        with pytest.raises(UserError, match=missing):
+            start_runtime(Runtime(**single, compile=True), 1)
+
+
+def test_nothing_is_compiled_on_the_cpu() -> None:
+    assert not start_runtime(Runtime(device="cpu"), 1).compile
+    with pytest.raises(UserError, match="there is no GPU"):
+        start_runtime(Runtime(device="cpu", compile=True), 1)

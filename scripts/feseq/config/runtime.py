@@ -27,6 +27,10 @@ class Runtime(BaseModel, Declared, frozen=True):
     recompute: bool = False
     """`true`: Transformer layers keep only their inputs and compute the rest again in the backward
     pass: a fraction of the memory for about a third more time"""
+    compile: Literal["auto"] | bool = "auto"
+    """`auto`: on a GPU, PyTorch's compiler fuses the Transformer layers and the output network,
+    which takes a minute at the start; where it cannot (no Triton, no C compiler, compute capability
+    below 7.0) the log warns. `true`: an error where it cannot, as on the CPU. `false`: never"""
     save_minutes: Annotated[float, Field(ge=0), AS_WRITTEN] = 10
     """minutes after which, as after each evaluation, a training saves its state
     (`training_state/` beside the model) from which it goes on when it was interrupted; the folder

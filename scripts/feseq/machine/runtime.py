@@ -5,7 +5,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from importlib.util import find_spec
+from shutil import which
+from typing import Literal, TypeVar
 
 import torch
 
@@ -36,6 +38,7 @@ class Machine:
     memory_gib: float | None = None
     recompute: bool = False
     ranks: Ranks = field(default_factory=Ranks)
+    compile: bool = False
 
     def autocast(self) -> AbstractContextManager[None]:
         """Products of positions in `precision`; with float32 nothing changes.
@@ -91,6 +94,7 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
         None if runtime.memory_gib == "auto" else runtime.memory_gib,
         runtime.recompute,
         ranks,
+        choose_compile(runtime.compile, device),
     )
 
 
@@ -105,6 +109,37 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if name == "float16" and device.type != "cuda":
         raise UserError("runtime.precision is float16, which needs a GPU; use auto or float32")
     return PRECISIONS[name]
+
+
+def choose_compile(setting: Literal["auto"] | bool, device: torch.device) -> bool:
+    """`auto`: on a GPU for which torch.compile has all it needs, else not, with a warning.
+
+    Raises UserError if it is asked for and something is missing.
+    """
+    if not setting or (setting == "auto" and device.type == "cpu"):
+        return False
+    missing = _missing_to_compile(device)
+    if missing and setting == "auto":
+        logger.warning("layers are not compiled, which costs speed: there is %s", missing)
+    elif missing:
+        raise UserError(
+            f"runtime.compile is true, and there is {missing}; use auto, or install what is missing"
+        )
+    return not missing
+
+
+def _missing_to_compile(device: torch.device) -> str:
+    """What torch.compile lacks here, '' if nothing."""
+    if device.type == "cpu":
+        return "no GPU"
+    if find_spec("triton") is None:
+        return "no Triton, which PyTorch for CUDA on Linux brings"
+    if not ("CC" in os.environ or which("gcc") or which("clang")):
+        return "no C compiler for Triton: gcc or clang"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < (7, 0):
+        return f"a GPU of compute capability {capability[0]}.{capability[1]}, too old for Triton"
+    return ""
 
 
 def choose_device(name: str, ranks: Ranks) -> torch.device:

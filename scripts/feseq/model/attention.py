@@ -38,11 +38,17 @@ class SelfAttention(nn.Module):
         self.causal = causal
         self.project_in = nn.Linear(width, 3 * width)
         self.project_out = nn.Linear(width, width)
+        self.attend = attend
 
     def forward(self, x_ND: Tensor, layout: Layout) -> Tensor:
         qkv_N3HE = self.project_in(x_ND).unflatten(1, (3, self.heads, -1))
-        attend = packed if takes_packed(qkv_N3HE) else by_length
-        return self.project_out(attend(qkv_N3HE, layout, self.causal).flatten(1))
+        return self.project_out(self.attend(qkv_N3HE, layout, self.causal).flatten(1))
+
+
+def attend(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:
+    """Each position's mean of its row's values [N, H, E]."""
+    way = packed if takes_packed(qkv_N3HE) else by_length
+    return way(qkv_N3HE, layout, causal)
 
 
 def takes_packed(qkv_N3HE: Tensor) -> bool:

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 
+import torch
+
 from ..config.model import ModelConfig
 from ..dataset.batches import BatchSource
 from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap
 from ..dataset.joined import Rows
 from ..dataset.numeric import count_blocks
+from ..machine.runtime import Machine
+from .attention import attend
 from .feseq import FESeq
+from .refiner import TransformerLayer
 from .sizes import FieldSizes
 
 
@@ -18,6 +23,19 @@ def build_model(config: ModelConfig, feature_map: FeatureMap, *, recompute: bool
     With `recompute`, training keeps less of the Transformer layers and computes more.
     """
     return FESeq(config, field_sizes(config, feature_map), recompute=recompute)
+
+
+def placed(network: FESeq, machine: Machine) -> FESeq:
+    """The network itself, on the machine's device, its layers compiled if the machine compiles."""
+    network.to(machine.device)
+    if machine.compile:
+        for layer in network.modules():
+            if isinstance(layer, TransformerLayer):
+                # Else the lengths of a batch's rows would be compiled into it.
+                layer.attention.attend = torch.compiler.disable(attend)
+                layer.compile(dynamic=True)
+        network.mlp.compile(dynamic=True)
+    return network
 
 
 def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:

@@ -17,7 +17,7 @@ from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..dataset.joined import Rows
 from ..machine.runtime import Machine
 from ..model import FESeq
-from ..model.build import build_model
+from ..model.build import build_model, placed
 from .prediction import inference_source, predict_logits
 
 MODEL_FORMAT, MODEL_VERSION = "feseq-model", 6
@@ -79,7 +79,7 @@ class TrainedModel:
 
     def predict(self, source: BatchSource, machine: Machine, **options: Any) -> np.ndarray:
         """`predict_logits`, at the train rows' click rate."""
-        return predict_logits(self.network.to(machine.device), source, machine, **options)
+        return predict_logits(placed(self.network, machine), source, machine, **options)
 
     def marks(self) -> dict[str, str]:
         """What each file of predictions says of its model."""

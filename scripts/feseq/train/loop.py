@@ -19,6 +19,7 @@ from ..config.train import TrainConfig
 from ..dataset.batches import Batch, BatchSource
 from ..machine.runtime import Machine
 from ..model import FESeq
+from ..model.build import placed
 from ..predict.prediction import predict_logits
 from .followed import Followed
 from .judge import Occasions, Plateau, click_metrics
@@ -76,7 +77,7 @@ class Trainer:
         after_evaluation: Callable[["Trainer"], None] | None = None,
         verbosity: int = 0,
     ) -> None:
-        self.model = model.to(machine.device)
+        self.model = placed(model, machine)
         self.train, self.valid = train, valid
         self.config = config
         self.machine, self.ranks = machine, machine.ranks
@@ -95,7 +96,9 @@ class Trainer:
             seed=config.seed,
         )
         self.learning_rate = LearningRate.of(config, config.epochs * train.batches_per_epoch)
-        self.average = deepcopy(self.model) if config.weight_average else None
+        self.average = None
+        if config.weight_average:
+            self.average = placed(deepcopy(self.model), machine)
         self.history: list[Evaluation] = []
         self.valid_label = np.empty(0, np.uint8)
         if valid is not None:
