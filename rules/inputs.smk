@@ -9,7 +9,7 @@ from feseq.config.catalog import (
     submission_models,
     submission_weights,
 )
-from feseq.config.names import is_model
+from feseq.config.names import is_feseq, is_model
 from feseq.dataset.shards import read_shards
 from feseq.raw.listing import TableLocation
 from feseq.raw.source import local_only
@@ -45,6 +45,19 @@ def checked(file):
         return file.apply_wildcards(wildcards)
 
     return path
+
+
+@clear_errors
+def exported(wildcards):
+    """The model to export; gradient boosting is none."""
+    check_job(config, COLUMNS, dict(wildcards.items()))
+    if not is_feseq(wildcards.model):
+        raise UserError(
+            f"{wildcards.model} is no network, and only networks are exported to ONNX: take "
+            f"{output_of(LAST_FIT, 'model', **dict(wildcards.items()))}, which XGBoost reads by "
+            f"itself in many languages; docs/serving.md says how to score rows with it"
+        )
+    return output_of(LAST_FIT, "model", **dict(wildcards.items()))
 
 
 def output_of(step, name, **wildcards):

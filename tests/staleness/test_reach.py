@@ -58,9 +58,10 @@ REACHED = {
     "summarize": "common config.names describe.alarms evaluate.auc evaluate.intervals "
     "report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",
-    "score": f"{RAW} {PREDICTING} {NETWORK} dataset.raw_text dataset.raw_values "
-    "dataset.sequence_parser predict.submission predict.submission_ids raw.sample_submission "
-    "score",
+    "score": f"{RAW} {PREDICTING} {NETWORK} dataset.block_table dataset.raw_text "
+    "dataset.raw_values dataset.sequence_parser predict.submission predict.submission_ids "
+    "raw.sample_submission score",
+    "export": f"{NETWORK} dataset.block_table dataset.raw_text serve",
     "check_sample": f"{RAW} dataset.raw_text predict.sample_check predict.submission_ids",
     "submit": "common config.names describe.alarms predict.submission "
     "predict.submission_ids raw.location raw.sample_submission raw.version",

@@ -31,6 +31,7 @@ CONDA_NAME = {
 CONDA_NAME |= {"xxhash": "python-xxhash", "duckdb": "python-duckdb"}
 # What a package needs for a part that is used here: event files, reports.
 BEHIND = {"torch.utils.tensorboard": "tensorboard", "snakemake.utils": "pygments"}
+BEHIND |= {"torch.onnx": "onnxscript"}
 # Reached by import and never called: the trainings of a search write no event files.
 UNUSED = {"tune": {"tensorboard"}}
 

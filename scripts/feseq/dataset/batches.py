@@ -20,8 +20,6 @@ from .store import Block
 
 # Rows are shuffled and sorted by length within windows of about this many.
 WINDOW_ROWS = 65_536
-# The cut `spread` takes this share of the events it keeps from those older than the newest.
-OLDER_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ class BatchSource:
         self.sequence_columns = [field.column for field in feature_map.sequences]
         self.event_time = feature_map.event_time
         self.max_len = max_len
-        self.older = int(OLDER_SHARE * max_len) if inputs.cut == "spread" else 0
+        self.older = inputs.older(max_len)
         self.draw = None
         if negative_share < 1:
             self.draw = NegativeDraw(self.table.column("label"), negative_share, WINDOW_ROWS)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 # A larger share of values that the model does not know is worth a warning.
 _UNSEEN_SHARE = 0.5
+# The cut `spread` takes this share of the events it keeps from those older than the newest.
+OLDER_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class Inputs:
     levels: int = 0
     cut: str = "newest"
     statistics: tuple[str, ...] = ()
+
+    def older(self, max_len: int) -> int:
+        """How many of the `max_len` events of a longer history are older than its newest ones."""
+        return int(OLDER_SHARE * max_len) if self.cut == "spread" else 0
 
     def numeric_fields(self, feature_map: FeatureMap) -> list[NumericField]:
         """The numeric columns, then the statistics of the histories."""
@@ -90,21 +97,33 @@ class FeatureEncoder:
             [field.column for field in feature_map.sequences],
             feature_map.event_time,
         )
-        self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
-        self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
-        self.context = [_lookup(field, table) for field in context]
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
-        place = table.numeric_columns.index
-        self.numeric_columns = [place(field.column) for field in feature_map.numeric]
         fields = inputs.numeric_fields(feature_map)
         self.numeric = NumericEncoder(fields, inputs.scaling)
         self.newest = [f.column for f in inputs.newest_fields(feature_map)]
+        self.feature_map, self.inputs = feature_map, inputs
+        self._look_up_in(table)
+        chosen = [field.column for field in fields[len(feature_map.numeric) :]]
+        self.statistics = [self.histories.columns.index(column) for column in chosen]
+
+    def of_table(self, table: H5Table) -> "FeatureEncoder":
+        """The encoder of another table with all its columns, at little cost."""
+        other = copy(self)
+        other._look_up_in(table)
+        return other
+
+    def _look_up_in(self, table: H5Table) -> None:
+        """Take the places of columns, and the codes of their words, from `table`."""
+        feature_map = self.feature_map
+        self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
+        self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
+        context = self.inputs.context_fields(feature_map)
+        self.context = [_lookup(field, table) for field in context]
+        place = table.numeric_columns.index
+        self.numeric_columns = [place(field.column) for field in feature_map.numeric]
         pairs = zip(feature_map.sequences, feature_map.targets)
         targets = {s.column: target.column if s.shared_with else None for s, target in pairs}
         self.histories = HistoryColumns(table, targets)
-        chosen = [field.column for field in fields[len(feature_map.numeric) :]]
-        self.statistics = [self.histories.columns.index(column) for column in chosen]
-        self.inputs = inputs
 
     def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
         """Numeric and categorical inputs of these rows of `block`."""
@@ -159,7 +178,7 @@ class FeatureEncoder:
 
 class _CategoryLookup:
     def __init__(self, field: CategoryField, table: H5Table) -> None:
-        index = {word: i for i, word in enumerate(field.vocabulary, FIRST_CATEGORY)}
+        index = field.index
         self.field = field
         self.words = words = table.vocabulary(field.column)
         self.column = table.categorical_columns.index(field.column)

@@ -8,6 +8,7 @@ shares its target's vocabulary has the target's indices: token 12 has the index 
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ class CategoryField:
     def size(self) -> int:
         """Rows of this field's embedding table."""
         return FIRST_CATEGORY + len(self.vocabulary)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The index of each word."""
+        return {word: i for i, word in enumerate(self.vocabulary, FIRST_CATEGORY)}
 
 
 @dataclass(frozen=True)

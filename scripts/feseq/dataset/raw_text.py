@@ -1,5 +1,8 @@
 """Raw values as text: what makes two of them the same category, ID or group."""
 
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +25,19 @@ def as_text(column: pa.Array) -> pa.Array:
         ]
         return pa.array(texts, pa.string())
     return column.cast(pa.string())
+
+
+def value_as_text(value: Any) -> str | None:
+    """The text that a column of values like this one has for it, None where it is missing."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float | np.floating):
+        return _float_as_text(float(value))
+    if not isinstance(value, str | int | np.integer):
+        raise TypeError("give a text or a number, or None where it is missing")
+    return str(value)
 
 
 def _float_as_text(value: float) -> str:

@@ -40,7 +40,7 @@ def placed(network: FESeq, machine: Machine) -> FESeq:
 
 def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
     """The table sizes that `feature_map` asks for."""
-    inputs = _inputs(config)
+    inputs = inputs_of(config)
     context = [*inputs.context_fields(feature_map), *inputs.newest_fields(feature_map)]
     return FieldSizes(
         profile=tuple(field.size for field in feature_map.profile),
@@ -67,13 +67,14 @@ def batch_source(
         feature_map,
         max_len=config.max_len,
         batch_rows=batch_rows,
-        inputs=_inputs(config),
+        inputs=inputs_of(config),
         negative_share=negative_share,
         choosing=choosing,
     )
 
 
-def _inputs(config: ModelConfig) -> Inputs:
+def inputs_of(config: ModelConfig) -> Inputs:
+    """What a network of `config` wants to know of a row."""
     ranks = not {"buckets", "piecewise"}.isdisjoint(config.numerics)
     return Inputs(
         scaling=config.scaling,

@@ -9,9 +9,10 @@ import pyarrow as pa
 from ..common.ahead import map_ahead
 from ..config.columns import Columns
 from ..dataset.batches import WINDOW_ROWS
+from ..dataset.block_table import BlockTable
 from ..dataset.raw_text import checked_ids
 from ..dataset.raw_values import LocalBlock, Vocabularies, convert_batch
-from ..dataset.store import Block, H5Table
+from ..dataset.store import Block
 from ..raw.reading import RawTable
 
 _BATCH_ROWS = 8_192
@@ -20,37 +21,16 @@ _BATCHES = WINDOW_ROWS // _BATCH_ROWS
 _Part = tuple[LocalBlock, pa.StringArray]
 
 
-class Window(H5Table):
+class Window(BlockTable):
     """Some rows of a raw file, as `convert_test` would have written them, and their `ids`."""
 
     def __init__(self, parts: Sequence[_Part], file: RawTable, columns: Columns) -> None:
         vocabularies = Vocabularies(columns.categorical)
-        self._block = Block.joined([vocabularies.recode(local) for local, _ in parts])
-        self._raw_words = vocabularies.words()
+        block = Block.joined([vocabularies.recode(local) for local, _ in parts])
+        words = vocabularies.words()
+        name = Path(file.location.name)
+        super().__init__(block, columns.numeric, words, path=name, simulated=file.is_simulated)
         self.ids = pa.chunked_array([ids for _, ids in parts], pa.string())
-        self.path, self.source = Path(file.location.name), {"simulated": file.is_simulated}
-        self.rows = self.choosing_rows = len(self._block)
-        self.numeric_columns = list(columns.numeric)
-        self.categorical_columns = list(columns.categorical)
-        self.sequence_columns = list(columns.ragged)
-
-    @property
-    def has_times(self) -> bool:
-        """True if its rows have times."""
-        return self._block.time is not None
-
-    def vocabulary(self, column: str) -> list[str]:
-        """Raw strings by code; entry 0 stands for missing."""
-        return self._raw_words[column]
-
-    def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows start to stop of `row` or `categorical`."""
-        return getattr(self._block, name)[start:stop]
-
-    def read(self, start: int, stop: int, sequences_of: Sequence[str] | None = None) -> Block:
-        """Rows start to stop (not included) as one block."""
-        everything = (start, stop) == (0, self.rows)
-        return self._block if everything else self._block.take(np.arange(start, stop))
 
 
 def windows(file: RawTable, columns: Columns, threads: int) -> Iterator[Window]:

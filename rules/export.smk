@@ -1,0 +1,25 @@
+# Trained networks for serving.
+
+
+rule export:
+    input:
+        model=exported,
+        valid=rules.convert_train.output.valid,
+    output:
+        onnx="results/{size}/{model}/model.onnx",
+    log:
+        "results/{size}/{model}/export.log",
+    benchmark:
+        "results/{size}/{model}/export.benchmark.tsv"
+    wildcard_constraints:
+        # Of either family, so that boosting gets an answer.
+        model="[^/]+",
+    conda:
+        "../envs/export.yaml"
+    params:
+        *code("export"),
+        **settings(row_time=COLUMNS.row_time),
+    message:
+        "Exporting {wildcards.model} of size {wildcards.size} to ONNX"
+    script:
+        "../scripts/export.py"

@@ -1,0 +1,21 @@
+"""Export one trained network to ONNX, checked against the network itself.
+
+By hand: python scripts/export.py --size toy --model len100
+Without rules:
+    python scripts/export.py --model model.safetensors --valid valid.h5 --onnx model.onnx
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.serve.export import export_model
+
+
+def main(
+    *, model: Path, valid: Path, onnx: Path, row_time: str | None = None, full_name: str = ""
+) -> None:
+    export_model(model, valid, onnx, row_time=row_time, full_name=full_name)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

@@ -1,0 +1,158 @@
+"""Export of a trained network to ONNX, which is written only if it does the same."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.onnx
+from torch import Tensor
+
+from ..common.errors import UserError
+from ..common.files import written_beside
+from ..common.logits import sigmoid
+from ..dataset.numeric import count_blocks
+from ..dataset.store import H5Table
+from ..machine.runtime import Machine
+from ..model.build import inputs_of
+from ..predict.model_file import TrainedModel
+from .network import INPUTS, ServedFESeq
+from .planted import Planted
+from .scorer import FORMAT, METADATA, VERSION, Scorer
+
+logger = logging.getLogger(__name__)
+
+# The largest difference of two logits, in units of the larger of 1 and the logit itself.
+BOUND = 1e-4
+ROWS = 1_000
+CPU = Machine(torch.device("cpu"))
+
+
+def export_model(
+    model: Path, valid_h5: Path, onnx: Path, *, row_time: str | None = None, full_name: str = ""
+) -> None:
+    """Write a trained network and its feature map as one ONNX file.
+
+    Both score 1,000 rows of `valid_h5`, among them empty histories, unseen and missing values, the
+    exported one from raw values. Raises UserError, and writes nothing, if two of their logits
+    differ by more than BOUND. `row_time` is the column of the rows' times, for a model with times.
+    """
+    trained = TrainedModel.load(model, full_name)
+    about = _about(trained, row_time)
+    program = _program(trained)
+    with H5Table(valid_h5) as table:
+        planted = Planted(table, trained.feature_map, ROWS)
+    scorer = Scorer(_content(program, about), name=str(onnx))
+    exported = scorer.logits(planted.dictionaries(row_time))
+    expected = trained.predict(trained.source(planted, CPU), CPU)
+    _check(exported, expected, onnx, model)
+    logit, probability = (
+        float(np.abs(one - other).max())
+        for one, other in ((exported, expected), (sigmoid(exported), sigmoid(expected)))
+    )
+    about["check"] = {"largest_logit_difference": logit, **planted.counts}
+    with written_beside(onnx) as temporary:
+        temporary.write_bytes(_content(program, about))
+    logger.info(
+        "%s: logits differ by at most %.1e from the network's, and probabilities by %.1e, on %s",
+        onnx,
+        logit,
+        probability,
+        ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in planted.counts.items()),
+    )
+
+
+def _check(exported: np.ndarray, expected: np.ndarray, onnx: Path, model: Path) -> None:
+    """Raise UserError if two logits differ by more than BOUND, or are not finite."""
+    difference = np.abs(exported - expected)
+    wrong = np.flatnonzero(~(difference <= BOUND * np.maximum(1, np.abs(expected))))
+    if len(wrong):
+        row = wrong[0]
+        raise UserError(
+            f"{onnx}: not written: {len(wrong):,} of {len(expected):,} rows get other logits from "
+            f"it than from {model}, row {row} for example {exported[row]:.6f} instead of "
+            f"{expected[row]:.6f}; install torch, onnxscript and onnxruntime in the versions of "
+            f"envs/requirements.txt and export again"
+        )
+
+
+def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
+    """What the exported file says beside the graph."""
+    feature_map = trained.feature_map
+    if feature_map.event_time and row_time is None:
+        raise UserError(
+            "the model takes the time of each row; name its column as --row_time, or as "
+            "columns.groups.<group>.times in the config"
+        )
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": trained.full_name,
+        "simulated": trained.simulated,
+        "click_rate": trained.click_rate,
+        "max_len": trained.config.max_len,
+        "row_time": row_time if feature_map.event_time else None,
+        "inputs": asdict(inputs_of(trained.config)),
+        "feature_map": feature_map.to_dict(),
+    }
+
+
+def _program(trained: TrainedModel) -> Any:
+    """The network as an ONNX program, for any number of rows and events."""
+    network = trained.network.cpu().float()
+    rows, events = (torch.export.Dim(name, max=1 << 20) for name in ("rows", "events"))
+    shapes = {name: {0: rows} for name in INPUTS}
+    shapes |= {"history": {1: rows, 2: events}, "elapsed": {0: rows, 1: events}}
+    for name in ("torch.onnx", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.onnx.export(
+            ServedFESeq(network),
+            _example(trained),
+            dynamo=True,
+            input_names=list(INPUTS),
+            output_names=["logit"],
+            dynamic_shapes=tuple(shapes[name] for name in INPUTS),
+            external_data=False,
+            optimize=False,
+            verbose=False,
+        )
+
+
+def _example(trained: TrainedModel, rows: int = 3, events: int = 2) -> tuple[Tensor, ...]:
+    """Inputs of the right shapes, in the order of INPUTS; 0 stands in every table."""
+    found, inputs = trained.feature_map, inputs_of(trained.config)
+    numeric = len(inputs.numeric_fields(found))
+    context = len(inputs.context_fields(found)) + len(inputs.newest_fields(found))
+    sequences = len(found.sequences)
+    codes = {
+        "profile": (rows, len(found.profile)),
+        "target": (rows, len(found.targets)),
+        "history": (sequences, rows, events),
+        "length": (rows,),
+        "elapsed": (rows, events),
+        "context": (rows, context),
+    }
+    numbers = {
+        "numeric": (rows, numeric),
+        "rank": (rows, numeric if inputs.ranks else 0),
+        "missing": (rows, count_blocks(found.numeric) if inputs.missing else 0),
+    }
+    example = {name: torch.zeros(shape, dtype=torch.long) for name, shape in codes.items()}
+    example |= {name: torch.zeros(shape) for name, shape in numbers.items()}
+    return tuple(example[name] for name in INPUTS)
+
+
+def _content(program: Any, about: Mapping[str, Any]) -> bytes:
+    """The bytes of the file: the graph, its weights, and `about` as metadata."""
+    program.model.metadata_props[METADATA] = json.dumps(about)
+    file = io.BytesIO()
+    program.save(file)
+    return file.getvalue()

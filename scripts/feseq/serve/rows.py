@@ -1,0 +1,122 @@
+"""Rows as dictionaries, column name to raw value, as a table in memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..common.errors import UserError
+from ..common.ragged import Ragged
+from ..dataset.block_table import BlockTable
+from ..dataset.raw_text import value_as_text
+from ..dataset.store import Block
+
+Row = Mapping[str, Any]
+
+
+class RowTable(BlockTable):
+    """Rows with the columns named; others are not looked at.
+
+    Numeric columns are numbers, categorical ones texts or numbers, sequences lists of non-negative
+    integers or these joined by commas, `row_time` a non-negative integer. None is missing, or an
+    empty history. Raises UserError, with the row and the column, for any other value, and for a
+    row without one of the columns.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        *,
+        numeric: Sequence[str],
+        categorical: Sequence[str],
+        sequences: Sequence[str],
+        row_time: str | None = None,
+        simulated: bool,
+    ) -> None:
+        words: dict[str, list[str]] = {}
+        codes = np.empty((len(rows), len(categorical)), np.int64)
+        for i, name in enumerate(categorical):
+            texts = _values(rows, name, value_as_text)
+            words[name] = ["", *dict.fromkeys(text for text in texts if text is not None)]
+            code_of = {word: code for code, word in enumerate(words[name][1:], 1)}
+            codes[:, i] = [0 if text is None else code_of[text] for text in texts]
+        numbers = np.empty((len(numeric), len(rows)), np.float32)
+        for i, name in enumerate(numeric):
+            numbers[i] = _values(rows, name, _number)
+        histories = {name: _histories(rows, name) for name in sequences}
+        _check_parallel(histories)
+        time = np.array(_values(rows, row_time, _time), np.int64) if row_time else None
+        block = Block(numbers.T, codes, histories, np.arange(len(rows)), time=time)
+        super().__init__(block, numeric, words, path=Path("the rows"), simulated=simulated)
+
+
+def _values(rows: Sequence[Row], column: str, parse: Callable[[Any], Any]) -> list[Any]:
+    """What `parse` makes of each row's value."""
+    try:
+        return [parse(row[column]) for row in rows]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        # A second time, to find it.
+        for i, row in enumerate(rows):
+            if column not in row:
+                raise UserError(
+                    f"row {i}: lacks column {column!r}; give None where a value is missing"
+                ) from None
+            try:
+                parse(row[column])
+            except (TypeError, ValueError, OverflowError) as error:
+                raise UserError(
+                    f"row {i}: column {column!r} is {row[column]!r:.80}: {error}"
+                ) from None
+        raise
+
+
+def _number(value: Any) -> float:
+    if value is None:
+        return np.nan
+    if isinstance(value, str):
+        raise ValueError("give a number, or None where it is missing")
+    return float(value)
+
+
+def _time(value: Any) -> int:
+    if value is None or isinstance(value, str) or value != int(value) or value < 0:
+        raise ValueError("give the row's time, a non-negative integer")
+    return int(value)
+
+
+def _histories(rows: Sequence[Row], column: str) -> Ragged:
+    # Candidates for one user share his history.
+    known: dict[int, np.ndarray] = {}
+
+    def tokens(value: Any) -> np.ndarray:
+        if id(value) not in known:
+            known[id(value)] = _tokens(value)
+        return known[id(value)]
+
+    parts = _values(rows, column, tokens)
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in parts], dtype=np.int64)))
+    return Ragged(np.concatenate([np.empty(0, np.int64), *parts]), offsets)
+
+
+def _tokens(value: Any) -> np.ndarray:
+    if isinstance(value, str):
+        value = [int(token) for token in value.split(",")] if value else []
+    tokens = np.asarray([] if value is None else value)
+    if not len(tokens):
+        return np.empty(0, np.int64)
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or tokens.min() < 0:
+        raise ValueError("give a list of non-negative integers, newest last, or 12,7,301 as text")
+    return tokens.astype(np.int64)
+
+
+def _check_parallel(histories: Mapping[str, Ragged]) -> None:
+    (first_name, first), *others = histories.items()
+    for name, other in others:
+        unequal = np.flatnonzero(first.lengths != other.lengths)
+        if len(unequal):
+            i = unequal[0]
+            raise UserError(
+                f"row {i}: sequence {first_name!r} has {first.lengths[i]} events, {name!r} has "
+                f"{other.lengths[i]}; sequences used together must be equally long"
+            )

@@ -1,0 +1,150 @@
+"""Scores of rows as dictionaries, by an exported model. It imports no PyTorch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from ..common.errors import UserError, first_line
+from ..common.logits import sigmoid
+from ..common.ragged import Ragged
+from ..dataset.encoding import FeatureEncoder, Inputs
+from ..dataset.feature_map import CategoryField, FeatureMap
+from .rows import Row, RowTable
+
+# The exported file's metadata has what the graph does not hold under this key, as JSON.
+METADATA = "feseq"
+FORMAT, VERSION = "feseq-onnx", 1
+# Positions of one run: few enough to stay in a core's caches.
+_POSITIONS = 1 << 13
+
+
+class Scorer:
+    """An exported model that scores rows by raw values.
+
+    Several threads may use it at once; one call computes on `threads` cores.
+    """
+
+    def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Else it warns of shapes that it cannot know.
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+            self.about: dict[str, Any] = json.loads(
+                self.session.get_modelmeta().custom_metadata_map[METADATA]
+            )
+            written = self.about["format"], self.about["version"]
+            if written != (FORMAT, VERSION):
+                raise ValueError(f"format {written}, not {(FORMAT, VERSION)}")
+            self.feature_map = FeatureMap.from_dict(self.about["feature_map"])
+            inputs = Inputs(**self.about["inputs"])
+        except Exception as error:  # ONNX Runtime raises its own kinds
+            raise UserError(
+                f"{name}: not a complete exported model of this workflow ({first_line(error)}); "
+                f"delete it and export it again, `snakemake --cores 4 {name}`"
+            ) from None
+        self.wanted = {wanted.name for wanted in self.session.get_inputs()}
+        self.columns = _columns(self.feature_map, inputs) | {
+            name: self.about[name] for name in ("row_time", "simulated")
+        }
+        self.encoder = FeatureEncoder(self.feature_map, RowTable([], **self.columns), inputs)
+        # What is compiled at its first use, is compiled now.
+        self.logits([dict.fromkeys(self.raw_columns) | {self.columns["row_time"]: 0}])
+
+    @classmethod
+    def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
+        """The model of a file `model.onnx`; raises UserError for any other."""
+        return cls(Path(path).read_bytes(), threads, str(path))
+
+    @property
+    def raw_columns(self) -> list[str]:
+        """The columns that a row needs."""
+        names = (*self.columns["categorical"], *self.columns["numeric"])
+        time = [self.columns["row_time"]] if self.columns["row_time"] else []
+        return list(dict.fromkeys((*names, *self.columns["sequences"], *time)))
+
+    def score(self, rows: Sequence[Row]) -> np.ndarray:
+        """Click probabilities float64 [rows], at the click rate of the train rows.
+
+        A row maps column names to raw values, as RowTable says; further keys do not matter.
+        """
+        return sigmoid(self.logits(rows))
+
+    def logits(self, rows: Sequence[Row]) -> np.ndarray:
+        """The same as logits float32, which can be averaged with those of other models."""
+        table = RowTable(rows, **self.columns)
+        encoder, block = self.encoder.of_table(table), table.block
+        found = np.empty(len(rows), np.float32)
+        first = block.sequences[table.sequence_columns[0]]
+        lengths = np.minimum(first.lengths, self.about["max_len"])
+        # Rows of like length side by side, so that there is little padding.
+        order = np.argsort(-lengths, kind="stable")
+        while len(order):
+            at_once = max(1, _POSITIONS // (int(lengths[order[0]]) + 1))
+            some, order = order[:at_once], order[at_once:]
+            inputs = self._inputs(encoder, table, some)
+            (found[some],) = self.session.run(None, inputs)
+        return found
+
+    def _inputs(
+        self, encoder: FeatureEncoder, table: RowTable, rows: np.ndarray
+    ) -> Mapping[str, np.ndarray]:
+        block = table.block
+        encoded = encoder.encode(block, rows)
+        none = np.empty((len(rows), 0), np.float32)
+        max_len = self.about["max_len"]
+        older = encoder.inputs.older(max_len)
+
+        def cut(name: str) -> Ragged:
+            return block.sequences[name].take(rows, max_len - older, older)
+
+        names = [field.column for field in self.feature_map.sequences]
+        histories = [cut(name) for name in names]
+        codes = [lookup(ragged.values) for lookup, ragged in zip(encoder.sequences, histories)]
+        offsets = histories[0].offsets
+        elapsed = np.zeros(len(codes[0]), np.int64)
+        if self.feature_map.event_time and block.time is not None:
+            events = cut(self.feature_map.event_time)
+            elapsed = np.maximum(np.repeat(block.time[rows], events.lengths) - events.values, 0)
+        *history, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
+        inputs = {
+            "numeric": encoded.numeric,
+            "profile": encoded.profile,
+            "target": encoded.target,
+            "history": np.stack(history),
+            "length": np.diff(offsets),
+            "elapsed": elapsed,
+            "context": encoded.context,
+            "rank": none if encoded.rank is None else encoded.rank,
+            "missing": none if encoded.missing is None else encoded.missing,
+        }
+        return {name: value for name, value in inputs.items() if name in self.wanted}
+
+
+def _columns(found: FeatureMap, inputs: Inputs) -> dict[str, Any]:
+    """The columns that are read of a row, by kind."""
+    context = inputs.context_fields(found)
+    words = [field for field in context if isinstance(field, CategoryField)]
+    fields = (*found.profile, *found.targets, *words)
+    times = [found.event_time] if found.event_time else []
+    return {
+        "numeric": [field.column for field in found.numeric],
+        "categorical": list(dict.fromkeys(field.column for field in fields)),
+        "sequences": [*(field.column for field in found.sequences), *times],
+    }
+
+
+def _padded(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Packed rows as int64 [rows, longest, at least 1], zeros in front."""
+    lengths = np.diff(offsets)
+    longest = max(1, int(lengths.max(initial=0)))
+    padded = np.zeros((len(lengths), longest), np.int64)
+    padded[np.arange(longest) >= longest - lengths[:, None]] = values
+    return padded

@@ -1,0 +1,265 @@
+"""Trained networks in ONNX: the same logits as the network's, from raw values."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from feseq.common.errors import UserError
+from feseq.config.model import ModelConfig
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.model.build import build_model
+from feseq.predict.model_file import TrainedModel
+from feseq.serve import export
+from feseq.serve.export import export_model
+from feseq.serve.network import ServedFESeq
+from feseq.serve.scorer import Scorer
+from support import REPOSITORY, trainings
+from support.networks import CONFIG, FieldSizes, make_batch, make_model
+from support.raw_tables import raw_table, to_train_h5, with_roles
+
+SIZES = FieldSizes(
+    profile=(5, 7, 4),
+    target=(6, 4),
+    sequence=(11, 4),
+    numeric=3,
+    context=(4, 5),
+    missing=2,
+    shared=(False, True),
+)
+KINDS: list[dict[str, Any]] = [
+    {},
+    {
+        "causal": True,
+        "pooling": "target",
+        "times": True,
+        "shortcuts": True,
+        "interaction": "autoint",
+    },
+    {"numerics": ("direct", "buckets", "piecewise"), "missing_flags": True, "layer_norm": False},
+    {"pooling": "weighted_sum", "times": True, "time_log_base": 2.0},
+    {"pooling": "weighted_sum", "score": "din", "positions": False},
+    {"pooling": "weighted_sum", "score": "dot", "scaled_scores": False, "causal": True},
+    {"pooling": "concat", "transformer_layers": 0},
+    {"pooling": "sum", "causal": True},
+]
+
+
+def padded(packed: Tensor, offsets: Tensor, filled: int) -> Tensor:
+    """Packed values [..., T] as [..., rows, 6], `filled` in front."""
+    rows = packed.new_full((*packed.shape[:-1], len(offsets) - 1, 6), filled)
+    for row, (start, stop) in enumerate(pairwise(offsets)):
+        if stop > start:
+            rows[..., row, start - stop :] = packed[..., start:stop]
+    return rows
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=str)
+@torch.inference_mode()
+def test_the_served_network_is_the_trained_one_whatever_stands_in_the_padding(
+    settings: dict[str, Any],
+) -> None:
+    network = make_model(replace(CONFIG, **settings), SIZES)
+    batch = make_batch([3, 0, 6, 1], SIZES)
+    assert batch.elapsed_T is not None
+    logits = ServedFESeq(network)(
+        batch.numeric_BN,
+        batch.profile_BP,
+        batch.target_BG,
+        padded(batch.history_ST, batch.offsets, filled=3),
+        batch.offsets.diff(),
+        padded(batch.elapsed_T, batch.offsets, filled=7),
+        batch.context_BC,
+        batch.rank_BN,
+        batch.missing_BK,
+    )
+    torch.testing.assert_close(logits, network(batch), rtol=0, atol=1e-9)
+
+
+def save_model(
+    folder: Path, feature_map: FeatureMap, config: ModelConfig, *, simulated: bool
+) -> Path:
+    """An untrained network with weights that matter."""
+    torch.manual_seed(0)
+    network = build_model(config, feature_map)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    path = folder / "model.safetensors"
+    TrainedModel(network, config, feature_map, simulated, 0.1).save(path)
+    return path
+
+
+# All that a row can be encoded as.
+TIMED = with_roles(
+    sequences=("events",),
+    targets=("item",),
+    shared=("events",),
+    context=("unused",),
+    ids=("age",),
+    event_time="when",
+    row_time="now",
+)
+WHOLE = ModelConfig(
+    max_len=6,
+    cut="spread",
+    embedding_dim=4,
+    interaction_layers=1,
+    transformer_layers=1,
+    heads=2,
+    times=True,
+    time_buckets=50,
+    mlp=(8,),
+    numerics=("linear", "buckets"),
+    scaling="quantile",
+    missing_flags=True,
+    history_statistics=("length", "entropy", "target_count", "target_recency", "newest"),
+    levels=100,
+)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The exported file, beside the model, the rows and the program that it is made from."""
+    folder = tmp_path_factory.mktemp("served")
+    random = np.random.default_rng(3)
+    events = [random.integers(0, 30, length) for length in random.integers(0, 12, 200)]
+    times = [np.sort(random.integers(0, 90, len(row))) for row in events]
+    table = raw_table(
+        200,
+        events=[",".join(map(str, row)) for row in events],
+        when=[",".join(map(str, row)) for row in times],
+        now=random.integers(80, 100, 200),
+        item=[str(item) if item < 30 else "other" for item in random.integers(0, 33, 200)],
+        unused=random.choice(["x", "y"], 200),
+    )
+    train, valid = to_train_h5(folder, table, columns=TIMED)
+    model = save_model(folder, fit_feature_map(train, TIMED, 2), WHOLE, simulated=False)
+    onnx = folder / "model.onnx"
+    program = export._program(TrainedModel.load(model))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_program", lambda trained: program)
+        export_model(model, valid, onnx, row_time="now")
+    return {"model": model, "valid_h5": valid, "onnx": onnx, "program": program}
+
+
+ROW = {
+    "country": "KR",
+    "price": 0.5,
+    "age": 30,
+    "item": 7,
+    "unused": "x",
+    "events": [7, 9, 7],
+    "when": "10,20,30",
+    "now": 85,
+}
+
+
+def test_the_export_says_how_far_it_is_from_the_network(files: dict[str, Any]) -> None:
+    check = Scorer.load(files["onnx"]).about["check"]
+    assert 0 <= check.pop("largest_logit_difference") < 1e-5
+    assert check.pop("rows") == 1000
+    assert set(check) == {"rows_without_history", "missing_values", "unseen_categories"}
+    assert min(check.values()) > 50
+
+
+def test_rows_get_the_same_score_alone_and_together(files: dict[str, Any]) -> None:
+    scorer = Scorer.load(files["onnx"])
+    others = [
+        {"item": "never seen"},
+        {"events": None, "when": None},
+        {"events": [7] * 20, "when": list(range(20))},
+        dict.fromkeys(("country", "price", "age", "item", "unused")),
+    ]
+    rows = [{**ROW, **other} for other in ({}, *others)]
+    together = scorer.score(rows)
+    assert len(set(together.round(6))) == len(rows)
+    np.testing.assert_allclose(
+        np.concatenate([scorer.score([row]) for row in rows]), together, 1e-5
+    )
+    assert scorer.score([]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [{"item": "7"}, {"item": 7.0}, {"events": "7,9,7"}, {"price": np.float32(0.5)}, {"id": "new"}],
+)
+def test_a_value_may_be_written_in_several_ways(
+    files: dict[str, Any], same: dict[str, Any]
+) -> None:
+    scorer = Scorer.load(files["onnx"])
+    assert scorer.score([{**ROW, **same}]) == scorer.score([ROW])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"price": "cheap"}, "row 1: column 'price' is 'cheap': give a number"),
+        ({"item": ["7"]}, r"row 1: column 'item' is \['7'\]: give a text or a number"),
+        ({"events": [7, -1, 2]}, "row 1: column 'events' .* list of non-negative integers"),
+        ({"events": "7,x"}, "row 1: column 'events' is '7,x'"),
+        ({"events": [7]}, "row 1: sequence 'events' has 1 events, 'when' has 3"),
+        ({"now": None}, "row 1: column 'now' is None: give the row's time"),
+    ],
+)
+def test_a_row_that_cannot_be_scored_is_a_clear_error(
+    files: dict[str, Any], wrong: dict[str, Any], message: str
+) -> None:
+    scorer = Scorer.load(files["onnx"])
+    with pytest.raises(UserError, match=message):
+        scorer.score([ROW, {**ROW, **wrong}])
+    with pytest.raises(UserError, match="row 0: lacks column 'country'; give None where"):
+        scorer.score([{"price": 1.0}])
+
+
+def test_nothing_is_written_where_the_logits_differ(
+    files: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = TrainedModel.load(files["model"])
+    with torch.no_grad():
+        other.network.mlp[-1].bias.add_(0.001)
+    other.save(tmp_path / "model.safetensors")
+    monkeypatch.setattr(export, "_program", lambda trained: files["program"])
+    arguments = (tmp_path / "model.safetensors", files["valid_h5"], tmp_path / "model.onnx")
+    with pytest.raises(UserError, match="not written: 1,000 of 1,000 rows get other logits"):
+        export_model(*arguments, row_time="now")
+    with pytest.raises(UserError, match="takes the time of each row; name its column"):
+        export_model(*arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_another_file_is_refused(files: dict[str, Any], tmp_path: Path) -> None:
+    damaged = tmp_path / "model.onnx"
+    damaged.write_bytes(files["onnx"].read_bytes()[:-100])
+    for path in (damaged, files["model"]):
+        with pytest.raises(UserError, match=f"{path}: not a complete exported model"):
+            Scorer.load(path)
+
+
+def test_the_example_of_the_page_runs_without_pytorch(data: Path, tmp_path: Path) -> None:
+    place = tmp_path / "results/toy/len100"
+    place.mkdir(parents=True)
+    feature_map = FeatureMap.read(data / "feature_map.json")
+    config = replace(trainings.SMALL_MODEL, transformer_layers=0, interaction_layers=0)
+    model = save_model(place, feature_map, config, simulated=True)
+    export_model(model, data / "valid.h5", place / "model.onnx")
+    (tmp_path / "scripts").symlink_to(REPOSITORY / "scripts")
+    page = (REPOSITORY / "docs/serving.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    code = "import sys\nsys.modules['torch'] = sys.modules['snakemake'] = None\n" + example
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    *scores, error = ran.stdout.splitlines()
+    assert [line.split()[0] for line in scores] == ["36", "29", "88"]
+    assert all(0 < float(line.split()[1]) < 1 for line in scores)
+    assert error.startswith("row 0: column 'hour' is [13, 14]: give a text or a number")
