@@ -9,6 +9,8 @@ floating-point operations of a full-length row's training step, as PyTorch count
 """
 
 import argparse
+from collections.abc import Iterable
+from dataclasses import replace
 
 import data
 import torch
@@ -17,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
+from feseq.dataset.batches import Batch
 from feseq.machine.runtime import Machine
 from feseq.model import FESeq, FieldSizes
 from feseq.train.memory_account import account, full_rows
@@ -37,6 +40,42 @@ def operations(config: ModelConfig) -> float:
     with counter, sdpa_kernel(SDPBackend.MATH):
         network(full_rows(config, SIZES, 4)).sum().backward()
     return counter.get_total_flops() / 4
+
+
+def operations_of_interaction(config: ModelConfig) -> float:
+    """Those of the interacting layers, for each distinct position."""
+    network = FESeq(config, SIZES).train()
+    fields = len(SIZES.sequence) + len(SIZES.profile)
+    positions_UFd = torch.zeros(8, fields, config.embedding_dim, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        network.interaction(positions_UFd).sum().backward()
+    return counter.get_total_flops() / 8
+
+
+class Operations:
+    """Floating-point operations of a training step, forward and backward, by rows' lengths.
+
+    Those of a row are a square function of its positions. Interacting layers work on distinct
+    positions alone, and only those count.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        short = [8, 16, 32]
+        counts = [operations(replace(config, max_len=n)) for n in short]
+        powers = torch.tensor([[1.0, n, n * n] for n in short], dtype=torch.float64)
+        self.row = torch.linalg.solve(powers, torch.tensor(counts, dtype=torch.float64))
+        self.position = operations_of_interaction(config)
+
+    def of(self, batches: Iterable[Batch]) -> float:
+        """Of these batches."""
+        total = 0.0
+        for batch in batches:
+            events = batch.offsets.diff().double()
+            total += float((self.row @ torch.stack([events**0, events, events**2])).sum())
+            layout = batch.layout
+            repeated = len(layout.place_N) - len(layout.event_V) - len(batch)
+            total -= self.position * repeated
+        return total
 
 
 def measured_peak(config: ModelConfig, machine: Machine, rows: int) -> float:

@@ -14,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import data
 import torch
 import torch.nn.functional as F
+from cards import synchronize
 from plain import PlainFESeq
 
 from feseq.config.catalog import size_settings
@@ -29,7 +30,7 @@ from feseq.config.runtime import Runtime
 from feseq.dataset.batches import Batch
 from feseq.dataset.feature_map import FeatureMap
 from feseq.machine.runtime import Machine, start_runtime
-from feseq.model.build import batch_source, build_model, field_sizes
+from feseq.model.build import batch_source, build_model, field_sizes, placed
 from feseq.predict.prediction import inference_source
 from feseq.train.step import Loss, Stepper
 
@@ -46,8 +47,8 @@ class Case:
         config = ModelConfig(max_len=max_len, **size_settings(data.CONFIG, size)["model"])
         self.config = config
         torch.manual_seed(0)
-        self.network = build_model(config, self.fields).to(machine.device)
-        self.plain = PlainFESeq(config, field_sizes(config, self.fields))
+        self.network = placed(build_model(config, self.fields), machine)
+        self.plain = PlainFESeq(config, field_sizes(config, self.fields)).to(machine.device)
         self.plain.take_weights(self.network)
 
     def batches(self, batch_rows: int) -> Iterable[Batch]:
@@ -66,6 +67,7 @@ class Case:
         optimizer = torch.optim.Adam(plain.parameters())
 
         def step(batch: Batch) -> float:
+            batch = batch.to(self.machine.device)
             loss = F.binary_cross_entropy_with_logits(plain(batch), batch.label_B)
             optimizer.zero_grad()
             loss.backward()
@@ -91,9 +93,50 @@ class Case:
 
         def step(batch: Batch) -> torch.Tensor:
             with torch.no_grad():
-                return plain(batch)
+                return plain(batch.to(self.machine.device)).cpu()
 
         return step
+
+
+def samples(
+    work: Callable[[Batch], object], batches: Sequence[Batch], machine: Machine, seconds: float
+) -> float:
+    """Samples/s over whole rounds of the batches, of at least so many seconds."""
+    for batch in batches[:2]:
+        work(batch)
+    synchronize(machine)
+    started, rows = time.perf_counter(), 0
+    while not rows or time.perf_counter() - started < seconds:
+        for batch in batches:
+            work(batch)
+        synchronize(machine)
+        rows += sum(map(len, batches))
+    return rows / (time.perf_counter() - started)
+
+
+def plain_samples(
+    case: Case, kind: str, batches: Sequence[Batch], seconds: float
+) -> tuple[float, int]:
+    """Samples/s of the plain network, and the batches that fit; 0 where not one row does."""
+    work = getattr(case, f"{kind}_plain")()
+    most = len(batches[0])
+    while most:
+        try:
+            starts = [(b, i) for b in batches for i in range(0, len(b), most)]
+            parts = [b.rows(i, min(i + most, len(b))) for b, i in starts]
+            return samples(work, parts, case.machine, seconds), most
+        except torch.cuda.OutOfMemoryError:
+            most //= 2
+        torch.cuda.empty_cache()
+    return 0.0, 0
+
+
+def source_samples(case: Case, batch_rows: int) -> float:
+    """Rows/s that the source makes and pins where no step wants them."""
+    batches = iter(case.machine.ahead(chain(case.batches(batch_rows), case.batches(batch_rows))))
+    next(batches)
+    started = time.perf_counter()
+    return sum(map(len, batches)) / (time.perf_counter() - started)
 
 
 def measure(kind: str, options: argparse.Namespace) -> None:
@@ -113,8 +156,7 @@ def measure(kind: str, options: argparse.Namespace) -> None:
     started = time.perf_counter()
     for batch in batches if kind == "predict" else batches[:-1]:
         step(batch)
-    if machine.device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronize(machine)
     seconds = time.perf_counter() - started
     rows = sum(map(len, batches)) - (0 if kind == "predict" else len(batches[-1]))
     if machine.device.type == "cuda":

@@ -45,14 +45,12 @@ class PlainFESeq(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B]."""
         rows, length = len(batch), self.config.max_len + 1
+        device, length_B = batch.offsets.device, batch.offsets.diff()
+        column_H = torch.arange(length - 1, device=device)
+        is_event_BH = column_H >= length - 1 - length_B[:, None]
         codes_SBL = batch.history_ST.new_zeros(len(self.sequence), rows, length - 1)
-        is_pad_BL = torch.ones(rows, length, dtype=torch.bool)
-        is_pad_BL[:, -1] = False
-        for row in range(rows):
-            start, stop = batch.offsets[row], batch.offsets[row + 1]
-            if stop > start:
-                codes_SBL[:, row, start - stop :] = batch.history_ST[:, start:stop]
-                is_pad_BL[row, start - stop - 1 : -1] = False
+        codes_SBL[:, is_event_BH] = batch.history_ST
+        is_pad_BL = nn.functional.pad(~is_event_BH, (0, 1), value=False)
         profile = [table(batch.profile_BP[:, i]) for i, table in enumerate(self.profile)]
         behaviour = [
             torch.cat([history(codes), target(batch.target_BG[:, i])[:, None]], dim=1)
@@ -62,7 +60,7 @@ class PlainFESeq(nn.Module):
         x0 = x = torch.cat([*behaviour, *repeated], dim=2)
         for layer in self.cross:
             x = x0 * layer(x) + x
-        position_L = torch.arange(length - 1, -1, -1)
+        position_L = torch.arange(length - 1, -1, -1, device=device)
         x = torch.cat([x, self.position(position_L).expand(rows, -1, -1)], dim=2)
         for layer in self.layers:
             x = layer(x, self._mask(is_pad_BL))
@@ -76,8 +74,8 @@ class PlainFESeq(nn.Module):
         length = is_pad_BL.shape[1]
         hidden_BLL = is_pad_BL[:, None, :].repeat(1, length, 1)
         if self.config.causal:
-            hidden_BLL |= torch.ones(length, length, dtype=torch.bool).triu(1)
-        hidden_BLL &= ~torch.eye(length, dtype=torch.bool)
+            hidden_BLL |= is_pad_BL.new_ones(length, length).triu(1)
+        hidden_BLL &= is_pad_BL.new_ones(length).diag().logical_not()
         return hidden_BLL.repeat_interleave(self.config.heads, dim=0)
 
     def take_weights(self, model: FESeq) -> None:

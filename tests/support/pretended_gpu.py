@@ -189,11 +189,16 @@ def pretended_gpu(
         "is_available": lambda: True,
         "is_bf16_supported": lambda: True,
         "device_count": lambda: 1,
-        "get_device_name": lambda device: "pretended",
+        "get_device_name": lambda device: "a pretended T4",
         "get_device_capability": lambda device: capability,
-        "get_device_properties": lambda device: SimpleNamespace(total_memory=memory),
-        "max_memory_allocated": lambda device: memory // 2,
-        "empty_cache": lambda: None,
+        "get_device_properties": lambda device: SimpleNamespace(
+            total_memory=memory, major=capability[0], minor=capability[1]
+        ),
+        "mem_get_info": lambda: (memory, memory),
+        "max_memory_allocated": lambda device=None: memory // 2,
+        "set_sync_debug_mode": lambda mode: None,
+        "set_per_process_memory_fraction": lambda fraction: None,
+        **dict.fromkeys(("empty_cache", "synchronize", "reset_peak_memory_stats"), lambda: None),
     }
     products = torch.get_float32_matmul_precision()
     try:
