@@ -44,7 +44,9 @@ def page(folder: Path, threads: int) -> None:
     facts = describe(*tables, folder / "feature_map.json", size="full", threads=threads)
     figures = {name: folder / f"{name}.svg" for name in FIGURES}
     plot_data(facts, **figures)
-    write_data_page(facts, alarms_of(facts, ["minmax"]), figures, folder / "data.md")
+    write_data_page(
+        facts, alarms_of(facts, ["minmax"]), figures, folder / "data.md", folder / "data.html"
+    )
     found = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
     write_json(folder / "found.json", found | {"mib": peak_memory() / 2**20})
 

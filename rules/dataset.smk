@@ -145,8 +145,9 @@ rule describe:
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
         facts="results/{size}/data.json",
-        page=report(
-            "results/{size}/data.md",
+        page="results/{size}/data.md",
+        view=report(
+            "results/{size}/data.html",
             caption="captions/data.rst",
             category="Data",
             subcategory="{size}",

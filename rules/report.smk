@@ -14,8 +14,9 @@ rule compare:
         speed=compared("valid_speed.json", among=is_model),
         predictions=compared("valid_predictions.parquet"),
     output:
-        comparison=report(
-            "results/comparison.csv",
+        comparison="results/comparison.csv",
+        view=report(
+            "results/comparison.html",
             caption="captions/comparison.rst",
             category="All models",
             labels={"figure": "table of all models"},
@@ -77,7 +78,7 @@ rule plot_comparison:
         comparison=rules.compare.output.comparison,
     output:
         aucs=overall_figure("aucs"),
-        by_max_len=overall_figure("by_max_len"),
+        by_max_len="results/figures/by_max_len.svg",
         speed=overall_figure("speed"),
     log:
         "results/figures/plot_comparison.log",
@@ -99,8 +100,9 @@ rule summarize:
         # Not on the page, but in Snakemake's report.
         model_figures=compared_figures,
     output:
-        summary=report(
-            "results/summary.md",
+        summary="results/summary.md",
+        view=report(
+            "results/summary.html",
             caption="captions/summary.rst",
             category="All models",
             labels={"figure": "summary"},

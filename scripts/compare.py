@@ -9,8 +9,8 @@ from door import enter
 from feseq.report.comparison import write_comparison
 
 
-def main(*, metrics: list[Path], comparison: Path) -> None:
-    write_comparison(metrics, comparison)
+def main(*, metrics: list[Path], comparison: Path, view: Path) -> None:
+    write_comparison(metrics, comparison, view)
 
 
 if __name__ == "__main__":

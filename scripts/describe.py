@@ -26,6 +26,7 @@ def main(
     threads: int,
     facts: Path,
     page: Path,
+    view: Path,
     click_rates: Path,
     missing: Path,
     lengths: Path,
@@ -35,7 +36,7 @@ def main(
     alarms = alarms_of(found, scalings)
     figures = {"click_rates": click_rates, "missing": missing, "lengths": lengths, "drift": drift}
     plot_data(found, **figures)
-    write_data_page(found, alarms, figures, page)
+    write_data_page(found, alarms, figures, page, view)
     write_json(facts, {**found, "alarms": [asdict(alarm) for alarm in alarms]})
     warn_of(alarms, page)
 

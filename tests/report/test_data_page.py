@@ -8,6 +8,7 @@ import pytest
 from feseq.common.files import write_json
 from feseq.describe.alarms import Alarm, read_alarms, warn_of
 from feseq.report.data_page import FIGURES, write_data_page
+from feseq.report.page import write_page
 from support.facts import plain_facts
 
 ALARM = Alarm("Column age alone predicts the clicks", "Take it out of columns.groups")
@@ -15,7 +16,11 @@ ALARM = Alarm("Column age alone predicts the clicks", "Take it out of columns.gr
 
 def page_of(folder: Path, *alarms: Alarm, **given: object) -> str:
     figures = {name: folder / f"figures/{name}.svg" for name in FIGURES}
-    write_data_page(plain_facts("age", **given), alarms, figures, folder / "data.md")
+    (folder / "figures").mkdir()
+    for figure in figures.values():
+        figure.write_text("<svg/>")
+    files = folder / "data.md", folder / "data.html"
+    write_data_page(plain_facts("age", **given), alarms, figures, *files)
     return (folder / "data.md").read_text()
 
 
@@ -26,6 +31,19 @@ def test_the_page_starts_with_its_alarms_and_has_every_figure_and_column(tmp_pat
     assert re.findall(r"!\[\w+\]\((.*)\)", page) == [f"figures/{name}.svg" for name in FIGURES]
     assert re.findall(r"^\| (age \d+) \|", page, re.M) == [f"age {i}" for i in range(40)]
     assert {line.count(" | ") for line in page.splitlines() if line[:6] == "| age "} == {10}
+
+
+def test_the_page_is_also_one_html_file_of_text_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.svg").write_text("<svg/>")
+    text = "# A <b>\n\n![a](a.svg) [b](c/b.md) [c](https://c.org/c.md)\n\n| a | b |\n|---|---|\n"
+    write_page(text + "| <script>1</script> | `<i>` |\n", tmp_path / "a.md", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert 'src="data:image/svg+xml;base64,PHN2Zy8+"' in page
+    assert 'href="c/b.html"' in page
+    assert 'href="https://c.org/c.md"' in page
+    assert page.count("<td>") == 2
+    assert not any(tag in page for tag in ("<b>", "<script>", "<i>"))
+    assert (tmp_path / "a.md").read_text().startswith(text)
 
 
 def test_the_page_says_what_stands_out(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ NETWORK += "dataset.layout dataset.negatives machine model predict.model_file pr
 
 # By rule. A package stands for all of its modules.
 REACHED = {
-    "describe": f"{FEATURES} describe report.data_page report.figures.data report.figures.style",
+    "describe": f"{FEATURES} describe report.data_page report.figures.data report.figures.style "
+    "report.page",
     "simulate": "common raw.simulation",
     "sample": f"{RAW} config.declared config.sampling dataset.raw_text "
     "dataset.sampling dataset.selection dataset.split dataset.split_columns",
@@ -51,12 +52,12 @@ REACHED = {
     "plot_model": f"common {VALID} evaluate.auc evaluate.intervals report.figures.one_model "
     "report.figures.style",
     "plot_attention": "common report.figures.attention_maps report.figures.style",
-    "compare": f"common {VALID} evaluate.auc evaluate.intervals report.comparison",
+    "compare": f"common {VALID} evaluate.auc evaluate.intervals report.comparison report.page",
     "compare_two": f"common {VALID} evaluate.auc evaluate.blend evaluate.intervals "
     "evaluate.metrics report.two_models",
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
     "summarize": "common config.names describe.alarms evaluate.auc evaluate.intervals "
-    "report.summary report.table",
+    "report.page report.summary report.table",
     "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",
     "score": f"{RAW} {PREDICTING} {NETWORK} dataset.block_table dataset.raw_text "
     "dataset.raw_values dataset.sequence_parser predict.submission predict.submission_ids "

@@ -92,6 +92,8 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
         "simulated_data": True,
         "unseen": False,
         "valid_rows": 5_000,
+        "train_rows": 45_000,
+        "agreement": 0.9,
         "valid_clicks": 97,
         "enough_clicks": True,
         "auc_behind": auc[0] - auc,

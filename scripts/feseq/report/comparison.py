@@ -12,6 +12,7 @@ from ..common.files import read_json, written_beside
 from ..config.names import ENSEMBLE, check_name, folder_name, is_boosting, is_feseq, is_model
 from ..evaluate.auc import Auc, correct_together, difference_entry
 from ..evaluate.valid_predictions import read_predictions
+from .page import write_html
 
 _COSTS = {
     "train_samples_per_second": "samples_per_second",
@@ -28,8 +29,8 @@ _PLAIN = ("auc_blanked", "expected_auc", "best_auc", "best_auc_of_new_users", "s
 _WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
 
 
-def write_comparison(metrics: Sequence[Path], comparison: Path) -> None:
-    """Write one row a model, as results/README.md lists the columns.
+def write_comparison(metrics: Sequence[Path], comparison: Path, view: Path) -> None:
+    """Write one row a model, as results/README.md lists the columns, and as HTML a column a model.
 
     Sizes with the most validation rows first, within a size the best AUC. Each `metrics` is a
     results/{size}/{name}/metrics.json with the files of its model beside it. Raises UserError
@@ -49,6 +50,11 @@ def write_comparison(metrics: Sequence[Path], comparison: Path) -> None:
     models["settings"] = models.pop("settings")  # long, so last
     with written_beside(comparison) as temporary:
         models.to_csv(temporary, index=False, lineterminator="\n", float_format=_rounded)
+    kind = "simulated" if models["simulated_data"].any() else "real"
+    columns = models.map(_cell).set_axis(models["size"] + " " + models["model"]).T
+    write_html(
+        view, "All models", f"<h1>All models, on {kind} data</h1>\n{columns.to_html(border=0)}"
+    )
 
 
 def kind_of(model: str) -> str:
@@ -99,11 +105,12 @@ def _behind(models: pd.DataFrame) -> pd.DataFrame:
     """How far the AUC of each model of a size is behind the best of them, with its interval.
 
     Both AUCs are of the same rows, so that what makes rows hard for all cancels out. The chances
-    are corrected for the number of models.
+    are corrected for the number of models. `agreement` is the rank correlation of its logits with
+    those of the best, NaN where all are equal.
     """
     best = models.loc[models["auc"].astype(float).fillna(-1.0).idxmax()]
     rows = read_predictions(best["path"].with_name("valid_predictions.parquet"))
-    auc = _auc(rows)
+    auc, ranks, agreement = _auc(rows), _ranks(rows), {}
     found = {}
     for index, path in models["path"].items():
         predictions = path.with_name("valid_predictions.parquet")
@@ -114,18 +121,32 @@ def _behind(models: pd.DataFrame) -> pd.DataFrame:
                 f"predictions beside them, and run the same command again"
             )
         found[index] = difference_entry(*auc.minus(_auc(table)))
+        agreement[index] = ranks.corr(_ranks(table))
     correct_together([entry for index, entry in found.items() if index != best.name])
     columns = {index: _flat("auc_behind", entry) for index, entry in found.items()}
-    return pd.DataFrame.from_dict(columns, orient="index")
+    found_columns = pd.DataFrame.from_dict(columns, orient="index")
+    return found_columns.assign(agreement=pd.Series(agreement))
 
 
 def _auc(predictions: pa.Table) -> Auc:
     return Auc.of(predictions["label"].to_numpy(), predictions["logit"].to_numpy())
 
 
+def _ranks(predictions: pa.Table) -> pd.Series:
+    """Place of each row among all, by its logit; equal ones share the mean of their places."""
+    return pd.Series(predictions["logit"].to_numpy()).rank()
+
+
 def _plain(value: Any) -> str:
     """Without spaces, which part the settings."""
     return str(value).replace(" ", "")
+
+
+def _cell(value: Any) -> str:
+    """A value as a reader wants it, nothing where there is none."""
+    if pd.isna(value):
+        return ""
+    return f"{value:,.5g}" if isinstance(value, float) else str(value)
 
 
 def _rounded(value: float) -> str:

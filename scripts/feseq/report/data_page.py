@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.files import written_beside
 from ..describe.alarms import SIMULATED, Alarm, alarms_text
 from ..describe.drift import MUCH_DRIFT, SOME_DRIFT, SURE
 from .figures.style import percent
+from .page import write_page
 
 # Columns in a sentence.
 _NAMED = 12
@@ -39,9 +39,13 @@ model does not know.
 
 
 def write_data_page(
-    facts: Mapping[str, Any], alarms: Sequence[Alarm], figures: Mapping[str, Path], page: Path
+    facts: Mapping[str, Any],
+    alarms: Sequence[Alarm],
+    figures: Mapping[str, Path],
+    page: Path,
+    view: Path,
 ) -> None:
-    """Write the page as Markdown; `figures` by their names in FIGURES."""
+    """Write the page as Markdown, and as HTML; `figures` by their names in FIGURES."""
     parts = [f"# Data of size {facts['size']}\n"]
     parts += [SIMULATED] * facts["simulated_data"]
     parts += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
@@ -50,8 +54,7 @@ def write_data_page(
     for name, text in FIGURES.items():
         parts.append(f"{text}\n\n![{name}]({os.path.relpath(figures[name], page.parent)})\n")
     parts += ["## Columns\n", _columns_table(facts)]
-    with written_beside(page) as temporary:
-        temporary.write_text("\n".join(parts), encoding="utf-8")
+    write_page("\n".join(parts), page, view)
 
 
 def _rows_table(facts: Mapping[str, Any]) -> str:

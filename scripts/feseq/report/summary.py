@@ -7,20 +7,28 @@ from typing import Any
 
 import pandas as pd
 
-from ..common.files import written_beside
 from ..config.names import ENSEMBLE
 from ..describe.alarms import SIMULATED, alarms_text, read_alarms
 from ..evaluate.auc import LEAST_CLICKS, SIGNIFICANCE
+from .page import write_page
 from .table import read_comparison
 
 # Models in the table; the comparison has them all.
 _MOST = 30
+# What a reader learns from each figure.
+_FIGURES = {
+    "aucs": "The AUC of every model with its 95 % interval. Whether two models are told apart is "
+    "said above, by their difference on the same rows: intervals that overlap do not rule it out.",
+    "by_max_len": "What longer histories bring, and what they cost.",
+    "speed": "What each model costs, on the machine that ran it.",
+}
 
 
 def write_summary(
     comparison: Path,
     figures: Sequence[Path],
     summary: Path,
+    view: Path,
     *,
     submitting: Mapping[str, Mapping[str, float] | None],
     prior: str,
@@ -28,24 +36,44 @@ def write_summary(
     split: Mapping[str, Any],
     facts: Sequence[Path] = (),
 ) -> None:
-    """Write the page as Markdown.
+    """Write the page as Markdown, and as HTML.
 
-    `figures` are shown in this order; `facts` are those of the data by size; `submitting` has the
-    weights of the models that submit by size, None where they are fitted; `prior` and
-    `refit` are config's submission keys, `split` is its sampling.split.
+    `figures` are shown in this order, those of which there is something to say; `facts` are those
+    of the data by size; `submitting` has the weights of the models that submit by size, None where
+    they are fitted; `prior` and `refit` are of the config, `split` is its sampling.split.
     """
     models = read_comparison(comparison)
-    parts = ["# Models on the validation rows\n"]
+    parts = ["# Click models on their validation rows\n"]
     parts += [SIMULATED] * bool(models["simulated_data"].any())
-    found = [_held_out(split, models["unseen"]), *_findings(models, submitting, prior, refit)]
+    found = [
+        *_task(models),
+        _held_out(split, models["unseen"]),
+        *_findings(models, submitting, prior, refit),
+    ]
     parts += ["\n".join(f"- {line}" for line in found), ""]
     parts += [_table(models[:_MOST])]
     if len(models) > _MOST:
         parts.append(f"{len(models) - _MOST} more are in {comparison.name}.\n")
     parts += [_alarms_part(path, summary) for path in facts]
-    parts += [f"![{path.stem}]({os.path.relpath(path, summary.parent)})" for path in figures]
-    with written_beside(summary) as temporary:
-        temporary.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    lengths = models["model"].str.extract(r"^len(\d+)")[0].nunique()
+    for path in figures:
+        if path.stem != "by_max_len" or lengths > 1:
+            place = os.path.relpath(path, summary.parent)
+            parts.append(f"{_FIGURES[path.stem]}\n\n![{path.stem}]({place})\n")
+    write_page("\n".join(parts), summary, view)
+
+
+def _task(models: pd.DataFrame) -> Iterable[str]:
+    """What is predicted, and from what."""
+    for size, of_size in models.groupby("size", sort=False):
+        first = of_size.iloc[0]
+        kind = "simulated" if first["simulated_data"] else "real"
+        trained = of_size["train_rows"].max()
+        learned = f", learned from {trained:,.0f} {kind} rows" if trained == trained else ""
+        yield (
+            f"Size {size}: {len(of_size)} models of the probability of a click{learned}, measured "
+            f"on {first['valid_rows']:,} other {kind} rows with {first['valid_clicks']:,} clicks."
+        )
 
 
 def _held_out(split: Mapping[str, Any], unseen: pd.Series) -> str:
@@ -215,6 +243,7 @@ def _table(models: pd.DataFrame) -> str:
         }
     )
     for head, name, form in (
+        ("alike", "agreement", "{:.3f}"),
         ("AP", "average_precision", "{:.4f}"),
         ("logloss", "logloss", "{:.5f}"),
         ("WLL", "weighted_logloss", "{:.3f}"),
@@ -232,9 +261,11 @@ def _table(models: pd.DataFrame) -> str:
         f"{LEAST_CLICKS} clicks. Behind: the best AUC of the same size minus the model's, on the "
         "same rows; \\* marks a difference that chance makes in fewer than "
         f"{SIGNIFICANCE:.0%} of cases, corrected for the number of models (DeLong, Holm). "
-        "AP: average precision. WLL: logloss where both classes weigh the same. Score and "
-        "balanced: 0.5 AP + 0.5 / (1 + WLL) with observed and with balanced odds. Share: how much "
-        "of what can be learned from simulated data was learned. MiB: peak memory of the training."
+        "Alike: the rank correlation of the predictions with those of the best model; a good model "
+        "that is least like it adds most to a blend. AP: average precision. WLL: logloss where "
+        "both classes weigh the same. Score and balanced: 0.5 AP + 0.5 / (1 + WLL) with observed "
+        "and with balanced odds. Share: how much of what can be learned from simulated data was "
+        "learned. MiB: peak memory of the training."
     )
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", notes, ""])
 

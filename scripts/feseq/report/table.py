@@ -9,6 +9,7 @@ from ..common.errors import UserError
 # What the page and the figures read of it.
 COLUMNS = (
     *("size", "model", "kind", "simulated_data", "unseen", "device", "epochs", "train_seconds"),
+    *("train_rows", "agreement"),
     *("valid_rows", "valid_clicks", "enough_clicks", "auc_behind", "auc_blanked", "share_of_best"),
     *("auc", "auc_low", "auc_high", "score", "score_balanced", "score_gain"),
 )

@@ -1,0 +1,70 @@
+"""A page of Markdown also as one HTML file, which needs no other: what Snakemake's report opens."""
+
+import base64
+import html
+import re
+from pathlib import Path
+
+from markdown import Markdown
+
+from ..common.files import written_beside
+
+# The last lines are for Snakemake's report, whose first page holds the summary: it takes the whole
+# width there, the graph of steps comes below, and nothing else is printed.
+_STYLE = """\
+.page { max-width: 72rem; margin: 0 auto; padding: 0.5rem 1rem; overflow-wrap: anywhere;
+  font: 15px/1.5 system-ui, sans-serif; color: #222; }
+.page h1 { font-size: 1.6em; margin: 0.5em 0; } .page h2 { font-size: 1.25em; }
+.page img { max-width: 100%; height: auto; }
+.page .wide { overflow-x: auto; }
+.page table { border-collapse: collapse; font-size: 13px; width: auto; margin: 0.5em 0; }
+.page th, .page td { padding: 3px 8px; text-align: left; vertical-align: top;
+  border-bottom: 1px solid #ddd; min-width: 4em; overflow-wrap: normal; }
+.prose:has(.page) { max-width: none; }
+.items-center:has(.page) { align-items: flex-start; }
+.items-start:has(.page) { flex-direction: column; min-width: 0; }
+@media print {
+  .page table { font-size: 7pt; } .page th, .page td { padding: 2px 3px; min-width: 0; }
+  .page .wide { overflow: visible; } .page img, .page tr { break-inside: avoid; }
+  .w-screen:has(.page) > :first-child { display: none; }
+  .items-start:has(.page) > :not(:has(.page)) { display: none; }
+  .h-screen:has(.page) { display: block; height: auto; overflow: visible; }
+}
+"""
+
+
+def write_page(text: str, page: Path, view: Path) -> None:
+    """Write the Markdown `text` as `page`, and as HTML with its figures inside as `view`.
+
+    Figures are those that lie where the text names them, as seen from `page`. A link to another
+    page leads to its HTML file.
+    """
+    with written_beside(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    maker = Markdown(extensions=["tables"])
+    # A column may have any name; no page has HTML of its own.
+    maker.preprocessors.deregister("html_block")
+    maker.inlinePatterns.deregister("html")
+    body = re.sub(r'href="([^":]+)\.md"', r'href="\1.html"', maker.convert(text))
+    body = re.sub(
+        r'src="([^":]+)\.svg"', lambda found: f'src="{_embedded(page.parent, found[1])}"', body
+    )
+    write_html(view, text.partition("\n")[0].lstrip("# "), body)
+
+
+def write_html(view: Path, title: str, body: str) -> None:
+    """Write a whole HTML file; tables that are too wide scroll by themselves."""
+    body = re.sub(r"(?s)(<table.*?</table>)", r'<div class="wide">\1</div>', body)
+    with written_beside(view) as temporary:
+        temporary.write_text(
+            f'<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n'
+            f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}</style>\n"
+            f'<main class="page">\n{body}\n</main>\n</html>\n',
+            encoding="utf-8",
+        )
+
+
+def _embedded(folder: Path, name: str) -> str:
+    """A figure as a URI that holds it."""
+    content = (folder / f"{html.unescape(name)}.svg").read_bytes()
+    return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
