@@ -119,6 +119,29 @@ use rule evaluate_boosting as evaluate_fold_boosting with:
         "Predicting fold {wildcards.fold} of size {wildcards.size}, {wildcards.model}"
 
 
+rule importance_boosting:
+    input:
+        model=rules.train_boosting.output.model,
+        valid=rules.convert_train.output.valid,
+    output:
+        importance="results/{size}/{model}/importance.json",
+    log:
+        "results/{size}/{model}/importance.log",
+    benchmark:
+        "results/{size}/{model}/importance.benchmark.tsv"
+    wildcard_constraints:
+        model=BOOSTING,
+    conda:
+        "../envs/boosting.yaml"
+    threads: 8
+    params:
+        *code("importance_boosting"),
+    message:
+        "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
+    script:
+        "../scripts/importance_boosting.py"
+
+
 rule tune_boosting:
     input:
         train=checked(rules.convert_train.output.train),

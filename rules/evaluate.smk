@@ -45,6 +45,29 @@ use rule evaluate as evaluate_fold with:
         "Predicting fold {wildcards.fold} of size {wildcards.size}, {wildcards.model}"
 
 
+rule importance:
+    input:
+        model=rules.train.output.model,
+        valid=rules.convert_train.output.valid,
+    output:
+        importance="results/{size}/{model}/importance.json",
+    log:
+        "results/{size}/{model}/importance.log",
+    benchmark:
+        "results/{size}/{model}/importance.benchmark.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        *code("importance"),
+    message:
+        "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
+    script:
+        "../scripts/importance.py"
+
+
 rule join_folds:
     input:
         folds=folds,

@@ -56,3 +56,20 @@ rule plot_attention:
         "Drawing what {wildcards.model} of size {wildcards.size} looks at"
     script:
         "../scripts/plot_attention.py"
+
+
+rule plot_importance:
+    input:
+        importance="results/{size}/{name}/importance.json",
+    output:
+        figure=model_figure("importance", model="{name}"),
+    log:
+        "results/{size}/{name}/figures/plot_importance.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        *code("plot_importance"),
+    message:
+        "Drawing what the AUC of {wildcards.name} of size {wildcards.size} rests on"
+    script:
+        "../scripts/plot_importance.py"

@@ -13,7 +13,7 @@ from feseq.config.names import is_feseq, is_model
 from feseq.dataset.shards import read_shards
 from feseq.raw.listing import TableLocation
 from feseq.raw.source import local_only
-from feseq.staleness.upstream import figure_steps, rule_of
+from feseq.staleness.upstream import explained_models, figure_steps, rule_of
 
 # Which training of a model predicts the test file.
 LAST_FIT = "refit" if config["submission"]["refit"] else "train"

@@ -96,6 +96,12 @@ rule summarize:
     input:
         comparison=rules.compare.output.comparison,
         figures=rules.plot_comparison.output,
+        importances=[
+            rules.plot_importance.output.figure.apply_wildcards(
+                {"size": size, "name": model}
+            )
+            for size, model in explained_models(config)
+        ],
         facts=expand(rules.describe.output.facts, size=config["evaluation"]["sizes"]),
         # Not on the page, but in Snakemake's report.
         model_figures=compared_figures,

@@ -13,6 +13,7 @@ def main(
     *,
     comparison: Path,
     figures: list[Path],
+    importances: list[Path],
     facts: list[Path],
     summary: Path,
     view: Path,
@@ -23,7 +24,7 @@ def main(
 ) -> None:
     write_summary(
         comparison,
-        figures,
+        [*figures, *importances],
         summary,
         view,
         submitting=submitting,

@@ -15,11 +15,13 @@ from sklearn.metrics import roc_auc_score
 from feseq.boosting import build, matrix
 from feseq.boosting import features as features_module
 from feseq.boosting.features import Features, fit_features, read_blocks
+from feseq.boosting.importance import measure_boosting
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import BoostedModel
 from feseq.boosting.prediction import predict_logits, predict_shard, predict_validation
 from feseq.boosting.training import train_boosting
 from feseq.common.errors import UserError
+from feseq.common.files import read_json
 from feseq.common.parquet import read_table
 from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
@@ -303,3 +305,14 @@ def test_a_gpu_is_asked_for_where_one_may_be_used(
 
     monkeypatch.setattr(build, "distribution", distribution)
     assert build.gpus_of_a_training(device, own_environment) == gpus
+
+
+def test_its_auc_rests_on_what_was_planted(
+    planted: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    measure_boosting(trained["model"], planted / "valid.h5", tmp_path / "out.json", threads=2)
+    found = read_json(tmp_path / "out.json")
+    lost = {e["changed"]: e["auc_lost"] for e in found["columns"] + found["histories"]}
+    sure = {name for name, entry in lost.items() if entry["chance"] < 0.05}
+    assert sure == {"price", "country", "blanked", "those of other rows"}
+    assert found["columns"][0]["changed"] == "price"

@@ -22,7 +22,8 @@ _STYLE = """\
   border-bottom: 1px solid #ddd; min-width: 4em; overflow-wrap: normal; }
 .prose:has(.page) { max-width: none; }
 .items-center:has(.page) { align-items: flex-start; }
-.items-start:has(.page) { flex-direction: column; min-width: 0; }
+.prose .page code::before, .prose .page code::after { content: none; }
+.items-start:has(.page) { flex-direction: column; align-items: stretch; min-width: 0; }
 @media print {
   .page table { font-size: 7pt; } .page th, .page td { padding: 2px 3px; min-width: 0; }
   .page .wide { overflow: visible; } .page img, .page tr { break-inside: avoid; }

@@ -21,6 +21,8 @@ _FIGURES = {
     "said above, by their difference on the same rows: intervals that overlap do not rule it out.",
     "by_max_len": "What longer histories bring, and what they cost.",
     "speed": "What each model costs, on the machine that ran it.",
+    "importance": "What the AUC of a model that submits rests on. A column that others can stand "
+    "in for loses little, however much it tells.",
 }
 
 

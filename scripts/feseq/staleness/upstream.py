@@ -79,7 +79,17 @@ def summary_steps(config: Mapping[str, Any], results: Path) -> Iterator[Step]:
     """The comparison, whose param covers the steps behind it, and the figures of all models."""
     yield "compare", {}
     yield "plot_comparison", {}
+    for size, model in explained_models(config):
+        yield rule_of("importance", model), {"size": size, "model": model}
+        yield "plot_importance", {"size": size, "name": model}
     yield from figure_steps(config, results)
+
+
+def explained_models(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Size and name of the models whose importance the summary shows: those that submit."""
+    for size in config["evaluation"]["sizes"]:
+        for model in submission_models(config, size):
+            yield size, model
 
 
 def figure_steps(config: Mapping[str, Any], results: Path) -> Iterator[Step]:

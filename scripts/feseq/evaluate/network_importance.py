@@ -1,0 +1,89 @@
+"""What a trained network's AUC rests on; see `importance`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..dataset.batches import Batch
+from ..dataset.feature_map import check_one_draw
+from ..dataset.memory_table import MemoryTable
+from ..dataset.store import Block, H5Table
+from ..machine.runtime import Machine
+from ..model.precision import full_precision
+from ..predict.model_file import TrainedModel
+from .importance import write_importance
+
+
+def measure_network(
+    model_file: Path, valid: Path, importance: Path, *, machine: Machine, full_name: str = ""
+) -> None:
+    """Write what the network loses by each change of the rows of `valid`, see `importance`."""
+    model = TrainedModel.load(model_file, full_name)
+    with H5Table(valid) as table:
+        check_one_draw(model.feature_map, table, table, full_name, model_file)
+        write_importance(
+            importance,
+            table,
+            model.feature_map,
+            lambda block: NetworkPredict(model, table, block, machine),
+            full_name,
+        )
+
+
+class NetworkPredict:
+    """Predicts changed rows; where numeric columns alone are, without their histories again.
+
+    Numeric columns meet the rest of a row in the output network only, whose other inputs are kept.
+    """
+
+    def __init__(self, model: TrainedModel, table: H5Table, block: Block, machine: Machine) -> None:
+        self.model, self.table, self.machine = model, table, machine
+        self.source = model.source(MemoryTable(table, block), machine)
+        self.kept: list[tuple[Batch, torch.Tensor]] = []
+        network = model.network.to(machine.device).eval()
+        seen: list[torch.Tensor] = []
+        hook = network.mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        with torch.inference_mode(), machine.autocast():
+            for batch in self.source.in_order():
+                moved = batch.to(machine.device)
+                network(moved)
+                self.kept.append((moved, seen.pop()))
+        hook.remove()
+
+    def __call__(self, block: Block, *, only_numeric: bool) -> np.ndarray:
+        """Logits float32 [rows] of these rows; see `Predict`."""
+        if only_numeric:
+            return self._with_other_numbers(block)
+        source = self.model.source(MemoryTable(self.table, block), self.machine)
+        return self.model.predict(source, self.machine)
+
+    @torch.inference_mode()
+    def _with_other_numbers(self, block: Block) -> np.ndarray:
+        network, logits = self.model.network, np.empty(len(block), np.float32)
+        for batch, inputs_BI in self.kept:
+            rows = batch.row_B.cpu().numpy()
+            encoded = self.source.encoder.encode(block, rows)
+            arrays = (encoded.numeric, encoded.context, encoded.rank, encoded.missing)
+            numeric, context, rank, missing = (
+                None if values is None else torch.from_numpy(values).to(inputs_BI.device)
+                for values in arrays
+            )
+            assert numeric is not None, "only ranks and flags are left out"
+            batch = replace(
+                batch,
+                numeric_BN=numeric,
+                context_BC=context,
+                rank_BN=rank,
+                missing_BK=missing,
+            )
+            with self.machine.autocast():
+                front_BF = network.front(batch)
+            first = batch.profile_BP.shape[1] * network.embedding_dim
+            end = first + front_BF.shape[1]
+            parts = inputs_BI[:, :first], front_BF, inputs_BI[:, end:]
+            with full_precision(inputs_BI):
+                logit_B = network.taken_back(network.mlp(torch.cat(parts, dim=1)).squeeze(1))
+            logits[rows] = logit_B.float().cpu().numpy()
+        return logits

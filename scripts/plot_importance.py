@@ -1,0 +1,17 @@
+"""Draw what one model's AUC rests on: its columns and its history.
+
+By hand: python scripts/plot_importance.py --size toy --name len100
+"""
+
+from pathlib import Path
+
+from door import enter
+from feseq.report.figures.importance import plot_importance
+
+
+def main(*, importance: Path, figure: Path) -> None:
+    plot_importance(importance, figure)
+
+
+if __name__ == "__main__":
+    enter(main, globals().get("snakemake"))

@@ -1,0 +1,123 @@
+"""What an AUC rests on: exactly the columns and histories that the prediction reads."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from feseq.common.files import read_json
+from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.memory_table import MemoryTable
+from feseq.dataset.store import Block, H5Table
+from feseq.evaluate import importance
+from feseq.evaluate.importance import NEWEST, write_importance
+from feseq.evaluate.network_importance import NetworkPredict
+from feseq.model.build import build_model
+from feseq.predict.model_file import TrainedModel
+from support.raw_tables import COLUMNS, raw_table, to_train_h5
+from support.trainings import CPU, SMALL_MODEL
+
+CHANGES = ["blanked", "cut to the 20 newest", "events in another order", "those of other rows"]
+
+
+def of_price(block: Block) -> np.ndarray:
+    return np.nan_to_num(block.numeric[:, 0], posinf=9, neginf=-9)
+
+
+def of_country(block: Block) -> np.ndarray:
+    return block.categorical[:, 0].astype(float)
+
+
+def of_events(block: Block) -> np.ndarray:
+    events = block.sequences["events"]
+    return np.array([row.sum() for row in np.split(events.values, events.offsets[1:-1])], float)
+
+
+def of_newest(block: Block) -> np.ndarray:
+    events = block.sequences["events"]
+    padded = np.append(events.values.astype(float), 0)
+    return np.where(events.lengths > 0, padded[events.offsets[1:] - 1], -1)
+
+
+@pytest.mark.parametrize(
+    ("what", "read"),
+    [
+        (of_price, {"price"}),
+        (of_country, {"country"}),
+        (of_events, {"blanked", "those of other rows", f"cut to the {NEWEST} newest"}),
+        (of_newest, {"blanked", "those of other rows", "events in another order"}),
+    ],
+)
+def test_what_is_not_read_loses_nothing(
+    what: Callable[[Block], np.ndarray], read: set[str], tmp_path: Path
+) -> None:
+    table = raw_table(600, seed=2, longest=40)
+    train, valid = to_train_h5(tmp_path, table, valid_rows=range(100, 600), judging=400)
+    feature_map = fit_feature_map(train, COLUMNS, 1)
+    rows: list[np.ndarray] = []
+
+    def predict(block: Block, *, only_numeric: bool) -> np.ndarray:
+        rows.append(block.row)
+        # The label makes it a model that knows something.
+        return what(block) + 0.1 * np.abs(what(block)).max() * block.label
+
+    with H5Table(valid) as opened:
+        write_importance(tmp_path / "out.json", opened, feature_map, lambda _: predict, "toy/a")
+    found = read_json(tmp_path / "out.json")
+    lost = {e["changed"]: e["auc_lost"] for e in found["columns"] + found["histories"]}
+    assert set(lost) == {*CHANGES, "price", "age", "country", "item"}
+    assert {name for name, entry in lost.items() if entry["value"] != 0} == read
+    assert {name for name, entry in lost.items() if entry["chance"] < 1} <= read
+    # Rows that judge, the same for each change.
+    assert set(rows[0]) <= set(range(200, 600))
+    assert all(np.array_equal(rows[0], others) for others in rows)
+    assert (found["rows"], found["full_name"]) == (400, "toy/a")
+
+
+def test_each_class_has_its_rows_and_others_come_at_the_file_s_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importance, "ROWS", 100)
+    _, valid = to_train_h5(tmp_path, raw_table(2000), valid_rows=range(2000 - 1, 400, -1))
+    with H5Table(valid) as table:
+        block, donors = importance._chosen_rows(table)
+        rate = table.column("label").mean()
+    assert block.label is not None
+    assert np.bincount(block.label).tolist() == [100, 100]
+    assert block.label[donors].mean() == pytest.approx(rate, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "numerics": ("buckets", "direct"),
+            "scaling": "quantile",
+            "missing_flags": True,
+            "levels": 99,
+            "shortcuts": True,
+            "history_statistics": ("length",),
+        },
+    ],
+)
+def test_kept_histories_change_no_prediction(changes: dict[str, object], tmp_path: Path) -> None:
+    train, valid = to_train_h5(tmp_path, raw_table(240, seed=5))
+    feature_map = fit_feature_map(train, COLUMNS, 1)
+    config = replace(SMALL_MODEL, **changes)  # type: ignore[arg-type]
+    torch.manual_seed(1)
+    network = build_model(config, feature_map)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    model = TrainedModel(network, config, feature_map, simulated=False, click_rate=0.2)
+    with H5Table(valid) as table:
+        block = table.read(0, table.rows)
+        predict = NetworkPredict(model, table, block, CPU)
+        changed = replace(block, numeric=block.numeric[::-1].copy())
+        kept = predict(changed, only_numeric=True)
+        np.testing.assert_allclose(kept, predict(changed, only_numeric=False), atol=1e-4)
+        assert np.abs(kept - predict(block, only_numeric=True)).max() > 0.01
+        assert len(MemoryTable(table, block).column("label")) == table.rows
