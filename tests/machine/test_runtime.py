@@ -1,6 +1,7 @@
 """What a run uses of the machine."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,22 +32,27 @@ def test_float32_is_exact_on_a_gpu_also_after_a_run_in_half_precision() -> None:
 
 @pytest.mark.usefixtures("a_gpu")
 @pytest.mark.parametrize(
-    ("has_triton", "compiler", "capability", "missing"),
+    ("has_triton", "compiler", "header", "capability", "missing"),
     [
-        (True, "gcc", (7, 5), None),
-        (False, "gcc", (7, 5), "no Triton"),
-        (True, None, (7, 5), "no C compiler"),
-        (True, "gcc", (6, 0), r"compute capability 6\.0"),
+        (True, "gcc", "Python.h", (7, 5), None),
+        (False, "gcc", "Python.h", (7, 5), "no Triton"),
+        (True, None, "Python.h", (7, 5), "no C compiler"),
+        (True, "gcc", "other.h", (7, 5), r"no Python\.h"),
+        (True, "gcc", "Python.h", (6, 0), r"compute capability 6\.0"),
     ],
 )
 def test_layers_are_compiled_where_that_is_possible(
     has_triton: bool,
     compiler: str | None,
+    header: str,
     capability: tuple[int, int],
     missing: str | None,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    (tmp_path / header).touch()
+    monkeypatch.setattr(runtime, "get_path", lambda name: str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(runtime, "find_spec", lambda name: object() if has_triton else None)
     monkeypatch.setattr(runtime, "which", lambda name: compiler if name == compiler else None)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from shutil import which
+from sysconfig import get_path
 from typing import Literal, TypeVar
 
 import torch
@@ -136,6 +138,8 @@ def _missing_to_compile(device: torch.device) -> str:
         return "no Triton, which PyTorch for CUDA on Linux brings"
     if not ("CC" in os.environ or which("gcc") or which("clang")):
         return "no C compiler for Triton: gcc or clang"
+    if not Path(get_path("include"), "Python.h").exists():
+        return "no Python.h for Triton: the package python3-dev, or python3-devel"
     capability = torch.cuda.get_device_capability(device)
     if capability < (7, 0):
         return f"a GPU of compute capability {capability[0]}.{capability[1]}, too old for Triton"
