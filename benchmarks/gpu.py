@@ -16,8 +16,9 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from sections import FAILED, Row, Section, run, start
 
 import model
 from feseq.common import tensors
+from feseq.common.errors import first_line
 from feseq.config.catalog import model_settings, size_settings
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
@@ -121,7 +123,7 @@ def speed_toy(setting: Setting) -> Iterator[Row]:
 
 def speed(setting: Setting, size: str) -> Iterator[Row]:
     """A process for each size: PyTorch compiles a layer for a few widths only."""
-    machine = setting.machine(compiled=True)
+    machine = yield from working(setting, size)
     peak = peak_of(name_of(machine)) if machine.precision != torch.float32 else None
     peak = peak or matmul_peak(machine, setting.seconds)
     for max_len in setting.lengths:
@@ -141,6 +143,33 @@ def speed(setting: Setting, size: str) -> Iterator[Row]:
                 made = model.source_samples(case, setting.batch_rows(size))
                 compared = f"{rate:,.0f}", f"{made / rate:.1f}"
                 yield "source, samples/s", name, f"{made:,.0f}", *compared, "beside training"
+
+
+def working(setting: Setting, size: str) -> Generator[Row, None, Machine]:
+    """The default way to compute or, where that fails, the next simpler one."""
+    ways: dict[str, Callable[[], Machine]] = {
+        "compiled": lambda: setting.machine(compiled=True),
+        "not compiled": setting.machine,
+        "attention by length": lambda: by_length(setting.machine()),
+    }
+    for name, way in ways.items():
+        machine = way()
+        case = setting.case(size, setting.lengths[-1], machine)
+        try:
+            for batch in setting.batches(case, size, 1):
+                case.train()(batch)
+                case.predict()(batch)
+            return machine
+        except Exception as error:
+            traceback.print_exc()
+            yield f"{size}, {name}", FAILED, first_line(error), "", "", type(error).__name__
+    raise RuntimeError("no way to compute works")
+
+
+def by_length(machine: Machine) -> Machine:
+    """The same, with the attention of an older card in this process."""
+    attention.takes_packed = lambda qkv: False
+    return machine
 
 
 def fits(setting: Setting) -> Iterator[Row]:
@@ -282,8 +311,8 @@ def switches(setting: Setting) -> Iterator[Row]:
     torch.use_deterministic_algorithms(False)
     yield row("not deterministic")
     torch.use_deterministic_algorithms(plain.device.type == "cuda")
-    takes_packed, attention.takes_packed = attention.takes_packed, lambda qkv: False
-    yield row("attention by length, as on a T4")
+    takes_packed = attention.takes_packed
+    yield row("attention by length, as on a T4", by_length(plain))
     attention.takes_packed = takes_packed
     compiled = setting.machine(compiled=True)
     yield row("compiled" if compiled.compile else "not compiled, for lack of a GPU", compiled)

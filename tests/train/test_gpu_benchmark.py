@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from feseq.machine.runtime import Machine
 from support import REPOSITORY
 from support.pretended_gpu import pretended_gpu
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
 import gpu
 from cards import peak_of
+from sections import FAILED
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,26 @@ def test_a_section_runs(data: Path, monkeypatch: pytest.MonkeyPatch, section: An
     assert rows
     assert all(len(row) == len(gpu.COLUMNS) for row in rows)
     assert gpu.CPU_NEEDS not in {cell for row in rows for cell in row}
+
+
+def test_a_way_that_fails_is_said_and_the_next_one_is_measured(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError("no such kernel")
+
+    def mended(machine: Machine) -> Machine:
+        monkeypatch.undo()
+        return machine
+
+    setting = gpu.Setting(data, argparse.Namespace(device="cpu", tiny=True, threads=1))
+    monkeypatch.setattr(gpu.attention, "by_length", failing)
+    monkeypatch.setattr(gpu, "by_length", mended)
+    found = gpu.working(setting, "toy")
+    for way in ("compiled", "not compiled"):
+        assert next(found)[:3] == (f"toy, {way}", FAILED, "no such kernel")
+    with pytest.raises(StopIteration):
+        next(found)
 
 
 def test_cards_are_known_by_the_names_that_their_drivers_give() -> None:
