@@ -121,7 +121,7 @@ def _program(trained: TrainedModel) -> Any:
             output_names=["logit"],
             dynamic_shapes=tuple(shapes[name] for name in INPUTS),
             external_data=False,
-            optimize=False,
+            optimize=True,
             verbose=False,
         )
 

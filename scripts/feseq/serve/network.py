@@ -28,6 +28,8 @@ from ..model.pooling import (
 )
 from ..model.refiner import TransformerLayer
 
+# Taken off the scores of padding.
+_HIDDEN = 1e5
 # The inputs, in the order of `ServedFESeq.forward`.
 INPUTS = (
     "numeric",
@@ -99,22 +101,21 @@ class ServedFESeq(nn.Module):
 
 
 def _attention(layer: SelfAttention, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:
-    mask = _visible(is_position_BL, layer.causal)
+    """As in training, but for padding, which is hidden as key.
+
+    The bias of a key stands in one more column of it, where each query has 1, so that it costs no
+    pass over the scores. Its value leaves nothing of a softmax's share in float32.
+    """
     qkv = layer.project_in(x_BLD).unflatten(2, (3, layer.heads, -1))
     query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
-    attended_BHLE = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    return layer.project_out(attended_BHLE.transpose(1, 2).flatten(2))
-
-
-def _visible(is_position_BL: Tensor, causal: bool) -> Tensor:
-    """True where a query may see a key: [B, 1, 1, L], or [B, 1, L, L] when causal."""
-    mask = is_position_BL[:, None, None, :]
-    if causal:
-        place_L = torch.arange(is_position_BL.shape[1])
-        age_LL = place_L[:, None] - place_L
-        # Padding sees itself, so that every softmax is finite.
-        mask = (mask & (age_LL > 0)) | (age_LL == 0)
-    return mask
+    bias = (is_position_BL.to(x_BLD.dtype) - 1) * _HIDDEN
+    bias = bias[:, None, :, None].expand(-1, layer.heads, -1, -1)
+    query = torch.cat([query * query.shape[3] ** -0.5, torch.ones_like(bias)], dim=3)
+    score_BHLL = query @ torch.cat([key, bias], dim=3).transpose(2, 3)
+    if layer.causal:
+        place_L = torch.arange(x_BLD.shape[1])
+        score_BHLL = score_BHLL.masked_fill(place_L[:, None] < place_L, -torch.inf)
+    return layer.project_out((score_BHLL.softmax(3) @ value).transpose(1, 2).flatten(2))
 
 
 def _shortcuts(target_Bd: Tensor, history_BHd: Tensor, is_event_BH: Tensor) -> list[Tensor]:

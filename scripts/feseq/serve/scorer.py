@@ -1,7 +1,7 @@
 """Scores of rows as dictionaries, by an exported model. It imports no PyTorch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +80,26 @@ class Scorer:
     def logits(self, rows: Sequence[Row]) -> np.ndarray:
         """The same as logits float32, which can be averaged with those of other models."""
         table = RowTable(rows, **self.columns)
-        encoder, block = self.encoder.of_table(table), table.block
+        encoder = self.encoder.of_table(table)
         found = np.empty(len(rows), np.float32)
-        first = block.sequences[table.sequence_columns[0]]
-        lengths = np.minimum(first.lengths, self.about["max_len"])
-        # Rows of like length side by side, so that there is little padding.
+        for some in self.chunks(table):
+            (found[some],) = self.session.run(None, self.inputs(encoder, table, some))
+        return found
+
+    def chunks(self, table: RowTable) -> Iterator[np.ndarray]:
+        """The rows that are run together, of like length so that there is little padding."""
+        lengths = table.block.sequences[table.sequence_columns[0]].lengths
+        lengths = np.minimum(lengths, self.about["max_len"])
         order = np.argsort(-lengths, kind="stable")
         while len(order):
             at_once = max(1, _POSITIONS // (int(lengths[order[0]]) + 1))
-            some, order = order[:at_once], order[at_once:]
-            inputs = self._inputs(encoder, table, some)
-            (found[some],) = self.session.run(None, inputs)
-        return found
+            yield order[:at_once]
+            order = order[at_once:]
 
-    def _inputs(
+    def inputs(
         self, encoder: FeatureEncoder, table: RowTable, rows: np.ndarray
-    ) -> Mapping[str, np.ndarray]:
+    ) -> dict[str, np.ndarray]:
+        """What the graph takes for these rows."""
         block = table.block
         encoded = encoder.encode(block, rows)
         none = np.empty((len(rows), 0), np.float32)
