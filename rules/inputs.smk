@@ -77,6 +77,20 @@ def submitting(step, name):
 
 
 @clear_errors
+def start_from(wildcards):
+    """The older model that a job's training goes on from."""
+    start = started(wildcards)
+    if start is None:
+        return []
+    if start == f"results/{wildcards.size}/{wildcards.model}/model.safetensors":
+        raise UserError(
+            f"train.start_from: {start} is the file of the very model that would go on from it; "
+            f"copy it to another place, such as models/, and name the copy"
+        )
+    return ancient(start) if start_version(wildcards) else start
+
+
+@clear_errors
 def folds(wildcards):
     """The folds of the job's size."""
     check_fold(config, dict(wildcards.items()))

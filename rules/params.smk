@@ -8,6 +8,7 @@ from feseq.config.catalog import (
     submission_weights,
 )
 from feseq.config.names import is_feseq
+from feseq.raw.version import content_version
 from feseq.raw.source import others_than_local
 from feseq.staleness.code import code_digests
 from feseq.staleness.model_params import (
@@ -52,6 +53,26 @@ def model_gpus(wildcards):
 def model_nodes(wildcards):
     """Machines that train the job's model."""
     return model_settings(config, wildcards.size, wildcards.model)["nodes"]
+
+
+def started(wildcards):
+    """The setting `start_from` of the job's model."""
+    settings = model_settings(config, wildcards.size, wildcards.model)
+    return settings["train_config"]["start_from"]
+
+
+@clear_errors
+def start_version(wildcards):
+    """The version of an older model; None if there is none, or if rules here make it."""
+    start = started(wildcards)
+    if start is None or Path(start).parts[:1] == ("results",):
+        return None
+    if not Path(start).is_file():
+        raise UserError(
+            f"train.start_from: {start}: no such file; name the model.safetensors of an older "
+            f"training, or null to train from the start"
+        )
+    return content_version(Path(start))
 
 
 def size_weights(wildcards):

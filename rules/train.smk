@@ -10,6 +10,7 @@ rule train:
         feature_map=rules.fit_feature_map.output.feature_map,
         followed=[],
         folds=[],
+        start_from=start_from,
     output:
         model="results/{size}/{model}/model.safetensors",
         history="results/{size}/{model}/history.csv",
@@ -25,7 +26,7 @@ rule train:
         gpu=lambda wildcards: model_nodes(wildcards) * model_gpus(wildcards),
     params:
         *code("train"),
-        **settings(**model_params(config)),
+        **settings(**model_params(config), start_version=start_version),
         **not_counted(
             **{"train_config.gpus": model_gpus, "train_config.nodes": model_nodes}
         ),
@@ -43,6 +44,7 @@ use rule train as refit with:
         feature_map=rules.fit_feature_map_to_all.output.feature_map,
         followed=rules.train.output.training,
         folds=[],
+        start_from=start_from,
     output:
         model="results/{size}/{model}/refit/model.safetensors",
         history="results/{size}/{model}/refit/history.csv",
@@ -63,6 +65,7 @@ use rule train as train_fold with:
         feature_map=rules.fit_feature_map.output.feature_map,
         followed=rules.train.output.training,
         folds=folds,
+        start_from=start_from,
     output:
         model="results/{size}/{model}/fold{fold}/model.safetensors",
         history="results/{size}/{model}/fold{fold}/history.csv",

@@ -3,6 +3,7 @@
 By hand: python scripts/train.py --size toy --model len100
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from door import enter
@@ -26,10 +27,14 @@ def main(
     followed: Path | None = None,
     folds: Path | None = None,
     fold: int = 0,
+    start_from: Path | None = None,
     model: Path,
     history: Path,
     training: Path,
 ) -> None:
+    if start_from:
+        # As the rule has it, behind the prefix of a workflow that imports this one.
+        train_config = replace(train_config, start_from=str(start_from))
     train_model(
         TrainingRun(
             train,

@@ -34,9 +34,9 @@ REACHED = {
     "join_folds": f"common {VALID} dataset.folds evaluate.out_of_fold",
     "fit_feature_map": f"{ROWS} config.names dataset.feature_map dataset.folds dataset.joined "
     "dataset.numeric dataset.history_statistics",
-    "train": f"{NETWORK} config.train evaluate.metrics train",
-    "tune": f"{NETWORK} config.boosting config.space config.train evaluate.metrics train "
-    "tune.network tune.search tune.study",
+    "train": f"{NETWORK} config.catalog config.train dataset.extension evaluate.metrics train",
+    "tune": f"{NETWORK} config.catalog dataset.extension config.boosting "
+    "config.space config.train evaluate.metrics train tune.network tune.search tune.study",
     "tune_boosting": f"{BOOSTING} boosting.device boosting.training config.model config.space "
     "config.train machine.memory machine.ranks train.launch train.resume tune.boosting "
     "tune.search tune.study",

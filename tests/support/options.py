@@ -79,6 +79,7 @@ VALUES: dict[str, list[Any]] = {
         {name: -1 if name.endswith(("loss", "error")) else 1 for name in FIGURES[i::5]}
         for i in range(5)
     ],
+    "train.start_from": [None],
     "train.seed": [0, 2**64 - 1],
     "train.gpus": [1],
     "train.nodes": [1],
@@ -125,8 +126,8 @@ BESIDE = {
     "evaluation.baselines": ["constant"],
 }
 
-# With one value; tests/train/test_ranks.py has others.
-ONE_VALUE = {"train.gpus", "train.nodes"}
+# With one value; tests/train/test_ranks.py and test_start.py have others.
+ONE_VALUE = {"train.gpus", "train.nodes", "train.start_from"}
 
 # Ends the search for cases where a pair is in none; some forty are enough.
 _ROUNDS = 200

@@ -26,6 +26,7 @@ _RANGE_KEYS = ("low", "high", "log", "step")
 _NOT_SEARCHED = {
     "model.max_len": "each max_len has a tuning of its own",
     "train.monitor": "it is the figure that trials are compared by",
+    "train.start_from": "a search trains from the start",
     "train.gpus": "it changes no result",
     "train.nodes": "it changes no result",
     "boosting.monitor": "it is the figure that trials are compared by",

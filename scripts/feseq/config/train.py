@@ -107,6 +107,10 @@ class TrainConfig(Declared):
     """weights of figures in the sum that decides what is a gain: `auc`, `average_precision` and
     `score` (0 or more), `logloss`, `weighted_logloss` and `calibration_error` (0 or less), as in
     metrics.json, and the same at 50:50 odds, such as `balanced_score`"""
+    start_from: Annotated[str, Field(min_length=1)] | None = None
+    """the model.safetensors of an older training, of the same columns and settings of the network:
+    this one goes on from its weights, on newer rows, whose new categories and tokens join its own.
+    Another file there makes the model stale"""
     seed: Seed = 42
     """seed of start values, dropout and order"""
     gpus: Annotated[int, Field(ge=1, le=64)] = 1

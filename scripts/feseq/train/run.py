@@ -8,13 +8,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..common.errors import NotEnoughMemoryError
-from ..common.files import write_json, written_beside
+from ..common.files import fingerprint, write_json, written_beside
 from ..common.log import only_errors
 from ..config.model import ModelConfig
 from ..config.runtime import Runtime
@@ -34,6 +35,7 @@ from .launch import launch
 from .loop import Evaluation, Trainer
 from .memory_account import account, check_network, copies_of
 from .resume import SavedTraining, locked
+from .start import Start
 from .tensorboard import Curves
 
 logger = logging.getLogger(__name__)
@@ -68,12 +70,27 @@ class TrainingRun:
         """The rows that it trains on."""
         return train_rows(self.train_h5, self.valid_h5, self.followed, self.folds, self.fold)
 
+    @cached_property
+    def start(self) -> Start | None:
+        """The older model that it goes on from."""
+        path = self.train_config.start_from
+        if path is None:
+            return None
+        return Start.read(Path(path), self.model_config, FeatureMap.read(self.feature_map_json))
+
+    @property
+    def feature_map(self) -> FeatureMap:
+        """What was fitted to its rows, or the older model's, extended by that."""
+        return self.start.feature_map if self.start else FeatureMap.read(self.feature_map_json)
+
     def key(self, train: H5Table, valid: H5Table | None, *settings: Any) -> str:
         """A digest of all that the training depends on, and of `settings`, plain values."""
         # The number of processes changes only rounding and draws of dropout.
-        train_config = asdict(replace(self.train_config, gpus=1, nodes=1))
+        train_config = asdict(replace(self.train_config, gpus=1, nodes=1, start_from=None))
+        start = self.train_config.start_from
         inputs = [f"{table.identity} {table.rows}" for table in (train, valid) if table]
         inputs += [str(self.fold)] if self.folds else []
+        inputs += [f"start {fingerprint(Path(start))}"] if start else []
         files = [self.feature_map_json, self.followed, self.folds]
         inputs += [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file]
         values = [asdict(self.model_config), train_config, inputs, *settings]
@@ -124,7 +141,7 @@ def _train(
     code: list[str],
 ) -> None:
     machine = start_runtime(runtime, threads, ranks)
-    feature_map = FeatureMap.read(run.feature_map_json)
+    feature_map = run.feature_map
     folder = outputs["model"].with_name("training_state")
     with ExitStack() as stack:
         if ranks.is_first:
@@ -191,9 +208,13 @@ def make_trainer(
     """
     train, valid = sources
     sizes = field_sizes(run.model_config, feature_map)
+    start = run.start
     check_network(run.model_config, sizes, machine.memory(), copies_of(run.train_config))
     torch.manual_seed(run.train_config.seed)
     model = build_model(run.model_config, feature_map, recompute=machine.recompute)
+    if start:
+        start.carry_into(model, train.table)
+        logger.info("going on from %s", start.path)
     taken_back = math.log(train.kept_share) - math.log(run.train_config.pos_weight)
     model.taken_back.logit.fill_(taken_back)
     if train.table.source["simulated"]:

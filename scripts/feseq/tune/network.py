@@ -11,7 +11,7 @@ import optuna
 import torch
 from optuna.trial import Trial
 
-from ..common.errors import NotEnoughMemoryError, NotFiniteError
+from ..common.errors import NotEnoughMemoryError, NotFiniteError, UserError
 from ..common.log import only_errors
 from ..config.runtime import Runtime
 from ..config.space import by_block
@@ -46,6 +46,11 @@ class TunedNetwork:
 
     def about(self, *settings: Any) -> About:
         """What the trials depend on."""
+        if self.run.train_config.start_from:
+            raise UserError(
+                "train.start_from: a search trains from the start; set it to null, and use what is "
+                "found for trainings from the start"
+            )
         with H5Table(self.run.train_h5) as train, H5Table(self.run.valid_h5) as valid:
             return About(self.run.key(train, valid, *settings), train.source["simulated"])
 

@@ -1,0 +1,88 @@
+"""An older feature map with the categories and tokens of newer rows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..common.errors import UserError
+from .feature_map import CategoryField, FeatureMap, LevelField, SequenceField
+
+Field = CategoryField | LevelField | SequenceField
+
+
+def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
+    """The fields of `old` with the words and tokens of either; it belongs to the rows of `new`.
+
+    What is known of numbers, their ranges, knots, blocks and levels, is the older rows', as weights
+    were trained with it. Raises UserError where the two have other columns.
+    """
+    _check_columns(old, new)
+    words = {f.column: f.vocabulary for f in (*new.profile, *new.targets, *new.context)}
+    numbers: dict[str, Sequence[float]] = {f.column: f.vocabulary for f in new.ids}
+    tokens = {f.column: f.vocabulary for f in new.sequences}
+
+    def categories(fields: Sequence[CategoryField]) -> list[CategoryField]:
+        return [CategoryField(f.column, sorted({*f.vocabulary, *words[f.column]})) for f in fields]
+
+    sequences, targets = [], []
+    for sequence, target in zip(old.sequences, categories(old.targets)):
+        merged = sorted({*sequence.vocabulary, *tokens[sequence.column]})
+        if sequence.shared_with:
+            # Its tokens come first, in their order.
+            as_text = list(map(str, merged))
+            others = sorted({*target.vocabulary}.difference(as_text))
+            target = CategoryField(target.column, [*as_text, *others])
+            sequence = replace(sequence, other_words=len(others))
+        sequences.append(replace(sequence, vocabulary=merged))
+        targets.append(target)
+    return replace(
+        old,
+        profile=categories(old.profile),
+        sequences=sequences,
+        targets=targets,
+        context=categories(old.context),
+        ids=[LevelField(f.column, sorted({*f.vocabulary, *numbers[f.column]})) for f in old.ids],
+        min_count=new.min_count,
+        fitted_on=new.fitted_on,
+    )
+
+
+def places(old: Field, new: Field) -> np.ndarray:
+    """The index in `new` of each index of `old`, int64 [old.size]; a shared sequence has none."""
+    first = old.size - len(old.vocabulary)
+    index = {word: i for i, word in enumerate(new.vocabulary, first)}
+    return np.array([*range(first), *(index[word] for word in old.vocabulary)], np.int64)
+
+
+def _check_columns(old: FeatureMap, new: FeatureMap) -> None:
+    """Raise UserError for a column that only one of two feature maps has, or in another role."""
+    before, now = _roles(old), _roles(new)
+    for column in {**before, **now}:
+        was, is_now = (" and ".join(found.get(column, ["unused"])) for found in (before, now))
+        if was != is_now:
+            raise UserError(
+                f"train.start_from: column {column!r} is {is_now}, and for the older model it was "
+                f"{was}; a training goes on with the same columns: set `columns` as they were, or "
+                f"start_from to null"
+            )
+
+
+def _roles(found: FeatureMap) -> dict[str, list[str]]:
+    """What each column is, in words."""
+    roles: dict[str, list[str]] = {}
+    pairs = zip(found.sequences, found.targets)
+    named: list[tuple[str | None, str]] = [
+        *((field.column, "profile") for field in found.profile),
+        *((field.column, "numeric") for field in found.numeric),
+        *((field.column, "context") for field in found.context),
+        *((field.column, "context") for field in found.ids),
+        *((found.event_time, "the events' times") for _ in range(found.event_time is not None)),
+    ]
+    for sequence, target in pairs:
+        shared = " with its embedding" if sequence.shared_with else ""
+        named.append((sequence.column, f"the history of {target.column!r}{shared}"))
+        named.append((target.column, f"the target of {sequence.column!r}{shared}"))
+    for column, role in named:
+        roles.setdefault(str(column), []).append(role)
+    return {column: sorted(found) for column, found in roles.items()}

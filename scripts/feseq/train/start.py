@@ -1,0 +1,105 @@
+"""Going on from an older model: its feature map extended, its weights in the new network."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..common.errors import UserError
+from ..config.catalog import used_settings
+from ..config.model import ModelConfig
+from ..dataset.extension import Field, extended, places
+from ..dataset.feature_map import FeatureMap, check_same_kind
+from ..dataset.store import H5Table
+from ..model import FESeq
+from ..model.build import inputs_of
+from ..predict.model_file import TrainedModel
+
+# They shape the training and not the network.
+_MAY_DIFFER = {"dropout", "embedding_dropout", "embedding_std", "unknown_share"}
+
+
+@dataclass(frozen=True)
+class Start:
+    """An older model, and the feature map of the training that goes on from it."""
+
+    path: Path
+    model: TrainedModel
+    feature_map: FeatureMap
+
+    @classmethod
+    def read(cls, path: Path, config: ModelConfig, fitted: FeatureMap) -> "Start":
+        """The model of a file, for a network of `config` and rows that `fitted` was fitted on.
+
+        Raises UserError if it is of other settings or columns.
+        """
+        try:
+            model = TrainedModel.load(path)
+        except OSError as error:
+            raise UserError(f"train.start_from: {path} cannot be read ({error})") from None
+        except UserError:
+            raise UserError(
+                f"train.start_from: {path} is no model.safetensors of this version of the "
+                f"workflow; name another file, or null to train from the start"
+            ) from None
+        _check_settings(path, model.config, config)
+        return cls(path, model, extended(model.feature_map, fitted))
+
+    @torch.no_grad()
+    def carry_into(self, network: FESeq, table: H5Table) -> None:
+        """Copy all weights; what is new in a table of embeddings keeps its start values.
+
+        Raises UserError if the model is of simulated rows and `table` is not, or the reverse.
+        """
+        check_same_kind(table, self.model.simulated)
+        rows = self._rows()
+        older = self.model.network.state_dict()
+        for name, value in network.state_dict().items():
+            if name in rows:
+                value[rows[name]] = older[name]
+            else:
+                value.copy_(older[name])
+
+    def _rows(self) -> Mapping[str, Tensor]:
+        """By the name of a table of embeddings, the new row of each of its old rows."""
+        old, new = self.model.feature_map, self.feature_map
+        inputs = inputs_of(self.model.config)
+        found = {}
+        profiles, targets = zip(old.profile, new.profile), [*zip(old.targets, new.targets)]
+        # A shared sequence has the indices of its target.
+        sequences: list[tuple[Field, Field]] = [
+            target if one.shared_with else (one, other)
+            for one, other, target in zip(old.sequences, new.sequences, targets)
+        ]
+        context: list[tuple[Field, Field]] = [
+            *zip(inputs.context_fields(old), inputs.context_fields(new)),
+            *(sequences if inputs.newest_fields(old) else []),
+        ]
+        found = {f"profile.{i}.weight": _index(pair) for i, pair in enumerate(profiles)}
+        for i, target in enumerate(targets):
+            found[f"history.target.{i}.weight"] = _index(target)
+            found[f"item.tables.{i}.weight"] = _index(target)
+            found[f"history.sequence.{i}.weight"] = _index(sequences[i])
+        return {**found, "front.kinds.context.table.weight": _index(*context)}
+
+
+def _index(*fields: tuple[Field, Field]) -> Tensor:
+    """The new row of each old one, in a table of these fields, one below the other."""
+    first, parts = 0, [torch.empty(0, dtype=torch.long)]
+    for old, new in fields:
+        parts.append(torch.from_numpy(places(old, new)) + first)
+        first += new.size
+    return torch.cat(parts)
+
+
+def _check_settings(path: Path, old: ModelConfig, new: ModelConfig) -> None:
+    before, now = used_settings(asdict(old)), used_settings(asdict(new))
+    differ = [key for key in now if key not in _MAY_DIFFER and now[key] != before[key]]
+    if differ:
+        found = "; ".join(f"{key} {before[key]} there, {now[key]} here" for key in differ)
+        raise UserError(
+            f"train.start_from: {path} has other settings of the network: {found}; set these as "
+            f"there, or start_from to null"
+        )
