@@ -4,9 +4,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.distributed._tools.mem_tracker import MemTracker
 
 from feseq.common.errors import NotEnoughMemoryError
-from feseq.train.memory_account import MemoryAccount, account, check_network, count_saved
+from feseq.machine.runtime import Machine
+from feseq.model import FESeq
+from feseq.train.memory_account import (
+    SPARE_SHARE,
+    MemoryAccount,
+    account,
+    check_network,
+    count_saved,
+    full_rows,
+)
+from feseq.train.step import Loss, Stepper
 from support.networks import CONFIG, SIZES, make_batch, make_model
 
 WIDE = replace(CONFIG, max_len=200, embedding_dim=8, heads=2, dropout=0.1)
@@ -47,6 +58,29 @@ def test_memory_grows_with_rows_as_the_account_says() -> None:
             model(replace(batch, numeric_BN=batch.numeric_BN.float())).sum()
         # The account adds the gradients at work.
         assert saved.bytes < rows * found.per_row < 2 * saved.bytes
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_account_is_near_the_peak_of_a_step(precision: torch.dtype) -> None:
+    # Wide enough that positions, not the rows' other fields, take the memory.
+    config = replace(WIDE, embedding_dim=32)
+    found = account(config, SIZES, precision)
+    model = FESeq(config, SIZES).train()
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    stepper = Stepper(model, optimizer, Loss(), Machine(torch.device("cpu"), precision))
+    stepper.take(full_rows(config, SIZES, 1))
+    peaks = []
+    for rows in (4, 12):
+        batch, tracker = full_rows(config, SIZES, rows), MemTracker()
+        tracker.track_external(model, optimizer)
+        with tracker:
+            stepper.take(batch)
+        peaks.append(tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"])
+    per_row = (peaks[1] - peaks[0]) / 8
+    # In half precision it must not be less, but for what is left free.
+    assert (1 - SPARE_SHARE) * per_row < found.per_row < 1.3 * per_row
+    assert peaks[0] < found.step(4)
+    assert peaks[1] < found.step(12)
 
 
 def test_recomputing_and_half_precision_need_less() -> None:
