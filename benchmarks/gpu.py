@@ -128,7 +128,10 @@ def speed(setting: Setting, size: str) -> Iterator[Row]:
     peak = peak or matmul_peak(machine, setting.seconds)
     for max_len in setting.lengths:
         case, name = setting.case(size, max_len, machine), f"{size}, max_len {max_len}"
-        batches = setting.batches(case, size)
+        batches = setting.batches(case, size, 2)
+        slow = len(batches[0]) / model.samples(case.train(), batches[:1], machine, 0.0)
+        # A slow card measures fewer batches; the plain network takes several times as long.
+        batches = setting.batches(case, size, min(8, max(2, int(1 / slow))))
         operations = memory.Operations(case.config).of(batches)
         rows = sum(map(len, batches))
         for kind, passes in (("train", 3), ("predict", 1)):
