@@ -20,6 +20,7 @@ from feseq.config.runtime import Runtime
 from feseq.dataset.batches import Batch
 from feseq.dataset.feature_map import FeatureMap
 from feseq.evaluate.mean_attention import mean_attention
+from feseq.evaluate.network_importance import measure_network
 from feseq.machine.ranks import Ranks
 from feseq.machine.runtime import Machine, start_runtime
 from feseq.model import FESeq
@@ -133,7 +134,11 @@ def test_a_training_on_a_gpu_is_evaluated_resumed_and_predicts_like_one_on_the_c
                 train(data, tmp_path / "cut", config, WEIGHTED, save_minutes=0, **GPU_RUN)
         resumed = weights(train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN))
         assert all(torch.equal(w, resumed[name]) for name, w in weights(whole).items())
-        on_gpu = outcome(data, whole, start_runtime(Runtime(**GPU_RUN), 1))
+        machine = start_runtime(Runtime(**GPU_RUN), 1)
+        on_gpu = outcome(data, whole, machine)
+        measure_network(whole["model"], data / "valid.h5", tmp_path / "gpu.json", machine=machine)
+    measure_network(whole["model"], data / "valid.h5", tmp_path / "cpu.json", machine=CPU)
+    assert (tmp_path / "gpu.json").read_text() == (tmp_path / "cpu.json").read_text()
     on_cpu = outcome(data, train(data, tmp_path / "cpu", config, WEIGHTED), CPU)
     for found, expected in zip(on_gpu, on_cpu):
         np.testing.assert_allclose(found, expected, atol=2e-4)
