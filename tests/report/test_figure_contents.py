@@ -46,7 +46,7 @@ from support.figures import (
 
 def test_learning_curves_mark_the_evaluation_with_the_best_monitor() -> None:
     rows = history(6)
-    losses, aucs = learning_curves_figure(rows, 97, simulated=True).axes
+    losses, aucs = learning_curves_figure(rows, metrics()).axes
     assert points(losses, "s") == rows[["step", "train_loss"]].to_numpy().tolist()
     assert points(losses, "o") == rows[["step", "logloss"]].to_numpy().tolist()
     assert points(aucs, "o") == rows[["step", "auc"]].to_numpy().tolist()
@@ -139,7 +139,7 @@ def test_of_many_slices_the_largest_are_drawn() -> None:
 
 def test_the_heat_map_has_every_weight_and_field() -> None:
     content = attention("abcde", 0)
-    (ax,) = attention_figure(content, simulated=False).axes
+    (ax,) = attention_figure(content, LONG, simulated=False).axes
     assert np.asarray(ax.collections[0].get_array()).tolist() == content["field_attention"]
     assert ax.yaxis_inverted()  # the first row at the top
     cells = {text.get_position(): text.get_text() for text in ax.texts}
@@ -150,7 +150,7 @@ def test_the_heat_map_has_every_weight_and_field() -> None:
 
 def test_positions_are_drawn_as_given_and_rare_ones_grey() -> None:
     content = attention((), 200)
-    (ax,) = attention_figure(content, simulated=False).axes
+    (ax,) = attention_figure(content, LONG, simulated=False).axes
     target, everything, common = ax.get_lines()
     weights = {entry["position"]: entry["weight"] for entry in content["positions"]}
     assert list(target.get_ydata()) == [weights.pop(0)] * 2
@@ -207,3 +207,11 @@ def test_names_are_cut_in_their_middle() -> None:
     assert short("short") == "short"
     assert short("한\n$") == r"\ud55c\n$"
     assert len(short(LONG, 20)) == 20
+
+
+def test_hours_are_drawn_in_their_order_and_other_numbers_are_not() -> None:
+    hours = [slice_of(f"{i:02}", 90, 0.6 + 0.001 * i) for i in range(24)]
+    codes = [slice_of(f"{i * i}", 90, 0.7) for i in range(24)]
+    first, other = slices_figure(metrics({"hour": hours, "code": codes})).axes
+    assert points(first, "o") == [[i, pytest.approx(0.6 + 0.001 * i)] for i in range(24)]
+    assert len(row_names(other)) == 8

@@ -26,6 +26,7 @@ from feseq.report.figures.data import (
     lengths_figure,
     missing_figure,
 )
+from feseq.report.figures.importance import importance_figure
 from feseq.report.figures.one_model import (
     calibration_figure,
     learning_curves_figure,
@@ -43,6 +44,7 @@ from support.figures import (
     attention,
     drawn_texts,
     history,
+    importance,
     metrics,
     models,
     predictions,
@@ -55,13 +57,14 @@ MANY = [f"len{n}-{v}{'_and_more' * 6}" for v in "abcdefghij" for n in (50, 150, 
 MANY_SLICES = {
     LONG: [slice_of(f"{LONG} {i}", 10**8 + i, 0.7) for i in range(300)],
     "hour": [slice_of(f"{i}", 9, 0.6 + 0.001 * i) for i in range(9)],
+    "hour without clicks": [slice_of(f"{i}", 9) for i in range(24)],
     "none": [slice_of("a", 9), slice_of("", 0)],
 }
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "learning curves": lambda: learning_curves_figure(history(5), 97, simulated=True),
-    "one evaluation": lambda: learning_curves_figure(history(1), 97, simulated=True),
-    "many evaluations": lambda: learning_curves_figure(history(90), 97, simulated=True),
-    "a weighted loss": lambda: learning_curves_figure(history(5, 30), 97, simulated=True),
+    "learning curves": lambda: learning_curves_figure(history(5), metrics()),
+    "one evaluation": lambda: learning_curves_figure(history(1), metrics()),
+    "many evaluations": lambda: learning_curves_figure(history(90), metrics()),
+    "a weighted loss": lambda: learning_curves_figure(history(5, 30), metrics()),
     "curves": lambda: roc_pr_figure(LABEL, LOGIT, metrics()),
     "curves of one click": lambda: roc_pr_figure(ONE_CLICK, LOGIT, metrics(auc=None)),
     "curves of a constant": lambda: roc_pr_figure(LABEL, 0 * LOGIT, metrics(auc=0.5)),
@@ -77,10 +80,14 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "slices": lambda: slices_figure(metrics(MANY_SLICES)),
     "an unknown slice": lambda: slices_figure(metrics({"a": [slice_of("b", 9)]}, auc=None)),
-    "attention": lambda: attention_figure(attention("abcde", 400), simulated=True),
-    "attention of fields": lambda: attention_figure(attention([LONG] * 12, 0), simulated=True),
-    "attention of positions": lambda: attention_figure(attention((), 30), simulated=True),
-    "attention to the target": lambda: attention_figure(attention("a", 1), simulated=True),
+    "importance": lambda: importance_figure(importance(200)),
+    "importance of one click": lambda: importance_figure(importance(2, None)),
+    "attention": lambda: attention_figure(attention("abcde", 400), LONG, simulated=True),
+    "attention of fields": lambda: attention_figure(
+        attention([LONG] * 12, 0), LONG, simulated=True
+    ),
+    "attention of positions": lambda: attention_figure(attention((), 30), LONG, simulated=True),
+    "attention to the target": lambda: attention_figure(attention("a", 1), LONG, simulated=True),
     "30 AUCs": lambda: aucs_figure(models(*MANY)),
     "AUC of one model": lambda: aucs_figure(models("len5")),
     "no AUC": lambda: aucs_figure(models("constant", **UNKNOWN)),
@@ -144,7 +151,7 @@ def test_a_figure_is_legible_and_whole(name: str) -> None:
 
 def test_real_data_have_no_mark() -> None:
     for figure in (
-        learning_curves_figure(history(5), 97, simulated=False),
+        learning_curves_figure(history(5), metrics() | {"simulated_data": False}),
         roc_pr_figure(LABEL, LOGIT, metrics() | {"simulated_data": False}),
         aucs_figure(models("len5", simulated_data=False)),
     ):

@@ -57,7 +57,7 @@ REACHED = {
     "evaluate.intervals evaluate.metrics evaluate.metrics_file evaluate.slices",
     "plot_model": f"common {VALID} evaluate.auc evaluate.intervals report.figures.one_model "
     "report.figures.style",
-    "plot_attention": "common report.figures.attention_maps report.figures.style",
+    "plot_attention": "common config.names report.figures.attention_maps report.figures.style",
     "compare": f"common {VALID} evaluate.auc evaluate.intervals report.comparison report.page",
     "compare_two": f"common {VALID} evaluate.auc evaluate.blend evaluate.intervals "
     "evaluate.metrics report.two_models",

@@ -38,6 +38,8 @@ def entry(value: float | None) -> dict[str, float | None]:
 def metrics(slices: dict[str, Any] | None = None, **values: float | None) -> dict[str, Any]:
     values = {"auc": 0.7, "average_precision": 0.05, "calibration_error": 0.001} | values
     return {
+        "full_name": f"full/{LONG}",
+        "clicks": 97,
         "confidence": 0.95,
         "simulated_data": True,
         "metrics": {name: entry(value) for name, value in values.items()},
@@ -66,6 +68,14 @@ def history(evaluations: int, weight: float = 1.0) -> pd.DataFrame:
             "monitor": 0.6 - fall,
         }
     )
+
+
+def importance(columns: int, chance: float | None = 0.01) -> dict[str, Any]:
+    """The losses of that many columns, told apart from chance where there is one."""
+    lost = [entry(chance and 0.1 / (1 + i)) | {"chance": chance} for i in range(columns)]
+    changes = [{"changed": f"{LONG} {i}", "auc_lost": of} for i, of in enumerate(lost)]
+    about = {"full_name": LONG, "simulated_data": True, "rows": 5_000, "clicks": 97}
+    return about | {"auc": entry(chance and 0.7), "columns": changes, "histories": changes[:4]}
 
 
 def attention(fields: Sequence[str], positions: int) -> dict[str, Any]:

@@ -19,15 +19,18 @@ _STYLE = """\
 .page .wide { overflow-x: auto; }
 .page table { border-collapse: collapse; font-size: 13px; width: auto; margin: 0.5em 0; }
 .page th, .page td { padding: 3px 8px; text-align: left; vertical-align: top;
-  border-bottom: 1px solid #ddd; min-width: 4em; overflow-wrap: normal; }
+  border-bottom: 1px solid #ddd; overflow-wrap: normal; }
+.page table:not(.dataframe) td { white-space: nowrap; }
+.page .dataframe td { min-width: 5em; }
 .prose:has(.page) { max-width: none; }
 .items-center:has(.page) { align-items: flex-start; }
 .prose .page code::before, .prose .page code::after { content: none; }
 .items-start:has(.page) { flex-direction: column; align-items: stretch; min-width: 0; }
 @media print {
-  .page table { font-size: 7pt; } .page th, .page td { padding: 2px 3px; min-width: 0; }
+  .page table { font-size: 7pt; } .page th, .page td { padding: 2px 3px; min-width: 0 !important;
+    white-space: normal !important; }
   .page .wide { overflow: visible; } .page img, .page tr { break-inside: avoid; }
-  .w-screen:has(.page) > :first-child { display: none; }
+  .w-screen:has(.page) > :not(:has(.page)), .page ~ p { display: none; }
   .items-start:has(.page) > :not(:has(.page)) { display: none; }
   .h-screen:has(.page) { display: block; height: auto; overflow: visible; }
 }

@@ -53,10 +53,10 @@ def write_summary(
         *_findings(models, submitting, prior, refit),
     ]
     parts += ["\n".join(f"- {line}" for line in found), ""]
-    parts += [_table(models[:_MOST])]
+    parts += [_alarms_part(path, summary) for path in facts]
+    parts += ["## All models\n", _table(models[:_MOST])]
     if len(models) > _MOST:
         parts.append(f"{len(models) - _MOST} more are in {comparison.name}.\n")
-    parts += [_alarms_part(path, summary) for path in facts]
     lengths = models["model"].str.extract(r"^len(\d+)")[0].nunique()
     for path in figures:
         if path.stem != "by_max_len" or lengths > 1:

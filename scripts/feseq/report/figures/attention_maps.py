@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ...common.errors import UserError
 from ...common.files import read_json
+from ...config.names import folder_name
 from .style import BLUE, GREY, VERMILION, WIDTH, log_axis, new_figure, percent, save, short, styled
 
 # Positions that fewer of the rows have are drawn grey: their means leap.
@@ -32,17 +33,17 @@ def plot_attention(attention: Path, training: Path | None, figure: Path) -> None
             f"model.interaction: autoint, attention over positions model.pooling: weighted_sum"
         )
     simulated = training is not None and bool(read_json(training)["simulated_data"])
-    save(attention_figure(content, simulated=simulated), figure)
+    save(attention_figure(content, folder_name(attention), simulated=simulated), figure)
 
 
 @styled
-def attention_figure(attention: dict[str, Any], *, simulated: bool) -> Figure:
-    """Attention field by field, and pooling attention by position, whichever there is."""
+def attention_figure(attention: dict[str, Any], model: str, *, simulated: bool) -> Figure:
+    """A model's attention field by field, and in its pooling by position, whichever there is."""
     weights, positions = attention["field_attention"], attention["positions"]
     fields = [short(name, 28) for name in attention["fields"]]
     side = 0.5 * len(fields) + 2 if weights is not None else 0
     heights = [*[side] * (weights is not None), *[3.2] * bool(positions)]
-    title = f"Mean attention over {attention['rows']:,} validation rows"
+    title = f"{short(model)}\nMean attention over {attention['rows']:,} validation rows"
     figure = new_figure(max(WIDTH, side + 1.5), sum(heights) + 1, title, simulated=simulated)
     panels = list(figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
     if weights is not None:

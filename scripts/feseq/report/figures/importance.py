@@ -41,23 +41,26 @@ def importance_figure(found: dict[str, Any]) -> Figure:
     heights = [len(histories) + 2, len(shown) + 2]
     auc = with_interval(interval(found["auc"]))
     title = (
-        f"{short(found['full_name'] or 'a model')}: what its AUC of {auc} loses by a change"
+        f"{short(found['full_name'] or 'a model')}\nWhat its AUC of {auc} loses by a change"
         f"\n{found['clicks']:,} clicks in {found['rows']:,} validation rows"
     )
     notes = [
         f"Bars: 95 % intervals. Red: more than chance, among {len(columns) + len(histories)} "
         f"changes.",
+        "A column is given the values of other rows.",
         f"Hollow: fewer than {LEAST_CLICKS} clicks, which tell nothing.",
     ]
     simulated = bool(found["simulated_data"])
     figure = new_figure(WIDTH, sum(heights) * ROW + 1.6, title, notes, simulated=simulated)
     panels = figure.subplots(2, 1, height_ratios=heights, sharex=True)
     of_all = (
-        f"The {len(shown)} of {len(columns)} columns" if len(shown) < len(columns) else "Columns"
+        f"The {len(shown)} of {len(columns)} columns that cost most"
+        if len(shown) < len(columns)
+        else "Columns"
     )
     for ax, entries, name in (
         (panels[0], histories, "The history"),
-        (panels[1], shown, f"{of_all}, with the values of other rows"),
+        (panels[1], shown, of_all),
     ):
         ax.set_title(name, loc="left", fontsize="medium")
         ax.axvline(0, color=GREY, linestyle=":")

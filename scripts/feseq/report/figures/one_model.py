@@ -1,5 +1,6 @@
 """Figures of one model: learning curves, ROC and precision-recall, calibration, slices."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from .style import (
 )
 
 MOST_SLICES = 8  # of a column
+MOST_NUMBERS = 31  # of hours, days and the like
 MOST_BINS = 20  # of the calibration
 CLICKS_PER_BIN = 10  # there are fewer bins where clicks are few
 SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
@@ -57,29 +59,23 @@ def plot_model(
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     figures = read_json(metrics)
     if history is not None and learning_curves is not None:
-        curves = learning_curves_figure(
-            pd.read_csv(history), int(label.sum()), simulated=figures["simulated_data"]
-        )
-        save(curves, learning_curves)
+        save(learning_curves_figure(pd.read_csv(history), figures), learning_curves)
     save(roc_pr_figure(label, logit, figures), roc_pr)
     save(calibration_figure(label, logit, figures), calibration)
     save(slices_figure(figures), slices)
 
 
 @styled
-def learning_curves_figure(history: pd.DataFrame, clicks: int, *, simulated: bool) -> Figure:
-    """Losses and AUC of the evaluations in history.csv, the best one marked.
-
-    `clicks` is how many the validation rows have.
-    """
+def learning_curves_figure(history: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
+    """Losses and AUC of the evaluations in history.csv, the best one marked."""
     # The first of equals, which the training keeps.
     best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
     title = (
-        f"Best of {len(history)} evaluations: epoch {best['epoch']:.0f} of "
+        f"{_model(metrics)}\nBest of {len(history)} evaluations: epoch {best['epoch']:.0f} of "
         f"{history['epoch'].iloc[-1]:.0f}, step {best['step']:,.0f}\n"
-        f"AUC {best['auc']:.4f}, from {clicks:,} clicks"
+        f"AUC {best['auc']:.4f}, from {metrics['clicks']:,} clicks"
     )
-    figure = new_figure(WIDTH, 5.5, title, simulated=simulated)
+    figure = new_figure(WIDTH, 5.5, title, simulated=bool(metrics["simulated_data"]))
     losses, aucs = figure.subplots(2, 1, sharex=True)
     step = history["step"]
     losses.plot(step, history["train_loss"], "s--", color=VERMILION, label="training")
@@ -102,7 +98,7 @@ def learning_curves_figure(history: pd.DataFrame, clicks: int, *, simulated: boo
 def roc_pr_figure(label: np.ndarray, logit: np.ndarray, metrics: dict[str, Any]) -> Figure:
     """ROC and precision-recall curve, AUC and average precision with their intervals."""
     clicks, rows, simulated = int(label.sum()), len(label), bool(metrics["simulated_data"])
-    title = f"{clicks:,} clicks in {rows:,} validation rows"
+    title = f"{_model(metrics)}\n{clicks:,} clicks in {rows:,} validation rows"
     if clicks in (0, rows):
         return only_text(f"{title}: no curves to draw", simulated=simulated)
     notes = [f"In brackets: {percent(metrics['confidence'])} intervals."]
@@ -138,7 +134,7 @@ def calibration_figure(label: np.ndarray, logit: np.ndarray, metrics: dict[str, 
     bins = calibration_bins(label, logit)
     error = with_interval(interval(metrics["metrics"].get("calibration_error")), digits=4)
     title = (
-        f"Mean prediction {percent(sigmoid(logit.astype(np.float64)).mean())}, "
+        f"{_model(metrics)}\nMean prediction {percent(sigmoid(logit.astype(np.float64)).mean())}, "
         f"{label.sum():,} clicks: {percent(label.mean())}\ncalibration error {error}"
     )
     rows = " to ".join(f"{count:,}" for count in sorted({bins["rows"].min(), bins["rows"].max()}))
@@ -160,6 +156,11 @@ def calibration_figure(label: np.ndarray, logit: np.ndarray, metrics: dict[str, 
     ax.set(xlabel="predicted probability", ylabel="share of clicks")
     ax.legend(loc="upper left")
     return figure
+
+
+def _model(metrics: dict[str, Any]) -> str:
+    """Size and name of the model."""
+    return short(metrics["full_name"])
 
 
 def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
@@ -185,33 +186,60 @@ def slices_figure(metrics: dict[str, Any]) -> Figure:
     simulated = bool(metrics["simulated_data"])
     columns = {name: slices for name, slices in metrics["slices"].items() if slices}
     if not columns:
-        return only_text("No slices: the config names no column", simulated=simulated)
+        text = f"{_model(metrics)}\nNo slices: the config names no column"
+        return only_text(text, simulated=simulated)
     overall = interval(metrics["metrics"].get("auc"))[0]
     slices_in_all = sum(map(len, columns.values()))
-    shown = {name: _largest(pd.DataFrame(slices)) for name, slices in columns.items()}
+    tables = {name: pd.DataFrame(slices) for name, slices in columns.items()}
+    upright = {name for name, slices in tables.items() if _in_order(slices["slice"])}
+    shown = {n: slices if n in upright else _largest(slices) for n, slices in tables.items()}
     across = min(2, len(shown))
-    tables = list(shown.values())
-    heights = [max(map(len, tables[i : i + across])) + 3.5 for i in range(0, len(tables), across)]
+    rows = [min(MOST_SLICES, len(slices)) for slices in shown.values()]
+    heights = [max(rows[i : i + across]) + 3.5 for i in range(0, len(rows), across)]
     notes = [
         f"Dotted: AUC of all rows, {overall:.4f}. Bars: {percent(metrics['confidence'])} "
         "intervals. In brackets: clicks of rows.",
         f"Red: told apart from all rows among {slices_in_all} slices. Hollow: fewer than "
         f"{LEAST_CLICKS} clicks, which tell nothing.",
     ]
-    title = f"AUC by slice, at most the {MOST_SLICES} largest of a column"
+    title = f"{_model(metrics)}\nAUC by slice: at most the {MOST_SLICES} largest, or all hours"
     figure = new_figure(
         WIDTH * (1 + across) / 2, sum(heights) * ROW + 1, title, notes, simulated=simulated
     )
-    panels = figure.subplots(
-        len(heights), across, height_ratios=heights, sharex=True, squeeze=False
-    )
+    panels = figure.subplots(len(heights), across, height_ratios=heights, squeeze=False)
+    level = [ax for ax, name in zip(panels.flat, shown) if name not in upright]
     for ax, (name, slices) in zip(panels.flat, shown.items()):
         ax.set_title(short(name), loc="left", fontsize="medium")
+        if name in upright:
+            ax.axhline(overall, color=GREY, linestyle=":")
+            _draw_upright(ax, slices, short(name))
+            continue
+        if ax is not level[0]:
+            ax.sharex(level[0])
         ax.axvline(overall, color=GREY, linestyle=":")
         _draw_slices(ax, slices)
     for ax in panels.flat[len(shown) :]:
         ax.remove()
     return figure
+
+
+def _in_order(names: pd.Series) -> bool:
+    """True for whole numbers without gaps, such as hours, more than are drawn as rows."""
+    numbers = pd.to_numeric(names[names != "(missing)"], errors="coerce").sort_values()
+    return MOST_SLICES < len(numbers) <= MOST_NUMBERS and bool((numbers.diff()[1:] == 1).all())
+
+
+def _draw_upright(ax: Axes, slices: pd.DataFrame, name: str) -> None:
+    """The slices from left to right in their order, such as the hours of a day."""
+    for rows, aucs, colour, face in _looks(slices):
+        value, low, high = aucs.T
+        ax.vlines(rows, low, high, color=colour)
+        ax.plot(rows, value, "o", color=colour, markerfacecolor=face or colour)
+    ax.set_xticks(range(len(slices)), slices["slice"].map(short), rotation=90, fontsize=8)
+    ax.set_xlim(-0.5, len(slices) - 0.5)
+    if slices["auc"].isna().all():
+        ax.set_ylim(0.4, 1)
+    ax.set(xlabel=name, ylabel="AUC")
 
 
 def _draw_slices(ax: Axes, slices: pd.DataFrame) -> None:
@@ -222,15 +250,21 @@ def _draw_slices(ax: Axes, slices: pd.DataFrame) -> None:
         axis=1,
     )
     draw_rows(ax, list(names))
+    for rows, aucs, colour, face in _looks(slices):
+        draw_intervals(ax, rows, aucs, "o", colour, face=face)
+    ax.set_xlabel("AUC")
+    ax.tick_params(labelbottom=True)
+
+
+def _looks(slices: pd.DataFrame) -> Iterator[tuple[list[int], np.ndarray, str, str | None]]:
+    """Places of the slices of one look, their AUCs with intervals, colour, and that inside."""
     aucs = np.array([interval(entry) for entry in slices["auc"]])
     chance = np.array([_chance(entry) for entry in slices["apart"]])
     apart, few = chance < SIGNIFICANCE, np.isnan(chance)
     looks = ((apart, VERMILION, None), (~apart & ~few, BLUE, None), (few, GREY, "none"))
     for rows, colour, face in looks:
         if rows.any():
-            draw_intervals(ax, np.flatnonzero(rows).tolist(), aucs[rows], "o", colour, face=face)
-    ax.set_xlabel("AUC")
-    ax.tick_params(labelbottom=True)
+            yield np.flatnonzero(rows).tolist(), aucs[rows], colour, face
 
 
 def _chance(apart: dict[str, Any] | None) -> float:
