@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -46,7 +46,9 @@ def peak_of(name: str) -> float | None:
     return next(known, None)
 
 
-def matmul_peak(machine: Machine, seconds: float) -> float:
+def matmul_peak(
+    machine: Machine, seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """TFLOP/s of large products of matrices in the machine's precision."""
     width = 8192 if machine.device.type == "cuda" else 512
     a = torch.ones(width, width, dtype=machine.precision, device=machine.device)
@@ -57,11 +59,11 @@ def matmul_peak(machine: Machine, seconds: float) -> float:
         synchronize(machine)
 
     products()
-    started, count = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds / 4:
+    started, count = clock(), 0
+    while clock() - started < seconds / 4:
         products()
         count += 10
-    return 2 * width**3 * count / (time.perf_counter() - started) / 1e12
+    return 2 * width**3 * count / (clock() - started) / 1e12
 
 
 def free_memory(machine: Machine) -> int:

@@ -5,6 +5,8 @@
 Makes simulated data of mean length 500 in a temporary folder. Each measurement runs in a process
 of its own under the same conditions: ours by the stepper and the batch source of the workflow, the
 plain one on the same batches, padded to max_len. The first step, which warms up, does not count.
+`of the peak` compares the network's operations with those of large products of matrices before and
+after. `--beside` is another checkout of the workflow, whose network is measured too.
 """
 
 import argparse
@@ -21,7 +23,8 @@ from pathlib import Path
 import data
 import torch
 import torch.nn.functional as F
-from cards import synchronize
+from cards import matmul_peak, synchronize
+from memory import Operations
 from plain import PlainFESeq
 
 from feseq.config.catalog import size_settings
@@ -35,6 +38,9 @@ from feseq.predict.prediction import inference_source
 from feseq.train.step import Loss, Stepper
 
 ROWS = 20_000
+SECONDS_OF_PEAK = 4
+# Options of a single measurement.
+SHARED = ("size", "batch_rows", "steps", "threads", "device", "precision", "clock")
 
 
 class Case:
@@ -152,18 +158,28 @@ def measure(kind: str, options: argparse.Namespace) -> None:
         batches = list(source.in_order(0, options.batch_rows * (options.steps + 1)))
     else:
         batches = list(islice(case.batches(options.batch_rows), options.steps + 1))
+    clock = time.process_time if options.clock == "processor" else time.perf_counter
     step(batches[-1])
-    started = time.perf_counter()
-    for batch in batches if kind == "predict" else batches[:-1]:
+    peaks = [matmul_peak(machine, SECONDS_OF_PEAK, clock)]
+    timed = batches if kind == "predict" else batches[:-1]
+    started = clock()
+    for batch in timed:
         step(batch)
     synchronize(machine)
-    seconds = time.perf_counter() - started
-    rows = sum(map(len, batches)) - (0 if kind == "predict" else len(batches[-1]))
+    seconds = clock() - started
+    peaks.append(matmul_peak(machine, SECONDS_OF_PEAK, clock))
+    passes = 1 if kind.startswith("predict") else 3
+    operations = Operations(case.config).of(timed) * passes / 3
     if machine.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated() / 2**20
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"rate": rows / seconds, "peak_mib": peak}))
+    found = {
+        "rate": sum(map(len, timed)) / seconds,
+        "share": operations / seconds / 1e12 / (sum(peaks) / 2),
+        "peak_mib": peak,
+    }
+    print(json.dumps(found))
 
 
 def main() -> None:
@@ -176,6 +192,13 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--folder", type=Path, help="made before by this script, to use again")
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "processor"),
+        default="wall",
+        help="processor: on busy cores, with --threads 1",
+    )
+    parser.add_argument("--beside", type=Path, help="another checkout of this repository")
     parser.add_argument("--kind", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.kind:
@@ -188,24 +211,33 @@ def main() -> None:
             data.make(folder, ROWS, 500)
             data.train_to_h5(folder, options.threads)
             data.feature_map(folder, options.threads)
-        print("| max_len | what | ours, samples/s | plain | ratio | peak MiB | plain |")
-        print("|---|---|---|---|---|---|---|")
+        sides = {"ours": (Path(__file__), ""), "plain": (Path(__file__), "_plain")}
+        if options.beside:
+            sides["beside"] = (options.beside / "benchmarks" / "model.py", "")
+        print("| max_len | what |" + "".join(f" {s}, samples/s | MiB |" for s in sides), end="")
+        print(" of the peak | to plain |" + " to beside |" * ("beside" in sides))
+        print("|---" * (3 * len(sides) + 2) + "|")
         for max_len in options.max_len:
             for kind in ("train", "predict"):
-                ours, plain = (_run(name, folder, max_len) for name in (kind, f"{kind}_plain"))
-                print(
-                    f"| {max_len} | {kind} | {ours['rate']:,.0f} | {plain['rate']:,.0f} "
-                    f"| {ours['rate'] / plain['rate']:.1f} | {ours['peak_mib']:,.0f} "
-                    f"| {plain['peak_mib']:,.0f} |",
-                    flush=True,
-                )
+                found = [
+                    _run(script, kind + suffix, folder, max_len, options)
+                    for script, suffix in sides.values()
+                ]
+                cells = [f"{one['rate']:,.0f} | {one['peak_mib']:,.0f}" for one in found]
+                cells.append(f"{found[0]['share']:.0%}")
+                cells += [f"{found[0]['rate'] / other['rate']:.2f}" for other in found[1:]]
+                print(f"| {max_len} | {kind} | {' | '.join(cells)} |", flush=True)
 
 
-def _run(kind: str, folder: Path, max_len: int) -> dict[str, float]:
-    """One measurement, with the options that this run was given."""
-    given = [*sys.argv[1:], "--folder", str(folder), "--max_len", str(max_len), "--kind", kind]
+def _run(
+    script: Path, kind: str, folder: Path, max_len: int, options: argparse.Namespace
+) -> dict[str, float]:
+    """One measurement by a checkout's script, with the options that this run was given."""
+    given = {name: getattr(options, name) for name in SHARED}
+    given |= {"folder": folder, "max_len": max_len, "kind": kind}
+    words = [f"--{name}={value}" for name, value in given.items()]
     done = subprocess.run(
-        [sys.executable, __file__, *given], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=True
     )
     return json.loads(done.stdout.splitlines()[-1])
 

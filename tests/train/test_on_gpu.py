@@ -4,9 +4,11 @@
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
+from feseq.dataset import batches
 from feseq.dataset.batches import Batch
 from feseq.dataset.feature_map import FeatureMap
 from feseq.evaluate.mean_attention import mean_attention
@@ -33,7 +36,7 @@ from feseq.train.loop import Trainer
 from feseq.train.memory_account import account
 from feseq.train.step import Loss, Stepper
 from support.networks import CONFIG, SIZES, make_batch, make_model
-from support.pretended_gpu import PretendedGpu, pretended_gpu
+from support.pretended_gpu import CUDA, OnGpu, PretendedGpu, pretended_gpu
 from support.trainings import CPU, FOUR_EPOCHS, STILL, CrashError, end_at, train
 
 LENGTHS = [3, 0, 6, 1]
@@ -116,6 +119,37 @@ def test_the_losses_are_read_now_and_then(monkeypatch: pytest.MonkeyPatch) -> No
         stepper = a_stepper()
         found = [waits(gpu, lambda: stepper.take(batch))["copy to the host"] for _ in range(8)]
     assert found == [0, 0, 0, 1] * 2
+
+
+def test_a_pinned_batch_is_copied_beside_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    copying, working = SimpleNamespace(), SimpleNamespace()
+    working.wait_stream = lambda stream: happened.append("wait" if stream is copying else "")
+
+    @contextmanager
+    def used(stream: object) -> Iterator[None]:
+        happened.append("begin" if stream is copying else "")
+        yield
+        happened.append("end")
+
+    monkeypatch.setattr(batches, "_copy_stream", lambda device: copying)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: working)
+    monkeypatch.setattr(torch.cuda, "stream", used)
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: True)
+    # Of a tensor that is not kept for the step, the memory would be used again too early.
+    monkeypatch.setattr(OnGpu, "record_stream", lambda copy, stream: happened.append("kept"))
+    batch = single(make_batch(LENGTHS, SIZED))
+    with pretended_gpu() as gpu:
+        moved = batch.to(CUDA)
+        assert not gpu.waits
+    pairs = [
+        (before, vars(after)[name])
+        for one, after in ((batch, moved), (batch.layout, moved.layout))
+        for name, before in vars(one).items()
+        if isinstance(before, torch.Tensor)
+    ]
+    assert happened == ["begin", *["kept"] * len(pairs), "end", "wait"]
+    assert all(isinstance(copy, OnGpu) and torch.equal(copy.values, x) for x, copy in pairs)
 
 
 WEIGHTED = replace(STILL, interaction="autoint", pooling="weighted_sum")

@@ -282,8 +282,11 @@ class BatchSource:
         for window in windows:
             order = random.permutation(len(window))
             left_over = len(order) % self.batch_rows
-            rest, full = order[:left_over], order[left_over:]
-            full = full[np.argsort(self._cut_lengths(window.block)[full], kind="stable")]
+            lengths = self._cut_lengths(window.block)
+            rest, full = (
+                part[np.argsort(lengths[part], kind="stable")]
+                for part in (order[:left_over], order[left_over:])
+            )
             groups = list(full.reshape(-1, self.batch_rows)) + ([rest] if left_over else [])
             for i in random.permutation(len(groups)):
                 yield window, groups[i]
