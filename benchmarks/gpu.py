@@ -380,8 +380,8 @@ def make_data(setting: Setting) -> Iterator[Row]:
 
 # In order of what one would miss most, with the most seconds that each may take.
 SECTIONS: dict[Section, int] = {
-    make_data: 90,
     card: 60,
+    make_data: 90,
     speed_full: 150,
     waits: 40,
     fits: 60,

@@ -10,7 +10,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from feseq.common.errors import first_line
+from feseq.common.errors import UserError, first_line
 from feseq.machine.memory import keep_freed_memory
 
 # A section takes one argument, and yields the cells of its rows.
@@ -54,6 +54,7 @@ def _report(section: Section, argument: object, rows: Connection) -> None:
         for row in section(argument):
             rows.send(row)
     except BaseException as error:
-        traceback.print_exc()
+        if not isinstance(error, UserError):
+            traceback.print_exc()
         rows.send((section.__name__, FAILED, first_line(error), "", "", type(error).__name__))
         raise SystemExit(1) from None
