@@ -3,7 +3,7 @@
 A column is changed by giving each row the value of another row, drawn at random (Breiman, Machine
 Learning 45, 2001). All changes are made to the same rows, and each row gets all its values from one
 other row, so that the losses can be compared. The rows judge, and are at most `ROWS` with a click
-and as many without: an AUC does not depend on the share of clicks, and few clicks are what makes it
+and `ROWS` without: an AUC does not depend on the share of clicks, and few clicks are what makes it
 uncertain. Other rows are drawn at the file's click rate.
 """
 
@@ -20,8 +20,9 @@ from ..dataset.feature_map import FeatureMap
 from ..dataset.store import Block, H5Table
 from .auc import Auc, auc_entry, correct_together, difference_entry
 
-# Of either class.
+# Of either class. More than so many others for each click cost time and tell little.
 ROWS = 2_048
+OTHERS = 5
 # Events that the cut leaves.
 NEWEST = 20
 _SEED = 0
@@ -82,7 +83,8 @@ def _chosen_rows(table: H5Table) -> tuple[Block, np.ndarray]:
     """The first rows of each class that judge, and for each of them another one, [rows]."""
     label, judging = table.column("label"), np.flatnonzero(table.judges)
     is_click = label[judging] == 1
-    chosen = np.sort(np.concatenate([judging[is_click][:ROWS], judging[~is_click][:ROWS]]))
+    most = min(ROWS, OTHERS * max(1, int(is_click.sum())))
+    chosen = np.sort(np.concatenate([judging[is_click][:ROWS], judging[~is_click][:most]]))
     parts = []
     for start in range(0, table.rows, _BLOCK_ROWS):
         stop = min(start + _BLOCK_ROWS, table.rows)
