@@ -29,6 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from feseq.config.columns import Columns
+from feseq.dataset import shuffle
 from feseq.dataset.conversion import BATCH_ROWS, convert_test, convert_train
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.sampling import read_labels, select_rows
@@ -42,6 +43,8 @@ COLUMNS = Columns.from_config(CONFIG["columns"])
 # Rows of the plain reference, whose memory and time grow with every one of them.
 REFERENCE_ROWS = 3_000
 TRAIN_STEPS = 5
+# In as many stretches are the 10.7 million train rows of the full size.
+STRETCHES = 60
 
 
 def make(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) -> None:
@@ -101,6 +104,16 @@ def train_to_h5(folder: Path, threads: int) -> int:
     return pq.ParquetFile(folder / "train.parquet").metadata.num_rows
 
 
+def train_in_stretches(folder: Path, threads: int) -> int:
+    """The same rows in as many stretches as the full size has, which reading puts together."""
+    shuffle.STRETCH_BYTES = (folder / "train.h5").stat().st_size // STRETCHES
+    out = folder / "stretches"
+    out.mkdir(exist_ok=True)
+    raw, selection = folder / "train.parquet", folder / "selection.parquet"
+    convert_train(raw, selection, COLUMNS, out / "train.h5", out / "valid.h5", threads=threads)
+    return pq.ParquetFile(raw).metadata.num_rows
+
+
 def test_to_h5(folder: Path, threads: int) -> int:
     """Test conversion, in file order."""
     convert_test(
@@ -151,7 +164,12 @@ def feature_map(folder: Path, threads: int, columns: Columns = COLUMNS) -> int:
         return int(file.attrs["rows"])
 
 
-def batches(folder: Path, threads: int, max_len: int = 500) -> int:
+def batches_of_stretches(folder: Path, threads: int) -> int:
+    """The same batches from the file in stretches."""
+    return batches(folder, threads, h5="stretches/train.h5")
+
+
+def batches(folder: Path, threads: int, max_len: int = 500, h5: str = "train.h5") -> int:
     """One epoch of shuffled batches of 2,048 rows at max_len 500, encoded, on the host."""
     import torch
 
@@ -159,7 +177,7 @@ def batches(folder: Path, threads: int, max_len: int = 500) -> int:
 
     torch.set_num_threads(threads)
     fields = FeatureMap.read(folder / "feature_map.json")
-    source = BatchSource(folder / "train.h5", fields, max_len=max_len, batch_rows=2_048)
+    source = BatchSource(folder / h5, fields, max_len=max_len, batch_rows=2_048)
     padded = events = 0
     for batch in source.shuffled(seed=1, epoch=1):
         length_B = batch.offsets.diff()
@@ -218,10 +236,7 @@ def submission(folder: Path, threads: int) -> int:
 
 
 def write_bytes(folder: Path, threads: int) -> int:
-    """As many bytes as train.h5 and valid.h5 hold, written to one file: what the disk cache costs.
-
-    The train conversion writes them twice, since it shuffles on disk.
-    """
+    """The bytes of train.h5 and valid.h5, written to one file: what the disk cache costs."""
     left = sum((folder / name).stat().st_size for name in ("train.h5", "valid.h5"))
     piece = bytes(1 << 20)
     with open(folder / "bytes", "wb", buffering=0) as file:
@@ -235,11 +250,13 @@ def write_bytes(folder: Path, threads: int) -> int:
 STAGES: dict[Callable[..., int], Callable[..., int] | None] = {
     decode_train: None,
     train_to_h5: decode_train,
+    train_in_stretches: decode_train,
     write_bytes: decode_train,
     plain_reference: decode_train,
     read_h5: None,
     feature_map: read_h5,
     batches: read_h5,
+    batches_of_stretches: batches,
     train_steps: batches,
     decode_test: None,
     test_to_h5: decode_test,

@@ -1,4 +1,4 @@
-"""Raw parquet to H5: whole round trips, shuffling on disk, and refusing what is unusable."""
+"""Raw parquet to H5: whole round trips, shuffling in stretches, and refusing what is unusable."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,14 @@ import pytest
 from feseq.common.errors import UserError
 from feseq.common.files import fingerprint
 from feseq.config.columns import Columns
-from feseq.dataset import conversion, shuffle
+from feseq.dataset import conversion, shuffle, stretches
 from feseq.dataset.conversion import convert_train
 from feseq.dataset.selection import Selection
-from feseq.dataset.store import H5Table
+from feseq.dataset.store import Block, H5Table
 from feseq.raw.location import Location
 from support.raw_tables import (
     COLUMNS,
+    as_lists,
     content,
     raw_table,
     split_events,
@@ -89,7 +90,8 @@ def test_train_and_valid_give_back_every_raw_value(tmp_path: Path) -> None:
         chosen = Selection.read(tmp_path / "selection.parquet")
         of_part = chosen.is_valid == is_valid
         in_order = chosen.row[of_part][np.argsort(chosen.position[of_part])]
-        assert np.array_equal(raw_rows, in_order)
+        with H5Table(path) as table_of_part:
+            assert np.array_equal(table_of_part.column("row"), in_order)
         seen += raw_rows.tolist()
     assert sorted(seen) == list(range(len(table)))
 
@@ -128,7 +130,26 @@ def test_a_selection_of_some_rows_takes_these_alone(tmp_path: Path) -> None:
     assert rows_of_h5(valid) == [expected[50], expected[119]]
 
 
-def test_the_result_does_not_depend_on_buckets_batches_and_row_groups(
+def as_read(path: Path) -> dict[str, Any]:
+    """What a table gives, whatever order its rows lie in; in pieces that end anywhere."""
+    with H5Table(path) as table:
+        blocks = list(table.blocks(17))
+        block = Block.joined(blocks)
+        assert np.array_equal(table.lengths("events"), block.sequences["events"].lengths)
+        assert np.array_equal(table.column("categorical"), block.categorical)
+        assert np.array_equal(table.column("row", 11, 60), block.row[11:60])
+        words = {name: table.vocabulary(name) for name in table.categorical_columns}
+        return {
+            **{name: (value.dtype, value.tolist()) for name, value in vars(block).items()
+               if isinstance(value, np.ndarray) and name != "numeric"},
+            "numeric": block.numeric.tobytes(),
+            "events": (block.sequences["events"].values.dtype, as_lists(block.sequences["events"])),
+            "words": words,
+            "judges": table.judges.tolist(),
+        }  # fmt: skip
+
+
+def test_the_result_does_not_depend_on_stretches_batches_and_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = raw_table(100)
@@ -136,18 +157,20 @@ def test_the_result_does_not_depend_on_buckets_batches_and_row_groups(
     events = table["events"].to_pylist()
     events[58] = "70000"
     table = raw_table(100, events=events)
-    valid_rows = range(1, 100, 2)
-    plain = to_train_h5(tmp_path / "plain", table, valid_rows=valid_rows)
+    rows = {"valid_rows": range(1, 100, 2), "judging": 9}
+    plain = to_train_h5(tmp_path / "plain", table, **rows)
     plain_test = to_test_h5(tmp_path / "plain", table)
-    # With buckets of one row there are more of them than files may be open.
-    monkeypatch.setattr(shuffle, "MOST_OPEN_FILES", 30)
-    for batch_rows, bucket_rows, row_group_size in ((7, 10, 1000), (16, 1, 13), (500, 33, 1)):
+    for batch_rows, stretch_bytes, row_group_size in ((7, 1 << 30, 1000), (16, 1, 13), (5, 999, 1)):
         monkeypatch.setattr(conversion, "BATCH_ROWS", batch_rows)
-        monkeypatch.setattr(shuffle, "BUCKET_ROWS", bucket_rows)
+        monkeypatch.setattr(shuffle, "STRETCH_BYTES", stretch_bytes)
+        monkeypatch.setattr(stretches, "COUNTED_ROWS", 20)
         folder = tmp_path / f"{batch_rows}"
-        parts = to_train_h5(folder, table, valid_rows=valid_rows, row_group_size=row_group_size)
+        parts = to_train_h5(folder, table, **rows, row_group_size=row_group_size)
         for part, expected in zip(parts, plain):
-            assert content(part) == content(expected)
+            assert as_read(part) == as_read(expected)
+            with h5py.File(part) as file:
+                assert ("stretch" in file) == (stretch_bytes < 1 << 30)
+            assert stretch_bytes < 1 << 30 or content(part) == content(expected)
         test = to_test_h5(folder, table, row_group_size=row_group_size)
         assert content(test) == content(plain_test)
 
@@ -157,7 +180,7 @@ def test_ever_wider_tokens_and_vocabularies_are_kept_without_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: list[int]
 ) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 30)
-    monkeypatch.setattr(shuffle, "BUCKET_ROWS", 70)
+    monkeypatch.setattr(shuffle, "STRETCH_BYTES", 3_000)
     rows = 600
     events: list[str | None] = [f"{i % 256},{255 - i % 256}" for i in range(rows)]
     for row, token in zip((100, 200, 301), largest):

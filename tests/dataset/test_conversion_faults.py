@@ -1,6 +1,5 @@
 """What conversion and the H5 reader refuse, and what a crash leaves: never a half-made file."""
 
-import errno
 import os
 import re
 import signal
@@ -281,41 +280,6 @@ def test_a_full_disk_stops_with_a_clear_error_and_no_half_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.parquet"]
 
 
-class _NearlyFull:
-    """A file of a disk that takes a few bytes at a time, and at last none."""
-
-    def __init__(self, file: Any, room: int) -> None:
-        self.file, self.room = file, room
-
-    def write(self, data: memoryview) -> int:
-        if self.room == 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        taken = min(len(data), self.room, 5)
-        self.room -= taken
-        return self.file.write(data[:taken])
-
-    def close(self) -> None:
-        self.file.close()
-
-
-@pytest.mark.parametrize("room", [1_000, 10**9])
-def test_a_disk_that_takes_less_than_it_is_given_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
-) -> None:
-    expected = [content(path) for path in to_train_h5(tmp_path, raw_table())]
-
-    def open_nearly_full(*arguments: Any, **options: Any) -> _NearlyFull:
-        return _NearlyFull(open(*arguments, **options), room)
-
-    monkeypatch.setattr(shuffle, "open", open_nearly_full, raising=False)
-    if room == 10**9:
-        assert [content(path) for path in to_train_h5(tmp_path, raw_table())] == expected
-        return
-    with pytest.raises(OSError, match=r"No space left on device: '.*work'"):
-        to_train_h5(tmp_path, raw_table())
-    assert not list(tmp_path.glob(".*"))
-
-
 # Runs in a process of its own: conversion that is killed at the n-th call of a function.
 KILLED = """
 import os, pkgutil, signal, sys
@@ -324,7 +288,7 @@ from pathlib import Path
 from support.raw_tables import COLUMNS
 import feseq.common.files, feseq.dataset.conversion
 
-feseq.dataset.conversion.BATCH_ROWS, feseq.dataset.shuffle.BUCKET_ROWS = 16, 20
+feseq.dataset.conversion.BATCH_ROWS, feseq.dataset.shuffle.STRETCH_BYTES = 16, 2_000
 # Where Snakemake has run before, the first file renamed would be a raw file's remembered digest.
 feseq.raw.version.REMEMBERED = Path(sys.argv[4], "none", "none")
 owner, name, last = pkgutil.resolve_name(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -355,13 +319,12 @@ else:
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
-                ("train", "feseq.dataset.shuffle.Scatter", "append", 4),
-                ("train", "feseq.dataset.shuffle.Scatter", "_bucket", 3),
+                ("train", "feseq.dataset.shuffle.Shuffle", "append", 4),
+                ("train", "feseq.dataset.shuffle.Shuffle", "flush", 2),
                 ("train", "feseq.dataset.store.H5Writer", "append", 2),
                 ("train", "feseq.dataset.store.H5Writer", "finish", 1),
                 ("train", "feseq.dataset.store.H5Writer", "finish", 2),
                 ("train", "feseq.common.files.os", "replace", 1),
-                ("train", "feseq.common.files.shutil", "rmtree", 1),
                 ("test", "feseq.dataset.store.H5Writer", "append", 5),
                 ("test", "feseq.common.files.os", "replace", 1),
                 ("test", "feseq.common.files.os", "replace", 2),
@@ -370,8 +333,11 @@ else:
     ],
 )
 def test_a_kill_at_any_point_leaves_no_half_file_and_the_next_run_cleans_up(
-    tmp_path: Path, split: str, owner: str, name: str, last: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, owner: str, name: str, last: int
 ) -> None:
+    monkeypatch.setattr(conversion, "BATCH_ROWS", 16)
+    monkeypatch.setattr(shuffle, "STRETCH_BYTES", 2_000)
+
     def convert() -> list[Path]:
         table = raw_table()
         return (

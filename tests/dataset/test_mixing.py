@@ -34,9 +34,9 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     with pytest.MonkeyPatch.context() as patch:
-        # Many batches and buckets, as a full file has.
+        # Many batches and stretches, as a full file has.
         patch.setattr(conversion, "BATCH_ROWS", 1_000)
-        patch.setattr(shuffle, "BUCKET_ROWS", 3_000)
+        patch.setattr(shuffle, "STRETCH_BYTES", 200_000)
         return to_train_h5(tmp_path_factory.mktemp("days"), table)[0]
 
 

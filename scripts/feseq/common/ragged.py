@@ -36,10 +36,15 @@ class Ragged:
             lengths = np.minimum(lengths, newest + older)
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         values = np.empty(offsets[-1], self.values.dtype)
-        _copy_rows(self.values, ends - lengths, offsets, values)
+        _copy_rows(self.values, ends - lengths, offsets[:-1], lengths, values)
         if older:
             _copy_evenly(self.values, self.offsets[:-1][rows], ends, offsets, values, older)
         return Ragged(values, offsets)
+
+    def part(self, start: int, stop: int) -> "Ragged":
+        """The rows start to stop (not included), whose values are not copied."""
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
     @classmethod
     def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
@@ -47,6 +52,30 @@ class Ragged:
         lengths = np.concatenate([part.lengths for part in parts])
         values = np.concatenate([part.values for part in parts])
         return cls(values, np.concatenate(([0], np.cumsum(lengths))))
+
+    @classmethod
+    def merged(cls, parts: Sequence["Ragged"], place: np.ndarray) -> "Ragged":
+        """The rows of all parts, where row i of them all together comes to the place place[i]."""
+        lengths = np.empty(len(place), np.int64)
+        lengths[place] = np.concatenate([part.lengths for part in parts])
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        values = np.empty(offsets[-1], np.result_type(*(part.values for part in parts)))
+        first = 0
+        for part in parts:
+            to = place[first : first + len(part)]
+            _copy_rows(part.values, part.offsets[:-1], offsets[to], lengths[to], values)
+            first += len(part)
+        return cls(values, offsets)
+
+
+def merged(parts: Sequence[np.ndarray], place: np.ndarray) -> np.ndarray:
+    """The rows of all parts, where row i of them all together comes to the place place[i]."""
+    values = np.empty((len(place), *parts[0].shape[1:]), np.result_type(*parts))
+    first = 0
+    for part in parts:
+        values[place[first : first + len(part)]] = part
+        first += len(part)
+    return values
 
 
 def narrow(values: np.ndarray) -> np.ndarray:
@@ -56,14 +85,18 @@ def narrow(values: np.ndarray) -> np.ndarray:
 
 @numba.njit(nogil=True)
 def _copy_rows(
-    values: np.ndarray, starts: np.ndarray, offsets: np.ndarray, copied: np.ndarray
+    values: np.ndarray,
+    starts: np.ndarray,
+    places: np.ndarray,
+    lengths: np.ndarray,
+    copied: np.ndarray,
 ) -> None:
-    """Copy row i from values[starts[i]:] to copied[offsets[i]:]."""
+    """Copy the row of lengths[i] values from values[starts[i]:] to copied[places[i]:]."""
     for row in range(len(starts)):
-        length = offsets[row + 1] - offsets[row]
+        length = lengths[row]
         # Two slices and one index: the compiler makes this a block copy.
         source = values[starts[row] : starts[row] + length]
-        target = copied[offsets[row] : offsets[row + 1]]
+        target = copied[places[row] : places[row] + length]
         for i in range(length):
             target[i] = source[i]
 

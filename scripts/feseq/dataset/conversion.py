@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from ..common.ahead import map_ahead
 from ..common.errors import UserError
-from ..common.files import fingerprint, folder_beside, written_beside
+from ..common.files import fingerprint, written_beside
 from ..common.ids import IdTables, id_tables
 from ..common.progress import progress
 from ..config.columns import Columns
@@ -20,7 +20,7 @@ from .raw_text import checked_ids
 from .raw_values import LocalBlock, Vocabularies, convert_batch
 from .selection import CHOOSE, Selection
 from .shards import write_shards
-from .shuffle import Scatter, bucket_of, whole_buckets
+from .shuffle import Shuffle
 from .store import H5Writer
 
 logger = logging.getLogger(__name__)
@@ -44,51 +44,45 @@ def convert_train(
     The files keep `size` and `code`, digests of it, as parts of what they were made from. In
     valid.h5 the rows that only judge come last.
 
-    Two passes over bounded memory: rows are scattered to buckets by their position, then each
-    bucket is put in order and written.
+    One pass over bounded memory, in which each row is written once.
     """
     file = open_parquet(parquet)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection)
     chosen.check_drawn_from(file.location, file.rows, file.version)
-
-    train_rows, valid_rows = np.bincount(chosen.is_valid, minlength=2).tolist()
+    rows = np.bincount(chosen.is_valid, minlength=2).tolist()
     choosing_rows = int(np.count_nonzero(chosen.part == CHOOSE))
-    # Train rows fill the first buckets, valid rows those behind.
-    first_valid = whole_buckets(train_rows)
-    place = chosen.position + first_valid * chosen.is_valid
 
-    def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[LocalBlock, np.ndarray]:
+    def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[LocalBlock, np.ndarray, np.ndarray]:
         here, batch = item
-        order = np.argsort(bucket_of(place[here]), kind="stable")
-        path = file.where(chosen.row[here.start])
+        is_valid, place = chosen.is_valid[here], chosen.position[here]
+        order, path = np.lexsort((place, is_valid)), file.where(chosen.row[here.start])
         local = convert_batch(batch, chosen.row[here], columns, path, order)
         # By way of float, for labels that are text, such as '1.0'.
         label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
-        return replace(local, block=replace(local.block, label=label)), place[here][order]
+        block = replace(local.block, label=label)
+        return replace(local, block=block), is_valid[order], place[order]
 
     vocabularies = Vocabularies(columns.categorical)
-    with folder_beside(train_h5) as work, Scatter(work, columns.ragged) as scatter:
-        batches = _selected(file, columns, chosen.row)
-        with progress("read", len(place)) as reading:
-            for local, places in map_ahead(convert, batches, threads):
-                scatter.append(vocabularies.recode(local), places)
-                reading.advance(len(places))
-        with (
-            written_beside(train_h5) as train,
-            written_beside(valid_h5) as valid,
-            progress("shuffled and written", len(place)) as writing,
+    with (
+        written_beside(train_h5) as train,
+        written_beside(valid_h5) as valid,
+        _writer(train, columns) as train_writer,
+        _writer(valid, columns) as valid_writer,
+    ):
+        writers = (train_writer, valid_writer)
+        shuffle = Shuffle(writers, rows)
+        batches = map_ahead(convert, _selected(file, columns, chosen.row), threads)
+        with progress("converted", len(chosen.row)) as converting:
+            for local, is_valid, place in batches:
+                shuffle.append(vocabularies.recode(local), is_valid, place)
+                converting.advance(len(place))
+            shuffle.flush()
+        drawn = _source(file, code) | {"selection": fingerprint(selection), "size": size}
+        for writer, choosing, stretch_of_row in zip(
+            writers, (rows[0], choosing_rows), shuffle.stretch_of_row
         ):
-            drawn = _source(file, code) | {"selection": fingerprint(selection), "size": size}
-            for h5, start, rows, choosing in (
-                (train, 0, train_rows, train_rows),
-                (valid, first_valid, valid_rows, choosing_rows),
-            ):
-                with _writer(h5, columns) as writer:
-                    for block in scatter.in_order(start, start + rows, threads):
-                        writer.append(block)
-                        writing.advance(len(block))
-                    writer.finish(vocabularies.words(), drawn, choosing)
+            writer.finish(vocabularies.words(), drawn, choosing, stretch_of_row)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen.row):,}")
 
 

@@ -51,7 +51,8 @@ def convert_batch(
     time = None
     if columns.row_time:
         time = _as_seconds(batch.column(columns.row_time), columns.row_time, path, rows)[order]
-    return LocalBlock(Block(numeric.T, categorical + 1, sequences, rows[order], time=time), words)
+    by_row = np.ascontiguousarray(numeric.T)
+    return LocalBlock(Block(by_row, categorical + 1, sequences, rows[order], time=time), words)
 
 
 class Vocabularies:

@@ -1,148 +1,74 @@
-"""Shuffling more rows than fit into memory: scatter them to buckets, then order each bucket."""
+"""Shuffling more rows than fit into memory: in stretches, each of which is in order."""
 
-import resource
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO
+from dataclasses import replace
 
 import numpy as np
 
-from ..common.ahead import map_ahead
-from ..common.files import Closing
 from ..common.ragged import Ragged, narrow
-from .store import Block
+from .store import Block, H5Writer
 
-# A bucket is ordered in memory: about 50 MB at mean length 500.
-BUCKET_ROWS = 32_768
-# The process's limit, less some; when there are more buckets, files are closed and reopened.
-_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-MOST_OPEN_FILES = 10_000 if _LIMIT == resource.RLIM_INFINITY else max(1, _LIMIT - 100)
-
-
-def bucket_of(place: np.ndarray) -> np.ndarray:
-    """The number of the bucket of a row, from its place in the order."""
-    return place // BUCKET_ROWS
+# Rows of so many bytes are put in order at a time, in memory.
+STRETCH_BYTES = 256 << 20
+# Rows of one write.
+_ROWS = 8_192
 
 
-def whole_buckets(rows: int) -> int:
-    """Places in as many buckets as `rows` rows need."""
-    return -(-rows // BUCKET_ROWS) * BUCKET_ROWS
+class Shuffle:
+    """Rows in any order, written to several files, each to be read in the order of its places.
 
-
-class Scatter(Closing):
-    """Labelled blocks in, blocks in the order of their rows' places out.
-
-    A row goes to the bucket that its place falls in. Each bucket is one file of fixed-width
-    rows and one file of values per sequence, in `folder`, which must exist.
+    `writers` are the files, `rows` how many rows each will have.
     """
 
-    def __init__(self, folder: Path, sequences: Sequence[str]) -> None:
-        self.folder = folder
-        self.sequences = list(sequences)
-        self.row_type = np.dtype([])
-        self.value_types = [np.dtype(np.uint8)] * len(self.sequences)
-        self.files: dict[str, BinaryIO] = {}
+    def __init__(self, writers: Sequence[H5Writer], rows: Sequence[int]) -> None:
+        self.writers = writers
+        self.stretches = 0
+        self.stretch_of_row = [np.zeros(count, np.uint32) for count in rows]
+        self._waiting: list[list[tuple[Block, np.ndarray]]] = [[] for _ in writers]
+        self._bytes = 0
 
-    def append(self, block: Block, place: np.ndarray) -> None:
-        """Scatter the rows of `block`, to the places [rows] in the order.
+    def append(self, block: Block, file: np.ndarray, place: np.ndarray) -> None:
+        """Take rows, each with the number of its file and its place in that file, [rows].
 
-        Consecutive rows of one bucket are written at once, so rows should come grouped by bucket.
+        They come in the order of their files, and in that of their places within each.
         """
-        bucket = bucket_of(place)
-        fixed = self._fixed(block, place)
-        for i, name in enumerate(self.sequences):
-            self._settle_type(i, block.sequences[name].values.dtype)
-        starts = np.flatnonzero(np.diff(bucket, prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(block)]):
-            number = int(bucket[start])
-            self._write(f"{number}.rows", fixed[start:stop])
-            for i, name in enumerate(self.sequences):
-                ragged = block.sequences[name]
-                values = ragged.values[ragged.offsets[start] : ragged.offsets[stop]]
-                self._write(f"{number}.values{i}", values.astype(self.value_types[i], copy=False))
+        bounds = np.searchsorted(file, np.arange(len(self.writers) + 1)).tolist()
+        for waiting, start, stop in zip(self._waiting, bounds, bounds[1:]):
+            if start < stop:
+                waiting.append((block.part(start, stop), place[start:stop]))
+        self._bytes += block.nbytes
+        if self._bytes >= STRETCH_BYTES:
+            self.flush()
 
-    def in_order(self, start: int, stop: int, threads: int = 1) -> Iterator[Block]:
-        """The rows at places start to stop, one block per bucket, read ahead."""
-        self.close()
-        buckets = range(start // BUCKET_ROWS, -(-stop // BUCKET_ROWS))
-        return map_ahead(self._bucket, buckets, threads)
+    def flush(self) -> None:
+        """Write the rows that were taken and not written yet."""
+        if not self._bytes:
+            return
+        for number, (writer, waiting) in enumerate(zip(self.writers, self._waiting)):
+            for block, place in _in_order(waiting):
+                writer.append(_narrowed(block))
+                self.stretch_of_row[number][place] = self.stretches
+            waiting.clear()
+        self._bytes = 0
+        self.stretches += 1
 
-    def _fixed(self, block: Block, place: np.ndarray) -> np.ndarray:
-        """Everything but the sequences' values, as one structured array."""
-        assert block.label is not None
-        time = np.empty((len(block), 0), np.int64) if block.time is None else block.time
-        self.row_type = np.dtype(
-            [
-                ("numeric", np.float32, block.numeric.shape[1:]),
-                ("categorical", np.uint32, block.categorical.shape[1:]),
-                ("row", np.int64),
-                ("label", np.uint8),
-                # Width 0 in a table without times.
-                ("time", np.int64, time.shape[1:]),
-                ("place", np.int64),
-                ("lengths", np.int64, len(self.sequences)),
-            ]
-        )
-        fixed = np.empty(len(block), self.row_type)
-        fixed["numeric"] = block.numeric
-        fixed["categorical"] = block.categorical
-        fixed["row"] = block.row
-        fixed["label"] = block.label
-        fixed["time"] = time
-        fixed["place"] = place
-        for i, name in enumerate(self.sequences):
-            fixed["lengths"][:, i] = block.sequences[name].lengths
-        return fixed
 
-    def _bucket(self, number: int) -> Block:
-        fixed = self._take_file(f"{number}.rows", self.row_type)
-        sequences = {}
-        for i, name in enumerate(self.sequences):
-            values = self._take_file(f"{number}.values{i}", self.value_types[i])
-            offsets = np.concatenate(([0], np.cumsum(fixed["lengths"][:, i])))
-            sequences[name] = Ragged(values, offsets)
-        order = np.argsort(fixed["place"])
-        sequences = {name: ragged.take(order) for name, ragged in sequences.items()}
-        return Block(
-            fixed["numeric"][order],
-            narrow(fixed["categorical"][order]),
-            {name: Ragged(narrow(r.values), r.offsets) for name, r in sequences.items()},
-            fixed["row"][order],
-            fixed["label"][order],
-            time=fixed["time"][order] if fixed["time"].ndim == 1 else None,
-        )
+def _in_order(blocks: Sequence[tuple[Block, np.ndarray]]) -> Iterator[tuple[Block, np.ndarray]]:
+    """The rows of all blocks in the order of their places, with these, some thousand at a time."""
+    places = np.sort(np.concatenate([place for _, place in blocks])) if blocks else np.empty(0)
+    for start in range(0, len(places), _ROWS):
+        wanted = places[start : start + _ROWS]
+        # Each block is in order itself, so what it has of these is one part of it.
+        bounds = [np.searchsorted(place, [wanted[0], wanted[-1] + 1]) for _, place in blocks]
+        found = [(pair, cut) for pair, cut in zip(blocks, bounds) if cut[0] < cut[1]]
+        place = np.concatenate([place[slice(*cut)] for (_, place), cut in found])
+        parts = [block.part(*cut) for (block, _), cut in found]
+        yield Block.merged(parts, np.searchsorted(wanted, place)), wanted
 
-    def _settle_type(self, i: int, dtype: np.dtype) -> None:
-        """Widen the values of sequence `i` if needed; files with narrower ones are rewritten."""
-        known, wide = self.value_types[i], np.promote_types(self.value_types[i], dtype)
-        if wide != known:
-            self.close()
-            for file in self.folder.glob(f"*.values{i}"):
-                np.fromfile(file, known).astype(wide).tofile(file)
-            self.value_types[i] = wide
 
-    def _write(self, name: str, array: np.ndarray) -> None:
-        if name not in self.files:
-            if len(self.files) >= MOST_OPEN_FILES:
-                self.close()
-            self.files[name] = open(self.folder / name, "ab", buffering=0)  # noqa: SIM115
-        left = np.ascontiguousarray(array).view(np.uint8).data
-        try:
-            # A nearly full disk takes a part and reports no error.
-            while len(left):
-                left = left[self.files[name].write(left) :]
-        except OSError as error:
-            error.filename = str(self.folder)
-            raise
-
-    def _take_file(self, name: str, dtype: np.dtype) -> np.ndarray:
-        """Read and remove a file; its disk space and cached pages serve what is written next."""
-        array = np.fromfile(self.folder / name, dtype)
-        (self.folder / name).unlink()
-        return array
-
-    def close(self) -> None:
-        """Close the bucket files; they stay."""
-        for file in self.files.values():
-            file.close()
-        self.files.clear()
+def _narrowed(block: Block) -> Block:
+    sequences = {
+        name: Ragged(narrow(ragged.values), ragged.offsets)
+        for name, ragged in block.sequences.items()
+    }
+    return replace(block, categorical=narrow(block.categorical), sequences=sequences)

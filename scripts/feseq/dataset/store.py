@@ -8,6 +8,8 @@
     label, id          uint8 [rows] and bytes [rows], if any
     row                int64 [rows], the row's number in the raw file
     time               int64 [rows], the row's time, if the events have times
+    stretch            of_row: smallest unsigned int [rows]; before: int64 [counts, stretches]; if
+                       the rows lie in several stretches, which `stretches` explains
 
 In <col>, % and / of a column's name read %25 and %2F. Attributes: format, version, rows,
 numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's
@@ -20,7 +22,7 @@ vocabularies, which it stores apart, have a digest of their own.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +33,14 @@ import numpy as np
 
 from ..common.errors import UserError, first_line, is_of_machine
 from ..common.files import Closing, require_space
-from ..common.ragged import Ragged
+from ..common.ragged import Ragged, merged, narrow
+from .stretches import Stretches, rows_before
 
-FORMAT, VERSION = "feseq-table", 2
-# Bytes of one chunk of a dataset: large enough to read near the disk's speed.
-_CHUNK_BYTES = 1 << 20
+# Files whose rows lie in several stretches have the second version.
+FORMAT, VERSIONS = "feseq-table", (2, 3)
+# Bytes of one chunk of a dataset: large enough to read near the disk's speed, small enough that
+# little is read in vain where a window takes a few rows of each stretch.
+_CHUNK_BYTES = 1 << 18
 _CACHE_BYTES = 64 << 20
 # Cache of each dataset for the chunk at its end until it is full.
 _OPEN_CHUNKS_BYTES = 4 << 20
@@ -60,6 +65,13 @@ class Block:
     def __len__(self) -> int:
         return len(self.row)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values but labels, IDs and times."""
+        arrays = [self.numeric, self.categorical, self.row]
+        arrays += [part for r in self.sequences.values() for part in (r.values, r.offsets)]
+        return sum(array.nbytes for array in arrays)
+
     def take(self, rows: np.ndarray) -> "Block":
         """The rows of these numbers in this order."""
         return Block(
@@ -72,17 +84,42 @@ class Block:
             None if self.time is None else self.time[rows],
         )
 
+    def part(self, start: int, stop: int) -> "Block":
+        """The rows start to stop (not included), whose values are not copied."""
+        parts: dict[str, Any] = {
+            name: None if value is None else value[start:stop]
+            for name, value in vars(self).items()
+            if name != "sequences"
+        }
+        sequences = {name: ragged.part(start, stop) for name, ragged in self.sequences.items()}
+        return Block(sequences=sequences, **parts)
+
     @classmethod
     def joined(cls, parts: Sequence["Block"]) -> "Block":
         """The rows of all parts, blocks of one table, one part after the other."""
+        return cls._of_all(parts, np.concatenate, Ragged.joined)
 
+    @classmethod
+    def merged(cls, parts: Sequence["Block"], place: np.ndarray) -> "Block":
+        """The rows of all parts, where row i of them all together comes to the place place[i]."""
+        return cls._of_all(
+            parts, lambda values: merged(values, place), lambda rows: Ragged.merged(rows, place)
+        )
+
+    @classmethod
+    def _of_all(
+        cls,
+        parts: Sequence["Block"],
+        together: Callable[[list[np.ndarray]], np.ndarray],
+        ragged_together: Callable[[list[Ragged]], Ragged],
+    ) -> "Block":
         def all_of(name: str) -> Any:
             values = [getattr(part, name) for part in parts]
-            return None if values[0] is None else np.concatenate(values)
+            return None if values[0] is None else together(values)
 
         names = ("numeric", "categorical", "row", "label", "id", "time")
         sequences = {
-            name: Ragged.joined([part.sequences[name] for part in parts])
+            name: ragged_together([part.sequences[name] for part in parts])
             for name in parts[0].sequences
         }
         return cls(sequences=sequences, **{name: all_of(name) for name in names})
@@ -114,9 +151,7 @@ class H5Writer(Closing):
 
     def append(self, block: Block) -> None:
         """Write the rows of `block` behind those already written."""
-        arrays = [block.numeric, block.categorical, block.row]
-        arrays += [part for r in block.sequences.values() for part in (r.values, r.offsets)]
-        self._require_space(sum(array.nbytes for array in arrays))
+        self._require_space(block.nbytes)
         self._append("numeric", block.numeric)
         self._append("categorical", block.categorical)
         for name, ragged in block.sequences.items():
@@ -137,17 +172,24 @@ class H5Writer(Closing):
         vocabularies: Mapping[str, Sequence[str]],
         source: Mapping[str, Any],
         choosing_rows: int | None = None,
+        stretch_of_row: np.ndarray | None = None,
     ) -> None:
         """Write vocabularies and attributes, and close; H5Table refuses an unfinished file.
 
         The rows behind the first `choosing_rows` only judge; None: there are none.
+        `stretch_of_row` says which stretch each row is in, by its place in the order of reading.
         """
+        stretches = 1 + int(stretch_of_row.max(initial=0)) if stretch_of_row is not None else 1
+        if stretch_of_row is not None and stretches > 1:
+            self._append("stretch/of_row", narrow(stretch_of_row))
+            self._append("stretch/before", rows_before(stretch_of_row, stretches))
         for name, words in vocabularies.items():
             dataset = self.file.create_dataset(
                 f"vocabulary/{_h5_name(name)}", data=list(words), dtype=h5py.string_dtype()
             )
             dataset.attrs["sha256"] = _digest_of_words(words)
-        attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows}
+        version = VERSIONS[stretches > 1]
+        attributes = {"format": FORMAT, "version": version, "rows": self.rows}
         attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
         if choosing_rows not in (None, self.rows):
             attributes["choosing_rows"] = choosing_rows
@@ -244,8 +286,9 @@ class H5Table(Closing):
         with self._guarded():
             attributes = dict(self.file.attrs)
             found = (attributes["format"], int(attributes["version"]))
-            if found != (FORMAT, VERSION):
-                raise ValueError(f"format {found}, this code reads {(FORMAT, VERSION)}")
+            wanted = (FORMAT, VERSIONS["stretch" in self.file])
+            if found != wanted:
+                raise ValueError(f"format {found}, this code reads {wanted}")
             self.rows = int(attributes["rows"])
             self.choosing_rows = int(attributes.get("choosing_rows", self.rows))
             self.source: dict[str, Any] = json.loads(attributes["source"])
@@ -255,6 +298,10 @@ class H5Table(Closing):
             if not isinstance(self.source.get("simulated"), bool):
                 raise ValueError("its source says nothing")
             self._check_shapes()
+            self._stretches: Stretches | None = None
+            if "stretch" in self.file:
+                of_row, before = self.file["stretch/of_row"], self.file["stretch/before"][:]
+                self._stretches = Stretches(lambda *rows: of_row[slice(*rows)], before, self.rows)
 
     @property
     def has_times(self) -> bool:
@@ -270,7 +317,7 @@ class H5Table(Closing):
     def identity(self) -> str:
         """What the file was made from: equal for the train and the valid file of one draw."""
         columns = [self.numeric_columns, self.categorical_columns, self.sequence_columns]
-        made_from = json.dumps([VERSION, self.source, columns], sort_keys=True)
+        made_from = json.dumps([VERSIONS[0], self.source, columns], sort_keys=True)
         return hashlib.sha256(made_from.encode()).hexdigest()[:16]
 
     def vocabulary(self, column: str) -> list[str]:
@@ -285,7 +332,12 @@ class H5Table(Closing):
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of `label`, `id`, `row` or `categorical`."""
         with self._guarded():
-            values = self.file[name][start:stop]
+            dataset = self.file[name]
+            if self._stretches is None:
+                values = dataset[start:stop]
+            else:
+                ranges, place = self._stretches.find(start, self.rows if stop is None else stop)
+                values = merged([dataset[slice(*rows)] for rows in ranges], place)
             if name == "categorical":
                 self._check_codes(values)
             return values
@@ -293,29 +345,40 @@ class H5Table(Closing):
     def lengths(self, sequence: str) -> np.ndarray:
         """Events of every row in a sequence column."""
         with self._guarded():
-            return np.diff(self.file[f"sequence/{_h5_name(sequence)}/offsets"][:])
+            lengths = np.diff(self.file[f"sequence/{_h5_name(sequence)}/offsets"][:])
+            if self._stretches is None:
+                return lengths
+            ranges, place = self._stretches.find(0, self.rows)
+            return merged([lengths[slice(*rows)] for rows in ranges], place)
 
     def read(self, start: int, stop: int, sequences_of: Sequence[str] | None = None) -> Block:
         """Rows start to stop (not included) as one block, with all sequences or those named."""
+        names = self.sequence_columns if sequences_of is None else sequences_of
         with self._guarded():
-            sequences = {}
-            for name in self.sequence_columns if sequences_of is None else sequences_of:
-                offsets = self.file[f"sequence/{_h5_name(name)}/offsets"][start : stop + 1]
-                values = self.file[f"sequence/{_h5_name(name)}/values"][offsets[0] : offsets[-1]]
-                sequences[name] = Ragged(values, offsets - offsets[0])
-                if (np.diff(offsets) < 0).any() or len(values) != offsets[-1] - offsets[0]:
-                    raise ValueError(f"the offsets of {name!r} lead outside its values")
-            optional = {
-                name: self.file[name][start:stop] if name in self.file else None
-                for name in ("label", "id", "time")
-            }
-            return Block(
-                self.file["numeric"][start:stop],
-                self.column("categorical", start, stop),
-                sequences,
-                self.file["row"][start:stop],
-                **optional,
-            )
+            if self._stretches is None:
+                return self._as_they_lie(start, stop, names)
+            ranges, place = self._stretches.find(start, stop)
+            return Block.merged([self._as_they_lie(*rows, names) for rows in ranges], place)
+
+    def _as_they_lie(self, start: int, stop: int, names: Sequence[str]) -> Block:
+        """Rows of the file, which may be in another order than those of the table."""
+        sequences = {}
+        for name in names:
+            offsets = self.file[f"sequence/{_h5_name(name)}/offsets"][start : stop + 1]
+            values = self.file[f"sequence/{_h5_name(name)}/values"][offsets[0] : offsets[-1]]
+            sequences[name] = Ragged(values, offsets - offsets[0])
+            if (np.diff(offsets) < 0).any() or len(values) != offsets[-1] - offsets[0]:
+                raise ValueError(f"the offsets of {name!r} lead outside its values")
+        optional = {
+            name: self.file[name][start:stop] if name in self.file else None
+            for name in ("label", "id", "time")
+        }
+        numeric, categorical = (
+            self.file["numeric"][start:stop],
+            self.file["categorical"][start:stop],
+        )
+        self._check_codes(categorical)
+        return Block(numeric, categorical, sequences, self.file["row"][start:stop], **optional)
 
     def blocks(
         self, block_rows: int = 16_384, sequences_of: Sequence[str] | None = None
@@ -353,6 +416,7 @@ class H5Table(Closing):
             raise ValueError(f"{self.choosing_rows:,} of {self.rows:,} rows choose")
         kinds = {"numeric": "f", "categorical": "u", "row": "i"}
         optional = {"label": "u", "id": "S", "time": "i"}
+        optional["stretch/of_row"] = "u"
         kinds |= {name: kind for name, kind in optional.items() if name in self.file}
         lengths = dict.fromkeys(kinds, self.rows)
         for name in self.sequence_columns:
