@@ -29,6 +29,7 @@ _STYLE = """\
 @media print {
   .page table { font-size: 7pt; } .page th, .page td { padding: 2px 3px; min-width: 0 !important;
     white-space: normal !important; }
+  .page p:has(+ p > img) { break-after: avoid; }
   .page .wide { overflow: visible; } .page img, .page tr { break-inside: avoid; }
   .w-screen:has(.page) > :not(:has(.page)), .page ~ p { display: none; }
   .items-start:has(.page) > :not(:has(.page)) { display: none; }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ...describe.drift import MUCH_DRIFT, SOME_DRIFT
 from .style import (
@@ -140,6 +140,7 @@ def missing_figure(facts: Mapping[str, Any]) -> Figure:
     draw_intervals(rates, y.tolist(), values, "o", BLUE)
     rates.axvline(overall, ls=":", color=GREY)
     rates.xaxis.set_major_formatter(PercentFormatter(1))
+    rates.xaxis.set_major_locator(MaxNLocator(5))
     rates.set_xlabel("click rate of these rows, with 95 % interval")
     return figure
 
