@@ -37,9 +37,9 @@ from feseq.raw.reading import open_parquet
 from feseq.train.run import TrainingRun, train_model
 
 MODEL = ModelConfig(**splits.NETWORK)
-TRAINING = TrainConfig(**(splits.TRAINING | {"patience": 99}))
+TRAINING = TrainConfig(**(splits.TRAINING | {"epochs": 4, "schedule": "cosine", "patience": 99}))
 # The rows of one day take fewer steps, at a lower rate.
-CONTINUED = replace(TRAINING, epochs=1, learning_rate=1e-3)
+CONTINUED = replace(TRAINING, epochs=2, learning_rate=1e-3)
 
 
 def make_days(folder: Path, rows: int, test_rows: int) -> dict[str, Path]:
