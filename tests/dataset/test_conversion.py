@@ -13,9 +13,10 @@ from feseq.common.errors import UserError
 from feseq.common.files import fingerprint
 from feseq.config.columns import Columns
 from feseq.dataset import conversion, shuffle, stretches
+from feseq.dataset.block import Block
 from feseq.dataset.conversion import convert_train
 from feseq.dataset.selection import Selection
-from feseq.dataset.store import Block, H5Table
+from feseq.dataset.store import H5Table
 from feseq.raw.location import Location
 from support.raw_tables import (
     COLUMNS,

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from feseq.common.ragged import Ragged
 from feseq.dataset import batches
 from feseq.dataset.batches import Batch, BatchSource
+from feseq.dataset.block import Block
 from feseq.dataset.feature_map import FeatureMap, SequenceField
-from feseq.dataset.store import Block, H5Table, H5Writer
+from feseq.dataset.store import H5Table, H5Writer
 from support.raw_tables import as_lists, ragged
 
 Lists = list[list[int]]

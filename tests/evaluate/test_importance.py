@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from feseq.common.files import read_json
+from feseq.dataset.block import Block
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.memory_table import MemoryTable
-from feseq.dataset.store import Block, H5Table
+from feseq.dataset.store import H5Table
 from feseq.evaluate import importance
 from feseq.evaluate.importance import NEWEST, write_importance
 from feseq.evaluate.network_importance import NetworkPredict

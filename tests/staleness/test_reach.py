@@ -6,7 +6,7 @@ from feseq.staleness.code import code_digests
 from support import SCRIPTS
 
 RAW = "common config.columns raw.listing raw.location raw.parquet_file raw.reading raw.version"
-ROWS = "common config.columns dataset.store dataset.stretches"
+ROWS = "common config.columns dataset.block dataset.store dataset.stretches"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_values "
 CONVERSION += "dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
@@ -14,7 +14,8 @@ FEATURES = f"{ROWS} config.names dataset.encoding dataset.feature_map dataset.fo
 FEATURES += "dataset.numeric dataset.history_statistics"
 BOOSTING = f"{FEATURES} config.boosting config.declared config.names boosting.clicks "
 BOOSTING += "boosting.features boosting.matrix boosting.model_file boosting.unknown"
-VALID = "config.names dataset.selection dataset.store dataset.stretches evaluate.valid_predictions"
+VALID = "config.names dataset.block dataset.selection dataset.store dataset.stretches "
+VALID += "evaluate.valid_predictions"
 PREDICTING = f"{BOOSTING} {VALID} boosting.prediction predict.shard_file"
 NETWORK = f"{FEATURES} config.declared config.model config.names dataset.batches "
 NETWORK += "dataset.layout dataset.negatives machine model predict.model_file predict.prediction"
@@ -30,7 +31,7 @@ REACHED = {
     "convert_test": CONVERSION,
     "draw_folds": f"{RAW} config.declared config.sampling dataset.draw_folds dataset.folds "
     "dataset.raw_text dataset.sampling dataset.selection dataset.split dataset.split_columns "
-    "dataset.store dataset.stretches",
+    "dataset.block dataset.store dataset.stretches",
     "join_folds": f"common {VALID} dataset.folds evaluate.out_of_fold",
     "fit_feature_map": f"{ROWS} config.names dataset.feature_map dataset.folds dataset.joined "
     "dataset.numeric dataset.history_statistics",

@@ -19,6 +19,7 @@ from ..common.ahead import map_ahead
 from ..common.progress import progress
 from ..common.ragged import Ragged
 from ..config.boosting import BoostingConfig
+from ..dataset.block import Block
 from ..dataset.encoding import BRIEFING, FeatureEncoder
 from ..dataset.feature_map import (
     FIRST_CATEGORY,
@@ -28,7 +29,7 @@ from ..dataset.feature_map import (
     SequenceField,
 )
 from ..dataset.history_statistics import NAMES, history_statistics, quantities
-from ..dataset.store import Block, H5Table
+from ..dataset.store import H5Table
 from .clicks import ClickCounts, Places, fold_of, group_of, mean_over_newest
 from .unknown import UnknownCount, with_unknown
 

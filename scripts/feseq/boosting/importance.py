@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..dataset.block import Block
 from ..dataset.feature_map import check_one_draw, check_same_kind
 from ..dataset.memory_table import MemoryTable
-from ..dataset.store import Block, H5Table
+from ..dataset.store import H5Table
 from ..evaluate.importance import write_importance
 from .model_file import BoostedModel
 from .prediction import predict_logits

@@ -14,8 +14,9 @@ import xgboost
 from ..common.ahead import map_ahead
 from ..common.files import require_space
 from ..common.progress import progress
+from ..dataset.block import Block
 from ..dataset.encoding import FeatureEncoder
-from ..dataset.store import Block, H5Table
+from ..dataset.store import H5Table
 from .features import Features, read_blocks
 
 # Stands for NaN: a matrix with gaps takes four bytes a feature, and missing values, which tell

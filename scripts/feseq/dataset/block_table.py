@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .store import Block, H5Table
+from .block import Block
+from .store import H5Table
 
 
 class BlockTable(H5Table):

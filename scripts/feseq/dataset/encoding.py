@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .block import Block
 from .feature_map import (
     DENSE_LIMIT,
     FIRST_CATEGORY,
@@ -21,7 +22,7 @@ from .feature_map import (
 )
 from .history_statistics import HistoryColumns, statistic_of
 from .numeric import NumericEncoder, NumericField
-from .store import Block, H5Table
+from .store import H5Table
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..common.parquet import marks_of, read_table, write_table
-from .store import Block, H5Table, of_other_draw
+from .block import Block
+from .store import H5Table, of_other_draw
 
 _COLUMNS = ("row", "fold", "is_predicted")
 # Rows of the file that are read at a time, at most.

@@ -20,7 +20,8 @@ import numba
 import numpy as np
 
 from ..common.ragged import Ragged
-from .store import Block, H5Table
+from .block import Block
+from .store import H5Table
 
 NAMES = ("length", "distinct", "entropy", "target_count", "target_recency", "newest")
 # Categories that can also be tokens: decimals without leading zeros, at most 18 digits.

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .block import Block
 from .folds import FoldRows
-from .store import Block, H5Table, of_other_draw
+from .store import H5Table, of_other_draw
 
 # Where rows are: one file, the train and the valid file of one draw, some rows of a train file, or
 # a table that is open.

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .store import Block, H5Table
+from .block import Block
+from .store import H5Table
 
 
 class MemoryTable(H5Table):

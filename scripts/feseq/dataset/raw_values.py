@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from ..common.errors import UserError
 from ..common.ragged import Ragged, narrow
 from ..config.columns import Columns
+from .block import Block
 from .raw_text import as_text
 from .sequence_parser import parse_sequences
-from .store import Block
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 

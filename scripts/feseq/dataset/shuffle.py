@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..common.ragged import Ragged, narrow
-from .store import Block, H5Writer
+from .block import Block
+from .store import H5Writer
 
 # Rows of so many bytes are put in order at a time, in memory.
 STRETCH_BYTES = 256 << 20

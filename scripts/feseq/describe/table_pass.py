@@ -7,9 +7,10 @@ import numpy as np
 from ..common.ahead import map_ahead
 from ..common.progress import progress
 from ..common.ragged import Ragged
+from ..dataset.block import Block
 from ..dataset.encoding import TokenLookup
 from ..dataset.feature_map import OUT_OF_VOCABULARY, FeatureMap
-from ..dataset.store import Block, H5Table
+from ..dataset.store import H5Table
 from .keys import Keys, row_keys, sequence_keys
 
 # Rows of the sample at most, at equal distances in the table.

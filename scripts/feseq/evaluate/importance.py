@@ -16,8 +16,9 @@ import numpy as np
 
 from ..common.files import write_json
 from ..common.ragged import Ragged
+from ..dataset.block import Block
 from ..dataset.feature_map import FeatureMap
-from ..dataset.store import Block, H5Table
+from ..dataset.store import H5Table
 from .auc import Auc, auc_entry, correct_together, difference_entry
 
 # Of either class. More than so many others for each click cost time and tell little.

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from ..dataset.batches import Batch
+from ..dataset.block import Block
 from ..dataset.feature_map import check_one_draw
 from ..dataset.memory_table import MemoryTable
-from ..dataset.store import Block, H5Table
+from ..dataset.store import H5Table
 from ..machine.runtime import Machine
 from ..model.precision import full_precision
 from ..predict.model_file import TrainedModel

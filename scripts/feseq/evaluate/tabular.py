@@ -14,9 +14,10 @@ import numpy as np
 
 from ..common.ahead import map_ahead
 from ..common.progress import progress
+from ..dataset.block import Block
 from ..dataset.encoding import BRIEFING, EncodedRows, FeatureEncoder
 from ..dataset.feature_map import OUT_OF_VOCABULARY, PADDING, FeatureMap
-from ..dataset.store import Block, H5Table
+from ..dataset.store import H5Table
 
 logger = logging.getLogger(__name__)
 

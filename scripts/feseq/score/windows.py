@@ -9,10 +9,10 @@ import pyarrow as pa
 from ..common.ahead import map_ahead
 from ..config.columns import Columns
 from ..dataset.batches import WINDOW_ROWS
+from ..dataset.block import Block
 from ..dataset.block_table import BlockTable
 from ..dataset.raw_text import checked_ids
 from ..dataset.raw_values import LocalBlock, Vocabularies, convert_batch
-from ..dataset.store import Block
 from ..raw.reading import RawTable
 
 _BATCH_ROWS = 8_192

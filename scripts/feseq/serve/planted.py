@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from ..common.ragged import Ragged
+from ..dataset.block import Block
 from ..dataset.block_table import BlockTable
 from ..dataset.feature_map import FeatureMap
-from ..dataset.store import Block, H5Table
+from ..dataset.store import H5Table
 
 _UNSEEN_WORD, _UNSEEN_TOKEN = "never seen in training", 10**12
 # Shares of the rows without history; of values that are missing; of values that are unseen.

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..common.errors import UserError
 from ..common.ragged import Ragged
+from ..dataset.block import Block
 from ..dataset.block_table import BlockTable
 from ..dataset.raw_text import value_as_text
-from ..dataset.store import Block
 
 Row = Mapping[str, Any]
 

@@ -1,0 +1,88 @@
+"""A block: some rows of a click table, in memory as they are in H5."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..common.ragged import Ragged, merged
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a click table, encoded as in H5; integers as narrow as these rows allow.
+
+    `numeric` float32 [rows, N]; `categorical` unsigned [rows, K]; `sequences` by column name;
+    `row` int64 [rows]; `label` uint8 [rows], `id` bytes [rows], `time` int64 [rows], each or None.
+    """
+
+    numeric: np.ndarray
+    categorical: np.ndarray
+    sequences: Mapping[str, Ragged]
+    row: np.ndarray
+    label: np.ndarray | None = None
+    id: np.ndarray | None = None
+    time: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values but labels, IDs and times."""
+        arrays = [self.numeric, self.categorical, self.row]
+        arrays += [part for r in self.sequences.values() for part in (r.values, r.offsets)]
+        return sum(array.nbytes for array in arrays)
+
+    def take(self, rows: np.ndarray) -> "Block":
+        """The rows of these numbers in this order."""
+        return Block(
+            self.numeric[rows],
+            self.categorical[rows],
+            {name: ragged.take(rows) for name, ragged in self.sequences.items()},
+            self.row[rows],
+            None if self.label is None else self.label[rows],
+            None if self.id is None else self.id[rows],
+            None if self.time is None else self.time[rows],
+        )
+
+    def part(self, start: int, stop: int) -> "Block":
+        """The rows start to stop (not included), whose values are not copied."""
+        parts: dict[str, Any] = {
+            name: None if value is None else value[start:stop]
+            for name, value in vars(self).items()
+            if name != "sequences"
+        }
+        sequences = {name: ragged.part(start, stop) for name, ragged in self.sequences.items()}
+        return Block(sequences=sequences, **parts)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Block"]) -> "Block":
+        """The rows of all parts, blocks of one table, one part after the other."""
+        return cls._of_all(parts, np.concatenate, Ragged.joined)
+
+    @classmethod
+    def merged(cls, parts: Sequence["Block"], place: np.ndarray) -> "Block":
+        """The rows of all parts, where row i of them all together comes to the place place[i]."""
+        return cls._of_all(
+            parts, lambda values: merged(values, place), lambda rows: Ragged.merged(rows, place)
+        )
+
+    @classmethod
+    def _of_all(
+        cls,
+        parts: Sequence["Block"],
+        together: Callable[[list[np.ndarray]], np.ndarray],
+        ragged_together: Callable[[list[Ragged]], Ragged],
+    ) -> "Block":
+        def all_of(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            return None if values[0] is None else together(values)
+
+        names = ("numeric", "categorical", "row", "label", "id", "time")
+        sequences = {
+            name: ragged_together([part.sequences[name] for part in parts])
+            for name in parts[0].sequences
+        }
+        return cls(sequences=sequences, **{name: all_of(name) for name in names})
