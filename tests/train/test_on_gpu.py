@@ -136,7 +136,7 @@ def test_a_pinned_batch_is_copied_beside_the_steps(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: working)
     monkeypatch.setattr(torch.cuda, "stream", used)
     monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: True)
-    # Of a tensor that is not kept for the step, the memory would be used again too early.
+    # The memory of a tensor that is not kept for the step would be used again too early.
     monkeypatch.setattr(OnGpu, "record_stream", lambda copy, stream: happened.append("kept"))
     batch = single(make_batch(LENGTHS, SIZED))
     with pretended_gpu() as gpu:
