@@ -35,17 +35,17 @@ from cards import (
     name_of,
     peak_of,
 )
+from gpu_setting import Setting
 from sections import FAILED, Row, Section, run, start
 
 import model
 from feseq.common import tensors
 from feseq.common.errors import first_line
-from feseq.config.catalog import model_settings, size_settings
+from feseq.config.catalog import model_settings
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
-from feseq.dataset.batches import Batch
-from feseq.machine.runtime import Machine, start_runtime
+from feseq.machine.runtime import Machine
 from feseq.model import FESeq, attention
 from feseq.train.memory_account import account, full_rows
 from feseq.train.run import TrainingRun, train_model
@@ -54,40 +54,6 @@ from feseq.train.step import Loss, Stepper
 COLUMNS = ("section", "case", "ours", "beside it", "ratio", "note")
 SMALL_CARDS_GIB = (14, 8)
 CPU_NEEDS = "needs a GPU"
-
-
-class Setting:
-    """What the sections share: data, device, sizes."""
-
-    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
-        self.folder, self.options, self.tiny = folder, options, options.tiny
-        self.lengths = (16,) if self.tiny else (500, 150, 100)
-        self.rows, self.mean_length = (500, 20) if self.tiny else (20_000, 500)
-        self.seconds = 0.05 if self.tiny else 2.0
-
-    def machine(self, precision: str = "auto", compiled: bool = False) -> Machine:
-        """This machine's device; `compiled` means as by default."""
-        compiles = "auto" if compiled else False
-        runtime = Runtime(device=self.options.device, precision=precision, compile=compiles)
-        return start_runtime(runtime, self.options.threads)
-
-    def config(self, size: str, max_len: int) -> ModelConfig:
-        """The network of a size."""
-        return ModelConfig(max_len=max_len, **size_settings(data.CONFIG, size)["model"])
-
-    def batch_rows(self, size: str) -> int:
-        """The batch size of a size."""
-        rows = size_settings(data.CONFIG, size)["train"]["batch_size"]
-        return min(rows, 64) if self.tiny else rows
-
-    def case(self, size: str, max_len: int, machine: Machine) -> model.Case:
-        """The networks of a size, ours and the plain one."""
-        return model.Case(self.folder, size, max_len, machine)
-
-    def batches(self, case: model.Case, size: str, count: int = 8) -> list[Batch]:
-        """Training batches ahead of use, as the loop has them."""
-        some = islice(case.batches(self.batch_rows(size)), count)
-        return list(case.machine.ahead(some))
 
 
 def card(setting: Setting) -> Iterator[Row]:
@@ -256,9 +222,13 @@ def killed(setting: Setting) -> Iterator[Row]:
     state = cut / "training_state/state.safetensors"
     while not state.exists() and first.is_alive():
         time.sleep(0.01)
-    time.sleep(0.1 if setting.tiny else 1.0)
-    os.kill(first.pid or 0, signal.SIGKILL)
+    first.kill()
     first.join()
+    if first.exitcode not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"the training ended with exit status {first.exitcode}")
+    if not state.exists():
+        yield "killed and resumed", "toy", "ended before the kill", "", "", ""
+        return
     step = tensors.load(state)["state"]["stepper"]["step"]
     start(train_toy, setting, cut).join()
     weights, others = (tensors.load(out / "model.safetensors")["weights"] for out in (whole, cut))
@@ -288,10 +258,12 @@ def train_toy(setting: Setting, out: Path) -> None:
 def precisions(setting: Setting) -> Iterator[Row]:
     """Mean losses of the same steps in half and in single precision."""
     steps, max_len = (8, 8) if setting.tiny else (200, 100)
-    half = "bfloat16" if setting.machine().device.type == "cpu" else "auto"
-    machines = [setting.machine(precision) for precision in (half, "float32")]
-    found = [losses(setting, machine, max_len, steps) for machine in machines]
-    half = dtype_of(machines[0])
+    half = "bfloat16" if setting.options.device == "cpu" else dtype_of(setting.machine())
+    # Making a machine changes how all products are computed: each is made when the other is done.
+    found = [
+        setting.losses(setting.machine(precision), max_len, steps)
+        for precision in (half, "float32")
+    ]
     for first in range(0, steps, steps // 4):
         a, b = (sum(curve[first : first + steps // 4]) / (steps // 4) for curve in found)
         case = f"full, max_len {max_len}, steps {first + 1} to {first + steps // 4}"
@@ -306,7 +278,7 @@ def switches(setting: Setting) -> Iterator[Row]:
         case = setting.case("full", max_len, machine)
         batches = setting.batches(case, "full", 4)
         rate = model.samples(case.train(), batches, machine, setting.seconds / 2)
-        one, other = (losses(setting, machine, setting.lengths[-1], 10) for _ in range(2))
+        one, other = (setting.losses(machine, setting.lengths[-1], 10) for _ in range(2))
         note = f"two runs are {'equal' if one == other else 'NOT equal'}"
         return "switch, samples/s", f"full, max_len {max_len}, {name}", f"{rate:,.0f}", "", "", note
 
@@ -344,21 +316,6 @@ def processes(setting: Setting) -> Iterator[Row]:
             f"{two - one:+.1e}",
             machine,
         )
-
-
-def losses(setting: Setting, machine: Machine, max_len: int, steps: int) -> list[float]:
-    """The loss of each step of a training of the full network from the same start."""
-    case = setting.case("full", max_len, machine)
-    rate = size_settings(data.CONFIG, "full")["train"]["learning_rate"]
-    optimizer = torch.optim.Adam(case.network.parameters(), lr=rate, fused=True)
-    stepper = Stepper(case.network.train(), optimizer, Loss(), machine)
-    found = []
-    rows = min(512, setting.batch_rows("full"))
-    epochs = chain.from_iterable(case.batches(rows) for _ in range(steps))
-    for batch in islice(epochs, steps):
-        stepper.take(batch)
-        found.append(stepper.mean_loss())
-    return found
 
 
 def make_data(setting: Setting) -> Iterator[Row]:

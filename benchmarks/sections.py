@@ -28,14 +28,21 @@ def start(work: Callable[..., None], *arguments: Any) -> Any:
 
 def run(section: Section, argument: object, seconds: float) -> Iterator[Row]:
     """The rows of a section as they come; where it fails or takes longer, the last says so."""
+    late = section.__name__, FAILED, "out of time", "", "", ""
+    if seconds <= 0:
+        yield late
+        return
     limit = time.monotonic() + seconds
     mine, its = multiprocessing.Pipe(duplex=False)
     process = start(_report, section, argument, its)
+    # Here too: the group must be there when it is killed, however late the process begins.
+    with suppress(ProcessLookupError):
+        os.setpgid(process.pid, process.pid)
     its.close()
     try:
         while mine.poll(max(0.0, limit - time.monotonic())):
             yield mine.recv()
-        yield section.__name__, FAILED, "out of time", "", "", ""
+        yield late
     except EOFError:
         process.join()
         if process.exitcode not in (0, 1):
@@ -44,6 +51,7 @@ def run(section: Section, argument: object, seconds: float) -> Iterator[Row]:
         if process.is_alive():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.join()
 
 
 def _report(section: Section, argument: object, rows: Connection) -> None:
