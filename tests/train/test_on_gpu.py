@@ -22,15 +22,15 @@ from feseq.config.runtime import Runtime
 from feseq.dataset import batches
 from feseq.dataset.batches import Batch
 from feseq.dataset.feature_map import FeatureMap
+from feseq.dataset.store import H5Table
 from feseq.evaluate.mean_attention import mean_attention
-from feseq.evaluate.network_importance import measure_network
+from feseq.evaluate.network_importance import NetworkPredict, measure_network
 from feseq.machine.ranks import Ranks
 from feseq.machine.runtime import Machine, start_runtime
 from feseq.model import FESeq
 from feseq.model.build import build_model
 from feseq.predict import prediction
 from feseq.predict.model_file import TrainedModel
-from feseq.predict.prediction import inference_source, predict_logits
 from feseq.train import step
 from feseq.train.loop import Trainer
 from feseq.train.memory_account import account
@@ -169,11 +169,12 @@ def test_a_training_on_a_gpu_is_evaluated_resumed_and_predicts_like_one_on_the_c
         resumed = weights(train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN))
         assert all(torch.equal(w, resumed[name]) for name, w in weights(whole).items())
         machine = start_runtime(Runtime(**GPU_RUN), 1)
-        on_gpu = outcome(data, whole, machine)
+        on_gpu = outcome(data, TrainedModel.load(whole["model"]), machine)
         measure_network(whole["model"], data / "valid.h5", tmp_path / "gpu.json", machine=machine)
     measure_network(whole["model"], data / "valid.h5", tmp_path / "cpu.json", machine=CPU)
     assert (tmp_path / "gpu.json").read_text() == (tmp_path / "cpu.json").read_text()
-    on_cpu = outcome(data, train(data, tmp_path / "cpu", config, WEIGHTED), CPU)
+    trained = train(data, tmp_path / "cpu", config, WEIGHTED)
+    on_cpu = outcome(data, TrainedModel.load(trained["model"]), CPU)
     for found, expected in zip(on_gpu, on_cpu):
         np.testing.assert_allclose(found, expected, atol=2e-4)
 
@@ -212,14 +213,16 @@ def weights(outputs: dict[str, Path]) -> dict[str, torch.Tensor]:
     return tensors.load(outputs["model"])["weights"]
 
 
-def outcome(data: Path, outputs: dict[str, Path], machine: Machine) -> list[np.ndarray]:
-    """Logits, and what attention saw, of a training's model."""
-    model = TrainedModel.load(outputs["model"])
+def outcome(data: Path, model: TrainedModel, machine: Machine) -> list[np.ndarray]:
+    """Logits, those with kept histories, and what attention saw."""
     source = model.source(data / "test.h5", machine)
     logit = model.predict(source, machine)
+    with H5Table(data / "test.h5") as table:
+        block = table.read(0, table.rows)
+        kept = NetworkPredict(model, table, block, machine)(block, only_numeric=True)
     seen = mean_attention(model.network, model.feature_map, source, machine)
-    positions = [position["weight"] for position in seen["positions"]]
-    return [logit, np.array(seen["field_attention"]), np.array(positions)]
+    positions = [(position["weight"], position["rows"]) for position in seen["positions"]]
+    return [logit, kept, np.array(seen["field_attention"]), np.array(positions)]
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
@@ -229,32 +232,37 @@ def test_the_memory_account_needs_no_gpu(precision: torch.dtype) -> None:
     assert not gpu.waits
 
 
-def test_a_prediction_that_does_not_fit_is_made_in_halves(
+def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = FeatureMap.read(data / "feature_map.json")
-    model = build_model(STILL, fields)
-    source = inference_source(data / "test.h5", fields, STILL, CPU)
-    expected = predict_logits(model, source, CPU)
+    torch.manual_seed(1)
+    network = build_model(WEIGHTED, fields)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model = TrainedModel(network, WEIGHTED, fields, simulated=True, click_rate=0.2)
+    expected = outcome(data, model, CPU)
     forward = FESeq.forward
 
     def forward_of(most: int) -> None:
         def forward_of_few(network: FESeq, batch: Batch) -> torch.Tensor:
+            logit_B = forward(network, batch)
             if len(batch) > most:
                 raise torch.cuda.OutOfMemoryError
-            return forward(network, batch)
+            return logit_B
 
         monkeypatch.setattr(FESeq, "forward", forward_of_few)
 
     with pretended_gpu():
         machine = start_runtime(Runtime(**GPU_RUN), 1)
         forward_of(40)
-        found = predict_logits(model.to(machine.device), source, machine)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-        assert "out of GPU memory: predicting 75 rows in two halves" in caplog.text
+        found = outcome(data, model, machine)
+        assert caplog.text.count("out of GPU memory: predicting 75 rows in two halves") == 3 * 2
+        for of_halves, of_all in zip(found, expected):
+            np.testing.assert_allclose(of_halves, of_all, rtol=1e-4, atol=1e-5)
         forward_of(0)
         with pytest.raises(UserError, match="does not hold the prediction of a single row"):
-            predict_logits(model, source, machine)
+            outcome(data, model, machine)
 
 
 def test_a_rank_without_rows_takes_part_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:

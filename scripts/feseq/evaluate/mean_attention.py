@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..dataset.batches import BatchSource
+from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..machine.runtime import Machine
 from ..model import FESeq
 from ..model.interaction import AutoInt
 from ..model.pooling import WeightedSumPooling
+from ..predict.prediction import parts_that_fit
 
 # A validation file is shuffled, so that its first rows are a fair sample.
 ROWS = 20_000
@@ -38,18 +39,22 @@ def mean_attention(
     field_sum = torch.zeros(len(fields), len(fields), dtype=torch.float64)
     weight_sum, weight_rows = torch.zeros(2, source.max_len + 1, dtype=torch.float64)
     network.to(machine.device).eval()
-    for batch in source.in_order(0, rows) if layer or pooling else ():
+
+    def weights(batch: Batch) -> dict[nn.Module, Tensor]:
         with _seen(layer, pooling) as seen, machine.autocast():
-            network(batch.to(machine.device))
-        place_N, age_N = batch.layout.place_N, batch.layout.age_N
-        if layer is not None:
-            # Each distinct position counts as often as it stands in a row.
-            weight_UFF = layer.attention(*seen[layer]).double().cpu()
-            count_U = torch.bincount(place_N, minlength=len(weight_UFF)).double()
-            field_sum += torch.einsum("u,uij->ij", count_U, weight_UFF)
-        if pooling is not None:
-            weight_sum.index_add_(0, age_N, pooling.attention(*seen[pooling]).double().cpu())
-            weight_rows += torch.bincount(age_N, minlength=len(weight_rows))
+            network(batch)
+        return {module: module.attention(*x).double().cpu() for module, x in seen.items()}
+
+    for batch in source.in_order(0, rows) if layer or pooling else ():
+        for part, weight in parts_that_fit(weights, batch, machine):
+            place_N, age_N = part.layout.place_N, part.layout.age_N
+            if layer is not None:
+                # Each distinct position counts as often as it stands in a row.
+                count_U = torch.bincount(place_N, minlength=len(weight[layer])).double()
+                field_sum += torch.einsum("u,uij->ij", count_U, weight[layer])
+            if pooling is not None:
+                weight_sum.index_add_(0, age_N, weight[pooling])
+                weight_rows += torch.bincount(age_N, minlength=len(weight_rows))
     return {
         "rows": rows,
         "fields": fields,
@@ -68,9 +73,9 @@ def _positions(weight_sum: Tensor, rows: Tensor) -> list[dict[str, float | int]]
 
 
 @contextmanager
-def _seen(*modules: nn.Module | None) -> Iterator[dict[nn.Module, Any]]:
+def _seen(*modules: nn.Module | None) -> Iterator[dict[Any, Any]]:
     """The inputs of each module's last call."""
-    seen: dict[nn.Module, Any] = {}
+    seen: dict[Any, Any] = {}
     handles = [
         module.register_forward_pre_hook(lambda m, inputs: seen.update({m: inputs}))
         for module in modules

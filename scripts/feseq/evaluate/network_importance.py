@@ -14,6 +14,7 @@ from ..dataset.store import H5Table
 from ..machine.runtime import Machine
 from ..model.precision import full_precision
 from ..predict.model_file import TrainedModel
+from ..predict.prediction import parts_that_fit
 from .importance import write_importance
 
 
@@ -46,11 +47,17 @@ class NetworkPredict:
         network = model.network.to(machine.device).eval()
         seen: list[torch.Tensor] = []
         hook = network.mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        with torch.inference_mode(), machine.autocast():
+
+        def forward(batch: Batch) -> tuple[Batch, torch.Tensor]:
+            # An attempt for which memory was short may have left its inputs.
+            seen.clear()
+            with machine.autocast():
+                network(batch)
+            return batch, seen.pop()
+
+        with torch.inference_mode():
             for batch in self.source.in_order():
-                moved = batch.to(machine.device)
-                network(moved)
-                self.kept.append((moved, seen.pop()))
+                self.kept.extend(kept for _, kept in parts_that_fit(forward, batch, machine))
         hook.remove()
 
     def __call__(self, block: Block, *, only_numeric: bool) -> np.ndarray:

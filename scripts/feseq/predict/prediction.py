@@ -1,7 +1,7 @@
 """The prediction loop: logits of a network for the rows of an H5 file."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from ..config.model import ModelConfig
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..dataset.joined import Rows
-from ..machine.runtime import Machine, deterministic_if_possible
+from ..machine.runtime import Machine, Result, deterministic_if_possible
 from ..model import FESeq
 from ..model.build import batch_source
 
@@ -61,6 +61,10 @@ def predict_logits(
     model.eval()
     waiting: list[tuple[Tensor, Tensor]] = []
 
+    def forward(batch: Batch) -> Tensor:
+        with machine.autocast():
+            return model(batch)
+
     def copy() -> None:
         if waiting:
             rows, made = (torch.cat(parts) for parts in zip(*waiting))
@@ -70,8 +74,9 @@ def predict_logits(
     with progress("predicted", stop - start, verbosity=verbosity) as predicting:
         batches = source.in_order(start, stop, blank_histories=blank_histories)
         for batch in machine.ahead(batches):
-            waiting.append((batch.row_B, _logits(model, batch, machine)))
-            if len(waiting) == BATCHES_BETWEEN_COPIES:
+            parts = parts_that_fit(forward, batch, machine)
+            waiting.extend((part.row_B, logit_B) for part, logit_B in parts)
+            if len(waiting) >= BATCHES_BETWEEN_COPIES:
                 copy()
             predicting.advance(len(batch))
             after_batch()
@@ -80,19 +85,27 @@ def predict_logits(
     return logits
 
 
-def _logits(model: FESeq, batch: Batch, machine: Machine) -> Tensor:
-    """Logits [B]; of two halves where a GPU's memory does not hold the whole."""
+def parts_that_fit(
+    work: Callable[[Batch], Result], batch: Batch, machine: Machine
+) -> Iterator[tuple[Batch, Result]]:
+    """What `work` makes of a batch on the device; of its halves where a GPU's memory is short.
+
+    Each part comes on the host, with its result. Raises NotEnoughMemoryError at a single row.
+    """
     try:
-        with machine.autocast():
-            return deterministic_if_possible(lambda: model(batch.to(machine.device)))
+        result = deterministic_if_possible(lambda: work(batch.to(machine.device)))
     except torch.cuda.OutOfMemoryError:
         if len(batch) == 1:
             raise NotEnoughMemoryError(
                 "the GPU's memory does not hold the prediction of a single row; use a smaller "
                 "max_len or model, or see with nvidia-smi what else is using the GPU"
             ) from None
+    else:
+        yield batch, result
+        return
+    # Outside the handler, whose traceback holds on to the tensors of the failed attempt.
     logger.warning("out of GPU memory: predicting %d rows in two halves", len(batch))
     torch.cuda.empty_cache()
     middle = len(batch) // 2
-    halves = (batch.rows(0, middle), batch.rows(middle, len(batch)))
-    return torch.cat([_logits(model, half, machine) for half in halves])
+    for start, stop in ((0, middle), (middle, len(batch))):
+        yield from parts_that_fit(work, batch.rows(start, stop), machine)
