@@ -1,4 +1,5 @@
 # Inputs of rules, and figures as the report shows them.
+import os
 from pathlib import Path
 
 from feseq.config.catalog import (
@@ -82,7 +83,9 @@ def start_from(wildcards):
     start = started(wildcards)
     if start is None:
         return []
-    if start == f"results/{wildcards.size}/{wildcards.model}/model.safetensors":
+    own = f"results/{wildcards.size}/{wildcards.model}/model.safetensors"
+    # Also by another name, or through a link: Snakemake removes an output before its job.
+    if os.path.realpath(start) == os.path.realpath(own):
         raise UserError(
             f"train.start_from: {start} is the file of the very model that would go on from it; "
             f"copy it to another place, such as models/, and name the copy"

@@ -1,4 +1,5 @@
 # Params of rules: what makes a step stale when it changes.
+import os
 from pathlib import Path
 
 from feseq.config.catalog import (
@@ -58,7 +59,8 @@ def model_nodes(wildcards):
 def started(wildcards):
     """The setting `start_from` of the job's model."""
     settings = model_settings(config, wildcards.size, wildcards.model)
-    return settings["train_config"]["start_from"]
+    start = settings["train_config"]["start_from"]
+    return None if start is None else os.path.normpath(start)
 
 
 @clear_errors

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections import UserDict
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -188,6 +189,25 @@ def test_rows_get_the_same_score_alone_and_together(files: dict[str, Any]) -> No
     assert scorer.score([]).shape == (0,)
 
 
+class MadeWhenAsked(UserDict[str, Any]):
+    """A row whose histories are new lists at each access."""
+
+    def __getitem__(self, key: str) -> Any:
+        value = super().__getitem__(key)
+        return list(value) if isinstance(value, list) else value
+
+
+def test_a_row_keeps_its_history_where_values_are_made_when_asked_for(
+    files: dict[str, Any],
+) -> None:
+    scorer = Scorer.load(files["onnx"])
+    rows = [{**ROW, "events": [token] * 3} for token in (7, 9, 7, 2, 9)]
+    assert len(set(scorer.score(rows).tolist())) == 3
+    assert (
+        scorer.score([MadeWhenAsked(row) for row in rows]).tolist() == scorer.score(rows).tolist()
+    )
+
+
 @pytest.mark.parametrize(
     "same",
     [{"item": "7"}, {"item": 7.0}, {"events": "7,9,7"}, {"price": np.float32(0.5)}, {"id": "new"}],
@@ -242,6 +262,8 @@ def test_another_file_is_refused(files: dict[str, Any], tmp_path: Path) -> None:
     for path in (damaged, files["model"]):
         with pytest.raises(UserError, match=f"{path}: not a complete exported model"):
             Scorer.load(path)
+    with pytest.raises(UserError, match="no such file"):
+        Scorer.load(tmp_path / "none.onnx")
 
 
 def test_the_example_of_the_page_runs_without_pytorch(data: Path, tmp_path: Path) -> None:

@@ -197,10 +197,13 @@ def test_the_workflow_goes_on_from_a_file_and_retrains_where_its_content_changes
     older.write_bytes((copied / target).read_bytes())
     os.utime(older, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert "now: 'start_version=" in snakemake(copied, "-n", target, config=config)[1]
-    for start, message in ((target, "is the file of the very model"), ("no", "no: no such file")):
+    (copied / "link").symlink_to("results")
+    own = (target, f"./{target}", target.replace("results", "link"), str(copied / target))
+    wrong = [(start, "is the file of the very model") for start in own]
+    for start, message in (*wrong, ("no", "no: no such file")):
         config = changed("train.start_from", start)
         code, output = snakemake(copied, "-n", target, config=config)
         assert code == 1
-        assert f"train.start_from: {start}" in output
+        assert f"train.start_from: {os.path.normpath(start)}" in output
         assert message in output
         assert "Traceback" not in output

@@ -41,7 +41,7 @@ class RawTable:
     """The files of a raw table as one, whose rows are numbered through them in order.
 
     A folder key=value above a file is a column of it, whose type is int64 where all values are
-    integers, else string. Of several files, one is open at a time. Raises UserError if one cannot
+    integers, else string. One of several files is open at a time. Raises UserError if one cannot
     be opened, or is simulated and another is not.
     """
 
@@ -61,6 +61,11 @@ class RawTable:
                 raise UserError(
                     f"{location}: of {first.location} and {part.location} one was written by the "
                     f"simulation; real and simulated data are never mixed"
+                )
+            for name in first.keys.keys() & set(part.schema.names):
+                raise UserError(
+                    f"{part.location}: column {name!r} is in the file, and not in that of "
+                    f"{first.location}, whose folder names it; rename the folder or the column"
                 )
         self._key_types = {name: self._key_type(name) for name in first.keys}
         keys = [pa.field(*key) for key in self._key_types.items()]
@@ -146,14 +151,10 @@ class RawTable:
                 )
 
     def _look_at(self, location: Location) -> _Part:
-        file, keys = open_file(location), hive_keys(location)
+        file = open_file(location)
         schema = file.schema_arrow
-        for name in keys:
-            if name in schema.names:
-                raise UserError(
-                    f"{location}: column {name!r} is in the file, and its folder {name}="
-                    f"{keys[name]} is one of that name, too; rename one of them"
-                )
+        # Some writers leave the columns of the folders in the files; those have the right type.
+        keys = {n: key for n, key in hive_keys(location).items() if n not in schema.names}
         if len(self.location.files) == 1:
             self._single = file
         else:

@@ -87,12 +87,13 @@ def _time(value: Any) -> int:
 
 def _histories(rows: Sequence[Row], column: str) -> Ragged:
     # Candidates for one user share his history.
-    known: dict[int, np.ndarray] = {}
+    known: dict[int, tuple[Any, np.ndarray]] = {}
 
     def tokens(value: Any) -> np.ndarray:
+        # Kept with its value, since the id of a value that is gone may be another's.
         if id(value) not in known:
-            known[id(value)] = _tokens(value)
-        return known[id(value)]
+            known[id(value)] = (value, _tokens(value))
+        return known[id(value)][1]
 
     parts = _values(rows, column, tokens)
     offsets = np.concatenate(([0], np.cumsum([len(part) for part in parts], dtype=np.int64)))

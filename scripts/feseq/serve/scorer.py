@@ -61,6 +61,8 @@ class Scorer:
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
         """The model of a file `model.onnx`; raises UserError for any other."""
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such file; make it by `snakemake --cores 4 {path}`")
         return cls(Path(path).read_bytes(), threads, str(path))
 
     @property
