@@ -89,6 +89,6 @@ def test_settings_that_a_training_does_not_use_are_null_and_read_as_defaults(
     params = settings(**model_params(CONFIG | {"variants": variants})).values()
     found = read_settings(param(job) for param in params)["train_config"]
     null = {name for name, value in found.items() if value is None}
-    assert null - {"eval_steps"} == unused
+    assert null - {"eval_steps", "start_from"} == unused
     read = TrainConfig.from_values(found, "train_config")
     assert (read.cut_patience, read.evaluations_per_epoch) == (1, "auto")
