@@ -1,6 +1,6 @@
 """The values of raw columns as the H5 format keeps them: batch by batch, block by block."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.errors import UserError
-from ..common.ragged import Ragged, narrow
+from ..common.ragged import narrow, require_equal_lengths
 from ..config.columns import Columns
 from .block import Block
 from .raw_text import as_text
@@ -47,7 +47,7 @@ def convert_batch(
         name: parse_sequences(batch.column(name), name, path, rows, order)
         for name in columns.ragged
     }
-    _check_parallel(sequences, path, rows[order])
+    require_equal_lengths(sequences, lambda i: f"{path}: row {rows[order][i]}")
     time = None
     if columns.row_time:
         time = _as_seconds(batch.column(columns.row_time), columns.row_time, path, rows)[order]
@@ -96,19 +96,6 @@ def _as_float32(column: pa.Array) -> np.ndarray:
     if not pa.types.is_float32(column.type):
         column = column.cast(pa.float32(), safe=False)
     return column.to_numpy(zero_copy_only=False)
-
-
-def _check_parallel(sequences: Mapping[str, Ragged], path: str, rows: np.ndarray) -> None:
-    """Raise UserError where the sequences and times of a row differ in length."""
-    (first_name, first), *others = sequences.items()
-    for name, other in others:
-        unequal = np.flatnonzero(first.lengths != other.lengths)
-        if len(unequal):
-            i = unequal[0]
-            raise UserError(
-                f"{path}: row {rows[i]}: sequence {first_name!r} has {first.lengths[i]} events, "
-                f"{name!r} has {other.lengths[i]}; sequences used together must be equally long"
-            )
 
 
 def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.ndarray:

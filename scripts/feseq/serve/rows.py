@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..common.errors import UserError
-from ..common.ragged import Ragged
+from ..common.ragged import Ragged, require_equal_lengths
 from ..dataset.block import Block
 from ..dataset.block_table import BlockTable
 from ..dataset.raw_text import value_as_text
@@ -45,7 +45,7 @@ class RowTable(BlockTable):
         for i, name in enumerate(numeric):
             numbers[i] = _values(rows, name, _number)
         histories = {name: _histories(rows, name) for name in sequences}
-        _check_parallel(histories)
+        require_equal_lengths(histories, lambda i: f"row {i}")
         time = np.array(_values(rows, row_time, _time), np.int64) if row_time else None
         block = Block(numbers.T, codes, histories, np.arange(len(rows)), time=time)
         super().__init__(block, numeric, words, path=Path("the rows"), simulated=simulated)
@@ -109,15 +109,3 @@ def _tokens(value: Any) -> np.ndarray:
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or tokens.min() < 0:
         raise ValueError("give a list of non-negative integers, newest last, or 12,7,301 as text")
     return tokens.astype(np.int64)
-
-
-def _check_parallel(histories: Mapping[str, Ragged]) -> None:
-    (first_name, first), *others = histories.items()
-    for name, other in others:
-        unequal = np.flatnonzero(first.lengths != other.lengths)
-        if len(unequal):
-            i = unequal[0]
-            raise UserError(
-                f"row {i}: sequence {first_name!r} has {first.lengths[i]} events, {name!r} has "
-                f"{other.lengths[i]}; sequences used together must be equally long"
-            )
