@@ -1,5 +1,4 @@
 # Inputs of rules, and figures as the report shows them.
-import os
 from pathlib import Path
 
 from feseq.config.catalog import (
@@ -77,20 +76,13 @@ def submitting(step, name):
     )
 
 
-@clear_errors
 def start_from(wildcards):
-    """The older model that a job's training goes on from."""
-    start = started(wildcards)
+    """The older model; where it has a version, its time does not count."""
+    start = older(wildcards)
     if start is None:
         return []
-    own = f"results/{wildcards.size}/{wildcards.model}/model.safetensors"
-    # Also by another name, or through a link: Snakemake removes an output before its job.
-    if os.path.realpath(start) == os.path.realpath(own):
-        raise UserError(
-            f"train.start_from: {start} is the file of the very model that would go on from it; "
-            f"copy it to another place, such as models/, and name the copy"
-        )
-    return ancient(start) if start_version(wildcards) else start
+    path, version = start
+    return ancient(path) if version else path
 
 
 @clear_errors

@@ -1,5 +1,4 @@
 # Params of rules: what makes a step stale when it changes.
-import os
 from pathlib import Path
 
 from feseq.config.catalog import (
@@ -9,7 +8,7 @@ from feseq.config.catalog import (
     submission_weights,
 )
 from feseq.config.names import is_feseq
-from feseq.raw.version import content_version
+from feseq.predict.older_model import older_model
 from feseq.raw.source import others_than_local
 from feseq.staleness.code import code_digests
 from feseq.staleness.model_params import (
@@ -56,25 +55,18 @@ def model_nodes(wildcards):
     return model_settings(config, wildcards.size, wildcards.model)["nodes"]
 
 
-def started(wildcards):
-    """The setting `start_from` of the job's model."""
-    settings = model_settings(config, wildcards.size, wildcards.model)
-    start = settings["train_config"]["start_from"]
-    return None if start is None else os.path.normpath(start)
-
-
 @clear_errors
+def older(wildcards):
+    """The older model that the job's training goes on from, with its version, or None."""
+    settings = model_settings(config, wildcards.size, wildcards.model)
+    own = f"results/{wildcards.size}/{wildcards.model}/model.safetensors"
+    return older_model(settings["train_config"]["start_from"], own)
+
+
 def start_version(wildcards):
-    """The version of an older model; None if there is none, or if rules here make it."""
-    start = started(wildcards)
-    if start is None or Path(start).parts[:1] == ("results",):
-        return None
-    if not Path(start).is_file():
-        raise UserError(
-            f"train.start_from: {start}: no such file; name the model.safetensors of an older "
-            f"training, or null to train from the start"
-        )
-    return content_version(Path(start))
+    """The version of that model; None if there is none, or if rules here make it."""
+    start = older(wildcards)
+    return start and start[1]
 
 
 def size_weights(wildcards):

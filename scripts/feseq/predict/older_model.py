@@ -1,0 +1,31 @@
+"""The older model that a training goes on from, as an input of its rule."""
+
+import os
+from pathlib import Path
+
+from ..common.errors import UserError
+from ..raw.version import content_version
+
+
+def older_model(start: str | None, own: str) -> tuple[str, str | None] | None:
+    """The file of `train.start_from` and its version, None where the workflow makes the file.
+
+    None if there is no such setting. Raises UserError if the file is missing, or is the training's
+    `own` model under any name: Snakemake removes an output before its job.
+    """
+    if start is None:
+        return None
+    path = os.path.normpath(start)
+    if os.path.realpath(path) == os.path.realpath(own):
+        raise UserError(
+            f"train.start_from: {path} is the file of the very model that would go on from it; "
+            f"copy it to another place, such as models/, and name the copy"
+        )
+    if Path(path).parts[:1] == Path(own).parts[:1]:
+        return path, None
+    if not Path(path).is_file():
+        raise UserError(
+            f"train.start_from: {path}: no such file; name the model.safetensors of an older "
+            f"training, or null to train from the start"
+        )
+    return path, content_version(Path(path))
