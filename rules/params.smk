@@ -59,7 +59,7 @@ def model_nodes(wildcards):
 def older(wildcards):
     """The older model that the job's training goes on from, with its version, or None."""
     settings = model_settings(config, wildcards.size, wildcards.model)
-    own = f"results/{wildcards.size}/{wildcards.model}/model.safetensors"
+    own = results() / wildcards.size / wildcards.model / "model.safetensors"
     return older_model(settings["train_config"]["start_from"], own)
 
 

@@ -79,6 +79,10 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_to_its_own_
     (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
     _, output = shop.run(tmp_path, "-n")
     assert "train_config.seed=42' now: 'train_config.seed=1'" in output
+    own["train"]["start_from"] = str(tmp_path / "clicks/results/toy/len20/model.safetensors")
+    (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
+    _, output = shop.run(tmp_path, "-n")
+    assert "is the file of the very model" in output
     own["trian"] = {}
     (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
     code, output = shop.run(tmp_path, "-n")

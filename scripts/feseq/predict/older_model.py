@@ -7,7 +7,7 @@ from ..common.errors import UserError
 from ..raw.version import content_version
 
 
-def older_model(start: str | None, own: str) -> tuple[str, str | None] | None:
+def older_model(start: str | None, own: Path) -> tuple[str, str | None] | None:
     """The file of `train.start_from` and its version, None where the workflow makes the file.
 
     None if there is no such setting. Raises UserError if the file is missing, or is the training's
@@ -21,7 +21,7 @@ def older_model(start: str | None, own: str) -> tuple[str, str | None] | None:
             f"train.start_from: {path} is the file of the very model that would go on from it; "
             f"copy it to another place, such as models/, and name the copy"
         )
-    if Path(path).parts[:1] == Path(own).parts[:1]:
+    if Path(path).parts[:1] == ("results",):
         return path, None
     if not Path(path).is_file():
         raise UserError(
