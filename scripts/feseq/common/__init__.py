@@ -1,1 +1,1 @@
-"""What every stage uses: errors for the user, files written whole, progress, threads."""
+"""What every stage uses: errors for the user, files written whole, progress, signals, threads."""

@@ -31,6 +31,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ..common.errors import UserError, first_line
 from ..common.log import log_target, log_to
+from ..common.signals import Ending
 from ..machine.memory import keep_freed_memory
 
 # The errors of a worker that the launcher raises as they are, by name.
@@ -135,7 +136,8 @@ def _run(agent: "Future[None]", start: Callable[..., Any], arguments: tuple[Any,
 def _end_workers(agent: "Future[None]") -> None:
     """Ask the workers to end, and wait until they have; no further signal interrupts that."""
     kinds = (signal.SIGINT, signal.SIGTERM)
-    handlers = [signal.signal(kind, signal.SIG_IGN) for kind in kinds]
+    # SIG_IGN would make Python complain of one that is already on its way.
+    handlers = [signal.signal(kind, lambda *_: None) for kind in kinds]
     while not agent.done() and (workers := multiprocessing.active_children()):
         for worker in workers:
             worker.terminate()
@@ -169,27 +171,19 @@ def _work(
     """The life of a worker."""
     log, work, arguments = call
     threading.Thread(target=_end_with_launcher, daemon=True).start()
-    signal.signal(signal.SIGTERM, _exit)
+    # After Ctrl-C a SIGTERM of the launcher follows at once.
+    Ending(signal.SIGTERM, signal.SIGINT)
     keep_freed_memory()
     log_to(*log)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         work(*arguments)
-    except KeyboardInterrupt:
-        # PyTorch takes it for a worker that did its work.
-        _exit(signal.SIGINT)
     except Exception as error:
         get_error_handler().record_exception(error)
         sys.exit(1)
     if os.environ["GROUP_WORLD_SIZE"] != "1" and os.environ["GROUP_RANK"] == "0":
         # The launcher of the first machine holds what the others need to end, and must end last.
         time.sleep(1)
-
-
-def _exit(kind: int, *_: Any) -> None:
-    """End as the shell says it of a signal, with what is open closed; once."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + kind)
 
 
 def _end_with_launcher() -> None:

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..common.errors import NotFiniteError
 from ..common.progress import Progress, progress
+from ..common.signals import Signals
 from ..config.train import TrainConfig
 from ..dataset.batches import Batch, BatchSource
 from ..machine.runtime import Machine
@@ -25,7 +26,7 @@ from .followed import Followed
 from .judge import Occasions, Plateau, click_metrics
 from .learning_rate import LearningRate, set_learning_rate
 from .optimizer import make_optimizer
-from .resume import SavedTraining, Signals, end_as_asked
+from .resume import SavedTraining
 from .step import Loss, Stepper
 
 logger = logging.getLogger(__name__)
@@ -211,7 +212,7 @@ class Trainer:
                 logger.warning("interrupted at step %d; its state is saved", self.step)
             # Once one has ended, the launcher ends the others.
             self.ranks.wait()
-            end_as_asked(asked)
+            self.signals.end_as_asked(asked)
         return bool(due)
 
     def _save(self) -> bool:

@@ -1,15 +1,12 @@
-"""Resuming an interrupted training: its state on disk, a lock, and signals that save first."""
+"""Resuming an interrupted training: its state on disk, and a lock."""
 
 import logging
 import os
-import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -97,39 +94,3 @@ def _this_process() -> str:
     process = f"process {os.getpid()} on {socket.gethostname()}"
     job = os.environ.get("SLURM_JOB_ID")
     return f"{process}, Slurm job {job}" if job else process
-
-
-class Signals:
-    """While open, SIGTERM (Slurm) or a first SIGINT (Ctrl-C) is kept in `asked`.
-
-    A second Ctrl-C ends the process at once. A second SIGTERM does not: a scheduler sends one to
-    every process, and a launcher in between may send another.
-    """
-
-    _KINDS = (signal.SIGTERM, signal.SIGINT)
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "Signals":
-        # Python sets handlers only in its main thread.
-        if threading.current_thread() is threading.main_thread():
-            self._before = {kind: signal.signal(kind, self._take_note) for kind in self._KINDS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for kind, handler in self._before.items():
-            signal.signal(kind, handler)
-
-    def _take_note(self, kind: int, _: FrameType | None) -> None:
-        self.asked = kind
-        if kind == signal.SIGINT:
-            signal.signal(kind, self._before[kind])
-
-
-def end_as_asked(kind: int) -> None:
-    """Raise what a signal stands for: KeyboardInterrupt, or SystemExit with its status."""
-    if kind == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(128 + kind)

@@ -16,6 +16,7 @@ from ..boosting.device import choose_device
 from ..boosting.training import Binned, bin_rows, checked_click_rate, fit
 from ..common.files import folder_beside
 from ..common.log import only_errors
+from ..common.signals import undisturbed
 from ..config.boosting import FEATURE_SETTINGS, BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
@@ -104,8 +105,10 @@ class _Trials:
             learned = trees * config.learning_rate
             if int(learned) == int(learned - config.learning_rate):
                 return
-            trial.report(figures["value"], int(learned))
-            if trees < config.trees and trial.should_prune():
+            with undisturbed():
+                trial.report(figures["value"], int(learned))
+                is_behind = trees < config.trees and trial.should_prune()
+            if is_behind:
                 raise optuna.TrialPruned(f"below the median at tree {trees} of {config.trees}")
 
         with only_errors():

@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ..common.errors import UserError, first_line
+from ..common.signals import undisturbed
 from ..config.space import Space, TuneConfig, is_integer_range
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class SavedStudy:
                 f"again"
             ) from None
 
+    @undisturbed()
     def begin(self, study: optuna.Study) -> Trial | None:
         """The next trial, with all its settings drawn; None if there are enough."""
         # Two workers must not take the same place.
@@ -129,6 +131,7 @@ class SavedStudy:
             trial.set_user_attr("place", place)
             return trial
 
+    @undisturbed()
     def end(
         self, study: optuna.Study, trial: Trial, state: TrialState, figures: Mapping[str, Any]
     ) -> FrozenTrial:
@@ -136,6 +139,7 @@ class SavedStudy:
         trial.set_user_attr("figures", dict(figures))
         return study.tell(trial, figures["value"] if state == COMPLETE else None, state)
 
+    @undisturbed()
     def finished(self, study: optuna.Study) -> list[FrozenTrial]:
         """Finished trials by place, as many as there shall be at most."""
         found = study.get_trials(deepcopy=False, states=(COMPLETE, PRUNED))
