@@ -101,7 +101,7 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     store: Moto, finished: tuple[Path, str], tmp_path: Path
 ) -> None:
     inputs, other = shop_inputs(tmp_path), shop_inputs(tmp_path, seed=9)
-    train, test, sample = inputs
+    train, _, sample = inputs
     # The rows of the train file, as two objects below a folder.
     places = ("shop/in/log/day=2/b c.parquet", "shop/in/log/day=10/a.parquet")
     for objects in (inputs, other):
@@ -121,16 +121,13 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     for key, body, change in (
         (places[1], inputs[places[1]], "nothing"),
         (places[1], other[places[1]], "train file replaced, time kept"),
-        (test, other[test], "test file replaced, time kept"),
         (sample, other[sample], "sample submission given"),
-        ("shop/in/log/day=11/a.parquet", inputs[places[1]], "train file replaced, time kept"),
     ):
         store.put(key, body)
         code, output = shop.snakemake(tmp_path, "-n", submission, config=config)
         assert code == 0, output
         assert planned(output) == as_documented(change)
-        if key in inputs:
-            store.put(key, inputs[key])
+        store.put(key, inputs[key])
     with pytest.raises(UserError, match=r"s3://shop/in/lo: is a folder without a file"):
         open_parquet("s3://shop/in/lo/")
     with pytest.raises(UserError, match=r"s3://shop/in/\*.csv.gz: this pattern matches no file"):

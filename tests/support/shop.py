@@ -115,8 +115,8 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
         job_starter = threading.Thread(target=_start_jobs, args=(asked,))
         job_starter.start()
         try:
-            called = (folder, command, printed, dict(os.environ), asked.address)
-            code = _end(_start(_snakemake, *called))
+            environment = os.environ | {STARTER: str(asked.address)}
+            code = _end(_start(_snakemake, command, str(printed), environment, str(folder)))
         finally:
             connection.Client(asked.address).close()
             job_starter.join()
@@ -126,6 +126,8 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
 # Each snakemake, and each job's script, is a fork of one process that support.loaded made.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["support.loaded"])
+# Where one asks for such a fork: the name of a variable of the environment.
+STARTER = "SHOP_STARTER"
 # A start also looks after processes that another thread waits for.
 _LOCK = threading.Lock()
 
@@ -149,10 +151,12 @@ def _end(process: BaseProcess) -> int:
 
 
 def _start_jobs(asked: connection.Listener) -> None:
-    """Start the scripts that a snakemake asks for, which itself is no process to fork from."""
+    """Start what a snakemake asks for, which itself is no process to fork from."""
+    functions = {"script": _script, "snakemake": _snakemake}
 
     def run_job(starter: connection.Connection, job: tuple[Any, ...]) -> None:
-        process = _start(_script, *job)
+        kind, *arguments = job
+        process = _start(functions[kind], *arguments)
         starter.send(process.pid)
         starter.send(_end(process))
 
@@ -165,36 +169,33 @@ def _start_jobs(asked: connection.Listener) -> None:
                 return
 
 
-def _snakemake(
-    folder: Path, command: list[str], printed: Path, environment: dict[str, str], jobs: str
-) -> None:
+def _snakemake(command: list[str], printed: str, environment: dict[str, str], folder: str) -> None:
     """Become a snakemake that was called by `command`, and print into a file."""
 
     def execute_script(script: PythonScript, fname: str, edit: bool = False) -> None:
         """What Snakemake does in a process that starts from nothing."""
-        with connection.Client(jobs) as starter:
-            starter.send(([fname], printed, dict(os.environ), os.getcwd()))
+        with connection.Client(environment[STARTER]) as starter:
+            starter.send(("script", [fname], printed, dict(os.environ), os.getcwd()))
             with benchmarked(starter.recv(), script.bench_record):
                 code = starter.recv()
         if code:
             raise subprocess.CalledProcessError(code, fname)
 
-    os.chdir(folder)
-    _become(command, printed, environment)
+    _become(command, printed, environment, folder)
     PythonScript.execute_script = execute_script
     cli.main()
 
 
-def _script(command: list[str], printed: Path, environment: dict[str, str], folder: str) -> None:
+def _script(command: list[str], printed: str, environment: dict[str, str], folder: str) -> None:
     """Become a Python that was called by `command`, and print into a file."""
-    os.chdir(folder)
-    _become(command, printed, environment)
+    _become(command, printed, environment, folder)
     installed = [path for path in sys.path if "site-packages" in path or sys.base_prefix in path]
     sys.path[:] = [str(Path(command[0]).parent), *installed]
     runpy.run_path(command[0], run_name="__main__")
 
 
-def _become(command: list[str], printed: Path, environment: dict[str, str]) -> None:
+def _become(command: list[str], printed: str, environment: dict[str, str], folder: str) -> None:
+    os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     with open(printed, "a") as file:
@@ -211,9 +212,9 @@ def copy_code(repository: Path) -> None:
         copy(REPOSITORY / name, repository / name)
 
 
-def changed(path: str, value: Any) -> dict[str, Any]:
-    """CONFIG with the value at a dotted path replaced."""
-    config = json.loads(json.dumps(CONFIG))
+def changed(path: str, value: Any, config: dict[str, Any] = CONFIG) -> dict[str, Any]:
+    """A copy of the config with the value at a dotted path replaced."""
+    config = json.loads(json.dumps(config))
     *parents, last = path.split(".")
     block = config
     for key in parents:

@@ -1,6 +1,7 @@
 """Slurm's commands, as far as Snakemake's executor calls them; jobs run at once, where they are.
 
 A job leaves a folder of its number in $STAND_IN_JOBS: its options, and the state it ended in.
+The snakemake that it calls is a fork, as that of `support.shop` which submits it.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import os
 import subprocess
 import sys
 from itertools import count
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +64,12 @@ def sbatch(arguments: list[str], jobs: Path) -> int:
     if rule == os.environ.get("STAND_IN_KILLS") and not killed.exists():
         killed.touch()
     else:
-        with open(options["output"].replace("%j", str(number)), "w") as log:
+        with open(options["output"].replace("%j", str(number)), "a") as log:
             job = {**os.environ, "SLURM_JOB_ID": str(number)}
+            forked = f"{sys.executable} {__file__} python"
+            wrapped = options["wrap"].replace(sys.executable, forked, 1)
             done = subprocess.run(
-                ["sh", "-c", options["wrap"]], cwd=options["chdir"], env=job, stdout=log, stderr=log
+                ["sh", "-c", wrapped], cwd=options["chdir"], env=job, stdout=log, stderr=log
             )
         state = "FAILED" if done.returncode else "COMPLETED"
     (folder / "state").write_text(state)
@@ -75,15 +79,27 @@ def sbatch(arguments: list[str], jobs: Path) -> int:
 
 def srun(arguments: list[str]) -> int:
     command = next(i for i, argument in enumerate(arguments) if not argument.startswith("-"))
-    return subprocess.run(arguments[command:]).returncode
+    assert arguments[command] == sys.executable
+    return python(arguments[command + 1 :])
+
+
+def python(arguments: list[str]) -> int:
+    """`python -m snakemake ...`; it prints where this one does."""
+    assert arguments[:2] == ["-m", "snakemake"]
+    printed = os.readlink("/proc/self/fd/1")
+    with connection.Client(os.environ["SHOP_STARTER"]) as starter:
+        job = (["snakemake", *arguments[2:]], printed, dict(os.environ), os.getcwd())
+        starter.send(("snakemake", *job))
+        starter.recv()  # its number
+        return int(starter.recv())
 
 
 def main(name: str, arguments: list[str]) -> int:
     jobs = Path(os.environ["STAND_IN_JOBS"])
     if name == "sbatch":
         return sbatch(arguments, jobs)
-    if name == "srun":
-        return srun(arguments)
+    if name in ("srun", "python"):
+        return {"srun": srun, "python": python}[name](arguments)
     if name == "squeue":
         for state in jobs.glob("*/state"):
             print(f"{state.parent.name}|{state.read_text()}")
