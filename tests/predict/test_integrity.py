@@ -25,7 +25,7 @@ from support.trainings import CPU, train
 
 pytestmark = pytest.mark.workflow
 
-FLIPS = 100
+FLIPS = pytest.mark.parametrize("flips", [24, pytest.param(200, marks=pytest.mark.slow)])
 
 
 def read_all(path: Path) -> dict[str, Any]:
@@ -52,9 +52,7 @@ def read_model(path: Path) -> dict[str, Any]:
             "simulated": model.simulated}  # fmt: skip
 
 
-def flip_each(
-    path: Path, read: Callable[[Path], Any], flips: int = FLIPS, seed: int = 0
-) -> Counter[str]:
+def flip_each(path: Path, read: Callable[[Path], Any], flips: int, seed: int = 0) -> Counter[str]:
     """Flip one byte at each of some places; how `read` met it. Fails on a wrong result."""
     whole, expected = path.read_bytes(), read(path)
     random = np.random.default_rng(seed)
@@ -83,20 +81,25 @@ def flip_each(
     return met
 
 
-def test_a_flipped_byte_of_an_h5_file_is_found_or_harmless(tmp_path: Path) -> None:
+@FLIPS
+def test_a_flipped_byte_of_an_h5_file_is_found_or_harmless(flips: int, tmp_path: Path) -> None:
     train, valid = to_train_h5(tmp_path, raw_table(1000), valid_rows=range(100))
     for h5 in (train, valid, to_test_h5(tmp_path, raw_table(1000))):
-        met = flip_each(h5, read_all)
-        assert met["checksum"] + met["structure"] > 15
+        met = flip_each(h5, read_all, flips)
+        assert met["checksum"] + met["structure"] > 0.15 * flips
 
 
-def test_a_flipped_byte_of_a_model_is_found_or_harmless(data: Path, tmp_path: Path) -> None:
-    met = flip_each(train(data, tmp_path)["model"], read_model)
-    assert met["checksum"] > 30
+@FLIPS
+def test_a_flipped_byte_of_a_model_is_found_or_harmless(
+    flips: int, data: Path, tmp_path: Path
+) -> None:
+    met = flip_each(train(data, tmp_path)["model"], read_model, flips)
+    assert met["checksum"] > 0.3 * flips
 
 
+@FLIPS
 def test_a_flipped_byte_of_predictions_never_reaches_a_submission(
-    data: Path, tmp_path: Path
+    flips: int, data: Path, tmp_path: Path
 ) -> None:
     model = train(data, tmp_path)["model"]
     path = tmp_path / "shard0.parquet"
@@ -107,8 +110,8 @@ def test_a_flipped_byte_of_predictions_never_reaches_a_submission(
         write_submission([path], None, written, id_column="ID", label_column="y", models=[model])
         return written.read_text()
 
-    met = flip_each(path, submit)
-    assert met["checksum"] + met["structure"] > 30
+    met = flip_each(path, submit, flips)
+    assert met["checksum"] + met["structure"] > 0.3 * flips
 
 
 def refused(path: Path, message: str) -> None:

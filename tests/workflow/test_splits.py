@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,7 @@ from support import shop
 
 pytestmark = pytest.mark.workflow
 
-SPLITS: dict[str, dict[str, Any]] = {
-    "time": {"time": "day", "last": 2},
-    "group": {"group": "visitor"},
-    "time and group": {"time": "day", "last": 2, "group": "visitor"},
-}
-
-
+SPLIT = {"time": "day", "last": 2, "group": "visitor"}
 # The paper's network, with times, histories of the target's items, and every front of numbers.
 MODEL = {
     "interaction": "autoint",
@@ -70,32 +63,22 @@ def h5_rows(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         return h5.column("row"), h5.judges
 
 
-def check_parts(kind: str, table: pd.DataFrame, folder: Path) -> tuple[int, int, int]:
+def check_parts(table: pd.DataFrame, folder: Path) -> tuple[int, int, int]:
     """Rows that train, choose and judge, in parts that the split keeps apart."""
     train, _ = h5_rows(folder, "train")
     valid, judges = h5_rows(folder, "valid")
     assert len(train) + len(valid) == 100
     parts = [table.iloc[rows] for rows in (train, valid[~judges], valid[judges])]
     for older, newer in ((0, 1), (0, 2), (1, 2)):
-        if "time" in kind:
-            assert parts[older]["day"].max() < parts[newer]["day"].min()
-        if "group" in kind:
-            assert not set(parts[older]["visitor"]) & set(parts[newer]["visitor"])
+        assert parts[older]["day"].max() < parts[newer]["day"].min()
+        assert not set(parts[older]["visitor"]) & set(parts[newer]["visitor"])
     return len(parts[0]), len(parts[1]), len(parts[2])
-
-
-@pytest.mark.parametrize("kind", ["time", "group"])
-def test_a_split_reaches_the_h5_files(kind: str, table: pd.DataFrame, tmp_path: Path) -> None:
-    config = {"sampling": {"split": SPLITS[kind], "judge_share": 0.5}}
-    code, output = shop.snakemake(tmp_path, "data/h5/toy/valid.h5", config=shop.CONFIG | config)
-    assert code == 0, output
-    assert min(check_parts(kind, table, tmp_path)) > 0
 
 
 def test_splits_judges_last_fit_and_all_columns_reach_the_submission(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    sampling = {"split": SPLITS["time and group"], "judge_share": 0.5, "folds": 2}
+    sampling = {"split": SPLIT, "judge_share": 0.5, "folds": 2}
     config = shop.changed("sampling", sampling)
     config |= {"submission": {"refit": True}, "model": MODEL}
     group = config["columns"]["groups"]["shop"]
@@ -113,7 +96,7 @@ def test_splits_judges_last_fit_and_all_columns_reach_the_submission(
     assert [field["column"] for field in feature_map["ids"]] == ["age"]
     assert [field["column"] for field in feature_map["levels"]] == ["price", "age"]
 
-    train, choose, judge = check_parts("time and group", table, tmp_path)
+    train, choose, judge = check_parts(table, tmp_path)
     metrics, training, again = (
         json.loads((tmp_path / f"results/toy/len20/{name}.json").read_text())
         for name in ("metrics", "training", "refit/training")
