@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from torch.distributed.launcher.api import LaunchConfig
 
+from support import REPOSITORY
+
 # Ends a test that would hang, on a machine however busy; nothing else depends on it.
 PATIENCE_SECONDS = 300
 # Those above are given to connections, and to whoever asks for any.
@@ -74,6 +76,8 @@ def forked_workers() -> Iterator[None]:
     What they log goes nowhere.
     """
     with pytest.MonkeyPatch.context() as patch:
+        # Where that process finds its imports.
+        patch.setenv("PYTHONPATH", str(REPOSITORY / "tests"))
         forking = partial(LaunchConfig, start_method="forkserver")
         patch.setattr("feseq.train.launch.LaunchConfig", forking)
         yield
