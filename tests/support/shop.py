@@ -23,7 +23,7 @@ from snakemake import cli
 from snakemake.benchmark import benchmarked
 from snakemake.script import PythonScript
 
-from support import REPOSITORY
+from support import REPOSITORY, SCRIPTS
 
 ROWS, TEST_ROWS = 400, 70
 SMALL = {
@@ -182,6 +182,8 @@ def _snakemake(command: list[str], printed: str, environment: dict[str, str], fo
             raise subprocess.CalledProcessError(code, fname)
 
     _become(command, printed, environment, folder)
+    if str(REPOSITORY / "Snakefile") not in command:
+        _forget_library()
     PythonScript.execute_script = execute_script
     cli.main()
 
@@ -189,9 +191,17 @@ def _snakemake(command: list[str], printed: str, environment: dict[str, str], fo
 def _script(command: list[str], printed: str, environment: dict[str, str], folder: str) -> None:
     """Become a Python that was called by `command`, and print into a file."""
     _become(command, printed, environment, folder)
+    if str(SCRIPTS) not in Path(command[0]).read_text():
+        _forget_library()
     installed = [path for path in sys.path if "site-packages" in path or sys.base_prefix in path]
     sys.path[:] = [str(Path(command[0]).parent), *installed]
     runpy.run_path(command[0], run_name="__main__")
+
+
+def _forget_library() -> None:
+    """Import the library of another copy of the workflow."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "feseq"]:
+        del sys.modules[name]
 
 
 def _become(command: list[str], printed: str, environment: dict[str, str], folder: str) -> None:
