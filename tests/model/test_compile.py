@@ -16,6 +16,7 @@ from support.networks import CONFIG, make_batch, make_model
 EPOCHS = [[[3, 0, 6, 1], [5, 5, 5], [6] * 4], [[1, 2], [2, 4, 4, 1, 0, 6], [5, 0, 1, 2, 4]]]
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("recompute", [False, True])
 def test_compiled_layers_train_alike_and_are_compiled_once(
     recompute: bool, monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,8 @@ import safetensors.torch  # noqa: F401
 import scipy.stats  # noqa: F401
 import sklearn.ensemble
 import sklearn.metrics  # noqa: F401
-import snakemake.cli  # noqa: F401
+import smart_open  # noqa: F401
+import snakemake.cli
 import torch._dynamo  # noqa: F401
 import tqdm  # noqa: F401
 import xgboost  # noqa: F401
@@ -31,11 +32,13 @@ import feseq
 from feseq.common.ragged import Ragged
 from feseq.dataset.history_statistics import history_statistics
 from feseq.dataset.sequence_parser import parse_sequences
+from support import shop  # noqa: F401
 
 for module in pkgutil.walk_packages(feseq.__path__, "feseq."):
     importlib.import_module(module.name)
 sys.path.remove(str(SCRIPTS))
 
+snakemake.cli.get_argument_parser()  # imports the plugins
 rows = np.arange(2)
 history_statistics(parse_sequences(pa.array(["1,2", "3"]), "", "", rows, rows))
 for kind in (np.uint8, np.uint16, np.int64):

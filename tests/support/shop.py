@@ -10,9 +10,11 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from snakemake import cli
 from snakemake.benchmark import benchmarked
 from snakemake.script import PythonScript
 
+from feseq.staleness.code import code_digests
 from support import REPOSITORY, SCRIPTS
 
 ROWS, TEST_ROWS = 400, 70
@@ -110,6 +113,9 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
     """Call snakemake in `folder`; its exit code and all that it printed."""
     printed = folder / "printed.txt"
     printed.unlink(missing_ok=True)
+    if not (folder / DIGESTS).exists():
+        (folder / DIGESTS).parent.mkdir(exist_ok=True)
+        (folder / DIGESTS).write_bytes(_digests())
     command = ["snakemake", "--cores", "2", *arguments]
     with connection.Listener() as asked:
         job_starter = threading.Thread(target=_start_jobs, args=(asked,))
@@ -121,6 +127,19 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
             connection.Client(asked.address).close()
             job_starter.join()
     return code, printed.read_text()
+
+
+# What is known of the code; it is found out again where the code is another.
+DIGESTS = ".snakemake/code_digests.json"
+
+
+@cache
+def _digests() -> bytes:
+    with TemporaryDirectory() as folder:
+        kept = Path(folder, "kept.json")
+        for script in SCRIPTS.glob("*.py"):
+            code_digests(script, kept)
+        return kept.read_bytes()
 
 
 # Each snakemake, and each job's script, is a fork of one process that support.loaded made.

@@ -22,6 +22,7 @@ from cards import peak_of
 from sections import FAILED, run
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize(
     "section", [gpu.card, gpu.speed_toy, gpu.waits, gpu.fits, gpu.small_cards, gpu.processes]
 )
