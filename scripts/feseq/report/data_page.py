@@ -129,9 +129,9 @@ def _sequence_lines(sequence: Mapping[str, Any]) -> Iterator[str]:
     )
     again = {name: share or 0.0 for name, share in sequence["in_train"].items()}
     yield (
-        f"{percent(sequence['twice_in_train'] or 0)} of the train rows have their `{name}` in "
-        f"common with another train row; {percent(again['valid'])} of the validation rows, and "
-        f"{percent(again['test'])} of the test rows, with a train row. "
+        f"Of those that have one, {percent(sequence['twice_in_train'] or 0)} of the train rows "
+        f"have their `{name}` in common with another train row; {percent(again['valid'])} of the "
+        f"validation rows, and {percent(again['test'])} of the test rows, with a train row. "
         + (_FLATTERED if again["valid"] > _MET_AGAIN + 2 * again["test"] else "")
     ).rstrip()
 
