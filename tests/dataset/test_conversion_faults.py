@@ -315,7 +315,6 @@ else:
     ("split", "owner", "name", "last"),
     [
         ("train", "feseq.common.files.os", "replace", 2),
-        ("test", "feseq.dataset.store.H5Writer", "finish", 1),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
@@ -326,6 +325,7 @@ else:
                 ("train", "feseq.dataset.store.H5Writer", "finish", 2),
                 ("train", "feseq.common.files.os", "replace", 1),
                 ("test", "feseq.dataset.store.H5Writer", "append", 5),
+                ("test", "feseq.dataset.store.H5Writer", "finish", 1),
                 ("test", "feseq.common.files.os", "replace", 1),
                 ("test", "feseq.common.files.os", "replace", 2),
             )

@@ -179,7 +179,8 @@ def _start_jobs(asked: connection.Listener) -> None:
         starter.send(process.pid)
         starter.send(_end(process))
 
-    with ThreadPoolExecutor(max_workers=8) as threads:
+    # As many as may wait for one another: a job of Slurm takes three.
+    with ThreadPoolExecutor(max_workers=32) as threads:
         while True:
             starter = asked.accept()
             try:
