@@ -109,6 +109,14 @@ def snakemake(
     return run(folder, *command, *arguments, "--configfile", str(folder / "shop.yaml"))
 
 
+def refused(folder: Path, *arguments: str, **options: Any) -> str:
+    """What is printed by a snakemake that refuses its user's call."""
+    code, output = snakemake(folder, *arguments, **options)
+    assert code == 1
+    assert "Traceback" not in output
+    return output
+
+
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
     """Call snakemake in `folder`; its exit code and all that it printed."""
     printed = folder / "printed.txt"

@@ -1,6 +1,8 @@
 """Trainings of the toy size's first model on little simulated data, and their sudden ends."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,3 +122,15 @@ def end_at(patch: pytest.MonkeyPatch, owner: Any, name: str, call: int, end: Any
 
     patch.setattr(owner, name, counted)
     return calls
+
+
+@contextmanager
+def ended_at(
+    owner: Any, name: str, call: int, end: Any = CrashError
+) -> Iterator[pytest.ExceptionInfo[Any]]:
+    """What is done within ends at the n-th call of `owner.name`, by a crash or a signal."""
+    asked: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
+    with pytest.MonkeyPatch.context() as patch:
+        end_at(patch, owner, name, call, end)
+        with pytest.raises((CrashError,) if end is CrashError else asked) as raised:
+            yield raised

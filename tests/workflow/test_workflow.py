@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feseq.common.parquet import SIMULATED_MARK
-from support.shop import TEST_ROWS, changed, copy_code, snakemake, write_inputs
+from support.shop import TEST_ROWS, changed, copy_code, refused, snakemake, write_inputs
 
 pytestmark = pytest.mark.workflow
 
@@ -104,11 +104,9 @@ def test_a_wrong_sample_submission_is_refused(copied: Path) -> None:
     (copied / "in/sample.csv").write_text(sample(IDS[1:]))
     before = (copied / "results/submission_full.csv").read_bytes()
     config = changed("raw.sample_submission", "in/sample.csv")
-    code, output = snakemake(copied, "results/submission_full.csv", config=config)
-    assert code == 1
+    output = refused(copied, "results/submission_full.csv", config=config)
     assert "1 IDs of the test file are not in it, such as 'v-000'" in output
     assert "Writing the submission" not in output
-    assert "Traceback" not in output
     assert (copied / "results/submission_full.csv").read_bytes() == before
 
 
@@ -123,6 +121,7 @@ def truncate(folder: Path) -> None:
 
 
 LOG, NEW = "in/log.parquet", "in/new.parquet"
+TARGET = "results/submission_toy.csv"
 TRAIN_H5, TEST_H5 = "data/h5/toy/train.h5", "data/h5/test.h5"
 
 
@@ -140,10 +139,7 @@ def test_bad_input_gives_one_clear_error_and_no_output(
 ) -> None:
     write_inputs(tmp_path)
     spoil(tmp_path)
-    code, output = snakemake(tmp_path, target)
-    assert code == 1
-    assert message in output
-    assert "Traceback" not in output
+    assert message in refused(tmp_path, target)
     made = [p for p in (tmp_path / "data").rglob("*") if p.suffix in (".h5", ".json", ".part")]
     assert made == []
 
@@ -151,22 +147,17 @@ def test_bad_input_gives_one_clear_error_and_no_output(
 def test_a_clone_with_braces_in_its_path_is_refused(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     copy_code(tmp_path / "{code}")
-    made = (tmp_path, "-n", "results/submission_toy.csv")
-    code, output = snakemake(*made, repository=tmp_path / "{code}")
-    assert code == 1
+    output = refused(tmp_path, "-n", TARGET, repository=tmp_path / "{code}")
     assert "{code}: a folder with { or } in its name cannot hold the workflow" in output
-    assert "Traceback" not in output
 
 
 def test_config_mistakes_are_listed_together(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     config = changed("train.learning_rates", 0.1)
     config["sizes"]["toy"]["train"]["batch_size"] = 0
-    code, output = snakemake(tmp_path, "-n", "results/submission_toy.csv", config=config)
-    assert code == 1
+    output = refused(tmp_path, "-n", TARGET, config=config)
     assert "train: unknown key 'learning_rates'; did you mean 'learning_rate'?" in output
     assert "sizes.toy.train.batch_size: 0 is not a whole number >= 1" in output
-    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
@@ -181,18 +172,13 @@ def test_a_target_of_an_unknown_size_or_model_is_refused(
     tmp_path: Path, target: str, message: str
 ) -> None:
     write_inputs(tmp_path)
-    code, output = snakemake(tmp_path, "-n", target)
-    assert code == 1
-    assert message in output
-    assert "Traceback" not in output
+    assert message in refused(tmp_path, "-n", target)
 
 
 def test_real_and_simulated_files_never_mix(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     (tmp_path / NEW).unlink()
-    config = changed("raw.source", "auto")
-    code, output = snakemake(tmp_path, "-n", "results/submission_toy.csv", config=config)
-    assert code == 1
+    output = refused(tmp_path, "-n", TARGET, config=changed("raw.source", "auto"))
     assert "real and simulated data are never mixed" in output
 
 
@@ -204,13 +190,10 @@ def test_real_results_stay_where_the_raw_files_are_gone(copied: Path) -> None:
     before = checksums()
     (copied / "in").rename(copied / "unmounted")
     for source in ("auto", "simulated"):
-        config = changed("raw.source", source)
-        code, output = snakemake(copied, "results/submission_toy.csv", config=config)
-        assert code == 1
+        output = refused(copied, TARGET, config=changed("raw.source", source))
         assert "results/submission_full.json, results/submission_medium.json" in output
         assert "were made from real data: nothing was run" in output
         assert "SIMULATED" not in output
-        assert "Traceback" not in output
     assert checksums() == before
 
 
@@ -245,10 +228,8 @@ def test_a_simulated_file_beside_a_real_one_stops_before_anything_runs(copied: P
     table = pq.read_table(copied / LOG)
     metadata = {**(table.schema.metadata or {}), **SIMULATED_MARK}
     pq.write_table(table.replace_schema_metadata(metadata), copied / LOG)
-    code, output = snakemake(copied, "-n", "results/submission_full.csv")
-    assert code == 1
+    output = refused(copied, "-n", TARGET)
     assert "in/log.parquet was written by the simulation and in/new.parquet was not" in output
-    assert "Traceback" not in output
 
 
 def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitted(
@@ -264,8 +245,7 @@ def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitte
     assert text != script.read_text()
     script.write_text(text)
     medium = (copied, "results/submission_medium.csv")
-    code, output = snakemake(*medium, repository=repository)
-    assert code == 1
+    output = refused(*medium, repository=repository)
     assert f"{shard}: not predicted by the code as it is now; delete it and run the" in output
     (copied / shard).unlink()
     code, output = snakemake(*medium, repository=repository)
