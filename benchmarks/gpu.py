@@ -18,7 +18,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -335,7 +335,8 @@ def make_data(setting: Setting) -> Iterator[Row]:
     )
 
 
-# In order of what one would miss most, with the most seconds that each may take.
+# In order of what one would miss most, with the most seconds that each may take of SECONDS.
+SECONDS = 470
 SECTIONS: dict[Section, int] = {
     card: 60,
     make_data: 90,
@@ -350,6 +351,7 @@ SECTIONS: dict[Section, int] = {
     switches: 60,
     processes: 60,
 }
+WITHOUT_DATA = {card, make_data, fits, small_cards}
 
 
 def main() -> None:
@@ -357,12 +359,15 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--tiny", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--threads", type=int, help="as many as there are cores; 1 with --tiny")
-    parser.add_argument("--seconds", type=float, default=470, help="of all sections together")
-    parser.add_argument("--only", nargs="+", help="names of sections, beside the data")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="of all sections; more for a busy machine"
+    )
+    names = [section.__name__ for section in SECTIONS]
+    parser.add_argument("--only", nargs="+", choices=names, help="beside the data", metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path("gpu.md"))
     options = parser.parse_args()
     options.threads = options.threads or (1 if options.tiny else os.cpu_count())
-    ends, failed = time.monotonic() + options.seconds, 0
+    ends, failed, has_data = time.monotonic() + options.seconds, False, True
     with tempfile.TemporaryDirectory() as temporary, open(options.out, "w") as table:
 
         def write(row: Sequence[object]) -> None:
@@ -376,13 +381,18 @@ def main() -> None:
         for section in SECTIONS:
             if options.only and section.__name__ not in (*options.only, "make_data"):
                 continue
-            for row in run(section, setting, min(SECTIONS[section], ends - time.monotonic())):
+            limit = SECTIONS[section] * options.seconds / SECONDS
+            rows: Iterable[Row] = run(section, setting, min(limit, ends - time.monotonic()))
+            if not has_data and section not in WITHOUT_DATA:
+                rows = [(section.__name__, FAILED, "no data were made", "", "", "")]
+            for row in rows:
                 write(row)
-                failed += row[1] == FAILED
+                failed |= row[1] == FAILED
+                has_data &= not (section is make_data and failed)
             if failed and section is card:
                 # Without a device, nothing else can run.
                 break
-    sys.exit(failed > 0)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from feseq.common.errors import UserError
 from feseq.machine.runtime import Machine
 from support import REPOSITORY
 from support.pretended_gpu import pretended_gpu
@@ -66,6 +67,35 @@ def test_a_section_is_not_left_running(seconds: float) -> None:
     before = multiprocessing.active_children()
     assert list(run(endless, None, seconds))[-1][:3] == ("endless", FAILED, "out of time")
     assert set(multiprocessing.active_children()) <= set(before)
+
+
+def test_without_data_only_what_needs_none_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: object) -> Iterator[tuple[object, ...]]:
+        raise UserError("no space")
+        yield
+
+    def with_data(_: object) -> Iterator[tuple[object, ...]]:
+        yield "with_data", "run all the same"
+
+    def without_data(_: object) -> Iterator[tuple[object, ...]]:
+        yield "without_data", "run"
+
+    monkeypatch.setattr(gpu, "make_data", failing)
+    monkeypatch.setattr(gpu, "SECTIONS", dict.fromkeys((failing, with_data, without_data), 60))
+    monkeypatch.setattr(gpu, "WITHOUT_DATA", {failing, without_data})
+    options = ["gpu.py", "--device", "cpu", "--out", str(tmp_path / "gpu.md")]
+    monkeypatch.setattr(sys, "argv", options)
+    with pytest.raises(SystemExit) as ended:
+        gpu.main()
+    assert ended.value.code == 1
+    rows = [line.split(" | ") for line in (tmp_path / "gpu.md").read_text().splitlines()[2:]]
+    assert [row[1:3] for row in rows] == [
+        [FAILED, "no space"],
+        [FAILED, "no data were made"],
+        ["run |"],
+    ]
 
 
 def test_a_training_that_ends_before_the_kill_is_said(
