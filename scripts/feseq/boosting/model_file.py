@@ -81,8 +81,8 @@ class BoostedModel:
         except (ValueError, TypeError, KeyError, xgboost.core.XGBoostError) as error:
             raise UserError(
                 f"{path}: not a complete model file of this workflow ({first_line(error)}); "
-                f"delete it and run the same command again, or `snakemake --cores 4 {path}`: the "
-                f"model is retrained"
+                f"take another file or, where the workflow made it, delete it and run the same "
+                f"command again, or `snakemake --cores 4 {path}`: the model is retrained"
             ) from None
         check_name(path, model.full_name, full_name)
         return model

@@ -70,8 +70,8 @@ class TrainedModel:
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(
                 f"{path}: not a complete model file of this workflow ({first_line(error)}); "
-                f"delete it and run the same command again, or `snakemake --cores 4 {path}`: the "
-                f"model is retrained"
+                f"take another file or, where the workflow made it, delete it and run the same "
+                f"command again, or `snakemake --cores 4 {path}`: the model is retrained"
             ) from None
         about = {name: content[name] for name in ("simulated", "click_rate", "full_name")}
         check_name(path, about["full_name"], full_name)

@@ -89,7 +89,7 @@ class RawFile(pq.ParquetFile):
 def open_file(location: Location) -> RawFile:
     """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
     if not location.is_present:
-        raise UserError(f"{location}: no such file; put it there or change raw.* in the config")
+        raise UserError(f"{location}: no such file; put it there or correct its path")
     try:
         return RawFile(location)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -109,7 +109,7 @@ def _program(trained: TrainedModel) -> Any:
     rows, events = (torch.export.Dim(name, max=1 << 20) for name in ("rows", "events"))
     shapes = {name: {0: rows} for name in INPUTS}
     shapes |= {"history": {1: rows, 2: events}, "elapsed": {0: rows, 1: events}}
-    for name in ("torch.onnx", "onnx_ir"):
+    for name in ("torch.onnx", "onnx_ir", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

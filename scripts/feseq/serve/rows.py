@@ -102,7 +102,8 @@ def _histories(rows: Sequence[Row], column: str) -> Ragged:
 
 def _tokens(value: Any) -> np.ndarray:
     if isinstance(value, str):
-        value = [int(token) for token in value.split(",")] if value else []
+        parts = value.split(",") if value else []
+        value = [int(part) if part.strip().isdecimal() else -1 for part in parts]
     tokens = np.asarray([] if value is None else value)
     if not len(tokens):
         return np.empty(0, np.int64)

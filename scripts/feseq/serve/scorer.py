@@ -48,7 +48,8 @@ class Scorer:
         except Exception as error:  # ONNX Runtime raises its own kinds
             raise UserError(
                 f"{name}: not a complete exported model of this workflow ({first_line(error)}); "
-                f"delete it and export it again, `snakemake --cores 4 {name}`"
+                f"take another file or, where the workflow made it, delete it and run "
+                f"`snakemake --cores 4 {name}`"
             ) from None
         self.wanted = {wanted.name for wanted in self.session.get_inputs()}
         self.columns = _columns(self.feature_map, inputs) | {
