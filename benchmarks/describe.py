@@ -41,7 +41,10 @@ def page(folder: Path, threads: int) -> None:
     keep_freed_memory()
     started, cpu = time.perf_counter(), time.process_time()
     tables = [folder / f"long_{name}.h5" for name in ("train", "valid", "test")]
-    facts = describe(*tables, folder / "feature_map.json", size="full", threads=threads)
+    train, valid, test = tables
+    facts = describe(
+        train, valid, [test], folder / "feature_map.json", size="full", threads=threads
+    )
     figures = {name: folder / f"{name}.svg" for name in FIGURES}
     plot_data(facts, **figures)
     write_data_page(

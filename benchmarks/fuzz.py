@@ -47,11 +47,13 @@ from feseq.config.train import TrainConfig
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.list_test import list_test
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.dataset.store import H5Table
 from feseq.model.build import build_model
 from feseq.predict.submission import write_submission
 from feseq.raw.location import Location
+from feseq.raw.parts import read_parts
 from feseq.raw.reading import open_parquet
 
 CONFIG_TEXT = (REPOSITORY / "config/config.yaml").read_text()
@@ -120,7 +122,8 @@ def train(raw: Path, table: pa.Table | None, columns: Columns) -> None:
 def test(raw: Path, table: pa.Table | None, columns: Columns) -> None:
     """The test file with its IDs."""
     h5 = raw.parent / "test.h5"
-    convert_test(raw, columns, h5, raw.parent / "shards.json", rows_per_shard=50)
+    list_test(raw, columns, raw.parent / "parts.json", rows=10**9)
+    convert_test(raw, columns, h5, part=read_parts(raw.parent / "parts.json")[0])
     rows = compare(h5, table, columns)
     assert rows == list(range(pq.read_metadata(raw).num_rows)), "rows are lost or doubled"
     with H5Table(h5) as stored:
@@ -160,12 +163,12 @@ def damaged_parquet(random: Random, folder: Path) -> None:
 
 
 def sample_csv(random: Random, folder: Path) -> None:
-    """A sample submission of some make, often damaged, beside predictions in two shards."""
+    """A sample submission of some make, often damaged, beside predictions in two parts."""
     ids = [*random.sample(TEXTS, random.randint(1, 9)), *map("U{}".format, range(30))]
     given = {name: float(np.float32(random.gauss(-4, 3))) for name in ids}
-    shards = [folder / "0.parquet", folder / "1.parquet"]
+    parts = [folder / "0.parquet", folder / "1.parquet"]
     middle = random.randint(0, len(ids))
-    for path, names in zip(shards, (ids[:middle], ids[middle:])):
+    for path, names in zip(parts, (ids[:middle], ids[middle:])):
         logit = pa.array([given[name] for name in names], pa.float32())
         pq.write_table(pa.table({"id": pa.array(names, pa.string()), "logit": logit}), path)
     random.shuffle(ids)
@@ -182,7 +185,7 @@ def sample_csv(random: Random, folder: Path) -> None:
     sample, written = folder / "sample.csv", folder / "submission.csv"
     sample.write_bytes(data)
     try:
-        write_submission(shards, sample, written, id_column="ID", label_column="clicked")
+        write_submission(parts, sample, written, id_column="ID", label_column="clicked")
     except UserError as refusal:
         if is_sound or str(sample) not in str(refusal) or written.exists():
             raise AssertionError(f"refused without reason or name: {refusal}") from None

@@ -58,10 +58,7 @@ def make_days(folder: Path, rows: int, test_rows: int) -> dict[str, Path]:
         files = place / "train.h5", place / "valid.h5"
         convert_train(place / "raw.parquet", place / "selection.parquet", data.COLUMNS, *files)
         fit_feature_map(files[0], data.COLUMNS, 2).write(place / "feature_map.json")
-    shards = folder / "shards.json"
-    convert_test(
-        folder / "test.parquet", data.COLUMNS, folder / "test.h5", shards, rows_per_shard=10**9
-    )
+    convert_test(folder / "test.parquet", data.COLUMNS, folder / "test.h5")
     return {name: folder / name for name in chosen}
 
 

@@ -36,7 +36,7 @@ from feseq.common import tensors
 
 SUBMISSION = "results/submission_toy.csv"
 STATE = "results/toy/len100/training_state/state.safetensors"
-BEFORE_TRAINING = ("data/h5/toy/feature_map.json", "data/h5/test.h5")
+BEFORE_TRAINING = ("data/h5/toy/feature_map.json", "data/h5/test/part000.h5")
 # Evaluated every few steps and saved every 0.6 seconds.
 CONFIG: dict[str, Any] = {
     "raw": {"source": "simulated"},

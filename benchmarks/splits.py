@@ -126,9 +126,7 @@ def main() -> None:
             folder = Path(name)
             columns = make(folder, options.rows, options.test_rows)
             test = folder / "test.h5"
-            convert_test(
-                folder / "test.parquet", columns, test, folder / "shards.json", rows_per_shard=10**9
-            )
+            convert_test(folder / "test.parquet", columns, test)
             for kind, split in splits.items():
                 found, rows, clicks = judge(folder, columns, split, options)
                 valid, tested = np.array(list(found.values())).T

@@ -179,13 +179,12 @@ rule predict_boosting:
     input:
         model=getattr(rules, rule_of(LAST_FIT, "boosting")).output.model,
         h5=rules.convert_test.output.h5,
-        shards=rules.convert_test.output.shards,
     output:
-        predictions="results/{size}/{model}/predictions/shard{shard}.parquet",
+        predictions="results/{size}/{model}/predictions/part{part}.parquet",
     log:
-        "results/{size}/{model}/predictions/shard{shard}.log",
+        "results/{size}/{model}/predictions/part{part}.log",
     benchmark:
-        "results/{size}/{model}/predictions/shard{shard}.benchmark.tsv"
+        "results/{size}/{model}/predictions/part{part}.benchmark.tsv"
     wildcard_constraints:
         model=BOOSTING,
     conda:
@@ -194,6 +193,6 @@ rule predict_boosting:
     params:
         *code("predict_boosting"),
     message:
-        "Predicting test shard {wildcards.shard}, size {wildcards.size}, {wildcards.model}"
+        "Predicting part {wildcards.part} of the test table, size {wildcards.size}, {wildcards.model}"
     script:
         "../scripts/predict_boosting.py"

@@ -81,5 +81,5 @@ wildcard_constraints:
     baseline="|".join(BASELINES),
     other=f"{OTHERS}|{BOOSTING}",
     name="[^/]+",
-    shard=r"\d+",
+    part=r"\d\d\d+",
     fold=r"\d+",

@@ -74,29 +74,53 @@ rule convert_train:
         "../scripts/convert_train.py"
 
 
-checkpoint convert_test:
+checkpoint list_test:
     input:
         **local(raw=RAW.test),
     output:
-        h5="data/h5/test.h5",
-        shards="data/h5/shards.json",
+        parts="data/h5/test/parts.json",
     log:
-        "data/h5/convert_test.log",
+        "data/h5/test/list_test.log",
     benchmark:
-        "data/h5/convert_test.benchmark.tsv"
+        "data/h5/test/list_test.benchmark.tsv"
     priority: 1  # for `describe`
     conda:
         "../envs/data.yaml"
     threads: 2
     params:
-        *code("convert_test"),
+        *code("list_test"),
         **settings(
             **raw_params(raw=RAW.test),
-            **config["test"],
+            **config["parts"],
             **column_params("id"),
         ),
     message:
-        "Converting the test file to H5 and cutting it into shards"
+        "Listing the parts of the test table"
+    script:
+        "../scripts/list_test.py"
+
+
+rule convert_test:
+    input:
+        **({} if RAW.test.is_remote else {"raw": part_raw}),
+        parts=older_listing,
+    output:
+        h5="data/h5/test/part{part}.h5",
+    log:
+        "data/h5/test/part{part}.log",
+    benchmark:
+        "data/h5/test/part{part}.benchmark.tsv"
+    priority: 1
+    conda:
+        "../envs/data.yaml"
+    params:
+        *code("convert_test"),
+        **settings(
+            **part_params(),
+            **column_params("id"),
+        ),
+    message:
+        "Converting part {wildcards.part} of the test table to H5"
     script:
         "../scripts/convert_test.py"
 
@@ -141,7 +165,7 @@ rule describe:
     input:
         train=checked(rules.convert_train.output.train),
         valid=rules.convert_train.output.valid,
-        test=rules.convert_test.output.h5,
+        test=test_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
         facts="results/{size}/data.json",

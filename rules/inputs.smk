@@ -10,8 +10,8 @@ from feseq.config.catalog import (
     submission_weights,
 )
 from feseq.config.names import is_feseq, is_model
-from feseq.dataset.shards import read_shards
 from feseq.raw.listing import TableLocation
+from feseq.raw.parts import part_name, read_parts
 from feseq.raw.source import local_only
 from feseq.staleness.upstream import explained_models, figure_steps, rule_of
 
@@ -109,18 +109,54 @@ def fitted_weights(wildcards):
     return rules.ensemble.output.weights.apply_wildcards({"size": wildcards.size})
 
 
-@clear_errors
-def shard_predictions(wildcards):
-    """One prediction file per model and shard; known once the test file is converted."""
+def listed_test():
+    """The parts of the test table, which are known once `list_test` has run."""
     # `open` gets it from a default storage provider first, if there is one.
-    with checkpoints.convert_test.get().output.shards.open() as file:
-        shards = range(len(read_shards(Path(file.name))))
+    with checkpoints.list_test.get().output.parts.open() as file:
+        return read_parts(Path(file.name))
+
+
+def older_listing(wildcards):
+    """The listing, whose time does not count: a part changes with its own files, as its version.
+
+    A copy, since `ancient` marks the very file that it is given, for all rules.
+    """
+    return ancient(rules.list_test.output.parts.apply_wildcards({}))
+
+
+def test_part_names():
+    """The numbers of the test table's parts, as file names have them."""
+    return list(map(part_name, range(len(listed_test().parts))))
+
+
+def part_location(wildcards):
+    """Where the raw files of the job's part of the test table lie."""
+    pieces = listed_test()[int(wildcards.part)].pieces
+    return TableLocation([str(RAW.test.files[piece.number]) for piece in pieces])
+
+
+@clear_errors
+def part_raw(wildcards):
+    """The raw files of the job's part, as `local` gives those of a table."""
+    return local(raw=part_location(wildcards)).get("raw", [])
+
+
+@clear_errors
+def test_parts(wildcards):
+    """The H5 file of each part of the test table."""
     return [
-        output_of(
-            "predict", "predictions", size=wildcards.size, model=model, shard=shard
-        )
+        rules.convert_test.output.h5.apply_wildcards({"part": part})
+        for part in test_part_names()
+    ]
+
+
+@clear_errors
+def part_predictions(wildcards):
+    """One prediction file per model and part."""
+    return [
+        output_of("predict", "predictions", size=wildcards.size, model=model, part=part)
         for model in submission_models(config, wildcards.size)
-        for shard in shards
+        for part in test_part_names()
     ]
 
 

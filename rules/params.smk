@@ -95,6 +95,22 @@ def raw_params(**raw):
     return versions | others_than_local(raw)
 
 
+def part_params():
+    """The version of the job's part of the test table, and the locations of files not local."""
+
+    @clear_errors
+    def version(wildcards):
+        # A digest of all steps behind a file has the version of the whole table.
+        has_part = hasattr(wildcards, "part")
+        return listed_test()[int(wildcards.part)].version if has_part else None
+
+    @clear_errors
+    def raw(wildcards):
+        return part_location(wildcards).written if hasattr(wildcards, "part") else None
+
+    return {"part_version": version} | ({"raw": raw} if RAW.test.is_remote else {})
+
+
 def upstream(steps):
     """A digest of the params of all steps that a file is made by; `steps` gives those of a job."""
     return lambda wildcards: params_digest(

@@ -1,4 +1,4 @@
-# Predictions of the test file, shard by shard, and the submission.
+# Predictions of the test table, part by part, and the submission.
 from feseq.dataset.origin import refuse_stand_in_over_real
 from feseq.staleness.upstream import submission_steps
 
@@ -7,13 +7,12 @@ rule predict:
     input:
         model=getattr(rules, LAST_FIT).output.model,
         h5=rules.convert_test.output.h5,
-        shards=rules.convert_test.output.shards,
     output:
-        predictions="results/{size}/{model}/predictions/shard{shard}.parquet",
+        predictions="results/{size}/{model}/predictions/part{part}.parquet",
     log:
-        "results/{size}/{model}/predictions/shard{shard}.log",
+        "results/{size}/{model}/predictions/part{part}.log",
     benchmark:
-        "results/{size}/{model}/predictions/shard{shard}.benchmark.tsv"
+        "results/{size}/{model}/predictions/part{part}.benchmark.tsv"
     conda:
         "../envs/train.yaml"
     threads: 8
@@ -22,7 +21,7 @@ rule predict:
     params:
         *code("predict"),
     message:
-        "Predicting test shard {wildcards.shard}, size {wildcards.size}, {wildcards.model}"
+        "Predicting part {wildcards.part} of the test table, size {wildcards.size}, {wildcards.model}"
     script:
         "../scripts/predict.py"
 
@@ -56,8 +55,9 @@ rule submit:
     input:
         **local(sample_submission=RAW.sample_submission),
         checked=rules.check_sample.output.checked if RAW.sample_submission else [],
-        predictions=shard_predictions,
-        # Named here too, so that a dry run shows the training before the shards are known.
+        parts=rules.list_test.output.parts,
+        predictions=part_predictions,
+        # Named here too, so that a dry run shows the training before the parts are known.
         models=submitting(LAST_FIT, "model"),
         fitted=fitted_weights,
         # Only its alarms are read, for the log.

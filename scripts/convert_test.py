@@ -1,6 +1,6 @@
-"""Convert the test file to test.h5 and cut it into shards.
+"""Convert one part of the test table to H5.
 
-By hand: python scripts/convert_test.py
+By hand: python scripts/convert_test.py --part 000
 """
 
 from pathlib import Path
@@ -8,27 +8,20 @@ from pathlib import Path
 from door import enter
 from feseq.config.columns import Columns
 from feseq.dataset.conversion import convert_test
+from feseq.raw.parts import read_parts
 
 
 def main(
     *,
     raw: list[str],
+    parts: Path,
+    part: int,
     columns: Columns,
-    rows_per_shard: int,
     h5: Path,
-    shards: Path,
     threads: int,
     code: list[str],
 ) -> None:
-    convert_test(
-        raw,
-        columns,
-        h5,
-        shards,
-        rows_per_shard=rows_per_shard,
-        threads=threads,
-        code=code,
-    )
+    convert_test(raw, columns, h5, part=read_parts(parts)[part], threads=threads, code=code)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main(
     *,
     train: Path,
     valid: Path,
-    test: Path,
+    test: list[Path],
     feature_map: Path,
     size: str,
     scalings: list[str],

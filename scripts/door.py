@@ -26,7 +26,7 @@ from feseq.staleness.code import code_digests
 from feseq.staleness.params import read_settings
 
 # Those that name the job of a rule.
-WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "fold", "shard")
+WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "fold", "part")
 # Those that name its model, as files say whose they are: full/len150, full/len150/fold2.
 FULL_NAME = {"size": "", "model": "", "baseline": "", "name": "", "fold": "fold"}
 # Parameters that are given several times, or several values; and those whose values are no JSON.

@@ -1,37 +1,31 @@
-"""Predict one shard of the test file.
+"""Predict one part of the test table.
 
-By hand: python scripts/predict.py --size toy --model len100 --shard 0
+By hand: python scripts/predict.py --size toy --model len100 --part 000
 """
 
 from pathlib import Path
 
 from door import enter
 from feseq.config.runtime import Runtime
-from feseq.dataset.shards import shard_rows
 from feseq.machine.runtime import start_runtime
-from feseq.predict.shard import predict_shard
+from feseq.predict.part import predict_part
 
 
 def main(
     *,
     model: Path,
     h5: Path,
-    shards: Path,
-    shard: int,
     runtime: Runtime,
     threads: int,
     full_name: str = "",
     code: list[str],
     predictions: Path,
 ) -> None:
-    start, stop = shard_rows(shards, shard)
     machine = start_runtime(runtime, threads)
-    predict_shard(
+    predict_part(
         model,
         h5,
         predictions,
-        start=start,
-        stop=stop,
         machine=machine,
         full_name=full_name,
         code=code,

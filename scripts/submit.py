@@ -1,4 +1,4 @@
-"""Join the predictions of all shards to the submission CSV.
+"""Join the predictions of all parts to the submission CSV.
 
 By hand: python scripts/submit.py --size toy
 """
@@ -11,11 +11,13 @@ from feseq.config.names import is_boosting, name_of, share_of
 from feseq.describe.alarms import read_alarms, warn_of
 from feseq.predict.outcome import log_outcome
 from feseq.predict.submission import write_submission
+from feseq.raw.parts import read_parts
 
 
 def main(
     *,
     predictions: list[Path],
+    parts: Path,
     models: list[Path],
     facts: Path | None = None,
     weights: dict[str, float] | None,
@@ -38,6 +40,7 @@ def main(
         submission,
         id_column=id_column,
         label_column=label_column,
+        listing=read_parts(parts),
         models=models,
         weights=[share_of(shares, model) for model in models],
         codes=[codes[is_boosting(name_of(model))] for model in models],

@@ -18,7 +18,7 @@ from feseq.boosting.features import Features, fit_features, read_blocks
 from feseq.boosting.importance import measure_boosting
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import BoostedModel
-from feseq.boosting.prediction import predict_logits, predict_shard, predict_validation
+from feseq.boosting.prediction import predict_logits, predict_part, predict_validation
 from feseq.boosting.training import train_boosting
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
@@ -185,17 +185,13 @@ def test_a_model_s_file_gives_back_its_predictions_and_xgboost_reads_it(
     model = BoostedModel.load(trained["model"])
     with H5Table(planted / "test.h5") as test:
         logit = predict_logits(model, test)
-        parts = [predict_logits(model, test, start=a, stop=b) for a, b in ((0, 37), (37, 90))]
-    np.testing.assert_array_equal(np.concatenate(parts), logit)
     plain = xgboost.Booster(model_file=trained["model"])
     values = finite(matrices(planted / "test.h5", model.features))
     found = plain.inplace_predict(values, predict_type="margin", validate_features=False)
     np.testing.assert_array_equal(found, logit)
-    predict_shard(
-        trained["model"], planted / "test.h5", tmp_path / "shard", start=5, stop=9, threads=1
-    )
-    shard = read_table(tmp_path / "shard", ("id", "logit"))
-    np.testing.assert_array_equal(shard["logit"].to_numpy(), logit[5:9])
+    predict_part(trained["model"], planted / "test.h5", tmp_path / "part", threads=1)
+    part = read_table(tmp_path / "part", ("id", "logit"))
+    np.testing.assert_array_equal(part["logit"].to_numpy(), logit)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "another file"])

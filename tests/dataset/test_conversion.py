@@ -108,15 +108,6 @@ def test_test_rows_come_back_in_file_order_with_their_ids(tmp_path: Path) -> Non
         assert "label" not in file
 
 
-def test_shards_cover_the_test_file_without_gap_or_overlap(tmp_path: Path) -> None:
-    for rows_per_shard, expected in ((50, [50, 50, 20]), (60, [60, 60]), (500, [120])):
-        to_test_h5(tmp_path, raw_table(), rows_per_shard=rows_per_shard)
-        shards = json.loads((tmp_path / "shards.json").read_text())
-        assert [shard["stop"] - shard["start"] for shard in shards] == expected
-        assert [shard["start"] for shard in shards[1:]] == [s["stop"] for s in shards[:-1]]
-        assert (shards[0]["start"], shards[-1]["stop"]) == (0, 120)
-
-
 def test_a_selection_of_some_rows_takes_these_alone(tmp_path: Path) -> None:
     table = raw_table()
     raw, selection = write_raw(tmp_path, table), tmp_path / "selection.parquet"

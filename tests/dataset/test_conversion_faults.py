@@ -133,7 +133,8 @@ def test_a_bad_token_late_in_the_file_stops_with_its_row_and_leaves_nothing(
     for convert in (to_train_h5, to_test_h5):
         with pytest.raises(UserError, match="'events', row 119: token 'x'"):
             convert(tmp_path, table)
-    assert sorted(os.listdir(tmp_path)) == ["selection.parquet", "test.parquet", "train.parquet"]
+    raw = ["parts.json", "selection.parquet", "test.parquet", "train.parquet"]
+    assert sorted(os.listdir(tmp_path)) == raw
 
 
 def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
@@ -195,25 +196,13 @@ def test_damaged_parquet_is_refused_and_leaves_nothing(tmp_path: Path, kind: str
             tmp_path / "valid.h5",
         )
     with pytest.raises(UserError, match=re.escape(str(raw))):
-        convert_test(
-            raw,
-            COLUMNS,
-            tmp_path / "test.h5",
-            tmp_path / "shards.json",
-            rows_per_shard=9,
-        )
+        convert_test(raw, COLUMNS, tmp_path / "test.h5")
     assert sorted(os.listdir(tmp_path)) == before
 
 
 def test_a_missing_parquet_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
-        convert_test(
-            tmp_path / "none.parquet",
-            COLUMNS,
-            tmp_path / "test.h5",
-            tmp_path / "shards.json",
-            rows_per_shard=9,
-        )
+        convert_test(tmp_path / "none.parquet", COLUMNS, tmp_path / "test.h5")
 
 
 def test_what_a_killed_run_left_behind_does_not_stop_the_next(tmp_path: Path) -> None:
@@ -277,7 +266,7 @@ def test_a_full_disk_stops_with_a_clear_error_and_no_half_file(
     monkeypatch.setattr("feseq.common.files.shutil.disk_usage", nearly_full)
     with pytest.raises(OSError, match="No space left on device: 0 MiB free"):
         to_test_h5(tmp_path, raw_table(40))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts.json", "test.parquet"]
 
 
 # Runs in a process of its own: conversion that is killed at the n-th call of a function.
@@ -306,8 +295,7 @@ if sys.argv[5] == "train":
     feseq.dataset.conversion.convert_train(
         folder / "train.parquet", folder / "selection.parquet", COLUMNS, train, valid)
 else:
-    feseq.dataset.conversion.convert_test(
-        folder / "test.parquet", COLUMNS, test, folder / "shards.json", rows_per_shard=50)
+    feseq.dataset.conversion.convert_test(folder / "test.parquet", COLUMNS, test)
 """
 
 
@@ -327,7 +315,6 @@ else:
                 ("test", "feseq.dataset.store.H5Writer", "append", 5),
                 ("test", "feseq.dataset.store.H5Writer", "finish", 1),
                 ("test", "feseq.common.files.os", "replace", 1),
-                ("test", "feseq.common.files.os", "replace", 2),
             )
         ),
     ],

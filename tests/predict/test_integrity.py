@@ -18,7 +18,7 @@ from feseq.common.errors import UserError
 from feseq.dataset.store import H5Table
 from feseq.evaluate.trained_model import predict_validation as predict_valid
 from feseq.predict.model_file import TrainedModel
-from feseq.predict.shard import predict_shard
+from feseq.predict.part import predict_part
 from feseq.predict.submission import write_submission
 from support.raw_tables import raw_table, to_test_h5, to_train_h5
 from support.trainings import CPU, train
@@ -105,8 +105,8 @@ def test_a_flipped_byte_of_predictions_never_reaches_a_submission(
     every: int, data: Path, tmp_path: Path
 ) -> None:
     model = train(data, tmp_path)["model"]
-    path = tmp_path / "shard0.parquet"
-    predict_shard(model, data / "test.h5", path, start=0, stop=150, machine=CPU)
+    path = tmp_path / "part000.parquet"
+    predict_part(model, data / "test.h5", path, machine=CPU)
 
     def submit(path: Path) -> str:
         written = tmp_path / "submission.csv"

@@ -13,7 +13,7 @@ from feseq.common.errors import UserError
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
-from feseq.predict.shard import predict_shard
+from feseq.predict.part import predict_part
 from feseq.predict.submission import write_submission
 from support.raw_tables import raw_table, to_test_h5, to_train_h5, with_roles
 from support.trainings import CPU, MODEL, train
@@ -42,17 +42,9 @@ def test_a_model_in_the_place_of_another_is_refused(data: Path, tmp_path: Path) 
     replace(untrained(data), full_name="toy/len100").save(path)
     assert TrainedModel.load(path, "toy/len100").full_name == "toy/len100"
     assert TrainedModel.load(path).full_name == "toy/len100"
-    predictions = tmp_path / "shard0.parquet"
+    predictions = tmp_path / "part000.parquet"
     with pytest.raises(UserError, match=r"safetensors: was made for toy/len100, .* full/len100"):
-        predict_shard(
-            path,
-            data / "test.h5",
-            predictions,
-            start=0,
-            stop=9,
-            machine=CPU,
-            full_name="full/len100",
-        )
+        predict_part(path, data / "test.h5", predictions, machine=CPU, full_name="full/len100")
     assert not predictions.exists()
 
 
@@ -88,18 +80,18 @@ def test_a_table_with_a_shared_embedding_goes_from_parquet_to_a_checked_submissi
     items = random.integers(0, 5000, (600, 11)).astype(str)
     table = raw_table(600, item=items[:, 0], events=[",".join(row) for row in items[:, 1:]])
     train_h5, _ = to_train_h5(tmp_path, table, columns=columns)
-    test_h5 = to_test_h5(tmp_path, table, columns=columns)
+    halves = [table[:300], table[300:]]
+    parts = [to_test_h5(tmp_path / str(i), rows, columns=columns) for i, rows in enumerate(halves)]
     fit_feature_map(train_h5, columns, 1).write(tmp_path / "feature_map.json")
     model = train(tmp_path, tmp_path)["model"]
     history = TrainedModel.load(model).network.history
     assert history.sequence[0].weight is history.target[0].weight
-    shards = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
-    for number, shard in enumerate(shards):
-        rows = {"start": 300 * number, "stop": 300 * (number + 1)}
-        predict_shard(model, test_h5, shard, machine=CPU, **rows)
+    predictions = [part.with_suffix(".parquet") for part in parts]
+    for part, predicted in zip(parts, predictions):
+        predict_part(model, part, predicted, machine=CPU)
     submission = tmp_path / "submission.csv"
     names = {"id_column": "uid", "label_column": "y"}
-    write_submission(shards, None, submission, models=[model], **names)
+    write_submission(predictions, None, submission, models=[model], **names)
     written = pd.read_csv(submission)
     assert written["uid"].tolist() == table["uid"].to_pylist()
     assert written["y"].between(0, 1).all()

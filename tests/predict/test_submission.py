@@ -21,6 +21,7 @@ from feseq.common.ids import IdTables
 from feseq.common.parquet import write_table
 from feseq.predict.sample_check import check_sample
 from feseq.predict.submission import write_submission
+from feseq.raw.parts import Listing, Part
 
 IDS = [f"U{i:03d}" for i in range(10)]
 
@@ -37,19 +38,19 @@ def submit(
     sample: Sequence[str] | None = None,
     *,
     logit: Sequence[float] | None = None,
-    shards: int = 3,
+    parts: int = 3,
     sample_text: str | None = None,
 ) -> pd.DataFrame:
-    """Write predictions in shards and a sample, submit, and read the CSV as a participant would."""
+    """Write predictions in parts and a sample, submit, and read the CSV as a participant would."""
     values = np.linspace(-4, 4, len(ids)) if logit is None else np.array(logit)
     files = []
-    for i, rows in enumerate(np.array_split(np.arange(len(ids)), shards)):
+    for i, rows in enumerate(np.array_split(np.arange(len(ids)), parts)):
         files.append(folder / f"{i}.parquet")
-        shard = {
+        part = {
             "id": pa.array([ids[row] for row in rows], pa.string()),
             "logit": values[rows].astype(np.float32),
         }
-        pq.write_table(pa.table(shard), files[-1])
+        pq.write_table(pa.table(part), files[-1])
     sample_file = None
     if sample is not None or sample_text is not None:
         sample_file = folder / "sample_submission.csv"
@@ -132,31 +133,36 @@ def test_logits_of_any_size_give_probabilities(folder: Path) -> None:
     assert written.between(0, 1).all()
 
 
-def shards_of(folder: Path, name: str, logit: Sequence[float], **marks: str) -> list[Path]:
-    """A model file, of any content, and its predictions of `IDS` in two shards."""
+def parts_of(folder: Path, name: str, logit: Sequence[float], **marks: str) -> list[Path]:
+    """A model file, of any content, and its predictions of `IDS` in two parts."""
     (folder / name).mkdir()
     (folder / name / "model.safetensors").write_bytes(name.encode())
     paths = []
     for start, stop in ((0, 4), (4, 10)):
-        given = {"start": str(start), "stop": str(stop), "rows": "10", "test": "t"}
+        given = {"part": f"version of {start}", "test": f"t{start}"}
         given |= {"click_rate": "0.02", "code": "a@1 b@2"}
         given |= {"model": fingerprint(folder / name / "model.safetensors"), **marks}
         table = pa.table({"id": IDS[start:stop], "logit": np.float32(logit[start:stop])})
-        paths.append(folder / name / f"shard{start}.parquet")
+        paths.append(folder / name / f"part{start}.parquet")
         write_table(table, paths[-1], given)
     return paths
 
 
-def mixed(folder: Path, *shards: list[Path], **options: Any) -> pd.Series:
+LISTING = Listing(
+    "new.parquet", True, 10, [Part(f"version of {i}", n, {}, []) for i, n in ((0, 4), (4, 6))]
+)
+
+
+def mixed(folder: Path, *parts: list[Path], **options: Any) -> pd.Series:
     """Submit the predictions of several models; what the CSV says by ID."""
     submission = folder / "out" / "submission.csv"
     write_submission(
-        [path for paths in shards for path in paths],
+        [path for paths in parts for path in paths],
         None,
         submission,
         id_column="uid",
         label_column="y",
-        models=[paths[0].with_name("model.safetensors") for paths in shards],
+        models=[paths[0].with_name("model.safetensors") for paths in parts],
         **options,
     )
     return pd.read_csv(submission, index_col="uid")["y"]
@@ -164,7 +170,7 @@ def mixed(folder: Path, *shards: list[Path], **options: Any) -> pd.Series:
 
 def test_of_several_models_the_mean_of_the_logits_counts_by_weight(folder: Path) -> None:
     a, b = np.linspace(-3, 1, 10), np.linspace(2, -5, 10)
-    of_a, of_b = shards_of(folder, "a", a), shards_of(folder, "b", b)
+    of_a, of_b = parts_of(folder, "a", a), parts_of(folder, "b", b)
     written = mixed(folder, of_a, of_b, weights=[3, 1])
     assert written.index.tolist() == IDS
     assert written.tolist() == pytest.approx(expit((3 * a + b) / 4).tolist())
@@ -173,40 +179,40 @@ def test_of_several_models_the_mean_of_the_logits_counts_by_weight(folder: Path)
 
 def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Path) -> None:
     probability = np.linspace(0.001, 0.3, 10)
-    shards = shards_of(folder, "a", np.log(probability / (1 - probability)))
+    parts = parts_of(folder, "a", np.log(probability / (1 - probability)))
     # Bayes: clicks weigh 1 / 0.02 and the others 1 / 0.98.
     click, other = probability / 0.02, (1 - probability) / 0.98
-    written = mixed(folder, shards, prior="balanced")
+    written = mixed(folder, parts, prior="balanced")
     assert written.tolist() == pytest.approx((click / (click + other)).tolist(), rel=1e-5)
-    assert mixed(folder, shards).tolist() == pytest.approx(probability.tolist(), rel=1e-5)
+    assert mixed(folder, parts).tolist() == pytest.approx(probability.tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"model": "other"}, "not predicted by"),
-        ({"test": "u"}, "another test file"),
-        ({"start": "1"}, "begins with row 1, where row 0 should follow"),
-        ({"rows": "11"}, "the last predicted row is 10 of 11"),
+        ({"test": "u"}, "another test table"),
+        ({"part": "version of 4"}, "part0.parquet: not predicted for this part of the test table"),
         ({"click_rate": "0.03"}, "trained on rows of different click rates"),
         (
             {"code": "a@1 b@3"},
-            "b/shard0.parquet: not predicted by the code as it is now; delete it",
+            "b/part0.parquet: not predicted by the code as it is now; delete it",
         ),
     ],
 )
 def test_models_whose_predictions_do_not_go_together_are_refused(
     folder: Path, change: dict[str, str], message: str
 ) -> None:
-    of_a = shards_of(folder, "a", np.zeros(10))
-    of_b = shards_of(folder, "b", np.ones(10), **change)
+    of_a = parts_of(folder, "a", np.zeros(10))
+    of_b = parts_of(folder, "b", np.ones(10), **change)
+    options = {"listing": LISTING, "prior": "balanced", "codes": [["a@1", "b@2"]] * 2}
     with pytest.raises(UserError, match=message):
-        mixed(folder, of_a, of_b, weights=[1, 1], prior="balanced", codes=[["a@1", "b@2"]] * 2)
+        mixed(folder, of_a, of_b, weights=[1, 1], **options)
     assert os.listdir(folder / "out") == []
 
 
 def test_predictions_in_the_place_of_another_model_are_refused(folder: Path) -> None:
-    of_a = shards_of(folder, "a", np.zeros(10), full_name="toy/a")
+    of_a = parts_of(folder, "a", np.zeros(10), full_name="toy/a")
     assert len(mixed(folder, of_a, size="toy")) == 10
     (folder / "out" / "submission.csv").unlink()
     # With its model, whose fingerprint they name.
@@ -222,8 +228,9 @@ def test_a_submission_says_what_it_was_made_from(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    marks = {"simulated": "true", "test_file": "new.parquet", "full_name": "toy/a"}
-    mixed(folder, shards_of(folder, "a", np.zeros(10), **marks), about=folder / "about.json")
+    marks = {"simulated": "true", "test_file": "new and 3 more", "full_name": "toy/a"}
+    of_a = parts_of(folder, "a", np.zeros(10), **marks)
+    mixed(folder, of_a, about=folder / "about.json", listing=LISTING)
     assert json.loads((folder / "about.json").read_text()) == {
         "simulated_data": True,
         "test_file": "new.parquet",
@@ -237,10 +244,23 @@ def test_a_submission_says_what_it_was_made_from(
     assert (folder / "out" / "submission.csv").read_text().startswith("uid,y\n")
 
 
-def test_models_of_different_numbers_of_shards_are_refused(folder: Path) -> None:
-    of_a, of_b = shards_of(folder, "a", np.zeros(10)), shards_of(folder, "b", np.ones(10))
+def test_models_of_different_numbers_of_parts_are_refused(folder: Path) -> None:
+    of_a, of_b = parts_of(folder, "a", np.zeros(10)), parts_of(folder, "b", np.ones(10))
     with pytest.raises(UserError, match="3 files of predictions for 2 models"):
         mixed(folder, of_a, of_b[:1], weights=[1, 1])
+
+
+def test_a_part_that_is_not_predicted_is_missed(folder: Path) -> None:
+    first, second = parts_of(folder, "a", np.zeros(10))
+    assert len(mixed(folder, [first, second], listing=LISTING)) == 10
+    (folder / "out" / "submission.csv").unlink()
+    for paths, message in (
+        ([first], "1 of the 2 parts of new.parquet are predicted"),
+        ([second, first], "part4.parquet: not predicted for this part of the test table"),
+    ):
+        with pytest.raises(UserError, match=message):
+            mixed(folder, paths, listing=LISTING)
+    assert os.listdir(folder / "out") == []
 
 
 def test_a_sample_is_compared_with_the_test_file_before_anything_is_predicted(

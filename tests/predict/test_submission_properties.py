@@ -1,4 +1,4 @@
-"""Any IDs, in any order, shards and CSV style, keep their probability or are refused."""
+"""Any IDs, in any order, parts and CSV style, keep their probability or are refused."""
 
 import csv
 import math
@@ -33,8 +33,8 @@ ID = st.sampled_from(ODD) | st.text(
 IDS = st.lists(ID, unique=True, min_size=1, max_size=20)
 
 
-def write_shards(folder: Path, logit: list[tuple[str, float]], cuts: list[int]) -> list[Path]:
-    """The pairs in shards that end at `cuts`."""
+def write_parts(folder: Path, logit: list[tuple[str, float]], cuts: list[int]) -> list[Path]:
+    """The pairs in parts that end at `cuts`."""
     bounds = [0, *sorted(cuts), len(logit)]
     paths = []
     for number, (start, stop) in enumerate(pairwise(bounds)):
@@ -42,9 +42,9 @@ def write_shards(folder: Path, logit: list[tuple[str, float]], cuts: list[int]) 
             [i for i, _ in logit[start:stop]],
             [x for _, x in logit[start:stop]],
         )
-        shard = {"id": pa.array(ids, pa.string()), "logit": pa.array(values, pa.float32())}
+        part = {"id": pa.array(ids, pa.string()), "logit": pa.array(values, pa.float32())}
         paths.append(folder / f"{number}.parquet")
-        pq.write_table(pa.table(shard), paths[-1])
+        pq.write_table(pa.table(part), paths[-1])
     return paths
 
 
@@ -61,28 +61,28 @@ def write_sample(path: Path, ids: Sequence[str], data: st.DataObject) -> None:
         writer.writerows([i if name == "the ID" else "0" for name in columns] for i in ids)
 
 
-def submit(shards: list[Path], sample: Path | None, folder: Path) -> list[list[str]]:
+def submit(parts: list[Path], sample: Path | None, folder: Path) -> list[list[str]]:
     """Submit, and read the CSV with Python's own reader."""
     path = folder / "submission.csv"
-    write_submission(shards, sample, path, id_column="the ID", label_column="y")
+    write_submission(parts, sample, path, id_column="the ID", label_column="y")
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.reader(file, strict=True))
 
 
 @given(ids=IDS, data=st.data())
-def test_any_ids_in_any_shards_and_order_keep_their_probability(
+def test_any_ids_in_any_parts_and_order_keep_their_probability(
     ids: list[str], data: st.DataObject, folder: Path
 ) -> None:
     logit = {i: data.draw(st.floats(-80, 80, width=32)) for i in ids}
     order = data.draw(st.permutations(ids))
     cuts = data.draw(st.lists(st.integers(0, len(ids)), max_size=3))
-    shards = write_shards(folder, [(i, logit[i]) for i in order], cuts)
+    parts = write_parts(folder, [(i, logit[i]) for i in order], cuts)
     sample = None
     if data.draw(st.booleans()):
         sample = folder / "sample.csv"
         order = data.draw(st.permutations(ids))
         write_sample(sample, order, data)
-    header, *rows = submit(shards, sample, folder)
+    header, *rows = submit(parts, sample, folder)
     assert header == ["the ID", "y"]
     assert [i for i, _ in rows] == order
     expected = [1 / (1 + math.exp(-logit[i])) for i in order]
@@ -104,11 +104,11 @@ def test_any_ids_missing_extra_or_duplicate_are_counted_and_nothing_is_written(
     assume(any((*twice, missing, extra)))
     with TemporaryDirectory() as name:
         folder = Path(name)
-        shards = write_shards(folder, [(i, 0.5) for i in predicted], [])
+        parts = write_parts(folder, [(i, 0.5) for i in predicted], [])
         write_sample(folder / "sample.csv", data.draw(st.permutations(wanted)), data)
         before = sorted(os.listdir(folder))
         with pytest.raises(UserError) as refusal:
-            submit(shards, folder / "sample.csv", folder)
+            submit(parts, folder / "sample.csv", folder)
         assert sorted(os.listdir(folder)) == before
     message = str(refusal.value)
     if twice[0]:

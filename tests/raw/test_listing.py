@@ -99,7 +99,7 @@ def test_a_folder_converts_like_one_file_with_the_same_rows(folder: Path) -> Non
         selection, *h5 = (folder / f"{name}/{n}" for n in ("s", "train.h5", "valid.h5", "test.h5"))
         draw(file, COLUMNS.label, 40, Sampling(valid_share=0.2)).write(selection)
         convert_train(written, selection, COLUMNS, *h5[:2])
-        convert_test(written, COLUMNS, h5[2], folder / name / "shards.json", rows_per_shard=50)
+        convert_test(written, COLUMNS, h5[2])
         made.append([content(path) for path in h5])
     assert made[0] == made[1] == made[2]
 

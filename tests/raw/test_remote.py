@@ -20,11 +20,13 @@ from pyarrow import fs
 
 from feseq.common.errors import UserError
 from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.list_test import list_test
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.predict.submission_ids import sample_ids
 from feseq.raw import parquet_file as raw
 from feseq.raw.listing import TableLocation
 from feseq.raw.location import Location
+from feseq.raw.parts import read_parts
 from feseq.raw.reading import open_parquet
 from feseq.raw.source import locate_raw
 from support import REPOSITORY, shop
@@ -52,15 +54,19 @@ def test_conversion_of_a_remote_file_equals_that_of_a_local_one(
         folder = tmp_path / str(len(made))
         chosen = select_rows(read_labels(open_parquet(place), "y"), None, 0.25, seed=3)
         chosen.write(folder / "selection.parquet", Location(place).version)
-        files = [folder / name for name in ("train.h5", "valid.h5", "test.h5")]
-        convert_train(place, folder / "selection.parquet", COLUMNS, *files[:2])
-        convert_test(place, COLUMNS, files[2], folder / "shards.json", rows_per_shard=90)
-        made.append([content(file) for file in files] + [(folder / "shards.json").read_text()])
+        files = [folder / name for name in ("train.h5", "valid.h5")]
+        convert_train(place, folder / "selection.parquet", COLUMNS, *files)
+        list_test(place, COLUMNS, folder / "parts.json", rows=90)
+        for i, part in enumerate(read_parts(folder / "parts.json").parts):
+            files.append(folder / f"part{i}.h5")
+            convert_test(place, COLUMNS, files[-1], part=part)
+        made.append([content(file) for file in files])
         with h5py.File(files[0]) as h5:
             source = json.loads(h5.attrs["source"])
         assert source["file"] == "raw.parquet"
         assert source["bytes"] == path.stat().st_size
         assert source["fingerprint"] == Location(place).version
+    assert len(made[0]) == 5
     assert made[0] == made[1]
 
 

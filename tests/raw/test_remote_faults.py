@@ -165,8 +165,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_refused(
             bucket.objects[key] = other
 
     bucket.on_get = replace_it
-    h5, shards = tmp_path / "test.h5", tmp_path / "shards.json"
-    message = refusal(lambda: convert_test(remote, COLUMNS, h5, shards, rows_per_shard=50))
+    h5 = tmp_path / "test.h5"
+    message = refusal(lambda: convert_test(remote, COLUMNS, h5))
     assert message.startswith(f"{remote}: was replaced while it was being read")
     assert not h5.exists()
-    assert not shards.exists()

@@ -5,18 +5,19 @@ import pytest
 from feseq.staleness.code import code_digests
 from support import SCRIPTS
 
-RAW = "common config.columns raw.listing raw.location raw.parquet_file raw.reading raw.version"
+RAW = "common config.columns raw.listing raw.location raw.parquet_file raw.parts raw.reading "
+RAW += "raw.version"
 ROWS = "common config.columns dataset.block dataset.store dataset.stretches"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_values "
 CONVERSION += "dataset.selection "
-CONVERSION += "dataset.sequence_parser dataset.shards dataset.shuffle"
+CONVERSION += "dataset.sequence_parser dataset.shuffle"
 FEATURES = f"{ROWS} config.names dataset.encoding dataset.feature_map dataset.folds dataset.joined "
 FEATURES += "dataset.numeric dataset.history_statistics"
 BOOSTING = f"{FEATURES} config.boosting config.declared config.names boosting.clicks "
 BOOSTING += "boosting.features boosting.matrix boosting.model_file boosting.unknown"
 VALID = "config.names dataset.block dataset.selection dataset.store dataset.stretches "
 VALID += "evaluate.valid_predictions"
-PREDICTING = f"{BOOSTING} {VALID} boosting.prediction predict.shard_file"
+PREDICTING = f"{BOOSTING} {VALID} boosting.prediction predict.part_file"
 NETWORK = f"{FEATURES} config.declared config.model config.names dataset.batches "
 NETWORK += "dataset.layout dataset.negatives machine model predict.model_file predict.prediction"
 
@@ -28,6 +29,7 @@ REACHED = {
     "sample": f"{RAW} config.declared config.sampling dataset.raw_text "
     "dataset.sampling dataset.selection dataset.split dataset.split_columns",
     "convert_train": CONVERSION,
+    "list_test": f"{RAW} dataset.list_test dataset.raw_text",
     "convert_test": CONVERSION,
     "draw_folds": f"{RAW} config.declared config.sampling dataset.draw_folds dataset.folds "
     "dataset.raw_text dataset.sampling dataset.selection dataset.split dataset.split_columns "
@@ -43,7 +45,7 @@ REACHED = {
     "tune.search tune.study",
     "train_boosting": f"{BOOSTING} boosting.device boosting.training machine.memory",
     "evaluate_boosting": PREDICTING,
-    "predict_boosting": f"{PREDICTING} dataset.shards",
+    "predict_boosting": PREDICTING,
     "importance": f"{NETWORK} evaluate.auc evaluate.importance evaluate.intervals "
     "evaluate.network_importance dataset.memory_table",
     "importance_boosting": f"{PREDICTING} boosting.importance dataset.memory_table evaluate.auc "
@@ -65,14 +67,14 @@ REACHED = {
     "plot_comparison": "common report.figures.all_models report.figures.style report.table",
     "summarize": "common config.names describe.alarms evaluate.auc evaluate.intervals "
     "report.page report.summary report.table",
-    "predict": f"{NETWORK} dataset.shards predict.shard predict.shard_file",
+    "predict": f"{NETWORK} predict.part predict.part_file",
     "score": f"{RAW} {PREDICTING} {NETWORK} dataset.block_table dataset.raw_text "
     "dataset.raw_values dataset.sequence_parser predict.submission predict.submission_ids "
     "raw.sample_submission score",
     "export": f"{NETWORK} dataset.block_table dataset.raw_text serve",
     "check_sample": f"{RAW} dataset.raw_text predict.sample_check predict.submission_ids",
     "submit": "common config.names describe.alarms predict.submission "
-    "predict.submission_ids raw.location raw.sample_submission raw.version",
+    "predict.submission_ids raw.location raw.parts raw.sample_submission raw.version",
 }
 
 

@@ -64,7 +64,7 @@ def replace_raw(file: str, rows: int) -> Change:
     def apply(folder: Path, repository: Path, config: dict[str, Any]) -> None:
         table = shop_table(rows, seed=9)
         table.insert(2, "visit", [f"v-{i:03}" for i in range(rows)])
-        table.to_parquet(folder / file)
+        table.to_parquet(folder / file, row_group_size=40)
         # As a copy that keeps an old time would.
         os.utime(folder / file, (1_500_000_000, 1_500_000_000))
 
@@ -117,7 +117,7 @@ NEW, SUBMISSION, MODEL = (
     "results/submission_toy.csv",
     "results/toy/len20/model.safetensors",
 )
-SHARD = "results/toy/len20/predictions/shard1.parquet"
+PART = "results/toy/len20/predictions/part001.parquet"
 CHANGES: dict[str, Change] = {
     "nothing": lambda folder, repository, config: None,
     "comment and docstring in model/feseq.py": comment("scripts/feseq/model/feseq.py"),
@@ -140,7 +140,7 @@ CHANGES: dict[str, Change] = {
         "scripts/feseq/predict/submission.py", '"none"', '"all_valid"'
     ),
     "code in scripts/predict.py": edit(
-        "scripts/predict.py", "(shards, shard)", "(shards, 1 * shard)"
+        "scripts/predict.py", "machine = start_runtime", "machine = None or start_runtime"
     ),
     "code in evaluate/metrics.py": edit(
         "scripts/feseq/evaluate/metrics.py", "def ", "X = 1\n\n\ndef "
@@ -181,9 +181,9 @@ CHANGES: dict[str, Change] = {
     "columns: a numeric column less": set_to("columns.groups.shop.numeric", ["price"]),
     "columns: a numeric column is context, too": set_to("columns.groups.shop.context", ["age"]),
     "columns: a group that is not in use": set_to("columns.groups.spare", {"numeric": ["x"]}),
-    "test.rows_per_shard": set_to("test.rows_per_shard", 25),
-    "predictions of a shard deleted, submission there": delete(SHARD),
-    "predictions of a shard and submission deleted": delete(SHARD, SUBMISSION),
+    "parts.rows": set_to("parts.rows", 25),
+    "predictions of a part deleted, submission there": delete(PART),
+    "predictions of a part and submission deleted": delete(PART, SUBMISSION),
     "model.safetensors deleted, submission there": delete(MODEL),
     "model.safetensors and submission deleted": delete(MODEL, SUBMISSION),
     "train.h5 deleted, model.safetensors there": delete("data/h5/toy/train.h5"),

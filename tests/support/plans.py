@@ -9,13 +9,14 @@ from support import REPOSITORY
 MESSAGES = {
     "Drawing the rows": "sample",
     "Converting the rows": "convert_train",
-    "Converting the test file": "convert_test",
+    "Listing the parts": "list_test",
+    "Converting part": "convert_test",
     "Fitting": "fit_feature_map",
     "Describing": "describe",
     "Training": "train",
     "Predicting the validation": "evaluate",
     "Measuring": "measure",
-    "Predicting test": "predict",
+    "Predicting part": "predict",
     "Writing the submission": "submit",
 }
 

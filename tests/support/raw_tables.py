@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 from feseq.common.ragged import Ragged
 from feseq.config.columns import Columns
 from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.list_test import list_test
 from feseq.dataset.sampling import read_labels, select_rows
 from feseq.dataset.selection import JUDGE, Selection
 from feseq.raw.location import Location
+from feseq.raw.parts import read_parts
 from feseq.raw.reading import open_parquet
 
 COLUMNS = Columns(
@@ -109,14 +111,14 @@ def to_test_h5(
     table: pa.Table,
     *,
     columns: Columns = COLUMNS,
-    rows_per_shard: int = 50,
     **options: Any,
 ) -> Path:
-    """`table` to test.h5, with shards.json beside it."""
+    """`table` to test.h5, as its only part."""
     folder.mkdir(exist_ok=True)
     raw = write_raw(folder, table, "test", **options)
     h5 = folder / "test.h5"
-    convert_test(raw, columns, h5, folder / "shards.json", rows_per_shard=rows_per_shard)
+    list_test(raw, columns, folder / "parts.json", rows=len(table) or 1)
+    convert_test(raw, columns, h5, part=read_parts(folder / "parts.json")[0])
     return h5
 
 

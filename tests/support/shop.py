@@ -48,7 +48,7 @@ CONFIG: dict[str, Any] = {
         },
     },
     "train": {"min_steps_per_epoch": 1, "label_smoothing": 0.25, "embedding_l2": 0},
-    "test": {"rows_per_shard": 40},
+    "parts": {"rows": 40},
     "sizes": {
         "toy": {"rows": 100, "max_len": [5, 20], "submission_models": ["len20"], **SMALL},
         "medium": {"rows": 200, "max_len": [20], "submission_models": ["len20"], **SMALL},
@@ -94,7 +94,7 @@ def write_inputs(folder: Path) -> None:
     # Unseen in training: a country, a product, tokens.
     test.loc[0, ["country", "product", "pages"]] = ["fr", "sock", "900,70000,3"]
     test.insert(2, "visit", [f"v-{i:03}" for i in range(TEST_ROWS)])
-    test.to_parquet(folder / "in/new.parquet")
+    test.to_parquet(folder / "in/new.parquet", row_group_size=40)
 
 
 def snakemake(

@@ -61,13 +61,7 @@ def make_data(folder: Path) -> None:
         folder / "train.h5",
         folder / "valid.h5",
     )
-    convert_test(
-        folder / "test.parquet",
-        columns,
-        folder / "test.h5",
-        folder / "shards.json",
-        rows_per_shard=60,
-    )
+    convert_test(folder / "test.parquet", columns, folder / "test.h5")
     fit_feature_map(folder / "train.h5", columns, 1).write(folder / "feature_map.json")
 
 

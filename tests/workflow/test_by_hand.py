@@ -79,13 +79,13 @@ def test_a_sound_value_stays_as_it_is(value: Any, kind: Any) -> None:
 
 @pytest.mark.workflow
 def test_one_step_runs_with_the_files_and_settings_of_its_rule(copied: Path) -> None:
-    shard = copied / "results/toy/len20/predictions/shard1.parquet"
-    before = shard.read_bytes()
-    shard.unlink()
-    code, output = run(copied, "predict.py", "--size=toy", "--model", "len20", "--shard", "1")
+    part = copied / "results/toy/len20/predictions/part001.parquet"
+    before = part.read_bytes()
+    part.unlink()
+    code, output = run(copied, "predict.py", "--size=toy", "--model", "len20", "--part", "001")
     assert code == 0, output
     assert "1 of 1 steps" in output
-    assert shard.read_bytes() == before
+    assert part.read_bytes() == before
 
 
 @pytest.mark.workflow

@@ -29,8 +29,8 @@ from feseq.dataset.draw_folds import draw_folds
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.folds import FoldRows, Folds
 from feseq.dataset.joined import open_table
+from feseq.dataset.list_test import list_test
 from feseq.dataset.sampling import draw
-from feseq.dataset.shards import read_shards
 from feseq.dataset.store import H5Table
 from feseq.evaluate.ensemble import mix_predictions
 from feseq.evaluate.metrics_file import measure_predictions
@@ -38,8 +38,9 @@ from feseq.evaluate.trained_model import predict_validation
 from feseq.evaluate.valid_predictions import CHOOSE, read_predictions
 from feseq.machine.runtime import start_runtime
 from feseq.predict.model_file import TrainedModel
-from feseq.predict.shard import predict_shard
+from feseq.predict.part import predict_part
 from feseq.predict.submission import write_submission
+from feseq.raw.parts import read_parts
 from feseq.raw.reading import open_parquet
 from feseq.score.scoring import score_files
 from feseq.staleness.model_params import boosting_params, model_params
@@ -56,7 +57,8 @@ from support.options import (
     pairs,
 )
 
-ROWS, TEST_ROWS, SHARD_ROWS = 160, 24, 15
+ROWS, TEST_ROWS, PART_ROWS = 160, 24, 15
+PARTS_OF_TEST = 2
 # The first cases, which have nearly all pairs, run in parts, which pytest's processes share.
 FIRST, PARTS = 16, 8
 RUNTIME = Runtime(device="cpu", verbosity=0)
@@ -104,7 +106,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train["bought_text"] = train["bought"].map({False: "0", True: "1.0"})
     train.drop(columns=["visit", "number"]).to_parquet(folder / "train.parquet")
     test = click_table(TEST_ROWS, [6], seed=3)
-    test.to_parquet(folder / "test.parquet")
+    test.to_parquet(folder / "test.parquet", row_group_size=PART_ROWS)
     for name in ("visit", "number"):
         sample = test[[name]].sample(frac=1, random_state=4).assign(prediction=0)
         sample.to_csv(folder / f"sample_submission_{name}.csv", index=False)
@@ -128,8 +130,9 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     fit_feature_map(h5[0], columns, size["min_count"]).write(out / "map.json")
     if config["submission"]["refit"]:
         fit_feature_map(h5, columns, size["min_count"]).write(out / "all_rows.json")
-    files = (out / "test.h5", out / "shards.json")
-    convert_test(raw / "test.parquet", columns, *files, rows_per_shard=SHARD_ROWS)
+    list_test(raw / "test.parquet", columns, out / "parts.json", rows=PART_ROWS)
+    for i, part in enumerate(read_parts(out / "parts.json").parts):
+        convert_test(raw / "test.parquet", columns, out / f"part{i}.h5", part=part)
 
 
 def settings_of(config: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
@@ -191,13 +194,12 @@ def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     if config["submission"]["refit"]:
         model = train(out, config, name, folder / REFIT, followed=followed)
     machine = start_runtime(RUNTIME, 1)
-    for i, (start, stop) in enumerate(read_shards(out / "shards.json")):
-        bounds: dict[str, Any] = {"start": start, "stop": stop}
-        shard = (model, out / "test.h5", folder / f"shard{i}.parquet")
+    for i in range(PARTS_OF_TEST):
+        part = (model, out / f"part{i}.h5", folder / f"part{i}.parquet")
         if is_boosting(name):
-            boosted.predict_shard(*shard, **bounds, threads=1)
+            boosted.predict_part(*part, threads=1)
         else:
-            predict_shard(*shard, **bounds, machine=machine)
+            predict_part(*part, machine=machine)
 
 
 def last_fit(out: Path, name: str) -> Path:
@@ -215,14 +217,14 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
         by, prior = config["submission"]["weights_by"], config["submission"]["prior"]
         mix_predictions(predictions, weights, *files, by=by, prior=prior)
         weights = read_json(files[1])
-    shards = range(len(read_shards(out / "shards.json")))
     columns = config["columns"]
     write_submission(
-        [out / name / f"shard{i}.parquet" for name in names for i in shards],
+        [out / name / f"part{i}.parquet" for name in names for i in range(PARTS_OF_TEST)],
         raw / f"sample_submission_{columns['id']}.csv",
         out / "submission.csv",
         id_column=columns["id"],
         label_column=columns["label"],
+        listing=read_parts(out / "parts.json"),
         models=[last_fit(out, name) for name in names],
         weights=[weights[name] for name in names],
         prior=config["submission"]["prior"],
@@ -230,8 +232,12 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
     return weights
 
 
-def logits_read_back(model: Path, h5: Path) -> np.ndarray:
-    """What a model's file says of a whole H5 file."""
+def logits_read_back(model: Path, *h5: Path) -> np.ndarray:
+    """What a model's file says of the rows of all these H5 files."""
+    return np.concatenate([_logits(model, file) for file in h5])
+
+
+def _logits(model: Path, h5: Path) -> np.ndarray:
     if model.suffix == ".ubj":
         with H5Table(h5) as table:
             return boosted.predict_logits(BoostedModel.load(model), table)
@@ -269,7 +275,8 @@ def check_submission(
     wanted = pd.read_csv(raw / f"sample_submission_{name}.csv")[name]
     assert list(table) == [name, label]
     assert table[name].tolist() == wanted.tolist()
-    logit = sum(w * logits_read_back(last_fit(out, n), out / "test.h5") for n, w in weights.items())
+    parts = [out / f"part{i}.h5" for i in range(PARTS_OF_TEST)]
+    logit = sum(w * logits_read_back(last_fit(out, n), *parts) for n, w in weights.items())
     if config["submission"]["prior"] == "balanced":
         files = [out / "train.h5"]
         files += [out / "valid.h5"] if config["submission"]["refit"] else []

@@ -99,6 +99,7 @@ def test_the_chain_runs_on_slurm_and_a_killed_job_gets_more(
     assert sorted(set(by_rule)) == [
         ("convert_test", "cpu", None, "2000", "30", "COMPLETED"),
         ("describe", "cpu", None, "2000", "30", "COMPLETED"),
+        ("list_test", "cpu", None, "2000", "30", "COMPLETED"),
         ("predict", "gpu", "1", "2000", "120", "COMPLETED"),
         # One after another: the times add up.
         ("prepare_convert_train_fit_feature_map_sample", "cpu", None, "2000", "90", "COMPLETED"),

@@ -51,8 +51,8 @@ def test_both_families_submit_together_with_weights_fitted_to_the_validation_row
     assert sum(weights.values()) == pytest.approx(1)
     logits = {
         name: pd.concat(
-            pd.read_parquet(copied / f"results/full/{name}/predictions/shard{shard}.parquet")
-            for shard in (0, 1)
+            pd.read_parquet(copied / f"results/full/{name}/predictions/part00{part}.parquet")
+            for part in (0, 1)
         )
         for name in weights
     }
@@ -122,7 +122,7 @@ def truncate(folder: Path) -> None:
 
 LOG, NEW = "in/log.parquet", "in/new.parquet"
 TARGET = "results/submission_toy.csv"
-TRAIN_H5, TEST_H5 = "data/h5/toy/train.h5", "data/h5/test.h5"
+TRAIN_H5, TEST_H5 = "data/h5/toy/train.h5", "data/h5/test/part000.h5"
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,9 @@ def test_bad_input_gives_one_clear_error_and_no_output(
     write_inputs(tmp_path)
     spoil(tmp_path)
     assert message in refused(tmp_path, target)
-    made = [p for p in (tmp_path / "data").rglob("*") if p.suffix in (".h5", ".json", ".part")]
-    assert made == []
+    found = (tmp_path / "data").rglob("*")
+    made = [p.name for p in found if p.suffix in (".h5", ".json", ".part")]
+    assert made == ["parts.json"] * ("part000" in target)
 
 
 def test_a_clone_with_braces_in_its_path_is_refused(tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_a_fresh_clone_plans_every_stage_on_the_stand_in(tmp_path: Path) -> None
     code, output = snakemake(tmp_path, "-n", "results/submission_full.csv", config={})
     assert code == 0, output
     assert "SIMULATED DATA: no data/raw/train.parquet" in output
-    rules = ("simulate", "sample", "convert_train", "convert_test", "describe", "train", "submit")
+    rules = ("simulate", "sample", "convert_train", "list_test", "describe", "train", "submit")
     for rule in rules:
         assert f"\n{rule} " in output
     assert output.count("Reason: Missing output files") == 9
@@ -236,8 +237,8 @@ def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitte
     copied: Path, tmp_path: Path
 ) -> None:
     # As after a kill between the end of a job and Snakemake's note of it.
-    shard = "results/medium/len20/predictions/shard1.parquet"
-    (copied / ".snakemake/metadata" / base64.b64encode(shard.encode()).decode()).unlink()
+    part = "results/medium/len20/predictions/part001.parquet"
+    (copied / ".snakemake/metadata" / base64.b64encode(part.encode()).decode()).unlink()
     repository = tmp_path / "code"
     copy_code(repository)
     script = repository / "scripts/predict.py"
@@ -246,8 +247,8 @@ def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitte
     script.write_text(text)
     medium = (copied, "results/submission_medium.csv")
     output = refused(*medium, repository=repository)
-    assert f"{shard}: not predicted by the code as it is now; delete it and run the" in output
-    (copied / shard).unlink()
+    assert f"{part}: not predicted by the code as it is now; delete it and run the" in output
+    (copied / part).unlink()
     code, output = snakemake(*medium, repository=repository)
     assert code == 0, output
     assert (copied / "results/submission_medium.csv").exists()

@@ -1,4 +1,4 @@
-"""Predictions of boosting, for the validation rows and shard by shard for the test file."""
+"""Predictions of boosting, for the validation rows and part by part for the test table."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from ..dataset.feature_map import check_one_draw, check_same_kind
 from ..dataset.joined import Rows, open_table
 from ..dataset.store import H5Table
 from ..evaluate.valid_predictions import write_predictions
-from ..predict.shard_file import write_shard
+from ..predict.part_file import write_part
 from .features import read_blocks
 from .matrix import finite
 from .model_file import BoostedModel
@@ -39,49 +39,45 @@ def predict_validation(
         write_predictions(predictions, speed, valid, predict, model.marks())
 
 
-def predict_shard(
+def predict_part(
     model_file: Path,
     test_h5: Path,
     predictions: Path,
     *,
-    start: int,
-    stop: int,
     threads: int,
     full_name: str = "",
     code: Sequence[str] = (),
 ) -> None:
-    """Predict test rows start to stop, as `write_shard` writes them."""
+    """Predict the rows of a part, as `write_part` writes them."""
     model = BoostedModel.load(model_file, full_name)
     with H5Table(test_h5) as test:
         check_same_kind(test, model.simulated)
         encoder = FeatureEncoder(model.features.feature_map, test)
-        encoder.warn_of_unseen(test.column("categorical", start, stop))
-        logit = predict_logits(model, test, start=start, stop=stop, threads=threads)
-        write_shard(predictions, logit, test, (start, stop), model_file, model.marks(), code)
+        encoder.warn_of_unseen(test.column("categorical"))
+        logit = predict_logits(model, test, threads=threads)
+        write_part(predictions, logit, test, model_file, model.marks(), code)
 
 
 def predict_logits(
     model: BoostedModel,
     table: H5Table,
     *,
-    start: int = 0,
-    stop: int | None = None,
     blank_histories: bool = False,
     threads: int = 1,
     verbosity: int = 1,
 ) -> np.ndarray:
-    """Logits float32 [stop - start], in file order; histories may be emptied."""
-    features, stop = model.features, table.rows if stop is None else stop
+    """Logits float32 [rows], in file order; histories may be emptied."""
+    features = model.features
     encoder = FeatureEncoder(features.feature_map, table)
     model.booster.set_param({"nthread": threads, "device": "cpu"})
-    blocks = read_blocks(table, features.feature_map, features.config, start, stop)
+    blocks = read_blocks(table, features.feature_map, features.config)
     matrices = map_ahead(
         lambda block: finite(features.matrix(encoder, block, blank_histories=blank_histories)),
         blocks,
         threads,
     )
     logits = [np.empty(0, np.float32)]
-    with progress("predicted", stop - start, verbosity=verbosity) as predicting:
+    with progress("predicted", table.rows, verbosity=verbosity) as predicting:
         for matrix in matrices:
             logits.append(
                 model.booster.inplace_predict(

@@ -102,11 +102,12 @@ class ColumnRoles(_Block):
     """the groups by name"""
 
 
-class Test(_Block):
-    """The test file."""
+class Parts(_Block):
+    """The parts of a table."""
 
-    rows_per_shard: Annotated[int, Field(ge=1)] = 1_000_000
-    """test rows of one prediction job"""
+    rows: Annotated[int, Field(ge=1)] = 500_000
+    """about so many test rows are converted, and predicted, by one job; a file is cut between its
+    row groups alone"""
 
 
 class Variant(_Block):
@@ -208,7 +209,7 @@ class Config(_Block):
     simulation: Simulation = Field(default_factory=Simulation)
     columns: ColumnRoles
     sampling: Sampling = Field(default_factory=Sampling)
-    test: Test = Field(default_factory=Test)
+    parts: Parts = Field(default_factory=Parts)
     model: ModelKeys = Field(default_factory=ModelKeys)
     train: TrainKeys = Field(default_factory=TrainKeys)
     boosting: BoostingKeys = Field(default_factory=BoostingKeys)

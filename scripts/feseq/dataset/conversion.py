@@ -10,16 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.ahead import map_ahead
-from ..common.errors import UserError
 from ..common.files import fingerprint, written_beside
-from ..common.ids import IdTables, id_tables
 from ..common.progress import progress
 from ..config.columns import Columns
+from ..raw.parts import Part
 from ..raw.reading import RawTable, open_parquet
 from .raw_text import checked_ids
 from .raw_values import LocalBlock, Vocabularies, convert_batch
 from .selection import CHOOSE, Selection
-from .shards import write_shards
 from .shuffle import Shuffle
 from .store import H5Writer
 
@@ -90,44 +88,34 @@ def convert_test(
     parquet: str | Path | Sequence[str],
     columns: Columns,
     test_h5: Path,
-    shards: Path,
     *,
-    rows_per_shard: int,
+    part: Part | None = None,
     threads: int = 1,
     code: Sequence[str] = (),
 ) -> None:
-    """Write `parquet` to H5 in file order, and the row ranges of its shards as JSON.
+    """Write `parquet`, or the part of a table whose files it names, to H5 in file order.
 
-    One pass over the file. The files get their names only after all IDs are known to be unique.
+    One pass over bounded memory.
     """
-    file = open_parquet(parquet)
+    file = open_parquet(parquet, part)
     file.check_columns(columns, columns.id)
-    if file.rows == 0:
-        raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")
 
-    def convert(item: tuple[int, pa.RecordBatch]) -> tuple[LocalBlock, pa.StringArray]:
+    def convert(item: tuple[int, pa.RecordBatch]) -> LocalBlock:
         first_row, batch = item
         order, path = np.arange(len(batch)), file.where(first_row)
         local = convert_batch(batch, first_row + order, columns, path, order)
         ids = checked_ids(batch.column(columns.id), first_row, columns.id, path)
-        return replace(local, block=replace(local.block, id=_as_bytes(ids))), ids
+        return replace(local, block=replace(local.block, id=_as_bytes(ids)))
 
     vocabularies = Vocabularies(columns.categorical)
     batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
-    with (
-        written_beside(test_h5) as h5,
-        written_beside(shards) as shards_json,
-        id_tables(shards, threads) as tables,
-    ):
-        with _writer(h5, columns) as writer, progress("converted", file.rows) as converting:
-            for local, batch_ids in map_ahead(convert, batches, threads):
+    with written_beside(test_h5) as h5, _writer(h5, columns) as writer:
+        with progress("converted", file.rows) as converting:
+            for local in map_ahead(convert, batches, threads):
                 writer.append(vocabularies.recode(local))
-                tables.add("test", pa.table({"id": batch_ids}))
                 converting.advance(len(local.block))
-            _check_unique(tables, columns.id, str(file.location))
-            writer.finish(vocabularies.words(), _source(file, code))
-        count = write_shards(shards_json, file.rows, rows_per_shard)
-    logger.info("%s: %s rows converted, %d shards", file.location, f"{file.rows:,}", count)
+        writer.finish(vocabularies.words(), _source(file, code))
+    logger.info("%s: %s rows converted", file.location, f"{file.rows:,}")
 
 
 def _selected(
@@ -140,17 +128,6 @@ def _selected(
             batch = batch.take(pa.array(chosen[start:stop] - first_row))
         if start < stop:
             yield slice(start, stop), batch
-
-
-def _check_unique(tables: IdTables, name: str, path: str) -> None:
-    """Raise UserError if an ID occurs twice."""
-    repeated, example, row = tables.repeated("test")
-    if repeated:
-        raise UserError(
-            f"{path}: {repeated:,} IDs of column {name!r} occur more than once, for example "
-            f"{example!r} (first at row {row}); a submission needs one row per ID: remove the "
-            f"repeated rows"
-        )
 
 
 def _as_bytes(texts: pa.StringArray) -> np.ndarray:

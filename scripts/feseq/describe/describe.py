@@ -1,6 +1,6 @@
 """The facts of the data page: train, validation and test, column by column and together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,28 +27,24 @@ _LEAST_FOR_SCALE = 20
 def describe(
     train_h5: Path,
     valid_h5: Path,
-    test_h5: Path,
+    test_h5: Sequence[Path],
     feature_map_json: Path,
     *,
     size: str,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """All facts, as JSON holds them.
+    """All facts, as JSON holds them; `test_h5` are all parts of the test table.
 
     Each table is read once, as a stream. Counts are of all rows, figures of single columns of a
     sample, whose rows `sampled_rows` counts.
     """
     feature_map = FeatureMap.read(feature_map_json)
-    with (
-        H5Table(train_h5) as train,
-        H5Table(valid_h5) as valid,
-        H5Table(test_h5) as test,
-        threadpool_limits(threads),
-    ):
+    files = {"train": [train_h5], "valid": [valid_h5], "test": test_h5}
+    with H5Table(train_h5) as train, H5Table(valid_h5) as valid, threadpool_limits(threads):
         categories = Categories(train.categorical_columns)
         parts = {
-            name: TablePass(table, categories, feature_map).run(threads)
-            for name, table in (("train", train), ("valid", valid), ("test", test))
+            name: TablePass(paths, categories, feature_map).run(threads)
+            for name, paths in files.items()
         }
         tables = _Tables.of(parts, categories, feature_map, train)
         columns = [_column(tables, i) for i in range(len(tables.names))]

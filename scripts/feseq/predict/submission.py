@@ -19,6 +19,7 @@ from ..common.logits import log_odds, mean_logit, sigmoid
 from ..common.parquet import marks_of, read_table
 from ..config.names import check_name, name_of
 from ..raw.location import Location
+from ..raw.parts import Listing
 from ..raw.sample_submission import label_name
 from .submission_ids import ID, add_sample, check_same, check_unique
 
@@ -34,6 +35,7 @@ def write_submission(
     *,
     id_column: str,
     label_column: str,
+    listing: Listing | None = None,
     models: Sequence[Path] = (),
     weights: Sequence[float] = (1.0,),
     codes: Sequence[Sequence[str] | None] = (),
@@ -43,26 +45,26 @@ def write_submission(
 ) -> None:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
 
-    `predictions` are all shards, model by model; the logits of several models are averaged by
+    `predictions` are of all parts, model by model; the logits of several models are averaged by
     `weights`. The prior 'balanced' shifts the logits to 50:50 odds. IDs, their order and the name
     of the label are those of `sample_submission` if given, else IDs those of the predictions.
 
     Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
-    a logit is not finite. With `models`, the predictions must be all shards of one test file by
-    each of these, and these of `size` if it is given; with `codes`, digests of each model's, by
-    this code.
+    a logit is not finite. With `models`, the predictions must be of one test table by each of
+    these, and these of `size` if it is given; with a `listing`, of all parts in it; with `codes`,
+    digests of each model's, by this code.
 
     `about` (JSON) says what the submission was made from: `simulated_data`, `test_file`, `rows`,
     `sample_submission`, `prior`, and the `models` with their `weights`.
     """
-    shards = _by_model(predictions, models)
-    marks = _checked_marks(shards, models, codes, size)
+    parts = _by_model(predictions, models)
+    marks = _checked_marks(parts, listing, models, codes, size)
     rates = (float(mark.get("click_rate", "nan")) for mark in marks)
     shift = log_odds(one_rate(rates)) if prior == "balanced" else 0.0
     if sample_submission is not None:
         label_column = label_name(Location(sample_submission), id_column, label_column)
     with id_tables(submission) as tables:
-        for means in _means(shards, weights):
+        for means in _means(parts, weights):
             tables.add("predicted", means)
         _check_logits(tables)
         check_unique(tables, "predicted", "the predictions")
@@ -70,7 +72,7 @@ def write_submission(
             add_sample(tables, sample_submission, id_column)
             check_same(tables, "predicted", sample_submission)
         rows = tables.rows("predicted")
-        origin = _origin(marks)
+        origin = _origin(marks, listing)
         order = "predicted" if sample_submission is None else "sample"
         mean = _write_csv(submission, (id_column, label_column), tables, order, shift)
         if about is not None:
@@ -92,11 +94,11 @@ def write_submission(
     )
 
 
-def _origin(marks: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """What the models' predictions say of where they come from."""
+def _origin(marks: Sequence[Mapping[str, str]], listing: Listing | None) -> dict[str, Any]:
+    """Where the models' predictions come from."""
     return {
         "simulated_data": json.loads(marks[0].get("simulated", "null")),
-        "test_file": marks[0].get("test_file", "?"),
+        "test_file": listing.table if listing else marks[0].get("test_file", "?"),
         "models": [mark.get("full_name") or "?" for mark in marks],
     }
 
@@ -120,33 +122,41 @@ def _write_csv(
 
 
 def _by_model(predictions: Sequence[Path], models: Sequence[Path]) -> list[Sequence[Path]]:
-    """The shards of each model."""
+    """The parts' predictions of each model."""
     if models and (not predictions or len(predictions) % len(models)):
         raise UserError(
             f"{len(predictions)} files of predictions for {len(models)} models; give as many "
-            f"shards for each model, model by model"
+            f"parts for each model, model by model"
         )
-    shards = len(predictions) // max(1, len(models))
-    return [predictions[i : i + shards] for i in range(0, len(predictions), shards)]
+    parts = len(predictions) // max(1, len(models))
+    return [predictions[i : i + parts] for i in range(0, len(predictions), parts)]
 
 
 def _checked_marks(
-    shards: Sequence[Sequence[Path]],
+    parts: Sequence[Sequence[Path]],
+    listing: Listing | None,
     models: Sequence[Path],
     codes: Sequence[Sequence[str] | None],
     size: str,
 ) -> list[dict[str, str]]:
-    """The marks of each model's first shard."""
-    marks = [[marks_of(read_table(path, ())) for path in paths] for paths in shards]
+    """The marks of each model's first part."""
+    marks = [[marks_of(read_table(path, ())) for path in paths] for paths in parts]
+    if listing and len(marks[0]) != len(listing.parts):
+        raise UserError(
+            f"{len(marks[0])} of the {len(listing.parts)} parts of {listing.table} are predicted; "
+            f"give the predictions of all, in their order"
+        )
+    listed = [part.version for part in listing.parts] if listing else [None] * len(marks[0])
+    tests = [(version, mark.get("test")) for version, mark in zip(listed, marks[0])]
     for number, model in enumerate(models):
         code = codes[number] if codes else None
-        _check_shards(shards[number], marks[number], model, marks[0][0].get("test"), code, size)
+        _check_parts(parts[number], marks[number], model, tests, code, size)
     return [of_model[0] for of_model in marks]
 
 
-def _means(shards: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterator[pa.Table]:
-    """The IDs and the mean logits of all models, shard by shard."""
-    for paths in zip(*shards, strict=True):
+def _means(parts: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterator[pa.Table]:
+    """The IDs and the mean logits of all models, part by part."""
+    for paths in zip(*parts, strict=True):
         tables = [read_table(path, ("id", "logit")) for path in paths]
         for path, table in zip(paths, tables):
             if not table["id"].equals(tables[0]["id"]):
@@ -155,38 +165,31 @@ def _means(shards: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterat
         yield pa.table([tables[0]["id"], mean], ID.append(_LOGIT))
 
 
-def _check_shards(
+def _check_parts(
     paths: Sequence[Path],
     marks: Sequence[Mapping[str, str]],
     model: Path,
-    test: str | None,
+    tests: Sequence[tuple[str | None, str | None]],
     code: Sequence[str] | None,
     size: str,
 ) -> None:
-    """Raise UserError unless these are all rows of one test file in order, by `model` and `code`.
+    """Raise UserError unless these are of the listed parts in order, by `model` and `code`.
 
-    A killed Snakemake may not have recorded which code made a file.
+    `tests` are each part's version, None for any, and the identity of its H5 file. A killed
+    Snakemake may not have recorded which code made a file.
     """
-    model_now, stop = fingerprint(model), "0"
+    model_now = fingerprint(model)
     wanted = f"{size}/{name_of(model)}" if size else ""
-    for path, mark in zip(paths, marks):
+    for path, mark, (version, test) in zip(paths, marks, tests):
         check_name(path, mark.get("full_name", ""), wanted)
         if mark.get("model") != model_now:
             raise _not_as_needed(path, f"not predicted by {model} as it is now")
         if code is not None and mark.get("code") != " ".join(code):
             raise _not_as_needed(path, "not predicted by the code as it is now")
+        if version not in (None, mark.get("part")):
+            raise _not_as_needed(path, "not predicted for this part of the test table as it is now")
         if mark.get("test") != test:
-            raise _not_as_needed(path, f"predicted for another test file than {paths[0]}")
-        if mark.get("start") != stop:
-            wrong = f"begins with row {mark.get('start')}, where row {stop} should follow"
-            raise _not_as_needed(path, wrong)
-        stop = mark.get("stop", "?")
-    rows = marks[-1].get("rows")
-    if stop != rows:
-        raise UserError(
-            f"{paths[-1]}: the last predicted row is {stop} of {rows}; give all shards, or delete "
-            f"it and run the same command again"
-        )
+            raise _not_as_needed(path, "predicted for another test table than the first model's")
 
 
 def _not_as_needed(path: Path, wrong: str) -> UserError:

@@ -18,12 +18,13 @@ _ALL_BUFFERS, _LEAST_REQUEST, _MOST_REQUEST = 1 << 29, 1 << 18, 1 << 23
 class RawFile(pq.ParquetFile):
     """An open parquet file that knows its location, its size and the `version` that was opened.
 
+    `groups` are the row groups that are read, from one to another (not included); None: all.
     Local files are decoded piece by piece, since a whole file can be one row group of many GB.
     Remote files are fetched in few large requests, since each takes a while.
     """
 
-    def __init__(self, location: Location) -> None:
-        self.location = location
+    def __init__(self, location: Location, groups: tuple[int, int] | None = None) -> None:
+        self.location, self._groups = location, groups
         # Before it is opened: a file that replaces it in between has another version in the end.
         self.version = location.version
         source = location.file
@@ -41,8 +42,20 @@ class RawFile(pq.ParquetFile):
 
     @property
     def rows(self) -> int:
-        """Rows according to the footer."""
-        return int(self.metadata.num_rows)
+        """Rows that are read, according to the footer."""
+        if self._groups is None:
+            return int(self.metadata.num_rows)
+        return sum(self.group_rows[slice(*self._groups)])
+
+    @property
+    def group_rows(self) -> list[int]:
+        """Rows of each row group of the file."""
+        return [self.metadata.row_group(i).num_rows for i in range(self.num_row_groups)]
+
+    @property
+    def first_row(self) -> int:
+        """The place in the file of the first row that is read."""
+        return sum(self.group_rows[: self._groups[0]]) if self._groups else 0
 
     @property
     def is_simulated(self) -> bool:
@@ -50,13 +63,14 @@ class RawFile(pq.ParquetFile):
         return SIMULATED_MARK.items() <= (self.schema_arrow.metadata or {}).items()
 
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """The file in batches of at most `rows` rows, only these columns fetched and decoded."""
+        """The rows in batches of at most `rows`, only these columns fetched and decoded."""
         columns = list(dict.fromkeys(names))
-        for groups in [[i] for i in range(self.num_row_groups)] if self._by_group else [None]:
+        read = list(range(*(self._groups or (0, self.num_row_groups))))
+        for groups in [[i] for i in read] if self._by_group else [read]:
             yield from self.iter_batches(batch_size=rows, columns=columns, row_groups=groups)
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (number of its first row, batch) over the whole file, only these columns read.
+        """Yield (how many rows were before it, batch) over all rows, only these columns read.
 
         Raises UserError if they cannot be decoded, or if the file was replaced before the last
         batch.
@@ -86,12 +100,12 @@ class RawFile(pq.ParquetFile):
             first_row = found
 
 
-def open_file(location: Location) -> RawFile:
+def open_file(location: Location, groups: tuple[int, int] | None = None) -> RawFile:
     """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
     if not location.is_present:
         raise UserError(f"{location}: no such file; put it there or correct its path")
     try:
-        return RawFile(location)
+        return RawFile(location, groups)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise location.read_error(error) or UserError(
             f"{location}: not a complete parquet file ({first_line(error)}); it may be truncated: "

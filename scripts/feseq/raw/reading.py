@@ -15,6 +15,7 @@ from ..config.columns import Columns
 from .listing import TableLocation, hive_keys
 from .location import Location
 from .parquet_file import RawFile, open_file, some
+from .parts import FileRows, Part, cut
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +26,17 @@ _INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One file of a table: what its footer says, and the columns that its folders give."""
+class _File:
+    """One file of a table: what its footer says, and the columns that its folders give.
+
+    `groups` are the row groups that are read, as RawFile has them; `group_rows` are those of all.
+    """
 
     location: Location
     version: str
+    groups: tuple[int, int] | None
+    group_rows: list[int]
+    first_row: int
     rows: int
     bytes: int
     is_simulated: bool
@@ -38,43 +45,54 @@ class _Part:
 
 
 class RawTable:
-    """The files of a raw table as one, whose rows are numbered through them in order.
+    """The files of a raw table, or of a part of it, as one.
 
-    A folder key=value above a file is a column of it, whose type is int64 where all values are
+    Its rows are numbered through the files in order, from the place of its first row in its file
+    on. A folder key=value above a file is a column of it, whose type is int64 where all values are
     integers, else string. One of several files is open at a time. Raises UserError if one cannot
     be opened, or is simulated and another is not.
     """
 
-    def __init__(self, location: TableLocation) -> None:
+    def __init__(self, location: TableLocation, part: Part | None = None) -> None:
         self.location = location
         # The file of a table that has no other.
         self._single: RawFile | None = None
-        self._parts = list(map_ahead(self._look_at, location.files, _OPENED_AT_ONCE))
-        self.version = location.version
-        rows = [part.rows for part in self._parts]
-        self._first_rows = np.concatenate([[0], np.cumsum(rows)])[:-1]
-        self.rows, self.bytes = sum(rows), sum(part.bytes for part in self._parts)
-        first = self._parts[0]
+        groups = [piece.groups for piece in part.pieces] if part else [None] * len(location.files)
+        if len(groups) != len(location.files):
+            raise UserError(
+                f"{location}: {len(location.files)} files are given for a part of {len(groups)}; "
+                f"give those that the listing of the parts names"
+            )
+        pairs = zip(location.files, groups)
+        self._files = list(map_ahead(lambda pair: self._look_at(*pair), pairs, _OPENED_AT_ONCE))
+        for file, piece in zip(self._files, part.pieces if part else ()):
+            if file.version != piece.version:
+                file.location.check_unchanged(piece.version)
+        self.version = part.version if part else location.version
+        rows = [file.rows for file in self._files]
+        self._first_rows = self._files[0].first_row + np.cumsum([0, *rows])[:-1]
+        self.rows, self.bytes = sum(rows), sum(file.bytes for file in self._files)
+        first = self._files[0]
         self.is_simulated = first.is_simulated
-        for part in self._parts:
-            if part.is_simulated != self.is_simulated:
+        for file in self._files:
+            if file.is_simulated != self.is_simulated:
                 raise UserError(
-                    f"{location}: of {first.location} and {part.location} one was written by the "
+                    f"{location}: of {first.location} and {file.location} one was written by the "
                     f"simulation; real and simulated data are never mixed"
                 )
-            for name in first.keys.keys() & set(part.schema.names):
+            for name in first.keys.keys() & set(file.schema.names):
                 raise UserError(
-                    f"{part.location}: column {name!r} is in the file, and not in that of "
+                    f"{file.location}: column {name!r} is in the file, and not in that of "
                     f"{first.location}, whose folder names it; rename the folder or the column"
                 )
-        self._key_types = {name: self._key_type(name) for name in first.keys}
+        self._key_types = {name: self._key_type(name, part) for name in first.keys}
         keys = [pa.field(*key) for key in self._key_types.items()]
         self.schema_arrow = pa.schema([*map(self._settled, first.schema), *keys])
 
     def where(self, row: int) -> str:
         """How messages call the file of a row, which they number within the table."""
         number = int(np.searchsorted(self._first_rows, row, side="right")) - 1
-        location, first_row = self._parts[number].location, self._first_rows[number]
+        location, first_row = self._files[number].location, self._first_rows[number]
         return str(location) if self._single else f"{location} (from row {first_row:,} on)"
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -85,13 +103,13 @@ class RawTable:
         """
         self._check_alike(names)
         fields = [self.schema_arrow.field(name) for name in dict.fromkeys(names)]
-        for part, first_row in zip(self._parts, self._first_rows.tolist()):
-            inside = [field.name for field in fields if field.name not in part.keys]
-            file = self._single or _open_again(part)
-            for row, batch in file.stream(inside, batch_rows):
-                yield first_row + row, self._completed(batch, fields, part.keys)
+        for file, first_row in zip(self._files, self._first_rows.tolist()):
+            inside = [field.name for field in fields if field.name not in file.keys]
+            opened = self._single or _open_again(file)
+            for row, batch in opened.stream(inside, batch_rows):
+                yield first_row + row, self._completed(batch, fields, file.keys)
             if not self._single:
-                part.location.close()
+                file.location.close()
 
     def check_columns(self, columns: Columns, extra: str, cure: str = "") -> None:
         """Check that all columns in use and `extra` (label or ID) occur once, in a usable type.
@@ -150,8 +168,13 @@ class RawTable:
                     f"{self.location}; values are compared as they are written: take one type"
                 )
 
-    def _look_at(self, location: Location) -> _Part:
-        file = open_file(location)
+    def parts(self, rows: int) -> list[Part]:
+        """The table in parts of about `rows` rows."""
+        files = [FileRows(str(f.location), f.version, f.keys, f.group_rows) for f in self._files]
+        return cut(files, rows, {name: str(kind) for name, kind in self._key_types.items()})
+
+    def _look_at(self, location: Location, groups: tuple[int, int] | None) -> _File:
+        file = open_file(location, groups)
         schema = file.schema_arrow
         # Some writers leave the columns of the folders in the files; those have the right type.
         keys = {n: key for n, key in hive_keys(location).items() if n not in schema.names}
@@ -159,10 +182,23 @@ class RawTable:
             self._single = file
         else:
             location.close()
-        return _Part(location, file.version, file.rows, file.bytes, file.is_simulated, schema, keys)
+        return _File(
+            location,
+            file.version,
+            groups,
+            file.group_rows,
+            file.first_row,
+            file.rows,
+            file.bytes,
+            file.is_simulated,
+            schema,
+            keys,
+        )
 
-    def _key_type(self, name: str) -> pa.DataType:
-        values = (part.keys.get(name) for part in self._parts)
+    def _key_type(self, name: str, part: Part | None) -> pa.DataType:
+        if part:
+            return pa.int64() if part.key_types[name] == "int64" else pa.string()
+        values = (file.keys.get(name) for file in self._files)
         is_number = all(value is None or _INTEGER.fullmatch(value) for value in values)
         return pa.int64() if is_number else pa.string()
 
@@ -170,17 +206,17 @@ class RawTable:
         """The field with the type of the first file that has values of it."""
         if not pa.types.is_null(field.type):
             return field
-        types = (self._type_in(part, field.name) for part in self._parts)
+        types = (self._type_in(file, field.name) for file in self._files)
         return field.with_type(next((t for t in types if t and not pa.types.is_null(t)), pa.null()))
 
-    def _type_in(self, part: _Part, name: str) -> pa.DataType | None:
+    def _type_in(self, file: _File, name: str) -> pa.DataType | None:
         """A column's type in one file, None if that has no such column."""
-        if name in part.keys:
+        if name in file.keys:
             return self._key_types.get(name, pa.string())
-        places = part.schema.get_all_field_indices(name)
+        places = file.schema.get_all_field_indices(name)
         if len(places) > 1:
-            raise UserError(f"{part.location}: columns that occur more than once: {name!r}")
-        return part.schema.field(places[0]).type if places else None
+            raise UserError(f"{file.location}: columns that occur more than once: {name!r}")
+        return file.schema.field(places[0]).type if places else None
 
     def _check_alike(self, names: Sequence[str]) -> None:
         """Raise UserError if a file lacks a column, has it twice, or in another type than others.
@@ -188,22 +224,22 @@ class RawTable:
         A column without a value, which has no type, is like all others.
         """
         for name in names:
-            known: tuple[_Part, pa.DataType] | None = None
-            for part in self._parts:
-                kind = self._type_in(part, name)
+            known: tuple[_File, pa.DataType] | None = None
+            for file in self._files:
+                kind = self._type_in(file, name)
                 if kind is None:
                     there = f", and {known[0].location} has it, of type {known[1]}" if known else ""
                     raise UserError(
-                        f"{part.location}: there is no column {name!r}{there}; the file has "
-                        f"{some(part.schema.names)}"
+                        f"{file.location}: there is no column {name!r}{there}; the file has "
+                        f"{some(file.schema.names)}"
                     )
                 if known and kind != known[1] and not pa.types.is_null(kind):
                     raise UserError(
                         f"column {name!r} has type {known[1]} in {known[0].location} and {kind} in "
-                        f"{part.location}; all files of a table have the same types: write them so"
+                        f"{file.location}; all files of a table have the same types: write them so"
                     )
                 if known is None and not pa.types.is_null(kind):
-                    known = part, kind
+                    known = file, kind
 
     def _completed(
         self, batch: pa.RecordBatch, fields: Sequence[pa.Field], keys: Mapping[str, str | None]
@@ -223,17 +259,22 @@ class RawTable:
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
-def open_parquet(written: str | Path | Sequence[str] | TableLocation) -> RawTable:
-    """Open a raw table, or a single file; raises UserError if that cannot be done."""
+def open_parquet(
+    written: str | Path | Sequence[str] | TableLocation, part: Part | None = None
+) -> RawTable:
+    """Open a raw table or a single file; raises UserError if that cannot be done.
+
+    Of a part, `written` names the files of its pieces, which must be those that were listed.
+    """
     location = written if isinstance(written, TableLocation) else TableLocation(written)
-    return RawTable(location)
+    return RawTable(location, part)
 
 
-def _open_again(part: _Part) -> RawFile:
-    file = open_file(part.location)
-    if (file.rows, file.schema_arrow) != (part.rows, part.schema):
-        part.location.check_unchanged(part.version)
-    return file
+def _open_again(file: _File) -> RawFile:
+    opened = open_file(file.location, file.groups)
+    if (opened.rows, opened.schema_arrow) != (file.rows, file.schema):
+        file.location.check_unchanged(file.version)
+    return opened
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

@@ -24,7 +24,7 @@ def data_steps(size: str, simulated: bool) -> Iterator[Step]:
 
 
 def submission_steps(config: Mapping[str, Any], size: str, simulated: bool) -> Iterator[Step]:
-    """Steps up to the predictions of the models that submit, one for all shards of a model."""
+    """Steps up to the predictions of the models that submit, one for all parts of a model."""
     models = submission_models(config, size)
     yield from scoring_steps(config, size, models, simulated)
     yield from _test_steps(simulated)
@@ -121,7 +121,8 @@ def rule_of(step: str, model: str) -> str:
 
 
 def _test_steps(simulated: bool) -> Iterator[Step]:
-    """Steps up to the test table."""
+    """Steps up to the test table, one for all of its parts."""
     if simulated:
         yield "simulate", {"split": "test"}
+    yield "list_test", {}
     yield "convert_test", {}

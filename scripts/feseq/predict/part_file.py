@@ -1,4 +1,4 @@
-"""The file of predictions of one shard of the test file, of either family of models."""
+"""The file of predictions of one part of the test table, of either family of models."""
 
 import json
 import logging
@@ -15,25 +15,23 @@ from ..dataset.store import H5Table
 logger = logging.getLogger(__name__)
 
 
-def write_shard(
+def write_part(
     predictions: Path,
     logit: np.ndarray,
     test: H5Table,
-    rows: tuple[int, int],
     model_file: Path,
     marks: Mapping[str, str],
     code: Sequence[str],
 ) -> None:
-    """Write parquet columns id (string) and logit (float32) of the test rows from one to another.
+    """Write parquet columns id (string) and logit (float32) of the rows of a part.
 
-    The file's marks, beside those given, name the model, the test file, the rows and the digests of
+    The file's marks, beside those given, name the model, the part, the H5 file and the digests of
     the `code`.
     """
-    start, stop = rows
-    ids = np.char.decode(test.column("id", start, stop), "utf-8")
+    ids = np.char.decode(test.column("id"), "utf-8")
     table = pa.table({"id": pa.array(ids, pa.string()), "logit": logit})
     about = {"model": fingerprint(model_file), "test": test.identity, "code": " ".join(code)}
-    about |= {"test_file": test.source["file"], "simulated": json.dumps(test.source["simulated"])}
-    about |= {"start": str(start), "stop": str(stop), "rows": str(test.rows)}
+    about |= {"part": test.source["fingerprint"], "test_file": test.source["file"]}
+    about |= {"simulated": json.dumps(test.source["simulated"])}
     write_table(table, predictions, {**marks, **about})
-    logger.info("rows %s to %s predicted", f"{start:,}", f"{stop:,}")
+    logger.info("%s rows predicted", f"{len(logit):,}")

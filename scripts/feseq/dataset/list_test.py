@@ -1,0 +1,58 @@
+"""The rule `list_test`: the parts of the test table, after what can be checked of it as a whole."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from ..common.errors import UserError
+from ..common.files import write_json
+from ..common.ids import id_tables
+from ..config.columns import Columns
+from ..raw.parts import Listing
+from ..raw.reading import RawTable, open_parquet
+from .raw_text import checked_ids
+
+logger = logging.getLogger(__name__)
+
+_BATCH_ROWS = 1 << 17
+
+
+def list_test(
+    parquet: str | Path | Sequence[str],
+    columns: Columns,
+    parts: Path,
+    *,
+    rows: int,
+    threads: int = 1,
+) -> None:
+    """Write the parts of about `rows` rows that a test table is converted in, as JSON.
+
+    Raises UserError if a file lacks a column or has it in another type than the others, there is no
+    row, or an ID is missing or occurs twice.
+    """
+    file = open_parquet(parquet)
+    file.check_columns(columns, columns.id)
+    if file.rows == 0:
+        raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")
+    _check_ids(file, columns.id, parts, threads)
+    listing = Listing(file.location.name, file.is_simulated, file.rows, file.parts(rows))
+    write_json(parts, listing.as_json())
+    count = len(listing.parts)
+    logger.info("%s: %s rows in %d parts", file.location, f"{file.rows:,}", count)
+
+
+def _check_ids(file: RawTable, name: str, target: Path, threads: int) -> None:
+    """Raise UserError if an ID is missing or occurs twice."""
+    with id_tables(target, threads) as tables:
+        for first_row, batch in file.stream([name], _BATCH_ROWS):
+            ids = checked_ids(batch.column(0), first_row, name, file.where(first_row))
+            tables.add("test", pa.table({"id": ids}))
+        repeated, example, row = tables.repeated("test")
+    if repeated:
+        raise UserError(
+            f"{file.location}: {repeated:,} IDs of column {name!r} occur more than once, for "
+            f"example {example!r} (first at row {row}); a submission needs one row per ID: remove "
+            f"the repeated rows"
+        )

@@ -1,0 +1,141 @@
+"""Parts of a raw table: where it is cut, what changes a part, and its rows read by themselves."""
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feseq.common.errors import UserError
+from feseq.common.files import write_json
+from feseq.dataset.list_test import list_test
+from feseq.raw.parts import FileRows, Listing, Part, cut, part_name, read_parts
+from feseq.raw.reading import open_parquet
+from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
+
+
+def cut_files(rows: int, *files: list[int]) -> list[list[tuple[int, int]]]:
+    """The pieces of each part, as the place of their file and their rows."""
+    given = [FileRows(f"{i}", f"version {i}", {}, group_rows) for i, group_rows in enumerate(files)]
+    return [[(p.number, p.rows) for p in part.pieces] for part in cut(given, rows, {})]
+
+
+@pytest.mark.parametrize(
+    ("files", "parts"),
+    [
+        ([[4]], [[(0, 4)]]),
+        ([[2], [1], [1], [5, 4]], [[(0, 2), (1, 1), (2, 1)], [(3, 5)], [(3, 4)]]),
+        ([[2], [9]], [[(0, 2)], [(1, 9)]]),
+        ([[1, 1, 1, 1, 1, 1]], [[(0, 3)], [(0, 3)]]),
+        ([[], [3], [0], [1]], [[(1, 3), (3, 1)]]),
+        ([[3, 0, 6, 0]], [[(0, 3)], [(0, 6)]]),
+        ([[2], [2], [2]], [[(0, 2), (1, 2)], [(2, 2)]]),
+    ],
+)
+def test_files_are_grouped_and_large_ones_cut_between_row_groups(
+    files: list[list[int]], parts: list[list[tuple[int, int]]]
+) -> None:
+    assert cut_files(4, *files) == parts
+
+
+def test_a_file_a_little_longer_or_shorter_moves_no_bounds_behind_it() -> None:
+    lengths = [len(part) for part in cut_files(1000, *[[100]] * 40)]
+    assert lengths == [10] * 4
+    for rows in (99, 101, 130):
+        changed = [[100]] * 7 + [[rows]] + [[100]] * 32
+        assert [len(part) for part in cut_files(1000, *changed)] == lengths
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder `in` of six files in two folders key=value, which is the working folder's."""
+    monkeypatch.chdir(tmp_path)
+    table = raw_table(60).drop_columns("y")
+    for i in range(6):
+        place = tmp_path / f"in/shop={'7' if i < 3 else 'a'}"
+        place.mkdir(parents=True, exist_ok=True)
+        write_raw(place, table[10 * i : 10 * i + 10], f"part-{i}", row_group_size=5)
+    return tmp_path
+
+
+def listed(rows: int) -> Listing:
+    list_test("in", COLUMNS, Path("parts.json"), rows=rows)
+    return read_parts(Path("parts.json"))
+
+
+def files_of(part: Part) -> list[str]:
+    return [piece.file for piece in part.pieces]
+
+
+def test_the_parts_give_all_rows_once_in_their_order_with_the_table_s_types(folder: Path) -> None:
+    names = ["uid", "events", "shop"]
+    whole = pa.Table.from_batches([batch for _, batch in open_parquet("in").stream(names, 7)])
+    assert str(whole.schema.field("shop").type) == "string"
+    for rows in (4, 5, 10, 20, 30, 1000):
+        listing = listed(rows)
+        assert sum(part.rows for part in listing.parts) == listing.rows == 60
+        read = []
+        for part in listing.parts:
+            table = open_parquet(files_of(part), part)
+            assert table.rows == part.rows
+            read += [batch for _, batch in table.stream(names, 7)]
+        assert pa.Table.from_batches(read).equals(whole)
+
+
+def test_rows_of_a_piece_are_numbered_by_their_place_in_its_file(folder: Path) -> None:
+    second = listed(5)[1]
+    assert files_of(second) == ["in/shop=7/part-0.parquet"]
+    table = open_parquet(files_of(second), second)
+    assert [row for row, _ in table.stream(["uid"], 3)] == [5, 8]
+    assert table.where(8) == "in/shop=7/part-0.parquet"
+
+
+def test_a_replaced_file_changes_its_part_alone(folder: Path) -> None:
+    before = listed(20)
+    path = folder / "in/shop=7/part-2.parquet"
+    pq.write_table(pq.read_table(path, partitioning=None)[:9], path)
+    after = listed(20)
+    is_same = [a == b for a, b in zip(before.parts, after.parts, strict=True)]
+    assert is_same == [True, False, True]
+    with pytest.raises(UserError, match=r"part-2.parquet: was replaced"):
+        open_parquet(files_of(before[1]), before[1])
+
+
+def test_keys_of_folders_are_part_of_a_version(folder: Path) -> None:
+    before = [part.version for part in listed(30).parts]
+    (folder / "in/shop=7").rename(folder / "in/shop=8")
+    after = [part.version for part in listed(30).parts]
+    assert [a == b for a, b in zip(before, after)] == [False, True]
+
+
+def test_an_id_twice_in_different_parts_is_refused_with_count_and_example(folder: Path) -> None:
+    path = folder / "in/shop=a/part-5.parquet"
+    first = pq.read_table(folder / "in/shop=7/part-0.parquet", partitioning=None)
+    write_raw(path.parent, first[:2], path.stem)
+    example = first["uid"][0].as_py()
+    message = f"in: 2 IDs of column 'uid' occur more than once, for example {example!r} (first at"
+    with pytest.raises(UserError, match=re.escape(message)):
+        listed(10)
+    assert not Path("parts.json").exists()
+
+
+def test_a_column_of_another_type_is_refused_before_anything_is_converted(folder: Path) -> None:
+    path = folder / "in/shop=a/part-4.parquet"
+    table = pq.read_table(path, partitioning=None)
+    place = table.schema.get_field_index("age")
+    pq.write_table(table.set_column(place, "age", pa.array(["9"] * 10)), path)
+    with pytest.raises(UserError, match=r"'age' has type int16 in .* and string in .*part-4"):
+        listed(10)
+    with pytest.raises(UserError, match="columns are missing: 'size'"):
+        list_test("in", with_roles(numeric=("size",)), Path("parts.json"), rows=9)
+
+
+def test_a_part_that_is_not_listed_or_a_damaged_listing_is_refused(folder: Path) -> None:
+    listing = listed(20)
+    with pytest.raises(UserError, match="in: there is no part 003, only 000 to 002"):
+        listing[3]
+    write_json(Path("parts.json"), {"table": "in"})
+    with pytest.raises(UserError, match=r"parts.json: damaged"):
+        read_parts(Path("parts.json"))
+    assert (part_name(7), part_name(1234)) == ("007", "1234")
