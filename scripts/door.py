@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import platform
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +56,7 @@ def enter(main: Callable[..., None], job: Any) -> None:
         if isinstance(handler, logging.FileHandler):
             handler.handle(_place(main))
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
-    Ending(signal.SIGTERM)
+    Ending()
     keep_freed_memory()
     values = _shell_values(main, parameters) if job is None else _job_values(job, parameters)
     try:

@@ -40,8 +40,8 @@ def fail(folder: Path, error: BaseException | int) -> None:
 
 def end_late(folder: Path, seconds: float) -> None:
     """Asked to end, a worker takes its time."""
-    note(folder)
     try:
+        note(folder)
         time.sleep(PATIENCE_SECONDS)
     finally:
         time.sleep(seconds)

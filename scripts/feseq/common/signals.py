@@ -17,7 +17,7 @@ class Signals:
     """While open, SIGTERM (Slurm) or a first SIGINT (Ctrl-C) is kept in `asked`.
 
     A second Ctrl-C ends the process at once. A second SIGTERM does not: a scheduler sends one to
-    every process, and a launcher in between may send another.
+    every process, and a launcher in between may send another. One that is ignored stays so.
     """
 
     _KINDS = (signal.SIGTERM, signal.SIGINT)
@@ -29,7 +29,8 @@ class Signals:
     def __enter__(self) -> "Signals":
         # Python sets handlers only in its main thread.
         if threading.current_thread() is threading.main_thread():
-            self._before = {kind: signal.signal(kind, self._take_note) for kind in self._KINDS}
+            heard = [kind for kind in self._KINDS if signal.getsignal(kind) != signal.SIG_IGN]
+            self._before = {kind: signal.signal(kind, self._take_note) for kind in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,19 +64,18 @@ def undisturbed() -> Iterator[None]:
 
 
 class Ending:
-    """A handler that raises SystemExit with the status that shells give a signal; once.
+    """A handler of SIGTERM that raises SystemExit with the status that shells give it; once.
 
-    Further signals do not disturb what is then closed. In a finalizer, such as that of a generator
+    Further ones do not disturb what is then closed. In a finalizer, such as that of a generator
     which nobody reads on, Python can only print what is raised, and goes on: such an exception is
     raised again, that of Ctrl-C included.
     """
 
-    def __init__(self, *kinds: signal.Signals) -> None:
+    def __init__(self) -> None:
         self._ends = False
         self._usual = sys.unraisablehook
         sys.unraisablehook = self._lost
-        for kind in kinds:
-            signal.signal(kind, self)
+        signal.signal(signal.SIGTERM, self)
 
     def __call__(self, kind: int, _: FrameType | None = None) -> None:
         if not self._ends:

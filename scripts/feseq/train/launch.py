@@ -70,7 +70,7 @@ def launch(processes: int, work: Callable[..., None], *arguments: Any, machines:
         agent: Future[None] = Future()
         call = (agent, elastic_launch(config, _work), (log_target(), work, arguments))
         # In a thread, the launcher takes no signals: it would kill the workers after 30 seconds.
-        # SIGINT is blocked there, and in the workers until they can take it.
+        # SIGINT is blocked there, and so in the workers until they ignore it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         threading.Thread(target=_run, args=call, daemon=True).start()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -171,11 +171,12 @@ def _work(
     """The life of a worker."""
     log, work, arguments = call
     threading.Thread(target=_end_with_launcher, daemon=True).start()
-    # After Ctrl-C a SIGTERM of the launcher follows at once.
-    Ending(signal.SIGTERM, signal.SIGINT)
+    # After Ctrl-C the launcher sends SIGTERM. If it has died, PyTorch sends SIGINT, which a worker
+    # would pass on to those of other machines as a wish to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Ending()
     keep_freed_memory()
     log_to(*log)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         work(*arguments)
     except Exception as error:
