@@ -131,8 +131,15 @@ def test_part_names():
 
 def part_location(wildcards):
     """Where the raw files of the job's part of the test table lie."""
+    files = dict(enumerate(map(str, RAW.test.files)))
     pieces = listed_test()[int(wildcards.part)].pieces
-    return TableLocation([str(RAW.test.files[piece.number]) for piece in pieces])
+    for piece in pieces:
+        if files.get(piece.number) != piece.file:
+            raise UserError(
+                f"{RAW.test}: its files have changed since its parts were listed ({piece.file}); run "
+                f"`snakemake list_test`, then the same command again"
+            )
+    return TableLocation([piece.file for piece in pieces])
 
 
 @clear_errors

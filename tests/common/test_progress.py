@@ -153,7 +153,7 @@ def test_what_the_steps_report_adds_up_to_all_rows(
     train, valid = to_train_h5(tmp_path, raw_table(120))
     assert last_lines() == ["converted 120 of 120"]
     to_test_h5(tmp_path, raw_table(70))
-    assert last_lines() == ["converted 70 of 70"]
+    assert last_lines() == ["listed 70 of 70", "converted 70 of 70"]
     fit_feature_map(train, COLUMNS, 1).write(tmp_path / "map.json")
     assert last_lines() == ["counted 90 of 90"]
     outputs = tmp_path / "predictions", tmp_path / "training"

@@ -49,19 +49,6 @@ def test_a_signal_in_a_finalizer_ends_the_process(kind: signal.Signals) -> None:
     assert run(kind, "Ending()", "drop_a_reader()", WAIT) == (128 + kind, "")
 
 
-@BOTH
-def test_python_by_itself_goes_on(kind: signal.Signals) -> None:
-    status, printed = run(
-        kind,
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))",
-        "drop_a_reader()",
-        "print('goes on')",
-    )
-    assert status == 0
-    assert "Exception ignored in" in printed
-    assert "goes on" in printed
-
-
 def test_a_second_sigterm_does_not_disturb_the_end() -> None:
     closing = "try:\n ask()\n time.sleep(300)\nfinally:\n ask()\n drop_a_reader()\n print('closed')"
     assert run(signal.SIGTERM, "Ending()", closing) == (143, "closed\n")

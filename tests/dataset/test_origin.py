@@ -43,8 +43,8 @@ def test_one_real_result_is_enough_and_is_named(tmp_path: Path, file: str) -> No
 
 
 def test_real_rows_in_h5_are_enough(tmp_path: Path) -> None:
-    (tmp_path / "data/h5").mkdir(parents=True)
-    (tmp_path / "data/h5/test.h5").write_text("damaged")
+    (tmp_path / "data/h5/test").mkdir(parents=True)
+    (tmp_path / "data/h5/test/part000.h5").write_text("damaged")
     refuse_stand_in_over_real(STAND_IN, tmp_path / "results")
     to_train_h5(tmp_path / "data/h5/toy", raw_table())
     assert "train.h5, " in refusal(tmp_path)

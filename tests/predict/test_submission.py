@@ -149,7 +149,7 @@ def parts_of(folder: Path, name: str, logit: Sequence[float], **marks: str) -> l
 
 
 LISTING = Listing(
-    "new.parquet", True, 10, [Part(f"version of {i}", n, {}, []) for i, n in ((0, 4), (4, 6))]
+    "new.parquet", 10, [Part(f"version of {i}", n, {}, []) for i, n in ((0, 4), (4, 6))]
 )
 
 

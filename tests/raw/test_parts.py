@@ -12,6 +12,7 @@ from feseq.common.files import write_json
 from feseq.dataset.list_test import list_test
 from feseq.raw.parts import FileRows, Listing, Part, cut, part_name, read_parts
 from feseq.raw.reading import open_parquet
+from support import shop
 from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
 
 
@@ -91,6 +92,23 @@ def test_rows_of_a_piece_are_numbered_by_their_place_in_its_file(folder: Path) -
     assert table.where(8) == "in/shop=7/part-0.parquet"
 
 
+def test_a_file_outside_of_the_others_folders_can_come_first(folder: Path) -> None:
+    files = ["in/first.parquet", "in/shop=7/part-0.parquet"]
+    Path("in/shop=a/part-5.parquet").rename(files[0])
+    list_test(files, COLUMNS, Path("parts.json"), rows=10)
+    parts = read_parts(Path("parts.json")).parts
+    tables = [open_parquet(files_of(part), part) for part in parts]
+    assert [table.rows for table in tables] == [10, 10]
+    assert [len(batch) for table in tables for _, batch in table.stream(["uid"], 10)] == [10, 10]
+
+
+def test_a_part_that_its_row_groups_make_large_is_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed(2)
+    assert "a part has 5 rows in place of 2" in caplog.text
+
+
 def test_a_replaced_file_changes_its_part_alone(folder: Path) -> None:
     before = listed(20)
     path = folder / "in/shop=7/part-2.parquet"
@@ -139,3 +157,34 @@ def test_a_part_that_is_not_listed_or_a_damaged_listing_is_refused(folder: Path)
     with pytest.raises(UserError, match=r"parts.json: damaged"):
         read_parts(Path("parts.json"))
     assert (part_name(7), part_name(1234)) == ("007", "1234")
+
+
+@pytest.mark.workflow
+def test_a_replaced_file_runs_its_part_again_and_no_other(tmp_path: Path) -> None:
+    shop.write_inputs(tmp_path)
+    table = pq.read_table(tmp_path / "in/new.parquet")
+    (tmp_path / "in/new").mkdir()
+    for i in range(3):
+        write_raw(tmp_path / "in/new", table[20 * i : 20 * i + 20], f"{i}")
+    config = shop.changed("raw.test", "in/new")
+    config = shop.changed("parts.rows", 20, config)
+    submission = "results/submission_toy.csv"
+
+    def made() -> list[str]:
+        code, output = shop.snakemake(tmp_path, submission, config=config)
+        assert code == 0, output
+        return sorted(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", output))
+
+    ran = made()
+    assert (ran.count("convert_test"), ran.count("predict")) == (3, 3)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/**/part00?.*")}
+    first = (tmp_path / submission).read_text().splitlines()
+    write_raw(tmp_path / "in/new", table[50:70], "2")
+    assert made() == ["convert_test", "describe", "list_test", "predict", "submit"]
+    changed = {path.name for path in before if before[path] != path.stat().st_mtime_ns}
+    assert {name[:7] for name in changed} == {"part002"}
+    second = (tmp_path / submission).read_text().splitlines()
+    assert (first[:41], len(second)) == (second[:41], 61)
+    (tmp_path / "in/new/2.parquet").unlink()
+    assert made() == ["describe", "list_test", "submit"]
+    assert (tmp_path / submission).read_text().splitlines() == first[:41]

@@ -14,7 +14,7 @@ _RAISED = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
 
 
 class Signals:
-    """While open, SIGTERM (Slurm) or a first SIGINT (Ctrl-C) is kept in `asked`.
+    """While open, SIGTERM (Slurm) or a first SIGINT (Ctrl-C) is kept in `asked`; then it is taken.
 
     A second Ctrl-C ends the process at once. A second SIGTERM does not: a scheduler sends one to
     every process, and a launcher in between may send another. One that is ignored stays so.
@@ -29,22 +29,32 @@ class Signals:
     def __enter__(self) -> "Signals":
         # Python sets handlers only in its main thread.
         if threading.current_thread() is threading.main_thread():
-            heard = [kind for kind in self._KINDS if signal.getsignal(kind) != signal.SIG_IGN]
-            self._before = {kind: signal.signal(kind, self._take_note) for kind in heard}
+            for kind in self._KINDS:
+                handler = signal.getsignal(kind)
+                if handler != signal.SIG_IGN:
+                    self._before[kind] = handler
+                    signal.signal(kind, self._take_note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for kind, handler in self._before.items():
-            signal.signal(kind, handler)
-        self._before = {}
+        self._put_back()
+        # Only now: one that comes later is not kept.
+        if self.asked:
+            self.end_as_asked(self.asked)
 
     def end_as_asked(self, kind: int) -> NoReturn:
         """Raise what such a signal raises by the handler from before, which is back in place."""
-        self.__exit__()
+        self._put_back()
+        self.asked = 0
         # Python's own for SIGTERM, which would close nothing, is no function.
         if callable(signal.getsignal(kind)):
             signal.raise_signal(kind)
         raise SystemExit(128 + kind)
+
+    def _put_back(self) -> None:
+        for kind, handler in self._before.items():
+            signal.signal(kind, handler)
+        self._before = {}
 
     def _take_note(self, kind: int, _: FrameType | None) -> None:
         self.asked = kind
@@ -55,12 +65,8 @@ class Signals:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """A signal that comes within is taken at the end."""
-    with Signals() as signals:
-        try:
-            yield
-        finally:
-            if signals.asked:
-                signals.end_as_asked(signals.asked)
+    with Signals():
+        yield
 
 
 class Ending:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.ids import id_tables
+from ..common.progress import progress
 from ..config.columns import Columns
 from ..raw.parts import Listing
 from ..raw.reading import RawTable, open_parquet
@@ -37,18 +38,29 @@ def list_test(
     if file.rows == 0:
         raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")
     _check_ids(file, columns.id, parts, threads)
-    listing = Listing(file.location.name, file.is_simulated, file.rows, file.parts(rows))
+    listing = Listing(file.location.name, file.rows, file.parts(rows))
     write_json(parts, listing.as_json())
     count = len(listing.parts)
     logger.info("%s: %s rows in %d parts", file.location, f"{file.rows:,}", count)
+    largest = max(part.rows for part in listing.parts)
+    if largest > 2 * rows:
+        logger.warning(
+            "%s: a part has %s rows in place of %s, since a row group is that large; a file with "
+            "smaller ones is spread over more jobs",
+            file.location,
+            f"{largest:,}",
+            f"{rows:,}",
+        )
 
 
 def _check_ids(file: RawTable, name: str, target: Path, threads: int) -> None:
     """Raise UserError if an ID is missing or occurs twice."""
     with id_tables(target, threads) as tables:
-        for first_row, batch in file.stream([name], _BATCH_ROWS):
-            ids = checked_ids(batch.column(0), first_row, name, file.where(first_row))
-            tables.add("test", pa.table({"id": ids}))
+        with progress("listed", file.rows) as listing:
+            for first_row, batch in file.stream([name], _BATCH_ROWS):
+                ids = checked_ids(batch.column(0), first_row, name, file.where(first_row))
+                tables.add("test", pa.table({"id": ids}))
+                listing.advance(len(ids))
         repeated, example, row = tables.repeated("test")
     if repeated:
         raise UserError(

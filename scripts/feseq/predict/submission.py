@@ -187,14 +187,16 @@ def _check_parts(
         if code is not None and mark.get("code") != " ".join(code):
             raise _not_as_needed(path, "not predicted by the code as it is now")
         if version not in (None, mark.get("part")):
-            raise _not_as_needed(path, "not predicted for this part of the test table as it is now")
+            h5 = f"data/h5/test/{path.stem}.h5"
+            wrong = "not predicted for this part of the test table as it is now"
+            raise _not_as_needed(path, wrong, f"it and {h5}")
         if mark.get("test") != test:
             raise _not_as_needed(path, "predicted for another test table than the first model's")
 
 
-def _not_as_needed(path: Path, wrong: str) -> UserError:
+def _not_as_needed(path: Path, wrong: str, old: str = "it") -> UserError:
     return UserError(
-        f"{path}: {wrong}; delete it and run the same command again, it is predicted again"
+        f"{path}: {wrong}; delete {old} and run the same command again, the part is predicted again"
     )
 
 

@@ -55,7 +55,6 @@ class Listing:
     """All parts of a table in the order of its rows; `table` is its name."""
 
     table: str
-    simulated: bool
     rows: int
     parts: Sequence[Part]
 

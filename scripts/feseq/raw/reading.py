@@ -197,7 +197,7 @@ class RawTable:
 
     def _key_type(self, name: str, part: Part | None) -> pa.DataType:
         if part:
-            return pa.int64() if part.key_types[name] == "int64" else pa.string()
+            return pa.int64() if part.key_types.get(name) == "int64" else pa.string()
         values = (file.keys.get(name) for file in self._files)
         is_number = all(value is None or _INTEGER.fullmatch(value) for value in values)
         return pa.int64() if is_number else pa.string()
