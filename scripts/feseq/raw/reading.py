@@ -264,7 +264,7 @@ def open_parquet(
 ) -> RawTable:
     """Open a raw table or a single file; raises UserError if that cannot be done.
 
-    Of a part, `written` names the files of its pieces, which must be those that were listed.
+    With a part, `written` names the files of its pieces, which must be those that were listed.
     """
     location = written if isinstance(written, TableLocation) else TableLocation(written)
     return RawTable(location, part)
