@@ -29,12 +29,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from feseq.config.columns import Columns
-from feseq.dataset import shuffle
+from feseq.config.sampling import Sampling
 from feseq.dataset.conversion import BATCH_ROWS, convert_test, convert_train
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
-from feseq.dataset.sampling import read_labels, select_rows
+from feseq.dataset.sampling import sample
 from feseq.machine.memory import keep_freed_memory
 from feseq.predict.submission import write_submission
+from feseq.raw.parts import part_name, read_parts
 from feseq.raw.reading import open_parquet
 from feseq.raw.simulation import simulate_split
 
@@ -43,8 +44,8 @@ COLUMNS = Columns.from_config(CONFIG["columns"])
 # Rows of the plain reference, whose memory and time grow with every one of them.
 REFERENCE_ROWS = 3_000
 TRAIN_STEPS = 5
-# In as many stretches are the 10.7 million train rows of the full size.
-STRETCHES = 60
+# In about as many parts are the 10.7 million train rows of the full size.
+PARTS = 43
 
 
 def make(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) -> None:
@@ -69,10 +70,24 @@ def simulate(folder: Path, rows: int, mean_length: float) -> int:
 
 
 def select(folder: Path, valid_share: float = 0.1) -> None:
-    """Write the selection of all train rows."""
-    raw = open_parquet(folder / "train.parquet")
-    labels = read_labels(raw, COLUMNS.label)
-    select_rows(labels, None, valid_share, 1).write(folder / "selection.parquet", raw.version)
+    """Write the selection of all train rows, as one part."""
+    draw(folder / "train.parquet", folder, Sampling(valid_share=valid_share, seed=1))
+
+
+def draw(raw: Path, folder: Path, sampling: Sampling, parts: int = 1, label: str = "") -> int:
+    """Write the selection of all rows of `raw`, and its parts; the number of rows."""
+    rows = pq.ParquetFile(raw).metadata.num_rows
+    files = {"selection": folder / "selection.parquet", "parts": folder / "parts.json"}
+    part_rows = -(-rows // parts)
+    sample(raw, label or COLUMNS.label, None, sampling, part_rows=part_rows, **files)
+    return rows
+
+
+def convert(raw: Path, folder: Path, columns: Columns, sampling: Sampling, threads: int) -> None:
+    """Write train.h5 and valid.h5 of all rows of `raw`, as one part."""
+    draw(raw, folder, sampling, label=columns.label)
+    files = (folder / name for name in ("train.h5", "valid.h5"))
+    convert_train(raw, folder / "selection.parquet", columns, *files, threads=threads)
 
 
 def decode_train(folder: Path, threads: int) -> int:
@@ -92,7 +107,7 @@ def _decode(path: Path, extra: str, threads: int) -> int:
 
 
 def train_to_h5(folder: Path, threads: int) -> int:
-    """Train conversion, shuffled over the whole file."""
+    """Train conversion as one part, in memory."""
     convert_train(
         folder / "train.parquet",
         folder / "selection.parquet",
@@ -104,14 +119,17 @@ def train_to_h5(folder: Path, threads: int) -> int:
     return pq.ParquetFile(folder / "train.parquet").metadata.num_rows
 
 
-def train_in_stretches(folder: Path, threads: int) -> int:
-    """The same rows in as many stretches as the full size has, which reading puts together."""
-    shuffle.STRETCH_BYTES = (folder / "train.h5").stat().st_size // STRETCHES
-    out = folder / "stretches"
+def train_in_parts(folder: Path, threads: int) -> int:
+    """The same rows in as many parts as the full size has, one after the other."""
+    out = folder / "in_parts"
     out.mkdir(exist_ok=True)
-    raw, selection = folder / "train.parquet", folder / "selection.parquet"
-    convert_train(raw, selection, COLUMNS, out / "train.h5", out / "valid.h5", threads=threads)
-    return pq.ParquetFile(raw).metadata.num_rows
+    raw = folder / "train.parquet"
+    rows = draw(raw, out, Sampling(valid_share=0.1, seed=1), PARTS)
+    for number, part in enumerate(read_parts(out / "parts.json").parts):
+        files = (out / split / f"part{part_name(number)}.h5" for split in ("train", "valid"))
+        how = {"part": part, "number": number, "threads": threads}
+        convert_train(raw, out / "selection.parquet", COLUMNS, *files, **how)
+    return rows
 
 
 def test_to_h5(folder: Path, threads: int) -> int:
@@ -157,20 +175,24 @@ def feature_map(folder: Path, threads: int, columns: Columns = COLUMNS) -> int:
         return int(file.attrs["rows"])
 
 
-def batches_of_stretches(folder: Path, threads: int) -> int:
-    """The same batches from the file in stretches."""
-    return batches(folder, threads, h5="stretches/train.h5")
+def batches_of_parts(folder: Path, threads: int) -> int:
+    """The same batches from all parts."""
+    return _batches(sorted((folder / "in_parts/train").glob("*.h5")), folder, threads)
 
 
-def batches(folder: Path, threads: int, max_len: int = 500, h5: str = "train.h5") -> int:
+def batches(folder: Path, threads: int) -> int:
     """One epoch of shuffled batches of 2,048 rows at max_len 500, encoded, on the host."""
+    return _batches([folder / "train.h5"], folder, threads)
+
+
+def _batches(h5: list[Path], folder: Path, threads: int) -> int:
     import torch
 
     from feseq.dataset.batches import BatchSource
 
     torch.set_num_threads(threads)
     fields = FeatureMap.read(folder / "feature_map.json")
-    source = BatchSource(folder / h5, fields, max_len=max_len, batch_rows=2_048)
+    source = BatchSource(h5, fields, max_len=500, batch_rows=2_048)
     padded = events = 0
     for batch in source.shuffled(seed=1, epoch=1):
         length_B = batch.offsets.diff()
@@ -243,13 +265,13 @@ def write_bytes(folder: Path, threads: int) -> int:
 STAGES: dict[Callable[..., int], Callable[..., int] | None] = {
     decode_train: None,
     train_to_h5: decode_train,
-    train_in_stretches: decode_train,
+    train_in_parts: decode_train,
     write_bytes: decode_train,
     plain_reference: decode_train,
     read_h5: None,
     feature_map: read_h5,
     batches: read_h5,
-    batches_of_stretches: batches,
+    batches_of_parts: batches,
     train_steps: batches,
     decode_test: None,
     test_to_h5: decode_test,

@@ -28,6 +28,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import data
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,16 +44,15 @@ from feseq.config.catalog import model_mistakes, model_settings
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
+from feseq.config.sampling import Sampling
 from feseq.config.train import TrainConfig
 from feseq.dataset.batches import BatchSource
-from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.conversion import convert_test
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.list_test import list_test
-from feseq.dataset.sampling import read_labels, select_rows
 from feseq.dataset.store import H5Table
 from feseq.model.build import build_model
 from feseq.predict.submission import write_submission
-from feseq.raw.location import Location
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import open_parquet
 
@@ -102,12 +102,10 @@ def compare(h5: Path, table: pa.Table | None, columns: Columns) -> list[int]:
 def train(raw: Path, table: pa.Table | None, columns: Columns) -> None:
     """Sampling to one batch through a small model."""
     parts = raw.parent / "train.h5", raw.parent / "valid.h5"
-    selection = raw.parent / "selection.parquet"
-    labels = read_labels(open_parquet(raw), columns.label)
-    select_rows(labels, None, 0.25, seed=1).write(selection, Location(raw).version)
-    convert_train(raw, selection, columns, *parts)
+    sampling = Sampling(valid_share=0.25, seed=1)
+    data.convert(raw, raw.parent, columns, sampling, threads=1)
     rows = [row for part in parts for row in compare(part, table, columns)]
-    assert sorted(rows) == list(range(len(labels))), "rows are lost or doubled"
+    assert sorted(rows) == list(range(open_parquet(raw).rows)), "rows are lost or doubled"
     fields = fit_feature_map(parts[0], columns, 1)
     plain = model_settings(CONFIG, "toy", "len100")["model_config"]
     small = {"max_len": 4, "heads": 1, "time_buckets": 9, "times": columns.event_time is not None}

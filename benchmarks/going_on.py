@@ -26,14 +26,13 @@ from sklearn.metrics import log_loss
 from feseq.common.logits import sigmoid
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
+from feseq.config.sampling import Sampling
 from feseq.config.train import TrainConfig
-from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.conversion import convert_test
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
-from feseq.dataset.sampling import read_labels, select_rows
 from feseq.dataset.store import H5Table
 from feseq.machine.runtime import start_runtime
 from feseq.predict.model_file import TrainedModel
-from feseq.raw.reading import open_parquet
 from feseq.train.run import TrainingRun, train_model
 
 MODEL = ModelConfig(**splits.NETWORK)
@@ -52,12 +51,9 @@ def make_days(folder: Path, rows: int, test_rows: int) -> dict[str, Path]:
         place = folder / name
         place.mkdir()
         pq.write_table(table.filter(is_in), place / "raw.parquet")
-        raw = open_parquet(place / "raw.parquet")
-        selection = select_rows(read_labels(raw, "clicked"), None, 0.1, 1)
-        selection.write(place / "selection.parquet", raw.version)
-        files = place / "train.h5", place / "valid.h5"
-        convert_train(place / "raw.parquet", place / "selection.parquet", data.COLUMNS, *files)
-        fit_feature_map(files[0], data.COLUMNS, 2).write(place / "feature_map.json")
+        sampling = Sampling(valid_share=0.1, seed=1)
+        data.convert(place / "raw.parquet", place, data.COLUMNS, sampling, threads=1)
+        fit_feature_map(place / "train.h5", data.COLUMNS, 2).write(place / "feature_map.json")
     convert_test(folder / "test.parquet", data.COLUMNS, folder / "test.h5")
     return {name: folder / name for name in chosen}
 

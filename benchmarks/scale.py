@@ -4,8 +4,8 @@
 
 Makes simulated data of mean length 500 in a temporary folder, for each number of rows. Each line is
 a whole epoch, its data read, encoded and trained on, by processes that share `threads`; then the
-draw of the rows (`sample`), which alone holds something of every row of the raw file, is measured
-on labels alone, many more of them. A straight line through each gives the hours and the memory at
+draw of the rows (`sample`), the one step over the whole train table, is measured on labels alone,
+many more of them. A straight line through each gives the hours and the memory at
 `--extrapolate` rows; nothing is run there.
 """
 
@@ -22,9 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ranks
 
-from feseq.dataset.sampling import read_labels, select_rows
+from feseq.config.sampling import Sampling
 from feseq.machine.memory import keep_freed_memory, peak_memory
-from feseq.raw.reading import open_parquet
 
 
 def epochs(options: argparse.Namespace) -> None:
@@ -55,9 +54,8 @@ def sample(folder: Path, rows: int) -> None:
     """In a process of its own: print time and memory of drawing all of `rows` rows."""
     keep_freed_memory()
     started = time.perf_counter()
-    raw = open_parquet(folder / "labels.parquet")
-    labels = read_labels(raw, "clicked")
-    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet", raw.version)
+    part_rows = data.CONFIG["parts"]["rows"]
+    data.draw(folder / "labels.parquet", folder, Sampling(), rows // part_rows)
     print(f"| {rows:,} | {time.perf_counter() - started:.1f} | {peak_memory() / 2**20:,.0f} |")
 
 
@@ -69,7 +67,8 @@ def samples(options: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             label = pa.array((random.random(rows) < 0.02).astype(np.int8))
-            pq.write_table(pa.table({"clicked": label}), folder / "labels.parquet")
+            path = folder / "labels.parquet"
+            pq.write_table(pa.table({"clicked": label}), path, row_group_size=50_000)
             process = multiprocessing.get_context("spawn").Process(
                 target=sample, args=(folder, rows)
             )

@@ -34,13 +34,11 @@ from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.config.sampling import Sampling, Split
 from feseq.config.train import TrainConfig
-from feseq.dataset.conversion import convert_test, convert_train
+from feseq.dataset.conversion import convert_test
 from feseq.dataset.feature_map import fit_feature_map
-from feseq.dataset.sampling import draw
 from feseq.dataset.store import H5Table
 from feseq.machine.runtime import start_runtime
 from feseq.predict.model_file import TrainedModel
-from feseq.raw.reading import open_parquet
 from feseq.raw.simulation import simulate_split
 from feseq.train.run import TrainingRun, train_model
 
@@ -149,11 +147,9 @@ def judge(
 ) -> tuple[dict[str, tuple[float, float]], int, int]:
     """Validation and test AUC by model, and the validation rows and clicks of a split."""
     threads = options.threads
-    raw = open_parquet(folder / "train.parquet")
     train, valid, test = (folder / f"{name}.h5" for name in ("train", "valid", "test"))
-    selection = folder / "selection.parquet"
-    draw(raw, columns.label, None, Sampling(split=split, valid_share=0.15)).write(selection)
-    convert_train(folder / "train.parquet", selection, columns, train, valid, threads=threads)
+    sampling = Sampling(split=split, valid_share=0.15)
+    data.convert(folder / "train.parquet", folder, columns, sampling, threads)
     feature_map = folder / "feature_map.json"
     fit_feature_map(train, columns, 2).write(feature_map)
     runtime, machine = (

@@ -11,8 +11,8 @@ BOOSTING_GPUS = gpus_of_a_training(
 
 rule train_boosting:
     input:
-        train=checked(rules.convert_train.output.train),
-        valid=rules.convert_train.output.valid,
+        train=train_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
         followed=[],
         folds=[],
@@ -42,8 +42,8 @@ rule train_boosting:
 
 use rule train_boosting as refit_boosting with:
     input:
-        train=checked(rules.convert_train.output.train),
-        valid=rules.convert_train.output.valid,
+        train=train_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map_to_all.output.feature_map,
         followed=rules.train_boosting.output.training,
         folds=[],
@@ -61,8 +61,8 @@ use rule train_boosting as refit_boosting with:
 
 use rule train_boosting as train_fold_boosting with:
     input:
-        train=checked(rules.convert_train.output.train),
-        valid=rules.convert_train.output.valid,
+        train=train_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
         followed=rules.train_boosting.output.training,
         folds=folds,
@@ -81,7 +81,7 @@ use rule train_boosting as train_fold_boosting with:
 rule evaluate_boosting:
     input:
         model=rules.train_boosting.output.model,
-        valid=rules.convert_train.output.valid,
+        valid=valid_parts,
         folds=[],
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
@@ -106,7 +106,7 @@ rule evaluate_boosting:
 use rule evaluate_boosting as evaluate_fold_boosting with:
     input:
         model=rules.train_fold_boosting.output.model,
-        valid=rules.convert_train.output.train,
+        valid=train_parts,
         folds=folds,
     output:
         predictions="results/{size}/{model}/fold{fold}/predictions.parquet",
@@ -122,7 +122,7 @@ use rule evaluate_boosting as evaluate_fold_boosting with:
 rule importance_boosting:
     input:
         model=rules.train_boosting.output.model,
-        valid=rules.convert_train.output.valid,
+        valid=valid_parts,
     output:
         importance="results/{size}/{model}/importance.json",
     log:
@@ -144,8 +144,8 @@ rule importance_boosting:
 
 rule tune_boosting:
     input:
-        train=checked(rules.convert_train.output.train),
-        valid=rules.convert_train.output.valid,
+        train=train_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
         # A variant, for --configfile.

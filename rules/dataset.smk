@@ -2,13 +2,16 @@
 from feseq.staleness.upstream import data_steps
 
 
-rule sample:
+checkpoint sample:
     input:
         **local(raw=RAW.train),
     output:
         selection="data/samples/{size}.parquet",
+        parts="data/samples/{size}.json",
     log:
         "data/samples/{size}.log",
+    benchmark:
+        "data/samples/{size}.benchmark.tsv"
     conda:
         "../envs/data.yaml"
     params:
@@ -17,6 +20,7 @@ rule sample:
             **raw_params(raw=RAW.train),
             label=config["columns"]["label"],
             rows=size_param("rows"),
+            part_rows=config["parts"]["rows"],
             **sampling_params("split", "valid_share", "judge_share", "seed"),
         ),
     message:
@@ -29,6 +33,7 @@ rule draw_folds:
     input:
         **local(raw=RAW.train),
         selection=checked(rules.sample.output.selection),
+        parts=rules.sample.output.parts,
     output:
         folds="data/samples/folds/{size}.parquet",
     log:
@@ -50,26 +55,27 @@ rule draw_folds:
 
 rule convert_train:
     input:
-        **local(raw=RAW.train),
-        selection=checked(rules.sample.output.selection),
+        **part_raw(RAW.train),
+        selection=older(rules.sample.output.selection),
+        parts=older(rules.sample.output.parts),
     output:
-        train="data/h5/{size}/train.h5",
-        valid="data/h5/{size}/valid.h5",
+        train="data/h5/{size}/train/part{part}.h5",
+        valid="data/h5/{size}/valid/part{part}.h5",
     log:
-        "data/h5/{size}/convert_train.log",
+        "data/h5/{size}/train/part{part}.log",
     benchmark:
-        "data/h5/{size}/convert_train.benchmark.tsv"
+        "data/h5/{size}/train/part{part}.benchmark.tsv"
     conda:
         "../envs/data.yaml"
     threads: 2
     params:
         *code("convert_train"),
         **settings(
-            **raw_params(raw=RAW.train),
+            **part_params(RAW.train),
             **column_params("label"),
         ),
     message:
-        "Converting the rows of size {wildcards.size} to H5"
+        "Converting part {wildcards.part} of the train table to H5, size {wildcards.size}"
     script:
         "../scripts/convert_train.py"
 
@@ -102,8 +108,8 @@ checkpoint list_test:
 
 rule convert_test:
     input:
-        **({} if RAW.test.is_remote else {"raw": part_raw}),
-        parts=older_listing,
+        **part_raw(RAW.test),
+        parts=older(rules.list_test.output.parts),
     output:
         h5="data/h5/test/part{part}.h5",
     log:
@@ -116,7 +122,7 @@ rule convert_test:
     params:
         *code("convert_test"),
         **settings(
-            **part_params(),
+            **part_params(RAW.test),
             **column_params("id"),
         ),
     message:
@@ -127,7 +133,7 @@ rule convert_test:
 
 rule fit_feature_map:
     input:
-        train=rules.convert_train.output.train,
+        train=train_parts,
     output:
         feature_map="data/h5/{size}/feature_map.json",
     log:
@@ -147,10 +153,8 @@ rule fit_feature_map:
 
 use rule fit_feature_map as fit_feature_map_to_all with:
     input:
-        train=[
-            rules.convert_train.output.train,
-            rules.convert_train.output.valid,
-        ],
+        train=train_parts,
+        valid=valid_parts,
     output:
         feature_map="data/h5/{size}/all_rows/feature_map.json",
     log:
@@ -163,8 +167,8 @@ use rule fit_feature_map as fit_feature_map_to_all with:
 
 rule describe:
     input:
-        train=checked(rules.convert_train.output.train),
-        valid=rules.convert_train.output.valid,
+        train=train_parts,
+        valid=valid_parts,
         test=test_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:

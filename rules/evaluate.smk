@@ -5,7 +5,7 @@ from feseq.staleness.upstream import fold_steps
 rule evaluate:
     input:
         model=rules.train.output.model,
-        valid=rules.convert_train.output.valid,
+        valid=valid_parts,
         folds=[],
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
@@ -31,7 +31,7 @@ rule evaluate:
 use rule evaluate as evaluate_fold with:
     input:
         model=rules.train_fold.output.model,
-        valid=rules.convert_train.output.train,
+        valid=train_parts,
         folds=folds,
     output:
         predictions="results/{size}/{model}/fold{fold}/predictions.parquet",
@@ -48,7 +48,7 @@ use rule evaluate as evaluate_fold with:
 rule importance:
     input:
         model=rules.train.output.model,
-        valid=rules.convert_train.output.valid,
+        valid=valid_parts,
     output:
         importance="results/{size}/{model}/importance.json",
     log:
@@ -122,8 +122,8 @@ rule ensemble:
 
 rule fit_baseline:
     input:
-        train=rules.convert_train.output.train,
-        valid=rules.convert_train.output.valid,
+        train=train_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
         predictions="results/{size}/{baseline}/valid_predictions.parquet",
@@ -147,7 +147,7 @@ rule fit_baseline:
 rule measure:
     input:
         predictions="results/{size}/{name}/valid_predictions.parquet",
-        valid=rules.convert_train.output.valid,
+        valid=valid_parts,
         truth=(
             rules.simulate.output.truth.apply_wildcards({"split": "train"})
             if RAW.simulated
@@ -177,7 +177,7 @@ rule measure:
 use rule measure as measure_folds with:
     input:
         predictions=rules.join_folds.output.out_of_fold,
-        valid=rules.convert_train.output.train,
+        valid=train_parts,
         truth=(
             rules.simulate.output.truth.apply_wildcards({"split": "train"})
             if RAW.simulated

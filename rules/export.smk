@@ -4,7 +4,7 @@
 rule export:
     input:
         model=exported,
-        valid=rules.convert_train.output.valid,
+        valid=valid_parts,
     output:
         onnx="results/{size}/{model}/model.onnx",
     log:

@@ -78,7 +78,7 @@ def submitting(step, name):
 
 def start_from(wildcards):
     """The older model; where it has a version, its time does not count."""
-    start = older(wildcards)
+    start = older_start(wildcards)
     if start is None:
         return []
     path, version = start
@@ -109,52 +109,75 @@ def fitted_weights(wildcards):
     return rules.ensemble.output.weights.apply_wildcards({"size": wildcards.size})
 
 
-def listed_test():
-    """The parts of the test table, which are known once `list_test` has run."""
+def listed(table, wildcards):
+    """The parts of a raw table, which are known once `sample` or `list_test` has run."""
+    if table is RAW.test:
+        parts = checkpoints.list_test.get().output.parts
+    else:
+        check_job(config, COLUMNS, dict(wildcards.items()))
+        parts = checkpoints.sample.get(size=wildcards.size).output.parts
     # `open` gets it from a default storage provider first, if there is one.
-    with checkpoints.list_test.get().output.parts.open() as file:
+    with parts.open() as file:
         return read_parts(Path(file.name))
 
 
-def older_listing(wildcards):
-    """The listing, whose time does not count: a part changes with its own files, as its version.
+def older(file):
+    """Input function: `file`, whose time does not count: a part changes as its version does.
 
     A copy, since `ancient` marks the very file that it is given, for all rules.
     """
-    return ancient(rules.list_test.output.parts.apply_wildcards({}))
+    return lambda wildcards: ancient(file.apply_wildcards(wildcards))
 
 
-def test_part_names():
-    """The numbers of the test table's parts, as file names have them."""
-    return list(map(part_name, range(len(listed_test().parts))))
+def part_names(table, wildcards):
+    """The numbers of the parts, as file names have them."""
+    return list(map(part_name, range(len(listed(table, wildcards).parts))))
 
 
-def part_location(wildcards):
-    """Where the raw files of the job's part of the test table lie."""
-    files = dict(enumerate(map(str, RAW.test.files)))
-    pieces = listed_test()[int(wildcards.part)].pieces
+def part_location(table, wildcards):
+    """Where the raw files of the job's part lie."""
+    files = dict(enumerate(map(str, table.files)))
+    pieces = listed(table, wildcards)[int(wildcards.part)].pieces
     for piece in pieces:
         if files.get(piece.number) != piece.file:
+            step = (
+                "list_test"
+                if table is RAW.test
+                else f"data/samples/{wildcards.size}.json"
+            )
             raise UserError(
-                f"{RAW.test}: its files have changed since its parts were listed ({piece.file}); run "
-                f"`snakemake list_test`, then the same command again"
+                f"{table}: its files have changed since its parts were listed ({piece.file}); run "
+                f"`snakemake --force {step}`, then the same command again"
             )
     return TableLocation([piece.file for piece in pieces])
 
 
-@clear_errors
-def part_raw(wildcards):
-    """The raw files of the job's part, as `local` gives those of a table."""
-    return local(raw=part_location(wildcards)).get("raw", [])
+def part_raw(table):
+    """Inputs: the raw files of the job's part, as `local` gives those of a table."""
+
+    @clear_errors
+    def files(wildcards):
+        return local(raw=part_location(table, wildcards)).get("raw", [])
+
+    return {} if table.is_remote else {"raw": files}
 
 
-@clear_errors
-def test_parts(wildcards):
-    """The H5 file of each part of the test table."""
-    return [
-        rules.convert_test.output.h5.apply_wildcards({"part": part})
-        for part in test_part_names()
-    ]
+def parts_of(table, rule, name):
+    """Input function: an output of the rule by name, for each part of a table."""
+
+    @clear_errors
+    def files(wildcards):
+        file = getattr(getattr(rules, rule).output, name)
+        known = dict(wildcards.items())
+        names = part_names(table, wildcards)
+        return [file.apply_wildcards({**known, "part": part}) for part in names]
+
+    return files
+
+
+train_parts = parts_of(RAW.train, "convert_train", "train")
+valid_parts = parts_of(RAW.train, "convert_train", "valid")
+test_parts = parts_of(RAW.test, "convert_test", "h5")
 
 
 @clear_errors
@@ -163,7 +186,7 @@ def part_predictions(wildcards):
     return [
         output_of("predict", "predictions", size=wildcards.size, model=model, part=part)
         for model in submission_models(config, wildcards.size)
-        for part in test_part_names()
+        for part in part_names(RAW.test, wildcards)
     ]
 
 

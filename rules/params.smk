@@ -56,7 +56,7 @@ def model_nodes(wildcards):
 
 
 @clear_errors
-def older(wildcards):
+def older_start(wildcards):
     """The older model that the job's training goes on from, with its version, or None."""
     settings = model_settings(config, wildcards.size, wildcards.model)
     own = results() / wildcards.size / wildcards.model / "model.safetensors"
@@ -65,7 +65,7 @@ def older(wildcards):
 
 def start_version(wildcards):
     """The version of that model; None if there is none, or if rules here make it."""
-    start = older(wildcards)
+    start = older_start(wildcards)
     return start and start[1]
 
 
@@ -95,20 +95,26 @@ def raw_params(**raw):
     return versions | others_than_local(raw)
 
 
-def part_params():
-    """The version of the job's part of the test table, and the locations of files not local."""
+def part_params(table):
+    """The version of the job's part of a table, and the locations of files not local."""
 
     @clear_errors
     def version(wildcards):
         # A digest of all steps behind a file has the version of the whole table.
-        has_part = hasattr(wildcards, "part")
-        return listed_test()[int(wildcards.part)].version if has_part else None
+        if not hasattr(wildcards, "part"):
+            return None
+        part = listed(table, wildcards)[int(wildcards.part)]
+        return f"{part.version} {part.draw}".strip()
 
     @clear_errors
     def raw(wildcards):
-        return part_location(wildcards).written if hasattr(wildcards, "part") else None
+        return (
+            part_location(table, wildcards).written
+            if hasattr(wildcards, "part")
+            else None
+        )
 
-    return {"part_version": version} | ({"raw": raw} if RAW.test.is_remote else {})
+    return {"part_version": version} | ({"raw": raw} if table.is_remote else {})
 
 
 def upstream(steps):

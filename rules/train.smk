@@ -5,8 +5,8 @@ from pathlib import Path
 
 rule train:
     input:
-        train=checked(rules.convert_train.output.train),
-        valid=rules.convert_train.output.valid,
+        train=train_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
         followed=[],
         folds=[],
@@ -39,8 +39,8 @@ rule train:
 # With submission.refit, what submits.
 use rule train as refit with:
     input:
-        train=checked(rules.convert_train.output.train),
-        valid=rules.convert_train.output.valid,
+        train=train_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map_to_all.output.feature_map,
         followed=rules.train.output.training,
         folds=[],
@@ -60,8 +60,8 @@ use rule train as refit with:
 # With sampling.folds, what predicts the rows of a fold.
 use rule train as train_fold with:
     input:
-        train=checked(rules.convert_train.output.train),
-        valid=rules.convert_train.output.valid,
+        train=train_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
         followed=rules.train.output.training,
         folds=folds,
@@ -80,8 +80,8 @@ use rule train as train_fold with:
 
 rule tune:
     input:
-        train=checked(rules.convert_train.output.train),
-        valid=rules.convert_train.output.valid,
+        train=train_parts,
+        valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
         # A variant, for --configfile.

@@ -1,6 +1,6 @@
-"""Convert the selected rows of the train file to train.h5 and valid.h5, shuffled.
+"""Convert the selected rows of one part of the train table to a train and a valid file, shuffled.
 
-By hand: python scripts/convert_train.py --size toy
+By hand: python scripts/convert_train.py --size toy --part 000
 """
 
 from pathlib import Path
@@ -8,12 +8,15 @@ from pathlib import Path
 from door import enter
 from feseq.config.columns import Columns
 from feseq.dataset.conversion import convert_train
+from feseq.raw.parts import read_parts
 
 
 def main(
     *,
     raw: list[str],
     selection: Path,
+    parts: Path,
+    part: int,
     columns: Columns,
     train: Path,
     valid: Path,
@@ -21,7 +24,18 @@ def main(
     size: str = "",
     code: list[str],
 ) -> None:
-    convert_train(raw, selection, columns, train, valid, threads=threads, size=size, code=code)
+    convert_train(
+        raw,
+        selection,
+        columns,
+        train,
+        valid,
+        part=read_parts(parts)[part],
+        number=part,
+        threads=threads,
+        size=size,
+        code=code,
+    )
 
 
 if __name__ == "__main__":

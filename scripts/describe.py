@@ -17,8 +17,8 @@ from feseq.report.figures.data import plot_data
 
 def main(
     *,
-    train: Path,
-    valid: Path,
+    train: list[Path],
+    valid: list[Path],
     test: list[Path],
     feature_map: Path,
     size: str,

@@ -15,7 +15,7 @@ from feseq.machine.runtime import start_runtime
 def main(
     *,
     model: Path,
-    valid: Path,
+    valid: list[Path],
     folds: Path | None = None,
     fold: int = 0,
     predictions: Path,

@@ -13,7 +13,7 @@ from feseq.dataset.folds import FoldRows
 def main(
     *,
     model: Path,
-    valid: Path,
+    valid: list[Path],
     folds: Path | None = None,
     fold: int = 0,
     predictions: Path,

@@ -11,8 +11,8 @@ from feseq.evaluate.baselines import fit_baseline
 
 def main(
     *,
-    train: Path,
-    valid: Path,
+    train: list[Path],
+    valid: list[Path],
     feature_map: Path,
     baseline: str,
     rows_at_most: int,

@@ -9,9 +9,18 @@ from door import enter
 from feseq.config.columns import Columns
 from feseq.dataset.feature_map import fit_feature_map
 
+NONE: list[Path] = []
 
-def main(*, train: list[Path], columns: Columns, min_count: int, feature_map: Path) -> None:
-    fit_feature_map(train, columns, min_count).write(feature_map)
+
+def main(
+    *,
+    train: list[Path],
+    valid: list[Path] = NONE,
+    columns: Columns,
+    min_count: int,
+    feature_map: Path,
+) -> None:
+    fit_feature_map(train, columns, min_count, valid).write(feature_map)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from feseq.machine.runtime import start_runtime
 def main(
     *,
     model: Path,
-    valid: Path,
+    valid: list[Path],
     importance: Path,
     threads: int,
     full_name: str = "",

@@ -9,7 +9,9 @@ from door import enter
 from feseq.boosting.importance import measure_boosting
 
 
-def main(*, model: Path, valid: Path, importance: Path, threads: int, full_name: str = "") -> None:
+def main(
+    *, model: Path, valid: list[Path], importance: Path, threads: int, full_name: str = ""
+) -> None:
     measure_boosting(model, valid, importance, threads=threads, full_name=full_name)
 
 

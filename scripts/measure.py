@@ -13,7 +13,7 @@ from feseq.evaluate.metrics_file import write_metrics
 def main(
     *,
     predictions: Path,
-    valid: Path,
+    valid: list[Path],
     folds: Path | None = None,
     truth: Path | None = None,
     metrics: Path,

@@ -1,4 +1,4 @@
-"""Draw the rows of one size from the train file, and split them into train and validation.
+"""Draw the rows of one size from the train table, split them, and list the table's parts.
 
 By hand: python scripts/sample.py --size toy
 """
@@ -7,14 +7,20 @@ from pathlib import Path
 
 from door import enter
 from feseq.config.sampling import Sampling
-from feseq.dataset.sampling import draw
-from feseq.raw.reading import open_parquet
+from feseq.dataset.sampling import sample
 
 
 def main(
-    *, raw: list[str], label: str, rows: int | None, sampling: Sampling, selection: Path
+    *,
+    raw: list[str],
+    label: str,
+    rows: int | None,
+    part_rows: int,
+    sampling: Sampling,
+    selection: Path,
+    parts: Path,
 ) -> None:
-    draw(open_parquet(raw), label, rows, sampling).write(selection)
+    sample(raw, label, rows, sampling, part_rows=part_rows, selection=selection, parts=parts)
 
 
 if __name__ == "__main__":

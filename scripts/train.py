@@ -15,8 +15,8 @@ from feseq.train.run import TrainingRun, train_model
 
 def main(
     *,
-    train: Path,
-    valid: Path,
+    train: list[Path],
+    valid: list[Path],
     feature_map: Path,
     model_config: ModelConfig,
     train_config: TrainConfig,

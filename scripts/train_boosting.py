@@ -13,8 +13,8 @@ from feseq.config.runtime import Runtime
 
 def main(
     *,
-    train: Path,
-    valid: Path,
+    train: list[Path],
+    valid: list[Path],
     feature_map: Path,
     boosting_config: BoostingConfig,
     runtime: Runtime,

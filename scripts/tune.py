@@ -17,8 +17,8 @@ from feseq.tune.search import tune_model
 
 def main(
     *,
-    train: Path,
-    valid: Path,
+    train: list[Path],
+    valid: list[Path],
     feature_map: Path,
     model_config: ModelConfig,
     train_config: TrainConfig,

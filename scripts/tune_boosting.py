@@ -15,8 +15,8 @@ from feseq.tune.search import tune_model
 
 def main(
     *,
-    train: Path,
-    valid: Path,
+    train: list[Path],
+    valid: list[Path],
     feature_map: Path,
     boosting_config: BoostingConfig,
     variant: dict[str, bool | int | float | str],

@@ -33,7 +33,7 @@ settings.load_profile("short")
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 7)
-    monkeypatch.setattr(shuffle, "STRETCH_BYTES", 1_000)
+    monkeypatch.setattr(shuffle, "_ROWS", 9)
 
 
 Shared = Callable[[str, Callable[[Path], object]], Path]

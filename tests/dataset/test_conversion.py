@@ -1,4 +1,4 @@
-"""Raw parquet to H5: whole round trips, shuffling in stretches, and refusing what is unusable."""
+"""Raw parquet to H5: whole round trips, shuffling in memory, and refusing what is unusable."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,11 @@ import pyarrow as pa
 import pytest
 
 from feseq.common.errors import UserError
-from feseq.common.files import fingerprint
 from feseq.config.columns import Columns
-from feseq.dataset import conversion, shuffle, stretches
+from feseq.dataset import conversion, shuffle
 from feseq.dataset.block import Block
 from feseq.dataset.conversion import convert_train
-from feseq.dataset.selection import Selection
+from feseq.dataset.selection import Selection, write_selections
 from feseq.dataset.store import H5Table
 from feseq.raw.location import Location
 from support.raw_tables import (
@@ -112,9 +111,8 @@ def test_a_selection_of_some_rows_takes_these_alone(tmp_path: Path) -> None:
     table = raw_table()
     raw, selection = write_raw(tmp_path, table), tmp_path / "selection.parquet"
     rows = np.array([3, 50, 51, 119])
-    Selection(rows, np.array([0, 1, 0, 1], bool), np.array([1, 0, 0, 1])).write(
-        selection, Location(raw).version
-    )
+    chosen = Selection(rows, np.array([0, 1, 0, 1], np.int8), np.array([1, 0, 0, 1]))
+    write_selections([chosen], selection)
     train, valid = tmp_path / "train.h5", tmp_path / "valid.h5"
     convert_train(raw, selection, COLUMNS, train, valid)
     expected = rows_of_raw(table)
@@ -141,7 +139,7 @@ def as_read(path: Path) -> dict[str, Any]:
         }  # fmt: skip
 
 
-def test_the_result_does_not_depend_on_stretches_batches_and_row_groups(
+def test_the_result_does_not_depend_on_batches_and_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = raw_table(100)
@@ -152,17 +150,14 @@ def test_the_result_does_not_depend_on_stretches_batches_and_row_groups(
     rows = {"valid_rows": range(1, 100, 2), "judging": 9}
     plain = to_train_h5(tmp_path / "plain", table, **rows)
     plain_test = to_test_h5(tmp_path / "plain", table)
-    for batch_rows, stretch_bytes, row_group_size in ((7, 1 << 30, 1000), (16, 1, 13), (5, 999, 1)):
+    for batch_rows, write_rows, row_group_size in ((7, 1000, 1000), (16, 1, 13), (5, 11, 1)):
         monkeypatch.setattr(conversion, "BATCH_ROWS", batch_rows)
-        monkeypatch.setattr(shuffle, "STRETCH_BYTES", stretch_bytes)
-        monkeypatch.setattr(stretches, "COUNTED_ROWS", 20)
+        monkeypatch.setattr(shuffle, "_ROWS", write_rows)
         folder = tmp_path / f"{batch_rows}"
         parts = to_train_h5(folder, table, **rows, row_group_size=row_group_size)
         for part, expected in zip(parts, plain):
             assert as_read(part) == as_read(expected)
-            with h5py.File(part) as file:
-                assert ("stretch" in file) == (stretch_bytes < 1 << 30)
-            assert stretch_bytes < 1 << 30 or content(part) == content(expected)
+            assert content(part) == content(expected)
         test = to_test_h5(folder, table, row_group_size=row_group_size)
         assert content(test) == content(plain_test)
 
@@ -172,7 +167,7 @@ def test_ever_wider_tokens_and_vocabularies_are_kept_without_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: list[int]
 ) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 30)
-    monkeypatch.setattr(shuffle, "STRETCH_BYTES", 3_000)
+    monkeypatch.setattr(shuffle, "_ROWS", 50)
     rows = 600
     events: list[str | None] = [f"{i % 256},{255 - i % 256}" for i in range(rows)]
     for row, token in zip((100, 200, 301), largest):
@@ -199,7 +194,7 @@ def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
         words = file["vocabulary/country"].asstr()[1:].tolist()
         assert set(file) == {"numeric", "categorical", "vocabulary", "sequence", "label", "row"}
     assert attributes["format"] == "feseq-table"
-    assert attributes["version"] == 2
+    assert attributes["version"] == 4
     assert attributes["rows"] == 90
     assert json.loads(attributes["numeric_columns"]) == ["price", "age"]
     assert json.loads(attributes["categorical_columns"]) == ["country", "item"]
@@ -212,7 +207,7 @@ def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
         "bytes": size,
         "simulated": False,
         "code": [],
-        "selection": fingerprint(tmp_path / "selection.parquet"),
+        "draw": Selection.read(tmp_path / "selection.parquet").digest,
         "size": "",
     }
     # Codes are given in the order of first occurrence, each word once.

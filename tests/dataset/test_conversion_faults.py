@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,22 +16,22 @@ import pyarrow as pa
 import pytest
 
 from feseq.common.errors import UserError
+from feseq.config.sampling import Sampling
 from feseq.dataset import conversion, shuffle
 from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.sampling import read_labels, select_rows
-from feseq.dataset.selection import Selection
+from feseq.dataset.sampling import sample
+from feseq.dataset.selection import Selection, write_selections
 from feseq.dataset.store import H5Table
 from feseq.raw.location import Location
 from feseq.raw.parquet_file import RawFile
+from feseq.raw.parts import read_parts
 from feseq.raw.reading import open_parquet
 from support.raw_tables import COLUMNS, content, raw_table, to_test_h5, to_train_h5, write_raw
 
 
 def test_a_selection_of_another_file_is_refused(tmp_path: Path) -> None:
     raw, selection = write_raw(tmp_path, raw_table(20)), tmp_path / "selection.parquet"
-    Selection(np.array([3, 20]), np.array([False, True]), np.array([0, 0])).write(
-        selection, Location(raw).version
-    )
+    write_selections([Selection(np.array([3, 20]), np.int8([0, 1]), np.int64([0, 0]))], selection)
     train, valid = tmp_path / "train.h5", tmp_path / "valid.h5"
     with pytest.raises(UserError, match=r"row 20.*has 20 rows"):
         convert_train(raw, selection, COLUMNS, train, valid)
@@ -160,14 +161,19 @@ def test_a_nul_byte_is_refused(tmp_path: Path, column: str, message: str) -> Non
 
 def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None:
     raw = write_raw(tmp_path, raw_table(100))
-    chosen = select_rows(read_labels(open_parquet(raw), "y"), None, 0.25, seed=3)
     selection, train = tmp_path / "selection.parquet", tmp_path / "train.h5"
-    chosen.write(selection, Location(raw).version)
-    convert_train(raw, selection, COLUMNS, train, tmp_path / "valid.h5")
+    files: dict[str, Any] = {"selection": selection, "parts": tmp_path / "parts.json"}
+    sample(raw, "y", None, Sampling(), part_rows=100, **files)
+    part = read_parts(files["parts"])[0]
+    convert_train(raw, selection, COLUMNS, train, tmp_path / "valid.h5", part=part)
     train.unlink()
     write_raw(tmp_path, raw_table(200, seed=5))
-    with pytest.raises(UserError, match="was drawn from another file"):
-        convert_train(raw, selection, COLUMNS, train, tmp_path / "valid.h5")
+    with pytest.raises(UserError, match=r"raw.parquet: was replaced"):
+        convert_train(raw, selection, COLUMNS, train, tmp_path / "valid.h5", part=part)
+    sample(raw, "y", None, Sampling(seed=7), part_rows=100, **files)
+    other = replace(read_parts(files["parts"])[0], draw=part.draw)
+    with pytest.raises(UserError, match=r"selection.parquet: was drawn for other parts"):
+        convert_train(raw, selection, COLUMNS, train, tmp_path / "valid.h5", part=other)
     assert not train.exists()
 
 
@@ -277,7 +283,7 @@ from pathlib import Path
 from support.raw_tables import COLUMNS
 import feseq.common.files, feseq.dataset.conversion
 
-feseq.dataset.conversion.BATCH_ROWS, feseq.dataset.shuffle.STRETCH_BYTES = 16, 2_000
+feseq.dataset.conversion.BATCH_ROWS, feseq.dataset.shuffle._ROWS = 16, 16
 # Where Snakemake has run before, the first file renamed would be a raw file's remembered digest.
 feseq.raw.version.REMEMBERED = Path(sys.argv[4], "none", "none")
 owner, name, last = pkgutil.resolve_name(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -307,7 +313,7 @@ else:
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
                 ("train", "feseq.dataset.shuffle.Shuffle", "append", 4),
-                ("train", "feseq.dataset.shuffle.Shuffle", "flush", 2),
+                ("train", "feseq.dataset.shuffle.Shuffle", "write", 1),
                 ("train", "feseq.dataset.store.H5Writer", "append", 2),
                 ("train", "feseq.dataset.store.H5Writer", "finish", 1),
                 ("train", "feseq.dataset.store.H5Writer", "finish", 2),
@@ -323,7 +329,7 @@ def test_a_kill_at_any_point_leaves_no_half_file_and_the_next_run_cleans_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, owner: str, name: str, last: int
 ) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 16)
-    monkeypatch.setattr(shuffle, "STRETCH_BYTES", 2_000)
+    monkeypatch.setattr(shuffle, "_ROWS", 16)
 
     def convert() -> list[Path]:
         table = raw_table()

@@ -52,8 +52,9 @@ def folds_of(
 ) -> tuple[Folds, Selection]:
     sampling = Sampling(split=split, folds=folds, seed=1, **{"valid_share": 0.2} | options)
     file = open_parquet(raw)
-    selection = draw(file, "y", rows, sampling)
-    return draw_folds(file, "y", sampling, selection), selection
+    listing = file.listing(file.rows)
+    (selection,) = draw(file, "y", rows, sampling, [0, file.rows])
+    return draw_folds(file, "y", sampling, [selection], listing), selection
 
 
 SPLITS = {
@@ -151,22 +152,14 @@ def test_folds_that_cannot_be_are_refused_with_what_there_is(
         folds_of(raw, split, **{"valid_share": 0.1} | options)
 
 
-def test_folds_of_a_file_that_was_replaced_are_refused(
-    users: tuple[Path, dict[str, np.ndarray]], tmp_path: Path
-) -> None:
-    _, selection = folds_of(users[0], Split())
-    other = write_raw(tmp_path, pa.table({"y": np.arange(10, dtype=np.int8) % 2}))
-    with pytest.raises(UserError, match=r"holds row 899, and .*raw.parquet has 10 rows; delete"):
-        draw_folds(open_parquet(other), "y", Sampling(folds=2), selection)
-
-
 @pytest.fixture(scope="module")
 def folded(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of three folds of the rows of `data`, and a second one with labels changed there."""
     folder = tmp_path_factory.mktemp("folded")
     sampling = Sampling(folds=3, seed=1)
     selection = Selection.read(data / "selection.parquet")
-    folds = draw_folds(open_parquet(data / "train.parquet"), "clicked", sampling, selection)
+    file = open_parquet(data / "train.parquet")
+    folds = draw_folds(file, "clicked", sampling, [selection], file.listing(file.rows))
     folds.write(folder / "folds.parquet")
     shutil.copy(data / "train.h5", folder / "train.h5")
     with h5py.File(folder / "train.h5", "r+") as file:

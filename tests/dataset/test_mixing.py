@@ -7,17 +7,17 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from feseq.dataset import batches, conversion, shuffle
+from feseq.dataset import batches, conversion
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import fit_feature_map
-from feseq.dataset.store import H5Table
-from support.raw_tables import COLUMNS, to_train_h5
+from feseq.dataset.mixed import open_files
+from support.raw_tables import COLUMNS, to_train_parts
 
 ROWS, DAYS, BATCH_ROWS = 24_000, 7, 256
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def train(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Rows sorted by `age`, here the day, from unequal days; history lengths have a long tail."""
     random = np.random.default_rng(5)
     day = np.sort(random.choice(DAYS, ROWS, p=np.arange(1, 8) / 28))
@@ -34,10 +34,12 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     with pytest.MonkeyPatch.context() as patch:
-        # Many batches and stretches, as a full file has.
-        patch.setattr(conversion, "BATCH_ROWS", 1_000)
-        patch.setattr(shuffle, "STRETCH_BYTES", 200_000)
-        return to_train_h5(tmp_path_factory.mktemp("days"), table)[0]
+        # Many batches and parts, as a full table has; most parts are of one day.
+        patch.setattr(conversion, "BATCH_ROWS", 300)
+        folder = tmp_path_factory.mktemp("days")
+        files, _ = to_train_parts(folder, table, 1_000, row_group_size=500)
+    assert len(files) == 24
+    return files
 
 
 def day_p_values(days: list[np.ndarray], shares: np.ndarray, rows: int) -> list[float]:
@@ -53,10 +55,10 @@ def day_p_values(days: list[np.ndarray], shares: np.ndarray, rows: int) -> list[
 
 
 def test_days_are_mixed_within_every_batch_and_piece_of_the_file(
-    train: Path, monkeypatch: pytest.MonkeyPatch
+    train: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "WINDOW_ROWS", 2_048)
-    with H5Table(train) as table:
+    with open_files(train) as table:
         block = table.read(0, table.rows)
     day = block.numeric[:, list(COLUMNS.numeric).index("age")].astype(int)
     shares = np.bincount(day, minlength=DAYS) / len(day)
@@ -64,24 +66,27 @@ def test_days_are_mixed_within_every_batch_and_piece_of_the_file(
     source = BatchSource(
         train, fit_feature_map(train, COLUMNS, 1), max_len=50, batch_rows=BATCH_ROWS
     )
-    epoch = [day[batch.row_B.numpy()] for batch in source.shuffled(seed=1, epoch=0)]
-    for groups in (pieces, epoch):
-        # Fair draws have p-values spread evenly over [0, 1].
+    epochs = [
+        [day[batch.row_B.numpy()] for batch in source.shuffled(seed=1, epoch=epoch)]
+        for epoch in range(3)
+    ]
+    for groups in (pieces, *epochs):
+        # Fair draws have p-values spread evenly over [0, 1]; shares of all parts are more even.
         p_values = day_p_values(groups, shares, len(day))
-        assert stats.kstest(p_values, "uniform").pvalue > 0.01
+        assert stats.kstest(p_values, "uniform", alternative="greater").pvalue > 0.01
     # The same test sees the raw order, and a shuffle of neighbours alone.
     half_mixed = np.sort(day) + 0
     for start in range(0, len(day), 6_000):
         np.random.default_rng(start).shuffle(half_mixed[start : start + 6_000])
     p_values = day_p_values(np.array_split(half_mixed, 80), shares, len(day))
-    assert stats.kstest(p_values, "uniform").pvalue < 1e-9
+    assert stats.kstest(p_values, "uniform", alternative="greater").pvalue < 1e-9
 
 
 def test_grouping_by_length_tells_nothing_of_day_and_label(
-    train: Path, monkeypatch: pytest.MonkeyPatch
+    train: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "WINDOW_ROWS", 2_048)
-    with H5Table(train) as table:
+    with open_files(train) as table:
         day = table.read(0, table.rows).numeric[:, list(COLUMNS.numeric).index("age")]
     source = BatchSource(
         train, fit_feature_map(train, COLUMNS, 1), max_len=50, batch_rows=BATCH_ROWS

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset.sampling import read_labels, select_rows
-from feseq.dataset.selection import Selection
+from feseq.config.sampling import Sampling, Split
+from feseq.dataset.sampling import draw, read_labels, stream_labels
+from feseq.dataset.selection import Selection, write_selections
 from feseq.raw.reading import open_parquet
-from support.raw_tables import raw_table, write_raw
+from support.raw_tables import raw_table, selected, write_raw
 
 DAY_ROWS = [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000]
 
@@ -37,21 +38,28 @@ def same(one: Selection, other: Selection) -> bool:
 
 
 def test_the_seed_alone_decides_the_draw(labels: np.ndarray) -> None:
-    drawn = select_rows(labels, 1_000, 0.1, seed=1)
-    assert same(drawn, select_rows(labels, 1_000, 0.1, seed=1))
-    other = select_rows(labels, 1_000, 0.1, seed=2)
+    drawn = selected(labels, 1_000, valid_share=0.1, seed=1)
+    assert same(drawn, selected(labels, 1_000, valid_share=0.1, seed=1))
+    other = selected(labels, 1_000, valid_share=0.1, seed=2)
     assert len(np.intersect1d(drawn.row, other.row)) < 200
 
 
 def test_a_selection_survives_its_file(labels: np.ndarray, tmp_path: Path) -> None:
-    drawn = select_rows(labels, 500, 0.1, seed=1)
+    drawn = selected(labels, 500, valid_share=0.1, seed=1)
     path = tmp_path / "selection.parquet"
-    drawn.write(path, "version")
-    assert same(replace(drawn, raw="version", path=path), Selection.read(path))
+    others = [replace(drawn, row=drawn.row[:n], part=drawn.part[:n], position=drawn.position[:n])
+              for n in (0, 7)]  # fmt: skip
+    digests = write_selections([others[0], drawn, others[1]], path)
+    for number, expected in enumerate([others[0], drawn, others[1]]):
+        assert same(expected, Selection.read(path, number, digests[number]))
+    with pytest.raises(UserError, match=r"selection.parquet: was drawn for other parts .*delete"):
+        Selection.read(path, 1, digests[0])
+    with pytest.raises(UserError, match=r"not a complete file .*row group 3 of 3"):
+        Selection.read(path, 3)
 
 
 def test_a_sample_has_the_click_rate_of_the_file(labels: np.ndarray) -> None:
-    drawn = select_rows(labels, 1_000, 0.1, seed=1)
+    drawn = selected(labels, 1_000, valid_share=0.1, seed=1)
     assert len(drawn.row) == 1_000
     assert abs(labels[drawn.row].sum() - 1_000 * labels.mean()) <= 1
     for part in (drawn.is_valid, ~drawn.is_valid):
@@ -62,7 +70,7 @@ def test_a_sample_has_the_click_rate_of_the_file(labels: np.ndarray) -> None:
 def test_a_file_sorted_by_day_is_drawn_from_every_day_by_its_share(
     labels: np.ndarray, day: np.ndarray, rows: int
 ) -> None:
-    drawn = select_rows(labels, rows, 0.2, seed=1)
+    drawn = selected(labels, rows, valid_share=0.2, seed=1)
     for value in (0, 1):
         of_class = labels == value
         for part in (drawn.is_valid, ~drawn.is_valid):
@@ -81,7 +89,8 @@ def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObje
     rows = data.draw(st.none() | st.integers(20, total), "rows")
     valid_share = data.draw(st.floats(0.001, 0.999), "valid_share")
     labels = (np.random.default_rng(total).permutation(total) < clicks).astype(np.uint8)
-    drawn = select_rows(labels, rows, valid_share, seed=data.draw(st.integers(0, 9), "seed"))
+    seed = data.draw(st.integers(0, 9), "seed")
+    drawn = selected(labels, rows, valid_share=valid_share, seed=seed)
     assert len(drawn.row) == (total if rows is None else rows)
     assert (np.diff(drawn.row) > 0).all()
     assert drawn.row[0] >= 0
@@ -92,25 +101,77 @@ def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObje
 
 
 def test_positions_do_not_follow_the_file(labels: np.ndarray) -> None:
-    drawn = select_rows(labels, None, 0.1, seed=1)
+    drawn = selected(labels, None, valid_share=0.1, seed=1)
     train = ~drawn.is_valid
     assert abs(np.corrcoef(drawn.row[train], drawn.position[train])[0, 1]) < 0.02
 
 
 def test_the_validation_share_is_kept(labels: np.ndarray) -> None:
-    assert abs(select_rows(labels, 10_000, 0.3, seed=1).is_valid.sum() - 3_000) <= 1
+    assert abs(selected(labels, 10_000, valid_share=0.3, seed=1).is_valid.sum() - 3_000) <= 1
 
 
 def test_asking_for_more_rows_than_there_are_takes_all_and_warns(
     labels: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        drawn = select_rows(labels, len(labels) + 1, 0.1, seed=1)
+        drawn = selected(labels, len(labels) + 1, valid_share=0.1, seed=1)
     assert "50,001 rows asked for, the file has 50,000: taking all" in caplog.text
     assert np.array_equal(drawn.row, np.arange(len(labels)))
     caplog.clear()
-    assert len(select_rows(labels, None, 0.1, seed=1).row) == len(labels)
+    assert len(selected(labels, None, valid_share=0.1, seed=1).row) == len(labels)
     assert not caplog.records
+
+
+def drawn_in_parts(
+    folder: Path, labels: np.ndarray, bounds: list[int], rows: int | None, **sampling: Any
+) -> list[Selection]:
+    groups = np.arange(len(labels)) // 7
+    raw = write_raw(folder, pa.table({"y": labels, "group": groups}), row_group_size=999)
+    settings = Sampling(**{"seed": 1, "valid_share": 0.1} | sampling)
+    return list(draw(open_parquet(raw), "y", rows, settings, bounds))
+
+
+@pytest.mark.parametrize("split", [Split(), Split(group="group")])
+def test_all_parts_together_give_the_rows_and_shares_that_are_asked_for(
+    labels: np.ndarray, tmp_path: Path, split: Split
+) -> None:
+    bounds = [0, 7, 1_000, 1_000, 30_000, 50_000]
+    sampling = {"split": split, "valid_share": 0.2, "judge_share": 0.5}
+    parts = drawn_in_parts(tmp_path, labels, bounds, 20_000, **sampling)
+    assert [len(part) for part in parts] == pytest.approx(np.diff(bounds) * 0.4, abs=3)
+    assert sum(map(len, parts)) == 20_000
+    rows = np.concatenate([part.row + first for part, first in zip(parts, bounds)])
+    assert (np.diff(rows) > 0).all()
+    assert abs(labels[rows].sum() - 20_000 * labels.mean()) <= 3
+    held = np.concatenate([part.part for part in parts])
+    assert np.bincount(held) / 20_000 == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
+    for number in range(3):
+        assert labels[rows[held == number]].mean() == pytest.approx(labels.mean(), abs=0.008)
+
+
+def test_a_changed_part_leaves_the_draws_of_the_others_as_they_are(
+    labels: np.ndarray, tmp_path: Path
+) -> None:
+    bounds = list(range(0, 50_001, 5_000))
+    before = drawn_in_parts(tmp_path, labels, bounds, None)
+    changed = labels.copy()
+    changed[5_000:10_000] = labels[:5_000]
+    after = drawn_in_parts(tmp_path, changed, bounds, None)
+    is_same = [one.digest == other.digest for one, other in zip(before, after)]
+    assert is_same == [True, False, *[True] * 8]
+    # Each part has draws of its own.
+    assert not np.array_equal(before[0].position, before[2].position)
+
+
+def test_parts_with_hardly_a_click_still_hold_some_out(tmp_path: Path) -> None:
+    labels = np.zeros(1_000, np.uint8)
+    labels[[3, 500, 999]] = 1
+    parts = drawn_in_parts(tmp_path, labels, list(range(0, 1_001, 10)), None)
+    rows = np.concatenate([10 * i + part.row for i, part in enumerate(parts)])
+    valid = np.concatenate([part.is_valid for part in parts])
+    assert np.array_equal(rows, np.arange(1_000))
+    assert 70 < valid.sum() < 130
+    assert 0 < labels[valid].sum() < 3
 
 
 LABELS = [0, 1, 1, 0, 0, 1]
@@ -130,9 +191,10 @@ LABELS = [0, 1, 1, 0, 0, 1]
 )
 def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) -> None:
     raw = write_raw(tmp_path, pa.table({"unused": LABELS, "y": column}), row_group_size=2)
-    labels = read_labels(open_parquet(raw), "y", batch_rows=4)
+    labels = read_labels(open_parquet(raw), "y")
     assert labels.tolist() == LABELS
     assert labels.dtype == np.uint8
+    assert [len(some) for some in stream_labels(open_parquet(raw), "y", 4)] == [4, 2]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +222,7 @@ def test_an_unusable_label_is_refused_with_its_row(
 ) -> None:
     raw = write_raw(tmp_path, pa.table({"y": values}))
     with pytest.raises(UserError, match=message) as refusal:
-        read_labels(open_parquet(raw), "y", batch_rows=3)
+        read_labels(open_parquet(raw), "y")
     assert str(raw) in str(refusal.value)
 
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from feseq.common.errors import UserError
 from feseq.config.sampling import Sampling, Split
 from feseq.dataset.conversion import convert_train
-from feseq.dataset.sampling import draw, select_rows, select_within
-from feseq.dataset.selection import CHOOSE, JUDGE, TRAIN, Selection
+from feseq.dataset.sampling import draw, select_within
+from feseq.dataset.selection import CHOOSE, JUDGE, TRAIN, Selection, write_selections
 from feseq.dataset.split_columns import read_groups, read_times
 from feseq.dataset.store import H5Table
 from feseq.evaluate.valid_predictions import read_predictions
 from feseq.raw.reading import open_parquet
-from support.raw_tables import COLUMNS, raw_table, write_raw
+from support.raw_tables import COLUMNS, raw_table, selected, write_raw
 
 
 def clicks(rows: int, seed: int = 0) -> np.ndarray:
@@ -31,7 +31,9 @@ def drawn_from(folder: Path, columns: dict[str, Any], split: Split, **options: A
     raw = write_raw(folder, pa.table(columns), row_group_size=100)
     rows = options.pop("rows", None)
     given = {"valid_share": 0.2, "seed": 1} | options
-    return draw(open_parquet(raw), "y", rows, Sampling(split=split, **given))
+    file = open_parquet(raw)
+    (drawn,) = draw(file, "y", rows, Sampling(split=split, **given), [0, file.rows])
+    return drawn
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,8 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
     labels[:6] = [0, 1, 0, 1, 0, 1]
     inside = int((part >= 0).sum())
     rows = data.draw(st.none() | st.integers(min(20, inside), inside + 5), "rows")
-    drawn = select_within(labels, part, rows, seed=data.draw(st.integers(0, 9), "seed"))
+    seed = data.draw(st.integers(0, 9), "seed")
+    (drawn,) = select_within(labels, part, rows, seed, [0, total])
     count = inside if rows is None else min(rows, inside)
     assert len(np.unique(drawn.row)) == len(drawn.row) == count
     assert np.array_equal(part[drawn.row], drawn.part)
@@ -141,14 +144,16 @@ def test_of_one_last_day_rows_judge_at_random_and_of_two_the_newer_judges(tmp_pa
 
 def test_the_rows_that_judge_are_taken_from_those_held_out_alone() -> None:
     labels = clicks(1000).astype(np.uint8)
-    plain, with_judges = (select_rows(labels, 500, 0.2, 1, share) for share in (0, 0.5))
+    plain, with_judges = (
+        selected(labels, 500, valid_share=0.2, judge_share=share) for share in (0, 0.5)
+    )
     for name in ("row", "is_valid"):
         assert np.array_equal(getattr(plain, name), getattr(with_judges, name))
     assert np.bincount(with_judges.part).tolist() == [400, 50, 50]
     train = ~plain.is_valid
     assert np.array_equal(plain.position[train], with_judges.position[train])
     with pytest.raises(UserError, match=r"judge_share: only 1 of the held-out rows has"):
-        select_rows(labels, 20, 0.05, 1, 0.5)
+        selected(labels, 20, valid_share=0.05, judge_share=0.5)
 
 
 DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]
@@ -255,8 +260,8 @@ def test_rows_that_judge_stand_last_in_their_file_and_choose_nothing(tmp_path: P
     table = raw_table(200)
     raw = write_raw(tmp_path, table)
     sampling = Sampling(split=Split(group="uid"), valid_share=0.3, judge_share=0.4, seed=1)
-    drawn = draw(open_parquet(raw), "y", None, sampling)
-    drawn.write(tmp_path / "selection.parquet")
+    (drawn,) = draw(open_parquet(raw), "y", None, sampling, [0, 200])
+    write_selections([drawn], tmp_path / "selection.parquet")
     files = [tmp_path / "train.h5", tmp_path / "valid.h5"]
     convert_train(raw, tmp_path / "selection.parquet", COLUMNS, *files)
     with H5Table(files[0]) as train, H5Table(files[1]) as valid:

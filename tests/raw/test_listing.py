@@ -16,6 +16,7 @@ from feseq.common.parquet import SIMULATED_MARK
 from feseq.config.sampling import Sampling
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import draw
+from feseq.dataset.selection import write_selections
 from feseq.raw.listing import TableLocation, hive_keys
 from feseq.raw.location import Location
 from feseq.raw.reading import open_parquet
@@ -97,7 +98,8 @@ def test_a_folder_converts_like_one_file_with_the_same_rows(folder: Path) -> Non
         assert (file.rows, file.is_simulated) == (60, False)
         file.check_columns(COLUMNS, COLUMNS.label)
         selection, *h5 = (folder / f"{name}/{n}" for n in ("s", "train.h5", "valid.h5", "test.h5"))
-        draw(file, COLUMNS.label, 40, Sampling(valid_share=0.2)).write(selection)
+        (drawn,) = draw(file, COLUMNS.label, 40, Sampling(valid_share=0.2), [0, 60])
+        write_selections([drawn], selection)
         convert_train(written, selection, COLUMNS, *h5[:2])
         convert_test(written, COLUMNS, h5[2])
         made.append([content(path) for path in h5])

@@ -188,3 +188,36 @@ def test_a_replaced_file_runs_its_part_again_and_no_other(tmp_path: Path) -> Non
     (tmp_path / "in/new/2.parquet").unlink()
     assert made() == ["describe", "list_test", "submit"]
     assert (tmp_path / submission).read_text().splitlines() == first[:41]
+
+
+@pytest.mark.workflow
+def test_a_replaced_train_file_is_drawn_and_converted_again_and_no_other(tmp_path: Path) -> None:
+    shop.write_inputs(tmp_path)
+    table = pq.read_table(tmp_path / "in/log.parquet")
+    (tmp_path / "in/log").mkdir()
+    size = -(-len(table) // 4)
+    for i in range(4):
+        write_raw(tmp_path / "in/log", table[size * i : size * i + size], f"{i}")
+    config = shop.changed("parts.rows", size, shop.changed("raw.train", "in/log"))
+    target = "data/h5/full/feature_map.json"
+
+    def made() -> list[str]:
+        code, output = shop.snakemake(tmp_path, target, config=config)
+        assert code == 0, output
+        return sorted(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", output))
+
+    assert made() == [*["convert_train"] * 4, "fit_feature_map", "sample"]
+    h5 = sorted(tmp_path.glob("data/h5/full/*/part*.h5"))
+    assert len(h5) == 8
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in h5}
+    # One row less, and other labels.
+    write_raw(tmp_path / "in/log", table[: size - 1], "2")
+    assert made() == ["convert_train", "fit_feature_map", "sample"]
+    changed = {path.name for path in h5 if path.stat().st_mtime_ns != before[path][0]}
+    assert changed == {"part002.h5"}
+    # What was lost comes back as it was.
+    h5[0].unlink()
+    (tmp_path / target).unlink()
+    assert made() == ["convert_train", "fit_feature_map"]
+    assert h5[0].read_bytes() == before[h5[0]][1]
+    assert made() == []

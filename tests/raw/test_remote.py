@@ -21,7 +21,8 @@ from pyarrow import fs
 from feseq.common.errors import UserError
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.list_test import list_test
-from feseq.dataset.sampling import read_labels, select_rows
+from feseq.dataset.sampling import read_labels
+from feseq.dataset.selection import write_selections
 from feseq.predict.submission_ids import sample_ids
 from feseq.raw import parquet_file as raw
 from feseq.raw.listing import TableLocation
@@ -32,7 +33,7 @@ from feseq.raw.source import locate_raw
 from support import REPOSITORY, shop
 from support.bucket import Bucket, put, use
 from support.plans import documented, planned
-from support.raw_tables import COLUMNS, content, raw_table, write_raw
+from support.raw_tables import COLUMNS, content, raw_table, selected, write_raw
 
 TRAIN, TEST, SAMPLE = "s3://shop/in/log.parquet", "s3://shop/in/new.parquet", "s3://shop/in/s.csv"
 # Apart, since it wants older versions of what the workflow stands on.
@@ -52,8 +53,8 @@ def test_conversion_of_a_remote_file_equals_that_of_a_local_one(
     made = []
     for place in (path, remote):
         folder = tmp_path / str(len(made))
-        chosen = select_rows(read_labels(open_parquet(place), "y"), None, 0.25, seed=3)
-        chosen.write(folder / "selection.parquet", Location(place).version)
+        chosen = selected(read_labels(open_parquet(place), "y"), valid_share=0.25)
+        write_selections([chosen], folder / "selection.parquet")
         files = [folder / name for name in ("train.h5", "valid.h5")]
         convert_train(place, folder / "selection.parquet", COLUMNS, *files)
         list_test(place, COLUMNS, folder / "parts.json", rows=90)
@@ -241,7 +242,8 @@ def test_a_script_by_hand_asks_neither_aws_nor_ec2(bucket: Bucket, tmp_path: Pat
     uri = f"s3://shop/raw.parquet?endpoint_override={bucket.endpoint}&scheme=http"
     command = [sys.executable, str(shop.REPOSITORY / "scripts/sample.py"), "--raw", uri]
     command += ["--label", "y", "--rows", "50", "--sampling", '{"valid_share": 0.1, "seed": 1}']
-    command += ["--selection", str(tmp_path / "toy.parquet")]
+    command += ["--part_rows", "99", "--selection", str(tmp_path / "toy.parquet")]
+    command += ["--parts", str(tmp_path / "toy.json")]
     subprocess.run(command, env=environment, check=True)
     assert pq.read_metadata(tmp_path / "toy.parquet").num_rows == 50
     assert bucket.requests

@@ -7,16 +7,16 @@ from support import SCRIPTS
 
 RAW = "common config.columns raw.listing raw.location raw.parquet_file raw.parts raw.reading "
 RAW += "raw.version"
-ROWS = "common config.columns dataset.block dataset.store dataset.stretches"
+ROWS = "common config.columns dataset.block dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_values "
 CONVERSION += "dataset.selection "
 CONVERSION += "dataset.sequence_parser dataset.shuffle"
-FEATURES = f"{ROWS} config.names dataset.encoding dataset.feature_map dataset.folds dataset.joined "
+FEATURES = f"{ROWS} config.names dataset.encoding dataset.feature_map dataset.folds "
+FEATURES += "dataset.mixed dataset.opening "
 FEATURES += "dataset.numeric dataset.history_statistics"
 BOOSTING = f"{FEATURES} config.boosting config.declared config.names boosting.clicks "
 BOOSTING += "boosting.features boosting.matrix boosting.model_file boosting.unknown"
-VALID = "config.names dataset.block dataset.selection dataset.store dataset.stretches "
-VALID += "evaluate.valid_predictions"
+VALID = "config.names dataset.block dataset.selection dataset.store evaluate.valid_predictions"
 PREDICTING = f"{BOOSTING} {VALID} boosting.prediction predict.part_file"
 NETWORK = f"{FEATURES} config.declared config.model config.names dataset.batches "
 NETWORK += "dataset.layout dataset.negatives machine model predict.model_file predict.prediction"
@@ -32,11 +32,11 @@ REACHED = {
     "list_test": f"{RAW} dataset.list_test dataset.raw_text",
     "convert_test": CONVERSION,
     "draw_folds": f"{RAW} config.declared config.sampling dataset.draw_folds dataset.folds "
-    "dataset.raw_text dataset.sampling dataset.selection dataset.split dataset.split_columns "
-    "dataset.block dataset.store dataset.stretches",
-    "join_folds": f"common {VALID} dataset.folds evaluate.out_of_fold",
-    "fit_feature_map": f"{ROWS} config.names dataset.feature_map dataset.folds dataset.joined "
-    "dataset.numeric dataset.history_statistics",
+    "dataset.mixed dataset.raw_text dataset.sampling dataset.selection dataset.split "
+    "dataset.split_columns dataset.block dataset.store",
+    "join_folds": f"common {VALID} dataset.folds dataset.mixed evaluate.out_of_fold",
+    "fit_feature_map": f"{ROWS} config.names dataset.feature_map dataset.folds dataset.mixed "
+    "dataset.opening dataset.numeric dataset.history_statistics",
     "train": f"{NETWORK} config.catalog config.train dataset.extension evaluate.metrics train",
     "tune": f"{NETWORK} config.catalog dataset.extension config.boosting "
     "config.space config.train evaluate.metrics train tune.network tune.search tune.study",
@@ -56,8 +56,8 @@ REACHED = {
     "ensemble": f"common {VALID} evaluate.blend evaluate.ensemble evaluate.intervals "
     "evaluate.metrics",
     "fit_baseline": f"{FEATURES} {VALID} evaluate.baselines evaluate.tabular machine.memory",
-    "measure": f"common {VALID} dataset.folds dataset.joined evaluate.auc evaluate.blend "
-    "evaluate.intervals evaluate.metrics evaluate.metrics_file evaluate.slices",
+    "measure": f"common {VALID} dataset.folds dataset.mixed dataset.opening evaluate.auc "
+    "evaluate.blend evaluate.intervals evaluate.metrics evaluate.metrics_file evaluate.slices",
     "plot_model": f"common {VALID} evaluate.auc evaluate.intervals report.figures.one_model "
     "report.figures.style",
     "plot_attention": "common config.names report.figures.attention_maps report.figures.style",

@@ -186,7 +186,7 @@ CHANGES: dict[str, Change] = {
     "predictions of a part and submission deleted": delete(PART, SUBMISSION),
     "model.safetensors deleted, submission there": delete(MODEL),
     "model.safetensors and submission deleted": delete(MODEL, SUBMISSION),
-    "train.h5 deleted, model.safetensors there": delete("data/h5/toy/train.h5"),
+    "train part deleted, model.safetensors there": delete("data/h5/toy/train/part000.h5"),
     "submission deleted": delete(SUBMISSION),
 }
 

@@ -54,7 +54,7 @@ def test_they_are_those_of_the_plan(source: str, tmp_path: Path) -> None:
     assert (plan.pop("submit"), plan.pop("describe")) == (1, 1)
     # Jobs of each part, and how many these are is known once the parts are listed.
     models = len(config["sizes"]["toy"]["submission_models"])
-    assert plan | {"convert_test": 1, "predict": models} == counted(steps)
+    assert plan | {"convert_train": 1, "convert_test": 1, "predict": models} == counted(steps)
 
     plan = planned(tmp_path, "results/summary.md", config)
     results = tmp_path / "results"
@@ -65,7 +65,8 @@ def test_they_are_those_of_the_plan(source: str, tmp_path: Path) -> None:
     sizes = config["evaluation"]["sizes"]
     described = [step for size in sizes for step in data_steps(size, is_simulated)]
     assert (plan.pop("summarize"), plan.pop("describe")) == (1, len(sizes))
-    assert plan | {"convert_test": 1} == counted([*steps, *described])
+    of_parts = {"convert_train": len(sizes), "convert_test": 1}
+    assert plan | of_parts == counted([*steps, *described])
 
 
 def test_those_of_scores_pairs_and_folds_too(tmp_path: Path) -> None:
@@ -96,4 +97,4 @@ def test_those_of_scores_pairs_and_folds_too(tmp_path: Path) -> None:
     ):
         plan = planned(tmp_path, f"results/{target}", config)
         assert plan.pop(last) == 1
-        assert plan == counted([*steps])
+        assert plan | {"convert_train": 1} == counted([*steps])

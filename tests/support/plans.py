@@ -8,9 +8,9 @@ from support import REPOSITORY
 # How a dry run names each rule's jobs.
 MESSAGES = {
     "Drawing the rows": "sample",
-    "Converting the rows": "convert_train",
+    r"Converting part \d+ of the train": "convert_train",
     "Listing the parts": "list_test",
-    "Converting part": "convert_test",
+    r"Converting part \d+ of the test": "convert_test",
     "Fitting": "fit_feature_map",
     "Describing": "describe",
     "Training": "train",
@@ -27,7 +27,7 @@ def planned(output: str) -> dict[str, str]:
     for message in re.findall(r"^Job \d+: (.*)", output, re.M):
         if message.startswith("Comparing the IDs"):
             continue  # Only where there is a sample submission, which the table's run has not.
-        rule = next(rule for start, rule in MESSAGES.items() if message.startswith(start))
+        rule = next(rule for start, rule in MESSAGES.items() if re.match(start, message))
         size = re.search(r"size (\w+)", message)
         jobs.setdefault(rule, set()).add(size[1] if size else "once")
     return {

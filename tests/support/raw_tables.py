@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 
 from feseq.common.ragged import Ragged
 from feseq.config.columns import Columns
+from feseq.config.sampling import Sampling
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.list_test import list_test
-from feseq.dataset.sampling import read_labels, select_rows
-from feseq.dataset.selection import JUDGE, Selection
-from feseq.raw.location import Location
+from feseq.dataset.sampling import quotas, read_labels, sample, select_rows
+from feseq.dataset.selection import JUDGE, Selection, write_selections
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import open_parquet
 
@@ -75,6 +75,13 @@ def write_raw(folder: Path, table: pa.Table, name: str = "raw", **options: Any) 
     return path
 
 
+def selected(labels: np.ndarray, rows: int | None = None, **sampling: Any) -> Selection:
+    """`rows` rows (None: all) of a table in one part with these labels."""
+    settings = Sampling(**{"seed": 1} | sampling)
+    quota_32 = quotas(np.bincount(labels, minlength=2)[None], rows, settings)[0]
+    return select_rows(labels, quota_32, settings.seed)
+
+
 def to_train_h5(
     folder: Path,
     table: pa.Table,
@@ -93,17 +100,34 @@ def to_train_h5(
     raw = write_raw(folder, table, "train", **options)
     selection = folder / "selection.parquet"
     if valid_rows is None:
-        chosen = select_rows(read_labels(open_parquet(raw), columns.label), None, 0.25, seed=3)
+        chosen = selected(read_labels(open_parquet(raw), columns.label), valid_share=0.25, seed=3)
     else:
         is_valid = np.isin(np.arange(len(table)), valid_rows)
         position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1
         part = is_valid.astype(np.int8)
         part[list(valid_rows)[len(valid_rows) - judging :]] = JUDGE
         chosen = Selection(np.arange(len(table)), part, position)
-    chosen.write(selection, Location(raw).version)
+    write_selections([chosen], selection)
     train, valid = folder / "train.h5", folder / "valid.h5"
     convert_train(raw, selection, columns, train, valid, size=size)
     return train, valid
+
+
+def to_train_parts(
+    folder: Path, table: pa.Table, part_rows: int, *, row_group_size: int, **sampling: Any
+) -> tuple[list[Path], list[Path]]:
+    """All rows of `table` to train and valid files of parts of about `part_rows` rows."""
+    raw = write_raw(folder, table, "train", row_group_size=row_group_size)
+    files: dict[str, Any] = {"selection": folder / "s.parquet", "parts": folder / "parts.json"}
+    settings = Sampling(**{"seed": 3, "valid_share": 0.25} | sampling)
+    sample(raw, COLUMNS.label, None, settings, part_rows=part_rows, **files)
+    made: tuple[list[Path], list[Path]] = ([], [])
+    for number, part in enumerate(read_parts(files["parts"]).parts):
+        for paths, split in zip(made, ("train", "valid")):
+            paths.append(folder / split / f"part{number:03}.h5")
+        h5 = (paths[-1] for paths in made)
+        convert_train(raw, files["selection"], COLUMNS, *h5, part=part, number=number)
+    return made
 
 
 def to_test_h5(

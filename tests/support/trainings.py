@@ -18,12 +18,14 @@ from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.feature_map import fit_feature_map
-from feseq.dataset.sampling import read_labels, select_rows
+from feseq.dataset.sampling import read_labels
+from feseq.dataset.selection import write_selections
 from feseq.machine.runtime import Machine
 from feseq.raw.reading import open_parquet
 from feseq.raw.simulation import simulate_split
 from feseq.train.run import TrainingRun, train_model
 from support import REPOSITORY
+from support.raw_tables import selected
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 SETTINGS = model_settings(CONFIG, "toy", "len100")
@@ -53,7 +55,7 @@ def make_data(folder: Path) -> None:
         )
     raw = open_parquet(folder / "train.parquet")
     labels = read_labels(raw, "clicked")
-    select_rows(labels, None, 0.1, 1).write(folder / "selection.parquet", raw.version)
+    write_selections([selected(labels)], folder / "selection.parquet")
     convert_train(
         folder / "train.parquet",
         folder / "selection.parquet",

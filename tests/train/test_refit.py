@@ -14,7 +14,7 @@ from feseq.config.columns import Columns
 from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
-from feseq.dataset.joined import JoinedTable, open_table
+from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.store import H5Table
 from feseq.evaluate.trained_model import predict_validation
 from feseq.predict.model_file import TrainedModel
@@ -74,7 +74,8 @@ def refit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Traini
     training = best_after_a_cut(data, tmp_path / "first", monkeypatch, config)
     feature_map = tmp_path / "feature_map.json"
     columns = Columns.from_config(CONFIG["columns"])
-    fit_feature_map([data / "train.h5", data / "valid.h5"], columns, 1).write(feature_map)
+    all_rows = (data / "train.h5", columns, 1, data / "valid.h5")
+    fit_feature_map(*all_rows).write(feature_map)
     files = (data / "train.h5", data / "valid.h5", feature_map)
     return TrainingRun(*files, SMALL_MODEL, config, training)
 
@@ -95,7 +96,7 @@ def test_it_sees_all_rows_and_says_whose_its_figures_are(
     assert about["steps"] == 12
     assert about["valid_auc"] == 0.7
     model = TrainedModel.load(outputs["model"])
-    with JoinedTable(data / "train.h5", data / "valid.h5") as table:
+    with open_table(AllRows(data / "train.h5", data / "valid.h5")) as table:
         assert model.click_rate == pytest.approx(table.column("label").mean())
     # It was trained on the validation rows.
     with pytest.raises(UserError, match="not made from the same rows"):
@@ -120,7 +121,11 @@ def test_interrupted_and_resumed_it_ends_the_same(
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_joined_table_has_each_row_once_mixed_evenly(data: Path, order: tuple[int, int]) -> None:
     files = [data / ("train.h5", "valid.h5")[i] for i in order]
-    with H5Table(files[0]) as first, H5Table(files[1]) as second, open_table(files) as table:
+    with (
+        H5Table(files[0]) as first,
+        H5Table(files[1]) as second,
+        open_table(AllRows(*files)) as table,
+    ):
         assert table.rows == first.rows + second.rows == 1000
         rows = table.column("row")
         is_first = np.isin(rows, first.column("row"))

@@ -28,10 +28,11 @@ from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.draw_folds import draw_folds
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.folds import FoldRows, Folds
-from feseq.dataset.joined import open_table
 from feseq.dataset.list_test import list_test
-from feseq.dataset.sampling import draw
-from feseq.dataset.store import H5Table
+from feseq.dataset.mixed import open_files
+from feseq.dataset.opening import AllRows, open_table
+from feseq.dataset.sampling import sample
+from feseq.dataset.selection import Selection
 from feseq.evaluate.ensemble import mix_predictions
 from feseq.evaluate.metrics_file import measure_predictions
 from feseq.evaluate.trained_model import predict_validation
@@ -57,7 +58,7 @@ from support.options import (
     pairs,
 )
 
-ROWS, TEST_ROWS, PART_ROWS = 160, 24, 15
+ROWS, TEST_ROWS, PART_ROWS, TRAIN_PART_ROWS = 160, 24, 15, 60
 PARTS_OF_TEST = 2
 # The first cases, which have nearly all pairs, run in parts, which pytest's processes share.
 FIRST, PARTS = 16, 8
@@ -113,23 +114,31 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def h5_files(out: Path, split: str) -> list[Path]:
+    """The files of all parts."""
+    return sorted((out / split).glob("*.h5"))
+
+
 def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     """The steps `sample`, `draw_folds`, `convert_train`, `fit_feature_map` and `convert_test`."""
     columns, size = Columns.from_config(config["columns"]), config["sizes"]["toy"]
     sampling = Sampling.from_values(config["sampling"], "sampling")
     selection = out / "selection.parquet"
     train = raw / "train.parquet"
-    file = open_parquet(train)
-    drawn = draw(file, columns.label, size["rows"], sampling)
-    drawn.write(selection)
+    files = {"selection": selection, "parts": out / "train_parts.json"}
+    sample(train, columns.label, size["rows"], sampling, part_rows=TRAIN_PART_ROWS, **files)
+    listing = read_parts(files["parts"])
     if sampling.folds:
-        folds = draw_folds(file, columns.label, sampling, drawn)
+        drawn = [Selection.read(selection, i, p.draw) for i, p in enumerate(listing.parts)]
+        folds = draw_folds(open_parquet(train), columns.label, sampling, drawn, listing)
         folds.write(out / "folds.parquet")
-    h5 = [out / "train.h5", out / "valid.h5"]
-    convert_train(train, selection, columns, *h5)
+    for i, part in enumerate(listing.parts):
+        h5 = [out / f"{split}/part{i}.h5" for split in ("train", "valid")]
+        convert_train(train, selection, columns, *h5, part=part, number=i)
+    h5 = [h5_files(out, split) for split in ("train", "valid")]
     fit_feature_map(h5[0], columns, size["min_count"]).write(out / "map.json")
     if config["submission"]["refit"]:
-        fit_feature_map(h5, columns, size["min_count"]).write(out / "all_rows.json")
+        fit_feature_map(h5[0], columns, size["min_count"], h5[1]).write(out / "all_rows.json")
     list_test(raw / "test.parquet", columns, out / "parts.json", rows=PART_ROWS)
     for i, part in enumerate(read_parts(out / "parts.json").parts):
         convert_test(raw / "test.parquet", columns, out / f"part{i}.h5", part=part)
@@ -153,7 +162,7 @@ def train(out: Path, config: dict[str, Any], name: str, folder: Path, **options:
     folder.mkdir()
     all_rows = "followed" in options and "folds" not in options
     feature_map = out / ("all_rows.json" if all_rows else "map.json")
-    data = (out / "train.h5", out / "valid.h5", feature_map)
+    data = (h5_files(out, "train"), h5_files(out, "valid"), feature_map)
     if is_boosting(name):
         boosting = BoostingConfig.from_values(settings["boosting_config"], "boosting_config")
         train_boosting(*data, boosting, outputs, runtime=RUNTIME, **options)
@@ -179,15 +188,15 @@ def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     """The steps of one model: with a fold, and with all rows, as the config has them."""
     folder = out / name
     model = train(out, config, name, folder)
-    predictions = evaluate(model, out / "valid.h5", name)
+    predictions = evaluate(model, h5_files(out, "valid"), name)
     keys = {key: config["evaluation"][key] for key in ("slices", "gauc")}
-    measured = measure_predictions(predictions, out / "valid.h5", None, resamples=2, **keys)
+    measured = measure_predictions(predictions, h5_files(out, "valid"), None, resamples=2, **keys)
     assert np.isfinite([figure["value"] for figure in measured["metrics"].values()]).all()
     followed = folder / "training.json"
     if number := config["sampling"]["folds"]:
         folds: dict[str, Any] = {"folds": out / "folds.parquet", "fold": number}
         of_fold = train(out, config, name, folder / "fold", followed=followed, **folds)
-        rows = FoldRows(out / "train.h5", folds["folds"], number)
+        rows = FoldRows(h5_files(out, "train"), folds["folds"], number)
         logit = read_predictions(evaluate(of_fold, rows, name))["logit"].to_numpy()
         assert len(logit) == Folds.read(folds["folds"]).predicts(number).sum() > 0
         assert np.isfinite(logit).all()
@@ -239,7 +248,7 @@ def logits_read_back(model: Path, *h5: Path) -> np.ndarray:
 
 def _logits(model: Path, h5: Path) -> np.ndarray:
     if model.suffix == ".ubj":
-        with H5Table(h5) as table:
+        with open_files(h5) as table:
             return boosted.predict_logits(BoostedModel.load(model), table)
     machine, trained = start_runtime(RUNTIME, 1), TrainedModel.load(model)
     with trained.source(h5, machine).table:
@@ -252,7 +261,7 @@ def check_model(out: Path, name: str) -> None:
     predictions = model.with_name("valid_predictions.parquet")
     written = read_predictions(predictions, part=None)["logit"].to_numpy()
     for _ in range(2):
-        np.testing.assert_array_equal(logits_read_back(model, out / "valid.h5"), written)
+        np.testing.assert_array_equal(logits_read_back(model, h5_files(out, "valid")), written)
     chosen, training = (
         read_predictions(predictions, CHOOSE),
         read_json(out / name / "training.json"),
@@ -278,9 +287,9 @@ def check_submission(
     parts = [out / f"part{i}.h5" for i in range(PARTS_OF_TEST)]
     logit = sum(w * logits_read_back(last_fit(out, n), *parts) for n, w in weights.items())
     if config["submission"]["prior"] == "balanced":
-        files = [out / "train.h5"]
-        files += [out / "valid.h5"] if config["submission"]["refit"] else []
-        with open_table(files) as table_of_fit:
+        files = [h5_files(out, split) for split in ("train", "valid")]
+        rows = AllRows(*files) if config["submission"]["refit"] else files[0]
+        with open_table(rows) as table_of_fit:
             clicks = table_of_fit.column("label").mean()
         logit = logit - np.log(clicks / (1 - clicks))
     ids = pd.read_parquet(raw / "test.parquet")[name]

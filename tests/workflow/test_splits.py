@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from feseq.dataset.history_statistics import NAMES
-from feseq.dataset.store import H5Table
+from feseq.dataset.mixed import open_files
 from support import shop
 
 pytestmark = pytest.mark.workflow
@@ -59,7 +59,7 @@ def table(tmp_path: Path) -> pd.DataFrame:
 
 def h5_rows(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the rows in the raw file, and which of them judge."""
-    with H5Table(folder / f"data/h5/toy/{name}.h5") as h5:
+    with open_files(sorted((folder / f"data/h5/toy/{name}").glob("*.h5"))) as h5:
         return h5.column("row"), h5.judges
 
 

@@ -7,19 +7,19 @@ import numpy as np
 from ..dataset.block import Block
 from ..dataset.feature_map import check_one_draw, check_same_kind
 from ..dataset.memory_table import MemoryTable
-from ..dataset.store import H5Table
+from ..dataset.mixed import Files, open_files
 from ..evaluate.importance import write_importance
 from .model_file import BoostedModel
 from .prediction import predict_logits
 
 
 def measure_boosting(
-    model_file: Path, valid: Path, importance: Path, *, threads: int, full_name: str = ""
+    model_file: Path, valid: Files, importance: Path, *, threads: int, full_name: str = ""
 ) -> None:
     """Write what boosting loses by each change of the rows of `valid`, see `write_importance`."""
     model = BoostedModel.load(model_file, full_name)
     feature_map = model.features.feature_map
-    with H5Table(valid) as table:
+    with open_files(valid) as table:
         check_same_kind(table, model.simulated)
         check_one_draw(feature_map, table, table, full_name, model_file)
 

@@ -9,7 +9,7 @@ from ..common.ahead import map_ahead
 from ..common.progress import progress
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import check_one_draw, check_same_kind
-from ..dataset.joined import Rows, open_table
+from ..dataset.opening import Rows, open_table
 from ..dataset.store import H5Table
 from ..evaluate.valid_predictions import write_predictions
 from ..predict.part_file import write_part

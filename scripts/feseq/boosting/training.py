@@ -15,7 +15,8 @@ from ..common.files import folder_beside, read_json, write_json, written_beside
 from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.joined import open_table, train_rows
+from ..dataset.mixed import Files, open_files
+from ..dataset.opening import open_table, train_rows
 from ..dataset.store import H5Table
 from ..machine.memory import peak_memory
 from .device import choose_device
@@ -34,8 +35,8 @@ _VALID_FIGURES = [f"valid_{name}" for name in _METRICS.values()]
 
 
 def train_boosting(
-    train_h5: Path,
-    valid_h5: Path,
+    train_h5: Files,
+    valid_h5: Files,
     feature_map_json: Path,
     config: BoostingConfig,
     outputs: Mapping[str, Path],
@@ -50,7 +51,7 @@ def train_boosting(
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
     With `followed`, the training.json of an earlier training, as many trees as that one kept are
-    trained on the rows of both files, or with `folds` on those of the train file that belong to the
+    trained on train and validation rows, or with `folds` on those train rows that belong to the
     training of number `fold`; the validation figures are the earlier one's.
 
     The same data, settings and number of threads give the same model on the same machine. An
@@ -62,7 +63,7 @@ def train_boosting(
     feature_map = FeatureMap.read(feature_map_json)
     with (
         open_table(train_rows(train_h5, valid_h5, followed, folds, fold)) as train,
-        H5Table(valid_h5) as valid,
+        open_files(valid_h5) as valid,
         folder_beside(outputs["model"]) as folder,
     ):
         check_one_draw(feature_map, train, train if before else valid, full_name)

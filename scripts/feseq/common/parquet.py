@@ -1,6 +1,7 @@
 """Parquet files of this workflow: written whole, with checksums that are compared on reading."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,16 +22,46 @@ def write_table(table: pa.Table, path: Path, marks: Mapping[str, str] | None = N
         pq.write_table(table, temporary, write_page_checksum=True)
 
 
+def write_groups(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
+    """Write each table as a row group of its own, whatever its size; one is held at a time."""
+    with (
+        written_beside(path) as temporary,
+        pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table, row_group_size=len(table) or None)
+
+
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
     """Read `columns`, and those of `optional` that exist, of a file that `write_table` wrote.
 
     Raises UserError for any other file.
     """
-    try:
+    with _guarded(path):
         columns = [*columns, *(n for n in pq.read_schema(path).names if n in optional)]
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
         table.validate(full=True)
         return table.select(columns)
+
+
+def read_group(path: Path, number: int, schema: pa.Schema) -> pa.Table:
+    """Read the row group of this number of a file that `write_groups` wrote.
+
+    Raises UserError for any other file, or one without that group.
+    """
+    with _guarded(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        if number >= file.num_row_groups or file.schema_arrow.names != schema.names:
+            raise KeyError(f"row group {number} of {file.num_row_groups}")
+        table = file.read_row_group(number).cast(schema)
+        table.validate(full=True)
+        return table
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    """Raise a UserError for whatever a damaged file makes Arrow raise."""
+    try:
+        yield
     except (pa.ArrowException, OSError, KeyError, UnicodeError) as error:
         if is_of_machine(error):
             raise

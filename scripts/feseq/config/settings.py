@@ -105,9 +105,9 @@ class ColumnRoles(_Block):
 class Parts(_Block):
     """The parts of a table."""
 
-    rows: Annotated[int, Field(ge=1)] = 500_000
-    """about so many test rows are converted, and predicted, by one job; a file is cut between its
-    row groups alone"""
+    rows: Annotated[int, Field(ge=1)] = 250_000
+    """about so many rows are converted, and those of the test predicted, by one job; a file is cut
+    between its row groups alone"""
 
 
 class Variant(_Block):

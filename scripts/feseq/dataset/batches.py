@@ -14,9 +14,9 @@ from ..common.ragged import Ragged
 from .block import Block
 from .encoding import BRIEFING, FeatureEncoder, Inputs
 from .feature_map import FeatureMap
-from .joined import Rows, open_table
 from .layout import Layout
 from .negatives import NegativeDraw
+from .opening import Rows, open_table
 
 # Rows are shuffled and sorted by length within windows of about this many.
 WINDOW_ROWS = 65_536

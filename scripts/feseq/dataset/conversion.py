@@ -1,4 +1,4 @@
-"""Raw parquet to H5 as a stream: train rows shuffled over the whole file, test rows in order."""
+"""Raw parquet to H5, part by part: train rows shuffled within the part, test rows in order."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.ahead import map_ahead
-from ..common.files import fingerprint, written_beside
+from ..common.errors import UserError
+from ..common.files import written_beside
 from ..common.progress import progress
 from ..config.columns import Columns
 from ..raw.parts import Part
@@ -33,32 +34,39 @@ def convert_train(
     train_h5: Path,
     valid_h5: Path,
     *,
+    part: Part | None = None,
+    number: int = 0,
     threads: int = 1,
     size: str = "",
     code: Sequence[str] = (),
 ) -> None:
     """Write the selected rows of `parquet` to two H5 files, each in the selection's random order.
 
-    The files keep `size` and `code`, digests of it, as parts of what they were made from. In
-    valid.h5 the rows that only judge come last.
+    `parquet` is a table of one part, or the files of the `part` with this `number` of a larger one.
+    The H5 files keep `size` and `code`, digests of it, as parts of what they were made from. In
+    the valid file the rows that only judge come last.
 
-    One pass over bounded memory, in which each row is written once.
+    The selected rows are held in memory, and each is written once.
     """
-    file = open_parquet(parquet)
+    file = open_parquet(parquet, part)
     file.check_columns(columns, columns.label)
-    chosen = Selection.read(selection)
-    chosen.check_drawn_from(file.location, file.rows, file.version)
-    rows = np.bincount(chosen.is_valid, minlength=2).tolist()
+    chosen = Selection.read(selection, number, part.draw if part else None)
+    if len(chosen) and chosen.row[-1] >= file.rows:
+        raise UserError(
+            f"{selection}: holds row {chosen.row[-1]}, and {file.location} has {file.rows} rows; "
+            f"delete the selection and run snakemake again"
+        )
     choosing_rows = int(np.count_nonzero(chosen.part == CHOOSE))
 
     def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[LocalBlock, np.ndarray, np.ndarray]:
         here, batch = item
         is_valid, place = chosen.is_valid[here], chosen.position[here]
-        order, path = np.lexsort((place, is_valid)), file.where(chosen.row[here.start])
-        local = convert_batch(batch, chosen.row[here], columns, path, order)
+        order, row = np.lexsort((place, is_valid)), chosen.row[here] + file.first_row
+        path = file.where(int(row[0]) if len(row) else file.first_row)
+        local = convert_batch(batch, row, columns, path, order)
         # By way of float, for labels that are text, such as '1.0'.
         label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
-        block = replace(local.block, label=label)
+        block = replace(local.block, label=label, row=chosen.row[here][order])
         return replace(local, block=block), is_valid[order], place[order]
 
     vocabularies = Vocabularies(columns.categorical)
@@ -69,19 +77,17 @@ def convert_train(
         _writer(valid, columns) as valid_writer,
     ):
         writers = (train_writer, valid_writer)
-        shuffle = Shuffle(writers, rows)
+        shuffle = Shuffle(writers)
         batches = map_ahead(convert, _selected(file, columns, chosen.row), threads)
-        with progress("converted", len(chosen.row)) as converting:
+        with progress("converted", len(chosen)) as converting:
             for local, is_valid, place in batches:
                 shuffle.append(vocabularies.recode(local), is_valid, place)
                 converting.advance(len(place))
-            shuffle.flush()
-        drawn = _source(file, code) | {"selection": fingerprint(selection), "size": size}
-        for writer, choosing, stretch_of_row in zip(
-            writers, (rows[0], choosing_rows), shuffle.stretch_of_row
-        ):
-            writer.finish(vocabularies.words(), drawn, choosing, stretch_of_row)
-    logger.info("%s: %s rows converted", file.location, f"{len(chosen.row):,}")
+        shuffle.write()
+        drawn = _source(file, code) | {"draw": chosen.digest, "size": size}
+        for writer, choosing in zip(writers, (None, choosing_rows)):
+            writer.finish(vocabularies.words(), drawn, choosing)
+    logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
 
 
 def convert_test(
@@ -105,7 +111,8 @@ def convert_test(
         order, path = np.arange(len(batch)), file.where(first_row)
         local = convert_batch(batch, first_row + order, columns, path, order)
         ids = checked_ids(batch.column(columns.id), first_row, columns.id, path)
-        return replace(local, block=replace(local.block, id=_as_bytes(ids)))
+        row = local.block.row - file.first_row
+        return replace(local, block=replace(local.block, row=row, id=_as_bytes(ids)))
 
     vocabularies = Vocabularies(columns.categorical)
     batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
@@ -121,12 +128,16 @@ def convert_test(
 def _selected(
     file: RawTable, columns: Columns, chosen: np.ndarray
 ) -> Iterator[tuple[slice, pa.RecordBatch]]:
-    """Which of the chosen rows, and their features and label, batch by batch in file order."""
-    for first_row, batch in file.stream((*columns.features, columns.label), BATCH_ROWS):
+    """Which of the chosen rows, and their features and label, batch by batch in file order.
+
+    At least one batch, so that columns are known.
+    """
+    for number, batch in file.stream((*columns.features, columns.label), BATCH_ROWS):
+        first_row = number - file.first_row
         start, stop = np.searchsorted(chosen, (first_row, first_row + len(batch)))
         if stop - start < len(batch):
             batch = batch.take(pa.array(chosen[start:stop] - first_row))
-        if start < stop:
+        if start < stop or not first_row:
             yield slice(start, stop), batch
 
 

@@ -1,13 +1,17 @@
 """Which fold each train row is in: cut by the same columns as the rows that are held out."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..common.errors import UserError
+from ..common.ragged import merged
 from ..config.sampling import Sampling
+from ..raw.parts import Listing
 from ..raw.reading import RawTable
 from .folds import Folds
+from .mixed import Spread
 from .sampling import read_labels
 from .selection import TRAIN, Selection
 from .split import KeyedRows, cut_off, keyed_rows
@@ -15,8 +19,16 @@ from .split import KeyedRows, cut_off, keyed_rows
 logger = logging.getLogger(__name__)
 
 
-def draw_folds(file: RawTable, label: str, sampling: Sampling, selection: Selection) -> Folds:
-    """The folds of a selection's train rows, in the order of train.h5.
+def draw_folds(
+    file: RawTable,
+    label: str,
+    sampling: Sampling,
+    selections: Sequence[Selection],
+    listing: Listing,
+) -> Folds:
+    """The folds of the train rows that were selected from each of a table's parts.
+
+    They come in the order in which the train files of all parts are read as one table.
 
     Without a column in `sampling.split`, rows are drawn at random within each label. By group, the
     groups are drawn. By time, the rows are cut into one part more than there are folds: the oldest
@@ -27,10 +39,11 @@ def draw_folds(file: RawTable, label: str, sampling: Sampling, selection: Select
     """
     count = sampling.folds
     assert count is not None, "the rule asks for folds"
-    selection.check_drawn_from(file.location, file.rows, file.version)
     labels, forward = read_labels(file, label), sampling.split.time is not None
-    is_train = selection.part == TRAIN
-    row = selection.row[is_train][np.argsort(selection.position[is_train])]
+    first_rows = np.cumsum([0, *(part.rows for part in listing.parts)])
+    rows = [first + _train_rows(chosen) for first, chosen in zip(first_rows, selections)]
+    _, place = Spread.over(map(len, rows)).find(0, sum(map(len, rows)))
+    row = merged(rows, place)
     if sampling.split.is_random:
         fold = _stratified(labels[row], count, sampling.seed)
         is_predicted = np.ones(len(row), bool)
@@ -40,6 +53,12 @@ def draw_folds(file: RawTable, label: str, sampling: Sampling, selection: Select
     folds = Folds(row, fold.astype(np.int16), is_predicted, forward)
     _tell(folds, labels[row], count, str(file.location))
     return folds
+
+
+def _train_rows(selection: Selection) -> np.ndarray:
+    """The numbers of the rows in a part's train file, in its order."""
+    is_train = selection.part == TRAIN
+    return selection.row[is_train][np.argsort(selection.position[is_train])]
 
 
 def _stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -6,7 +6,7 @@ shares its target's vocabulary has the target's indices: token 12 has the index 
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +20,9 @@ from ..common.progress import progress
 from ..config.columns import Columns
 from ..config.names import check_name
 from .history_statistics import TOKEN, HistoryColumns
-from .joined import open_table
+from .mixed import Files
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit
+from .opening import AllRows, open_table
 from .store import H5Table, of_other_draw
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
@@ -142,15 +143,15 @@ class FeatureMap:
 
 
 def fit_feature_map(
-    train_h5: Path | Sequence[Path], columns: Columns, min_count: int
+    train_h5: Files, columns: Columns, min_count: int, valid_h5: Files = ()
 ) -> FeatureMap:
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass in blocks over the train file, or over the train and the valid file. Values that occur
-    only in the validation file are in the H5 vocabulary too; with the train file alone they count 0
-    and stay out.
+    One pass in blocks over the train rows, or over these and the validation rows. Values that occur
+    only in validation rows are in the H5 vocabulary too; with train rows alone they count 0 and
+    stay out.
     """
-    with open_table(train_h5) as table:
+    with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )

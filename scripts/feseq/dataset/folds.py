@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ..common.parquet import marks_of, read_table, write_table
 from .block import Block
+from .mixed import Files, open_files
 from .store import H5Table, of_other_draw
 
 _COLUMNS = ("row", "fold", "is_predicted")
@@ -18,9 +19,9 @@ _READ_ROWS = 131_072
 
 @dataclass(frozen=True)
 class Folds:
-    """The folds of a train file's rows, in its order.
+    """The folds of a size's train rows, in the order of its train table.
 
-    `row` int64: number in the raw file. `fold` int16 from 1. `is_predicted` bool: false for rows
+    `row` int64: number in the raw table. `fold` int16 from 1. `is_predicted` bool: false for rows
     that are only trained on. A fold's model is trained on all other folds; if `forward`, on those
     of lower numbers alone, and fold 0 is the oldest rows, which nothing can predict.
     """
@@ -53,31 +54,32 @@ class Folds:
 
 @dataclass(frozen=True)
 class FoldRows:
-    """Rows of the train file `h5` by its `folds`: those that a fold predicts, None: all folds.
+    """Rows of the train table in the files `h5`, by its `folds`.
 
-    `training` is those that the fold's model is trained on.
+    Those that a fold predicts, or with None all folds; if `training`, those that the fold's model
+    is trained on.
     """
 
-    h5: Path
+    h5: Files
     folds: Path
     fold: int | None = None
     training: bool = False
 
     def open(self) -> "SomeRows":
         """These rows as a table; raises UserError if the folds are those of another file."""
-        folds, table = Folds.read(self.folds), H5Table(self.h5)
+        folds, table = Folds.read(self.folds), open_files(self.h5)
         if not np.array_equal(folds.row, table.column("row")):
             table.close()
-            raise of_other_draw(self.folds, self.h5)
+            raise of_other_draw(self.folds, table.path)
         if self.fold is not None and self.training:
             return SomeRows(table, folds.trains(self.fold))
         return SomeRows(table, folds.predicts(self.fold))
 
 
 class SomeRows(H5Table):
-    """Some rows of a file, `chosen` bool [its rows], in its order.
+    """Some rows of a table, `chosen` bool [its rows], in its order.
 
-    The file is shuffled, and so are they.
+    That is shuffled, and so are they.
     """
 
     def __init__(self, whole: H5Table, chosen: np.ndarray) -> None:
@@ -87,6 +89,15 @@ class SomeRows(H5Table):
         self.categorical_columns = whole.categorical_columns
         self.sequence_columns = whole.sequence_columns
         self.rows = self.choosing_rows = len(self.places)
+
+    @property
+    def identity(self) -> str:
+        """That of the whole table."""
+        return self.whole.identity
+
+    def vocabulary(self, column: str) -> list[str]:
+        """Raw strings by code; entry 0 stands for missing."""
+        return self.whole.vocabulary(column)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of `label`, `row` or `categorical`."""

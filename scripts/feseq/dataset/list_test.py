@@ -1,6 +1,5 @@
 """The rule `list_test`: the parts of the test table, after what can be checked of it as a whole."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +10,8 @@ from ..common.files import write_json
 from ..common.ids import id_tables
 from ..common.progress import progress
 from ..config.columns import Columns
-from ..raw.parts import Listing
 from ..raw.reading import RawTable, open_parquet
 from .raw_text import checked_ids
-
-logger = logging.getLogger(__name__)
 
 _BATCH_ROWS = 1 << 17
 
@@ -38,19 +34,7 @@ def list_test(
     if file.rows == 0:
         raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")
     _check_ids(file, columns.id, parts, threads)
-    listing = Listing(file.location.name, file.rows, file.parts(rows))
-    write_json(parts, listing.as_json())
-    count = len(listing.parts)
-    logger.info("%s: %s rows in %d parts", file.location, f"{file.rows:,}", count)
-    largest = max(part.rows for part in listing.parts)
-    if largest > 2 * rows:
-        logger.warning(
-            "%s: a part has %s rows in place of %s, since a row group is that large; a file with "
-            "smaller ones is spread over more jobs",
-            file.location,
-            f"{largest:,}",
-            f"{rows:,}",
-        )
+    write_json(parts, file.listing(rows).as_json())
 
 
 def _check_ids(file: RawTable, name: str, target: Path, threads: int) -> None:

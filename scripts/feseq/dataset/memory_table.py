@@ -16,12 +16,17 @@ class MemoryTable(H5Table):
     """
 
     def __init__(self, table: H5Table, block: Block) -> None:
+        self.table = table
         self.path, self.file, self.source = table.path, table.file, table.source
         self.numeric_columns = table.numeric_columns
         self.categorical_columns = table.categorical_columns
         self.sequence_columns = table.sequence_columns
         self.block = block
         self.rows = self.choosing_rows = len(block)
+
+    def vocabulary(self, column: str) -> list[str]:
+        """Raw strings by code; entry 0 stands for missing."""
+        return self.table.vocabulary(column)
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of `label`, `id`, `row` or `categorical`."""

@@ -1,30 +1,84 @@
-"""Which rows of the raw file a data set uses, and where each one goes."""
+"""Which rows of the raw table a data set uses, and where each one goes: part by part.
+
+Each part of the table draws its own rows by its number and the seed, so one that is replaced leaves
+the draws of all others as they are, where a size has all rows.
+
+Legend: P parts; 2 labels; 3 parts of the data set: train, choose, judge.
+"""
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.errors import UserError
+from ..common.files import write_json
 from ..config.sampling import Sampling
-from ..raw.reading import RawTable
-from .selection import CHOOSE, JUDGE, TRAIN, Selection
+from ..raw.reading import RawTable, open_parquet
+from .selection import CHOOSE, JUDGE, TRAIN, Selection, write_selections
 from .split import split_rows
 
 logger = logging.getLogger(__name__)
 
+# Rows that a part is drawn from, at most about, however few of them a size takes.
+_MOST_RAW_ROWS = 1 << 24
+# Draws of their own.
+_ROUNDING = 4
 
-def read_labels(file: RawTable, label: str, batch_rows: int = 1 << 20) -> np.ndarray:
+
+def sample(
+    parquet: str | Path | Sequence[str],
+    label: str,
+    rows: int | None,
+    sampling: Sampling,
+    *,
+    part_rows: int,
+    selection: Path,
+    parts: Path,
+) -> None:
+    """Draw `rows` rows (None: all) of a train table, and write them and the table's parts.
+
+    Each part has about `part_rows` of the drawn rows.
+    """
+    file = open_parquet(parquet)
+    share = min(1, rows / max(1, file.rows)) if rows else 1
+    listing = file.listing(max(part_rows, min(round(part_rows / share), _MOST_RAW_ROWS)))
+    bounds = np.cumsum([0, *(part.rows for part in listing.parts)]).tolist()
+    digests = write_selections(draw(file, label, rows, sampling, bounds), selection)
+    drawn = [replace(part, draw=digest) for part, digest in zip(listing.parts, digests)]
+    write_json(parts, replace(listing, parts=drawn).as_json())
+
+
+def draw(
+    file: RawTable, label: str, rows: int | None, sampling: Sampling, bounds: Sequence[int]
+) -> Iterator[Selection]:
+    """The drawn rows of each part, which has the table's rows from one of `bounds` to the next."""
+    if sampling.split.is_random:
+        return _draw_rows(file, label, rows, sampling, bounds)
+    labels = read_labels(file, label)
+    return select_within(labels, split_rows(file, labels, sampling), rows, sampling.seed, bounds)
+
+
+def read_labels(file: RawTable, label: str) -> np.ndarray:
     """The labels as uint8 [rows]; raises UserError unless each is 0 or 1 and both occur."""
+    # Not allocated at once: the footer's number of rows is only checked as they are decoded.
+    labels = np.concatenate([np.empty(0, np.uint8), *stream_labels(file, label)])
+    _check_both_classes(np.bincount(labels, minlength=2), str(file.location), label)
+    return labels
+
+
+def stream_labels(file: RawTable, label: str, batch_rows: int = 1 << 20) -> Iterator[np.ndarray]:
+    """The labels as uint8, some at a time; raises UserError where one is neither 0 nor 1."""
     if label not in file.schema_arrow.names:
         raise UserError(
             f"{file.location}: there is no label column {label!r}; name it in columns.label "
             f"(the file has {', '.join(map(repr, file.schema_arrow.names[:8]))}, ...)"
         )
-    # Not allocated at once: the footer's number of rows is only checked as they are decoded.
-    parts = [np.empty(0, np.uint8)]
     for first_row, batch in file.stream([label], batch_rows):
         column, path = batch.column(0), file.where(first_row)
         try:
@@ -43,10 +97,7 @@ def read_labels(file: RawTable, label: str, batch_rows: int = 1 << 20) -> np.nda
                 f"({len(wrong):,} such rows among rows {first_row:,} to "
                 f"{first_row + len(batch) - 1:,})"
             )
-        parts.append(numbers.astype(np.uint8))
-    labels = np.concatenate(parts)
-    _check_both_classes(labels, str(file.location), label)
-    return labels
+        yield numbers.astype(np.uint8)
 
 
 def _first_non_number(column: pa.Array) -> tuple[int, str]:
@@ -63,85 +114,126 @@ def _first_non_number(column: pa.Array) -> tuple[int, str]:
     return 0, f"a {kind}"
 
 
-def _check_both_classes(labels: np.ndarray, path: str, label: str) -> None:
-    clicks = int(labels.sum())
-    rarer = min(clicks, len(labels) - clicks)
-    if len(labels) == 0:
+def _check_both_classes(counts: np.ndarray, path: str, label: str) -> None:
+    total, clicks = int(counts.sum()), int(counts[1])
+    rarer = min(clicks, total - clicks)
+    if total == 0:
         raise UserError(f"{path}: the file has no rows")
     if rarer == 0:
         raise UserError(
-            f"{path}: label {label!r} is {labels[0]} in all {len(labels):,} rows; "
+            f"{path}: label {label!r} is {int(clicks > 0)} in all {total:,} rows; "
             f"there is nothing to learn, and no AUC"
         )
     if rarer < 2:
         raise UserError(
-            f"{path}: only {rarer} row of {len(labels):,} has label {int(clicks == rarer)}; "
+            f"{path}: only {rarer} row of {total:,} has label {int(clicks == rarer)}; "
             f"train and validation need one each"
         )
 
 
-def draw(file: RawTable, label: str, rows: int | None, sampling: Sampling) -> Selection:
-    """The rows of a size, and the parts that they are in."""
-    labels, seed = read_labels(file, label), sampling.seed
-    if sampling.split.is_random:
-        chosen = select_rows(labels, rows, sampling.valid_share, seed, sampling.judge_share)
-    else:
-        chosen = select_within(labels, split_rows(file, labels, sampling), rows, seed)
-    return replace(chosen, raw=file.version)
+def _draw_rows(
+    file: RawTable, label: str, rows: int | None, sampling: Sampling, bounds: Sequence[int]
+) -> Iterator[Selection]:
+    """The same without a column to split by. The labels are read twice, so that none are kept."""
+    counts = [np.bincount(labels, minlength=2) for labels in _by_part(file, label, bounds)]
+    count_P2 = np.array([np.zeros(2, np.int64), *counts])[1:]
+    _check_both_classes(count_P2.sum(axis=0), str(file.location), label)
+    wanted_P32 = quotas(count_P2, rows, sampling)
+    for number, labels in enumerate(_by_part(file, label, bounds)):
+        yield select_rows(labels, wanted_P32[number], sampling.seed, number)
 
 
-def select_rows(
-    labels: np.ndarray, rows: int | None, valid_share: float, seed: int, judge_share: float = 0
-) -> Selection:
-    """Draw `rows` rows (None: all), stratified by label and spread evenly over the file.
+def _by_part(file: RawTable, label: str, bounds: Sequence[int]) -> Iterator[np.ndarray]:
+    """The labels of each part."""
+    waiting = np.empty(0, np.uint8)
+    stream = stream_labels(file, label)
+    for start, stop in pairwise(bounds):
+        while len(waiting) < stop - start:
+            waiting = np.concatenate([waiting, next(stream)])
+        yield waiting[: stop - start]
+        waiting = waiting[stop - start :]
+    # To the end, where a file that was replaced meanwhile is noticed.
+    for _ in stream:
+        pass
 
-    Each class gets its proportional share, at least two rows. Its rows in the file are cut into
-    that many equal stretches and one row is drawn from each (stratified systematic sampling), so
-    every day of a file sorted by day is drawn from. Validation rows are drawn in the same way from
-    the chosen rows of each class, at least one each, and of these the rows that judge.
 
-    Raises UserError if too few rows of a class are held out to be shared.
+def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.ndarray:
+    """How many rows of each label a part gives, int64 [P, 3, 2], of `count_P2` that it has.
+
+    All parts together give `rows` rows (None: all), each label its proportional share, at least two
+    rows. Of these about `valid_share` are held out, at least one of each label, and of these about
+    `judge_share` judge. Raises UserError if too few rows of a label are held out to be shared.
     """
-    rows = _at_most(rows, len(labels), "the file has")
-    random = np.random.default_rng(seed)
+    total_2 = count_P2.sum(axis=0)
+    rows = _at_most(rows, int(total_2.sum()), "the file has")
+    shares = _class_shares(total_2, int(total_2.sum()) if rows is None else rows)
+    quota_P32 = np.zeros((len(count_P2), 3, 2), np.int64)
+    for value, wanted in enumerate(shares):
+        drawn_P = _shared_out(count_P2[:, value], wanted)
+        held_P = _about(drawn_P, sampling.valid_share, [sampling.seed, _ROUNDING, CHOOSE, value])
+        judging_P = np.zeros_like(held_P)
+        if sampling.judge_share:
+            _check_judges(int(held_P.sum()), value)
+            seed = [sampling.seed, _ROUNDING, JUDGE, value]
+            judging_P = _about(held_P, sampling.judge_share, seed)
+        quota_P32[:, :, value] = np.stack([drawn_P - held_P, held_P - judging_P, judging_P], axis=1)
+    return quota_P32
+
+
+def select_rows(labels: np.ndarray, quota_32: np.ndarray, seed: int, number: int = 0) -> Selection:
+    """Draw as many rows of each label as wanted from those of a part, spread evenly over it.
+
+    The rows of a label are cut into that many equal stretches and one row is drawn from each
+    (stratified systematic sampling), so every day of a file sorted by day is drawn from. Held-out
+    rows are drawn in the same way from these, and from the held-out rows those that judge.
+    """
+    random = np.random.default_rng([seed, 0, number])
+    # Draws of their own, so that the train rows do not depend on the share.
+    judging = np.random.default_rng([seed, JUDGE, number])
     chosen, parts = [], []
-    wanted = _class_shares(labels, len(labels) if rows is None else rows)
-    for value, count in wanted.items():
+    for value in (0, 1):
+        _, choose, judge = quota = quota_32[:, value].tolist()
         candidates = np.flatnonzero(labels == value)
-        candidates = candidates[_spread(len(candidates), count, random)]
-        part = np.full(count, TRAIN, np.int8)
-        valid_count = min(max(1, round(count * valid_share)), count - 1)
-        part[_spread(count, valid_count, random)] = CHOOSE
-        chosen.append(candidates)
+        chosen.append(candidates[_spread(len(candidates), sum(quota), random)])
+        part = np.full(sum(quota), TRAIN, np.int8)
+        held = _spread(len(part), choose + judge, random)
+        part[held] = CHOOSE
+        part[held[_spread(len(held), judge, judging)]] = JUDGE
         parts.append(part)
-    if judge_share:
-        # Draws of their own, so that the train rows do not depend on the share.
-        judging = np.random.default_rng([seed, JUDGE])
-        for value, part in zip(wanted, parts):
-            held = np.flatnonzero(part == CHOOSE)
-            part[held[_spread(len(held), _judges(len(held), judge_share, value), judging)]] = JUDGE
     return Selection.placed(np.concatenate(chosen), np.concatenate(parts), random)
 
 
-def select_within(labels: np.ndarray, part: np.ndarray, rows: int | None, seed: int) -> Selection:
-    """Draw `rows` rows (None: all) of the file whose rows are split into parts already.
+def select_within(
+    labels: np.ndarray, part: np.ndarray, rows: int | None, seed: int, bounds: Sequence[int]
+) -> Iterator[Selection]:
+    """Draw `rows` rows (None: all) of a table whose rows are split already, part by part.
 
-    `part` int8 [rows of the file] as in a Selection, or less than 0: in none. Each part, and in it
-    each class, gets its proportional share, at least one row of each class, spread evenly over the
-    file.
+    `part` int8 [rows of the table] as in a Selection, or less than 0: in none. Each of these, and
+    in it each label, gets its proportional share, at least one row of each label, spread evenly
+    over the table.
     """
-    sizes = np.array([np.count_nonzero(part == number) for number in (TRAIN, CHOOSE, JUDGE)])
-    rows = _at_most(rows, int(sizes.sum()), "the split leaves")
-    random = np.random.default_rng(seed)
-    chosen, parts = [], []
-    for number, count in enumerate(_part_shares(sizes, int(sizes.sum()) if rows is None else rows)):
+    pieces = [slice(*pair) for pair in pairwise(bounds)]
+    size_3 = np.array([np.count_nonzero(part == number) for number in (TRAIN, CHOOSE, JUDGE)])
+    rows = _at_most(rows, int(size_3.sum()), "the split leaves")
+    wanted_P32 = np.zeros((len(pieces), 3, 2), np.int64)
+    shares = _part_shares(size_3, int(size_3.sum()) if rows is None else rows).tolist()
+    for number, count in enumerate(shares):
         if count:
-            inside = np.flatnonzero(part == number)
-            for value, wanted in _class_shares(labels[inside], int(count), least=1).items():
-                candidates = inside[labels[inside] == value]
-                chosen.append(candidates[_spread(len(candidates), wanted, random)])
-                parts.append(np.full(wanted, number, np.int8))
-    return Selection.placed(np.concatenate(chosen), np.concatenate(parts), random)
+            is_inside = part == number
+            of_label = np.bincount(labels[is_inside], minlength=2)
+            for value, wanted in enumerate(_class_shares(of_label, count, least=1)):
+                found = is_inside & (labels == value)
+                count_P = np.array([np.count_nonzero(found[piece]) for piece in pieces])
+                wanted_P32[:, number, value] = _shared_out(count_P, wanted)
+    for place, piece in enumerate(pieces):
+        random = np.random.default_rng([seed, 0, place])
+        chosen, parts = [], []
+        for number, value in np.ndindex(3, 2):
+            found = np.flatnonzero((part[piece] == number) & (labels[piece] == value))
+            wanted = int(wanted_P32[place, number, value])
+            chosen.append(found[_spread(len(found), wanted, random)])
+            parts.append(np.full(wanted, number, np.int8))
+        yield Selection.placed(np.concatenate(chosen), np.concatenate(parts), random)
 
 
 def _at_most(rows: int | None, there: int, whose: str) -> int | None:
@@ -152,21 +244,41 @@ def _at_most(rows: int | None, there: int, whose: str) -> int | None:
     return None
 
 
-def _judges(held: int, judge_share: float, label: int) -> int:
+def _check_judges(held: int, label: int) -> None:
     if held < 2:
         raise UserError(
             f"sampling.judge_share: only {held} of the held-out rows has label {label}, and rows "
             f"that choose and rows that judge need one each; raise sampling.valid_share or the "
             f"size's rows, or set judge_share to 0"
         )
-    return min(max(1, round(held * judge_share)), held - 1)
 
 
-def _class_shares(labels: np.ndarray, rows: int, least: int = 2) -> dict[int, int]:
-    """Rows to draw per class, proportional to its share, at least `least`."""
-    clicks = int(labels.sum())
-    drawn_clicks = min(max(least, round(rows * clicks / len(labels))), clicks, rows - least)
-    return {0: rows - drawn_clicks, 1: drawn_clicks}
+def _class_shares(count_2: np.ndarray, rows: int, least: int = 2) -> tuple[int, int]:
+    """Rows to draw per label, proportional to its share, at least `least`."""
+    total, clicks = int(count_2.sum()), int(count_2[1])
+    drawn_clicks = min(max(least, round(rows * clicks / total)), clicks, rows - least)
+    return rows - drawn_clicks, drawn_clicks
+
+
+def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
+    """How many of the `wanted` rows each part gives, in proportion to those that it has."""
+    ends = np.concatenate([[0], np.cumsum(count_P)])
+    return np.diff(np.round(ends * wanted / max(1, ends[-1])).astype(np.int64))
+
+
+def _about(count_P: np.ndarray, share: float, seed: Sequence[int]) -> np.ndarray:
+    """About a share of each part's rows, rounded by chance; of all together neither none nor all.
+
+    By its own count alone, so that no part depends on another one's.
+    """
+    wanted_P = count_P * share
+    found_P = np.floor(wanted_P + np.random.default_rng(seed).random(len(count_P)))
+    # A single part's is the nearest number.
+    found_P[0] = np.round(wanted_P[0])
+    found_P = np.minimum(found_P.astype(np.int64), count_P)
+    most = int(count_P.argmax())
+    found_P[most] += int(found_P.sum() == 0) - int(found_P.sum() == count_P.sum())
+    return found_P
 
 
 def _part_shares(sizes: np.ndarray, rows: int) -> np.ndarray:
@@ -181,5 +293,5 @@ def _spread(total: int, count: int, random: np.random.Generator) -> np.ndarray:
     """`count` of `range(total)`, one at random from each of `count` equal stretches, ascending."""
     if count == total:
         return np.arange(total)
-    bounds = np.arange(count + 1) * total // count
+    bounds = np.arange(count + 1) * total // max(1, count)
     return bounds[:-1] + random.integers(0, np.diff(bounds))

@@ -6,15 +6,13 @@
     sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
                        the events' times, if any, are one more of these
     label, id          uint8 [rows] and bytes [rows], if any
-    row                int64 [rows], the row's number in the raw file
+    row                int64 [rows], the row's number in its part of the raw table
     time               int64 [rows], the row's time, if the events have times
-    stretch            of_row: smallest unsigned int [rows]; before: int64 [counts, stretches]; if
-                       the rows lie in several stretches, which `stretches` explains
 
 In <col>, % and / of a column's name read %25 and %2F. Attributes: format, version, rows,
 numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's
-name, rows, bytes, fingerprint, whether it is simulated, and the fingerprint of the selection that
-a train or valid file was made with); choosing_rows, where the rows behind those only judge.
+name, rows, bytes, fingerprint, whether it is simulated, and the digest of the draw that a train or
+valid file was made with); choosing_rows, where the rows behind those only judge.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them;
 vocabularies, which it stores apart, have a digest of their own.
@@ -32,14 +30,12 @@ import numpy as np
 
 from ..common.errors import UserError, first_line, is_of_machine
 from ..common.files import Closing, require_space
-from ..common.ragged import Ragged, merged, narrow
+from ..common.ragged import Ragged
 from .block import Block
-from .stretches import Stretches, rows_before
 
-# Files whose rows lie in several stretches have the second version.
-FORMAT, VERSIONS = "feseq-table", (2, 3)
+FORMAT, VERSION = "feseq-table", 4
 # Bytes of one chunk of a dataset: large enough to read near the disk's speed, small enough that
-# little is read in vain where a window takes a few rows of each stretch.
+# little is read in vain where a window takes a few rows of each of many files.
 _CHUNK_BYTES = 1 << 18
 _CACHE_BYTES = 64 << 20
 # Cache of each dataset for the chunk at its end until it is full.
@@ -93,24 +89,17 @@ class H5Writer(Closing):
         vocabularies: Mapping[str, Sequence[str]],
         source: Mapping[str, Any],
         choosing_rows: int | None = None,
-        stretch_of_row: np.ndarray | None = None,
     ) -> None:
         """Write vocabularies and attributes, and close; H5Table refuses an unfinished file.
 
         The rows behind the first `choosing_rows` only judge; None: there are none.
-        `stretch_of_row` says which stretch each row is in, by its place in the order of reading.
         """
-        stretches = 1 + int(stretch_of_row.max(initial=0)) if stretch_of_row is not None else 1
-        if stretch_of_row is not None and stretches > 1:
-            self._append("stretch/of_row", narrow(stretch_of_row))
-            self._append("stretch/before", rows_before(stretch_of_row, stretches))
         for name, words in vocabularies.items():
             dataset = self.file.create_dataset(
                 f"vocabulary/{_h5_name(name)}", data=list(words), dtype=h5py.string_dtype()
             )
             dataset.attrs["sha256"] = _digest_of_words(words)
-        version = VERSIONS[stretches > 1]
-        attributes = {"format": FORMAT, "version": version, "rows": self.rows}
+        attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows}
         attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
         if choosing_rows not in (None, self.rows):
             attributes["choosing_rows"] = choosing_rows
@@ -196,7 +185,8 @@ class H5Table(Closing):
         if not self.path.is_file():
             raise UserError(f"{path}: no such file; run snakemake to make it")
         with self._guarded():
-            self.file = h5py.File(path, "r")
+            # No cache: a chunk is read once, or by windows far apart.
+            self.file = h5py.File(path, "r", rdcc_nbytes=0)
         try:
             self._read_structure()
         except BaseException:
@@ -207,9 +197,8 @@ class H5Table(Closing):
         with self._guarded():
             attributes = dict(self.file.attrs)
             found = (attributes["format"], int(attributes["version"]))
-            wanted = (FORMAT, VERSIONS["stretch" in self.file])
-            if found != wanted:
-                raise ValueError(f"format {found}, this code reads {wanted}")
+            if found != (FORMAT, VERSION):
+                raise ValueError(f"format {found}, this code reads {(FORMAT, VERSION)}")
             self.rows = int(attributes["rows"])
             self.choosing_rows = int(attributes.get("choosing_rows", self.rows))
             self.source: dict[str, Any] = json.loads(attributes["source"])
@@ -219,10 +208,6 @@ class H5Table(Closing):
             if not isinstance(self.source.get("simulated"), bool):
                 raise ValueError("its source says nothing")
             self._check_shapes()
-            self._stretches: Stretches | None = None
-            if "stretch" in self.file:
-                of_row, before = self.file["stretch/of_row"], self.file["stretch/before"][:]
-                self._stretches = Stretches(lambda *rows: of_row[slice(*rows)], before, self.rows)
 
     @property
     def has_times(self) -> bool:
@@ -238,7 +223,7 @@ class H5Table(Closing):
     def identity(self) -> str:
         """What the file was made from: equal for the train and the valid file of one draw."""
         columns = [self.numeric_columns, self.categorical_columns, self.sequence_columns]
-        made_from = json.dumps([VERSIONS[0], self.source, columns], sort_keys=True)
+        made_from = json.dumps([VERSION, self.source, columns], sort_keys=True)
         return hashlib.sha256(made_from.encode()).hexdigest()[:16]
 
     def vocabulary(self, column: str) -> list[str]:
@@ -253,12 +238,7 @@ class H5Table(Closing):
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of `label`, `id`, `row` or `categorical`."""
         with self._guarded():
-            dataset = self.file[name]
-            if self._stretches is None:
-                values = dataset[start:stop]
-            else:
-                ranges, place = self._stretches.find(start, self.rows if stop is None else stop)
-                values = merged([dataset[slice(*rows)] for rows in ranges], place)
+            values = self._data[name][start:stop]
             if name == "categorical":
                 self._check_codes(values)
             return values
@@ -266,40 +246,27 @@ class H5Table(Closing):
     def lengths(self, sequence: str) -> np.ndarray:
         """Events of every row in a sequence column."""
         with self._guarded():
-            lengths = np.diff(self.file[f"sequence/{_h5_name(sequence)}/offsets"][:])
-            if self._stretches is None:
-                return lengths
-            ranges, place = self._stretches.find(0, self.rows)
-            return merged([lengths[slice(*rows)] for rows in ranges], place)
+            return np.diff(self._data[f"sequence/{_h5_name(sequence)}/offsets"][:])
 
     def read(self, start: int, stop: int, sequences_of: Sequence[str] | None = None) -> Block:
         """Rows start to stop (not included) as one block, with all sequences or those named."""
-        names = self.sequence_columns if sequences_of is None else sequences_of
         with self._guarded():
-            if self._stretches is None:
-                return self._as_they_lie(start, stop, names)
-            ranges, place = self._stretches.find(start, stop)
-            return Block.merged([self._as_they_lie(*rows, names) for rows in ranges], place)
-
-    def _as_they_lie(self, start: int, stop: int, names: Sequence[str]) -> Block:
-        """Rows of the file, which may be in another order than those of the table."""
-        sequences = {}
-        for name in names:
-            offsets = self.file[f"sequence/{_h5_name(name)}/offsets"][start : stop + 1]
-            values = self.file[f"sequence/{_h5_name(name)}/values"][offsets[0] : offsets[-1]]
-            sequences[name] = Ragged(values, offsets - offsets[0])
-            if (np.diff(offsets) < 0).any() or len(values) != offsets[-1] - offsets[0]:
-                raise ValueError(f"the offsets of {name!r} lead outside its values")
-        optional = {
-            name: self.file[name][start:stop] if name in self.file else None
-            for name in ("label", "id", "time")
-        }
-        numeric, categorical = (
-            self.file["numeric"][start:stop],
-            self.file["categorical"][start:stop],
-        )
-        self._check_codes(categorical)
-        return Block(numeric, categorical, sequences, self.file["row"][start:stop], **optional)
+            sequences = {}
+            for name in self.sequence_columns if sequences_of is None else sequences_of:
+                offsets = self._data[f"sequence/{_h5_name(name)}/offsets"][start : stop + 1]
+                values = self._data[f"sequence/{_h5_name(name)}/values"][offsets[0] : offsets[-1]]
+                sequences[name] = Ragged(values, offsets - offsets[0])
+                if (np.diff(offsets) < 0).any() or len(values) != offsets[-1] - offsets[0]:
+                    raise ValueError(f"the offsets of {name!r} lead outside its values")
+            optional = {
+                name: self._data[name][start:stop] if name in self._data else None
+                for name in ("label", "id", "time")
+            }
+            numeric, categorical, row = (
+                self._data[name][start:stop] for name in ("numeric", "categorical", "row")
+            )
+            self._check_codes(categorical)
+            return Block(numeric, categorical, sequences, row, **optional)
 
     def blocks(
         self, block_rows: int = 16_384, sequences_of: Sequence[str] | None = None
@@ -333,19 +300,20 @@ class H5Table(Closing):
 
     def _check_shapes(self) -> None:
         """Raise ValueError unless all datasets have `rows` rows and the bytes that they declare."""
-        if not min(1, self.rows) <= self.choosing_rows <= self.rows:
+        if not 0 <= self.choosing_rows <= self.rows:
             raise ValueError(f"{self.choosing_rows:,} of {self.rows:,} rows choose")
         kinds = {"numeric": "f", "categorical": "u", "row": "i"}
         optional = {"label": "u", "id": "S", "time": "i"}
-        optional["stretch/of_row"] = "u"
         kinds |= {name: kind for name, kind in optional.items() if name in self.file}
         lengths = dict.fromkeys(kinds, self.rows)
         for name in self.sequence_columns:
             path = f"sequence/{_h5_name(name)}"
             lengths |= {f"{path}/offsets": self.rows + 1, f"{path}/values": -1}
             kinds |= {f"{path}/offsets": "i", f"{path}/values": "u"}
+        # Kept, since each look into the file costs as much as some hundred rows.
+        self._data: dict[str, h5py.Dataset] = {name: self.file[name] for name in lengths}
         for name, length in lengths.items():
-            dataset = self.file[name]
+            dataset = self._data[name]
             if length not in (-1, dataset.shape[0]):
                 raise ValueError(f"{name} has {dataset.shape[0]:,} rows, not {length:,}")
             if dataset.dtype.kind != kinds[name]:
@@ -358,8 +326,8 @@ class H5Table(Closing):
                 raise ValueError(f"{name} holds fewer bytes than it declares")
         widths = {"numeric": self.numeric_columns, "categorical": self.categorical_columns}
         for name, columns in widths.items():
-            if self.file[name].shape[1:] != (len(columns),):
-                raise ValueError(f"{name} has shape {self.file[name].shape}")
+            if self._data[name].shape[1:] != (len(columns),):
+                raise ValueError(f"{name} has shape {self._data[name].shape}")
         names = [f"vocabulary/{_h5_name(name)}" for name in self.categorical_columns]
         self._words = np.array([len(self.file[name]) for name in names], np.int64)
         # A word takes 16 bytes plus its text.

@@ -1,6 +1,6 @@
 """The facts of the data page: train, validation and test, column by column and together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..dataset.feature_map import FeatureMap
+from ..dataset.mixed import Files, open_files
 from ..dataset.store import H5Table
 from .columns import auc_alone, kind_of, middle_share, missing_blocks, same_columns
 from .drift import MUCH_DRIFT, Levels, adversary, stability_index
@@ -25,26 +26,31 @@ _LEAST_FOR_SCALE = 20
 
 
 def describe(
-    train_h5: Path,
-    valid_h5: Path,
-    test_h5: Sequence[Path],
+    train_h5: Files,
+    valid_h5: Files,
+    test_h5: Files,
     feature_map_json: Path,
     *,
     size: str,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """All facts, as JSON holds them; `test_h5` are all parts of the test table.
+    """All facts, as JSON holds them.
 
     Each table is read once, as a stream. Counts are of all rows, figures of single columns of a
     sample, whose rows `sampled_rows` counts.
     """
     feature_map = FeatureMap.read(feature_map_json)
-    files = {"train": [train_h5], "valid": [valid_h5], "test": test_h5}
-    with H5Table(train_h5) as train, H5Table(valid_h5) as valid, threadpool_limits(threads):
+    with (
+        open_files(train_h5) as train,
+        open_files(valid_h5) as valid,
+        open_files(test_h5) as test,
+        threadpool_limits(threads),
+    ):
         categories = Categories(train.categorical_columns)
+        by_name = {"train": train, "valid": valid, "test": test}
         parts = {
-            name: TablePass(paths, categories, feature_map).run(threads)
-            for name, paths in files.items()
+            name: TablePass(table, categories, feature_map).run(threads)
+            for name, table in by_name.items()
         }
         tables = _Tables.of(parts, categories, feature_map, train)
         columns = [_column(tables, i) for i in range(len(tables.names))]

@@ -1,7 +1,6 @@
 """One pass over an H5 table: what is counted over all of its rows, and a sample of them."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -43,7 +42,7 @@ class Categories:
 
 
 class TablePass:
-    """What one pass over a table finds, whose rows may lie in several H5 files.
+    """What one pass over a table finds.
 
     From all rows: `rows`, `clicks`; `missing` and `infinite` int64 [columns]; by sequence `events`,
     the number of all, and `longest`; int64 [., 3], rows, those of them whose label may be looked
@@ -59,22 +58,12 @@ class TablePass:
     and its newest event.
     """
 
-    def __init__(
-        self, files: Sequence[Path], categories: Categories, feature_map: FeatureMap
-    ) -> None:
-        self.files = files
+    def __init__(self, table: H5Table, categories: Categories, feature_map: FeatureMap) -> None:
+        self.table = table
         self.names = [field.column for field in feature_map.sequences]
         self.lookups = [TokenLookup(field) for field in feature_map.sequences]
-        # By file, each of which has codes of its own.
-        self.code_of: list[list[np.ndarray]] = []
-        self.total = 0
-        for path in files:
-            with H5Table(path) as table:
-                self.code_of.append(categories.of_table(table))
-                self.total += table.rows
-        self.step = -(-self.total // SAMPLE_ROWS) or 1
-        # A train or valid table is one file.
-        self.choosing_rows = table.choosing_rows
+        self.code_of = categories.of_table(table)
+        self.step = -(-table.rows // SAMPLE_ROWS) or 1
         self.raw_rows = max(1, int(table.source.get("rows", 0)))
         sequences = len(self.names)
         columns = len(table.numeric_columns) + len(table.categorical_columns) + 2 * sequences
@@ -83,9 +72,7 @@ class TablePass:
         self.infinite = np.zeros(len(table.numeric_columns), np.int64)
         self.events = np.zeros(sequences, np.int64)
         self.longest = np.zeros(sequences, np.int64)
-        self.by_code = [
-            np.zeros((max(map(max, codes)) + 1, 3), np.int64) for codes in zip(*self.code_of)
-        ]
+        self.by_code = [np.zeros((codes.max() + 1, 3), np.int64) for codes in self.code_of]
         self.by_length = np.zeros((sequences, len(LENGTHS), 3), np.int64)
         self.by_stretch = np.zeros((STRETCHES, 3), np.int64)
         self.row_keys, self.sequence_keys = Keys(), [Keys() for _ in self.names]
@@ -96,18 +83,11 @@ class TablePass:
 
     def run(self, threads: int) -> "TablePass":
         """Read the whole table, block by block."""
-        with progress("described", self.total) as describing:
-            for block, codes, keys in map_ahead(self._with_keys, self._blocks(), threads):
+        with progress("described", self.table.rows) as describing:
+            for block, codes, keys in map_ahead(self._with_keys, self.table.blocks(), threads):
                 self._add(block, codes, keys)
                 describing.advance(len(block))
         return self
-
-    def _blocks(self) -> Iterator[tuple[list[np.ndarray], Block]]:
-        """All blocks, each with the common codes of its file's own codes."""
-        for path, code_of in zip(self.files, self.code_of):
-            with H5Table(path) as table:
-                for block in table.blocks():
-                    yield code_of, block
 
     @property
     def sample(self) -> np.ndarray:
@@ -119,13 +99,10 @@ class TablePass:
         """uint8 [sampled rows], or [0] where the table has none."""
         return np.concatenate([np.empty(0, np.uint8), *self._labels])
 
-    def _with_keys(
-        self, item: tuple[list[np.ndarray], Block]
-    ) -> tuple[Block, np.ndarray, list[np.ndarray]]:
+    def _with_keys(self, block: Block) -> tuple[Block, np.ndarray, list[np.ndarray]]:
         """A block, its common codes [rows, K], and the keys of its sequences and its rows."""
-        codes_of, block = item
         codes = np.empty(block.categorical.shape, np.uint32)
-        for i, code_of in enumerate(codes_of):
+        for i, code_of in enumerate(self.code_of):
             codes[:, i] = code_of[block.categorical[:, i]]
         keys = [_keys(block.sequences[name]) for name in self.names]
         # The bits of the numeric values: what is alike in raw values is alike in these.
@@ -135,7 +112,7 @@ class TablePass:
 
     def _add(self, block: Block, codes: np.ndarray, keys: list[np.ndarray]) -> None:
         label = np.zeros(len(block), np.uint8) if block.label is None else block.label
-        known = 0 if block.label is None else max(0, self.choosing_rows - self.rows)
+        known = 0 if block.label is None else max(0, self.table.choosing_rows - self.rows)
         numeric, start = block.numeric, len(block.numeric[0]) if len(block) else 0
         self.rows += len(block)
         self.clicks += int(label.sum())

@@ -23,6 +23,7 @@ from ..common.files import write_json
 from ..common.progress import progress
 from ..config.names import BASELINES
 from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.mixed import Files, open_files
 from ..dataset.store import H5Table
 from ..machine.memory import peak_memory
 from .tabular import Features
@@ -55,8 +56,8 @@ class _Constant:
 
 def fit_baseline(
     baseline: str,
-    train_h5: Path,
-    valid_h5: Path,
+    train_h5: Files,
+    valid_h5: Files,
     feature_map_json: Path,
     predictions: Path,
     training: Path,
@@ -76,8 +77,8 @@ def fit_baseline(
         raise UserError(f"there is no baseline {baseline!r}, only {', '.join(BASELINES)}")
     feature_map = FeatureMap.read(feature_map_json)
     with (
-        H5Table(train_h5) as train,
-        H5Table(valid_h5) as valid,
+        open_files(train_h5) as train,
+        open_files(valid_h5) as valid,
         threadpool_limits(threads),
     ):
         check_one_draw(feature_map, train, valid, full_name)

@@ -14,7 +14,7 @@ from ..common.files import write_json
 from ..common.logits import log_odds
 from ..common.parquet import marks_of, read_table
 from ..dataset.folds import FoldRows
-from ..dataset.joined import Rows, open_table
+from ..dataset.opening import Rows, open_table
 from .auc import Auc, auc_entry, difference_entry, expected_auc
 from .blend import ahead_of
 from .intervals import CONFIDENCE, as_entry, intervals

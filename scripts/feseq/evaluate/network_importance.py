@@ -10,6 +10,7 @@ from ..dataset.batches import Batch
 from ..dataset.block import Block
 from ..dataset.feature_map import check_one_draw
 from ..dataset.memory_table import MemoryTable
+from ..dataset.mixed import Files, open_files
 from ..dataset.store import H5Table
 from ..machine.runtime import Machine
 from ..model.precision import full_precision
@@ -19,11 +20,11 @@ from .importance import write_importance
 
 
 def measure_network(
-    model_file: Path, valid: Path, importance: Path, *, machine: Machine, full_name: str = ""
+    model_file: Path, valid: Files, importance: Path, *, machine: Machine, full_name: str = ""
 ) -> None:
     """Write what the network loses by each change of the rows of `valid`, see `importance`."""
     model = TrainedModel.load(model_file, full_name)
-    with H5Table(valid) as table:
+    with open_files(valid) as table:
         check_one_draw(model.feature_map, table, table, full_name, model_file)
         write_importance(
             importance,

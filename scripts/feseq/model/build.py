@@ -8,8 +8,8 @@ from ..config.model import ModelConfig
 from ..dataset.batches import BatchSource
 from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap
-from ..dataset.joined import Rows
 from ..dataset.numeric import count_blocks
+from ..dataset.opening import Rows
 from ..machine.runtime import Machine
 from .attention import attend
 from .feseq import FESeq

@@ -14,7 +14,7 @@ from ..config.model import ModelConfig
 from ..config.names import check_name
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_same_kind
-from ..dataset.joined import Rows
+from ..dataset.opening import Rows
 from ..machine.runtime import Machine
 from ..model import FESeq
 from ..model.build import build_model, placed

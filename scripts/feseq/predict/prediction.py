@@ -12,7 +12,7 @@ from ..common.progress import progress
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap
-from ..dataset.joined import Rows
+from ..dataset.opening import Rows
 from ..machine.runtime import Machine, Result, deterministic_if_possible
 from ..model import FESeq
 from ..model.build import batch_source

@@ -41,13 +41,14 @@ class Part:
     """Some rows of a table, and the types of the columns that folders give in all of the table.
 
     `version` changes with the content of its files, their order, their row groups and the folders'
-    keys.
+    keys; `draw` with which of its rows a size has drawn, and is '' where all are taken.
     """
 
     version: str
     rows: int
     key_types: Mapping[str, str]
     pieces: Sequence[Piece]
+    draw: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..config.columns import Columns
 from .listing import TableLocation, hive_keys
 from .location import Location
 from .parquet_file import RawFile, open_file, some
-from .parts import FileRows, Part, cut
+from .parts import FileRows, Listing, Part, cut
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,8 @@ class RawTable:
                 file.location.check_unchanged(piece.version)
         self.version = part.version if part else location.version
         rows = [file.rows for file in self._files]
-        self._first_rows = self._files[0].first_row + np.cumsum([0, *rows])[:-1]
+        self.first_row = self._files[0].first_row
+        self._first_rows = self.first_row + np.cumsum([0, *rows])[:-1]
         self.rows, self.bytes = sum(rows), sum(file.bytes for file in self._files)
         first = self._files[0]
         self.is_simulated = first.is_simulated
@@ -168,10 +169,22 @@ class RawTable:
                     f"{self.location}; values are compared as they are written: take one type"
                 )
 
-    def parts(self, rows: int) -> list[Part]:
+    def listing(self, rows: int) -> Listing:
         """The table in parts of about `rows` rows."""
         files = [FileRows(str(f.location), f.version, f.keys, f.group_rows) for f in self._files]
-        return cut(files, rows, {name: str(kind) for name, kind in self._key_types.items()})
+        key_types = {name: str(kind) for name, kind in self._key_types.items()}
+        listing = Listing(self.location.name, self.rows, cut(files, rows, key_types))
+        logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(listing.parts))
+        largest = max((part.rows for part in listing.parts), default=0)
+        if largest > 2 * rows:
+            logger.warning(
+                "%s: a part has %s rows in place of %s, since a row group is that large; a file "
+                "with smaller ones is spread over more jobs",
+                self.location,
+                f"{largest:,}",
+                f"{rows:,}",
+            )
+        return listing
 
     def _look_at(self, location: Location, groups: tuple[int, int] | None) -> _File:
         file = open_file(location, groups)

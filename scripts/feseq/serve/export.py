@@ -17,8 +17,8 @@ from torch import Tensor
 from ..common.errors import UserError
 from ..common.files import written_beside
 from ..common.logits import sigmoid
+from ..dataset.mixed import Files, open_files
 from ..dataset.numeric import count_blocks
-from ..dataset.store import H5Table
 from ..machine.runtime import Machine
 from ..model.build import inputs_of
 from ..predict.model_file import TrainedModel
@@ -35,7 +35,7 @@ CPU = Machine(torch.device("cpu"))
 
 
 def export_model(
-    model: Path, valid_h5: Path, onnx: Path, *, row_time: str | None = None, full_name: str = ""
+    model: Path, valid_h5: Files, onnx: Path, *, row_time: str | None = None, full_name: str = ""
 ) -> None:
     """Write a trained network and its feature map as one ONNX file.
 
@@ -46,7 +46,7 @@ def export_model(
     trained = TrainedModel.load(model, full_name)
     about = _about(trained, row_time)
     program = _program(trained)
-    with H5Table(valid_h5) as table:
+    with open_files(valid_h5) as table:
         planted = Planted(table, trained.feature_map, ROWS)
     scorer = Scorer(_content(program, about), name=str(onnx))
     exported = scorer.logits(planted.dictionaries(row_time))

@@ -22,7 +22,8 @@ from ..config.runtime import Runtime
 from ..config.train import TrainConfig
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.joined import Rows, open_table, train_rows
+from ..dataset.mixed import Files, open_files
+from ..dataset.opening import Rows, open_table, train_rows
 from ..dataset.store import H5Table
 from ..machine.ranks import Ranks, in_group, joined
 from ..machine.runtime import Machine, start_runtime
@@ -55,8 +56,8 @@ class TrainingRun:
     model, such as full/len150, '' for one that has no place.
     """
 
-    train_h5: Path
-    valid_h5: Path
+    train_h5: Files
+    valid_h5: Files
     feature_map_json: Path
     model_config: ModelConfig
     train_config: TrainConfig
@@ -175,7 +176,7 @@ def opened(run: TrainingRun, feature_map: FeatureMap, machine: Machine) -> Itera
     Raises UserError if the files do not belong together.
     """
     with open_table(run.train_rows) as train, ExitStack() as stack:
-        valid = None if run.followed else stack.enter_context(H5Table(run.valid_h5))
+        valid = None if run.followed else stack.enter_context(open_files(run.valid_h5))
         check_one_draw(feature_map, train, valid or train, run.full_name)
         yield make_sources(run, feature_map, train, valid, machine)
 

@@ -20,7 +20,7 @@ from ..common.signals import undisturbed
 from ..config.boosting import FEATURE_SETTINGS, BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.store import H5Table
+from ..dataset.mixed import Files, open_files
 from ..machine.ranks import process_rank
 from .search import About, Ended, Run
 from .study import COMPLETE, PRUNED
@@ -35,8 +35,8 @@ class TunedBoosting:
     """
 
     model: str
-    train_h5: Path
-    valid_h5: Path
+    train_h5: Files
+    valid_h5: Files
     feature_map_json: Path
     config: BoostingConfig
     out: Path
@@ -51,7 +51,7 @@ class TunedBoosting:
 
     def about(self, *settings: Any) -> About:
         """What the trials depend on."""
-        with H5Table(self.train_h5) as train, H5Table(self.valid_h5) as valid:
+        with open_files(self.train_h5) as train, open_files(self.valid_h5) as valid:
             inputs = [f"{table.identity} {table.rows}" for table in (train, valid)]
             simulated = train.source["simulated"]
         inputs.append(hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest())
@@ -77,8 +77,8 @@ class _Trials:
     def __init__(self, tuned: TunedBoosting, device: str, threads: int, stack: ExitStack) -> None:
         self.tuned, self.device, self.threads = tuned, device, threads
         self.tables = (
-            stack.enter_context(H5Table(tuned.train_h5)),
-            stack.enter_context(H5Table(tuned.valid_h5)),
+            stack.enter_context(open_files(tuned.train_h5)),
+            stack.enter_context(open_files(tuned.valid_h5)),
         )
         self.folder = stack.enter_context(folder_beside(tuned.out)) if device == "cpu" else None
         self.feature_map = FeatureMap.read(tuned.feature_map_json)

@@ -16,6 +16,7 @@ from ..common.log import only_errors
 from ..config.runtime import Runtime
 from ..config.space import by_block
 from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.mixed import open_files
 from ..dataset.store import H5Table
 from ..machine.ranks import process_rank
 from ..machine.runtime import Machine, start_runtime
@@ -51,7 +52,8 @@ class TunedNetwork:
                 "train.start_from: a search trains from the start; set it to null, and use what is "
                 "found for trainings from the start"
             )
-        with H5Table(self.run.train_h5) as train, H5Table(self.run.valid_h5) as valid:
+        files = (self.run.train_h5, self.run.valid_h5)
+        with open_files(files[0]) as train, open_files(files[1]) as valid:
             return About(self.run.key(train, valid, *settings), train.source["simulated"])
 
     def best(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -67,8 +69,8 @@ class TunedNetwork:
             # They share the card, or the computer.
             machine = replace(machine, memory_gib=machine.memory() / 2**30 / workers)
         feature_map = FeatureMap.read(self.run.feature_map_json)
-        train = stack.enter_context(H5Table(self.run.train_h5))
-        valid = stack.enter_context(H5Table(self.run.valid_h5))
+        train = stack.enter_context(open_files(self.run.train_h5))
+        valid = stack.enter_context(open_files(self.run.valid_h5))
         check_one_draw(feature_map, train, valid)
         return functools.partial(_run_trial, self.run, feature_map, (train, valid), machine)
 

@@ -1,0 +1,150 @@
+"""The data path by the workflow itself, as a user runs it: time, memory and bytes of every rule.
+
+    python benchmarks/rehearsal.py --rows 10704179 --test_rows 1527298 --cores 1 2
+
+Simulates raw files (with --folder there, where those that exist stay), and runs Snakemake from them
+to the data page, rule by rule, once for each number of cores. Prints for each rule the number of
+its jobs, the time from Snakemake's start to its end, the jobs' processor time together and the
+largest one's memory, as Snakemake's benchmark files have them, and the bytes that they wrote. The
+floor of a conversion is one process in which pyarrow decodes the same columns with as many threads
+and throws them away.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import data
+import pandas as pd
+import yaml
+
+from feseq.raw.parts import part_name, read_parts
+from feseq.raw.simulation import simulate_split
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A rule: its files, of which {part} stands for the parts in a listing, and its floor."""
+
+    rule: str
+    outputs: tuple[str, ...]
+    benchmark: str
+    listing: str = ""
+    floor: str = ""
+
+
+STAGES = (
+    Stage(
+        "sample",
+        ("data/samples/full.json", "data/samples/full.parquet"),
+        "data/samples/full.benchmark.tsv",
+    ),
+    Stage(
+        "convert_train",
+        ("data/h5/full/train/part{part}.h5", "data/h5/full/valid/part{part}.h5"),
+        "data/h5/full/train/part{part}.benchmark.tsv",
+        "data/samples/full.json",
+        "decode_train",
+    ),
+    Stage(
+        "fit_feature_map",
+        ("data/h5/full/feature_map.json",),
+        "data/h5/full/fit_feature_map.benchmark.tsv",
+    ),
+    Stage("list_test", ("data/h5/test/parts.json",), "data/h5/test/list_test.benchmark.tsv"),
+    Stage(
+        "convert_test",
+        ("data/h5/test/part{part}.h5",),
+        "data/h5/test/part{part}.benchmark.tsv",
+        "data/h5/test/parts.json",
+        "decode_test",
+    ),
+    Stage("describe", ("results/full/data.json",), "results/full/describe.benchmark.tsv"),
+)
+
+
+def simulate(folder: Path, options: argparse.Namespace) -> None:
+    """Write the raw files that are not there."""
+    for split, rows in (("train", options.rows), ("test", options.test_rows)):
+        path = folder / f"{split}.parquet"
+        if not path.exists():
+            simulate_split(
+                path,
+                folder / f"{split}_truth.parquet",
+                split=split,
+                rows=rows,
+                mean_length=options.mean_length,
+                seed=1,
+                train_rows=options.rows,
+            )
+
+
+def run(stage: Stage, folder: Path, cores: int) -> str:
+    """Run the rule in a folder; its line."""
+    parts = [""]
+    if stage.listing:
+        listing = read_parts(folder / stage.listing)
+        parts = [part_name(number) for number in range(len(listing.parts))]
+    outputs = [path.format(part=part) for part in parts for path in stage.outputs]
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--directory", str(folder)]
+    command += ["--snakefile", str(data.REPOSITORY / "Snakefile")]
+    command += ["--configfile", str(folder / "config.yaml"), "--", *outputs]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    seconds = time.perf_counter() - started
+    benchmarks = (folder / stage.benchmark.format(part=part) for part in parts)
+    jobs = pd.concat(pd.read_csv(path, sep="\t") for path in benchmarks)
+    written = sum((folder / path).stat().st_size for path in outputs)
+    ratio = against(stage, folder, cores, seconds) if stage.floor else ""
+    return (
+        f"| {cores} | {stage.rule} | {len(jobs)} | {seconds:,.0f} | {jobs['cpu_time'].sum():,.0f} "
+        f"| {jobs['max_rss'].max():,.0f} | {written / 1e9:,.2f} | {ratio} |"
+    )
+
+
+def against(stage: Stage, folder: Path, cores: int, seconds: float) -> str:
+    """How many times as long as its floor it took."""
+    raw = yaml.safe_load((folder / "config.yaml").read_text())["raw"]["train"]
+    command = [sys.executable, data.__file__, "--folder", str(Path(raw).parent)]
+    command += ["--stage", stage.floor, "--threads", str(cores)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    floor = json.loads(done.stdout.splitlines()[-1])["seconds"]
+    return f"{seconds / floor:.1f} x {floor:,.0f} s"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=300_000)
+    parser.add_argument("--test_rows", type=int, default=300_000)
+    parser.add_argument("--mean_length", type=float, default=500)
+    parser.add_argument("--part_rows", type=int, default=data.CONFIG["parts"]["rows"])
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--only", nargs="+", help="names of rules; default all")
+    parser.add_argument("--folder", type=Path, help="where the raw files are (default: temporary)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
+        raw = options.folder or Path(temporary)
+        simulate(raw, options)
+        files = {name: str(raw / f"{name}.parquet") for name in ("train", "test")}
+        config = {"raw": files, "parts": {"rows": options.part_rows}}
+        print("| cores | rule | jobs | s | CPU s | peak MiB | GB | against decoding |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
+        for cores in options.cores:
+            folder = Path(temporary, f"{cores}")
+            folder.mkdir()
+            (folder / "config.yaml").write_text(yaml.safe_dump(config))
+            for stage in STAGES:
+                if not options.only or stage.rule in options.only:
+                    print(run(stage, folder, cores), flush=True)
+            # Two of them need not fit on the disk.
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

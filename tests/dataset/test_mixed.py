@@ -1,0 +1,135 @@
+"""Several files as one table: each row once, spread evenly, as the raw table has it."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feseq.common.errors import UserError
+from feseq.config.sampling import Split
+from feseq.dataset.block import Block
+from feseq.dataset.mixed import Spread, open_files
+from feseq.dataset.opening import AllRows, open_table
+from feseq.dataset.store import H5Table
+from support.raw_tables import as_lists, raw_table, split_events, to_train_parts
+
+COUNTS = st.lists(st.integers(0, 40) | st.integers(0, 3), min_size=1, max_size=12)
+
+
+@given(counts=COUNTS.filter(any), data=st.data())
+def test_rows_are_spread_evenly_and_found_wherever_one_begins(
+    counts: list[int], data: st.DataObject
+) -> None:
+    spread, total = Spread.over(counts), sum(counts)
+    # The plain way: all rows sorted by where they stand, as exact fractions of 2 ** 31.
+    places = [
+        (((2 * i + 1) << 31) // (2 * n), file, i) for file, n in enumerate(counts) for i in range(n)
+    ]
+    expected = [(file, i) for _, file, i in sorted(places)]
+    bounds = data.draw(st.lists(st.integers(0, total), max_size=4), "bounds")
+    found = []
+    for start, stop in pairwise(sorted({0, total, *bounds})):
+        ranges, place = spread.find(start, stop)
+        rows = [(file, i) for file, first, last in ranges for i in range(first, last)]
+        found += [rows[i] for i in np.argsort(place)]
+    assert found == expected
+    for row in range(total):
+        before = np.bincount([file for file, _ in expected[:row]], minlength=len(counts))
+        share = np.array(counts) * row / total
+        assert np.abs(before - share).max() <= 1 + max(counts) * len(counts) / (2 * total)
+
+
+def test_a_billion_rows_in_a_thousand_files_are_found_exactly() -> None:
+    spread = Spread.over([1_000_003] * 999 + [7])
+    for start in (0, 123_456_789, len(spread) - 1_000):
+        ranges, place = spread.find(start, start + 1_000)
+        assert sum(last - first for _, first, last in ranges) == 1_000
+        assert sorted(place) == list(range(1_000))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("parts")
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    """300 rows; each item is in a few neighbouring ones alone, so parts have other vocabularies."""
+    return raw_table(300, item=[f"item {i // 25}" for i in range(300)])
+
+
+@pytest.fixture(scope="module")
+def files(folder: Path, table: pa.Table) -> tuple[list[Path], list[Path]]:
+    return to_train_parts(folder, table, 40, row_group_size=20, judge_share=0.5)
+
+
+def check_rows(h5: H5Table, block: Block, table: pa.Table) -> None:
+    """The block has the raw values of its rows."""
+    assert block.label is not None
+    country, item = (h5.categorical_columns.index(name) for name in ("country", "item"))
+    words = {name: [None, *h5.vocabulary(name)[1:]] for name in ("country", "item")}
+    events = as_lists(block.sequences["events"])
+    for i, row in enumerate(block.row.tolist()):
+        raw = {name: table[name][row].as_py() for name in ("country", "item", "y", "events")}
+        assert words["country"][block.categorical[i, country]] == raw["country"]
+        assert words["item"][block.categorical[i, item]] == raw["item"]
+        assert block.label[i] == raw["y"]
+        assert events[i] == split_events(raw["events"])
+
+
+def test_the_parts_of_a_table_read_as_one(
+    files: tuple[list[Path], list[Path]], table: pa.Table
+) -> None:
+    assert len(files[0]) == 8
+    rows: list[int] = []
+    with open_files(files[0]) as train, open_files(files[1]) as valid:
+        assert train.identity == valid.identity
+        assert train.choosing_rows == train.rows
+        assert 0 < valid.choosing_rows < valid.rows
+        for h5 in (train, valid):
+            whole = h5.read(0, h5.rows)
+            check_rows(h5, whole, table)
+            rows += whole.row.tolist()
+            for column in ("row", "label", "categorical"):
+                assert np.array_equal(h5.column(column), getattr(whole, column))
+                assert np.array_equal(h5.column(column, 9, 31), getattr(whole, column)[9:31])
+            assert np.array_equal(h5.lengths("events"), whole.sequences["events"].lengths)
+            pieces = Block.joined([*h5.blocks(17), h5.read(h5.rows, h5.rows)])
+            assert np.array_equal(pieces.numeric, whole.numeric, equal_nan=True)
+            assert as_lists(pieces.sequences["events"]) == as_lists(whole.sequences["events"])
+        # Rows that judge come last, whichever part they are of, but among all others.
+        judging = valid.column("row", valid.choosing_rows)
+        with open_table(AllRows(*files)) as together:
+            all_rows = together.read(0, together.rows)
+            check_rows(together, all_rows, table)
+            assert together.identity != train.identity
+            place = np.flatnonzero(np.isin(all_rows.row, judging))
+            assert place.mean() == pytest.approx(225, abs=25)
+    assert sorted(rows) == sorted(all_rows.row.tolist()) == list(range(300))
+
+
+def test_files_of_other_draws_are_refused(
+    files: tuple[list[Path], list[Path]], table: pa.Table, tmp_path: Path
+) -> None:
+    other = to_train_parts(tmp_path, table, 40, row_group_size=20, seed=4)
+    with pytest.raises(UserError, match=r"part000.h5 and .*part000.h5 were not made from the same"):
+        open_table(AllRows(files[0], other[1]))
+    with open_files(files[0]) as train, open_files(other[0]) as drawn_again:
+        assert train.identity != drawn_again.identity
+
+
+def test_a_part_without_rows_of_one_side_has_no_share_in_it(tmp_path: Path) -> None:
+    table = raw_table(60, day=[i // 10 for i in range(60)])
+    split = Split(time="day", last=2)
+    train, valid = to_train_parts(tmp_path, table, 10, row_group_size=10, split=split)
+    with H5Table(train[-1]) as last, H5Table(valid[0]) as first:
+        assert (last.rows, first.rows) == (0, 0)
+    for files, rows in ((train, range(40)), (valid, range(40, 60))):
+        with open_files(files) as h5:
+            whole = h5.read(0, h5.rows)
+            assert sorted(whole.row) == [*rows]
+            check_rows(h5, whole, table)
