@@ -93,8 +93,9 @@ def train(
     preset: Mapping[str, Any] | None = None,
 ) -> Figures:
     """Figures of one model on the validation rows."""
-    settings = size_settings(data.CONFIG, "medium")["train"] if preset is None else preset
-    changes = {"batch_size": 256, "epochs": options.epochs, "min_steps_per_epoch": 1}
+    default = size_settings(data.CONFIG, "medium")["train"] | {"epochs": options.epochs}
+    settings = default if preset is None else preset
+    changes = {"batch_size": 256, "min_steps_per_epoch": 1}
     outputs = {name: folder / name for name in ("history", "training", "model")}
     files = (folder / "train.h5", folder / "valid.h5", folder / "feature_map.json")
     run = TrainingRun(*files, model, TrainConfig(**(settings | changes)))
@@ -139,7 +140,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--mean_length", type=float, default=20)
     parser.add_argument("--max_len", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=4, help="the preset has its own")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only", nargs="+", help="names of variants; default all")

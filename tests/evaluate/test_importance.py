@@ -101,6 +101,7 @@ def test_each_class_has_its_rows_and_others_come_at_the_file_s_rate(
             "missing_flags": True,
             "levels": 99,
             "shortcuts": True,
+            "crossing": 3,
             "history_statistics": ("length",),
         },
     ],

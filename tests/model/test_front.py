@@ -7,6 +7,7 @@ import torch
 
 from feseq.model import FESeq
 from feseq.model.front import Front
+from feseq.train.optimizer import embedding_parameters
 from support.networks import CONFIG, SIZES, make_batch, make_model
 
 K, D = 4, CONFIG.embedding_dim
@@ -91,6 +92,24 @@ def test_every_front_gives_finite_logits_and_gradients(
             assert parameter.grad is not None
             assert parameter.grad.isfinite().all()
             assert (parameter.grad != 0).any()
+
+
+def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
+    torch.manual_seed(0)
+    network = FESeq(replace(CONFIG, crossing=8), SIZES)
+    batch = make_batch([3, 0, 1])
+    parts = dict(network.crossing.named_parameters())
+    batch = replace(batch, numeric_BN=batch.numeric_BN.float())
+    assert (network.crossing(batch) == 0).all()
+    assert 0.8 < parts["target.0"].std() < 1.2
+    network(batch).sum().backward()
+    # The events' vectors move first, by targets that are not small.
+    assert parts["event.0.weight"].grad.abs().max() > 0.1
+    # What an optimizer may pull to 0 are those, and not the targets'.
+    pulled = [id(table) for table in embedding_parameters(network)]
+    assert [id(part) in pulled for part in parts.values()] == [
+        name.startswith("event") for name in parts
+    ]
 
 
 def test_start_values_follow_the_setting() -> None:

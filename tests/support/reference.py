@@ -62,7 +62,14 @@ def _logit(
         slope = 0.01 if config.mlp_activation == "leaky_relu" else 0.0
         hidden = torch.where(hidden > 0, hidden, slope * hidden)
     last = 3 * len(config.mlp)
-    return (w[f"mlp.{last}.weight"] @ hidden + w[f"mlp.{last}.bias"])[0]
+    logit = (w[f"mlp.{last}.weight"] @ hidden + w[f"mlp.{last}.bias"])[0]
+    if config.crossing:
+        for event in behaviour_fields:
+            for g, code in enumerate(event):
+                wanted = w[f"crossing.target.{g}"][target[g]]
+                product = wanted @ w[f"crossing.event.{g}.weight"][code]
+                logit = logit + product / math.sqrt(len(behaviour_fields))
+    return logit
 
 
 def _front(

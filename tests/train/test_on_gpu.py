@@ -49,6 +49,7 @@ PARTS = {
         numerics=("direct", "buckets", "piecewise"),
         pooling="concat",
         shortcuts=True,
+        crossing=4,
         unknown_share=0.2,
         embedding_dropout=0.1,
     ),

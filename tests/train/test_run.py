@@ -101,6 +101,24 @@ def test_an_intercept_learned_from_draws_and_weights_predicts_the_click_rate(
         assert model.train()(next(source.in_order()))[0].item() == pytest.approx(logit)
 
 
+@pytest.mark.parametrize(("share", "weight"), [(1.0, 1.0), (0.3, 4.0)])
+def test_an_untrained_network_predicts_the_click_rate_if_it_starts_there(
+    data: Path, share: float, weight: float
+) -> None:
+    files = (data / name for name in ("train.h5", "valid.h5", "feature_map.json"))
+    config = replace(TRAIN, negative_share=share, pos_weight=weight, start_at_click_rate=True)
+    run = TrainingRun(*files, MODEL, config)
+    feature_map = FeatureMap.read(run.feature_map_json)
+    with opened(run, feature_map, CPU) as sources:
+        model = trainer_of(run, feature_map, sources, CPU, verbosity=0).model
+        with torch.no_grad():
+            model.mlp[-1].weight.zero_()
+        probability = torch.from_numpy(predict_logits(model, sources[0], CPU)).sigmoid()
+        label = sources[0].table.column("label")
+        expected = (label.sum() + 0.5) / (len(label) + 1)
+        assert probability.mean().item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_training_opens_each_of_its_tables_once(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ MODEL = ModelConfig(
     scaling="quantile",
     history_statistics=("length", "newest"),
     levels=256,
+    crossing=3,
 )
 
 

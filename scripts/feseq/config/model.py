@@ -90,6 +90,10 @@ class ModelConfig(Declared):
     shortcuts: bool = False
     """the target's embedding, the sum of the history's over the root of its length, and their
     product go to the output network too"""
+    crossing: Annotated[int, Field(ge=0, le=1024)] = 0
+    """size of further vectors, of the target and of the history's codes, whose product goes
+    straight to the logit: the target's times the sum of the codes' over the root of the history's
+    length; 0: none"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1.0e-4
     """standard deviation of the embeddings' start values"""
     embedding_dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0

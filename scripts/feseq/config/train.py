@@ -65,6 +65,9 @@ class TrainConfig(Declared):
     """share of all steps over which the learning rate first rises from 0"""
     learning_rate_floor: Annotated[float, Field(ge=0, le=1), AS_WRITTEN] = 1e-3
     """cuts and decay leave at least this share of the learning rate"""
+    start_at_click_rate: bool = False
+    """the untrained network predicts the click rate of the train rows, not one half: where clicks
+    are rare, it need not learn that first. With `start_from` the older network's logit stays"""
     max_grad_norm: Annotated[float, Field(gt=0), AS_WRITTEN] = 10
     """the gradient's norm is cut at this"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0

@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common.logits import log_odds
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch
 from .dropout import Dropout, UnknownDraws, VectorDropout
 from .front import Front
-from .history import HistoryEmbedding, PositionEmbedding, TimeEmbedding
+from .history import Crossing, HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .interaction import Interaction
 from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
 from .precision import full_precision
@@ -56,12 +57,15 @@ class FESeq(nn.Module):
         self.item = ItemEmbedding(config, sizes) if config.pooling == "weighted_sum" else None
         self.pooling = _pooling(config, width, len(sizes.target) * d)
         self.shortcuts = config.shortcuts
+        self.crossing = Crossing(sizes, config.crossing) if config.crossing else None
         outputs = len(sizes.profile) * d + self.front.out_width + self.pooling.out_width
         outputs += 3 * len(sizes.target) * d * self.shortcuts
-        self.mlp = _mlp(outputs, config)
+        self.mlp = _mlp(outputs, config, direct=1 if config.crossing else 0)
         self.taken_back = TakenBack()
         self.apply(partial(_start_values, std=config.embedding_std))
         self.front.start_values(config.embedding_std)
+        if self.crossing is not None:
+            self.crossing.start_values()
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B] of one batch."""
@@ -79,8 +83,19 @@ class FESeq(nn.Module):
         features = [profile_BPd.flatten(1), self.front(batch), pooled_BU]
         if self.shortcuts:
             features.append(self.history.shortcuts(batch))
+        if self.crossing is not None:
+            features.append(self.crossing(batch))
         with full_precision(pooled_BU):
             return self.taken_back(self.mlp(torch.cat(features, dim=1)).squeeze(1))
+
+    @torch.no_grad()
+    def start_at(self, click_rate: float) -> None:
+        """Let the untrained logit lie where this is the mean probability, for a known `taken_back`.
+
+        From 0, a low rate is reached by what all vectors learn in the first thousand steps.
+        """
+        bias = self.mlp[-1].get_parameter("bias")
+        bias.fill_(log_odds(click_rate) - self.taken_back.logit.item())
 
     def _embed_profile(self, profile_BP: Tensor) -> Tensor:
         if not self.profile:
@@ -140,13 +155,28 @@ def _pooling(
     )
 
 
-def _mlp(inputs: int, config: ModelConfig) -> nn.Sequential:
+class OutputNetwork(nn.Sequential):
+    """Layers over all features but the last `direct` ones, which are added to the logit."""
+
+    def __init__(self, *layers: nn.Module, direct: int) -> None:
+        super().__init__(*layers)
+        self.direct = direct
+
+    def forward(self, x_BX: Tensor) -> Tensor:
+        """[B, 1]."""
+        if not self.direct:
+            return super().forward(x_BX)
+        inputs = x_BX.shape[1] - self.direct
+        return super().forward(x_BX[:, :inputs]) + x_BX[:, inputs:].sum(1, keepdim=True)
+
+
+def _mlp(inputs: int, config: ModelConfig, direct: int) -> OutputNetwork:
     layers: list[nn.Module] = []
     for outputs in config.mlp:
         layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[config.mlp_activation]()]
         layers += [Dropout(config.dropout)]
         inputs = outputs
-    return nn.Sequential(*layers, nn.Linear(inputs, 1))
+    return OutputNetwork(*layers, nn.Linear(inputs, 1), direct=direct)
 
 
 def _start_values(module: nn.Module, std: float) -> None:

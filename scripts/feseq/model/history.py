@@ -68,6 +68,43 @@ class HistoryEmbedding(nn.Module):
         return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
+class Crossing(nn.Module):
+    """How target and history go together: the target's vector times the sum of the events'.
+
+    Vectors of their own, of `width`. Those of events start at 0 and those of targets at deviation
+    1: where both start small, neither has a gradient to grow by. The sum is over the root of the
+    history's length.
+    """
+
+    def __init__(self, sizes: FieldSizes, width: int) -> None:
+        super().__init__()
+        self.event = nn.ModuleList(nn.Embedding(size, width) for size in sizes.sequence)
+        # No embeddings to an optimizer, which may pull those to 0.
+        self.target = nn.ParameterList(torch.empty(size, width) for size in sizes.target)
+
+    def start_values(self) -> None:
+        """Draw the targets' vectors."""
+        for table, target_XW in zip(self.event, self.target):
+            nn.init.zeros_(table.get_parameter("weight"))
+            nn.init.normal_(target_XW)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """[B, 1], the sum over the sequences."""
+        offsets, parts = batch.offsets, []
+        for i, table in enumerate(self.event):
+            sum_BW = F.embedding_bag(
+                batch.history_ST[i],
+                table.get_parameter("weight"),
+                offsets,
+                mode="sum",
+                include_last_offset=True,
+            )
+            target_BW = F.embedding(batch.target_BG[:, i], self.target[i])
+            parts.append((target_BW * sum_BW).sum(1, keepdim=True))
+        root_B1 = offsets.diff().clamp(min=1).to(parts[0].dtype).sqrt()[:, None]
+        return torch.stack(parts).sum(0) / root_B1
+
+
 class PositionEmbedding(nn.Module):
     """A learned embedding of the distance to the target: target 0, newest event 1, ..."""
 

@@ -97,6 +97,13 @@ class ServedFESeq(nn.Module):
         features.append(self.pool(network.pooling, x_BLD, is_position_BL, item_BE))
         if network.shortcuts:
             features += _shortcuts(torch.cat(target, 1), torch.cat(history, 2), is_event_BH)
+        if network.crossing is not None:
+            tables = zip(network.crossing.target, network.crossing.event)
+            products = [
+                _shortcuts(target[target_BG[:, i]], event(history_SBH[i]), is_event_BH)[2]
+                for i, (target, event) in enumerate(tables)
+            ]
+            features.append(torch.cat(products, dim=1).sum(1, keepdim=True))
         return network.taken_back(network.mlp(torch.cat(features, dim=1)).squeeze(1))
 
 

@@ -218,6 +218,10 @@ def make_trainer(
         logger.info("going on from %s", start.path)
     taken_back = math.log(train.kept_share) - math.log(run.train_config.pos_weight)
     model.taken_back.logit.fill_(taken_back)
+    if run.train_config.start_at_click_rate and not start:
+        label = train.table.column("label")
+        # Half a click more: a rate of 0 has no odds.
+        model.start_at((label.sum() + 0.5) / (len(label) + 1))
     if train.table.source["simulated"]:
         logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
     if model.time is not None:

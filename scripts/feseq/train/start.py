@@ -82,6 +82,8 @@ class Start:
             found[f"history.target.{i}.weight"] = _index(target)
             found[f"item.tables.{i}.weight"] = _index(target)
             found[f"history.sequence.{i}.weight"] = _index(sequences[i])
+            found[f"crossing.target.{i}"] = _index(target)
+            found[f"crossing.event.{i}.weight"] = _index(sequences[i])
         return {**found, "front.kinds.context.table.weight": _index(*context)}
 
 
