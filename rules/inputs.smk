@@ -140,14 +140,11 @@ def part_location(table, wildcards):
     pieces = listed(table, wildcards)[int(wildcards.part)].pieces
     for piece in pieces:
         if files.get(piece.number) != piece.file:
-            step = (
-                "list_test"
-                if table is RAW.test
-                else f"data/samples/{wildcards.size}.json"
-            )
+            maker = rules.list_test if table is RAW.test else rules.sample
+            listing = maker.output.parts.apply_wildcards(wildcards)
             raise UserError(
                 f"{table}: its files have changed since its parts were listed ({piece.file}); run "
-                f"`snakemake --force {step}`, then the same command again"
+                f"`snakemake --cores 1 --force {listing}`, then the same command again"
             )
     return TableLocation([piece.file for piece in pieces])
 

@@ -2,7 +2,7 @@
 
 By hand: python scripts/export.py --size toy --model len100
 Without rules:
-    python scripts/export.py --model model.safetensors --valid valid.h5 --onnx model.onnx
+    python scripts/export.py --model model.safetensors --valid valid/part*.h5 --onnx model.onnx
 """
 
 from pathlib import Path

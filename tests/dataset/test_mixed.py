@@ -1,5 +1,7 @@
 """Several files as one table: each row once, spread evenly, as the raw table has it."""
 
+import os
+import resource
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from feseq.common.errors import UserError
 from feseq.config.sampling import Split
 from feseq.dataset.block import Block
-from feseq.dataset.mixed import Spread, open_files
+from feseq.dataset.mixed import FILES_TOGETHER, Order, Spread, open_files
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.store import H5Table
 from support.raw_tables import as_lists, raw_table, split_events, to_train_parts
@@ -24,7 +26,8 @@ COUNTS = st.lists(st.integers(0, 40) | st.integers(0, 3), min_size=1, max_size=1
 def test_rows_are_spread_evenly_and_found_wherever_one_begins(
     counts: list[int], data: st.DataObject
 ) -> None:
-    spread, total = Spread.over(counts), sum(counts)
+    total = sum(counts)
+    spread = Spread(np.zeros(len(counts), int), np.array(counts))
     # The plain way: all rows sorted by where they stand, as exact fractions of 2 ** 31.
     places = [
         (((2 * i + 1) << 31) // (2 * n), file, i) for file, n in enumerate(counts) for i in range(n)
@@ -44,11 +47,33 @@ def test_rows_are_spread_evenly_and_found_wherever_one_begins(
 
 
 def test_a_billion_rows_in_a_thousand_files_are_found_exactly() -> None:
-    spread = Spread.over([1_000_003] * 999 + [7])
-    for start in (0, 123_456_789, len(spread) - 1_000):
-        ranges, place = spread.find(start, start + 1_000)
+    order = Order([1_000_003] * 999 + [7])
+    for start in (0, 123_456_789, order.rows - 1_000):
+        ranges, place = order.find(start, start + 1_000)
+        assert len(ranges) <= FILES_TOGETHER
         assert sum(last - first for _, first, last in ranges) == 1_000
         assert sorted(place) == list(range(1_000))
+
+
+@given(counts=st.lists(st.integers(0, 9), min_size=1, max_size=3 * FILES_TOGETHER), data=st.data())
+def test_each_row_of_many_files_has_one_place_those_that_judge_the_last(
+    counts: list[int], data: st.DataObject
+) -> None:
+    choosing = [data.draw(st.integers(0, count)) for count in counts]
+    order = Order(counts, choosing)
+    found = []
+    step = data.draw(st.integers(1, 300), "step")
+    for start in range(0, order.rows, step):
+        ranges, place = order.find(start, min(start + step, order.rows))
+        rows = [(file, i) for file, first, last in ranges for i in range(first, last)]
+        found += [rows[i] for i in np.argsort(place)]
+    assert sorted(found) == [(file, i) for file, n in enumerate(counts) for i in range(n)]
+    chooses = [i < choosing[file] for file, i in found]
+    assert chooses == sorted(chooses, reverse=True)
+    assert order.choosing_rows == sum(chooses)
+    # Rows of one file and kind keep their order.
+    for file in range(len(counts)):
+        assert [i for f, i in found if f == file] == list(range(counts[file]))
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +145,35 @@ def test_files_of_other_draws_are_refused(
         open_table(AllRows(files[0], other[1]))
     with open_files(files[0]) as train, open_files(other[0]) as drawn_again:
         assert train.identity != drawn_again.identity
+
+
+def test_files_named_twice_or_of_unequal_number_are_refused(
+    files: tuple[list[Path], list[Path]],
+) -> None:
+    train, valid = files
+    for named in ([train[0], train[0]], []):
+        with pytest.raises(UserError, match="name each file of a table once"):
+            open_files(named)
+    for rows in (AllRows(train, valid[:3]), AllRows(train[:1], valid), AllRows(train[0], valid[1])):
+        with pytest.raises(UserError, match="were not made from the same rows"):
+            open_table(rows)
+
+
+def test_more_files_than_the_soft_limit_are_opened_and_closed_again(
+    files: tuple[list[Path], list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 4, hard))
+    with open_files(files[0]), open_files(files[1]):
+        assert len(os.listdir("/proc/self/fd")) >= opened + 16
+    assert len(os.listdir("/proc/self/fd")) == opened
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (10, 70))
+    with pytest.raises(
+        UserError, match=r"a table in 8 files needs .* a process 70: raise parts.ro"
+    ):
+        open_files(files[0])
 
 
 def test_a_part_without_rows_of_one_side_has_no_share_in_it(tmp_path: Path) -> None:

@@ -27,10 +27,11 @@ def cut_files(rows: int, *files: list[int]) -> list[list[tuple[int, int]]]:
     [
         ([[4]], [[(0, 4)]]),
         ([[2], [1], [1], [5, 4]], [[(0, 2), (1, 1), (2, 1)], [(3, 5)], [(3, 4)]]),
-        ([[2], [9]], [[(0, 2)], [(1, 9)]]),
+        ([[2], [9]], [[(0, 2)], [(1, 4)], [(1, 5)]]),
+        ([[1, 11, 1]], [[(0, 1)], [(0, 3)], [(0, 4)], [(0, 4)], [(0, 1)]]),
         ([[1, 1, 1, 1, 1, 1]], [[(0, 3)], [(0, 3)]]),
         ([[], [3], [0], [1]], [[(1, 3), (3, 1)]]),
-        ([[3, 0, 6, 0]], [[(0, 3)], [(0, 6)]]),
+        ([[3, 0, 6, 0]], [[(0, 3)], [(0, 3)], [(0, 3)]]),
         ([[2], [2], [2]], [[(0, 2), (1, 2)], [(2, 2)]]),
     ],
 )
@@ -73,7 +74,7 @@ def test_the_parts_give_all_rows_once_in_their_order_with_the_table_s_types(fold
     names = ["uid", "events", "shop"]
     whole = pa.Table.from_batches([batch for _, batch in open_parquet("in").stream(names, 7)])
     assert str(whole.schema.field("shop").type) == "string"
-    for rows in (4, 5, 10, 20, 30, 1000):
+    for rows in (1, 2, 4, 5, 10, 20, 30, 1000):
         listing = listed(rows)
         assert sum(part.rows for part in listing.parts) == listing.rows == 60
         read = []
@@ -102,11 +103,11 @@ def test_a_file_outside_of_the_others_folders_can_come_first(folder: Path) -> No
     assert [len(batch) for table in tables for _, batch in table.stream(["uid"], 10)] == [10, 10]
 
 
-def test_a_part_that_its_row_groups_make_large_is_told(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_row_groups_that_are_cut_are_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listed(5)
+    assert not caplog.records
     listed(2)
-    assert "a part has 5 rows in place of 2" in caplog.text
+    assert "row groups have up to 5 rows, and each of their parts (24) decodes one" in caplog.text
 
 
 def test_a_replaced_file_changes_its_part_alone(folder: Path) -> None:

@@ -105,7 +105,7 @@ class ColumnRoles(_Block):
 class Parts(_Block):
     """The parts of a table."""
 
-    rows: Annotated[int, Field(ge=1)] = 250_000
+    rows: Annotated[int, Field(ge=1, le=10_000_000)] = 250_000
     """about so many rows are converted, and those of the test predicted, by one job; a file is cut
     between its row groups alone"""
 

@@ -11,7 +11,7 @@ from ..config.sampling import Sampling
 from ..raw.parts import Listing
 from ..raw.reading import RawTable
 from .folds import Folds
-from .mixed import Spread
+from .mixed import Order
 from .sampling import read_labels
 from .selection import TRAIN, Selection
 from .split import KeyedRows, cut_off, keyed_rows
@@ -42,8 +42,9 @@ def draw_folds(
     labels, forward = read_labels(file, label), sampling.split.time is not None
     first_rows = np.cumsum([0, *(part.rows for part in listing.parts)])
     rows = [first + _train_rows(chosen) for first, chosen in zip(first_rows, selections)]
-    _, place = Spread.over(map(len, rows)).find(0, sum(map(len, rows)))
-    row = merged(rows, place)
+    order = Order([*map(len, rows)])
+    ranges, place = order.find(0, order.rows)
+    row = merged([rows[part][start:stop] for part, start, stop in ranges], place)
     if sampling.split.is_random:
         fold = _stratified(labels[row], count, sampling.seed)
         is_predicted = np.ones(len(row), bool)

@@ -96,7 +96,7 @@ class FeatureMap:
     and of `levels`, which have few distinct values, where a model wants these.
     `statistics` are those of the whole histories, as numeric columns; their ranges are a sample's.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
-    `fitted_on` is the train file's identity.
+    `fitted_on` is the train table's identity.
     """
 
     profile: list[CategoryField]

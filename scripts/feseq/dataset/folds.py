@@ -1,4 +1,4 @@
-"""The folds of a train file, and the rows of it that a fold trains on or predicts."""
+"""The folds of a train table, and the rows of it that a fold trains on or predicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,6 +89,10 @@ class SomeRows(H5Table):
         self.categorical_columns = whole.categorical_columns
         self.sequence_columns = whole.sequence_columns
         self.rows = self.choosing_rows = len(self.places)
+
+    def close(self) -> None:
+        """Close the whole table."""
+        self.whole.close()
 
     @property
     def identity(self) -> str:

@@ -24,6 +24,11 @@ class MemoryTable(H5Table):
         self.block = block
         self.rows = self.choosing_rows = len(block)
 
+    @property
+    def identity(self) -> str:
+        """That of the other table."""
+        return self.table.identity
+
     def vocabulary(self, column: str) -> list[str]:
         """Raw strings by code; entry 0 stands for missing."""
         return self.table.vocabulary(column)

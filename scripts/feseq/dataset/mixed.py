@@ -2,7 +2,7 @@
 
 import hashlib
 import resource
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +19,15 @@ Files = Path | Sequence[Path]
 
 # Places in a table from 0 to 1 are counted in so many steps, as integers do not round.
 _STEPS = 1 << 31
-# Rows of a block: some hundred or thousand of each file.
-_BLOCK_ROWS = 32_768
-# Files that a process has open beside these.
-_OTHER_FILES = 256
+# Files of which a window has rows, at most: each takes as long to look at as some hundred rows.
+FILES_TOGETHER = 32
+# Files that a process has open beside those of a table, and at most.
+_OTHER_FILES, _MOST_FILES = 64, 1 << 20
+
+
+# Where some rows are: ranges of the rows of files, each with its file's number, and the place of
+# each row: row i of all ranges together is row place[i] of those asked for.
+Found = tuple[list[tuple[int, int, int]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -36,20 +41,11 @@ class Spread:
     first: np.ndarray
     rows: np.ndarray
 
-    @classmethod
-    def over(cls, rows: Iterable[int]) -> "Spread":
-        """All rows of files that have so many."""
-        counts = np.array([*rows], np.int64)
-        return cls(np.zeros_like(counts), counts)
-
     def __len__(self) -> int:
         return int(self.rows.sum())
 
-    def find(self, start: int, stop: int) -> tuple[list[tuple[int, int, int]], np.ndarray]:
-        """Where rows start to stop are: file and range of its rows, and the place of each row.
-
-        Row i of all ranges together is row start + place[i].
-        """
+    def find(self, start: int, stop: int) -> Found:
+        """Where rows start to stop are."""
         ends = (self._before(start), self._before(stop))
         ranges, at = [], [np.empty(0, np.int64)]
         for file, (begin, end) in enumerate(zip(*(end.tolist() for end in ends))):
@@ -78,39 +74,79 @@ class Spread:
         return np.clip((2 * self.rows * step + _STEPS - 1) // (2 * _STEPS), 0, self.rows)
 
 
+class Order:
+    """The order of the rows of files of which each has `rows`, and of these `choosing` come first.
+
+    First all rows that choose, then those that only judge. Of more than FILES_TOGETHER files not
+    all are spread over the whole: every second one, or third, and so on, is spread over one part,
+    the next ones over the next. So a window reads from some files at a time, wherever they are in
+    the raw table.
+    """
+
+    def __init__(self, rows: Sequence[int], choosing: Sequence[int] | None = None) -> None:
+        all_rows = np.array(rows, np.int64)
+        first = np.array(rows if choosing is None else choosing, np.int64)
+        self.rows, self.choosing_rows = int(all_rows.sum()), int(first.sum())
+        groups = -(-len(rows) // FILES_TOGETHER)
+        group = np.arange(len(rows)) % groups
+        self._spreads = [
+            Spread(begin, np.where(group == number, count, 0))
+            for begin, count in ((np.zeros_like(first), first), (first, all_rows - first))
+            for number in range(groups)
+        ]
+
+    def find(self, start: int, stop: int) -> Found:
+        """Where rows start to stop are."""
+        ranges: list[tuple[int, int, int]] = []
+        places, found_rows, first = [np.empty(0, np.int64)], 0, 0
+        for spread in self._spreads:
+            begin, end = (min(max(row - first, 0), len(spread)) for row in (start, stop))
+            if begin < end:
+                found, place = spread.find(begin, end)
+                ranges += found
+                places.append(place + found_rows)
+                found_rows += len(place)
+            first += len(spread)
+        return ranges or [(0, 0, 0)], np.concatenate(places)
+
+
 class MixedTable(H5Table):
     """The rows of several files, `tables`, those of each spread evenly over the whole.
 
     Each file is shuffled, so any stretch of rows is a fair sample of all. Rows that only judge come
-    behind the others, as in each file. With two `kinds` of files, those of the train and then those
-    of the validation rows, they are among the others. Rows are numbered through the raw table.
+    behind the others, as in each file. Rows are numbered through the raw table.
+
+    The files are those of `parts` parts; where there are twice as many, those of the train rows are
+    followed by those of the validation rows, of which none come last.
 
         rows of files of 4 and 2 rows:   a0 b0 a1 a2 b1 a3
     """
 
-    def __init__(self, tables: Sequence[H5Table], path: Path, kinds: int = 1) -> None:
-        self.tables, self.path, self._kinds = tables, path, kinds
+    # Some hundred or thousand rows of each file.
+    block_rows = 32_768
+
+    def __init__(self, tables: Sequence[H5Table], path: Path, parts: int) -> None:
+        self.tables, self.path, self._has_all = tables, path, len(tables) > parts
         self.file = tables[0].file
         self.numeric_columns = tables[0].numeric_columns
         self.categorical_columns = tables[0].categorical_columns
         self.sequence_columns = tables[0].sequence_columns
         self._check_columns()
         *first_rows, all_rows = np.cumsum(
-            [0, *(int(table.source.get("rows", 0)) for table in tables[: len(tables) // kinds])]
+            [0, *(int(table.source.get("rows", 0)) for table in tables[:parts])]
         ).tolist()
-        self._first_rows = first_rows * kinds
+        self._first_rows = first_rows * (len(tables) // parts)
         self.source = tables[0].source | {"rows": all_rows}
-        rows = np.array([table.rows for table in tables])
-        choosing = np.array([table.choosing_rows for table in tables]) if kinds == 1 else rows
-        self.rows, self.choosing_rows = int(rows.sum()), int(choosing.sum())
-        self._spreads = (Spread.over(choosing), Spread(choosing, rows - choosing))
+        choosing = None if self._has_all else [table.choosing_rows for table in tables]
+        self._order = Order([table.rows for table in tables], choosing)
+        self.rows, self.choosing_rows = self._order.rows, self._order.choosing_rows
         self._join_vocabularies()
 
     @property
     def identity(self) -> str:
         """What the files were made from: equal for the train and the valid files of one draw."""
         parts = [table.identity for table in self.tables]
-        if self._kinds > 1:
+        if self._has_all:
             # Another one than that of either, as what is fitted to all rows is no part's.
             parts.append("all rows")
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
@@ -121,7 +157,7 @@ class MixedTable(H5Table):
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of `label`, `id`, `row` or `categorical`."""
-        ranges, place = self._find(start, self.rows if stop is None else stop)
+        ranges, place = self._order.find(start, self.rows if stop is None else stop)
         parts = []
         for file, first, last in ranges:
             values = self.tables[file].column(name, first, last)
@@ -133,12 +169,12 @@ class MixedTable(H5Table):
     def lengths(self, sequence: str) -> np.ndarray:
         """Events of every row in a sequence column."""
         lengths = [table.lengths(sequence) for table in self.tables]
-        ranges, place = self._find(0, self.rows)
+        ranges, place = self._order.find(0, self.rows)
         return merged([lengths[file][start:stop] for file, start, stop in ranges], place)
 
     def read(self, start: int, stop: int, sequences_of: Sequence[str] | None = None) -> Block:
         """Rows start to stop (not included) as one block, with all sequences or those named."""
-        ranges, place = self._find(start, stop)
+        ranges, place = self._order.find(start, stop)
         blocks = []
         for file, first, last in ranges:
             block = self.tables[file].read(first, last, sequences_of)
@@ -147,28 +183,10 @@ class MixedTable(H5Table):
             blocks.append(replace(block, categorical=codes, row=row))
         return Block.merged(blocks, place)
 
-    def blocks(
-        self, block_rows: int = _BLOCK_ROWS, sequences_of: Sequence[str] | None = None
-    ) -> Iterator[Block]:
-        """All rows in order, `block_rows` at a time, as `read` gives them."""
-        return super().blocks(block_rows, sequences_of)
-
     def close(self) -> None:
         """Close all files."""
         for table in self.tables:
             table.close()
-
-    def _find(self, start: int, stop: int) -> tuple[list[tuple[int, int, int]], np.ndarray]:
-        """Where rows start to stop are, as `Spread.find` says it."""
-        ranges: list[tuple[int, int, int]] = []
-        places, found_rows, first = [], 0, 0
-        for spread in self._spreads:
-            begin, end = (min(max(row - first, 0), len(spread)) for row in (start, stop))
-            found, place = spread.find(begin, end)
-            ranges += found
-            places.append(place + found_rows)
-            first, found_rows = first + len(spread), found_rows + len(place)
-        return ranges or [(0, 0, 0)], np.concatenate(places)
 
     def _recoded(self, file: int, codes: np.ndarray) -> np.ndarray:
         """Codes [rows, K] of a file as those of the table."""
@@ -183,20 +201,14 @@ class MixedTable(H5Table):
         code_of: list[list[np.ndarray]] = [[] for _ in self.tables]
         for name in self.categorical_columns:
             codes: dict[str, int] = {}
+            words = [table.vocabulary(name) for table in self.tables]
             # The first entry stands for missing, and is no word.
             places = [
-                [
-                    0,
-                    *(
-                        codes.setdefault(word, len(codes) + 1)
-                        for word in table.vocabulary(name)[1:]
-                    ),
-                ]
-                for table in self.tables
+                [codes.setdefault(w, len(codes) + 1) for w in of_file[1:]] for of_file in words
             ]
             self._vocabularies[name] = ["", *codes]
             for file, place in enumerate(places):
-                code_of[file].append(np.array(place, np.min_scalar_type(len(codes))))
+                code_of[file].append(np.array([0, *place], np.min_scalar_type(len(codes))))
         is_same = [all((np.diff(c) == 1).all() for c in of_file) for of_file in code_of]
         self._codes = [None if same else c for same, c in zip(is_same, code_of)]
 
@@ -210,37 +222,37 @@ class MixedTable(H5Table):
 
 def open_files(files: Files) -> H5Table:
     """The table that is one file or several."""
-    if isinstance(files, Path):
-        return H5Table(files)
-    return H5Table(files[0]) if len(files) == 1 else open_mixed([files])
+    paths = [files] if isinstance(files, Path) else files
+    return H5Table(paths[0]) if len(paths) == 1 else open_mixed([paths])
 
 
 def open_mixed(tables: Sequence[Files]) -> MixedTable:
     """All rows of some tables as one; they are of one draw, or UserError is raised."""
+    each = [[files] if isinstance(files, Path) else [*files] for files in tables]
+    paths = [path for files in each for path in files]
+    if len(set(paths)) < len(paths) or not all(each):
+        raise UserError(f"{', '.join(map(str, paths[:3]))}: name each file of a table once")
+    _allow_open_files(len(paths))
     with ExitStack() as stack:
-        each = [[files] if isinstance(files, Path) else [*files] for files in tables]
-        _allow_open_files(sum(map(len, each)))
-        opened = [[stack.enter_context(H5Table(path)) for path in paths] for paths in each]
-        for parts in zip(*opened):
-            for other in parts:
-                if other.identity != parts[0].identity:
-                    raise of_other_draw(parts[0].path, other.path)
-        path = each[0][0].parent if len(each[0]) > 1 else each[0][0]
-        mixed = MixedTable([t for parts in opened for t in parts], path, len(each))
+        opened = [stack.enter_context(H5Table(path)) for path in paths]
+        parts = len(each[0])
+        for number, other in enumerate(opened):
+            if len(paths) != parts * len(each) or other.identity != opened[number % parts].identity:
+                raise of_other_draw(opened[number % parts].path, other.path)
+        mixed = MixedTable(opened, paths[0].parent if parts > 1 else paths[0], parts)
         stack.pop_all()
     return mixed
 
 
 def _allow_open_files(count: int) -> None:
-    """Let the process have so many files open; raises UserError if the system does not."""
-    allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = count + _OTHER_FILES
-    if allowed >= needed:
-        return
-    if needed > at_most:
+    """Let the process have as many files open as the system allows; raises UserError if too few."""
+    allowed, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    at_most = _MOST_FILES if hard == resource.RLIM_INFINITY else hard
+    if count > at_most - _OTHER_FILES:
         raise UserError(
             f"a table in {count:,} files needs as many open at once, and the system allows a "
             f"process {at_most:,}: raise parts.rows, which makes fewer of them, or the limit "
             f"(ulimit -Hn)"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, at_most))
+    if allowed < at_most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (at_most, hard))

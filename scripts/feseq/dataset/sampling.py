@@ -140,6 +140,11 @@ def _draw_rows(
     _check_both_classes(count_P2.sum(axis=0), str(file.location), label)
     wanted_P32 = quotas(count_P2, rows, sampling)
     for number, labels in enumerate(_by_part(file, label, bounds)):
+        if (np.bincount(labels, minlength=2) != count_P2[number]).any():
+            raise UserError(
+                f"{file.location}: was replaced while it was being read; run the same command "
+                f"again when it is complete"
+            )
         yield select_rows(labels, wanted_P32[number], sampling.seed, number)
 
 
@@ -263,7 +268,9 @@ def _class_shares(count_2: np.ndarray, rows: int, least: int = 2) -> tuple[int, 
 def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
     """How many of the `wanted` rows each part gives, in proportion to those that it has."""
     ends = np.concatenate([[0], np.cumsum(count_P)])
-    return np.diff(np.round(ends * wanted / max(1, ends[-1])).astype(np.int64))
+    if wanted == ends[-1]:
+        return count_P
+    return np.diff(np.round(ends * (wanted / ends[-1])).astype(np.int64))
 
 
 def _about(count_P: np.ndarray, share: float, seed: Sequence[int]) -> np.ndarray:

@@ -163,8 +163,8 @@ def _h5_name(column: str) -> str:
 def of_other_draw(one: object, other: object) -> UserError:
     """The error of two files whose rows were not drawn together: one may train on the other's."""
     return UserError(
-        f"{one} and {other} were not made from the same rows and columns; delete both and run the "
-        f"same command again, they are rebuilt"
+        f"{one} and {other} were not made from the same rows and columns; delete both, with "
+        f"all files of their folders, and run the same command again, they are rebuilt"
     )
 
 
@@ -179,6 +179,8 @@ class H5Table(Closing):
     Raises UserError for any other file, and for damage when it is read. A declared size counts only
     if the file has as many bytes.
     """
+
+    block_rows = 16_384
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -269,11 +271,12 @@ class H5Table(Closing):
             return Block(numeric, categorical, sequences, row, **optional)
 
     def blocks(
-        self, block_rows: int = 16_384, sequences_of: Sequence[str] | None = None
+        self, block_rows: int | None = None, sequences_of: Sequence[str] | None = None
     ) -> Iterator[Block]:
-        """All rows in file order, `block_rows` at a time, as `read` gives them."""
-        for start in range(0, self.rows, block_rows):
-            yield self.read(start, min(start + block_rows, self.rows), sequences_of)
+        """All rows in order, `block_rows` at a time (None: the class's), as `read` gives them."""
+        rows = block_rows or self.block_rows
+        for start in range(0, self.rows, rows):
+            yield self.read(start, min(start + rows, self.rows), sequences_of)
 
     def close(self) -> None:
         """Close the file."""

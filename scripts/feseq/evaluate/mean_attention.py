@@ -15,7 +15,7 @@ from ..model.interaction import AutoInt
 from ..model.pooling import WeightedSumPooling
 from ..predict.prediction import parts_that_fit
 
-# A validation file is shuffled, so that its first rows are a fair sample.
+# Validation rows are shuffled, so that its first rows are a fair sample.
 ROWS = 20_000
 
 

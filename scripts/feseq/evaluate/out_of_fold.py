@@ -1,7 +1,7 @@
 """The file oof_predictions.parquet: train rows, each predicted by a model that did not see it.
 
-In the order of train.h5: row int64, label uint8, fold int16, judges bool (true), logit float32,
-and for networks logit_blanked.
+In the order of the train table: row int64, label uint8, fold int16, judges bool (true), logit
+float32, and for networks logit_blanked.
 """
 
 from collections.abc import Sequence

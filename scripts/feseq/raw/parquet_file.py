@@ -15,16 +15,21 @@ _MOST_OF_GROUP = 1 << 30
 _ALL_BUFFERS, _LEAST_REQUEST, _MOST_REQUEST = 1 << 29, 1 << 18, 1 << 23
 
 
+# From one to another, which is not included; None: all.
+Range = tuple[int, int] | None
+
+
 class RawFile(pq.ParquetFile):
     """An open parquet file that knows its location, its size and the `version` that was opened.
 
-    `groups` are the row groups that are read, from one to another (not included); None: all.
+    `groups` are the row groups that are read, from one to another (not included), and `inside` the
+    rows of these; None: all.
     Local files are decoded piece by piece, since a whole file can be one row group of many GB.
     Remote files are fetched in few large requests, since each takes a while.
     """
 
-    def __init__(self, location: Location, groups: tuple[int, int] | None = None) -> None:
-        self.location, self._groups = location, groups
+    def __init__(self, location: Location, groups: Range = None, inside: Range = None) -> None:
+        self.location, self._groups, self._inside = location, groups, inside
         # Before it is opened: a file that replaces it in between has another version in the end.
         self.version = location.version
         source = location.file
@@ -43,6 +48,8 @@ class RawFile(pq.ParquetFile):
     @property
     def rows(self) -> int:
         """Rows that are read, according to the footer."""
+        if self._inside:
+            return self._inside[1] - self._inside[0]
         if self._groups is None:
             return int(self.metadata.num_rows)
         return sum(self.group_rows[slice(*self._groups)])
@@ -55,7 +62,8 @@ class RawFile(pq.ParquetFile):
     @property
     def first_row(self) -> int:
         """The place in the file of the first row that is read."""
-        return sum(self.group_rows[: self._groups[0]]) if self._groups else 0
+        before = sum(self.group_rows[: self._groups[0]]) if self._groups else 0
+        return before + (self._inside[0] if self._inside else 0)
 
     @property
     def is_simulated(self) -> bool:
@@ -66,8 +74,12 @@ class RawFile(pq.ParquetFile):
         """The rows in batches of at most `rows`, only these columns fetched and decoded."""
         columns = list(dict.fromkeys(names))
         read = list(range(*(self._groups or (0, self.num_row_groups))))
-        for groups in [[i] for i in read] if self._by_group else [read]:
-            yield from self.iter_batches(batch_size=rows, columns=columns, row_groups=groups)
+        batches = (
+            batch
+            for groups in ([[i] for i in read] if self._by_group else [read])
+            for batch in self.iter_batches(batch_size=rows, columns=columns, row_groups=groups)
+        )
+        return _only(batches, *self._inside) if self._inside else batches
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield (how many rows were before it, batch) over all rows, only these columns read.
@@ -100,12 +112,24 @@ class RawFile(pq.ParquetFile):
             first_row = found
 
 
-def open_file(location: Location, groups: tuple[int, int] | None = None) -> RawFile:
+def _only(batches: Iterator[pa.RecordBatch], start: int, stop: int) -> Iterator[pa.RecordBatch]:
+    """The rows start to stop (not included); what is behind them is not decoded."""
+    first = 0
+    for batch in batches:
+        begin, end = (min(max(row - first, 0), len(batch)) for row in (start, stop))
+        if begin < end:
+            yield batch.slice(begin, end - begin)
+        first += len(batch)
+        if first >= stop:
+            return
+
+
+def open_file(location: Location, groups: Range = None, inside: Range = None) -> RawFile:
     """Open a parquet file; raises UserError if it is missing, truncated or not parquet."""
     if not location.is_present:
         raise UserError(f"{location}: no such file; put it there or correct its path")
     try:
-        return RawFile(location, groups)
+        return RawFile(location, groups, inside)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise location.read_error(error) or UserError(
             f"{location}: not a complete parquet file ({first_line(error)}); it may be truncated: "

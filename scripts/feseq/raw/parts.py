@@ -1,7 +1,8 @@
-"""Parts of a raw table: ranges of its rows, each converted and predicted by a job of its own.
+"""Parts of a raw table: ranges of its rows, each converted by a job of its own.
 
-Small files make a part together; a large one is cut between its row groups. A part changes with its
-own files alone, so one that is replaced leaves all other parts as they are:
+Small files make a part together; a large one is cut between its row groups, and within one that is
+large itself. A part changes with its own files alone, so one that is replaced leaves all other
+parts as they are:
 
     files of 2, 1, 1 and 9 rows, in parts of about 4:   [2 1 1] [5 of 9] [4 of 9]
 """
@@ -26,7 +27,7 @@ class Piece:
     """The rows of a part that lie in one file.
 
     `number` is the file's place in the table. `groups` are its row groups from one to another (not
-    included); None: all.
+    included), and `inside` the rows of these; None: all.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Piece:
     version: str
     rows: int
     groups: tuple[int, int] | None = None
+    inside: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Part:
     """Some rows of a table, and the types of the columns that folders give in all of the table.
 
     `version` changes with the content of its files, their order, their row groups and the folders'
-    keys; `draw` with which of its rows a size has drawn, and is '' where all are taken.
+    keys; `draw`, of a train table, with which of its rows a size has drawn.
     """
 
     version: str
@@ -98,8 +100,11 @@ def _listing(content: dict[str, Any]) -> Listing:
     return Listing(**{**content, "parts": parts})
 
 
-def _piece(groups: list[int] | None, **values: Any) -> Piece:
-    return Piece(groups=None if groups is None else (groups[0], groups[1]), **values)
+def _piece(groups: list[int] | None, inside: list[int] | None = None, **values: Any) -> Piece:
+    def as_range(pair: list[int] | None) -> tuple[int, int] | None:
+        return (pair[0], pair[1]) if pair else None
+
+    return Piece(groups=as_range(groups), inside=as_range(inside), **values)
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,15 @@ def cut(files: Sequence[FileRows], rows: int, key_types: Mapping[str, str]) -> l
             close()
         ranges = _ranges(file.group_rows, round(count / rows) or 1)
         for groups in ranges:
-            inside = sum(file.group_rows[slice(*groups)])
-            whole = groups if len(ranges) > 1 else None
-            if inside:
-                waiting.append(Piece(number, file.file, file.version, inside, whole))
-            if count > rows:
-                close()
+            own = groups if len(ranges) > 1 else None
+            for inside in _within(file.group_rows[slice(*groups)], rows):
+                found = inside[1] - inside[0]
+                if found:
+                    whole = found == sum(file.group_rows[slice(*groups)])
+                    of_groups = (own, None if whole else inside)
+                    waiting.append(Piece(number, file.file, file.version, found, *of_groups))
+                if count > rows:
+                    close()
     close()
     return parts
 
@@ -150,7 +158,14 @@ def _ranges(group_rows: Sequence[int], count: int) -> list[tuple[int, int]]:
     return list(pairwise(sorted({0, *inner, len(group_rows)})))
 
 
+def _within(group_rows: Sequence[int], rows: int) -> list[tuple[int, int]]:
+    """Ranges of the rows of some row groups: several only where it is one group and that large."""
+    total, has_rows = sum(group_rows), sum(map(bool, group_rows))
+    count = round(total / rows) or 1 if has_rows == 1 else 1
+    return list(pairwise(total * i // count for i in range(count + 1)))
+
+
 def _part(pieces: Sequence[Piece], files: Sequence[FileRows], types: Mapping[str, str]) -> Part:
-    said = [(files[p.number].keys, p.version, p.groups) for p in pieces]
+    said = [(files[p.number].keys, p.version, p.groups, p.inside) for p in pieces]
     version = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
     return Part(version, sum(piece.rows for piece in pieces), types, list(pieces))

@@ -14,7 +14,7 @@ from ..common.errors import UserError
 from ..config.columns import Columns
 from .listing import TableLocation, hive_keys
 from .location import Location
-from .parquet_file import RawFile, open_file, some
+from .parquet_file import Range, RawFile, open_file, some
 from .parts import FileRows, Listing, Part, cut
 
 logger = logging.getLogger(__name__)
@@ -29,12 +29,13 @@ _INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")
 class _File:
     """One file of a table: what its footer says, and the columns that its folders give.
 
-    `groups` are the row groups that are read, as RawFile has them; `group_rows` are those of all.
+    `groups` and `inside` are what is read, as RawFile has them; `group_rows` are those of all.
     """
 
     location: Location
     version: str
-    groups: tuple[int, int] | None
+    groups: Range
+    inside: Range
     group_rows: list[int]
     first_row: int
     rows: int
@@ -57,13 +58,15 @@ class RawTable:
         self.location = location
         # The file of a table that has no other.
         self._single: RawFile | None = None
-        groups = [piece.groups for piece in part.pieces] if part else [None] * len(location.files)
-        if len(groups) != len(location.files):
+        read: list[tuple[Range, Range]] = [(None, None)] * len(location.files)
+        if part:
+            read = [(piece.groups, piece.inside) for piece in part.pieces]
+        if len(read) != len(location.files):
             raise UserError(
-                f"{location}: {len(location.files)} files are given for a part of {len(groups)}; "
+                f"{location}: {len(location.files)} files are given for a part of {len(read)}; "
                 f"give those that the listing of the parts names"
             )
-        pairs = zip(location.files, groups)
+        pairs = zip(location.files, read)
         self._files = list(map_ahead(lambda pair: self._look_at(*pair), pairs, _OPENED_AT_ONCE))
         for file, piece in zip(self._files, part.pieces if part else ()):
             if file.version != piece.version:
@@ -175,19 +178,20 @@ class RawTable:
         key_types = {name: str(kind) for name, kind in self._key_types.items()}
         listing = Listing(self.location.name, self.rows, cut(files, rows, key_types))
         logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(listing.parts))
-        largest = max((part.rows for part in listing.parts), default=0)
-        if largest > 2 * rows:
+        cut_groups = sum(bool(piece.inside) for part in listing.parts for piece in part.pieces)
+        if cut_groups:
+            largest = max(max(file.group_rows, default=0) for file in self._files)
             logger.warning(
-                "%s: a part has %s rows in place of %s, since a row group is that large; a file "
-                "with smaller ones is spread over more jobs",
+                "%s: row groups have up to %s rows, and each of their parts (%d) decodes one from "
+                "its begin on; files with row groups of some 100,000 rows are converted faster",
                 self.location,
                 f"{largest:,}",
-                f"{rows:,}",
+                cut_groups,
             )
         return listing
 
-    def _look_at(self, location: Location, groups: tuple[int, int] | None) -> _File:
-        file = open_file(location, groups)
+    def _look_at(self, location: Location, read: tuple[Range, Range]) -> _File:
+        file = open_file(location, *read)
         schema = file.schema_arrow
         # Some writers leave the columns of the folders in the files; those have the right type.
         keys = {n: key for n, key in hive_keys(location).items() if n not in schema.names}
@@ -198,7 +202,7 @@ class RawTable:
         return _File(
             location,
             file.version,
-            groups,
+            *read,
             file.group_rows,
             file.first_row,
             file.rows,
@@ -284,9 +288,8 @@ def open_parquet(
 
 
 def _open_again(file: _File) -> RawFile:
-    opened = open_file(file.location, file.groups)
-    if (opened.rows, opened.schema_arrow) != (file.rows, file.schema):
-        file.location.check_unchanged(file.version)
+    opened = open_file(file.location, file.groups, file.inside)
+    file.location.check_unchanged(file.version)
     return opened
 
 

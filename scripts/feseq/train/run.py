@@ -51,8 +51,8 @@ class TrainingRun:
     """The data and the settings of one training.
 
     With `followed`, the training.json of an earlier one, it trains as that one did up to its best
-    weights, and validates nothing: on the rows of both files, or with `folds` on those of the train
-    file that belong to the training of number `fold`. `full_name` is size and name of the
+    weights, and validates nothing: on train and validation rows, or with `folds` on those train
+    rows that belong to the training of number `fold`. `full_name` is size and name of the
     model, such as full/len150, '' for one that has no place.
     """
 

@@ -149,7 +149,8 @@ class Stepper:
                 rate = self.optimizer.param_groups[0]["lr"]
                 raise NotFiniteError(
                     f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
-                    f"{rows.start:,} to {rows.stop - 1:,} of train.h5); lower train.learning_rate"
+                    f"{rows.start:,} to {rows.stop - 1:,} of the train table); lower "
+                    f"train.learning_rate"
                 )
             # One by one, so that the sum does not depend on when it was looked at.
             self._loss_sum += loss
