@@ -56,7 +56,6 @@ def convert_train(
             f"{selection}: holds row {chosen.row[-1]}, and {file.location} has {file.rows} rows; "
             f"delete the selection and run snakemake again"
         )
-    choosing_rows = int(np.count_nonzero(chosen.part == CHOOSE))
 
     def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[LocalBlock, np.ndarray, np.ndarray]:
         here, batch = item
@@ -85,7 +84,7 @@ def convert_train(
                 converting.advance(len(place))
         shuffle.write()
         drawn = _source(file, code) | {"draw": chosen.digest, "size": size}
-        for writer, choosing in zip(writers, (None, choosing_rows)):
+        for writer, choosing in zip(writers, (None, int((chosen.part == CHOOSE).sum()))):
             writer.finish(vocabularies.words(), drawn, choosing)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
 
