@@ -120,6 +120,8 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     found = [str(file) for file in TableLocation("s3://shop/in/l*").files]
     assert found == [f"s3://{place}".replace(" ", "%20") for place in places]
     config = shop.changed("raw", REMOTE["raw"] | {"train": "s3://shop/in/log/"})
+    # The two objects are the parts that the file is cut into.
+    config = shop.changed("parts.rows", 50, config)
     submission = "results/submission_toy.csv"
     code, output = shop.snakemake(tmp_path, submission, config=config)
     assert code == 0, output
