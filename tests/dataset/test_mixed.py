@@ -151,12 +151,15 @@ def test_files_named_twice_or_of_unequal_number_are_refused(
     files: tuple[list[Path], list[Path]],
 ) -> None:
     train, valid = files
-    for named in ([train[0], train[0]], []):
-        with pytest.raises(UserError, match="name each file of a table once"):
-            open_files(named)
-    for rows in (AllRows(train, valid[:3]), AllRows(train[:1], valid), AllRows(train[0], valid[1])):
-        with pytest.raises(UserError, match="were not made from the same rows"):
+    with pytest.raises(UserError, match=r"part000.h5: is given twice; name each file"):
+        open_files([train[0], train[1], train[0]])
+    with pytest.raises(UserError, match="no H5 files are given"):
+        open_files([])
+    for rows in (AllRows(train, valid[:3]), AllRows(train[:1], valid)):
+        with pytest.raises(UserError, match=r"other parts \([81] of .*train and [38] of"):
             open_table(rows)
+    with pytest.raises(UserError, match="were not made from the same rows"):
+        open_table(AllRows(train[0], valid[1]))
 
 
 def test_more_files_than_the_soft_limit_are_opened_and_closed_again(

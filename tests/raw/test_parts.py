@@ -107,7 +107,7 @@ def test_row_groups_that_are_cut_are_told(folder: Path, caplog: pytest.LogCaptur
     listed(5)
     assert not caplog.records
     listed(2)
-    assert "row groups have up to 5 rows, and each of their parts (24) decodes one" in caplog.text
+    assert "row groups have up to 5 rows; each of the 24 parts that they are" in caplog.text
 
 
 def test_a_replaced_file_changes_its_part_alone(folder: Path) -> None:

@@ -93,6 +93,8 @@ def used_training(training: Mapping[str, Any]) -> dict[str, Any]:
         unused |= {"cut_patience", "restore_best"}
     if not training["embedding_l2"]:
         unused.add("embedding_l2_of")
+    if training["start_from"]:
+        unused.add("start_at_click_rate")
     if training["eval_steps"]:
         unused.add("evaluations_per_epoch")
     return {key: None if key in unused else value for key, value in training.items()}

@@ -106,8 +106,8 @@ class Parts(_Block):
     """The parts of a table."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 250_000
-    """about so many rows are converted, and those of the test predicted, by one job; a file is cut
-    between its row groups alone"""
+    """about so many rows are converted, and those of the test predicted, by one job; a large
+    file is cut between its row groups, and a large row group within"""
 
 
 class Variant(_Block):

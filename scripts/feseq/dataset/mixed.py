@@ -2,8 +2,9 @@
 
 import hashlib
 import resource
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +20,10 @@ Files = Path | Sequence[Path]
 
 # Places in a table from 0 to 1 are counted in so many steps, as integers do not round.
 _STEPS = 1 << 31
-# Files of which a window has rows, at most: each takes as long to look at as some hundred rows.
+# Files that are spread together. A window reads from so many, or twice as many where it reaches
+# from one group into the next; looking into a file takes a while, however few rows are read.
 FILES_TOGETHER = 32
+_GROUPS_SEED = 1
 # Files that a process has open beside those of a table, and at most.
 _OTHER_FILES, _MOST_FILES = 64, 1 << 20
 
@@ -77,10 +80,10 @@ class Spread:
 class Order:
     """The order of the rows of files of which each has `rows`, and of these `choosing` come first.
 
-    First all rows that choose, then those that only judge. Of more than FILES_TOGETHER files not
-    all are spread over the whole: every second one, or third, and so on, is spread over one part,
-    the next ones over the next. So a window reads from some files at a time, wherever they are in
-    the raw table.
+    First all rows that choose, then those that only judge. More than FILES_TOGETHER files are drawn
+    into groups, and the files of each group are spread over a stretch of their own. So a window
+    reads from some files at a time, which are from anywhere in the raw table, and where these
+    differ from one another a stretch is as fair a sample as its files are.
     """
 
     def __init__(self, rows: Sequence[int], choosing: Sequence[int] | None = None) -> None:
@@ -88,7 +91,7 @@ class Order:
         first = np.array(rows if choosing is None else choosing, np.int64)
         self.rows, self.choosing_rows = int(all_rows.sum()), int(first.sum())
         groups = -(-len(rows) // FILES_TOGETHER)
-        group = np.arange(len(rows)) % groups
+        group = np.random.default_rng(_GROUPS_SEED).permutation(len(rows)) % groups
         self._spreads = [
             Spread(begin, np.where(group == number, count, 0))
             for begin, count in ((np.zeros_like(first), first), (first, all_rows - first))
@@ -111,10 +114,10 @@ class Order:
 
 
 class MixedTable(H5Table):
-    """The rows of several files, `tables`, those of each spread evenly over the whole.
+    """The rows of several files, `tables`, those of each spread evenly (see `Order`).
 
-    Each file is shuffled, so any stretch of rows is a fair sample of all. Rows that only judge come
-    behind the others, as in each file. Rows are numbered through the raw table.
+    Each file is shuffled. Rows that only judge come behind the others, as in each file. Rows are
+    numbered through the raw table.
 
     The files are those of `parts` parts; where there are twice as many, those of the train rows are
     followed by those of the validation rows, of which none come last.
@@ -230,14 +233,19 @@ def open_mixed(tables: Sequence[Files]) -> MixedTable:
     """All rows of some tables as one; they are of one draw, or UserError is raised."""
     each = [[files] if isinstance(files, Path) else [*files] for files in tables]
     paths = [path for files in each for path in files]
-    if len(set(paths)) < len(paths) or not all(each):
-        raise UserError(f"{', '.join(map(str, paths[:3]))}: name each file of a table once")
+    if not all(each):
+        raise UserError("no H5 files are given; name those of all parts of a table")
+    parts = len(each[0])
+    if any(len(files) != parts for files in each):
+        named = " and ".join(f"{len(files)} of {files[0].parent}" for files in each)
+        raise UserError(f"H5 files are given for other parts ({named}); name those of all parts")
+    if twice := [path for path, count in Counter(paths).items() if count > 1]:
+        raise UserError(f"{twice[0]}: is given twice; name each file of a table once")
     _allow_open_files(len(paths))
     with ExitStack() as stack:
         opened = [stack.enter_context(H5Table(path)) for path in paths]
-        parts = len(each[0])
         for number, other in enumerate(opened):
-            if len(paths) != parts * len(each) or other.identity != opened[number % parts].identity:
+            if other.identity != opened[number % parts].identity:
                 raise of_other_draw(opened[number % parts].path, other.path)
         mixed = MixedTable(opened, paths[0].parent if parts > 1 else paths[0], parts)
         stack.pop_all()
@@ -255,4 +263,6 @@ def _allow_open_files(count: int) -> None:
             f"(ulimit -Hn)"
         )
     if allowed < at_most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (at_most, hard))
+        # Some systems allow less than they say.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (at_most, hard))

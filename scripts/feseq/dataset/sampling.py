@@ -270,7 +270,7 @@ def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
     ends = np.concatenate([[0], np.cumsum(count_P)])
     if wanted == ends[-1]:
         return count_P
-    return np.diff(np.round(ends * (wanted / ends[-1])).astype(np.int64))
+    return np.diff(np.round(ends * (wanted / max(1, ends[-1]))).astype(np.int64))
 
 
 def _about(count_P: np.ndarray, share: float, seed: Sequence[int]) -> np.ndarray:

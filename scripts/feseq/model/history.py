@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ..config.model import ModelConfig
 from ..dataset.batches import Batch
+from ..dataset.feature_map import FIRST_CATEGORY
 from ..dataset.layout import Layout
 from .dropout import VectorDropout
 from .sizes import FieldSizes
@@ -72,14 +73,14 @@ class Crossing(nn.Module):
     """How target and history go together: the target's vector times the sum of the events'.
 
     Vectors of their own, of `width`. Those of events start at 0 and those of targets at deviation
-    1: where both start small, neither has a gradient to grow by. The sum is over the root of the
-    history's length.
+    1, but for unknown and missing ones: where both start small, neither has a gradient to grow by.
+    The sum is over the root of the history's length.
     """
 
     def __init__(self, sizes: FieldSizes, width: int) -> None:
         super().__init__()
         self.event = nn.ModuleList(nn.Embedding(size, width) for size in sizes.sequence)
-        # No embeddings to an optimizer, which may pull those to 0.
+        # Not in the optimizer's group of embeddings, which a preset pulls to 0 and slows down.
         self.target = nn.ParameterList(torch.empty(size, width) for size in sizes.target)
 
     def start_values(self) -> None:
@@ -87,6 +88,9 @@ class Crossing(nn.Module):
         for table, target_XW in zip(self.event, self.target):
             nn.init.zeros_(table.get_parameter("weight"))
             nn.init.normal_(target_XW)
+            # What no train row has stays as it is here, and has no say.
+            with torch.no_grad():
+                target_XW[:FIRST_CATEGORY] = 0
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, 1], the sum over the sequences."""

@@ -182,8 +182,9 @@ class RawTable:
         if cut_groups:
             largest = max(max(file.group_rows, default=0) for file in self._files)
             logger.warning(
-                "%s: row groups have up to %s rows, and each of their parts (%d) decodes one from "
-                "its begin on; files with row groups of some 100,000 rows are converted faster",
+                "%s: row groups have up to %s rows; each of the %d parts that they are cut into "
+                "decodes all rows of its group before its own; row groups of some 100,000 rows are "
+                "converted faster",
                 self.location,
                 f"{largest:,}",
                 cut_groups,
@@ -289,7 +290,8 @@ def open_parquet(
 
 def _open_again(file: _File) -> RawFile:
     opened = open_file(file.location, file.groups, file.inside)
-    file.location.check_unchanged(file.version)
+    if (opened.rows, opened.schema_arrow) != (file.rows, file.schema):
+        file.location.check_unchanged(file.version)
     return opened
 
 
