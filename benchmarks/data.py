@@ -30,9 +30,12 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
+from feseq.dataset import shuffle
 from feseq.dataset.conversion import BATCH_ROWS, convert_test, convert_train
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.opening import Rows
 from feseq.dataset.sampling import sample
+from feseq.dataset.store import H5Table
 from feseq.machine.memory import keep_freed_memory
 from feseq.predict.submission import write_submission
 from feseq.raw.parts import part_name, read_parts
@@ -44,8 +47,10 @@ COLUMNS = Columns.from_config(CONFIG["columns"])
 # Rows of the plain reference, whose memory and time grow with every one of them.
 REFERENCE_ROWS = 3_000
 TRAIN_STEPS = 5
-# In about as many parts are the 10.7 million train rows of the full size.
-PARTS = 43
+EPOCHS = 3
+# The train rows of the full size, and their parts.
+FULL_ROWS = 10_704_179
+PARTS = 22
 
 
 def make(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) -> None:
@@ -107,7 +112,7 @@ def _decode(path: Path, extra: str, threads: int) -> int:
 
 
 def train_to_h5(folder: Path, threads: int) -> int:
-    """Train conversion as one part, in memory."""
+    """Train conversion as one part."""
     convert_train(
         folder / "train.parquet",
         folder / "selection.parquet",
@@ -120,11 +125,12 @@ def train_to_h5(folder: Path, threads: int) -> int:
 
 
 def train_in_parts(folder: Path, threads: int) -> int:
-    """The same rows in as many parts as the full size has, one after the other."""
+    """The same rows in as many parts and stretches as the full size has, one after the other."""
     out = folder / "in_parts"
     out.mkdir(exist_ok=True)
     raw = folder / "train.parquet"
     rows = draw(raw, out, Sampling(valid_share=0.1, seed=1), PARTS)
+    shuffle.STRETCH_BYTES = shuffle.STRETCH_BYTES * rows // FULL_ROWS
     for number, part in enumerate(read_parts(out / "parts.json").parts):
         files = (out / split / f"part{part_name(number)}.h5" for split in ("train", "valid"))
         how = {"part": part, "number": number, "threads": threads}
@@ -181,11 +187,14 @@ def batches_of_parts(folder: Path, threads: int) -> int:
 
 
 def batches(folder: Path, threads: int) -> int:
-    """One epoch of shuffled batches of 2,048 rows at max_len 500, encoded, on the host."""
-    return _batches([folder / "train.h5"], folder, threads)
+    """Three epochs of shuffled batches of 2,048 rows at max_len 500, encoded, on the host.
+
+    The file is read from its begin to its end, as if it were one stretch.
+    """
+    return _batches(H5Table(folder / "train.h5"), folder, threads)
 
 
-def _batches(h5: list[Path], folder: Path, threads: int) -> int:
+def _batches(h5: Rows, folder: Path, threads: int) -> int:
     import torch
 
     from feseq.dataset.batches import BatchSource
@@ -194,12 +203,13 @@ def _batches(h5: list[Path], folder: Path, threads: int) -> int:
     fields = FeatureMap.read(folder / "feature_map.json")
     source = BatchSource(h5, fields, max_len=500, batch_rows=2_048)
     padded = events = 0
-    for batch in source.shuffled(seed=1, epoch=1):
-        length_B = batch.offsets.diff()
-        padded += len(batch) * int(length_B.max())
-        events += int(length_B.sum())
+    for epoch in range(EPOCHS):
+        for batch in source.shuffled(seed=1, epoch=epoch):
+            length_B = batch.offsets.diff()
+            padded += len(batch) * int(length_B.max())
+            events += int(length_B.sum())
     print(f"padding share of the batches: {1 - events / padded:.3f}", file=sys.stderr)
-    return source.rows
+    return EPOCHS * source.rows
 
 
 def train_steps(folder: Path, threads: int) -> int:

@@ -29,30 +29,6 @@ checkpoint sample:
         "../scripts/sample.py"
 
 
-rule draw_folds:
-    input:
-        **local(raw=RAW.train),
-        selection=checked(rules.sample.output.selection),
-        parts=rules.sample.output.parts,
-    output:
-        folds="data/samples/folds/{size}.parquet",
-    log:
-        "data/samples/folds/{size}.log",
-    conda:
-        "../envs/data.yaml"
-    params:
-        *code("draw_folds"),
-        **settings(
-            **raw_params(raw=RAW.train),
-            label=config["columns"]["label"],
-            **sampling_params("split", "valid_share", "folds", "seed"),
-        ),
-    message:
-        "Drawing the folds of size {wildcards.size}"
-    script:
-        "../scripts/draw_folds.py"
-
-
 rule convert_train:
     input:
         **part_raw(RAW.train),
@@ -78,6 +54,29 @@ rule convert_train:
         "Converting part {wildcards.part} of the train table to H5, size {wildcards.size}"
     script:
         "../scripts/convert_train.py"
+
+
+rule draw_folds:
+    input:
+        **local(raw=RAW.train),
+        train=train_parts,
+    output:
+        folds="data/samples/folds/{size}.parquet",
+    log:
+        "data/samples/folds/{size}.log",
+    conda:
+        "../envs/data.yaml"
+    params:
+        *code("draw_folds"),
+        **settings(
+            **raw_params(raw=RAW.train),
+            label=config["columns"]["label"],
+            **sampling_params("split", "valid_share", "folds", "seed"),
+        ),
+    message:
+        "Drawing the folds of size {wildcards.size}"
+    script:
+        "../scripts/draw_folds.py"
 
 
 checkpoint list_test:

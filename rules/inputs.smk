@@ -36,17 +36,6 @@ def local(**raw):
     }
 
 
-def checked(file):
-    """Input function: `file`, if the config has the job's size and model."""
-
-    @clear_errors
-    def path(wildcards):
-        check_job(config, COLUMNS, dict(wildcards.items()))
-        return file.apply_wildcards(wildcards)
-
-    return path
-
-
 @clear_errors
 def exported(wildcards):
     """The model to export; gradient boosting is none."""

@@ -14,6 +14,7 @@ from feseq.config.columns import Columns
 from feseq.dataset import conversion, shuffle
 from feseq.dataset.block import Block
 from feseq.dataset.conversion import convert_train
+from feseq.dataset.mixed import open_files
 from feseq.dataset.selection import Selection, write_selections
 from feseq.dataset.store import H5Table
 from feseq.raw.location import Location
@@ -120,6 +121,39 @@ def test_a_selection_of_some_rows_takes_these_alone(tmp_path: Path) -> None:
     assert rows_of_h5(valid) == [expected[50], expected[119]]
 
 
+def test_more_than_memory_may_hold_is_shuffled_stretch_by_stretch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "BATCH_ROWS", 10)
+    monkeypatch.setattr(shuffle, "STRETCH_BYTES", 2_500)
+    table = raw_table(200)
+    files = to_train_h5(tmp_path, table, valid_rows=range(0, 200, 3), judging=20)
+    expected = rows_of_raw(table)
+    seen: list[int] = []
+    for path, judging in zip(files, (0, 20)):
+        with h5py.File(path) as file:
+            row, stretches = file["row"][:], json.loads(file.attrs["stretches"])
+        assert rows_of_h5(path) == [expected[i] for i in row]
+        assert len(stretches) > 3
+        assert sum(rows - choosing for rows, choosing in stretches) == judging
+        last = -1
+        ends = np.cumsum(stretches, axis=0)[:, 0]
+        for (rows, choosing), stretch in zip(stretches, np.split(row, ends)):
+            # What was read meanwhile, in the drawn order, here that of the file; judges behind.
+            assert stretch.min() > last
+            assert np.array_equal(stretch, np.sort(stretch))
+            assert (stretch[choosing:] >= 141).all()
+            assert len(stretch) == rows
+            last = stretch.max()
+        with open_files(path) as mixed:
+            assert sorted(mixed.column("row")) == sorted(row)
+            assert mixed.judges.sum() == (judging or mixed.rows)
+            with H5Table(path) as plain:
+                assert mixed.identity == plain.identity
+        seen += row.tolist()
+    assert sorted(seen) == list(range(200))
+
+
 def as_read(path: Path) -> dict[str, Any]:
     """What a table gives, whatever order its rows lie in; in pieces that end anywhere."""
     with H5Table(path) as table:
@@ -194,7 +228,7 @@ def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
         words = file["vocabulary/country"].asstr()[1:].tolist()
         assert set(file) == {"numeric", "categorical", "vocabulary", "sequence", "label", "row"}
     assert attributes["format"] == "feseq-table"
-    assert attributes["version"] == 4
+    assert attributes["version"] == 5
     assert attributes["rows"] == 90
     assert json.loads(attributes["numeric_columns"]) == ["price", "age"]
     assert json.loads(attributes["categorical_columns"]) == ["country", "item"]

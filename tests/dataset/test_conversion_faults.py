@@ -239,7 +239,7 @@ def test_a_truncated_h5_is_refused(tmp_path: Path, share: float) -> None:
 
 def test_another_h5_format_is_refused(tmp_path: Path) -> None:
     h5 = to_test_h5(tmp_path, raw_table())
-    for name, value in (("version", 1), ("version", 3), ("version", "new"), ("format", "other")):
+    for name, value in (("version", 1), ("version", 4), ("version", "new"), ("format", "other")):
         with h5py.File(h5, "a") as file:
             file.attrs[name] = value
         with pytest.raises(UserError, match=re.escape(str(h5))):

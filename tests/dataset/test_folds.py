@@ -52,9 +52,10 @@ def folds_of(
 ) -> tuple[Folds, Selection]:
     sampling = Sampling(split=split, folds=folds, seed=1, **{"valid_share": 0.2} | options)
     file = open_parquet(raw)
-    listing = file.listing(file.rows)
     (selection,) = draw(file, "y", rows, sampling, [0, file.rows])
-    return draw_folds(file, "y", sampling, [selection], listing), selection
+    is_train = selection.part == TRAIN
+    row = selection.row[is_train][np.argsort(selection.position[is_train])]
+    return draw_folds(file, "y", sampling, row), selection
 
 
 SPLITS = {
@@ -71,10 +72,7 @@ def test_no_fold_is_predicted_by_what_its_split_forbids(
 ) -> None:
     raw, columns = users
     folds, selection = folds_of(raw, SPLITS[kind])
-    # All train rows in the order of train.h5.
-    is_train = selection.part == TRAIN
-    order = np.argsort(selection.position[is_train])
-    assert folds.row.tolist() == selection.row[is_train][order].tolist()
+    assert sorted(folds.row) == selection.row[selection.part == TRAIN].tolist()
     day, user = (columns[name][folds.row] for name in ("day", "user"))
     times_predicted = np.zeros(len(folds.row), int)
     sizes = []
@@ -157,9 +155,9 @@ def folded(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of three folds of the rows of `data`, and a second one with labels changed there."""
     folder = tmp_path_factory.mktemp("folded")
     sampling = Sampling(folds=3, seed=1)
-    selection = Selection.read(data / "selection.parquet")
-    file = open_parquet(data / "train.parquet")
-    folds = draw_folds(file, "clicked", sampling, [selection], file.listing(file.rows))
+    with H5Table(data / "train.h5") as train:
+        row = train.column("row")
+    folds = draw_folds(open_parquet(data / "train.parquet"), "clicked", sampling, row)
     folds.write(folder / "folds.parquet")
     shutil.copy(data / "train.h5", folder / "train.h5")
     with h5py.File(folder / "train.h5", "r+") as file:

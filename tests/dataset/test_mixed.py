@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
 from feseq.config.sampling import Split
+from feseq.dataset import conversion, shuffle
 from feseq.dataset.block import Block
-from feseq.dataset.mixed import FILES_TOGETHER, Order, Spread, open_files
+from feseq.dataset.mixed import SPREAD_TOGETHER, Order, Spread, open_files
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.store import H5Table
 from support.raw_tables import as_lists, raw_table, split_events, to_train_parts
@@ -46,21 +47,21 @@ def test_rows_are_spread_evenly_and_found_wherever_one_begins(
         assert np.abs(before - share).max() <= 1 + max(counts) * len(counts) / (2 * total)
 
 
-def test_a_billion_rows_in_a_thousand_files_are_found_exactly() -> None:
-    order = Order([1_000_003] * 999 + [7])
+def test_a_billion_rows_in_a_thousand_stretches_are_found_exactly() -> None:
+    order = Order([(1_000_003, 1_000_003)] * 999 + [(7, 7)])
     for start in (0, 123_456_789, order.rows - 1_000):
         ranges, place = order.find(start, start + 1_000)
-        assert len(ranges) <= FILES_TOGETHER
+        assert len(ranges) <= SPREAD_TOGETHER
         assert sum(last - first for _, first, last in ranges) == 1_000
         assert sorted(place) == list(range(1_000))
 
 
-@given(counts=st.lists(st.integers(0, 9), min_size=1, max_size=3 * FILES_TOGETHER), data=st.data())
-def test_each_row_of_many_files_has_one_place_those_that_judge_the_last(
+@given(counts=st.lists(st.integers(0, 9), min_size=1, max_size=3 * SPREAD_TOGETHER), data=st.data())
+def test_each_row_of_many_stretches_has_one_place_those_that_judge_the_last(
     counts: list[int], data: st.DataObject
 ) -> None:
     choosing = [data.draw(st.integers(0, count)) for count in counts]
-    order = Order(counts, choosing)
+    order = Order([*zip(counts, choosing)])
     found = []
     step = data.draw(st.integers(1, 300), "step")
     for start in range(0, order.rows, step):
@@ -77,19 +78,23 @@ def test_each_row_of_many_files_has_one_place_those_that_judge_the_last(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("parts")
-
-
-@pytest.fixture(scope="module")
 def table() -> pa.Table:
     """300 rows; each item is in a few neighbouring ones alone, so parts have other vocabularies."""
     return raw_table(300, item=[f"item {i // 25}" for i in range(300)])
 
 
-@pytest.fixture(scope="module")
-def files(folder: Path, table: pa.Table) -> tuple[list[Path], list[Path]]:
-    return to_train_parts(folder, table, 40, row_group_size=20, judge_share=0.5)
+@pytest.fixture(scope="module", params=[1 << 28, 800], ids=["in memory", "in stretches"])
+def files(
+    table: pa.Table, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[list[Path], list[Path]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversion, "BATCH_ROWS", 8)
+        patch.setattr(shuffle, "STRETCH_BYTES", request.param)
+        folder = tmp_path_factory.mktemp("parts")
+        files = to_train_parts(folder, table, 40, row_group_size=20, judge_share=0.5)
+    with H5Table(files[0][0]) as first:
+        assert (len(first.stretches) > 2) == (request.param == 800)
+    return files
 
 
 def check_rows(h5: H5Table, block: Block, table: pa.Table) -> None:
@@ -133,7 +138,10 @@ def test_the_parts_of_a_table_read_as_one(
             check_rows(together, all_rows, table)
             assert together.identity != train.identity
             place = np.flatnonzero(np.isin(all_rows.row, judging))
-            assert place.mean() == pytest.approx(225, abs=25)
+            # In the second half of each stretch.
+            assert place.mean() == pytest.approx(
+                225 if len(together.stretches) == 16 else 165, abs=25
+            )
     assert sorted(rows) == sorted(all_rows.row.tolist()) == list(range(300))
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from feseq.dataset import batches, conversion
+from feseq.dataset import batches, conversion, shuffle
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.mixed import open_files
@@ -16,8 +16,8 @@ from support.raw_tables import COLUMNS, to_train_parts
 ROWS, DAYS, BATCH_ROWS = 24_000, 7, 256
 
 
-@pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+@pytest.fixture(scope="module", params=[24, 1], ids=["parts", "stretches of one part"])
+def train(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> list[Path]:
     """Rows sorted by `age`, here the day, from unequal days; history lengths have a long tail."""
     random = np.random.default_rng(5)
     day = np.sort(random.choice(DAYS, ROWS, p=np.arange(1, 8) / 28))
@@ -34,11 +34,15 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         }
     )
     with pytest.MonkeyPatch.context() as patch:
-        # Many batches and parts, as a full table has; most parts are of one day.
+        # Many batches and parts or stretches, as a full table has; most are of one day.
         patch.setattr(conversion, "BATCH_ROWS", 300)
+        patch.setattr(shuffle, "STRETCH_BYTES", 33_000)
         folder = tmp_path_factory.mktemp("days")
-        files, _ = to_train_parts(folder, table, 1_000, row_group_size=500)
-    assert len(files) == 24
+        part_rows = ROWS // request.param
+        files, _ = to_train_parts(folder, table, part_rows, row_group_size=500)
+    assert len(files) == request.param
+    with open_files(files) as opened:
+        assert len(opened.stretches) >= 24
     return files
 
 

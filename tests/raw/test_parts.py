@@ -10,6 +10,8 @@ import pytest
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.dataset.list_test import list_test
+from feseq.raw.location import Location
+from feseq.raw.parquet_file import open_file
 from feseq.raw.parts import FileRows, Listing, Part, cut, part_name, read_parts
 from feseq.raw.reading import open_parquet
 from support import shop
@@ -222,3 +224,18 @@ def test_a_replaced_train_file_is_drawn_and_converted_again_and_no_other(tmp_pat
     assert made() == ["convert_train", "fit_feature_map"]
     assert h5[0].read_bytes() == before[h5[0]][1]
     assert made() == []
+
+
+def test_batches_of_a_remote_file_are_those_of_a_local_one(tmp_path: Path) -> None:
+    table = raw_table(200)
+    path = write_raw(tmp_path, table, row_group_size=37)
+    found = []
+    for is_remote in (False, True):
+        file = open_file(Location(path), (1, 5), (3, 140))
+        # A remote file's row groups are fetched one by one.
+        file._by_group = is_remote
+        found.append(list(file.batches(["uid", "events"], 32)))
+    assert [len(batch) for batch in found[0]] == [29, 32, 32, 32, 12]
+    assert found[0] == found[1]
+    rows = pa.Table.from_batches(found[0])
+    assert rows.equals(table.select(["uid", "events"]).slice(40, 137))

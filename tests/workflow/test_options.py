@@ -32,7 +32,6 @@ from feseq.dataset.list_test import list_test
 from feseq.dataset.mixed import open_files
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.sampling import sample
-from feseq.dataset.selection import Selection
 from feseq.evaluate.ensemble import mix_predictions
 from feseq.evaluate.metrics_file import measure_predictions
 from feseq.evaluate.trained_model import predict_validation
@@ -120,7 +119,7 @@ def h5_files(out: Path, split: str) -> list[Path]:
 
 
 def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
-    """The steps `sample`, `draw_folds`, `convert_train`, `fit_feature_map` and `convert_test`."""
+    """The steps `sample`, `convert_train`, `draw_folds`, `fit_feature_map` and `convert_test`."""
     columns, size = Columns.from_config(config["columns"]), config["sizes"]["toy"]
     sampling = Sampling.from_values(config["sampling"], "sampling")
     selection = out / "selection.parquet"
@@ -128,14 +127,15 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     files = {"selection": selection, "parts": out / "train_parts.json"}
     sample(train, columns.label, size["rows"], sampling, part_rows=TRAIN_PART_ROWS, **files)
     listing = read_parts(files["parts"])
-    if sampling.folds:
-        drawn = [Selection.read(selection, i, p.draw) for i, p in enumerate(listing.parts)]
-        folds = draw_folds(open_parquet(train), columns.label, sampling, drawn, listing)
-        folds.write(out / "folds.parquet")
     for i, part in enumerate(listing.parts):
         h5 = [out / f"{split}/part{i}.h5" for split in ("train", "valid")]
         convert_train(train, selection, columns, *h5, part=part, number=i)
     h5 = [h5_files(out, split) for split in ("train", "valid")]
+    if sampling.folds:
+        with open_files(h5[0]) as table:
+            row = table.column("row")
+        folds = draw_folds(open_parquet(train), columns.label, sampling, row)
+        folds.write(out / "folds.parquet")
     fit_feature_map(h5[0], columns, size["min_count"]).write(out / "map.json")
     if config["submission"]["refit"]:
         fit_feature_map(h5[0], columns, size["min_count"], h5[1]).write(out / "all_rows.json")

@@ -105,9 +105,10 @@ class ColumnRoles(_Block):
 class Parts(_Block):
     """The parts of a table."""
 
-    rows: Annotated[int, Field(ge=1, le=10_000_000)] = 250_000
-    """about so many rows are converted, and those of the test predicted, by one job; a large
-    file is cut between its row groups, and a large row group within"""
+    rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
+    """about so many rows are converted, and those of the test predicted, by one job, whose memory
+    does not grow with them; a large file is cut between its row groups, and a large row group
+    within"""
 
 
 class Variant(_Block):

@@ -1,4 +1,4 @@
-"""Raw parquet to H5, part by part: train rows shuffled within the part, test rows in order."""
+"""Raw parquet to H5, part by part: train rows shuffled by stretches, test rows in order."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -40,13 +40,14 @@ def convert_train(
     size: str = "",
     code: Sequence[str] = (),
 ) -> None:
-    """Write the selected rows of `parquet` to two H5 files, each in the selection's random order.
+    """Write the selected rows of `parquet` to two H5 files.
 
     `parquet` is a table of one part, or the files of the `part` with this `number` of a larger one.
-    The H5 files keep `size` and `code`, digests of it, as parts of what they were made from. In
-    the valid file the rows that only judge come last.
+    Rows are in the selection's random order within each stretch (see Shuffle), of which a part of
+    few or short rows has one; in the valid file those that only judge come last in it. The H5 files
+    keep `size` and `code`, digests of it, as parts of what they were made from.
 
-    The selected rows are held in memory, and each is written once.
+    A stretch is held in memory, and each row is written once.
     """
     file = open_parquet(parquet, part)
     file.check_columns(columns, columns.label)
@@ -76,7 +77,7 @@ def convert_train(
         _writer(valid, columns) as valid_writer,
     ):
         writers = (train_writer, valid_writer)
-        shuffle = Shuffle(writers)
+        shuffle = Shuffle(writers, (None, int((chosen.part == CHOOSE).sum())))
         batches = map_ahead(convert, _selected(file, columns, chosen.row), threads)
         with progress("converted", len(chosen)) as converting:
             for local, is_valid, place in batches:
@@ -84,8 +85,8 @@ def convert_train(
                 converting.advance(len(place))
         shuffle.write()
         drawn = _source(file, code) | {"draw": chosen.digest, "size": size}
-        for writer, choosing in zip(writers, (None, int((chosen.part == CHOOSE).sum()))):
-            writer.finish(vocabularies.words(), drawn, choosing)
+        for writer in writers:
+            writer.finish(vocabularies.words(), drawn)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
 
 

@@ -1,34 +1,22 @@
 """Which fold each train row is in: cut by the same columns as the rows that are held out."""
 
 import logging
-from collections.abc import Sequence
 
 import numpy as np
 
 from ..common.errors import UserError
-from ..common.ragged import merged
 from ..config.sampling import Sampling
-from ..raw.parts import Listing
 from ..raw.reading import RawTable
 from .folds import Folds
-from .mixed import Order
 from .sampling import read_labels
-from .selection import TRAIN, Selection
+from .selection import TRAIN
 from .split import KeyedRows, cut_off, keyed_rows
 
 logger = logging.getLogger(__name__)
 
 
-def draw_folds(
-    file: RawTable,
-    label: str,
-    sampling: Sampling,
-    selections: Sequence[Selection],
-    listing: Listing,
-) -> Folds:
-    """The folds of the train rows that were selected from each of a table's parts.
-
-    They come in the order in which the train files of all parts are read as one table.
+def draw_folds(file: RawTable, label: str, sampling: Sampling, row: np.ndarray) -> Folds:
+    """The folds of the train rows with these numbers in a raw table, int64 [rows], in this order.
 
     Without a column in `sampling.split`, rows are drawn at random within each label. By group, the
     groups are drawn. By time, the rows are cut into one part more than there are folds: the oldest
@@ -40,11 +28,6 @@ def draw_folds(
     count = sampling.folds
     assert count is not None, "the rule asks for folds"
     labels, forward = read_labels(file, label), sampling.split.time is not None
-    first_rows = np.cumsum([0, *(part.rows for part in listing.parts)])
-    rows = [first + _train_rows(chosen) for first, chosen in zip(first_rows, selections)]
-    order = Order([*map(len, rows)])
-    ranges, place = order.find(0, order.rows)
-    row = merged([rows[part][start:stop] for part, start, stop in ranges], place)
     if sampling.split.is_random:
         fold = _stratified(labels[row], count, sampling.seed)
         is_predicted = np.ones(len(row), bool)
@@ -54,12 +37,6 @@ def draw_folds(
     folds = Folds(row, fold.astype(np.int16), is_predicted, forward)
     _tell(folds, labels[row], count, str(file.location))
     return folds
-
-
-def _train_rows(selection: Selection) -> np.ndarray:
-    """The numbers of the rows in a part's train file, in its order."""
-    is_train = selection.part == TRAIN
-    return selection.row[is_train][np.argsort(selection.position[is_train])]
 
 
 def _stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

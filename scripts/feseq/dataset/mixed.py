@@ -1,4 +1,4 @@
-"""Several H5 files as one table, in which the rows of each are spread evenly."""
+"""H5 files as one table, in which the rows of each stretch of each file are spread evenly."""
 
 import hashlib
 import resource
@@ -20,25 +20,25 @@ Files = Path | Sequence[Path]
 
 # Places in a table from 0 to 1 are counted in so many steps, as integers do not round.
 _STEPS = 1 << 31
-# Files that are spread together. A window reads from so many, or twice as many where it reaches
+# Stretches that are spread together. A window reads from so many, or twice as many where it reaches
 # from one group into the next; looking into a file takes a while, however few rows are read.
-FILES_TOGETHER = 32
+SPREAD_TOGETHER = 32
 _GROUPS_SEED = 1
 # Files that a process has open beside those of a table, and at most.
 _OTHER_FILES, _MOST_FILES = 64, 1 << 20
 
 
-# Where some rows are: ranges of the rows of files, each with its file's number, and the place of
-# each row: row i of all ranges together is row place[i] of those asked for.
+# Where some rows are: ranges of the rows of stretches, each with its stretch's number, and the
+# place of each row: row i of all ranges together is row place[i] of those asked for.
 Found = tuple[list[tuple[int, int, int]], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Rows of several files: row i of n stands at (i + 1/2) / n of the whole, ties in file order.
+    """Rows of several stretches: row i of n stands at (i + 1/2) / n of the whole, ties in order.
 
-    `first` and `rows` int64 [files]: the rows of each file that take part. So a row's place is
-    found without a list of all rows, and any stretch of rows has its share of each file.
+    `first` and `rows` int64 [stretches]: the rows of each that take part. So a row's place is found
+    without a list of all rows, and any rows that follow each other have their share of each.
     """
 
     first: np.ndarray
@@ -51,17 +51,17 @@ class Spread:
         """Where rows start to stop are."""
         ends = (self._before(start), self._before(stop))
         ranges, at = [], [np.empty(0, np.int64)]
-        for file, (begin, end) in enumerate(zip(*(end.tolist() for end in ends))):
+        for number, (begin, end) in enumerate(zip(*(end.tolist() for end in ends))):
             if begin < end:
-                first = int(self.first[file])
-                ranges.append((file, first + begin, first + end))
-                at.append((2 * np.arange(begin, end) + 1) * _STEPS // (2 * self.rows[file]))
+                first = int(self.first[number])
+                ranges.append((number, first + begin, first + end))
+                at.append((2 * np.arange(begin, end) + 1) * _STEPS // (2 * self.rows[number]))
         place = np.empty(stop - start, np.int64)
         place[np.argsort(np.concatenate(at), kind="stable")] = np.arange(stop - start)
         return ranges, place
 
     def _before(self, row: int) -> np.ndarray:
-        """How many of the rows before this one are of each file."""
+        """How many of the rows before this one are of each stretch."""
         # The last step up to whose begin there are no more rows.
         low, high = 0, _STEPS
         while low + 1 < high:
@@ -73,28 +73,27 @@ class Spread:
         return before
 
     def _up_to(self, step: int) -> np.ndarray:
-        """Rows of each file whose place is before a step."""
+        """Rows of each stretch whose place is before a step."""
         return np.clip((2 * self.rows * step + _STEPS - 1) // (2 * _STEPS), 0, self.rows)
 
 
 class Order:
-    """The order of the rows of files of which each has `rows`, and of these `choosing` come first.
+    """The order of the rows of stretches, each given as its rows and how many of them choose.
 
-    First all rows that choose, then those that only judge. More than FILES_TOGETHER files are drawn
-    into groups, and the files of each group are spread over a stretch of their own. So a window
-    reads from some files at a time, which are from anywhere in the raw table, and where these
-    differ from one another a stretch is as fair a sample as its files are.
+    First all rows that choose, then those that only judge. More than SPREAD_TOGETHER stretches are
+    drawn into groups, of which one follows the other. So a window reads from some stretches at a
+    time, which are from anywhere in the raw table; where these differ from one another, the rows of
+    a group are as fair a sample as its stretches are.
     """
 
-    def __init__(self, rows: Sequence[int], choosing: Sequence[int] | None = None) -> None:
-        all_rows = np.array(rows, np.int64)
-        first = np.array(rows if choosing is None else choosing, np.int64)
-        self.rows, self.choosing_rows = int(all_rows.sum()), int(first.sum())
-        groups = -(-len(rows) // FILES_TOGETHER)
+    def __init__(self, stretches: Sequence[tuple[int, int]]) -> None:
+        rows, choosing = np.array(stretches, np.int64).T
+        self.rows, self.choosing_rows = int(rows.sum()), int(choosing.sum())
+        groups = -(-len(rows) // SPREAD_TOGETHER)
         group = np.random.default_rng(_GROUPS_SEED).permutation(len(rows)) % groups
         self._spreads = [
             Spread(begin, np.where(group == number, count, 0))
-            for begin, count in ((np.zeros_like(first), first), (first, all_rows - first))
+            for begin, count in ((np.zeros_like(rows), choosing), (choosing, rows - choosing))
             for number in range(groups)
         ]
 
@@ -114,18 +113,18 @@ class Order:
 
 
 class MixedTable(H5Table):
-    """The rows of several files, `tables`, those of each spread evenly (see `Order`).
+    """The rows of files, `tables`, those of each of their stretches spread evenly (see `Order`).
 
-    Each file is shuffled. Rows that only judge come behind the others, as in each file. Rows are
-    numbered through the raw table.
+    Each stretch is shuffled. Rows that only judge come behind the others. Rows are numbered through
+    the raw table.
 
     The files are those of `parts` parts; where there are twice as many, those of the train rows are
     followed by those of the validation rows, of which none come last.
 
-        rows of files of 4 and 2 rows:   a0 b0 a1 a2 b1 a3
+        rows of stretches of 4 and 2 rows:   a0 b0 a1 a2 b1 a3
     """
 
-    # Some hundred or thousand rows of each file.
+    # Some hundred or thousand rows of each stretch.
     block_rows = 32_768
 
     def __init__(self, tables: Sequence[H5Table], path: Path, parts: int) -> None:
@@ -140,8 +139,14 @@ class MixedTable(H5Table):
         ).tolist()
         self._first_rows = first_rows * (len(tables) // parts)
         self.source = tables[0].source | {"rows": all_rows}
-        choosing = None if self._has_all else [table.choosing_rows for table in tables]
-        self._order = Order([table.rows for table in tables], choosing)
+        self.stretches, self._begins = [], []
+        for file, table in enumerate(tables):
+            first = 0
+            for rows, choosing in table.stretches:
+                self.stretches.append((rows, rows if self._has_all else choosing))
+                self._begins.append((file, first))
+                first += rows
+        self._order = Order(self.stretches)
         self.rows, self.choosing_rows = self._order.rows, self._order.choosing_rows
         self._join_vocabularies()
 
@@ -149,6 +154,8 @@ class MixedTable(H5Table):
     def identity(self) -> str:
         """What the files were made from: equal for the train and the valid files of one draw."""
         parts = [table.identity for table in self.tables]
+        if len(parts) == 1:
+            return parts[0]
         if self._has_all:
             # Another one than that of either, as what is fitted to all rows is no part's.
             parts.append("all rows")
@@ -160,7 +167,7 @@ class MixedTable(H5Table):
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of `label`, `id`, `row` or `categorical`."""
-        ranges, place = self._order.find(start, self.rows if stop is None else stop)
+        ranges, place = self._find(start, self.rows if stop is None else stop)
         parts = []
         for file, first, last in ranges:
             values = self.tables[file].column(name, first, last)
@@ -172,12 +179,12 @@ class MixedTable(H5Table):
     def lengths(self, sequence: str) -> np.ndarray:
         """Events of every row in a sequence column."""
         lengths = [table.lengths(sequence) for table in self.tables]
-        ranges, place = self._order.find(0, self.rows)
+        ranges, place = self._find(0, self.rows)
         return merged([lengths[file][start:stop] for file, start, stop in ranges], place)
 
     def read(self, start: int, stop: int, sequences_of: Sequence[str] | None = None) -> Block:
         """Rows start to stop (not included) as one block, with all sequences or those named."""
-        ranges, place = self._order.find(start, stop)
+        ranges, place = self._find(start, stop)
         blocks = []
         for file, first, last in ranges:
             block = self.tables[file].read(first, last, sequences_of)
@@ -190,6 +197,15 @@ class MixedTable(H5Table):
         """Close all files."""
         for table in self.tables:
             table.close()
+
+    def _find(self, start: int, stop: int) -> Found:
+        """Where rows start to stop are; the ranges are of files and their rows."""
+        ranges, place = self._order.find(start, stop)
+        found = []
+        for number, begin, end in ranges:
+            file, first = self._begins[number]
+            found.append((file, first + begin, first + end))
+        return found, place
 
     def _recoded(self, file: int, codes: np.ndarray) -> np.ndarray:
         """Codes [rows, K] of a file as those of the table."""
@@ -226,7 +242,10 @@ class MixedTable(H5Table):
 def open_files(files: Files) -> H5Table:
     """The table that is one file or several."""
     paths = [files] if isinstance(files, Path) else files
-    return H5Table(paths[0]) if len(paths) == 1 else open_mixed([paths])
+    if len(paths) != 1:
+        return open_mixed([paths])
+    table = H5Table(paths[0])
+    return table if len(table.stretches) == 1 else MixedTable([table], table.path, 1)
 
 
 def open_mixed(tables: Sequence[Files]) -> MixedTable:

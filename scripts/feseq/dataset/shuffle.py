@@ -1,4 +1,4 @@
-"""The rows of a part in memory, written in the order of their places."""
+"""Rows in memory, written in the order of their places, stretch by stretch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,31 +9,49 @@ from ..common.ragged import Ragged, narrow
 from .block import Block
 from .store import H5Writer
 
+# What is kept until it is written: so memory depends neither on the rows nor on their histories.
+STRETCH_BYTES = 1 << 28
 # Rows of one write.
 _ROWS = 8_192
 
 
 class Shuffle:
-    """Rows that come in any order, for several files, each of which is written in its own order."""
+    """Rows that come in any order, for several files, each of which is written in its own order.
 
-    def __init__(self, writers: Sequence[H5Writer]) -> None:
-        self.writers = writers
+    They are collected up to STRETCH_BYTES, and written to all files as a stretch of each.
+    `choosing` has for each file the place of its first row that only judges, None if all choose.
+    """
+
+    def __init__(self, writers: Sequence[H5Writer], choosing: Sequence[int | None]) -> None:
+        self.writers, self._choosing = writers, choosing
         self._waiting: list[list[tuple[Block, np.ndarray]]] = [[] for _ in writers]
+        self._bytes = 0
 
     def append(self, block: Block, file: np.ndarray, place: np.ndarray) -> None:
         """Take rows, each with the number of its file and its place in that file, [rows].
 
         They come in the order of their files, and in that of their places within each.
         """
+        if self._bytes and self._bytes + block.nbytes > STRETCH_BYTES:
+            self.write()
         bounds = np.searchsorted(file, np.arange(len(self.writers) + 1)).tolist()
         for waiting, start, stop in zip(self._waiting, bounds, bounds[1:]):
             waiting.append((block.part(start, stop), place[start:stop]))
+        self._bytes += block.nbytes
 
     def write(self) -> None:
-        """Write all rows; a file without one gets its columns nevertheless."""
-        for writer, waiting in zip(self.writers, self._waiting):
+        """Write the rows that wait; a file without one gets its columns nevertheless."""
+        for writer, waiting, first_judge in zip(self.writers, self._waiting, self._choosing):
             for block in _in_order(waiting):
                 writer.append(_narrowed(block))
+            places = [place for _, place in waiting]
+            writer.end_stretch(
+                None
+                if first_judge is None
+                else sum(int(np.searchsorted(place, first_judge)) for place in places)
+            )
+            waiting.clear()
+        self._bytes = 0
 
 
 def _in_order(blocks: Sequence[tuple[Block, np.ndarray]]) -> Iterator[Block]:

@@ -12,7 +12,9 @@
 In <col>, % and / of a column's name read %25 and %2F. Attributes: format, version, rows,
 numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's
 name, rows, bytes, fingerprint, whether it is simulated, and the digest of the draw that a train or
-valid file was made with); choosing_rows, where the rows behind those only judge.
+valid file was made with); stretches (JSON: for each, its rows, and how many of them choose; the
+others, behind these, only judge). The rows of a train or valid file are in random order within each
+stretch.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them;
 vocabularies, which it stores apart, have a digest of their own.
@@ -33,7 +35,7 @@ from ..common.files import Closing, require_space
 from ..common.ragged import Ragged
 from .block import Block
 
-FORMAT, VERSION = "feseq-table", 4
+FORMAT, VERSION = "feseq-table", 5
 # Bytes of one chunk of a dataset: large enough to read near the disk's speed, small enough that
 # little is read in vain where a window takes a few rows of each of many files.
 _CHUNK_BYTES = 1 << 18
@@ -63,6 +65,7 @@ class H5Writer(Closing):
             "sequence_columns": list(sequences),
         }
         self.rows = 0
+        self._stretches: list[tuple[int, int]] = []
         for name in sequences:
             self._append(f"sequence/{_h5_name(name)}/offsets", np.zeros(1, np.int64))
 
@@ -84,16 +87,18 @@ class H5Writer(Closing):
             self._append("time", block.time)
         self.rows += len(block)
 
-    def finish(
-        self,
-        vocabularies: Mapping[str, Sequence[str]],
-        source: Mapping[str, Any],
-        choosing_rows: int | None = None,
-    ) -> None:
+    def end_stretch(self, choosing: int | None = None) -> None:
+        """End a stretch, of which the rows behind the first `choosing` only judge (None: none)."""
+        rows = self.rows - sum(rows for rows, _ in self._stretches)
+        self._stretches.append((rows, rows if choosing is None else choosing))
+
+    def finish(self, vocabularies: Mapping[str, Sequence[str]], source: Mapping[str, Any]) -> None:
         """Write vocabularies and attributes, and close; H5Table refuses an unfinished file.
 
-        The rows behind the first `choosing_rows` only judge; None: there are none.
+        A file without stretches is one.
         """
+        if not self._stretches:
+            self.end_stretch()
         for name, words in vocabularies.items():
             dataset = self.file.create_dataset(
                 f"vocabulary/{_h5_name(name)}", data=list(words), dtype=h5py.string_dtype()
@@ -101,8 +106,7 @@ class H5Writer(Closing):
             dataset.attrs["sha256"] = _digest_of_words(words)
         attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows}
         attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
-        if choosing_rows not in (None, self.rows):
-            attributes["choosing_rows"] = choosing_rows
+        attributes["stretches"] = json.dumps(self._stretches)
         self.file.attrs.update(attributes | {"source": json.dumps(dict(source))})
         self.file.close()
 
@@ -202,7 +206,8 @@ class H5Table(Closing):
             if found != (FORMAT, VERSION):
                 raise ValueError(f"format {found}, this code reads {(FORMAT, VERSION)}")
             self.rows = int(attributes["rows"])
-            self.choosing_rows = int(attributes.get("choosing_rows", self.rows))
+            self.stretches = [(int(n), int(m)) for n, m in json.loads(attributes["stretches"])]
+            self.choosing_rows = sum(choosing for _, choosing in self.stretches)
             self.source: dict[str, Any] = json.loads(attributes["source"])
             self.numeric_columns: list[str] = json.loads(attributes["numeric_columns"])
             self.categorical_columns: list[str] = json.loads(attributes["categorical_columns"])
@@ -303,8 +308,11 @@ class H5Table(Closing):
 
     def _check_shapes(self) -> None:
         """Raise ValueError unless all datasets have `rows` rows and the bytes that they declare."""
-        if not 0 <= self.choosing_rows <= self.rows:
-            raise ValueError(f"{self.choosing_rows:,} of {self.rows:,} rows choose")
+        if sum(rows for rows, _ in self.stretches) != self.rows:
+            raise ValueError(f"its stretches have other than {self.rows:,} rows")
+        for rows, choosing in self.stretches:
+            if not 0 <= choosing <= rows:
+                raise ValueError(f"{choosing:,} of {rows:,} rows choose")
         kinds = {"numeric": "f", "categorical": "u", "row": "i"}
         optional = {"label": "u", "id": "S", "time": "i"}
         kinds |= {name: kind for name, kind in optional.items() if name in self.file}

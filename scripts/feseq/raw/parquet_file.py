@@ -1,6 +1,7 @@
 """One raw parquet file: opened, and streamed, each failure with a clear message."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,14 +72,17 @@ class RawFile(pq.ParquetFile):
         return SIMULATED_MARK.items() <= (self.schema_arrow.metadata or {}).items()
 
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """The rows in batches of at most `rows`, only these columns fetched and decoded."""
+        """The rows in batches of `rows`, only these columns fetched and decoded.
+
+        Batches of a remote file are those of a local one. The first and the last may be shorter.
+        """
         columns = list(dict.fromkeys(names))
         read = list(range(*(self._groups or (0, self.num_row_groups))))
-        batches = (
-            batch
-            for groups in ([[i] for i in read] if self._by_group else [read])
-            for batch in self.iter_batches(batch_size=rows, columns=columns, row_groups=groups)
-        )
+        if self._by_group:
+            of_groups = (self.iter_batches(rows, [i], columns) for i in read)
+            batches = _of_rows(chain.from_iterable(of_groups), rows)
+        else:
+            batches = self.iter_batches(rows, read, columns)
         return _only(batches, *self._inside) if self._inside else batches
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -110,6 +114,20 @@ class RawFile(pq.ParquetFile):
                 return
             yield first_row, batch
             first_row = found
+
+
+def _of_rows(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of `rows`, but for the last."""
+    waiting: list[pa.RecordBatch] = []
+    lacking = rows
+    for batch in batches:
+        while len(batch) >= lacking:
+            yield pa.concat_batches([*waiting, batch.slice(0, lacking)])
+            batch, waiting, lacking = batch.slice(lacking), [], rows
+        waiting.append(batch)
+        lacking -= len(batch)
+    if lacking < rows:
+        yield pa.concat_batches(waiting)
 
 
 def _only(batches: Iterator[pa.RecordBatch], start: int, stop: int) -> Iterator[pa.RecordBatch]:
