@@ -36,9 +36,9 @@ from ..common.ragged import Ragged
 from .block import Block
 
 FORMAT, VERSION = "feseq-table", 5
-# Bytes of one chunk of a dataset: large enough to read near the disk's speed, small enough that
-# little is read in vain where a window takes a few rows of each of many files.
-_CHUNK_BYTES = 1 << 18
+# One chunk of a dataset: large enough to read near the disk's speed, small enough that little is
+# read in vain where a window takes some thousand rows of each of many stretches.
+_CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
 _CACHE_BYTES = 64 << 20
 # Cache of each dataset for the chunk at its end until it is full.
 _OPEN_CHUNKS_BYTES = 4 << 20
@@ -121,12 +121,15 @@ class H5Writer(Closing):
     def _append(self, name: str, values: np.ndarray) -> None:
         if name not in self.file:
             row_bytes = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:])))
+            rows = max(1, _CHUNK_BYTES // row_bytes)
+            if not name.endswith("/values"):  # of events, not of rows
+                rows = min(rows, _CHUNK_ROWS)
             self.file.create_dataset(
                 name,
                 data=values,
                 # HDF5 allows a width of 0 (no numeric columns) only where it may grow.
                 maxshape=(None, *(n or None for n in values.shape[1:])),
-                chunks=(max(1, _CHUNK_BYTES // row_bytes), *(max(1, n) for n in values.shape[1:])),
+                chunks=(rows, *(max(1, n) for n in values.shape[1:])),
                 fill_time="never",
                 fletcher32=True,
             )
