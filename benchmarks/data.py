@@ -125,7 +125,7 @@ def train_to_h5(folder: Path, threads: int) -> int:
 
 
 def train_in_parts(folder: Path, threads: int) -> int:
-    """The same rows in as many parts and stretches as the full size has, one after the other."""
+    """The same rows, a million or more, in as many parts and stretches as the full size has."""
     out = folder / "in_parts"
     out.mkdir(exist_ok=True)
     raw = folder / "train.parquet"
@@ -189,7 +189,7 @@ def batches_of_parts(folder: Path, threads: int) -> int:
 def batches(folder: Path, threads: int) -> int:
     """Three epochs of shuffled batches of 2,048 rows at max_len 500, encoded, on the host.
 
-    The file is read from its begin to its end, as if it were one stretch.
+    The file is read from beginning to end, as if it were one stretch.
     """
     return _batches(H5Table(folder / "train.h5"), folder, threads)
 

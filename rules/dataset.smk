@@ -43,7 +43,6 @@ rule convert_train:
         "data/h5/{size}/train/part{part}.benchmark.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 2
     params:
         *code("convert_train"),
         **settings(

@@ -15,7 +15,7 @@ from feseq.dataset import conversion, shuffle
 from feseq.dataset.block import Block
 from feseq.dataset.conversion import convert_train
 from feseq.dataset.mixed import open_files
-from feseq.dataset.selection import Selection, write_selections
+from feseq.dataset.selection import JUDGE, Selection, write_selections
 from feseq.dataset.store import H5Table
 from feseq.raw.location import Location
 from support.raw_tables import (
@@ -23,6 +23,7 @@ from support.raw_tables import (
     as_lists,
     content,
     raw_table,
+    selected,
     split_events,
     to_test_h5,
     to_train_h5,
@@ -121,36 +122,40 @@ def test_a_selection_of_some_rows_takes_these_alone(tmp_path: Path) -> None:
     assert rows_of_h5(valid) == [expected[50], expected[119]]
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_more_than_memory_may_hold_is_shuffled_stretch_by_stretch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "BATCH_ROWS", 10)
     monkeypatch.setattr(shuffle, "STRETCH_BYTES", 2_500)
     table = raw_table(200)
-    files = to_train_h5(tmp_path, table, valid_rows=range(0, 200, 3), judging=20)
-    expected = rows_of_raw(table)
+    raw, selection = write_raw(tmp_path, table), tmp_path / "selection.parquet"
+    chosen = selected(table["y"].to_numpy(), valid_share=0.4, judge_share=0.5)
+    write_selections([chosen], selection)
+    files = tmp_path / "train.h5", tmp_path / "valid.h5"
+    convert_train(raw, selection, COLUMNS, *files)
+    expected, place = rows_of_raw(table), dict(zip(chosen.row.tolist(), chosen.position.tolist()))
+    judge = set(chosen.row[chosen.part == JUDGE].tolist())
     seen: list[int] = []
-    for path, judging in zip(files, (0, 20)):
+    for path in files:
         with h5py.File(path) as file:
-            row, stretches = file["row"][:], json.loads(file.attrs["stretches"])
+            row, stretches = file["row"][:].tolist(), json.loads(file.attrs["stretches"])
         assert rows_of_h5(path) == [expected[i] for i in row]
         assert len(stretches) > 3
-        assert sum(rows - choosing for rows, choosing in stretches) == judging
-        last = -1
-        ends = np.cumsum(stretches, axis=0)[:, 0]
-        for (rows, choosing), stretch in zip(stretches, np.split(row, ends)):
-            # What was read meanwhile, in the drawn order, here that of the file; judges behind.
-            assert stretch.min() > last
-            assert np.array_equal(stretch, np.sort(stretch))
-            assert (stretch[choosing:] >= 141).all()
-            assert len(stretch) == rows
-            last = stretch.max()
-        with open_files(path) as mixed:
+        first, read = 0, -1
+        for rows, choosing in stretches:
+            stretch = row[first : first + rows]
+            # Those that were read meanwhile, in the drawn order.
+            assert min(stretch) > read
+            assert stretch == sorted(stretch, key=place.__getitem__)
+            assert [i in judge for i in stretch] == [False] * choosing + [True] * (rows - choosing)
+            first, read = first + rows, max(stretch)
+        with open_files(path) as mixed, H5Table(path) as plain:
+            assert mixed.identity == plain.identity
             assert sorted(mixed.column("row")) == sorted(row)
-            assert mixed.judges.sum() == (judging or mixed.rows)
-            with H5Table(path) as plain:
-                assert mixed.identity == plain.identity
-        seen += row.tolist()
+            for opened in (mixed, plain):
+                judging = opened.column("row")[opened.judges]
+                assert sorted(judging) == sorted(judge.intersection(row) or row)
+        seen += row
     assert sorted(seen) == list(range(200))
 
 

@@ -284,6 +284,7 @@ from support.raw_tables import COLUMNS
 import feseq.common.files, feseq.dataset.conversion
 
 feseq.dataset.conversion.BATCH_ROWS, feseq.dataset.shuffle._ROWS = 16, 16
+feseq.dataset.shuffle.STRETCH_BYTES = 1_500
 # Where Snakemake has run before, the first file renamed would be a raw file's remembered digest.
 feseq.raw.version.REMEMBERED = Path(sys.argv[4], "none", "none")
 owner, name, last = pkgutil.resolve_name(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -313,7 +314,7 @@ else:
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
                 ("train", "feseq.dataset.shuffle.Shuffle", "append", 4),
-                ("train", "feseq.dataset.shuffle.Shuffle", "write", 1),
+                ("train", "feseq.dataset.shuffle.Shuffle", "write", 2),
                 ("train", "feseq.dataset.store.H5Writer", "append", 2),
                 ("train", "feseq.dataset.store.H5Writer", "finish", 1),
                 ("train", "feseq.dataset.store.H5Writer", "finish", 2),
@@ -330,6 +331,7 @@ def test_a_kill_at_any_point_leaves_no_half_file_and_the_next_run_cleans_up(
 ) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 16)
     monkeypatch.setattr(shuffle, "_ROWS", 16)
+    monkeypatch.setattr(shuffle, "STRETCH_BYTES", 1_500)
 
     def convert() -> list[Path]:
         table = raw_table()

@@ -15,6 +15,7 @@ from feseq.common.errors import UserError
 from feseq.config.sampling import Split
 from feseq.dataset import conversion, shuffle
 from feseq.dataset.block import Block
+from feseq.dataset.folds import FoldRows, Folds
 from feseq.dataset.mixed import SPREAD_TOGETHER, Order, Spread, open_files
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.store import H5Table
@@ -54,6 +55,19 @@ def test_a_billion_rows_in_a_thousand_stretches_are_found_exactly() -> None:
         assert len(ranges) <= SPREAD_TOGETHER
         assert sum(last - first for _, first, last in ranges) == 1_000
         assert sorted(place) == list(range(1_000))
+
+
+def test_each_group_of_stretches_has_one_of_neighbours() -> None:
+    order = Order([(1_000, 1_000)] * 3 * SPREAD_TOGETHER)
+    groups = set()
+    for start in range(0, order.rows, 1_000):
+        ranges, _ = order.find(start, start + 1_000)
+        numbers = [number for number, _, _ in ranges]
+        if len(numbers) == SPREAD_TOGETHER:
+            assert [number // 3 for number in numbers] == [*range(SPREAD_TOGETHER)]
+            groups.add(tuple(numbers))
+    assert len(groups) == 3
+    assert len({number for numbers in groups for number in numbers}) == 3 * SPREAD_TOGETHER
 
 
 @given(counts=st.lists(st.integers(0, 9), min_size=1, max_size=3 * SPREAD_TOGETHER), data=st.data())
@@ -131,17 +145,10 @@ def test_the_parts_of_a_table_read_as_one(
             pieces = Block.joined([*h5.blocks(17), h5.read(h5.rows, h5.rows)])
             assert np.array_equal(pieces.numeric, whole.numeric, equal_nan=True)
             assert as_lists(pieces.sequences["events"]) == as_lists(whole.sequences["events"])
-        # Rows that judge come last, whichever part they are of, but among all others.
-        judging = valid.column("row", valid.choosing_rows)
         with open_table(AllRows(*files)) as together:
             all_rows = together.read(0, together.rows)
             check_rows(together, all_rows, table)
             assert together.identity != train.identity
-            place = np.flatnonzero(np.isin(all_rows.row, judging))
-            # In the second half of each stretch.
-            assert place.mean() == pytest.approx(
-                225 if len(together.stretches) == 16 else 165, abs=25
-            )
     assert sorted(rows) == sorted(all_rows.row.tolist()) == list(range(300))
 
 
@@ -187,7 +194,26 @@ def test_more_files_than_the_soft_limit_are_opened_and_closed_again(
         open_files(files[0])
 
 
-def test_a_part_without_rows_of_one_side_has_no_share_in_it(tmp_path: Path) -> None:
+def test_the_rows_of_a_fold_are_found_in_all_stretches(
+    files: tuple[list[Path], list[Path]], table: pa.Table, tmp_path: Path
+) -> None:
+    with open_files(files[0]) as train:
+        row = train.column("row")
+    fold = (row % 3 + 1).astype(np.int16)
+    Folds(row, fold, np.ones(len(row), bool), forward=False).write(tmp_path / "folds")
+    for training in (False, True):
+        with FoldRows(files[0], tmp_path / "folds", 2, training).open() as rows:
+            whole = rows.read(0, rows.rows)
+            check_rows(rows, whole, table)
+            assert whole.row.tolist() == row[(fold != 2) == training].tolist()
+
+
+@pytest.mark.parametrize("stretch_bytes", [1 << 28, 400])
+def test_a_part_without_rows_of_one_side_has_no_share_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch_bytes: int
+) -> None:
+    monkeypatch.setattr(conversion, "BATCH_ROWS", 4)
+    monkeypatch.setattr(shuffle, "STRETCH_BYTES", stretch_bytes)
     table = raw_table(60, day=[i // 10 for i in range(60)])
     split = Split(time="day", last=2)
     train, valid = to_train_parts(tmp_path, table, 10, row_group_size=10, split=split)

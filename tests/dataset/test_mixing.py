@@ -10,13 +10,14 @@ from scipy import stats
 from feseq.dataset import batches, conversion, shuffle
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import fit_feature_map
-from feseq.dataset.mixed import open_files
+from feseq.dataset.mixed import open_files, open_mixed
 from support.raw_tables import COLUMNS, to_train_parts
 
 ROWS, DAYS, BATCH_ROWS = 24_000, 7, 256
 
 
-@pytest.fixture(scope="module", params=[24, 1], ids=["parts", "stretches of one part"])
+# Parts, and stretches of all.
+@pytest.fixture(scope="module", params=[(24, 24), (1, 40)])
 def train(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> list[Path]:
     """Rows sorted by `age`, here the day, from unequal days; history lengths have a long tail."""
     random = np.random.default_rng(5)
@@ -36,13 +37,13 @@ def train(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     with pytest.MonkeyPatch.context() as patch:
         # Many batches and parts or stretches, as a full table has; most are of one day.
         patch.setattr(conversion, "BATCH_ROWS", 300)
-        patch.setattr(shuffle, "STRETCH_BYTES", 33_000)
+        parts, stretches = request.param
+        patch.setattr(shuffle, "STRETCH_BYTES", 33_000 if stretches > parts else 1 << 28)
         folder = tmp_path_factory.mktemp("days")
-        part_rows = ROWS // request.param
+        part_rows = ROWS // parts
         files, _ = to_train_parts(folder, table, part_rows, row_group_size=500)
-    assert len(files) == request.param
-    with open_files(files) as opened:
-        assert len(opened.stretches) >= 24
+    with open_mixed([files]) as mixed:
+        assert (len(files), sum(len(table.stretches) for table in mixed.tables)) == request.param
     return files
 
 

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +134,13 @@ def test_an_h5_file_cannot_declare_more_than_it_holds_or_lead_elsewhere(tmp_path
         return path
 
     def declare_rows(file: h5py.File) -> None:
-        file.attrs["rows"] = 2**40
+        file.attrs.update(rows=2**40, stretches=f"[[{2**40}, 0]]")
         for name in ("numeric", "categorical", "row", "id"):
             file[name].resize(2**40, axis=0)
         file["sequence/events/offsets"].resize(2**40 + 1, axis=0)
+
+    def set_stretches(stretches: str, file: h5py.File) -> None:
+        file.attrs["stretches"] = stretches
 
     def pack(file: h5py.File) -> None:
         del file["row"]
@@ -171,6 +175,12 @@ def test_an_h5_file_cannot_declare_more_than_it_holds_or_lead_elsewhere(tmp_path
     refused(spoiled(signed_codes), "categorical has type int8")
     refused(spoiled(lambda file: file.attrs.update(rows=np.inf)), "not a complete H5 file")
     refused(spoiled(lambda file: file.attrs.update(source="[]")), "not a complete H5 file")
+    for stretches, wrong in (
+        ("[[100, 9]]", "other than 120 rows"),
+        ("[]", "other than 120 rows"),
+        ("[[120, 121]]", "121 of 120"),
+    ):
+        refused(spoiled(partial(set_stretches, stretches)), wrong)
     refused(spoiled(declare_rows), "holds fewer bytes than it declares")
     refused(spoiled(pack), "row is not stored with a checksum alone")
     refused(spoiled(lead_elsewhere), "row is not stored with a checksum alone")

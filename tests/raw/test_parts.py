@@ -226,16 +226,19 @@ def test_a_replaced_train_file_is_drawn_and_converted_again_and_no_other(tmp_pat
     assert made() == []
 
 
-def test_batches_of_a_remote_file_are_those_of_a_local_one(tmp_path: Path) -> None:
+def test_batches_are_alike_however_a_file_is_decoded(tmp_path: Path) -> None:
     table = raw_table(200)
+    # Arrow ends a batch of dictionaries where a row group ends.
+    table = table.append_column("code", table["country"].dictionary_encode())
     path = write_raw(tmp_path, table, row_group_size=37)
     found = []
     for is_remote in (False, True):
         file = open_file(Location(path), (1, 5), (3, 140))
         # A remote file's row groups are fetched one by one.
         file._by_group = is_remote
-        found.append(list(file.batches(["uid", "events"], 32)))
+        found.append(list(file.batches(["uid", "code"], 32)))
     assert [len(batch) for batch in found[0]] == [29, 32, 32, 32, 12]
-    assert found[0] == found[1]
-    rows = pa.Table.from_batches(found[0])
-    assert rows.equals(table.select(["uid", "events"]).slice(40, 137))
+    for one, other in zip(*found, strict=True):
+        assert one.to_pylist() == other.to_pylist()
+    rows = [row for batch in found[0] for row in batch.to_pylist()]
+    assert rows == table.select(["uid", "code"]).slice(40, 137).to_pylist()

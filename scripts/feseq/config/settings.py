@@ -107,7 +107,7 @@ class Parts(_Block):
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
     """about so many rows are converted, and those of the test predicted, by one job, whose memory
-    does not grow with them; a large file is cut between its row groups, and a large row group
+    hardly grows with them; a large file is cut between its row groups, and a large row group
     within"""
 
 

@@ -30,8 +30,8 @@ class Block:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values but labels, IDs and times."""
-        arrays = [self.numeric, self.categorical, self.row]
+        """Bytes of all values."""
+        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
         arrays += [part for r in self.sequences.values() for part in (r.values, r.offsets)]
         return sum(array.nbytes for array in arrays)
 

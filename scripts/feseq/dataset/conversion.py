@@ -18,7 +18,7 @@ from ..raw.parts import Part
 from ..raw.reading import RawTable, open_parquet
 from .raw_text import checked_ids
 from .raw_values import LocalBlock, Vocabularies, convert_batch
-from .selection import CHOOSE, Selection
+from .selection import CHOOSE, TRAIN, Selection
 from .shuffle import Shuffle
 from .store import H5Writer
 
@@ -43,11 +43,9 @@ def convert_train(
     """Write the selected rows of `parquet` to two H5 files.
 
     `parquet` is a table of one part, or the files of the `part` with this `number` of a larger one.
-    Rows are in the selection's random order within each stretch (see Shuffle), of which a part of
-    few or short rows has one; in the valid file those that only judge come last in it. The H5 files
-    keep `size` and `code`, digests of it, as parts of what they were made from.
-
-    A stretch is held in memory, and each row is written once.
+    Rows are collected up to STRETCH_BYTES and written, once, in the selection's random order, as a
+    stretch; a small part is one. In each stretch of the valid file, the rows that only judge come
+    last. The H5 files keep `size` and `code`, digests of it, as parts of what they were made from.
     """
     file = open_parquet(parquet, part)
     file.check_columns(columns, columns.label)
@@ -77,7 +75,8 @@ def convert_train(
         _writer(valid, columns) as valid_writer,
     ):
         writers = (train_writer, valid_writer)
-        shuffle = Shuffle(writers, (None, int((chosen.part == CHOOSE).sum())))
+        choosing = [int((chosen.part == kind).sum()) for kind in (TRAIN, CHOOSE)]
+        shuffle = Shuffle(writers, choosing)
         batches = map_ahead(convert, _selected(file, columns, chosen.row), threads)
         with progress("converted", len(chosen)) as converting:
             for local, is_valid, place in batches:

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def draw_folds(file: RawTable, label: str, sampling: Sampling, row: np.ndarray) -> Folds:
-    """The folds of the train rows with these numbers in a raw table, int64 [rows], in this order.
+    """The folds of the train rows with these numbers in a raw table, int64 [rows], in their order.
 
     Without a column in `sampling.split`, rows are drawn at random within each label. By group, the
     groups are drawn. By time, the rows are cut into one part more than there are folds: the oldest

@@ -22,7 +22,7 @@ Files = Path | Sequence[Path]
 _STEPS = 1 << 31
 # Stretches that are spread together. A window reads from so many, or twice as many where it reaches
 # from one group into the next; looking into a file takes a while, however few rows are read.
-SPREAD_TOGETHER = 32
+SPREAD_TOGETHER = 64
 _GROUPS_SEED = 1
 # Files that a process has open beside those of a table, and at most.
 _OTHER_FILES, _MOST_FILES = 64, 1 << 20
@@ -82,15 +82,17 @@ class Order:
 
     First all rows that choose, then those that only judge. More than SPREAD_TOGETHER stretches are
     drawn into groups, of which one follows the other. So a window reads from some stretches at a
-    time, which are from anywhere in the raw table; where these differ from one another, the rows of
-    a group are as fair a sample as its stretches are.
+    time, which are from all over the raw table.
     """
 
     def __init__(self, stretches: Sequence[tuple[int, int]]) -> None:
         rows, choosing = np.array(stretches, np.int64).T
         self.rows, self.choosing_rows = int(rows.sum()), int(choosing.sum())
         groups = -(-len(rows) // SPREAD_TOGETHER)
-        group = np.random.default_rng(_GROUPS_SEED).permutation(len(rows)) % groups
+        # One of those that follow each other goes to each group, so that all have of all times.
+        random = np.random.default_rng(_GROUPS_SEED)
+        drawn = [random.permutation(groups) for _ in range(0, len(rows), groups)]
+        group = np.concatenate(drawn)[: len(rows)]
         self._spreads = [
             Spread(begin, np.where(group == number, count, 0))
             for begin, count in ((np.zeros_like(rows), choosing), (choosing, rows - choosing))
@@ -139,15 +141,16 @@ class MixedTable(H5Table):
         ).tolist()
         self._first_rows = first_rows * (len(tables) // parts)
         self.source = tables[0].source | {"rows": all_rows}
-        self.stretches, self._begins = [], []
+        stretches, self._begins = [], []
         for file, table in enumerate(tables):
             first = 0
             for rows, choosing in table.stretches:
-                self.stretches.append((rows, rows if self._has_all else choosing))
+                stretches.append((rows, rows if self._has_all else choosing))
                 self._begins.append((file, first))
                 first += rows
-        self._order = Order(self.stretches)
+        self._order = Order(stretches)
         self.rows, self.choosing_rows = self._order.rows, self._order.choosing_rows
+        self.stretches = [(self.rows, self.choosing_rows)]
         self._join_vocabularies()
 
     @property
@@ -241,11 +244,9 @@ class MixedTable(H5Table):
 
 def open_files(files: Files) -> H5Table:
     """The table that is one file or several."""
-    paths = [files] if isinstance(files, Path) else files
-    if len(paths) != 1:
-        return open_mixed([paths])
-    table = H5Table(paths[0])
-    return table if len(table.stretches) == 1 else MixedTable([table], table.path, 1)
+    mixed = open_mixed([files])
+    first, *others = mixed.tables
+    return mixed if others or len(first.stretches) > 1 else first
 
 
 def open_mixed(tables: Sequence[Files]) -> MixedTable:

@@ -52,7 +52,7 @@ def parse_sequences(
             bad = by_row[_parse(raw, begin, end, _MOST_DIGITS, values, offsets)]
             _refuse(text[int(bad)], column, file, int(rows[bad]))
     found = values[: offsets[-1]]
-    # A copy, since there is room for twice as many.
+    # A copy, so that the buffer, up to twice as large, is freed.
     return Ragged(found.astype(np.min_scalar_type(int(found.max(initial=0)))), offsets)
 
 

@@ -9,7 +9,7 @@ from ..common.ragged import Ragged, narrow
 from .block import Block
 from .store import H5Writer
 
-# What is kept until it is written: so memory depends neither on the rows nor on their histories.
+# What waits to be written, at most, however many rows there are, and however long their histories.
 STRETCH_BYTES = 1 << 28
 # Rows of one write.
 _ROWS = 8_192
@@ -18,11 +18,11 @@ _ROWS = 8_192
 class Shuffle:
     """Rows that come in any order, for several files, each of which is written in its own order.
 
-    They are collected up to STRETCH_BYTES, and written to all files as a stretch of each.
-    `choosing` has for each file the place of its first row that only judges, None if all choose.
+    They are collected up to STRETCH_BYTES, and written to all files as a stretch of each. The first
+    `choosing` rows of each file choose, the others only judge.
     """
 
-    def __init__(self, writers: Sequence[H5Writer], choosing: Sequence[int | None]) -> None:
+    def __init__(self, writers: Sequence[H5Writer], choosing: Sequence[int]) -> None:
         self.writers, self._choosing = writers, choosing
         self._waiting: list[list[tuple[Block, np.ndarray]]] = [[] for _ in writers]
         self._bytes = 0
@@ -32,24 +32,20 @@ class Shuffle:
 
         They come in the order of their files, and in that of their places within each.
         """
-        if self._bytes and self._bytes + block.nbytes > STRETCH_BYTES:
+        size = block.nbytes + place.nbytes
+        if self._bytes and self._bytes + size > STRETCH_BYTES:
             self.write()
         bounds = np.searchsorted(file, np.arange(len(self.writers) + 1)).tolist()
         for waiting, start, stop in zip(self._waiting, bounds, bounds[1:]):
             waiting.append((block.part(start, stop), place[start:stop]))
-        self._bytes += block.nbytes
+        self._bytes += size
 
     def write(self) -> None:
         """Write the rows that wait; a file without one gets its columns nevertheless."""
-        for writer, waiting, first_judge in zip(self.writers, self._waiting, self._choosing):
+        for writer, waiting, choosing in zip(self.writers, self._waiting, self._choosing):
             for block in _in_order(waiting):
                 writer.append(_narrowed(block))
-            places = [place for _, place in waiting]
-            writer.end_stretch(
-                None
-                if first_judge is None
-                else sum(int(np.searchsorted(place, first_judge)) for place in places)
-            )
+            writer.end_stretch(sum(int(np.searchsorted(place, choosing)) for _, place in waiting))
             waiting.clear()
         self._bytes = 0
 

@@ -36,8 +36,8 @@ from ..common.ragged import Ragged
 from .block import Block
 
 FORMAT, VERSION = "feseq-table", 5
-# One chunk of a dataset: large enough to read near the disk's speed, small enough that little is
-# read in vain where a window takes some thousand rows of each of many stretches.
+# One chunk of a dataset, at most: large enough to read near the disk's speed, small enough that
+# little is read in vain where a window takes some thousand rows of each of many stretches.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
 _CACHE_BYTES = 64 << 20
 # Cache of each dataset for the chunk at its end until it is full.
@@ -87,18 +87,18 @@ class H5Writer(Closing):
             self._append("time", block.time)
         self.rows += len(block)
 
-    def end_stretch(self, choosing: int | None = None) -> None:
-        """End a stretch, of which the rows behind the first `choosing` only judge (None: none)."""
+    def end_stretch(self, choosing: int) -> None:
+        """End a stretch, of which the rows behind the first `choosing` only judge."""
         rows = self.rows - sum(rows for rows, _ in self._stretches)
-        self._stretches.append((rows, rows if choosing is None else choosing))
+        self._stretches.append((rows, choosing))
 
     def finish(self, vocabularies: Mapping[str, Sequence[str]], source: Mapping[str, Any]) -> None:
         """Write vocabularies and attributes, and close; H5Table refuses an unfinished file.
 
-        A file without stretches is one.
+        Rows that were not ended as stretches are one.
         """
         if not self._stretches:
-            self.end_stretch()
+            self.end_stretch(self.rows)
         for name, words in vocabularies.items():
             dataset = self.file.create_dataset(
                 f"vocabulary/{_h5_name(name)}", data=list(words), dtype=h5py.string_dtype()
@@ -183,8 +183,9 @@ def _digest_of_words(words: Sequence[str]) -> str:
 class H5Table(Closing):
     """Reads an H5 file of this format; cheap to open.
 
-    Raises UserError for any other file, and for damage when it is read. A declared size counts only
-    if the file has as many bytes.
+    Rows come as they are stored, stretch by stretch; `open_files` mixes those of several. Raises
+    UserError for any other file, and for damage when it is read. A declared size counts only if the
+    file has as many bytes.
     """
 
     block_rows = 16_384
@@ -227,7 +228,10 @@ class H5Table(Closing):
     @property
     def judges(self) -> np.ndarray:
         """The rows that judge, bool [rows]; all of them where none is kept apart for that."""
-        return np.arange(self.rows) >= self.choosing_rows % max(1, self.rows)
+        if self.choosing_rows == self.rows:
+            return np.ones(self.rows, bool)
+        stretches = (np.arange(rows) >= choosing for rows, choosing in self.stretches)
+        return np.concatenate([*stretches])
 
     @property
     def identity(self) -> str:
@@ -311,7 +315,7 @@ class H5Table(Closing):
 
     def _check_shapes(self) -> None:
         """Raise ValueError unless all datasets have `rows` rows and the bytes that they declare."""
-        if sum(rows for rows, _ in self.stretches) != self.rows:
+        if not self.stretches or sum(rows for rows, _ in self.stretches) != self.rows:
             raise ValueError(f"its stretches have other than {self.rows:,} rows")
         for rows, choosing in self.stretches:
             if not 0 <= choosing <= rows:

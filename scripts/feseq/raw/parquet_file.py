@@ -1,6 +1,6 @@
 """One raw parquet file: opened, and streamed, each failure with a clear message."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import pyarrow as pa
@@ -74,15 +74,15 @@ class RawFile(pq.ParquetFile):
     def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """The rows in batches of `rows`, only these columns fetched and decoded.
 
-        Batches of a remote file are those of a local one. The first and the last may be shorter.
+        The last may be shorter, and of a cut row group the first. They are the same for local and
+        remote files, and however these are decoded, since the stretches of a train file end where
+        a batch does.
         """
         columns = list(dict.fromkeys(names))
         read = list(range(*(self._groups or (0, self.num_row_groups))))
-        if self._by_group:
-            of_groups = (self.iter_batches(rows, [i], columns) for i in read)
-            batches = _of_rows(chain.from_iterable(of_groups), rows)
-        else:
-            batches = self.iter_batches(rows, read, columns)
+        together = [[i] for i in read] if self._by_group else [read]
+        decoded = (self.iter_batches(rows, groups, columns) for groups in together)
+        batches = _recut(chain.from_iterable(decoded), rows)
         return _only(batches, *self._inside) if self._inside else batches
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -116,17 +116,22 @@ class RawFile(pq.ParquetFile):
             first_row = found
 
 
-def _of_rows(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+def _recut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     """The same rows in batches of `rows`, but for the last."""
     waiting: list[pa.RecordBatch] = []
     lacking = rows
     for batch in batches:
         while len(batch) >= lacking:
-            yield pa.concat_batches([*waiting, batch.slice(0, lacking)])
+            yield (
+                pa.concat_batches([*waiting, batch.slice(0, lacking)])
+                if waiting
+                else (batch.slice(0, rows))
+            )
             batch, waiting, lacking = batch.slice(lacking), [], rows
-        waiting.append(batch)
-        lacking -= len(batch)
-    if lacking < rows:
+        if len(batch):
+            waiting.append(batch)
+            lacking -= len(batch)
+    if waiting:
         yield pa.concat_batches(waiting)
 
 
