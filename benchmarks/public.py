@@ -65,6 +65,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "without missing flags": {"model": {"missing_flags": False}},
     "without shortcuts": {"model": {"shortcuts": False}},
     "without crossing": {"model": {"crossing": 0}},
+    "without order": {"model": {"order": 0}},
     "without context": {"model": {"context": False}},
     "without history statistics": {"model": {"history_statistics": []}},
     "without levels": {"model": {"levels": 0}},
@@ -78,7 +79,8 @@ ABLATION: dict[str, dict[str, Any]] = {
     "without averaged weights": {"train": {"weight_average": 0}},
     "cuts for cosine": {"train": {"schedule": "plateau", "cut_patience": 2}},
 }
-BLENDS = (("leaderboard", "boosting"), ("leaderboard", "leaderboard_attention", "boosting"))
+NETWORKS = ("leaderboard", "leaderboard_attention", "leaderboard_light")
+BLENDS = (("leaderboard", "boosting"), (*NETWORKS[:2], "boosting"), (*NETWORKS, "boosting"))
 
 
 def variants(options: argparse.Namespace, preset: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -94,6 +94,9 @@ class ModelConfig(Declared):
     """size of further vectors, of the target and of the history's codes, whose product goes
     straight to the logit: the target's times the sum of the codes' over the root of the history's
     length; 0: none"""
+    order: Annotated[int, Field(ge=0, le=1024)] = 0
+    """what each code of the history says by its place, from -1, oldest, to 1, newest, goes straight
+    to the logit: that place times a number, the sum of so many; 0: nothing"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1.0e-4
     """standard deviation of the embeddings' start values"""
     embedding_dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0

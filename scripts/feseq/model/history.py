@@ -109,6 +109,45 @@ class Crossing(nn.Module):
         return torch.stack(parts).sum(0) / root_B1
 
 
+class Order(nn.Module):
+    """What codes say by where they stand in the history: early or late among its events.
+
+    A number for each code, times the event's place from -1, oldest, to 1, newest, over the root of
+    the history's length. A number is the sum of a vector of `width`, so that it learns that many
+    times as fast.
+    """
+
+    def __init__(self, sizes: FieldSizes, width: int) -> None:
+        super().__init__()
+        self.event = nn.ModuleList(nn.Embedding(size, width) for size in sizes.sequence)
+
+    def start_values(self) -> None:
+        """All numbers are 0."""
+        for table in self.event:
+            nn.init.zeros_(table.get_parameter("weight"))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """[B, 1], the sum over the sequences."""
+        offsets, events = batch.offsets, batch.history_ST.shape[1]
+        weights = [table.get_parameter("weight") for table in self.event]
+        event_T = torch.arange(events, device=offsets.device)
+        row_T = torch.bucketize(event_T, offsets[1:], right=True)
+        length_B = offsets.diff().clamp(min=1).to(weights[0].dtype)
+        late_T = (2 * (event_T - offsets[row_T]) + 1) / length_B[row_T] - 1
+        sums = [
+            F.embedding_bag(
+                batch.history_ST[i],
+                weight,
+                offsets,
+                mode="sum",
+                per_sample_weights=late_T,
+                include_last_offset=True,
+            )
+            for i, weight in enumerate(weights)
+        ]
+        return torch.stack(sums).sum((0, 2))[:, None] / length_B.sqrt()[:, None]
+
+
 class PositionEmbedding(nn.Module):
     """A learned embedding of the distance to the target: target 0, newest event 1, ..."""
 
