@@ -57,7 +57,7 @@ DIN = {
     "pooling": "weighted_sum",
     "score": "din",
 }
-# The preset with one part left out.
+# The preset with one part left out, or taken in from another of its networks.
 ABLATION: dict[str, dict[str, Any]] = {
     "min-max for ranks": {"model": {"scaling": "minmax"}},
     "without plain values": {"model": {"numerics": ["buckets"]}},
@@ -65,7 +65,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "without missing flags": {"model": {"missing_flags": False}},
     "without shortcuts": {"model": {"shortcuts": False}},
     "without crossing": {"model": {"crossing": 0}},
-    "without order": {"model": {"order": 0}},
+    "with order": {"model": {"order": 64}},
     "without context": {"model": {"context": False}},
     "without history statistics": {"model": {"history_statistics": []}},
     "without levels": {"model": {"levels": 0}},
