@@ -131,7 +131,7 @@ def test_a_joined_table_has_each_row_once_mixed_evenly(data: Path, order: tuple[
         is_first = np.isin(rows, first.column("row"))
         assert rows[is_first].tolist() == first.column("row").tolist()
         assert rows[~is_first].tolist() == second.column("row").tolist()
-        # Any stretch has its share of both, to a row.
+        # Any rows that follow each other have their share of both, to a row.
         so_far = np.cumsum(is_first) - np.arange(1, 1001) * first.rows / 1000
         assert np.abs(so_far).max() <= 1
         whole = table.read(0, 1000)

@@ -188,7 +188,7 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
 def select_rows(labels: np.ndarray, quota_32: np.ndarray, seed: int, number: int = 0) -> Selection:
     """Draw as many rows of each label as wanted from those of a part, spread evenly over it.
 
-    The rows of a label are cut into that many equal stretches and one row is drawn from each
+    The rows of a label are cut into that many equal spans and one row is drawn from each
     (stratified systematic sampling), so every day of a file sorted by day is drawn from. Held-out
     rows are drawn in the same way from these, and from the held-out rows those that judge.
     """
@@ -297,7 +297,7 @@ def _part_shares(sizes: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _spread(total: int, count: int, random: np.random.Generator) -> np.ndarray:
-    """`count` of `range(total)`, one at random from each of `count` equal stretches, ascending."""
+    """`count` of `range(total)`, one at random from each of `count` equal spans, ascending."""
     if count == total:
         return np.arange(total)
     bounds = np.arange(count + 1) * total // max(1, count)
