@@ -113,8 +113,11 @@ def test_a_footer_that_counts_other_rows_than_there_are_is_refused(
         location=Location(raw),
         version=Location(raw).version,
         rows=in_footer,
+        first_row=70,
     )
-    with pytest.raises(UserError, match=rf"raw.parquet: .* {in_footer} rows, {message}.*'y'"):
+    with pytest.raises(
+        UserError, match=rf"raw.parquet: .* {in_footer} rows from row 70 on, {message}.*'y'"
+    ):
         list(RawFile.stream(file, ["y"], 4))
 
 

@@ -99,15 +99,16 @@ class RawFile(pq.ParquetFile):
             except (pa.ArrowException, OSError) as error:
                 self.location.check_unchanged(self.version)
                 raise self.location.read_error(error) or UserError(
-                    f"{self.location}: cannot be decoded after row {first_row:,} of {self.rows:,} "
+                    f"{self.location}: cannot be decoded after row {self.first_row + first_row:,} "
                     f"({first_line(error)}); the file is damaged: copy it again"
                 ) from None
             found = first_row + (0 if batch is None else len(batch))
             if found > self.rows or (batch is None and found < self.rows):
                 decoded = "more" if found > self.rows else found
                 raise UserError(
-                    f"{self.location}: its footer says {self.rows:,} rows, and {decoded} can be "
-                    f"decoded of {some(names)}; the file is damaged: copy it or write it again"
+                    f"{self.location}: its footer says {self.rows:,} rows from row "
+                    f"{self.first_row:,} on, and {decoded} can be decoded of {some(names)}; the "
+                    f"file is damaged: copy it or write it again"
                 )
             if batch is None:
                 self.location.check_unchanged(self.version)
