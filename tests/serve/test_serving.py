@@ -124,6 +124,9 @@ WHOLE = ModelConfig(
     missing_flags=True,
     history_statistics=("length", "entropy", "target_count", "target_recency", "newest"),
     levels=100,
+    shortcuts=True,
+    crossing=3,
+    order=2,
 )
 
 

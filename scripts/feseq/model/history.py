@@ -112,9 +112,9 @@ class Crossing(nn.Module):
 class Order(nn.Module):
     """What codes say by where they stand in the history: early or late among its events.
 
-    A number for each code, times the event's place from -1, oldest, to 1, newest, over the root of
-    the history's length. A number is the sum of a vector of `width`, so that it learns that many
-    times as fast.
+    A weight for each code, times the event's place among n from -1 + 1/n, oldest, to 1 - 1/n,
+    newest, over the root of n. It is the sum of `width` parameters, which stay equal, and so learns
+    that many times as fast as others at the same rate.
     """
 
     def __init__(self, sizes: FieldSizes, width: int) -> None:
@@ -122,7 +122,7 @@ class Order(nn.Module):
         self.event = nn.ModuleList(nn.Embedding(size, width) for size in sizes.sequence)
 
     def start_values(self) -> None:
-        """All numbers are 0."""
+        """All weights are 0."""
         for table in self.event:
             nn.init.zeros_(table.get_parameter("weight"))
 

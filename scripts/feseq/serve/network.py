@@ -139,10 +139,10 @@ def _shortcuts(target_Bd: Tensor, history_BHd: Tensor, is_event_BH: Tensor) -> l
 
 
 def _order(number_BHS: Tensor, is_event_BH: Tensor) -> Tensor:
-    is_event_BH = is_event_BH.to(number_BHS.dtype)
-    length_B1 = is_event_BH.sum(1, keepdim=True).clamp(min=1)
-    late_BH = (2 * is_event_BH.cumsum(1) - 1) / length_B1 - 1
-    return ((late_BH * is_event_BH)[..., None] * number_BHS).sum((1, 2))[:, None] / length_B1.sqrt()
+    kept_BH = is_event_BH.to(number_BHS.dtype)
+    length_B1 = kept_BH.sum(1, keepdim=True).clamp(min=1)
+    late_BH = (2 * kept_BH.cumsum(1) - 1) / length_B1 - 1
+    return ((late_BH * kept_BH)[..., None] * number_BHS).sum((1, 2))[:, None] / length_B1.sqrt()
 
 
 def _sum(pooling: SumPooling, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor) -> Tensor:
