@@ -77,7 +77,6 @@ def test_settings_that_a_network_does_not_use_are_null(
     [
         ({"schedule": "plateau", "embedding_l2": 0.1}, set()),
         ({"schedule": "cosine", "embedding_l2": 0.1}, {"cut_patience", "restore_best"}),
-        ({"embedding_l2": 0}, {"embedding_l2_of"}),
         ({"embedding_l2": 0.1, "eval_steps": 7}, {"evaluations_per_epoch"}),
     ],
 )

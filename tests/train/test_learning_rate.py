@@ -7,7 +7,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler
 
 from feseq.train.learning_rate import LearningRate, set_learning_rate
-from feseq.train.optimizer import make_optimizer
+from feseq.train.optimizer import TableAdam, embedding_parameters, make_optimizers
 from support.networks import CONFIG, make_batch, make_model
 from support.trainings import TRAIN
 
@@ -58,10 +58,11 @@ def test_embeddings_learn_and_decay_apart_and_biases_and_norms_do_not_decay() ->
     config = replace(TRAIN, embedding_rate_factor=0.5, weight_decay=0.4, embedding_weight_decay=0.1)
     model = make_model(replace(CONFIG, pooling="weighted_sum", dropout=0.0)).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    optimizer = make_optimizer(model, config)
-    set_learning_rate(optimizer, START)
+    optimizers = make_optimizers(model, config)
+    set_learning_rate(optimizers, START)
     model(make_batch([3, 0, 6, 1])).square().sum().backward()
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     kinds = set()
     for name, parameter in model.named_parameters():
         if name.startswith(("profile.", "history.", "position.", "front.", "item.tables.")):
@@ -80,7 +81,7 @@ def test_embeddings_learn_and_decay_apart_and_biases_and_norms_do_not_decay() ->
 
 def test_the_default_optimizer_is_adam() -> None:
     ours, plain = make_model().train(), make_model().train()
-    optimizer = make_optimizer(ours, TRAIN)
+    (optimizer,) = make_optimizers(ours, TRAIN)
     reference = torch.optim.Adam(plain.parameters(), lr=TRAIN.learning_rate, fused=True)
     for seed in range(5):
         for model, each in ((ours, optimizer), (plain, reference)):
@@ -90,3 +91,67 @@ def test_the_default_optimizer_is_adam() -> None:
             each.step()
     for one, other in zip(ours.parameters(), plain.parameters()):
         assert torch.equal(one, other)
+
+
+def test_a_table_of_one_weight_learns_as_by_adamw() -> None:
+    ours, plain = torch.nn.Parameter(torch.tensor([[0.3]])), torch.nn.Parameter(torch.tensor(0.3))
+    group = {"params": [ours], "weight_decay": 0.2}
+    one = TableAdam([group], lr=START)
+    other = torch.optim.AdamW([plain], lr=START, weight_decay=0.2)
+    random = torch.Generator().manual_seed(1)
+    for _ in range(20):
+        gradient = torch.randn((), generator=random)
+        ours.grad, plain.grad = gradient.view(1, 1), gradient
+        one.step()
+        other.step()
+    torch.testing.assert_close(ours.view(()), plain)
+
+
+def test_a_tables_codes_move_as_far_as_their_gradients_say() -> None:
+    table = torch.nn.Parameter(torch.zeros(5, 4))
+    optimizer = TableAdam([{"params": [table]}], lr=START)
+    size = torch.tensor([50.0, 1, 1, 7, 0])[:, None]
+    gradients = torch.randn((30, 1, 4), generator=torch.Generator().manual_seed(1)) * size
+    for number, gradient in enumerate(gradients):
+        table.grad = gradient
+        optimizer.step()
+        if number == 0:
+            # Adam's first step: the rate, for the table as a whole.
+            assert table.square().mean().sqrt().item() == pytest.approx(START)
+    moved = table.detach()
+    torch.testing.assert_close(moved, moved[1:2] * size)
+    assert moved[1].all()
+    # A code that has no row any more stays when its momentum has run out.
+    table.grad = torch.zeros_like(table)
+    for _ in range(300):
+        optimizer.step()
+    before = table.detach().clone()
+    optimizer.step()
+    torch.testing.assert_close(table.detach(), before)
+
+
+def test_embeddings_may_share_a_scale_while_other_weights_have_their_own() -> None:
+    model = make_model().train()
+    embeddings = {id(weight) for weight in embedding_parameters(model)}
+    of_weights, of_tables = make_optimizers(model, replace(TRAIN, embedding_scale="table"))
+    found = {
+        optimizer: {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for optimizer in (of_weights, of_tables)
+    }
+    assert isinstance(of_tables, TableAdam)
+    assert found[of_tables] == embeddings
+    assert found[of_weights] == {id(p) for p in model.parameters()} - embeddings
+
+
+def test_a_tables_gradient_that_overflowed_counts_as_0() -> None:
+    table = torch.nn.Parameter(torch.ones(3, 2))
+    optimizer = TableAdam([{"params": [table]}], lr=START)
+    # As the scaler of float16 leaves it.
+    optimizer.found_inf = torch.tensor(1.0)  # type: ignore[attr-defined]
+    table.grad = torch.full((3, 2), float("inf"))
+    optimizer.step()
+    assert torch.equal(table, torch.ones(3, 2))
+    optimizer.found_inf = torch.tensor(0.0)  # type: ignore[attr-defined]
+    table.grad = torch.ones(3, 2)
+    optimizer.step()
+    assert (table < 1).all()

@@ -34,10 +34,11 @@ from feseq.predict.model_file import TrainedModel
 from feseq.train import step
 from feseq.train.loop import Trainer
 from feseq.train.memory_account import account
+from feseq.train.optimizer import make_optimizers
 from feseq.train.step import Loss, Stepper
 from support.networks import CONFIG, SIZES, make_batch, make_model
 from support.pretended_gpu import CUDA, OnGpu, PretendedGpu, pretended_gpu
-from support.trainings import CPU, FOUR_EPOCHS, STILL, ended_at, train
+from support.trainings import CPU, FOUR_EPOCHS, STILL, TRAIN, ended_at, train
 
 LENGTHS = [3, 0, 6, 1]
 PARTS = {
@@ -77,8 +78,8 @@ def a_stepper(
 ) -> Stepper:
     machine = Machine(torch.device(device), precision, ranks=ranks)
     model = make_model(config, SIZED).float().train().to(machine.device)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    return Stepper(model, optimizer, Loss(), machine, embedding_l2=0.01, l2_of_batch=True)
+    optimizers = make_optimizers(model, replace(TRAIN, embedding_scale="table"))
+    return Stepper(model, optimizers, Loss(), machine, embedding_l2=0.01)
 
 
 def waits(gpu: PretendedGpu, work: Callable[[], object]) -> Counter[str]:

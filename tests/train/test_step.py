@@ -26,7 +26,7 @@ def make_stepper(
 ) -> Stepper:
     model = make_model(config, recompute=recompute).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    return Stepper(model, optimizer, loss or Loss(), CPU, **options)  # type: ignore[arg-type]
+    return Stepper(model, [optimizer], loss or Loss(), CPU, **options)  # type: ignore[arg-type]
 
 
 def weights(model: FESeq) -> list[torch.Tensor]:
@@ -72,33 +72,6 @@ def test_a_step_equals_adam_on_the_mean_loss() -> None:
     stepper.take(batch)
     for one, other in zip(weights(stepper.model), weights(model)):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
-
-
-def test_the_penalty_of_a_batch_is_that_of_the_codes_in_it() -> None:
-    batch, l2 = make_batch([3, 0, 6, 1]), 0.03
-    stepper = make_stepper(embedding_l2=l2, l2_of_batch=True, micro_rows=3)
-    model = make_model(STILL)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    fields = [
-        *zip(model.profile, batch.profile_BP.T),
-        *zip(model.history.target, batch.target_BG.T),
-    ]
-    fields += zip(model.history.sequence, batch.history_ST)
-    assert model.position is not None
-    # The target and six events.
-    fields.append((model.position.table, torch.arange(7)))
-    seen = [table.weight[codes.unique()] for table, codes in fields]
-    seen += model.front.own_parameters()
-    assert all(len(codes.unique()) < table.num_embeddings for table, codes in fields[1:3])
-    assert batch.label_B is not None
-    loss = Loss()(model(batch), batch.label_B).mean()
-    (loss + l2 * sum(weight.square().sum() for weight in seen)).backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-    optimizer.step()
-    stepper.take(batch)
-    for one, other in zip(weights(stepper.model), weights(model)):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
-    assert stepper.mean_loss() == pytest.approx(loss.item())
 
 
 @pytest.mark.parametrize(
@@ -204,7 +177,7 @@ def test_bfloat16_follows_the_curves_of_float32() -> None:
     def curve(precision: torch.dtype, seed: int) -> list[float]:
         model = make_model(STILL, seed=seed).float().train()
         optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
-        stepper = Stepper(model, optimizer, Loss(), Machine(torch.device("cpu"), precision))
+        stepper = Stepper(model, [optimizer], Loss(), Machine(torch.device("cpu"), precision))
         losses = []
         for _ in range(30):
             stepper.take(batch)

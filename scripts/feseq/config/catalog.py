@@ -91,8 +91,6 @@ def used_training(training: Mapping[str, Any]) -> dict[str, Any]:
     unused: set[str] = set()
     if training["schedule"] != "plateau":
         unused |= {"cut_patience", "restore_best"}
-    if not training["embedding_l2"]:
-        unused.add("embedding_l2_of")
     if training["start_from"]:
         unused.add("start_at_click_rate")
     if training["eval_steps"]:

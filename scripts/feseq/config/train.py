@@ -53,6 +53,10 @@ class TrainConfig(Declared):
     """step size of Adam, before cuts or decay"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 1
     """the embeddings learn at this multiple of the learning rate"""
+    embedding_scale: Literal["weight", "table"] = "weight"
+    """what scales their steps: `weight`, each weight's own gradients, as Adam has it, so that a
+    rare code goes as far by a row without a click as by a click; `table`, those of all weights of
+    its table, so that a code learns what its rows say together, and little from few"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0
     """each step takes this share of a weight off, times the learning rate (AdamW); not off biases,
     norms and embeddings"""
@@ -72,9 +76,6 @@ class TrainConfig(Declared):
     """the gradient's norm is cut at this"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the squared norm of the embeddings in the loss"""
-    embedding_l2_of: Literal["all", "batch"] = "all"
-    """`batch`: only of those that occur in the batch, so that a rare code is held as often as it
-    learns, and not forgotten in between"""
     label_smoothing: Annotated[float, Field(ge=0, le=0.9), AS_WRITTEN] = 0
     """s: the loss takes labels s/2 and 1 - s/2"""
     pos_weight: Annotated[float, Field(gt=0, le=10_000), AS_WRITTEN] = 1

@@ -25,7 +25,7 @@ from ..predict.prediction import predict_logits
 from .followed import Followed
 from .judge import Occasions, Plateau, click_metrics
 from .learning_rate import LearningRate, set_learning_rate
-from .optimizer import make_optimizer
+from .optimizer import make_optimizers
 from .resume import SavedTraining
 from .step import Loss, Stepper
 
@@ -87,13 +87,12 @@ class Trainer:
         self.verbosity = verbosity
         self.stepper = Stepper(
             model,
-            make_optimizer(model, config),
+            make_optimizers(model, config),
             Loss(config.label_smoothing, config.pos_weight),
             machine,
             micro_rows=micro_rows,
             max_grad_norm=config.max_grad_norm,
             embedding_l2=config.embedding_l2,
-            l2_of_batch=config.embedding_l2_of == "batch",
             seed=config.seed,
         )
         self.learning_rate = LearningRate.of(config, config.epochs * train.batches_per_epoch)
@@ -166,7 +165,7 @@ class Trainer:
 
     def _take(self, batch: Batch) -> None:
         """One step."""
-        set_learning_rate(self.stepper.optimizer, self._rate(self.step + 1))
+        set_learning_rate(self.stepper.optimizers, self._rate(self.step + 1))
         self.stepper.take(batch)
         if self.average is not None:
             self._add_to(self.average)

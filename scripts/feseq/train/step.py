@@ -56,24 +56,22 @@ class Stepper:
     def __init__(
         self,
         model: FESeq,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Sequence[torch.optim.Optimizer],
         loss: Loss,
         machine: Machine,
         *,
         micro_rows: int | None = None,
         max_grad_norm: float = math.inf,
         embedding_l2: float = 0.0,
-        l2_of_batch: bool = False,
         seed: int = 0,
     ) -> None:
         self.model = model
-        self.optimizer = optimizer
+        self.optimizers = optimizers
         self.loss = loss
         self.machine = machine
         self.micro_rows = micro_rows
         self.max_grad_norm = max_grad_norm
         self.embedding_l2 = embedding_l2
-        self.l2_of_batch = l2_of_batch
         self.seed = seed
         self.ranks = machine.ranks
         self.embeddings = embedding_parameters(model)
@@ -95,11 +93,11 @@ class Stepper:
         self.step += 1
         loss = self._gradients_in_memory(batch)
         self._join_ranks()
-        self.scaler.unscale_(self.optimizer)
-        if self.embedding_l2 and self.l2_of_batch:
-            self._add_penalty_of_batch()
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
         self.scaler.update()
         self._recent.append((loss, _range_of(batch.row_B.tolist())))
         if len(self._recent) == STEPS_BETWEEN_CHECKS:
@@ -120,13 +118,6 @@ class Stepper:
         for statistic in self.statistics:
             statistic /= self.ranks.count
 
-    def _add_penalty_of_batch(self) -> None:
-        """Add the gradient of the penalty, for embeddings that have a gradient in this step."""
-        for weight in self.embeddings:
-            if weight.grad is not None:
-                is_seen = weight.grad.flatten(1).any(dim=1).view(-1, *[1] * (weight.dim() - 1))
-                weight.grad += 2 * self.embedding_l2 * weight.detach() * is_seen
-
     def mean_loss(self) -> float:
         """Mean loss of the steps since the last call; raises NotFiniteError if one is not."""
         self._look_at_losses()
@@ -146,7 +137,7 @@ class Stepper:
         for number, (loss, (_, rows)) in enumerate(zip(losses, self._recent)):
             if not abs(loss) < float("inf"):
                 step = self.step - len(losses) + number + 1
-                rate = self.optimizer.param_groups[0]["lr"]
+                rate = self.optimizers[0].param_groups[0]["lr"]
                 raise NotFiniteError(
                     f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
                     f"{rows.start:,} to {rows.stop - 1:,} of the train table); lower "
@@ -164,7 +155,7 @@ class Stepper:
             "step": self.step,
             "micro_rows": self.micro_rows,
             "loss": (self._loss_sum, self._loss_count),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
         }
 
@@ -173,7 +164,8 @@ class Stepper:
         self.step = state["step"]
         self.micro_rows = min(filter(None, (self.micro_rows, state["micro_rows"])), default=None)
         self._loss_sum, self._loss_count = state["loss"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, of_optimizer in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(of_optimizer)
         # Empty without float16, which another machine may have chosen.
         if state["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
@@ -207,7 +199,7 @@ class Stepper:
         """
         random = np.random.SeedSequence([self.seed, self.step, self.ranks.rank])
         torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         rows = len(batch)
         micro_rows = min(rows, self.micro_rows or rows)
         total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
@@ -222,7 +214,7 @@ class Stepper:
             self.scaler.scale(loss).backward()
             total += loss.detach()
         # The penalty counts once.
-        if self.embedding_l2 and self.ranks.is_first and not self.l2_of_batch:
+        if self.embedding_l2 and self.ranks.is_first:
             norm = torch.stack([weight.square().sum() for weight in self.embeddings]).sum()
             self.scaler.scale(self.embedding_l2 * norm).backward()
         return total
