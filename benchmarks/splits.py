@@ -62,7 +62,7 @@ BOOSTING: dict[str, dict[str, Any]] = {
     "stumps": {"max_depth": 1, "learning_rate": 0.3},
     "deep trees": {"max_depth": 12, "min_child_weight": 1, "l2": 0},
     "no histories": {"histories": False},
-    "clicks without smoothing": {"smoothing": 0.1, "folds": 2},
+    "clicks without smoothing": {"smoothing": 0.001, "folds": 2},
     "clicks smoothed away": {"smoothing": 1e6},
     "slow": {"learning_rate": 0.01},
     "fast": {"learning_rate": 0.8},

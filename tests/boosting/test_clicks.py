@@ -37,14 +37,15 @@ def test_log_odds_are_those_of_a_plain_count_over_the_other_folds() -> None:
     ]
     all_clicks = sum(y for *_, y in events)
     rate = (all_clicks + 0.5) / (len(events) + 1)
+    added = 5 / (rate * (1 - rate))
     for out in (0, 3):
         for place in (0, 10, 20):
             seen = [y for f, p, y in events if f != out and p == place]
-            odds = (sum(seen) + 5 * rate) / (len(seen) - sum(seen) + 5 * (1 - rate))
+            odds = (sum(seen) + added * rate) / (len(seen) - sum(seen) + added * (1 - rate))
             expected = np.log(odds) - np.log(rate / (1 - rate))
             assert counts.out_of_fold(5)[out, place] == pytest.approx(expected, rel=1e-4, abs=1e-6)
     total = [y for _, p, y in events if p == 10]
-    odds = (sum(total) + 5 * rate) / (len(total) - sum(total) + 5 * (1 - rate))
+    odds = (sum(total) + added * rate) / (len(total) - sum(total) + added * (1 - rate))
     expected = np.log(odds) - np.log(rate / (1 - rate))
     assert counts.of_all(5)[0, 10] == pytest.approx(expected, rel=1e-4)
 

@@ -96,7 +96,7 @@ VALUES: dict[str, list[Any]] = {
     "boosting.colsample": [0.5, 1],
     "boosting.max_bins": [2, 256],
     "boosting.folds": [2, 5],
-    "boosting.smoothing": [0.1, 20],
+    "boosting.smoothing": [0.1, 5],
     "boosting.top_codes": [0, 5],
     "boosting.bag": [0, 3],
     "boosting.unknown_share": [0, 0.9],
