@@ -94,21 +94,6 @@ def test_every_front_gives_finite_logits_and_gradients(
             assert (parameter.grad != 0).any()
 
 
-def test_an_order_says_what_the_bag_of_codes_does_not() -> None:
-    network = FESeq(replace(CONFIG, order=2), SIZES).double()
-    batch = make_batch([3, 0, 1])
-    assert (network.order(batch) == 0).all()
-    with torch.no_grad():
-        network.order.event[0].weight.copy_(torch.arange(SIZES.sequence[0])[:, None] / 2)
-    codes = batch.history_ST[0].double()
-    # Of three events, the oldest stands at -2/3 and the newest at 2/3; one alone in the middle.
-    expected = (codes[2] - codes[0]) * (2 / 3) / 3**0.5
-    torch.testing.assert_close(
-        network.order(batch)[:, 0], torch.stack([expected, 0 * expected, 0 * expected])
-    )
-    assert expected != 0
-
-
 def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
     torch.manual_seed(0)
     network = FESeq(replace(CONFIG, crossing=8), SIZES)

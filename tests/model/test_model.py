@@ -32,7 +32,6 @@ VARIANTS = [
     {"mlp_activation": "leaky_relu"},
     {"numerics": ("direct", "buckets"), "shortcuts": True},
     {"crossing": 3},
-    {"order": 2},
     {"numerics": ("piecewise", "linear"), "missing_flags": True, "numeric_buckets": 3},
     {"interaction_layers": 0, "transformer_layers": 0},
 ]
@@ -62,7 +61,7 @@ def test_logits_and_gradients_equal_the_plain_loops(variant: dict, lengths: list
 
 def test_two_sequences_with_their_targets_equal_the_plain_loops() -> None:
     sizes = FieldSizes(profile=(5,), target=(6, 9), sequence=(11, 8), numeric=2)
-    config = replace(CONFIG, pooling="weighted_sum", crossing=3, order=2)
+    config = replace(CONFIG, pooling="weighted_sum", crossing=3)
     model, batch = make_model(config, sizes), make_batch([2, 0, 5], sizes)
     expected = reference_logits(model, config, batch)
     torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)

@@ -69,12 +69,6 @@ def _logit(
                 wanted = w[f"crossing.target.{g}"][target[g]]
                 product = wanted @ w[f"crossing.event.{g}.weight"][code]
                 logit = logit + product / math.sqrt(len(behaviour_fields))
-    if config.order:
-        for place, event in enumerate(behaviour_fields):
-            late = (2 * place + 1) / len(behaviour_fields) - 1
-            for g, code in enumerate(event):
-                number = w[f"order.event.{g}.weight"][code].sum()
-                logit = logit + late * number / math.sqrt(len(behaviour_fields))
     return logit
 
 

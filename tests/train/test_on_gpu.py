@@ -51,7 +51,6 @@ PARTS = {
         pooling="concat",
         shortcuts=True,
         crossing=4,
-        order=4,
         unknown_share=0.2,
         embedding_dropout=0.1,
     ),

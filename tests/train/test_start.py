@@ -38,7 +38,6 @@ MODEL = ModelConfig(
     history_statistics=("length", "newest"),
     levels=256,
     crossing=3,
-    order=2,
 )
 
 

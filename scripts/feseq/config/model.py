@@ -94,11 +94,6 @@ class ModelConfig(Declared):
     """size of further vectors, of the target and of the history's codes, whose product goes
     straight to the logit: the target's times the sum of the codes' over the root of the history's
     length; 0: none"""
-    order: Annotated[int, Field(ge=0, le=1024)] = 0
-    """each event of the history adds its code's weight straight to the logit: times its place,
-    below 0 in the older half of those that are kept and above 0 in the newer, over the root of
-    their number. The weight is the sum of so many equal parameters, and learns so many times as
-    fast; 0: none"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1.0e-4
     """standard deviation of the embeddings' start values"""
     embedding_dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0

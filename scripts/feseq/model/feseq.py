@@ -19,7 +19,7 @@ from ..config.model import ModelConfig
 from ..dataset.batches import Batch
 from .dropout import Dropout, UnknownDraws, VectorDropout
 from .front import Front
-from .history import Crossing, HistoryEmbedding, Order, PositionEmbedding, TimeEmbedding
+from .history import Crossing, HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .interaction import Interaction
 from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
 from .precision import full_precision
@@ -58,17 +58,14 @@ class FESeq(nn.Module):
         self.pooling = _pooling(config, width, len(sizes.target) * d)
         self.shortcuts = config.shortcuts
         self.crossing = Crossing(sizes, config.crossing) if config.crossing else None
-        self.order = Order(sizes, config.order) if config.order else None
         outputs = len(sizes.profile) * d + self.front.out_width + self.pooling.out_width
         outputs += 3 * len(sizes.target) * d * self.shortcuts
-        self.mlp = _mlp(outputs, config, direct=bool(config.crossing) + bool(config.order))
+        self.mlp = _mlp(outputs, config, direct=1 if config.crossing else 0)
         self.taken_back = TakenBack()
         self.apply(partial(_start_values, std=config.embedding_std))
         self.front.start_values(config.embedding_std)
         if self.crossing is not None:
             self.crossing.start_values()
-        if self.order is not None:
-            self.order.start_values()
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B] of one batch."""
@@ -88,8 +85,6 @@ class FESeq(nn.Module):
             features.append(self.history.shortcuts(batch))
         if self.crossing is not None:
             features.append(self.crossing(batch))
-        if self.order is not None:
-            features.append(self.order(batch))
         with full_precision(pooled_BU):
             return self.taken_back(self.mlp(torch.cat(features, dim=1)).squeeze(1))
 

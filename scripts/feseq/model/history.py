@@ -80,7 +80,7 @@ class Crossing(nn.Module):
     def __init__(self, sizes: FieldSizes, width: int) -> None:
         super().__init__()
         self.event = nn.ModuleList(nn.Embedding(size, width) for size in sizes.sequence)
-        # Not in the optimizer's group of embeddings, which a preset pulls to 0 and slows down.
+        # Not in the optimizer's group of embeddings, which a preset slows down.
         self.target = nn.ParameterList(torch.empty(size, width) for size in sizes.target)
 
     def start_values(self) -> None:
@@ -107,45 +107,6 @@ class Crossing(nn.Module):
             parts.append((target_BW * sum_BW).sum(1, keepdim=True))
         root_B1 = offsets.diff().clamp(min=1).to(parts[0].dtype).sqrt()[:, None]
         return torch.stack(parts).sum(0) / root_B1
-
-
-class Order(nn.Module):
-    """What codes say by where they stand in the history: early or late among its events.
-
-    A weight for each code, times the event's place among n from -1 + 1/n, oldest, to 1 - 1/n,
-    newest, over the root of n. It is the sum of `width` parameters, which stay equal, and so learns
-    that many times as fast as others at the same rate.
-    """
-
-    def __init__(self, sizes: FieldSizes, width: int) -> None:
-        super().__init__()
-        self.event = nn.ModuleList(nn.Embedding(size, width) for size in sizes.sequence)
-
-    def start_values(self) -> None:
-        """All weights are 0."""
-        for table in self.event:
-            nn.init.zeros_(table.get_parameter("weight"))
-
-    def forward(self, batch: Batch) -> Tensor:
-        """[B, 1], the sum over the sequences."""
-        offsets, events = batch.offsets, batch.history_ST.shape[1]
-        weights = [table.get_parameter("weight") for table in self.event]
-        event_T = torch.arange(events, device=offsets.device)
-        row_T = torch.bucketize(event_T, offsets[1:], right=True)
-        length_B = offsets.diff().clamp(min=1).to(weights[0].dtype)
-        late_T = (2 * (event_T - offsets[row_T]) + 1) / length_B[row_T] - 1
-        sums = [
-            F.embedding_bag(
-                batch.history_ST[i],
-                weight,
-                offsets,
-                mode="sum",
-                per_sample_weights=late_T,
-                include_last_offset=True,
-            )
-            for i, weight in enumerate(weights)
-        ]
-        return torch.stack(sums).sum((0, 2))[:, None] / length_B.sqrt()[:, None]
 
 
 class PositionEmbedding(nn.Module):

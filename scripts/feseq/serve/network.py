@@ -104,12 +104,6 @@ class ServedFESeq(nn.Module):
                 for i, (target, event) in enumerate(tables)
             ]
             features.append(torch.cat(products, dim=1).sum(1, keepdim=True))
-        if network.order is not None:
-            numbers = [
-                table(history_SBH[i]).sum(2, keepdim=True)
-                for i, table in enumerate(network.order.event)
-            ]
-            features.append(_order(torch.cat(numbers, 2), is_event_BH))
         return network.taken_back(network.mlp(torch.cat(features, dim=1)).squeeze(1))
 
 
@@ -136,13 +130,6 @@ def _shortcuts(target_Bd: Tensor, history_BHd: Tensor, is_event_BH: Tensor) -> l
     root_B1 = weight_BH.sum(1, keepdim=True).clamp(min=1).sqrt()
     history_Bd = (weight_BH[:, None] @ history_BHd).squeeze(1) / root_B1
     return [target_Bd, history_Bd, target_Bd * history_Bd]
-
-
-def _order(number_BHS: Tensor, is_event_BH: Tensor) -> Tensor:
-    kept_BH = is_event_BH.to(number_BHS.dtype)
-    length_B1 = kept_BH.sum(1, keepdim=True).clamp(min=1)
-    late_BH = (2 * kept_BH.cumsum(1) - 1) / length_B1 - 1
-    return ((late_BH * kept_BH)[..., None] * number_BHS).sum((1, 2))[:, None] / length_B1.sqrt()
 
 
 def _sum(pooling: SumPooling, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor) -> Tensor:

@@ -84,7 +84,6 @@ class Start:
             found[f"history.sequence.{i}.weight"] = _index(sequences[i])
             found[f"crossing.target.{i}"] = _index(target)
             found[f"crossing.event.{i}.weight"] = _index(sequences[i])
-            found[f"order.event.{i}.weight"] = _index(sequences[i])
         return {**found, "front.kinds.context.table.weight": _index(*context)}
 
 
