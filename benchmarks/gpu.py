@@ -200,7 +200,7 @@ def small_cards(setting: Setting) -> Iterator[Row]:
             with limited(machine, gib) as is_limited:
                 network = FESeq(config, memory.SIZES).to(machine.device).train()
                 optimizer = torch.optim.Adam(network.parameters(), fused=True)
-                stepper = Stepper(network, [optimizer], Loss(), machine, micro_rows=micro_rows)
+                stepper = Stepper(network, optimizer, Loss(), machine, micro_rows=micro_rows)
                 stepper.take(batch)
                 started = time.perf_counter()
                 stepper.take(batch)

@@ -54,7 +54,7 @@ class Setting:
         case = self.case("full", max_len, machine)
         rate = size_settings(data.CONFIG, "full")["train"]["learning_rate"]
         optimizer = torch.optim.Adam(case.network.parameters(), lr=rate, fused=True)
-        stepper = Stepper(case.network.train(), [optimizer], Loss(), machine)
+        stepper = Stepper(case.network.train(), optimizer, Loss(), machine)
         found = []
         rows = min(512, self.batch_rows("full"))
         epochs = chain.from_iterable(case.batches(rows) for _ in range(steps))

@@ -81,9 +81,7 @@ class Operations:
 def measured_peak(config: ModelConfig, machine: Machine, rows: int) -> float:
     """Peak GiB of the second of two steps on this machine's GPU."""
     network = FESeq(config, SIZES, recompute=machine.recompute).to(machine.device).train()
-    stepper = Stepper(
-        network, [torch.optim.Adam(network.parameters(), fused=True)], Loss(), machine
-    )
+    stepper = Stepper(network, torch.optim.Adam(network.parameters(), fused=True), Loss(), machine)
     for _ in range(2):
         torch.cuda.reset_peak_memory_stats()
         stepper.take(full_rows(config, SIZES, rows))

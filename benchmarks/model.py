@@ -65,7 +65,7 @@ class Case:
     def train(self) -> Callable[[Batch], object]:
         """A training step of ours."""
         optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
-        return Stepper(self.network.train(), [optimizer], Loss(), self.machine).take
+        return Stepper(self.network.train(), optimizer, Loss(), self.machine).take
 
     def train_plain(self) -> Callable[[Batch], object]:
         """A plain training step."""

@@ -48,7 +48,7 @@ def curve(folder: Path, name: str, seed: int, options: argparse.Namespace) -> np
     model.to(machine.device).train()
     rate, norm = (settings["train"][key] for key in ("learning_rate", "max_grad_norm"))
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    stepper = Stepper(model, [optimizer], Loss(), machine, max_grad_norm=norm, seed=seed)
+    stepper = Stepper(model, optimizer, Loss(), machine, max_grad_norm=norm, seed=seed)
     train = BatchSource(
         folder / "train.h5", fields, max_len=options.max_len, batch_rows=options.batch_rows
     )

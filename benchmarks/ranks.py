@@ -58,7 +58,7 @@ def work(folder: Path, threads: int, dropout: float | None, options: argparse.Na
         torch.manual_seed(0)
         network = build_model(config, fields).to(machine.device).train()
         optimizer = torch.optim.Adam(network.parameters(), fused=True)
-        stepper = Timed(network, [optimizer], Loss(), machine)
+        stepper = Timed(network, optimizer, Loss(), machine)
         source = BatchSource(
             folder / "train.h5", fields, max_len=options.max_len, batch_rows=options.batch_rows
         )

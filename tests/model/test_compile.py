@@ -31,7 +31,7 @@ def test_compiled_layers_train_alike_and_are_compiled_once(
         machine = Machine(torch.device("cpu"), compile=compiles)
         model = placed(make_model(config, recompute=recompute).train(), machine)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        steppers.append(Stepper(model, [optimizer], Loss(), machine))
+        steppers.append(Stepper(model, optimizer, Loss(), machine))
     plain, compiled = steppers
     compilations = []
     for epoch in EPOCHS:

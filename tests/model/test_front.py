@@ -107,9 +107,9 @@ def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
     network(batch).sum().backward()
     # The events' vectors move first, by targets that are not small.
     assert parts["event.0.weight"].grad.abs().max() > 0.1
-    # What an optimizer may pull to 0 are those, and not the targets'.
-    pulled = [id(table) for table in embedding_parameters(network)]
-    assert [id(part) in pulled for part in parts.values()] == [
+    # The optimizer's group of embeddings has those, and not the targets'.
+    grouped = [id(table) for table in embedding_parameters(network)]
+    assert [id(part) in grouped for part in parts.values()] == [
         name.startswith("event") for name in parts
     ]
 

@@ -60,7 +60,7 @@ VALUES: dict[str, list[Any]] = {
     "train.epochs": [1, 2],
     "train.learning_rate": [1e-3, 0.05],
     "train.embedding_rate_factor": [1, 2],
-    "train.embedding_scale": ["weight", "table"],
+    "train.embedding_second_moment": ["weight", "table"],
     "train.weight_decay": [0, 1],
     "train.embedding_weight_decay": [0, 1],
     "train.warmup": [0, 0.5],

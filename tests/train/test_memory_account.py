@@ -67,7 +67,7 @@ def test_the_account_is_near_the_peak_of_a_step(precision: torch.dtype) -> None:
     found = account(config, SIZES, precision)
     model = FESeq(config, SIZES).train()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    stepper = Stepper(model, [optimizer], Loss(), Machine(torch.device("cpu"), precision))
+    stepper = Stepper(model, optimizer, Loss(), Machine(torch.device("cpu"), precision))
     stepper.take(full_rows(config, SIZES, 1))
     peaks = []
     for rows in (4, 12):

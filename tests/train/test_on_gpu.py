@@ -34,7 +34,7 @@ from feseq.predict.model_file import TrainedModel
 from feseq.train import step
 from feseq.train.loop import Trainer
 from feseq.train.memory_account import account
-from feseq.train.optimizer import make_optimizers
+from feseq.train.optimizer import make_optimizer
 from feseq.train.step import Loss, Stepper
 from support.networks import CONFIG, SIZES, make_batch, make_model
 from support.pretended_gpu import CUDA, OnGpu, PretendedGpu, pretended_gpu
@@ -77,8 +77,8 @@ def a_stepper(
 ) -> Stepper:
     machine = Machine(torch.device(device), precision, ranks=ranks)
     model = make_model(config, SIZED).float().train().to(machine.device)
-    optimizers = make_optimizers(model, replace(TRAIN, embedding_scale="table"))
-    return Stepper(model, optimizers, Loss(), machine, embedding_l2=0.01)
+    optimizer = make_optimizer(model, replace(TRAIN, embedding_second_moment="table"))
+    return Stepper(model, optimizer, Loss(), machine, embedding_l2=0.01)
 
 
 def waits(gpu: PretendedGpu, work: Callable[[], object]) -> Counter[str]:

@@ -81,7 +81,7 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
 
 # A cut that goes back is due after step 4, 6, ...
 OPTIONS: list[dict[str, Any]] = [
-    {"schedule": "cosine", "warmup": 0.3, "weight_decay": 0.1, "embedding_scale": "table"},
+    {"schedule": "cosine", "warmup": 0.3, "weight_decay": 0.1, "embedding_second_moment": "table"},
     {"weight_average": 0.5, "restore_best": True, "eval_steps": 1, "margin": 1},
     {"evaluations_per_epoch": 2, "cut_patience": 2, "monitor": {"balanced_score": 1}},
     {"negative_share": 0.6, "epochs": 5},

@@ -26,7 +26,7 @@ def make_stepper(
 ) -> Stepper:
     model = make_model(config, recompute=recompute).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    return Stepper(model, [optimizer], loss or Loss(), CPU, **options)  # type: ignore[arg-type]
+    return Stepper(model, optimizer, loss or Loss(), CPU, **options)  # type: ignore[arg-type]
 
 
 def weights(model: FESeq) -> list[torch.Tensor]:
@@ -177,7 +177,7 @@ def test_bfloat16_follows_the_curves_of_float32() -> None:
     def curve(precision: torch.dtype, seed: int) -> list[float]:
         model = make_model(STILL, seed=seed).float().train()
         optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
-        stepper = Stepper(model, [optimizer], Loss(), Machine(torch.device("cpu"), precision))
+        stepper = Stepper(model, optimizer, Loss(), Machine(torch.device("cpu"), precision))
         losses = []
         for _ in range(30):
             stepper.take(batch)

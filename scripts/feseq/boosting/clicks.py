@@ -68,15 +68,13 @@ class ClickCounts:
         return self._log_odds(self.seen.sum(0)[None], self.clicks.sum(0)[None], smoothing)
 
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray, smoothing: float) -> np.ndarray:
-        """Less those of all rows, with some occurrences of these added to each place.
+        """Less those of all rows, float32 [folds, places].
 
-        So many that their p (1 - p) add up to `smoothing`: they weigh as much as a prior by which
-        the places' log odds have a variance of 1 / `smoothing`.
-        The rate of all rows is the same in each fold: without a fold's clicks it would tell of
-        them.
+        Each place gets smoothing / (p (1 - p)) more occurrences at the click rate p of all rows: as
+        much as a prior by which its log odds have a variance of 1 / `smoothing`. p is the same in
+        each fold: without a fold's clicks it would tell of them.
         """
         rate = (self.clicks.sum() + 0.5) / (self.seen.sum() + 1)
-        # smoothing / (rate * (1 - rate)) rows, `rate` of them clicks.
         odds = (clicks + smoothing / (1 - rate)) / (seen - clicks + smoothing / rate)
         return (np.log(odds) - np.log(rate / (1 - rate))).astype(np.float32)
 

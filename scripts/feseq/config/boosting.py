@@ -40,8 +40,8 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """a train row is encoded by the clicks of the other folds' rows, never by its own"""
     smoothing: Annotated[float, Field(gt=0), AS_WRITTEN] = 5
-    """rows at the mean click rate are added to each category's, as many as make the sum of their
-    p (1 - p) this: 20 at a click rate of one half, 270 at 1.9 %"""
+    """each category gets this / (p (1 - p)) rows at the mean click rate p: 20 rows where p is one
+    half, 270 where it is 1.9 %"""
     unknown_share: Annotated[
         Literal["auto"] | Annotated[float, Field(ge=0, le=1), AS_WRITTEN],
         PlainSerializer(lambda share: share),  # pydantic's warns of the 0 that AS_WRITTEN keeps

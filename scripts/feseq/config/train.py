@@ -53,10 +53,11 @@ class TrainConfig(Declared):
     """step size of Adam, before cuts or decay"""
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 1
     """the embeddings learn at this multiple of the learning rate"""
-    embedding_scale: Literal["weight", "table"] = "weight"
-    """what scales their steps: `weight`, each weight's own gradients, as Adam has it, so that a
-    rare code goes as far by a row without a click as by a click; `table`, those of all weights of
-    its table, so that a code learns what its rows say together, and little from few"""
+    embedding_second_moment: Literal["weight", "table"] = "weight"
+    """what Adam divides their steps by: `weight`, the root mean square of a weight's gradients, so
+    that a rare code moves as far by a row without a click as by a click; `table`, that of all
+    weights of its table, so that codes move in proportion to their gradients, and a rare one little
+    beside common ones. All context columns are one table, and so are all buckets"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0
     """each step takes this share of a weight off, times the learning rate (AdamW); not off biases,
     norms and embeddings"""

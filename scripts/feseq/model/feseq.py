@@ -60,7 +60,7 @@ class FESeq(nn.Module):
         self.crossing = Crossing(sizes, config.crossing) if config.crossing else None
         outputs = len(sizes.profile) * d + self.front.out_width + self.pooling.out_width
         outputs += 3 * len(sizes.target) * d * self.shortcuts
-        self.mlp = _mlp(outputs, config, direct=1 if config.crossing else 0)
+        self.mlp = _mlp(outputs, config, has_direct=config.crossing > 0)
         self.taken_back = TakenBack()
         self.apply(partial(_start_values, std=config.embedding_std))
         self.front.start_values(config.embedding_std)
@@ -156,27 +156,26 @@ def _pooling(
 
 
 class OutputNetwork(nn.Sequential):
-    """Layers over all features but the last `direct` ones, which are added to the logit."""
+    """Layers over all features; with `has_direct`, the last one is added to the logit instead."""
 
-    def __init__(self, *layers: nn.Module, direct: int) -> None:
+    def __init__(self, *layers: nn.Module, has_direct: bool) -> None:
         super().__init__(*layers)
-        self.direct = direct
+        self.has_direct = has_direct
 
     def forward(self, x_BX: Tensor) -> Tensor:
         """[B, 1]."""
-        if not self.direct:
+        if not self.has_direct:
             return super().forward(x_BX)
-        inputs = x_BX.shape[1] - self.direct
-        return super().forward(x_BX[:, :inputs]) + x_BX[:, inputs:].sum(1, keepdim=True)
+        return super().forward(x_BX[:, :-1]) + x_BX[:, -1:]
 
 
-def _mlp(inputs: int, config: ModelConfig, direct: int) -> OutputNetwork:
+def _mlp(inputs: int, config: ModelConfig, has_direct: bool) -> OutputNetwork:
     layers: list[nn.Module] = []
     for outputs in config.mlp:
         layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[config.mlp_activation]()]
         layers += [Dropout(config.dropout)]
         inputs = outputs
-    return OutputNetwork(*layers, nn.Linear(inputs, 1), direct=direct)
+    return OutputNetwork(*layers, nn.Linear(inputs, 1), has_direct=has_direct)
 
 
 def _start_values(module: nn.Module, std: float) -> None:

@@ -80,7 +80,7 @@ class Crossing(nn.Module):
     def __init__(self, sizes: FieldSizes, width: int) -> None:
         super().__init__()
         self.event = nn.ModuleList(nn.Embedding(size, width) for size in sizes.sequence)
-        # Not in the optimizer's group of embeddings, which a preset slows down.
+        # Not in the optimizer's group of embeddings, which learns by settings of its own.
         self.target = nn.ParameterList(torch.empty(size, width) for size in sizes.target)
 
     def start_values(self) -> None:

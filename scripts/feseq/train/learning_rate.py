@@ -1,7 +1,6 @@
 """The learning rate of each step."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch.optim import Optimizer
@@ -54,7 +53,7 @@ class LearningRate:
         return self.floor + (self.start - self.floor) * left
 
 
-def set_learning_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     """Let the next step have this rate; each group's `rate_factor` multiplies it."""
-    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+    for group in optimizer.param_groups:
         group["lr"] = rate * group["rate_factor"]

@@ -25,7 +25,7 @@ from ..predict.prediction import predict_logits
 from .followed import Followed
 from .judge import Occasions, Plateau, click_metrics
 from .learning_rate import LearningRate, set_learning_rate
-from .optimizer import make_optimizers
+from .optimizer import make_optimizer
 from .resume import SavedTraining
 from .step import Loss, Stepper
 
@@ -87,7 +87,7 @@ class Trainer:
         self.verbosity = verbosity
         self.stepper = Stepper(
             model,
-            make_optimizers(model, config),
+            make_optimizer(model, config),
             Loss(config.label_smoothing, config.pos_weight),
             machine,
             micro_rows=micro_rows,
@@ -165,7 +165,7 @@ class Trainer:
 
     def _take(self, batch: Batch) -> None:
         """One step."""
-        set_learning_rate(self.stepper.optimizers, self._rate(self.step + 1))
+        set_learning_rate(self.stepper.optimizer, self._rate(self.step + 1))
         self.stepper.take(batch)
         if self.average is not None:
             self._add_to(self.average)
@@ -326,9 +326,9 @@ class Trainer:
         """Go on from the best weights; the optimizer's moments stay.
 
         Adam's mean of gradients forgets the steps that are taken back within some ten new ones, at
-        a rate that has just been cut. Its mean of squares is the scale of each weight's gradient,
-        which is no other at the best weights: without it the first steps would move every weight by
-        the full rate, however small its gradient.
+        a rate that has just been cut. Its mean of squares is the scale of the gradient of each
+        weight, or of each table, which is no other at the best weights: without it the first steps
+        would move every weight by the full rate, however small its gradient.
         """
         self.model.load_state_dict(self.best_weights)
         if self.average is not None:

@@ -1,21 +1,21 @@
-"""The optimizers: Adam, with groups of parameters that learn and decay in their own ways."""
+"""The optimizer: Adam, with groups of parameters that learn and decay in their own ways."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW
 
 from ..config.train import TrainConfig
 from ..model import FESeq
 
 
-def make_optimizers(model: FESeq, config: TrainConfig) -> list[Optimizer]:
+def make_optimizer(model: FESeq, config: TrainConfig) -> AdamW:
     """AdamW of three groups: weights; biases and norms, which never decay; embeddings.
 
-    With `embedding_scale: table` the embeddings have a TableAdam. Without decay, and with a factor
-    of 1, it is all Adam.
+    With `embedding_second_moment: table` the third is updated as TableAdam says. With `weight`,
+    without decay and with a factor of 1, it is Adam.
     """
     embeddings = embedding_parameters(model)
     known = {id(parameter) for parameter in embeddings}
@@ -23,46 +23,45 @@ def make_optimizers(model: FESeq, config: TrainConfig) -> list[Optimizer]:
     groups = [
         _group([p for p in others if p.dim() > 1], config.weight_decay),
         _group([p for p in others if p.dim() <= 1], 0),
+        _group(embeddings, config.embedding_weight_decay, config.embedding_rate_factor),
     ]
-    of_embeddings = _group(embeddings, config.embedding_weight_decay, config.embedding_rate_factor)
-    rate = config.learning_rate
-    if config.embedding_scale == "table":
-        return [AdamW(groups, lr=rate, fused=True), TableAdam([of_embeddings], lr=rate)]
-    return [AdamW([*groups, of_embeddings], lr=rate, fused=True)]
+    if config.embedding_second_moment == "weight":
+        return AdamW(groups, lr=config.learning_rate, fused=True)
+    groups[-1]["by_table"] = True
+    return TableAdam(groups, lr=config.learning_rate, fused=True)
 
 
-class TableAdam(Optimizer):
-    """AdamW with one second moment for each table, the mean of its weights', in place of theirs.
+class TableAdam(AdamW):
+    """AdamW whose groups with `by_table` have one second moment a table: the mean of its weights'.
 
     Adam moves each weight by about the rate, however small its gradient. So a code that a thousand
     steps see once goes as far by a row without a click as by a click, whose gradient is fifty times
-    as large where clicks are 2 %. By one scale for all codes, these steps add up to what the code's
-    rows say, and few rows say little. Adam-mini (Zhang et al., arXiv:2406.16793) has such blocks.
+    as large where clicks are 2 %. Divided by one number for all codes, the steps of each add up to
+    what its rows say. The formula is that of a block in Adam-mini (Zhang et al., arXiv:2406.16793),
+    which leaves embeddings to Adam; NovoGrad (arXiv:1905.11286) has a second moment a layer.
     """
-
-    # In float16, the scaler does not wait for `found_inf`, and leaves it to the step.
-    _step_supports_amp_scaling = True
-
-    def __init__(self, groups: Sequence[dict[str, object]], lr: float) -> None:
-        super().__init__(groups, {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every table that has a gradient; one that overflowed counts as 0."""
-        overflow = getattr(self, "found_inf", None)
-        for group in self.param_groups:
-            for table in group["params"]:
-                gradient = table.grad
-                if gradient is not None and overflow is not None:
-                    gradient = gradient.where(overflow == 0, 0)
-                if gradient is not None:
-                    self._update(table, gradient, group)
+        """Update every parameter that has a gradient; by a gradient of 0 where it overflowed."""
+        groups = [group for group in self.param_groups if group.get("by_table")]
+        tables = [(t, t.grad, g) for g in groups for t in g["params"] if t.grad is not None]
+        for table, _, _ in tables:
+            table.grad = None  # AdamW passes over it.
+        super().step()
+        for table, gradient, group in tables:
+            table.grad = gradient
+            self._update(table, gradient, group)
 
     def _update(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        # The scaler of float16 does not wait to know of an overflow. AdamW skips such a step.
+        overflow = getattr(self, "found_inf", None)
+        if overflow is not None:
+            gradient = gradient.where(overflow == 0, 0)
         (beta_1, beta_2), rate = group["betas"], group["lr"]
         state = self.state[table]
         if not state:
-            state["step"] = 0
+            state["step"] = table.new_zeros((), dtype=torch.float32)
             state["exp_avg"] = torch.zeros_like(table)
             state["mean_square"] = table.new_zeros(())
         state["step"] += 1
@@ -70,7 +69,8 @@ class TableAdam(Optimizer):
         state["mean_square"].lerp_(gradient.square().mean(), 1 - beta_2)
         scale = (state["mean_square"] / (1 - beta_2 ** state["step"])).sqrt() + group["eps"]
         table.mul_(1 - rate * group["weight_decay"])
-        table.sub_(state["exp_avg"] * (rate / (1 - beta_1 ** state["step"]) / scale))
+        step_size = rate / (1 - beta_1 ** state["step"]) / scale
+        table.addcmul_(state["exp_avg"], step_size, value=-1)
 
 
 def embedding_parameters(model: FESeq) -> list[Tensor]:
@@ -79,5 +79,5 @@ def embedding_parameters(model: FESeq) -> list[Tensor]:
     return [*tables, *model.front.own_parameters()]
 
 
-def _group(parameters: Sequence[Tensor], decay: float, factor: float = 1) -> dict[str, object]:
+def _group(parameters: Sequence[Tensor], decay: float, factor: float = 1) -> dict[str, Any]:
     return {"params": parameters, "weight_decay": decay, "rate_factor": factor}

@@ -16,7 +16,7 @@ from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "feseq-training 3"
+FORMAT = "feseq-training 2"
 
 
 class SavedTraining:

@@ -56,7 +56,7 @@ class Stepper:
     def __init__(
         self,
         model: FESeq,
-        optimizers: Sequence[torch.optim.Optimizer],
+        optimizer: torch.optim.Optimizer,
         loss: Loss,
         machine: Machine,
         *,
@@ -66,7 +66,7 @@ class Stepper:
         seed: int = 0,
     ) -> None:
         self.model = model
-        self.optimizers = optimizers
+        self.optimizer = optimizer
         self.loss = loss
         self.machine = machine
         self.micro_rows = micro_rows
@@ -93,11 +93,9 @@ class Stepper:
         self.step += 1
         loss = self._gradients_in_memory(batch)
         self._join_ranks()
-        for optimizer in self.optimizers:
-            self.scaler.unscale_(optimizer)
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-        for optimizer in self.optimizers:
-            self.scaler.step(optimizer)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         self._recent.append((loss, _range_of(batch.row_B.tolist())))
         if len(self._recent) == STEPS_BETWEEN_CHECKS:
@@ -137,7 +135,7 @@ class Stepper:
         for number, (loss, (_, rows)) in enumerate(zip(losses, self._recent)):
             if not abs(loss) < float("inf"):
                 step = self.step - len(losses) + number + 1
-                rate = self.optimizers[0].param_groups[0]["lr"]
+                rate = self.optimizer.param_groups[0]["lr"]
                 raise NotFiniteError(
                     f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
                     f"{rows.start:,} to {rows.stop - 1:,} of the train table); lower "
@@ -155,7 +153,7 @@ class Stepper:
             "step": self.step,
             "micro_rows": self.micro_rows,
             "loss": (self._loss_sum, self._loss_count),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
 
@@ -164,8 +162,7 @@ class Stepper:
         self.step = state["step"]
         self.micro_rows = min(filter(None, (self.micro_rows, state["micro_rows"])), default=None)
         self._loss_sum, self._loss_count = state["loss"]
-        for optimizer, of_optimizer in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(of_optimizer)
+        self.optimizer.load_state_dict(state["optimizer"])
         # Empty without float16, which another machine may have chosen.
         if state["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
@@ -199,7 +196,7 @@ class Stepper:
         """
         random = np.random.SeedSequence([self.seed, self.step, self.ranks.rank])
         torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
-        self.model.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         rows = len(batch)
         micro_rows = min(rows, self.micro_rows or rows)
         total = torch.zeros((), dtype=torch.float64, device=self.machine.device)
