@@ -72,7 +72,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "start values of 1e-4": {"model": {"embedding_std": 1e-4}},
     "weighted_sum pooling": {"model": {"pooling": "weighted_sum"}},
     "without weight decay": {"train": {"weight_decay": 0}},
-    "a scale for each weight": {"train": {"embedding_second_moment": "weight"}},
+    "a second moment for each weight": {"train": {"embedding_second_moment": "weight"}},
     "start at one half": {"train": {"start_at_click_rate": False}},
     "embeddings at the full rate": {"train": {"embedding_rate_factor": 1}},
     "without averaged weights": {"train": {"weight_average": 0}},

@@ -81,7 +81,13 @@ def test_ranks_see_each_row_once_an_epoch_and_end_with_the_same_weights(
 
 
 def test_ranks_draw_the_same_share_and_keep_the_same_average(data: Path, tmp_path: Path) -> None:
-    settings = {"negative_share": 0.5, "weight_average": 0.8, "epochs": 1, "schedule": "cosine"}
+    settings = {
+        "negative_share": 0.5,
+        "weight_average": 0.8,
+        "embedding_second_moment": "table",
+        "epochs": 1,
+        "schedule": "cosine",
+    }
     launch(2, partial(follow, **settings), data, tmp_path, STILL)
     rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(2)]
     run = a_run(data, STILL, replace(EACH_STEP, **{"eval_steps": None} | settings))
