@@ -1,7 +1,7 @@
 """Models of both families on a public table: MovieLens 100k with a time order.
 
     python benchmarks/public.py                    # on validation rows, to choose settings by
-    python benchmarks/public.py --test             # on the newest fifth, to be looked at once
+    python benchmarks/public.py --test             # on the newest fifth, to be looked at rarely
     python benchmarks/public.py --ablation --seeds 42 43 44
 
 Runs the workflow on the table of `movielens.py`: FESeq as the briefing and as
