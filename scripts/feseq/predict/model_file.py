@@ -20,7 +20,7 @@ from ..model import FESeq
 from ..model.build import build_model, placed
 from .prediction import inference_source, predict_logits
 
-MODEL_FORMAT, MODEL_VERSION = "feseq-model", 6
+MODEL_FORMAT, MODEL_VERSION = "feseq-model", 7
 
 
 @dataclass(frozen=True)
