@@ -57,11 +57,15 @@ def _logit(
             vectors = [w[f"history.sequence.{s}.weight"][code] for s, code in enumerate(event)]
             total = total + torch.cat(vectors) / math.sqrt(len(behaviour_fields))
         hidden = torch.cat([hidden, item, total, item * total])
-    for layer in range(len(config.mlp)):
-        hidden = w[f"mlp.{3 * layer}.weight"] @ hidden + w[f"mlp.{3 * layer}.bias"]
+    if config.cross_rank:
+        full_rank = w["mlp.0.1.weight"] @ w["mlp.0.0.weight"]
+        hidden = hidden * (full_rank @ hidden + w["mlp.0.1.bias"]) + hidden
+    first = 1 if config.cross_rank else 0
+    for number in range(first, first + 3 * len(config.mlp), 3):
+        hidden = w[f"mlp.{number}.weight"] @ hidden + w[f"mlp.{number}.bias"]
         slope = 0.01 if config.mlp_activation == "leaky_relu" else 0.0
         hidden = torch.where(hidden > 0, hidden, slope * hidden)
-    last = 3 * len(config.mlp)
+    last = first + 3 * len(config.mlp)
     logit = (w[f"mlp.{last}.weight"] @ hidden + w[f"mlp.{last}.bias"])[0]
     if config.crossing:
         for event in behaviour_fields:

@@ -20,7 +20,7 @@ from ..dataset.batches import Batch
 from .dropout import Dropout, UnknownDraws, VectorDropout
 from .front import Front
 from .history import Crossing, HistoryEmbedding, PositionEmbedding, TimeEmbedding
-from .interaction import Interaction
+from .interaction import Interaction, LowRankCross
 from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
 from .precision import full_precision
 from .refiner import SequenceRefiner
@@ -171,6 +171,8 @@ class OutputNetwork(nn.Sequential):
 
 def _mlp(inputs: int, config: ModelConfig, has_direct: bool) -> OutputNetwork:
     layers: list[nn.Module] = []
+    if config.cross_rank:
+        layers += [LowRankCross(inputs, config.cross_rank)]
     for outputs in config.mlp:
         layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[config.mlp_activation]()]
         layers += [Dropout(config.dropout)]
