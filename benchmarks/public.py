@@ -65,7 +65,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "without missing flags": {"model": {"missing_flags": False}},
     "without shortcuts": {"model": {"shortcuts": False}},
     "without crossing": {"model": {"crossing": 0}},
-    "without the cross layer": {"model": {"cross_rank": 0}},
+    "without the cross layer": {"model": {"mlp_cross_rank": 0}},
     "without context": {"model": {"context": False}},
     "without history statistics": {"model": {"history_statistics": []}},
     "with levels": {"model": {"levels": 100}},

@@ -102,7 +102,7 @@ def test_each_class_has_its_rows_and_others_come_at_the_file_s_rate(
             "levels": 99,
             "shortcuts": True,
             "crossing": 3,
-            "cross_rank": 2,
+            "mlp_cross_rank": 2,
             "history_statistics": ("length",),
         },
     ],

@@ -25,7 +25,7 @@ def test_compiled_layers_train_alike_and_are_compiled_once(
     tracer = CompileCounter()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=tracer))
     torch._dynamo.reset()
-    config = replace(CONFIG, dropout=0.0)
+    config = replace(CONFIG, dropout=0.0, crossing=3, mlp_cross_rank=2)
     steppers = []
     for compiles in (False, True):
         machine = Machine(torch.device("cpu"), compile=compiles)

@@ -32,7 +32,7 @@ VARIANTS = [
     {"mlp_activation": "leaky_relu"},
     {"numerics": ("direct", "buckets"), "shortcuts": True},
     {"crossing": 3},
-    {"crossing": 3, "cross_rank": 2, "shortcuts": True},
+    {"crossing": 3, "mlp_cross_rank": 2, "shortcuts": True},
     {"numerics": ("piecewise", "linear"), "missing_flags": True, "numeric_buckets": 3},
     {"interaction_layers": 0, "transformer_layers": 0},
 ]

@@ -50,7 +50,7 @@ KINDS: list[dict[str, Any]] = [
     {"pooling": "weighted_sum", "score": "din", "positions": False},
     {"pooling": "weighted_sum", "score": "dot", "scaled_scores": False, "causal": True},
     {"pooling": "concat", "transformer_layers": 0},
-    {"pooling": "sum", "causal": True, "crossing": 3, "cross_rank": 2},
+    {"pooling": "sum", "causal": True, "crossing": 3, "mlp_cross_rank": 2},
 ]
 
 
@@ -126,7 +126,7 @@ WHOLE = ModelConfig(
     levels=100,
     shortcuts=True,
     crossing=3,
-    cross_rank=2,
+    mlp_cross_rank=2,
 )
 
 

@@ -52,7 +52,7 @@ VALUES: dict[str, list[Any]] = {
     "model.history_statistics": [[]],
     "model.unknown_share": [0, 0.9],
     "model.crossing": [0, 3],
-    "model.cross_rank": [0, 2],
+    "model.mlp_cross_rank": [0, 2],
     "model.embedding_std": [1e-4, 1],
     "model.embedding_dropout": [0, 0.9],
     "model.dropout": [0, 0.5],

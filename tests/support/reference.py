@@ -57,10 +57,10 @@ def _logit(
             vectors = [w[f"history.sequence.{s}.weight"][code] for s, code in enumerate(event)]
             total = total + torch.cat(vectors) / math.sqrt(len(behaviour_fields))
         hidden = torch.cat([hidden, item, total, item * total])
-    if config.cross_rank:
+    if config.mlp_cross_rank:
         full_rank = w["mlp.0.1.weight"] @ w["mlp.0.0.weight"]
         hidden = hidden * (full_rank @ hidden + w["mlp.0.1.bias"]) + hidden
-    first = 1 if config.cross_rank else 0
+    first = 1 if config.mlp_cross_rank else 0
     for number in range(first, first + 3 * len(config.mlp), 3):
         hidden = w[f"mlp.{number}.weight"] @ hidden + w[f"mlp.{number}.bias"]
         slope = 0.01 if config.mlp_activation == "leaky_relu" else 0.0

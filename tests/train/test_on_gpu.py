@@ -51,7 +51,7 @@ PARTS = {
         pooling="concat",
         shortcuts=True,
         crossing=4,
-        cross_rank=2,
+        mlp_cross_rank=2,
         unknown_share=0.2,
         embedding_dropout=0.1,
     ),

@@ -38,6 +38,7 @@ MODEL = ModelConfig(
     history_statistics=("length", "newest"),
     levels=256,
     crossing=3,
+    mlp_cross_rank=2,
 )
 
 

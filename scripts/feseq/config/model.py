@@ -64,6 +64,9 @@ class ModelConfig(Declared):
     """hidden layers of the output network"""
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"
     """activation of the output network"""
+    mlp_cross_rank: Annotated[int, Field(ge=0, le=4096)] = 0
+    """rank of a cross layer (DCN-v2) before the output network's hidden layers, which adds to each
+    input its product with a weighted sum of all inputs; 0: none"""
     numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = ("linear",)
     """how numeric columns enter the output network: `linear`, value times a learned vector;
     `direct`, the value; `buckets`, a learned vector per quantile bucket; `piecewise`, the filled
@@ -94,9 +97,6 @@ class ModelConfig(Declared):
     """size of further vectors, of the target and of the history's codes, whose product goes
     straight to the logit: the target's times the sum of the codes' over the root of the history's
     length; 0: none"""
-    cross_rank: Annotated[int, Field(ge=0, le=4096)] = 0
-    """rank of a cross layer (DCN-v2) below the output network, which multiplies each of its inputs
-    by a weighted sum of all; 0: none"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1.0e-4
     """standard deviation of the embeddings' start values"""
     embedding_dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0

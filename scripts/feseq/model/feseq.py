@@ -20,7 +20,7 @@ from ..dataset.batches import Batch
 from .dropout import Dropout, UnknownDraws, VectorDropout
 from .front import Front
 from .history import Crossing, HistoryEmbedding, PositionEmbedding, TimeEmbedding
-from .interaction import Interaction, LowRankCross
+from .interaction import Interaction
 from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
 from .precision import full_precision
 from .refiner import SequenceRefiner
@@ -169,10 +169,24 @@ class OutputNetwork(nn.Sequential):
         return super().forward(x_BX[:, :-1]) + x_BX[:, -1:]
 
 
+class LowRankCross(nn.Sequential):
+    """A low-rank cross layer of DCN-v2: x <- x * (U V^T x + b) + x (Wang et al., WWW 2021, eq. 2).
+
+    The first of its layers, where x0 is x. Its output holds products of two inputs.
+    """
+
+    def __init__(self, width: int, rank: int) -> None:
+        super().__init__(nn.Linear(width, rank, bias=False), nn.Linear(rank, width))
+
+    def forward(self, x_BX: Tensor) -> Tensor:
+        """[B, width]."""
+        return torch.addcmul(x_BX, x_BX, super().forward(x_BX))
+
+
 def _mlp(inputs: int, config: ModelConfig, has_direct: bool) -> OutputNetwork:
     layers: list[nn.Module] = []
-    if config.cross_rank:
-        layers += [LowRankCross(inputs, config.cross_rank)]
+    if config.mlp_cross_rank:
+        layers += [LowRankCross(inputs, config.mlp_cross_rank)]
     for outputs in config.mlp:
         layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[config.mlp_activation]()]
         layers += [Dropout(config.dropout)]

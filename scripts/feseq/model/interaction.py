@@ -107,19 +107,6 @@ class CrossMix(nn.Module):
         return torch.addcmul(x, x0, mixed)
 
 
-class LowRankCross(nn.Sequential):
-    """One layer of DCN-v2, whose W is U V of `rank`: x <- x * (U V x + b) + x (ibid., eq. 2).
-
-    One layer alone: x0 is x, and the output holds products of two inputs.
-    """
-
-    def __init__(self, width: int, rank: int) -> None:
-        super().__init__(nn.Linear(width, rank, bias=False), nn.Linear(rank, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(x, x, super().forward(x))
-
-
 class Final(nn.Linear):
     """Factorised interaction: x <- ReLU(h2 + h1 * h2), [h2, h1] = W x + b (Zhu et al., SIGIR 2023).
 

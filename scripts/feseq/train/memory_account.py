@@ -59,7 +59,7 @@ def check_network(
             f"the network's {parameters:,} parameters need {needed / 2**20:,.0f} MiB with their "
             f"gradients and Adam's moments, and there are {memory / 2**20:,.0f} MiB "
             f"(runtime.memory_gib); most are in {name}, {shape}: lower "
-            f"model.embedding_dim or model.crossing, or "
+            f"model.embedding_dim, model.crossing, model.mlp or model.mlp_cross_rank, or "
             f"raise sizes.<size>.min_count, which makes vocabularies smaller"
         )
 
