@@ -35,7 +35,7 @@ from feseq.config.train import TrainConfig
 from feseq.evaluate.auc import expected_auc
 from feseq.evaluate.trained_model import predict_validation
 from feseq.evaluate.valid_predictions import read_predictions
-from feseq.machine.runtime import start_runtime
+from feseq.model.device import start_runtime
 from feseq.train.run import TrainingRun, train_model
 
 KEPT_CLICKS = {"no_histories": 1.0, "rare": 0.1}

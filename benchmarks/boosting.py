@@ -26,11 +26,11 @@ from feseq.boosting import matrix
 from feseq.boosting.features import fit_features
 from feseq.boosting.matrix import quantile_matrix
 from feseq.boosting.training import Binned, fit
+from feseq.common.memory import keep_freed_memory, peak_memory
 from feseq.config.boosting import BoostingConfig
 from feseq.dataset.block import Block
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
-from feseq.machine.memory import keep_freed_memory, peak_memory
 
 SMALL_ROWS = 100_000
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
-from feseq.machine.runtime import Machine
+from feseq.model.device import Machine
 
 # TFLOP/s of dense products in half precision with sums in float32, by the makers' data sheets.
 PEAKS = {

@@ -28,6 +28,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
+from feseq.common.memory import keep_freed_memory
 from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
 from feseq.dataset import shuffle
@@ -36,7 +37,6 @@ from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.opening import Rows
 from feseq.dataset.sampling import sample
 from feseq.dataset.store import H5Table
-from feseq.machine.memory import keep_freed_memory
 from feseq.predict.submission import write_submission
 from feseq.raw.parts import part_name, read_parts
 from feseq.raw.reading import open_parquet
@@ -218,8 +218,8 @@ def train_steps(folder: Path, threads: int) -> int:
 
     from feseq.config.model import ModelConfig
     from feseq.dataset.batches import BatchSource
-    from feseq.machine.runtime import Machine
     from feseq.model.build import build_model
+    from feseq.model.device import Machine
     from feseq.train.step import Loss, Stepper
 
     torch.set_num_threads(threads)

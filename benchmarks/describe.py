@@ -17,10 +17,10 @@ from pathlib import Path
 import data
 
 from feseq.common.files import write_json
+from feseq.common.memory import keep_freed_memory, peak_memory
 from feseq.dataset.store import H5Table, H5Writer
 from feseq.describe.checks import alarms_of
 from feseq.describe.describe import describe
-from feseq.machine.memory import keep_freed_memory, peak_memory
 from feseq.report.data_page import FIGURES, write_data_page
 from feseq.report.figures.data import plot_data
 

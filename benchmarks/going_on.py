@@ -31,7 +31,7 @@ from feseq.config.train import TrainConfig
 from feseq.dataset.conversion import convert_test
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.store import H5Table
-from feseq.machine.runtime import start_runtime
+from feseq.model.device import start_runtime
 from feseq.predict.model_file import TrainedModel
 from feseq.train.run import TrainingRun, train_model
 

@@ -45,8 +45,8 @@ from feseq.config.catalog import model_settings
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
-from feseq.machine.runtime import Machine
 from feseq.model import FESeq, attention
+from feseq.model.device import Machine
 from feseq.train.memory_account import account, full_rows
 from feseq.train.run import TrainingRun, train_model
 from feseq.train.step import Loss, Stepper

@@ -12,7 +12,7 @@ from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.batches import Batch
-from feseq.machine.runtime import Machine, start_runtime
+from feseq.model.device import Machine, start_runtime
 from feseq.train.step import Loss, Stepper
 
 

@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.dataset.batches import Batch
-from feseq.machine.runtime import Machine
 from feseq.model import FESeq, FieldSizes
+from feseq.model.device import Machine
 from feseq.train.memory_account import account, full_rows
 from feseq.train.step import Loss, Stepper
 

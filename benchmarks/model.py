@@ -32,8 +32,8 @@ from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.batches import Batch
 from feseq.dataset.feature_map import FeatureMap
-from feseq.machine.runtime import Machine, start_runtime
 from feseq.model.build import batch_source, build_model, field_sizes, placed
+from feseq.model.device import Machine, start_runtime
 from feseq.predict.prediction import inference_source
 from feseq.train.step import Loss, Stepper
 

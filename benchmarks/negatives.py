@@ -24,7 +24,7 @@ from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.feature_map import FeatureMap
-from feseq.machine.runtime import start_runtime
+from feseq.model.device import start_runtime
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import predict_logits
 from feseq.train.judge import click_metrics

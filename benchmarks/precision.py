@@ -23,8 +23,8 @@ from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
-from feseq.machine.runtime import start_runtime
 from feseq.model.build import build_model
+from feseq.model.device import start_runtime
 from feseq.predict.prediction import inference_source, predict_logits
 from feseq.train.judge import click_metrics
 from feseq.train.step import Loss, Stepper

@@ -41,7 +41,7 @@ from feseq.evaluate.baselines import fit_baseline
 from feseq.evaluate.metrics import share_of_best
 from feseq.evaluate.trained_model import predict_validation
 from feseq.evaluate.valid_predictions import read_predictions
-from feseq.machine.runtime import start_runtime
+from feseq.model.device import start_runtime
 from feseq.train.run import TrainingRun, train_model
 
 # AUC of the clicks, AUC by the true probabilities, and the best possible one by these.

@@ -20,14 +20,14 @@ from typing import Any
 import data
 import torch
 
+from feseq.common.ranks import joined
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
-from feseq.machine.ranks import joined
-from feseq.machine.runtime import start_runtime
 from feseq.model.build import build_model
+from feseq.model.device import start_runtime
 from feseq.train.launch import launch
 from feseq.train.step import Loss, Stepper
 

@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ranks
 
+from feseq.common.memory import keep_freed_memory, peak_memory
 from feseq.config.sampling import Sampling
-from feseq.machine.memory import keep_freed_memory, peak_memory
 
 
 def epochs(options: argparse.Namespace) -> None:

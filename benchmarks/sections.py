@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from feseq.common.errors import UserError, first_line
-from feseq.machine.memory import keep_freed_memory
+from feseq.common.memory import keep_freed_memory
 
 # A section takes one argument, and yields the cells of its rows.
 Row = tuple[object, ...]

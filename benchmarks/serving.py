@@ -29,8 +29,8 @@ from feseq.config.catalog import model_settings
 from feseq.config.model import ModelConfig
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.store import H5Table
-from feseq.machine.runtime import Machine
 from feseq.model.build import build_model
+from feseq.model.device import Machine
 from feseq.predict.model_file import TrainedModel
 from feseq.serve.export import export_model
 from feseq.serve.planted import Planted

@@ -19,8 +19,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from feseq.common.errors import UserError
 from feseq.common.log import log_to
+from feseq.common.memory import keep_freed_memory
 from feseq.common.signals import Ending
-from feseq.machine.memory import keep_freed_memory
 from feseq.staleness.code import code_digests
 from feseq.staleness.params import read_settings
 

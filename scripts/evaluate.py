@@ -9,7 +9,7 @@ from door import enter
 from feseq.config.runtime import Runtime
 from feseq.dataset.folds import FoldRows
 from feseq.evaluate.trained_model import predict_validation
-from feseq.machine.runtime import start_runtime
+from feseq.model.device import start_runtime
 
 
 def main(

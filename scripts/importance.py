@@ -8,7 +8,7 @@ from pathlib import Path
 from door import enter
 from feseq.config.runtime import Runtime
 from feseq.evaluate.network_importance import measure_network
-from feseq.machine.runtime import start_runtime
+from feseq.model.device import start_runtime
 
 
 def main(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from door import enter
 from feseq.config.runtime import Runtime
-from feseq.machine.runtime import start_runtime
+from feseq.model.device import start_runtime
 from feseq.predict.part import predict_part
 
 

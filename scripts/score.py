@@ -13,7 +13,7 @@ from door import enter
 from feseq.common.files import read_json
 from feseq.config.names import share_of
 from feseq.config.runtime import Runtime
-from feseq.machine.runtime import start_runtime
+from feseq.model.device import start_runtime
 from feseq.score.scoring import score_files
 
 # By hand, where no config says more.

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from feseq.machine.runtime import Machine
 from feseq.model.build import placed
+from feseq.model.device import Machine
 from feseq.train.step import Loss, Stepper
 from support.networks import CONFIG, make_batch, make_model
 

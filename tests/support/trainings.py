@@ -20,7 +20,7 @@ from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.sampling import read_labels
 from feseq.dataset.selection import write_selections
-from feseq.machine.runtime import Machine
+from feseq.model.device import Machine
 from feseq.raw.reading import open_parquet
 from feseq.raw.simulation import simulate_split
 from feseq.train.run import TrainingRun, train_model

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
-from feseq.machine.runtime import Machine
+from feseq.model.device import Machine
 from support import REPOSITORY
 from support.pretended_gpu import pretended_gpu
 

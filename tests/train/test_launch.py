@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from feseq.common.errors import UserError
-from feseq.machine.ranks import process_rank
+from feseq.common.ranks import process_rank
 from feseq.train.launch import launch
 from support import SCRIPTS
 from support.processes import PATIENCE_SECONDS, forked_workers

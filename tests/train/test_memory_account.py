@@ -7,8 +7,8 @@ import torch
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from feseq.common.errors import NotEnoughMemoryError
-from feseq.machine.runtime import Machine
 from feseq.model import FESeq
+from feseq.model.device import Machine
 from feseq.train.memory_account import (
     SPARE_SHARE,
     MemoryAccount,

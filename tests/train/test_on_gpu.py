@@ -17,6 +17,7 @@ import torch
 
 from feseq.common import tensors
 from feseq.common.errors import UserError
+from feseq.common.ranks import Ranks
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset import batches
@@ -25,10 +26,9 @@ from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
 from feseq.evaluate.mean_attention import mean_attention
 from feseq.evaluate.network_importance import NetworkPredict, measure_network
-from feseq.machine.ranks import Ranks
-from feseq.machine.runtime import Machine, start_runtime
 from feseq.model import FESeq
 from feseq.model.build import build_model
+from feseq.model.device import Machine, start_runtime
 from feseq.predict import prediction
 from feseq.predict.model_file import TrainedModel
 from feseq.train import step

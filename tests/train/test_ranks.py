@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
+from feseq.common.ranks import Ranks, joined, process_rank
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.feature_map import FeatureMap
-from feseq.machine.ranks import Ranks, joined, process_rank
-from feseq.machine.runtime import choose_device, start_runtime
+from feseq.model.device import choose_device, start_runtime
 from feseq.train.launch import launch
 from feseq.train.resume import SavedTraining
 from feseq.train.run import TrainingRun, make_trainer, opened

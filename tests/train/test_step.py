@@ -9,8 +9,8 @@ import torch
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
 from feseq.dataset.batches import Batch
-from feseq.machine.runtime import Machine
 from feseq.model import FESeq
+from feseq.model.device import Machine
 from feseq.train.step import Loss, Stepper
 from support.networks import CONFIG, make_batch, make_model
 

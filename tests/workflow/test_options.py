@@ -36,7 +36,7 @@ from feseq.evaluate.ensemble import mix_predictions
 from feseq.evaluate.metrics_file import measure_predictions
 from feseq.evaluate.trained_model import predict_validation
 from feseq.evaluate.valid_predictions import CHOOSE, read_predictions
-from feseq.machine.runtime import start_runtime
+from feseq.model.device import start_runtime
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.part import predict_part
 from feseq.predict.submission import write_submission

@@ -12,13 +12,13 @@ import xgboost
 
 from ..common.errors import UserError
 from ..common.files import folder_beside, read_json, write_json, written_beside
+from ..common.memory import peak_memory
 from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import Files, open_files
 from ..dataset.opening import open_table, train_rows
 from ..dataset.store import H5Table
-from ..machine.memory import peak_memory
 from .device import choose_device
 from .features import Features, fit_features, unknown_shares
 from .matrix import Matrix, quantile_matrix

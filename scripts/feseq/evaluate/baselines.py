@@ -20,12 +20,12 @@ from threadpoolctl import threadpool_limits
 
 from ..common.errors import UserError
 from ..common.files import write_json
+from ..common.memory import peak_memory
 from ..common.progress import progress
 from ..config.names import BASELINES
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import Files, open_files
 from ..dataset.store import H5Table
-from ..machine.memory import peak_memory
 from .tabular import Features
 from .valid_predictions import write_logits
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap
-from ..machine.runtime import Machine
 from ..model import FESeq
+from ..model.device import Machine
 from ..model.interaction import AutoInt
 from ..model.pooling import WeightedSumPooling
 from ..predict.prediction import parts_that_fit

@@ -12,7 +12,7 @@ from ..dataset.feature_map import check_one_draw
 from ..dataset.memory_table import MemoryTable
 from ..dataset.mixed import Files, open_files
 from ..dataset.store import H5Table
-from ..machine.runtime import Machine
+from ..model.device import Machine
 from ..model.precision import full_precision
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import parts_that_fit

@@ -7,7 +7,7 @@ import numpy as np
 from ..common.files import write_json
 from ..dataset.feature_map import check_one_draw
 from ..dataset.opening import Rows
-from ..machine.runtime import Machine
+from ..model.device import Machine
 from ..predict.model_file import TrainedModel
 from .mean_attention import mean_attention
 from .valid_predictions import write_predictions

@@ -10,8 +10,8 @@ from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap
 from ..dataset.numeric import count_blocks
 from ..dataset.opening import Rows
-from ..machine.runtime import Machine
 from .attention import attend
+from .device import Machine
 from .feseq import FESeq
 from .refiner import TransformerLayer
 from .sizes import FieldSizes

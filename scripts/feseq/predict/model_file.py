@@ -15,9 +15,9 @@ from ..config.names import check_name
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..dataset.opening import Rows
-from ..machine.runtime import Machine
 from ..model import FESeq
 from ..model.build import build_model, placed
+from ..model.device import Machine
 from .prediction import inference_source, predict_logits
 
 MODEL_FORMAT, MODEL_VERSION = "feseq-model", 7

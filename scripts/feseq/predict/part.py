@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..machine.runtime import Machine
+from ..model.device import Machine
 from .model_file import TrainedModel
 from .part_file import write_part
 

@@ -13,9 +13,9 @@ from ..config.model import ModelConfig
 from ..dataset.batches import Batch, BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..dataset.opening import Rows
-from ..machine.runtime import Machine, Result, deterministic_if_possible
 from ..model import FESeq
 from ..model.build import batch_source
+from ..model.device import Machine, Result, deterministic_if_possible
 
 logger = logging.getLogger(__name__)
 

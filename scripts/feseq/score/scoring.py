@@ -17,7 +17,7 @@ from ..common.progress import progress
 from ..config.columns import Columns
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import FeatureMap, check_same_kind
-from ..machine.runtime import Machine
+from ..model.device import Machine
 from ..predict.model_file import TrainedModel
 from ..predict.submission import diverged, one_rate
 from ..raw.reading import RawTable, open_parquet

@@ -19,8 +19,8 @@ from ..common.files import written_beside
 from ..common.logits import sigmoid
 from ..dataset.mixed import Files, open_files
 from ..dataset.numeric import count_blocks
-from ..machine.runtime import Machine
 from ..model.build import inputs_of
+from ..model.device import Machine
 from ..predict.model_file import TrainedModel
 from .network import INPUTS, ServedFESeq
 from .planted import Planted

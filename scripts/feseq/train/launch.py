@@ -31,8 +31,8 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ..common.errors import UserError, first_line
 from ..common.log import log_target, log_to
+from ..common.memory import keep_freed_memory
 from ..common.signals import Ending
-from ..machine.memory import keep_freed_memory
 
 # The errors of a worker that the launcher raises as they are, by name.
 _KNOWN_ERRORS: dict[str, type[Exception]] = {

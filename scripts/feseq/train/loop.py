@@ -18,9 +18,9 @@ from ..common.progress import Progress, progress
 from ..common.signals import Signals
 from ..config.train import TrainConfig
 from ..dataset.batches import Batch, BatchSource
-from ..machine.runtime import Machine
 from ..model import FESeq
 from ..model.build import placed
+from ..model.device import Machine
 from ..predict.prediction import predict_logits
 from .followed import Followed
 from .judge import Occasions, Plateau, click_metrics

@@ -12,8 +12,8 @@ from ..config.model import ModelConfig
 from ..config.train import TrainConfig
 from ..dataset.batches import Batch
 from ..dataset.layout import Layout
-from ..machine.runtime import Machine
 from ..model import FESeq, FieldSizes
+from ..model.device import Machine
 
 # Adam: the weights, their gradients, and two moments, each in float32.
 COPIES_OF_PARAMETERS = 4

@@ -17,6 +17,7 @@ import torch
 from ..common.errors import NotEnoughMemoryError
 from ..common.files import fingerprint, write_json, written_beside
 from ..common.log import only_errors
+from ..common.ranks import Ranks, in_group, joined
 from ..config.model import ModelConfig
 from ..config.runtime import Runtime
 from ..config.train import TrainConfig
@@ -25,9 +26,8 @@ from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import Files, open_files
 from ..dataset.opening import Rows, open_table, train_rows
 from ..dataset.store import H5Table
-from ..machine.ranks import Ranks, in_group, joined
-from ..machine.runtime import Machine, start_runtime
 from ..model.build import batch_source, build_model, field_sizes
+from ..model.device import Machine, start_runtime
 from ..model.history import TimeEmbedding
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source

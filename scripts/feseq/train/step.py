@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ..common.errors import NotEnoughMemoryError, NotFiniteError
 from ..dataset.batches import Batch
-from ..machine.runtime import Machine, deterministic_if_possible
 from ..model import FESeq
+from ..model.device import Machine, deterministic_if_possible
 from .optimizer import embedding_parameters
 
 logger = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from ..boosting.device import choose_device
 from ..boosting.training import Binned, bin_rows, checked_click_rate, fit
 from ..common.files import folder_beside
 from ..common.log import only_errors
+from ..common.ranks import process_rank
 from ..common.signals import undisturbed
 from ..config.boosting import FEATURE_SETTINGS, BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import Files, open_files
-from ..machine.ranks import process_rank
 from .search import About, Ended, Run
 from .study import COMPLETE, PRUNED
 

@@ -13,14 +13,14 @@ from optuna.trial import Trial
 
 from ..common.errors import NotEnoughMemoryError, NotFiniteError, UserError
 from ..common.log import only_errors
+from ..common.ranks import process_rank
 from ..config.runtime import Runtime
 from ..config.space import by_block
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import open_files
 from ..dataset.store import H5Table
-from ..machine.ranks import process_rank
-from ..machine.runtime import Machine, start_runtime
 from ..model.build import build_model
+from ..model.device import Machine, start_runtime
 from ..train.loop import Trainer
 from ..train.run import TrainingRun, make_sources, make_trainer
 from .search import About, Ended, Run

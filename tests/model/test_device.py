@@ -8,8 +8,8 @@ import torch
 
 from feseq.common.errors import UserError
 from feseq.config.runtime import Runtime
-from feseq.machine import runtime
-from feseq.machine.runtime import start_runtime
+from feseq.model import device as runtime
+from feseq.model.device import start_runtime
 
 
 @pytest.fixture

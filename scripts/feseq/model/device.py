@@ -15,10 +15,10 @@ import torch
 
 from ..common.ahead import map_ahead
 from ..common.errors import UserError, first_line
+from ..common.memory import machine_memory, peak_memory
+from ..common.ranks import Ranks
 from ..config.runtime import Runtime
 from ..dataset.batches import Batch
-from .memory import machine_memory, peak_memory
-from .ranks import Ranks
 
 logger = logging.getLogger(__name__)
 

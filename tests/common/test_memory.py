@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from feseq.machine.memory import machine_memory
+from feseq.common.memory import machine_memory
 
 COMPUTER = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 JOB = "system.slice/job_7/step_0"

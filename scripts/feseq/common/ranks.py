@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..common.errors import UserError, first_line
+from .errors import UserError, first_line
 
 # A rank may wait for another as long as that writes a large state to a slow disk.
 _LONGEST_WAIT = timedelta(hours=2)

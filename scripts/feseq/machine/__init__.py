@@ -1,1 +1,0 @@
-"""What a run uses of the machine: devices, threads, memory, several processes."""
