@@ -20,7 +20,6 @@ sys.path.insert(0, str(SCRIPTS))
 from feseq.config.names import BASELINES, ENSEMBLE
 from feseq.config.columns import Columns
 from feseq.common.errors import UserError
-from feseq.common.terminal import print_briefly
 from feseq.config.check import checked_config
 from feseq.raw.source import locate_raw
 
@@ -29,8 +28,6 @@ if OWN_CONFIG not in map(str, workflow.configfiles):
     defaults = load_configfile(OWN_CONFIG)
     update_config(defaults, config)
     config.update(defaults)
-elif workflow.is_main_process and not workflow.output_settings.dryrun:
-    print_briefly(logger.handlers)
 
 if {"{", "}"} & set(str(SCRIPTS)):
     raise WorkflowError(

@@ -20,7 +20,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 from feseq.common.errors import UserError
 from feseq.common.log import log_to
 from feseq.common.memory import keep_freed_memory
-from feseq.common.signals import Ending
+from feseq.common.signals import exit_on_sigterm
 from feseq.staleness.code import code_digests
 from feseq.staleness.params import read_settings
 
@@ -56,7 +56,7 @@ def enter(main: Callable[..., None], job: Any) -> None:
         if isinstance(handler, logging.FileHandler):
             handler.handle(_place(main))
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
-    Ending()
+    exit_on_sigterm()
     keep_freed_memory()
     values = _shell_values(main, parameters) if job is None else _job_values(job, parameters)
     try:

@@ -12,26 +12,10 @@ BOTH = pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 
 BEGINNING = """
 import os, signal, sys, time
-from feseq.common.signals import Ending, undisturbed
+from feseq.common.signals import exit_on_sigterm, undisturbed
 
 def ask():
     os.kill(os.getpid(), int(sys.argv[1]))
-
-def read():
-    try:
-        yield
-    finally:
-        ask()
-
-def drop_a_reader():
-    reader = read()
-    next(reader)
-"""
-WAIT = """
-try:
-    time.sleep(300)
-except KeyboardInterrupt:
-    sys.exit(130)
 """
 
 
@@ -44,21 +28,16 @@ def run(kind: signal.Signals, *lines: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@BOTH
-def test_a_signal_in_a_finalizer_ends_the_process(kind: signal.Signals) -> None:
-    assert run(kind, "Ending()", "drop_a_reader()", WAIT) == (128 + kind, "")
-
-
 def test_a_second_sigterm_does_not_disturb_the_end() -> None:
-    closing = "try:\n ask()\n time.sleep(300)\nfinally:\n ask()\n drop_a_reader()\n print('closed')"
-    assert run(signal.SIGTERM, "Ending()", closing) == (143, "closed\n")
+    closing = "try:\n ask()\n time.sleep(300)\nfinally:\n ask()\n print('closed')"
+    assert run(signal.SIGTERM, "exit_on_sigterm()", closing) == (143, "closed\n")
 
 
 @BOTH
 def test_what_is_not_to_be_disturbed_comes_to_its_end(kind: signal.Signals) -> None:
     saving = "try:\n with undisturbed():\n  ask()\n  print('saved')\n print('goes on')"
     ending = "except KeyboardInterrupt:\n sys.exit(130)"
-    assert run(kind, "Ending()", saving, ending) == (128 + kind, "saved\n")
+    assert run(kind, "exit_on_sigterm()", saving, ending) == (128 + kind, "saved\n")
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:

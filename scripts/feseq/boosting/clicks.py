@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from ..common.mixing import GOLDEN, mixed
+from ..common.hashing import GOLDEN, hashed
 from ..common.ragged import Ragged
 
 # More pairs of a target and a token share places, by a hash.
@@ -20,7 +20,7 @@ _SHIFT = np.uint64(44)
 
 def fold_of(row: np.ndarray, folds: int) -> np.ndarray:
     """The fold of each row int64 [rows], from its number in the raw file (splitmix64)."""
-    return (mixed(row.astype(np.uint64) * GOLDEN) % np.uint64(folds)).astype(np.int64)
+    return (hashed(row.astype(np.uint64) * GOLDEN) % np.uint64(folds)).astype(np.int64)
 
 
 def group_of(code: np.ndarray, groups: int) -> np.ndarray:

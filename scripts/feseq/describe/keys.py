@@ -7,7 +7,7 @@ keys, so all of them are kept or none, and shares among the kept rows are those 
 import numba
 import numpy as np
 
-from ..common.mixing import mixed
+from ..common.hashing import hashed
 
 _PRIME, _BASIS = np.uint64(0x100000001B3), np.uint64(0xCBF29CE484222325)
 
@@ -65,7 +65,7 @@ def sequence_keys(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         key = _BASIS
         for i in range(offsets[row], offsets[row + 1]):
             key = (key ^ np.uint64(values[i])) * _PRIME
-        keys[row] = mixed(key)
+        keys[row] = hashed(key)
     return keys
 
 
@@ -76,6 +76,6 @@ def row_keys(values: np.ndarray) -> np.ndarray:
     for row in range(len(keys)):
         key = _BASIS
         for column in range(values.shape[1]):
-            key = mixed(key ^ np.uint64(values[row, column]))
+            key = hashed(key ^ np.uint64(values[row, column]))
         keys[row] = key
     return keys

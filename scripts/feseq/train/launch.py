@@ -32,7 +32,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from ..common.errors import UserError, first_line
 from ..common.log import log_target, log_to
 from ..common.memory import keep_freed_memory
-from ..common.signals import Ending
+from ..common.signals import exit_on_sigterm
 
 # The errors of a worker that the launcher raises as they are, by name.
 _KNOWN_ERRORS: dict[str, type[Exception]] = {
@@ -174,7 +174,7 @@ def _work(
     # After Ctrl-C the launcher sends SIGTERM. If it has died, PyTorch sends SIGINT, which a worker
     # would pass on to those of other machines as a wish to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Ending()
+    exit_on_sigterm()
     keep_freed_memory()
     log_to(*log)
     try:

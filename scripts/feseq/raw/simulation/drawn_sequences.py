@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...common.mixing import GOLDEN, mixed
+from ...common.hashing import GOLDEN, hashed
 from ...common.ragged import Ragged
 from .drawn_users import Draw, Keys, Users
 from .statistics import load_statistics
@@ -203,13 +203,13 @@ def _walk(
             bits, total = key[row], 0.0
             for i in range(INTERESTS):
                 bits += step
-                total += (-math.log1p(-_uniform(mixed(bits)))) ** PREFERENCE_SPREAD + 1e-9
+                total += (-math.log1p(-_uniform(hashed(bits)))) ** PREFERENCE_SPREAD + 1e-9
                 upper[lane, i] = total
             for i in range(INTERESTS):
                 upper[lane, i] /= total
-            interest[lane] = _place(upper[lane], _uniform(mixed(bits + step)))
+            interest[lane] = _place(upper[lane], _uniform(hashed(bits + step)))
             state[lane] = bits + step + step
-            now[lane] = _place(first_upper, _uniform(mixed(state[lane])))
+            now[lane] = _place(first_upper, _uniform(hashed(state[lane])))
             tokens[offsets[row]] = now[lane]
         longest = offsets[order[start] + 1] - offsets[order[start]]
         for age in range(1, longest):
@@ -218,7 +218,7 @@ def _walk(
                 place = offsets[row] + age
                 if place < offsets[row + 1]:
                     state[lane] += step
-                    bits = mixed(state[lane])
+                    bits = hashed(state[lane])
                     if (bits & np.uint64(0xFFFF)) < switch:
                         interest[lane] = _place(upper[lane], _uniform(bits))
                     level = np.int64((bits >> np.uint64(16)) & np.uint64(_LEVELS - 1))

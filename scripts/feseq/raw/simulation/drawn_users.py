@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ...common.mixing import GOLDEN, mixed
+from ...common.hashing import GOLDEN, hashed
 from .statistics import normal_quantile
 
 Keys = NDArray[np.uint64]
@@ -51,7 +51,7 @@ class Users:
     def bits(self, draw: Draw) -> Keys:
         """Return 64 random bits a row, [R], equal for equal users."""
         # As an array: it wraps around without a warning.
-        return mixed(self.key + np.array([draw], dtype=np.uint64) * GOLDEN)
+        return hashed(self.key + np.array([draw], dtype=np.uint64) * GOLDEN)
 
     def uniform(self, draw: Draw) -> NDArray[np.float64]:
         """Return random numbers in [0, 1), [R], equal for equal users."""
@@ -108,7 +108,7 @@ def _earlier(before: NDArray[np.int64], users: Users) -> NDArray[np.int64]:
 
 def _named_by(seed: int, split: int, row: NDArray[np.int64]) -> Users:
     """Return users by the rows that they come in first."""
-    return Users(mixed(_start(seed, split) + row.astype(np.uint64) * GOLDEN))
+    return Users(hashed(_start(seed, split) + row.astype(np.uint64) * GOLDEN))
 
 
 @lru_cache(maxsize=16)

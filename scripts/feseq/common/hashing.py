@@ -1,4 +1,4 @@
-"""Numbers scrambled over 64 bits, for hashes and for draws from a counter."""
+"""A hash of 64-bit numbers, also for draws from a counter."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @register_jitable
-def mixed(bits: Any) -> Any:
-    """Scramble uint64, one or an array, one to one: the end of SplitMix64 (Steele, OOPSLA 2014)."""
+def hashed(bits: Any) -> Any:
+    """Hash uint64, one or an array, one to one: the end of SplitMix64 (Steele, OOPSLA 2014)."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
