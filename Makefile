@@ -4,7 +4,7 @@
 # make reference  writes config/config.schema.yaml and the tables of config/README.md again
 # make test       checks the code and runs the tests, a process per core
 # make test-fast  runs those that take no whole workflow: what one needs while editing
-# make test-slow  runs random inputs and kills, for some minutes; TESTS=tests/train for some of them
+# make test-slow  runs random kills, for some minutes; TESTS=tests/train for some of them
 # Each makes .venv first. Then, for everything else: source .venv/bin/activate; snakemake ...
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)) python3)
 BIN := .venv/bin

@@ -5,8 +5,7 @@
 Makes simulated data of mean length 500 in a temporary folder. Each measurement runs in a process
 of its own under the same conditions: ours by the stepper and the batch source of the workflow, the
 plain one on the same batches, padded to max_len. The first step, which warms up, does not count.
-`of the peak` compares the network's operations with those of large products of matrices before and
-after. `--beside` is another checkout of the workflow, whose network is measured too.
+`--beside` is another checkout of the workflow, whose network is measured too.
 """
 
 import argparse
@@ -23,8 +22,7 @@ from pathlib import Path
 import data
 import torch
 import torch.nn.functional as F
-from cards import matmul_peak, synchronize
-from memory import Operations
+from cards import synchronize
 from plain import PlainFESeq
 
 from feseq.config.catalog import size_settings
@@ -38,7 +36,6 @@ from feseq.predict.prediction import inference_source
 from feseq.train.step import Loss, Stepper
 
 ROWS = 20_000
-SECONDS_OF_PEAK = 4
 # Options of a single measurement.
 SHARED = ("size", "batch_rows", "steps", "threads", "device", "precision", "clock")
 
@@ -160,26 +157,17 @@ def measure(kind: str, options: argparse.Namespace) -> None:
         batches = list(islice(case.batches(options.batch_rows), options.steps + 1))
     clock = time.process_time if options.clock == "processor" else time.perf_counter
     step(batches[-1])
-    peaks = [matmul_peak(machine, SECONDS_OF_PEAK, clock)]
     timed = batches if kind == "predict" else batches[:-1]
     started = clock()
     for batch in timed:
         step(batch)
     synchronize(machine)
     seconds = clock() - started
-    peaks.append(matmul_peak(machine, SECONDS_OF_PEAK, clock))
-    passes = 1 if kind.startswith("predict") else 3
-    operations = Operations(case.config).of(timed) * passes / 3
     if machine.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated() / 2**20
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    found = {
-        "rate": sum(map(len, timed)) / seconds,
-        "share": operations / seconds / 1e12 / (sum(peaks) / 2),
-        "peak_mib": peak,
-    }
-    print(json.dumps(found))
+    print(json.dumps({"rate": sum(map(len, timed)) / seconds, "peak_mib": peak}))
 
 
 def main() -> None:
@@ -215,8 +203,8 @@ def main() -> None:
         if options.beside:
             sides["beside"] = (options.beside / "benchmarks" / "model.py", "")
         print("| max_len | what |" + "".join(f" {s}, samples/s | MiB |" for s in sides), end="")
-        print(" of the peak | to plain |" + " to beside |" * ("beside" in sides))
-        print("|---" * (3 * len(sides) + 2) + "|")
+        print(" to plain |" + " to beside |" * ("beside" in sides))
+        print("|---" * (3 * len(sides) + 1) + "|")
         for max_len in options.max_len:
             for kind in ("train", "predict"):
                 found = [
@@ -224,7 +212,6 @@ def main() -> None:
                     for script, suffix in sides.values()
                 ]
                 cells = [f"{one['rate']:,.0f} | {one['peak_mib']:,.0f}" for one in found]
-                cells.append(f"{found[0]['share']:.0%}")
                 cells += [f"{found[0]['rate'] / other['rate']:.2f}" for other in found[1:]]
                 print(f"| {max_len} | {kind} | {' | '.join(cells)} |", flush=True)
 

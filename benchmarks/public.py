@@ -12,16 +12,14 @@ choose epochs, trees and weights.
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import data
 import movielens
 import numpy as np
+import runs
 import yaml
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
@@ -29,8 +27,6 @@ from feseq.common.logits import mean_logit, sigmoid
 from feseq.evaluate.auc import Auc, difference_entry
 from feseq.evaluate.valid_predictions import read_predictions
 
-# Boosting whose train rows have no unknown categories.
-TRUSTING = "boosting without unknown"
 # The preset with shorter histories.
 SHORT = "histories of 20"
 VALID_SHARE = 0.15  # of the rows that are not the test's
@@ -113,10 +109,6 @@ def config(variants: Mapping[str, Any], options: argparse.Namespace) -> dict[str
         for seed in options.seeds
     }
     boosted = {f"seed{seed}": {"boosting": {"seed": seed}} for seed in options.seeds}
-    boosted |= {
-        f"{key(TRUSTING)}_seed{seed}": {"boosting": {"seed": seed, "unknown_share": 0}}
-        for seed in options.seeds
-    }
     return {
         "raw": {"source": "files", "train": "raw/train.parquet", "test": "raw/test.parquet"},
         "columns": movielens.columns(user_as_context=options.user_id),
@@ -155,22 +147,7 @@ def model_name(name: str, seed: int, max_len: int) -> str:
     """The model's name in the workflow."""
     if name == "boosting":
         return f"boosting-seed{seed}"
-    if name == TRUSTING:
-        return f"boosting-{key(name)}_seed{seed}"
     return f"len{20 if name == SHORT else max_len}-{key(name)}_seed{seed}"
-
-
-def run(folder: Path, settings: Mapping[str, Any], targets: Sequence[str], cores: int) -> None:
-    """Let the workflow make the targets."""
-    (folder / "public.yaml").write_text(yaml.safe_dump(dict(settings)))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(data.REPOSITORY / "Snakefile")]
-    command += ["--cores", str(cores), "--directory", str(folder), *targets, "--configfile"]
-    command += [str(data.REPOSITORY / "config/leaderboard.yaml"), str(folder / "public.yaml")]
-    # Such small networks gain little from threads, so as many trainings run at once as cores.
-    command += ["--set-threads", "train=1", "train_boosting=1", "--resources", f"gpu={cores}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
 
 
 class Judged:
@@ -245,17 +222,16 @@ def main() -> None:
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
     """Train what is missing and print the table."""
-    preset = yaml.safe_load((data.REPOSITORY / "config/leaderboard.yaml").read_text())
+    preset = yaml.safe_load(runs.PRESET.read_text())
     networks = variants(options, preset)
-    boosted = ["boosting", TRUSTING] if options.user_id else ["boosting"]
-    names = [name for name in [*networks, *boosted] if name in (options.only or name)]
+    names = [name for name in [*networks, "boosting"] if name in (options.only or name)]
     models = {
         name: [model_name(name, seed, options.max_len) for seed in options.seeds] for name in names
     }
     baselines = ["constant", "logistic_regression"]
     needed = [model for seeds in models.values() for model in seeds] + baselines
     targets = [f"results/full/{model}/valid_predictions.parquet" for model in needed]
-    run(folder, config(networks, options), targets, options.cores)
+    runs.run(folder, config(networks, options), targets, options.cores)
     judged = Judged(folder / "results/full")
     print("| model | AUC | logloss | AP | AUC by seed | seconds |\n|---|---|---|---|---|---|")
     for name in baselines:
