@@ -1,6 +1,6 @@
-"""How often categories and tokens were clicked: target encoding without a row's own label.
+"""Click rates of categories and tokens: target encoding without a row's own label.
 
-The train rows are parted into folds, by a hash of their number in the raw file. A train row is
+The train rows are split into folds, by a hash of their number in the raw file. A train row is
 encoded by the clicks of the other folds, any other row by those of all (Micci-Barreca, SIGKDD
 Explorations 2001, with folds).
 """
@@ -13,20 +13,17 @@ import numpy as np
 from ..common.hashing import GOLDEN, hashed
 from ..common.ragged import Ragged
 
+FOLDS = 5
+# A prior by which the log odds of a place have a variance of 1 / SMOOTHING.
+SMOOTHING = 5
 # More pairs of a target and a token share places, by a hash.
 _MOST_PLACES = 1 << 20
 _SHIFT = np.uint64(44)
 
 
-def fold_of(row: np.ndarray, folds: int) -> np.ndarray:
-    """The fold of each row int64 [rows], from its number in the raw file (splitmix64)."""
-    return (hashed(row.astype(np.uint64) * GOLDEN) % np.uint64(folds)).astype(np.int64)
-
-
-def group_of(code: np.ndarray, groups: int) -> np.ndarray:
-    """One of so many groups for each code int64 [codes], by a hash."""
-    upper = (code.astype(np.uint64) * GOLDEN) >> np.uint64(32)
-    return (upper % np.uint64(groups)).astype(np.int64)
+def row_hash(row: np.ndarray, numbers: int) -> np.ndarray:
+    """One of `numbers` for each row, by a hash of its number in the raw file, int64 [rows]."""
+    return (hashed(row.astype(np.uint64) * GOLDEN) % np.uint64(numbers)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -46,36 +43,34 @@ class Places:
 
 
 class ClickCounts:
-    """Occurrences and clicks of each place, float64 [folds, places]."""
+    """Occurrences and clicks of each place, float64 [FOLDS, places]."""
 
-    def __init__(self, folds: int, places: Places) -> None:
+    def __init__(self, places: Places) -> None:
         self.places = places
-        self.seen = np.zeros((folds, places.count))
-        self.clicks = np.zeros((folds, places.count))
+        self.seen = np.zeros((FOLDS, places.count))
+        self.clicks = np.zeros((FOLDS, places.count))
 
     def add(self, fold: np.ndarray, rows: Ragged, target: np.ndarray, label: np.ndarray) -> None:
         """Count the tokens of some rows, each row with its fold, target and label int64 [rows]."""
         many = self.places.tokens
         _add(self.seen, self.clicks, fold, rows.values, rows.offsets, target, many, label)
 
-    def out_of_fold(self, smoothing: float) -> np.ndarray:
-        """Log odds float32 [folds, places], in each fold those by the rows of all others."""
-        seen, clicks = self.seen.sum(0) - self.seen, self.clicks.sum(0) - self.clicks
-        return self._log_odds(seen, clicks, smoothing)
+    def out_of_fold(self) -> np.ndarray:
+        """Log odds float32 [FOLDS, places], in each fold those by the rows of all others."""
+        return self._log_odds(self.seen.sum(0) - self.seen, self.clicks.sum(0) - self.clicks)
 
-    def of_all(self, smoothing: float) -> np.ndarray:
+    def of_all(self) -> np.ndarray:
         """Log odds float32 [1, places] by all rows."""
-        return self._log_odds(self.seen.sum(0)[None], self.clicks.sum(0)[None], smoothing)
+        return self._log_odds(self.seen.sum(0)[None], self.clicks.sum(0)[None])
 
-    def _log_odds(self, seen: np.ndarray, clicks: np.ndarray, smoothing: float) -> np.ndarray:
+    def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
         """Less those of all rows, float32 [folds, places].
 
-        Each place gets smoothing / (p (1 - p)) more occurrences at the click rate p of all rows: as
-        much as a prior by which its log odds have a variance of 1 / `smoothing`. p is the same in
-        each fold: without a fold's clicks it would tell of them.
+        Each place gets SMOOTHING / (p (1 - p)) more occurrences at the click rate p of all rows. p
+        is the same in each fold: without a fold's clicks it would tell of them.
         """
         rate = (self.clicks.sum() + 0.5) / (self.seen.sum() + 1)
-        odds = (clicks + smoothing / (1 - rate)) / (seen - clicks + smoothing / rate)
+        odds = (clicks + SMOOTHING / (1 - rate)) / (seen - clicks + SMOOTHING / rate)
         return (np.log(odds) - np.log(rate / (1 - rate))).astype(np.float32)
 
 

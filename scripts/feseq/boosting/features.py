@@ -5,7 +5,7 @@
     clicks              of each category, of a history's tokens, and of these with the row's target:
                         log odds as `clicks.py` has them, means over the newest events
     statistics          of each history: `dataset/history_statistics.py`
-    shares              of a history's commonest codes, and of groups of codes
+    shares              of a history's commonest codes
 
 Histories are of any length and not cut.
 """
@@ -30,7 +30,7 @@ from ..dataset.feature_map import (
 )
 from ..dataset.history_statistics import NAMES, history_statistics, quantities
 from ..dataset.store import H5Table
-from .clicks import ClickCounts, Places, fold_of, group_of, mean_over_newest
+from .clicks import FOLDS, ClickCounts, Places, mean_over_newest, row_hash
 from .unknown import UnknownCount, with_unknown
 
 # The categories of a column with more are told apart by their clicks alone.
@@ -80,7 +80,6 @@ class Features:
             name = sequence.column
             names += [(f"{what} of {name}", "q") for what in quantities(bool(sequence.shared_with))]
             names += [(f"share of code {code} in {name}", "q") for code in self.common[name]]
-            names += [(f"share of group {i} in {name}", "q") for i in range(self.config.bag)]
         return dict(names)
 
     def most_categories(self) -> dict[int, int]:
@@ -95,7 +94,7 @@ class Features:
         rows = _Rows(encoder, block, self.feature_map, self.config, blank_histories)
         if self.unknown is not None:
             rows.categories = with_unknown(rows.categories, block.row, self.unknown)
-        fold = fold_of(block.row, next(iter(self.tables.values())).shape[0])
+        fold = row_hash(block.row, next(iter(self.tables.values())).shape[0])
         parts = [block.numeric[:, encoder.numeric_columns]]
         parts += [rows.categories[:, list(_few(self.feature_map))]]
         for counted in _counted(self.feature_map, self.config):
@@ -109,7 +108,7 @@ class Features:
             statistics = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
             parts += [statistics[:, list(map(NAMES.index, quantities(bool(sequence.shared_with))))]]
             common = self.common[sequence.column]
-            parts += [_shares(history, common, sequence.size, self.config.bag)]
+            parts += [_shares(history, common, sequence.size)]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
@@ -172,7 +171,7 @@ def fit_features(
     """
     encoder = FeatureEncoder(feature_map, train)
     counted = _counted(feature_map, config)
-    counts = {each.name: ClickCounts(config.folds, each.places) for each in counted}
+    counts = {each.name: ClickCounts(each.places) for each in counted}
     known = UnknownCount([field.column for field in _fields(feature_map)])
     blocks = read_blocks(train, feature_map, config)
     with progress("counted", train.rows) as counting:
@@ -181,7 +180,7 @@ def fit_features(
         ):
             assert block.label is not None, "a train file has labels"
             known.add(rows.categories)
-            label, fold = block.label.astype(np.int64), fold_of(block.row, config.folds)
+            label, fold = block.label.astype(np.int64), row_hash(block.row, FOLDS)
             for each in counted:
                 tokens, target = rows.tokens(each)
                 counts[each.name].add(fold, tokens, target, label)
@@ -190,8 +189,8 @@ def fit_features(
         sequence.column: _commonest(counts[sequence.column].seen.sum(0), config.top_codes)
         for sequence in _sequences(feature_map, config)
     }
-    own = {name: count.out_of_fold(config.smoothing) for name, count in counts.items()}
-    of_all = {name: count.of_all(config.smoothing) for name, count in counts.items()}
+    own = {name: count.out_of_fold() for name, count in counts.items()}
+    of_all = {name: count.of_all() for name, count in counts.items()}
     features = Features(feature_map, config, of_all, common)
     drawn = known.to_draw(unknown or {})
     return replace(features, tables=own, unknown=drawn if drawn.any() else None), features
@@ -253,19 +252,12 @@ def _commonest(count: np.ndarray, most: int) -> list[int]:
     return order[count[order] > 0].tolist()
 
 
-def _shares(history: Ragged, common: list[int], size: int, groups: int) -> np.ndarray:
-    """Shares of the commonest codes, then of the groups, float32 [rows, codes + groups]."""
-    width = len(common) + groups
-    row = np.repeat(np.arange(len(history)), history.lengths) * width
-    places = []
-    if common:
-        slot = np.full(size, -1)
-        slot[common] = np.arange(len(common))
-        of_event = slot[history.values]
-        places.append((row + of_event)[of_event >= 0])
-    if groups:
-        places.append(row + len(common) + group_of(history.values, groups))
-    count = np.bincount(
-        np.concatenate([[], *places]).astype(np.int64), minlength=len(history) * width
-    )
-    return count.reshape(len(history), width) / (history.lengths[:, None] + _DAMPING)
+def _shares(history: Ragged, common: list[int], size: int) -> np.ndarray:
+    """Shares of the commonest codes, of `size`, in each history, float64 [rows, codes]."""
+    shape = len(history), len(common)
+    column = np.full(size, -1)
+    column[common] = np.arange(len(common))
+    of_event = column[history.values]
+    place = np.repeat(np.arange(len(history)), history.lengths) * len(common) + of_event
+    count = np.bincount(place[of_event >= 0], minlength=shape[0] * shape[1])
+    return count.reshape(shape) / (history.lengths[:, None] + _DAMPING)

@@ -23,7 +23,9 @@ from .features import Features, read_blocks
 # something, get a bin of their own below all others.
 _MISSING = -3e38
 _LARGEST = 1e38
-# Rows whose quantiles are the bins; a bin of 256 then has its share to about 3 %.
+# Of a feature, all that a byte tells apart.
+BINS = 256
+# Rows whose quantiles are the bins; one then has its share to about 3 %.
 SAMPLE_ROWS = 300_000
 # A matrix of more goes into a file. XGBoost has the bins by row and by column, a byte each.
 MOST_IN_MEMORY = 1 << 30
@@ -110,7 +112,7 @@ def quantile_matrix(
         return kind(
             Blocks(rows, features.columns(), file),
             ref=ref,
-            max_bin=features.config.max_bins,
+            max_bin=BINS,
             nthread=threads,
             enable_categorical=True,
         )

@@ -21,7 +21,7 @@ from ..dataset.opening import open_table, train_rows
 from ..dataset.store import H5Table
 from .device import choose_device
 from .features import Features, fit_features, unknown_shares
-from .matrix import Matrix, quantile_matrix
+from .matrix import BINS, Matrix, quantile_matrix
 from .model_file import BoostedModel
 
 logger = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ def fit(
         "lambda": config.l2,
         "subsample": config.subsample,
         "colsample_bytree": config.colsample,
-        "max_bin": config.max_bins,
+        "max_bin": BINS,
         "seed": config.seed,
         "eval_metric": metrics,
     }

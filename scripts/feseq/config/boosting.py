@@ -35,13 +35,6 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     """share of the rows drawn for each tree"""
     colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
     """share of the features drawn for each tree"""
-    max_bins: Annotated[int, Field(ge=2, le=256)] = 256
-    """bins of a feature: the values between which a split can lie"""
-    folds: Annotated[int, Field(ge=2, le=20)] = 5
-    """a train row is encoded by the clicks of the other folds' rows, never by its own"""
-    smoothing: Annotated[float, Field(gt=0), AS_WRITTEN] = 5
-    """each category gets this / (p (1 - p)) rows at the mean click rate p: 20 rows where p is one
-    half, 270 where it is 1.9 %"""
     unknown_share: Annotated[
         Literal["auto"] | Annotated[float, Field(ge=0, le=1), AS_WRITTEN],
         PlainSerializer(lambda share: share),  # pydantic's warns of the 0 that AS_WRITTEN keeps
@@ -52,16 +45,12 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     """`false`: features of the histories are left out"""
     top_codes: Annotated[int, Field(ge=0, le=1000)] = 60
     """the share of each of so many of a history's commonest codes is a feature"""
-    bag: Annotated[int, Field(ge=0, le=1000)] = 0
-    """the share of each of so many groups of codes, formed by a hash, is a feature"""
     seed: BoostingSeed = 42
     """seed of rows and features drawn"""
 
 
-# Those that the features and their bins follow from; the others are of the trees.
-FEATURE_SETTINGS = {
-    *("max_bins", "folds", "smoothing", "unknown_share", "histories", "top_codes", "bag")
-}
+# The settings of features; the others are of the trees.
+FEATURE_SETTINGS = {"unknown_share", "histories", "top_codes"}
 
 
 class BoostingKeys(some_of(BoostingConfig)):  # type: ignore[misc]
