@@ -11,7 +11,7 @@ import model
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
-from feseq.dataset.batches import Batch
+from feseq.dataset.batch import Batch
 from feseq.model.device import Machine, start_runtime
 from feseq.train.step import Loss, Stepper
 

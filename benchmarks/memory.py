@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
-from feseq.dataset.batches import Batch
+from feseq.dataset.batch import Batch
 from feseq.model import FESeq, FieldSizes
 from feseq.model.device import Machine
 from feseq.train.memory_account import account, full_rows

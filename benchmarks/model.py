@@ -28,7 +28,7 @@ from plain import PlainFESeq
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
-from feseq.dataset.batches import Batch
+from feseq.dataset.batch import Batch
 from feseq.dataset.feature_map import FeatureMap
 from feseq.model.build import batch_source, build_model, field_sizes, placed
 from feseq.model.device import Machine, start_runtime

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from feseq.config.model import ModelConfig
-from feseq.dataset.batches import Batch
+from feseq.dataset.batch import Batch
 from feseq.model import FESeq, FieldSizes
 
 
@@ -66,7 +66,7 @@ class PlainFESeq(nn.Module):
             x = layer(x, self._mask(is_pad_BL))
         weight_BL = (~is_pad_BL).float()
         pooled = (x * weight_BL[..., None]).sum(1) / weight_BL.sum(1, keepdim=True)
-        numeric = (batch.numeric_BN[..., None] * self.numeric).flatten(1)
+        numeric = (batch.numbers["minmax"][..., None] * self.numeric).flatten(1)
         return self.mlp(torch.cat([*profile, numeric, pooled], dim=1)).squeeze(1)
 
     def _mask(self, is_pad_BL: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import torch
 
 from feseq.common.errors import UserError
 from feseq.dataset import batches
-from feseq.dataset.batches import Batch, BatchSource
+from feseq.dataset.batch import Batch
+from feseq.dataset.batches import BatchSource
 from feseq.dataset.encoding import Inputs
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.negatives import NegativeDraw
@@ -99,7 +100,7 @@ def test_batches_equal_an_independent_encoding(
                 word = row[field.column]
                 expected_index = 2 if word is None else field.vocabulary.index(word) + 3
                 assert value == expected_index
-            for value, field in zip(batch.numeric_BN[i].tolist(), fields.numeric):
+            for value, field in zip(batch.numbers["minmax"][i].tolist(), fields.numeric):
                 raw_value = row[field.column]
                 if raw_value is None or np.isnan(raw_value):
                     assert value == 0
@@ -136,7 +137,7 @@ def test_a_spread_cut_keeps_the_newest_and_evenly_some_older_events(
 
 def test_tensors_have_the_types_that_the_model_takes(source: Open) -> None:
     batch = next(source().in_order())
-    assert batch.numeric_BN.dtype == torch.float32
+    assert batch.numbers["minmax"].dtype == torch.float32
     assert batch.label_B is not None
     assert batch.label_B.dtype == torch.float32
     for tensor in (batch.profile_BP, batch.target_BG, batch.history_ST, batch.offsets):
@@ -218,8 +219,6 @@ def test_context_columns_come_as_indices_of_their_own(tmp_path: Path, table: pa.
         known = fields.context[0].vocabulary
         expected = [[2 if word is None else 3 + known.index(word)] for word in words]
         assert batch.context_BC.tolist() == expected
-    without = BatchSource(train, fields, max_len=7, batch_rows=64, inputs=Inputs(context=False))
-    assert next(without.in_order()).context_BC.shape == (64, 0)
 
 
 @pytest.mark.parametrize(
@@ -229,8 +228,6 @@ def test_context_columns_come_as_indices_of_their_own(tmp_path: Path, table: pa.
         (("age",), Inputs(levels=256), ["age", "few"]),
         ((), Inputs(levels=3), ["few"]),
         ((), Inputs(levels=2), []),
-        (("age",), Inputs(context=False), []),
-        (("age",), Inputs(context=False, levels=100), ["age", "few"]),
     ],
 )
 def test_numbers_that_count_as_categories_have_indices_by_value(

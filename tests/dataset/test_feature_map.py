@@ -46,7 +46,7 @@ def encoded(h5: Path, fields: FeatureMap) -> tuple[np.ndarray, np.ndarray, np.nd
         block = table.read(0, table.rows)
         rows = encoder.encode(block, np.arange(table.rows))
         tokens = encoder.sequences[0](block.sequences[fields.sequences[0].column].values)
-    return rows.numeric, rows.profile, rows.target, tokens.tolist()
+    return rows.numbers["minmax"], rows.profile, rows.target, tokens.tolist()
 
 
 @pytest.mark.parametrize("min_count", [1, 2, 3, 8])

@@ -59,18 +59,19 @@ def test_they_stand_behind_the_numeric_columns_whatever_is_cut(
     rows = table(200, 2)
     h5 = to_test_h5(folder, rows, columns=SHARED)
     plainly = tuple(name for name in NAMES[:5] if name in names)
-    inputs = Inputs(scaling="standard", ranks=True, statistics=names)
+    inputs = Inputs(numbers=("minmax", "bucket"), statistics=names)
     known = {field.column: field for field in fields.statistics}
     chosen = [known[f"{name} of events"] for name in plainly]
     vocabulary = fields.sequences[0].vocabulary
     raw = rows.to_pylist()
     for batch in BatchSource(h5, fields, max_len=3, batch_rows=64, inputs=inputs).in_order():
-        assert batch.numeric_BN.shape == batch.rank_BN.shape == (len(batch), 1 + len(chosen))
+        minmax_BN = batch.numbers["minmax"]
+        assert minmax_BN.shape == batch.numbers["bucket"].shape == (len(batch), 1 + len(chosen))
         for i, row in enumerate(batch.row_B.tolist()):
             expected = plain(raw[row], plainly)
-            for value, number, field in zip(batch.numeric_BN[i, 1:].tolist(), expected, chosen):
-                scaled = (number - field.mean) / field.deviation
-                assert value == pytest.approx(min(5, max(-5, scaled)), abs=1e-5)
+            for value, number, field in zip(minmax_BN[i, 1:].tolist(), expected, chosen):
+                scaled = (number - field.minimum) / (field.maximum - field.minimum)
+                assert value == pytest.approx(min(1, max(0, scaled)), abs=1e-5)
             events = split_events(raw[row]["events"])
             newest = 3 + vocabulary.index(events[-1]) if events else 0
             assert batch.context_BC[i].tolist() == ([newest] if "newest" in names else [])
@@ -89,7 +90,7 @@ def test_blank_histories_have_the_statistics_of_empty_ones(made: tuple[Path, Fea
     inputs = Inputs(statistics=NAMES)
     source = BatchSource(folder / "valid.h5", fields, max_len=3, batch_rows=9, inputs=inputs)
     batch = next(source.in_order(blank_histories=True))
-    assert (batch.numeric_BN[:, 1:] == 0).all()
+    assert (batch.numbers["minmax"][:, 1:] == 0).all()
     assert (batch.context_BC == 0).all()
 
 

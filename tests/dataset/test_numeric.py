@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset.numeric import NumericEncoder, NumericField, NumericFit, count_blocks
+from feseq.dataset.numeric import (
+    BUCKETS,
+    KINDS,
+    NumericEncoder,
+    NumericField,
+    NumericFit,
+    RawNumbers,
+    count_blocks,
+)
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 MISSING = st.just(float("nan"))
@@ -22,12 +30,17 @@ def fit(*blocks: np.ndarray) -> list[NumericField]:
     return fitted.fields(names)
 
 
+def ranks_of(column: np.ndarray, fields: list[NumericField]) -> np.ndarray:
+    """The ranks of raw values by these fields."""
+    return RawNumbers(column, NumericEncoder(fields, []).knots).rank
+
+
 @given(st.lists(FINITE | MISSING, min_size=1, max_size=60))
 def test_the_rank_of_a_train_value_is_the_share_below_it_and_half_of_the_equal(
     values: list[float],
 ) -> None:
     column = np.array(values, np.float32)[:, None]
-    ranks = NumericEncoder(fit(column), "minmax").rank(column)[:, 0]
+    ranks = ranks_of(column, fit(column))[:, 0]
     known = [x for x in column[:, 0] if not np.isnan(x)]
     for x, rank in zip(column[:, 0], ranks):
         if np.isnan(x):
@@ -42,8 +55,9 @@ def test_scalings_keep_the_order_and_stay_within_bounds(values: list[float], new
     column = np.array([*values, new], np.float32)[:, None]
     fields = fit(column[:-1])
     order = np.argsort(column[:, 0], kind="stable")
-    for scaling, low, high in (("minmax", 0, 1), ("standard", -5, 5), ("quantile", -2, 2)):
-        scaled = NumericEncoder(fields, scaling).scale(column)[:, 0]
+    numbers = NumericEncoder(fields, [*KINDS])(column)
+    for kind, low, high in (("minmax", 0, 1), ("quantile", -2, 2), ("bucket", 0, 19)):
+        scaled = numbers[kind][:, 0]
         assert (np.diff(scaled[order]) >= 0).all()
         assert low <= scaled.min() <= scaled.max() <= high
 
@@ -54,14 +68,14 @@ def test_many_values_keep_their_ranks_in_few_knots() -> None:
     (field,) = fit(column[:9_000], column[9_000:])
     assert len(field.knots) <= 257
     true = column[:, 0].argsort().argsort() / len(column)
-    found = NumericEncoder([field], "quantile").rank(column)[:, 0]
+    found = ranks_of(column, [field])[:, 0]
     assert np.abs(found - true).max() < 0.005
 
 
 def test_quantile_scaling_has_mean_0_and_deviation_1_and_missing_is_0() -> None:
     column = np.random.default_rng(2).lognormal(size=(5_000, 1)).astype(np.float32)
     column[::7] = np.nan
-    scaled = NumericEncoder(fit(column), "quantile").scale(column)[:, 0]
+    scaled = NumericEncoder(fit(column), ["quantile"])(column)["quantile"][:, 0]
     assert (scaled[::7] == 0).all()
     present = scaled[~np.isnan(column[:, 0])]
     assert present.mean() == pytest.approx(0, abs=0.01)
@@ -77,7 +91,7 @@ def test_columns_missing_in_the_same_rows_are_one_block_however_the_rows_are_cut
     fields = fit(values[:37], values[37:])
     assert [field.missing_block for field in fields] == [0, 1, None, 0, None]
     assert count_blocks(fields) == 2
-    flags = NumericEncoder(fields, "minmax").missing(values)
+    flags = NumericEncoder(fields, ["missing"])(values)["missing"]
     assert np.array_equal(flags, np.stack([some, others], axis=1).astype(np.float32))
 
 
@@ -118,7 +132,13 @@ def test_ids_that_float32_cannot_tell_apart_are_refused() -> None:
 
 def test_a_column_without_a_finite_value_is_0_and_missing() -> None:
     values = np.full((4, 1), np.nan, np.float32)
-    for scaling in ("minmax", "standard", "quantile"):
-        encoder = NumericEncoder(fit(values), scaling)
-        assert (encoder.scale(values) == 0).all()
-        assert (encoder.rank(values) == -1).all()
+    numbers = NumericEncoder(fit(values), [*KINDS])(values)
+    expected = {"minmax": 0, "quantile": 0, "bucket": BUCKETS, "missing": 1}
+    assert {kind: set(found.ravel()) for kind, found in numbers.items()} == {
+        kind: {value} for kind, value in expected.items()
+    }
+
+
+def test_an_unknown_kind_is_refused_where_a_model_takes_it() -> None:
+    with pytest.raises(UserError, match="'log'"):
+        NumericEncoder([], ["minmax", "log"])

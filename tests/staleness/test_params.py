@@ -44,14 +44,13 @@ def test_an_upstream_digest_has_code_and_settings_of_each_job_but_what_does_not_
 
 
 POOLED = {"score", "scaled_scores", "item_interaction_layers", "attention_dim"}
-BUCKETS = {"numeric_buckets"}
 
 
 @pytest.mark.parametrize(
     ("network", "unused"),
     [
         ({"pooling": "mean", "times": False}, {"time_buckets", "time_log_base"} | POOLED),
-        ({"pooling": "target", "times": True, "numerics": ["linear", "direct"]}, POOLED | BUCKETS),
+        ({"pooling": "target", "times": True}, POOLED),
         ({"pooling": "weighted_sum", "score": "din", "times": True}, {"scaled_scores"}),
         ({"pooling": "weighted_sum", "score": "dot", "times": True}, set()),
     ],
@@ -59,7 +58,7 @@ BUCKETS = {"numeric_buckets"}
 def test_settings_that_a_network_does_not_use_are_null(
     network: dict[str, Any], unused: set[str]
 ) -> None:
-    defaults = {"time_log_base": 2, "numerics": ["direct", "buckets"]}
+    defaults = {"time_log_base": 2}
     variants = {"other": {"model": defaults | network}}
     job = SimpleNamespace(size="toy", model="len100-other")
 

@@ -1,10 +1,13 @@
 """A small network with weights that matter, and batches for it."""
 
+from dataclasses import replace
+
 import torch
 
 from feseq.config.model import ModelConfig
-from feseq.dataset.batches import Batch
+from feseq.dataset.batch import Batch
 from feseq.dataset.layout import Layout
+from feseq.dataset.numeric import BUCKETS
 from feseq.model import FESeq, FieldSizes
 
 CONFIG = ModelConfig(
@@ -61,12 +64,17 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
         return torch.stack(columns, 1) if columns else torch.zeros(rows, 0, dtype=torch.long)
 
     rows, events = len(lengths), sum(lengths)
-    numeric_BN = torch.rand(rows, sizes.numeric, generator=random, dtype=torch.float64)
+    shape = (rows, sizes.numeric)
+    numbers = {
+        "minmax": torch.rand(shape, generator=random, dtype=torch.float64),
+        "bucket": torch.randint(0, BUCKETS + 1, shape, generator=random).double(),
+        "missing": torch.randint(0, 2, (rows, sizes.missing), generator=random).double(),
+    }
     profile_BP, target_BG = codes(sizes.profile, rows), codes(sizes.target, rows)
     history_ST = codes(sizes.sequence, events).T.contiguous()
     offsets = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()])
     return Batch(
-        numeric_BN=numeric_BN,
+        numbers=numbers,
         profile_BP=profile_BP,
         target_BG=target_BG,
         history_ST=history_ST,
@@ -76,6 +84,11 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
         row_B=torch.arange(rows),
         label_B=torch.randint(0, 2, (rows,), generator=random).double(),
         context_BC=codes(sizes.context, rows),
-        rank_BN=torch.rand(rows, sizes.numeric, generator=random, dtype=torch.float64),
-        missing_BK=torch.randint(0, 2, (rows, sizes.missing), generator=random).double(),
     )
+
+
+def single(batch: Batch) -> Batch:
+    """The same batch in float32, as a float32 model takes it."""
+    numbers = {kind: values.float() for kind, values in batch.numbers.items()}
+    label_B = None if batch.label_B is None else batch.label_B.float()
+    return replace(batch, numbers=numbers, label_B=label_B)

@@ -47,7 +47,6 @@ VALUES: dict[str, list[Any]] = {
     "model.item_interaction_layers": [0, 1],
     "model.attention_dim": [1, 4],
     "model.mlp": [[], [4]],
-    "model.numeric_buckets": [2, 5],
     "model.levels": [0, 4],
     "model.history_statistics": [[]],
     "model.unknown_share": [0, 0.9],

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from feseq.dataset.batches import Batch
+from feseq.dataset.batch import Batch
 
 CUDA = torch.device("cuda:0")
 _aten = torch.ops.aten

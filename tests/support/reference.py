@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from feseq.config.model import ModelConfig
-from feseq.dataset.batches import Batch
+from feseq.dataset.batch import Batch
 from feseq.model import FESeq
 
 
@@ -79,24 +79,18 @@ def _logit(
 def _front(
     w: dict[str, Tensor], config: ModelConfig, batch: Batch, row: int, context: tuple[int, ...]
 ) -> list[Tensor]:
-    columns = range(batch.numeric_BN.shape[1])
-    parts, buckets = [], config.numeric_buckets
+    parts = []
     for kind in config.numerics:
-        for n in columns:
-            x, rank = batch.numeric_BN[row, n], batch.rank_BN[row, n]
+        numbers = batch.numbers["bucket" if kind == "buckets" else config.scaling][row]
+        for n, x in enumerate(numbers):
             if kind == "linear":
                 parts.append(x * w["front.kinds.linear.vector"][n])
             elif kind == "direct":
                 parts.append(x[None])
-            elif kind == "buckets":
-                bucket = buckets if rank < 0 else min(int(rank * buckets), buckets - 1)
-                parts.append(w["front.kinds.buckets.table.weight"][n * (buckets + 1) + bucket])
             else:
-                filled = [min(max(float(rank) * buckets - k, 0), 1) for k in range(buckets)]
-                matrix = w["front.kinds.piecewise.matrix"][n]
-                parts.append(sum(share * vector for share, vector in zip(filled, matrix)))
+                parts.append(w["front.kinds.buckets.table.weight"][n * 21 + int(x)])
     if config.missing_flags:
-        parts.append(batch.missing_BK[row])
+        parts.append(batch.numbers["missing"][row])
     first = 0
     for code, size in zip(batch.context_BC[row].tolist(), context):
         parts.append(w["front.kinds.context.table.weight"][first + code])

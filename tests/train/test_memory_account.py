@@ -18,7 +18,7 @@ from feseq.train.memory_account import (
     full_rows,
 )
 from feseq.train.step import Loss, Stepper
-from support.networks import CONFIG, SIZES, make_batch, make_model
+from support.networks import CONFIG, SIZES, make_batch, make_model, single
 
 WIDE = replace(CONFIG, max_len=200, embedding_dim=8, heads=2, dropout=0.1)
 
@@ -55,7 +55,7 @@ def test_memory_grows_with_rows_as_the_account_says() -> None:
     for rows in (2, 9):
         batch = make_batch([WIDE.max_len] * rows)
         with count_saved(model) as saved:
-            model(replace(batch, numeric_BN=batch.numeric_BN.float())).sum()
+            model(single(batch)).sum()
         # The account adds the gradients at work.
         assert saved.bytes < rows * found.per_row < 2 * saved.bytes
 

@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from feseq.common.errors import UserError
 from feseq.config.train import TrainConfig
-from feseq.dataset.batches import Batch, BatchSource
+from feseq.dataset.batch import Batch
+from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
 from feseq.model.build import build_model

@@ -8,11 +8,11 @@ import torch
 
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
-from feseq.dataset.batches import Batch
+from feseq.dataset.batch import Batch
 from feseq.model import FESeq
 from feseq.model.device import Machine
 from feseq.train.step import Loss, Stepper
-from support.networks import CONFIG, make_batch, make_model
+from support.networks import CONFIG, make_batch, make_model, single
 
 CPU = Machine(torch.device("cpu"))
 STILL = replace(CONFIG, dropout=0.0)
@@ -96,7 +96,7 @@ def test_a_loss_that_is_not_finite_names_step_rate_and_rows() -> None:
     for seed in range(3):
         stepper.take(make_batch([3, 1], seed=seed))
     batch = make_batch([2, 5])
-    batch.numeric_BN[1, 0] = float("inf")
+    batch.numbers["minmax"][1, 0] = float("inf")
     stepper.take(replace(batch, row_B=torch.tensor([7012, 7100])))
     stepper.take(make_batch([1, 1]))
     with pytest.raises(UserError, match=r"at step 4 \(learning rate 0.01, rows 7,012 to 7,100"):
@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_names_step_rate_and_rows() -> None:
 def test_a_loss_is_looked_at_before_long() -> None:
     stepper = make_stepper()
     batch = make_batch([1])
-    batch.numeric_BN[0, 0] = float("nan")
+    batch.numbers["minmax"][0, 0] = float("nan")
     for _ in range(99):
         stepper.take(batch)
     with pytest.raises(UserError, match="at step 1 "):
@@ -172,7 +172,7 @@ def test_what_a_gpu_cannot_repeat_exactly_is_said_once(
 def test_bfloat16_follows_the_curves_of_float32() -> None:
     batch = make_batch([row % 7 for row in range(200)])
     assert batch.label_B is not None
-    batch = replace(batch, numeric_BN=batch.numeric_BN.float(), label_B=batch.label_B.float())
+    batch = single(batch)
 
     def curve(precision: torch.dtype, seed: int) -> list[float]:
         model = make_model(STILL, seed=seed).float().train()

@@ -24,7 +24,7 @@ MODEL = {
     "times": True,
     "time_log_base": 2,
     "cut": "spread",
-    "numerics": ["linear", "direct", "buckets", "piecewise"],
+    "numerics": ["linear", "direct", "buckets"],
     "scaling": "quantile",
     "missing_flags": True,
     "history_statistics": list(NAMES),

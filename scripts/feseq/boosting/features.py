@@ -20,7 +20,7 @@ from ..common.progress import progress
 from ..common.ragged import Ragged
 from ..config.boosting import BoostingConfig
 from ..dataset.block import Block
-from ..dataset.encoding import BRIEFING, FeatureEncoder
+from ..dataset.encoding import DEFAULT_INPUTS, FeatureEncoder
 from ..dataset.feature_map import (
     FIRST_CATEGORY,
     CategoryField,
@@ -211,7 +211,7 @@ def read_blocks(
 
 
 def _fields(feature_map: FeatureMap) -> list[CategoryField | LevelField]:
-    return [*feature_map.profile, *feature_map.targets, *BRIEFING.context_fields(feature_map)]
+    return [*feature_map.profile, *feature_map.targets, *DEFAULT_INPUTS.context_fields(feature_map)]
 
 
 def _category_name(field: CategoryField | LevelField) -> str:

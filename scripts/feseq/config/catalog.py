@@ -81,8 +81,6 @@ def used_settings(network: Mapping[str, Any]) -> dict[str, Any]:
         unused |= {"score", "scaled_scores", "item_interaction_layers", "attention_dim"}
     elif network["score"] == "din":
         unused.add("scaled_scores")
-    if not {"buckets", "piecewise"} & set(network["numerics"]):
-        unused.add("numeric_buckets")
     return {key: None if key in unused else value for key, value in network.items()}
 
 

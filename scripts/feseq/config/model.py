@@ -10,7 +10,7 @@ from .columns import MOST_LEVELS
 from .declared import AS_WRITTEN, CLOSED, Declared, some_of
 
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
-Numerics = Literal["linear", "direct", "buckets", "piecewise"]
+Numerics = Literal["linear", "direct", "buckets"]
 Statistic = Literal["length", "distinct", "entropy", "target_count", "target_recency", "newest"]
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -69,13 +69,11 @@ class ModelConfig(Declared):
     input its product with a weighted sum of all inputs; 0: none"""
     numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = ("linear",)
     """how numeric columns enter the output network: `linear`, value times a learned vector;
-    `direct`, the value; `buckets`, a learned vector per quantile bucket; `piecewise`, the filled
-    share of each bucket through a learned matrix. Several stand side by side"""
-    numeric_buckets: Annotated[int, Field(ge=2, le=256)] = 20
-    """quantile buckets of a column, with `buckets` or `piecewise`"""
-    scaling: Literal["minmax", "standard", "quantile"] = "minmax"
-    """of numeric values: to [0, 1] by the range; to mean 0 and deviation 1; the same of their
-    ranks among the train rows"""
+    `direct`, the value; `buckets`, a learned vector for each of 20 quantile buckets. Several stand
+    side by side"""
+    scaling: Literal["minmax", "quantile"] = "minmax"
+    """of numeric values: to [0, 1] by the range; their ranks among the train rows, to mean 0 and
+    deviation 1"""
     missing_flags: bool = False
     """one more value for each block of numeric columns that are missing together"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = ()
@@ -83,10 +81,9 @@ class ModelConfig(Declared):
     codes), `entropy` of their shares; of a sequence with `share_embedding`, log(1 + `target_count`)
     and `target_recency`, 1 / (events since the target, itself included); and the `newest` code,
     as a category for the output network"""
-    context: bool = True
-    """columns with the role `context` go to the output network"""
     levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0
-    """numeric columns with at most this many distinct values are such categories as well"""
+    """numeric columns with at most this many distinct values are categories for the output network
+    as well, like columns with the role `context`"""
     unknown_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
     """share of the row's categories that a training step takes as out of vocabulary, others each
     time, so that the network learns what to make of new ones"""

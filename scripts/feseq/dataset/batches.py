@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..common.ahead import map_ahead
 from ..common.ragged import Ragged
+from .batch import Batch
 from .block import Block
-from .encoding import BRIEFING, FeatureEncoder, Inputs
+from .encoding import DEFAULT_INPUTS, EncodedRows, FeatureEncoder, Inputs
 from .feature_map import FeatureMap
 from .layout import Layout
 from .negatives import NegativeDraw
@@ -20,101 +19,6 @@ from .opening import Rows, open_table
 
 # Rows are shuffled and sorted by length within windows of about this many.
 WINDOW_ROWS = 65_536
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Inputs of B rows.
-
-    numeric_BN float32; profile_BP, target_BG, context_BC int64 indices; histories packed,
-    history_ST int64 [sequence fields, events of all rows], row b being offsets[b]:offsets[b+1],
-    newest last; `layout` says where they stand among the positions.
-    `elapsed_T` int64 [events of all rows]: the row's time minus the event's, 0 if the event is
-    later; None in a table without times.
-    `rank_BN` float32: the share of train values below, -1 where missing; `missing_BK` float32: 1
-    where a block of columns is missing; each None unless the model wants it.
-    `row_B` int64: place of each row in its file. `label_B` float32, None without labels.
-    `shared_rows`: rows of the whole batch if this is one rank's share of it, else None.
-
-        histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
-    """
-
-    numeric_BN: Tensor
-    profile_BP: Tensor
-    target_BG: Tensor
-    history_ST: Tensor
-    offsets: Tensor
-    layout: Layout
-    elapsed_T: Tensor | None
-    row_B: Tensor
-    label_B: Tensor | None
-    context_BC: Tensor | None = None
-    rank_BN: Tensor | None = None
-    missing_BK: Tensor | None = None
-    shared_rows: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.row_B)
-
-    @property
-    def step_rows(self) -> int:
-        """Rows that the loss of a step is the mean over: those of all shares."""
-        return len(self) if self.shared_rows is None else self.shared_rows
-
-    def rows(self, start: int, stop: int) -> "Batch":
-        """The rows start to stop as a batch of their own."""
-        if (start, stop) == (0, len(self)):
-            return self
-        of_rows: dict[str, Any] = {
-            name: value[start:stop]
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor) and name.rpartition("_")[2].startswith("B")
-        }
-        events = slice(int(self.offsets[start]), int(self.offsets[stop]))
-        history_ST = self.history_ST[:, events]
-        offsets = self.offsets[start : stop + 1] - self.offsets[start]
-        return replace(
-            self,
-            history_ST=history_ST,
-            offsets=offsets,
-            layout=Layout.of(history_ST, offsets),
-            elapsed_T=None if self.elapsed_T is None else self.elapsed_T[events],
-            **of_rows,
-        )
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`; a pinned one is copied beside the device's other work."""
-        if device.type == "cpu":
-            return self
-        if not self.row_B.is_pinned():
-            return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
-        stream, copying = torch.cuda.current_stream(device), _copy_stream(device)
-
-        def copied(tensor: Tensor) -> Tensor:
-            copy = tensor.to(device, non_blocking=True)
-            # Its memory belongs to the stream of the copy, and must not be reused before the step.
-            copy.record_stream(stream)
-            return copy
-
-        with torch.cuda.stream(copying):
-            moved = self._each_tensor(copied)
-        stream.wait_stream(copying)
-        return moved
-
-    def pinned(self) -> "Batch":
-        """The same batch in memory from which a GPU copies by itself."""
-        return self._each_tensor(Tensor.pin_memory)
-
-    def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        def changed(part: Any) -> dict[str, Any]:
-            return {n: change(x) for n, x in vars(part).items() if isinstance(x, Tensor)}
-
-        return replace(self, layout=replace(self.layout, **changed(self.layout)), **changed(self))
-
-
-@cache
-def _copy_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)
 
 
 @dataclass(frozen=True)
@@ -161,7 +65,7 @@ class BatchSource:
         *,
         max_len: int,
         batch_rows: int | Callable[[int], int],
-        inputs: Inputs = BRIEFING,
+        inputs: Inputs = DEFAULT_INPUTS,
         negative_share: float = 1.0,
         choosing: bool = False,
     ) -> None:
@@ -309,23 +213,19 @@ class BatchSource:
         codes = [
             lookup(history.values) for lookup, history in zip(self.encoder.sequences, histories)
         ]
-        arrays: dict[str, np.ndarray | None] = {
-            "numeric_BN": encoded.numeric,
-            "profile_BP": encoded.profile,
-            "target_BG": encoded.target,
-            "history_ST": np.stack(codes),
-            "offsets": histories[0].offsets,
-            "elapsed_T": self._elapsed(block, rows),
-            "row_B": window.place[rows],
-            "label_B": None if block.label is None else block.label[rows].astype(np.float32),
-            "context_BC": encoded.context,
-            "rank_BN": encoded.rank,
-            "missing_BK": encoded.missing,
-        }
-        tensors: dict[str, Any] = {
-            n: None if x is None else torch.from_numpy(x) for n, x in arrays.items()
-        }
-        return Batch(**tensors, layout=Layout.of(tensors["history_ST"], tensors["offsets"]))
+        history_ST = torch.from_numpy(np.stack(codes))
+        offsets = torch.from_numpy(histories[0].offsets)
+        elapsed = self._elapsed(block, rows)
+        label = block.label
+        return Batch(
+            **row_inputs(encoded),
+            row_B=torch.from_numpy(window.place[rows]),
+            label_B=None if label is None else torch.from_numpy(label[rows].astype(np.float32)),
+            history_ST=history_ST,
+            elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),
+            offsets=offsets,
+            layout=Layout.of(history_ST, offsets),
+        )
 
     def _cut(self, histories: Ragged, rows: np.ndarray) -> Ragged:
         return histories.take(rows, self.max_len - self.older, self.older)
@@ -337,3 +237,13 @@ class BatchSource:
         events = self._cut(block.sequences[self.event_time], rows)
         now = np.repeat(block.time[rows], events.lengths)
         return np.maximum(now - events.values.astype(np.int64), 0)
+
+
+def row_inputs(encoded: EncodedRows) -> dict[str, Any]:
+    """The fields of a Batch that encoded rows give."""
+    return {
+        "numbers": {kind: torch.from_numpy(values) for kind, values in encoded.numbers.items()},
+        "profile_BP": torch.from_numpy(encoded.profile),
+        "target_BG": torch.from_numpy(encoded.target),
+        "context_BC": torch.from_numpy(encoded.context),
+    }

@@ -1,7 +1,7 @@
 """Encoding rows of an H5 table as model inputs, by the vocabularies and ranges of a feature map."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -34,15 +34,15 @@ OLDER_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model wants to know of a row, beside profile, target and histories."""
+    """What a model wants to know of a row, beside profile, target and histories.
 
-    scaling: str = "minmax"
-    ranks: bool = False
-    missing: bool = False
-    context: bool = True
+    `numbers` are kinds of `dataset/numeric.py`.
+    """
+
+    numbers: Sequence[str] = ("minmax",)
     levels: int = 0
     cut: str = "newest"
-    statistics: tuple[str, ...] = ()
+    statistics: Sequence[str] = ()
 
     def older(self, max_len: int) -> int:
         """How many of the `max_len` events of a longer history are older than its newest ones."""
@@ -60,26 +60,24 @@ class Inputs:
 
     def context_fields(self, feature_map: FeatureMap) -> list[CategoryField | LevelField]:
         """The categories for the output network alone."""
-        ids = feature_map.ids if self.context else []
+        ids = feature_map.ids
         named = {field.column for field in ids}
         few = (f for f in feature_map.levels if len(f.vocabulary) <= self.levels)
         levels = (field for field in few if field.column not in named)
-        return [*(feature_map.context if self.context else []), *ids, *levels]
+        return [*feature_map.context, *ids, *levels]
 
 
-BRIEFING = Inputs()
+DEFAULT_INPUTS = Inputs()
 
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Model inputs of some rows: float32 [rows, .] of numbers, int64 indices [rows, .]."""
+    """Model inputs of some rows: `numbers` float32 [rows, .] by kind, int64 indices [rows, .]."""
 
-    numeric: np.ndarray
+    numbers: Mapping[str, np.ndarray]
     profile: np.ndarray
     target: np.ndarray
     context: np.ndarray
-    rank: np.ndarray | None = None
-    missing: np.ndarray | None = None
 
 
 class FeatureEncoder:
@@ -88,7 +86,9 @@ class FeatureEncoder:
     Columns are looked up once, here. Raises UserError if the table lacks one.
     """
 
-    def __init__(self, feature_map: FeatureMap, table: H5Table, inputs: Inputs = BRIEFING) -> None:
+    def __init__(
+        self, feature_map: FeatureMap, table: H5Table, inputs: Inputs = DEFAULT_INPUTS
+    ) -> None:
         context = inputs.context_fields(feature_map)
         words = [field for field in context if isinstance(field, CategoryField)]
         require_columns(
@@ -100,7 +100,7 @@ class FeatureEncoder:
         )
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
         fields = inputs.numeric_fields(feature_map)
-        self.numeric = NumericEncoder(fields, inputs.scaling)
+        self.numbers = NumericEncoder(fields, inputs.numbers)
         self.newest = [f.column for f in inputs.newest_fields(feature_map)]
         self.feature_map, self.inputs = feature_map, inputs
         self._look_up_in(table)
@@ -132,14 +132,11 @@ class FeatureEncoder:
         raw = values[1][:, self.numeric_columns]
         if self.statistics:
             raw = np.concatenate([raw, self.histories(block, rows)[:, self.statistics]], axis=1)
-        rank = self.numeric.rank(raw) if self.inputs.ranks else None
         return EncodedRows(
-            self.numeric.scale(raw, rank),
+            self.numbers(raw),
             _stack(self.profile, *values),
             _stack(self.target, *values),
             np.concatenate([_stack(self.context, *values), self._newest(block, rows)], axis=1),
-            rank,
-            self.numeric.missing(raw) if self.inputs.missing else None,
         )
 
     def _newest(self, block: Block, rows: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ shares its target's vocabulary has the target's indices: token 12 has the index 
 """
 
 import logging
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -117,20 +117,21 @@ class FeatureMap:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "FeatureMap":
-        """The opposite of `to_dict`."""
-        return cls(
-            profile=[CategoryField(**field) for field in plain["profile"]],
-            targets=[CategoryField(**field) for field in plain["targets"]],
-            sequences=[SequenceField(**field) for field in plain["sequences"]],
-            numeric=[NumericField(**field) for field in plain["numeric"]],
-            min_count=plain["min_count"],
-            event_time=plain.get("event_time"),
-            fitted_on=plain["fitted_on"],
-            context=[CategoryField(**field) for field in plain.get("context", [])],
-            ids=[LevelField(**field) for field in plain.get("ids", [])],
-            levels=[LevelField(**field) for field in plain.get("levels", [])],
-            statistics=[NumericField(**field) for field in plain.get("statistics", [])],
-        )
+        """The opposite of `to_dict`; keys of other versions are ignored."""
+        kinds: dict[str, type] = {
+            "profile": CategoryField,
+            "targets": CategoryField,
+            "sequences": SequenceField,
+            "numeric": NumericField,
+            "context": CategoryField,
+            "ids": LevelField,
+            "levels": LevelField,
+            "statistics": NumericField,
+        }
+        known = _known(cls, plain)
+        for name in kinds.keys() & known:
+            known[name] = [kinds[name](**_known(kinds[name], each)) for each in known[name]]
+        return cls(**known)
 
     def write(self, path: Path) -> None:
         """Write as JSON, complete or not at all."""
@@ -140,6 +141,11 @@ class FeatureMap:
     def read(cls, path: Path) -> "FeatureMap":
         """Read what `write` wrote."""
         return read_json(path, cls.from_dict)
+
+
+def _known(kind: type, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the keys that a dataclass has."""
+    return {each.name: plain[each.name] for each in fields(kind) if each.name in plain}
 
 
 def fit_feature_map(

@@ -5,7 +5,7 @@ range and missing blocks on all rows.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,14 +14,16 @@ import numpy as np
 from ..common.errors import UserError
 from ..config.columns import MOST_LEVELS
 
-# Rows behind mean, deviation and knots: a rank is met to about 1 / sqrt(rows).
+# Rows behind the knots: a rank is met to about 1 / sqrt(rows).
 SAMPLE_ROWS = 200_000
 KNOTS = 257
+# Quantile buckets of a column.
+BUCKETS = 20
 # float32 holds all whole numbers up to this.
 _MOST_EXACT = 1 << 24
 Distinct = tuple[np.ndarray, np.ndarray]
 _NO_VALUES: Distinct = (np.empty(0), np.empty(0, np.int64))
-Distribution = tuple[float, float, list[float], list[float]]
+Distribution = tuple[list[float], list[float]]
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,6 @@ class NumericField:
     column: str
     minimum: float
     maximum: float
-    mean: float = 0.0
-    deviation: float = 0.0
     knots: Sequence[float] = ()
     ranks: Sequence[float] = ()
     missing_block: int | None = None
@@ -136,15 +136,14 @@ def _check_exact(values: np.ndarray, column: str) -> None:
 
 
 def _distribution(distinct: np.ndarray, count: np.ndarray) -> Distribution:
-    """Mean, standard deviation, knots and ranks of values that occur `count` times."""
+    """Knots and ranks of values that occur `count` times."""
     if not len(distinct):
-        return 0.0, 0.0, [], []
-    values = np.repeat(distinct, count)
-    rank = (np.cumsum(count) - count / 2) / len(values)
+        return [], []
+    rank = (np.cumsum(count) - count / 2) / count.sum()
     if len(distinct) > KNOTS:
         kept = np.unique(np.searchsorted(rank, np.linspace(rank[0], rank[-1], KNOTS)))
         distinct, rank = distinct[kept], rank[kept]
-    return float(values.mean()), float(values.std()), distinct.tolist(), rank.tolist()
+    return distinct.tolist(), rank.tolist()
 
 
 def count_blocks(fields: Sequence[NumericField]) -> int:
@@ -153,56 +152,76 @@ def count_blocks(fields: Sequence[NumericField]) -> int:
 
 
 class NumericEncoder:
-    """Scales raw values [rows, columns], and finds their ranks and missing blocks."""
+    """Makes numbers of raw values, by kind; raises UserError for an unknown kind."""
 
-    def __init__(self, fields: Sequence[NumericField], scaling: str) -> None:
-        self.fields = fields
-        self.scaling = scaling
-        if scaling == "minmax":
-            self.low = np.array([field.minimum for field in fields])
-            self.high = np.array([field.maximum for field in fields])
-            center, span = self.low, self.high - self.low
-        else:
-            # Ranks are uniform: mean 1/2, deviation sqrt(1/12).
-            is_rank = scaling == "quantile"
-            center = np.array([0.5 if is_rank else field.mean for field in fields])
-            span = np.array([12**-0.5 if is_rank else field.deviation for field in fields])
-        self.center = center
-        self.factor = np.divide(1, span, out=np.zeros_like(span), where=span > 0)
-        self.blocks = sorted({f.missing_block for f in fields if f.missing_block is not None})
-        first = {field.missing_block: i for i, field in reversed(list(enumerate(fields)))}
-        # Any column of a block tells of all.
-        self.block_columns = [first[block] for block in self.blocks]
+    def __init__(self, fields: Sequence[NumericField], kinds: Sequence[str]) -> None:
+        if unknown := [kind for kind in kinds if kind not in KINDS]:
+            raise UserError(
+                f"the model takes numbers of the kind {unknown[0]!r}, and this version of the "
+                f"workflow has {', '.join(KINDS)}; use the version that made it"
+            )
+        self.makers = {kind: KINDS[kind](fields) for kind in kinds}
+        self.knots = [(np.array(field.knots), np.array(field.ranks)) for field in fields]
 
-    def scale(self, raw: np.ndarray, rank: np.ndarray | None = None) -> np.ndarray:
-        """float32 [rows, columns]; missing is 0. `rank`: what `rank` gives of these, if known.
+    def __call__(self, raw: np.ndarray) -> dict[str, np.ndarray]:
+        """By kind, float32 [rows, columns or missing blocks] of raw values [rows, columns]."""
+        rows = RawNumbers(raw, self.knots)
+        return {kind: make(rows).astype(np.float32) for kind, make in self.makers.items()}
 
-        `minmax`: to [0, 1], what lies outside the train range at its ends. `standard` and
-        `quantile`: mean 0 and deviation 1, of the values cut to 5 deviations or of their ranks.
-        """
-        if self.scaling == "minmax":
-            raw = np.clip(raw.astype(np.float64), self.low, self.high)
-        elif self.scaling == "quantile":
-            rank = self.rank(raw) if rank is None else rank
-            raw = np.where(rank < 0, np.nan, rank.astype(np.float64))
-        scaled = (raw - self.center) * self.factor
-        if self.scaling == "standard":
-            scaled = np.clip(scaled, -5, 5)
-        return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
 
-    def rank(self, raw: np.ndarray) -> np.ndarray:
+class RawNumbers:
+    """The numeric values of some rows: `raw` [rows, columns], NaN where missing."""
+
+    def __init__(self, raw: np.ndarray, knots: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        self.raw, self._knots = raw, knots
+
+    @cached_property
+    def rank(self) -> np.ndarray:
         """float32 [rows, columns] in [0, 1], the share of train values below; missing is -1."""
-        return np.nan_to_num(self._ranks(raw), nan=-1.0).astype(np.float32)
-
-    def missing(self, raw: np.ndarray) -> np.ndarray:
-        """float32 [rows, blocks], 1 where the block's columns are missing."""
-        return np.isnan(raw[:, self.block_columns]).astype(np.float32)
-
-    def _ranks(self, raw: np.ndarray) -> np.ndarray:
-        """float64, missing NaN."""
-        ranks = np.full(raw.shape, np.nan)
-        for i, field in enumerate(self.fields):
-            if field.knots:
-                ranks[:, i] = np.interp(raw[:, i], field.knots, field.ranks)
+        ranks = np.full(self.raw.shape, np.nan)
+        for i, (knots, rank) in enumerate(self._knots):
+            if len(knots):
+                ranks[:, i] = np.interp(self.raw[:, i], knots, rank)
         # One knot alone would give missing values its rank.
-        return np.where(np.isnan(raw), np.nan, ranks)
+        return np.where(np.isnan(self.raw), -1, np.nan_to_num(ranks, nan=-1)).astype(np.float32)
+
+
+Maker = Callable[[RawNumbers], np.ndarray]
+
+
+def _minmax(fields: Sequence[NumericField]) -> Maker:
+    """The range of the train rows to [0, 1], what lies outside at its ends; missing is 0."""
+    low = np.array([field.minimum for field in fields])
+    high = np.array([field.maximum for field in fields])
+    factor = np.divide(1, high - low, out=np.zeros_like(low), where=high > low)
+    return lambda rows: np.nan_to_num((np.clip(rows.raw, low, high) - low) * factor)
+
+
+def _quantile(fields: Sequence[NumericField]) -> Maker:
+    """Ranks with mean 0 and deviation 1, as they are uniform in [0, 1]; missing is 0."""
+    return lambda rows: np.where(rows.rank < 0, 0, (rows.rank.astype(np.float64) - 0.5) * 12**0.5)
+
+
+def _bucket(fields: Sequence[NumericField]) -> Maker:
+    """The number of the quantile bucket, from 0; missing is BUCKETS."""
+    return lambda rows: np.where(
+        rows.rank < 0, BUCKETS, np.clip(np.floor(rows.rank * BUCKETS), 0, BUCKETS - 1)
+    )
+
+
+def _missing(fields: Sequence[NumericField]) -> Maker:
+    """By block of columns that are missing together, 1 where they are."""
+    first = {field.missing_block: i for i, field in reversed(list(enumerate(fields)))}
+    # Any column of a block tells of all.
+    columns = [first[block] for block in sorted(block for block in first if block is not None)]
+    return lambda rows: np.isnan(rows.raw[:, columns])
+
+
+# The kinds of numbers that a layer can take, each made from raw values and the feature map alone:
+# knots and ranks hold the distribution, np.interp(shares, ranks, knots) are its quantiles.
+KINDS: dict[str, Callable[[Sequence[NumericField]], Maker]] = {
+    "minmax": _minmax,
+    "quantile": _quantile,
+    "bucket": _bucket,
+    "missing": _missing,
+}

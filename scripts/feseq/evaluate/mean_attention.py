@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..dataset.batches import Batch, BatchSource
+from ..dataset.batch import Batch
+from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..model import FESeq
 from ..model.device import Machine

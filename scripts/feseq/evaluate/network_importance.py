@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..dataset.batches import Batch
+from ..dataset.batch import Batch
+from ..dataset.batches import row_inputs
 from ..dataset.block import Block
 from ..dataset.feature_map import check_one_draw
 from ..dataset.memory_table import MemoryTable
@@ -74,19 +75,7 @@ class NetworkPredict:
         for batch, inputs_BI in self.kept:
             rows = batch.row_B.cpu().numpy()
             encoded = self.source.encoder.encode(block, rows)
-            arrays = (encoded.numeric, encoded.context, encoded.rank, encoded.missing)
-            numeric, context, rank, missing = (
-                None if values is None else torch.from_numpy(values).to(inputs_BI.device)
-                for values in arrays
-            )
-            assert numeric is not None, "only ranks and flags are left out"
-            batch = replace(
-                batch,
-                numeric_BN=numeric,
-                context_BC=context,
-                rank_BN=rank,
-                missing_BK=missing,
-            )
+            batch = replace(batch, **row_inputs(encoded)).to(inputs_BI.device)
             with self.machine.autocast():
                 front_BF = network.front(batch)
             first = batch.profile_BP.shape[1] * network.embedding_dim

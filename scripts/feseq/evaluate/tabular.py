@@ -15,7 +15,7 @@ import numpy as np
 from ..common.ahead import map_ahead
 from ..common.progress import progress
 from ..dataset.block import Block
-from ..dataset.encoding import BRIEFING, EncodedRows, FeatureEncoder
+from ..dataset.encoding import DEFAULT_INPUTS, EncodedRows, FeatureEncoder
 from ..dataset.feature_map import OUT_OF_VOCABULARY, PADDING, FeatureMap
 from ..dataset.store import H5Table
 
@@ -45,7 +45,7 @@ class Features:
     ) -> None:
         self.feature_map = feature_map
         self.threads = threads
-        context = BRIEFING.context_fields(feature_map)
+        context = DEFAULT_INPUTS.context_fields(feature_map)
         self.fields = (*feature_map.profile, *feature_map.targets, *context)
         self.histories = feature_map.sequences
         categories = [np.zeros(field.size, np.int64) for field in self.fields]
@@ -96,7 +96,7 @@ class Features:
         for i, kept in enumerate(self.kept):
             features[:, i] = kept[indices[:, i]]
         start = self._first_of_histories
-        features[:, self.categorical : start] = encoded.numeric
+        features[:, self.categorical : start] = encoded.numbers["minmax"]
         histories = zip(self.histories, self._indices(encoder, block), self.slots)
         for field, codes, slots in histories:
             stop = start + 2 * COMMON_CODES + 2

@@ -13,6 +13,7 @@ from ..dataset.opening import Rows
 from .attention import attend
 from .device import Machine
 from .feseq import FESeq
+from .front import numbers_of
 from .refiner import TransformerLayer
 from .sizes import FieldSizes
 
@@ -75,12 +76,8 @@ def batch_source(
 
 def inputs_of(config: ModelConfig) -> Inputs:
     """What a network of `config` wants to know of a row."""
-    ranks = not {"buckets", "piecewise"}.isdisjoint(config.numerics)
     return Inputs(
-        scaling=config.scaling,
-        ranks=ranks,
-        missing=config.missing_flags,
-        context=config.context,
+        numbers=tuple(dict.fromkeys(numbers_of(config).values())),
         levels=config.levels,
         cut=config.cut,
         statistics=config.history_statistics,

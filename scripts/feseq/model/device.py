@@ -18,7 +18,7 @@ from ..common.errors import UserError, first_line
 from ..common.memory import machine_memory, peak_memory
 from ..common.ranks import Ranks
 from ..config.runtime import Runtime
-from ..dataset.batches import Batch
+from ..dataset.batch import Batch
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..dataset.batches import Batch
+from ..dataset.batch import Batch
 from ..dataset.feature_map import OUT_OF_VOCABULARY, PADDING
 
 _VALUES = 1 << 16
@@ -45,12 +45,11 @@ class UnknownDraws(nn.Module):
     def forward(self, batch: Batch) -> Batch:
         if not self.training or self.share == 0:
             return batch
-        context_BC = None if batch.context_BC is None else self._drawn(batch.context_BC)
         return replace(
             batch,
             profile_BP=self._drawn(batch.profile_BP),
             target_BG=self._drawn(batch.target_BG),
-            context_BC=context_BC,
+            context_BC=self._drawn(batch.context_BC),
         )
 
     def _drawn(self, index: Tensor) -> Tensor:

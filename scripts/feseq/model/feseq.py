@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..common.logits import log_odds
 from ..config.model import ModelConfig
-from ..dataset.batches import Batch
+from ..dataset.batch import Batch
 from .dropout import Dropout, UnknownDraws, VectorDropout
 from .front import Front
 from .history import Crossing, HistoryEmbedding, PositionEmbedding, TimeEmbedding

@@ -1,26 +1,25 @@
-"""The front: what goes to the output network beside profile and history, as a list of kinds.
+"""The front: what goes to the output network beside profile and history, as a list of layers.
 
 Numeric columns, by the kinds in `model.numerics`:
 
     linear      x · v, a learned vector v a column (the briefing's)
     direct      x as it is
     buckets     a learned vector for each of the column's quantile buckets, one more for missing
-    piecewise   the share of each quantile bucket that lies below the value, through a learned
-                matrix a column (Gorishniy et al., "On Embeddings for Numerical Features", 2022)
     missing     a flag for each block of columns that are missing together
 
 Categories that stand at no position of the history:
 
     context     a learned vector for each category
 
-B rows of a batch, N numeric columns, K buckets, C categories, d embedding size.
+B rows of a batch, N numeric columns, K missing blocks, C categories, d embedding size.
 """
 
 import torch
 from torch import Tensor, nn
 
 from ..config.model import ModelConfig
-from ..dataset.batches import Batch
+from ..dataset.batch import Batch
+from ..dataset.numeric import BUCKETS
 from .dropout import VectorDropout
 from .sizes import FieldSizes
 
@@ -28,70 +27,39 @@ from .sizes import FieldSizes
 class Linear(nn.Module):
     """x · v."""
 
-    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
+    def __init__(self, config: ModelConfig, sizes: FieldSizes, numbers: str) -> None:
         super().__init__()
+        self.numbers = numbers
         self.vector = nn.Parameter(torch.empty(sizes.numeric, config.embedding_dim))
         self.out_width = sizes.numeric * config.embedding_dim
 
     def forward(self, batch: Batch) -> Tensor:
-        return (batch.numeric_BN[..., None] * self.vector).flatten(1)
+        return (batch.numbers[self.numbers][..., None] * self.vector).flatten(1)
 
 
 class Direct(nn.Module):
     """x."""
 
-    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
+    def __init__(self, config: ModelConfig, sizes: FieldSizes, numbers: str) -> None:
         super().__init__()
-        self.out_width = sizes.numeric
+        self.numbers = numbers
+        self.out_width = columns_of(numbers, sizes)
 
     def forward(self, batch: Batch) -> Tensor:
-        return batch.numeric_BN
+        return batch.numbers[self.numbers]
 
 
 class Buckets(nn.Module):
     """The vector of the value's bucket."""
 
-    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
+    def __init__(self, config: ModelConfig, sizes: FieldSizes, numbers: str) -> None:
         super().__init__()
-        self.buckets = config.numeric_buckets
-        self.table = Tables((self.buckets + 1,) * sizes.numeric, config)
+        self.numbers = numbers
+        self.table = Tables((BUCKETS + 1,) * sizes.numeric, config)
         self.out_width = sizes.numeric * config.embedding_dim
 
     def forward(self, batch: Batch) -> Tensor:
-        rank_BN = batch.rank_BN
-        assert rank_BN is not None, "buckets need ranks"
-        bucket_BN = (rank_BN * self.buckets).long().clamp(0, self.buckets - 1)
-        return self.table(torch.where(rank_BN < 0, self.buckets, bucket_BN)).flatten(1)
-
-
-class Piecewise(nn.Module):
-    """Bucket k holds clamp(rank · K - k, 0, 1); missing is 0 in all."""
-
-    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
-        super().__init__()
-        shape = (sizes.numeric, config.numeric_buckets, config.embedding_dim)
-        self.matrix = nn.Parameter(torch.empty(shape))
-        self.out_width = sizes.numeric * config.embedding_dim
-        self.bucket_K: Tensor
-        self.register_buffer("bucket_K", torch.arange(config.numeric_buckets), persistent=False)
-
-    def forward(self, batch: Batch) -> Tensor:
-        rank_BN = batch.rank_BN
-        assert rank_BN is not None, "piecewise needs ranks"
-        filled_BNK = (rank_BN[..., None] * len(self.bucket_K) - self.bucket_K).clamp(0, 1)
-        return torch.einsum("bnk,nkd->bnd", filled_BNK, self.matrix).flatten(1)
-
-
-class Missing(nn.Module):
-    """1 where a block is missing."""
-
-    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
-        super().__init__()
-        self.out_width = sizes.missing
-
-    def forward(self, batch: Batch) -> Tensor:
-        assert batch.missing_BK is not None, "flags need missing blocks"
-        return batch.missing_BK
+        return self.table(batch.numbers[self.numbers].long()).flatten(1)
 
 
 class Context(nn.Module):
@@ -103,7 +71,6 @@ class Context(nn.Module):
         self.out_width = len(sizes.context) * config.embedding_dim
 
     def forward(self, batch: Batch) -> Tensor:
-        assert batch.context_BC is not None, "a table of context columns needs their indices"
         return self.table(batch.context_BC).flatten(1)
 
 
@@ -122,26 +89,37 @@ class Tables(nn.Embedding):
         return self.dropout(super().forward(index + self.first))
 
 
-Kind = Linear | Direct | Buckets | Piecewise | Missing | Context
-KINDS: dict[str, type[Kind]] = {
+LAYERS: dict[str, type[Linear] | type[Direct] | type[Buckets]] = {
     "linear": Linear,
     "direct": Direct,
     "buckets": Buckets,
-    "piecewise": Piecewise,
-    "missing": Missing,
-    "context": Context,
+    "missing": Direct,
 }
 
 
+def numbers_of(config: ModelConfig) -> dict[str, str]:
+    """The numeric layers of a network, each with the kind of numbers that it takes."""
+    layers: dict[str, str] = {name: config.scaling for name in config.numerics}
+    layers |= {"buckets": "bucket"} if "buckets" in layers else {}
+    return layers | ({"missing": "missing"} if config.missing_flags else {})
+
+
+def columns_of(numbers: str, sizes: FieldSizes) -> int:
+    """How many columns the numbers of a kind have."""
+    return sizes.missing if numbers == "missing" else sizes.numeric
+
+
 class Front(nn.Module):
-    """The kinds that config and table ask for, side by side."""
+    """The layers that config and table ask for, side by side."""
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
-        names: list[str] = [*config.numerics]
-        names += ["missing"] if config.missing_flags and sizes.missing else []
-        names += ["context"] if sizes.context else []
-        kinds = {name: KINDS[name](config, sizes) for name in names}
+        kinds: dict[str, Linear | Direct | Buckets | Context] = {
+            name: LAYERS[name](config, sizes, numbers)
+            for name, numbers in numbers_of(config).items()
+        }
+        if sizes.context:
+            kinds["context"] = Context(config, sizes)
         self.kinds = nn.ModuleDict(kinds)
         self.out_width = sum(kind.out_width for kind in kinds.values())
 

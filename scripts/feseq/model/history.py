@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config.model import ModelConfig
-from ..dataset.batches import Batch
+from ..dataset.batch import Batch
 from ..dataset.feature_map import FIRST_CATEGORY
 from ..dataset.layout import Layout
 from .dropout import VectorDropout

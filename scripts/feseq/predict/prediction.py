@@ -10,7 +10,8 @@ from torch import Tensor
 from ..common.errors import NotEnoughMemoryError
 from ..common.progress import progress
 from ..config.model import ModelConfig
-from ..dataset.batches import Batch, BatchSource
+from ..dataset.batch import Batch
+from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..dataset.opening import Rows
 from ..model import FESeq

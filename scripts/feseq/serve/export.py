@@ -17,10 +17,11 @@ from torch import Tensor
 from ..common.errors import UserError
 from ..common.files import written_beside
 from ..common.logits import sigmoid
+from ..dataset.encoding import DEFAULT_INPUTS
 from ..dataset.mixed import Files, open_files
-from ..dataset.numeric import count_blocks
-from ..model.build import inputs_of
+from ..model.build import field_sizes, inputs_of
 from ..model.device import Machine
+from ..model.front import columns_of
 from ..predict.model_file import TrainedModel
 from .network import INPUTS, ServedFESeq
 from .planted import Planted
@@ -90,6 +91,7 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
             "the model takes the time of each row; name its column as --row_time, or as "
             "columns.groups.<group>.times in the config"
         )
+    inputs = asdict(inputs_of(trained.config))
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -98,7 +100,8 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
         "click_rate": trained.click_rate,
         "max_len": trained.config.max_len,
         "row_time": row_time if feature_map.event_time else None,
-        "inputs": asdict(inputs_of(trained.config)),
+        # Others are as they are where nothing is said, so that older scorers need not know them.
+        "inputs": {name: x for name, x in inputs.items() if x != getattr(DEFAULT_INPUTS, name)},
         "feature_map": feature_map.to_dict(),
     }
 
@@ -107,7 +110,9 @@ def _program(trained: TrainedModel) -> Any:
     """The network as an ONNX program, for any number of rows and events."""
     network = trained.network.cpu().float()
     rows, events = (torch.export.Dim(name, max=1 << 20) for name in ("rows", "events"))
-    shapes = {name: {0: rows} for name in INPUTS}
+    example, numbers = _example(trained)
+    shapes: dict[str, Any] = {"numbers": {kind: {0: rows} for kind in numbers}}
+    shapes |= {name: {0: rows} for name in INPUTS}
     shapes |= {"history": {1: rows, 2: events}, "elapsed": {0: rows, 1: events}}
     for name in ("torch.onnx", "onnx_ir", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -115,39 +120,33 @@ def _program(trained: TrainedModel) -> Any:
         warnings.simplefilter("ignore")
         return torch.onnx.export(
             ServedFESeq(network),
-            _example(trained),
+            (numbers, *example),
             dynamo=True,
-            input_names=list(INPUTS),
+            input_names=[*numbers, *INPUTS],
             output_names=["logit"],
-            dynamic_shapes=tuple(shapes[name] for name in INPUTS),
+            dynamic_shapes=tuple(shapes.values()),
             external_data=False,
             optimize=True,
             verbose=False,
         )
 
 
-def _example(trained: TrainedModel, rows: int = 3, events: int = 2) -> tuple[Tensor, ...]:
-    """Inputs of the right shapes, in the order of INPUTS; 0 stands in every table."""
-    found, inputs = trained.feature_map, inputs_of(trained.config)
-    numeric = len(inputs.numeric_fields(found))
-    context = len(inputs.context_fields(found)) + len(inputs.newest_fields(found))
-    sequences = len(found.sequences)
-    codes = {
-        "profile": (rows, len(found.profile)),
-        "target": (rows, len(found.targets)),
-        "history": (sequences, rows, events),
+def _example(
+    trained: TrainedModel, rows: int = 3, events: int = 2
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Inputs of the right shapes, in the order of INPUTS, and numbers; 0 stands in every table."""
+    sizes = field_sizes(trained.config, trained.feature_map)
+    shapes = {
+        "profile": (rows, len(sizes.profile)),
+        "target": (rows, len(sizes.target)),
+        "history": (len(sizes.sequence), rows, events),
         "length": (rows,),
         "elapsed": (rows, events),
-        "context": (rows, context),
+        "context": (rows, len(sizes.context)),
     }
-    numbers = {
-        "numeric": (rows, numeric),
-        "rank": (rows, numeric if inputs.ranks else 0),
-        "missing": (rows, count_blocks(found.numeric) if inputs.missing else 0),
-    }
-    example = {name: torch.zeros(shape, dtype=torch.long) for name, shape in codes.items()}
-    example |= {name: torch.zeros(shape) for name, shape in numbers.items()}
-    return tuple(example[name] for name in INPUTS)
+    codes = tuple(torch.zeros(shapes[name], dtype=torch.long) for name in INPUTS)
+    kinds = inputs_of(trained.config).numbers
+    return codes, {kind: torch.zeros(rows, columns_of(kind, sizes)) for kind in kinds}
 
 
 def _content(program: Any, about: Mapping[str, Any]) -> bytes:

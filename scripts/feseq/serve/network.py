@@ -8,7 +8,7 @@ B rows, S sequence fields (and targets), H events of the longest history, L = H 
 D width of a position, d embedding size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,18 +30,8 @@ from ..model.refiner import TransformerLayer
 
 # Taken off the scores of padding.
 _HIDDEN = 1e5
-# The inputs, in the order of `ServedFESeq.forward`.
-INPUTS = (
-    "numeric",
-    "profile",
-    "target",
-    "history",
-    "length",
-    "elapsed",
-    "context",
-    "rank",
-    "missing",
-)
+# The inputs in the order of `ServedFESeq.forward`, behind the numbers by kind.
+INPUTS = ("profile", "target", "history", "length", "elapsed", "context")
 
 
 class ServedFESeq(nn.Module):
@@ -54,15 +44,13 @@ class ServedFESeq(nn.Module):
 
     def forward(
         self,
-        numeric_BN: Tensor,
+        numbers: Mapping[str, Tensor],
         profile_BP: Tensor,
         target_BG: Tensor,
         history_SBH: Tensor,
         length_B: Tensor,
         elapsed_BH: Tensor,
         context_BC: Tensor,
-        rank_BN: Tensor,
-        missing_BK: Tensor,
     ) -> Tensor:
         """Logits [B]; what stands before a row's newest `length_B` events is not read."""
         network = self.network
@@ -90,9 +78,7 @@ class ServedFESeq(nn.Module):
             x_BLD = layer.norm_2(x_BLD + layer.feed_forward(x_BLD))
         item_BE = network.item(target_BG) if network.item is not None else None
         # What the front reads of a batch.
-        of_rows: Any = SimpleNamespace(
-            numeric_BN=numeric_BN, context_BC=context_BC, rank_BN=rank_BN, missing_BK=missing_BK
-        )
+        of_rows: Any = SimpleNamespace(numbers=numbers, context_BC=context_BC)
         features = [*profile, network.front(of_rows)]
         features.append(self.pool(network.pooling, x_BLD, is_position_BL, item_BE))
         if network.shortcuts:

@@ -17,7 +17,7 @@ from .rows import Row, RowTable
 
 # The exported file's metadata has what the graph does not hold under this key, as JSON.
 METADATA = "feseq"
-FORMAT, VERSION = "feseq-onnx", 1
+FORMAT, VERSION = "feseq-onnx", 2
 # Positions of one run: few enough to stay in a core's caches.
 _POSITIONS = 1 << 13
 
@@ -105,7 +105,6 @@ class Scorer:
         """What the graph takes for these rows."""
         block = table.block
         encoded = encoder.encode(block, rows)
-        none = np.empty((len(rows), 0), np.float32)
         max_len = self.about["max_len"]
         older = encoder.inputs.older(max_len)
 
@@ -122,15 +121,13 @@ class Scorer:
             elapsed = np.maximum(np.repeat(block.time[rows], events.lengths) - events.values, 0)
         *history, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
         inputs = {
-            "numeric": encoded.numeric,
             "profile": encoded.profile,
             "target": encoded.target,
             "history": np.stack(history),
             "length": np.diff(offsets),
             "elapsed": elapsed,
             "context": encoded.context,
-            "rank": none if encoded.rank is None else encoded.rank,
-            "missing": none if encoded.missing is None else encoded.missing,
+            **encoded.numbers,
         }
         return {name: value for name, value in inputs.items() if name in self.wanted}
 

@@ -17,7 +17,8 @@ from ..common.errors import NotFiniteError
 from ..common.progress import Progress, progress
 from ..common.signals import Signals
 from ..config.train import TrainConfig
-from ..dataset.batches import Batch, BatchSource
+from ..dataset.batch import Batch
+from ..dataset.batches import BatchSource
 from ..model import FESeq
 from ..model.build import placed
 from ..model.device import Machine

@@ -10,10 +10,11 @@ from torch import Tensor
 from ..common.errors import NotEnoughMemoryError
 from ..config.model import ModelConfig
 from ..config.train import TrainConfig
-from ..dataset.batches import Batch
+from ..dataset.batch import Batch
 from ..dataset.layout import Layout
 from ..model import FESeq, FieldSizes
 from ..model.device import Machine
+from ..model.front import columns_of, numbers_of
 
 # Adam: the weights, their gradients, and two moments, each in float32.
 COPIES_OF_PARAMETERS = 4
@@ -140,17 +141,16 @@ def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
     events = rows * config.max_len
     history_ST = torch.stack([torch.arange(events) % size for size in sizes.sequence])
     offsets = torch.arange(rows + 1) * config.max_len
+    numbers = set(numbers_of(config).values())
     return Batch(
-        numeric_BN=torch.zeros(rows, sizes.numeric),
+        numbers={kind: torch.zeros(rows, columns_of(kind, sizes)) for kind in numbers},
         profile_BP=torch.zeros(rows, len(sizes.profile), dtype=torch.long),
         target_BG=torch.zeros(rows, len(sizes.target), dtype=torch.long),
-        history_ST=history_ST,
-        offsets=offsets,
-        layout=Layout.of(history_ST, offsets),
-        elapsed_T=torch.zeros(events, dtype=torch.long) if config.times else None,
+        context_BC=torch.zeros(rows, len(sizes.context), dtype=torch.long),
         row_B=torch.arange(rows),
         label_B=torch.zeros(rows),
-        rank_BN=torch.zeros(rows, sizes.numeric),
-        context_BC=torch.zeros(rows, len(sizes.context), dtype=torch.long),
-        missing_BK=torch.zeros(rows, sizes.missing),
+        history_ST=history_ST,
+        elapsed_T=torch.zeros(events, dtype=torch.long) if config.times else None,
+        offsets=offsets,
+        layout=Layout.of(history_ST, offsets),
     )

@@ -21,7 +21,8 @@ from ..common.ranks import Ranks, in_group, joined
 from ..config.model import ModelConfig
 from ..config.runtime import Runtime
 from ..config.train import TrainConfig
-from ..dataset.batches import Batch, BatchSource
+from ..dataset.batch import Batch
+from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import Files, open_files
 from ..dataset.opening import Rows, open_table, train_rows

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..common.errors import NotEnoughMemoryError, NotFiniteError
-from ..dataset.batches import Batch
+from ..dataset.batch import Batch
 from ..model import FESeq
 from ..model.device import Machine, deterministic_if_possible
 from .optimizer import embedding_parameters
