@@ -10,7 +10,7 @@ from feseq.config.catalog import (
     submission_weights,
 )
 from feseq.config.names import is_feseq, is_model
-from feseq.raw.listing import TableLocation
+from feseq.raw.location import TableLocation
 from feseq.raw.parts import part_name, read_parts
 from feseq.raw.source import local_only
 from feseq.staleness.upstream import explained_models, figure_steps, rule_of

@@ -22,8 +22,6 @@ from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import sample
 from feseq.dataset.selection import Selection, write_selections
 from feseq.dataset.store import H5Table
-from feseq.raw.location import Location
-from feseq.raw.parquet_file import RawFile
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import open_parquet
 from support.raw_tables import COLUMNS, content, raw_table, to_test_h5, to_train_h5, write_raw
@@ -102,29 +100,10 @@ def test_an_id_that_is_no_text_is_refused(tmp_path: Path, ids: pa.Array, message
     assert os.listdir(tmp_path) == ["test.parquet"]
 
 
-@pytest.mark.parametrize(("in_footer", "message"), [(9, "and 8 can"), (7, "and more can")])
-def test_a_footer_that_counts_other_rows_than_there_are_is_refused(
-    in_footer: int, message: str, tmp_path: Path
-) -> None:
-    raw = write_raw(tmp_path, raw_table(4))
-    batch = pa.record_batch({"y": [0, 1, 0, 1]})
-    file: Any = SimpleNamespace(
-        batches=lambda *_: iter([batch, batch]),
-        location=Location(raw),
-        version=Location(raw).version,
-        rows=in_footer,
-        first_row=70,
-    )
-    with pytest.raises(
-        UserError, match=rf"raw.parquet: .* {in_footer} rows from row 70 on, {message}.*'y'"
-    ):
-        list(RawFile.stream(file, ["y"], 4))
-
-
 def test_column_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
     raw = write_raw(tmp_path, raw_table(9, unsaid=["x"] * 9), store_schema=False)
     raw.write_bytes(raw.read_bytes().replace(b"unsaid", b"uns\xffid"))
-    with pytest.raises(UserError, match=r"raw.parquet: not a complete parquet file"):
+    with pytest.raises(UserError, match=r"raw.parquet: cannot be read"):
         open_parquet(raw)
 
 
@@ -144,7 +123,7 @@ def test_a_bad_token_late_in_the_file_stops_with_its_row_and_leaves_nothing(
 def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     table = raw_table()
     for name in ("price", "uid"):
-        with pytest.raises(UserError, match=f"more than once: '{name}'"):
+        with pytest.raises(UserError, match=f"column '{name}' is not there, or more than once"):
             to_test_h5(tmp_path, table.append_column(name, table[name]))
 
 
@@ -210,7 +189,7 @@ def test_damaged_parquet_is_refused_and_leaves_nothing(tmp_path: Path, kind: str
 
 
 def test_a_missing_parquet_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match=r"none.parquet: cannot be read"):
         convert_test(tmp_path / "none.parquet", COLUMNS, tmp_path / "test.h5")
 
 

@@ -8,7 +8,7 @@ import pytest
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.dataset.origin import refuse_stand_in_over_real
-from feseq.raw.listing import TableLocation
+from feseq.raw.location import TableLocation
 from feseq.raw.source import RawFiles
 from support.raw_tables import raw_table, to_train_h5
 

@@ -194,7 +194,7 @@ def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) ->
     labels = read_labels(open_parquet(raw), "y")
     assert labels.tolist() == LABELS
     assert labels.dtype == np.uint8
-    assert [len(some) for some in stream_labels(open_parquet(raw), "y", 4)] == [4, 2]
+    assert sum(stream.size for stream in stream_labels(open_parquet(raw), "y", 4)) == 6
 
 
 @pytest.mark.parametrize(

@@ -351,7 +351,7 @@ def test_a_sample_of_several_labels_is_refused(folder: Path) -> None:
         ("", "its header '' has no column 'uid'"),
         ("ID,y\nU000,0\n", "its header 'ID,y' has no column 'uid'"),
         ("uid;y\nU000;0\n", "its header 'uid;y' has no column 'uid'"),
-        ("uid,y\nU000,0\nU001,0,0\n", "cannot be read as a CSV file"),
+        ("uid,y\nU000,0\nU001,0,0\n", "cannot be read"),
         ("uid,y\n", "10 predicted IDs are not in it, such as 'U000'"),
     ],
     ids=["empty", "other name", "semicolons", "ragged", "header alone"],

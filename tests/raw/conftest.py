@@ -1,12 +1,12 @@
 """Fixtures of several modules about raw files."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from support.bucket import Bucket, use
-from support.processes import PATIENCE_SECONDS
+from support.bucket import Bucket
 from support.simulated import (
     MEAN_LENGTH,
     ROWS,
@@ -20,11 +20,9 @@ from support.simulated import (
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """An empty store; its requests are counted, so none is repeated where the machine is busy."""
-    monkeypatch.setattr("feseq.raw.location._S3_SILENT_SECONDS", PATIENCE_SECONDS)
-    store = Bucket()
-    use(store.endpoint, monkeypatch)
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An empty bucket `shop` in a store on this machine."""
+    store = Bucket(tmp_path / "moto.log", monkeypatch)
     yield store
     store.close()
 

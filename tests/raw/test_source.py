@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from feseq.common.errors import UserError
-from feseq.raw.listing import TableLocation
+from feseq.raw.location import TableLocation
 from feseq.raw.source import RawFiles, locate_raw
 from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
 
@@ -22,29 +22,29 @@ def files(folder: Path, train: dict[str, Any], test: dict[str, Any]) -> RawFiles
     return RawFiles(*map(TableLocation, paths), None)
 
 
+MOMENT = pa.array([5, 6])
+
+
 @pytest.mark.parametrize(
-    ("test", "message"),
+    ("test", "column"),
     [
-        ({"price": ["1", "2"]}, r"test.parquet: column 'price' has type string, cannot be numeric"),
-        ({"events": [1, 2]}, r"test.parquet: column 'events' has type int64, cannot be a sequence"),
-        (
-            {"item": pa.array([7, 8])},
-            r"column 'item' has type string in .*train.parquet and int64 in .*test.parquet",
-        ),
-        ({"country": [True, False]}, r"'country' has type string in .* and bool in"),
+        ({"price": ["1", "2"]}, "price"),
+        ({"price": pa.array([[1.0]] * 2)}, "price"),
+        ({"item": pa.array([[1]] * 2)}, "item"),
+        ({"item": pa.array([7, 8])}, "item"),
+        ({"country": [True, False]}, "country"),
+        ({"events": [1, 2]}, "events"),
+        ({"when": MOMENT.cast(pa.timestamp("s"))}, "when"),
+        ({"when": [1.0, 2.0]}, "when"),
     ],
 )
-def test_types_of_both_files_are_compared(tmp_path: Path, test: Any, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        files(tmp_path, {}, test).check(COLUMNS)
-
-
-def test_a_time_in_another_unit_is_refused(tmp_path: Path) -> None:
-    times = {"times": ["1", "2"], "when": pa.array([5, 6])}
-    moments = times | {"when": pa.array([5, 6]).cast(pa.timestamp("s"))}
+def test_types_that_cannot_be_used_or_compared_are_refused(
+    tmp_path: Path, test: Any, column: str
+) -> None:
+    times = {"times": ["1", "2"], "when": MOMENT}
     files(tmp_path, times, times).check(TIMED)
-    with pytest.raises(UserError, match=r"'when' has type int64 in .* and timestamp\[ms\]"):
-        files(tmp_path, times, moments).check(TIMED)
+    with pytest.raises(UserError, match=f"column '{column}' has type"):
+        files(tmp_path, times, times | test).check(TIMED)
 
 
 def test_types_that_read_alike_pass(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_types_that_read_alike_pass(tmp_path: Path) -> None:
 def test_a_column_that_only_the_test_file_lacks_is_named(tmp_path: Path) -> None:
     raw = files(tmp_path, {}, {})
     write_raw(tmp_path, raw_table(2).drop_columns(["item"]), "test")
-    with pytest.raises(UserError, match=r"test.parquet: 1 of 6 columns are missing: 'item'"):
+    with pytest.raises(UserError, match=r"test.parquet.*missing: 'item'"):
         raw.check(COLUMNS)
 
 
@@ -86,21 +86,21 @@ def test_files_that_are_there_are_used(raw: dict[str, str], source: str) -> None
     Path(raw["sample_submission"]).write_text("clicked,ID\n")
     found = locate_raw(raw | {"source": source})
     assert str(found.sample_submission) == raw["sample_submission"]
-    with pytest.raises(UserError, match="header 'clicked,ID' has no column 'uid'"):
+    with pytest.raises(UserError, match="'uid'"):
         found.check(COLUMNS)
 
 
 @pytest.mark.parametrize("source", ["auto", "files"])
-def test_a_link_to_nowhere_or_a_folder_is_no_reason_to_simulate(
+def test_a_link_to_nowhere_or_an_empty_folder_is_no_reason_to_simulate(
     raw: dict[str, str], source: str, tmp_path: Path
 ) -> None:
     for name in ("train", "test"):
         Path(raw[name]).symlink_to(tmp_path / "unmounted" / name)
-    with pytest.raises(UserError, match=r"is a link to .*unmounted/train, and not a file"):
-        locate_raw(raw | {"source": source})
+    with pytest.raises(UserError, match=r"a.parquet: cannot be read"):
+        locate_raw(raw | {"source": source}).check(COLUMNS)
     Path(raw["train"]).unlink()
     Path(raw["train"]).mkdir()
-    with pytest.raises(UserError, match="is a folder without a file that holds data"):
+    with pytest.raises(UserError, match=r"a.parquet: no file"):
         locate_raw(raw | {"source": source})
     assert locate_raw(raw | {"source": "simulated"}).simulated
 
@@ -133,8 +133,5 @@ def test_a_missing_file_is_refused_by_name(
     touch(raw, *there)
     with pytest.raises(UserError) as refusal:
         locate_raw(raw | {"source": source})
-    _, after = str(refusal.value).split("are missing: ")
-    listed = after.split(" (")[0].split(";")[0]
-    missing = [raw[key] for key in ("train", "test") if key not in there]
-    assert listed == ", ".join(missing)
-    assert ("never mixed" in after) == bool(there)
+    listed = str(refusal.value).split("missing: ")[1].split(" (")[0].split(";")[0]
+    assert listed == ", ".join(raw[key] for key in ("train", "test") if key not in there)

@@ -5,8 +5,7 @@ import pytest
 from feseq.staleness.code import code_digests
 from support import SCRIPTS
 
-RAW = "common config.columns raw.listing raw.location raw.parquet_file raw.parts raw.reading "
-RAW += "raw.version"
+RAW = "common config.columns raw.location raw.parts raw.reading raw.version"
 ROWS = "common config.columns dataset.block dataset.store"
 CONVERSION = f"{RAW} {ROWS} dataset.conversion dataset.raw_text dataset.raw_values "
 CONVERSION += "dataset.selection "

@@ -71,20 +71,6 @@ def test_paths_in_the_pages_exist() -> None:
                 assert (REPOSITORY / path).exists(), (page, path)
 
 
-def test_hostile_cases_have_a_test_and_the_messages_exist() -> None:
-    page = (REPOSITORY / "docs/hostile-inputs.md").read_text()
-    rows = re.findall(r"^\| (.+) \| (.+) \| `([\w/]+\.py)::(\w+)` \|$", page, re.M)
-    assert len(rows) >= 40
-    files = [p for top in ("scripts", "rules") for p in (REPOSITORY / top).rglob("*.*")]
-    code = "".join(p.read_text() for p in files if p.suffix in (".py", ".smk"))
-    # Messages of several lines.
-    code = re.sub(r'"\s*\n\s*f?"', "", code)
-    for case, happens, file, test in rows:
-        assert f"def {test}(" in (REPOSITORY / file).read_text(), case
-        for message in re.findall(r"`([^`]+)`", happens):
-            assert message in code, case
-
-
 def test_every_rule_has_a_script_of_its_name_and_the_reverse() -> None:
     rules = re.findall(
         r"^(?:rule|checkpoint) (\w+):",

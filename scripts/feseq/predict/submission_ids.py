@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from ..common.errors import UserError, first_line
+from ..common.errors import UserError
 from ..common.ids import IdTables
 from ..raw.location import Location
 
@@ -29,10 +29,9 @@ def add_sample(tables: IdTables, path: str | Path, id_column: str) -> None:
 def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
     """The IDs of a sample submission, in batches of one column `id`."""
     location = Location(path)
-    version = location.version
-    try:
+    with location.reading(location.version), location.open() as file:
         reader = pacsv.open_csv(
-            location.file,
+            file,
             read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES),
             parse_options=pacsv.ParseOptions(newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(
@@ -43,12 +42,6 @@ def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
         )
         for batch in reader:
             yield batch.rename_columns(ID.names)
-    except (pa.ArrowException, OSError) as error:
-        raise location.read_error(error) or UserError(
-            f"{path}: cannot be read as a CSV file with a column {id_column!r} "
-            f"({first_line(error)}); its header should name {id_column!r} and the label"
-        ) from None
-    location.check_unchanged(version)
 
 
 def check_same(

@@ -1,45 +1,31 @@
-"""Where a raw file lies: a local path, or an object in S3 (s3://) or Google's storage (gs://)."""
+"""Where raw files lie: local paths, or objects of a store that pyarrow reads (s3://, gs://).
 
-import logging
+A URI, its options and its credentials are those of `pyarrow.fs.FileSystem.from_uri`.
+"""
+
+import hashlib
+import json
 import os
 import re
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
-from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
 from ..common.errors import UserError, first_line
-from ..common.files import digest_of_tail
-from .version import content_version, store_version
-
-logger = logging.getLogger(__name__)
+from .version import content_version, object_version
 
 # One slash is enough: a mistyped s3:/bucket/key is no local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
-_FORMS = "s3://bucket/key or gs://bucket/key"
-# How the errors of pyarrow's stores begin; those of decoding begin otherwise.
-_OF_STORE = ("AWS Error", "google::cloud::Status", "Path does not exist")
-_DENIED = ("ACCESS_DENIED", "HTTP status 403", "PERMISSION_DENIED", "UNAUTHENTICATED", "OAuth2")
-_UNREACHED = ("NETWORK_CONNECTION", "UNAVAILABLE", "TIMEOUT", "HTTP status 5", "resolving region")
-_CREDENTIALS = {
-    "s3": "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-}
-# Options for pyarrow that may stand behind a key, as `?name=value&...`.
-_OPTIONS = (
-    *("endpoint_override", "scheme", "region", "tls_ca_file_path", "tls_verify_certificates"),
-    *("retry_limit_seconds", "project_id"),
-)
-_GS_RETRY_SECONDS = "20"
-# A silent S3 store is asked this often, this many seconds each time, with pauses of a second.
-_S3_ATTEMPTS, _S3_SILENT_SECONDS = 4, 4
-_S3_OPTIONS = ("endpoint_override", "scheme", "tls_ca_file_path")
-_SECONDS_UNTIL_TOLD = 3
+_KEY = re.compile("([^=]+)=(.*)")
+# What Hive and Spark call the folder of rows without a value.
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_MOST_NAMED = 3
 
 
 def is_remote(location: str | Path) -> bool:
@@ -48,230 +34,208 @@ def is_remote(location: str | Path) -> bool:
 
 
 class Location:
-    """Where one raw file lies, a path or a URI; `str` gives it as the user wrote it.
+    """A file or folder, by a path or a URI; `str` gives it as the user wrote it.
 
-    Raises UserError for a URI that cannot be right; the store is asked only when the file is read.
+    No store is asked before something is read. Whatever then fails is raised as a UserError with
+    the location and pyarrow's message.
     """
 
     def __init__(self, written: str | Path) -> None:
         self.written = str(written)
         self.is_remote = is_remote(written)
-        if self.is_remote:
-            _check_uri(self.written)
 
     def __str__(self) -> str:
         return self.written
 
-    @property
-    def name(self) -> str:
-        """The last part of the path or key."""
-        return Path(urlsplit(self.written).path if self.is_remote else self.written).name
+    @cached_property
+    def _place(self) -> tuple[fs.FileSystem, str]:
+        """The file system and the path in it."""
+        if not self.is_remote:
+            return fs.LocalFileSystem(), self.written
+        with self.reading():
+            return fs.FileSystem.from_uri(self.written)
 
     @property
-    def path(self) -> str:
-        """The path, or a URI's behind the bucket."""
-        return unquote(urlsplit(self.written).path) if self.is_remote else self.written
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self._place[1]).name
 
     @property
     def is_present(self) -> bool:
-        """True for a local file that exists, and for any remote one, without asking the store."""
-        return self.is_remote or Path(self.written).is_file()
-
-    @cached_property
-    def _store(self) -> tuple[fs.FileSystem, str]:
-        """The store and the file's path in it."""
-        options = _options(self.written)
-        uri = urlunsplit(urlsplit(self.written)._replace(query=urlencode(options)))
-        return _connect(uri, options.get("region"))
-
-    @cached_property
-    def file(self) -> pa.NativeFile:
-        """The file, opened for reading; raises UserError if that fails."""
-        with self._guarded():
-            if not self.is_remote:
-                return pa.OSFile(self.written, "rb")
-            with _told(self.written):
-                system, path = self._store
-                return system.open_input_file(path)
+        """True for what exists locally, links to nowhere too, and for anything remote."""
+        return self.is_remote or os.path.lexists(self.written)
 
     @cached_property
     def version(self) -> str:
-        """What changes with the file's content: a digest of it, a store's or our own.
+        """A digest that changes with the content: a store's where it is remote.
 
-        It is that of the file as it was first looked at. A store that keeps none is asked for the
-        object's end, which is then taken for the whole.
+        It is that of the file as it was first looked at.
         """
-        with self._guarded():
+        with self.reading():
             if not self.is_remote:
                 return content_version(Path(self.written))
-            size = self.file.size()
-            return store_version(self.file.metadata(), size) or digest_of_tail(self.file, size)
+            with self.open() as file:
+                return object_version(file.metadata(), file.size())
 
-    def close(self) -> None:
-        """Close the file; it is opened again when it is next read."""
-        if "file" in self.__dict__:
-            self.__dict__.pop("file").close()
+    @property
+    def keys(self) -> dict[str, str | None]:
+        """The columns that a file has from the folders key=value directly above it.
 
-    def listing(self, recursive: bool = False) -> list[tuple[str, bool]]:
-        """The names in this folder, each with True for a folder; none if there is no such folder.
-
-        `recursive` lists what is in these folders, too.
+        in/day=2/country=KR/part-0.parquet:   {"day": "2", "country": "KR"}
         """
-        with self._guarded(), _told(self.written):
-            system, path = self._store if self.is_remote else (fs.LocalFileSystem(), self.written)
-            selector = fs.FileSelector(path, allow_not_found=True, recursive=recursive)
-            found = system.get_file_info(selector)
-        return [
-            (info.path.removeprefix(path).lstrip("/"), info.type == fs.FileType.Directory)
-            for info in found
-        ]
+        keys: dict[str, str | None] = {}
+        for folder in reversed(self._place[1].split("/")[:-1]):
+            pair = _KEY.fullmatch(folder)
+            if pair is None:
+                break
+            keys = {unquote(pair[1]): None if pair[2] == _NO_VALUE else unquote(pair[2])} | keys
+        return keys
 
-    def head(self, size: int) -> bytes:
-        """The first `size` bytes, or all if the file is shorter."""
-        with self._guarded():
-            return bytes(self.file.read_at(size, 0))
+    def open(self) -> pa.NativeFile:
+        """The file, opened for reading."""
+        with self.reading():
+            system, path = self._place
+            return system.open_input_file(path)
 
-    def check_unchanged(self, version: str) -> None:
-        """Raise UserError if the file no longer has this version."""
-        if Location(self.written).version != version:
+    @contextmanager
+    def reading(self, version: str | None = None) -> Iterator[None]:
+        """Raise a UserError for whatever fails, or if the file no longer has this version."""
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            self._check_unchanged(version)
+            raise UserError(
+                f"{self}: cannot be read: {first_line(error)}; correct the path or copy the file "
+                f"again" + "; see docs/object-storage.md" * self.is_remote
+            ) from None
+        self._check_unchanged(version)
+
+    def _check_unchanged(self, version: str | None) -> None:
+        if version is not None and Location(self.written).version != version:
             raise UserError(
                 f"{self}: was replaced while it was being read; nothing of it was kept: run the "
                 f"same command again when it is complete"
             )
 
-    def read_error(self, error: BaseException) -> UserError | None:
-        """What the store says, if the error is the store's and not one of the file's content."""
-        said = first_line(error).split(" error_info=")[0]
-        if not self.is_remote or not any(sign in said for sign in _OF_STORE + _UNREACHED):
-            return None
-        if isinstance(error, FileNotFoundError):
-            return UserError(
-                f"{self}: there is no such object, or no such bucket; correct raw.* (a folder of "
-                f"files ends with a /), or the endpoint if it is in another store"
-            )
-        if any(sign in said for sign in _DENIED):
-            return UserError(
-                f"{self}: access denied ({said}); the environment has no credentials, or none that "
-                f"may read it: set {_CREDENTIALS[urlsplit(self.written).scheme]}"
-            )
-        if any(sign in said for sign in _UNREACHED):
-            return UserError(
-                f"{self}: the store cannot be reached, or fails ({said}); check the network, the "
-                f"endpoint (AWS_ENDPOINT_URL=http://host:port, or "
-                f"?endpoint_override=host:port&scheme=http behind the key) and "
-                f"the region (AWS_REGION), and run the same command again"
-            )
-        return self._unusable(error)
+    def matches(self, pieces: Sequence[str]) -> list["Location"]:
+        """The files whose paths below this one match the pieces of a pattern, in order of path.
 
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Whatever a store or a disk raises, as a UserError."""
-        try:
-            yield
-        except (pa.ArrowException, OSError) as error:
-            raise self.read_error(error) or self._unusable(error) from None
+        A folder that matches, or this one where there are no pieces, gives all files in it. Names
+        that begin with _ or . are no data (_SUCCESS, _delta_log), unless the pattern says so.
+        """
+        system, path = self._place
 
-    def _unusable(self, error: BaseException) -> UserError:
+        def inside(folder: fs.FileInfo, recursive: bool = False) -> list[fs.FileInfo]:
+            return system.get_file_info(fs.FileSelector(folder.path, recursive=recursive))
+
+        with self.reading():
+            found = [system.get_file_info(path)]
+            for piece in pieces:
+                folders = [info for info in found if info.type == fs.FileType.Directory]
+                found = [
+                    info
+                    for folder in folders
+                    for info in inside(folder)
+                    if fnmatchcase(info.base_name, piece)
+                    and (piece[0] == info.base_name[0] or not _is_hidden(info.base_name))
+                ]
+            if not pieces and found[0].type != fs.FileType.Directory:
+                return [self]
+            files: list[str] = []
+            for info in found:
+                if info.type == fs.FileType.Directory:
+                    below = [i for i in inside(info, recursive=True) if i.is_file]
+                    files += [i.path for i in below if not _is_hidden(i.path[len(info.path) :])]
+                else:
+                    files.append(info.path)
+        return [Location(self._written_as(path)) for path in sorted(files)]
+
+    def _written_as(self, path: str) -> str:
+        """A path of this file system, as a user would write it."""
         if not self.is_remote:
-            return UserError(f"{self}: cannot be read ({first_line(error)}); repair or replace it")
-        return UserError(
-            f"{self}: cannot be read from the store ({first_line(error)}); write {_FORMS}, other "
-            f"signs than letters, digits and /-_.~ as %XX (a blank as %20), check region and "
-            f"endpoint (docs/object-storage.md), and whether credentials have expired"
-        )
+            return os.path.normpath(path)
+        place, mark, options = self.written.partition("?")
+        scheme, _, rest = place.partition("://")
+        user, at, _ = rest.rpartition("@")
+        return f"{scheme}://{user}{at}{quote(path, safe='/=')}{mark}{options}"
 
 
-def _check_uri(location: str) -> None:
-    _refuse_secrets(location)
-    try:
-        uri = urlsplit(location)
-    except ValueError as error:
-        raise UserError(f"{location}: is no URI ({error}); write {_FORMS}") from None
-    if uri.scheme not in ("s3", "gs") or not location.startswith(f"{uri.scheme}://"):
-        raise UserError(
-            f"{location}: only local paths, {_FORMS} can be read; correct raw.*, or copy the file "
-            f"to a local path"
-        )
-    if not uri.netloc or not uri.path.strip("/") or uri.path.endswith("/") or uri.fragment:
-        raise UserError(
-            f"{location}: names no single object; write {_FORMS}, the key of one file, with other "
-            f"signs than letters, digits and /-_.~ as %XX (# as %23)"
-        )
+class TableLocation:
+    """Where the files of one raw table lie; `written` is what the user wrote, one text or a list.
 
-
-def _refuse_secrets(location: str) -> None:
-    """Raise UserError for a location with credentials in it; the message does not repeat them."""
-    place, _, query = location.partition("?")
-    # A secret key of AWS may have a slash; an @ in an object's key is written %40.
-    scheme = place.partition(":")[0]
-    _, at, rest = place.removeprefix("gs://anonymous@").rpartition("@")
-    unknown = [name for name, _ in parse_qsl(query, keep_blank_values=True) if name not in _OPTIONS]
-    if at:
-        raise UserError(
-            f"{scheme}://***@{rest}: credentials do not belong in a config, which is copied into "
-            f"logs; take them out and give them to the environment, for example as AWS_PROFILE (an "
-            f"@ in a key is written %40)"
-        )
-    if unknown:
-        raise UserError(
-            f"{place}?{unknown[0]}=***: there is no such option; a key may be followed by "
-            f"{', '.join(_OPTIONS)}; credentials belong in the environment, such as AWS_PROFILE"
-        )
-
-
-def _options(location: str) -> dict[str, str]:
-    """The options of a URI, those of the environment, and defaults that avoid long waits.
-
-    Without a region pyarrow asks AWS where the bucket is. A store behind an endpoint takes any
-    region, by default us-east-1.
+    A text is a file, a folder or a pattern (*, and locally ? and [a-z], within a name). Nothing is
+    looked for before `files` is asked for. Raises UserError for remote files beside local ones.
     """
-    uri = urlsplit(location)
-    given = dict(parse_qsl(uri.query, keep_blank_values=True))
-    if uri.scheme == "gs":
-        return {"retry_limit_seconds": _GS_RETRY_SECONDS} | given
-    found = {
-        "endpoint_override": os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL"),
-        "region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-    }
-    options = {name: value for name, value in found.items() if value} | given
-    return ({"region": "us-east-1"} if "endpoint_override" in options else {}) | options
 
-
-@cache
-def _connect(uri: str, region: str | None) -> tuple[fs.FileSystem, str]:
-    """One pool of connections for everything that a process reads."""
-    # Without a region the SDK looks for one, for seconds, also at EC2's metadata server.
-    name = "AWS_DEFAULT_REGION"
-    tell = region is not None and not {name, "AWS_REGION"} & set(os.environ)
-    if tell:
-        os.environ[name] = str(region)
-    try:
-        system, path = fs.FileSystem.from_uri(uri)
-        options = dict(parse_qsl(urlsplit(uri).query))
-        # An option that only a URI can have.
-        if isinstance(system, fs.S3FileSystem) and "tls_verify_certificates" not in options:
-            system = fs.S3FileSystem(
-                region=system.region,
-                request_timeout=_S3_SILENT_SECONDS,
-                connect_timeout=_S3_SILENT_SECONDS,
-                retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS),
-                **{name: options[name] for name in _S3_OPTIONS if name in options},
+    def __init__(self, written: str | Path | Sequence[str | Path]) -> None:
+        one = isinstance(written, str | Path)
+        self._entries = list(map(str, [written] if one else written))  # type: ignore[arg-type]
+        self.written = self._entries[0] if one else self._entries
+        self.is_remote = is_remote(self._entries[0])
+        if any(is_remote(entry) != self.is_remote for entry in self._entries):
+            raise UserError(
+                f"{self}: some of these files are local and some are not; the files of one table "
+                f"lie in one place: copy them"
             )
-        return system, path
-    finally:
-        if tell:
-            del os.environ[name]
+
+    def __str__(self) -> str:
+        named = ", ".join(self._entries[:_MOST_NAMED])
+        more = len(self._entries) - _MOST_NAMED
+        return named if more <= 0 else f"{named} and {more} more"
+
+    @property
+    def name(self) -> str:
+        """The last part of the path; of several, that of the first."""
+        more = len(self._entries) - 1
+        return Location(self._entries[0]).name + (f" and {more} more" if more else "")
+
+    @cached_property
+    def files(self) -> list[Location]:
+        """The files in the order of their rows: of the list, and in it of their paths.
+
+        Raises UserError if a folder or a pattern finds none, or a file is found twice.
+        """
+        found = [file for entry in self._entries for file in _files_of(entry)]
+        seen: set[str] = set()
+        for file in found:
+            real = file.written if self.is_remote else os.path.realpath(file.written)
+            if real in seen:
+                raise UserError(f"{self}: {file} is found twice; name each file once")
+            seen.add(real)
+        return found
+
+    @property
+    def missing(self) -> list[str]:
+        """The local files that are named and do not exist; no store is asked."""
+        return [] if self.is_remote else [str(file) for file in self.files if not file.is_present]
+
+    @property
+    def version(self) -> str:
+        """What changes with the content of the files, their order and the folders' keys."""
+        said = [(file.keys, file.version) for file in self.files]
+        if len(said) == 1 and not said[0][0]:
+            return said[0][1]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
-@contextmanager
-def _told(location: str) -> Iterator[None]:
-    """A line of the log if a store keeps one waiting."""
-    line = f"{location}: no answer for {_SECONDS_UNTIL_TOLD} s; a silent store is given up after 20"
-    timer = threading.Timer(_SECONDS_UNTIL_TOLD, logger.warning, (line,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+def _files_of(entry: str) -> list[Location]:
+    """The files that one text finds; a named file is not looked for."""
+    place, mark, options = entry.partition("?") if is_remote(entry) else (entry, "", "")
+    pieces = place.rstrip("/").split("/")
+    signs = "*" if is_remote(entry) else "*?["
+    places = [i for i, piece in enumerate(pieces) if any(sign in piece for sign in signs)]
+    if not places or (not is_remote(entry) and os.path.lexists(entry)):
+        found = Location(entry).matches([])
+    else:
+        above = "/".join(pieces[: places[0]]) or ("/" if places[0] else ".")
+        found = Location(f"{above}{mark}{options}").matches(pieces[places[0] :])
+    if not found:
+        raise UserError(
+            f"{entry}: no file with data is found there (names that begin with _ or . do not "
+            f"count); put the files there, mount the disk, or correct raw.train and raw.test"
+        )
+    return found
+
+
+def _is_hidden(path: str) -> bool:
+    return any(piece[:1] in ("_", ".") for piece in path.split("/"))

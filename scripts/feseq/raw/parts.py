@@ -1,6 +1,6 @@
 """Parts of a raw table: ranges of its rows, each converted by a job of its own.
 
-Small files make a part together; a large one is cut between its row groups, and within one that is
+Small files make a part together. A large one is cut between its row groups, and within one that is
 large itself. A part changes with its own files alone, so one that is replaced leaves all other
 parts as they are:
 
@@ -24,26 +24,26 @@ from ..common.files import read_json
 
 @dataclass(frozen=True)
 class Piece:
-    """The rows of a part that lie in one file.
-
-    `number` is the file's place in the table. `groups` are its row groups from one to another (not
-    included), and `inside` the rows of these; None: all.
-    """
+    """The rows `start` to `stop` (not included) of a file; `number` is its place in the table."""
 
     number: int
     file: str
     version: str
-    rows: int
-    groups: tuple[int, int] | None = None
-    inside: tuple[int, int] | None = None
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        """How many they are."""
+        return self.stop - self.start
 
 
 @dataclass(frozen=True)
 class Part:
     """Some rows of a table, and the types of the columns that folders give in all of the table.
 
-    `version` changes with the content of its files, their order, their row groups and the folders'
-    keys; `draw`, of a train table, with which of its rows a size has drawn.
+    `version` changes with the content of its files, their order and the folders' keys; `draw`, of a
+    train table, with which of its rows a size has drawn.
     """
 
     version: str
@@ -94,17 +94,10 @@ def _read(path: Path, *state: int) -> Listing:
 
 def _listing(content: dict[str, Any]) -> Listing:
     parts = [
-        Part(**{**part, "pieces": [_piece(**piece) for piece in part["pieces"]]})
+        Part(**{**part, "pieces": [Piece(**piece) for piece in part["pieces"]]})
         for part in content["parts"]
     ]
     return Listing(**{**content, "parts": parts})
-
-
-def _piece(groups: list[int] | None, inside: list[int] | None = None, **values: Any) -> Piece:
-    def as_range(pair: list[int] | None) -> tuple[int, int] | None:
-        return (pair[0], pair[1]) if pair else None
-
-    return Piece(groups=as_range(groups), inside=as_range(inside), **values)
 
 
 @dataclass(frozen=True)
@@ -123,49 +116,32 @@ def cut(files: Sequence[FileRows], rows: int, key_types: Mapping[str, str]) -> l
     A group of small files ends where it is nearest to that, so another file that is a little
     longer moves no bounds behind it.
     """
-    parts: list[Part] = []
-    waiting: list[Piece] = []
-
-    def close() -> None:
-        if waiting:
-            parts.append(_part(waiting, files, key_types))
-            waiting.clear()
-
+    parts: list[list[Piece]] = [[]]
     for number, file in enumerate(files):
         count = sum(file.group_rows)
-        if count > rows or sum(piece.rows for piece in waiting) + count / 2 > rows:
-            close()
-        ranges = _ranges(file.group_rows, round(count / rows) or 1)
-        for groups in ranges:
-            own = groups if len(ranges) > 1 else None
-            for inside in _within(file.group_rows[slice(*groups)], rows):
-                found = inside[1] - inside[0]
-                if found:
-                    whole = found == sum(file.group_rows[slice(*groups)])
-                    of_groups = (own, None if whole else inside)
-                    waiting.append(Piece(number, file.file, file.version, found, *of_groups))
-                if count > rows:
-                    close()
-    close()
-    return parts
+        is_large = count > rows
+        if is_large or sum(piece.rows for piece in parts[-1]) + count / 2 > rows:
+            parts.append([])
+        for bounds in pairwise(_bounds(file.group_rows, rows)):
+            parts[-1].append(Piece(number, file.file, file.version, *bounds))
+            if is_large:
+                parts.append([])
+    return [_part(pieces, files, key_types) for pieces in parts if pieces]
 
 
-def _ranges(group_rows: Sequence[int], count: int) -> list[tuple[int, int]]:
-    """A file's row groups in about `count` ranges of about equally many rows."""
-    ends = np.cumsum(group_rows)
-    wanted = [ends[-1] * i / count for i in range(1, count)] if len(ends) else []
-    inner = {1 + int(np.abs(ends - end).argmin()) for end in wanted}
-    return list(pairwise(sorted({0, *inner, len(group_rows)})))
-
-
-def _within(group_rows: Sequence[int], rows: int) -> list[tuple[int, int]]:
-    """Ranges of the rows of some row groups: several only where it is one group and that large."""
-    total, has_rows = sum(group_rows), sum(map(bool, group_rows))
-    count = round(total / rows) or 1 if has_rows == 1 else 1
-    return list(pairwise(total * i // count for i in range(count + 1)))
+def _bounds(group_rows: Sequence[int], rows: int) -> list[int]:
+    """Where a file is cut, from 0 to its rows: where a row group ends, if one ends near."""
+    ends = np.cumsum([0, *group_rows])
+    total = int(ends[-1])
+    count = round(total / rows) or 1
+    found = {0, total}
+    for wanted in (total * i // count for i in range(1, count)):
+        nearest = int(ends[np.abs(ends - wanted).argmin()])
+        found.add(nearest if abs(nearest - wanted) <= rows / 2 else wanted)
+    return sorted(found)
 
 
 def _part(pieces: Sequence[Piece], files: Sequence[FileRows], types: Mapping[str, str]) -> Part:
-    said = [(files[p.number].keys, p.version, p.groups, p.inside) for p in pieces]
+    said = [(files[p.number].keys, p.version, p.start, p.stop) for p in pieces]
     version = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
     return Part(version, sum(piece.rows for piece in pieces), types, list(pieces))

@@ -1,79 +1,77 @@
 """Reading raw tables: one or more parquet files, checked and streamed as one table."""
 
 import logging
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..common.ahead import map_ahead
 from ..common.errors import UserError
+from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
-from .listing import TableLocation, hive_keys
-from .location import Location
-from .parquet_file import Range, RawFile, open_file, some
-from .parts import FileRows, Listing, Part, cut
+from .location import Location, TableLocation
+from .parts import FileRows, Listing, Part, Piece, cut
 
 logger = logging.getLogger(__name__)
 
-# Files of a table that are opened side by side; each takes two requests to a store.
+# Files of a table that are opened side by side; each takes a few requests to a store.
 _OPENED_AT_ONCE = 8
-# As they are written again, so that 01 stays another category than 1.
-_INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")
+# A remote row group of at most this many bytes is fetched at once, since each request takes a
+# while; a larger one, and a local one, is read in pieces, so that memory stays flat.
+_MOST_OF_GROUP = 1 << 30
+# Bytes of one read of a column, by whether the file is remote.
+_BUFFER = {False: 1 << 16, True: 1 << 22}
 
 
 @dataclass(frozen=True)
 class _File:
-    """One file of a table: what its footer says, and the columns that its folders give.
-
-    `groups` and `inside` are what is read, as RawFile has them; `group_rows` are those of all.
-    """
+    """What a file's footer says, and which of its rows, `start` to `stop`, are read."""
 
     location: Location
     version: str
-    groups: Range
-    inside: Range
-    group_rows: list[int]
-    first_row: int
-    rows: int
     bytes: int
-    is_simulated: bool
     schema: pa.Schema
     keys: dict[str, str | None]
+    group_rows: list[int]
+    largest_group: int
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def is_simulated(self) -> bool:
+        return SIMULATED_MARK.items() <= (self.schema.metadata or {}).items()
 
 
 class RawTable:
     """The files of a raw table, or of a part of it, as one.
 
     Its rows are numbered through the files in order, from the place of its first row in its file
-    on. A folder key=value above a file is a column of it, whose type is int64 where all values are
-    integers, else string. One of several files is open at a time. Raises UserError if one cannot
-    be opened, or is simulated and another is not.
+    on. A folder key=value above a file is a column of it unless the file has one of that name; its
+    type is int64 where all values are integers, else string. Raises UserError if a file cannot be
+    opened, or is simulated and another is not.
     """
 
     def __init__(self, location: TableLocation, part: Part | None = None) -> None:
         self.location = location
-        # The file of a table that has no other.
-        self._single: RawFile | None = None
-        read: list[tuple[Range, Range]] = [(None, None)] * len(location.files)
-        if part:
-            read = [(piece.groups, piece.inside) for piece in part.pieces]
-        if len(read) != len(location.files):
+        pieces: Sequence[Piece | None] = part.pieces if part else [None] * len(location.files)
+        if len(pieces) != len(location.files):
             raise UserError(
-                f"{location}: {len(location.files)} files are given for a part of {len(read)}; "
+                f"{location}: {len(location.files)} files are given for a part of {len(pieces)}; "
                 f"give those that the listing of the parts names"
             )
-        pairs = zip(location.files, read)
-        self._files = list(map_ahead(lambda pair: self._look_at(*pair), pairs, _OPENED_AT_ONCE))
-        for file, piece in zip(self._files, part.pieces if part else ()):
-            if file.version != piece.version:
-                file.location.check_unchanged(piece.version)
+        pairs = zip(location.files, pieces)
+        self._files = list(map_ahead(lambda pair: _look_at(*pair), pairs, _OPENED_AT_ONCE))
         self.version = part.version if part else location.version
+        self.first_row = self._files[0].start
         rows = [file.rows for file in self._files]
-        self.first_row = self._files[0].first_row
         self._first_rows = self.first_row + np.cumsum([0, *rows])[:-1]
         self.rows, self.bytes = sum(rows), sum(file.bytes for file in self._files)
         first = self._files[0]
@@ -84,36 +82,32 @@ class RawTable:
                     f"{location}: of {first.location} and {file.location} one was written by the "
                     f"simulation; real and simulated data are never mixed"
                 )
-            for name in first.keys.keys() & set(file.schema.names):
-                raise UserError(
-                    f"{file.location}: column {name!r} is in the file, and not in that of "
-                    f"{first.location}, whose folder names it; rename the folder or the column"
-                )
         self._key_types = {name: self._key_type(name, part) for name in first.keys}
-        keys = [pa.field(*key) for key in self._key_types.items()]
-        self.schema_arrow = pa.schema([*map(self._settled, first.schema), *keys])
+        names = [*first.schema.names, *first.keys]
+        self.schema_arrow = pa.schema([(name, _settled(self._types(name))) for name in names])
 
     def where(self, row: int) -> str:
         """How messages call the file of a row, which they number within the table."""
         number = int(np.searchsorted(self._first_rows, row, side="right")) - 1
         location, first_row = self._files[number].location, self._first_rows[number]
-        return str(location) if self._single else f"{location} (from row {first_row:,} on)"
+        single = len(self._files) == 1
+        return str(location) if single else f"{location} (from row {first_row:,} on)"
 
     def stream(self, names: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield (number of its first row, batch) over all files, only these columns read.
 
-        Raises UserError if a file lacks one, has it in another type than the others or cannot be
-        decoded, or if one was replaced before its last batch.
+        A batch has `batch_rows` rows, or fewer where a row group or the part ends. Raises UserError
+        if a file lacks a column, has it in another type than the others or cannot be decoded, or
+        if one was replaced before its last batch.
         """
+        names = list(dict.fromkeys(names))
         self._check_alike(names)
-        fields = [self.schema_arrow.field(name) for name in dict.fromkeys(names)]
-        for file, first_row in zip(self._files, self._first_rows.tolist()):
-            inside = [field.name for field in fields if field.name not in file.keys]
-            opened = self._single or _open_again(file)
-            for row, batch in opened.stream(inside, batch_rows):
-                yield first_row + row, self._completed(batch, fields, file.keys)
-            if not self._single:
-                file.location.close()
+        schema = pa.schema([self.schema_arrow.field(name) for name in names])
+        for file, row in zip(self._files, self._first_rows.tolist()):
+            inside = [name for name in names if name not in file.keys]
+            for batch in _batches(file, inside, batch_rows):
+                yield row, _completed(batch, schema, file)
+                row += len(batch)
 
     def check_columns(self, columns: Columns, extra: str, cure: str = "") -> None:
         """Check that all columns in use and `extra` (label or ID) occur once, in a usable type.
@@ -123,50 +117,36 @@ class RawTable:
         wanted, present = (*columns.features, extra), self.schema_arrow.names
         missing = [name for name in wanted if name not in present]
         if missing:
-            groups = sorted(
-                {columns.group_of[name] for name in missing if name in columns.group_of}
-            )
-            own = (
-                f"drop group {' and '.join(map(repr, groups))} from columns.use"
-                if groups
-                else "name the right column in columns.label or columns.id"
-            )
+            groups = {columns.group_of[name] for name in missing if name in columns.group_of}
+            own = f"drop group {' and '.join(map(repr, sorted(groups)))} from columns.use"
+            if not groups:
+                own = "name the right column in columns.label or columns.id"
             raise UserError(
                 f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
-                f"{some(missing)}; the file has {len(present)}: {some(present)}; "
+                f"{_some(missing)}; the file has {len(present)}: {_some(present)}; "
                 + (cure or f"correct the columns block of the config, or {own}")
             )
         self._check_alike(wanted)
-        self._check_types(columns)
-        unused = [name for name in present if name not in wanted]
-        if unused:
-            logger.info("%s: %d columns not in use: %s", self.location, len(unused), some(unused))
-
-    def _check_types(self, columns: Columns) -> None:
-        row_time = [columns.row_time] if columns.row_time else []
-        for names, is_usable, role in (
-            (columns.categorical, _is_categorical, "categorical (string, integer, float, boolean)"),
-            (columns.numeric, _is_number, "numeric (integer, float, decimal or boolean)"),
-            (columns.ragged, _is_sequence, "a sequence (comma-joined integers, or a list of such)"),
-            (row_time, _is_time, "a time (integer, timestamp)"),
-        ):
-            for name in names:
+        for role, (names, usable) in _ROLES.items():
+            for name in names(columns):
                 kind = self.schema_arrow.field(name).type
-                if not is_usable(kind):
+                if _kind(kind) not in usable:
                     raise UserError(
                         f"{self.location}: column {name!r} has type {kind}, cannot be {role}"
                     )
+        unused = [name for name in present if name not in wanted]
+        if unused:
+            logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))
 
     def check_kinds(self, other: "RawTable", columns: Columns) -> None:
         """Raise UserError if a category or a row's time is of another kind in the other file.
 
         Values are compared as they are written: 7 is neither 07 nor true.
         """
-        row_time = [columns.row_time] if columns.row_time else []
-        for name in (*columns.categorical, *row_time):
+        for name in (*columns.categorical, *_row_time(columns)):
             types = [file.schema_arrow.field(name).type for file in (other, self)]
-            kinds = [kind for kind in map(_kind, types) if kind]
-            if len(set(kinds)) > 1:
+            kinds = {_kind(kind).replace("integer", "float") for kind in types}
+            if len(kinds - {""}) > 1:
                 raise UserError(
                     f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
                     f"{self.location}; values are compared as they are written: take one type"
@@ -178,103 +158,51 @@ class RawTable:
         key_types = {name: str(kind) for name, kind in self._key_types.items()}
         listing = Listing(self.location.name, self.rows, cut(files, rows, key_types))
         logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(listing.parts))
-        cut_groups = sum(bool(piece.inside) for part in listing.parts for piece in part.pieces)
-        if cut_groups:
-            largest = max(max(file.group_rows, default=0) for file in self._files)
+        largest = max(max(file.group_rows, default=0) for file in self._files)
+        if largest > 2 * rows:
             logger.warning(
-                "%s: row groups have up to %s rows; each of the %d parts that they are cut into "
-                "decodes all rows of its group before its own; row groups of some 100,000 rows are "
-                "converted faster",
+                "%s: a row group has %s rows; each part that it is cut into decodes all rows of "
+                "the group before its own; row groups of some 100,000 rows are converted faster",
                 self.location,
                 f"{largest:,}",
-                cut_groups,
             )
         return listing
-
-    def _look_at(self, location: Location, read: tuple[Range, Range]) -> _File:
-        file = open_file(location, *read)
-        schema = file.schema_arrow
-        # Some writers leave the columns of the folders in the files; those have the right type.
-        keys = {n: key for n, key in hive_keys(location).items() if n not in schema.names}
-        if len(self.location.files) == 1:
-            self._single = file
-        else:
-            location.close()
-        return _File(
-            location,
-            file.version,
-            *read,
-            file.group_rows,
-            file.first_row,
-            file.rows,
-            file.bytes,
-            file.is_simulated,
-            schema,
-            keys,
-        )
 
     def _key_type(self, name: str, part: Part | None) -> pa.DataType:
         if part:
             return pa.int64() if part.key_types.get(name) == "int64" else pa.string()
-        values = (file.keys.get(name) for file in self._files)
-        is_number = all(value is None or _INTEGER.fullmatch(value) for value in values)
-        return pa.int64() if is_number else pa.string()
+        try:
+            pa.array([file.keys.get(name) for file in self._files], pa.string()).cast(pa.int64())
+            return pa.int64()
+        except pa.ArrowInvalid:
+            return pa.string()
 
-    def _settled(self, field: pa.Field) -> pa.Field:
-        """The field with the type of the first file that has values of it."""
-        if not pa.types.is_null(field.type):
-            return field
-        types = (self._type_in(file, field.name) for file in self._files)
-        return field.with_type(next((t for t in types if t and not pa.types.is_null(t)), pa.null()))
-
-    def _type_in(self, file: _File, name: str) -> pa.DataType | None:
-        """A column's type in one file, None if that has no such column."""
-        if name in file.keys:
-            return self._key_types.get(name, pa.string())
-        places = file.schema.get_all_field_indices(name)
-        if len(places) > 1:
-            raise UserError(f"{file.location}: columns that occur more than once: {name!r}")
-        return file.schema.field(places[0]).type if places else None
+    def _types(self, name: str) -> list[pa.DataType | None]:
+        """A column's type in each file; None where there is no such column, or several."""
+        types = []
+        for file in self._files:
+            place = file.schema.get_field_index(name)
+            inside = file.schema.field(place).type if place >= 0 else None
+            types.append(self._key_types.get(name) if name in file.keys else inside)
+        return types
 
     def _check_alike(self, names: Sequence[str]) -> None:
-        """Raise UserError if a file lacks a column, has it twice, or in another type than others.
+        """Raise UserError if a file lacks a column, or has it in another type than the others.
 
         A column without a value, which has no type, is like all others.
         """
         for name in names:
-            known: tuple[_File, pa.DataType] | None = None
-            for file in self._files:
-                kind = self._type_in(file, name)
-                if kind is None:
-                    there = f", and {known[0].location} has it, of type {known[1]}" if known else ""
+            types = self._types(name)
+            settled = _settled(types)
+            for file, kind in zip(self._files, types):
+                if kind is None or kind not in (settled, pa.null()):
+                    found = f"has type {kind}" if kind else "is not there, or more than once"
+                    other = self._files[types.index(settled)].location if settled in types else ""
                     raise UserError(
-                        f"{file.location}: there is no column {name!r}{there}; the file has "
-                        f"{some(file.schema.names)}"
+                        f"{file.location}: column {name!r} {found}"
+                        + (f", and has type {settled} in {other}" if other else "")
+                        + "; all files of a table have the same columns and types"
                     )
-                if known and kind != known[1] and not pa.types.is_null(kind):
-                    raise UserError(
-                        f"column {name!r} has type {known[1]} in {known[0].location} and {kind} in "
-                        f"{file.location}; all files of a table have the same types: write them so"
-                    )
-                if known is None and not pa.types.is_null(kind):
-                    known = file, kind
-
-    def _completed(
-        self, batch: pa.RecordBatch, fields: Sequence[pa.Field], keys: Mapping[str, str | None]
-    ) -> pa.RecordBatch:
-        """A batch of one file with all columns, in the table's types."""
-        if not keys and not any(pa.types.is_null(kind) for kind in batch.schema.types):
-            return batch
-        columns = []
-        for name, kind in ((field.name, field.type) for field in fields):
-            if name in keys:
-                column = pa.repeat(pa.scalar(keys[name], pa.string()).cast(kind), len(batch))
-            else:
-                column = batch.column(name)
-                if pa.types.is_null(column.type):
-                    column = pa.nulls(len(batch), kind)
-            columns.append(column)
-        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
 def open_parquet(
@@ -288,57 +216,103 @@ def open_parquet(
     return RawTable(location, part)
 
 
-def _open_again(file: _File) -> RawFile:
-    opened = open_file(file.location, file.groups, file.inside)
-    if (opened.rows, opened.schema_arrow) != (file.rows, file.schema):
-        file.location.check_unchanged(file.version)
-    return opened
+def _look_at(location: Location, piece: Piece | None) -> _File:
+    # Before it is opened: a file that replaces it in between has another version in the end.
+    version = location.version
+    with location.reading(piece.version if piece else None), location.open() as source:
+        file = pq.ParquetFile(source)
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        rows = [group.num_rows for group in groups]
+        largest = max((group.total_byte_size for group in groups), default=0)
+        schema = file.schema_arrow
+        # Some writers leave the columns of the folders in the files.
+        keys = {name: key for name, key in location.keys.items() if name not in schema.names}
+        bounds = (piece.start, piece.stop) if piece else (0, sum(rows))
+        return _File(location, version, source.size(), schema, keys, rows, largest, *bounds)
 
 
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def _batches(file: _File, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a file that are read, one row group after the other."""
+    with file.location.reading(file.version), file.location.open() as source:
+        is_remote = file.location.is_remote
+        at_once = is_remote and file.largest_group <= _MOST_OF_GROUP
+        parquet = pq.ParquetFile(
+            source,
+            pre_buffer=at_once,
+            buffer_size=0 if at_once else _BUFFER[is_remote],
+            page_checksum_verification=True,
+        )
+        row = 0
+        for group, count in enumerate(file.group_rows):
+            if row + count <= file.start or row >= file.stop:
+                row += count
+                continue
+            for batch in parquet.iter_batches(rows, [group], names):
+                begin, end = (min(max(r - row, 0), len(batch)) for r in (file.start, file.stop))
+                if begin < end:
+                    yield batch.slice(begin, end - begin)
+                row += len(batch)
+                if row >= file.stop:
+                    break
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    kind = _value_type(kind)
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        # pandas' way to write a column without a single value.
-        or pa.types.is_null(kind)
-    )
+def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: _File) -> pa.RecordBatch:
+    """A batch of one file with all columns, in the table's types."""
+    columns = [
+        pa.repeat(pa.scalar(file.keys[field.name], pa.string()).cast(field.type), len(batch))
+        if field.name in file.keys
+        else batch.column(field.name).cast(field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _is_sequence(kind: pa.DataType) -> bool:
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-        return _is_text(kind)
-    return _is_text(kind.value_type) or pa.types.is_integer(kind.value_type)
+def _settled(types: Sequence[pa.DataType | None]) -> pa.DataType:
+    """The type of the first file that has values of a column."""
+    return next((kind for kind in types if kind is not None and kind != pa.null()), pa.null())
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    """The first of some names, for messages."""
+    listed = ", ".join(map(repr, names[:most]))
+    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
+
+
+def _row_time(columns: Columns) -> Sequence[str]:
+    return [columns.row_time] if columns.row_time else []
 
 
 def _kind(kind: pa.DataType) -> str:
-    """Types whose values read alike; '' for a column without values."""
-    kind = _value_type(kind)
-    if pa.types.is_null(kind):
-        return ""
-    if pa.types.is_boolean(kind) or pa.types.is_timestamp(kind):
-        return str(kind).partition("[")[0]
-    return "text" if _is_text(kind) else "number"
+    """What values of a type are; '' for a column without a single value, which pandas writes."""
+    for name, is_kind in _KINDS.items():
+        if is_kind(kind):
+            return name
+    if pa.types.is_dictionary(kind):
+        return _kind(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list of {_kind(kind.value_type)}"
+    return str(kind)
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_null(kind)
-    )
-
-
-def _is_time(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_timestamp(kind)
-
-
-def _is_categorical(kind: pa.DataType) -> bool:
-    kind = _value_type(kind)
-    return _is_text(kind) or _is_number(kind)
+_KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
+    "": pa.types.is_null,
+    "text": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
+    "integer": pa.types.is_integer,
+    "float": lambda kind: pa.types.is_floating(kind) or pa.types.is_decimal(kind),
+    "boolean": pa.types.is_boolean,
+    "timestamp": pa.types.is_timestamp,
+}
+_NUMBERS = ("", "integer", "float", "boolean")
+# The kinds that a column of a role can have.
+_ROLES: Mapping[str, tuple[Callable[[Columns], Sequence[str]], Sequence[str]]] = {
+    "categorical (string, integer, float, boolean)": (
+        lambda columns: columns.categorical,
+        (*_NUMBERS, "text"),
+    ),
+    "numeric (integer, float, decimal or boolean)": (lambda columns: columns.numeric, _NUMBERS),
+    "a sequence (comma-joined integers, or a list of such)": (
+        lambda columns: columns.ragged,
+        ("", "text", "list of ", "list of text", "list of integer"),
+    ),
+    "a time (integer, timestamp)": (_row_time, ("integer", "timestamp")),
+}

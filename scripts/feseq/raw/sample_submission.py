@@ -15,7 +15,8 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
     `label_column` is the train file's. Raises UserError if the header has no such ID, or several
     columns of other names.
     """
-    head = location.head(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
+    with location.open() as file:
+        head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     header = next(csv.reader(io.StringIO(head, newline="")), [])
     others = [name for name in header if name != id_column]
     if id_column not in header:

@@ -1,15 +1,13 @@
 """Which raw files a run reads: the user's, or the simulated stand-in."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..common.errors import UserError
 from ..config.columns import Columns
-from .listing import TableLocation
-from .location import Location
-from .reading import RawTable, open_parquet
+from .location import Location, TableLocation
+from .reading import open_parquet
 from .sample_submission import label_name
 
 # The place of a table, or of a file that is none.
@@ -57,12 +55,18 @@ class RawFiles:
         """
         if self.sample_submission is not None:
             label_name(self.sample_submission, columns.id, columns.label)
-        if not self.simulated:
-            train, test = open_parquet(self.train), open_parquet(self.test)
-            _check_same_origin(train, test)
-            train.check_columns(columns, columns.label)
-            test.check_columns(columns, columns.id)
-            test.check_kinds(train, columns)
+        if self.simulated:
+            return
+        train, test = open_parquet(self.train), open_parquet(self.test)
+        if train.is_simulated != test.is_simulated:
+            simulated, real = (train, test) if train.is_simulated else (test, train)
+            raise UserError(
+                f"{simulated.location} was written by the simulation and {real.location} was not; "
+                f"real and simulated data are never mixed: take both from one source"
+            )
+        train.check_columns(columns, columns.label)
+        test.check_columns(columns, columns.id)
+        test.check_kinds(train, columns)
 
 
 def local_only(raw: Mapping[str, RawLocation | None]) -> dict[str, str | list[str]]:
@@ -83,21 +87,24 @@ def others_than_local(raw: Mapping[str, RawLocation | None]) -> dict[str, str | 
 def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
     """Decide between the user's files and the stand-in; real and simulated never mix.
 
-    A remote file counts as present: whoever names one wants no stand-in. Raises UserError if
-    `files` are asked for and one is missing, or only some of them are present.
+    A remote file counts as present, and so does a link to a disk that is not mounted: whoever names
+    one wants no stand-in. Raises UserError if `files` are asked for and one is missing, or only
+    some of them are present.
     """
     train, test = TableLocation(raw["train"]), TableLocation(raw["test"])
     sample = Location(raw["sample_submission"])
     # Its IDs are compared with those of the test file, so it can serve either source.
     given = sample if sample.is_present else None
-    if raw["source"] == "simulated":
-        return _stand_in("raw.source is simulated", given)
-    missing = [*train.missing, *test.missing]
-    for path in missing:
-        _refuse_what_is_no_file(path)
-    present = [str(table) for table in (train, test) if not table.missing]
+    why = "raw.source is simulated" if raw["source"] == "simulated" else ""
+    missing = [] if why else [*train.missing, *test.missing]
+    present = [] if why else [str(table) for table in (train, test) if not table.missing]
     if raw["source"] == "auto" and missing and not present:
-        return _stand_in(f"no {' and no '.join(missing)}", given)
+        why = f"no {' and no '.join(missing)}"
+    if why:
+        train, test = (
+            TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test")
+        )
+        return RawFiles(train, test, given, why)
     if missing:
         also = f" ({present[0]} is not; real and simulated data are never mixed)" if present else ""
         raise UserError(
@@ -106,27 +113,3 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
             f"raw.source: simulated"
         )
     return RawFiles(train, test, given)
-
-
-def _refuse_what_is_no_file(path: str) -> None:
-    """Raise UserError for a link to nowhere: the user has data, perhaps unmounted."""
-    if os.path.lexists(path):
-        raise UserError(
-            f"{path}: is a link to {os.path.realpath(path)}, and not a file; mount or repair it, "
-            f"change raw.train and raw.test, or set raw.source: simulated"
-        )
-
-
-def _stand_in(why: str, sample_submission: Location | None) -> RawFiles:
-    train, test = (TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test"))
-    return RawFiles(train, test, sample_submission, why)
-
-
-def _check_same_origin(train: RawTable, test: RawTable) -> None:
-    """Raise UserError if one of the two tables is real and the other was simulated."""
-    if train.is_simulated != test.is_simulated:
-        simulated, real = (train, test) if train.is_simulated else (test, train)
-        raise UserError(
-            f"{simulated.location} was written by the simulation and {real.location} was not; real "
-            f"and simulated data are never mixed: take both from one source"
-        )

@@ -25,8 +25,8 @@ _PIECE_BYTES = 1 << 24
 _LARGE_BYTES = 1 << 30
 # File systems count time in steps: two writes within one cannot be told apart.
 _SETTLED_NS = 2_000_000_000
-# What stores call a digest of an object's content, the best one first.
-_DIGESTS = ("md5Hash", "crc32c", "ETag")
+# What stores say of an object's content, the best first: two digests, Google's; S3's; a time.
+_SAID = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 
 
 def content_version(path: Path) -> str:
@@ -51,15 +51,18 @@ def content_version(path: Path) -> str:
             digest.update(piece[:count])
         version = digest.hexdigest()
         is_settled = max(before["mtime_ns"], before["ctime_ns"]) + _SETTLED_NS < started
-        if is_settled and before == _state(file.fileno()):
-            _remember(memory, {"path": str(path), "state": before, "version": version})
+        if is_settled and before == _state(file.fileno()) and REMEMBERED.parent.is_dir():
+            try:
+                write_json(memory, {"path": str(path), "state": before, "version": version})
+            except OSError as error:
+                logger.info("%s: not written (%s); the file is read again", memory, error)
     return version
 
 
-def store_version(said: Mapping[str, bytes] | None, size: int) -> str | None:
-    """An object's version from its size and the digest that its store keeps of it, None if none."""
-    found = [f"{name} {said[name].decode()}" for name in _DIGESTS if said and said.get(name)]
-    return hashlib.sha256(f"{size} {found[0]}".encode()).hexdigest()[:32] if found else None
+def object_version(metadata: Mapping[str, bytes], size: int) -> str:
+    """An object's version from its size and what its store says of its content."""
+    said = next((f"{name} {metadata[name].decode()}" for name in _SAID if metadata.get(name)), "")
+    return hashlib.sha256(f"{size} {said}".encode()).hexdigest()[:32]
 
 
 def _state(file: int) -> dict[str, int]:
@@ -78,11 +81,3 @@ def _recall(memory: Path) -> dict[str, object]:
         return found if isinstance(found, dict) and isinstance(found.get("version"), str) else {}
     except (OSError, ValueError):
         return {}
-
-
-def _remember(memory: Path, found: Mapping[str, object]) -> None:
-    if REMEMBERED.parent.is_dir():
-        try:
-            write_json(memory, found)
-        except OSError as error:
-            logger.info("%s: not written (%s), so the file is read again next time", memory, error)

@@ -1,6 +1,5 @@
-"""Raw tables of several files: which files, in which order, and what they must have in common."""
+"""Which files a raw table has, in which order, and what they must have in common."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +16,8 @@ from feseq.config.sampling import Sampling
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import draw
 from feseq.dataset.selection import write_selections
-from feseq.raw.listing import TableLocation, hive_keys
-from feseq.raw.location import Location
+from feseq.raw.location import Location, TableLocation
 from feseq.raw.reading import open_parquet
-from support import shop
 from support.raw_tables import COLUMNS, content, raw_table
 
 TABLE = raw_table(rows=60)
@@ -35,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         inside = np.flatnonzero([country == name for country in countries])
         key = "__HIVE_DEFAULT_PARTITION__" if name is None else name
         of_country = TABLE.drop_columns(["country"])
-        for i, part in ((10, inside[:2]), (2, inside[2:])):
+        for i, part in ((1, inside[:2]), (2, inside[2:])):
             path = tmp_path / f"in/country={key}/part-{i}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(of_country.take(part), path)
@@ -50,15 +47,16 @@ def found(written: Any) -> list[str]:
     return list(map(str, TableLocation(written).files))
 
 
-def test_files_are_found_in_natural_order_and_what_is_hidden_is_no_data(folder: Path) -> None:
-    pair = [f"in/country=KR/part-{i}.parquet" for i in (2, 10)]
+def test_files_are_found_in_the_order_of_paths_and_what_is_hidden_is_no_data(folder: Path) -> None:
+    pair = [f"in/country=KR/part-{i}.parquet" for i in (1, 2)]
     everything = found("in")
-    assert everything[2:4] == pair
+    assert everything == sorted(everything)
+    assert set(pair) < set(everything)
     assert len(everything) == 2 * len(set(TABLE["country"].to_pylist()))
     assert found("in/") == found("in/*") == found("i[n]/country=*/part-*.parquet") == everything
     assert found("in/c*KR") == pair
     assert found(str(folder / "in/*KR")) == [str(folder / path) for path in pair]
-    assert found([pair[1], "in/*KR/*-2.*"]) == pair[::-1]
+    assert found([pair[1], "in/*KR/*-1.*"]) == pair[::-1]
     # Whoever names a hidden folder wants its files.
     assert found("in/_temporary") == ["in/_temporary/0/part-9.parquet"]
     # A name with the signs of a pattern is a name where there is such a file.
@@ -66,7 +64,9 @@ def test_files_are_found_in_natural_order_and_what_is_hidden_is_no_data(folder: 
     assert found("in/[1].parquet") == ["in/[1].parquet"]
 
 
-def test_a_column_that_all_files_have_is_theirs_and_not_their_folders(folder: Path) -> None:
+def test_folders_name_columns_unless_the_files_do(folder: Path) -> None:
+    path = "x=1/in/day=02/country=K%2FR/hour=__HIVE_DEFAULT_PARTITION__/a=b.parquet"
+    assert Location(path).keys == {"day": "02", "country": "K/R", "hour": None}
     for path in found("in"):
         file = pq.read_table(path, partitioning=None)
         pq.write_table(file.append_column("country", pa.array(["its own"] * len(file))), path)
@@ -76,22 +76,20 @@ def test_a_column_that_all_files_have_is_theirs_and_not_their_folders(folder: Pa
         assert set(batch["country"].to_pylist()) == {"its own"}
 
 
-def test_folders_name_columns_and_their_values() -> None:
-    path = "x=1/in/day=02/country=K%2FR/hour=__HIVE_DEFAULT_PARTITION__/a=b.parquet"
-    keys = {"day": "02", "country": "K/R", "hour": None}
-    assert hive_keys(Location(path)) == keys
-    assert hive_keys(Location("s3://bucket/in/day=1/c%20d=%252F/a.parquet")) == {
-        "day": "1",
-        "c d": "/",
-    }
+def test_the_columns_of_folders_can_be_read_alone(folder: Path) -> None:
+    batches = [batch for _, batch in open_parquet("in").stream(["country"], 7)]
+    rows = [row["country"] for batch in batches for row in batch.to_pylist()]
+    assert sorted(map(str, rows)) == sorted(map(str, TABLE["country"].to_pylist()))
 
 
 def test_a_folder_converts_like_one_file_with_the_same_rows(folder: Path) -> None:
-    parts = [pq.ParquetFile(path).read() for path in found("in")]
-    rows = pa.concat_tables(parts)
-    countries = [hive_keys(Location(path))["country"] for path in found("in")]
-    column = [country for country, part in zip(countries, parts) for _ in range(len(part))]
-    pq.write_table(rows.append_column("country", pa.array(column)), folder / "one.parquet")
+    parts = [
+        part.append_column(
+            "country", pa.repeat(pa.scalar(Location(path).keys["country"], "string"), len(part))
+        )
+        for path, part in ((path, pq.ParquetFile(path).read()) for path in found("in"))
+    ]
+    pq.write_table(pa.concat_tables(parts), "one.parquet")
     made = []
     for name, written in (("one", "one.parquet"), ("many", "in"), ("files", found("in"))):
         file = open_parquet(written)
@@ -108,9 +106,8 @@ def test_a_folder_converts_like_one_file_with_the_same_rows(folder: Path) -> Non
 
 def test_a_file_without_rows_or_a_column_without_values_is_like_the_others(folder: Path) -> None:
     first, second = found("in")[:2]
-    empty = pq.read_table(first, partitioning=None)[:0]
-    pq.write_table(empty, "in/country=KR/part-0.parquet")
-    bare = pq.read_table(second, partitioning=None)
+    pq.write_table(pq.ParquetFile(first).read()[:0], "in/country=KR/part-0.parquet")
+    bare = pq.ParquetFile(second).read()
     place = bare.schema.get_field_index("events")
     pq.write_table(bare.set_column(place, "events", pa.nulls(len(bare))), second)
     file = open_parquet("in")
@@ -121,69 +118,49 @@ def test_a_file_without_rows_or_a_column_without_values_is_like_the_others(folde
     assert file.where(0).startswith(first)
 
 
-def edit(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
-    """A change to the second file of a table."""
+def as_int32(table: pa.Table) -> pa.Table:
+    return table.set_column(table.schema.get_field_index("age"), "age", table["age"].cast("int32"))
 
-    def apply(path: Path) -> None:
-        pq.write_table(change(pq.ParquetFile(path).read()), path)
 
-    return apply
+def edited(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
+    return lambda path: pq.write_table(change(pq.ParquetFile(path).read()), path)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("spoil", "named"),
     [
-        (
-            edit(
-                lambda t: t.set_column(
-                    t.schema.get_field_index("age"), "age", t["age"].cast("int32")
-                )
-            ),
-            r"column 'age' has type int16 in in/\S+ and int32 in in/country=US/part-2.parquet",
-        ),
-        (
-            edit(lambda t: t.drop_columns(["price"])),
-            r"part-2.parquet: there is no column 'price', and in/\S+ has it, of type float",
-        ),
-        (
-            edit(lambda t: t.append_column("country", pa.nulls(len(t)))),
-            r"part-2.parquet: column 'country' is in the file, and not in that of in/country=",
-        ),
-        (
-            edit(lambda t: t.replace_schema_metadata(SIMULATED_MARK)),
-            r"one was written by the simulation; real and simulated data are never mixed",
-        ),
-        (
-            lambda path: shutil.move(path, "in/part-2.parquet"),
-            r"there is no column 'country'",
-        ),
-        (lambda path: path.write_bytes(b"text"), "part-2.parquet: not a complete parquet file"),
+        (edited(as_int32), "'age'"),
+        (edited(lambda t: t.drop_columns(["price"])), "'price'"),
+        (edited(lambda t: t.append_column("country", pa.nulls(len(t)).cast("int8"))), "'country'"),
+        (edited(lambda t: t.append_column("price", t["price"])), "'price'"),
+        (edited(lambda t: t.replace_schema_metadata(SIMULATED_MARK)), "simulated"),
+        (lambda path: shutil.move(path, "in/part-2.parquet"), "'country'"),
+        (lambda path: path.write_bytes(b"text"), "cannot be read"),
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(
-    folder: Path, spoil: Callable[[Path], None], message: str
+    folder: Path, spoil: Callable[[Path], None], named: str
 ) -> None:
     spoil(Path("in/country=US/part-2.parquet"))
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=rf"part-2.parquet.*{named}"):
         open_parquet("in").check_columns(COLUMNS, COLUMNS.label)
-    assert os.listdir(folder) == ["in"]
 
 
 @pytest.mark.parametrize(
-    ("written", "message"),
+    ("written", "named"),
     [
-        ("empty", "empty: is a folder without a file that holds data"),
-        ("in/*.parquet", r"in/\*.parquet: this pattern matches no file"),
-        (["in", "in/country=KR/part-2.parquet"], "part-2.parquet is found twice"),
-        (["in/country=KR", "link"], "link/part-2.parquet is found twice"),
-        (["in", "s3://bucket/in/"], "some of these files are local and some are not"),
+        ("empty", "empty"),
+        ("in/*.parquet", r"in/\*.parquet"),
+        (["in", "in/country=KR/part-2.parquet"], "part-2.parquet"),
+        (["in/country=KR", "link"], "link/part-1.parquet"),
+        (["in", "s3://bucket/in/"], "local"),
     ],
 )
 @pytest.mark.usefixtures("folder")
-def test_what_names_no_table_is_refused(written: Any, message: str) -> None:
+def test_what_names_no_table_is_refused(written: Any, named: str) -> None:
     Path("empty").mkdir()
     Path("link").symlink_to("in/country=KR")
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=named):
         found(written)
 
 
@@ -204,42 +181,9 @@ def test_a_table_changes_with_its_files_and_their_order_and_not_with_a_touch(fol
 
 
 def test_a_file_of_several_that_is_replaced_while_they_are_read_is_refused(folder: Path) -> None:
-    file = open_parquet("in")
-    batches = file.stream(["y"], 100)
+    batches = open_parquet("in").stream(["y"], 100)
     next(batches)
     last = found("in")[-1]
     pq.write_table(pq.ParquetFile(last).read()[:1], last)
-    with pytest.raises(UserError, match=rf"{last}: was replaced while it was being read"):
+    with pytest.raises(UserError, match=rf"{last}: was replaced"):
         list(batches)
-
-
-@pytest.mark.workflow
-def test_a_file_replaced_or_added_runs_what_follows_again(tmp_path: Path) -> None:
-    shop.write_inputs(tmp_path)
-    log = pq.read_table(tmp_path / "in/log.parquet").drop_columns(["country"])
-    (tmp_path / "in/log.parquet").unlink()
-
-    def write(country: str, name: str, start: int) -> Path:
-        path = tmp_path / f"in/log/country={country}/{name}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(log[start : start + 100], path)
-        return path
-
-    files = [write(*part) for part in (("kr", "a", 0), ("us", "a", 100), ("us", "b", 200))]
-    config = shop.changed("raw.train", "in/log")
-    selection = "data/samples/toy.parquet"
-
-    def plan(*options: str) -> str:
-        code, output = shop.snakemake(tmp_path, selection, *options, config=config)
-        assert code == 0, output
-        return output
-
-    assert "1 of 1 steps (100%) done" in plan()
-    for path in files:
-        path.touch()
-    assert "Nothing to be done" in plan("-n")
-    write("us", "b", 201)
-    assert "Params have changed since last execution" in plan("-n")
-    write("us", "b", 200)
-    write("us", "c", 300)
-    assert "Set of input files has changed since last execution" in plan("-n")
