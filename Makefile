@@ -1,7 +1,7 @@
 # make run        runs the main job to results/submission_full.csv
 # make plan       prints what that would run, and why (snakemake -n); TARGET=... for another file
 # make report     runs that and results/summary.md, and makes results/report.html of both
-# make reference  writes config/config.schema.yaml and the tables of config/README.md again
+# make reference  writes the tables of config/README.md again
 # make test       checks the code and runs the tests, a process per core
 # make test-fast  runs those that take no whole workflow: what one needs while editing
 # make test-slow  runs random kills, for some minutes; TESTS=tests/train for some of them

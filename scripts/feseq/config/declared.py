@@ -1,17 +1,24 @@
 """What all declarations of settings share.
 
 A setting is declared once, with its type, bounds, default and meaning: the text below it. The check
-of the config, config/config.schema.yaml and the tables of config/README.md are made from that.
+of the config, the params of rules and the tables of config/README.md are made from that.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, WrapValidator, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+    create_model,
+    model_serializer,
+)
 from pydantic.fields import FieldInfo
 
-from ..common.errors import UserError
-from .mistakes import mistakes
+from ..common.errors import UserError, did_you_mean
 
 # Strict: 1000.0 is no integer, true is no number.
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -21,8 +28,11 @@ AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
-# As a value: the types here are computed.
+# As values: the types here are computed.
 _annotated: Any = Annotated
+_list: Any = list
+# Old names of keys.
+_RENAMED: dict[str, str] = {}
 
 
 class Declared:
@@ -36,9 +46,28 @@ class Declared:
         """
         if isinstance(values, Mapping):
             values = {key: value for key, value in values.items() if value is not None}
-        if found := mistakes(cls, values):
-            raise UserError("\n".join(f"{name}: {mistake}" for mistake in found))
+        if found := mistakes(cls, values, name):
+            raise UserError("\n".join(found))
         return cls(**values)
+
+
+class _Some(BaseModel):
+    """A block with any keys of a declared class."""
+
+    model_config = CLOSED
+
+    @model_serializer
+    def _given(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+def some_of(declared: Any, *but: str) -> Any:
+    """A block with any keys of a declared class, none needed, as in a size or a variant."""
+    keys: dict[str, Any] = {}
+    for name, field in fields_of(declared).items():
+        if name not in but:
+            keys[name] = (type_of(field), None)
+    return create_model(declared.__name__, __base__=_Some, __doc__=declared.__doc__, **keys)
 
 
 def fields_of(declared: Any) -> dict[str, FieldInfo]:
@@ -46,12 +75,83 @@ def fields_of(declared: Any) -> dict[str, FieldInfo]:
     return getattr(declared, "__pydantic_fields__", {})
 
 
-def some_of(declared: Any, *but: str) -> type[BaseModel]:
-    """A block with any keys of a declared class, none needed, as in a size or a variant."""
-    keys: dict[str, Any] = {}
-    for name, field in fields_of(declared).items():
-        if name not in but:
-            parts = field.asdict()
-            typed = _annotated[parts["annotation"], *parts["metadata"], Field()]
-            keys[name] = (typed, Field(default_factory=dict))
-    return create_model(declared.__name__, __config__=CLOSED, __doc__=declared.__doc__, **keys)
+def type_of(field: FieldInfo) -> Any:
+    """A field's type with its bounds."""
+    parts = field.asdict()
+    return _annotated[parts["annotation"], *parts["metadata"], Field()]
+
+
+def list_of(kind: Any) -> Any:
+    """The type of a list of at least one `kind`."""
+    return _annotated[_list[kind], Field(min_length=1)]
+
+
+def defaults_of(declared: Any) -> dict[str, Any]:
+    """The defaults of a declared class, as JSON has them, without keys that have none."""
+    found = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in fields_of(declared).items()
+        if not field.is_required()
+    }
+    return {n: list(value) if isinstance(value, tuple) else value for n, value in found.items()}
+
+
+def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
+    """What is wrong with `values` of a declared class, one line each, in pydantic's words."""
+    if not isinstance(values, Mapping):
+        return [f"{place}: {values!r} is no mapping"]
+    try:
+        declared(**{str(key): value for key, value in values.items()})
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+    else:
+        return []
+    # What may be of several kinds has an error for each.
+    texts: dict[str, list[str]] = {}
+    ends: dict[str, str] = {}
+    for item in found:
+        loc, end = item["loc"], ""
+        text = item["msg"].removeprefix("Value error, ").split(" or instance of ")[0]
+        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            end = f"; {_meant(str(loc[-1]), _known(declared, loc[:-1]))}"
+        elif item["type"] != "missing":
+            loc = _path(loc, values)
+            if item["type"] != "value_error":
+                end = f", not {item['input']!r}{_hint(item['input'])}"
+        where = ".".join(map(str, (*place.split(), *loc)))
+        others = texts.setdefault(where, [])
+        others.append(text.removeprefix("Input should be ") if others else text)
+        ends[where] = end
+    return [f"{where}: {' or '.join(dict.fromkeys(texts[where]))}{ends[where]}" for where in texts]
+
+
+def _hint(value: Any) -> str:
+    """Why a number may have arrived as text."""
+    try:
+        float(value if isinstance(value, str) else "no number")
+    except ValueError:
+        return ""
+    return "; YAML reads this as text: write it without quotes, and 1e-3 as 1.0e-3"
+
+
+def _meant(name: str, known: list[str]) -> str:
+    new = _RENAMED.get(name)
+    return f"its name is {new!r} now" if new in known else did_you_mean(name, known, "keys here")
+
+
+def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
+    """The part of a pydantic location that leads through `values`; the rest names types."""
+    for i, step in enumerate(loc):
+        try:
+            values = values[step]
+        except (TypeError, KeyError, IndexError):
+            return loc[:i]
+    return loc
+
+
+def _known(declared: Any, loc: tuple[Any, ...]) -> list[str]:
+    """The keys that the place `loc` in a declared class has."""
+    for step in loc:
+        fields = fields_of(declared)
+        declared = fields[step].annotation if step in fields else (get_args(declared) or [None])[-1]
+    return list(fields_of(declared))

@@ -1,12 +1,11 @@
 """The whole config: each block and key, and what sizes and variants may set on top."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from .boosting import BoostingConfig, BoostingKeys
-from .declared import AS_WRITTEN, CLOSED, Seed, fields_of
+from .declared import AS_WRITTEN, CLOSED, Seed
 from .model import MaxLen, ModelConfig, ModelKeys
 from .names import BASELINES, BOOSTING_PATTERN, Baseline
 from .runtime import Runtime
@@ -129,11 +128,7 @@ class Size(_Block):
     """rows drawn evenly from the whole train file, stratified by label; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
     """history lengths for which a model can be trained; longer histories are cut (`model.cut`)"""
-    submission_models: Annotated[
-        list[str],
-        Field(min_length=1, json_schema_extra={"uniqueItems": True}),
-        AfterValidator(_without_repeats),
-    ]
+    submission_models: Annotated[list[str], Field(min_length=1), AfterValidator(_without_repeats)]
     """the models that submit, by name: `len150`, or `len150-feseq_paper` for a variant; of several,
     the mean of their logits"""
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
@@ -149,6 +144,13 @@ class Size(_Block):
     """training settings of this size, over the shared ones"""
     boosting: BoostingKeys = Field(default_factory=BoostingKeys)
     """settings of gradient boosting of this size, over the shared ones"""
+
+    @model_validator(mode="after")
+    def _has_a_weight_for_each(self) -> Self:
+        weights, models = self.submission_weights, self.submission_models
+        if isinstance(weights, list) and len(weights) != len(models):
+            raise ValueError(f"{len(weights)} submission_weights for {len(models)} models")
+        return self
 
 
 class Sizes(_Block):
@@ -215,22 +217,13 @@ class Config(_Block):
     train: TrainKeys = Field(default_factory=TrainKeys)
     boosting: BoostingKeys = Field(default_factory=BoostingKeys)
     sizes: Sizes
-    variants: Annotated[
-        dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant],
-        Field(json_schema_extra={"additionalProperties": False}),
-    ] = {}
+    variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant] = {}
     submission: Submission = Field(default_factory=Submission)
-    score: Annotated[
-        dict[
-            Annotated[str, Field(pattern=r"^\w[\w.-]*$")],
-            Name | Files,
-        ],
-        Field(json_schema_extra={"additionalProperties": False}),
-    ] = {}
+    score: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], Name | Files] = {}
     """tables to score by name, each a parquet file, pattern or folder like the test table, or a
     list of such, local or in a store; `results/scores/<name>.parquet` has the probabilities"""
     evaluation: Evaluation = Field(default_factory=Evaluation)
-    tuning: TuneConfig
+    tuning: TuneConfig = Field(default_factory=TuneConfig)
     runtime: Runtime = Field(default_factory=Runtime)
 
 
@@ -240,20 +233,3 @@ SHARED: dict[Any, Any] = {
     TrainKeys: TrainConfig,
     BoostingKeys: BoostingConfig,
 }
-
-
-def with_defaults(values: Any, declared: Any = Config) -> Any:
-    """`values` of a declared class, with the default of each key that is not there."""
-    if not isinstance(values, Mapping):
-        return values
-    filled = dict(values)
-    for name, field in fields_of(declared).items():
-        block = field.annotation
-        if declared is Config:
-            block = SHARED.get(block, block)
-        if fields_of(block) and block not in SHARED:
-            filled[name] = with_defaults(values.get(name, {}), block)
-        elif name not in values and not field.is_required() and block not in SHARED:
-            default = field.get_default(call_default_factory=True)
-            filled[name] = list(default) if isinstance(default, tuple) else default
-    return filled

@@ -29,7 +29,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ..common.errors import UserError, first_line
 from ..common.signals import undisturbed
-from ..config.space import Space, TuneConfig, is_integer_range
+from ..config.space import TuneConfig, is_integer_range
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def best_of(trials: list[FrozenTrial]) -> FrozenTrial | None:
     return max(complete, key=lambda trial: figures_of(trial)["value"], default=None)
 
 
-def _is_choice(space: Space, path: str) -> bool:
+def _is_choice(space: Mapping[str, Any], path: str) -> bool:
     return not isinstance(space[path], Mapping)
 
 
