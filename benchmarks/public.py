@@ -24,7 +24,7 @@ import yaml
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from feseq.common.logits import mean_logit, sigmoid
-from feseq.evaluate.auc import Auc, difference_entry
+from feseq.evaluate.intervals import Auc
 from feseq.evaluate.valid_predictions import read_predictions
 
 # The preset with shorter histories.
@@ -131,7 +131,7 @@ def config(variants: Mapping[str, Any], options: argparse.Namespace) -> dict[str
                 "train": {"batch_size": 256, "epochs": options.epochs},
             }
         },
-        "evaluation": {"bootstrap": 0, "slices": []},
+        "evaluation": {"bootstrap": 0},
         "variants": seeded | boosted,
     }
 
@@ -192,7 +192,7 @@ def show_gains(label: np.ndarray, logits: Mapping[str, Sequence[np.ndarray]]) ->
         for other in name.split(" + ") if " + " in name else {"boosting"} - {name}:
             found = []
             for one, two in zip(logits[name], logits[other]):
-                entry = difference_entry(*Auc.of(label, one).minus(Auc.of(label, two)))
+                entry = Auc.of(label, one).minus(Auc.of(label, two))
                 found.append("{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**entry))
             print(f"| {name} | {other} | {', '.join(found)} |")
 

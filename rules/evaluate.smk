@@ -137,7 +137,6 @@ rule fit_baseline:
     threads: 8
     params:
         *code("fit_baseline"),
-        **settings(rows_at_most=config["evaluation"]["baseline_rows"]),
     message:
         "Fitting {wildcards.baseline} on size {wildcards.size}"
     script:
@@ -165,7 +164,7 @@ rule measure:
         **settings(
             **{
                 key: config["evaluation"][key]
-                for key in ("bootstrap", "slices", "gauc")
+                for key in ("bootstrap", "gauc")
             }
         ),
     message:

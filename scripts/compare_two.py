@@ -6,7 +6,7 @@ By hand: python scripts/compare_two.py --size toy --one len100 --two boosting
 from pathlib import Path
 
 from door import enter
-from feseq.report.two_models import write_two_models
+from feseq.report.comparison import write_two_models
 
 
 def main(*, first: Path, other: Path, page: Path, resamples: int) -> None:

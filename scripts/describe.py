@@ -12,7 +12,7 @@ from feseq.describe.alarms import warn_of
 from feseq.describe.checks import alarms_of
 from feseq.describe.describe import describe
 from feseq.report.data_page import write_data_page
-from feseq.report.figures.data import plot_data
+from feseq.report.plots.data import plot_data
 
 
 def main(

@@ -6,7 +6,7 @@ By hand: python scripts/ensemble.py --size toy
 from pathlib import Path
 
 from door import enter
-from feseq.evaluate.ensemble import mix_predictions
+from feseq.evaluate.blend import blend_predictions
 
 
 def main(
@@ -19,7 +19,7 @@ def main(
     weights: Path,
     training: Path,
 ) -> None:
-    mix_predictions(predictions, given, mixed, weights, training, by=by, prior=prior)
+    blend_predictions(predictions, given, mixed, weights, training, by=by, prior=prior)
 
 
 if __name__ == "__main__":

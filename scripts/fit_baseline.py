@@ -15,7 +15,6 @@ def main(
     valid: list[Path],
     feature_map: Path,
     baseline: str,
-    rows_at_most: int,
     threads: int,
     full_name: str = "",
     predictions: Path,
@@ -28,7 +27,6 @@ def main(
         feature_map,
         predictions,
         training,
-        rows_at_most=rows_at_most,
         threads=threads,
         full_name=full_name,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from door import enter
 from feseq.dataset.folds import FoldRows
-from feseq.evaluate.metrics_file import write_metrics
+from feseq.evaluate.measure import write_metrics
 
 
 def main(
@@ -18,7 +18,6 @@ def main(
     truth: Path | None = None,
     metrics: Path,
     bootstrap: int,
-    slices: list[str] | None = None,
     gauc: str | None = None,
     full_name: str = "",
 ) -> None:
@@ -28,7 +27,6 @@ def main(
         FoldRows(valid, folds) if folds else valid,
         truth,
         resamples=bootstrap,
-        slices=slices,
         gauc=gauc,
         full_name=full_name,
     )

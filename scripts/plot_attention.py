@@ -6,7 +6,7 @@ By hand: python scripts/plot_attention.py --size toy --model len100
 from pathlib import Path
 
 from door import enter
-from feseq.report.figures.attention_maps import plot_attention
+from feseq.report.plots.attention import plot_attention
 
 
 def main(*, attention: Path, training: Path | None = None, figure: Path) -> None:

@@ -6,7 +6,7 @@ By hand: python scripts/plot_comparison.py
 from pathlib import Path
 
 from door import enter
-from feseq.report.figures.all_models import plot_comparison
+from feseq.report.plots.models import plot_comparison
 
 
 def main(*, comparison: Path, aucs: Path, by_max_len: Path, speed: Path) -> None:

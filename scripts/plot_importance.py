@@ -6,7 +6,7 @@ By hand: python scripts/plot_importance.py --size toy --name len100
 from pathlib import Path
 
 from door import enter
-from feseq.report.figures.importance import plot_importance
+from feseq.report.plots.importance import plot_importance
 
 
 def main(*, importance: Path, figure: Path) -> None:

@@ -6,7 +6,7 @@ By hand: python scripts/plot_model.py --size toy --model len100
 from pathlib import Path
 
 from door import enter
-from feseq.report.figures.one_model import plot_model
+from feseq.report.plots.one_model import plot_model
 
 
 def main(

@@ -23,7 +23,7 @@ from feseq.dataset.folds import FoldRows, Folds
 from feseq.dataset.sampling import draw
 from feseq.dataset.selection import TRAIN, Selection
 from feseq.dataset.store import H5Table
-from feseq.evaluate.metrics_file import measure_predictions
+from feseq.evaluate.measure import measure_predictions
 from feseq.evaluate.out_of_fold import join_folds
 from feseq.evaluate.trained_model import predict_validation
 from feseq.evaluate.valid_predictions import read_predictions
@@ -263,7 +263,7 @@ def test_all_folds_join_in_the_order_of_the_file_and_are_measured(
     for fold, part in enumerate(parts, 1):
         logit = table["logit"].to_numpy()[table["fold"].to_numpy() == fold]
         assert logit.tolist() == read_predictions(part)["logit"].to_pylist()
-    keys: dict[str, Any] = {"resamples": 0, "slices": None, "gauc": None, "full_name": name}
+    keys: dict[str, Any] = {"resamples": 0, "gauc": None, "full_name": name}
     truth = data / "train_truth.parquet"
     figures = measure_predictions(joined, FoldRows(train, folds), truth, **keys)
     assert (figures["rows"], figures["unseen"]) == (900, True)

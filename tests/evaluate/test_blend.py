@@ -1,4 +1,4 @@
-"""Fitted weights of a blend, and rows that judge it."""
+"""Weights of a blend, fitted to rows that do not judge it."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from feseq.common.errors import UserError
-from feseq.common.logits import log_odds, sigmoid
+from feseq.common.logits import sigmoid
 from feseq.common.parquet import marks_of, read_table, write_table
-from feseq.evaluate.blend import FIGURES, ahead_of, cross_fitted, fit_weights
-from feseq.evaluate.ensemble import mix_predictions
+from feseq.evaluate.blend import blend_predictions, cross_fitted
+from feseq.evaluate.blend import fit_weights as fit_by_metric
+from feseq.evaluate.metrics import BY_NAME
 from feseq.evaluate.valid_predictions import read_predictions
 
 ROWS, JUDGING = 6_000, 1_500
@@ -26,7 +27,13 @@ def noisy(*noises: float, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
     return logits, label
 
 
-@pytest.mark.parametrize("by", FIGURES)
+def fit_weights(
+    logits: list[np.ndarray], label: np.ndarray, by: str, click_rate: float = 0.5
+) -> list[float]:
+    return fit_by_metric(logits, label, BY_NAME[by], click_rate)
+
+
+@pytest.mark.parametrize("by", ["auc", "average_precision", "logloss", "score"])
 def test_the_less_noise_the_more_weight(by: str) -> None:
     logits, label = noisy(0.5, 1.0, 4.0)
     weights = fit_weights(logits, label, by)
@@ -55,11 +62,12 @@ def test_a_model_that_is_only_noise_has_no_part() -> None:
 
 def test_the_odds_of_the_submission_count_in_the_score() -> None:
     (logit,), label = noisy(0.3)
-    balanced = -log_odds(label.mean())
+    rate = label.mean()
+    odds = np.log(rate / (1 - rate))
     models = [logit, logit + np.float32(2)]
-    # The score weighs both classes alike, so it wants the odds moved up to there, once.
-    assert fit_weights(models, label, "score", 0.0)[1] == pytest.approx(balanced / 2, abs=0.05)
-    assert fit_weights(models, label, "score", balanced)[1] < 0.05
+    # The score weighs both classes alike, so it wants the odds moved up to 50:50, once.
+    assert fit_weights(models, label, "score", rate)[1] == pytest.approx(-odds / 2, abs=0.05)
+    assert fit_weights(models, label, "balanced_score", rate)[1] < 0.05
 
 
 def test_no_row_has_a_part_in_its_own_weights() -> None:
@@ -77,13 +85,6 @@ def test_no_row_has_a_part_in_its_own_weights() -> None:
     np.testing.assert_array_equal(blend[::2], logits[1][::2])
 
 
-def test_a_blend_of_two_is_ahead_of_each_and_of_itself_by_nothing() -> None:
-    (first, second), label = noisy(1.0, 1.0)
-    gains = ahead_of((first + second) / 2, first, label, 0.0, 30)
-    assert all(gains[name]["low"] > 0 for name in ("auc", "logloss", "average_precision"))
-    assert all(entry["value"] == 0 for entry in ahead_of(first, first, label, 0.0, 0).values())
-
-
 def write(
     folder: Path, logits: list[np.ndarray], label: np.ndarray, judging: int | None = None
 ) -> list[Path]:
@@ -96,41 +97,41 @@ def write(
     return paths
 
 
-def mix(folder: Path, paths: list[Path]) -> dict[str, float]:
-    outputs = (folder / "mixed", folder / "weights", folder / "training")
-    mix_predictions(paths, None, *outputs, by="logloss", prior="observed")
+def blend(folder: Path, paths: list[Path]) -> dict[str, float]:
+    outputs = (folder / "blend", folder / "weights", folder / "training")
+    blend_predictions(paths, None, *outputs, by="logloss", prior="observed")
     return json.loads((folder / "weights").read_text())
 
 
 def test_fitted_weights_are_written_with_what_the_blend_gains(tmp_path: Path) -> None:
     logits, label = noisy(0.5, 1.0)
-    weights = mix(tmp_path, write(tmp_path, logits, label))
+    weights = blend(tmp_path, write(tmp_path, logits, label))
     assert dict(zip("ab", fit_weights(logits, label, "logloss"))) == weights
     assert json.loads((tmp_path / "training").read_text()) == {"settings": weights}
-    mixed = read_predictions(tmp_path / "mixed")
-    assert marks_of(mixed)["best"] == "a"
-    assert mixed["logit_best"].to_numpy().tolist() == logits[0].tolist()
-    assert np.corrcoef(mixed["logit"], mixed["logit_blanked"])[0, 1] > 0.999
+    blended = read_predictions(tmp_path / "blend")
+    assert marks_of(blended)["best"] == "a"
+    assert blended["logit_best"].to_numpy().tolist() == logits[0].tolist()
+    assert np.corrcoef(blended["logit"], blended["logit_blanked"])[0, 1] > 0.999
 
 
 def test_too_few_clicks_to_fit_weights_to_are_refused(tmp_path: Path) -> None:
     paths = write(tmp_path, [np.zeros(10, np.float32)] * 2, np.eye(10, dtype=np.uint8)[3])
     with pytest.raises(UserError, match=r"1 clicks in 10 validation rows.*submission_weights"):
-        mix(tmp_path, paths)
+        blend(tmp_path, paths)
 
 
 def test_weights_are_fitted_to_rows_that_do_not_judge(tmp_path: Path) -> None:
     logits, label = noisy(0.5, 1.0)
     # In the rows that judge, the first model is noise.
     logits[0][-JUDGING:] = np.random.default_rng(2).normal(size=JUDGING)
-    weights = mix(tmp_path, write(tmp_path, logits, label, JUDGING))
+    weights = blend(tmp_path, write(tmp_path, logits, label, JUDGING))
     early = fit_weights([logit[:-JUDGING] for logit in logits], label[:-JUDGING], "logloss")
     assert list(weights.values()) == early
-    mixed = read_table(tmp_path / "mixed", ("logit",))["logit"].to_numpy()
+    blended = read_table(tmp_path / "blend", ("logit",))["logit"].to_numpy()
     np.testing.assert_allclose(
-        mixed, early[0] * logits[0] + early[1] * logits[1], rtol=1e-4, atol=1e-5
+        blended, early[0] * logits[0] + early[1] * logits[1], rtol=1e-4, atol=1e-5
     )
-    seen = read_predictions(tmp_path / "mixed")
-    columns = (seen[name].to_numpy() for name in ("logit", "logit_best", "label"))
+    seen = read_predictions(tmp_path / "blend")
+    assert len(seen) == JUDGING
     assert marks_of(seen)["best"] == "a"
-    assert ahead_of(*columns, 0.0, 5)["auc"]["low"] > 0.02
+    assert seen["logit_best"].to_numpy().tolist() == logits[0][-JUDGING:].tolist()

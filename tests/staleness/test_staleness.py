@@ -124,7 +124,7 @@ CHANGES: dict[str, Change] = {
     "text of an error in dataset/store.py": code("dataset/store.py", "no such file;", "missing;"),
     "log line in train/run.py": code("train/run.py", "on SIMULATED data", "on made-up data"),
     "caption of a figure": edit("rules/captions/roc_pr.rst", "a", "b"),
-    "constant of a figure": code("report/figures/one_model.py", "def ", "WIDTH = 9\n\n\ndef "),
+    "constant of a plot": code("report/plots/one_model.py", "def ", "WIDTH = 9\n\n\ndef "),
     "code in model/refiner.py": code("model/refiner.py", "LeakyReLU()", "ReLU()"),
     "code in train/run.py": edit(
         "scripts/feseq/train/run.py", "_ODD_SHARE = 0.9", "_ODD_SHARE = 1"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-from feseq.train.judge import Occasions, Plateau, click_metrics
+from feseq.train.judge import Occasions, Plateau
+from feseq.train.monitor import click_metrics
 from support.trainings import TRAIN
 
 

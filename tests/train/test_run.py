@@ -22,8 +22,8 @@ from feseq.model.build import build_model
 from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import inference_source, predict_logits
-from feseq.train.judge import click_metrics
 from feseq.train.loop import Trainer
+from feseq.train.monitor import click_metrics
 from feseq.train.run import TrainingRun, _warn_of_odd_times, opened
 from feseq.train.run import make_trainer as trainer_of
 from support.networks import make_batch

@@ -32,8 +32,8 @@ from feseq.dataset.list_test import list_test
 from feseq.dataset.mixed import open_files
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.sampling import sample
-from feseq.evaluate.ensemble import mix_predictions
-from feseq.evaluate.metrics_file import measure_predictions
+from feseq.evaluate.blend import blend_predictions
+from feseq.evaluate.measure import measure_predictions
 from feseq.evaluate.trained_model import predict_validation
 from feseq.evaluate.valid_predictions import CHOOSE, read_predictions
 from feseq.model.device import start_runtime
@@ -189,8 +189,9 @@ def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     folder = out / name
     model = train(out, config, name, folder)
     predictions = evaluate(model, h5_files(out, "valid"), name)
-    keys = {key: config["evaluation"][key] for key in ("slices", "gauc")}
-    measured = measure_predictions(predictions, h5_files(out, "valid"), None, resamples=2, **keys)
+    gauc = config["evaluation"]["gauc"]
+    rows = h5_files(out, "valid")
+    measured = measure_predictions(predictions, rows, None, resamples=2, gauc=gauc)
     assert np.isfinite([figure["value"] for figure in measured["metrics"].values()]).all()
     followed = folder / "training.json"
     if number := config["sampling"]["folds"]:
@@ -224,7 +225,7 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
         predictions = [out / name / "valid_predictions.parquet" for name in names]
         files = (out / "mixed.parquet", out / "weights.json", out / "training.json")
         by, prior = config["submission"]["weights_by"], config["submission"]["prior"]
-        mix_predictions(predictions, weights, *files, by=by, prior=prior)
+        blend_predictions(predictions, weights, *files, by=by, prior=prior)
         weights = read_json(files[1])
     columns = config["columns"]
     write_submission(

@@ -68,13 +68,12 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     split = config["sampling"]["split"]
     if split["last"] is not None and split["time"] is None:
         yield f"sampling.split.last: is {split['last']}, and sampling.split.time names no column"
-    for key, names in (("slices", evaluation["slices"]), ("gauc", [evaluation["gauc"]])):
-        for name in names or []:
-            if name is not None and name not in columns.categorical:
-                yield (
-                    f"evaluation.{key}: {name!r} is no categorical column in use; these are "
-                    f"{', '.join(columns.categorical)}"
-                )
+    gauc = evaluation["gauc"]
+    if gauc is not None and gauc not in columns.categorical:
+        yield (
+            f"evaluation.gauc: {gauc!r} is no categorical column in use; these are "
+            f"{', '.join(columns.categorical)}"
+        )
 
 
 def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:

@@ -21,8 +21,6 @@ BOOSTING_PATTERN = rf"boosting{_VARIANT}"
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 ENSEMBLE = "ensemble"
-# Figures with these endings are better the lower they are.
-LOWER_IS_BETTER = ("logloss", "calibration_error")
 # The folder inside a model's for the same model trained again on all rows.
 REFIT = "refit"
 

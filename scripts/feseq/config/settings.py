@@ -184,11 +184,8 @@ class Evaluation(_Block):
     """How models are judged on the validation rows."""
 
     bootstrap: Annotated[int, Field(ge=0, le=10_000)] = 200
-    """resamples of the validation rows behind the 95 % intervals of all figures but AUCs; 0: no
+    """resamples of the validation rows behind the 95 % intervals of all metrics but AUCs; 0: no
     such intervals"""
-    slices: list[str] | None = None
-    """categorical columns by whose values the AUC is given, beside the length of the history; null:
-    all in use"""
     gauc: str | None = None
     """a categorical column: AUC within its groups, weighted by their rows (GAUC); null: none"""
     sizes: list[SizeName] = ["full"]
@@ -200,9 +197,6 @@ class Evaluation(_Block):
         "boosting-without_histories",
     ]
     """which models beside these: `constant` is the click rate; `boosting`, or a variant of it"""
-    baseline_rows: Annotated[int, Field(ge=100)] = 1_000_000
-    """train rows of a baseline at most, since scikit-learn holds them all in memory; the log
-    says when that is not all of them"""
 
 
 class Config(_Block):

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from .declared import AS_WRITTEN, CLOSED, Declared, Seed, some_of
-from .names import LOWER_IS_BETTER
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +27,13 @@ Figure = Literal[
 ]
 
 
+# The endings of those that are better the lower they are.
+_LOWER_IS_BETTER = ("logloss", "calibration_error")
+
+
 def _rewards_gain(monitor: dict[str, float]) -> dict[str, float]:
     for name, weight in monitor.items():
-        is_lower = name.endswith(LOWER_IS_BETTER)
+        is_lower = name.endswith(_LOWER_IS_BETTER)
         if weight > 0 if is_lower else weight < 0:
             sign = "<= 0" if is_lower else ">= 0"
             raise ValueError(f"does not reward better models: {name} takes a weight {sign}")

@@ -9,9 +9,6 @@ from ..common.files import read_json
 
 logger = logging.getLogger(__name__)
 
-# Stands on top of a page about the stand-in.
-SIMULATED = "**SIMULATED DATA.** It comes from the stand-in and says nothing of real clicks.\n"
-
 
 @dataclass(frozen=True)
 class Alarm:

@@ -1,57 +1,44 @@
-"""Baselines beside FESeq: models of scikit-learn on the same rows, columns and split.
+"""Baselines beside the models: what is learned without them from the same rows.
 
-`constant`: the click rate of the train rows. `logistic_regression`: on all columns of `features`.
+`constant`: the click rate of the train rows. `logistic_regression`: scikit-learn's, of all columns.
 """
 
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-from sklearn.compose import ColumnTransformer
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import MaxAbsScaler
 from threadpoolctl import threadpool_limits
 
+from ..common.ahead import map_ahead
 from ..common.errors import UserError
 from ..common.files import write_json
+from ..common.logits import log_odds
 from ..common.memory import peak_memory
 from ..common.progress import progress
+from ..common.ragged import Ragged
 from ..config.names import BASELINES
+from ..dataset.block import Block
+from ..dataset.encoding import DEFAULT_INPUTS, FeatureEncoder
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import Files, open_files
 from ..dataset.store import H5Table
-from .tabular import Features
 from .valid_predictions import write_logits
 
 logger = logging.getLogger(__name__)
 
+# Train rows at most, since scikit-learn holds them all in memory, and events of a history.
+ROWS_AT_MOST = 1_000_000
+NEWEST = 150
+BLOCK_ROWS = 8_192
 _LOGISTIC = {"C": 1.0, "max_iter": 1000}
-
-
-class _Classifier(Protocol):
-    """The methods that all models have; `decision_function` gives log odds, which stay finite."""
-
-    def fit(self, features: np.ndarray, label: np.ndarray) -> Any: ...
-
-    def decision_function(self, features: np.ndarray) -> np.ndarray: ...
-
-
-class _Constant:
-    """The click rate for every row."""
-
-    def fit(self, features: np.ndarray, label: np.ndarray) -> None:
-        # At least half a click, at most half a row without one: odds of 0 and 1 are infinite.
-        rate = np.clip(label.mean(), 0.5 / len(label), 1 - 0.5 / len(label))
-        self.logit = np.log(rate / (1 - rate))
-
-    def decision_function(self, features: np.ndarray) -> np.ndarray:
-        return np.full(len(features), self.logit)
 
 
 def fit_baseline(
@@ -62,16 +49,13 @@ def fit_baseline(
     predictions: Path,
     training: Path,
     *,
-    rows_at_most: int,
     threads: int = 1,
     full_name: str = "",
 ) -> None:
     """Fit the baseline of that name and predict the validation rows.
 
-    Writes `predictions` (parquet: row int64, label uint8, judges bool, logit float32) and
-    `training` (JSON).
-    Its `seconds` are for reading and fitting. scikit-learn wants all rows in memory, so only the
-    first `rows_at_most` train rows are used; the file is shuffled.
+    Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
+    and fitting. Of many train rows the first are used; the file is shuffled.
     """
     if baseline not in BASELINES:
         raise UserError(f"there is no baseline {baseline!r}, only {', '.join(BASELINES)}")
@@ -84,89 +68,100 @@ def fit_baseline(
         check_one_draw(feature_map, train, valid, full_name)
         if train.source["simulated"]:
             logger.warning("fitting to SIMULATED data: this model knows nothing of real clicks")
-        rows = _rows_used(train, rows_at_most)
+        rows = min(train.rows, ROWS_AT_MOST)
+        if rows < train.rows:
+            used = f"{rows:,} of {train.rows:,}"
+            logger.warning("%s: only the first %s train rows are used", train.path, used)
         started = time.monotonic()
         label = train.column("label", 0, rows)
-        _check_both_labels(label, train.path)
-        features = None
-        if baseline != "constant":
-            features = Features(feature_map, train, rows, threads=threads)
-        model, settings = _model(features)
-        with _warnings_logged(baseline):
-            model.fit(_matrix(features, train, rows), label)
-        seconds = time.monotonic() - started
+        if label.min() == label.max():
+            raise UserError(
+                f"{train.path}: label {label[0]} in all of the first {rows:,} rows, from which "
+                f"nothing can be learned"
+            )
+        if baseline == "constant":
+            logit = np.full(valid.rows, log_odds(label.mean()), np.float32)
+            fitted = predicted = time.monotonic()
+        else:
+            model = make_pipeline(MaxAbsScaler(), LogisticRegression(**_LOGISTIC))
+            blocks = list(_inputs(feature_map, train, rows, "read", threads))
+            with _warnings_logged(baseline):
+                model.fit(sparse.vstack(blocks, format="csr"), label)
+            fitted = time.monotonic()
+            inputs = _inputs(feature_map, valid, valid.rows, "predicted", threads)
+            logit = np.concatenate([model.decision_function(block) for block in inputs])
+            predicted = time.monotonic()
+        seconds = fitted - started
         logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{rows:,}", seconds)
-        started = time.monotonic()
         click_rate = float(train.column("label").mean())
-        marks = {"click_rate": repr(click_rate), "full_name": full_name}
-        _write_predictions(predictions, model, features, valid, marks)
-        about = {
+        about = {"click_rate": repr(click_rate), "full_name": full_name}
+        write_logits(predictions, valid, {"logit": logit.astype(np.float32)}, about)
+        found = {
             "train_rows": rows,
             "valid_rows": valid.rows,
             "seconds": round(seconds, 3),
-            "samples_per_second": round(rows / seconds, 1),
-            "predict_samples_per_second": round(valid.rows / (time.monotonic() - started), 1),
+            "samples_per_second": round(rows / max(seconds, 1e-3), 1),
+            "predict_samples_per_second": round(valid.rows / max(predicted - fitted, 1e-3), 1),
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",
             "simulated_data": train.source["simulated"],
-            "settings": settings,
+            "settings": {} if baseline == "constant" else _LOGISTIC,
         }
-    write_json(training, about)
+    write_json(training, found)
 
 
-def _rows_used(train: H5Table, rows_at_most: int) -> int:
-    if train.rows > rows_at_most:
-        logger.warning(
-            "%s: only the first %s of %s train rows are used (evaluation.baseline_rows), since "
-            "scikit-learn holds them all in memory",
-            train.path,
-            f"{rows_at_most:,}",
-            f"{train.rows:,}",
-        )
-    return min(train.rows, rows_at_most)
+def _inputs(
+    feature_map: FeatureMap, table: H5Table, rows: int, what: str, threads: int
+) -> Iterator[sparse.csr_array]:
+    """The first `rows` rows as float32 [rows of a block, columns], block by block.
+
+    The columns: a row's categories one-hot, its numeric values in [0, 1], and for each code of each
+    history what `code_counts` says.
+    """
+    encoder = FeatureEncoder(feature_map, table)
+    fields = [
+        *feature_map.profile,
+        *feature_map.targets,
+        *DEFAULT_INPUTS.context_fields(feature_map),
+    ]
+    starts = np.cumsum([0, *(field.size for field in fields)])
+
+    def columns(block: Block) -> sparse.csr_array:
+        places = encoder.categories(block) + starts[:-1]
+        ends = np.arange(len(block) + 1) * len(fields)
+        ones = np.ones(places.size, np.float32)
+        parts = [sparse.csr_array((ones, places.ravel(), ends), (len(block), starts[-1]))]
+        parts += [sparse.csr_array(encoder.encode(block, np.arange(len(block))).numbers["minmax"])]
+        for field, lookup in zip(feature_map.sequences, encoder.sequences):
+            events = block.sequences[field.column].take(np.arange(len(block)), NEWEST)
+            parts += code_counts(Ragged(lookup(events.values), events.offsets), field.size)
+        return sparse.hstack(parts, format="csr", dtype=np.float32)
+
+    starts_of_blocks = range(0, rows, BLOCK_ROWS)
+    blocks = (table.read(start, min(start + BLOCK_ROWS, rows)) for start in starts_of_blocks)
+    with progress(what, rows) as reading:
+        for made in map_ahead(columns, blocks, threads):
+            reading.advance(made.shape[0])
+            yield made
 
 
-def _check_both_labels(label: np.ndarray, path: Path) -> None:
-    if label.min() == label.max():
-        raise UserError(
-            f"{path}: label {label[0]} in all of the first {len(label):,} rows, from which nothing "
-            f"can be learned; raise evaluation.baseline_rows"
-        )
+def code_counts(history: Ragged, size: int) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """How often each code is in a history, log(1 + count), and how recently; both [rows, size].
 
+    Recently: the sum of 1 / (events from an occurrence to the end, itself included).
 
-def _matrix(features: Features | None, train: H5Table, rows: int) -> np.ndarray:
-    return np.empty((rows, 0)) if features is None else features.matrix(train, rows)
-
-
-def _model(features: Features | None) -> tuple[_Classifier, dict[str, Any]]:
-    """The model, not yet fitted, and its settings."""
-    if features is None:
-        return _Constant(), {}
-    # A category not seen in training counts as none.
-    one_hot = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
-    scale = StandardScaler()
-    categories = ("categories", one_hot, list(range(features.categorical)))
-    columns = ColumnTransformer([categories], remainder=scale)
-    return make_pipeline(columns, LogisticRegression(**_LOGISTIC)), dict(_LOGISTIC)
-
-
-def _write_predictions(
-    path: Path,
-    model: _Classifier,
-    features: Features | None,
-    valid: H5Table,
-    marks: Mapping[str, str],
-) -> None:
-    """Rows are read, and predicted, block by block."""
-    blocks = (
-        features.blocks(valid, valid.rows) if features is not None else [np.empty((valid.rows, 0))]
+        history [[7, 8, 7], []]:   code 7 has log 3 and 1/1 + 1/3, code 8 has log 2 and 1/2
+    """
+    shape = (len(history), size)
+    left = np.repeat(history.offsets[1:], history.lengths) - np.arange(len(history.values))
+    # Rows of different length are what CSR is.
+    count, recency = (
+        sparse.csr_array((weight, history.values, history.offsets), shape, copy=True)
+        for weight in (np.ones(len(left)), 1 / left)
     )
-    logits = []
-    with progress("predicted", valid.rows) as predicting:
-        for block in blocks:
-            logits.append(model.decision_function(block).astype(np.float32))
-            predicting.advance(len(block))
-    write_logits(path, valid, {"logit": np.concatenate(logits)}, marks)
+    count.sum_duplicates()
+    recency.sum_duplicates()
+    return count.log1p(), recency
 
 
 @contextmanager

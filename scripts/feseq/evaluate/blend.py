@@ -1,33 +1,93 @@
-"""Weights of several models' logits: fitted to labels, and what the blend gains over one model."""
+"""The models that submit together: their weights, and the blend of their validation predictions."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from ..common.errors import UserError
+from ..common.files import write_json
 from ..common.logits import mean_logit
-from ..config.names import LOWER_IS_BETTER
-from .intervals import as_entry, intervals
-from .metrics import Metrics
+from ..common.parquet import marks_of, write_table
+from ..config.names import folder_name, share_of
+from .metrics import BALANCED, BY_NAME, Metric, Rows
+from .valid_predictions import read_predictions
+
+logger = logging.getLogger(__name__)
 
 # Weights are multiples of its inverse.
 _STEPS = 50
-FIGURES = ("auc", "average_precision", "logloss", "score")
+
+
+def blend_predictions(
+    predictions: Sequence[Path],
+    weights: Mapping[str, float] | None,
+    blend: Path,
+    fitted: Path,
+    training: Path,
+    *,
+    by: str,
+    prior: str,
+) -> None:
+    """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
+
+    `weights` go by the models' names, which are the folders of `predictions`; None: fitted to rows
+    that do not judge, `by` a metric at the odds of the submission's `prior`. Where all rows judge,
+    each half of them is blended by the weights of the other half. `blend` also has the logits of
+    the best of the models. Raises UserError unless all have the same rows.
+    """
+    tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
+    _check_same_rows(predictions, tables)
+    names = [path.absolute().parent.name for path in predictions]
+    rows = {name: tables[0][name] for name in ("row", "label", "judges")}
+    label, judges = (rows[name].to_numpy() for name in ("label", "judges"))
+    apart = not judges.all()
+    chooses = ~judges if apart else judges
+    logits = [table["logit"].to_numpy() for table in tables]
+    choosing = [logit[chooses] for logit in logits]
+    metric = BY_NAME[BALANCED + by if prior == "balanced" and BALANCED + by in BY_NAME else by]
+    click_rate = float(marks_of(tables[0])["click_rate"])
+    fit = partial(fit_weights, metric=metric, click_rate=click_rate)
+    is_given = weights is not None
+    if weights is None:
+        _check_both_labels(label[chooses], predictions[0])
+        weights = dict(zip(names, fit(choosing, label[chooses])))
+    shares = [share_of(weights, path) for path in predictions]
+    # Of single models, the best has the largest value.
+    values = [_value(logit, label[chooses], metric, click_rate) for logit in choosing]
+    best = int(np.argmax(values))
+    columns = {
+        "logit": (
+            mean_logit(logits, shares) if is_given or apart else cross_fitted(logits, label, fit)
+        ),
+        "logit_blanked": mean_logit([t["logit_blanked"].to_numpy() for t in tables], shares),
+        "logit_best": logits[best],
+    }
+    write_table(pa.table({**rows, **columns}), blend, {**_of_rows(tables[0]), "best": names[best]})
+    write_json(fitted, weights)
+    write_json(training, {"settings": dict(weights)})
+    shown = ", ".join(f"{name} {weight:.2g}" for name, weight in weights.items())
+    logger.info("%s; the best of them is %s", shown, names[best])
 
 
 def fit_weights(
-    logits: Sequence[np.ndarray], label: np.ndarray, by: str, shift: float = 0.0
+    logits: Sequence[np.ndarray], label: np.ndarray, metric: Metric, click_rate: float
 ) -> list[float]:
-    """Weights, not negative and with the sum 1, of the blend that is best by a figure.
+    """Weights, not negative and with the sum 1, of the blend that is best by a metric.
 
-    `logits` [rows] of each model; `by` is one of FIGURES, of the logits plus `shift`. Models are
-    picked one after the other, each as often as that helps (ensemble selection with replacement,
-    Caruana et al., ICML 2004); how often a model is among the best set gives its weight.
+    `logits` [rows] of each model; `click_rate` as of `Rows`. Models are picked one after the other,
+    each as often as that helps (ensemble selection with replacement, Caruana et al., ICML 2004);
+    how often a model is among the best set gives its weight.
     """
     total = np.zeros(len(label))
     picked: list[int] = []
     best, best_size = -np.inf, 0
     for size in range(1, _STEPS + 1):
-        values = [_figure((total + logit) / size, label, by, shift) for logit in logits]
+        blends = ((total + logit) / size for logit in logits)
+        values = [_value(blend, label, metric, click_rate) for blend in blends]
         choice = int(np.argmax(values))
         total += logits[choice]
         picked.append(choice)
@@ -40,7 +100,7 @@ def fit_weights(
 def cross_fitted(
     logits: Sequence[np.ndarray], label: np.ndarray, fit: Callable[..., Sequence[float]]
 ) -> np.ndarray:
-    """A blend float32 [rows] for figures: each half of the rows by weights of the other half."""
+    """A blend float32 [rows] to measure: each half of the rows by weights of the other half."""
     blend = np.empty(len(label), np.float32)
     for half in (0, 1):
         here = np.arange(len(label)) % 2 == half
@@ -49,29 +109,31 @@ def cross_fitted(
     return blend
 
 
-def ahead_of(
-    blend: np.ndarray, other: np.ndarray, label: np.ndarray, shift: float, resamples: int
-) -> dict[str, dict[str, float | None]]:
-    """How much better the blend's figures are than another's, on the same resamples."""
-    both = [Metrics(label, logit, (shift,)) for logit in (blend, other)]
-
-    def gains(weight: np.ndarray) -> np.ndarray:
-        ours, theirs = (metrics.of(weight)[0] for metrics in both)
-        return np.array([_sign(name) * (ours[name] - theirs[name]) for name in FIGURES])
-
-    (found,) = intervals([gains], label, resamples)
-    return {name: as_entry(*ends) for name, *ends in zip(FIGURES, *found)}
+def _value(logit: np.ndarray, label: np.ndarray, metric: Metric, click_rate: float) -> float:
+    """The metric, turned so that higher is better."""
+    return metric.sign * metric.of(Rows(label, logit, click_rate))
 
 
-def best_of(logits: Sequence[np.ndarray], label: np.ndarray, by: str, shift: float) -> int:
-    """The place of the best single model by a figure."""
-    return int(np.argmax([_figure(logit, label, by, shift) for logit in logits]))
+def _of_rows(table: pa.Table) -> dict[str, str]:
+    """The metadata of a table that tell of its rows, not of its model."""
+    return {**marks_of(table), "full_name": ""}
 
 
-def _figure(logit: np.ndarray, label: np.ndarray, by: str, shift: float) -> float:
-    metrics = Metrics(label, logit, (shift,)).of(np.ones(len(label)))[0]
-    return _sign(by) * metrics[by]
+def _check_same_rows(predictions: Sequence[Path], tables: Sequence[pa.Table]) -> None:
+    for path, table in zip(predictions, tables):
+        if not (table["row"].equals(tables[0]["row"]) and _of_rows(table) == _of_rows(tables[0])):
+            raise UserError(
+                f"{path}: has other rows than {predictions[0]}; delete both and run the same "
+                f"command again"
+            )
 
 
-def _sign(name: str) -> int:
-    return -1 if name in LOWER_IS_BETTER else 1
+def _check_both_labels(label: np.ndarray, path: Path) -> None:
+    """Each half of the rows needs both, since weights are fitted to it."""
+    halves = [label[half::2] for half in (0, 1)]
+    if not all(0 < half.sum() < len(half) for half in halves):
+        raise UserError(
+            f"{path}: {int(label.sum())} clicks in {len(label):,} validation rows are too few to "
+            f"fit weights to; give sizes.<size>.submission_weights, or raise "
+            f"sampling.valid_share or sizes.<size>.rows"
+        )

@@ -19,7 +19,7 @@ from ..common.ragged import Ragged
 from ..dataset.block import Block
 from ..dataset.feature_map import FeatureMap
 from ..dataset.store import H5Table
-from .auc import Auc, auc_entry, correct_together, difference_entry
+from .intervals import Auc, Entry, correct_together
 
 # Of either class. More than so many others for each click cost time and tell little.
 ROWS = 2_048
@@ -58,9 +58,8 @@ def write_importance(
     assert label is not None, "validation rows have labels"
     auc = Auc.of(label, predict(block, only_numeric=False))
 
-    def lost(changed: Block, only_numeric: bool = False) -> dict[str, Any]:
-        of_changed = Auc.of(label, predict(changed, only_numeric=only_numeric))
-        return difference_entry(*auc.minus(of_changed))
+    def lost(changed: Block, only_numeric: bool = False) -> Entry:
+        return auc.minus(Auc.of(label, predict(changed, only_numeric=only_numeric)))
 
     found: dict[str, list[dict[str, Any]]] = {
         "columns": [
@@ -76,7 +75,7 @@ def write_importance(
     for entries in found.values():
         entries.sort(key=lambda entry: -(entry["auc_lost"]["value"] or 0))
     about = {"full_name": full_name, "simulated_data": table.source["simulated"]}
-    about |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc_entry(auc)}
+    about |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
     write_json(path, about | found)
 
 

@@ -1,14 +1,79 @@
-"""AUC, logloss, the competition's score and the other metrics, for any weights of the rows."""
+"""The table of metrics, which intervals, blends, tables, plots and the summary read.
 
-from collections.abc import Sequence
+To add one: its function and its row in METRICS, its reference in tests/evaluate/test_metrics.py and
+its line in results/README.md. No model is trained or fitted again.
+"""
+
+import math
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-from ..common.logits import sigmoid
+from ..common.logits import log_odds, sigmoid
 
 # Bins of about equally many rows behind the calibration error.
 CALIBRATION_BINS = 20
+BALANCED = "balanced_"
+
+
+class Rows:
+    """Labels 0 or 1 and logits [rows] in rising order, and how often each row counts.
+
+    `click_rate` is that of the train rows, whose odds `balanced` takes back; `group` [rows] are the
+    groups of gauc.
+    """
+
+    def __init__(
+        self,
+        label: np.ndarray,
+        logit: np.ndarray,
+        click_rate: float = 0.5,
+        group: np.ndarray | None = None,
+    ) -> None:
+        # Sorted once: scikit-learn sorts again at each call, which is quick on sorted rows.
+        self.order = np.argsort(logit, kind="stable")
+        self.label, self.logit = label[self.order], logit[self.order].astype(np.float64)
+        self.group = None if group is None else group[self.order]
+        self.weight = np.ones(len(label))
+        self.odds = log_odds(click_rate)
+
+    def resampled(self, count: np.ndarray) -> "Rows":
+        """The same rows, each `count` [rows] times, in the order in which they were given."""
+        return self._changed("average_precision", "balanced", weight=count[self.order])
+
+    @cached_property
+    def balanced(self) -> "Rows":
+        """The same rows at the odds 50:50."""
+        return self._changed("probability", "balanced", logit=self.logit - self.odds)
+
+    @cached_property
+    def probability(self) -> np.ndarray:
+        """Predicted probabilities [rows]."""
+        return sigmoid(self.logit)
+
+    @cached_property
+    def bin(self) -> np.ndarray:
+        """The bin of each row in the calibration error [rows]; equal logits share one."""
+        edges = self.logit[np.arange(1, CALIBRATION_BINS) * len(self.logit) // CALIBRATION_BINS]
+        return np.searchsorted(np.unique(edges), self.logit, side="right")
+
+    @cached_property
+    def average_precision(self) -> float:
+        """Scikit-learn's; the same at all odds."""
+        return float(average_precision_score(self.label, self.logit, sample_weight=self.weight))
+
+    def _changed(self, *stale: str, **changes: np.ndarray) -> "Rows":
+        """A copy that keeps what was computed, except what is stale."""
+        rows = copy(self)
+        kept = {name: value for name, value in vars(self).items() if name not in stale}
+        rows.__dict__ = kept | changes
+        return rows
 
 
 def competition_score(average_precision: float, weighted_logloss: float) -> float:
@@ -16,104 +81,132 @@ def competition_score(average_precision: float, weighted_logloss: float) -> floa
     return 0.5 * average_precision + 0.5 / (1 + weighted_logloss)
 
 
-class Metrics:
-    """All metrics of a model's logits, and of the same logits shifted to other odds."""
-
-    def __init__(
-        self,
-        label: np.ndarray,
-        logit: np.ndarray,
-        shifts: Sequence[float] = (0.0,),
-        group: np.ndarray | None = None,
-    ) -> None:
-        # Sorted once: scikit-learn sorts again at each call, which is quick on sorted rows.
-        self.order = np.argsort(logit, kind="stable")
-        self.label, self.logit = label[self.order], logit[self.order].astype(np.float64)
-        self.probabilities = [sigmoid(self.logit + shift) for shift in shifts]
-        edges = self.logit[np.arange(1, CALIBRATION_BINS) * len(logit) // CALIBRATION_BINS]
-        self.bin = np.searchsorted(np.unique(edges), self.logit, side="right")
-        self.groups = None if group is None else GroupedAuc(label, logit, group)
-
-    def of(self, weight: np.ndarray) -> list[dict[str, float]]:
-        """The metrics by name for each shift; `weight` [rows] in the order of the rows given.
-
-        auc, logloss, average_precision, weighted_logloss (classes at 50:50), score,
-        calibration_error and, with groups, gauc; those of ranks, auc, average_precision and gauc,
-        are the same for all shifts.
-        """
-        sorted_weight = weight[self.order]
-        auc = float(roc_auc_score(self.label, self.logit, sample_weight=sorted_weight))
-        precision = average_precision_score(self.label, self.logit, sample_weight=sorted_weight)
-        grouped = {} if self.groups is None else {"gauc": self.groups.mean(weight)}
-        found = []
-        for probability in self.probabilities:
-            weighted = self._logloss(probability, self._half_and_half(sorted_weight))
-            found.append(
-                {
-                    "auc": auc,
-                    "logloss": self._logloss(probability, sorted_weight),
-                    "average_precision": float(precision),
-                    "weighted_logloss": weighted,
-                    "score": competition_score(float(precision), weighted),
-                    "calibration_error": self._calibration_error(probability, sorted_weight),
-                    **grouped,
-                }
-            )
-        return found
-
-    def _logloss(self, probability: np.ndarray, weight: np.ndarray) -> float:
-        return float(log_loss(self.label, probability, sample_weight=weight, labels=[0, 1]))
-
-    def _half_and_half(self, weight: np.ndarray) -> np.ndarray:
-        """Weights with which clicks and others count half each."""
-        clicks = weight[self.label == 1].sum()
-        return weight * np.where(self.label == 1, 0.5 / clicks, 0.5 / (weight.sum() - clicks))
-
-    def _calibration_error(self, probability: np.ndarray, weight: np.ndarray) -> float:
-        """Mean over the rows of |mean probability - share of clicks| of their bin."""
-        gap = np.bincount(self.bin, weight * (probability - self.label))
-        return float(np.abs(gap).sum() / weight.sum())
+def _auc(rows: Rows) -> float:
+    return float(roc_auc_score(rows.label, rows.logit, sample_weight=rows.weight))
 
 
-class GroupedAuc:
-    """AUC within groups of rows, for any weights of the rows; sorted once.
+def _logloss(rows: Rows) -> float:
+    return float(log_loss(rows.label, rows.probability, sample_weight=rows.weight, labels=[0, 1]))
 
-    AUC = P(a click's score > another's) + P(equal) / 2, within the group.
-    """
 
-    def __init__(self, label: np.ndarray, score: np.ndarray, group: np.ndarray) -> None:
-        self.order = np.lexsort((score, group))
-        self.is_click = label[self.order] == 1
-        self.names, group = np.unique(group[self.order], return_inverse=True)
-        score = score[self.order]
-        is_new = np.diff(group, prepend=-1) != 0
-        is_new[1:] |= score[1:] != score[:-1]
-        # Rows of one group and score tie.
-        self.tie = np.cumsum(is_new) - 1
-        self.group_of_tie = group[is_new]
-        self.first_tie = np.searchsorted(self.group_of_tie, np.arange(len(self.names)))
+def _weighted_logloss(rows: Rows) -> float:
+    is_click = rows.label == 1
+    clicks, others = rows.weight[is_click].sum(), rows.weight[~is_click].sum()
+    half = rows.weight * np.where(is_click, 0.5 / max(clicks, 1), 0.5 / max(others, 1))
+    return float(log_loss(rows.label, rows.probability, sample_weight=half, labels=[0, 1]))
 
-    def by_group(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """AUC [groups], NaN where a group has one class only, and weight [groups]."""
-        weight = weight[self.order].astype(np.float64)
-        ties = len(self.group_of_tie)
-        clicks_T = np.bincount(self.tie, weight * self.is_click, ties)
-        others_T = np.bincount(self.tie, weight * ~self.is_click, ties)
-        clicks, others = (np.bincount(self.group_of_tie, x) for x in (clicks_T, others_T))
-        below_T = np.cumsum(others_T) - others_T
-        below_T -= below_T[self.first_tie][self.group_of_tie]
-        won = np.bincount(self.group_of_tie, clicks_T * (below_T + others_T / 2))
-        pairs = clicks * others
-        auc = np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-        return auc, clicks + others
 
-    def mean(self, weight: np.ndarray) -> float:
-        """GAUC: the mean over groups with both classes, weighted by their rows; NaN without any."""
-        auc, rows = self.by_group(weight)
-        known = ~np.isnan(auc)
-        return float(np.average(auc[known], weights=rows[known])) if known.any() else float("nan")
+def _score(rows: Rows) -> float:
+    return competition_score(rows.average_precision, _weighted_logloss(rows))
+
+
+def _calibration_error(rows: Rows) -> float:
+    gap = np.bincount(rows.bin, rows.weight * (rows.probability - rows.label))
+    return float(np.abs(gap).sum() / rows.weight.sum())
+
+
+def _gauc(rows: Rows) -> float:
+    """NaN without groups, or where none has both labels."""
+    if rows.group is None:
+        return math.nan
+    counts = {"clicks": rows.weight * rows.label, "others": rows.weight * (1 - rows.label)}
+    ties = pd.DataFrame(counts).groupby([rows.group, rows.logit]).sum()
+    by_group = ties.groupby(level=0)
+    # Others below a click, equal ones by half.
+    below = by_group["others"].cumsum() - ties["others"] / 2
+    won, totals = (ties["clicks"] * below).groupby(level=0).sum(), by_group.sum()
+    known = totals.min(axis=1) > 0
+    auc = won[known] / totals[known].prod(axis=1)
+    return float(np.average(auc, weights=totals[known].sum(axis=1))) if len(auc) else math.nan
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how good predictions are."""
+
+    name: str  # in metrics.json, comparison.csv and the config
+    of: Callable[[Rows], float]
+    better: Literal["higher", "lower"]
+    heading: str  # in tables and plots
+    digits: int
+    note: str  # what it is, for the reader of a table
+    depends_on_odds: bool = True  # False: on the order of the rows alone
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1."""
+        return 1 if self.better == "higher" else -1
+
+    def text(self, value: float) -> str:
+        """A value as tables and plots have it, '' for NaN."""
+        return "" if math.isnan(value) else f"{value:.{self.digits}f}"
+
+
+def balanced(metric: Metric) -> Metric:
+    """The same metric at the odds 50:50."""
+    return replace(
+        metric,
+        name=f"{BALANCED}{metric.name}",
+        of=lambda rows: metric.of(rows.balanced),
+        heading=f"balanced {metric.heading}",
+        note=f"{metric.note}, at the odds 50:50",
+    )
+
+
+METRICS = (
+    Metric("auc", _auc, "higher", "AUC", 4, "area below the ROC curve", depends_on_odds=False),
+    Metric(
+        "average_precision",
+        lambda rows: rows.average_precision,
+        "higher",
+        "AP",
+        4,
+        "average precision",
+        depends_on_odds=False,
+    ),
+    Metric("logloss", _logloss, "lower", "logloss", 5, "mean negative log likelihood, in nats"),
+    Metric(
+        "weighted_logloss",
+        _weighted_logloss,
+        "lower",
+        "WLL",
+        3,
+        "logloss where clicks and others count half each",
+    ),
+    Metric("score", _score, "higher", "score", 4, "the competition's, 0.5 AP + 0.5 / (1 + WLL)"),
+    Metric(
+        "calibration_error",
+        _calibration_error,
+        "lower",
+        "calibration",
+        4,
+        f"mean over {CALIBRATION_BINS} bins of equally many rows of |mean prediction - share of "
+        f"clicks|",
+    ),
+    Metric(
+        "gauc",
+        _gauc,
+        "higher",
+        "GAUC",
+        4,
+        "AUC within the groups of `evaluation.gauc`, weighted by their rows",
+        depends_on_odds=False,
+    ),
+)
+# By name, with those at balanced odds.
+BY_NAME = {
+    metric.name: metric
+    for metric in (*METRICS, *(balanced(m) for m in METRICS if m.depends_on_odds))
+}
 
 
 def share_of_best(auc: float, best_auc: float) -> float:
     """Share of what can be learned: (AUC - 0.5) / (best possible AUC - 0.5)."""
     return (auc - 0.5) / (best_auc - 0.5)
+
+
+def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
+    """The AUC over all labels that the true probabilities allow: no label's chance is in it."""
+    label = np.repeat([1, 0], len(score))
+    weight = np.concatenate([probability, 1 - probability])
+    return float(roc_auc_score(label, np.tile(score, 2), sample_weight=weight))

@@ -1,6 +1,9 @@
-"""All models beside one another: their figures, costs and settings as one table."""
+"""Models beside one another: all in one table, and two on a page with their settings and costs."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,23 @@ import pyarrow as pa
 
 from ..common.errors import UserError
 from ..common.files import read_json, written_beside
+from ..common.parquet import marks_of
 from ..config.names import ENSEMBLE, check_name, folder_name, is_boosting, is_feseq, is_model
-from ..evaluate.auc import Auc, correct_together, difference_entry
+from ..evaluate.intervals import (
+    LEAST_CLICKS,
+    SIGNIFICANCE,
+    Auc,
+    Entry,
+    correct_together,
+    gain_entries,
+)
+from ..evaluate.metrics import BALANCED, BY_NAME, Rows
 from ..evaluate.valid_predictions import read_predictions
-from .page import write_html
+from .page import SIMULATED, markdown_table, with_interval, write_html
 
+logger = logging.getLogger(__name__)
+
+# Columns of comparison.csv by what training.json calls them.
 _COSTS = {
     "train_samples_per_second": "samples_per_second",
     "train_seconds": "seconds",
@@ -23,10 +38,53 @@ _COSTS = {
     "device": "device",
     "precision": "precision",
 }
-_NOT_AHEAD = {"value": None, "low": None, "high": None}
-_PLAIN = ("auc_blanked", "expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best")
+_FROM_METRICS = ("auc_blanked", "expected_auc", "best_auc", "best_auc_of_new_users")
 # With gaps where a model has none, which would make them floats.
 _WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
+_COSTS_OF_TWO = {
+    "train_rows": "train rows",
+    "epochs": "epochs",
+    "seconds": "seconds of training",
+    "samples_per_second": "rows trained per second",
+    "parameters": "parameters",
+    "peak_memory_bytes": "bytes of memory",
+    "device": "device",
+}
+# The parts of a difference by those of the same difference the other way round.
+_TURNED = {"value": "value", "low": "high", "high": "low"}
+_ONE_SEED = (
+    "The test knows the chance in the rows, not that in a training: another `train.seed` changes "
+    "the metrics too. A variant with another seed, compared in the same way, says how much."
+)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What the files in a model's folder say of it; `path` is its metrics.json."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.absolute().parent.name
+
+    @property
+    def size(self) -> str:
+        return self.path.absolute().parent.parent.name
+
+    @cached_property
+    def measured(self) -> dict[str, Any]:
+        found: dict[str, Any] = read_json(self.path)
+        check_name(self.path, found.get("full_name", ""), folder_name(self.path))
+        return found
+
+    @cached_property
+    def training(self) -> dict[str, Any]:
+        return read_json(self.path.with_name("training.json"))
+
+    def predictions(self) -> pa.Table:
+        path = self.path.with_name("valid_predictions.parquet")
+        return read_predictions(path, full_name=folder_name(path))
 
 
 def write_comparison(metrics: Sequence[Path], comparison: Path, view: Path) -> None:
@@ -40,21 +98,48 @@ def write_comparison(metrics: Sequence[Path], comparison: Path, view: Path) -> N
         raise UserError(
             "there is no model to compare; train one, or name a size in evaluation.sizes"
         )
-    models = pd.DataFrame([_row(path) for path in metrics]).astype(_WHOLE).assign(path=metrics)
-    behind = [_behind(rows) for _, rows in models.groupby("size")]
-    models = models.join(pd.concat(behind)).drop(columns="path")
+    found = [_Model(path) for path in metrics]
+    models = pd.DataFrame([_row(model) for model in found]).astype(_WHOLE).assign(of=found)
+    models = models.join(pd.concat([_behind(rows) for _, rows in models.groupby("size")]))
     # Sizes have other validation rows each: an AUC of a few clicks must not lead the table.
-    models = models.sort_values(
+    models = models.drop(columns="of").sort_values(
         ["valid_rows", "size", "auc", "model"], ascending=[False, True, False, True]
     )
     models["settings"] = models.pop("settings")  # long, so last
     with written_beside(comparison) as temporary:
-        models.to_csv(temporary, index=False, lineterminator="\n", float_format=_rounded)
+        models.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
     kind = "simulated" if models["simulated_data"].any() else "real"
     columns = models.map(_cell).set_axis(models["size"] + " " + models["model"]).T
     write_html(
         view, "All models", f"<h1>All models, on {kind} data</h1>\n{columns.to_html(border=0)}"
     )
+
+
+def _row(model: _Model) -> dict[str, Any]:
+    measured, training = model.measured, model.training
+    row: dict[str, Any] = {"size": model.size, "model": model.name, "kind": kind_of(model.name)}
+    row |= {"simulated_data": measured["simulated_data"], "train_rows": training.get("train_rows")}
+    row |= {"valid_rows": measured["rows"], "valid_clicks": measured["clicks"]}
+    row |= {name: measured[name] for name in ("enough_clicks", "unseen")}
+    for name in BY_NAME:
+        entry = measured["metrics"].get(name)
+        row |= _flat(name, entry) if BALANCED not in name else {name: (entry or {}).get("value")}
+    row |= {name: measured[name] for name in (*_FROM_METRICS, "share_of_best", "ahead_of")}
+    for name in ("score_gain", "histories"):
+        row |= _flat(name, measured[name])
+    for name in ("score", f"{BALANCED}score"):
+        row |= _flat(f"{name}_ahead", (measured["ahead"] or {}).get(name))
+    row |= {column: training.get(name) for column, name in _COSTS.items()}
+    row["predict_samples_per_second"] = training.get("predict_samples_per_second")
+    if is_model(model.name):
+        speed = read_json(model.path.with_name("valid_speed.json"))
+        row["predict_samples_per_second"] = speed.get("samples_per_second")
+    peak = training.get("peak_memory_bytes")
+    row["peak_memory_mib"] = None if peak is None else peak / 2**20
+    # Values without spaces, which part the settings.
+    settings = training.get("settings", {}).items()
+    row["settings"] = " ".join(f"{key}={value}".replace(" ", "") for key, value in settings)
+    return row
 
 
 def kind_of(model: str) -> str:
@@ -66,39 +151,10 @@ def kind_of(model: str) -> str:
     return "ensemble" if model == ENSEMBLE else "baseline"
 
 
-def _row(metrics: Path) -> dict[str, Any]:
-    figures = read_json(metrics)
-    check_name(metrics, figures.get("full_name", ""), folder_name(metrics))
-    training = read_json(metrics.with_name("training.json"))
-    size, model = metrics.absolute().parts[-3:-1]
-    predicted = read_json(metrics.with_name("valid_speed.json")) if is_model(model) else {}
-    row: dict[str, Any] = {"size": size, "model": model, "kind": kind_of(model)}
-    row |= {"simulated_data": figures["simulated_data"], "train_rows": training.get("train_rows")}
-    row |= {"valid_rows": figures["rows"], "valid_clicks": figures["clicks"]}
-    row |= {name: figures[name] for name in ("enough_clicks", "unseen")}
-    for name, interval in figures["metrics"].items():
-        row |= _flat(name, interval)
-    row["weighted_logloss_balanced"] = figures["balanced"]["weighted_logloss"]["value"]
-    row["score_balanced"] = figures["balanced"]["score"]["value"]
-    row |= {name: figures[name] for name in _PLAIN}
-    row |= _flat("score_gain", figures["score_gain"]) | _flat("histories", figures["histories"])
-    row |= {column: training.get(name) for column, name in _COSTS.items()}
-    row["predict_samples_per_second"] = predicted.get(
-        "samples_per_second", training.get("predict_samples_per_second")
-    )
-    row["ahead_of"] = figures["ahead_of"]
-    row |= _flat("score_ahead", (figures["ahead"] or {}).get("score", _NOT_AHEAD))
-    peak = training.get("peak_memory_bytes")
-    row["peak_memory_mib"] = None if peak is None else peak / 2**20
-    settings = training.get("settings", {}).items()
-    row["settings"] = " ".join(f"{key}={_plain(value)}" for key, value in settings)
-    return row
-
-
-def _flat(name: str, entry: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The parts of an entry of metrics.json as columns; `value` is called by the name alone."""
-    parts = (entry or {}).items()
-    return {name if part == "value" else f"{name}_{part}": found for part, found in parts}
+def _flat(name: str, entry: Entry | None) -> dict[str, Any]:
+    """An entry of metrics.json as columns: `name`, `name_low`, `name_high`, and its `chance`."""
+    entry = entry or dict.fromkeys(("value", "low", "high"))
+    return {name if part == "value" else f"{name}_{part}": found for part, found in entry.items()}
 
 
 def _behind(models: pd.DataFrame) -> pd.DataFrame:
@@ -108,38 +164,94 @@ def _behind(models: pd.DataFrame) -> pd.DataFrame:
     are corrected for the number of models. `agreement` is the rank correlation of its logits with
     those of the best, NaN where all are equal.
     """
-    best = models.loc[models["auc"].astype(float).fillna(-1.0).idxmax()]
-    rows = read_predictions(best["path"].with_name("valid_predictions.parquet"))
-    auc, ranks, agreement = _auc(rows), _ranks(rows), {}
-    found = {}
-    for index, path in models["path"].items():
-        predictions = path.with_name("valid_predictions.parquet")
-        table = read_predictions(predictions, full_name=folder_name(path))
-        if not table["row"].equals(rows["row"]):
-            raise UserError(
-                f"{path} and {best['path']} were measured on other rows; delete both, and the "
-                f"predictions beside them, and run the same command again"
-            )
-        found[index] = difference_entry(*auc.minus(_auc(table)))
-        agreement[index] = ranks.corr(_ranks(table))
-    correct_together([entry for index, entry in found.items() if index != best.name])
-    columns = {index: _flat("auc_behind", entry) for index, entry in found.items()}
-    found_columns = pd.DataFrame.from_dict(columns, orient="index")
-    return found_columns.assign(agreement=pd.Series(agreement))
+    best = models["of"][models["auc"].astype(float).fillna(-1.0).idxmax()]
+    rows = best.predictions()
+    auc, ranks = _auc(rows), rows["logit"].to_pandas().rank()
+    entries, found = [], []
+    for model in models["of"]:
+        other = model.predictions()
+        _check_same_rows(best, rows, model, other)
+        entries.append(auc.minus(_auc(other)))
+        found.append({"agreement": ranks.corr(other["logit"].to_pandas().rank())})
+    correct_together([e for e, model in zip(entries, models["of"]) if model is not best])
+    columns = [row | _flat("auc_behind", entry) for row, entry in zip(found, entries)]
+    return pd.DataFrame(columns, index=models.index)
+
+
+def write_two_models(first: Path, other: Path, page: Path, *, resamples: int) -> None:
+    """Write a page (Markdown) that compares two models, and what it finds to the log.
+
+    Each is given by its metrics.json, with the files of its model beside it. Raises UserError
+    unless both were measured on the same rows.
+    """
+    one, two = models = (_Model(first), _Model(other))
+    tables = [model.predictions() for model in models]
+    _check_same_rows(one, tables[0], two, tables[1])
+    label = tables[0]["label"].to_numpy()
+    auc = _auc(tables[1]).minus(_auc(tables[0]))
+    rate = float(marks_of(tables[0])["click_rate"])
+    rows = [Rows(label, table["logit"].to_numpy(), rate) for table in tables]
+    gains = gain_entries(rows[1], rows[0], auc, resamples)
+    names = [one.name, two.name]
+    verdict = _verdict(names, auc, int(label.sum()), len(label))
+    metrics = pd.DataFrame(
+        [
+            {"metric": name}
+            | {m.name: _text(name, m.measured["metrics"].get(name)) for m in models}
+            | {f"{two.name} better by": _text(name, gain)}
+            for name, gain in gains.items()
+        ]
+    )
+    settings = pd.DataFrame([m.training.get("settings", {}) for m in models], index=names).T
+    settings = settings.map(str)[settings[names[0]].map(str) != settings[names[1]].map(str)]
+    costs = [{text: m.training.get(key, "") for key, text in _COSTS_OF_TWO.items()} for m in models]
+    parts = [
+        f"# {two.name} beside {one.name}, size {one.size}\n",
+        *[SIMULATED] * one.measured["simulated_data"],
+        f"{verdict}\n\n{_ONE_SEED}\n",
+        markdown_table(metrics[metrics.iloc[:, 1] != ""]),
+        "## Settings that differ\n",
+        markdown_table(settings.rename_axis("setting").reset_index()),
+        "## Costs\n",
+        markdown_table(pd.DataFrame(costs, index=names).T.rename_axis("cost").reset_index()),
+    ]
+    with written_beside(page) as temporary:
+        temporary.write_text("\n".join(parts), encoding="utf-8")
+    logger.info("%s: %s", page, verdict.replace("**", ""))
+
+
+def _verdict(names: Sequence[str], auc: Entry, clicks: int, rows: int) -> str:
+    """Which of the two is better; `auc` is how far the second one's AUC is above the first's."""
+    chance, value = auc["chance"], auc["value"]
+    counted = f"{clicks:,} clicks in {rows:,} rows"
+    if chance is None or value is None:
+        return (
+            f"**Too few clicks.** There are {counted}; with fewer than {LEAST_CLICKS}, or as few "
+            f"others, no model is called better. Compare on a larger size."
+        )
+    better, worse = names[::-1] if value > 0 else names
+    if value < 0:
+        auc = {key: -(auc[turned] or 0) for key, turned in _TURNED.items()}
+    by = f"{_text('auc', auc)} (p = {chance:.2g}, DeLong's test, {counted})"
+    if chance >= SIGNIFICANCE:
+        return f"**The difference is not significant.** The AUCs differ by {by}."
+    return f"**{better} is better than {worse}.** Its AUC is higher by {by}."
+
+
+def _text(metric: str, entry: Entry | None) -> str:
+    return with_interval(entry, BY_NAME[metric].digits + 1)
 
 
 def _auc(predictions: pa.Table) -> Auc:
     return Auc.of(predictions["label"].to_numpy(), predictions["logit"].to_numpy())
 
 
-def _ranks(predictions: pa.Table) -> pd.Series:
-    """Place of each row among all, by its logit; equal ones share the mean of their places."""
-    return pd.Series(predictions["logit"].to_numpy()).rank()
-
-
-def _plain(value: Any) -> str:
-    """Without spaces, which part the settings."""
-    return str(value).replace(" ", "")
+def _check_same_rows(one: _Model, rows: pa.Table, other: _Model, other_rows: pa.Table) -> None:
+    if not rows["row"].equals(other_rows["row"]):
+        raise UserError(
+            f"{one.path} and {other.path} were measured on other rows; delete both, and the "
+            f"predictions beside them, and run the same command again"
+        )
 
 
 def _cell(value: Any) -> str:
@@ -147,7 +259,3 @@ def _cell(value: Any) -> str:
     if pd.isna(value):
         return ""
     return f"{value:,.5g}" if isinstance(value, float) else str(value)
-
-
-def _rounded(value: float) -> str:
-    return repr(float(f"{value:.6g}"))

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..describe.alarms import SIMULATED, Alarm, alarms_text
+from ..describe.alarms import Alarm, alarms_text
 from ..describe.drift import MUCH_DRIFT, SOME_DRIFT, SURE
-from .figures.style import percent
-from .page import write_page
+from .page import SIMULATED, percent, write_page
 
 # Columns in a sentence.
 _NAMED = 12

@@ -1,10 +1,13 @@
-"""A page of Markdown also as one HTML file, which needs no other: what Snakemake's report opens."""
+"""Pages of Markdown, each also as one HTML file that needs no other, for Snakemake's report."""
 
 import base64
 import html
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from markdown import Markdown
 
 from ..common.files import written_beside
@@ -36,6 +39,30 @@ _STYLE = """\
   .h-screen:has(.page) { display: block; height: auto; overflow: visible; }
 }
 """
+
+
+SIMULATED = "**SIMULATED DATA.** It comes from the stand-in and says nothing of real clicks.\n"
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """A table of texts, or of numbers as they are; its index is left out."""
+    cells = table.astype(str).replace(r"\|", r"\|", regex=True).to_numpy().tolist()
+    lines = [[str(name) for name in table], ["---"] * len(table.columns), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
+    """An entry of metrics.json: `0.703 [0.698, 0.708]`, without ends or '' where unknown."""
+    value, low, high = ((entry or {}).get(key) for key in ("value", "low", "high"))
+    if pd.isna(value):
+        return ""
+    ends = "" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{ends}"
+
+
+def percent(share: float, digits: int = 3) -> str:
+    """1.93 %, without needless zeros."""
+    return f"{100 * share:.{digits}g} %"
 
 
 def write_page(text: str, page: Path, view: Path) -> None:

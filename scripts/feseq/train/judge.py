@@ -1,13 +1,8 @@
-"""When a training is evaluated, by which figures, and what is a gain."""
+"""When a training is evaluated, and what is a gain."""
 
 from dataclasses import dataclass
-from typing import get_args
 
-import numpy as np
-
-from ..common.logits import log_odds
-from ..config.train import Figure, TrainConfig
-from ..evaluate.metrics import Metrics
+from ..config.train import TrainConfig
 
 # An epoch of more steps is worth evaluations within it.
 LONG_EPOCH_STEPS = 2_000
@@ -69,15 +64,3 @@ class Plateau:
     def is_over(self) -> bool:
         """True once `patience` evaluations in a row brought no gain."""
         return self.rounds_without_gain >= self.patience
-
-
-def click_metrics(label: np.ndarray, logit: np.ndarray, click_rate: float) -> dict[str, float]:
-    """All figures that a monitor may have, by name; NaN unless both labels occur.
-
-    Those at 50:50 odds, which take back the odds of `click_rate`, begin with `balanced_`.
-    """
-    if not (0 < label.sum() < len(label) and np.isfinite(logit).all()):
-        return dict.fromkeys(get_args(Figure), float("nan"))
-    weight = np.ones(len(label), np.int64)
-    plain, balanced = Metrics(label, logit, (0.0, -log_odds(click_rate))).of(weight)
-    return plain | {f"balanced_{name}": value for name, value in balanced.items()}

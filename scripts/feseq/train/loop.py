@@ -24,8 +24,9 @@ from ..model.build import placed
 from ..model.device import Machine
 from ..predict.prediction import predict_logits
 from .followed import Followed
-from .judge import Occasions, Plateau, click_metrics
+from .judge import Occasions, Plateau
 from .learning_rate import LearningRate, set_learning_rate
+from .monitor import click_metrics
 from .optimizer import make_optimizer
 from .resume import SavedTraining
 from .step import Loss, Stepper

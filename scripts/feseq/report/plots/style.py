@@ -1,4 +1,4 @@
-"""The look that all figures share, and SVG files that are the same whenever their input is."""
+"""The look that all plots share, and SVG files that are the same whenever their input is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,18 +6,25 @@ from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ...common.files import written_beside
+from ...evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, GREEN, VERMILION, ORANGE = "#0072B2", "#009E73", "#D55E00", "#E69F00"
 GREY = "#595959"
 WIDTH = 7.0  # inches
-ROW = 0.24  # inches of a row of a dot plot
+ROW = 0.24  # inches of a row
 SIMULATED = "Simulated data: says nothing of real clicks."
+# What the colours of `draw_intervals` say.
+SIGNIFICANT = (
+    f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out. Hollow: fewer "
+    f"than {LEAST_CLICKS} clicks."
+)
 
 # Decorates whatever draws or writes, so that the user's own matplotlibrc does not count.
 styled = matplotlib.style.context(
@@ -40,21 +47,14 @@ styled = matplotlib.style.context(
 )
 
 
-def new_figure(
-    width: float, height: float, title: str, notes: Sequence[str] = (), *, simulated: bool
+def new_plot(
+    width: float, height: float, title: str, *notes: str, simulated: bool = False
 ) -> Figure:
-    """An empty figure of that many inches, with its title above and its notes below."""
+    """An empty plot of that many inches, with its title above and its notes below."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.02, ha="left")
     if foot := [*notes, *[SIMULATED] * simulated]:
         figure.supxlabel("\n".join(foot), x=0.02, ha="left", fontsize=9, color=GREY)
-    return figure
-
-
-def only_text(text: str, *, simulated: bool) -> Figure:
-    """A figure that says why there is nothing to draw."""
-    figure = new_figure(WIDTH, 1.2, text, simulated=simulated)
-    figure.set_layout_engine("none")
     return figure
 
 
@@ -71,23 +71,21 @@ def draw_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.set_ylim(len(names) - 0.5, -0.5)
 
 
-def draw_intervals(
-    ax: Axes,
-    y: Sequence[int],
-    values: np.ndarray,
-    marker: str,
-    colour: str,
-    label: str | None = None,
-    face: str | None = None,
-) -> None:
-    """Points with bars, of [rows, 3]: value, low and high end, NaN where unknown.
+def draw_intervals(ax: Axes, rows: pd.DataFrame, colours: Sequence[str] | None = None) -> None:
+    """A point and its 95 % interval in each row of a horizontal chart.
 
-    `face` is another colour inside the points.
+    `rows` has value, low and high, and chance where no `colours` are given: then significant values
+    are red, and those without a chance hollow.
     """
-    value, low, high = values.T
-    # Percentiles of resamples need not hold the value itself, which `errorbar` would refuse.
-    ax.hlines(y, low, high, color=colour)
-    ax.plot(value, y, marker, color=colour, label=label, markerfacecolor=face or colour)
+    y, faces = np.arange(len(rows)), colours
+    if colours is None:
+        chance = rows["chance"].astype(float).to_numpy()
+        significant = np.where(chance < SIGNIFICANCE, VERMILION, BLUE)
+        colours = np.where(np.isnan(chance), GREY, significant).tolist()
+        faces = np.where(np.isnan(chance), "none", significant).tolist()
+    values = rows[["value", "low", "high"]].astype(float)
+    ax.hlines(y, values["low"], values["high"], color=colours)
+    ax.scatter(values["value"], y, s=25, edgecolors=colours, facecolors=faces, zorder=2)
 
 
 def log_axis(
@@ -108,26 +106,9 @@ def short(name: str, most: int = 36) -> str:
     return name if len(name) <= most else f"{name[: most // 2]}...{name[-(most // 2) + 3 :]}"
 
 
-def percent(share: float, digits: int = 3) -> str:
-    """1.93 %, without needless zeros."""
-    return f"{100 * share:.{digits}g} %"
-
-
-def wilson(clicks: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def wilson(clicks: Any, rows: Any) -> tuple[Any, Any]:
     """Wilson's 95 % interval of the click rate, low and high (J. Am. Stat. Assoc. 22, 1927)."""
     z = 1.959963984540054
     centre = (clicks + z**2 / 2) / (rows + z**2)
     half = z / (rows + z**2) * np.sqrt(clicks * (rows - clicks) / rows + z**2 / 4)
     return centre - half, centre + half
-
-
-def interval(metric: dict[str, Any] | None) -> list[float]:
-    """[value, low, high] of an entry of metrics.json, NaN where it has none."""
-    entry = metric or {}
-    return [float("nan") if entry.get(k) is None else entry[k] for k in ("value", "low", "high")]
-
-
-def with_interval(values: Sequence[float], digits: int = 3) -> str:
-    """`0.703 (0.698 to 0.708)`."""
-    value, low, high = (f"{x:.{digits}f}" for x in values)
-    return "unknown" if value == "nan" else value if low == "nan" else f"{value} ({low} to {high})"

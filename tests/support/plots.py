@@ -1,17 +1,13 @@
-"""Made-up figures of models, to be drawn."""
+"""Made-up metrics and histories of models, to be drawn."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-
-from feseq.report.figures.all_models import with_labels
 
 LONG = "a name that is far too long for $any axis " * 4 + "한국\n"
 
@@ -24,23 +20,17 @@ def clicks(rows: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
     return label.astype(np.uint8), (logit + random.normal(0, 0.3, rows)).astype(np.float32)
 
 
-def predictions(label: np.ndarray, logit: np.ndarray) -> pa.Table:
-    rows = {"row": np.arange(len(label)), "judges": np.ones(len(label), bool)}
-    return pa.table({**rows, "label": label, "logit": logit})
-
-
 def entry(value: float | None) -> dict[str, float | None]:
     if value is None:
         return {"value": None, "low": None, "high": None}
     return {"value": value, "low": value - 0.01, "high": value + 0.01}
 
 
-def metrics(slices: dict[str, Any] | None = None, **values: float | None) -> dict[str, Any]:
+def measured(slices: dict[str, Any] | None = None, **values: float | None) -> dict[str, Any]:
     values = {"auc": 0.7, "average_precision": 0.05, "calibration_error": 0.001} | values
     return {
         "full_name": f"full/{LONG}",
         "clicks": 97,
-        "confidence": 0.95,
         "simulated_data": True,
         "metrics": {name: entry(value) for name, value in values.items()},
         "slices": slices or {},
@@ -119,7 +109,7 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
         "device": "cpu",
         **dict.fromkeys(("score", "score_balanced", "auc_blanked", "share_of_best"), 0.5),
     }
-    return with_labels(pd.DataFrame(values | given))
+    return pd.DataFrame(values | given)
 
 
 LABEL, LOGIT = clicks()
@@ -130,13 +120,3 @@ def drawn_texts(figure: Figure) -> list[Text]:
     """All texts that are seen, once the figure is laid out."""
     FigureCanvasAgg(figure).draw()
     return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-
-
-def points(ax: Axes, marker: str) -> list[list[float]]:
-    """Where the points of this marker are."""
-    lines = [line for line in ax.get_lines() if line.get_marker() == marker]
-    return [xy for line in lines for xy in np.asarray(line.get_xydata()).tolist()]
-
-
-def row_names(ax: Axes) -> list[str]:
-    return [label.get_text() for label in ax.get_yticklabels()]

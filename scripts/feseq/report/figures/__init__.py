@@ -1,1 +1,0 @@
-"""Figures of the report, as SVG files: the same input gives the same bytes."""

@@ -1,0 +1,1 @@
+"""Plots of single models, of all models, and of the data, as SVG files."""

@@ -1,0 +1,151 @@
+"""Plots of all models side by side: AUC, the length of the history, speed and memory."""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    ROW,
+    VERMILION,
+    WIDTH,
+    draw_intervals,
+    draw_rows,
+    log_axis,
+    new_plot,
+    save,
+    short,
+    styled,
+)
+
+KINDS = {"feseq": BLUE, "boosting": ORANGE, "baseline": VERMILION, "ensemble": GREEN}
+COSTS = {
+    "train_samples_per_second": "training (samples/s)",
+    "predict_samples_per_second": "prediction (samples/s)",
+    "peak_memory_gib": "peak memory (GiB)",
+}
+BY_MAX_LEN = {
+    "auc": "AUC",
+    "epoch_seconds": "seconds per epoch",
+    "peak_memory_gib": "peak memory (GiB)",
+}
+
+
+def plot_comparison(comparison: Path, aucs: Path, by_max_len: Path, speed: Path) -> None:
+    """Draw results/comparison.csv."""
+    models = pd.read_csv(comparison)
+    save(aucs_plot(models), aucs)
+    save(by_max_len_plot(models), by_max_len)
+    save(speed_plot(models), speed)
+
+
+@styled
+def aucs_plot(models: pd.DataFrame) -> Figure:
+    """Every model's AUC with its interval, in the order of comparison.csv: best first."""
+    sizes = models.drop_duplicates("size")
+    counts = "; ".join(
+        f"{short(size)} {clicks:,} of {rows:,} rows{'' if enough else ', too few to compare'}"
+        for size, clicks, rows, enough in sizes[
+            ["size", "valid_clicks", "valid_rows", "enough_clicks"]
+        ].itertuples(index=False)
+    )
+    title = f"AUC on the validation rows{_size(models)}"
+    height = len(models) * ROW + 1.4
+    notes = ("Bars: 95 % intervals.", f"Clicks: {counts}.")
+    figure = new_plot(WIDTH + 1, height, title, *notes, simulated=_is_simulated(models))
+    ax = figure.subplots()
+    numbers = ["no AUC" if pd.isna(auc) else f"{auc:.4f}" for auc in models["auc"]]
+    draw_rows(ax, [f"{label}   {number}" for label, number in zip(_labels(models), numbers)])
+    rows = models[["auc", "auc_low", "auc_high"]].set_axis(["value", "low", "high"], axis=1)
+    draw_intervals(ax, rows, [KINDS[kind] for kind in models["kind"]])
+    # Chance would press together the models that learned something; its number says enough.
+    ends = rows[rows["value"] > 0.5]
+    if len(ends):
+        low, high = ends.min().min(), ends.max().max()
+        ax.set_xlim(low - 0.05 * (high - low) - 1e-4, high + 0.05 * (high - low) + 1e-4)
+    ax.set_xlabel("AUC")
+    kinds = [kind for kind in KINDS if kind in set(models["kind"])]
+    marks = [Line2D([], [], color=KINDS[kind], marker="o", ls="") for kind in kinds]
+    figure.legend(marks, kinds, loc="outside right upper")
+    return figure
+
+
+@styled
+def by_max_len_plot(models: pd.DataFrame) -> Figure:
+    """AUC, time and memory by max_len; a line for each size and variant of FESeq."""
+    named = models["model"].str.extract(r"^len(\d+)(?:-(.+))?$")
+    drawn = models.assign(
+        max_len=named[0].astype(float),
+        line=_prefix(models) + named[1].fillna("as configured"),
+        epoch_seconds=models["train_seconds"] / models["epochs"],
+        peak_memory_gib=models["peak_memory_mib"] / 1024,
+    )
+    drawn = drawn.dropna(subset="max_len").sort_values("max_len")
+    lines = drawn.groupby("line", sort=False)
+    figure = new_plot(
+        WIDTH + 2,
+        max(7.6, 1 + 0.2 * len(lines)),
+        f"What longer histories bring and cost{_size(models)}",
+        "Bars: 95 % intervals. Memory: peak of the training.",
+        simulated=_is_simulated(models),
+    )
+    panels = figure.subplots(len(BY_MAX_LEN), 1, sharex=True)
+    for i, (line, rows) in enumerate(lines):
+        # Seven markers and ten colours tell 70 lines apart.
+        look = {"color": f"C{i % 10}", "marker": "osD^vPX"[i % 7], "label": short(str(line))}
+        for ax, name in zip(panels, BY_MAX_LEN):
+            ax.plot(rows["max_len"], rows[name], **look)
+        panels[0].vlines(rows["max_len"], rows["auc_low"], rows["auc_high"], color=f"C{i % 10}")
+    for ax, label in zip(panels, BY_MAX_LEN.values()):
+        ax.set_ylabel(label)
+    panels[-1].set_xlabel("max_len: the newest events of a history that are kept")
+    if len(drawn):
+        log_axis(panels[-1], "x", drawn["max_len"].min(), drawn["max_len"].max())
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+@styled
+def speed_plot(models: pd.DataFrame) -> Figure:
+    """Samples a second in training and prediction, and peak memory, of every model."""
+    devices = ", ".join(map(short, sorted(set(models["device"].dropna()))))
+    notes = f"Logarithmic axes. Trained on: {devices or 'no device known'}."
+    title, height = f"Speed and memory{_size(models)}", len(models) * ROW + 1.4
+    figure = new_plot(WIDTH + 3, height, title, notes, simulated=_is_simulated(models))
+    panels = figure.subplots(1, len(COSTS), sharey=True)
+    costs = models.assign(peak_memory_gib=models["peak_memory_mib"] / 1024)
+    colours = [KINDS[kind] for kind in models["kind"]]
+    for ax, (name, label) in zip(panels, COSTS.items()):
+        known = costs[name].where(costs[name] > 0)
+        bars = ax.barh(range(len(known)), known.fillna(0), color=colours, height=0.6)
+        texts = ["not measured" if pd.isna(x) else f"{float(f'{x:.3g}'):,.12g}" for x in known]
+        ax.bar_label(bars, texts, padding=4, fontsize=9)
+        low, high = (1, 1) if known.isna().all() else (known.min(), known.max())
+        # The numbers of the longest bars need room.
+        log_axis(ax, "x", low / 2, high * (high / low) ** 0.4 * 3)
+        ax.set_xlabel(label)
+    draw_rows(panels[0], list(_labels(models)))
+    return figure
+
+
+def _prefix(models: pd.DataFrame) -> pd.Series | str:
+    """The size, where there are several."""
+    return models["size"] + " " if models["size"].nunique() > 1 else ""
+
+
+def _labels(models: pd.DataFrame) -> pd.Series:
+    return (_prefix(models) + models["model"]).map(short)
+
+
+def _size(models: pd.DataFrame) -> str:
+    """`, size medium`, or nothing where there are several and labels have them."""
+    sizes = models["size"].unique()
+    return f", size {short(sizes[0])}" if len(sizes) == 1 else ""
+
+
+def _is_simulated(models: pd.DataFrame) -> bool:
+    return bool(models["simulated_data"].any())

@@ -1,0 +1,216 @@
+"""Plots say what their inputs say, are legible whatever these are, and the same for the same."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from matplotlib.figure import Figure
+from scipy.stats import binomtest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from feseq.common.errors import UserError
+from feseq.common.files import write_json
+from feseq.common.parquet import write_table
+from feseq.report.plots.attention import attention_plot, plot_attention
+from feseq.report.plots.data import click_rates_plot, drift_plot, lengths_plot, missing_plot
+from feseq.report.plots.importance import importance_plot
+from feseq.report.plots.models import aucs_plot, by_max_len_plot, plot_comparison, speed_plot
+from feseq.report.plots.one_model import (
+    calibration_bins,
+    calibration_plot,
+    learning_curves_plot,
+    plot_model,
+    roc_pr_plot,
+    slices_plot,
+)
+from feseq.report.plots.style import BLUE, SIMULATED, VERMILION, draw_intervals, new_plot
+from support.facts import plain_facts
+from support.plots import (
+    LABEL,
+    LOGIT,
+    LONG,
+    ONE_CLICK,
+    attention,
+    drawn_texts,
+    history,
+    importance,
+    measured,
+    models,
+    slice_of,
+)
+
+MEASURED = ("auc", "auc_low", "auc_high", "train_samples_per_second", "predict_samples_per_second")
+UNKNOWN = dict.fromkeys((*MEASURED, "train_seconds", "peak_memory_mib", "device"), math.nan)
+MANY = [f"len{n}-{v}{'_and_more' * 6}" for v in "abcdefghij" for n in (50, 150, 500)]
+SLICES = {
+    LONG: [slice_of(f"{LONG} {i}", 10**8 + i, 0.7) for i in range(300)],
+    "hour": [slice_of(f"{i}", 9, 0.6 + 0.001 * i) for i in range(9)],
+    "none": [slice_of("a", 9), slice_of("", 0)],
+}
+PLOTS: dict[str, Callable[[], Figure]] = {
+    "learning curves": lambda: learning_curves_plot(history(5), measured()),
+    "one evaluation": lambda: learning_curves_plot(history(1), measured()),
+    "curves": lambda: roc_pr_plot(LABEL, LOGIT, measured()),
+    "curves of one click": lambda: roc_pr_plot(ONE_CLICK, LOGIT, measured(auc=None)),
+    "curves of no click": lambda: roc_pr_plot(0 * LABEL, LOGIT, measured(auc=None)),
+    "curves of a constant": lambda: roc_pr_plot(LABEL, 0 * LOGIT, measured(auc=0.5)),
+    "calibration": lambda: calibration_plot(LABEL, LOGIT, measured()),
+    "calibration of no click": lambda: calibration_plot(0 * LABEL, LOGIT, measured()),
+    "calibration of clicks": lambda: calibration_plot(0 * LABEL + 1, LOGIT, measured()),
+    "calibration of huge logits": lambda: calibration_plot(
+        LABEL, np.clip(80 * (LOGIT + 4), -80, 80), measured(calibration_error=None)
+    ),
+    "slices": lambda: slices_plot(measured(SLICES)),
+    "an unknown slice": lambda: slices_plot(measured({"a": [slice_of("b", 9)]}, auc=None)),
+    "importance": lambda: importance_plot(importance(200)),
+    "importance of one click": lambda: importance_plot(importance(2, None)),
+    "attention": lambda: attention_plot(attention("abcde", 400), LONG, simulated=True),
+    "attention of fields": lambda: attention_plot(attention([LONG] * 12, 0), LONG, simulated=True),
+    "attention to the target": lambda: attention_plot(attention("a", 1), LONG, simulated=True),
+    "30 AUCs": lambda: aucs_plot(models(*MANY)),
+    "no AUC": lambda: aucs_plot(models("constant", **UNKNOWN)),
+    "max_len": lambda: by_max_len_plot(models(*MANY)),
+    "no max_len": lambda: by_max_len_plot(models("constant", **UNKNOWN)),
+    "speed": lambda: speed_plot(models(*MANY)),
+    "no speed": lambda: speed_plot(models("constant", **UNKNOWN)),
+    "nothing missing": lambda: missing_plot(plain_facts(missing_blocks=[])),
+} | {
+    f"{plot.__name__} of {which}": partial(plot, facts)
+    for plot in (click_rates_plot, missing_plot, lengths_plot, drift_plot)
+    for which, facts in {
+        "long names": plain_facts(LONG),
+        "few data": plain_facts(columns=1, clicks={"train": 0, "valid": 1}),
+    }.items()
+}
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_plot_fits_on_its_page_and_says_that_data_are_simulated(name: str) -> None:
+    figure = PLOTS[name]()
+    assert any(SIMULATED in text.get_text() for text in drawn_texts(figure))
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.05, box
+    for ax in figure.axes:
+        size = ax.get_window_extent()
+        assert min(size.width, size.height) / figure.dpi > 0.2, ax
+
+
+def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path: Path) -> None:
+    columns = {"row": np.arange(len(LABEL)), "label": LABEL, "logit": LOGIT}
+    write_table(pa.table(columns | {"judges": LABEL >= 0}), tmp_path / "valid.parquet")
+    write_json(tmp_path / "metrics.json", measured(SLICES) | {"simulated_data": False})
+    history(4).to_csv(tmp_path / "history.csv", index=False)
+    models("len5", "constant").to_csv(tmp_path / "comparison.csv", index=False)
+    files = tmp_path / "valid.parquet", tmp_path / "metrics.json"
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        outputs = [folder / f"{name}.svg" for name in ("curves", "roc_pr", "calibration", "slices")]
+        plot_model(*files, tmp_path / "history.csv", *outputs)
+        outputs = [folder / f"{name}.svg" for name in ("aucs", "by_max_len", "speed")]
+        plot_comparison(tmp_path / "comparison.csv", *outputs)
+    made = sorted((tmp_path / "a").iterdir())
+    assert len(made) == 7
+    for file in made:
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+        assert b"<dc:date>" not in file.read_bytes()
+        assert file.stat().st_size < 300_000
+    # A baseline has no learning curves.
+    outputs = [tmp_path / "c" / f"{name}.svg" for name in "abc"]
+    plot_model(*files, None, None, *outputs)
+    assert sorted((tmp_path / "c").iterdir()) == outputs
+
+
+def test_learning_curves_mark_the_evaluation_with_the_best_monitor() -> None:
+    rows = history(6)
+    for ax in learning_curves_plot(rows, measured()).axes:
+        (marked,) = (line for line in ax.get_lines() if line.get_linestyle() == ":")
+        assert list(marked.get_xdata()) == [rows["step"][2]] * 2
+
+
+def test_the_areas_below_the_curves_are_auc_and_average_precision() -> None:
+    for logit in (LOGIT, np.round(LOGIT), 0 * LOGIT):
+        roc, pr = roc_pr_plot(LABEL, logit, measured()).axes
+        false, true = roc.get_lines()[0].get_data()
+        assert np.trapezoid(true, false) == pytest.approx(roc_auc_score(LABEL, logit))
+        recall, precision = pr.get_lines()[0].get_data()
+        area = -(np.diff(recall) * precision[:-1]).sum()
+        assert area == pytest.approx(average_precision_score(LABEL, logit))
+
+
+def test_calibration_bins_hold_all_rows_and_equal_predictions_share_one() -> None:
+    bins = calibration_bins(LABEL, LOGIT)
+    assert len(bins) == 20
+    assert bins[["clicks", "rows"]].sum().tolist() == [LABEL.sum(), len(LABEL)]
+    assert np.ptp(bins["rows"]) <= 2
+    for row in bins.itertuples():
+        wilson = binomtest(row.clicks, row.rows).proportion_ci(0.95, "wilson")
+        assert (row.low, row.high) == pytest.approx((wilson.low, wilson.high), abs=1e-12)
+    tied = calibration_bins(LABEL, np.repeat([-3.0, -5.0], len(LABEL) // 2))
+    expected = [1 / (1 + math.exp(5)), 1 / (1 + math.exp(3))]
+    assert tied["predicted"].tolist() == pytest.approx(expected)
+
+
+def test_intervals_are_red_where_significant_and_hollow_where_unknown() -> None:
+    slices = [slice_of(f"s{i}", 900, 0.6, chance) for i, chance in enumerate((0.001, 0.4, None))]
+    (ax,) = slices_plot(measured({"column": slices})).axes
+    bars, points = ax.collections
+    assert points.get_offsets().tolist() == [[0.6, 0], [0.6, 1], [0.6, 2]]
+    assert np.array(bars.get_segments())[:, :, 0] == pytest.approx(np.array([[0.59, 0.61]] * 3))
+    given = new_plot(2, 2, "").subplots()
+    three = {"value": [1, 2, 3], "low": 0, "high": 4}
+    draw_intervals(given, pd.DataFrame(three), [VERMILION, BLUE, "none"])
+    expected = given.collections[1].get_facecolors()
+    assert points.get_facecolors().tolist() == expected.tolist()
+
+
+def test_of_many_slices_the_largest_are_drawn_in_their_order() -> None:
+    slices = [slice_of(f"s{i}", 100 + (i * 7) % 40, 0.7) for i in range(40)]
+    (ax,) = slices_plot(measured({"column": slices})).axes
+    largest = [s["slice"] for s in slices if s["rows"] >= 116]
+    assert [label.get_text().split()[0] for label in ax.get_yticklabels()] == largest
+
+
+def test_attention_to_positions_is_drawn_as_given_and_rare_ones_apart() -> None:
+    content = attention((), 200)
+    (ax,) = attention_plot(content, LONG, simulated=False).axes
+    target, everything, common = ax.get_lines()
+    weights = {entry["position"]: entry["weight"] for entry in content["positions"]}
+    assert list(target.get_ydata()) == [weights.pop(0)] * 2
+    assert dict(np.asarray(everything.get_xydata()).tolist()) == weights
+    # 1,000 // (i + 1) rows of 1,000 are 1 % up to position 99.
+    assert common.get_xdata().tolist() == list(range(1, 100))
+
+
+def test_a_model_without_attention_is_told_which_settings_give_it(tmp_path: Path) -> None:
+    write_json(tmp_path / "attention.json", attention((), 0))
+    with pytest.raises(UserError, match=r"interaction: autoint.*pooling: weighted_sum"):
+        plot_attention(tmp_path / "attention.json", None, tmp_path / "attention.svg")
+
+
+def test_models_are_drawn_in_the_order_of_the_table_and_named_by_size() -> None:
+    table = models("boosting", "len7", "constant", auc=[0.8, 0.7, 0.5], size=["full", "toy", "toy"])
+    (ax,) = aucs_plot(table).axes
+    names = [label.get_text().split() for label in ax.get_yticklabels()]
+    assert names == [
+        ["full", "boosting", "0.8000"],
+        ["toy", "len7", "0.7000"],
+        ["toy", "constant", "0.5000"],
+    ]
+    # Chance is outside: it would press the others together.
+    assert ax.get_xlim()[0] > 0.6
+    rates = models("len5", "constant", train_samples_per_second=[12_345.0, math.nan])
+    training = speed_plot(rates).axes[0]
+    assert [text.get_text() for text in training.texts] == ["12,300", "not measured"]
+
+
+def test_a_line_by_max_len_holds_the_models_of_one_size_and_variant() -> None:
+    table = models("len500", "len100", "len500-deep", "constant", train_seconds=[40, 10, 60, 1])
+    auc, seconds, _ = by_max_len_plot(table).axes
+    lines = [line.get_xydata().tolist() for line in auc.get_lines()]
+    assert lines == [[[100, table["auc"][1]], [500, table["auc"][0]]], [[500, table["auc"][2]]]]
+    assert seconds.get_lines()[0].get_ydata().tolist() == [10 / 3, 40 / 3]
