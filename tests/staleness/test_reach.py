@@ -45,11 +45,11 @@ REACHED = {
     "train_boosting": f"{BOOSTING} boosting.device boosting.training machine.memory",
     "evaluate_boosting": PREDICTING,
     "predict_boosting": PREDICTING,
-    "importance": f"{NETWORK} evaluate.importance evaluate.intervals evaluate.metrics "
+    "importance": f"{NETWORK} evaluate.auc evaluate.importance evaluate.intervals "
     "evaluate.network_importance dataset.memory_table",
     "importance_boosting": f"{PREDICTING} boosting.importance dataset.memory_table evaluate.auc "
     "evaluate.importance evaluate.intervals",
-    "plot_importance": "common evaluate.intervals evaluate.metrics report.page report.plots.importance "
+    "plot_importance": "common evaluate.auc evaluate.intervals report.figures.importance "
     "report.figures.style",
     "evaluate": f"{NETWORK} {VALID} evaluate.mean_attention evaluate.trained_model",
     "ensemble": f"common {VALID} evaluate.blend evaluate.ensemble evaluate.intervals "

@@ -124,10 +124,11 @@ def speed_plot(models: pd.DataFrame) -> Figure:
         bars = ax.barh(range(len(known)), known.fillna(0), color=colours, height=0.6)
         texts = ["not measured" if pd.isna(x) else f"{float(f'{x:.3g}'):,.12g}" for x in known]
         ax.bar_label(bars, texts, padding=4, fontsize=9)
-        low, high = (1, 1) if known.isna().all() else (known.min(), known.max())
-        # The numbers of the longest bars need room.
-        log_axis(ax, "x", low / 2, high * (high / low) ** 0.4 * 3)
         ax.set_xlabel(label)
+        if known.notna().any():
+            low, high = known.min(), known.max()
+            # The numbers of the longest bars need room.
+            log_axis(ax, "x", low / 2, high * (high / low) ** 0.4 * 3)
     draw_rows(panels[0], list(_labels(models)))
     return figure
 
