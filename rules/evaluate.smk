@@ -161,12 +161,7 @@ rule measure:
         "../envs/report.yaml"
     params:
         *code("measure"),
-        **settings(
-            **{
-                key: config["evaluation"][key]
-                for key in ("bootstrap", "gauc")
-            }
-        ),
+        **settings(**{key: config["evaluation"][key] for key in ("bootstrap", "gauc")}),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"
     script:
