@@ -57,68 +57,46 @@ def write_submission(
     `about` (JSON) says what the submission was made from: `simulated_data`, `test_file`, `rows`,
     `sample_submission`, `prior`, and the `models` with their `weights`.
     """
-    parts = _by_model(predictions, models)
-    marks = _checked_marks(parts, listing, models, codes, size)
-    rates = (float(mark.get("click_rate", "nan")) for mark in marks)
-    shift = log_odds(one_rate(rates)) if prior == "balanced" else 0.0
+    by_model = _by_model(predictions, models)
+    metadata = [[marks_of(read_table(path, ())) for path in paths] for paths in by_model]
+    for number, (paths, found) in enumerate(zip(by_model, metadata)):
+        if listing:
+            _check_parts(paths, found, listing)
+        if models:
+            code = codes[number] if codes else None
+            _check_model(paths, found, metadata[0], models[number], code, size)
+    firsts = [of_model[0] for of_model in metadata]
+    made_from = _made_from(firsts, listing) | {"weights": list(weights), "prior": prior}
+    made_from["sample_submission"] = sample_submission and str(sample_submission)
+    shift = prior_shift(prior, (float(first.get("click_rate", "nan")) for first in firsts))
     if sample_submission is not None:
         label_column = label_name(Location(sample_submission), id_column, label_column)
     with id_tables(submission) as tables:
-        for means in _means(parts, weights):
+        for means in _means(by_model, weights):
             tables.add("predicted", means)
-        _check_logits(tables)
+        _check_finite(tables)
         check_unique(tables, "predicted", "the predictions")
         if sample_submission is not None:
             add_sample(tables, sample_submission, id_column)
             check_same(tables, "predicted", sample_submission)
-        rows = tables.rows("predicted")
-        origin = _origin(marks, listing)
+        made_from["rows"] = tables.rows("predicted")
         order = "predicted" if sample_submission is None else "sample"
         mean = _write_csv(submission, (id_column, label_column), tables, order, shift)
         if about is not None:
-            given = {"sample_submission": sample_submission and str(sample_submission)}
-            chosen = {"weights": list(weights), "prior": prior, "rows": rows}
-            write_json(about, {**origin, **given, **chosen})
+            write_json(about, made_from)
     logger.info(
         "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f, %s",
         submission,
-        f"{rows:,}",
-        origin["test_file"],
-        " + ".join(origin["models"]),
-        "SIMULATED" if origin["simulated_data"] else "real",
+        f"{made_from['rows']:,}",
+        made_from["test_file"],
+        " + ".join(made_from["models"]),
+        "SIMULATED" if made_from["simulated_data"] else "real",
         sample_submission or "the test file",
         mean,
         "at the data's click rate (submission.prior: observed)"
         if prior == "observed"
         else "shifted to 50:50 odds (submission.prior: balanced)",
     )
-
-
-def _origin(marks: Sequence[Mapping[str, str]], listing: Listing | None) -> dict[str, Any]:
-    """Where the models' predictions come from."""
-    return {
-        "simulated_data": json.loads(marks[0].get("simulated", "null")),
-        "test_file": listing.table if listing else marks[0].get("test_file", "?"),
-        "models": [mark.get("full_name") or "?" for mark in marks],
-    }
-
-
-def _write_csv(
-    submission: Path, header: tuple[str, str], tables: IdTables, order: str, shift: float
-) -> float:
-    """Write the probabilities in the rows' order of a table; returns their mean."""
-    total = 0.0
-    quoting = _quoting(tables)
-    ids = "predicted" if order == "predicted" else f"{order} JOIN predicted USING (id)"
-    with written_beside(submission) as temporary, open(temporary, "wb") as file:
-        file.write(_csv_line(*header))
-        for batch in tables.stream(f"SELECT id, logit FROM {ids} ORDER BY {order}.row"):
-            probability = sigmoid(batch["logit"].to_numpy() - np.float32(shift)).astype(np.float32)
-            table = pa.table([batch["id"], pa.array(probability)], names=[*header])
-            options = pacsv.WriteOptions(include_header=False, quoting_style=quoting)
-            pacsv.write_csv(table, file, options)
-            total += probability.sum(dtype=np.float64)
-    return total / max(1, tables.rows("predicted"))
 
 
 def _by_model(predictions: Sequence[Path], models: Sequence[Path]) -> list[Sequence[Path]]:
@@ -132,26 +110,74 @@ def _by_model(predictions: Sequence[Path], models: Sequence[Path]) -> list[Seque
     return [predictions[i : i + parts] for i in range(0, len(predictions), parts)]
 
 
-def _checked_marks(
-    parts: Sequence[Sequence[Path]],
-    listing: Listing | None,
-    models: Sequence[Path],
-    codes: Sequence[Sequence[str] | None],
-    size: str,
-) -> list[dict[str, str]]:
-    """The marks of each model's first part."""
-    marks = [[marks_of(read_table(path, ())) for path in paths] for paths in parts]
-    if listing and len(marks[0]) != len(listing.parts):
+def _made_from(firsts: Sequence[Mapping[str, str]], listing: Listing | None) -> dict[str, Any]:
+    """The origin of the predictions, by the metadata of each model's first part."""
+    return {
+        "simulated_data": json.loads(firsts[0].get("simulated", "null")),
+        "test_file": listing.table if listing else firsts[0].get("test_file", "?"),
+        "models": [first.get("full_name") or "?" for first in firsts],
+    }
+
+
+def _check_parts(
+    paths: Sequence[Path], metadata: Sequence[Mapping[str, str]], listing: Listing
+) -> None:
+    """Raise UserError unless these are predictions of all listed parts, in order."""
+    if len(paths) != len(listing.parts):
         raise UserError(
-            f"{len(marks[0])} of the {len(listing.parts)} parts of {listing.table} are predicted; "
+            f"{len(paths)} of the {len(listing.parts)} parts of {listing.table} are predicted; "
             f"give the predictions of all, in their order"
         )
-    listed = [part.version for part in listing.parts] if listing else [None] * len(marks[0])
-    tests = [(version, mark.get("test")) for version, mark in zip(listed, marks[0])]
-    for number, model in enumerate(models):
-        code = codes[number] if codes else None
-        _check_parts(parts[number], marks[number], model, tests, code, size)
-    return [of_model[0] for of_model in marks]
+    for path, found, part in zip(paths, metadata, listing.parts):
+        if found.get("part") != part.version:
+            wrong = "not predicted for this part of the test table as it is now"
+            raise _not_as_needed(path, wrong, f"it and data/h5/test/{path.stem}.h5")
+
+
+def _check_model(
+    paths: Sequence[Path],
+    metadata: Sequence[Mapping[str, str]],
+    first_model: Sequence[Mapping[str, str]],
+    model: Path,
+    code: Sequence[str] | None,
+    size: str,
+) -> None:
+    """Raise UserError unless these are by `model` and `code`, of the first model's test table.
+
+    A killed Snakemake may not have recorded which code made a file.
+    """
+    model_now = fingerprint(model)
+    wanted = f"{size}/{name_of(model)}" if size else ""
+    for path, found, first in zip(paths, metadata, first_model):
+        check_name(path, found.get("full_name", ""), wanted)
+        if found.get("model") != model_now:
+            raise _not_as_needed(path, f"not predicted by {model} as it is now")
+        if code is not None and found.get("code") != " ".join(code):
+            raise _not_as_needed(path, "not predicted by the code as it is now")
+        if found.get("test") != first.get("test"):
+            raise _not_as_needed(path, "predicted for another test table than the first model's")
+
+
+def _not_as_needed(path: Path, wrong: str, old: str = "it") -> UserError:
+    return UserError(
+        f"{path}: {wrong}; delete {old} and run the same command again, the part is predicted again"
+    )
+
+
+def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:
+    """What `submission.prior` subtracts from the logits of models with these click rates.
+
+    Raises UserError if the models were trained on rows of different click rates.
+    """
+    if prior == "observed":
+        return np.float32(0)
+    rates = set(click_rates)
+    if len(rates) > 1:
+        raise UserError(
+            f"the models were trained on rows of different click rates ({sorted(rates)}); a blend "
+            f"takes models of one size, trained on the same rows"
+        )
+    return np.float32(log_odds(rates.pop()))
 
 
 def _means(parts: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterator[pa.Table]:
@@ -165,53 +191,7 @@ def _means(parts: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterato
         yield pa.table([tables[0]["id"], mean], ID.append(_LOGIT))
 
 
-def _check_parts(
-    paths: Sequence[Path],
-    marks: Sequence[Mapping[str, str]],
-    model: Path,
-    tests: Sequence[tuple[str | None, str | None]],
-    code: Sequence[str] | None,
-    size: str,
-) -> None:
-    """Raise UserError unless these are of the listed parts in order, by `model` and `code`.
-
-    `tests` are each part's version, None for any, and the identity of its H5 file. A killed
-    Snakemake may not have recorded which code made a file.
-    """
-    model_now = fingerprint(model)
-    wanted = f"{size}/{name_of(model)}" if size else ""
-    for path, mark, (version, test) in zip(paths, marks, tests):
-        check_name(path, mark.get("full_name", ""), wanted)
-        if mark.get("model") != model_now:
-            raise _not_as_needed(path, f"not predicted by {model} as it is now")
-        if code is not None and mark.get("code") != " ".join(code):
-            raise _not_as_needed(path, "not predicted by the code as it is now")
-        if version not in (None, mark.get("part")):
-            h5 = f"data/h5/test/{path.stem}.h5"
-            wrong = "not predicted for this part of the test table as it is now"
-            raise _not_as_needed(path, wrong, f"it and {h5}")
-        if mark.get("test") != test:
-            raise _not_as_needed(path, "predicted for another test table than the first model's")
-
-
-def _not_as_needed(path: Path, wrong: str, old: str = "it") -> UserError:
-    return UserError(
-        f"{path}: {wrong}; delete {old} and run the same command again, the part is predicted again"
-    )
-
-
-def one_rate(rates: Iterable[float]) -> float:
-    """The click rate of the train rows, which all models must share."""
-    found = set(rates)
-    if len(found) > 1:
-        raise UserError(
-            f"the models were trained on rows of different click rates ({sorted(found)}); an "
-            f"ensemble takes models of one size, trained on the same rows"
-        )
-    return found.pop()
-
-
-def _check_logits(tables: IdTables) -> None:
+def _check_finite(tables: IdTables) -> None:
     wrong, example, logit = tables.ask(
         "SELECT count(*), arg_min(id, row), arg_min(logit, row) FROM predicted "
         "WHERE NOT isfinite(logit)"
@@ -221,22 +201,32 @@ def _check_logits(tables: IdTables) -> None:
 
 
 def diverged(count: int, logit: float, example: str) -> UserError:
-    """What to say of `count` logits that are not finite, one of them for the ID `example`."""
+    """The error for `count` logits that are not finite, one of them for the ID `example`."""
     return UserError(
         f"{count:,} predictions are not finite, for example {logit} for ID {example!r}; the model "
         f"has diverged: lower train.learning_rate and train again"
     )
 
 
-def _csv_line(*values: str) -> bytes:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue().encode()
-
-
-def _quoting(tables: IdTables) -> str:
-    """IDs get quotes only if one has CSV's own characters; sample_submission.csv has none."""
+def _write_csv(
+    submission: Path, header: tuple[str, str], tables: IdTables, order: str, shift: np.float32
+) -> float:
+    """Write the probabilities in the rows' order of a table; returns their mean."""
+    # IDs get quotes only if one has CSV's own characters; sample_submission.csv has none.
     (special,) = tables.ask(
         r"""SELECT count(*) FROM predicted WHERE regexp_matches(id, '[",\r\n]')"""
     )
-    return "needed" if special else "none"
+    options = pacsv.WriteOptions(
+        include_header=False, quoting_style="needed" if special else "none"
+    )
+    ids = "predicted" if order == "predicted" else f"{order} JOIN predicted USING (id)"
+    total = 0.0
+    with written_beside(submission) as temporary, open(temporary, "wb") as file:
+        head = io.StringIO()
+        csv.writer(head, lineterminator="\n").writerow(header)
+        file.write(head.getvalue().encode())
+        for batch in tables.stream(f"SELECT id, logit FROM {ids} ORDER BY {order}.row"):
+            probability = sigmoid(batch["logit"].to_numpy() - shift).astype(np.float32)
+            pacsv.write_csv(pa.table([batch["id"], probability], [*header]), file, options)
+            total += probability.sum(dtype=np.float64)
+    return total / max(1, tables.rows("predicted"))

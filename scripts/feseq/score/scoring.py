@@ -12,14 +12,14 @@ from ..boosting.model_file import BoostedModel
 from ..boosting.prediction import predict_logits
 from ..common.errors import UserError
 from ..common.files import written_beside
-from ..common.logits import log_odds, mean_logit, sigmoid
+from ..common.logits import mean_logit, sigmoid
 from ..common.progress import progress
 from ..config.columns import Columns
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..model.device import Machine
 from ..predict.model_file import TrainedModel
-from ..predict.submission import diverged, one_rate
+from ..predict.submission import diverged, prior_shift
 from ..raw.reading import RawTable, open_parquet
 from .windows import Window, windows
 
@@ -53,8 +53,7 @@ def score_files(
     """
     loaded = [_load(path) for path in models]
     weights = _checked_weights(weights, len(loaded))
-    rates = (model.click_rate for model in loaded)
-    shift = log_odds(one_rate(rates)) if prior == "balanced" else 0.0
+    shift = prior_shift(prior, (model.click_rate for model in loaded))
     columns = _columns([_feature_map(model) for model in loaded], id_column, row_time)
     files = [_checked(open_parquet(path), columns) for path in inputs]
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()})
@@ -75,7 +74,7 @@ def score_files(
                 logits = [_logits(model, window, machine, threads) for model in loaded]
                 logit = mean_logit(logits, weights)
                 _check_finite(logit, window.ids)
-                probability = sigmoid(logit - np.float32(shift)).astype(np.float32)
+                probability = sigmoid(logit - shift).astype(np.float32)
                 writer.write_table(pa.table([window.ids, probability], schema))
                 scoring.advance(window.rows)
     logger.info("%s: %s rows of %s scored by %s", scores, f"{total:,}", about["inputs"], names)
