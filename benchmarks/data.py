@@ -40,7 +40,7 @@ from feseq.dataset.store import H5Table
 from feseq.predict.submission import write_submission
 from feseq.raw.parts import part_name, read_parts
 from feseq.raw.reading import open_parquet
-from feseq.raw.simulation import simulate_split
+from feseq.simulation import simulate_split
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 COLUMNS = Columns.from_config(CONFIG["columns"])

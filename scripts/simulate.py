@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from door import enter
-from feseq.raw.simulation import simulate_split
+from feseq.simulation import simulate_split
 
 
 def main(

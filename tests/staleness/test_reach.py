@@ -24,7 +24,7 @@ NETWORK += "dataset.layout dataset.negatives machine model predict.model_file pr
 REACHED = {
     "describe": f"{FEATURES} describe report.data_page report.figures.data report.figures.style "
     "report.page",
-    "simulate": "common raw.simulation",
+    "simulate": "common simulation",
     "sample": f"{RAW} config.declared config.sampling dataset.raw_text "
     "dataset.sampling dataset.selection dataset.split dataset.split_columns",
     "convert_train": CONVERSION,

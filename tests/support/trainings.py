@@ -22,7 +22,7 @@ from feseq.dataset.sampling import read_labels
 from feseq.dataset.selection import write_selections
 from feseq.model.device import Machine
 from feseq.raw.reading import open_parquet
-from feseq.raw.simulation import simulate_split
+from feseq.simulation import simulate_split
 from feseq.train.run import TrainingRun, train_model
 from support import REPOSITORY
 from support.raw_tables import selected

@@ -8,21 +8,23 @@ Legend: R rows.
 
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...common.hashing import GOLDEN, hashed
-from .statistics import normal_quantile
+from ..common.hashing import GOLDEN, hashed
+from .statistics import Floats, normal_quantile
 
 Keys = NDArray[np.uint64]
+Rows = NDArray[np.int64]
 
 # The real train file has 10,704,179 rows and 7,179,942 distinct sequences: 1.49 rows a user.
 TRAIN_RETURNS = 1 - 7_179_942 / 10_704_179
 # Nothing is known of the real test users but that most are new; these shares are invented.
 TEST_RETURNS = 0.15  # of the test rows: the user of an earlier test row
 TEST_FROM_TRAIN = 0.15  # of the other test rows: a user of the train file
+_TRAIN, _TEST, _STRANGERS = 0, 1, 2
 
 
 class Draw(IntEnum):
@@ -41,7 +43,7 @@ class Draw(IntEnum):
 
 @dataclass(frozen=True)
 class Users:
-    """The user of each row: `key` [R] is one number a user."""
+    """The user of each row: `key` [R] is one number a user. Equal users have equal draws, [R]."""
 
     key: Keys
 
@@ -49,42 +51,44 @@ class Users:
         return len(self.key)
 
     def bits(self, draw: Draw) -> Keys:
-        """Return 64 random bits a row, [R], equal for equal users."""
+        """64 random bits a row."""
         # As an array: it wraps around without a warning.
         return hashed(self.key + np.array([draw], dtype=np.uint64) * GOLDEN)
 
-    def uniform(self, draw: Draw) -> NDArray[np.float64]:
-        """Return random numbers in [0, 1), [R], equal for equal users."""
+    def uniform(self, draw: Draw) -> Floats:
+        """Random numbers in [0, 1)."""
         return np.float64(2.0**-53) * (self.bits(draw) >> np.uint64(11)).astype(np.float64)
 
-    def normal(self, draw: Draw) -> NDArray[np.float64]:
-        """Return standard normal numbers, [R], equal for equal users."""
+    def normal(self, draw: Draw) -> Floats:
+        """Standard normal numbers."""
         return normal_quantile(self.uniform(draw))
 
 
 def strangers(seed: int, rows: int) -> Users:
-    """Return `rows` different users: for samples that no file holds."""
-    return _named_by(seed, 2, np.arange(rows))
+    """`rows` different users: for samples that no file holds."""
+    return _first_seen_in(seed, _STRANGERS, np.arange(rows))
 
 
 def train_users(seed: int, first: int, rows: int) -> Users:
-    """Return the users of train rows `first`, ..."""
-    return _named_by(seed, 0, _first_rows(seed, 0, np.arange(first, first + rows), TRAIN_RETURNS))
+    """The users of train rows `first`, ..."""
+    row = np.arange(first, first + rows)
+    return _first_seen_in(seed, _TRAIN, _first_rows(seed, _TRAIN, row, TRAIN_RETURNS))
 
 
 def test_users(seed: int, first: int, rows: int, train_rows: int) -> Users:
-    """Return the users of test rows `first`, ...: some of them of the `train_rows` train rows."""
-    own = _first_rows(seed, 1, np.arange(first, first + rows), TEST_RETURNS)
-    users = _named_by(seed, 1, own)
+    """The users of test rows `first`, ...: some of them of the `train_rows` train rows."""
+    row = _first_rows(seed, _TEST, np.arange(first, first + rows), TEST_RETURNS)
+    users = _first_seen_in(seed, _TEST, row)
     known = (users.uniform(Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
     earlier = _earlier(np.full(known.sum(), train_rows), Users(users.key[known]))
-    key = users.key.copy()
-    key[known] = _named_by(seed, 0, _first_rows(seed, 0, earlier, TRAIN_RETURNS)).key
-    return Users(key)
+    users.key[known] = _first_seen_in(
+        seed, _TRAIN, _first_rows(seed, _TRAIN, earlier, TRAIN_RETURNS)
+    ).key
+    return users
 
 
-def _first_rows(seed: int, split: int, row: NDArray[np.int64], returns: float) -> NDArray[np.int64]:
-    """Return the first row of each row's user, [R].
+def _first_rows(seed: int, split: int, row: Rows, returns: float) -> Rows:
+    """The first row of each row's user, [R].
 
     A row is a new user's with probability 1 - `returns`, else it has the user of an earlier row,
     which in turn may have that of one still earlier.
@@ -92,25 +96,24 @@ def _first_rows(seed: int, split: int, row: NDArray[np.int64], returns: float) -
     row = row.copy()
     left = np.flatnonzero(row > 0)
     while len(left):
-        named = _named_by(seed, split, row[left])
-        again = named.uniform(Draw.RETURNS) < returns
+        users = _first_seen_in(seed, split, row[left])
+        again = users.uniform(Draw.RETURNS) < returns
         left = left[again]
-        row[left] = _earlier(row[left], Users(named.key[again]))
+        row[left] = _earlier(row[left], Users(users.key[again]))
         left = left[row[left] > 0]
     return row
 
 
-def _earlier(before: NDArray[np.int64], users: Users) -> NDArray[np.int64]:
-    """Return a row below `before` for each, [R], recent ones more often: users soon return."""
+def _earlier(before: Rows, users: Users) -> Rows:
+    """A row below `before` for each, [R], recent ones more often: users soon return."""
     row = (before * np.sqrt(users.uniform(Draw.EARLIER))).astype(np.int64)
     return np.minimum(row, before - 1)
 
 
-def _named_by(seed: int, split: int, row: NDArray[np.int64]) -> Users:
-    """Return users by the rows that they come in first."""
+def _first_seen_in(seed: int, split: int, row: Rows) -> Users:
     return Users(hashed(_start(seed, split) + row.astype(np.uint64) * GOLDEN))
 
 
-@lru_cache(maxsize=16)
+@cache
 def _start(seed: int, split: int) -> np.uint64:
     return np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]

@@ -1,0 +1,100 @@
+"""Writing the stand-in: chunk by chunk, so that memory does not grow with the number of rows."""
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..common.errors import UserError
+from ..common.files import written_beside
+from ..common.parquet import SIMULATED_MARK
+from ..common.progress import progress
+from .clicks import click_model
+from .columns import CATEGORIES, TEST_DAY, as_arrow, draw_columns, test_columns, train_columns
+from .columns import train_day as day_of_train
+from .sequences import draw_sequences, join_codes
+from .users import test_users, train_users
+
+logger = logging.getLogger(__name__)
+
+_SPLITS = ("train", "test")
+_TYPES = {"clicked": pa.int64(), "row": pa.int64()} | dict.fromkeys(
+    (*CATEGORIES, "seq", "ID"), pa.string()
+)
+_PROBABILITIES = ("probability", "probability_of_new_user")
+
+
+def simulate_split(
+    parquet: Path,
+    truth: Path,
+    *,
+    split: Literal["train", "test"],
+    rows: int,
+    mean_length: float,
+    seed: int,
+    train_rows: int = 0,
+    chunk_rows: int = 20_000,
+) -> None:
+    """Write a simulated train or test file and, apart from it, the true click probabilities.
+
+    `parquet` gets the columns, types and marginal statistics of the real file, sequences of
+    `mean_length` events on average. Train rows are sorted by their seven days; all test rows are of
+    the day after, which is called day 7 as well. Users come back: in train 1.49 rows have the same
+    sequence. For a test file, `train_rows` says how many rows the train file of the same seed has,
+    since some of its users are theirs.
+
+    `truth` gets, in the same order, `row` (train) or `ID` (test), `probability` and
+    `probability_of_new_user`, which knows nothing of the user but what stands in the row. Each
+    chunk is a row group with its own random stream, and memory does not grow with `rows`.
+    """
+    if split not in _SPLITS:
+        raise UserError(f"split is {split!r}; it must be one of {', '.join(_SPLITS)}")
+    if rows < 1 or chunk_rows < 1:
+        raise UserError(f"rows ({rows}) and chunk_rows ({chunk_rows}) must be at least 1")
+    if not 1.0 <= mean_length < 65_536.0:
+        raise UserError(f"mean_length is {mean_length}; it must lie between 1 and 65,535 events")
+    is_train = split == "train"
+    model = click_model(mean_length)
+    # The mark tells everything made from this file that it is simulated.
+    schema = pa.schema(map(_field, train_columns() if is_train else test_columns()), SIMULATED_MARK)
+    truth_schema = pa.schema(
+        [_field("row" if is_train else "ID"), *((name, pa.float64()) for name in _PROBABILITIES)]
+    )
+    with (
+        written_beside(parquet) as data_part,
+        written_beside(truth) as truth_part,
+        pq.ParquetWriter(
+            data_part, schema, compression="zstd", use_dictionary=list(CATEGORIES)
+        ) as data_writer,
+        pq.ParquetWriter(truth_part, truth_schema, compression="zstd") as truth_writer,
+        progress("simulated", rows) as simulating,
+    ):
+        for chunk, first in enumerate(range(0, rows, chunk_rows)):
+            count = min(chunk_rows, rows - first)
+            rng = np.random.default_rng([seed, _SPLITS.index(split), chunk])
+            if is_train:
+                users, day = train_users(seed, first, count), day_of_train(first, count, rows)
+            else:
+                users = test_users(seed, first, count, train_rows)
+                day = np.full(count, TEST_DAY, np.int8)
+            columns, sequences = draw_columns(rng, users, day), draw_sequences(users, mean_length)
+            probabilities = model.probability(columns, sequences, users)
+            arrays = as_arrow(columns) | {"seq": join_codes(sequences)}
+            arrays |= dict(zip(_PROBABILITIES, map(pa.array, probabilities)))
+            if is_train:
+                clicked = rng.random(count) < probabilities[0]
+                arrays["clicked"] = pa.array(clicked.astype(np.int64))
+                arrays["row"] = pa.array(np.arange(first, first + count))
+            else:
+                arrays["ID"] = pa.array([f"TEST_{i:07d}" for i in range(first, first + count)])
+            for writer in (data_writer, truth_writer):
+                writer.write_batch(pa.RecordBatch.from_pydict(arrays, writer.schema))
+            simulating.advance(count)
+    logger.info("%s: %s rows simulated", parquet, f"{rows:,}")
+
+
+def _field(column: str) -> pa.Field:
+    return pa.field(column, _TYPES.get(column, pa.float32()))
