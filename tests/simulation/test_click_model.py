@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from feseq.common.ragged import Ragged
-from feseq.evaluate.auc import expected_auc
 from feseq.simulation import clicks, columns, sequences, users
 from feseq.simulation.statistics import category_values, logistic
 from support.simulated import MEAN_LENGTH, ROWS, SEED, Drawn, Simulated, ragged
@@ -24,6 +24,13 @@ def parsed(table: pa.Table) -> columns.Columns:
         elif pa.types.is_floating(field.type):
             found[field.name] = table[field.name].to_numpy()
     return found
+
+
+def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
+    """The AUC over all labels that the probabilities allow."""
+    label = np.repeat([1, 0], len(score))
+    weight = np.concatenate([probability, 1 - probability])
+    return float(roc_auc_score(label, np.tile(score, 2), sample_weight=weight))
 
 
 def test_click_rates_are_the_measured_ones(simulated: Simulated) -> None:
