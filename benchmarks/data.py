@@ -220,14 +220,14 @@ def train_steps(folder: Path, threads: int) -> int:
     from feseq.dataset.batches import BatchSource
     from feseq.model.build import build_model
     from feseq.model.device import Machine
-    from feseq.train.step import Loss, Stepper
+    from feseq.train.step import Stepper
 
     torch.set_num_threads(threads)
     model_settings = CONFIG["model"] | CONFIG["sizes"]["medium"]["model"]
     fields = FeatureMap.read(folder / "feature_map.json")
     model = build_model(ModelConfig(max_len=500, **model_settings), fields)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    stepper = Stepper(model, optimizer, Loss(), Machine(torch.device("cpu")))
+    stepper = Stepper(model, optimizer, Machine(torch.device("cpu")))
     source = BatchSource(folder / "train.h5", fields, max_len=500, batch_rows=128)
     steps = list(islice(source.shuffled(seed=1, epoch=1), TRAIN_STEPS))
     for batch in steps:

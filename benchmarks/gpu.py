@@ -47,9 +47,9 @@ from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.model import FESeq, attention
 from feseq.model.device import Machine
-from feseq.train.memory_account import account, full_rows
+from feseq.train.memory import full_rows
 from feseq.train.run import TrainingRun, train_model
-from feseq.train.step import Loss, Stepper
+from feseq.train.step import Stepper
 
 COLUMNS = ("section", "case", "ours", "beside it", "ratio", "note")
 SMALL_CARDS_GIB = (14, 8)
@@ -147,7 +147,7 @@ def fits(setting: Setting) -> Iterator[Row]:
         machine = setting.machine(precision)
         for max_len in setting.lengths:
             config = setting.config("full", max_len)
-            needed = account(config, memory.SIZES, machine.precision)
+            needed = memory.needed(config, machine)
             rows = min(setting.batch_rows("full"), needed.rows_in(free_memory(machine)))
             said = needed.step(rows) / 2**30
             note = dtype_of(machine)
@@ -193,14 +193,14 @@ def small_cards(setting: Setting) -> Iterator[Row]:
     max_len, rows = setting.lengths[0], setting.batch_rows("full")
     config, batch = setting.config("full", max_len), None
     for gib in SMALL_CARDS_GIB:
-        needed = account(config, memory.SIZES, machine.precision)
+        needed = memory.needed(config, machine)
         said = min(rows, needed.rows_in(gib << 30))
         batch = batch or full_rows(config, memory.SIZES, rows)
         for name, micro_rows in (("by the account", said), ("halved", None)):
             with limited(machine, gib) as is_limited:
                 network = FESeq(config, memory.SIZES).to(machine.device).train()
                 optimizer = torch.optim.Adam(network.parameters(), fused=True)
-                stepper = Stepper(network, optimizer, Loss(), machine, micro_rows=micro_rows)
+                stepper = Stepper(network, optimizer, machine, micro_rows=micro_rows)
                 stepper.take(batch)
                 started = time.perf_counter()
                 stepper.take(batch)
@@ -250,7 +250,7 @@ def train_toy(setting: Setting, out: Path) -> None:
         "history": out / "history.csv",
         "training": out / "training.json",
     }
-    runtime = Runtime(device=setting.options.device, save_minutes=0, verbosity=0)
+    runtime = Runtime(device=setting.options.device, verbosity=0)
     run = TrainingRun(*files, network, config)
     train_model(run, outputs, runtime=runtime, threads=setting.options.threads)
 

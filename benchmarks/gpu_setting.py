@@ -13,7 +13,7 @@ from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.batch import Batch
 from feseq.model.device import Machine, start_runtime
-from feseq.train.step import Loss, Stepper
+from feseq.train.step import Stepper
 
 
 class Setting:
@@ -54,7 +54,7 @@ class Setting:
         case = self.case("full", max_len, machine)
         rate = size_settings(data.CONFIG, "full")["train"]["learning_rate"]
         optimizer = torch.optim.Adam(case.network.parameters(), lr=rate, fused=True)
-        stepper = Stepper(case.network.train(), optimizer, Loss(), machine)
+        stepper = Stepper(case.network.train(), optimizer, machine)
         found = []
         rows = min(512, self.batch_rows("full"))
         epochs = chain.from_iterable(case.batches(rows) for _ in range(steps))

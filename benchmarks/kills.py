@@ -37,12 +37,14 @@ from feseq.common import tensors
 SUBMISSION = "results/submission_toy.csv"
 STATE = "results/toy/len100/training_state/state.safetensors"
 BEFORE_TRAINING = ("data/h5/toy/feature_map.json", "data/h5/test/part000.h5")
-# Evaluated every few steps and saved every 0.6 seconds.
+# Evaluated, and so saved, every few steps.
 CONFIG: dict[str, Any] = {
     "raw": {"source": "simulated"},
     "simulation": {"train_rows": 4000, "test_rows": 300},
-    "sizes": {"toy": {"rows": None, "train": {"epochs": 12, "eval_steps": 15, "patience": 1000}}},
-    "runtime": {"device": "cpu", "save_minutes": 0.01},
+    "sizes": {
+        "toy": {"rows": None, "train": {"epochs": 12, "evaluations_per_epoch": 4, "patience": 1000}}
+    },
+    "runtime": {"device": "cpu"},
 }
 HEADER = """| kind | after s | step saved | lost s | rerun | CSV equal |
 |---|---|---|---|---|---|"""

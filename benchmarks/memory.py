@@ -22,14 +22,20 @@ from feseq.config.model import ModelConfig
 from feseq.dataset.batch import Batch
 from feseq.model import FESeq, FieldSizes
 from feseq.model.device import Machine
-from feseq.train.memory_account import account, full_rows
-from feseq.train.step import Loss, Stepper
+from feseq.train.memory import StepMemory, full_rows
+from feseq.train.step import Stepper
 
 GPUS_GIB = (14, 16, 24, 80)
 # Tables of the real data: categories, inventories, event codes; they hardly matter.
 SIZES = FieldSizes(
     profile=(5, 11, 10, 27), target=(21,), sequence=(600,), numeric=len(data.COLUMNS.numeric)
 )
+
+
+def needed(config: ModelConfig, machine: Machine) -> StepMemory:
+    """What a step needs, measured without a GPU."""
+    network = FESeq(config, SIZES, recompute=machine.recompute)
+    return StepMemory.measured(network, config, SIZES, machine.precision)
 
 
 def operations(config: ModelConfig) -> float:
@@ -81,7 +87,7 @@ class Operations:
 def measured_peak(config: ModelConfig, machine: Machine, rows: int) -> float:
     """Peak GiB of the second of two steps on this machine's GPU."""
     network = FESeq(config, SIZES, recompute=machine.recompute).to(machine.device).train()
-    stepper = Stepper(network, torch.optim.Adam(network.parameters(), fused=True), Loss(), machine)
+    stepper = Stepper(network, torch.optim.Adam(network.parameters(), fused=True), machine)
     for _ in range(2):
         torch.cuda.reset_peak_memory_stats()
         stepper.take(full_rows(config, SIZES, rows))
@@ -106,10 +112,9 @@ def main() -> None:
         config = ModelConfig(max_len=max_len, **settings["model"])
         for precision in (torch.float32, torch.bfloat16):
             for recompute in (False, True):
-                found = account(config, SIZES, precision, recompute)
-                peak = ""
+                machine = Machine(torch.device("cuda"), precision, None, recompute)
+                found, peak = needed(config, machine), ""
                 if has_gpu:
-                    machine = Machine(torch.device("cuda"), precision, None, recompute)
                     fits = min(rows, found.rows_in(torch.cuda.mem_get_info()[0]))
                     peak = f"{measured_peak(config, machine, fits):.1f} for {fits:,} rows"
                 fit = " | ".join(f"{found.rows_in(gib * 2**30):,}" for gib in GPUS_GIB)

@@ -33,7 +33,7 @@ from feseq.dataset.feature_map import FeatureMap
 from feseq.model.build import batch_source, build_model, field_sizes, placed
 from feseq.model.device import Machine, start_runtime
 from feseq.predict.prediction import inference_source
-from feseq.train.step import Loss, Stepper
+from feseq.train.step import Stepper
 
 ROWS = 20_000
 # Options of a single measurement.
@@ -62,7 +62,7 @@ class Case:
     def train(self) -> Callable[[Batch], object]:
         """A training step of ours."""
         optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
-        return Stepper(self.network.train(), optimizer, Loss(), self.machine).take
+        return Stepper(self.network.train(), optimizer, self.machine).take
 
     def train_plain(self) -> Callable[[Batch], object]:
         """A plain training step."""

@@ -71,7 +71,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "start at one half": {"train": {"start_at_click_rate": False}},
     "embeddings at the full rate": {"train": {"embedding_rate_factor": 1}},
     "without averaged weights": {"train": {"weight_average": 0}},
-    "cuts for cosine": {"train": {"schedule": "plateau", "cut_patience": 2}},
+    "cuts for cosine": {"train": {"schedule": "plateau"}},
 }
 NETWORKS = ("leaderboard", "leaderboard_attention", "leaderboard_light")
 BLENDS = (("leaderboard", "boosting"), (*NETWORKS[:2], "boosting"), (*NETWORKS, "boosting"))

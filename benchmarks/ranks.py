@@ -29,7 +29,7 @@ from feseq.dataset.feature_map import FeatureMap
 from feseq.model.build import build_model
 from feseq.model.device import start_runtime
 from feseq.train.launch import launch
-from feseq.train.step import Loss, Stepper
+from feseq.train.step import Stepper
 
 ROWS = 20_000
 
@@ -58,7 +58,7 @@ def work(folder: Path, threads: int, dropout: float | None, options: argparse.Na
         torch.manual_seed(0)
         network = build_model(config, fields).to(machine.device).train()
         optimizer = torch.optim.Adam(network.parameters(), fused=True)
-        stepper = Timed(network, optimizer, Loss(), machine)
+        stepper = Timed(network, optimizer, machine)
         source = BatchSource(
             folder / "train.h5", fields, max_len=options.max_len, batch_rows=options.batch_rows
         )

@@ -9,7 +9,7 @@ from torch._dynamo.testing import CompileCounter
 
 from feseq.model.build import placed
 from feseq.model.device import Machine
-from feseq.train.step import Loss, Stepper
+from feseq.train.step import Stepper
 from support.networks import CONFIG, make_batch, make_model
 
 # Two epochs with rows of other lengths.
@@ -31,7 +31,7 @@ def test_compiled_layers_train_alike_and_are_compiled_once(
         machine = Machine(torch.device("cpu"), compile=compiles)
         model = placed(make_model(config, recompute=recompute).train(), machine)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        steppers.append(Stepper(model, optimizer, Loss(), machine))
+        steppers.append(Stepper(model, optimizer, machine))
     plain, compiled = steppers
     compilations = []
     for epoch in EPOCHS:

@@ -74,9 +74,8 @@ def test_settings_that_a_network_does_not_use_are_null(
 @pytest.mark.parametrize(
     ("training", "unused"),
     [
-        ({"schedule": "plateau", "embedding_l2": 0.1}, set()),
-        ({"schedule": "cosine", "embedding_l2": 0.1}, {"cut_patience", "restore_best"}),
-        ({"embedding_l2": 0.1, "eval_steps": 7}, {"evaluations_per_epoch"}),
+        ({"embedding_l2": 0.1}, set()),
+        ({"start_from": "old", "start_at_click_rate": True}, {"start_at_click_rate"}),
     ],
 )
 def test_settings_that_a_training_does_not_use_are_null_and_read_as_defaults(
@@ -87,6 +86,6 @@ def test_settings_that_a_training_does_not_use_are_null_and_read_as_defaults(
     params = settings(**model_params(CONFIG | {"variants": variants})).values()
     found = read_settings(param(job) for param in params)["train_config"]
     null = {name for name, value in found.items() if value is None}
-    assert null - {"eval_steps", "start_from"} == unused
+    assert null - {"start_from"} == unused
     read = TrainConfig.from_values(found, "train_config")
-    assert (read.cut_patience, read.evaluations_per_epoch) == (1, "auto")
+    assert (read.start_at_click_rate, read.evaluations_per_epoch) == (False, "auto")

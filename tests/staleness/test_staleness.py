@@ -106,9 +106,9 @@ def give_sample(folder: Path, repository: Path, config: dict[str, Any]) -> None:
 
 
 def swap_values(folder: Path, repository: Path, config: dict[str, Any]) -> None:
-    """Label smoothing and the weight of embeddings, both 0.25 and 0 by then."""
-    smoothing, weight = (CONFIG["train"][key] for key in ("label_smoothing", "embedding_l2"))
-    config["train"] |= {"label_smoothing": weight, "embedding_l2": smoothing}
+    """The decay of weights and the penalty of embeddings, 0.25 and 0 by then."""
+    decay, weight = (CONFIG["train"][key] for key in ("weight_decay", "embedding_l2"))
+    config["train"] |= {"weight_decay": weight, "embedding_l2": decay}
 
 
 RUNTIME = {"device": "cpu", "verbosity": 0, "memory_gib": 3, "precision": "float32"}

@@ -21,7 +21,7 @@ from feseq.config.declared import fields_of
 from feseq.config.model import ModelConfig
 from feseq.config.sampling import Sampling
 from feseq.config.settings import ColumnRoles, Group, Size, Submission
-from feseq.config.train import Figure, TrainConfig
+from feseq.config.train import Monitored, TrainConfig
 
 DECLARED = {
     "model": ModelConfig,
@@ -36,7 +36,7 @@ DECLARED = {
 # These stand at the top, or below another name.
 ELSEWHERE = {"model.max_len", "columns.groups", *(f"sizes.toy.{name}" for name in DECLARED)}
 FESEQ, BOOSTING = "feseq", "boosting"
-FIGURES = get_args(Figure)
+FIGURES = get_args(Monitored)
 VALUES: dict[str, list[Any]] = {
     "model.embedding_dim": [2, 3],
     "model.interaction_layers": [0, 2],
@@ -62,24 +62,16 @@ VALUES: dict[str, list[Any]] = {
     "train.embedding_rate_factor": [1, 2],
     "train.embedding_second_moment": ["weight", "table"],
     "train.weight_decay": [0, 1],
-    "train.embedding_weight_decay": [0, 1],
-    "train.warmup": [0, 0.5],
-    "train.learning_rate_floor": [0, 1e-3],
     "train.max_grad_norm": [0.1, 10],
     "train.embedding_l2": [0, 0.1],
-    "train.label_smoothing": [0, 0.2],
     "train.pos_weight": [1, 20],
     "train.negative_share": [0.3, 1],
     "train.weight_average": [0, 0.9],
     "train.evaluations_per_epoch": [2],
-    "train.eval_steps": [2],
     "train.patience": [1, 9],
-    "train.cut_patience": [1, 2],
-    "train.margin": [0, 0.1],
     # Each with two figures, of which each is in one.
     "train.monitor": [
-        {name: -1 if name.endswith(("loss", "error")) else 1 for name in FIGURES[i::5]}
-        for i in range(5)
+        {name: -1 if name.endswith("loss") else 1 for name in FIGURES[i::4]} for i in range(4)
     ],
     "train.start_from": [None],
     "train.seed": [0, 2**64 - 1],

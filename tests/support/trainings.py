@@ -36,9 +36,9 @@ SMALL_MODEL = replace(MODEL, max_len=10, embedding_dim=4, heads=1, mlp=(8,))
 CPU = Machine(torch.device("cpu"))
 STILL = replace(SMALL_MODEL, dropout=0.0)
 # 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each.
-EACH_STEP = replace(TRAIN, batch_size=31, epochs=2, eval_steps=1, patience=99)
-# Three steps an epoch, evaluations at steps 5, 10 and the last, 12.
-FOUR_EPOCHS = replace(TRAIN, epochs=4, eval_steps=5, patience=9)
+EACH_STEP = replace(TRAIN, batch_size=31, epochs=2, evaluations_per_epoch=30, patience=99)
+# Three steps an epoch, an evaluation after each.
+FOUR_EPOCHS = replace(TRAIN, epochs=4, patience=9)
 
 
 def make_data(folder: Path) -> None:
@@ -96,7 +96,9 @@ def train_saving(
     data: Path, out: Path, config: TrainConfig = FOUR_EPOCHS, **options: Any
 ) -> dict[str, Path]:
     """The same of the small model, whose state is saved after each step."""
-    return train(data, out, config, SMALL_MODEL, **{"save_minutes": 0} | options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("feseq.train.checkpoint.SECONDS_BETWEEN_SAVES", 0)
+        return train(data, out, config, SMALL_MODEL, **options)
 
 
 class CrashError(Exception):

@@ -44,7 +44,7 @@ def start(
         "feature_map": data / "feature_map.json",
         "model_config": json.dumps(asdict(STILL)),
         "train_config": json.dumps(settings),
-        "runtime": '{"device": "cpu", "save_minutes": 0}',
+        "runtime": '{"device": "cpu"}',
         "threads": gpus,
         "model": out / "model.safetensors",
         "history": out / "history.csv",

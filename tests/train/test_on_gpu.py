@@ -33,9 +33,9 @@ from feseq.predict import prediction
 from feseq.predict.model_file import TrainedModel
 from feseq.train import step
 from feseq.train.loop import Trainer
-from feseq.train.memory_account import account
+from feseq.train.memory import StepMemory
 from feseq.train.optimizer import make_optimizer
-from feseq.train.step import Loss, Stepper
+from feseq.train.step import Stepper
 from support.networks import CONFIG, SIZES, make_batch, make_model, single
 from support.pretended_gpu import CUDA, OnGpu, PretendedGpu, pretended_gpu
 from support.trainings import CPU, FOUR_EPOCHS, STILL, TRAIN, ended_at, train
@@ -69,7 +69,7 @@ def a_stepper(
     machine = Machine(torch.device(device), precision, ranks=ranks)
     model = make_model(config, SIZED).float().train().to(machine.device)
     optimizer = make_optimizer(model, replace(TRAIN, embedding_second_moment="table"))
-    return Stepper(model, optimizer, Loss(), machine, embedding_l2=0.01)
+    return Stepper(model, optimizer, machine, embedding_l2=0.01)
 
 
 def waits(gpu: PretendedGpu, work: Callable[[], object]) -> Counter[str]:
@@ -159,8 +159,8 @@ def test_a_training_on_a_gpu_is_evaluated_resumed_and_predicts_like_one_on_the_c
     config = replace(FOUR_EPOCHS, epochs=2)
     with pretended_gpu():
         whole = train(data, tmp_path / "whole", config, WEIGHTED, **GPU_RUN)
-        with ended_at(Stepper, "take", 4):
-            train(data, tmp_path / "cut", config, WEIGHTED, save_minutes=0, **GPU_RUN)
+        with ended_at(Stepper, "take", 5):
+            train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN)
         resumed = weights(train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN))
         assert all(torch.equal(w, resumed[name]) for name, w in weights(whole).items())
         machine = start_runtime(Runtime(**GPU_RUN), 1)
@@ -221,9 +221,11 @@ def outcome(data: Path, model: TrainedModel, machine: Machine) -> list[np.ndarra
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_the_memory_account_needs_no_gpu(precision: torch.dtype) -> None:
+def test_memory_is_measured_without_a_gpu(precision: torch.dtype) -> None:
+    network = FESeq(CONFIG, SIZES)
     with pretended_gpu() as gpu:
-        assert account(CONFIG, SIZES, precision) == account(CONFIG, SIZES, precision)
+        one, other = (StepMemory.measured(network, CONFIG, SIZES, precision) for _ in range(2))
+        assert one == other
     assert not gpu.waits
 
 

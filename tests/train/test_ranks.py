@@ -16,8 +16,8 @@ from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.feature_map import FeatureMap
 from feseq.model.device import choose_device, start_runtime
+from feseq.train.checkpoint import Checkpoint
 from feseq.train.launch import launch
-from feseq.train.resume import SavedTraining
 from feseq.train.run import TrainingRun, make_trainer, opened
 from feseq.train.step import Stepper
 from support.processes import forked_workers
@@ -42,18 +42,20 @@ def follow(data: Path, out: Path, model: ModelConfig, **settings: Any) -> None:
         take(self, batch)
 
     Stepper.take = noted  # type: ignore[method-assign]
-    network = fit(a_run(data, model, replace(EACH_STEP, **{"eval_steps": None} | settings)))
+    network = fit(a_run(data, model, replace(EACH_STEP, **{"evaluations_per_epoch": 1} | settings)))
     (out / f"rows{process_rank()}.json").write_text(json.dumps(rows))
     torch.save(network.state_dict(), out / f"weights{process_rank()}.pt")
 
 
-def fit(run: TrainingRun, saved: SavedTraining | None = None) -> torch.nn.Module:
+def fit(run: TrainingRun, saved: Checkpoint | None = None) -> torch.nn.Module:
     """Train as one of several."""
     feature_map = FeatureMap.read(run.feature_map_json)
     with joined() as ranks:
         machine = start_runtime(Runtime(device="cpu"), 1, ranks)
         with opened(run, feature_map, machine) as sources:
-            trainer = make_trainer(run, feature_map, sources, machine, saved=saved, verbosity=0)
+            trainer = make_trainer(
+                run, feature_map, sources, machine, checkpoint=saved, verbosity=0
+            )
             trainer.fit()
     return trainer.model
 
@@ -90,7 +92,7 @@ def test_ranks_draw_the_same_share_and_keep_the_same_average(data: Path, tmp_pat
     }
     launch(2, partial(follow, **settings), data, tmp_path, STILL)
     rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(2)]
-    run = a_run(data, STILL, replace(EACH_STEP, **{"eval_steps": None} | settings))
+    run = a_run(data, STILL, replace(EACH_STEP, **{"evaluations_per_epoch": 1} | settings))
     with opened(run, FeatureMap.read(run.feature_map_json), CPU) as (source, _):
         batches = [batch.row_B.tolist() for batch in source.shuffled(run.train_config.seed, 1)]
     assert [sorted(step[0] + step[1]) for step in zip(*rows)] == list(map(sorted, batches))
@@ -104,7 +106,8 @@ def follow_saves(data: Path, out: Path) -> None:
     """Train with a state that is due for the second rank at each step; count how often it is."""
     rank = process_rank()
     # The one that does not save does not learn when the other did.
-    saved = SavedTraining(out, "", minutes_between=0 if rank else 1e9)
+    saved = Checkpoint(out, "")
+    saved.is_due = lambda: rank > 0  # type: ignore[method-assign]
     saves, save = [], saved.save
 
     def counted(state: dict[str, Any]) -> bool:
@@ -112,13 +115,13 @@ def follow_saves(data: Path, out: Path) -> None:
         return save(state)
 
     saved.save = counted  # type: ignore[method-assign]
-    fit(a_run(data, STILL, replace(EACH_STEP, epochs=1, eval_steps=None)), saved)
+    fit(a_run(data, STILL, replace(EACH_STEP, epochs=1, evaluations_per_epoch=1)), saved)
     (out / f"saves{rank}.json").write_text(json.dumps(saves))
 
 
 def lose_state(data: Path, out: Path) -> None:
     """Resume from a state that the second rank cannot read."""
-    saved = SavedTraining(out, "", minutes_between=0)
+    saved = Checkpoint(out, "")
     if process_rank():
         saved.load = lambda: None  # type: ignore[method-assign]
     fit(a_run(data, STILL, EACH_STEP), saved)
@@ -145,6 +148,6 @@ def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_error_of_the_training_is_that_of_one_process(data: Path, tmp_path: Path) -> None:
-    config = replace(EACH_STEP, gpus=2, embedding_l2=1e300, eval_steps=None)
+    config = replace(EACH_STEP, gpus=2, embedding_l2=1e300, evaluations_per_epoch=1)
     with pytest.raises(UserError, match=r"the training loss is nan at step \d"):
         train(data, tmp_path, config, STILL)

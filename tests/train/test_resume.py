@@ -18,8 +18,9 @@ from safetensors import SafetensorError
 from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.config.train import TrainConfig
+from feseq.train import checkpoint
 from feseq.train import loop as trainer
-from feseq.train.resume import SavedTraining
+from feseq.train.checkpoint import Checkpoint
 from feseq.train.step import Stepper
 from support import SCRIPTS
 from support.trainings import FOUR_EPOCHS, CrashError, end_at, ended_at, train_saving
@@ -46,7 +47,7 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
 
 # Before anything is saved, at an epoch's start, before an evaluation, at the end, and within both.
 PLACES = [
-    *((Stepper, "take", call) for call in (1, 4, 5, 12)),
+    *((Stepper, "take", call) for call in (1, 3, 4, 12)),
     (trainer, "predict_logits", 2),
     (tensors, "save", 6),
 ]
@@ -79,11 +80,10 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
         assert len(steps) == 12 - call + (end is CrashError)
 
 
-# A cut that goes back is due after step 4, 6, ...
 OPTIONS: list[dict[str, Any]] = [
-    {"schedule": "cosine", "warmup": 0.3, "weight_decay": 0.1, "embedding_second_moment": "table"},
-    {"weight_average": 0.5, "restore_best": True, "eval_steps": 1, "margin": 1},
-    {"evaluations_per_epoch": 2, "cut_patience": 2, "monitor": {"balanced_score": 1}},
+    {"schedule": "cosine", "weight_decay": 0.1, "embedding_second_moment": "table"},
+    {"weight_average": 0.5},
+    {"evaluations_per_epoch": 2, "monitor": {"balanced_score": 1}},
     {"negative_share": 0.6, "epochs": 5},
 ]
 
@@ -93,9 +93,9 @@ OPTIONS: list[dict[str, Any]] = [
 def test_what_a_training_has_of_its_options_is_in_its_state(
     data: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    config = replace(FOUR_EPOCHS, **{"eval_steps": None, "patience": 99} | options)
+    config = replace(FOUR_EPOCHS, **{"patience": 99} | options)
     undisturbed = train_saving(data, tmp_path / "whole", config)
-    plain = train_saving(data, tmp_path / "plain", replace(FOUR_EPOCHS, eval_steps=None))
+    plain = train_saving(data, tmp_path / "plain", FOUR_EPOCHS)
     for end, call in ((CrashError, 6), (signal.SIGTERM, 7)):
         folder = tmp_path / str(call)
         with ended_at(Stepper, "take", call, end):
@@ -105,7 +105,7 @@ def test_what_a_training_has_of_its_options_is_in_its_state(
             json.loads((path / "training.json").read_text())
             for path in (folder, tmp_path / "whole")
         )
-        for name in ("best_path", "learning_rate"):
+        for name in ("best_step", "learning_rate"):
             assert found[name] == whole[name]
     assert undisturbed["history"].read_text() != plain["history"].read_text()
 
@@ -114,7 +114,7 @@ def test_what_a_training_has_of_its_options_is_in_its_state(
 def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
     data: Path, tmp_path: Path, call: int
 ) -> None:
-    config = replace(FOUR_EPOCHS, eval_steps=1, patience=2)
+    config = replace(FOUR_EPOCHS, evaluations_per_epoch=3, patience=2)
     aucs = {1: 0.6, 2: 0.7, 3: 0.65, 4: 0.64}
     with pytest.MonkeyPatch.context() as patch:
         # By the number of the evaluation, also of one that is made again.
@@ -134,7 +134,7 @@ def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
 def _scripted(original: Any, aucs: dict[int, float], patch: pytest.MonkeyPatch) -> Any:
     def evaluate(self: trainer.Trainer) -> None:
         metrics = {"auc": aucs[len(self.history) + 1], "logloss": 0.0}
-        patch.setattr(trainer, "click_metrics", lambda *_: metrics)
+        patch.setattr(trainer, "monitored_metrics", lambda *_: metrics)
         original(self)
 
     return evaluate
@@ -197,7 +197,7 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
         [
             f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})",
             "from pathlib import Path",
-            "from feseq.train.resume import locked",
+            "from feseq.train.checkpoint import locked",
             f"with locked(Path({str(tmp_path / 'training_state')!r}), 'is training this model'):",
             "    print('held', flush=True); sys.stdin.read()",
         ]
@@ -216,9 +216,11 @@ def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> No
     assert train_saving(data, tmp_path)["model"].exists()
 
 
-def test_a_state_is_due_after_the_minutes_asked_for(tmp_path: Path) -> None:
-    assert SavedTraining(tmp_path, "", 0).is_due()
-    assert not SavedTraining(tmp_path, "", 10).is_due()
+def test_a_state_is_due_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = Checkpoint(tmp_path, "")
+    assert not saved.is_due()
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_SAVES", 0)
+    assert saved.is_due()
 
 
 def test_a_training_lost_after_its_end_is_not_done_again(
@@ -257,10 +259,10 @@ def test_progress_of_a_resumed_training_counts_on_and_ends_at_all_samples(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("feseq.common.progress.SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("feseq.common.progress.SECONDS_BETWEEN_LINES", (0, 0, 0))
     with ended_at(Stepper, "take", 6, signal.SIGTERM):
         train_saving(data, tmp_path, verbosity=2)
     train_saving(data, tmp_path, verbosity=2)
     done = re.findall(r"trained ([\d,]+) of 3,600 samples, ", caplog.text)
     assert done == [f"{300 * step:,}" for step in range(1, 13)]
-    assert caplog.text.count("predicted 100 of 100 rows") == 3
+    assert caplog.text.count("predicted 100 of 100 rows") == 4

@@ -23,7 +23,7 @@ from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import inference_source, predict_logits
 from feseq.train.loop import Trainer
-from feseq.train.monitor import click_metrics
+from feseq.train.monitor import monitored_metrics
 from feseq.train.run import TrainingRun, _warn_of_odd_times, opened
 from feseq.train.run import make_trainer as trainer_of
 from support.networks import make_batch
@@ -47,7 +47,7 @@ def script_monitor(monkeypatch: pytest.MonkeyPatch, aucs: list[float]) -> None:
     """Let the evaluations find these AUCs, one after the other."""
     found = iter(aucs)
     monkeypatch.setattr(
-        "feseq.train.loop.click_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
+        "feseq.train.loop.monitored_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
     )
 
 
@@ -74,7 +74,8 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path, settings: dict[str
     model = TrainedModel.load(outputs["model"])
     source = model.source(data / "valid.h5", CPU)
     logit = predict_logits(model.network, source, CPU)
-    found = click_metrics(source.table.file["label"][:], logit, model.click_rate)
+    label = source.table.column("label")
+    found = monitored_metrics(["auc", "logloss"], label, logit, model.click_rate)
     assert found["auc"] == pytest.approx(metrics["valid_auc"], abs=1e-6)
     assert found["logloss"] == pytest.approx(metrics["valid_logloss"], abs=1e-6)
 
@@ -169,45 +170,13 @@ def test_patience_ends_the_training(data: Path, monkeypatch: pytest.MonkeyPatch)
     assert [evaluation.epoch for evaluation in trainer.history] == [1, 2, 3]
 
 
-def test_a_cut_goes_on_from_the_best_weights(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(TRAIN, epochs=4, eval_steps=1, patience=9, cut_patience=2, restore_best=True)
-    script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.64, *[0.1] * 8])
-    trainer = make_trainer(data, replace(config, epochs=2, eval_steps=1))
-    weights, take = {}, trainer.stepper.take
-
-    def noted(batch: Batch) -> None:
-        weights[trainer.step] = trainer.model.mlp[0].weight.detach().clone()
-        take(batch)
-
-    monkeypatch.setattr(trainer.stepper, "take", noted)
-    trainer.fit()
-    # Step 5 starts where step 2 ended; so does step 7.
-    assert torch.equal(weights[4], weights[2])
-    assert not torch.equal(weights[3], weights[2])
-    rates = [evaluation.learning_rate for evaluation in trainer.history]
-    assert rates == pytest.approx([1e-3] * 4 + [1e-4] * 2)
-    assert trainer.path == [[1, 2], [7, 6]]
-    assert trainer.best_path == [[1, 2]]
-
-
-def test_the_path_of_the_best_weights_leaves_out_what_was_given_up(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = replace(TRAIN, epochs=2, eval_steps=1, patience=9, cut_patience=2, restore_best=True)
-    script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.64, 0.8, 0.1])
-    trainer = make_trainer(data, config)
-    trainer.fit()
-    assert trainer.best_path == [[1, 2], [5, 5]]
-    assert trainer.learning_rate.cuts == [4]
-
-
 def test_the_average_of_the_weights_is_judged_and_kept(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make_trainer(data, replace(TRAIN, weight_average=0.8))
     plain = make_trainer(data, TRAIN)
     for each in (trainer, plain):
-        monkeypatch.setattr(each.plateau, "patience", 9)
+        monkeypatch.setattr(each.early_stopping, "patience", 9)
     expected: dict[str, torch.Tensor] = {}
     take = plain.stepper.take
 
@@ -229,12 +198,6 @@ def test_the_average_of_the_weights_is_judged_and_kept(
     assert trainer.history[-1].train_loss == plain.history[-1].train_loss
 
 
-def test_evaluation_every_so_many_steps_covers_the_last_step(data: Path) -> None:
-    trainer = make_trainer(data, replace(TRAIN, epochs=2, eval_steps=4, patience=9))
-    trainer.fit()
-    assert [evaluation.step for evaluation in trainer.history] == [4, 6]
-
-
 def test_looks_within_a_long_epoch_find_better_weights_and_change_nothing_else(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +205,7 @@ def test_looks_within_a_long_epoch_find_better_weights_and_change_nothing_else(
     script_monitor(monkeypatch, [0.6, 0.5, 0.4])
     plain = make_trainer(data, config)
     plain.fit()
-    monkeypatch.setattr("feseq.train.judge.LONG_EPOCH_STEPS", 2)
+    monkeypatch.setattr("feseq.train.monitor.LONG_EPOCH_STEPS", 2)
     script_monitor(monkeypatch, [0.1, 0.3, 0.6, 0.61, 0.2, 0.5, 0.9, 0.8, 0.4])
     looking = make_trainer(data, config)
     looking.fit()
@@ -250,10 +213,8 @@ def test_looks_within_a_long_epoch_find_better_weights_and_change_nothing_else(
     for step in (3, 6, 9):
         found, expected = looking.history[step - 1], plain.history[step // 3 - 1]
         assert (found.auc, found.learning_rate) == (expected.auc, expected.learning_rate)
-    assert plain.best_path == [[1, 3]]
-    assert looking.best_path == [[1, 7]]
     assert looking.learning_rate == plain.learning_rate
-    assert looking.plateau == plain.plateau
+    assert looking.early_stopping == plain.early_stopping
 
 
 def test_batches_shrink_loudly_on_small_data(caplog: pytest.LogCaptureFixture) -> None:

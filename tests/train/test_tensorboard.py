@@ -31,7 +31,7 @@ def history(folder: Path, column: str) -> list[tuple[int, float]]:
 def assert_like_history(folder: Path) -> None:
     found = points(folder)
     rate = found.pop("training/samples_per_second")
-    assert [step for step, _ in rate] == [5, 10, 12]
+    assert [step for step, _ in rate] == [3, 6, 9, 12]
     assert all(value > 0 for _, value in rate)
     for curve, column in (
         ("loss/train", "train_loss"),
@@ -42,7 +42,7 @@ def assert_like_history(folder: Path) -> None:
     ):
         steps, values = zip(*found.pop(curve))
         expected_steps, expected_values = zip(*history(folder, column))
-        assert steps == expected_steps == (5, 10, 12)
+        assert steps == expected_steps == (3, 6, 9, 12)
         assert values == pytest.approx(expected_values, rel=1e-6)
     assert found == {}
 
@@ -55,8 +55,8 @@ def test_the_curves_are_those_of_the_history(data: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     # Before the first evaluation, between two, during the second, and when its state is saved.
-    [(Stepper, "take", 3), (Stepper, "take", 8), (trainer, "predict_logits", 2)]
-    + [(trainer.Trainer, "_state", call) for call in (5, 6, 11)],
+    [(Stepper, "take", 2), (Stepper, "take", 5), (trainer, "predict_logits", 2)]
+    + [(trainer.Trainer, "_state", call) for call in (3, 4, 7)],
 )
 def test_a_resumed_training_has_each_point_once(
     data: Path, tmp_path: Path, owner: object, name: str, call: int
@@ -70,7 +70,9 @@ def test_a_resumed_training_has_each_point_once(
 def test_another_training_of_the_same_name_withdraws_the_points_of_the_first(
     data: Path, tmp_path: Path
 ) -> None:
-    train_saving(data, tmp_path, replace(FOUR_EPOCHS, eval_steps=1, patience=99), tensorboard=True)
+    train_saving(
+        data, tmp_path, replace(FOUR_EPOCHS, evaluations_per_epoch=3, patience=99), tensorboard=True
+    )
     assert len(points(tmp_path)["validation/auc"]) == 12
     train_saving(data, tmp_path, tensorboard=True)
     assert_like_history(tmp_path)

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
+from feseq.train.resume import locked
 
 from feseq.common.errors import UserError
 from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.staleness.code import code_digests
-from feseq.train.resume import locked
 from feseq.train.run import TrainingRun, train_model
 from feseq.tune import network as network_module
 from feseq.tune.network import TunedNetwork
@@ -275,7 +275,7 @@ def scripted(patch: pytest.MonkeyPatch, aucs: list[list[float]]) -> None:
     def make_trainer(*arguments: Any, **options: Any) -> Any:
         found = iter(next(trainings))
         patch.setattr(
-            "feseq.train.loop.click_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
+            "feseq.train.loop.monitored_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
         )
         return original(*arguments, **options)
 

@@ -87,12 +87,8 @@ def used_settings(network: Mapping[str, Any]) -> dict[str, Any]:
 def used_training(training: Mapping[str, Any]) -> dict[str, Any]:
     """A training's settings; those that it does not use are null."""
     unused: set[str] = set()
-    if training["schedule"] != "plateau":
-        unused |= {"cut_patience", "restore_best"}
     if training["start_from"]:
         unused.add("start_at_click_rate")
-    if training["eval_steps"]:
-        unused.add("evaluations_per_epoch")
     return {key: None if key in unused else value for key, value in training.items()}
 
 

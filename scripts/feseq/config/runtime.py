@@ -31,10 +31,6 @@ class Runtime(BaseModel, Declared, frozen=True):
     """`auto`: on a GPU, PyTorch's compiler fuses the Transformer layers and the output network,
     which takes a minute at the start; where it cannot (no Triton, no C compiler, compute capability
     below 7.0) the log warns. `true`: an error where it cannot, as on the CPU. `false`: never"""
-    save_minutes: Annotated[float, Field(ge=0), AS_WRITTEN] = 10
-    """minutes after which, as after each evaluation, a training saves its state
-    (`training_state/` beside the model) from which it goes on when it was interrupted; the folder
-    is removed when all that was asked for is made"""
     tensorboard: bool = False
     """`true`: each training writes its curves (losses, AUC, monitor, learning rate, samples/s, by
     step, at each evaluation) into `tensorboard/` beside its model; `tensorboard --logdir results`

@@ -12,28 +12,23 @@ from .declared import AS_WRITTEN, CLOSED, Declared, Seed, some_of
 logger = logging.getLogger(__name__)
 
 
-# Those of metrics.json, and the same at 50:50 odds.
-Figure = Literal[
+# What `monitor` may weigh: train/monitor.py computes it. Lower is better for a logloss, higher for
+# the others; `balanced_` are those at 50:50 odds.
+Monitored = Literal[
     "auc",
     "average_precision",
     "score",
+    "balanced_score",
     "logloss",
     "weighted_logloss",
-    "calibration_error",
-    "balanced_score",
     "balanced_logloss",
     "balanced_weighted_logloss",
-    "balanced_calibration_error",
 ]
-
-
-# The endings of those that are better the lower they are.
-_LOWER_IS_BETTER = ("logloss", "calibration_error")
 
 
 def _rewards_gain(monitor: dict[str, float]) -> dict[str, float]:
     for name, weight in monitor.items():
-        is_lower = name.endswith(_LOWER_IS_BETTER)
+        is_lower = name.endswith("logloss")
         if weight > 0 if is_lower else weight < 0:
             sign = "<= 0" if is_lower else ">= 0"
             raise ValueError(f"does not reward better models: {name} takes a weight {sign}")
@@ -57,31 +52,23 @@ class TrainConfig(Declared):
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 1
     """the embeddings learn at this multiple of the learning rate"""
     embedding_second_moment: Literal["weight", "table"] = "weight"
-    """what Adam divides their steps by: `weight`, the root mean square of a weight's gradients, so
-    that a rare code moves as far by a row without a click as by a click; `table`, that of all
-    weights of its table, so that codes move in proportion to their gradients, and a rare one little
-    beside common ones. All context columns are one table, and so are all buckets"""
+    """what Adam divides their steps by: `weight`, the root mean square of a weight's own gradients,
+    so that the step does not depend on a gradient's size; `table`, that of all weights of its
+    table, so that rare codes move little. All context columns are one table, and so are all
+    buckets"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0
     """each step takes this share of a weight off, times the learning rate (AdamW); not off biases,
     norms and embeddings"""
-    embedding_weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0
-    """the same for the embeddings"""
     schedule: Literal["plateau", "cosine", "linear"] = "plateau"
-    """`plateau`: the learning rate is cut to a tenth where evaluations bring no gain. `cosine`,
-    `linear`: it falls to its floor over the steps of all epochs, and is never cut"""
-    warmup: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
-    """share of all steps over which the learning rate first rises from 0"""
-    learning_rate_floor: Annotated[float, Field(ge=0, le=1), AS_WRITTEN] = 1e-3
-    """cuts and decay leave at least this share of the learning rate"""
+    """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`, `linear`:
+    it falls over the steps of all epochs. A thousandth of it is always left"""
     start_at_click_rate: bool = False
     """the untrained network predicts the click rate of the train rows, not one half: where clicks
-    are rare, it need not learn that first. With `start_from` the older network's logit stays"""
+    are rare, it need not learn that first. With `start_from` the earlier network's logit stays"""
     max_grad_norm: Annotated[float, Field(gt=0), AS_WRITTEN] = 10
     """the gradient's norm is cut at this"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the squared norm of the embeddings in the loss"""
-    label_smoothing: Annotated[float, Field(ge=0, le=0.9), AS_WRITTEN] = 0
-    """s: the loss takes labels s/2 and 1 - s/2"""
     pos_weight: Annotated[float, Field(gt=0, le=10_000), AS_WRITTEN] = 1
     """a click counts this many times in the loss, which raises the network's odds by that factor;
     predictions take it back"""
@@ -95,29 +82,19 @@ class TrainConfig(Declared):
     """evaluations in an epoch, the last one at its end. `auto`: one; in an epoch of more than 2,000
     steps four: the first three only look for the best weights, and change neither learning rate
     nor end"""
-    eval_steps: Annotated[int, Field(ge=1)] | None = None
-    """steps between evaluations, in place of `evaluations_per_epoch`; null: as that says"""
     patience: Annotated[int, Field(ge=1)] = 2
     """this many evaluations without gain in a row end the training"""
-    cut_patience: Annotated[int, Field(ge=1)] = 1
-    """with the schedule `plateau`, this many without gain in a row cut the learning rate to a
-    tenth"""
-    margin: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
-    """a gain is a figure more than this above that of the last gain; the best weights are those of
-    the highest figure, whatever the margin"""
-    restore_best: bool = False
-    """a cut goes on from the best weights so far, not from the last ones"""
     monitor: Annotated[
-        Mapping[Figure, Annotated[float, AS_WRITTEN]],
+        Mapping[Monitored, Annotated[float, AS_WRITTEN]],
         AfterValidator(_rewards_gain),
         Field(default_factory=lambda: {"auc": 1, "logloss": -1}),
     ]
-    """weights of figures in the sum that decides what is a gain: `auc`, `average_precision` and
-    `score` (0 or more), `logloss`, `weighted_logloss` and `calibration_error` (0 or less), as in
-    metrics.json, and the same at 50:50 odds, such as `balanced_score`"""
+    """weights of metrics in the sum whose rise is a gain: `auc`, `average_precision` and `score` (0
+    or more), `logloss` and `weighted_logloss` (0 or less), and the same at 50:50 odds, such as
+    `balanced_score`"""
     start_from: Annotated[str, Field(min_length=1)] | None = None
-    """the model.safetensors of an older training, of the same columns and settings of the network:
-    this one goes on from its weights, on newer rows, whose new categories and tokens join its own.
+    """warm start: the model.safetensors of an earlier training, of the same columns and settings of
+    the network, whose weights this one goes on from; new categories and tokens join its own.
     Another file there makes the model stale"""
     seed: Seed = 42
     """seed of start values, dropout and order"""

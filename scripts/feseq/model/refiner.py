@@ -46,6 +46,7 @@ class SequenceRefiner(nn.Module):
         recompute: bool,
     ) -> None:
         super().__init__()
+        self.width = width
         # Keep only each layer's input, and compute the rest again in the backward pass.
         self.recompute = recompute
         self.layers = nn.ModuleList(

@@ -12,7 +12,7 @@ from ..model import FESeq
 
 
 def make_optimizer(model: FESeq, config: TrainConfig) -> AdamW:
-    """AdamW of three groups: weights; biases and norms, which never decay; embeddings.
+    """AdamW of three groups: weights, which decay; biases and norms; embeddings.
 
     With `embedding_second_moment: table` the third is updated as TableAdam says. With `weight`,
     without decay and with a factor of 1, it is Adam.
@@ -23,7 +23,7 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> AdamW:
     groups = [
         _group([p for p in others if p.dim() > 1], config.weight_decay),
         _group([p for p in others if p.dim() <= 1], 0),
-        _group(embeddings, config.embedding_weight_decay, config.embedding_rate_factor),
+        _group(embeddings, 0, config.embedding_rate_factor),
     ]
     if config.embedding_second_moment == "weight":
         return AdamW(groups, lr=config.learning_rate, fused=True)

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from ..common.errors import NotEnoughMemoryError
 from ..common.files import fingerprint, write_json, written_beside
 from ..common.log import only_errors
 from ..common.ranks import Ranks, in_group, joined
@@ -32,13 +31,13 @@ from ..model.device import Machine, start_runtime
 from ..model.history import TimeEmbedding
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source
-from .followed import Followed
+from .checkpoint import Checkpoint, locked
 from .launch import launch
 from .loop import Evaluation, Trainer
-from .memory_account import account, check_network, copies_of
-from .resume import SavedTraining, locked
-from .start import Start
+from .memory import check_network, copies_of, count_parameters, micro_batch_rows
+from .replay import Replay
 from .tensorboard import Curves
+from .warm_start import WarmStart
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ Sources = tuple[BatchSource, BatchSource | None]
 class TrainingRun:
     """The data and the settings of one training.
 
-    With `followed`, the training.json of an earlier one, it trains as that one did up to its best
+    With `replay`, the training.json of an earlier run, it trains as that one did up to its best
     weights, and validates nothing: on train and validation rows, or with `folds` on those train
     rows that belong to the training of number `fold`. `full_name` is size and name of the
     model, such as full/len150, '' for one that has no place.
@@ -62,7 +61,7 @@ class TrainingRun:
     feature_map_json: Path
     model_config: ModelConfig
     train_config: TrainConfig
-    followed: Path | None = None
+    replay: Path | None = None
     full_name: str = ""
     folds: Path | None = None
     fold: int = 0
@@ -70,19 +69,19 @@ class TrainingRun:
     @property
     def train_rows(self) -> Rows:
         """The rows that it trains on."""
-        return train_rows(self.train_h5, self.valid_h5, self.followed, self.folds, self.fold)
+        return train_rows(self.train_h5, self.valid_h5, self.replay, self.folds, self.fold)
 
     @cached_property
-    def start(self) -> Start | None:
-        """The older model that it goes on from."""
+    def start(self) -> WarmStart | None:
+        """The earlier model that it goes on from."""
         path = self.train_config.start_from
         if path is None:
             return None
-        return Start.read(Path(path), self.model_config, FeatureMap.read(self.feature_map_json))
+        return WarmStart.read(Path(path), self.model_config, FeatureMap.read(self.feature_map_json))
 
     @property
     def feature_map(self) -> FeatureMap:
-        """What was fitted to its rows, or the older model's, extended by that."""
+        """What was fitted to its rows, or the earlier model's, extended by that."""
         return self.start.feature_map if self.start else FeatureMap.read(self.feature_map_json)
 
     def key(self, train: H5Table, valid: H5Table | None, *settings: Any) -> str:
@@ -93,7 +92,7 @@ class TrainingRun:
         inputs = [f"{table.identity} {table.rows}" for table in (train, valid) if table]
         inputs += [str(self.fold)] if self.folds else []
         inputs += [f"start {fingerprint(Path(start))}"] if start else []
-        files = [self.feature_map_json, self.followed, self.folds]
+        files = [self.feature_map_json, self.replay, self.folds]
         inputs += [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file]
         values = [asdict(self.model_config), train_config, inputs, *settings]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
@@ -160,7 +159,7 @@ def _train(
             feature_map,
             (train, valid),
             machine,
-            saved=SavedTraining(folder, key, runtime.save_minutes),
+            checkpoint=Checkpoint(folder, key),
             after_evaluation=after_evaluation,
             verbosity=runtime.verbosity,
         )
@@ -172,12 +171,12 @@ def _train(
 
 @contextmanager
 def opened(run: TrainingRun, feature_map: FeatureMap, machine: Machine) -> Iterator[Sources]:
-    """The rows to train on and to validate, None where an earlier training is followed.
+    """The rows to train on and to validate, None for a replay.
 
     Raises UserError if the files do not belong together.
     """
     with open_table(run.train_rows) as train, ExitStack() as stack:
-        valid = None if run.followed else stack.enter_context(open_files(run.valid_h5))
+        valid = None if run.replay else stack.enter_context(open_files(run.valid_h5))
         check_one_draw(feature_map, train, valid or train, run.full_name)
         yield make_sources(run, feature_map, train, valid, machine)
 
@@ -211,7 +210,8 @@ def make_trainer(
     train, valid = sources
     sizes = field_sizes(run.model_config, feature_map)
     start = run.start
-    check_network(run.model_config, sizes, machine.memory(), copies_of(run.train_config))
+    copies = copies_of(run.train_config)
+    check_network(run.model_config, sizes, machine.memory(), copies)
     torch.manual_seed(run.train_config.seed)
     model = build_model(run.model_config, feature_map, recompute=machine.recompute)
     if start:
@@ -232,12 +232,12 @@ def make_trainer(
         f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),
         f"{valid.rows:,}" if valid else "no",
         run.model_config.max_len,
-        f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        f"{count_parameters(model):,}",
     )
     share_rows = -(-train.batch_rows // machine.ranks.count)
-    micro_rows = _micro_rows(run, feature_map, machine, share_rows)
-    if run.followed:
-        options["followed"] = Followed.read(run.followed, train.batches_per_epoch)
+    micro_rows = micro_batch_rows(model, run.model_config, sizes, machine, share_rows, copies)
+    if run.replay:
+        options["replay"] = Replay.read(run.replay, train.batches_per_epoch)
     return Trainer(model, train, valid, run.train_config, machine, micro_rows=micro_rows, **options)
 
 
@@ -258,36 +258,6 @@ def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
                 len(batch),
                 what,
             )
-
-
-def _micro_rows(
-    run: TrainingRun, feature_map: FeatureMap, machine: Machine, batch_rows: int
-) -> int:
-    """Rows of a batch that fit into memory; raises NotEnoughMemoryError if not even one does."""
-    memory = machine.memory()
-    needed = account(
-        run.model_config,
-        field_sizes(run.model_config, feature_map),
-        machine.precision,
-        machine.recompute,
-        copies_of(run.train_config),
-    )
-    rows = min(batch_rows, needed.rows_in(memory))
-    available = f"{memory / 2**20:,.0f} MiB of memory"
-    if rows == 0:
-        advice = "a smaller max_len or model" + ("" if machine.recompute else ", recompute: true")
-        raise NotEnoughMemoryError(
-            f"{available} (runtime.memory_gib) do not hold the training of a single row, which "
-            f"needs {needed.step(1) / 2**20:,.0f} MiB; raise it, or use {advice}"
-        )
-    if rows < batch_rows:
-        logger.info(
-            "%s: batches of %d rows in micro-batches of %d, whose gradients add up to the batch's",
-            available,
-            batch_rows,
-            rows,
-        )
-    return rows
 
 
 def _write(
@@ -326,12 +296,10 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "valid_auc": best.auc,
         "valid_logloss": best.logloss,
         "valid_monitor": best.monitor,
-        # The figures are those of an earlier training, whose steps this one followed on all rows.
-        "refit": trainer.followed is not None,
+        # True: the metrics are those of another run, whose steps this one replayed on all rows.
+        "refit": trainer.replay is not None,
         "best_epoch": best.epoch,
         "best_step": best.step,
-        # What leads to the best weights: these steps, first and last of each range, at these rates.
-        "best_path": trainer.best_path,
         "learning_rate": asdict(trainer.learning_rate),
         "epochs": trainer.history[-1].epoch,
         "steps": trainer.step,
@@ -339,7 +307,7 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "train_rows": trainer.train.rows,
         "rows_per_epoch": trainer.train.rows_per_epoch,
         "valid_rows": trainer.valid.rows if trainer.valid else 0,
-        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "parameters": count_parameters(trainer.model),
         "seconds": seconds,
         "samples_per_second": trainer.step * trainer.train.batch_rows / max(seconds, 1e-9),
         # The largest of all processes, or GPUs.

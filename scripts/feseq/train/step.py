@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,23 +22,12 @@ logger = logging.getLogger(__name__)
 STEPS_BETWEEN_CHECKS = 100
 
 
-@dataclass(frozen=True)
-class Loss:
-    """Binary cross-entropy of each row.
-
-    With `smoothing` s the labels are s / 2 and 1 - s / 2; a click counts `pos_weight` times.
-    """
-
-    smoothing: float = 0.0
-    pos_weight: float = 1.0
-
-    def __call__(self, logit_B: Tensor, label_B: Tensor) -> Tensor:
-        """[B], in the labels' type, which is no half precision."""
-        target_B = label_B * (1 - self.smoothing) + self.smoothing / 2
-        loss_B = F.binary_cross_entropy_with_logits(
-            logit_B.to(label_B.dtype), target_B, reduction="none"
-        )
-        return loss_B * (1 + label_B * (self.pos_weight - 1))
+def click_loss(logit_B: Tensor, label_B: Tensor, pos_weight: float = 1.0) -> Tensor:
+    """Binary cross-entropy [B] in the labels' type; a click counts `pos_weight` times."""
+    loss_B = F.binary_cross_entropy_with_logits(
+        logit_B.to(label_B.dtype), label_B, reduction="none"
+    )
+    return loss_B * (1 + label_B * (pos_weight - 1))
 
 
 class Stepper:
@@ -57,19 +45,19 @@ class Stepper:
         self,
         model: FESeq,
         optimizer: torch.optim.Optimizer,
-        loss: Loss,
         machine: Machine,
         *,
         micro_rows: int | None = None,
+        pos_weight: float = 1.0,
         max_grad_norm: float = math.inf,
         embedding_l2: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.loss = loss
         self.machine = machine
         self.micro_rows = micro_rows
+        self.pos_weight = pos_weight
         self.max_grad_norm = max_grad_norm
         self.embedding_l2 = embedding_l2
         self.seed = seed
@@ -207,7 +195,8 @@ class Stepper:
             assert part.label_B is not None, "a train file has labels"
             with self.machine.autocast():
                 logit_B = self.model(part)
-            loss = self.loss(logit_B, part.label_B).sum() / batch.step_rows
+            loss_B = click_loss(logit_B, part.label_B, self.pos_weight)
+            loss = loss_B.sum() / batch.step_rows
             self.scaler.scale(loss).backward()
             total += loss.detach()
         # The penalty counts once.

@@ -123,7 +123,7 @@ def _judge(trial: Trial, trainer: Trainer) -> None:
     """
     trial.report(trainer.history[-1].monitor, trainer.rows_seen)
     epochs = trainer.rows_seen / trainer.train.rows_per_epoch
-    is_over = epochs == trainer.config.epochs or trainer.plateau.is_over
+    is_over = epochs == trainer.config.epochs or trainer.early_stopping.is_over
     if epochs < 0.5 or is_over or not trial.should_prune():
         return
     raise optuna.TrialPruned(

@@ -25,8 +25,8 @@ from ..common.files import written_beside
 from ..config.names import model_file
 from ..config.runtime import Runtime
 from ..config.space import TuneConfig, check_space, space_of
+from ..train.checkpoint import locked
 from ..train.launch import launch
-from ..train.resume import locked
 from .study import PRUNED, SavedStudy, best_of, figures_of, place_of
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Going on from an older model: its codes and weights are kept, new ones join them."""
+"""Warm start: codes and weights of an earlier model are kept, new ones join them."""
 
 import os
 from dataclasses import replace
@@ -17,8 +17,8 @@ from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.store import H5Table
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
-from feseq.train.start import Start
 from feseq.train.step import Stepper
+from feseq.train.warm_start import WarmStart
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 from support.shop import changed, refused, snakemake
 from support.trainings import CPU, FOUR_EPOCHS, end_at, ended_at, train_saving
@@ -96,7 +96,7 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(
     folder: Path, tmp_path: Path, roles: Any
 ) -> None:
     path = older_model(tmp_path, fitted(folder, "train", roles=roles))
-    start = Start.read(path, MODEL, fitted(folder, "valid", roles=roles))
+    start = WarmStart.read(path, MODEL, fitted(folder, "valid", roles=roles))
     torch.manual_seed(1)
     network = build_model(MODEL, start.feature_map)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
@@ -121,8 +121,8 @@ def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
 ) -> None:
     path, here = older_model(tmp_path, fitted(folder, "train")), fitted(folder, "valid")
 
-    def read(path: Path = path, config: ModelConfig = MODEL, found: FeatureMap = here) -> Start:
-        return Start.read(path, config, found)
+    def read(path: Path = path, config: ModelConfig = MODEL, found: FeatureMap = here) -> WarmStart:
+        return WarmStart.read(path, config, found)
 
     read(config=replace(MODEL, dropout=0.4, embedding_std=0.1, time_buckets=9))
     for found, message in (

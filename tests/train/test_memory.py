@@ -1,4 +1,4 @@
-"""The memory account against what autograd holds, and against plain arithmetic."""
+"""The measured memory of a step against what autograd and PyTorch's tracker see."""
 
 from dataclasses import replace
 
@@ -7,18 +7,12 @@ import torch
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from feseq.common.errors import NotEnoughMemoryError
+from feseq.config.model import ModelConfig
 from feseq.model import FESeq
 from feseq.model.device import Machine
-from feseq.train.memory_account import (
-    SPARE_SHARE,
-    MemoryAccount,
-    account,
-    check_network,
-    count_saved,
-    full_rows,
-)
-from feseq.train.step import Loss, Stepper
-from support.networks import CONFIG, SIZES, make_batch, make_model, single
+from feseq.train.memory import SPARE_SHARE, StepMemory, check_network, full_rows, saved_bytes
+from feseq.train.step import Stepper
+from support.networks import CONFIG, SIZES, make_model
 
 WIDE = replace(CONFIG, max_len=200, embedding_dim=8, heads=2, dropout=0.1)
 
@@ -29,10 +23,7 @@ def test_a_network_that_cannot_fit_is_refused_before_it_is_made() -> None:
     config = replace(CONFIG, embedding_dim=1000, heads=1)
     with pytest.raises(NotEnoughMemoryError) as refused:
         check_network(config, sizes, 10**12)
-    assert "MiB with their gradients and Adam's moments, and there are 953,674 MiB" in str(
-        refused.value
-    )
-    assert "1,000,000,000 x 1,000: lower model.embedding_dim" in str(refused.value)
+    assert "profile.0.weight, 1,000,000,000 x 1,000" in str(refused.value)
     parameters = sum(parameter.numel() for parameter in make_model().parameters())
     check_network(CONFIG, SIZES, 16 * parameters)
     with pytest.raises(NotEnoughMemoryError):
@@ -41,33 +32,40 @@ def test_a_network_that_cannot_fit_is_refused_before_it_is_made() -> None:
 
 def test_saved_bytes_are_those_of_a_known_graph() -> None:
     model = make_model()
-    with count_saved(model) as saved:
+
+    def work() -> torch.Tensor:
         x = torch.ones(1000, requires_grad=True)
         y = x.exp().sin()
-        (y * y).sum() * model.front.own_parameters()[0].sum()
+        return (y * y).sum() * next(model.parameters()).sum()
+
     # exp saves its result, which is sin's input, and the product y; no parameter is counted.
-    assert 8_000 <= saved.bytes <= 8_100
+    assert 8_000 <= sum(saved_bytes(model, work)) <= 8_100
 
 
-def test_memory_grows_with_rows_as_the_account_says() -> None:
-    found = account(WIDE, SIZES, torch.float32)
-    model = make_model(WIDE).float().train()
-    for rows in (2, 9):
-        batch = make_batch([WIDE.max_len] * rows)
-        with count_saved(model) as saved:
-            model(single(batch)).sum()
-        # The account adds the gradients at work.
-        assert saved.bytes < rows * found.per_row < 2 * saved.bytes
+def measured(
+    config: ModelConfig, precision: torch.dtype = torch.float32, **how: bool
+) -> StepMemory:
+    return StepMemory.measured(FESeq(config, SIZES, **how), config, SIZES, precision)
+
+
+def test_measuring_leaves_network_and_random_state_as_they_were() -> None:
+    config = replace(WIDE, pooling="weighted_sum", score="din")
+    model = FESeq(config, SIZES)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    StepMemory.measured(model, config, SIZES, torch.float32)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_the_account_is_near_the_peak_of_a_step(precision: torch.dtype) -> None:
+def test_what_is_measured_is_near_the_peak_of_a_step(precision: torch.dtype) -> None:
     # Wide enough that positions, not the rows' other fields, take the memory.
     config = replace(WIDE, embedding_dim=32)
-    found = account(config, SIZES, precision)
     model = FESeq(config, SIZES).train()
+    found = StepMemory.measured(model, config, SIZES, precision)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    stepper = Stepper(model, optimizer, Loss(), Machine(torch.device("cpu"), precision))
+    stepper = Stepper(model, optimizer, Machine(torch.device("cpu"), precision))
     stepper.take(full_rows(config, SIZES, 1))
     peaks = []
     for rows in (4, 12):
@@ -85,24 +83,20 @@ def test_the_account_is_near_the_peak_of_a_step(precision: torch.dtype) -> None:
 
 def test_recomputing_and_half_precision_need_less() -> None:
     deep = replace(WIDE, transformer_layers=6)
-    full = account(deep, SIZES, torch.float32)
-    half = account(deep, SIZES, torch.bfloat16)
-    recomputed = account(deep, SIZES, torch.float32, recompute=True)
+    full, half = measured(deep), measured(deep, torch.bfloat16)
     assert 0.5 * full.per_row < half.per_row < 0.9 * full.per_row
-    assert recomputed.per_row < 0.5 * full.per_row
+    assert measured(deep, recompute=True).per_row < 0.5 * full.per_row
     assert full.fixed >= 16 * sum(p.numel() for p in make_model(deep).parameters())
 
 
 def test_attention_needs_no_memory_that_grows_with_the_square_of_the_length() -> None:
     lengths = (200, 400, 800)
-    short, middle, long = (
-        account(replace(WIDE, max_len=length), SIZES, torch.float32).per_row for length in lengths
-    )
+    short, middle, long = (measured(replace(WIDE, max_len=length)).per_row for length in lengths)
     assert (long - middle) == pytest.approx(2 * (middle - short), rel=0.02)
 
 
 def test_rows_that_fit_do_and_one_more_does_not() -> None:
-    found = MemoryAccount(fixed=1_000_000, per_row=50_000)
+    found = StepMemory(fixed=1_000_000, per_row=50_000)
     for memory in (10_000_000, 3_456_789):
         rows = found.rows_in(memory)
         assert found.step(rows) <= memory < found.step(rows + 1)

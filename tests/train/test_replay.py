@@ -1,4 +1,4 @@
-"""A training on all rows follows an earlier one to its best weights."""
+"""A training on all rows replays another run up to its best weights."""
 
 import json
 from dataclasses import replace
@@ -18,8 +18,8 @@ from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.store import H5Table
 from feseq.evaluate.trained_model import predict_validation
 from feseq.predict.model_file import TrainedModel
-from feseq.train.followed import Followed
 from feseq.train.learning_rate import LearningRate
+from feseq.train.replay import Replay
 from feseq.train.run import TrainingRun, make_trainer, opened, train_model
 from feseq.train.step import Stepper
 from support.raw_tables import as_lists
@@ -33,13 +33,11 @@ def best_after_a_cut(data: Path, out: Path, patch: pytest.MonkeyPatch, config: T
     """The training.json of a training whose third epoch is the best, after one without gain."""
     found = iter([0.6, 0.5, 0.7, 0.65])
     metrics = {"logloss": 0.0}
-    patch.setattr("feseq.train.loop.click_metrics", lambda *_: metrics | {"auc": next(found)})
+    patch.setattr("feseq.train.loop.monitored_metrics", lambda *_: metrics | {"auc": next(found)})
     return train(data, out, config, SMALL_MODEL)["training"]
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"schedule": "cosine", "warmup": 0.3}, {"weight_average": 0.9}]
-)
+@pytest.mark.parametrize("settings", [{}, {"schedule": "cosine"}, {"weight_average": 0.9}])
 def test_on_the_same_rows_it_ends_with_the_same_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
@@ -49,7 +47,7 @@ def test_on_the_same_rows_it_ends_with_the_same_weights(
     run = TrainingRun(*(data / name for name in FILES), SMALL_MODEL, config)
     feature_map = FeatureMap.read(run.feature_map_json)
     with opened(run, feature_map, CPU) as (source, _):
-        run = replace(run, followed=training)
+        run = replace(run, replay=training)
         trainer = make_trainer(run, feature_map, (source, None), CPU, verbosity=0)
         trainer.fit()
     assert trainer.step == 9
@@ -60,16 +58,15 @@ def test_on_the_same_rows_it_ends_with_the_same_weights(
 
 
 def test_steps_and_rates_stretch_with_the_epochs() -> None:
-    # Steps 4 to 6 led nowhere, and the cut after them went back to step 3.
-    followed = Followed([[1, 3], [7, 9]], LearningRate(1.0, 12, cuts=[6]), 2.0, {})
-    assert followed.steps == 12
-    assert [followed.rate(step) for step in range(1, 13)] == pytest.approx([1.0] * 6 + [0.1] * 6)
-    assert Followed([[1, 7]], LearningRate(1.0, 12), 1.1, {}).steps == 8
+    replay = Replay(6, LearningRate(1.0, 12, cuts=[3]), 2.0, {})
+    assert replay.steps == 12
+    assert [replay.rate(step) for step in range(1, 13)] == pytest.approx([1.0] * 6 + [0.1] * 6)
+    assert Replay(7, LearningRate(1.0, 12), 1.1, {}).steps == 8
 
 
 @pytest.fixture
 def refit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingRun:
-    """A run on all rows that follows another, with a feature map of all rows."""
+    """A run on all rows that replays another, with a feature map of all rows."""
     config = replace(FOUR_EPOCHS, epochs=4)
     training = best_after_a_cut(data, tmp_path / "first", monkeypatch, config)
     feature_map = tmp_path / "feature_map.json"
@@ -82,7 +79,9 @@ def refit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Traini
 
 def fit(run: TrainingRun, out: Path) -> dict[str, Path]:
     outputs = {name: out / name for name in ("model", "history", "training")}
-    train_model(run, outputs, runtime=Runtime(device="cpu", verbosity=0, save_minutes=0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("feseq.train.checkpoint.SECONDS_BETWEEN_SAVES", 0)
+        train_model(run, outputs, runtime=Runtime(device="cpu", verbosity=0))
     return outputs
 
 

@@ -1,4 +1,4 @@
-"""Resuming an interrupted training: its state on disk, and a lock."""
+"""The checkpoint of an interrupted training: its state on disk, and a lock."""
 
 import logging
 import os
@@ -16,10 +16,12 @@ from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "feseq-training 2"
+FORMAT = "feseq-training 3"
+# Beside the checkpoints after evaluations.
+SECONDS_BETWEEN_SAVES = 600
 
 
-class SavedTraining:
+class Checkpoint:
     """The state of one training, in a folder of its own beside the model's file.
 
     `key` stands for all that the state depends on: settings, data and code. A state of another key
@@ -27,10 +29,9 @@ class SavedTraining:
     well can still be lost, and its files with it.
     """
 
-    def __init__(self, folder: Path, key: str, minutes_between: float) -> None:
+    def __init__(self, folder: Path, key: str) -> None:
         self.key = key
         self.file = folder / "state.safetensors"
-        self.seconds_between = 60 * minutes_between
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -66,7 +67,7 @@ class SavedTraining:
 
     def is_due(self) -> bool:
         """True if the last state is older than it should be."""
-        return time.monotonic() - self._saved_at > self.seconds_between
+        return time.monotonic() - self._saved_at > SECONDS_BETWEEN_SAVES
 
 
 @contextmanager

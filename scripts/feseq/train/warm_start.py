@@ -1,4 +1,4 @@
-"""Going on from an older model: its feature map extended, its weights in the new network."""
+"""Warm start: an earlier model's feature map is extended, its weights go on in the new network."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,15 +22,15 @@ _MAY_DIFFER = {"dropout", "embedding_dropout", "embedding_std", "unknown_share"}
 
 
 @dataclass(frozen=True)
-class Start:
-    """An older model, and the feature map of the training that goes on from it."""
+class WarmStart:
+    """An earlier model, and the feature map of the training that goes on from it."""
 
     path: Path
     model: TrainedModel
     feature_map: FeatureMap
 
     @classmethod
-    def read(cls, path: Path, config: ModelConfig, fitted: FeatureMap) -> "Start":
+    def read(cls, path: Path, config: ModelConfig, fitted: FeatureMap) -> "WarmStart":
         """The model of a file, for a network of `config` and rows that `fitted` was fitted on.
 
         Raises UserError if it is of other settings or columns.
@@ -55,12 +55,12 @@ class Start:
         """
         check_same_kind(table, self.model.simulated)
         rows = self._rows()
-        older = self.model.network.state_dict()
+        earlier = self.model.network.state_dict()
         for name, value in network.state_dict().items():
             if name in rows:
-                value[rows[name]] = older[name]
+                value[rows[name]] = earlier[name]
             else:
-                value.copy_(older[name])
+                value.copy_(earlier[name])
 
     def _rows(self) -> Mapping[str, Tensor]:
         """By the name of a table of embeddings, the new row of each of its old rows."""
