@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from itertools import chain, islice
 from pathlib import Path
 
@@ -23,15 +24,15 @@ import data
 import torch
 import torch.nn.functional as F
 from cards import synchronize
-from plain import PlainFESeq
 
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.batch import Batch
 from feseq.dataset.feature_map import FeatureMap
-from feseq.model.build import batch_source, build_model, field_sizes, placed
+from feseq.model.build import batch_source, build_model, placed
 from feseq.model.device import Machine, start_runtime
+from feseq.model.padded import PaddedFESeq
 from feseq.predict.prediction import inference_source
 from feseq.train.step import Stepper
 
@@ -50,9 +51,9 @@ class Case:
         config = ModelConfig(max_len=max_len, **size_settings(data.CONFIG, size)["model"])
         self.config = config
         torch.manual_seed(0)
-        self.network = placed(build_model(config, self.fields), machine)
-        self.plain = PlainFESeq(config, field_sizes(config, self.fields)).to(machine.device)
-        self.plain.take_weights(self.network)
+        network = build_model(config, self.fields)
+        self.plain = PaddedFESeq(deepcopy(network)).to(machine.device)
+        self.network = placed(network, machine)
 
     def batches(self, batch_rows: int) -> Iterable[Batch]:
         """Shuffled batches, grouped by length."""
@@ -71,7 +72,9 @@ class Case:
 
         def step(batch: Batch) -> float:
             batch = batch.to(self.machine.device)
-            loss = F.binary_cross_entropy_with_logits(plain(batch), batch.label_B)
+            loss = F.binary_cross_entropy_with_logits(
+                plain.logits(batch, self.config.max_len), batch.label_B
+            )
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(plain.parameters(), 10)
@@ -96,7 +99,7 @@ class Case:
 
         def step(batch: Batch) -> torch.Tensor:
             with torch.no_grad():
-                return plain(batch.to(self.machine.device)).cpu()
+                return plain.logits(batch.to(self.machine.device), self.config.max_len).cpu()
 
         return step
 

@@ -1,4 +1,4 @@
-"""Attention on packed rows: the call of flash attention, whose stand-in runs without a GPU."""
+"""Attention against PyTorch's own; the call of flash attention, with a stand-in for its kernel."""
 
 import inspect
 from dataclasses import replace
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from feseq.model import attention
+from feseq.model.attention import SelfAttention
+from feseq.model.padded import PaddedFESeq
 from support.networks import CONFIG, make_batch, make_model
-from support.reference import reference_logits
-
-POOLINGS = ("mean", "sum", "target", "concat", "weighted_sum")
 
 
 def plain_varlen(
@@ -58,23 +58,50 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("embedding_dim", [4, 16])
-def test_packed_attention_equals_the_plain_loops(
-    calls: list[dict[str, Any]], embedding_dim: int, pooling: str, causal: bool
+def test_packed_attention_equals_that_of_padded_rows(
+    calls: list[dict[str, Any]], embedding_dim: int, causal: bool
 ) -> None:
-    config = replace(CONFIG, pooling=pooling, causal=causal, embedding_dim=embedding_dim)
+    config = replace(CONFIG, causal=causal, embedding_dim=embedding_dim)
     model, batch = make_model(config), make_batch([3, 0, 6])
-    parameters = list(model.parameters())
-    logits, expected = model(batch), reference_logits(model, config, batch)
+    logits, expected = model(batch), PaddedFESeq(model).logits(batch)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     assert len(calls) == config.transformer_layers
     got, want = (
-        torch.autograd.grad(value.sum(), parameters, materialize_grads=True, allow_unused=True)
-        for value in (logits, expected)
+        torch.autograd.grad(logit_B.sum(), list(model.parameters()), allow_unused=True)
+        for logit_B in (logits, expected)
     )
     for one, other in zip(got, want):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+        if other is not None:
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_is_that_of_pytorch(causal: bool) -> None:
+    torch.manual_seed(0)
+    ours, layout = SelfAttention(12, 3, causal).double(), make_batch([3, 0, 5, 5]).layout
+    theirs = torch.nn.MultiheadAttention(12, 3, batch_first=True, dtype=torch.float64)
+    ours.load_state_dict(
+        {
+            "project_in.weight": theirs.in_proj_weight,
+            "project_in.bias": theirs.in_proj_bias,
+            "project_out.weight": theirs.out_proj.weight,
+            "project_out.bias": theirs.out_proj.bias,
+        }
+    )
+    x_ND = torch.randn(int(layout.start_B[-1]), 12, dtype=torch.float64)
+    rows = x_ND.split(layout.start_B.diff().tolist())
+    expected = []
+    for row_LD in rows:
+        later = torch.ones(len(row_LD), len(row_LD), dtype=torch.bool).triu(1) if causal else None
+        expected.append(theirs(row_LD, row_LD, row_LD, attn_mask=later)[0])
+    torch.testing.assert_close(ours(x_ND, layout), torch.cat(expected))
+    lengths = torch.tensor([len(row) for row in rows])
+    longest = int(lengths.max())
+    padded = torch.stack([F.pad(row_LD, (0, 0, longest - len(row_LD), 0)) for row_LD in rows])
+    is_position = torch.arange(longest) >= longest - lengths[:, None]
+    found = ours.padded(padded, is_position)
+    torch.testing.assert_close(found[is_position], torch.cat(expected))
 
 
 def test_packed_attention_is_for_half_precision_on_new_gpus(

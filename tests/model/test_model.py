@@ -1,6 +1,7 @@
-"""The network against plain loops over the paper's equations, and what must not change a logit."""
+"""The packed network against the padded one, and what must not change a logit."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -8,19 +9,16 @@ import torch
 from feseq.dataset.batch import Batch
 from feseq.dataset.layout import Layout
 from feseq.model import FESeq, FieldSizes
-from feseq.model.pooling import SumPooling
+from feseq.model.padded import PaddedFESeq
+from feseq.model.pooling import POOLINGS
 from support.networks import CONFIG, SIZES, make_batch, make_model, single
-from support.reference import reference_logits
 
-VARIANTS = [
-    {"interaction": interaction, "pooling": pooling, "causal": causal}
+VARIANTS: list[dict[str, Any]] = [
+    {"interaction": interaction}
     for interaction in ("autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final")
-    for pooling in ("mean", "weighted_sum")
-    for causal in (False, True)
 ] + [
-    {"pooling": "sum"},
-    {"pooling": "target", "causal": True},
-    {"pooling": "concat"},
+    *({"pooling": pooling, "causal": True} for pooling in POOLINGS),
+    {"pooling": "concat", "transformer_layers": 0},
     {"pooling": "weighted_sum", "score": "dot"},
     {"pooling": "weighted_sum", "score": "din"},
     {"pooling": "weighted_sum", "scaled_scores": False},
@@ -38,12 +36,26 @@ VARIANTS = [
 ]
 
 
+# Two sequences, one with its target's table, and fields of all kinds.
+SIZED = FieldSizes(
+    profile=(5, 7),
+    target=(6, 8),
+    sequence=(11, 8),
+    numeric=3,
+    context=(4, 9, 3),
+    missing=2,
+    shared=(False, True),
+)
+
+
 @pytest.mark.parametrize("lengths", [[3, 0, 6], [2, 2], [0]], ids=str)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_logits_and_gradients_equal_the_plain_loops(variant: dict, lengths: list[int]) -> None:
-    config = replace(CONFIG, **variant)
-    model, batch = make_model(config), make_batch(lengths)
-    logits, expected = model(batch), reference_logits(model, config, batch)
+def test_logits_and_gradients_are_those_of_padded_rows(
+    variant: dict[str, Any], lengths: list[int]
+) -> None:
+    model, batch = make_model(replace(CONFIG, **variant), SIZED), make_batch(lengths, SIZED)
+    # Whatever stands in the padding.
+    logits, expected = model(batch), PaddedFESeq(model).logits(batch, filled=3)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     weight_B = torch.linspace(0.5, 2, len(lengths), dtype=torch.float64)
     parameters = list(model.parameters())
@@ -60,23 +72,13 @@ def test_logits_and_gradients_equal_the_plain_loops(variant: dict, lengths: list
         )
 
 
-def test_two_sequences_with_their_targets_equal_the_plain_loops() -> None:
-    sizes = FieldSizes(profile=(5,), target=(6, 9), sequence=(11, 8), numeric=2)
-    config = replace(CONFIG, pooling="weighted_sum", crossing=3)
-    model, batch = make_model(config, sizes), make_batch([2, 0, 5], sizes)
-    expected = reference_logits(model, config, batch)
-    torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)
-
-
-def test_a_shared_table_is_one_table_and_equals_the_plain_loops() -> None:
+def test_a_shared_table_is_one_table() -> None:
     sizes = FieldSizes(
         profile=(5,), target=(12, 9), sequence=(12, 8), numeric=2, shared=(True, False)
     )
-    model, batch = make_model(CONFIG, sizes), make_batch([2, 0, 5], sizes)
-    assert model.history.sequence[0].weight is model.history.target[0].weight
-    assert model.history.sequence[1].weight is not model.history.target[1].weight
-    expected = reference_logits(model, CONFIG, batch)
-    torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)
+    history = make_model(CONFIG, sizes).history
+    assert history.sequence[0].weight is history.target[0].weight
+    assert history.sequence[1].weight is not history.target[1].weight
 
 
 @pytest.mark.parametrize("sequences", [1, 2])
@@ -104,17 +106,14 @@ def test_computing_each_distinct_event_once_changes_nothing(sequences: int) -> N
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
-def test_context_columns_equal_the_plain_loops_and_widen_no_position() -> None:
-    sizes = replace(SIZES, context=(4, 9, 3), missing=2)
-    config = replace(CONFIG, numerics=("direct", "buckets"), missing_flags=True, shortcuts=True)
-    model, batch = make_model(config, sizes), make_batch([2, 0, 5], sizes)
-    expected = reference_logits(model, config, batch, sizes.context)
-    torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)
-    plain = make_model(config, replace(sizes, context=()))
+def test_context_columns_widen_no_position() -> None:
+    wide, plain = (
+        make_model(CONFIG, replace(SIZES, context=context)) for context in ((4, 9, 3), ())
+    )
     for part in ("interaction", "refiner", "position", "history"):
         shapes, plain_shapes = (
             [parameter.shape for parameter in getattr(network, part).parameters()]
-            for network in (model, plain)
+            for network in (wide, plain)
         )
         assert shapes == plain_shapes
 
@@ -122,14 +121,12 @@ def test_context_columns_equal_the_plain_loops_and_widen_no_position() -> None:
 def test_no_profile_and_no_numeric_fields_are_allowed() -> None:
     sizes = FieldSizes(profile=(), target=(6,), sequence=(11,), numeric=0)
     model, batch = make_model(CONFIG, sizes), make_batch([2, 0, 5], sizes)
-    expected = reference_logits(model, CONFIG, batch)
-    torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(model(batch), PaddedFESeq(model).logits(batch), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "target", "weighted_sum"])
-@pytest.mark.parametrize("causal", [False, True])
-def test_neighbours_in_a_batch_change_no_logit(pooling: str, causal: bool) -> None:
-    model = make_model(replace(CONFIG, pooling=pooling, causal=causal))
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_neighbours_in_a_batch_change_no_logit(pooling: str) -> None:
+    model = make_model(replace(CONFIG, pooling=pooling))
     batch = make_batch([3, 0, 6, 1, 5])
     alone = torch.cat([model(batch.rows(row, row + 1)) for row in range(5)])
     torch.testing.assert_close(model(batch), alone, rtol=0, atol=1e-12)
@@ -156,7 +153,7 @@ def test_dropout_works_in_training_only() -> None:
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("variant", VARIANTS[:-1], ids=str)  # the last has no products by position
 def test_logits_of_half_precision_have_the_resolution_of_float32(
-    variant: dict, precision: torch.dtype
+    variant: dict[str, Any], precision: torch.dtype
 ) -> None:
     model = make_model(replace(CONFIG, **variant)).float()
     batch = single(make_batch([3, 0, 6] * 40))
@@ -171,12 +168,12 @@ def test_logits_of_half_precision_have_the_resolution_of_float32(
     assert not torch.equal(half, full)
 
 
-@pytest.mark.parametrize("mean", [False, True])
-def test_pooled_rows_that_differ_little_stay_apart_in_half_precision(mean: bool) -> None:
+@pytest.mark.parametrize("name", ["mean", "sum"])
+def test_pooled_rows_that_differ_little_stay_apart_in_half_precision(name: str) -> None:
     layout = make_batch([6, 0, 3] * 20).layout
     torch.manual_seed(0)
     refined_ND = 1 + 1e-4 * torch.randn(len(layout.row_N), 4)
-    pooling = SumPooling(4, mean)
+    pooling = POOLINGS[name](CONFIG, 4, 4)
     full = pooling(refined_ND, layout, None)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(pooling(refined_ND, layout, None), full, rtol=0, atol=0)
@@ -187,7 +184,7 @@ def test_start_values_are_those_of_the_authors() -> None:
     sizes = FieldSizes(profile=(4000,), target=(60,), sequence=(4000,), numeric=500)
     model = FESeq(replace(CONFIG, embedding_dim=16, mlp=(300,)), sizes)
     tables = [model.profile[0].weight, model.history.sequence[0].weight]
-    tables += model.front.own_parameters()
+    tables += model.inputs.own_parameters()
     for table in tables:
         assert table.std().item() == pytest.approx(1e-4, rel=0.03)
     assert model.history.sequence[0].weight[0].abs().max() == 0

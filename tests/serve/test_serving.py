@@ -5,14 +5,12 @@ import subprocess
 import sys
 from collections import UserDict
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
@@ -21,66 +19,9 @@ from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
 from feseq.serve import export
 from feseq.serve.export import export_model
-from feseq.serve.network import ServedFESeq
 from feseq.serve.scorer import Scorer
 from support import REPOSITORY, trainings
-from support.networks import CONFIG, FieldSizes, make_batch, make_model
 from support.raw_tables import raw_table, to_train_h5, with_roles
-
-SIZES = FieldSizes(
-    profile=(5, 7, 4),
-    target=(6, 4),
-    sequence=(11, 4),
-    numeric=3,
-    context=(4, 5),
-    missing=2,
-    shared=(False, True),
-)
-KINDS: list[dict[str, Any]] = [
-    {},
-    {
-        "causal": True,
-        "pooling": "target",
-        "times": True,
-        "shortcuts": True,
-        "interaction": "autoint",
-    },
-    {"numerics": ("direct", "buckets"), "missing_flags": True, "layer_norm": False},
-    {"pooling": "weighted_sum", "times": True, "time_log_base": 2.0},
-    {"pooling": "weighted_sum", "score": "din", "positions": False},
-    {"pooling": "weighted_sum", "score": "dot", "scaled_scores": False, "causal": True},
-    {"pooling": "concat", "transformer_layers": 0},
-    {"pooling": "sum", "causal": True, "crossing": 3, "mlp_cross_rank": 2},
-]
-
-
-def padded(packed: Tensor, offsets: Tensor, filled: int) -> Tensor:
-    """Packed values [..., T] as [..., rows, 6], `filled` in front."""
-    rows = packed.new_full((*packed.shape[:-1], len(offsets) - 1, 6), filled)
-    for row, (start, stop) in enumerate(pairwise(offsets)):
-        if stop > start:
-            rows[..., row, start - stop :] = packed[..., start:stop]
-    return rows
-
-
-@pytest.mark.parametrize("settings", KINDS, ids=str)
-@torch.inference_mode()
-def test_the_served_network_is_the_trained_one_whatever_stands_in_the_padding(
-    settings: dict[str, Any],
-) -> None:
-    network = make_model(replace(CONFIG, **settings), SIZES)
-    batch = make_batch([3, 0, 6, 1], SIZES)
-    assert batch.elapsed_T is not None
-    logits = ServedFESeq(network)(
-        batch.numbers,
-        batch.profile_BP,
-        batch.target_BG,
-        padded(batch.history_ST, batch.offsets, filled=3),
-        batch.offsets.diff(),
-        padded(batch.elapsed_T, batch.offsets, filled=7),
-        batch.context_BC,
-    )
-    torch.testing.assert_close(logits, network(batch), rtol=0, atol=1e-9)
 
 
 def save_model(

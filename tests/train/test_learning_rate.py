@@ -50,7 +50,7 @@ def test_embeddings_learn_at_their_own_rate_and_only_weights_decay(
     optimizer.step()
     kinds = set()
     for name, parameter in model.named_parameters():
-        if name.startswith(("profile.", "history.", "position.", "front.", "item.tables.")):
+        if name.startswith(("profile.", "history.", "position.", "inputs.", "item.tables.")):
             kind, rate, decay = "embedding", START / 2, 0.0
         elif name.endswith("bias") or "norm" in name or parameter.dim() == 1:
             kind, rate, decay = "plain", START, 0.0

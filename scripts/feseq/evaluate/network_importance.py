@@ -14,7 +14,6 @@ from ..dataset.memory_table import MemoryTable
 from ..dataset.mixed import Files, open_files
 from ..dataset.store import H5Table
 from ..model.device import Machine
-from ..model.precision import full_precision
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import parts_that_fit
 from .importance import write_importance
@@ -77,11 +76,9 @@ class NetworkPredict:
             encoded = self.source.encoder.encode(block, rows)
             batch = replace(batch, **row_inputs(encoded)).to(inputs_BI.device)
             with self.machine.autocast():
-                front_BF = network.front(batch)
+                numbers_BX = network.inputs(batch)
             first = batch.profile_BP.shape[1] * network.embedding_dim
-            end = first + front_BF.shape[1]
-            parts = inputs_BI[:, :first], front_BF, inputs_BI[:, end:]
-            with full_precision(inputs_BI):
-                logit_B = network.taken_back(network.mlp(torch.cat(parts, dim=1)).squeeze(1))
+            end = first + numbers_BX.shape[1]
+            logit_B = network.output([inputs_BI[:, :first], numbers_BX, inputs_BI[:, end:]])
             logits[rows] = logit_B.float().cpu().numpy()
         return logits

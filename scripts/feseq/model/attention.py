@@ -1,12 +1,14 @@
 """Multi-head self-attention over the positions of each row (FESEQ section 3).
 
-N positions of all rows, D width, H heads, E width of a head. Rows lie one after the other, so no
-mask is ever needed:
+N positions of all rows, D width, H heads, E width of a head. In training, rows lie one after the
+other, so no mask is ever needed:
 
     packed      one call of flash attention for rows of any length, on a CUDA device of compute
                 capability 8.0 or newer in half precision, with PyTorch 2.11 or newer
     by length   a call of scaled_dot_product_attention for each run of rows of one length; batches
                 are made of rows of like length
+
+`SelfAttention.padded` is the same function of B rows padded in front to L positions.
 """
 
 import inspect
@@ -27,6 +29,8 @@ else:
     HAS_VARLEN = {"scale", "window_size"} <= set(inspect.signature(varlen_attn).parameters)
 # What flash attention takes.
 MULTIPLE_OF_HEAD, WIDEST_HEAD = 8, 256
+# Taken off the scores of padding.
+_HIDDEN = 1e5
 
 
 class SelfAttention(nn.Module):
@@ -43,6 +47,23 @@ class SelfAttention(nn.Module):
     def forward(self, x_ND: Tensor, layout: Layout) -> Tensor:
         qkv_N3HE = self.project_in(x_ND).unflatten(1, (3, self.heads, -1))
         return self.project_out(self.attend(qkv_N3HE, layout, self.causal).flatten(1))
+
+    def padded(self, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:
+        """[B, L, D]; padding is hidden as key.
+
+        The bias of a key stands in one more column of it, where each query has 1, so that it costs
+        no pass over the scores. Its value leaves nothing of a softmax's share in float32.
+        """
+        qkv = self.project_in(x_BLD).unflatten(2, (3, self.heads, -1))
+        query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
+        bias = (is_position_BL.to(x_BLD.dtype) - 1) * _HIDDEN
+        bias = bias[:, None, :, None].expand(-1, self.heads, -1, -1)
+        query = torch.cat([query * query.shape[3] ** -0.5, torch.ones_like(bias)], dim=3)
+        score_BHLL = query @ torch.cat([key, bias], dim=3).transpose(2, 3)
+        if self.causal:
+            place_L = torch.arange(x_BLD.shape[1], device=x_BLD.device)
+            score_BHLL = score_BHLL.masked_fill(place_L[:, None] < place_L, -torch.inf)
+        return self.project_out((score_BHLL.softmax(3) @ value).transpose(1, 2).flatten(2))
 
 
 def attend(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:

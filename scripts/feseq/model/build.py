@@ -13,7 +13,7 @@ from ..dataset.opening import Rows
 from .attention import attend
 from .device import Machine
 from .feseq import FESeq
-from .front import numbers_of
+from .input_layer import numbers_of
 from .refiner import TransformerLayer
 from .sizes import FieldSizes
 

@@ -18,10 +18,10 @@ from ..common.logits import log_odds
 from ..config.model import ModelConfig
 from ..dataset.batch import Batch
 from .dropout import Dropout, UnknownDraws, VectorDropout
-from .front import Front
 from .history import Crossing, HistoryEmbedding, PositionEmbedding, TimeEmbedding
+from .input_layer import InputLayer
 from .interaction import Interaction
-from .pooling import ConcatPooling, SumPooling, TargetPooling, WeightedSumPooling
+from .pooling import POOLINGS
 from .precision import full_precision
 from .refiner import SequenceRefiner
 from .sizes import FieldSizes
@@ -38,7 +38,7 @@ class FESeq(nn.Module):
         width = config.width(fields)
         self.embedding_dim = d
         self.unknown = UnknownDraws(config.unknown_share)
-        self.front = Front(config, sizes)
+        self.inputs = InputLayer(config, sizes)
         self.embedding_dropout = VectorDropout(config.embedding_dropout)
         self.profile = nn.ModuleList(nn.Embedding(size, d) for size in sizes.profile)
         self.history = HistoryEmbedding(sizes, d, config.embedding_dropout)
@@ -54,23 +54,24 @@ class FESeq(nn.Module):
             config.dropout,
             recompute,
         )
-        self.item = ItemEmbedding(config, sizes) if config.pooling == "weighted_sum" else None
-        self.pooling = _pooling(config, width, len(sizes.target) * d)
+        pooling = POOLINGS[config.pooling]
+        self.item = ItemEmbedding(config, sizes) if pooling.needs_item else None
+        self.pooling = pooling(config, width, len(sizes.target) * d)
         self.shortcuts = config.shortcuts
         self.crossing = Crossing(sizes, config.crossing) if config.crossing else None
-        outputs = len(sizes.profile) * d + self.front.out_width + self.pooling.out_width
+        outputs = len(sizes.profile) * d + self.inputs.out_width + self.pooling.out_width
         outputs += 3 * len(sizes.target) * d * self.shortcuts
         self.mlp = _mlp(outputs, config, has_direct=config.crossing > 0)
-        self.taken_back = TakenBack()
+        self.observed_odds = ObservedOdds()
         self.apply(partial(_start_values, std=config.embedding_std))
-        self.front.start_values(config.embedding_std)
+        self.inputs.start_values(config.embedding_std)
         if self.crossing is not None:
             self.crossing.start_values()
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B] of one batch."""
         batch = self.unknown(batch)
-        profile_BPd = self._embed_profile(batch.profile_BP)
+        profile_BPd = self.embed_profile(batch.profile_BP)
         fields_UFd = self.interaction(self.history(batch, profile_BPd))
         parts = [F.embedding(batch.layout.place_N, fields_UFd.flatten(1))]
         if self.position is not None:
@@ -80,44 +81,50 @@ class FESeq(nn.Module):
         refined_ND = self.refiner(torch.cat(parts, dim=1), batch.layout)
         item_BE = self.item(batch.target_BG) if self.item is not None else None
         pooled_BU = self.pooling(refined_ND, batch.layout, item_BE)
-        features = [profile_BPd.flatten(1), self.front(batch), pooled_BU]
+        features = [profile_BPd.flatten(1), self.inputs(batch), pooled_BU]
         if self.shortcuts:
             features.append(self.history.shortcuts(batch))
         if self.crossing is not None:
             features.append(self.crossing(batch))
-        with full_precision(pooled_BU):
-            return self.taken_back(self.mlp(torch.cat(features, dim=1)).squeeze(1))
+        return self.output(features)
+
+    def output(self, features: list[Tensor]) -> Tensor:
+        """Logits [B] from what stands for whole rows, in full precision."""
+        with full_precision(features[0]):
+            return self.observed_odds(self.mlp(torch.cat(features, dim=1)).squeeze(1))
 
     @torch.no_grad()
     def start_at(self, click_rate: float) -> None:
-        """Let the untrained logit lie where this is the mean probability, for a known `taken_back`.
+        """Let the untrained logit lie where this is the mean probability, for known odds.
 
         From 0, a low rate is reached by what all vectors learn in the first thousand steps.
         """
         bias = self.mlp[-1].get_parameter("bias")
-        bias.fill_(log_odds(click_rate) - self.taken_back.logit.item())
+        bias.fill_(log_odds(click_rate) - self.observed_odds.shift.item())
 
-    def _embed_profile(self, profile_BP: Tensor) -> Tensor:
+    def embed_profile(self, profile_BP: Tensor) -> Tensor:
+        """[B, P, d]."""
         if not self.profile:
             return next(self.mlp.parameters()).new_zeros(len(profile_BP), 0, self.embedding_dim)
         tables = enumerate(self.profile)
         return self.embedding_dropout(torch.stack([t(profile_BP[:, i]) for i, t in tables], 1))
 
 
-class TakenBack(nn.Module):
-    """Outside training, takes back what weights and draws of the train rows do to the odds.
+class ObservedOdds(nn.Module):
+    """Outside training, undoes what weights and draws of the train rows do to the odds.
 
     Where a click counts w times, or others are drawn with probability 1 / w, the odds that a
-    network learns are w times too high. `logit` is minus the sum of such log w.
+    network learns are w times too high. `shift` is minus the sum of such log w.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.logit: Tensor
-        self.register_buffer("logit", torch.zeros(()))
+        self.shift: Tensor
+        self.register_buffer("shift", torch.zeros(()))
 
     def forward(self, logit_B: Tensor) -> Tensor:
-        return logit_B if self.training else logit_B + self.logit
+        """[B]."""
+        return logit_B if self.training else logit_B + self.shift
 
 
 class ItemEmbedding(nn.Module):
@@ -134,25 +141,6 @@ class ItemEmbedding(nn.Module):
     def forward(self, target_BG: Tensor) -> Tensor:
         item_BGd = torch.stack([t(target_BG[:, i]) for i, t in enumerate(self.tables)], dim=1)
         return self.interaction(item_BGd).flatten(1)
-
-
-def _pooling(
-    config: ModelConfig, width: int, item_width: int
-) -> SumPooling | TargetPooling | ConcatPooling | WeightedSumPooling:
-    if config.pooling in ("mean", "sum"):
-        return SumPooling(width, mean=config.pooling == "mean")
-    if config.pooling == "target":
-        return TargetPooling(width)
-    if config.pooling == "concat":
-        return ConcatPooling(width, config.max_len)
-    return WeightedSumPooling(
-        width,
-        item_width,
-        config.attention_dim,
-        config.score,
-        config.scaled_scores,
-        config.dropout,
-    )
 
 
 class OutputNetwork(nn.Sequential):

@@ -1,4 +1,9 @@
-"""Packed histories to the vectors at their positions (FESEQ sections 1 and 3)."""
+"""Histories to the vectors at their positions (FESEQ sections 1 and 3).
+
+Each module has two forms that are the same function but for draws: `forward` of packed histories,
+`padded` of rows padded in front. B rows, H events of the longest, L = H + 1 positions, S sequence
+fields and targets, d embedding size; is_event_BH is true where no padding stands.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +45,18 @@ class HistoryEmbedding(nn.Module):
         profile_UPd = torch.cat([profile_VX.unflatten(1, profile_BPd.shape[1:]), profile_BPd])
         return torch.cat([behaviour_USd, profile_UPd], dim=1)
 
+    def padded(self, history_SBH: Tensor, target_BG: Tensor, profile: list[Tensor]) -> Tensor:
+        """Fields [B, L, F, d] of all positions, from the vectors [B, d] of the profile."""
+        history, target = self._vectors(history_SBH, target_BG)
+        behaviour = [torch.cat([h, t[:, None]], dim=1) for h, t in zip(history, target)]
+        repeated = [field_Bd[:, None].expand_as(behaviour[0]) for field_Bd in profile]
+        return torch.stack([*behaviour, *repeated], dim=2)
+
+    def _vectors(self, history_SBH: Tensor, target_BG: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """By field, those of the events [B, H, d] and of the target [B, d]."""
+        history = [table(codes_BH) for table, codes_BH in zip(self.sequence, history_SBH)]
+        return history, [table(target_BG[:, i]) for i, table in enumerate(self.target)]
+
     def shortcuts(self, batch: Batch) -> Tensor:
         """Target, sum of the history over the root of its length, their product [B, 3 * G * d].
 
@@ -67,6 +84,21 @@ class HistoryEmbedding(nn.Module):
         history_BGd = torch.stack(sums, dim=1) / length_B.sqrt()[:, None, None]
         parts = [target_BGd, history_BGd, target_BGd * history_BGd]
         return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+    def padded_shortcuts(
+        self, history_SBH: Tensor, target_BG: Tensor, is_event_BH: Tensor
+    ) -> Tensor:
+        """The same of padded rows."""
+        history, target = self._vectors(history_SBH, target_BG)
+        target_BX, sum_BX = torch.cat(target, dim=1), _root_sum(torch.cat(history, 2), is_event_BH)
+        return torch.cat([target_BX, sum_BX, target_BX * sum_BX], dim=1)
+
+
+def _root_sum(history_BHd: Tensor, is_event_BH: Tensor) -> Tensor:
+    """The sum over the events, over the root of their number [B, d]."""
+    weight_BH = is_event_BH.to(history_BHd.dtype)
+    root_B1 = weight_BH.sum(1, keepdim=True).clamp(min=1).sqrt()
+    return (weight_BH[:, None] @ history_BHd).squeeze(1) / root_B1
 
 
 class Crossing(nn.Module):
@@ -108,6 +140,14 @@ class Crossing(nn.Module):
         root_B1 = offsets.diff().clamp(min=1).to(parts[0].dtype).sqrt()[:, None]
         return torch.stack(parts).sum(0) / root_B1
 
+    def padded(self, history_SBH: Tensor, target_BG: Tensor, is_event_BH: Tensor) -> Tensor:
+        """The same of padded rows."""
+        products = [
+            target[target_BG[:, i]] * _root_sum(event(history_SBH[i]), is_event_BH)
+            for i, (target, event) in enumerate(zip(self.target, self.event))
+        ]
+        return torch.cat(products, dim=1).sum(1, keepdim=True)
+
 
 class PositionEmbedding(nn.Module):
     """A learned embedding of the distance to the target: target 0, newest event 1, ..."""
@@ -119,6 +159,12 @@ class PositionEmbedding(nn.Module):
     def forward(self, layout: Layout) -> Tensor:
         """[N, d]."""
         return self.table(layout.age_N)
+
+    def padded(self, history_SBH: Tensor) -> Tensor:
+        """[B, L, d]."""
+        _, rows, events = history_SBH.shape
+        age_L = events - torch.arange(events + 1, device=history_SBH.device)
+        return self.table(age_L).expand(rows, -1, -1)
 
 
 class TimeEmbedding(nn.Module):
@@ -146,6 +192,11 @@ class TimeEmbedding(nn.Module):
         event_N = torch.arange(len(age_N), device=age_N.device) - row_N
         elapsed_N = F.pad(batch.elapsed_T, (0, 1)).index_select(0, event_N)
         return self.table(self.buckets(elapsed_N).masked_fill(age_N == 0, 0))
+
+    def padded(self, elapsed_BH: Tensor, is_event_BH: Tensor) -> Tensor:
+        """[B, L, d]."""
+        bucket_BH = self.buckets(elapsed_BH).where(is_event_BH, 0)
+        return self.table(F.pad(bucket_BH, (0, 1)))
 
     @property
     def last_bucket(self) -> int:

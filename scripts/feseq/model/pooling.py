@@ -1,7 +1,9 @@
 """Sequence pooling: one vector per row from all its positions (FESEQ section 4).
 
-Every pooling maps (refined_ND, layout, item_BE) to [B, out_width]; a row's last position is the
-target's. N positions of all rows, B rows, D width, A attention width.
+Every pooling has two forms that are the same function. `forward` takes packed positions
+(refined_ND, layout, item_BE), a row's last one being the target's; `padded` takes rows padded in
+front (x_BLD, is_position_BL, item_BE), of which every row has the last. N positions of all rows,
+B rows, L positions of the longest row, D width, A attention width.
 """
 
 import math
@@ -10,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..config.model import ModelConfig
 from ..dataset.layout import Layout
 from .dropout import Dropout
 from .precision import full_precision
@@ -20,42 +23,70 @@ DIN_WIDTHS = (512, 256, 128)
 
 
 class SumPooling(nn.Module):
-    """Sum or mean over the positions."""
+    """The sum over the positions."""
 
-    def __init__(self, width: int, mean: bool) -> None:
+    needs_item = False
+
+    def __init__(self, config: ModelConfig, width: int, item_width: int) -> None:
         super().__init__()
         self.out_width = width
-        self.mean = mean
 
-    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
-        sum_BD = row_sums(refined_ND, layout)
-        return sum_BD / layout.start_B.diff()[:, None] if self.mean else sum_BD
+    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor | None) -> Tensor:
+        """[B, D]."""
+        return row_sums(refined_ND, layout)
+
+    def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor | None) -> Tensor:
+        """[B, D]."""
+        return (is_position_BL.to(x_BLD.dtype)[:, None] @ x_BLD).squeeze(1)
 
 
-class TargetPooling(nn.Module):
+class MeanPooling(SumPooling):
+    """The mean over the positions."""
+
+    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor | None) -> Tensor:
+        """[B, D]."""
+        return super().forward(refined_ND, layout, item_BE) / layout.start_B.diff()[:, None]
+
+    def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor | None) -> Tensor:
+        """[B, D]."""
+        sum_BD = super().padded(x_BLD, is_position_BL, item_BE)
+        return sum_BD / is_position_BL.sum(1, keepdim=True)
+
+
+class TargetPooling(SumPooling):
     """The refined target position."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.out_width = width
-
-    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
+    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor | None) -> Tensor:
+        """[B, D]."""
         return F.embedding(layout.start_B[1:] - 1, refined_ND)
+
+    def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor | None) -> Tensor:
+        """[B, D]."""
+        return x_BLD[:, -1]
 
 
 class ConcatPooling(nn.Module):
     """All positions side by side, zeros where a history is shorter than max_len."""
 
-    def __init__(self, width: int, max_len: int) -> None:
+    needs_item = False
+
+    def __init__(self, config: ModelConfig, width: int, item_width: int) -> None:
         super().__init__()
-        self.positions = max_len + 1
+        self.positions = config.max_len + 1
         self.out_width = width * self.positions
 
-    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
+    def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor | None) -> Tensor:
+        """[B, (max_len + 1) * D]."""
         rows, width = len(layout.start_B) - 1, refined_ND.shape[1]
         slot_N = (layout.row_N + 1) * self.positions - 1 - layout.age_N
         slots_XD = refined_ND.new_zeros(rows * self.positions, width)
         return slots_XD.index_copy(0, slot_N.long(), refined_ND).view(rows, self.out_width)
+
+    def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor | None) -> Tensor:
+        """[B, (max_len + 1) * D]."""
+        x_BLD = x_BLD * is_position_BL[..., None]
+        before = x_BLD.new_zeros(x_BLD.shape[0], self.positions - x_BLD.shape[1], x_BLD.shape[2])
+        return torch.cat([before, x_BLD], dim=1).flatten(1)
 
 
 class WeightedSumPooling(nn.Module):
@@ -65,30 +96,19 @@ class WeightedSumPooling(nn.Module):
     softmax alpha; u = PReLU((sum_t alpha_t V_t) W_u + b).
     """
 
-    def __init__(
-        self,
-        width: int,
-        item_width: int,
-        attention_dim: int,
-        score: str,
-        scaled: bool,
-        dropout: float,
-    ) -> None:
+    needs_item = True
+
+    def __init__(self, config: ModelConfig, width: int, item_width: int) -> None:
         super().__init__()
-        self.out_width = attention_dim
-        self.query = self._projection(item_width, attention_dim, dropout)
-        self.key = self._projection(width, attention_dim, dropout)
-        self.value = self._projection(width, attention_dim, dropout)
-        self.score = _SCORES[score](attention_dim, scaled, dropout)
+        self.out_width = attention_dim = config.attention_dim
+        self.query = _projection(item_width, attention_dim, config.dropout)
+        self.key = _projection(width, attention_dim, config.dropout)
+        self.value = _projection(width, attention_dim, config.dropout)
+        self.score = SCORES[config.score](config)
         self.out = nn.Sequential(nn.Linear(attention_dim, attention_dim), nn.PReLU())
 
-    @staticmethod
-    def _projection(width: int, attention_dim: int, dropout: float) -> nn.Sequential:
-        return nn.Sequential(
-            nn.Linear(width, attention_dim, bias=False), nn.PReLU(), Dropout(dropout)
-        )
-
     def forward(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
+        """u [B, A]."""
         weight_N = self.attention(refined_ND, layout, item_BE)
         value_NA = self.value(refined_ND).to(refined_ND.dtype)
         with full_precision(refined_ND):
@@ -96,47 +116,66 @@ class WeightedSumPooling(nn.Module):
 
     def attention(self, refined_ND: Tensor, layout: Layout, item_BE: Tensor) -> Tensor:
         """alpha [N]."""
-        score_N = self.score(self.query(item_BE), self.key(refined_ND), layout)
+        query_NA = at_positions(self.score.query(self.query(item_BE)), layout)
+        score_N = self.score(query_NA, self.key(refined_ND))
         return row_softmax(score_N.to(refined_ND.dtype), layout)
+
+    def padded(self, x_BLD: Tensor, is_position_BL: Tensor, item_BE: Tensor) -> Tensor:
+        """u [B, A]."""
+        query_BA, key_BLA = self.score.query(self.query(item_BE)), self.key(x_BLD)
+        score_BL = self.score(query_BA[:, None].expand_as(key_BLA), key_BLA)
+        weight_BL = score_BL.masked_fill(~is_position_BL, -torch.inf).softmax(1)
+        return self.out((weight_BL[:, None] @ self.value(x_BLD)).squeeze(1))
+
+
+def _projection(width: int, attention_dim: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, attention_dim, bias=False), nn.PReLU(), Dropout(dropout))
 
 
 class DotScore(nn.Module):
-    """q^T K_t / sqrt(d_h) (paper, eq. 16); not `scaled`, without the root."""
+    """q^T K_t / sqrt(d_h) (paper, eq. 16); not `scaled_scores`, without the root."""
 
-    def __init__(self, attention_dim: int, scaled: bool, dropout: float) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.scale = 1 / math.sqrt(attention_dim) if scaled else 1.0
+        self.scale = 1 / math.sqrt(config.attention_dim) if config.scaled_scores else 1.0
 
-    def forward(self, query_BA: Tensor, key_NA: Tensor, layout: Layout) -> Tensor:
-        return (at_positions(query_BA, layout) * key_NA).sum(1) * self.scale
+    def query(self, query_BA: Tensor) -> Tensor:
+        """What a row's query is, once for all its positions [B, A]."""
+        return query_BA
+
+    def forward(self, query_XA: Tensor, key_XA: Tensor) -> Tensor:
+        """[X], X being any positions, each with its row's query."""
+        return (query_XA * key_XA).sum(-1) * self.scale
 
 
 class BilinearScore(DotScore):
     """q^T W K_t / sqrt(d_h), W starting as identity (paper, eq. 12)."""
 
-    def __init__(self, attention_dim: int, scaled: bool, dropout: float) -> None:
-        super().__init__(attention_dim, scaled, dropout)
-        self.bilinear = nn.Parameter(torch.eye(attention_dim))
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.bilinear = nn.Parameter(torch.eye(config.attention_dim))
 
-    def forward(self, query_BA: Tensor, key_NA: Tensor, layout: Layout) -> Tensor:
-        return super().forward(query_BA @ self.bilinear, key_NA, layout)
+    def query(self, query_BA: Tensor) -> Tensor:
+        """q^T W [B, A]."""
+        return query_BA @ self.bilinear
 
 
-class DinScore(nn.Module):
+class DinScore(DotScore):
     """An MLP with Dice on [q, K_t, q - K_t, q * K_t], as DIN (Zhou et al., KDD 2018) has it."""
 
-    def __init__(self, attention_dim: int, scaled: bool, dropout: float) -> None:
-        super().__init__()
-        widths = (4 * attention_dim, *DIN_WIDTHS)
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        widths = (4 * config.attention_dim, *DIN_WIDTHS)
         layers: list[nn.Module] = []
         for inputs, outputs in zip(widths, DIN_WIDTHS):
-            layers += [nn.Linear(inputs, outputs), Dice(outputs), Dropout(dropout)]
+            layers += [nn.Linear(inputs, outputs), Dice(outputs), Dropout(config.dropout)]
         self.mlp = nn.Sequential(*layers, nn.Linear(DIN_WIDTHS[-1], 1))
 
-    def forward(self, query_BA: Tensor, key_NA: Tensor, layout: Layout) -> Tensor:
-        query_NA = at_positions(query_BA, layout)
-        pair_NX = torch.cat([query_NA, key_NA, query_NA - key_NA, query_NA * key_NA], dim=1)
-        return self.mlp(pair_NX).squeeze(1)
+    def forward(self, query_XA: Tensor, key_XA: Tensor) -> Tensor:
+        """[X]."""
+        parts = [query_XA, key_XA, query_XA - key_XA, query_XA * key_XA]
+        pair_NX = torch.cat(parts, dim=-1).flatten(0, -2)
+        return self.mlp(pair_NX).view(key_XA.shape[:-1])
 
 
 class Dice(nn.Module):
@@ -148,6 +187,7 @@ class Dice(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(width))
 
     def forward(self, x_NA: Tensor) -> Tensor:
+        """[N, A]."""
         # A single position has no variance: the running statistics serve.
         normed_NA = (
             self.norm(x_NA)
@@ -160,8 +200,15 @@ class Dice(nn.Module):
         return (share_NA + self.alpha * (1 - share_NA)) * x_NA
 
 
-_SCORES: dict[str, type[DotScore] | type[DinScore]] = {
+SCORES: dict[str, type[DotScore]] = {
     "bilinear": BilinearScore,
     "dot": DotScore,
     "din": DinScore,
+}
+POOLINGS: dict[str, type[SumPooling | ConcatPooling | WeightedSumPooling]] = {
+    "mean": MeanPooling,
+    "sum": SumPooling,
+    "target": TargetPooling,
+    "concat": ConcatPooling,
+    "weighted_sum": WeightedSumPooling,
 }

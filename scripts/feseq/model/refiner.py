@@ -1,6 +1,7 @@
 """Sequence refiner: Transformer layers over the positions of a history (FESEQ section 3).
 
-N positions of all rows, each row's history and target, without padding; D width, H heads.
+N positions of all rows, each row's history and target, without padding; D width, H heads. `padded`
+is the same function of B rows padded in front to L positions.
 """
 
 import torch
@@ -28,8 +29,16 @@ class TransformerLayer(nn.Module):
         self.norm_2 = nn.LayerNorm(width) if layer_norm else nn.Identity()
 
     def forward(self, x_ND: Tensor, layout: Layout) -> Tensor:
-        x_ND = self.norm_1(x_ND + self.dropout(self.attention(x_ND, layout)))
-        return self.norm_2(x_ND + self.dropout(self.feed_forward(x_ND)))
+        """[N, D]."""
+        return self._after_attention(x_ND, self.attention(x_ND, layout))
+
+    def padded(self, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:
+        """The same of rows padded in front [B, L, D]."""
+        return self._after_attention(x_BLD, self.attention.padded(x_BLD, is_position_BL))
+
+    def _after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = self.norm_1(x + self.dropout(attended))
+        return self.norm_2(x + self.dropout(self.feed_forward(x)))
 
 
 class SequenceRefiner(nn.Module):
@@ -60,3 +69,10 @@ class SequenceRefiner(nn.Module):
             else:
                 x_ND = layer(x_ND, layout)
         return x_ND
+
+    def padded(self, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:
+        """The same of rows padded in front [B, L, D]."""
+        for layer in self.layers:
+            assert isinstance(layer, TransformerLayer)
+            x_BLD = layer.padded(x_BLD, is_position_BL)
+        return x_BLD

@@ -20,7 +20,7 @@ from ..model.build import build_model, placed
 from ..model.device import Machine
 from .prediction import inference_source, predict_logits
 
-MODEL_FORMAT, MODEL_VERSION = "feseq-model", 7
+MODEL_FORMAT, MODEL_VERSION = "feseq-model", 8
 
 
 @dataclass(frozen=True)

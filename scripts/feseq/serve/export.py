@@ -21,10 +21,10 @@ from ..dataset.encoding import DEFAULT_INPUTS
 from ..dataset.mixed import Files, open_files
 from ..model.build import field_sizes, inputs_of
 from ..model.device import Machine
-from ..model.front import columns_of
+from ..model.input_layer import columns_of
+from ..model.padded import INPUTS, PaddedFESeq
 from ..predict.model_file import TrainedModel
-from .network import INPUTS, ServedFESeq
-from .planted import Planted
+from .check_rows import CheckRows
 from .scorer import FORMAT, METADATA, VERSION, Scorer
 
 logger = logging.getLogger(__name__)
@@ -48,16 +48,16 @@ def export_model(
     about = _about(trained, row_time)
     program = _program(trained)
     with open_files(valid_h5) as table:
-        planted = Planted(table, trained.feature_map, ROWS)
+        rows = CheckRows(table, trained.feature_map, ROWS)
     scorer = Scorer(_content(program, about), name=str(onnx))
-    exported = scorer.logits(planted.dictionaries(row_time))
-    expected = trained.predict(trained.source(planted, CPU), CPU)
+    exported = scorer.logits(rows.dictionaries(row_time))
+    expected = trained.predict(trained.source(rows, CPU), CPU)
     _check(exported, expected, onnx, model)
     logit, probability = (
         float(np.abs(one - other).max())
         for one, other in ((exported, expected), (sigmoid(exported), sigmoid(expected)))
     )
-    about["check"] = {"largest_logit_difference": logit, **planted.counts}
+    about["check"] = {"largest_logit_difference": logit, **rows.counts}
     with written_beside(onnx) as temporary:
         temporary.write_bytes(_content(program, about))
     logger.info(
@@ -65,7 +65,7 @@ def export_model(
         onnx,
         logit,
         probability,
-        ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in planted.counts.items()),
+        ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in rows.counts.items()),
     )
 
 
@@ -119,7 +119,7 @@ def _program(trained: TrainedModel) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.onnx.export(
-            ServedFESeq(network),
+            PaddedFESeq(network.eval()),
             (numbers, *example),
             dynamo=True,
             input_names=[*numbers, *INPUTS],

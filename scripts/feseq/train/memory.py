@@ -16,7 +16,7 @@ from ..dataset.batch import Batch
 from ..dataset.layout import Layout
 from ..model import FESeq, FieldSizes
 from ..model.device import Machine
-from ..model.front import columns_of, numbers_of
+from ..model.input_layer import columns_of, numbers_of
 
 logger = logging.getLogger(__name__)
 

@@ -76,7 +76,7 @@ class TableAdam(AdamW):
 def embedding_parameters(model: FESeq) -> list[Tensor]:
     """The weights of all embedding tables, and the numeric embeddings."""
     tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
-    return [*tables, *model.front.own_parameters()]
+    return [*tables, *model.inputs.own_parameters()]
 
 
 def _group(parameters: Sequence[Tensor], decay: float, factor: float = 1) -> dict[str, Any]:

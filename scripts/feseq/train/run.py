@@ -217,8 +217,8 @@ def make_trainer(
     if start:
         start.carry_into(model, train.table)
         logger.info("going on from %s", start.path)
-    taken_back = math.log(train.kept_share) - math.log(run.train_config.pos_weight)
-    model.taken_back.logit.fill_(taken_back)
+    shift = math.log(train.kept_share) - math.log(run.train_config.pos_weight)
+    model.observed_odds.shift.fill_(shift)
     if run.train_config.start_at_click_rate and not start:
         label = train.table.column("label")
         # Half a click more: a rate of 0 has no odds.

@@ -84,7 +84,7 @@ class WarmStart:
             found[f"history.sequence.{i}.weight"] = _index(sequences[i])
             found[f"crossing.target.{i}"] = _index(target)
             found[f"crossing.event.{i}.weight"] = _index(sequences[i])
-        return {**found, "front.kinds.context.table.weight": _index(*context)}
+        return {**found, "inputs.kinds.context.table.weight": _index(*context)}
 
 
 def _index(*fields: tuple[Field, Field]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The front of numeric columns, and shortcuts, against plain loops."""
+"""The input layer, shortcuts and crossings against plain loops."""
 
 from dataclasses import replace
 
@@ -6,24 +6,24 @@ import pytest
 import torch
 
 from feseq.model import FESeq
-from feseq.model.front import Front
+from feseq.model.input_layer import InputLayer
 from feseq.train.optimizer import embedding_parameters
 from support.networks import CONFIG, SIZES, make_batch, make_model, single
 
 D = CONFIG.embedding_dim
 
 
-def front(*kinds: str, missing: int = 0) -> Front:
+def input_layer(*kinds: str, missing: int = 0) -> InputLayer:
     torch.manual_seed(1)
     config = replace(CONFIG, numerics=kinds, missing_flags=bool(missing))
-    made = Front(config, replace(SIZES, missing=missing)).double()
+    made = InputLayer(config, replace(SIZES, missing=missing)).double()
     made.start_values(1.0)
     return made
 
 
 def test_direct_is_the_value_and_linear_the_value_times_a_vector() -> None:
     batch = make_batch([3, 0])
-    both = front("direct", "linear")
+    both = input_layer("direct", "linear")
     vector = both.kinds["linear"].vector
     expected = [
         torch.cat([x, *(x[n] * vector[n] for n in range(len(x)))]) for x in batch.numbers["minmax"]
@@ -32,7 +32,7 @@ def test_direct_is_the_value_and_linear_the_value_times_a_vector() -> None:
 
 
 def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> None:
-    buckets = front("buckets")
+    buckets = input_layer("buckets")
     table = buckets.kinds["buckets"].table.weight
     # One more row a column, the last, is that of missing values.
     numbers = {"bucket": torch.tensor([[0.0, 5.0, 20.0], [19.0, 10.0, 19.0]])}
@@ -43,7 +43,7 @@ def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> 
 
 def test_flags_of_missing_blocks_come_last() -> None:
     batch = make_batch([3, 0], replace(SIZES, missing=2))
-    made = front("direct", missing=2)
+    made = input_layer("direct", missing=2)
     out = made(batch)
     assert out.shape == (2, made.out_width)
     assert torch.equal(out[:, -2:], batch.numbers["missing"])
@@ -65,7 +65,7 @@ def test_shortcuts_are_target_scaled_sum_and_product() -> None:
 
 @pytest.mark.parametrize("kinds", [("linear",), ("direct", "buckets")])
 @pytest.mark.parametrize("shortcuts", [False, True])
-def test_every_front_gives_finite_logits_and_gradients(
+def test_every_kind_gives_finite_logits_and_gradients(
     kinds: tuple[str, ...], shortcuts: bool
 ) -> None:
     config = replace(CONFIG, numerics=kinds, missing_flags=True, shortcuts=shortcuts)
@@ -74,7 +74,7 @@ def test_every_front_gives_finite_logits_and_gradients(
     batch = replace(make_batch([3, 0]), numbers=numbers)
     network(batch).sum().backward()
     for name, parameter in network.named_parameters():
-        if name.startswith("front."):
+        if name.startswith("inputs."):
             assert parameter.grad is not None
             assert parameter.grad.isfinite().all()
             assert (parameter.grad != 0).any()
@@ -101,6 +101,6 @@ def test_a_crossing_starts_at_0_and_can_learn_from_there() -> None:
 
 def test_start_values_follow_the_setting() -> None:
     network = FESeq(replace(CONFIG, numerics=("linear", "buckets"), embedding_std=0.5), SIZES)
-    tables = [network.profile[0].weight, network.front.kinds["buckets"].table.weight]
-    for table in [*tables, *network.front.own_parameters()]:
+    tables = [network.profile[0].weight, network.inputs.kinds["buckets"].table.weight]
+    for table in [*tables, *network.inputs.own_parameters()]:
         assert 0.2 < table.std() < 0.9

@@ -1,4 +1,4 @@
-"""Rows of an H5 file, with what is rare planted among them: as a table, and as raw values."""
+"""The rows that an export is checked with, among them what is rare: as a table, as raw values."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _UNSEEN_WORD, _UNSEEN_TOKEN = "never seen in training", 10**12
 _EMPTY, _MISSING, _UNSEEN = 0.1, 0.05, 0.05
 
 
-class Planted(BlockTable):
+class CheckRows(BlockTable):
     """The first rows of `table`, again from the start if there are fewer than `rows`.
 
     Some histories are empty, some values missing and some categories and tokens unseen by the

@@ -1,4 +1,4 @@
-"""The front: what goes to the output network beside profile and history, as a list of layers.
+"""The input layer: what goes to the output network beside profile and history.
 
 Numeric columns, by the kinds in `model.numerics`:
 
@@ -109,8 +109,8 @@ def columns_of(numbers: str, sizes: FieldSizes) -> int:
     return sizes.missing if numbers == "missing" else sizes.numeric
 
 
-class Front(nn.Module):
-    """The layers that config and table ask for, side by side."""
+class InputLayer(nn.Module):
+    """The kinds that config and table ask for, side by side."""
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()

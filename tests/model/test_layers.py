@@ -1,0 +1,145 @@
+"""Interacting layers, scores and Transformer layers against their papers' equations."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from feseq.model.interaction import Interaction
+from feseq.model.pooling import WeightedSumPooling
+from feseq.model.refiner import TransformerLayer
+from support.networks import CONFIG, make_batch
+
+FIELDS, D = 3, 4
+
+
+def random_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Weights that matter, by name."""
+    torch.manual_seed(0)
+    module.double().eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.4)
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def cross(kind: str, w: dict[str, Tensor], x0: Tensor) -> Tensor:
+    """One layer on the vector of all fields, where x is x0."""
+    if kind == "crossnet":
+        return x0 * (w["weight.weight"][0] @ x0) + w["bias"] + x0
+    if kind == "crossnetv2":
+        return x0 * (w["weight"] @ x0 + w["bias"]) + x0
+    if kind == "final":
+        h2, h1 = (w["weight"] @ x0 + w["bias"]).split(len(x0))
+        return (h2 + h1 * h2).relu()
+    share, rank = (w["gate.weight"] @ x0).softmax(0), len(w["core"][0])
+    x = x0
+    for e, core in enumerate(w["core"]):
+        part = slice(e * rank, (e + 1) * rank)
+        low = (core @ (w["down.weight"][part] @ x0).tanh()).tanh()
+        x = x + share[e] * x0 * (w["up.weight"][:, part] @ low + w["bias"])
+    return x
+
+
+def attend(kind: str, w: dict[str, Tensor], fields: Tensor) -> Tensor:
+    """One layer on the set of fields."""
+    query, key, value = (
+        [w[f"{part}.weight"] @ field for field in fields] for part in ("query", "key", "value")
+    )
+    if kind == "destine":
+        mean_query, mean_key = sum(query) / FIELDS, sum(key) / FIELDS
+        unary = torch.stack([w["unary.weight"][0] @ field for field in fields]).softmax(0)
+        query, key = [q - mean_query for q in query], [k - mean_key for k in key]
+    out = []
+    for q, field in zip(query, fields):
+        alpha = torch.stack([q @ k / math.sqrt(D) for k in key]).softmax(0)
+        if kind == "destine":
+            sums = sum(a * v for a, v in zip(alpha + unary, value))
+            out.append(sums + w["residual.weight"] @ field + w["residual.bias"])
+        else:
+            out.append((sum(a * v for a, v in zip(alpha, value)) + field).relu())
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize(
+    "kind", ["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
+)
+def test_an_interacting_layer_is_its_papers(kind: str) -> None:
+    layer = Interaction(kind, 1, FIELDS, D)
+    named = random_weights(layer)
+    w = {name.removeprefix("layers.0."): value for name, value in named.items()}
+    x_BFd = torch.randn(5, FIELDS, D, dtype=torch.float64)
+    expected = [
+        attend(kind, w, x) if layer.on_fields else cross(kind, w, x.flatten()).view(FIELDS, D)
+        for x in x_BFd
+    ]
+    torch.testing.assert_close(layer(x_BFd), torch.stack(expected))
+
+
+def test_a_cross_network_keeps_its_first_input() -> None:
+    layers = Interaction("crossnetv2", 2, FIELDS, D)
+    w = random_weights(layers)
+    x0 = torch.randn(FIELDS * D, dtype=torch.float64)
+    x = x0
+    for i in range(2):
+        x = x0 * (w[f"layers.{i}.weight"] @ x + w[f"layers.{i}.bias"]) + x
+    torch.testing.assert_close(layers(x0.view(1, FIELDS, D)).flatten(), x)
+
+
+def score(kind: str, w: dict[str, Tensor], query: Tensor, key: Tensor) -> Tensor:
+    if kind == "dot":
+        return query @ key / math.sqrt(len(query))
+    if kind == "bilinear":
+        return query @ w["score.bilinear"] @ key / math.sqrt(len(query))
+    hidden = torch.cat([query, key, query - key, query * key])
+    for layer in range(0, 9, 3):
+        hidden = w[f"score.mlp.{layer}.weight"] @ hidden + w[f"score.mlp.{layer}.bias"]
+        dice = f"score.mlp.{layer + 1}"
+        mean, variance = w[f"{dice}.norm.running_mean"], w[f"{dice}.norm.running_var"]
+        share = torch.sigmoid((hidden - mean) / (variance + 1e-9).sqrt())
+        hidden = share * hidden + w[f"{dice}.alpha"] * (1 - share) * hidden
+    return (w["score.mlp.9.weight"] @ hidden + w["score.mlp.9.bias"])[0]
+
+
+@pytest.mark.parametrize("kind", ["dot", "bilinear", "din"])
+def test_the_weighted_sum_is_that_of_the_paper(kind: str) -> None:
+    pooling = WeightedSumPooling(replace(CONFIG, score=kind), D, 5)
+    w = random_weights(pooling)
+    layout = make_batch([3, 0, 4]).layout
+    x_ND = torch.randn(int(layout.start_B[-1]), D, dtype=torch.float64)
+    item_BE = torch.randn(3, 5, dtype=torch.float64)
+
+    def project(part: str, x: Tensor) -> Tensor:
+        projected = w[f"{part}.0.weight"] @ x
+        return torch.where(projected > 0, projected, w[f"{part}.1.weight"] * projected)
+
+    expected = []
+    for item, row in zip(item_BE, x_ND.split(layout.start_B.diff().tolist())):
+        query = project("query", item)
+        alpha = torch.stack([score(kind, w, query, project("key", x)) for x in row]).softmax(0)
+        u = sum(a * project("value", x) for a, x in zip(alpha, row))
+        u = w["out.0.weight"] @ u + w["out.0.bias"]
+        expected.append(torch.where(u > 0, u, w["out.1.weight"] * u))
+    torch.testing.assert_close(pooling(x_ND, layout, item_BE), torch.stack(expected))
+
+
+@pytest.mark.parametrize("has_norm", [True, False])
+def test_a_transformer_layer_is_post_norm(has_norm: bool) -> None:
+    layer = TransformerLayer(8, 2, causal=False, layer_norm=has_norm, dropout=0.1)
+    w, layout = random_weights(layer), make_batch([3, 0]).layout
+    x_ND = torch.randn(5, 8, dtype=torch.float64)
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        if not has_norm:
+            return x
+        centred = x - x.mean(1, keepdim=True)
+        scaled = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
+        return scaled * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    s = norm("norm_1", x_ND + layer.attention(x_ND, layout))
+    inner = s @ w["feed_forward.0.weight"].T + w["feed_forward.0.bias"]
+    inner = torch.where(inner > 0, inner, 0.01 * inner)
+    outer = inner @ w["feed_forward.2.weight"].T + w["feed_forward.2.bias"]
+    torch.testing.assert_close(layer(x_ND, layout), norm("norm_2", s + outer))
