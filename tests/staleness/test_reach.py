@@ -40,9 +40,9 @@ REACHED = {
     "tune": f"{NETWORK} config.catalog dataset.extension config.boosting "
     "config.space config.train evaluate.metrics train tune.network tune.search tune.study",
     "tune_boosting": f"{BOOSTING} boosting.device boosting.training config.model config.space "
-    "config.train machine.memory machine.ranks train.launch train.resume tune.boosting "
+    "config.train train.launch train.checkpoint tune.boosting "
     "tune.search tune.study",
-    "train_boosting": f"{BOOSTING} boosting.device boosting.training machine.memory",
+    "train_boosting": f"{BOOSTING} boosting.device boosting.training",
     "evaluate_boosting": PREDICTING,
     "predict_boosting": PREDICTING,
     "importance": f"{NETWORK} evaluate.auc evaluate.importance evaluate.intervals "
@@ -54,7 +54,7 @@ REACHED = {
     "evaluate": f"{NETWORK} {VALID} evaluate.mean_attention evaluate.trained_model",
     "ensemble": f"common {VALID} evaluate.blend evaluate.ensemble evaluate.intervals "
     "evaluate.metrics",
-    "fit_baseline": f"{FEATURES} {VALID} evaluate.baselines evaluate.tabular machine.memory",
+    "fit_baseline": f"{FEATURES} {VALID} evaluate.baselines evaluate.tabular",
     "measure": f"common {VALID} dataset.folds dataset.mixed dataset.opening evaluate.auc "
     "evaluate.blend evaluate.intervals evaluate.metrics evaluate.metrics_file evaluate.slices",
     "plot_model": f"common {VALID} evaluate.auc evaluate.intervals report.figures.one_model "

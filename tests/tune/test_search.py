@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
-from feseq.train.resume import locked
 
 from feseq.common.errors import UserError
 from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.staleness.code import code_digests
+from feseq.train.checkpoint import locked
 from feseq.train.run import TrainingRun, train_model
 from feseq.tune import network as network_module
 from feseq.tune.network import TunedNetwork
