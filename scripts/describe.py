@@ -1,4 +1,4 @@
-"""Describe the rows of one size before any training: facts, alarms, figures and a page.
+"""Describe the rows of one size before any training: facts, alarms, plots and a page.
 
 By hand: python scripts/describe.py --size toy
 """
@@ -10,7 +10,7 @@ from door import enter
 from feseq.common.files import write_json
 from feseq.describe.alarms import warn_of
 from feseq.describe.checks import alarms_of
-from feseq.describe.describe import describe
+from feseq.describe.facts import describe
 from feseq.report.data_page import write_data_page
 from feseq.report.plots.data import plot_data
 
@@ -34,9 +34,9 @@ def main(
 ) -> None:
     found = describe(train, valid, test, feature_map, size=size, threads=threads)
     alarms = alarms_of(found, scalings)
-    figures = {"click_rates": click_rates, "missing": missing, "lengths": lengths, "drift": drift}
-    plot_data(found, **figures)
-    write_data_page(found, alarms, figures, page, view)
+    plots = {"click_rates": click_rates, "missing": missing, "lengths": lengths, "drift": drift}
+    plot_data(found, **plots)
+    write_data_page(found, alarms, plots, page, view)
     write_json(facts, {**found, "alarms": [asdict(alarm) for alarm in alarms]})
     warn_of(alarms, page)
 

@@ -124,7 +124,7 @@ def test_a_fault_gives_its_alarm_and_no_other(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No alarm rests on it.
-    monkeypatch.setattr("feseq.describe.describe.adversary", lambda *_: None)
+    monkeypatch.setattr("feseq.describe.facts.adversary", lambda *_: None)
     spoil, text, advice = FAULTS[fault]
     (alarm,) = alarms_of(facts_of(tmp_path, *spoil(*healthy())), ["minmax"])
     assert text in alarm.text
@@ -134,7 +134,7 @@ def test_a_fault_gives_its_alarm_and_no_other(
 def test_an_outlier_alarms_no_model_that_takes_ranks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("feseq.describe.describe.adversary", lambda *_: None)
+    monkeypatch.setattr("feseq.describe.facts.adversary", lambda *_: None)
     facts = facts_of(tmp_path, *an_outlier(*healthy()))
     assert alarms_of(facts, ["quantile"]) == []
     assert len(alarms_of(facts, ["minmax", "quantile"])) == 1

@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 
 from feseq.dataset.feature_map import fit_feature_map
-from feseq.describe.describe import describe
-from feseq.describe.table_pass import LENGTHS
+from feseq.describe.counts import LENGTHS
+from feseq.describe.facts import describe
 from support.raw_tables import COLUMNS, to_test_h5, to_train_h5
 
 
@@ -46,7 +46,6 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
         "distinct": 31,
         "missing": dict.fromkeys(parts, 0.25),
         "click_auc": 0.6,
-        "by_chance": {"valid": 0.001, "test": 0.001},
         "range": [0.0, 1e6],
         "middle_share": 0.5,
         "infinite": {"train": 7, "valid": 0, "test": 0},

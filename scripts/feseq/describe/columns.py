@@ -1,8 +1,10 @@
 """What single columns are, and which of them belong together, from a sample of rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
+from scipy.sparse.csgraph import connected_components
 
 # Fewer different values, each met this often on average, are levels rather than measurements.
 _MOST_LEVELS = 100
@@ -11,8 +13,8 @@ _REPEATS = 10
 SAME = 0.995
 # Clicks, and others, below which no AUC of a single column is computed.
 LEAST_CLICKS = 10
-_FINE_LEVELS = 200
-_FINE_EXACT = 1_000
+_RANGES = 200
+_MOST_EXACT = 1_000
 
 
 def kind_of(values: np.ndarray) -> tuple[str, int]:
@@ -55,101 +57,59 @@ def auc_alone(values: np.ndarray, label: np.ndarray, is_category: bool) -> float
     if min(label.sum(), (1 - label).sum()) < LEAST_CLICKS:
         return None
     distinct, place = np.unique(values, return_inverse=True)
-    rates = _rates(_fine(place, len(distinct), is_category), label)
-    aucs = [_auc(np.unique(rates, return_inverse=True)[1], label)]
+    group = place
+    if not is_category and len(distinct) > _MOST_EXACT:
+        group = pd.qcut(place, _RANGES, labels=False, duplicates="drop")
+    half = pd.Series(label).groupby(label).cumcount() % 2
+    rows = pd.DataFrame({"group": group, "half": half, "click": label})
+    found = rows.groupby(["half", "group"])["click"].agg(["sum", "size"])
+    rates = (found["sum"] + label.mean()) / (found["size"] + 1)
+    # A group that the other half does not have has the rate of all rows.
+    other = pd.MultiIndex.from_arrays([1 - half, group])
+    aucs = [_auc(rates.reindex(other).fillna(label.mean()).to_numpy(), label)]
     if not is_category:
-        for ranks in (place, np.where(np.isnan(values), 0, place + 1)):
+        for ranks in (place, np.where(np.isnan(values), -1, place)):
             auc = _auc(ranks, label)
             aucs += [auc, 1 - auc]
     return max(aucs)
 
 
-def _fine(place: np.ndarray, distinct: int, is_category: bool) -> np.ndarray:
-    """The values' places, or their ranges of about equally many rows where there are too many."""
-    if is_category or distinct <= _FINE_EXACT:
-        return place
-    bounds = np.arange(1, _FINE_LEVELS) * len(place) // _FINE_LEVELS
-    return np.searchsorted(np.sort(place)[bounds], place)
+def _auc(score: np.ndarray, label: np.ndarray) -> float:
+    """By the sum of the clicks' ranks, equal ones sharing theirs."""
+    clicks = int(label.sum())
+    mean = pd.Series(score).rank()[label == 1].mean()
+    return float((mean - (clicks + 1) / 2) / (len(label) - clicks))
 
 
-def _rates(place: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """The click rate of each row's place, in the half of the rows that the row is not in."""
-    half = np.empty(len(label), np.int64)
-    for value in (0, 1):
-        rows = np.flatnonzero(label == value)
-        half[rows] = np.arange(len(rows)) % 2
-    rates = np.empty(len(label))
-    for side in (0, 1):
-        other = half != side
-        rows = np.bincount(place[other], minlength=place.max() + 1)
-        clicks = np.bincount(place[other], label[other], minlength=place.max() + 1)
-        rates[~other] = ((clicks + label.mean()) / (rows + 1))[place[~other]]
-    return rates
-
-
-def _auc(place: np.ndarray, label: np.ndarray) -> float:
-    """AUC of small whole numbers, equal ones counting half."""
-    clicks = np.bincount(place, label)
-    others = np.bincount(place) - clicks
-    below = np.cumsum(others) - others / 2
-    return float((clicks * below).sum() / (clicks.sum() * others.sum()))
-
-
-def missing_blocks(sample: np.ndarray, names: Sequence[str]) -> list[tuple[list[str], np.ndarray]]:
+def missing_blocks(sample: pd.DataFrame) -> list[tuple[list[str], np.ndarray]]:
     """Columns missing in the very same rows, and which rows these are, the most rows first."""
-    groups: dict[bytes, list[int]] = {}
-    for i, is_missing in enumerate(np.isnan(sample).T):
-        if is_missing.any():
-            groups.setdefault(is_missing.tobytes(), []).append(i)
-    blocks = [
-        ([names[i] for i in group], np.isnan(sample[:, group[0]])) for group in groups.values()
-    ]
-    return sorted(blocks, key=lambda block: -block[1].sum())
+    is_missing = sample.isna()
+    blocks: dict[bytes, list[str]] = {}
+    for name in sample.columns[is_missing.any()]:
+        blocks.setdefault(is_missing[name].to_numpy().tobytes(), []).append(name)
+    found = [(names, is_missing[names[0]].to_numpy()) for names in blocks.values()]
+    return sorted(found, key=lambda block: -block[1].sum())
 
 
-def same_columns(
-    sample: np.ndarray, names: Sequence[str]
-) -> tuple[list[list[str]], list[list[str]]]:
+def same_columns(sample: pd.DataFrame) -> tuple[list[list[str]], list[list[str]]]:
     """Groups of columns with equal values in all rows, and groups whose order is nearly the same.
 
     Constant columns are left out. The first of equal columns stands for all in the second list,
     where neighbours have a rank correlation of at least SAME, rising or falling.
     """
-    groups: dict[bytes, list[int]] = {}
-    for i, column in enumerate(sample.T):
-        known = column[~np.isnan(column)]
-        if len(known) and (known != known[0]).any():
-            # One NaN and one zero, whatever their bits.
-            plain = np.where(np.isnan(column), np.nan, column) + 0
-            groups.setdefault(plain.tobytes(), []).append(i)
-    equal = [[names[i] for i in group] for group in groups.values() if len(group) > 1]
-    left = [group[0] for group in groups.values()]
-    ranks = {i: _standardized_ranks(sample[:, i]) for i in left}
-    alike = []
-    while left:
-        group, left = _neighbours(left, ranks)
-        if len(group) > 1:
-            alike.append([names[i] for i in group])
-    return equal, alike
+    groups: dict[bytes, list[str]] = {}
+    for name in sample.columns[sample.nunique() > 1]:
+        # One NaN and one zero, whatever their bits.
+        plain = sample[name].to_numpy()
+        plain = np.where(np.isnan(plain), np.nan, plain) + 0
+        groups.setdefault(plain.tobytes(), []).append(name)
+    ranks = sample[[names[0] for names in groups.values()]].rank()
+    # Missing values are in the middle.
+    near = ranks.fillna((ranks.count() + 1) / 2).corr().abs().to_numpy() >= SAME
+    return [names for names in groups.values() if len(names) > 1], _connected(near, list(ranks))
 
 
-def _neighbours(
-    left: Sequence[int], ranks: Mapping[int, np.ndarray]
-) -> tuple[list[int], list[int]]:
-    """The first of the columns and those that lead to it over neighbours, and the others."""
-    group, others = [left[0]], list(left[1:])
-    for i in group:
-        near = [j for j in others if abs(float(ranks[i] @ ranks[j])) >= SAME]
-        group += near
-        others = [j for j in others if j not in near]
-    return sorted(group), others
-
-
-def _standardized_ranks(values: np.ndarray) -> np.ndarray:
-    """Mean ranks, of missing values the middle, with mean 0 and length 1."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - counts / 2)[place]
-    is_missing = np.isnan(values)
-    ranks[is_missing] = (~is_missing).sum() / 2
-    ranks -= ranks.mean()
-    return ranks / np.linalg.norm(ranks)
+def _connected(near: np.ndarray, names: Sequence[str]) -> list[list[str]]:
+    """Groups of several that lead to one another over neighbours."""
+    of = pd.Series(names).groupby(connected_components(near)[1])
+    return [list(group) for _, group in of if len(group) > 1]

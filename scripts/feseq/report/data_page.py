@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ..describe.alarms import Alarm, alarms_text
 from ..describe.drift import MUCH_DRIFT, SOME_DRIFT, SURE
-from .page import SIMULATED, percent, write_page
+from .page import SIMULATED, markdown_table, percent, write_page
 
 # Columns in a sentence.
 _NAMED = 12
@@ -16,17 +18,17 @@ _MET_AGAIN = 0.02
 _LOOKS = {"empty": "no value", "levels": "few values", "whole": "whole numbers"}
 _TRY = "try them as `context` columns, or `model.numerics: [buckets]`"
 _FLATTERED = (
-    "So figures on the validation rows flatter a model that remembers users; `sampling.split` can "
+    "So metrics on the validation rows flatter a model that remembers users; `sampling.split` can "
     "hold out whole users or the newest rows."
 )
-# What a reader learns from each figure.
-FIGURES = {
+# What a reader learns from each plot.
+PLOTS = {
     "click_rates": "Whether clicks depend on the place in the file, which tells of its order in "
     "time, or on a category, and which of the categories the test rows have.",
     "missing": "Which columns are missing together, how often, and whether that tells of clicks.",
     "lengths": "Whether sequences are as long in all tables, and whether length tells of clicks.",
     "drift": "Which columns the test rows have other values in, and whether the validation rows "
-    "show it: where they do not, their figures flatter.",
+    "show it: where they do not, their metrics flatter.",
 }
 _TABLE = f"""\
 Values: how many differ. Missing: of the train rows, and of the test rows. Range: of all train
@@ -40,28 +42,31 @@ model does not know.
 def write_data_page(
     facts: Mapping[str, Any],
     alarms: Sequence[Alarm],
-    figures: Mapping[str, Path],
+    plots: Mapping[str, Path],
     page: Path,
     view: Path,
 ) -> None:
-    """Write the page as Markdown, and as HTML; `figures` by their names in FIGURES."""
+    """Write the page as Markdown, and as HTML; `plots` by their names in PLOTS."""
     parts = [f"# Data of size {facts['size']}\n"]
     parts += [SIMULATED] * facts["simulated_data"]
     parts += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
     parts += ["## What stands out\n", "\n".join(f"- {line}" for line in _findings(facts)), ""]
-    parts.append("## Figures\n")
-    for name, text in FIGURES.items():
-        parts.append(f"{text}\n\n![{name}]({os.path.relpath(figures[name], page.parent)})\n")
+    parts.append("## Plots\n")
+    for name, text in PLOTS.items():
+        parts.append(f"{text}\n\n![{name}]({os.path.relpath(plots[name], page.parent)})\n")
     parts += ["## Columns\n", _columns_table(facts)]
     write_page("\n".join(parts), page, view)
 
 
 def _rows_table(facts: Mapping[str, Any]) -> str:
-    lines = [["", "rows", "clicks", "click rate"], ["---"] * 4]
-    for name, rows in facts["rows"].items():
-        clicks = facts["clicks"].get(name)
-        known = ["", ""] if clicks is None else [f"{clicks:,}", percent(clicks / max(1, rows))]
-        lines.append([name, f"{rows:,}", *known])
+    table = pd.DataFrame({"table": facts["rows"].keys(), "rows": facts["rows"].values()})
+    clicks = table["table"].map(facts["clicks"])
+    rates = [percent(rate) for rate in clicks / table["rows"].clip(lower=1)]
+    table = table.assign(
+        rows=[f"{count:,}" for count in table["rows"]],
+        clicks=[f"{count:,.0f}" for count in clicks],
+        rate=rates,
+    ).mask(clicks.isna().to_numpy()[:, None] & [[False, False, True, True]], "")
     sampled = " and ".join(
         f"{count:,} of {facts['rows'][name]:,} {name} rows"
         for name, count in facts["sampled_rows"].items()
@@ -70,11 +75,10 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
     note = "All rows are counted."
     if sampled:
         note += (
-            f" Figures of single columns and their comparisons are from a sample, rows at equal "
-            f"distances: {sampled}; missing values, unseen categories, click rates and lengths are "
-            f"from all rows."
+            f" What compares columns is from a sample, rows at equal distances: {sampled}; missing "
+            f"values, unseen categories, click rates and lengths are from all rows."
         )
-    return "\n".join([*map(_line, lines), "", note, ""])
+    return f"{markdown_table(table.rename(columns={'rate': 'click rate'}))}\n{note}\n"
 
 
 def _findings(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -160,32 +164,27 @@ def _numeric_lines(columns: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _columns_table(facts: Mapping[str, Any]) -> str:
-    head = ["column", "looks like", "values", "missing", "in test", "range", "middle", "AUC"]
-    head += ["PSI valid", "PSI test", "unseen"]
-    lines = [head, ["---"] * len(head)]
-    for column in facts["columns"]:
-        auc, middle = column["click_auc"], column.get("middle_share")
-        index = column["stability_index"]
-        lines.append(
-            [
-                column["column"].replace("|", "\\|"),
-                _LOOKS.get(column["kind"], column["kind"]),
-                f"{column['distinct']:,}",
-                percent(column["missing"]["train"]),
-                percent(column["missing"]["test"]),
-                " to ".join(f"{end:.4g}" for end in column.get("range", [])),
-                "" if middle is None else f"{middle:.2g}",
-                "" if auc is None else f"{auc:.3f}",
-                f"{index['valid']:.3f}",
-                f"{index['test']:.3f}",
-                percent(column["unseen"]["test"]) if "unseen" in column else "",
-            ]
-        )
-    return "\n".join([*map(_line, lines), "", _TABLE])
+    rows = [
+        {
+            "column": column["column"],
+            "looks like": _LOOKS.get(column["kind"], column["kind"]),
+            "values": f"{column['distinct']:,}",
+            "missing": percent(column["missing"]["train"]),
+            "in test": percent(column["missing"]["test"]),
+            "range": " to ".join(f"{end:.4g}" for end in column.get("range", [])),
+            "middle": _number(column.get("middle_share"), "{:.2g}"),
+            "AUC": _number(column["click_auc"], "{:.3f}"),
+            "PSI valid": f"{column['stability_index']['valid']:.3f}",
+            "PSI test": f"{column['stability_index']['test']:.3f}",
+            "unseen": percent(column["unseen"]["test"]) if "unseen" in column else "",
+        }
+        for column in facts["columns"]
+    ]
+    return f"{markdown_table(pd.DataFrame(rows))}\n{_TABLE}"
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
 
 
 def _names(names: Sequence[str]) -> str:

@@ -1,0 +1,148 @@
+"""One pass over a table: what is counted over all of its rows, and a sample of them."""
+
+import numpy as np
+import pandas as pd
+
+from ..common.ahead import map_ahead
+from ..common.hashing import GOLDEN, hashed
+from ..common.progress import progress
+from ..common.ragged import Ragged
+from ..dataset.block import Block
+from ..dataset.encoding import TokenLookup
+from ..dataset.feature_map import OUT_OF_VOCABULARY, FeatureMap
+from ..dataset.store import H5Table
+
+# Rows of the sample at most, at equal distances in the table.
+SAMPLE_ROWS = 100_000
+# A length belongs to the last of these that it reaches.
+LENGTHS = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000])
+# Equal parts of the raw file, in its order.
+PLACES = 20
+# Shorter sequences are alike by chance, and have no key.
+LEAST_EVENTS = 5
+# Keys of this many rows are kept; of more, those of a share of the rows.
+KEYS = 1 << 20
+
+
+class Counts:
+    """What one pass over a table finds.
+
+    Of all rows: `groups`, int64 [values, 3] by categorical column (0 is missing, the words of
+    `words` come next), by "length of" a sequence (the bins LENGTHS) and by "place": the rows; those
+    of them whose label may be looked at, which those of holdout rows may not; the clicks of these.
+    `infinite` and `missing` by numeric column. By sequence `events`, their number, and `longest`.
+    `keys` of the rows ("") and of each sequence, equal where these are equal.
+
+    Of the rows in the sample: `sample` [rows, columns], `label` [rows] or [0], and `sampled_events`
+    of each sequence, and how many of them the feature map does not know, `unseen_events`.
+    """
+
+    def __init__(self, table: H5Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
+        self.table, self.bits = table, bits
+        self.rows = self.clicks = 0
+        self.lookups = {field.column: TokenLookup(field) for field in feature_map.sequences}
+        self.words = {name: table.vocabulary(name)[1:] for name in table.categorical_columns}
+        sizes = {name: len(words) + 1 for name, words in self.words.items()} | {"place": PLACES}
+        sizes |= {f"length of {name}": len(LENGTHS) for name in self.lookups}
+        self.groups = {name: np.zeros((size, 3), np.int64) for name, size in sizes.items()}
+        self.missing = self.infinite = np.zeros(len(table.numeric_columns), np.int64)
+        self.events, self.longest, self.sampled_events, self.unseen_events = (
+            dict.fromkeys(self.lookups, 0) for _ in range(4)
+        )
+        self._holdout = np.zeros(table.rows, bool) if table.judges.all() else table.judges
+        self._step = -(-table.rows // SAMPLE_ROWS) or 1
+        # The same number for a word in all tables.
+        self._hashes = [
+            pd.util.hash_array(np.array(["", *words], object)) for words in self.words.values()
+        ]
+        samples, labels = [], [np.empty(0, np.uint8)]
+        found: dict[str, list[np.ndarray]] = {name: [] for name in ("", *self.lookups)}
+        with progress("described", table.rows) as describing:
+            for block, keys in map_ahead(self._keyed, table.blocks(), threads):
+                sampled = np.arange(-self.rows % self._step, len(block), self._step)
+                samples.append(self._sampled(block, sampled))
+                labels.append(labels[0] if block.label is None else block.label[sampled])
+                for name, kept in keys.items():
+                    found[name].append(kept)
+                self._count(block, sampled)
+                describing.advance(len(block))
+        self.sample = pd.concat(samples or [self._sampled(table.read(0, 0), np.empty(0, int))])
+        self.label = np.concatenate(labels)
+        none = np.empty(0, np.uint64)
+        self.keys = {name: np.concatenate([none, *parts]) for name, parts in found.items()}
+
+    def _count(self, block: Block, sampled: np.ndarray) -> None:
+        known = np.full(len(block), block.label is not None)
+        known &= ~self._holdout[self.rows : self.rows + len(block)]
+        clicked = known if block.label is None else block.label == 1
+        self.rows += len(block)
+        self.clicks += int(clicked.sum()) if block.label is not None else 0
+        self.missing = self.missing + np.isnan(block.numeric).sum(0)
+        self.infinite = self.infinite + np.isinf(block.numeric).sum(0)
+        # Rows of a file that has been replaced by a longer one would lie behind its end.
+        raw_rows = max(1, int(self.table.source.get("rows", 0)))
+        index = {"place": np.minimum(block.row * PLACES // raw_rows, PLACES - 1)}
+        index |= dict(zip(self.words, block.categorical.T.astype(np.int64)))
+        for name, lookup in self.lookups.items():
+            ragged = block.sequences[name]
+            index[f"length of {name}"] = np.searchsorted(LENGTHS, ragged.lengths, "right") - 1
+            self.events[name] += len(ragged.values)
+            self.longest[name] = max(self.longest[name], int(ragged.lengths.max(initial=0)))
+            events = ragged.take(sampled).values
+            self.sampled_events[name] += len(events)
+            self.unseen_events[name] += int((lookup(events) == OUT_OF_VOCABULARY).sum())
+        for name, values in index.items():
+            for i, rows in enumerate((slice(None), known, known & clicked)):
+                counts = self.groups[name]
+                counts[:, i] += np.bincount(values[rows], minlength=len(counts))
+
+    def _sampled(self, block: Block, rows: np.ndarray) -> pd.DataFrame:
+        """These rows: numeric columns, categories, and of each sequence length and newest event."""
+        sample = pd.DataFrame(block.numeric[rows], columns=list(self.table.numeric_columns))
+        for (name, words), codes in zip(self.words.items(), block.categorical[rows].T):
+            sample[name] = pd.Categorical.from_codes(codes.astype(np.int64) - 1, words)
+        for name in self.lookups:
+            newest = block.sequences[name].take(rows, 1)
+            sample[f"length of {name}"] = block.sequences[name].lengths[rows]
+            sample[f"newest of {name}"] = pd.NA
+            sample.loc[newest.lengths > 0, f"newest of {name}"] = newest.values
+        return sample
+
+    def _keyed(self, block: Block) -> tuple[Block, dict[str, np.ndarray]]:
+        """A block, and the keys that are kept, uint64: those whose first `bits` bits are 0."""
+        keys = {name: _sequence_keys(block.sequences[name]) for name in self.lookups}
+        words = [hashes[codes] for hashes, codes in zip(self._hashes, block.categorical.T)]
+        # The bits of the numeric values: what is alike in raw values is alike in these.
+        columns = np.column_stack([block.numeric.view(np.uint32), *words, *keys.values()])
+        found = {
+            name: key[block.sequences[name].lengths >= LEAST_EVENTS] for name, key in keys.items()
+        }
+        found[""] = hashed((columns.astype(np.uint64) * _weights(columns.shape[1])).sum(axis=1))
+        if self.bits:
+            shift = np.uint64(64 - self.bits)
+            found = {name: key[key >> shift == 0] for name, key in found.items()}
+        return block, found
+
+
+def _sequence_keys(ragged: Ragged) -> np.ndarray:
+    """A key of each row, uint64 [rows]: the sum of its values, each times its place's weight."""
+    place = np.arange(len(ragged.values)) - np.repeat(ragged.offsets[:-1], ragged.lengths)
+    weights = _weights(int(ragged.lengths.max(initial=0)))
+    ends = np.cumsum((ragged.values.astype(np.uint64) + np.uint64(1)) * weights[place])
+    sums = np.concatenate([np.zeros(1, np.uint64), ends])[ragged.offsets]
+    return hashed(sums[1:] - sums[:-1])
+
+
+def _weights(count: int) -> np.ndarray:
+    """Odd numbers at random, uint64 [count]."""
+    return hashed(np.arange(count, dtype=np.uint64) * GOLDEN) | np.uint64(1)
+
+
+def repeated_share(keys: np.ndarray) -> float | None:
+    """The share of rows whose key another row of the table has as well; None without rows."""
+    return float(pd.Series(keys).duplicated(keep=False).mean()) if len(keys) else None
+
+
+def shared_share(keys: np.ndarray, others: np.ndarray) -> float | None:
+    """The share of rows whose key is one of the `others`; None without rows."""
+    return float(np.isin(keys, others).mean()) if len(keys) else None
