@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feseq.common.errors import UserError
 from feseq.simulation import users
 from feseq.simulation.statistics import load_statistics
 from support.simulated import ROWS, SEED, TEST_ROWS, Simulated, simulate
@@ -110,13 +109,3 @@ def test_chunks_differ_and_do_not_depend_on_how_many_follow(tmp_path: Path) -> N
     assert len({tuple(part.to_pylist()) for part in parts}) == 3
     other = pq.read_table(simulate(tmp_path, "other", rows=900, chunk_rows=170)[0])
     assert other["day_of_week"].equals(long["day_of_week"])
-
-
-@pytest.mark.parametrize("settings", [{"rows": 0}, {"mean_length": 0.5}, {"split": "x"}])
-def test_impossible_settings_are_refused_and_write_nothing(
-    tmp_path: Path, settings: dict[str, object]
-) -> None:
-    (value,) = settings.values()
-    with pytest.raises(UserError, match=str(value)):
-        simulate(tmp_path, "bad", **settings)
-    assert list(tmp_path.iterdir()) == []

@@ -116,7 +116,7 @@ def numerics(columns: Columns, sequences: Ragged) -> Floats32:
 def _scaled(columns: Columns, column: str) -> Floats32:
     """A numeric column over its full range, 0 to 1; missing values are 0, as for a model."""
     if column.startswith("history_"):
-        low, high = 0.0, history_shapes()[column].scale
+        low, high = 0.0, history_shapes()[column][0]
     else:
         quantiles = load_statistics()["numeric"][column]["quantiles"]
         low, high = quantiles[0], quantiles[-1]
@@ -271,16 +271,6 @@ class ClickModel:
     def logit(self, columns: Columns, sequences: Ragged) -> Floats32:
         """The log-odds of a click without the user's part, [R]."""
         return self.intercept + np.sum(list(self.components(columns, sequences).values()), axis=0)
-
-    def probability(
-        self, columns: Columns, sequences: Ragged, users: Users
-    ) -> tuple[Floats, Floats]:
-        """The true click probability, and its mean over all users that a row may have.
-
-        Both [R]. The second is the best that one can say of a user never seen.
-        """
-        logit = self.logit(columns, sequences)
-        return logistic(logit + user_part(users)), mean_over_users(logit)
 
 
 def user_part(users: Users) -> Floats:

@@ -7,7 +7,6 @@ Legend: R rows of the chunk, C columns.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -45,16 +44,6 @@ _HISTORY_FACTOR = {"history_a_": 0.6, "history_b_": 0.9}
 # history_b_3 to 30 are nearly one and the same.
 _ALIKE = tuple(f"history_b_{number}" for number in range(3, 31))
 _ALIKE_FACTOR = 0.9985
-
-
-def train_columns() -> list[str]:
-    """The 119 column names of the train file, in file order."""
-    return list(load_statistics()["column_order"])
-
-
-def test_columns() -> list[str]:
-    """The column names of the test file: `ID` comes first, there is no `clicked`."""
-    return ["ID", *(name for name in train_columns() if name != "clicked")]
 
 
 def train_day(first_row: int, rows: int, total_rows: int) -> Days:
@@ -234,50 +223,34 @@ def advert_ids(column: str) -> list[tuple[NDArray[np.float32], Floats]]:
     return found
 
 
-@dataclass(frozen=True)
-class HistoryShape:
-    """An invented history column: scale · logistic(spread · latent normal score + shift)."""
-
-    scale: float
-    spread: float
-    shift: float
-    zero_share: float
-
-
 @cache
-def history_shapes() -> dict[str, HistoryShape]:
-    """The invented shape of each history column.
+def history_shapes() -> dict[str, tuple[float, float, float]]:
+    """Scale, spread and shift by history column: scale · logistic(spread · normal score + shift).
 
     Only zero shares, the order of magnitude (0.0545) and that history_b_3 to 30 correlate at .995
-    and more are published. The logistic curve keeps the columns inside (0, scale), so that min-max
-    scaling does not crush them.
+    and more are published; the rest is invented. The logistic curve keeps the columns inside
+    (0, scale), so that min-max scaling does not crush them.
     """
-    rng = np.random.default_rng(_HISTORY_SEED)
-    zero_share = load_statistics()["history_zero_share"]
-    shapes = {
-        name: HistoryShape(
-            scale=float(np.exp(rng.normal(-2.0 if name.startswith("history_b_") else -0.5, 0.4))),
-            spread=float(rng.uniform(0.6, 1.0)),
-            shift=float(rng.normal(-0.4, 0.3)),
-            zero_share=float(zero_share.get(name, 0.0)),
-        )
-        for name in train_columns()
-        if name.startswith("history_")
-    }
-    first = shapes[_ALIKE[0]]
-    return shapes | {name: replace(first, scale=shapes[name].scale) for name in _ALIKE}
+    rng, shapes = np.random.default_rng(_HISTORY_SEED), {}
+    for name in load_statistics()["column_order"]:
+        if name.startswith("history_"):
+            scale = float(np.exp(rng.normal(-2.0 if name.startswith("history_b_") else -0.5, 0.4)))
+            shapes[name] = scale, float(rng.uniform(0.6, 1.0)), float(rng.normal(-0.4, 0.3))
+    alike = shapes[_ALIKE[0]][1:]
+    return shapes | {name: (shapes[name][0], *alike) for name in _ALIKE}
 
 
 def _draw_history(rng: np.random.Generator, rows: int) -> dict[str, NDArray[np.float32]]:
     """The history columns: one factor in all of them, and a part of each one's own."""
     factor_R = rng.standard_normal(rows, dtype=np.float32)
-    drawn = {}
-    for column, shape in history_shapes().items():
-        loading = _HISTORY_FACTOR[column[: len("history_a_")]]
-        loading = _ALIKE_FACTOR if column in _ALIKE else loading
+    zero_shares, drawn = load_statistics()["history_zero_share"], {}
+    for column, (scale, spread, shift) in history_shapes().items():
         own_R = rng.standard_normal(rows, dtype=np.float32)
+        loading = _HISTORY_FACTOR[column[: len("history_a_")]]
+        zero_share = zero_shares.get(_ALIKE[0] if column in _ALIKE else column, 0.0)
+        loading = _ALIKE_FACTOR if column in _ALIKE else loading
         score_R = loading * factor_R + np.float32(np.sqrt(1.0 - loading**2)) * own_R
-        value_R = shape.scale * logistic(shape.spread * score_R + shape.shift)
-        value_R[normal_distribution(score_R) < shape.zero_share] = 0.0
+        value_R = scale * logistic(spread * score_R + shift)
+        value_R[normal_distribution(score_R) < zero_share] = 0.0
         drawn[column] = value_R.astype(np.float32)
     return drawn

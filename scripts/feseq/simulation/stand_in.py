@@ -8,23 +8,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..common.errors import UserError
 from ..common.files import written_beside
 from ..common.parquet import SIMULATED_MARK
 from ..common.progress import progress
-from .clicks import click_model
-from .columns import CATEGORIES, TEST_DAY, as_arrow, draw_columns, test_columns, train_columns
-from .columns import train_day as day_of_train
+from .clicks import click_model, mean_over_users, user_part
+from .columns import CATEGORIES, TEST_DAY, as_arrow, draw_columns, train_day
 from .sequences import draw_sequences, join_codes
+from .statistics import load_statistics, logistic
 from .users import test_users, train_users
 
 logger = logging.getLogger(__name__)
 
-_SPLITS = ("train", "test")
-_TYPES = {"clicked": pa.int64(), "row": pa.int64()} | dict.fromkeys(
-    (*CATEGORIES, "seq", "ID"), pa.string()
-)
 _PROBABILITIES = ("probability", "probability_of_new_user")
+_TYPES = {
+    **dict.fromkeys((*CATEGORIES, "seq", "ID"), pa.string()),
+    **dict.fromkeys(("clicked", "row"), pa.int64()),
+    **dict.fromkeys(_PROBABILITIES, pa.float64()),
+}
 
 
 def simulate_split(
@@ -50,19 +50,13 @@ def simulate_split(
     `probability_of_new_user`, which knows nothing of the user but what stands in the row. Each
     chunk is a row group with its own random stream, and memory does not grow with `rows`.
     """
-    if split not in _SPLITS:
-        raise UserError(f"split is {split!r}; it must be one of {', '.join(_SPLITS)}")
-    if rows < 1 or chunk_rows < 1:
-        raise UserError(f"rows ({rows}) and chunk_rows ({chunk_rows}) must be at least 1")
-    if not 1.0 <= mean_length < 65_536.0:
-        raise UserError(f"mean_length is {mean_length}; it must lie between 1 and 65,535 events")
     is_train = split == "train"
     model = click_model(mean_length)
     # The mark tells everything made from this file that it is simulated.
-    schema = pa.schema(map(_field, train_columns() if is_train else test_columns()), SIMULATED_MARK)
-    truth_schema = pa.schema(
-        [_field("row" if is_train else "ID"), *((name, pa.float64()) for name in _PROBABILITIES)]
-    )
+    names = load_statistics()["column_order"]
+    names = names if is_train else ["ID", *(name for name in names if name != "clicked")]
+    schema = pa.schema(map(_field, names), SIMULATED_MARK)
+    truth_schema = pa.schema(map(_field, ["row" if is_train else "ID", *_PROBABILITIES]))
     with (
         written_beside(parquet) as data_part,
         written_beside(truth) as truth_part,
@@ -74,14 +68,15 @@ def simulate_split(
     ):
         for chunk, first in enumerate(range(0, rows, chunk_rows)):
             count = min(chunk_rows, rows - first)
-            rng = np.random.default_rng([seed, _SPLITS.index(split), chunk])
+            rng = np.random.default_rng([seed, not is_train, chunk])
             if is_train:
-                users, day = train_users(seed, first, count), day_of_train(first, count, rows)
+                users, day = train_users(seed, first, count), train_day(first, count, rows)
             else:
                 users = test_users(seed, first, count, train_rows)
                 day = np.full(count, TEST_DAY, np.int8)
             columns, sequences = draw_columns(rng, users, day), draw_sequences(users, mean_length)
-            probabilities = model.probability(columns, sequences, users)
+            logit = model.logit(columns, sequences)
+            probabilities = logistic(logit + user_part(users)), mean_over_users(logit)
             arrays = as_arrow(columns) | {"seq": join_codes(sequences)}
             arrays |= dict(zip(_PROBABILITIES, map(pa.array, probabilities)))
             if is_train:

@@ -27,18 +27,8 @@ TEST_FROM_TRAIN = 0.15  # of the other test rows: a user of the train file
 _TRAIN, _TEST, _STRANGERS = 0, 1, 2
 
 
-class Draw(IntEnum):
-    """What is drawn from a key: each has a random number of its own."""
-
-    RETURNS = 1
-    EARLIER = 2
-    FROM_TRAIN = 3
-    GENDER = 4
-    AGE_GROUP = 5
-    MISSING = 6
-    LENGTH = 7
-    EVENTS = 8
-    CLICKS = 9
+# What is drawn from a key: each has a random number of its own.
+Draw = IntEnum("Draw", "RETURNS EARLIER FROM_TRAIN GENDER AGE_GROUP MISSING LENGTH EVENTS CLICKS")
 
 
 @dataclass(frozen=True)
