@@ -28,7 +28,7 @@ from feseq.config.runtime import Runtime
 from feseq.dataset.encoding import FeatureEncoder
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
-from support.planted import ROWS, make, planted_table
+from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import raw_table, split_events, to_test_h5, with_roles
 
 SMALL = BoostingConfig(
@@ -38,8 +38,8 @@ SMALL = BoostingConfig(
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make(tmp_path_factory.mktemp("planted"), planted_table())
-    to_test_h5(folder, planted_table(90, seed=6))
+    folder = make(tmp_path_factory.mktemp("planted"), learnable_table())
+    to_test_h5(folder, learnable_table(90, seed=6))
     return folder
 
 
@@ -71,7 +71,7 @@ def test_features_are_those_of_plain_loops(planted: Path, monkeypatch: pytest.Mo
     with H5Table(planted / "train.h5") as table:
         own, others = fit_features(table, feature_map, config)
         row, label = table.column("row"), table.column("label")
-    table = planted_table()
+    table = learnable_table()
     found = dict(zip(others.columns(), matrices(planted / "train.h5", others).T))
     assert len(found) == len(others.columns()) == matrices(planted / "train.h5", own).shape[1]
     price = np.array(table["price"].to_pylist(), np.float32)[row]

@@ -17,13 +17,13 @@ from feseq.config.names import BASELINES
 from feseq.dataset.store import H5Table
 from feseq.evaluate import baselines
 from feseq.evaluate.baselines import code_counts, fit_baseline
-from support.planted import ROWS, make, planted_table
+from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import ragged, raw_table
 
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("simulated"), planted_table())
+    return make(tmp_path_factory.mktemp("simulated"), learnable_table())
 
 
 def fit(

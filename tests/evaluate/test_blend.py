@@ -9,7 +9,7 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.logits import sigmoid
-from feseq.common.parquet import marks_of, read_table, write_table
+from feseq.common.parquet import metadata_of, read_table, write_table
 from feseq.evaluate.blend import blend_predictions, cross_fitted
 from feseq.evaluate.blend import fit_weights as fit_by_metric
 from feseq.evaluate.metrics import BY_NAME
@@ -109,7 +109,7 @@ def test_fitted_weights_are_written_with_what_the_blend_gains(tmp_path: Path) ->
     assert dict(zip("ab", fit_weights(logits, label, "logloss"))) == weights
     assert json.loads((tmp_path / "training").read_text()) == {"settings": weights}
     blended = read_predictions(tmp_path / "blend")
-    assert marks_of(blended)["best"] == "a"
+    assert metadata_of(blended)["best"] == "a"
     assert blended["logit_best"].to_numpy().tolist() == logits[0].tolist()
     assert np.corrcoef(blended["logit"], blended["logit_blanked"])[0, 1] > 0.999
 
@@ -133,5 +133,5 @@ def test_weights_are_fitted_to_rows_that_do_not_judge(tmp_path: Path) -> None:
     )
     seen = read_predictions(tmp_path / "blend")
     assert len(seen) == JUDGING
-    assert marks_of(seen)["best"] == "a"
+    assert metadata_of(seen)["best"] == "a"
     assert seen["logit_best"].to_numpy().tolist() == logits[0][-JUDGING:].tolist()

@@ -14,7 +14,7 @@ from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
 from feseq.score import windows
 from feseq.score.scoring import score_files
-from support.planted import make, planted_table
+from support.learnable import learnable_table, make
 from support.raw_tables import write_raw
 from support.shop import CONFIG, refused, snakemake
 from support.trainings import CPU
@@ -22,7 +22,7 @@ from support.trainings import CPU
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make(tmp_path_factory.mktemp("planted"), planted_table(300))
+    folder = make(tmp_path_factory.mktemp("planted"), learnable_table(300))
     files = [folder / name for name in ("train.h5", "valid.h5", "feature_map.json")]
     names = {"model": "model.ubj", "history": "history.csv", "training": "training.json"}
     outputs = {name: folder / file for name, file in names.items()}
@@ -40,7 +40,7 @@ def score(model: Path, inputs: list[Path], out: Path, **options: Any) -> pd.Data
 def test_scores_do_not_depend_on_windows_files_and_other_columns(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = planted_table(100, seed=6)
+    table = learnable_table(100, seed=6)
     whole = score(model, [write_raw(tmp_path, table, "whole")], tmp_path / "whole.out")
     assert whole["uid"].tolist() == table["uid"].to_pylist()
     assert whole["probability"].nunique() > 10
@@ -52,7 +52,7 @@ def test_scores_do_not_depend_on_windows_files_and_other_columns(
     pd.testing.assert_frame_equal(score(model, inputs, tmp_path / "parts.out"), whole)
 
 
-TABLE = planted_table(20, seed=7)
+TABLE = learnable_table(20, seed=7)
 
 
 def with_column(name: str, text: str) -> pa.Table:

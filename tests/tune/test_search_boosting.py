@@ -17,7 +17,7 @@ from feseq.config.space import TuneConfig
 from feseq.tune import boosting as boosting_module
 from feseq.tune.boosting import TunedBoosting
 from feseq.tune.search import tune_model
-from support.planted import make, planted_table
+from support.learnable import learnable_table, make
 
 pytestmark = pytest.mark.workflow
 
@@ -33,7 +33,7 @@ RUNTIME = Runtime(device="cpu", verbosity=0)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("planted"), planted_table(1200))
+    return make(tmp_path_factory.mktemp("planted"), learnable_table(1200))
 
 
 def tune(data: Path, out: Path, **config: Any) -> list[dict[str, str]]:

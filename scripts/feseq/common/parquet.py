@@ -14,10 +14,10 @@ from .files import written_beside
 SIMULATED_MARK = {b"feseq": b"simulated"}
 
 
-def write_table(table: pa.Table, path: Path, marks: Mapping[str, str] | None = None) -> None:
-    """Write `table`, with `marks` as its schema's metadata."""
-    if marks is not None:
-        table = table.replace_schema_metadata(dict(marks))
+def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write `table`, with this metadata of its schema instead of its own."""
+    if metadata is not None:
+        table = table.replace_schema_metadata(dict(metadata))
     with written_beside(path) as temporary:
         pq.write_table(table, temporary, write_page_checksum=True)
 
@@ -71,8 +71,8 @@ def _guarded(path: Path) -> Iterator[None]:
         ) from None
 
 
-def marks_of(table: pa.Table) -> dict[str, str]:
-    """The marks of a table, its schema's metadata."""
+def metadata_of(table: pa.Table) -> dict[str, str]:
+    """The metadata of a table's schema as text."""
     metadata = table.schema.metadata or {}
     return {
         key.decode(errors="replace"): value.decode(errors="replace")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..common.parquet import marks_of, read_table, write_table
+from ..common.parquet import metadata_of, read_table, write_table
 from .block import Block
 from .mixed import Files, open_files
 from .store import H5Table, of_other_draw
@@ -49,7 +49,7 @@ class Folds:
         """Read what `write` wrote."""
         table = read_table(path, _COLUMNS)
         row, fold, is_predicted = (table[name].to_numpy(zero_copy_only=False) for name in _COLUMNS)
-        return cls(row, fold, is_predicted, marks_of(table).get("forward") == "True")
+        return cls(row, fold, is_predicted, metadata_of(table).get("forward") == "True")
 
 
 @dataclass(frozen=True)

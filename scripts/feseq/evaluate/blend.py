@@ -11,7 +11,7 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.logits import mean_logit
-from ..common.parquet import marks_of, write_table
+from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name, share_of
 from .metrics import BALANCED, BY_NAME, Metric, Rows
 from .valid_predictions import read_predictions
@@ -49,7 +49,7 @@ def blend_predictions(
     logits = [table["logit"].to_numpy() for table in tables]
     choosing = [logit[chooses] for logit in logits]
     metric = BY_NAME[BALANCED + by if prior == "balanced" and BALANCED + by in BY_NAME else by]
-    click_rate = float(marks_of(tables[0])["click_rate"])
+    click_rate = float(metadata_of(tables[0])["click_rate"])
     fit = partial(fit_weights, metric=metric, click_rate=click_rate)
     is_given = weights is not None
     if weights is None:
@@ -116,7 +116,7 @@ def _value(logit: np.ndarray, label: np.ndarray, metric: Metric, click_rate: flo
 
 def _of_rows(table: pa.Table) -> dict[str, str]:
     """The metadata of a table that tell of its rows, not of its model."""
-    return {**marks_of(table), "full_name": ""}
+    return {**metadata_of(table), "full_name": ""}
 
 
 def _check_same_rows(predictions: Sequence[Path], tables: Sequence[pa.Table]) -> None:

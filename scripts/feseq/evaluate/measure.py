@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..common.errors import UserError
 from ..common.files import write_json
-from ..common.parquet import marks_of, read_table
+from ..common.parquet import metadata_of, read_table
 from ..dataset.folds import FoldRows
 from ..dataset.opening import Rows as Source
 from ..dataset.opening import open_table
@@ -52,7 +52,7 @@ def measure_predictions(
             f"{predictions}: has other rows than {table.path}; delete it and run the same command "
             f"again"
         )
-    logit, click_rate = read["logit"].to_numpy(), float(marks_of(read)["click_rate"])
+    logit, click_rate = read["logit"].to_numpy(), float(metadata_of(read)["click_rate"])
     group = slices[gauc].cat.codes.to_numpy() if gauc else None
     auc = Auc.of(label, logit)
     scored = Rows(label, logit, click_rate, group)
@@ -102,7 +102,7 @@ def _ahead(read: pa.Table, auc: Auc, rows: Rows, resamples: int) -> dict[str, An
     """How much better a blend is than the best model in it."""
     if "logit_best" not in read.column_names:
         return {"ahead_of": None, "ahead": None}
-    marks, label, best = marks_of(read), read["label"].to_numpy(), read["logit_best"].to_numpy()
+    marks, label, best = metadata_of(read), read["label"].to_numpy(), read["logit_best"].to_numpy()
     gain = auc.minus(Auc.of(label, best))
     ahead = gain_entries(rows, Rows(label, best, float(marks["click_rate"])), gain, resamples)
     return {"ahead_of": marks["best"], "ahead": ahead}

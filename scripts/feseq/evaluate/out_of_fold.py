@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..common.errors import UserError
-from ..common.parquet import marks_of, write_table
+from ..common.parquet import metadata_of, write_table
 from ..dataset.folds import Folds
 from .valid_predictions import read_predictions
 
@@ -34,7 +34,7 @@ def join_folds(
                 f"same command again"
             )
         numbers = pa.array(np.full(len(part), fold, np.int16))
-        rates += [float(marks_of(part)["click_rate"])] * len(part)
+        rates += [float(metadata_of(part)["click_rate"])] * len(part)
         parts.append(part.append_column("fold", numbers).replace_schema_metadata(None))
     table = pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
     # That of the rows each model was trained on, which differ by time.

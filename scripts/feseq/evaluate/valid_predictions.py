@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..common.files import write_json
-from ..common.parquet import marks_of, read_table, write_table
+from ..common.parquet import metadata_of, read_table, write_table
 from ..config.names import check_name
 from ..dataset.selection import CHOOSE, JUDGE
 from ..dataset.store import H5Table
@@ -60,7 +60,7 @@ def read_predictions(path: Path, part: int | None = JUDGE, full_name: str = "") 
     table = read_table(
         path, ("row", "label", "judges", "logit"), optional=("logit_blanked", "logit_best")
     )
-    check_name(path, marks_of(table).get("full_name", ""), full_name)
+    check_name(path, metadata_of(table).get("full_name", ""), full_name)
     if part is None:
         return table
     judges = table["judges"].to_numpy()

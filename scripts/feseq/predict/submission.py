@@ -16,7 +16,7 @@ from ..common.errors import UserError
 from ..common.files import fingerprint, write_json, written_beside
 from ..common.ids import IdTables, id_tables
 from ..common.logits import log_odds, mean_logit, sigmoid
-from ..common.parquet import marks_of, read_table
+from ..common.parquet import metadata_of, read_table
 from ..config.names import check_name, name_of
 from ..raw.location import Location
 from ..raw.parts import Listing
@@ -58,7 +58,7 @@ def write_submission(
     `sample_submission`, `prior`, and the `models` with their `weights`.
     """
     by_model = _by_model(predictions, models)
-    metadata = [[marks_of(read_table(path, ())) for path in paths] for paths in by_model]
+    metadata = [[metadata_of(read_table(path, ())) for path in paths] for paths in by_model]
     for number, (paths, found) in enumerate(zip(by_model, metadata)):
         if listing:
             _check_parts(paths, found, listing)

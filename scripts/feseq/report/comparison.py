@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..common.errors import UserError
 from ..common.files import read_json, written_beside
-from ..common.parquet import marks_of
+from ..common.parquet import metadata_of
 from ..config.names import ENSEMBLE, check_name, folder_name, is_boosting, is_feseq, is_model
 from ..evaluate.intervals import (
     LEAST_CLICKS,
@@ -189,7 +189,7 @@ def write_two_models(first: Path, other: Path, page: Path, *, resamples: int) ->
     _check_same_rows(one, tables[0], two, tables[1])
     label = tables[0]["label"].to_numpy()
     auc = _auc(tables[1]).minus(_auc(tables[0]))
-    rate = float(marks_of(tables[0])["click_rate"])
+    rate = float(metadata_of(tables[0])["click_rate"])
     rows = [Rows(label, table["logit"].to_numpy(), rate) for table in tables]
     gains = gain_entries(rows[1], rows[0], auc, resamples)
     names = [one.name, two.name]

@@ -12,7 +12,7 @@ from support.raw_tables import COLUMNS, raw_table, to_train_h5
 ROWS = 3000
 
 
-def planted_table(rows: int = ROWS, seed: int = 5) -> pa.Table:
+def learnable_table(rows: int = ROWS, seed: int = 5) -> pa.Table:
     """Clicks that follow the price, the country, and whether code 7 is in the history."""
     random = np.random.default_rng(seed)
     price = random.normal(size=rows)
