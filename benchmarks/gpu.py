@@ -1,168 +1,131 @@
-"""All that only a GPU can tell, in one command of less than 8 minutes.
+"""What only a GPU can tell, in one command of less than 8 minutes.
 
     python benchmarks/gpu.py                       # on any CUDA machine
     python benchmarks/gpu.py --device cpu --tiny   # the same on a CPU, small: does it run at all?
 
 Makes simulated data of mean length 500 in a temporary folder, then measures section by section,
-each in a process of its own with a limit of time. A row is printed and written to `--out` as soon
-as it is known; a section that fails or takes too long leaves a row that says so, the others go on,
-and the exit status is 1. What each section compares stands in its docstring.
+each in a process of its own with a limit of time. Rows are printed as they are known and written to
+`--out`. A section that fails or takes too long leaves a row that says so, the others go on, and the
+exit status is 1. What each section compares stands in its docstring.
 """
 
 import argparse
+import json
 import os
 import platform
+import re
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
 import data
-import memory
-import ranks
 import torch
-from cards import (
-    driver,
-    dtype_of,
-    free_memory,
-    limited,
-    matmul_peak,
-    name_of,
-    peak_of,
-)
-from gpu_setting import Setting
-from sections import FAILED, Row, Section, run, start
 
 import model
 from feseq.common import tensors
-from feseq.common.errors import first_line
-from feseq.config.catalog import model_settings
-from feseq.config.model import ModelConfig
+from feseq.common.memory import keep_freed_memory
+from feseq.config.catalog import size_settings
 from feseq.config.runtime import Runtime
-from feseq.config.train import TrainConfig
-from feseq.model import FESeq, attention
-from feseq.model.device import Machine
-from feseq.train.memory import full_rows
-from feseq.train.run import TrainingRun, train_model
+from feseq.dataset.batch import Batch
+from feseq.model import FESeq
+from feseq.model.build import field_sizes
+from feseq.model.device import Machine, start_runtime
+from feseq.train.memory import StepMemory, full_rows
 from feseq.train.step import Stepper
 
-COLUMNS = ("section", "case", "ours", "beside it", "ratio", "note")
+# Section, case, ours, beside it, ratio, note.
+Row = tuple[object, object, object, object, object, object]
+HEAD = "| section | case | ours | beside it | ratio | note |\n|---|---|---|---|---|---|"
 SMALL_CARDS_GIB = (14, 8)
-CPU_NEEDS = "needs a GPU"
+NEEDS_GPU = "needs a GPU"
+# TFLOP/s of dense products in half precision with sums in float32, by the makers' data sheets.
+PEAKS = {
+    "H100 PCIe": 756,
+    "H100": 989,
+    "H200": 989,
+    "A100": 312,
+    "A10G": 70,
+    "A10": 125,
+    "L40S": 362,
+    "L4": 121,
+    "T4": 65,
+    "V100": 125,
+    "RTX 3090": 71,
+    "RTX 4090": 165,
+}
+
+
+class Setting:
+    """Data, device and sizes."""
+
+    def __init__(self, folder: Path, device: str, tiny: bool, threads: int) -> None:
+        self.folder, self.device, self.tiny, self.threads = folder, device, tiny, threads
+        self.lengths = (16,) if tiny else (500, 150, 100)
+        self.rows, self.mean_length = (500, 20) if tiny else (20_000, 500)
+        self.seconds = 0.05 if tiny else 2.0
+
+    def machine(self, precision: str = "auto", compiled: bool = False) -> Machine:
+        """This machine's device; `compiled` means as by default."""
+        compiles = "auto" if compiled else False
+        runtime = Runtime(device=self.device, precision=precision, compile=compiles)
+        return start_runtime(runtime, self.threads)
+
+    def case(self, size: str, max_len: int, machine: Machine) -> model.Case:
+        """The networks of a size, ours and the plain one."""
+        return model.Case(self.folder, size, max_len, machine)
+
+    def batch_rows(self, size: str) -> int:
+        """The batch size of a size."""
+        rows = size_settings(data.CONFIG, size)["train"]["batch_size"]
+        return min(rows, 64) if self.tiny else rows
+
+    def batches(self, case: model.Case, size: str, count: int = 8) -> list[Batch]:
+        """Training batches ahead of use, as the loop has them."""
+        return list(case.machine.ahead(islice(case.batches(self.batch_rows(size)), count)))
 
 
 def card(setting: Setting) -> Iterator[Row]:
     """The machine: card, driver, PyTorch, and the peak that a product of matrices reaches."""
     machine = setting.machine()
-    yield "card", "name", name_of(machine), "", "", f"{os.cpu_count()} CPU cores"
+    name = platform.processor() or "CPU"
     if machine.device.type == "cuda":
+        name = torch.cuda.get_device_name(machine.device)
         found = torch.cuda.get_device_properties(machine.device)
-        about = f"compute capability {found.major}.{found.minor}, {torch.cuda.device_count()} cards"
-        yield "card", "memory, GiB", f"{found.total_memory / 2**30:.1f}", "", "", about
+        note = f"compute capability {found.major}.{found.minor}, {torch.cuda.device_count()} cards"
+        yield "card", "memory, GiB", f"{found.total_memory / 2**30:.1f}", "", "", note
+    yield "card", "name", name, "", "", f"{os.cpu_count()} CPU cores"
     yield "card", "driver", driver(), "", "", f"CUDA {torch.version.cuda}"
     yield "card", "PyTorch", torch.__version__, "", "", f"Python {platform.python_version()}"
-    measured, sheet = matmul_peak(machine, setting.seconds), peak_of(name_of(machine))
+    measured, sheet = matmul_peak(machine, setting.seconds), peak_of(name)
     share = f"{measured / sheet:.0%}" if sheet else ""
-    note = dtype_of(machine)
-    yield "card", "TFLOP/s of products, by data sheet", f"{measured:.2f}", sheet or "", share, note
-
-
-def speed_full(setting: Setting) -> Iterator[Row]:
-    """Samples/s beside the plain network and its share of the peak; batches/s beside steps/s."""
-    return speed(setting, "full")
-
-
-def speed_medium(setting: Setting) -> Iterator[Row]:
-    """The same of medium settings."""
-    return speed(setting, "medium")
-
-
-def speed_toy(setting: Setting) -> Iterator[Row]:
-    """The same of toy settings."""
-    return speed(setting, "toy")
+    case = f"TFLOP/s of {dtype_of(machine)} products, by data sheet"
+    yield "card", case, f"{measured:.2f}", sheet or "", share, ""
 
 
 def speed(setting: Setting, size: str) -> Iterator[Row]:
-    """A process for each size: PyTorch compiles a layer for a few widths only."""
-    machine = yield from working(setting, size)
-    peak = peak_of(name_of(machine)) if machine.precision != torch.float32 else None
-    peak = peak or matmul_peak(machine, setting.seconds)
+    """Samples/s beside the plain network; rows/s of the batch source beside those of training."""
+    machine = setting.machine(compiled=True)
     for max_len in setting.lengths:
         case, name = setting.case(size, max_len, machine), f"{size}, max_len {max_len}"
-        batches = setting.batches(case, size, 2)
-        slow = len(batches[0]) / model.samples(case.train(), batches[:1], machine, 0.0)
-        # A slow card measures fewer batches; the plain network takes several times as long.
-        batches = setting.batches(case, size, min(8, max(2, int(1 / slow))))
-        operations = memory.Operations(case.config).of(batches)
-        rows = sum(map(len, batches))
-        for kind, passes in (("train", 3), ("predict", 1)):
+        batches = setting.batches(case, size, 4)
+        for kind in ("train", "predict"):
             rate = model.samples(getattr(case, kind)(), batches, machine, setting.seconds)
-            used = rate * operations * passes / 3 / rows / 1e12 / peak
             plain, most = model.plain_samples(case, kind, batches, setting.seconds)
-            note = f"{used:.0%} of the peak"
-            note += "" if most == len(batches[0]) else f"; plain: batches of {most}"
-            compared = f"{plain:,.0f}", f"{rate / plain:.1f}" if plain else ""
-            yield f"{kind}, samples/s", name, f"{rate:,.0f}", *compared, note
+            ratio = f"{rate / plain:.1f}" if plain else ""
+            note = "" if most == len(batches[0]) else f"plain: batches of {most}"
+            yield f"{kind}, samples/s", name, f"{rate:,.0f}", f"{plain:,.0f}", ratio, note
             if kind == "train":
                 made = model.source_samples(case, setting.batch_rows(size))
-                compared = f"{rate:,.0f}", f"{made / rate:.1f}"
-                yield "source, samples/s", name, f"{made:,.0f}", *compared, "beside training"
-
-
-def working(setting: Setting, size: str) -> Generator[Row, None, Machine]:
-    """The default way to compute or, where that fails, the next simpler one."""
-    ways: dict[str, Callable[[], Machine]] = {
-        "compiled": lambda: setting.machine(compiled=True),
-        "not compiled": setting.machine,
-        "attention by length": lambda: by_length(setting.machine()),
-    }
-    for name, way in ways.items():
-        machine = way()
-        case = setting.case(size, setting.lengths[-1], machine)
-        try:
-            for batch in setting.batches(case, size, 1):
-                case.train()(batch)
-                case.predict()(batch)
-            return machine
-        except Exception as error:
-            traceback.print_exc()
-            yield f"{size}, {name}", FAILED, first_line(error), "", "", type(error).__name__
-    raise RuntimeError("no way to compute works")
-
-
-def by_length(machine: Machine) -> Machine:
-    """The same, with the attention of an older card in this process."""
-    attention.takes_packed = lambda qkv: False
-    return machine
-
-
-def fits(setting: Setting) -> Iterator[Row]:
-    """The account of memory beside the measured peak of a step of full-length rows."""
-    for precision in ("auto", "float32"):
-        machine = setting.machine(precision)
-        for max_len in setting.lengths:
-            config = setting.config("full", max_len)
-            needed = memory.needed(config, machine)
-            rows = min(setting.batch_rows("full"), needed.rows_in(free_memory(machine)))
-            said = needed.step(rows) / 2**30
-            note = dtype_of(machine)
-            measured, ratio = CPU_NEEDS, ""
-            if machine.device.type == "cuda":
-                peak = memory.measured_peak(config, machine, rows)
-                measured, ratio = f"{peak:.2f}", f"{said / peak:.2f}"
-            yield (
-                "memory, GiB",
-                f"full, max_len {max_len}, {rows} rows",
-                f"{said:.2f}",
-                measured,
-                ratio,
-                note,
-            )
+                row = f"{made:,.0f}", f"{rate:,.0f}", f"{made / rate:.1f}", "beside training"
+                yield "source, samples/s", name, *row
 
 
 def waits(setting: Setting) -> Iterator[Row]:
@@ -172,7 +135,7 @@ def waits(setting: Setting) -> Iterator[Row]:
     step, batches = case.train(), setting.batches(case, "full", 3)
     for batch in batches:
         step(batch)
-    found, where = CPU_NEEDS, ""
+    found, where = NEEDS_GPU, ""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if machine.device.type == "cuda":
@@ -187,211 +150,234 @@ def waits(setting: Setting) -> Iterator[Row]:
     yield "waits", f"10 steps, full, max_len {setting.lengths[-1]}", found, 0, "", where
 
 
+def memory(setting: Setting) -> Iterator[Row]:
+    """Memory of a step as measured by autograd's saved tensors, beside the peak on the card."""
+    for precision in ("auto", "float32"):
+        machine = setting.machine(precision)
+        for max_len in setting.lengths:
+            case = setting.case("full", max_len, machine)
+            sizes = field_sizes(case.config, case.fields)
+            network = FESeq(case.config, sizes, recompute=machine.recompute)
+            needed = StepMemory.measured(network, case.config, sizes, machine.precision)
+            free = machine.memory()
+            if machine.device.type == "cuda":
+                free = torch.cuda.mem_get_info()[0]
+            rows = min(setting.batch_rows("full"), needed.rows_in(free))
+            said, measured, ratio = needed.step(rows) / 2**30, NEEDS_GPU, ""
+            if machine.device.type == "cuda":
+                peak = measured_peak(network, full_rows(case.config, sizes, rows), machine)
+                measured, ratio = f"{peak:.2f}", f"{said / peak:.2f}"
+            name = f"full, max_len {max_len}, {rows} rows"
+            yield "memory, GiB", name, f"{said:.2f}", measured, ratio, dtype_of(machine)
+
+
 def small_cards(setting: Setting) -> Iterator[Row]:
-    """Steps of full settings under less memory: micro-batches by the account, and by halving."""
-    machine = setting.machine()
-    max_len, rows = setting.lengths[0], setting.batch_rows("full")
-    config, batch = setting.config("full", max_len), None
+    """Steps of full settings under less memory: micro-batches as measured before, and halved."""
+    machine, rows = setting.machine(), setting.batch_rows("full")
+    case = setting.case("full", setting.lengths[0], machine)
+    sizes = field_sizes(case.config, case.fields)
+    batch = full_rows(case.config, sizes, rows)
+    network = FESeq(case.config, sizes)
+    needed = StepMemory.measured(network, case.config, sizes, machine.precision)
     for gib in SMALL_CARDS_GIB:
-        needed = memory.needed(config, machine)
-        said = min(rows, needed.rows_in(gib << 30))
-        batch = batch or full_rows(config, memory.SIZES, rows)
-        for name, micro_rows in (("by the account", said), ("halved", None)):
-            with limited(machine, gib) as is_limited:
-                network = FESeq(config, memory.SIZES).to(machine.device).train()
-                optimizer = torch.optim.Adam(network.parameters(), fused=True)
-                stepper = Stepper(network, optimizer, machine, micro_rows=micro_rows)
-                stepper.take(batch)
-                started = time.perf_counter()
-                stepper.take(batch)
-                stepper.mean_loss()
-                rate = rows / (time.perf_counter() - started)
-                peak, taken = machine.peak_memory() / 2**30, stepper.micro_rows or rows
-                del network, optimizer, stepper
-            case = f"full, max_len {max_len}, {gib} GiB, {name}"
-            note = f"peak {peak:.2f} GiB" if is_limited else "no limit"
-            of = f"{taken} of {rows} rows"
-            yield "small card, samples/s", case, f"{rate:,.0f}", of, "", note
-
-
-def killed(setting: Setting) -> Iterator[Row]:
-    """A training that is killed and started again, beside an undisturbed one: equal weights."""
-    whole, cut = setting.folder / "whole", setting.folder / "cut"
-    start(train_toy, setting, whole).join()
-    first = start(train_toy, setting, cut)
-    state = cut / "training_state/state.safetensors"
-    while not state.exists() and first.is_alive():
-        time.sleep(0.01)
-    first.kill()
-    first.join()
-    if first.exitcode not in (0, -signal.SIGKILL):
-        raise RuntimeError(f"the training ended with exit status {first.exitcode}")
-    if not state.exists():
-        yield "killed and resumed", "toy", "ended before the kill", "", "", ""
-        return
-    step = tensors.load(state)["state"]["stepper"]["step"]
-    start(train_toy, setting, cut).join()
-    weights, others = (tensors.load(out / "model.safetensors")["weights"] for out in (whole, cut))
-    unequal = [name for name in weights if not torch.equal(weights[name], others[name])]
-    equal = f"{len(unequal)} of {len(weights)} differ" if unequal else "equal"
-    yield "killed and resumed", f"toy, from step {step}", equal, "equal", "", ""
-
-
-def train_toy(setting: Setting, out: Path) -> None:
-    """The toy model on the benchmark's rows, saved after each step."""
-    settings = model_settings(data.CONFIG, "toy", "len100")
-    config = TrainConfig(
-        **settings["train_config"] | {"epochs": 2, "batch_size": 64 if setting.tiny else 512}
-    )
-    network = ModelConfig(**settings["model_config"] | {"max_len": setting.lengths[-1]})
-    files = (setting.folder / name for name in ("train.h5", "valid.h5", "feature_map.json"))
-    outputs = {
-        "model": out / "model.safetensors",
-        "history": out / "history.csv",
-        "training": out / "training.json",
-    }
-    runtime = Runtime(device=setting.options.device, verbosity=0)
-    run = TrainingRun(*files, network, config)
-    train_model(run, outputs, runtime=runtime, threads=setting.options.threads)
+        fitting = min(rows, needed.rows_in(gib << 30))
+        for name, micro_rows in (("as measured", fitting), ("halved", None)):
+            is_limited = machine.device.type == "cuda" and gib << 30 < machine.memory()
+            if is_limited:
+                torch.cuda.empty_cache()
+                torch.cuda.set_per_process_memory_fraction((gib << 30) / machine.memory())
+            stepper = stepper_of(network, machine, micro_rows)
+            stepper.take(batch)
+            started = time.perf_counter()
+            stepper.take(batch)
+            stepper.mean_loss()
+            rate = rows / (time.perf_counter() - started)
+            of = f"{stepper.micro_rows or rows} of {rows} rows"
+            del stepper
+            if is_limited:
+                torch.cuda.set_per_process_memory_fraction(1.0)
+            label = f"full, max_len {setting.lengths[0]}, {gib} GiB, {name}"
+            note = "" if is_limited else "no limit"
+            yield "small card, samples/s", label, f"{rate:,.0f}", of, "", note
 
 
 def precisions(setting: Setting) -> Iterator[Row]:
     """Mean losses of the same steps in half and in single precision."""
     steps, max_len = (8, 8) if setting.tiny else (200, 100)
-    half = "bfloat16" if setting.options.device == "cpu" else dtype_of(setting.machine())
+    half = "bfloat16" if setting.device == "cpu" else dtype_of(setting.machine())
     # Making a machine changes how all products are computed: each is made when the other is done.
-    found = [
-        setting.losses(setting.machine(precision), max_len, steps)
-        for precision in (half, "float32")
-    ]
-    for first in range(0, steps, steps // 4):
-        a, b = (sum(curve[first : first + steps // 4]) / (steps // 4) for curve in found)
-        case = f"full, max_len {max_len}, steps {first + 1} to {first + steps // 4}"
+    found = [losses(setting, setting.machine(name), max_len, steps) for name in (half, "float32")]
+    quarter = steps // 4
+    for first in range(0, steps, quarter):
+        a, b = (sum(curve[first : first + quarter]) / quarter for curve in found)
+        case = f"full, max_len {max_len}, steps {first + 1} to {first + quarter}"
         yield "loss, half and single", case, f"{a:.5f}", f"{b:.5f}", f"{a - b:+.5f}", half
 
 
-def switches(setting: Setting) -> Iterator[Row]:
-    """Samples/s with a switch on and off, and whether two runs of some steps are equal."""
-    plain, max_len = setting.machine(), setting.lengths[0]
-
-    def row(name: str, machine: Machine = plain) -> Row:
-        case = setting.case("full", max_len, machine)
-        batches = setting.batches(case, "full", 4)
-        rate = model.samples(case.train(), batches, machine, setting.seconds / 2)
-        one, other = (setting.losses(machine, setting.lengths[-1], 10) for _ in range(2))
-        note = f"two runs are {'equal' if one == other else 'NOT equal'}"
-        return "switch, samples/s", f"full, max_len {max_len}, {name}", f"{rate:,.0f}", "", "", note
-
-    yield row("deterministic, not compiled")
-    torch.use_deterministic_algorithms(False)
-    yield row("not deterministic")
-    torch.use_deterministic_algorithms(plain.device.type == "cuda")
-    takes_packed = attention.takes_packed
-    yield row("attention by length, as on a T4", by_length(plain))
-    attention.takes_packed = takes_packed
-    compiled = setting.machine(compiled=True)
-    yield row("compiled" if compiled.compile else "not compiled, for lack of a GPU", compiled)
-
-
-def processes(setting: Setting) -> Iterator[Row]:
-    """The losses of one process and of two, by NCCL on two cards, by Gloo on a CPU."""
-    machine = setting.options.device
-    if machine != "cpu" and torch.cuda.device_count() < 2:
-        yield "two processes", "NCCL", "not run", "", "", f"{torch.cuda.device_count()} card"
-        return
-    options = argparse.Namespace(
-        max_len=setting.lengths[-1],
-        size="toy" if setting.tiny else "full",
-        device=machine,
-        batch_rows=64 if setting.tiny else 2048,
-        steps=3,
-    )
-    runs = [ranks.run(n, setting.folder, setting.options.threads, 0.0, options) for n in (1, 2)]
-    for step, (one, two) in enumerate(zip(*(found[0]["losses"] for found in runs)), start=1):
-        yield (
-            "two processes",
-            f"loss of step {step}",
-            f"{two:.8f}",
-            f"{one:.8f}",
-            f"{two - one:+.1e}",
-            machine,
-        )
+def killed(setting: Setting) -> Iterator[Row]:
+    """A training of the workflow that is killed and goes on, beside an undisturbed one."""
+    config = {
+        "raw": {"source": "simulated"},
+        "simulation": {"train_rows": 2_000 if setting.tiny else 20_000},
+        "sizes": {"toy": {"rows": None, "train": {"evaluations_per_epoch": 20}}},
+        "runtime": {"device": setting.device},
+    }
+    (setting.folder / "killed.json").write_text(json.dumps(config))
+    found, stopped = {}, ""
+    for name in ("whole", "cut"):
+        folder = setting.folder / name
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--directory", str(folder)]
+        command += ["--snakefile", str(data.REPOSITORY / "Snakefile"), "--configfile"]
+        command += [str(setting.folder / "killed.json"), "--", "results/toy/len100/training.json"]
+        state = folder / "results/toy/len100/training_state/state.safetensors"
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        if name == "cut":
+            first = subprocess.Popen(command, start_new_session=True, **quiet)
+            while not state.exists() and first.poll() is None:
+                time.sleep(0.01)
+            if first.poll() is None:
+                os.killpg(first.pid, signal.SIGKILL)
+                first.wait()
+                stopped = f"toy, from step {tensors.load(state)['state']['stepper']['step']}"
+            subprocess.run([*command[:-2], "--unlock", *command[-2:]], check=False, **quiet)
+        subprocess.run(command, check=True, **quiet)
+        found[name] = tensors.load(folder / "results/toy/len100/model.safetensors")["weights"]
+    unequal = [n for n, w in found["whole"].items() if not torch.equal(w, found["cut"][n])]
+    equal = f"{len(unequal)} of {len(found['whole'])} differ" if unequal else "equal"
+    yield "killed and resumed", stopped or "ended before the kill", equal, "equal", "", ""
 
 
-def make_data(setting: Setting) -> Iterator[Row]:
-    """The simulated files."""
-    started = time.perf_counter()
-    data.make(setting.folder, setting.rows, setting.mean_length)
-    data.train_to_h5(setting.folder, setting.options.threads)
-    data.feature_map(setting.folder, setting.options.threads)
-    seconds = f"{time.perf_counter() - started:.1f}"
-    yield (
-        "data, s",
-        f"{setting.rows:,} rows, mean length {setting.mean_length}",
-        seconds,
-        "",
-        "",
-        "",
-    )
+def driver() -> str:
+    """The version of NVIDIA's driver."""
+    if shutil.which("nvidia-smi") is None:
+        return "none"
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.split("\n")[0] or "unknown"
+
+
+def dtype_of(machine: Machine) -> str:
+    """The type of a machine's products."""
+    return str(machine.precision).removeprefix("torch.")
+
+
+def peak_of(name: str) -> float | None:
+    """TFLOP/s by the data sheet of a card of this name."""
+    known = (peak for card, peak in PEAKS.items() if re.search(rf"\b{card}\b", name))
+    return next(known, None)
+
+
+def matmul_peak(machine: Machine, seconds: float) -> float:
+    """TFLOP/s of large products of matrices in the machine's precision."""
+    width = 8192 if machine.device.type == "cuda" else 512
+    a = torch.ones(width, width, dtype=machine.precision, device=machine.device)
+    a @ a
+    model.synchronize(machine)
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds / 4:
+        for _ in range(10):
+            a @ a
+        model.synchronize(machine)
+        count += 10
+    return 2 * width**3 * count / (time.perf_counter() - started) / 1e12
+
+
+def stepper_of(network: FESeq, machine: Machine, micro_rows: int | None = None) -> Stepper:
+    """The steps of a training of a network on the machine's device."""
+    network = network.to(machine.device).train()
+    optimizer = torch.optim.Adam(network.parameters(), fused=True)
+    return Stepper(network, optimizer, machine, micro_rows=micro_rows)
+
+
+def measured_peak(network: FESeq, batch: Batch, machine: Machine) -> float:
+    """Peak GiB of the second of two steps on this machine's GPU."""
+    stepper = stepper_of(network, machine)
+    for _ in range(2):
+        torch.cuda.reset_peak_memory_stats()
+        stepper.take(batch)
+    return torch.cuda.max_memory_allocated() / 2**30
+
+
+def losses(setting: Setting, machine: Machine, max_len: int, steps: int) -> list[float]:
+    """The loss of each step of a training of the full network from the same start."""
+    case = setting.case("full", max_len, machine)
+    stepper = stepper_of(case.network, machine)
+    rows = min(512, setting.batch_rows("full"))
+    found = []
+    for batch in islice(chain.from_iterable(case.batches(rows) for _ in range(steps)), steps):
+        stepper.take(batch)
+        found.append(stepper.mean_loss())
+    return found
 
 
 # In order of what one would miss most, with the most seconds that each may take of SECONDS.
 SECONDS = 470
-SECTIONS: dict[Section, int] = {
-    card: 60,
-    make_data: 90,
-    speed_full: 150,
-    waits: 40,
-    fits: 60,
-    small_cards: 60,
-    killed: 90,
-    speed_medium: 90,
-    speed_toy: 90,
-    precisions: 60,
-    switches: 60,
-    processes: 60,
+SECTIONS: dict[str, tuple[Callable[[Setting], Iterator[Row]], int]] = {
+    "card": (card, 60),
+    "speed_full": (partial(speed, size="full"), 150),
+    "waits": (waits, 40),
+    "memory": (memory, 60),
+    "small_cards": (small_cards, 60),
+    "killed": (killed, 90),
+    "speed_medium": (partial(speed, size="medium"), 90),
+    "speed_toy": (partial(speed, size="toy"), 90),
+    "precisions": (precisions, 60),
 }
-WITHOUT_DATA = {card, make_data, fits, small_cards}
+
+
+def make_data(setting: Setting) -> None:
+    """The simulated files, which all sections read."""
+    data.make(setting.folder, setting.rows, setting.mean_length)
+    data.train_to_h5(setting.folder, setting.threads)
+    data.feature_map(setting.folder, setting.threads)
+
+
+def run_section(name: str, options: argparse.Namespace, folder: Path, seconds: float) -> list[str]:
+    """The lines of a section, run in a process of its own; a failure is the last line."""
+    command = [sys.executable, __file__, "--section", name, "--folder", str(folder)]
+    command += ["--device", options.device, "--threads", str(options.threads)]
+    command += ["--tiny"] if options.tiny else []
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, timeout=max(1, seconds), check=False
+        )
+        failed, printed = done.returncode, done.stdout
+        why = f"exit status {failed}"
+    except subprocess.TimeoutExpired as late:
+        failed, why = 1, "out of time"
+        printed = (late.stdout or b"").decode() if isinstance(late.stdout, bytes) else ""
+    lines = [line for line in printed.splitlines() if line.startswith("| ")]
+    return lines + ([f"| {name} | FAILED | {why} | | | |"] if failed else [])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--tiny", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--threads", type=int, help="as many as there are cores; 1 with --tiny")
-    parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help="of all sections; more for a busy machine"
-    )
-    names = [section.__name__ for section in SECTIONS]
-    parser.add_argument("--only", nargs="+", choices=names, help="beside the data", metavar="NAME")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of all sections")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--out", type=Path, default=Path("gpu.md"))
+    parser.add_argument("--section", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.threads = options.threads or (1 if options.tiny else os.cpu_count())
-    ends, failed, has_data = time.monotonic() + options.seconds, False, True
+    if options.section:
+        keep_freed_memory()
+        setting = Setting(options.folder, options.device, options.tiny, options.threads)
+        for row in SECTIONS[options.section][0](setting):
+            print(f"| {' | '.join(map(str, row))} |", flush=True)
+        return
+    ends, failed = time.monotonic() + options.seconds, False
     with tempfile.TemporaryDirectory() as temporary, open(options.out, "w") as table:
-
-        def write(row: Sequence[object]) -> None:
-            line = f"| {' | '.join(str(cell) for cell in row)} |"
-            print(line, flush=True)
-            print(line, file=table, flush=True)
-
-        write(COLUMNS)
-        write(["---"] * len(COLUMNS))
-        setting = Setting(Path(temporary), options)
-        for section in SECTIONS:
-            if options.only and section.__name__ not in (*options.only, "make_data"):
-                continue
-            limit = SECTIONS[section] * options.seconds / SECONDS
-            rows: Iterable[Row] = run(section, setting, min(limit, ends - time.monotonic()))
-            if not has_data and section not in WITHOUT_DATA:
-                rows = [(section.__name__, FAILED, "no data were made", "", "", "")]
-            for row in rows:
-                write(row)
-                failed |= row[1] == FAILED
-                has_data &= not (section is make_data and failed)
-            if failed and section is card:
-                # Without a device, nothing else can run.
-                break
+        make_data(Setting(Path(temporary), options.device, options.tiny, options.threads))
+        print(HEAD, file=table)
+        print(HEAD, flush=True)
+        for name in options.only:
+            limit = SECTIONS[name][1] * options.seconds / SECONDS
+            seconds = min(limit, ends - time.monotonic())
+            for line in run_section(name, options, Path(temporary), seconds):
+                print(line, flush=True)
+                print(line, file=table, flush=True)
+                failed |= "| FAILED |" in line
     sys.exit(failed)
 
 

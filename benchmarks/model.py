@@ -23,7 +23,6 @@ from pathlib import Path
 import data
 import torch
 import torch.nn.functional as F
-from cards import synchronize
 
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
@@ -102,6 +101,12 @@ class Case:
                 return plain.logits(batch.to(self.machine.device), self.config.max_len).cpu()
 
         return step
+
+
+def synchronize(machine: Machine) -> None:
+    """Wait for the GPU."""
+    if machine.device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def samples(
