@@ -45,12 +45,14 @@ class Rows:
 
     def resampled(self, count: np.ndarray) -> "Rows":
         """The same rows, each `count` [rows] times, in the order in which they were given."""
-        return self._changed("average_precision", "balanced", weight=count[self.order])
+        stale = ("average_precision", "weighted_logloss", "balanced")
+        return self._changed(*stale, weight=count[self.order])
 
     @cached_property
     def balanced(self) -> "Rows":
         """The same rows at the odds 50:50."""
-        return self._changed("probability", "balanced", logit=self.logit - self.odds)
+        stale = ("probability", "weighted_logloss", "balanced")
+        return self._changed(*stale, logit=self.logit - self.odds)
 
     @cached_property
     def probability(self) -> np.ndarray:
@@ -67,6 +69,14 @@ class Rows:
     def average_precision(self) -> float:
         """Scikit-learn's; the same at all odds."""
         return float(average_precision_score(self.label, self.logit, sample_weight=self.weight))
+
+    @cached_property
+    def weighted_logloss(self) -> float:
+        """Logloss where clicks and others count half each."""
+        is_click = self.label == 1
+        clicks, others = self.weight[is_click].sum(), self.weight[~is_click].sum()
+        half = self.weight * np.where(is_click, 0.5 / max(clicks, 1), 0.5 / max(others, 1))
+        return float(log_loss(self.label, self.probability, sample_weight=half, labels=[0, 1]))
 
     def _changed(self, *stale: str, **changes: np.ndarray) -> "Rows":
         """A copy that keeps what was computed, except what is stale."""
@@ -89,15 +99,8 @@ def _logloss(rows: Rows) -> float:
     return float(log_loss(rows.label, rows.probability, sample_weight=rows.weight, labels=[0, 1]))
 
 
-def _weighted_logloss(rows: Rows) -> float:
-    is_click = rows.label == 1
-    clicks, others = rows.weight[is_click].sum(), rows.weight[~is_click].sum()
-    half = rows.weight * np.where(is_click, 0.5 / max(clicks, 1), 0.5 / max(others, 1))
-    return float(log_loss(rows.label, rows.probability, sample_weight=half, labels=[0, 1]))
-
-
 def _score(rows: Rows) -> float:
-    return competition_score(rows.average_precision, _weighted_logloss(rows))
+    return competition_score(rows.average_precision, rows.weighted_logloss)
 
 
 def _calibration_error(rows: Rows) -> float:
@@ -167,7 +170,7 @@ METRICS = (
     Metric("logloss", _logloss, "lower", "logloss", 5, "mean negative log likelihood, in nats"),
     Metric(
         "weighted_logloss",
-        _weighted_logloss,
+        lambda rows: rows.weighted_logloss,
         "lower",
         "WLL",
         3,

@@ -59,7 +59,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
     title, width = "Click rate along the file, and by category", WIDTH * (1 + across) / 2
     figure = new_plot(width, 2.3 * down + 1, title, *notes, simulated=facts["simulated_data"])
     panels = figure.subplots(down, across, squeeze=False).flat
-    for ax, panel in zip(panels, drawn):
+    for panel, ax in zip(drawn, panels):
         values = pd.DataFrame(panel["values"])
         test = values["test_rows"].fillna(0).astype(float)
         # As a share of the frame's height.

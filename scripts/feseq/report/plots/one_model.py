@@ -135,9 +135,10 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: dict[str, A
     some, none = bins[bins["clicks"] > 0], bins[bins["clicks"] == 0]
     ax.vlines(some["predicted"], some["low"], some["high"], color=BLUE)
     ax.plot(some["predicted"], some["share"], "o", color=BLUE, label="a bin")
-    # A logarithmic axis has no 0.
-    upper = "a bin without clicks: upper end of its interval"
-    ax.plot(none["predicted"], none["high"], "v", color=VERMILION, label=upper)
+    if len(none):
+        # A logarithmic axis has no 0.
+        upper = "a bin without clicks: upper end of its interval"
+        ax.plot(none["predicted"], none["high"], "v", color=VERMILION, label=upper)
     drawn = pd.concat([bins["predicted"], bins["high"], some["low"]])
     low, high = drawn.min(), drawn.max()
     ax.plot([low, high], [low, high], ":", color=GREY, label="clicks as predicted")
@@ -187,7 +188,7 @@ def slices_plot(measured: dict[str, Any]) -> Figure:
     panels = figure.subplots(
         len(heights), across, height_ratios=heights, squeeze=False, sharex=True
     ).flat
-    for ax, (name, slices) in zip(panels, tables.items()):
+    for (name, slices), ax in zip(tables.items(), panels):
         ax.set_title(short(name), loc="left", fontsize="medium")
         ax.axvline(measured["metrics"]["auc"]["value"] or np.nan, color=GREY, linestyle=":")
         _draw_slices(ax, slices)

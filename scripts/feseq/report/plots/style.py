@@ -22,8 +22,8 @@ ROW = 0.24  # inches of a row
 SIMULATED = "Simulated data: says nothing of real clicks."
 # What the colours of `draw_intervals` say.
 SIGNIFICANT = (
-    f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out. Hollow: fewer "
-    f"than {LEAST_CLICKS} clicks."
+    f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out.\n"
+    f"Hollow: fewer than {LEAST_CLICKS} clicks."
 )
 
 # Decorates whatever draws or writes, so that the user's own matplotlibrc does not count.
