@@ -67,10 +67,7 @@ class Location:
 
     @cached_property
     def version(self) -> str:
-        """A digest that changes with the content: a store's where it is remote.
-
-        It is that of the file as it was first looked at.
-        """
+        """A digest of the content when it was first asked for, a store's where it is remote."""
         with self.reading():
             if not self.is_remote:
                 return content_version(Path(self.written))
@@ -163,8 +160,8 @@ class Location:
 class TableLocation:
     """Where the files of one raw table lie; `written` is what the user wrote, one text or a list.
 
-    A text is a file, a folder or a pattern (*, and locally ? and [a-z], within a name). Nothing is
-    looked for before `files` is asked for. Raises UserError for remote files beside local ones.
+    A text is a file, a folder or a pattern (*, and locally ? and [a-z], within a name). `files`
+    looks for them. Raises UserError for remote files beside local ones.
     """
 
     def __init__(self, written: str | Path | Sequence[str | Path]) -> None:
@@ -211,15 +208,15 @@ class TableLocation:
 
     @property
     def version(self) -> str:
-        """What changes with the content of the files, their order and the folders' keys."""
-        said = [(file.keys, file.version) for file in self.files]
-        if len(said) == 1 and not said[0][0]:
-            return said[0][1]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+        """A digest of the content of the files, their order and the folders' keys."""
+        versions = [(file.keys, file.version) for file in self.files]
+        if len(versions) == 1 and not versions[0][0]:
+            return versions[0][1]
+        return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:32]
 
 
 def _files_of(entry: str) -> list[Location]:
-    """The files that one text finds; a named file is not looked for."""
+    """The files of one path, folder or pattern; a named file need not exist."""
     place, mark, options = entry.partition("?") if is_remote(entry) else (entry, "", "")
     pieces = place.rstrip("/").split("/")
     signs = "*" if is_remote(entry) else "*?["

@@ -102,7 +102,7 @@ def _listing(content: dict[str, Any]) -> Listing:
 
 @dataclass(frozen=True)
 class FileRows:
-    """What is asked of a file to cut a table: the keys of its folders, and rows by row group."""
+    """What cutting a table needs of a file: the keys of its folders, and rows by row group."""
 
     file: str
     version: str
@@ -142,6 +142,6 @@ def _bounds(group_rows: Sequence[int], rows: int) -> list[int]:
 
 
 def _part(pieces: Sequence[Piece], files: Sequence[FileRows], types: Mapping[str, str]) -> Part:
-    said = [(files[p.number].keys, p.version, p.start, p.stop) for p in pieces]
-    version = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    content = [(files[p.number].keys, p.version, p.start, p.stop) for p in pieces]
+    version = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
     return Part(version, sum(piece.rows for piece in pieces), types, list(pieces))

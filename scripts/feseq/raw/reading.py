@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..common.ahead import map_ahead
-from ..common.errors import UserError
+from ..common.errors import UserError, first_line
 from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location, TableLocation
@@ -45,6 +45,10 @@ class _File:
     def rows(self) -> int:
         return self.stop - self.start
 
+    def with_keys(self, types: Mapping[str, pa.DataType]) -> pa.Schema:
+        """The columns of the file and its folders."""
+        return pa.schema([*self.schema, *((name, types[name]) for name in self.keys)])
+
     @property
     def is_simulated(self) -> bool:
         return SIMULATED_MARK.items() <= (self.schema.metadata or {}).items()
@@ -55,8 +59,9 @@ class RawTable:
 
     Its rows are numbered through the files in order, from the place of its first row in its file
     on. A folder key=value above a file is a column of it unless the file has one of that name; its
-    type is int64 where all values are integers, else string. Raises UserError if a file cannot be
-    opened, or is simulated and another is not.
+    type is int64 where all values are integers, else string. A column has the type that all files'
+    values fit, as pyarrow's permissive promotion has it. Raises UserError if a file cannot be
+    opened, does not go with the others, or is simulated and another is not.
     """
 
     def __init__(self, location: TableLocation, part: Part | None = None) -> None:
@@ -74,20 +79,26 @@ class RawTable:
         rows = [file.rows for file in self._files]
         self._first_rows = self.first_row + np.cumsum([0, *rows])[:-1]
         self.rows, self.bytes = sum(rows), sum(file.bytes for file in self._files)
-        first = self._files[0]
-        self.is_simulated = first.is_simulated
+        self.is_simulated = self._files[0].is_simulated
+        self._key_types = self._types_of_keys(part)
+        self.schema_arrow = self._files[0].with_keys(self._key_types)
         for file in self._files:
             if file.is_simulated != self.is_simulated:
                 raise UserError(
-                    f"{location}: of {first.location} and {file.location} one was written by the "
-                    f"simulation; real and simulated data are never mixed"
+                    f"{location}: of {self._files[0].location} and {file.location} one was written "
+                    f"by the simulation; real and simulated data are never mixed"
                 )
-        self._key_types = {name: self._key_type(name, part) for name in first.keys}
-        names = [*first.schema.names, *first.keys]
-        self.schema_arrow = pa.schema([(name, _settled(self._types(name))) for name in names])
+            try:
+                schemas = [self.schema_arrow, file.with_keys(self._key_types)]
+                self.schema_arrow = pa.unify_schemas(schemas, promote_options="permissive")
+            except pa.ArrowException as error:
+                raise UserError(
+                    f"{file.location}: its columns do not go with those of the files before it: "
+                    f"{first_line(error)}"
+                ) from None
 
     def where(self, row: int) -> str:
-        """How messages call the file of a row, which they number within the table."""
+        """The file of a row, and its first row's number in the table, for messages."""
         number = int(np.searchsorted(self._first_rows, row, side="right")) - 1
         location, first_row = self._files[number].location, self._first_rows[number]
         single = len(self._files) == 1
@@ -97,11 +108,10 @@ class RawTable:
         """Yield (number of its first row, batch) over all files, only these columns read.
 
         A batch has `batch_rows` rows, or fewer where a row group or the part ends. Raises UserError
-        if a file lacks a column, has it in another type than the others or cannot be decoded, or
-        if one was replaced before its last batch.
+        if a file lacks a column or cannot be decoded, or was replaced before its last batch.
         """
         names = list(dict.fromkeys(names))
-        self._check_alike(names)
+        self._check_present(names)
         schema = pa.schema([self.schema_arrow.field(name) for name in names])
         for file, row in zip(self._files, self._first_rows.tolist()):
             inside = [name for name in names if name not in file.keys]
@@ -126,7 +136,7 @@ class RawTable:
                 f"{_some(missing)}; the file has {len(present)}: {_some(present)}; "
                 + (cure or f"correct the columns block of the config, or {own}")
             )
-        self._check_alike(wanted)
+        self._check_present(wanted)
         for role, (names, usable) in _ROLES.items():
             for name in names(columns):
                 kind = self.schema_arrow.field(name).type
@@ -168,41 +178,27 @@ class RawTable:
             )
         return listing
 
-    def _key_type(self, name: str, part: Part | None) -> pa.DataType:
-        if part:
-            return pa.int64() if part.key_types.get(name) == "int64" else pa.string()
-        try:
-            pa.array([file.keys.get(name) for file in self._files], pa.string()).cast(pa.int64())
-            return pa.int64()
-        except pa.ArrowInvalid:
-            return pa.string()
-
-    def _types(self, name: str) -> list[pa.DataType | None]:
-        """A column's type in each file; None where there is no such column, or several."""
-        types = []
-        for file in self._files:
-            place = file.schema.get_field_index(name)
-            inside = file.schema.field(place).type if place >= 0 else None
-            types.append(self._key_types.get(name) if name in file.keys else inside)
+    def _types_of_keys(self, part: Part | None) -> dict[str, pa.DataType]:
+        types = {}
+        for name in dict.fromkeys(name for file in self._files for name in file.keys):
+            values = pa.array([file.keys.get(name) for file in self._files], pa.string())
+            try:
+                types[name] = values.cast(pa.int64()).type
+            except pa.ArrowInvalid:
+                types[name] = pa.string()
+            if part:
+                types[name] = pa.int64() if part.key_types.get(name) == "int64" else pa.string()
         return types
 
-    def _check_alike(self, names: Sequence[str]) -> None:
-        """Raise UserError if a file lacks a column, or has it in another type than the others.
-
-        A column without a value, which has no type, is like all others.
-        """
-        for name in names:
-            types = self._types(name)
-            settled = _settled(types)
-            for file, kind in zip(self._files, types):
-                if kind is None or kind not in (settled, pa.null()):
-                    found = f"has type {kind}" if kind else "is not there, or more than once"
-                    other = self._files[types.index(settled)].location if settled in types else ""
-                    raise UserError(
-                        f"{file.location}: column {name!r} {found}"
-                        + (f", and has type {settled} in {other}" if other else "")
-                        + "; all files of a table have the same columns and types"
-                    )
+    def _check_present(self, names: Sequence[str]) -> None:
+        """Raise UserError if a file lacks a column that others have."""
+        for file in self._files:
+            lacking = [n for n in names if n not in file.keys and n not in file.schema.names]
+            if lacking:
+                raise UserError(
+                    f"{file.location}: there is no column {lacking[0]!r}; all files of a table "
+                    f"have the same columns"
+                )
 
 
 def open_parquet(
@@ -265,11 +261,6 @@ def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: _File) -> pa.Reco
         for field in schema
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _settled(types: Sequence[pa.DataType | None]) -> pa.DataType:
-    """The type of the first file that has values of a column."""
-    return next((kind for kind in types if kind is not None and kind != pa.null()), pa.null())
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:

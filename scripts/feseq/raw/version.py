@@ -25,8 +25,8 @@ _PIECE_BYTES = 1 << 24
 _LARGE_BYTES = 1 << 30
 # File systems count time in steps: two writes within one cannot be told apart.
 _SETTLED_NS = 2_000_000_000
-# What stores say of an object's content, the best first: two digests, Google's; S3's; a time.
-_SAID = ("md5Hash", "crc32c", "ETag", "Last-Modified")
+# What tells an object's content, the best first: two digests of Google's, S3's, a time.
+_DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 
 
 def content_version(path: Path) -> str:
@@ -60,9 +60,9 @@ def content_version(path: Path) -> str:
 
 
 def object_version(metadata: Mapping[str, bytes], size: int) -> str:
-    """An object's version from its size and what its store says of its content."""
-    said = next((f"{name} {metadata[name].decode()}" for name in _SAID if metadata.get(name)), "")
-    return hashlib.sha256(f"{size} {said}".encode()).hexdigest()[:32]
+    """An object's version from its size and the digest that its store keeps of it."""
+    found = (f"{name} {metadata[name].decode()}" for name in _DIGESTS if metadata.get(name))
+    return hashlib.sha256(f"{size} {next(found, '')}".encode()).hexdigest()[:32]
 
 
 def _state(file: int) -> dict[str, int]:

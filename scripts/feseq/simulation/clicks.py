@@ -293,9 +293,9 @@ def _mean_table() -> tuple[Floats, Floats]:
 @cache
 def click_model(mean_length: float) -> ClickModel:
     """The click model whose mean probability at this mean length is the measured rate."""
-    mean, scale = {}, {}
+    mean, scale, pilot = {}, {}, _pilot(_PILOT_LENGTH, 0)
     for name, component in COMPONENTS.items():
-        value = component(*_pilot(_PILOT_LENGTH, 0)).astype(np.float64)
+        value = component(*pilot).astype(np.float64)
         strength = STRENGTH[name]
         mean[name] = float(value.mean())
         scale[name] = 1.0 if strength is None else strength / float(value.std())
@@ -311,7 +311,6 @@ def click_model(mean_length: float) -> ClickModel:
     return ClickModel(mean, scale, _intercept(np.concatenate(logits)))
 
 
-@cache
 def _pilot(mean_length: float, part: int) -> tuple[Columns, Ragged]:
     rng = np.random.default_rng([_PILOT_SEED, part])
     users = strangers(_PILOT_SEED + part, _PILOT_ROWS)
