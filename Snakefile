@@ -27,7 +27,6 @@ rule all:
 include: "rules/raw.smk"
 include: "rules/dataset.smk"
 include: "rules/train.smk"
-include: "rules/boosting.smk"
 include: "rules/evaluate.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"

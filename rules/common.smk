@@ -17,10 +17,10 @@ if not SCRIPTS.is_dir():
         f'from one; import the file path="workflow/Snakefile" of the repository, which makes one'
     )
 sys.path.insert(0, str(SCRIPTS))
-from feseq.config.names import BASELINES, ENSEMBLE
-from feseq.config.columns import Columns
 from feseq.common.errors import UserError
 from feseq.config.check import checked_config
+from feseq.config.columns import Columns
+from feseq.config.names import BASELINES, ENSEMBLE
 from feseq.raw.source import locate_raw
 
 # A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.
@@ -64,19 +64,17 @@ def clear_errors(function):
     return wrapped
 
 
-OTHER_NAMES = [ENSEMBLE, *BASELINES]
-OTHERS = "|".join(OTHER_NAMES)
-# Wide enough for names with a mistake: the function `checked` then says what is wrong.
-BOOSTING = "boosting(?:-[^/]+)?"
+# What is no model and has predictions of the validation rows.
+OTHERS = [ENSEMBLE, *BASELINES]
 
 
 wildcard_constraints:
     split="train|test",
     size=r"\w+",
-    # Models of FESeq, except in rules/boosting.smk.
-    model=rf"(?!(?:{OTHERS}|{BOOSTING})/)[^/]+",
+    # Wide enough for names with a mistake: the family then says what is wrong.
+    model=rf"(?!(?:{'|'.join(OTHERS)})/)[^/]+",
     baseline="|".join(BASELINES),
-    other=f"{OTHERS}|{BOOSTING}",
     name="[^/]+",
+    one="[^/]+",
+    two="[^/]+",
     part=r"\d\d\d+",
-    fold=r"\d+",

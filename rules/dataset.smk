@@ -1,5 +1,4 @@
 # From raw parquet to H5 files and the feature map, and what the rows look like.
-from feseq.staleness.upstream import data_steps
 
 
 checkpoint sample:
@@ -53,29 +52,6 @@ rule convert_train:
         "Converting part {wildcards.part} of the train table to H5, size {wildcards.size}"
     script:
         "../scripts/convert_train.py"
-
-
-rule draw_folds:
-    input:
-        **local(raw=RAW.train),
-        train=train_parts,
-    output:
-        folds="data/samples/folds/{size}.parquet",
-    log:
-        "data/samples/folds/{size}.log",
-    conda:
-        "../envs/data.yaml"
-    params:
-        *code("draw_folds"),
-        **settings(
-            **raw_params(raw=RAW.train),
-            label=config["columns"]["label"],
-            **sampling_params("split", "valid_share", "folds", "seed"),
-        ),
-    message:
-        "Drawing the folds of size {wildcards.size}"
-    script:
-        "../scripts/draw_folds.py"
 
 
 checkpoint list_test:
@@ -197,7 +173,8 @@ rule describe:
         **settings(
             scalings=submitting_scalings,
             upstream=upstream(
-                lambda wildcards: data_steps(wildcards.size, RAW.simulated)
+                lambda wildcards: [(wildcards.size, "")],
+                *("boosting", "evaluate", "model", "predict", "report", "train"),
             ),
         ),
     message:

@@ -1,48 +1,28 @@
 # How good each model is on the validation rows, and baselines beside it.
-from feseq.staleness.upstream import fold_steps
 
 
 rule evaluate:
     input:
         model=rules.train.output.model,
         valid=valid_parts,
-        folds=[],
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
         speed="results/{size}/{model}/valid_speed.json",
-        attention="results/{size}/{model}/attention.json",
     log:
         "results/{size}/{model}/evaluate.log",
     benchmark:
         "results/{size}/{model}/evaluate.benchmark.tsv"
     conda:
-        "../envs/train.yaml"
+        model_env
     threads: 8
     resources:
-        gpu=1,
+        gpu=inference_gpus,
     params:
-        *code("evaluate"),
+        *code("evaluate", "load"),
     message:
         "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
     script:
         "../scripts/evaluate.py"
-
-
-use rule evaluate as evaluate_fold with:
-    input:
-        model=rules.train_fold.output.model,
-        valid=train_parts,
-        folds=folds,
-    output:
-        predictions="results/{size}/{model}/fold{fold}/predictions.parquet",
-        speed="results/{size}/{model}/fold{fold}/speed.json",
-        attention="results/{size}/{model}/fold{fold}/attention.json",
-    log:
-        "results/{size}/{model}/fold{fold}/evaluate.log",
-    benchmark:
-        "results/{size}/{model}/fold{fold}/evaluate.benchmark.tsv"
-    message:
-        "Predicting fold {wildcards.fold} of size {wildcards.size}, {wildcards.model}"
 
 
 rule importance:
@@ -56,44 +36,39 @@ rule importance:
     benchmark:
         "results/{size}/{model}/importance.benchmark.tsv"
     conda:
-        "../envs/train.yaml"
+        model_env
     threads: 8
     resources:
-        gpu=1,
+        gpu=inference_gpus,
     params:
-        *code("importance"),
+        *code("importance", "load", "importance"),
     message:
         "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
     script:
         "../scripts/importance.py"
 
 
-rule join_folds:
+rule attention:
     input:
-        folds=folds,
-        predictions=fold_predictions,
+        model=rules.train.output.model,
+        valid=valid_parts,
     output:
-        out_of_fold="results/{size}/{name}/oof_predictions.parquet",
+        attention="results/{size}/{model}/attention.json",
     log:
-        "results/{size}/{name}/join_folds.log",
+        "results/{size}/{model}/attention.log",
+    benchmark:
+        "results/{size}/{model}/attention.benchmark.tsv"
     conda:
-        "../envs/report.yaml"
+        model_env
+    threads: 8
+    resources:
+        gpu=inference_gpus,
     params:
-        *code("join_folds"),
-        **settings(
-            upstream=upstream(
-                lambda wildcards: fold_steps(
-                    wildcards.size,
-                    wildcards.name,
-                    config["sampling"]["folds"] or 0,
-                    RAW.simulated,
-                )
-            ),
-        ),
+        *code("attention", "load", "attention"),
     message:
-        "Joining the folds of {wildcards.name}, size {wildcards.size}"
+        "Measuring what {wildcards.model} of size {wildcards.size} looks at"
     script:
-        "../scripts/join_folds.py"
+        "../scripts/attention.py"
 
 
 rule ensemble:
@@ -152,7 +127,6 @@ rule measure:
             if RAW.simulated
             else []
         ),
-        folds=[],
     output:
         metrics="results/{size}/{name}/metrics.json",
     log:
@@ -161,26 +135,11 @@ rule measure:
         "../envs/report.yaml"
     params:
         *code("measure"),
-        **settings(**{key: config["evaluation"][key] for key in ("bootstrap", "gauc")}),
+        **settings(
+            bootstrap=config["evaluation"]["bootstrap"],
+            gauc=config["evaluation"]["gauc"],
+        ),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"
     script:
         "../scripts/measure.py"
-
-
-use rule measure as measure_folds with:
-    input:
-        predictions=rules.join_folds.output.out_of_fold,
-        valid=train_parts,
-        truth=(
-            rules.simulate.output.truth.apply_wildcards({"split": "train"})
-            if RAW.simulated
-            else []
-        ),
-        folds=folds,
-    output:
-        metrics="results/{size}/{name}/oof_metrics.json",
-    log:
-        "results/{size}/{name}/measure_folds.log",
-    message:
-        "Measuring {wildcards.name} of size {wildcards.size} on the rows out of fold"

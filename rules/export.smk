@@ -11,9 +11,6 @@ rule export:
         "results/{size}/{model}/export.log",
     benchmark:
         "results/{size}/{model}/export.benchmark.tsv"
-    wildcard_constraints:
-        # Of either family, so that boosting gets an answer.
-        model="[^/]+",
     conda:
         "../envs/export.yaml"
     params:

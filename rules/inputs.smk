@@ -2,18 +2,15 @@
 from pathlib import Path
 
 from feseq.config.catalog import (
-    check_fold,
     check_job,
     compared_models,
     scored_files,
     submission_models,
     submission_weights,
 )
-from feseq.config.names import is_feseq, is_model
 from feseq.raw.location import TableLocation
 from feseq.raw.parts import part_name, read_parts
 from feseq.raw.source import local_only
-from feseq.staleness.upstream import explained_models, figure_steps, rule_of
 
 # Which training of a model predicts the test file.
 LAST_FIT = "refit" if config["submission"]["refit"] else "train"
@@ -38,28 +35,27 @@ def local(**raw):
 
 @clear_errors
 def exported(wildcards):
-    """The model to export; gradient boosting is none."""
+    """The model to export, of a family that can be."""
     check_job(config, COLUMNS, dict(wildcards.items()))
-    if not is_feseq(wildcards.model):
+    model = output_of(LAST_FIT, "model", **dict(wildcards.items()))
+    if "export" not in family_of(wildcards.model).verbs:
         raise UserError(
-            f"{wildcards.model} is no network, and only networks are exported to ONNX: take "
-            f"{output_of(LAST_FIT, 'model', **dict(wildcards.items()))}, which XGBoost reads by "
-            f"itself in many languages; docs/serving.md says how to score rows with it"
+            f"{wildcards.model} is no network, and only networks are exported to ONNX; "
+            f"docs/serving.md says how to score rows with {model}"
         )
-    return output_of(LAST_FIT, "model", **dict(wildcards.items()))
+    return model
 
 
-def output_of(step, name, **wildcards):
-    """An output by name of the step's rule for a model of either family."""
-    makers = getattr(rules, rule_of(step, wildcards["model"]))
-    return getattr(makers.output, name).apply_wildcards(wildcards)
+def output_of(rule, name, **wildcards):
+    """An output of a rule by name."""
+    return getattr(getattr(rules, rule).output, name).apply_wildcards(wildcards)
 
 
-def submitting(step, name):
-    """Input function: that output of the step for each model that submits for the job's size."""
+def submitting(rule, name):
+    """Input function: that output of the rule for each model that submits for the job's size."""
     return clear_errors(
         lambda wildcards: [
-            output_of(step, name, size=wildcards.size, model=model)
+            output_of(rule, name, size=wildcards.size, model=model)
             for model in submission_models(config, wildcards.size)
         ]
     )
@@ -72,22 +68,6 @@ def start_from(wildcards):
         return []
     path, version = start
     return ancient(path) if version else path
-
-
-@clear_errors
-def folds(wildcards):
-    """The folds of the job's size."""
-    check_fold(config, dict(wildcards.items()))
-    return rules.draw_folds.output.folds.apply_wildcards(wildcards)
-
-
-@clear_errors
-def fold_predictions(wildcards):
-    """The predictions of each fold by the job's model."""
-    job = {"size": wildcards.size, "model": wildcards.name}
-    check_job(config, COLUMNS, job)
-    numbers = range(1, 1 + (config["sampling"]["folds"] or 0))
-    return [output_of("evaluate_fold", "predictions", fold=i, **job) for i in numbers]
 
 
 @clear_errors
@@ -180,7 +160,7 @@ def compared(file, among=lambda name: True):
     """Input function: `file` of each model in the comparison, or of some by name."""
     return lambda wildcards: [
         f"results/{size}/{name}/{file}"
-        for size, name in compared_models(config, results())
+        for size, name in compared_jobs(wildcards)
         if among(name)
     ]
 
@@ -219,7 +199,7 @@ def of_pair(file, *which):
                 f"{wildcards.one}: is named twice; compare it with another model"
             )
         for name in names:
-            if name not in OTHER_NAMES:
+            if name not in OTHERS:
                 check_job(config, COLUMNS, {"size": size, "model": name})
         found = [f"results/{size}/{name}/{file}" for name in names]
         return found if len(found) > 1 else found[0]
@@ -227,22 +207,44 @@ def of_pair(file, *which):
     return paths
 
 
+def compared_jobs(wildcards):
+    """Size and name of each model in the comparison."""
+    return compared_models(config, results())
+
+
 def compared_figures(wildcards):
     """The figures of each model in the comparison but the baselines."""
+    figures = []
+    for size, name in compared_jobs(wildcards):
+        job = {"size": size, "name": name}
+        steps = [] if name in BASELINES else ["model"]
+        if is_model(name):
+            steps += family_of(name).figures(settings_of(size, name))
+        made = [
+            figure for step in steps for figure in getattr(rules, f"plot_{step}").output
+        ]
+        figures += [figure.apply_wildcards(job) for figure in made]
+    return figures
+
+
+def importance_figures(wildcards):
+    """What the AUC of each model that submits rests on."""
     return [
-        figure.apply_wildcards(job)
-        for step, job in figure_steps(config, results())
-        for figure in getattr(rules, step).output
+        rules.plot_importance.output.figure.apply_wildcards(
+            {"size": size, "name": name}
+        )
+        for size in config["evaluation"]["sizes"]
+        for name in submission_models(config, size)
     ]
 
 
-def model_figure(name, model="{model}"):
+def model_figure(name):
     """A figure of one model, in the place that it has in the report."""
     return report(
-        f"results/{{size}}/{model}/figures/{name}.svg",
+        f"results/{{size}}/{{name}}/figures/{name}.svg",
         caption=f"captions/{name}.rst",
         category="Single models",
-        subcategory=f"{{size}} {model}",
+        subcategory="{size} {name}",
         labels={"figure": name.replace("_", " ")},
     )
 

@@ -1,33 +1,153 @@
-# Params of rules: what makes a step stale when it changes.
+# Params of rules, which make a step stale when they change, and what the family of a model needs.
+import functools
 from pathlib import Path
+
+from snakemake.settings.types import DeploymentMethod
 
 from feseq.config.catalog import (
     model_settings,
     size_block,
     submission_models,
     submission_weights,
+    variant_settings,
 )
-from feseq.config.names import is_feseq
+from feseq.config.declared import fields_of
+from feseq.config.space import space_of
+from feseq.families import families, family, family_name, family_of, is_model
 from feseq.predict.older_model import older_model
 from feseq.raw.source import others_than_local
-from feseq.staleness.code import code_digests
-from feseq.staleness.model_params import (
-    boosting_params,
-    model_params,
-    tuning_params,
-    variant_of_boosting,
-)
-from feseq.staleness.params import (
-    not_counted,
-    params_digest,
-    settings,
-)
+from feseq.staleness import Code, digest, not_counted, settings
+
+CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
+HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+# Settings of a training that change its result by rounding at most.
+LAYOUT = ("gpus", "nodes")
 
 
-def code(rule):
-    """Params that change when the code of a rule's script does, one a module."""
-    kept = Path(".snakemake/code_digests.json")
-    return code_digests(SCRIPTS / f"{rule}.py", kept)
+@functools.cache
+def code_of(script, *verbs, name=None):
+    """Digests of what a script runs, one a module; with verbs, those of that family or of all."""
+    chosen = [family(name)] if name else families()
+    modules = [
+        each.verbs[verb] for each in chosen for verb in verbs if verb in each.verbs
+    ]
+    paths = [f"feseq/{module.replace('.', '/')}.py" for module in modules]
+    return CODE.of(f"{script}.py", *paths)
+
+
+def code(script, *verbs):
+    """Params that change with the code of a script, and of the verbs of the job's family."""
+    if not verbs:
+        return code_of(script)
+
+    def counted(text):
+        return lambda wildcards: (
+            text if text in model_code(wildcards.model, script, *verbs) else ""
+        )
+
+    return [counted(text) for text in code_of(script, *verbs)]
+
+
+@clear_errors
+def model_code(model, script, *verbs):
+    """Digests of what a script runs for a model, one a module."""
+    return code_of(script, *verbs, name=family_name(model))
+
+
+@functools.cache
+def settings_of(size, model):
+    """The settings of a model by block."""
+    return model_settings(config, size, model)
+
+
+def model_params(all_used=False):
+    """The settings of the job's model by dotted name, those of its family alone.
+
+    Those that it does not use are null, unless `all_used`.
+    """
+
+    def value(block, key):
+        @clear_errors
+        def of_job(wildcards):
+            own = family_of(wildcards.model)
+            if block not in own.blocks:
+                return ...
+            found = settings_of(wildcards.size, wildcards.model)
+            return (found if all_used else own.used(found))[block][key]
+
+        return of_job
+
+    values = {
+        f"settings.{block}.{key}": value(block, key)
+        for each in families()
+        for block, declared in each.blocks.items()
+        for key in fields_of(declared)
+    }
+    rounding = {name for name in values if name.rpartition(".")[2] in LAYOUT}
+    counted = {name: values[name] for name in values if name not in rounding}
+    return settings(**counted) | not_counted(
+        **{name: values[name] for name in rounding}
+    )
+
+
+def counted_settings(size, model):
+    """The settings of a model that count, by block."""
+    used = family_of(model).used(settings_of(size, model))
+    return {
+        block: {key: value for key, value in found.items() if key not in LAYOUT}
+        for block, found in used.items()
+    }
+
+
+def tuning_params():
+    """The settings of a search, whose space has the settings of the job's family."""
+
+    @clear_errors
+    def space(wildcards):
+        return space_of(
+            config["tuning"]["space"], tuple(family_of(wildcards.model).blocks)
+        )
+
+    values = {f"tuning.{key}": value for key, value in config["tuning"].items()}
+    return settings(
+        **values | {"tuning.space": space},
+        variant=clear_errors(
+            lambda wildcards: variant_settings(config, wildcards.size, wildcards.model)
+        ),
+    )
+
+
+@clear_errors
+def model_env(wildcards):
+    """The environment of the job's model."""
+    return f"../envs/{family_of(wildcards.model).environment}.yaml"
+
+
+@clear_errors
+def layout(wildcards):
+    """Machines that train the job's model, and the GPUs of each."""
+    own = family_of(wildcards.model)
+    return own.layout(config, wildcards.size, wildcards.model, HAS_CONDA)
+
+
+@clear_errors
+def inference_gpus(wildcards):
+    """GPUs that the job's model predicts with."""
+    return family_of(wildcards.model).inference_gpus
+
+
+@clear_errors
+def older_start(wildcards):
+    """The older model that the job's training goes on from, with its version, or None."""
+    found = settings_of(wildcards.size, wildcards.model)
+    own = results() / wildcards.size / wildcards.model / "model.safetensors"
+    return older_model(family_of(wildcards.model).start_from(found), own)
+
+
+def start_version(wildcards):
+    """The version of that model; None if there is none, or if rules here make it."""
+    start = older_start(wildcards)
+    return start and start[1]
 
 
 def size_param(name):
@@ -45,30 +165,6 @@ def column_params(*others):
     return {f"columns.{name}": value for name, value in COLUMNS.plain(*others).items()}
 
 
-def model_gpus(wildcards):
-    """GPUs of each machine that trains the job's model."""
-    return model_settings(config, wildcards.size, wildcards.model)["gpus"]
-
-
-def model_nodes(wildcards):
-    """Machines that train the job's model."""
-    return model_settings(config, wildcards.size, wildcards.model)["nodes"]
-
-
-@clear_errors
-def older_start(wildcards):
-    """The older model that the job's training goes on from, with its version, or None."""
-    settings = model_settings(config, wildcards.size, wildcards.model)
-    own = results() / wildcards.size / wildcards.model / "model.safetensors"
-    return older_model(settings["train_config"]["start_from"], own)
-
-
-def start_version(wildcards):
-    """The version of that model; None if there is none, or if rules here make it."""
-    start = older_start(wildcards)
-    return start and start[1]
-
-
 def size_weights(wildcards):
     """The models that submit for the job's size, with their weights; None: these are fitted."""
     return submission_weights(config, wildcards.size)
@@ -77,9 +173,9 @@ def size_weights(wildcards):
 @clear_errors
 def submitting_scalings(wildcards):
     """How the models that submit for the job's size scale numeric columns."""
-    models = filter(is_feseq, submission_models(config, wildcards.size))
-    settings = [model_settings(config, wildcards.size, model) for model in models]
-    return sorted({model["model_config"]["scaling"] for model in settings})
+    models = submission_models(config, wildcards.size)
+    found = [settings_of(wildcards.size, model).get("model", {}) for model in models]
+    return sorted({block["scaling"] for block in found if "scaling" in block})
 
 
 # Each file is looked at once, and only for jobs that read it.
@@ -100,25 +196,62 @@ def part_params(table):
 
     @clear_errors
     def version(wildcards):
-        # A digest of all steps behind a file has the version of the whole table.
-        if not hasattr(wildcards, "part"):
-            return None
         part = listed(table, wildcards)[int(wildcards.part)]
         return f"{part.version} {part.draw}".strip()
 
     @clear_errors
     def raw(wildcards):
-        return (
-            part_location(table, wildcards).written
-            if hasattr(wildcards, "part")
-            else None
-        )
+        return part_location(table, wildcards).written
 
     return {"part_version": version} | ({"raw": raw} if table.is_remote else {})
 
 
-def upstream(steps):
-    """A digest of the params of all steps that a file is made by; `steps` gives those of a job."""
-    return lambda wildcards: params_digest(
-        steps(wildcards), lambda step: getattr(rules, step).params
-    )
+def upstream(models, *without):
+    """A digest of all that is behind a last file, for its params.
+
+    Snakemake removes the outputs of a step that failed, and does not miss them while a file made
+    from the earlier ones is there; that file is stale by this digest. It has the raw files, the
+    settings of data and models, and all code but some packages. `models` gives size and name of
+    the models behind a job.
+    """
+
+    @clear_errors
+    def of_job(wildcards):
+        chosen = list(models(wildcards))
+        found = {
+            f"{size}/{name}": counted_settings(size, name)
+            for size, name in chosen
+            if is_model(name)
+        }
+        sizes = {size: size_block(config, size) for size, _ in chosen}
+        return digest(
+            [
+                CODE.all_but("serve", "tune", *without),
+                [file_version(RAW.train), file_version(RAW.test)],
+                config["simulation"] if RAW.simulated else None,
+                [COLUMNS.plain("label", "id", "shared", "ids"), config["parts"]],
+                config["sampling"],
+                {
+                    size: [block["rows"], block["min_count"]]
+                    for size, block in sizes.items()
+                },
+                [found, config["submission"]] if found else [],
+            ]
+        )
+
+    return of_job
+
+
+def submitting_jobs(wildcards):
+    """Size and name of the models that submit for the job's size."""
+    return [
+        (wildcards.size, name) for name in submission_models(config, wildcards.size)
+    ]
+
+
+def submitting_codes(wildcards):
+    """Digests of the code that predicts by each of these models, as its predictions name it."""
+    return {
+        name: model_code(name, "predict", "load")
+        for _, name in submitting_jobs(wildcards)
+    }

@@ -1,6 +1,5 @@
 # Predictions of the test table, part by part, and the submission.
 from feseq.dataset.origin import refuse_stand_in_over_real
-from feseq.staleness.upstream import submission_steps
 
 
 rule predict:
@@ -14,12 +13,12 @@ rule predict:
     benchmark:
         "results/{size}/{model}/predictions/part{part}.benchmark.tsv"
     conda:
-        "../envs/train.yaml"
+        model_env
     threads: 8
     resources:
-        gpu=1,
+        gpu=inference_gpus,
     params:
-        *code("predict"),
+        *code("predict", "load"),
     message:
         "Predicting part {wildcards.part} of the test table, size {wildcards.size}, {wildcards.model}"
     script:
@@ -76,19 +75,11 @@ rule submit:
             id_column=config["columns"]["id"],
             label_column=config["columns"]["label"],
             weights=size_weights,
-            upstream=upstream(
-                lambda wildcards: submission_steps(
-                    config, wildcards.size, RAW.simulated
-                )
-            ),
+            upstream=upstream(submitting_jobs, "report"),
             **raw_params(sample_submission=RAW.sample_submission),
             prior=config["submission"]["prior"],
         ),
-        # It is part of `upstream`.
-        **not_counted(
-            code_of_predict=code("predict"),
-            code_of_predict_boosting=code("predict_boosting"),
-        ),
+        **not_counted(codes=submitting_codes),
     message:
         "Writing the submission of size {wildcards.size}"
     script:

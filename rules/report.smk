@@ -1,10 +1,5 @@
 # All models compared. Its rules are local where their inputs depend on the models that are there,
 # since another host may not see the same files.
-from feseq.staleness.upstream import (
-    comparison_steps,
-    measured_steps,
-    summary_steps,
-)
 
 
 rule compare:
@@ -29,9 +24,8 @@ rule compare:
     params:
         *code("compare"),
         **settings(
-            upstream=upstream(
-                lambda _: comparison_steps(config, results(), RAW.simulated)
-            ),
+            evaluation=config["evaluation"],
+            upstream=upstream(compared_jobs),
         ),
     message:
         "Comparing all models trained so far"
@@ -50,9 +44,6 @@ rule compare_two:
         page="results/{size}/compare/{one}_vs_{two}.md",
     log:
         "results/{size}/compare/{one}_vs_{two}.log",
-    wildcard_constraints:
-        one="[^/]+",
-        two="[^/]+",
     conda:
         "../envs/report.yaml"
     params:
@@ -61,9 +52,7 @@ rule compare_two:
             resamples=config["evaluation"]["bootstrap"],
             upstream=upstream(
                 lambda wildcards: [
-                    step
-                    for name in (wildcards.one, wildcards.two)
-                    for step in measured_steps(wildcards.size, name, RAW.simulated)
+                    (wildcards.size, name) for name in (wildcards.one, wildcards.two)
                 ]
             ),
         ),
@@ -96,12 +85,7 @@ rule summarize:
     input:
         comparison=rules.compare.output.comparison,
         figures=rules.plot_comparison.output,
-        importances=[
-            rules.plot_importance.output.figure.apply_wildcards(
-                {"size": size, "name": model}
-            )
-            for size, model in explained_models(config)
-        ],
+        importances=importance_figures,
         facts=expand(rules.describe.output.facts, size=config["evaluation"]["sizes"]),
         # Not on the page, but in Snakemake's report.
         model_figures=compared_figures,
@@ -121,7 +105,8 @@ rule summarize:
     params:
         *code("summarize"),
         **settings(
-            upstream=upstream(lambda _: summary_steps(config, results())),
+            evaluation=config["evaluation"],
+            upstream=upstream(compared_jobs),
             **config["submission"],
             split=config["sampling"]["split"],
             submitting={

@@ -1,6 +1,4 @@
 # Scores of further files, by the models that submit for a size, or by one model.
-from feseq.config.names import is_feseq
-from feseq.staleness.upstream import scoring_steps
 
 
 rule score:
@@ -33,14 +31,15 @@ rule score:
         "results/scores/{name}.log",
     benchmark:
         "results/scores/{name}.benchmark.tsv"
-    wildcard_constraints:
-        # Of either family.
-        model="[^/]+",
     conda:
         "../envs/score.yaml"
     threads: 8
     resources:
-        gpu=scored(lambda files, size, models: int(any(map(is_feseq, models)))),
+        gpu=scored(
+            lambda files, size, models: max(
+                family_of(model).inference_gpus for model in models
+            )
+        ),
     params:
         *code("score"),
         **settings(
@@ -53,10 +52,9 @@ rule score:
             weights=scored(scoring_weights),
             upstream=upstream(
                 scored(
-                    lambda files, size, models: scoring_steps(
-                        config, size, models, RAW.simulated
-                    )
-                )
+                    lambda files, size, models: [(size, model) for model in models]
+                ),
+                "report",
             ),
             prior=config["submission"]["prior"],
         ),

@@ -1,6 +1,5 @@
-# One model per size, max_len and variant.
+# One model per size and name, of the family that its name says.
 import shutil
-from pathlib import Path
 
 
 rule train:
@@ -8,8 +7,7 @@ rule train:
         train=train_parts,
         valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
-        followed=[],
-        folds=[],
+        replay=[],
         start_from=start_from,
     output:
         model="results/{size}/{model}/model.safetensors",
@@ -20,18 +18,16 @@ rule train:
     benchmark:
         "results/{size}/{model}/train.benchmark.tsv"
     conda:
-        "../envs/train.yaml"
-    threads: lambda wildcards: 8 * model_gpus(wildcards)
+        model_env
+    threads: lambda wildcards: 8 * max(1, layout(wildcards)[1])
     resources:
-        gpu=lambda wildcards: model_nodes(wildcards) * model_gpus(wildcards),
+        gpu=lambda wildcards: layout(wildcards)[0] * layout(wildcards)[1],
     params:
-        *code("train"),
-        **settings(**model_params(config), start_version=start_version),
-        **not_counted(
-            **{"train_config.gpus": model_gpus, "train_config.nodes": model_nodes}
-        ),
+        *code("train", "train"),
+        **model_params(),
+        **settings(start_version=start_version),
     message:
-        "Training FESeq on size {wildcards.size}, {wildcards.model}"
+        "Training {wildcards.model} on size {wildcards.size}"
     script:
         "../scripts/train.py"
 
@@ -42,8 +38,7 @@ use rule train as refit with:
         train=train_parts,
         valid=valid_parts,
         feature_map=rules.fit_feature_map_to_all.output.feature_map,
-        followed=rules.train.output.training,
-        folds=[],
+        replay=rules.train.output.training,
         start_from=start_from,
     output:
         model="results/{size}/{model}/refit/model.safetensors",
@@ -54,28 +49,7 @@ use rule train as refit with:
     benchmark:
         "results/{size}/{model}/refit/train.benchmark.tsv"
     message:
-        "Training FESeq again on all rows of size {wildcards.size}, {wildcards.model}"
-
-
-# With sampling.folds, what predicts the rows of a fold.
-use rule train as train_fold with:
-    input:
-        train=train_parts,
-        valid=valid_parts,
-        feature_map=rules.fit_feature_map.output.feature_map,
-        followed=rules.train.output.training,
-        folds=folds,
-        start_from=start_from,
-    output:
-        model="results/{size}/{model}/fold{fold}/model.safetensors",
-        history="results/{size}/{model}/fold{fold}/history.csv",
-        training="results/{size}/{model}/fold{fold}/training.json",
-    log:
-        "results/{size}/{model}/fold{fold}/train.log",
-    benchmark:
-        "results/{size}/{model}/fold{fold}/train.benchmark.tsv"
-    message:
-        "Training FESeq for fold {wildcards.fold} of size {wildcards.size}, {wildcards.model}"
+        "Training {wildcards.model} again on all rows of size {wildcards.size}"
 
 
 rule tune:
@@ -91,21 +65,17 @@ rule tune:
         "results/{size}/tuning/{model}/tune.log",
     benchmark:
         "results/{size}/tuning/{model}/tune.benchmark.tsv"
-    wildcard_constraints:
-        # What is found is a variant of the size's own settings.
-        model=r"len[1-9]\d*",
     conda:
         "../envs/tune.yaml"
     threads: 8
     resources:
-        gpu=1,
+        # Trials share the card.
+        gpu=lambda wildcards: min(1, layout(wildcards)[1]),
     params:
-        *code("tune"),
-        **settings(
-            **tuning_params(config, "model", "train"),
-            # Also those that the model does not use, as the search may put them to use.
-            **model_params(config, all_used=True),
-        ),
+        *code("tune", "tune"),
+        **tuning_params(),
+        # Also those that the model does not use, as the search may put them to use.
+        **model_params(all_used=True),
     message:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
     script:

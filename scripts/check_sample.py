@@ -5,7 +5,7 @@ By hand: python scripts/check_sample.py
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.predict.sample_check import check_sample
 
 
@@ -14,4 +14,4 @@ def main(*, raw: list[str], sample_submission: str, id_column: str, checked: Pat
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

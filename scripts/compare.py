@@ -5,7 +5,7 @@ By hand: python scripts/compare.py
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.report.comparison import write_comparison
 
 
@@ -14,4 +14,4 @@ def main(*, metrics: list[Path], comparison: Path, view: Path) -> None:
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

@@ -5,7 +5,7 @@ By hand: python scripts/compare_two.py --size toy --one len100 --two boosting
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.report.comparison import write_two_models
 
 
@@ -14,4 +14,4 @@ def main(*, first: Path, other: Path, page: Path, resamples: int) -> None:
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

@@ -5,7 +5,7 @@ By hand: python scripts/convert_train.py --size toy --part 000
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.config.columns import Columns
 from feseq.dataset.conversion import convert_train
 from feseq.raw.parts import read_parts
@@ -39,4 +39,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

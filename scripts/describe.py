@@ -6,7 +6,7 @@ By hand: python scripts/describe.py --size toy
 from dataclasses import asdict
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.common.files import write_json
 from feseq.describe.alarms import warn_of
 from feseq.describe.checks import alarms_of
@@ -42,4 +42,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

@@ -5,7 +5,7 @@ By hand: python scripts/ensemble.py --size toy
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.evaluate.blend import blend_predictions
 
 
@@ -23,4 +23,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

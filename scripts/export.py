@@ -7,7 +7,7 @@ Without rules:
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.serve.export import export_model
 
 
@@ -18,4 +18,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

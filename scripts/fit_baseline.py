@@ -5,7 +5,7 @@ By hand: python scripts/fit_baseline.py --size toy --baseline constant
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.evaluate.baselines import fit_baseline
 
 
@@ -33,4 +33,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

@@ -5,7 +5,7 @@ By hand: python scripts/fit_feature_map.py --size toy
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.config.columns import Columns
 from feseq.dataset.feature_map import fit_feature_map
 
@@ -24,4 +24,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

@@ -5,24 +5,23 @@ By hand: python scripts/importance.py --size toy --model len100
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.config.runtime import Runtime
-from feseq.evaluate.network_importance import measure_network
-from feseq.model.device import start_runtime
+from feseq.evaluate.importance import measure_importance
 
 
 def main(
     *,
     model: Path,
     valid: list[Path],
-    importance: Path,
+    runtime: Runtime,
     threads: int,
     full_name: str = "",
-    runtime: Runtime,
+    importance: Path,
 ) -> None:
-    machine = start_runtime(runtime, threads)
-    measure_network(model, valid, importance, machine=machine, full_name=full_name)
+    files = (model, valid, importance)
+    measure_importance(*files, full_name=full_name, runtime=runtime, threads=threads)
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

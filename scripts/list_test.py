@@ -5,7 +5,7 @@ By hand: python scripts/list_test.py
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.config.columns import Columns
 from feseq.dataset.list_test import list_test
 
@@ -15,4 +15,4 @@ def main(*, raw: list[str], columns: Columns, rows: int, parts: Path, threads: i
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

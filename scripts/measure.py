@@ -1,12 +1,11 @@
-"""Measure how good a model's validation predictions are, or those out of fold.
+"""Measure how good a model's validation predictions are.
 
 By hand: python scripts/measure.py --size toy --name len100
 """
 
 from pathlib import Path
 
-from door import enter
-from feseq.dataset.folds import FoldRows
+from entry import run_script
 from feseq.evaluate.measure import write_metrics
 
 
@@ -14,7 +13,6 @@ def main(
     *,
     predictions: Path,
     valid: list[Path],
-    folds: Path | None = None,
     truth: Path | None = None,
     metrics: Path,
     bootstrap: int,
@@ -24,7 +22,7 @@ def main(
     write_metrics(
         metrics,
         predictions,
-        FoldRows(valid, folds) if folds else valid,
+        valid,
         truth,
         resamples=bootstrap,
         gauc=gauc,
@@ -33,4 +31,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

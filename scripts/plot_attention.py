@@ -1,11 +1,11 @@
 """Draw where one model looks: among the fields, and over the positions of the history.
 
-By hand: python scripts/plot_attention.py --size toy --model len100
+By hand: python scripts/plot_attention.py --size toy --name len100
 """
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.report.plots.attention import plot_attention
 
 
@@ -14,4 +14,4 @@ def main(*, attention: Path, training: Path | None = None, figure: Path) -> None
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

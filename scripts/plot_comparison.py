@@ -5,7 +5,7 @@ By hand: python scripts/plot_comparison.py
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.report.plots.models import plot_comparison
 
 
@@ -14,4 +14,4 @@ def main(*, comparison: Path, aucs: Path, by_max_len: Path, speed: Path) -> None
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

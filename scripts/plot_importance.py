@@ -5,7 +5,7 @@ By hand: python scripts/plot_importance.py --size toy --name len100
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.report.plots.importance import plot_importance
 
 
@@ -14,4 +14,4 @@ def main(*, importance: Path, figure: Path) -> None:
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

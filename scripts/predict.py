@@ -5,9 +5,8 @@ By hand: python scripts/predict.py --size toy --model len100 --part 000
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.config.runtime import Runtime
-from feseq.model.device import start_runtime
 from feseq.predict.part import predict_part
 
 
@@ -21,17 +20,9 @@ def main(
     code: list[str],
     predictions: Path,
 ) -> None:
-    machine = start_runtime(runtime, threads)
-    predict_part(
-        model,
-        h5,
-        predictions,
-        machine=machine,
-        full_name=full_name,
-        code=code,
-        verbosity=runtime.verbosity,
-    )
+    files = (model, h5, predictions)
+    predict_part(*files, full_name=full_name, runtime=runtime, threads=threads, code=code)
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

@@ -5,7 +5,7 @@ By hand: python scripts/sample.py --size toy
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.config.sampling import Sampling
 from feseq.dataset.sampling import sample
 
@@ -24,4 +24,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

@@ -9,11 +9,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from door import enter
+from entry import run_script
 from feseq.common.files import read_json
 from feseq.config.names import share_of
 from feseq.config.runtime import Runtime
-from feseq.model.device import start_runtime
 from feseq.score.scoring import score_files
 
 # By hand, where no config says more.
@@ -42,11 +41,10 @@ def main(
         row_time=row_time,
         weights=[share_of(shares, path) for path in model] if fitted else weights,
         prior=prior,
-        machine=start_runtime(runtime, threads),
+        runtime=runtime,
         threads=threads,
-        verbosity=runtime.verbosity,
     )
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

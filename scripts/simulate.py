@@ -6,7 +6,7 @@ By hand: python scripts/simulate.py --split train
 from pathlib import Path
 from typing import Literal
 
-from door import enter
+from entry import run_script
 from feseq.simulation import simulate_split
 
 
@@ -32,4 +32,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

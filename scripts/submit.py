@@ -5,9 +5,9 @@ By hand: python scripts/submit.py --size toy
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.common.files import read_json
-from feseq.config.names import is_boosting, name_of, share_of
+from feseq.config.names import name_of, share_of
 from feseq.describe.alarms import read_alarms, warn_of
 from feseq.predict.outcome import log_outcome
 from feseq.predict.submission import write_submission
@@ -22,8 +22,7 @@ def main(
     facts: Path | None = None,
     weights: dict[str, float] | None,
     fitted: Path | None = None,
-    code_of_predict: list[str] | None = None,
-    code_of_predict_boosting: list[str] | None = None,
+    codes: dict[str, list[str]] | None = None,
     prior: str,
     sample_submission: str | None = None,
     submission: Path,
@@ -33,7 +32,6 @@ def main(
     label_column: str,
 ) -> None:
     shares = read_json(fitted) if fitted else weights or {}
-    codes = {False: code_of_predict, True: code_of_predict_boosting}
     write_submission(
         predictions,
         sample_submission,
@@ -43,7 +41,7 @@ def main(
         listing=read_parts(parts),
         models=models,
         weights=[share_of(shares, model) for model in models],
-        codes=[codes[is_boosting(name_of(model))] for model in models],
+        codes=[(codes or {}).get(name_of(model)) for model in models],
         prior=prior,
         size=size,
         about=about,
@@ -54,4 +52,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

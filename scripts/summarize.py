@@ -5,7 +5,7 @@ By hand: python scripts/summarize.py
 
 from pathlib import Path
 
-from door import enter
+from entry import run_script
 from feseq.report.summary import write_summary
 
 
@@ -36,4 +36,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

@@ -1,16 +1,14 @@
-"""Train one FESeq model.
+"""Train one model.
 
 By hand: python scripts/train.py --size toy --model len100
 """
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from door import enter
-from feseq.config.model import ModelConfig
+from entry import run_script
 from feseq.config.runtime import Runtime
-from feseq.config.train import TrainConfig
-from feseq.train.run import TrainingRun, train_model
+from feseq.families import family_of
 
 
 def main(
@@ -18,36 +16,26 @@ def main(
     train: list[Path],
     valid: list[Path],
     feature_map: Path,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
+    settings: dict[str, Any],
+    replay: Path | None = None,
+    start_from: Path | None = None,
+    full_name: str,
     runtime: Runtime,
     threads: int,
-    full_name: str = "",
     code: list[str],
-    followed: Path | None = None,
-    folds: Path | None = None,
-    fold: int = 0,
-    start_from: Path | None = None,
     model: Path,
     history: Path,
     training: Path,
 ) -> None:
-    if start_from:
-        # As the rule has it, behind the prefix of a workflow that imports this one.
-        train_config = replace(train_config, start_from=str(start_from))
-    train_model(
-        TrainingRun(
-            train,
-            valid,
-            feature_map,
-            model_config,
-            train_config,
-            followed,
-            full_name,
-            folds,
-            fold,
-        ),
+    family_of(Path(full_name).name).verb("train")(
+        train,
+        valid,
+        feature_map,
+        settings,
         {"model": model, "history": history, "training": training},
+        replay=replay,
+        start_from=start_from,
+        full_name=full_name,
         runtime=runtime,
         threads=threads,
         code=code,
@@ -55,4 +43,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

@@ -1,18 +1,15 @@
-"""Search the settings of one FESeq model.
+"""Search the settings of one model.
 
 By hand: python scripts/tune.py --size toy --model len100
 """
 
 from pathlib import Path
+from typing import Any
 
-from door import enter
-from feseq.config.model import ModelConfig
+from entry import run_script
 from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
-from feseq.config.train import TrainConfig
-from feseq.train.run import TrainingRun
-from feseq.tune.network import TunedNetwork
-from feseq.tune.search import tune_model
+from feseq.families import family_of
 
 
 def main(
@@ -20,19 +17,25 @@ def main(
     train: list[Path],
     valid: list[Path],
     feature_map: Path,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
+    settings: dict[str, Any],
+    variant: dict[str, Any],
     tuning: TuneConfig,
     runtime: Runtime,
     threads: int,
     size: str,
+    model: str,
     code: list[str],
     best: Path,
     trials: Path,
 ) -> None:
-    tune_model(
-        TunedNetwork(TrainingRun(train, valid, feature_map, model_config, train_config)),
+    family_of(model).verb("tune")(
+        train,
+        valid,
+        feature_map,
+        settings,
         {"best": best, "trials": trials},
+        model=model,
+        variant=variant,
         size=size,
         tune_config=tuning,
         runtime=runtime,
@@ -42,4 +45,4 @@ def main(
 
 
 if __name__ == "__main__":
-    enter(main, globals().get("snakemake"))
+    run_script(main, globals().get("snakemake"))

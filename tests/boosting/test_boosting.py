@@ -12,14 +12,13 @@ import pytest
 import xgboost
 from sklearn.metrics import roc_auc_score
 
-from feseq.boosting import build, matrix
+from feseq.boosting import family, matrix
 from feseq.boosting import features as features_module
 from feseq.boosting.features import Features, fit_features, read_blocks
-from feseq.boosting.importance import measure_boosting
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import BoostedModel
-from feseq.boosting.prediction import predict_logits, predict_part, predict_validation
 from feseq.boosting.training import train_boosting
+from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.parquet import read_table
@@ -28,6 +27,9 @@ from feseq.config.runtime import Runtime
 from feseq.dataset.encoding import FeatureEncoder
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
+from feseq.evaluate.importance import measure_importance
+from feseq.evaluate.validation import predict_validation
+from feseq.predict.part import predict_part
 from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import raw_table, split_events, to_test_h5, with_roles
 
@@ -44,7 +46,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(data: Path, out: Path, config: BoostingConfig = SMALL, **options: Any) -> dict[str, Path]:
-    outputs = {"model": "model.ubj", "history": "history.csv", "training": "training.json"}
+    outputs = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
     paths = {name: out / file for name, file in outputs.items()}
     files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
     runtime = Runtime(device="cpu", verbosity=0)
@@ -182,8 +184,9 @@ def test_a_model_s_file_gives_back_its_predictions_and_xgboost_reads_it(
 ) -> None:
     model = BoostedModel.load(trained["model"])
     with H5Table(planted / "test.h5") as test:
-        logit = predict_logits(model, test)
-    plain = xgboost.Booster(model_file=trained["model"])
+        logit = model.predict(test)
+    plain = xgboost.Booster()
+    plain.load_model(bytearray(tensors.load(trained["model"])["booster"]))
     values = finite(matrices(planted / "test.h5", model.features))
     found = plain.inplace_predict(values, predict_type="margin", validate_features=False)
     np.testing.assert_array_equal(found, logit)
@@ -198,9 +201,11 @@ def test_a_damaged_model_is_refused(trained: dict[str, Path], tmp_path: Path, da
     if damage == "flipped":
         content[len(content) // 2] ^= 1
     made = {"cut": content[:-9], "empty": b"", "another file": b"PK" * 99}.get(damage, content)
-    (tmp_path / "model.ubj").write_bytes(made)
-    with pytest.raises(UserError, match=r"model.ubj: not a complete model file.*is retrained"):
-        BoostedModel.load(tmp_path / "model.ubj")
+    (tmp_path / "model.safetensors").write_bytes(made)
+    with pytest.raises(
+        UserError, match=r"model.safetensors: not a complete model file.*is retrained"
+    ):
+        BoostedModel.load(tmp_path / "model.safetensors")
 
 
 def test_without_histories_none_of_them_is_read(planted: Path, tmp_path: Path) -> None:
@@ -209,7 +214,7 @@ def test_without_histories_none_of_them_is_read(planted: Path, tmp_path: Path) -
     )
     assert not [name for name in model.features.columns() if "events" in name]
     with H5Table(planted / "valid.h5") as valid:
-        logit, label = predict_logits(model, valid), valid.column("label")
+        logit, label = model.predict(valid), valid.column("label")
     assert 0.6 < roc_auc_score(label, logit) < 0.8
 
 
@@ -219,9 +224,7 @@ def test_mistakes_are_named(planted: Path, trained: dict[str, Path], tmp_path: P
         train(no_clicks, tmp_path)
     other = make(tmp_path / "other", raw_table(90))
     with pytest.raises(UserError, match="not made from the same rows"):
-        predict_validation(
-            trained["model"], other / "valid.h5", tmp_path / "p", tmp_path / "s", threads=1
-        )
+        predict_validation(trained["model"], other / "valid.h5", tmp_path / "p", tmp_path / "s")
 
 
 def test_shared_items_tell_how_often_the_target_came(tmp_path: Path) -> None:
@@ -297,14 +300,16 @@ def test_a_gpu_is_asked_for_where_one_may_be_used(
         if name != installed:
             raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(build, "distribution", distribution)
-    assert build.gpus_of_a_training(device, own_environment) == gpus
+    monkeypatch.setattr(family, "distribution", distribution)
+    config = {"runtime": {"device": device}}
+    found = family.FAMILY.layout(config, "toy", "boosting", own_environment)
+    assert found == (1, gpus)
 
 
 def test_its_auc_rests_on_what_was_planted(
     planted: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
-    measure_boosting(trained["model"], planted / "valid.h5", tmp_path / "out.json", threads=2)
+    measure_importance(trained["model"], planted / "valid.h5", tmp_path / "out.json", threads=2)
     found = read_json(tmp_path / "out.json")
     lost = {e["changed"]: e["auc_lost"] for e in found["columns"] + found["histories"]}
     sure = {name for name, entry in lost.items() if entry["chance"] < 0.05}

@@ -6,7 +6,6 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.config.catalog import (
-    check_fold,
     check_job,
     compared_models,
     model_settings,
@@ -28,8 +27,8 @@ def test_a_size_overrules_the_shared_settings_and_nothing_else(config: Config) -
 def test_a_model_is_made_for_listed_lengths_alone(config: Config) -> None:
     put(config, "sizes.medium.max_len", [150, 500])
     made = model_settings(config, "medium", "len500")
-    assert made["model_config"]["max_len"] == 500
-    assert made["train_config"]["epochs"] == config["sizes"]["medium"]["train"]["epochs"]
+    assert made["model"]["max_len"] == 500
+    assert made["train"]["epochs"] == config["sizes"]["medium"]["train"]["epochs"]
     with pytest.raises(UserError, match=r"max_len 100 is not listed for size medium.*\[150, 500\]"):
         model_settings(config, "medium", "len100")
 
@@ -38,9 +37,9 @@ def test_a_variant_lies_over_the_size_which_lies_over_the_shared_settings(config
     config["variants"] = {"wide": {"model": {"embedding_dim": 64}, "train": {"seed": 1}}}
     put(config, "sizes.full.model.dropout", 0.5)
     made, plain = (model_settings(config, "full", name) for name in ("len150-wide", "len150"))
-    assert made["model_config"] == plain["model_config"] | {"embedding_dim": 64}
-    assert made["train_config"] == plain["train_config"] | {"seed": 1}
-    assert plain["model_config"]["dropout"] == 0.5
+    assert made["model"] == plain["model"] | {"embedding_dim": 64}
+    assert made["train"] == plain["train"] | {"seed": 1}
+    assert plain["model"]["dropout"] == 0.5
 
 
 def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
@@ -63,18 +62,6 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
             check_job(config, columns, {"size": size, "model": model})
 
 
-def test_a_job_of_a_fold_that_is_not_there_is_refused(config: Config) -> None:
-    with pytest.raises(UserError, match=r"need sampling.folds, which is null; set it"):
-        check_fold(config, {"size": "toy"})
-    config["sampling"]["folds"] = 3
-    check_fold(config, {"size": "toy"})
-    check_fold(config, {"size": "toy", "fold": "3"})
-    with pytest.raises(UserError, match="constant is no model"):
-        check_fold(config, {"size": "toy", "name": "constant"})
-    with pytest.raises(UserError, match=r"no fold 4: sampling.folds is 3"):
-        check_fold(config, {"size": "toy", "fold": "4"})
-
-
 def test_the_comparison_has_what_is_configured_and_what_was_trained(
     config: Config, tmp_path: Path
 ) -> None:
@@ -84,8 +71,7 @@ def test_the_comparison_has_what_is_configured_and_what_was_trained(
     for name in trained:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "training.json").write_text("{}")
-        kind = "ubj" if "boosting" in name else "safetensors"
-        (tmp_path / name / f"model.{kind}").touch()
+        (tmp_path / name / "model.safetensors").touch()
     (tmp_path / "toy/len100-feseq_paper").mkdir()
     assert compared_models(config, tmp_path) == [
         ("full", "len150"),

@@ -11,7 +11,7 @@ from snakemake.utils import update_config
 
 from feseq.common.errors import UserError
 from feseq.config.check import checked_config, repeated_keys
-from feseq.config.names import is_boosting
+from feseq.families import family_name
 from support.configs import CONFIG, Config, put
 
 
@@ -39,7 +39,7 @@ def test_the_preset_for_the_leaderboard_lies_over_the_config(config: Config) -> 
     checked = checked_config(config, [CONFIG, preset])
     submitting = checked["sizes"]["full"]["submission_models"]
     assert checked["sizes"]["medium"]["submission_models"] == submitting
-    assert {is_boosting(model) for model in submitting} == {True, False}
+    assert {family_name(model) for model in submitting} == {"feseq", "boosting"}
 
 
 # A path, a value that is refused there, and the path that the refusal names where it is another.

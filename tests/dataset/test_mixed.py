@@ -15,7 +15,6 @@ from feseq.common.errors import UserError
 from feseq.config.sampling import Split
 from feseq.dataset import conversion, shuffle
 from feseq.dataset.block import Block
-from feseq.dataset.folds import FoldRows, Folds
 from feseq.dataset.mixed import SPREAD_TOGETHER, Order, Spread, open_files
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.store import H5Table
@@ -192,20 +191,6 @@ def test_more_files_than_the_soft_limit_are_opened_and_closed_again(
         UserError, match=r"a table in 8 files needs .* a process 70: raise parts.ro"
     ):
         open_files(files[0])
-
-
-def test_the_rows_of_a_fold_are_found_in_all_stretches(
-    files: tuple[list[Path], list[Path]], table: pa.Table, tmp_path: Path
-) -> None:
-    with open_files(files[0]) as train:
-        row = train.column("row")
-    fold = (row % 3 + 1).astype(np.int16)
-    Folds(row, fold, np.ones(len(row), bool), forward=False).write(tmp_path / "folds")
-    for training in (False, True):
-        with FoldRows(files[0], tmp_path / "folds", 2, training).open() as rows:
-            whole = rows.read(0, rows.rows)
-            check_rows(rows, whole, table)
-            assert whole.row.tolist() == row[(fold != 2) == training].tolist()
 
 
 @pytest.mark.parametrize("stretch_bytes", [1 << 28, 400])

@@ -19,7 +19,7 @@ from feseq.evaluate.network_importance import NetworkPredict
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
-from support.trainings import CPU, SMALL_MODEL
+from support.trainings import SMALL_MODEL
 
 CHANGES = ["blanked", "cut to the 20 newest", "events in another order", "those of other rows"]
 
@@ -118,7 +118,7 @@ def test_kept_histories_change_no_prediction(changes: dict[str, object], tmp_pat
     model = TrainedModel(network, config, feature_map, simulated=False, click_rate=0.2)
     with H5Table(valid) as table:
         block = table.read(0, table.rows)
-        predict = NetworkPredict(model, table, block, CPU)
+        predict = NetworkPredict(model, table, block)
         changed = replace(block, numeric=block.numeric[::-1].copy())
         kept = predict(changed, only_numeric=True)
         np.testing.assert_allclose(kept, predict(changed, only_numeric=False), atol=1e-4)

@@ -17,12 +17,12 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.dataset.store import H5Table
-from feseq.evaluate.trained_model import predict_validation as predict_valid
+from feseq.evaluate.validation import predict_validation
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.part import predict_part
 from feseq.predict.submission import write_submission
 from support.raw_tables import raw_table, to_test_h5, to_train_h5
-from support.trainings import CPU, train
+from support.trainings import train
 
 pytestmark = pytest.mark.workflow
 
@@ -107,7 +107,7 @@ def test_a_flipped_byte_of_predictions_never_reaches_a_submission(
 ) -> None:
     model = train(data, tmp_path)["model"]
     path = tmp_path / "part000.parquet"
-    predict_part(model, data / "test.h5", path, machine=CPU)
+    predict_part(model, data / "test.h5", path)
 
     def submit(path: Path) -> str:
         written = tmp_path / "submission.csv"
@@ -198,13 +198,11 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     (tmp_path / "shop").mkdir()
     other, _ = to_train_h5(tmp_path / "shop", raw_table())
     with pytest.raises(UserError, match="lacks 5 columns that the features need"):
-        model.source(other, CPU)
+        model.source(other)
     strange = replace(model.feature_map, fitted_on="another draw")
     replace(model, feature_map=strange).save(tmp_path / "strange")
     with pytest.raises(UserError, match="not made from the same rows"):
-        predict_valid(
-            tmp_path / "strange", data / "valid.h5", *(tmp_path / n for n in "psa"), machine=CPU
-        )
+        predict_validation(tmp_path / "strange", data / "valid.h5", *(tmp_path / n for n in "ps"))
     folder = tmp_path / "mixed"
     folder.mkdir()
     for name in ("train.h5", "valid.h5"):

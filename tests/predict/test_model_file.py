@@ -16,7 +16,7 @@ from feseq.predict.model_file import TrainedModel
 from feseq.predict.part import predict_part
 from feseq.predict.submission import write_submission
 from support.raw_tables import raw_table, to_test_h5, to_train_h5, with_roles
-from support.trainings import CPU, MODEL, train
+from support.trainings import MODEL, train
 
 
 def untrained(data: Path, simulated: bool = True) -> TrainedModel:
@@ -44,7 +44,7 @@ def test_a_model_in_the_place_of_another_is_refused(data: Path, tmp_path: Path) 
     assert TrainedModel.load(path).full_name == "toy/len100"
     predictions = tmp_path / "part000.parquet"
     with pytest.raises(UserError, match=r"safetensors: was made for toy/len100, .* full/len100"):
-        predict_part(path, data / "test.h5", predictions, machine=CPU, full_name="full/len100")
+        predict_part(path, data / "test.h5", predictions, full_name="full/len100")
     assert not predictions.exists()
 
 
@@ -65,10 +65,10 @@ def test_a_vocabulary_may_be_larger_than_a_header_of_safetensors(
 def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     untrained(data, simulated=True).save(path)
-    assert TrainedModel.load(path).source(data / "test.h5", CPU).rows == 150
+    assert TrainedModel.load(path).source(data / "test.h5").rows == 150
     untrained(data, simulated=False).save(path)
     with pytest.raises(UserError, match=r"holds simulated data, .* trained on real data"):
-        TrainedModel.load(path).source(data / "test.h5", CPU)
+        TrainedModel.load(path).source(data / "test.h5")
 
 
 def test_a_table_with_a_shared_embedding_goes_from_parquet_to_a_checked_submission(
@@ -88,7 +88,7 @@ def test_a_table_with_a_shared_embedding_goes_from_parquet_to_a_checked_submissi
     assert history.sequence[0].weight is history.target[0].weight
     predictions = [part.with_suffix(".parquet") for part in parts]
     for part, predicted in zip(parts, predictions):
-        predict_part(model, part, predicted, machine=CPU)
+        predict_part(model, part, predicted)
     submission = tmp_path / "submission.csv"
     names = {"id_column": "uid", "label_column": "y"}
     write_submission(predictions, None, submission, models=[model], **names)

@@ -17,22 +17,23 @@ from feseq.score.scoring import score_files
 from support.learnable import learnable_table, make
 from support.raw_tables import write_raw
 from support.shop import CONFIG, refused, snakemake
-from support.trainings import CPU
+
+RUNTIME = Runtime(device="cpu", verbosity=0)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make(tmp_path_factory.mktemp("planted"), learnable_table(300))
     files = [folder / name for name in ("train.h5", "valid.h5", "feature_map.json")]
-    names = {"model": "model.ubj", "history": "history.csv", "training": "training.json"}
+    names = {"model": "boosting.safetensors", "history": "history.csv", "training": "training.json"}
     outputs = {name: folder / file for name, file in names.items()}
     config = BoostingConfig(trees=5, early_stopping=5, min_child_weight=1)
-    train_boosting(*files, config, outputs, runtime=Runtime(device="cpu", verbosity=0))
+    train_boosting(*files, config, outputs, runtime=RUNTIME)
     return outputs["model"]
 
 
 def score(model: Path, inputs: list[Path], out: Path, **options: Any) -> pd.DataFrame:
-    options = {"id_column": "uid", "machine": CPU, "threads": 2} | options
+    options = {"id_column": "uid", "runtime": RUNTIME, "threads": 2} | options
     score_files([model], list(map(str, inputs)), out, **options)
     return pd.read_parquet(out)
 

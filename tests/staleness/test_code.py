@@ -1,11 +1,15 @@
-"""Digests of code: what a script reaches, and which edits count."""
+"""Digests of code: what a script reaches, which edits count, and what the rules' code reaches."""
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
 
-from feseq.staleness import code
-from feseq.staleness.code import code_digests
+from feseq import staleness
+from feseq.families import families
+from feseq.staleness import Code
+from support import SCRIPTS
 
 MODULES = {
     "run.py": "from feseq.a import f\n",
@@ -22,27 +26,32 @@ MODULES = {
     "feseq/e.py": "",
     "feseq/unused.py": "",
 }
-
-
 OUTSIDE = {"other.py", "feseq/unused.py", "feseq/other/numbers.json"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of scripts whose package is found in place of ours."""
+    monkeypatch.delitem(sys.modules, "feseq")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
 
 
 def digests(
     folder: Path, script: str = "run.py", kept: Path | None = None, **changed: str
 ) -> dict[str, str]:
-    """Digest by path, with files changed: `feseq__a="..."`, as a new process finds them."""
+    """Digest by path, with files changed: `feseq__a="..."`."""
     for name, text in MODULES.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(changed.get(name.removesuffix(".py").replace("/", "__"), text))
-    for cached in (code._known, code._module, code._imports, code._files):
-        cached.cache_clear()
-    return dict(text.split("@") for text in code_digests(folder / script, kept))
+    importlib.invalidate_caches()
+    return dict(text.split("@") for text in Code(folder, kept).of(script))
 
 
-def test_a_script_reaches_modules_by_any_way_of_import(tmp_path: Path) -> None:
-    assert set(digests(tmp_path)) == set(MODULES) - OUTSIDE
-    assert set(digests(tmp_path, "other.py")) == {"other.py"}
+def test_a_script_reaches_modules_by_any_way_of_import(folder: Path) -> None:
+    assert set(digests(folder)) == set(MODULES) - OUTSIDE
+    assert set(digests(folder, "other.py")) == {"other.py"}
 
 
 DEEP = '''"""Deep."""
@@ -61,61 +70,73 @@ def check(rows: int, limit: int = Field(default=9, description="most rows")) -> 
         return UserError("no row at all")
     return "rows"
 '''
+READ_BY_PEOPLE = [
+    ("Deep.", "Other words."),
+    ("How many", "So many"),
+    ("if rows > limit:", "# Too many.\n    if (rows > limit):"),
+    ("{rows:,} rows; ", "{rows} lines: "),
+    ("at most 9", "no more than nine"),
+    ("%d rows in %s", "%d of %s"),
+    ("file {limit:>5}", "{limit}"),
+    ("few rows", "few"),
+    ("no row at all", "none"),
+    ("most rows", "largest number of rows"),
+]
+LOGIC = [
+    ("rows > limit:", "rows >= limit:"),
+    ("ValueError", "TypeError"),
+    ("not rows", "rows < 1"),
+    ("{rows:,}", "{next(rows)}"),
+    ('at most 9"', 'at most 9" + str(limit)'),
+    ("default=9", "default=8"),
+    ("logger.info", "print"),
+    ('return "rows"', 'return "row"'),
+]
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("Deep.", "Other words."),
-        ("How many", "So many"),
-        ("if rows > limit:", "# Too many.\n    if (rows > limit):"),
-        ("{rows:,} rows; ", "{rows} lines: "),
-        ("at most 9", "no more than nine"),
-        ("%d rows in %s", "%d of %s"),
-        ("file {limit:>5}", "{limit}"),
-        ("few rows", "few"),
-        ("no row at all", "none"),
-        ("most rows", "largest number of rows"),
-    ],
+    ("old", "new", "counts"),
+    [(*edit, False) for edit in READ_BY_PEOPLE] + [(*edit, True) for edit in LOGIC],
 )
-def test_words_and_form_do_not_count(tmp_path: Path, old: str, new: str) -> None:
+def test_logic_counts_and_what_people_read_does_not(
+    folder: Path, old: str, new: str, counts: bool
+) -> None:
     assert old in DEEP
-    before = digests(tmp_path, feseq__pack__deep=DEEP)
-    assert digests(tmp_path, feseq__pack__deep=DEEP.replace(old, new)) == before
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("rows > limit:", "rows >= limit:"),
-        ("ValueError", "TypeError"),
-        ("not rows", "rows < 1"),
-        ("{rows:,}", "{next(rows)}"),
-        ('at most 9"', 'at most 9" + str(limit)'),
-        ("default=9", "default=8"),
-        ("logger.info", "print"),
-        ('return "rows"', 'return "row"'),
-    ],
-)
-def test_logic_counts(tmp_path: Path, old: str, new: str) -> None:
-    assert old in DEEP
-    before = digests(tmp_path, feseq__pack__deep=DEEP)
-    after = digests(tmp_path, feseq__pack__deep=DEEP.replace(old, new))
-    assert {name for name in before if before[name] != after[name]} == {"feseq/pack/deep.py"}
+    before = digests(folder, feseq__pack__deep=DEEP)
+    after = digests(folder, feseq__pack__deep=DEEP.replace(old, new))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == ({"feseq/pack/deep.py"} if counts else set())
 
 
 def test_kept_digests_are_those_of_the_files_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = tmp_path / "kept.json"
+    kept = folder / "kept.json"
     with_import = {"feseq__c": "import feseq.unused"}
-    plain, edited = digests(tmp_path, kept=kept), digests(tmp_path, **with_import)
-    assert digests(tmp_path, kept=kept, **with_import) == edited
-    assert digests(tmp_path, kept=kept) == plain
+    plain, edited = digests(folder, kept=kept), digests(folder, **with_import)
+    assert digests(folder, kept=kept, **with_import) == edited
+    assert digests(folder, kept=kept) == plain
     # Nothing is parsed again, unless the file is damaged.
     with monkeypatch.context() as patch:
-        patch.setattr(code.ast, "parse", None)
-        assert digests(tmp_path, kept=kept) == plain
-    for text in ("[", "[]", kept.read_text().replace('"by": "', '"by": "0').replace("@", "#")):
+        patch.setattr(staleness.ast, "parse", None)
+        assert digests(folder, kept=kept) == plain
+    for text in ("[", "[]", kept.read_text()[:-9]):
         kept.write_text(text)
-        assert digests(tmp_path, kept=kept) == plain
+        assert digests(folder, kept=kept) == plain
+
+
+def reached(*names: str) -> set[str]:
+    """The packages of the library that files reach."""
+    return {text.split("/")[1] for text in Code(SCRIPTS).of(*names) if text.count("/") > 1}
+
+
+def test_a_new_metric_trains_and_predicts_nothing_again() -> None:
+    for family in families():
+        verbs = [f"feseq/{family.verbs[verb].replace('.', '/')}.py" for verb in ("train", "load")]
+        shows = {"describe", "evaluate", "report", "serve", "tune"}
+        assert not shows & reached("train.py", "predict.py", *verbs)
+
+
+def test_a_family_reaches_no_other() -> None:
+    assert "boosting" not in reached("train.py", "feseq/train/run.py")
+    assert not {"model", "train"} & reached("train.py", "feseq/boosting/training.py")

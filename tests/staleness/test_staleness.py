@@ -139,16 +139,14 @@ CHANGES: dict[str, Change] = {
     "code in predict/submission.py": edit(
         "scripts/feseq/predict/submission.py", '"none"', '"all_valid"'
     ),
-    "code in scripts/predict.py": edit(
-        "scripts/predict.py", "machine = start_runtime", "machine = None or start_runtime"
-    ),
+    "code in scripts/predict.py": edit("scripts/predict.py", "files = (", "files = None or ("),
     "code in evaluate/metrics.py": edit(
         "scripts/feseq/evaluate/metrics.py", "def ", "X = 1\n\n\ndef "
     ),
     "every file of the code touched": touch_code,
     "the same commit checked out again": check_out_again,
     "env file of training edited, conda not used": edit(
-        "envs/train.yaml", "tqdm", "scipy =1.17.1\n  - tqdm"
+        "envs/train.yaml", "filelock", "scipy =1.17.1\n  - filelock"
     ),
     "train file replaced, time kept": replace_raw("in/log.parquet", ROWS),
     "test file replaced, time kept": replace_raw(NEW, TEST_ROWS),
@@ -176,7 +174,6 @@ CHANGES: dict[str, Change] = {
     "evaluation.bootstrap": set_to("evaluation.bootstrap", 10),
     "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
     "sampling.seed": set_to("sampling.seed", 7),
-    "sampling.folds": set_to("sampling.folds", 3),
     "sampling.split": set_to("sampling.split", {"time": "day_of_week", "last": 1}),
     "columns: a numeric column less": set_to("columns.groups.shop.numeric", ["price"]),
     "columns: a numeric column is context, too": set_to("columns.groups.shop.context", ["age"]),

@@ -93,7 +93,6 @@ VALUES: dict[str, list[Any]] = {
     "sampling.split.group": ["user"],
     "sampling.valid_share": [0.2, 0.4],
     "sampling.judge_share": [0, 0.5],
-    "sampling.folds": [2],
     "sampling.seed": [0, 2**64 - 1],
     "columns.label": ["bought", "bought_text"],
     "columns.id": ["visit", "number"],

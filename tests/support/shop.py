@@ -25,7 +25,7 @@ from snakemake import cli
 from snakemake.benchmark import benchmarked
 from snakemake.script import PythonScript
 
-from feseq.staleness.code import code_digests
+from feseq.staleness import Code
 from support import REPOSITORY, SCRIPTS
 
 ROWS, TEST_ROWS = 400, 70
@@ -145,8 +145,7 @@ DIGESTS = ".snakemake/code_digests.json"
 def _digests() -> bytes:
     with TemporaryDirectory() as folder:
         kept = Path(folder, "kept.json")
-        for script in SCRIPTS.glob("*.py"):
-            code_digests(script, kept)
+        Code(SCRIPTS, kept)
         return kept.read_bytes()
 
 

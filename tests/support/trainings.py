@@ -29,8 +29,8 @@ from support.raw_tables import selected
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 SETTINGS = model_settings(CONFIG, "toy", "len100")
-MODEL = ModelConfig(**SETTINGS["model_config"])
-TRAIN = TrainConfig(**(SETTINGS["train_config"] | {"batch_size": 300, "min_steps_per_epoch": 1}))
+MODEL = ModelConfig(**SETTINGS["model"])
+TRAIN = TrainConfig(**(SETTINGS["train"] | {"batch_size": 300, "min_steps_per_epoch": 1}))
 # For tests that train often.
 SMALL_MODEL = replace(MODEL, max_len=10, embedding_dim=4, heads=1, mlp=(8,))
 CPU = Machine(torch.device("cpu"))

@@ -18,7 +18,6 @@ import pytest
 import torch
 
 from feseq.common import tensors
-from feseq.staleness.code import code_digests
 from support import SCRIPTS
 from support.processes import (
     PATIENCE_SECONDS,
@@ -42,8 +41,8 @@ def start(
         "train": data / "train.h5",
         "valid": data / "valid.h5",
         "feature_map": data / "feature_map.json",
-        "model_config": json.dumps(asdict(STILL)),
-        "train_config": json.dumps(settings),
+        "settings": json.dumps({"model": asdict(STILL), "train": settings}),
+        "full_name": "toy/len100",
         "runtime": '{"device": "cpu"}',
         "threads": gpus,
         "model": out / "model.safetensors",
@@ -78,7 +77,7 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
 def go_on(data: Path, out: Path, gpus: int = 1) -> None:
     """The training of the script, here."""
     config = replace(EACH_STEP, gpus=gpus)
-    train(data, out, config, STILL, verbosity=1, code=code_digests(SCRIPTS / "train.py"))
+    train(data, out, config, STILL, verbosity=1)
 
 
 def history(folder: Path) -> dict[str, np.ndarray]:
@@ -139,7 +138,8 @@ def test_sigterm_saves_and_one_process_or_two_go_on(
     with forked_workers():
         go_on(data, out, gpus=2)
     found, expected = (
-        tensors.load(folder / "model.safetensors")["weights"] for folder in (out, together)
+        tensors.load(folder / "model.safetensors", torch.from_numpy)["weights"]
+        for folder in (out, together)
     )
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     caplog.set_level(logging.INFO)

@@ -24,13 +24,14 @@ from feseq.dataset import batch as batch_module
 from feseq.dataset.batch import Batch
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
-from feseq.evaluate.mean_attention import mean_attention
-from feseq.evaluate.network_importance import NetworkPredict, measure_network
+from feseq.evaluate.importance import measure_importance
+from feseq.evaluate.mean_attention import attention
+from feseq.evaluate.network_importance import NetworkPredict
 from feseq.model import FESeq
 from feseq.model.build import build_model
 from feseq.model.device import Machine, start_runtime
 from feseq.predict import prediction
-from feseq.predict.model_file import TrainedModel
+from feseq.predict.model_file import TrainedModel, load
 from feseq.train import step
 from feseq.train.loop import Trainer
 from feseq.train.memory import StepMemory
@@ -163,13 +164,13 @@ def test_a_training_on_a_gpu_is_evaluated_resumed_and_predicts_like_one_on_the_c
             train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN)
         resumed = weights(train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN))
         assert all(torch.equal(w, resumed[name]) for name, w in weights(whole).items())
-        machine = start_runtime(Runtime(**GPU_RUN), 1)
-        on_gpu = outcome(data, TrainedModel.load(whole["model"]), machine)
-        measure_network(whole["model"], data / "valid.h5", tmp_path / "gpu.json", machine=machine)
-    measure_network(whole["model"], data / "valid.h5", tmp_path / "cpu.json", machine=CPU)
+        on_gpu = outcome(data, load(whole["model"], "", Runtime(**GPU_RUN), 1))
+        files = (whole["model"], data / "valid.h5")
+        measure_importance(*files, tmp_path / "gpu.json", runtime=Runtime(**GPU_RUN))
+    measure_importance(*files, tmp_path / "cpu.json")
     assert (tmp_path / "gpu.json").read_text() == (tmp_path / "cpu.json").read_text()
     trained = train(data, tmp_path / "cpu", config, WEIGHTED)
-    on_cpu = outcome(data, TrainedModel.load(trained["model"]), CPU)
+    on_cpu = outcome(data, TrainedModel.load(trained["model"]))
     for found, expected in zip(on_gpu, on_cpu):
         np.testing.assert_allclose(found, expected, atol=2e-4)
 
@@ -205,17 +206,16 @@ def counted(
 
 
 def weights(outputs: dict[str, Path]) -> dict[str, torch.Tensor]:
-    return tensors.load(outputs["model"])["weights"]
+    return tensors.load(outputs["model"], torch.from_numpy)["weights"]
 
 
-def outcome(data: Path, model: TrainedModel, machine: Machine) -> list[np.ndarray]:
+def outcome(data: Path, model: TrainedModel) -> list[np.ndarray]:
     """Logits, those with kept histories, and what attention saw."""
-    source = model.source(data / "test.h5", machine)
-    logit = model.predict(source, machine)
+    logit = model.predict(data / "test.h5")
     with H5Table(data / "test.h5") as table:
         block = table.read(0, table.rows)
-        kept = NetworkPredict(model, table, block, machine)(block, only_numeric=True)
-    seen = mean_attention(model.network, model.feature_map, source, machine)
+        kept = NetworkPredict(model, table, block)(block, only_numeric=True)
+    seen = attention(model, data / "test.h5")
     positions = [(position["weight"], position["rows"]) for position in seen["positions"]]
     return [logit, kept, np.array(seen["field_attention"]), np.array(positions)]
 

@@ -16,7 +16,7 @@ from feseq.config.train import TrainConfig
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.store import H5Table
-from feseq.evaluate.trained_model import predict_validation
+from feseq.evaluate.validation import predict_validation
 from feseq.predict.model_file import TrainedModel
 from feseq.train.learning_rate import LearningRate
 from feseq.train.replay import Replay
@@ -99,9 +99,7 @@ def test_it_sees_all_rows_and_says_whose_its_figures_are(
         assert model.click_rate == pytest.approx(table.column("label").mean())
     # It was trained on the validation rows.
     with pytest.raises(UserError, match="not made from the same rows"):
-        predict_validation(
-            outputs["model"], data / "valid.h5", *(tmp_path / n for n in "psa"), machine=CPU
-        )
+        predict_validation(outputs["model"], data / "valid.h5", *(tmp_path / n for n in "ps"))
 
 
 def test_interrupted_and_resumed_it_ends_the_same(

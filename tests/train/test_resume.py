@@ -33,7 +33,9 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
-    weights, whole = (tensors.load(run["model"])["weights"] for run in (found, expected))
+    weights, whole = (
+        tensors.load(run["model"], torch.from_numpy)["weights"] for run in (found, expected)
+    )
     assert all(torch.equal(weights[name], whole[name]) for name in whole)
     # The last column are the seconds.
     lines, whole_lines = (

@@ -72,7 +72,7 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path, settings: dict[str
     assert metrics["train_rows"] + metrics["valid_rows"] == 1000
     assert metrics["simulated_data"] is True
     model = TrainedModel.load(outputs["model"])
-    source = model.source(data / "valid.h5", CPU)
+    source = model.source(data / "valid.h5")
     logit = predict_logits(model.network, source, CPU)
     label = source.table.column("label")
     found = monitored_metrics(["auc", "logloss"], label, logit, model.click_rate)

@@ -21,7 +21,7 @@ from feseq.train.step import Stepper
 from feseq.train.warm_start import WarmStart
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 from support.shop import changed, refused, snakemake
-from support.trainings import CPU, FOUR_EPOCHS, end_at, ended_at, train_saving
+from support.trainings import FOUR_EPOCHS, end_at, ended_at, train_saving
 
 ROLES = with_roles(shared=("events",), context=("unused",), ids=("age",))
 # A table of each kind.
@@ -106,7 +106,7 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(
     older = TrainedModel.load(path)
     newer = replace(older, network=network, feature_map=start.feature_map)
     with H5Table(folder / "train.h5") as train:
-        logits = [model.predict(model.source(train, CPU), CPU) for model in (older, newer)]
+        logits = [model.predict(train) for model in (older, newer)]
     np.testing.assert_array_equal(*logits)
     # No other row of a table was touched.
     for name, value in network.state_dict().items():
@@ -166,7 +166,7 @@ def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_older_m
     assert len(steps) == 3
     scratch = train_saving(data, tmp_path / "scratch", replace(config, start_from=None))
     weights, again, other = (
-        tensors.load(run["model"])["weights"] for run in (whole, resumed, scratch)
+        tensors.load(run["model"], torch.from_numpy)["weights"] for run in (whole, resumed, scratch)
     )
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     assert not any(

@@ -20,7 +20,6 @@ from feseq.common.errors import UserError
 from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
 from feseq.dataset.feature_map import fit_feature_map
-from feseq.staleness.code import code_digests
 from feseq.train.checkpoint import locked
 from feseq.train.run import TrainingRun, train_model
 from feseq.tune import network as network_module
@@ -43,7 +42,7 @@ SPACE: dict[str, Any] = {
 CONFIG = TuneConfig(trials=7, workers=1, seed=5, startup_trials=3, space=SPACE)
 SMALL_MODEL = replace(MODEL, max_len=5, embedding_dim=4, heads=1, mlp=(8,), attention_dim=8)
 SMALL_TRAIN = replace(TRAIN, batch_size=30, epochs=3)
-# The lines of a log, as the door writes it.
+# The lines of a log, as a script writes it.
 LINE = re.compile(r"\d\d:\d\d:\d\d (INFO|WARNING|ERROR) ")
 Rows = list[dict[str, str]]
 
@@ -71,14 +70,12 @@ def tune(data: Path, out: Path, train: dict[str, Any] | None = None, **config: A
     """Tune into `out`; the rows of trials.csv without their times."""
     outputs = {"best": out / "best.yaml", "trials": out / "trials.csv"}
     tune_model(
-        TunedNetwork(a_tuning(data, **(train or {}))),
+        TunedNetwork(a_tuning(data, **(train or {})), "len5"),
         outputs,
         size="toy",
         tune_config=CONFIG.model_copy(update=config),
         runtime=Runtime(device="cpu"),
         threads=1,
-        # As the door gives them, so that both go on from each other's trials.
-        code=code_digests(SCRIPTS / "tune.py"),
     )
     return read_rows(out)
 
@@ -91,13 +88,14 @@ def read_rows(out: Path) -> Rows:
 
 
 def start(data: Path, out: Path, **config: Any) -> subprocess.Popen[str]:
-    """The same through the door of the script, in a process group of its own."""
+    """The same by the script, in a process group of its own."""
     arguments: dict[str, Any] = {
         "train": data / "train.h5",
         "valid": data / "valid.h5",
         "feature_map": data / "feature_map.json",
-        "model_config": json.dumps(vars(SMALL_MODEL)),
-        "train_config": json.dumps(vars(SMALL_TRAIN)),
+        "settings": json.dumps({"model": vars(SMALL_MODEL), "train": vars(SMALL_TRAIN)}),
+        "model": "len5",
+        "variant": "{}",
         "tuning": json.dumps(vars(CONFIG.model_copy(update=config))),
         "runtime": '{"device": "cpu"}',
         "threads": 1,

@@ -75,7 +75,9 @@ def test_the_best_settings_give_the_figure_that_was_found(
     text = (tmp_path / "best.yaml").read_text()
     (name, variant) = next(iter(yaml.safe_load(text)["variants"].items()))
     assert name == "tuned_toy_boosting_deep"
-    assert f"results/toy/boosting-{name}/model.ubj --configfile {tmp_path}/best.yaml" in text
+    assert (
+        f"results/toy/boosting-{name}/model.safetensors --configfile {tmp_path}/best.yaml" in text
+    )
     assert variant == {
         "boosting": {
             "early_stopping": 4,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from door import _typed
+from entry import _typed
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
@@ -33,7 +33,7 @@ def test_a_script_names_the_wildcards_of_its_rule(rule: str, files: str) -> None
     assert command is not None
     outputs = files.split("    output:")[1]
     if "model_figure(" in outputs:
-        outputs += "{size}" if "model=" in outputs else "{size}{model}"
+        outputs += "{size}{name}"
     assert set(re.findall(r"--(\w+)", command[1])) == set(re.findall(r"{(\w+)}", outputs))
 
 
@@ -96,5 +96,5 @@ def test_missing_inputs_are_made_first_and_stale_ones_left(copied: Path) -> None
     code, output = run(copied, "train.py", *arguments)
     assert code == 0, output
     assert "Fitting the feature map of size toy" in output
-    assert "Training FESeq on size toy, len5" in output
+    assert "Training len5 on size toy" in output
     assert "Converting" not in output

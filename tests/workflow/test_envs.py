@@ -3,13 +3,13 @@
 import ast
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from feseq.staleness.code import reached_modules
+from feseq.families import FAMILIES, families
+from feseq.staleness import Code
 from support import REPOSITORY, SCRIPTS
 
 WORKFLOW = "\n".join(
@@ -46,7 +46,7 @@ def environments() -> dict[str, dict[str, str]]:
     return found
 
 
-def imports(code: str) -> set[str]:
+def imports(code: str | bytes) -> set[str]:
     """Dotted names that Python code imports, inside functions too; relative imports aside."""
     found = set()
     for node in ast.walk(ast.parse(code)):
@@ -65,26 +65,37 @@ def imports_of_the_workflow() -> set[str]:
 
 def imported_in(env: str) -> set[str]:
     """Dotted names imported in an environment, by its scripts or through the library."""
-    if env == "workflow":
-        names = imports_of_the_workflow()
-        modules = [SCRIPTS / f"{name.replace('.', '/')}.py" for name in names]
-        starts = list(filter(Path.is_file, modules))
-    else:
-        names, starts = set(), [SCRIPTS / "door.py", *SCRIPTS_OF[env]]
-    files = reached_modules(SCRIPTS, *starts)
-    return names.union(*(imports(file.read_text()) for file in files))
+    names = imports_of_the_workflow() if env == "workflow" else set[str]()
+    starts = list(map(_file, names)) if env == "workflow" else ["entry.py", *SCRIPTS_OF[env]]
+    starts += [_file(f"feseq.{module}") for module in VERBS.get(env, ())]
+    files = CODE.reached(*filter(CODE.texts.__contains__, starts))
+    return names.union(*(imports(CODE.texts[file]) for file in files))
 
 
-def scripts_of_environments() -> dict[str, list[Path]]:
-    found = re.findall(r'"\.\./envs/(\w+)\.yaml".*?"\.\./scripts/(\w+\.py)"', WORKFLOW, re.S)
+def _file(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
+
+
+def scripts_of_environments() -> dict[str, list[str]]:
+    """Scripts by environment; those of models are in the environments of all families."""
+    found = re.findall(
+        r'conda:\s+(?:"\.\./envs/(\w+)\.yaml"|(model_env)).*?"\.\./scripts/(\w+\.py)"',
+        WORKFLOW,
+        re.S,
+    )
     assert len(found) == len(re.findall("script:", WORKFLOW)) > 0
-    return {env: [SCRIPTS / file for name, file in found if name == env] for env, _ in found}
+    own = {family.environment for family in families()}
+    scripts: dict[str, list[str]] = {}
+    for env, _, file in found:
+        for each in [env] if env else own:
+            scripts.setdefault(each, []).append(file)
+    return scripts
 
 
 def mistakes(env: str, packages: set[str]) -> set[str]:
     """Packages of an environment too few and too many for what is imported in it."""
     names = imported_in(env)
-    third_party = {name.split(".")[0] for name in names} - {"feseq", "door"}
+    third_party = {name.split(".")[0] for name in names} - {"feseq", "entry"}
     modules = third_party - set(sys.stdlib_module_names)
     modules |= {module for name, module in BEHIND.items() if name in names} - UNUSED.get(env, set())
     needed = {PACKAGE_OF.get(name, CONDA_NAME.get(name, name)) for name in modules} | {"python"}
@@ -93,6 +104,17 @@ def mistakes(env: str, packages: set[str]) -> set[str]:
 
 
 ENVIRONMENTS = environments()
+CODE = Code(SCRIPTS)
+# The verbs that run in an environment; a search and scores have those of all families.
+VERBS = {
+    family.environment: [m for verb, m in family.verbs.items() if verb not in ("tune", "export")]
+    for family in families()
+}
+VERBS |= {
+    env: [family.verbs[verb] for family in families()]
+    for env, verb in (("tune", "tune"), ("score", "load"))
+}
+VERBS["workflow"] = [f"{folder}.family" for _, folder in FAMILIES.values()]
 SCRIPTS_OF = scripts_of_environments()
 
 
@@ -122,7 +144,7 @@ def test_the_rules_import_what_is_known_of_them() -> None:
     assert {
         "pathlib.Path",
         "snakemake.logging.logger",
-        "feseq.staleness.code",
+        "feseq.staleness.Code",
         "shutil",
     } <= imports_of_the_workflow()
 

@@ -2,7 +2,6 @@
 
 from itertools import combinations
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,41 +9,29 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from feseq.boosting import prediction as boosted
-from feseq.boosting.model_file import BoostedModel
-from feseq.boosting.training import train_boosting
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.logits import sigmoid
-from feseq.config.boosting import BoostingConfig
-from feseq.config.catalog import submission_models, submission_weights
+from feseq.config.catalog import model_settings, submission_models, submission_weights
 from feseq.config.columns import Columns
-from feseq.config.model import ModelConfig
-from feseq.config.names import REFIT, is_boosting, model_file
+from feseq.config.names import MODEL_FILE, REFIT
 from feseq.config.runtime import Runtime
 from feseq.config.sampling import Sampling
-from feseq.config.train import TrainConfig
 from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.draw_folds import draw_folds
 from feseq.dataset.feature_map import fit_feature_map
-from feseq.dataset.folds import FoldRows, Folds
 from feseq.dataset.list_test import list_test
-from feseq.dataset.mixed import open_files
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.sampling import sample
 from feseq.evaluate.blend import blend_predictions
 from feseq.evaluate.measure import measure_predictions
-from feseq.evaluate.trained_model import predict_validation
 from feseq.evaluate.valid_predictions import CHOOSE, read_predictions
-from feseq.model.device import start_runtime
-from feseq.predict.model_file import TrainedModel
+from feseq.evaluate.validation import predict_validation
+from feseq.families import family_of
+from feseq.predict.container import load_model
 from feseq.predict.part import predict_part
 from feseq.predict.submission import write_submission
 from feseq.raw.parts import read_parts
-from feseq.raw.reading import open_parquet
 from feseq.score.scoring import score_files
-from feseq.staleness.model_params import boosting_params, model_params
-from feseq.train.run import TrainingRun, train_model
 from support.options import (
     ONE_VALUE,
     REFUSED,
@@ -119,7 +106,7 @@ def h5_files(out: Path, split: str) -> list[Path]:
 
 
 def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
-    """The steps `sample`, `convert_train`, `draw_folds`, `fit_feature_map` and `convert_test`."""
+    """The steps `sample`, `convert_train`, `fit_feature_map` and `convert_test`."""
     columns, size = Columns.from_config(config["columns"]), config["sizes"]["toy"]
     sampling = Sampling.from_values(config["sampling"], "sampling")
     selection = out / "selection.parquet"
@@ -131,11 +118,6 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
         h5 = [out / f"{split}/part{i}.h5" for split in ("train", "valid")]
         convert_train(train, selection, columns, *h5, part=part, number=i)
     h5 = [h5_files(out, split) for split in ("train", "valid")]
-    if sampling.folds:
-        with open_files(h5[0]) as table:
-            row = table.column("row")
-        folds = draw_folds(open_parquet(train), columns.label, sampling, row)
-        folds.write(out / "folds.parquet")
     fit_feature_map(h5[0], columns, size["min_count"]).write(out / "map.json")
     if config["submission"]["refit"]:
         fit_feature_map(h5[0], columns, size["min_count"], h5[1]).write(out / "all_rows.json")
@@ -144,78 +126,44 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
         convert_test(raw / "test.parquet", columns, out / f"part{i}.h5", part=part)
 
 
-def settings_of(config: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
-    """The settings by the arguments of a training's script, as its rule hands them over."""
-    params = boosting_params(config) if is_boosting(name) else model_params(config)
-    found: dict[str, dict[str, Any]] = {}
-    for path, value in params.items():
-        block, key = path.split(".")
-        found.setdefault(block, {})[key] = value(SimpleNamespace(size="toy", model=name))
-    return found
-
-
-def train(out: Path, config: dict[str, Any], name: str, folder: Path, **options: Any) -> Path:
-    """The step `train` of one model of either family; its file. `options` are of its script."""
-    settings = settings_of(config, name)
-    outputs = {"model": folder / model_file(name), "history": folder / "history.csv"}
-    outputs |= {"training": folder / "training.json"}
+def train(out: Path, config: dict[str, Any], name: str, replay: Path | None = None) -> Path:
+    """The step `train`, or with `replay` the step `refit`, of one model; its file."""
+    folder = out / name / (REFIT if replay else "")
     folder.mkdir()
-    all_rows = "followed" in options and "folds" not in options
-    feature_map = out / ("all_rows.json" if all_rows else "map.json")
-    data = (h5_files(out, "train"), h5_files(out, "valid"), feature_map)
-    if is_boosting(name):
-        boosting = BoostingConfig.from_values(settings["boosting_config"], "boosting_config")
-        train_boosting(*data, boosting, outputs, runtime=RUNTIME, **options)
-    else:
-        network = ModelConfig.from_values(settings["model_config"], "model_config")
-        training = TrainConfig.from_values(settings["train_config"], "train_config")
-        train_model(TrainingRun(*data, network, training, **options), outputs, runtime=RUNTIME)
+    files = ("history.csv", "training.json", MODEL_FILE)
+    outputs = dict(zip(("history", "training", "model"), (folder / file for file in files)))
+    family_of(name).verb("train")(
+        h5_files(out, "train"),
+        h5_files(out, "valid"),
+        out / ("all_rows.json" if replay else "map.json"),
+        family_of(name).used(model_settings(config, "toy", name)),
+        outputs,
+        replay=replay,
+        runtime=RUNTIME,
+        threads=1,
+    )
     return outputs["model"]
 
 
-def evaluate(model: Path, rows: Path | FoldRows, name: str) -> Path:
-    """The step `evaluate`: the predictions of these rows, beside the model."""
-    written = [model.parent / file for file in ("valid_predictions.parquet", "speed.json")]
-    if is_boosting(name):
-        boosted.predict_validation(model, rows, *written, threads=1)
-    else:
-        machine = start_runtime(RUNTIME, 1)
-        predict_validation(model, rows, *written, model.with_name("a.json"), machine=machine)
-    return written[0]
-
-
 def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
-    """The steps of one model: with a fold, and with all rows, as the config has them."""
-    folder = out / name
-    model = train(out, config, name, folder)
-    predictions = evaluate(model, h5_files(out, "valid"), name)
+    """The steps of one model."""
+    model, valid = train(out, config, name), h5_files(out, "valid")
+    predictions = model.with_name("valid_predictions.parquet")
+    predict_validation(model, valid, predictions, out / "speed.json", runtime=RUNTIME)
     gauc = config["evaluation"]["gauc"]
-    rows = h5_files(out, "valid")
-    measured = measure_predictions(predictions, rows, None, resamples=2, gauc=gauc)
+    measured = measure_predictions(predictions, valid, None, resamples=2, gauc=gauc)
     assert np.isfinite([figure["value"] for figure in measured["metrics"].values()]).all()
-    followed = folder / "training.json"
-    if number := config["sampling"]["folds"]:
-        folds: dict[str, Any] = {"folds": out / "folds.parquet", "fold": number}
-        of_fold = train(out, config, name, folder / "fold", followed=followed, **folds)
-        rows = FoldRows(h5_files(out, "train"), folds["folds"], number)
-        logit = read_predictions(evaluate(of_fold, rows, name))["logit"].to_numpy()
-        assert len(logit) == Folds.read(folds["folds"]).predicts(number).sum() > 0
-        assert np.isfinite(logit).all()
     if config["submission"]["refit"]:
-        model = train(out, config, name, folder / REFIT, followed=followed)
-    machine = start_runtime(RUNTIME, 1)
+        model = train(out, config, name, model.with_name("training.json"))
     for i in range(PARTS_OF_TEST):
-        part = (model, out / f"part{i}.h5", folder / f"part{i}.parquet")
-        if is_boosting(name):
-            boosted.predict_part(*part, threads=1)
-        else:
-            predict_part(*part, machine=machine)
+        part = out / name / f"part{i}.parquet"
+        predict_part(model, out / f"part{i}.h5", part, runtime=RUNTIME)
 
 
 def last_fit(out: Path, name: str) -> Path:
     """The file of the model that submits."""
-    again = out / name / REFIT / model_file(name)
-    return again if again.exists() else out / name / model_file(name)
+    again = out / name / REFIT / MODEL_FILE
+    return again if again.exists() else out / name / MODEL_FILE
 
 
 def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
@@ -244,21 +192,12 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
 
 def logits_read_back(model: Path, *h5: Path) -> np.ndarray:
     """What a model's file says of the rows of all these H5 files."""
-    return np.concatenate([_logits(model, file) for file in h5])
-
-
-def _logits(model: Path, h5: Path) -> np.ndarray:
-    if model.suffix == ".ubj":
-        with open_files(h5) as table:
-            return boosted.predict_logits(BoostedModel.load(model), table)
-    machine, trained = start_runtime(RUNTIME, 1), TrainedModel.load(model)
-    with trained.source(h5, machine).table:
-        return trained.predict(trained.source(h5, machine), machine)
+    return np.concatenate([load_model(model, runtime=RUNTIME).predict(file) for file in h5])
 
 
 def check_model(out: Path, name: str) -> None:
     """A model read back says of the validation rows what was written and what training saw."""
-    model = out / name / model_file(name)
+    model = out / name / MODEL_FILE
     predictions = model.with_name("valid_predictions.parquet")
     written = read_predictions(predictions, part=None)["logit"].to_numpy()
     for _ in range(2):
@@ -310,7 +249,7 @@ def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str
         row_time=columns.row_time,
         weights=list(weights.values()),
         prior=config["submission"]["prior"],
-        machine=start_runtime(RUNTIME, 1),
+        runtime=RUNTIME,
         threads=1,
     )
     scores = pd.read_parquet(out / "scores.parquet").set_index(columns.id)["probability"]

@@ -33,7 +33,7 @@ def test_a_profile_decides_like_the_default_one_what_is_stale(name: str) -> None
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_names_rules_that_exist(name: str) -> None:
-    assert {"train", "submit", "plot_other"} <= set(RULES)
+    assert {"train", "submit", "plot_model"} <= set(RULES)
     for key in ("set-resources", "groups"):
         assert set(PROFILES[name].get(key, {})) <= set(RULES)
 

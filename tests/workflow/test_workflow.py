@@ -63,7 +63,7 @@ def test_both_families_submit_together_with_weights_fitted_to_the_validation_row
     config["boosting"] = {"learning_rate": 0.2}
     _, output = snakemake(copied, "-n", "results/submission_full.csv", config=config)
     assert "Training boosting on size full" in output
-    assert "Training FESeq" not in output
+    assert "Training len20" not in output
     assert "Writing the submission of size full" in output
 
 
@@ -244,7 +244,7 @@ def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitte
     repository = tmp_path / "code"
     copy_code(repository)
     script = repository / "scripts/predict.py"
-    text = script.read_text().replace("machine = ", "used = ").replace("=machine", "=used")
+    text = script.read_text().replace("files = ", "used = ").replace("*files", "*used")
     assert text != script.read_text()
     script.write_text(text)
     medium = (copied, "results/submission_medium.csv")

@@ -1,36 +1,25 @@
-"""The trained model of boosting and its file: XGBoost's own UBJ, with a checksum behind it.
+"""The trained model of boosting and its file: XGBoost's trees, and how rows become features."""
 
-XGBoost reads the file as it is, without the workflow. Its attribute `feseq` holds, as JSON, how
-rows become features and what the model was made from.
-"""
-
-import base64
-import hashlib
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xgboost
 
-from ..common.errors import UserError, first_line
-from ..common.files import written_beside
 from ..config.boosting import BoostingConfig
-from ..config.names import check_name
-from ..dataset.feature_map import FeatureMap
+from ..config.runtime import Runtime
+from ..dataset.feature_map import FeatureMap, check_same_kind
+from ..dataset.opening import Rows, open_table
+from ..predict.container import Content, read_model, save_model, unreadable
 from .features import Features
+from .prediction import predict_logits
 
-_FORMAT, _VERSION = "feseq-boosting", 2
-_ATTRIBUTE = "feseq"
-_CHECKSUM_BYTES = 32
+_FAMILY = "boosting"
 
 
 @dataclass(frozen=True)
 class BoostedModel:
-    """What a model file holds.
+    """What a model file holds, and the threads that it predicts with.
 
     `features` are those of rows that were not trained on; `simulated` is true if the train rows
     are simulated; `click_rate` is their share of clicks; `full_name` is size and name, such as
@@ -42,74 +31,53 @@ class BoostedModel:
     simulated: bool
     click_rate: float
     full_name: str = ""
+    threads: int = 1
+
+    @property
+    def feature_map(self) -> FeatureMap:
+        """How its rows are encoded."""
+        return self.features.feature_map
 
     def save(self, path: Path) -> None:
-        """Write everything into one file."""
-        about = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "simulated": self.simulated,
-            "click_rate": self.click_rate,
-            "full_name": self.full_name,
-            **_plain(self.features),
+        """Write everything into one file; the tensor `booster` is XGBoost's own UBJ."""
+        own = {
+            "booster": np.frombuffer(self.booster.save_raw("ubj"), np.uint8),
+            "tables": dict(self.features.tables),
+            "common": dict(self.features.common),
         }
-        self.booster.set_attr(**{_ATTRIBUTE: json.dumps(about)})
-        content = bytes(self.booster.save_raw("ubj"))
-        with written_beside(path) as temporary, open(temporary, "wb") as file:
-            file.write(content + hashlib.sha256(content).digest())
-            # The rename must not reach the disk before the bytes.
-            file.flush()
-            os.fsync(file.fileno())
+        settings = {"boosting": self.features.config.model_dump()}
+        about = (self.feature_map, self.simulated, self.click_rate, self.full_name)
+        save_model(path, _FAMILY, Content(settings, *about, own))
 
     @classmethod
     def load(cls, path: Path, full_name: str = "") -> "BoostedModel":
         """Read what `save` wrote; raises UserError for anything else, and for another model."""
+        read = read_model(path, _FAMILY, full_name)
+        booster = xgboost.Booster()
         try:
-            written = path.read_bytes()
-            content, checksum = written[:-_CHECKSUM_BYTES], written[-_CHECKSUM_BYTES:]
-            # XGBoost trusts what it reads.
-            if hashlib.sha256(content).digest() != checksum:
-                raise ValueError("wrong checksum")
-            booster = xgboost.Booster()
-            booster.load_model(bytearray(content))
-            about = json.loads(booster.attr(_ATTRIBUTE) or "{}")
-            found = about.get("format"), about.get("version")
-            if found != (_FORMAT, _VERSION):
-                raise ValueError(f"format {found}, not {(_FORMAT, _VERSION)}")
-            names = ("simulated", "click_rate", "full_name")
-            model = cls(booster, _features(about), *(about[name] for name in names))
+            booster.load_model(bytearray(read.own["booster"].tobytes()))
+            config = BoostingConfig(**read.settings["boosting"])
+            features = Features(read.feature_map, config, read.own["tables"], read.own["common"])
         except (ValueError, TypeError, KeyError, xgboost.core.XGBoostError) as error:
-            raise UserError(
-                f"{path}: not a complete model file of this workflow ({first_line(error)}); "
-                f"take another file or, where the workflow made it, delete it and run the same "
-                f"command again, or `snakemake --cores 4 {path}`: the model is retrained"
-            ) from None
-        check_name(path, model.full_name, full_name)
-        return model
+            raise unreadable(path, error) from None
+        return cls(booster, features, read.simulated, read.click_rate, read.full_name)
 
-    def marks(self) -> dict[str, str]:
-        """What each file of predictions says of its model."""
-        return {"click_rate": repr(self.click_rate), "full_name": self.full_name}
-
-
-def _plain(features: Features) -> dict[str, Any]:
-    tables = {
-        name: base64.b64encode(table.astype("<f4").tobytes()).decode()
-        for name, table in features.tables.items()
-    }
-    return {
-        "feature_map": features.feature_map.to_dict(),
-        "config": features.config.model_dump(),
-        "tables": tables,
-        "common": dict(features.common),
-    }
+    def predict(
+        self, rows: Rows, *, blank_histories: bool = False, verbosity: int = 0
+    ) -> np.ndarray:
+        """Logits float32 [rows], see `predict_logits`."""
+        table = open_table(rows)
+        check_same_kind(table, self.simulated)
+        return predict_logits(
+            self.booster,
+            self.features,
+            table,
+            blank_histories=blank_histories,
+            threads=self.threads,
+            verbosity=verbosity,
+        )
 
 
-def _features(plain: Mapping[str, Any]) -> Features:
-    """The opposite of `_plain`."""
-    tables = {
-        name: np.frombuffer(base64.b64decode(text), "<f4")[None]
-        for name, text in plain["tables"].items()
-    }
-    feature_map = FeatureMap.from_dict(plain["feature_map"])
-    return Features(feature_map, BoostingConfig(**plain["config"]), tables, plain["common"])
+def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> BoostedModel:
+    """The model in a file; it predicts on the CPU."""
+    return replace(BoostedModel.load(path, full_name), threads=threads)

@@ -3,7 +3,7 @@
 import csv
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import Files, open_files
 from ..dataset.opening import open_table, train_rows
 from ..dataset.store import H5Table
+from ..families import Settings
 from .device import choose_device
 from .features import Features, fit_features, unknown_shares
 from .matrix import BINS, Matrix, quantile_matrix
@@ -34,6 +35,27 @@ AfterTree = Callable[[int, Mapping[str, float]], None]
 _VALID_FIGURES = [f"valid_{name}" for name in _METRICS.values()]
 
 
+def train(
+    train_h5: list[Path],
+    valid_h5: list[Path],
+    feature_map: Path,
+    settings: Settings,
+    outputs: Mapping[str, Path],
+    *,
+    replay: Path | None = None,
+    start_from: Path | None = None,
+    full_name: str = "",
+    runtime: Runtime,
+    threads: int,
+    code: Sequence[str] = (),
+) -> None:
+    """Train the model of these settings by block, see `train_boosting`."""
+    config = BoostingConfig.from_values(settings["boosting"], "boosting")
+    options: dict[str, Any] = {"replay": replay, "full_name": full_name}
+    options |= {"runtime": runtime, "threads": threads}
+    train_boosting(train_h5, valid_h5, feature_map, config, outputs, **options)
+
+
 def train_boosting(
     train_h5: Files,
     valid_h5: Files,
@@ -43,28 +65,25 @@ def train_boosting(
     *,
     runtime: Runtime,
     threads: int = 1,
-    followed: Path | None = None,
+    replay: Path | None = None,
     full_name: str = "",
-    folds: Path | None = None,
-    fold: int = 0,
 ) -> None:
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
-    With `followed`, the training.json of an earlier training, as many trees as that one kept are
-    trained on train and validation rows, or with `folds` on those train rows that belong to the
-    training of number `fold`; the validation figures are the earlier one's.
+    With `replay`, the training.json of an earlier training, as many trees as that one kept are
+    trained on train and validation rows; the validation figures are the earlier one's.
 
     The same data, settings and number of threads give the same model on the same machine. An
     interrupted training begins again.
     """
     started = time.monotonic()
     device = choose_device(runtime.device)
-    before: dict[str, Any] = read_json(followed) if followed else {}
+    before: dict[str, Any] = read_json(replay) if replay else {}
     feature_map = FeatureMap.read(feature_map_json)
     with (
-        open_table(train_rows(train_h5, valid_h5, followed, folds, fold)) as train,
+        open_table(train_rows(train_h5, valid_h5, replay)) as train,
         open_files(valid_h5) as valid,
-        folder_beside(outputs["model"]) as folder,
+        folder_beside(outputs["model"].with_name("matrix")) as folder,
     ):
         check_one_draw(feature_map, train, train if before else valid, full_name)
         click_rate = checked_click_rate(train)
@@ -115,7 +134,7 @@ def bin_rows(
 ) -> Binned:
     """The rows of a train and a valid file; a large matrix goes into a file in `folder`, if given.
 
-    `before` is what an earlier training wrote that is followed: then no rows choose.
+    `before` is what an earlier training wrote, which is replayed: then no rows choose.
     """
     train, valid = tables
     unknown = before.get("unknown_shares") or _unknown_shares(valid, feature_map, config)

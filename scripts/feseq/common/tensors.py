@@ -1,16 +1,18 @@
-"""Files of tensors and plain values, in the safetensors format: no pickle, a checksum over all."""
+"""Files of tensors and plain values, in the safetensors format: no pickle, a checksum over all.
+
+Tensors are PyTorch's or NumPy's; PyTorch itself is not needed here.
+"""
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.numpy import save_file
 
 from .errors import first_line
 from .files import folder_beside
@@ -24,9 +26,9 @@ def save(content: Mapping[str, Any], path: Path) -> None:
 
     A tensor that occurs twice, such as a shared table, is written once.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, np.ndarray] = {}
     text = json.dumps(_described(content, "", tensors, {}))
-    checksum = torch.frombuffer(bytearray(_checksum(text, tensors)), dtype=torch.uint8)
+    checksum = np.frombuffer(_checksum(text, tensors), np.uint8)
     with folder_beside(path) as folder:
         file = folder / path.name
         file.touch()
@@ -43,35 +45,48 @@ def save(content: Mapping[str, Any], path: Path) -> None:
         os.replace(file, path)
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote; tuples come back as lists.
+def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array) -> dict[str, Any]:
+    """Read what `save` wrote; tuples come back as lists, tensors as `convert` makes them of arrays.
 
     Raises ValueError for another format or damaged bytes, OSError for an unreadable file.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            # Copies: what `get_tensor` gives is mapped to the file, which may be replaced.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        with safe_open(path, framework="np") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = (file.metadata() or {}).get("content", "")
     except SafetensorError as error:
         raise ValueError(first_line(error)) from None
-    checksum = tensors.pop(_CHECKSUM, torch.empty(0))
-    if _bytes(checksum) != _checksum(text, tensors):
+    checksum = tensors.pop(_CHECKSUM, np.empty(0, np.uint8))
+    if checksum.tobytes() != _checksum(text, tensors):
         raise ValueError("wrong checksum")
-    return _restored(json.loads(text), tensors)
+    return _restored(json.loads(text), {name: convert(array) for name, array in tensors.items()})
+
+
+def peek(path: Path, name: str) -> Any:
+    """A plain value at the top of what `save` wrote, without a look at the rest.
+
+    Raises ValueError for another format, KeyError if there is no such value.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get("content", "")
+    except SafetensorError as error:
+        raise ValueError(first_line(error)) from None
+    return _restored(dict(json.loads(text)["dict"])[name], {})
 
 
 def _described(
-    value: Any, name: str, tensors: dict[str, Tensor], names: dict[tuple[Any, ...], str]
+    value: Any, name: str, tensors: dict[str, np.ndarray], names: dict[tuple[Any, ...], str]
 ) -> Any:
     """`value` as JSON has it, its tensors moved to `tensors`; `names` of those met before.
 
     Dicts are lists of pairs, since JSON's keys are strings and an optimizer's are numbers.
     """
-    if isinstance(value, Tensor):
-        place = (value.data_ptr(), value.dtype, value.shape, value.stride())
+    if isinstance(value, np.ndarray) or hasattr(value, "data_ptr"):
+        place = _place(value)
         if names.setdefault(place, name) == name:
-            tensors[name] = value.detach().cpu().contiguous()
+            array = value if isinstance(value, np.ndarray) else value.detach().cpu().numpy()
+            tensors[name] = np.ascontiguousarray(array).reshape(array.shape)
         return {"tensor": names[place]}
     if isinstance(value, Mapping):
         prefix = f"{name}/" if name else ""
@@ -82,7 +97,14 @@ def _described(
     return value
 
 
-def _restored(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _place(tensor: Any) -> tuple[Any, ...]:
+    """Where a tensor's values lie; equal for two of the same values."""
+    if isinstance(tensor, np.ndarray):
+        return (tensor.ctypes.data, tensor.dtype, tensor.shape, tensor.strides)
+    return (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+
+
+def _restored(value: Any, tensors: Mapping[str, Any]) -> Any:
     """The opposite of `_described`."""
     if isinstance(value, list):
         return [_restored(part, tensors) for part in value]
@@ -93,14 +115,10 @@ def _restored(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     return {key: _restored(part, tensors) for key, part in value["dict"]}
 
 
-def _checksum(text: str, tensors: Mapping[str, Tensor]) -> bytes:
+def _checksum(text: str, tensors: Mapping[str, np.ndarray]) -> bytes:
     """SHA-256 of the plain values and of all tensors with their names, types and shapes."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(_bytes(tensor))
+        digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+        digest.update(tensor.reshape(-1).view(np.uint8).data)
     return digest.digest()
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.reshape(-1).view(torch.uint8).numpy().data

@@ -4,13 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..common.errors import ImpossibleNetworkError, UserError, did_you_mean
+from ..common.errors import UserError, did_you_mean
+from ..families import Settings, family_of, is_model, variant_of
 from .columns import Columns
-from .model import ModelConfig
-from .names import BASELINES, ENSEMBLE, is_boosting, is_model, model_file, split_name
+from .names import BASELINES, ENSEMBLE, MODEL_FILE
 
-# Settings of a training that change its result by rounding at most.
-LAYOUT = ("gpus", "nodes")
 # Settings that stand at the top, in sizes and in variants.
 BLOCKS = ("model", "train", "boosting")
 
@@ -34,62 +32,25 @@ def size_settings(
     return settings
 
 
-def model_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str, Any]:
-    """`model_config`, `train_config` and LAYOUT of one model; raises UserError if unknown."""
-    max_len, variant = split_name(model)
-    listed = size_block(config, size)["max_len"]
-    if max_len not in listed:
-        raise UserError(
-            f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is {listed}; "
-            f"ask for one of these or add it there"
-        )
-    _check_variant(config, model, variant)
-    settings = size_settings(config, size, variant)
-    layout = {key: settings["train"].pop(key) for key in LAYOUT}
-    return {
-        "model_config": {**settings["model"], "max_len": max_len},
-        "train_config": settings["train"],
-        **layout,
-    }
+def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
+    """The settings of one model by block; raises UserError if it is unknown."""
+    return family_of(model).settings(config, size, model)
 
 
-def boosting_settings(config: Mapping[str, Any], size: str, model: str) -> dict[str, Any]:
-    """The settings of one model of gradient boosting; raises UserError if unknown."""
-    variant = split_name(model)[1]
-    size_block(config, size)
-    _check_variant(config, model, variant)
-    if variant and not config["variants"][variant].get("boosting"):
-        raise UserError(
-            f"{model}: variants.{variant} has no settings of boosting, so this would be the same "
-            f"model as boosting; give it a block boosting, or use that"
-        )
-    return size_settings(config, size, variant)["boosting"]
+def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:
+    """What the variant of a model changes, by block of its family; {} where it has none."""
+    model_settings(config, size, model)
+    variant = variant_of(model)
+    blocks = config["variants"][variant] if variant else {}
+    return {block: blocks[block] for block in family_of(model).blocks if blocks.get(block)}
 
 
-def _check_variant(config: Mapping[str, Any], model: str, variant: str | None) -> None:
+def check_variant(config: Mapping[str, Any], model: str) -> None:
+    """Raise UserError if the config has no such variant."""
+    variant = variant_of(model)
     if variant and variant not in config["variants"]:
         hint = did_you_mean(variant, config["variants"], "known")
         raise UserError(f"{model}: the config has no variant {variant!r}; {hint}")
-
-
-def used_settings(network: Mapping[str, Any]) -> dict[str, Any]:
-    """A network's settings; those that it does not use are null, as they change nothing."""
-    unused: set[str] = set()
-    if not network["times"]:
-        unused |= {"time_buckets", "time_log_base"}
-    if network["pooling"] != "weighted_sum":
-        unused |= {"score", "scaled_scores", "item_interaction_layers", "attention_dim"}
-    elif network["score"] == "din":
-        unused.add("scaled_scores")
-    return {key: None if key in unused else value for key, value in network.items()}
-
-
-def used_training(training: Mapping[str, Any]) -> dict[str, Any]:
-    """A training's settings; those that it does not use are null."""
-    unused: set[str] = set()
-    if training["start_from"]:
-        unused.add("start_at_click_rate")
-    return {key: None if key in unused else value for key, value in training.items()}
 
 
 def model_mistakes(
@@ -97,37 +58,9 @@ def model_mistakes(
 ) -> Iterator[str]:
     """What keeps a model from being trained on a table of these columns, one line each."""
     try:
-        if is_boosting(model):
-            boosting_settings(config, size, model)
-            return
-        settings = model_settings(config, size, model)["model_config"]
+        yield from family_of(model).mistakes(config, columns, size, model)
     except UserError as error:
         yield str(error)
-        return
-    variant = split_name(model)[1]
-    own = config["variants"][variant].get("model", {}) if variant else {}
-    if settings["times"] and columns.event_time is None:
-        place = (
-            f"sizes.{size}.model" if "times" in config["sizes"][size].get("model", {}) else "model"
-        )
-        place = f"variants.{variant}.model" if "times" in own else place
-        yield (
-            f"{place}.times: true, and no group in columns.use has times; "
-            f"write times: {{<sequence column of event times>: <column of the row's time>}} in a "
-            f"group, or set it to false"
-        )
-    of_target = [n for n in settings["history_statistics"] if n.startswith("target_")]
-    if of_target and not columns.shared:
-        yield (
-            f"{model} on size {size}: model.history_statistics: {', '.join(sorted(of_target))} "
-            f"needs a sequence whose events are items of its target; write share_embedding: "
-            f"[<sequence column>] in a group, or leave it out"
-        )
-    try:
-        ModelConfig(**settings).width(len(columns.sequences) + len(columns.profile))
-    except ImpossibleNetworkError as error:
-        place = f"variants.{variant}.model, on size {size}" if own else f"sizes.{size}.model.heads"
-        yield f"{place}: {error}"
 
 
 def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[str, str]) -> None:
@@ -136,21 +69,6 @@ def check_job(config: Mapping[str, Any], columns: Columns, wildcards: Mapping[st
     if "model" in wildcards:
         for mistake in model_mistakes(config, columns, wildcards["size"], wildcards["model"]):
             raise UserError(mistake)
-
-
-def check_fold(config: Mapping[str, Any], wildcards: Mapping[str, str]) -> None:
-    """Raise UserError if the config has no folds, or fewer than a job's, or it has no model."""
-    if (name := wildcards.get("name")) in (*BASELINES, ENSEMBLE):
-        raise UserError(f"{name} is no model, and only models have predictions out of fold")
-    folds = config["sampling"]["folds"]
-    if folds is None:
-        raise UserError(
-            "predictions out of fold need sampling.folds, which is null; set it, for example "
-            "sampling: {folds: 5} in the file of --configfile"
-        )
-    fold = int(wildcards.get("fold", 1))
-    if not 1 <= fold <= folds:
-        raise UserError(f"there is no fold {fold}: sampling.folds is {folds}, the first fold 1")
 
 
 def submission_models(config: Mapping[str, Any], size: str) -> list[str]:
@@ -201,15 +119,9 @@ def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str,
             name in BASELINES
             or (
                 is_model(name)
-                and (path.parent / model_file(name)).exists()
+                and (path.parent / MODEL_FILE).exists()
                 and not any(model_mistakes(config, columns, size, name))
             )
         ):
             chosen.append((size, name))
     return list(dict.fromkeys(chosen))
-
-
-def has_attention(model_config: Mapping[str, Any]) -> bool:
-    """True for a network one of whose attentions can be shown: autoint, or weighted_sum."""
-    has_autoint = model_config["interaction"] == "autoint" and model_config["interaction_layers"]
-    return bool(has_autoint) or model_config["pooling"] == "weighted_sum"

@@ -7,10 +7,10 @@ from typing import Any
 import yaml
 
 from ..common.errors import UserError
+from ..families import is_model
 from .catalog import BLOCKS, model_mistakes, size_settings
 from .columns import Columns
 from .declared import defaults_of, fields_of, mistakes
-from .names import is_boosting
 from .settings import SHARED, Config
 from .space import space_mistakes
 
@@ -62,7 +62,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         return
     evaluation = config["evaluation"]
     for size, settings in config["sizes"].items():
-        judged = filter(is_boosting, evaluation["baselines"] if size in evaluation["sizes"] else ())
+        judged = filter(is_model, evaluation["baselines"] if size in evaluation["sizes"] else ())
         for model in (*settings["submission_models"], *judged):
             yield from model_mistakes(config, columns, size, model)
     split = config["sampling"]["split"]

@@ -42,9 +42,5 @@ class Sampling(BaseModel, Declared, frozen=True):
     judge_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
     """share of the held-out rows, cut off by the same split, on which models are judged alone; the
     others choose the epoch, settings and weights. 0: the same rows do both"""
-    folds: Annotated[int, Field(ge=2, le=100)] | None = None
-    """for predictions out of fold: the train rows are cut into so many parts by the same split, and
-    each is predicted by a model that did not see it; by time, by one of the older rows alone, and
-    the oldest rows are not predicted. null: none"""
     seed: Seed = 42
     """seed of the draw and of the shuffle"""

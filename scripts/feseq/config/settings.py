@@ -4,10 +4,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from ..families import MODEL_PATTERN
 from .boosting import BoostingConfig, BoostingKeys
 from .declared import AS_WRITTEN, CLOSED, Seed
 from .model import MaxLen, ModelConfig, ModelKeys
-from .names import BASELINES, BOOSTING_PATTERN, Baseline
+from .names import BASELINES, Baseline
 from .runtime import Runtime
 from .sampling import Sampling
 from .space import TuneConfig
@@ -191,12 +192,12 @@ class Evaluation(_Block):
     sizes: list[SizeName] = ["full"]
     """sizes whose submitting models and baselines are always in the comparison; other models are in
     it once they are trained"""
-    baselines: list[Baseline | Annotated[str, Field(pattern=f"^{BOOSTING_PATTERN}$")]] = [
+    baselines: list[Baseline | Annotated[str, Field(pattern=f"^{MODEL_PATTERN}$")]] = [
         *BASELINES,
         "boosting",
         "boosting-without_histories",
     ]
-    """which models beside these: `constant` is the click rate; `boosting`, or a variant of it"""
+    """which models beside these: `constant` is the click rate; or any other model, by name"""
 
 
 class Config(_Block):

@@ -16,9 +16,14 @@ import numpy as np
 
 from ..common.files import write_json
 from ..common.ragged import Ragged
+from ..config.runtime import Runtime
 from ..dataset.block import Block
-from ..dataset.feature_map import FeatureMap
+from ..dataset.feature_map import FeatureMap, check_one_draw, check_same_kind
+from ..dataset.memory_table import MemoryTable
+from ..dataset.opening import Rows, open_table
 from ..dataset.store import H5Table
+from ..families import Model
+from ..predict.container import family_in, load_model
 from .intervals import Auc, Entry, correct_together
 
 # Of either class. More than so many others for each click cost time and tell little.
@@ -37,6 +42,39 @@ class Predict(Protocol):
     """
 
     def __call__(self, block: Block, *, only_numeric: bool) -> np.ndarray: ...
+
+
+def importance(model: Model, table: H5Table, block: Block) -> Predict:
+    """How a model predicts changed rows of a table; families may have a faster way."""
+
+    def predict(block: Block, *, only_numeric: bool) -> np.ndarray:
+        return model.predict(MemoryTable(table, block))
+
+    return predict
+
+
+def measure_importance(
+    model_file: Path,
+    valid: Rows,
+    path: Path,
+    *,
+    full_name: str = "",
+    runtime: Runtime | None = None,
+    threads: int = 1,
+) -> None:
+    """Write what a model loses by each change of validation rows, see `write_importance`."""
+    model = load_model(model_file, full_name, runtime=runtime, threads=threads)
+    predictor = family_in(model_file).verb("importance")
+    with open_table(valid) as table:
+        check_same_kind(table, model.simulated)
+        check_one_draw(model.feature_map, table, table, full_name, model_file)
+        write_importance(
+            path,
+            table,
+            model.feature_map,
+            lambda block: predictor(model, table, block),
+            full_name,
+        )
 
 
 def write_importance(

@@ -10,14 +10,21 @@ from torch import Tensor, nn
 from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap
+from ..dataset.opening import Rows
 from ..model import FESeq
 from ..model.device import Machine
 from ..model.interaction import AutoInt
 from ..model.pooling import WeightedSumPooling
+from ..predict.model_file import TrainedModel
 from ..predict.prediction import parts_that_fit
 
 # Validation rows are shuffled, so that its first rows are a fair sample.
 ROWS = 20_000
+
+
+def attention(model: TrainedModel, rows: Rows) -> dict[str, Any]:
+    """What a trained network looks at in rows, see `mean_attention`."""
+    return mean_attention(model.network, model.feature_map, model.source(rows), model.machine)
 
 
 @torch.inference_mode()

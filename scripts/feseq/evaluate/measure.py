@@ -13,7 +13,6 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.parquet import metadata_of, read_table
-from ..dataset.folds import FoldRows
 from ..dataset.opening import Rows as Source
 from ..dataset.opening import open_table
 from ..dataset.store import H5Table
@@ -61,8 +60,7 @@ def measure_predictions(
         "rows": len(label),
         "clicks": int(label.sum()),
         "click_rate": float(label.mean()),
-        # Each model of a fold followed the steps that validation rows chose.
-        "unseen": isinstance(rows, FoldRows) or not judges.all(),
+        "unseen": not judges.all(),
         "full_name": full_name,
         "simulated_data": simulated,
         "bootstrap": resamples,

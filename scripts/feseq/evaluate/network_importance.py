@@ -1,7 +1,6 @@
 """What a trained network's AUC rests on; see `importance`."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,30 +8,15 @@ import torch
 from ..dataset.batch import Batch
 from ..dataset.batches import row_inputs
 from ..dataset.block import Block
-from ..dataset.feature_map import check_one_draw
 from ..dataset.memory_table import MemoryTable
-from ..dataset.mixed import Files, open_files
 from ..dataset.store import H5Table
-from ..model.device import Machine
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import parts_that_fit
-from .importance import write_importance
 
 
-def measure_network(
-    model_file: Path, valid: Files, importance: Path, *, machine: Machine, full_name: str = ""
-) -> None:
-    """Write what the network loses by each change of the rows of `valid`, see `importance`."""
-    model = TrainedModel.load(model_file, full_name)
-    with open_files(valid) as table:
-        check_one_draw(model.feature_map, table, table, full_name, model_file)
-        write_importance(
-            importance,
-            table,
-            model.feature_map,
-            lambda block: NetworkPredict(model, table, block, machine),
-            full_name,
-        )
+def importance(model: TrainedModel, table: H5Table, block: Block) -> "NetworkPredict":
+    """How the network predicts changed rows of a table."""
+    return NetworkPredict(model, table, block)
 
 
 class NetworkPredict:
@@ -41,9 +25,10 @@ class NetworkPredict:
     Numeric columns meet the rest of a row in the output network only, whose other inputs are kept.
     """
 
-    def __init__(self, model: TrainedModel, table: H5Table, block: Block, machine: Machine) -> None:
-        self.model, self.table, self.machine = model, table, machine
-        self.source = model.source(MemoryTable(table, block), machine)
+    def __init__(self, model: TrainedModel, table: H5Table, block: Block) -> None:
+        self.model, self.table, self.machine = model, table, model.machine
+        machine = model.machine
+        self.source = model.source(MemoryTable(table, block))
         self.kept: list[tuple[Batch, torch.Tensor]] = []
         network = model.network.to(machine.device).eval()
         seen: list[torch.Tensor] = []
@@ -65,8 +50,7 @@ class NetworkPredict:
         """Logits float32 [rows] of these rows; see `Predict`."""
         if only_numeric:
             return self._with_other_numbers(block)
-        source = self.model.source(MemoryTable(self.table, block), self.machine)
-        return self.model.predict(source, self.machine)
+        return self.model.predict(MemoryTable(self.table, block))
 
     @torch.inference_mode()
     def _with_other_numbers(self, block: Block) -> np.ndarray:

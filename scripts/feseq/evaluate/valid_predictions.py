@@ -9,14 +9,12 @@ so leaves unseen those by which it is judged, `read_predictions(path)`. Without 
 are the same rows, all of them.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from ..common.files import write_json
 from ..common.parquet import metadata_of, read_table, write_table
 from ..config.names import check_name
 from ..dataset.selection import CHOOSE, JUDGE
@@ -29,26 +27,6 @@ def write_logits(
     """Write a model's logits float32 of the validation rows by name."""
     rows = {"row": valid.column("row"), "label": valid.column("label"), "judges": valid.judges}
     write_table(pa.table({**rows, **logits}), path, marks)
-
-
-def write_predictions(
-    predictions: Path,
-    speed: Path,
-    valid: H5Table,
-    predict: Callable[[bool], np.ndarray],
-    marks: Mapping[str, str],
-) -> None:
-    """Write a model's predictions, also with empty histories, and how fast they came.
-
-    `predict` gives the logits, with every history emptied if called with true. `speed` (JSON):
-    rows, seconds, samples_per_second.
-    """
-    started = time.perf_counter()
-    logit = predict(False)
-    seconds = time.perf_counter() - started
-    rate = len(logit) / seconds
-    write_json(speed, {"rows": len(logit), "seconds": seconds, "samples_per_second": rate})
-    write_logits(predictions, valid, {"logit": logit, "logit_blanked": predict(True)}, marks)
 
 
 def read_predictions(path: Path, part: int | None = JUDGE, full_name: str = "") -> pa.Table:

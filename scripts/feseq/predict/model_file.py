@@ -1,31 +1,34 @@
-"""The trained model and its file."""
+"""A trained network, its file, and what it predicts."""
 
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..common import tensors
-from ..common.errors import UserError, first_line
 from ..config.model import ModelConfig
-from ..config.names import check_name
+from ..config.runtime import Runtime
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..dataset.opening import Rows
 from ..model import FESeq
 from ..model.build import build_model, placed
-from ..model.device import Machine
+from ..model.device import Machine, start_runtime
+from .container import Content, read_model, save_model, unreadable
 from .prediction import inference_source, predict_logits
 
-MODEL_FORMAT, MODEL_VERSION = "feseq-model", 8
+_FAMILY = "feseq"
+
+
+def _cpu() -> Machine:
+    return Machine(torch.device("cpu"))
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a model file holds.
+    """What a model file holds, and the machine that it predicts on.
 
     `simulated` is true if the train rows are simulated; `click_rate` is their share of clicks;
     `full_name` is size and name, such as full/len150, '' if it was trained by hand.
@@ -37,56 +40,47 @@ class TrainedModel:
     simulated: bool
     click_rate: float
     full_name: str = ""
+    machine: Machine = field(default_factory=_cpu, compare=False)
 
     def save(self, path: Path) -> None:
         """Write everything into one file."""
-        # As bytes: safetensors limits plain values, and so vocabularies, to 100 MB.
-        feature_map = json.dumps(self.feature_map.to_dict()).encode()
-        content = {
-            "format": MODEL_FORMAT,
-            "version": MODEL_VERSION,
-            "config": asdict(self.config),
-            "simulated": self.simulated,
-            "click_rate": self.click_rate,
-            "full_name": self.full_name,
-            "feature_map": torch.frombuffer(bytearray(feature_map), dtype=torch.uint8),
-            "weights": self.network.state_dict(),
-        }
-        tensors.save(content, path)
+        about = (self.feature_map, self.simulated, self.click_rate, self.full_name)
+        own = {"weights": self.network.state_dict()}
+        save_model(path, _FAMILY, Content({"model": asdict(self.config)}, *about, own))
 
     @classmethod
     def load(cls, path: Path, full_name: str = "") -> "TrainedModel":
         """Read what `save` wrote; raises UserError for anything else, and for another model."""
+        read = read_model(path, _FAMILY, full_name)
         try:
-            content = tensors.load(path)
-            found = content.get("format"), content.get("version")
-            if found != (MODEL_FORMAT, MODEL_VERSION):
-                raise ValueError(f"format {found}, not {(MODEL_FORMAT, MODEL_VERSION)}")
-            config = ModelConfig(**content["config"])
-            plain = json.loads(content["feature_map"].numpy().tobytes())
-            feature_map = FeatureMap.from_dict(plain)
-            network = build_model(config, feature_map)
-            network.load_state_dict(content["weights"])
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise UserError(
-                f"{path}: not a complete model file of this workflow ({first_line(error)}); "
-                f"take another file or, where the workflow made it, delete it and run the same "
-                f"command again, or `snakemake --cores 4 {path}`: the model is retrained"
-            ) from None
-        about = {name: content[name] for name in ("simulated", "click_rate", "full_name")}
-        check_name(path, about["full_name"], full_name)
-        return cls(network, config, feature_map, **about)
+            config = ModelConfig(**read.settings["model"])
+            network = build_model(config, read.feature_map)
+            network.load_state_dict(_tensors(read.own["weights"]))
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+            raise unreadable(path, error) from None
+        return cls(
+            network, config, read.feature_map, read.simulated, read.click_rate, read.full_name
+        )
 
-    def predict(self, source: BatchSource, machine: Machine, **options: Any) -> np.ndarray:
-        """`predict_logits`, at the train rows' click rate."""
-        return predict_logits(placed(self.network, machine), source, machine, **options)
+    def predict(
+        self, rows: Rows, *, blank_histories: bool = False, verbosity: int = 0
+    ) -> np.ndarray:
+        """Logits float32 [rows], see `predict_logits`, at the train rows' click rate."""
+        network, source = placed(self.network, self.machine), self.source(rows)
+        options: dict[str, Any] = {"blank_histories": blank_histories, "verbosity": verbosity}
+        return predict_logits(network, source, self.machine, **options)
 
-    def marks(self) -> dict[str, str]:
-        """What each file of predictions says of its model."""
-        return {"click_rate": repr(self.click_rate), "full_name": self.full_name}
-
-    def source(self, h5: Rows, machine: Machine) -> BatchSource:
-        """Batches of `h5` for inference; raises UserError if one is simulated and one real."""
-        source = inference_source(h5, self.feature_map, self.config, machine)
+    def source(self, rows: Rows) -> BatchSource:
+        """Batches of rows; raises UserError if one is simulated and one real."""
+        source = inference_source(rows, self.feature_map, self.config, self.machine)
         check_same_kind(source.table, self.simulated)
         return source
+
+
+def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedModel:
+    """The model in a file, on this machine."""
+    return replace(TrainedModel.load(path, full_name), machine=start_runtime(runtime, threads))
+
+
+def _tensors(weights: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in weights.items()}

@@ -1,10 +1,13 @@
-"""The prediction of one part of the test table by FESeq."""
+"""The prediction of one part of the test table."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..model.device import Machine
-from .model_file import TrainedModel
+from ..config.runtime import Runtime
+from ..dataset.encoding import FeatureEncoder
+from ..dataset.feature_map import check_same_kind
+from ..dataset.store import H5Table
+from .container import load_model
 from .part_file import write_part
 
 
@@ -13,14 +16,17 @@ def predict_part(
     test_h5: Path,
     predictions: Path,
     *,
-    machine: Machine,
     full_name: str = "",
+    runtime: Runtime | None = None,
+    threads: int = 1,
     code: Sequence[str] = (),
-    verbosity: int = 0,
 ) -> None:
     """Predict the rows of a part, as `write_part` writes them."""
-    model = TrainedModel.load(model_file, full_name)
-    source = model.source(test_h5, machine)
-    source.encoder.warn_of_unseen(source.table.column("categorical"))
-    logit = model.predict(source, machine, verbosity=verbosity)
-    write_part(predictions, logit, source.table, model_file, model.marks(), code)
+    runtime = runtime or Runtime()
+    model = load_model(model_file, full_name, runtime=runtime, threads=threads)
+    with H5Table(test_h5) as test:
+        check_same_kind(test, model.simulated)
+        encoder = FeatureEncoder(model.feature_map, test)
+        encoder.warn_of_unseen(test.column("categorical"))
+        logit = model.predict(test, verbosity=runtime.verbosity)
+        write_part(predictions, logit, test, model_file, model, code)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import read_json, written_beside
 from ..common.parquet import metadata_of
-from ..config.names import ENSEMBLE, check_name, folder_name, is_boosting, is_feseq, is_model
+from ..config.names import ENSEMBLE, check_name, folder_name
 from ..evaluate.intervals import (
     LEAST_CLICKS,
     SIGNIFICANCE,
@@ -24,6 +24,7 @@ from ..evaluate.intervals import (
 )
 from ..evaluate.metrics import BALANCED, BY_NAME, Rows
 from ..evaluate.valid_predictions import read_predictions
+from ..families import family_name, is_model
 from .page import SIMULATED, markdown_table, with_interval, write_html
 
 logger = logging.getLogger(__name__)
@@ -143,11 +144,9 @@ def _row(model: _Model) -> dict[str, Any]:
 
 
 def kind_of(model: str) -> str:
-    """feseq, boosting, baseline or ensemble."""
-    if is_feseq(model):
-        return "feseq"
-    if is_boosting(model):
-        return "boosting"
+    """The family of a model, baseline or ensemble."""
+    if is_model(model):
+        return family_name(model)
     return "ensemble" if model == ENSEMBLE else "baseline"
 
 

@@ -8,24 +8,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..boosting.model_file import BoostedModel
-from ..boosting.prediction import predict_logits
 from ..common.errors import UserError
 from ..common.files import written_beside
 from ..common.logits import mean_logit, sigmoid
 from ..common.progress import progress
 from ..config.columns import Columns
+from ..config.runtime import Runtime
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import FeatureMap, check_same_kind
-from ..model.device import Machine
-from ..predict.model_file import TrainedModel
+from ..families import Model
+from ..predict.container import load_model
 from ..predict.submission import diverged, prior_shift
 from ..raw.reading import RawTable, open_parquet
 from .windows import Window, windows
 
 logger = logging.getLogger(__name__)
-
-_Model = TrainedModel | BoostedModel
 
 
 def score_files(
@@ -37,9 +34,8 @@ def score_files(
     row_time: str | None = None,
     weights: Sequence[float] | None = None,
     prior: str = "observed",
-    machine: Machine,
+    runtime: Runtime,
     threads: int,
-    verbosity: int = 1,
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `inputs`.
 
@@ -51,10 +47,10 @@ def score_files(
 
     Raises UserError, and writes nothing, for files without a column, a row or an ID that is needed.
     """
-    loaded = [_load(path) for path in models]
+    loaded = [load_model(path, runtime=runtime, threads=threads) for path in models]
     weights = _checked_weights(weights, len(loaded))
     shift = prior_shift(prior, (model.click_rate for model in loaded))
-    columns = _columns([_feature_map(model) for model in loaded], id_column, row_time)
+    columns = _columns([model.feature_map for model in loaded], id_column, row_time)
     files = [_checked(open_parquet(path), columns) for path in inputs]
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()})
     names = " + ".join(model.full_name or str(path) for model, path in zip(loaded, models))
@@ -65,13 +61,13 @@ def score_files(
         pq.ParquetWriter(
             temporary, schema.with_metadata(about), write_page_checksum=True
         ) as writer,
-        progress("scored", total, verbosity=verbosity) as scoring,
+        progress("scored", total, verbosity=runtime.verbosity) as scoring,
     ):
         for file in files:
             for window in windows(file, columns, threads):
                 if not window.column("row")[0]:
                     _look_at(window, loaded)
-                logits = [_logits(model, window, machine, threads) for model in loaded]
+                logits = [model.predict(window) for model in loaded]
                 logit = mean_logit(logits, weights)
                 _check_finite(logit, window.ids)
                 probability = sigmoid(logit - shift).astype(np.float32)
@@ -80,31 +76,17 @@ def score_files(
     logger.info("%s: %s rows of %s scored by %s", scores, f"{total:,}", about["inputs"], names)
 
 
-def _load(path: Path) -> _Model:
-    return BoostedModel.load(path) if path.suffix == ".ubj" else TrainedModel.load(path)
-
-
-def _feature_map(model: _Model) -> FeatureMap:
-    return model.feature_map if isinstance(model, TrainedModel) else model.features.feature_map
-
-
-def _logits(model: _Model, window: Window, machine: Machine, threads: int) -> np.ndarray:
-    if isinstance(model, TrainedModel):
-        return model.predict(model.source(window, machine), machine)
-    return predict_logits(model, window, threads=threads, verbosity=0)
-
-
 def _check_finite(logit: np.ndarray, ids: pa.ChunkedArray) -> None:
     wrong = np.flatnonzero(~np.isfinite(logit))
     if len(wrong):
         raise diverged(len(wrong), logit[wrong[0]], ids[int(wrong[0])].as_py())
 
 
-def _look_at(window: Window, models: Sequence[_Model]) -> None:
+def _look_at(window: Window, models: Sequence[Model]) -> None:
     """Raise UserError for real data and a model of simulated ones; warn of unknown values."""
     for model in models:
         check_same_kind(window, model.simulated)
-        encoder = FeatureEncoder(_feature_map(model), window)
+        encoder = FeatureEncoder(model.feature_map, window)
         encoder.warn_of_unseen(window.column("categorical"))
 
 

@@ -51,7 +51,7 @@ def export_model(
         rows = CheckRows(table, trained.feature_map, ROWS)
     scorer = Scorer(_content(program, about), name=str(onnx))
     exported = scorer.logits(rows.dictionaries(row_time))
-    expected = trained.predict(trained.source(rows, CPU), CPU)
+    expected = trained.predict(rows)
     _check(exported, expected, onnx, model)
     logit, probability = (
         float(np.abs(one - other).max())

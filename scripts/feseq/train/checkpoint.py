@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from ..common import tensors
@@ -39,7 +40,7 @@ class Checkpoint:
         if not self.file.exists():
             return None
         try:
-            content = tensors.load(self.file)
+            content = tensors.load(self.file, torch.from_numpy)
             if content.get("format") != FORMAT:
                 raise ValueError(f"its format is {content.get('format')!r}")
         except (OSError, ValueError) as error:

@@ -26,6 +26,7 @@ from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import Files, open_files
 from ..dataset.opening import Rows, open_table, train_rows
 from ..dataset.store import H5Table
+from ..families import Settings
 from ..model.build import batch_source, build_model, field_sizes
 from ..model.device import Machine, start_runtime
 from ..model.history import TimeEmbedding
@@ -51,9 +52,8 @@ class TrainingRun:
     """The data and the settings of one training.
 
     With `replay`, the training.json of an earlier run, it trains as that one did up to its best
-    weights, and validates nothing: on train and validation rows, or with `folds` on those train
-    rows that belong to the training of number `fold`. `full_name` is size and name of the
-    model, such as full/len150, '' for one that has no place.
+    weights, on train and validation rows, and validates nothing. `full_name` is size and name of
+    the model, such as full/len150, '' for one that has no place.
     """
 
     train_h5: Files
@@ -63,13 +63,11 @@ class TrainingRun:
     train_config: TrainConfig
     replay: Path | None = None
     full_name: str = ""
-    folds: Path | None = None
-    fold: int = 0
 
     @property
     def train_rows(self) -> Rows:
         """The rows that it trains on."""
-        return train_rows(self.train_h5, self.valid_h5, self.replay, self.folds, self.fold)
+        return train_rows(self.train_h5, self.valid_h5, self.replay)
 
     @cached_property
     def start(self) -> WarmStart | None:
@@ -90,12 +88,35 @@ class TrainingRun:
         train_config = asdict(replace(self.train_config, gpus=1, nodes=1, start_from=None))
         start = self.train_config.start_from
         inputs = [f"{table.identity} {table.rows}" for table in (train, valid) if table]
-        inputs += [str(self.fold)] if self.folds else []
         inputs += [f"start {fingerprint(Path(start))}"] if start else []
-        files = [self.feature_map_json, self.replay, self.folds]
+        files = [self.feature_map_json, self.replay]
         inputs += [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file]
         values = [asdict(self.model_config), train_config, inputs, *settings]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def train(
+    train_h5: list[Path],
+    valid_h5: list[Path],
+    feature_map: Path,
+    settings: Settings,
+    outputs: Mapping[str, Path],
+    *,
+    replay: Path | None = None,
+    start_from: Path | None = None,
+    full_name: str = "",
+    runtime: Runtime,
+    threads: int,
+    code: Sequence[str] = (),
+) -> None:
+    """Train the model of these settings by block, see `train_model`."""
+    network = ModelConfig.from_values(settings["model"], "model")
+    training = TrainConfig.from_values(settings["train"], "train")
+    if start_from:
+        # As the rule has it, behind the prefix of a workflow that imports this one.
+        training = replace(training, start_from=str(start_from))
+    run = TrainingRun(train_h5, valid_h5, feature_map, network, training, replay, full_name)
+    train_model(run, outputs, runtime=runtime, threads=threads, code=code)
 
 
 def train_model(

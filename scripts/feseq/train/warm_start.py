@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..common.errors import UserError
-from ..config.catalog import used_settings
 from ..config.model import ModelConfig
+from ..config.used import used_settings
 from ..dataset.extension import Field, extended, places
 from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..dataset.store import H5Table

@@ -22,8 +22,27 @@ from ..config.boosting import FEATURE_SETTINGS, BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import Files, open_files
-from .search import About, Ended, Run
+from ..families import Settings
+from .search import About, Ended, Run, tune_model
 from .study import COMPLETE, PRUNED
+
+
+def tune(
+    train_h5: list[Path],
+    valid_h5: list[Path],
+    feature_map: Path,
+    settings: Settings,
+    outputs: Mapping[str, Path],
+    *,
+    model: str,
+    variant: Settings,
+    **options: Any,
+) -> None:
+    """Search the settings of boosting, see `tune_model`; `variant` are those of its variant."""
+    config = BoostingConfig.from_values(settings["boosting"], "boosting")
+    data = (train_h5, valid_h5, feature_map)
+    own = variant.get("boosting", {})
+    tune_model(TunedBoosting(model, *data, config, outputs["best"], own), outputs, **options)
 
 
 @dataclass(frozen=True)

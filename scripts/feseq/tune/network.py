@@ -4,7 +4,8 @@ import functools
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -14,31 +15,49 @@ from optuna.trial import Trial
 from ..common.errors import NotEnoughMemoryError, NotFiniteError, UserError
 from ..common.log import only_errors
 from ..common.ranks import process_rank
+from ..config.model import ModelConfig
 from ..config.runtime import Runtime
 from ..config.space import by_block
+from ..config.train import TrainConfig
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.mixed import open_files
 from ..dataset.store import H5Table
+from ..families import Settings
 from ..model.build import build_model
 from ..model.device import Machine, start_runtime
 from ..train.loop import Trainer
 from ..train.run import TrainingRun, make_sources, make_trainer
-from .search import About, Ended, Run
+from .search import About, Ended, Run, tune_model
 from .study import COMPLETE, PRUNED
+
+
+def tune(
+    train_h5: list[Path],
+    valid_h5: list[Path],
+    feature_map: Path,
+    settings: Settings,
+    outputs: Mapping[str, Path],
+    *,
+    model: str,
+    variant: Settings,
+    **options: Any,
+) -> None:
+    """Search the settings of a network, see `tune_model`; `variant` are those of its variant."""
+    network = ModelConfig.from_values(settings["model"], "model")
+    training = TrainConfig.from_values(settings["train"], "train")
+    run = TrainingRun(train_h5, valid_h5, feature_map, network, training)
+    tune_model(TunedNetwork(run, model, variant), outputs, **options)
 
 
 @dataclass(frozen=True)
 class TunedNetwork:
-    """The training whose settings are searched."""
+    """The training whose settings are searched; `own` are those of the model's variant."""
 
     run: TrainingRun
+    model: str
+    own: Settings = field(default_factory=dict)
     figures: tuple[str, ...] = ("epochs", "steps")
     blocks: tuple[str, ...] = ("model", "train")
-
-    @property
-    def model(self) -> str:
-        """The name of the model that the search starts from."""
-        return f"len{self.run.model_config.max_len}"
 
     @property
     def monitor(self) -> Mapping[Any, float]:
@@ -57,8 +76,9 @@ class TunedNetwork:
             return About(self.run.key(train, valid, *settings), train.source["simulated"])
 
     def best(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """The variant of these settings."""
-        return {block: keys for block, keys in by_block(settings).items() if keys}
+        """The variant of these settings, with those of the variant that was tuned."""
+        found = {block: {**self.own.get(block, {}), **k} for block, k in by_block(settings).items()}
+        return {block: keys for block, keys in found.items() if keys}
 
     def runner(self, runtime: Runtime, threads: int, workers: int, stack: ExitStack) -> Run:
         """What a worker runs trials by."""

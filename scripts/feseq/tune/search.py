@@ -3,7 +3,7 @@
     tune_model ──▶ a study in a file ◀──▶ workers: draw settings, train, judge as it goes
          └──▶ trials.csv, best.yaml
 
-The model is of either family: `network.py`, `boosting.py`. With several workers the order in which
+Each family has a module here: `network.py`, `boosting.py`. With several workers the order in which
 trials end, and so what the next ones draw, may differ from run to run. On a GPU all workers share
 the card.
 """
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ..common.errors import UserError
 from ..common.files import written_beside
-from ..config.names import model_file
+from ..config.names import MODEL_FILE
 from ..config.runtime import Runtime
 from ..config.space import TuneConfig, check_space, space_of
 from ..train.checkpoint import locked
@@ -222,7 +222,7 @@ def _comment(
     )
     lines = ["SIMULATED DATA: these settings know nothing of real clicks."] if simulated else []
     name = f"{tuned.model.partition('-')[0]}-{variant}"
-    target = f"results/{size}/{name}/{model_file(name)}"
+    target = f"results/{size}/{name}/{MODEL_FILE}"
     lines += textwrap.wrap(text, 98)
     return [*lines, f"  snakemake --cores 4 {target} --configfile {path}"]
 

@@ -40,24 +40,22 @@ SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
 def plot_model(
     predictions: Path,
     metrics: Path,
-    history: Path | None,
-    learning_curves: Path | None,
     roc_pr: Path,
     calibration: Path,
     slices: Path,
 ) -> None:
-    """Draw what valid_predictions.parquet, metrics.json and history.csv say of a model.
-
-    Without `history`, as of a baseline, no learning curves are written.
-    """
+    """Draw what valid_predictions.parquet and metrics.json say of a model."""
     table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
     measured = read_json(metrics)
-    if history is not None and learning_curves is not None:
-        save(learning_curves_plot(pd.read_csv(history), measured), learning_curves)
     save(roc_pr_plot(label, logit, measured), roc_pr)
     save(calibration_plot(label, logit, measured), calibration)
     save(slices_plot(measured), slices)
+
+
+def plot_learning_curves(history: Path, metrics: Path, figure: Path) -> None:
+    """Draw what history.csv says of a training."""
+    save(learning_curves_plot(pd.read_csv(history), read_json(metrics)), figure)
 
 
 @styled

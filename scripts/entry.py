@@ -1,4 +1,4 @@
-"""The one door into a script: a Snakemake job and a person at the shell call the same `main`."""
+"""Runs the `main` of a script, for a Snakemake job or for a person at the shell."""
 
 import argparse
 import inspect
@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
@@ -21,19 +21,17 @@ from feseq.common.errors import UserError
 from feseq.common.log import log_to
 from feseq.common.memory import keep_freed_memory
 from feseq.common.signals import exit_on_sigterm
-from feseq.staleness.code import code_digests
-from feseq.staleness.params import read_settings
 
 # Those that name the job of a rule.
-WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "fold", "part")
-# Those that name its model, as files say whose they are: full/len150, full/len150/fold2.
-FULL_NAME = {"size": "", "model": "", "baseline": "", "name": "", "fold": "fold"}
+WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "part")
+# Those that name its model, as files say whose they are: full/len150.
+FULL_NAME = ("size", "model", "baseline", "name")
 # Parameters that are given several times, or several values; and those whose values are no JSON.
 _LISTS = (list[Path], list[str])
 _TEXTS = (str, str | None, Path, *_LISTS)
 
 
-def enter(main: Callable[..., None], job: Any) -> None:
+def run_script(main: Callable[..., None], job: Any) -> None:
     """Call `main` with what its signature names.
 
     `job` is the global `snakemake`, or None at the shell. A job's inputs, outputs, wildcards and
@@ -118,18 +116,34 @@ def _place(main: Callable[..., None]) -> logging.LogRecord:
 
 def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     known: dict[str, Any] = dict(job.wildcards.items())
-    parts = [before + known[key] for key, before in FULL_NAME.items() if key in known]
-    known["full_name"] = "/".join(parts)
+    known["full_name"] = "/".join(known[key] for key in FULL_NAME if key in known)
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
     # The unnamed params, which stand first: digests of the code.
-    known["code"] = list(job.params)[: len(job.params) - len(dict(job.params.items()))]
-    known |= read_settings(text for _, text in job.params.items())
+    unnamed = len(job.params) - len(dict(job.params.items()))
+    known["code"] = [text for text in list(job.params)[:unnamed] if text]
+    known |= read_settings(text for _, text in job.params.items() if text)
     known |= dict(job.input.items()) | dict(job.output.items())
-    # Some are of a part of a script's rules, such as the number of a fold.
+    # Some are of a part of a script's rules alone.
     needed = [
         name for name, parameter in parameters.items() if parameter.default is parameter.empty
     ]
     return {name: known[name] for name in parameters if name in known or name in needed}
+
+
+def read_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """The settings of texts `name=value` by name; a dotted name leads into a mapping.
+
+    ["rows=5", "model.heads=2"]:   {"rows": 5, "model": {"heads": 2}}
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        path, value = text.split("=", 1)
+        *parents, name = path.split(".")
+        block = settings
+        for parent in parents:
+            block = block.setdefault(parent, {})
+        block[name] = json.loads(value)
+    return settings
 
 
 def _shell_values(main: Callable[..., None], parameters: Any) -> dict[str, Any]:
@@ -148,10 +162,8 @@ def _shell_values(main: Callable[..., None], parameters: Any) -> dict[str, Any]:
             required=parameter.default is parameter.empty,
             default=None if parameter.default is parameter.empty else parameter.default,
         )
-    values = vars(parser.parse_args())
-    if "code" in parameters:
-        values["code"] = code_digests(_script(main).resolve())
-    return values
+    # Without rules, nobody asks later what code made a file.
+    return vars(parser.parse_args()) | ({"code": []} if "code" in parameters else {})
 
 
 def _json_or_text(text: str) -> Any:
@@ -185,6 +197,8 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
 def _fits(value: Any, annotation: Any) -> bool:
     """True if a plain value is what a parameter's annotation says."""
     kind, inner = get_origin(annotation) or annotation, get_args(annotation)
+    if kind is Any:
+        return True
     if kind is UnionType:
         return any(_fits(value, option) for option in inner)
     if kind is Literal:

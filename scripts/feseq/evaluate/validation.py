@@ -1,0 +1,42 @@
+"""A model's predictions of the validation rows, by which it is measured."""
+
+import time
+from pathlib import Path
+
+from ..common.files import write_json
+from ..config.runtime import Runtime
+from ..dataset.feature_map import check_one_draw, check_same_kind
+from ..dataset.opening import Rows, open_table
+from ..predict.container import load_model
+from ..predict.part_file import marks_of_model
+from .valid_predictions import write_logits
+
+
+def predict_validation(
+    model_file: Path,
+    valid: Rows,
+    predictions: Path,
+    speed: Path,
+    *,
+    full_name: str = "",
+    runtime: Runtime | None = None,
+    threads: int = 1,
+) -> None:
+    """Write a model's predictions of rows it did not see, and how fast they came.
+
+    Also with every history emptied. `speed` (JSON): rows, seconds, samples_per_second.
+    """
+    runtime = runtime or Runtime()
+    model = load_model(model_file, full_name, runtime=runtime, threads=threads)
+    verbosity = runtime.verbosity
+    with open_table(valid) as table:
+        check_same_kind(table, model.simulated)
+        check_one_draw(model.feature_map, table, table, full_name, model_file)
+        started = time.perf_counter()
+        logits = {"logit": model.predict(table, verbosity=verbosity)}
+        seconds = time.perf_counter() - started
+        rate = table.rows / seconds
+        write_json(speed, {"rows": table.rows, "seconds": seconds, "samples_per_second": rate})
+        blanked = model.predict(table, blank_histories=True, verbosity=verbosity)
+        logits["logit_blanked"] = blanked
+        write_logits(predictions, table, logits, marks_of_model(model))

@@ -1,0 +1,211 @@
+"""When a step runs again: settings, and digests of code, as the params of its rule.
+
+Snakemake stores the params of each job as a set of texts, and the job runs again when that set
+changes. So a setting is a text with its name, and code is one text a module. What only people
+read does not count: comments, docstrings, formatting, the text of errors, log lines, descriptions.
+"""
+
+import ast
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .common.files import written_beside
+
+PACKAGE = "feseq"
+# Modules that change no output: they show what is going on, refuse what is wrong, or say how a run
+# uses the machine.
+NOT_COUNTED = (
+    "feseq/common/progress.py",
+    "feseq/config/mistakes.py",
+    "feseq/config/runtime.py",
+    "feseq/families.py",
+    "feseq/predict/outcome.py",
+    "feseq/train/tensorboard.py",
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A param that makes a step stale when its value changes; a value may be of the wildcards.
+
+    It is a function because Snakemake looks for wildcards between the braces of a plain text. An
+    Ellipsis stands for what the job does not have.
+    """
+
+    name: str
+    value: Any
+
+    def __call__(self, wildcards: Any) -> str:
+        value = self.value(wildcards) if callable(self.value) else self.value
+        return "" if value is ... else f"{self.name}={json.dumps(value, sort_keys=True)}"
+
+
+@dataclass(frozen=True)
+class NotCounted:
+    """A param that makes nothing stale, such as the number of GPUs."""
+
+    setting: Setting
+
+    def __call__(self, wildcards: Any, resources: Any) -> str:
+        """Takes `resources` because Snakemake never compares params that depend on these."""
+        return self.setting(wildcards)
+
+
+def settings(**values: Any) -> dict[str, Setting]:
+    """Params by name, each a setting that counts."""
+    return {name.replace(".", "_"): Setting(name, value) for name, value in values.items()}
+
+
+def not_counted(**values: Any) -> dict[str, NotCounted]:
+    """Params by name, each a setting that makes nothing stale."""
+    return {name: NotCounted(setting) for name, setting in settings(**values).items()}
+
+
+def digest(value: Any) -> str:
+    """A digest of a plain value."""
+    return _hash(json.dumps(value, sort_keys=True).encode())
+
+
+class Code:
+    """The scripts in a folder and the package beside them, each file by its path in the folder.
+
+    The file `kept` remembers what was found out, by content: that takes seconds.
+    """
+
+    def __init__(self, folder: Path, kept: Path | None = None) -> None:
+        self.folder = folder
+        files = [*folder.glob("*.py"), *folder.glob(f"{PACKAGE}/**/*.py")]
+        self.texts = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
+        before: dict[str, Any] = {}
+        # Without it, or if it is damaged, all is found out again.
+        with suppress(OSError, ValueError, TypeError):
+            before = dict(json.loads(kept.read_text() if kept else "{}"))
+        now: dict[str, Any] = {}
+
+        def once(find: Callable[..., Any], *texts: bytes) -> Any:
+            key = f"{sys.implementation.cache_tag} {_hash(b'|'.join(texts), 32)}"
+            now[key] = before[key] if key in before else find(*texts)
+            return now[key]
+
+        own, names = Path(__file__).read_bytes(), "\n".join(self.texts).encode()
+        self.imports = once(self._imports, own, names, *self.texts.values())
+        self.digests = {name: once(_digest, own, text) for name, text in self.texts.items()}
+        if kept and now.keys() != before.keys():
+            # A folder that cannot be written does without.
+            with suppress(OSError), written_beside(kept) as temporary:
+                temporary.write_text(json.dumps(now))
+
+    def of(self, *names: str) -> list[str]:
+        """`path@digest` of files and of all modules that they import, directly or not.
+
+        Data files (JSON) beside a module count with it.
+        """
+        found = {name: self.digests[name] for name in self.reached(*names) - {*NOT_COUNTED}}
+        for folder in {(self.folder / name).parent for name in found if "/" in name}:
+            for file in folder.glob("*.json"):
+                found[str(file.relative_to(self.folder))] = _hash(file.read_bytes())
+        return [f"{name}@{found[name]}" for name in sorted(found)]
+
+    def reached(self, *names: str) -> set[str]:
+        """The files and all modules that they import, directly or not."""
+        reached, ahead = set[str](), [*names]
+        while ahead:
+            name = ahead.pop()
+            if name not in reached:
+                reached.add(name)
+                ahead += self.imports[name]
+        return reached
+
+    def all_but(self, *packages: str) -> str:
+        """One digest of all modules but those of some packages."""
+        outside = tuple(f"{PACKAGE}/{package}/" for package in packages)
+        inside = [name for name in self.texts if name.startswith(f"{PACKAGE}/")]
+        return digest(self.of(*(name for name in inside if not name.startswith(outside))))
+
+    def _imports(self, *_: bytes) -> dict[str, list[str]]:
+        """The modules that each file imports."""
+        import grimp  # not where all is known
+
+        graph = grimp.build_graph(PACKAGE, cache_dir=None, exclude_type_checking_imports=True)
+        found = {}
+        for name, text in self.texts.items():
+            imported = {_module(name)}
+            if imported <= graph.modules:
+                imported |= graph.find_modules_directly_imported_by(_module(name))
+            else:  # a script
+                imported |= set(re.findall(r"^from (feseq\.[\w.]+) import", text.decode(), re.M))
+            needed = {part for module in imported for part in _with_packages(module)}
+            found[name] = [other for other in self.texts if _module(other) in needed]
+        return found
+
+
+def _module(name: str) -> str:
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _with_packages(module: str) -> list[str]:
+    """The module, and the packages that are run on the way to it."""
+    parts = module.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def _hash(content: bytes, digits: int = 8) -> str:
+    return hashlib.sha256(content).hexdigest()[:digits]
+
+
+def _digest(_: bytes, text: bytes) -> str:
+    """The digest of a module's text, without what only people read."""
+    return _hash(ast.unparse(_Plain().visit(ast.parse(text))).encode())
+
+
+class _Plain(ast.NodeTransformer):
+    """Removes docstrings and other texts that stand alone, and the text of messages."""
+
+    is_message = False
+
+    def visit(self, node: ast.AST) -> Any:
+        """A node without that; in a message all but its text stays, such as the values it names."""
+        outer, self.is_message = self.is_message, self.is_message or _is_message(node)
+        visited = super().visit(node)
+        self.is_message = outer
+        return visited
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        """A text that stands alone goes."""
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> Any:
+        """Any text is the same in a message."""
+        is_text = self.is_message and isinstance(node.value, str)
+        return ast.Constant("") if is_text else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
+        """Of a message's text, the values that stand in it, however they are written."""
+        if not self.is_message:
+            return self.generic_visit(node)
+        values = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
+        return ast.Tuple([self.visit(value) for value in values]) if values else ast.Constant("")
+
+
+def _is_message(node: ast.AST) -> bool:
+    """True for what tells a person something, and for nothing else.
+
+    That is `raise`, the making of an error (`UserError(...)`), calls of a logger, `warnings.warn`,
+    `progress` and the ranks' `agree`, and `description=`.
+    """
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id.endswith("Error") or node.func.id == "progress"
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        owner = node.func.value
+        name = owner.id if isinstance(owner, ast.Name) else ""
+        is_warning = (name, node.func.attr) == ("warnings", "warn")
+        return name in ("logger", "logging") or is_warning or node.func.attr == "agree"
+    return isinstance(node, ast.Raise) or getattr(node, "arg", None) == "description"

@@ -1,1 +1,0 @@
-"""When a step runs again: the params of its rule that stand for settings and for code."""

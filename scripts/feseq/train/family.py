@@ -1,0 +1,100 @@
+"""FESeq as a family of models: its settings, and what its jobs need."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..common.errors import ImpossibleNetworkError, UserError
+from ..config.catalog import check_variant, size_block, size_settings
+from ..config.columns import Columns
+from ..config.model import ModelConfig
+from ..config.train import TrainConfig
+from ..config.used import used_settings, used_training
+from ..families import Family, Settings, variant_of
+
+
+class FESeq(Family):
+    """Networks, by PyTorch."""
+
+    environment = "train"
+    blocks = {"model": ModelConfig, "train": TrainConfig}  # noqa: RUF012
+    verbs = {  # noqa: RUF012
+        "load": "predict.model_file",
+        "train": "train.run",
+        "importance": "evaluate.network_importance",
+        "attention": "evaluate.mean_attention",
+        "tune": "tune.network",
+        "export": "serve.export",
+    }
+    inference_gpus = 1
+
+    def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
+        """Those of network and training; max_len is the name's, and must be listed."""
+        max_len = int(model.partition("-")[0].removeprefix("len"))
+        listed = size_block(config, size)["max_len"]
+        if max_len not in listed:
+            raise UserError(
+                f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is "
+                f"{listed}; ask for one of these or add it there"
+            )
+        check_variant(config, model)
+        found = size_settings(config, size, variant_of(model))
+        return {"model": {**found["model"], "max_len": max_len}, "train": found["train"]}
+
+    def used(self, settings: Settings) -> Settings:
+        """The same; those that network or training do not use are null."""
+        return {
+            "model": used_settings(settings["model"]),
+            "train": used_training(settings["train"]),
+        }
+
+    def mistakes(
+        self, config: Mapping[str, Any], columns: Columns, size: str, model: str
+    ) -> Iterator[str]:
+        """Inputs that the columns do not have, and heads that do not divide the width."""
+        settings, variant = self.settings(config, size, model)["model"], variant_of(model)
+        own = config["variants"][variant].get("model", {}) if variant else {}
+        if settings["times"] and columns.event_time is None:
+            in_size = "times" in config["sizes"][size].get("model", {})
+            place = f"sizes.{size}.model" if in_size else "model"
+            place = f"variants.{variant}.model" if "times" in own else place
+            yield (
+                f"{place}.times: true, and no group in columns.use has times; "
+                f"write times: {{<sequence column of event times>: <column of the row's time>}} in "
+                f"a group, or set it to false"
+            )
+        of_target = [n for n in settings["history_statistics"] if n.startswith("target_")]
+        if of_target and not columns.shared:
+            yield (
+                f"{model} on size {size}: model.history_statistics: "
+                f"{', '.join(sorted(of_target))} "
+                f"needs a sequence whose events are items of its target; write share_embedding: "
+                f"[<sequence column>] in a group, or leave it out"
+            )
+        try:
+            ModelConfig(**settings).width(len(columns.sequences) + len(columns.profile))
+        except ImpossibleNetworkError as error:
+            place = (
+                f"variants.{variant}.model, on size {size}" if own else f"sizes.{size}.model.heads"
+            )
+            yield f"{place}: {error}"
+
+    def layout(
+        self, config: Mapping[str, Any], size: str, model: str, own_environment: bool
+    ) -> tuple[int, int]:
+        """`train.nodes` and `train.gpus`."""
+        training = self.settings(config, size, model)["train"]
+        return training["nodes"], training["gpus"]
+
+    def start_from(self, settings: Settings) -> str | None:
+        """`train.start_from`."""
+        return settings["train"]["start_from"]
+
+    def figures(self, settings: Settings) -> list[str]:
+        """Learning curves, and attention where there is one to show: autoint, or weighted_sum."""
+        model = settings["model"]
+        has_autoint = model["interaction"] == "autoint" and model["interaction_layers"]
+        has_attention = has_autoint or model["pooling"] == "weighted_sum"
+        return ["learning_curves", *(["attention"] if has_attention else [])]
+
+
+FAMILY = FESeq()
