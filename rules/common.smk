@@ -20,7 +20,7 @@ sys.path.insert(0, str(SCRIPTS))
 from feseq.common.errors import UserError
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns
-from feseq.config.names import BASELINES, ENSEMBLE
+from feseq.config.names import BASELINES, BLEND
 from feseq.raw.source import locate_raw
 
 # A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.
@@ -65,7 +65,7 @@ def clear_errors(function):
 
 
 # What is no model and has predictions of the validation rows.
-OTHERS = [ENSEMBLE, *BASELINES]
+OTHERS = [BLEND, *BASELINES]
 
 
 wildcard_constraints:

@@ -153,12 +153,12 @@ rule describe:
             caption="captions/data.rst",
             category="Data",
             subcategory="{size}",
-            labels={"figure": "page"},
+            labels={"plot": "page"},
         ),
-        click_rates=data_figure("click_rates"),
-        missing=data_figure("missing"),
-        lengths=data_figure("lengths"),
-        drift=data_figure("drift"),
+        click_rates=data_plot("click_rates"),
+        missing=data_plot("missing"),
+        lengths=data_plot("lengths"),
+        drift=data_plot("drift"),
     log:
         "results/{size}/describe.log",
     benchmark:

@@ -71,28 +71,28 @@ rule attention:
         "../scripts/attention.py"
 
 
-rule ensemble:
+rule blend:
     input:
         predictions=submitting("evaluate", "predictions"),
     output:
-        mixed="results/{size}/ensemble/valid_predictions.parquet",
-        weights="results/{size}/ensemble/weights.json",
-        training="results/{size}/ensemble/training.json",
+        blend="results/{size}/blend/valid_predictions.parquet",
+        weights="results/{size}/blend/weights.json",
+        training="results/{size}/blend/training.json",
     log:
-        "results/{size}/ensemble/ensemble.log",
+        "results/{size}/blend/blend.log",
     conda:
         "../envs/report.yaml"
     params:
-        *code("ensemble"),
+        *code("blend"),
         **settings(
             given=size_weights,
             by=config["submission"]["weights_by"],
             prior=config["submission"]["prior"],
         ),
     message:
-        "Mixing the models of size {wildcards.size} that submit"
+        "Blending the models of size {wildcards.size} that submit"
     script:
-        "../scripts/ensemble.py"
+        "../scripts/blend.py"
 
 
 rule fit_baseline:

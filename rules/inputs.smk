@@ -1,4 +1,4 @@
-# Inputs of rules, and figures as the report shows them.
+# Inputs of rules, and plots as the report shows them.
 from pathlib import Path
 
 from feseq.config.catalog import (
@@ -75,7 +75,7 @@ def fitted_weights(wildcards):
     """The weights of the job's size, where they are fitted."""
     if submission_weights(config, wildcards.size) is not None:
         return []
-    return rules.ensemble.output.weights.apply_wildcards({"size": wildcards.size})
+    return rules.blend.output.weights.apply_wildcards({"size": wildcards.size})
 
 
 def listed(table, wildcards):
@@ -212,59 +212,57 @@ def compared_jobs(wildcards):
     return compared_models(config, results())
 
 
-def compared_figures(wildcards):
-    """The figures of each model in the comparison but the baselines."""
-    figures = []
+def compared_plots(wildcards):
+    """The plots of each model in the comparison but the baselines."""
+    plots = []
     for size, name in compared_jobs(wildcards):
         job = {"size": size, "name": name}
         steps = [] if name in BASELINES else ["model"]
         if is_model(name):
-            steps += family_of(name).figures(settings_of(size, name))
+            steps += family_of(name).plots(settings_of(size, name))
         made = [
-            figure for step in steps for figure in getattr(rules, f"plot_{step}").output
+            plot for step in steps for plot in getattr(rules, f"plot_{step}").output
         ]
-        figures += [figure.apply_wildcards(job) for figure in made]
-    return figures
+        plots += [plot.apply_wildcards(job) for plot in made]
+    return plots
 
 
-def importance_figures(wildcards):
+def importance_plots(wildcards):
     """What the AUC of each model that submits rests on."""
     return [
-        rules.plot_importance.output.figure.apply_wildcards(
-            {"size": size, "name": name}
-        )
+        rules.plot_importance.output.plot.apply_wildcards({"size": size, "name": name})
         for size in config["evaluation"]["sizes"]
         for name in submission_models(config, size)
     ]
 
 
-def model_figure(name):
-    """A figure of one model, in the place that it has in the report."""
+def model_plot(name):
+    """A plot of one model, in the place that it has in the report."""
     return report(
-        f"results/{{size}}/{{name}}/figures/{name}.svg",
+        f"results/{{size}}/{{name}}/plots/{name}.svg",
         caption=f"captions/{name}.rst",
         category="Single models",
         subcategory="{size} {name}",
-        labels={"figure": name.replace("_", " ")},
+        labels={"plot": name.replace("_", " ")},
     )
 
 
-def data_figure(name):
-    """A figure of the data page, in the place that it has in the report."""
+def data_plot(name):
+    """A plot of the data page, in the place that it has in the report."""
     return report(
-        f"results/{{size}}/figures/{name}.svg",
+        f"results/{{size}}/plots/{name}.svg",
         caption=f"captions/{name}.rst",
         category="Data",
         subcategory="{size}",
-        labels={"figure": name.replace("_", " ")},
+        labels={"plot": name.replace("_", " ")},
     )
 
 
-def overall_figure(name):
-    """A figure of all models, in the place that it has in the report."""
+def overall_plot(name):
+    """A plot of all models, in the place that it has in the report."""
     return report(
-        f"results/figures/{name}.svg",
+        f"results/plots/{name}.svg",
         caption=f"captions/{name}.rst",
         category="All models",
-        labels={"figure": name.replace("_", " ")},
+        labels={"plot": name.replace("_", " ")},
     )

@@ -14,7 +14,7 @@ rule compare:
             "results/comparison.html",
             caption="captions/comparison.rst",
             category="All models",
-            labels={"figure": "table of all models"},
+            labels={"plot": "table of all models"},
         ),
     log:
         "results/comparison.log",
@@ -66,11 +66,11 @@ rule plot_comparison:
     input:
         comparison=rules.compare.output.comparison,
     output:
-        aucs=overall_figure("aucs"),
-        by_max_len="results/figures/by_max_len.svg",
-        speed=overall_figure("speed"),
+        aucs=overall_plot("aucs"),
+        by_max_len="results/plots/by_max_len.svg",
+        speed=overall_plot("speed"),
     log:
-        "results/figures/plot_comparison.log",
+        "results/plots/plot_comparison.log",
     conda:
         "../envs/report.yaml"
     params:
@@ -84,18 +84,18 @@ rule plot_comparison:
 rule summarize:
     input:
         comparison=rules.compare.output.comparison,
-        figures=rules.plot_comparison.output,
-        importances=importance_figures,
+        plots=rules.plot_comparison.output,
+        importances=importance_plots,
         facts=expand(rules.describe.output.facts, size=config["evaluation"]["sizes"]),
         # Not on the page, but in Snakemake's report.
-        model_figures=compared_figures,
+        model_plots=compared_plots,
     output:
         summary="results/summary.md",
         view=report(
             "results/summary.html",
             caption="captions/summary.rst",
             category="All models",
-            labels={"figure": "summary"},
+            labels={"plot": "summary"},
         ),
     log:
         "results/summary.log",

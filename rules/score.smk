@@ -11,7 +11,7 @@ rule score:
         ),
         fitted=scored(
             lambda files, size, models: (
-                rules.ensemble.output.weights.apply_wildcards({"size": size})
+                rules.blend.output.weights.apply_wildcards({"size": size})
                 if scoring_weights(files, size, models) is None
                 else []
             )

@@ -9,8 +9,8 @@ from entry import run_script
 from feseq.report.plots.attention import plot_attention
 
 
-def main(*, attention: Path, training: Path | None = None, figure: Path) -> None:
-    plot_attention(attention, training, figure)
+def main(*, attention: Path, training: Path | None = None, plot: Path) -> None:
+    plot_attention(attention, training, plot)
 
 
 if __name__ == "__main__":

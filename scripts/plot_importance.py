@@ -9,8 +9,8 @@ from entry import run_script
 from feseq.report.plots.importance import plot_importance
 
 
-def main(*, importance: Path, figure: Path) -> None:
-    plot_importance(importance, figure)
+def main(*, importance: Path, plot: Path) -> None:
+    plot_importance(importance, plot)
 
 
 if __name__ == "__main__":

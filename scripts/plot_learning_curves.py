@@ -9,8 +9,8 @@ from entry import run_script
 from feseq.report.plots.one_model import plot_learning_curves
 
 
-def main(*, history: Path, metrics: Path, figure: Path) -> None:
-    plot_learning_curves(history, metrics, figure)
+def main(*, history: Path, metrics: Path, plot: Path) -> None:
+    plot_learning_curves(history, metrics, plot)
 
 
 if __name__ == "__main__":

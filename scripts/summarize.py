@@ -12,7 +12,7 @@ from feseq.report.summary import write_summary
 def main(
     *,
     comparison: Path,
-    figures: list[Path],
+    plots: list[Path],
     importances: list[Path],
     facts: list[Path],
     summary: Path,
@@ -24,7 +24,7 @@ def main(
 ) -> None:
     write_summary(
         comparison,
-        [*figures, *importances],
+        [*plots, *importances],
         summary,
         view,
         submitting=submitting,

@@ -107,8 +107,8 @@ class Family:
         """The file of another model that a training with these settings goes on from."""
         return None
 
-    def figures(self, settings: Settings) -> list[str]:
-        """Names of figures that not all models have; the rule `plot_{figure}` draws each."""
+    def plots(self, settings: Settings) -> list[str]:
+        """Names of plots that not all models have; the rule `plot_{plot}` draws each."""
         return []
 
     def verb(self, name: str) -> Any:
@@ -145,7 +145,7 @@ def family_name(model: str) -> str:
 
 
 def is_model(name: str) -> bool:
-    """True for the name of a model, not of a baseline or the ensemble."""
+    """True for the name of a model, not of a baseline or the blend."""
     return re.fullmatch(MODEL_PATTERN, name) is not None
 
 

@@ -76,7 +76,7 @@ def test_the_comparison_has_what_is_configured_and_what_was_trained(
     assert compared_models(config, tmp_path) == [
         ("full", "len150"),
         ("full", "len500"),
-        ("full", "ensemble"),
+        ("full", "blend"),
         ("full", "constant"),
         ("medium", "boosting"),
         ("toy", "len100"),

@@ -223,7 +223,7 @@ def test_a_blend_is_better_only_where_enough_clicks_say_so(
     score = {"value": 0.02, "low": low, "high": 0.03}
     blend = {"ahead_of": "a", "ahead": {"score": score}, "clicks": clicks}
     blend["training"] = {"settings": {"a": 0.5, "b": 0.5}}
-    path = put_model(tmp_path, "full", "ensemble", 0.7, **blend)
+    path = put_model(tmp_path, "full", "blend", 0.7, **blend)
     (line,) = (
         line
         for line in summary_of([path], tmp_path, weights=None).splitlines()

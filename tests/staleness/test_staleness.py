@@ -123,7 +123,7 @@ CHANGES: dict[str, Change] = {
     "comment and docstring in model/feseq.py": comment("scripts/feseq/model/feseq.py"),
     "text of an error in dataset/store.py": code("dataset/store.py", "no such file;", "missing;"),
     "log line in train/run.py": code("train/run.py", "on SIMULATED data", "on made-up data"),
-    "caption of a figure": edit("rules/captions/roc_pr.rst", "a", "b"),
+    "caption of a plot": edit("rules/captions/roc_pr.rst", "a", "b"),
     "constant of a plot": code("report/plots/one_model.py", "def ", "WIDTH = 9\n\n\ndef "),
     "code in model/refiner.py": code("model/refiner.py", "LeakyReLU()", "ReLU()"),
     "code in train/run.py": edit(

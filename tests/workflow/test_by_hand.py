@@ -32,7 +32,7 @@ def test_a_script_names_the_wildcards_of_its_rule(rule: str, files: str) -> None
     command = re.search(rf"^By hand: python scripts/{rule}\.py(.*)", script(rule), re.M)
     assert command is not None
     outputs = files.split("    output:")[1]
-    if "model_figure(" in outputs:
+    if "model_plot(" in outputs:
         outputs += "{size}{name}"
     assert set(re.findall(r"--(\w+)", command[1])) == set(re.findall(r"{(\w+)}", outputs))
 

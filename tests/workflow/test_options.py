@@ -167,7 +167,7 @@ def last_fit(out: Path, name: str) -> Path:
 
 
 def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
-    """The steps `ensemble` and `submit`; the weights of the models."""
+    """The steps `blend` and `submit`; the weights of the models."""
     names, weights = submission_models(config, "toy"), submission_weights(config, "toy")
     if len(names) > 1:
         predictions = [out / name / "valid_predictions.parquet" for name in names]

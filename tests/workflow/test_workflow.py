@@ -46,7 +46,7 @@ def test_both_families_submit_together_with_weights_fitted_to_the_validation_row
     code, output = snakemake(copied, "results/submission_full.csv", config=config)
     assert code == 0, output
     assert (copied / "results/full/len20/model.safetensors").stat().st_mtime_ns == before
-    weights = json.loads((copied / "results/full/ensemble/weights.json").read_text())
+    weights = json.loads((copied / "results/full/blend/weights.json").read_text())
     assert set(weights) == {"len20", "boosting"}
     assert sum(weights.values()) == pytest.approx(1)
     logits = {

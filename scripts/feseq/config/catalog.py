@@ -7,7 +7,7 @@ from typing import Any
 from ..common.errors import UserError, did_you_mean
 from ..families import Settings, family_of, is_model, variant_of
 from .columns import Columns
-from .names import BASELINES, ENSEMBLE, MODEL_FILE
+from .names import BASELINES, BLEND, MODEL_FILE
 
 # Settings that stand at the top, in sizes and in variants.
 BLOCKS = ("model", "train", "boosting")
@@ -104,13 +104,13 @@ def scored_files(config: Mapping[str, Any], name: str) -> list[str]:
 def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str, str]]:
     """Size and name of each model in the comparison.
 
-    Those that submit for the sizes of `evaluation.sizes`, their ensemble and the baselines, and
+    Those that submit for the sizes of `evaluation.sizes`, their blend and the baselines, and
     every other model trained so far that the config still knows.
     """
     chosen: list[tuple[str, str]] = []
     for size in config["evaluation"]["sizes"]:
         submitting = submission_models(config, size)
-        together = [ENSEMBLE] if len(submitting) > 1 else []
+        together = [BLEND] if len(submitting) > 1 else []
         chosen += [(size, n) for n in (*submitting, *together, *config["evaluation"]["baselines"])]
     columns = Columns.from_config(config["columns"])
     for path in sorted(results.glob("*/*/training.json")):

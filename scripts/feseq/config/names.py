@@ -1,7 +1,7 @@
 """Names of what stands beside models, whose own are in `families.py`, and of their places.
 
 constant         a baseline
-ensemble         the models that submit together
+blend            the models that submit together
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from ..common.errors import UserError
 
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
-ENSEMBLE = "ensemble"
+BLEND = "blend"
 # The folder inside a model's for the same model trained again on all rows.
 REFIT = "refit"
 # The file of a trained model, of any family.

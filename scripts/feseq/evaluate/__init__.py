@@ -1,1 +1,1 @@
-"""How good predictions are: metrics, their intervals, baselines, ensembles."""
+"""How good predictions are: metrics, their intervals, baselines, blends."""

@@ -1,7 +1,7 @@
 """The file valid_predictions.parquet, from which models are measured, mixed and compared.
 
 It has all validation rows: row int64, label uint8, judges bool, logit float32; for models also
-logit_blanked, with empty histories, and for ensembles logit_best, of the best model in it.
+logit_blanked, with empty histories, and for blends logit_best, of the best model in it.
 
 With `sampling.judge_share`, some of the rows only judge. Whatever is fitted or chosen after the
 training, such as the weights of a blend, reads the others by `read_predictions(path, CHOOSE)`, and

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import read_json, written_beside
 from ..common.parquet import metadata_of
-from ..config.names import ENSEMBLE, check_name, folder_name
+from ..config.names import BLEND, check_name, folder_name
 from ..evaluate.intervals import (
     LEAST_CLICKS,
     SIGNIFICANCE,
@@ -144,10 +144,10 @@ def _row(model: _Model) -> dict[str, Any]:
 
 
 def kind_of(model: str) -> str:
-    """The family of a model, baseline or ensemble."""
+    """The family of a model, baseline or blend."""
     if is_model(model):
         return family_name(model)
-    return "ensemble" if model == ENSEMBLE else "baseline"
+    return "blend" if model == BLEND else "baseline"
 
 
 def _flat(name: str, entry: Entry | None) -> dict[str, Any]:

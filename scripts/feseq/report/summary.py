@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..config.names import ENSEMBLE
+from ..config.names import BLEND
 from ..describe.alarms import alarms_text, read_alarms
 from ..evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from ..evaluate.metrics import BALANCED, BY_NAME, METRICS
@@ -156,7 +156,7 @@ def _submission(
     """What a size submits, what the blend gains, and at which odds."""
     if weights is None:
         # Those that were fitted are the settings of the blend.
-        settings = rivals["settings"][rivals["model"] == ENSEMBLE].iloc[0].split()
+        settings = rivals["settings"][rivals["model"] == BLEND].iloc[0].split()
         weights = {name: float(weight) for name, weight in (text.split("=") for text in settings)}
     named = " + ".join(
         name if len(weights) == 1 else f"{weight:.2g} {name}" for name, weight in weights.items()
@@ -167,9 +167,9 @@ def _submission(
     )
     command = f"`snakemake --cores 4 results/submission_{size}.csv`"
     yield f"{command} submits {named}{again * refit}."
-    writer = ENSEMBLE if len(weights) > 1 else next(iter(weights))
+    writer = BLEND if len(weights) > 1 else next(iter(weights))
     for _, row in rivals[rivals["model"] == writer].iterrows():
-        if writer == ENSEMBLE:
+        if writer == BLEND:
             score = f"{BALANCED}score_ahead" if prior == "balanced" else "score_ahead"
             yield (
                 f"The competition score of the blend is {_shown(row, score)} above that of "

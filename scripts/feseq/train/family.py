@@ -89,7 +89,7 @@ class FESeq(Family):
         """`train.start_from`."""
         return settings["train"]["start_from"]
 
-    def figures(self, settings: Settings) -> list[str]:
+    def plots(self, settings: Settings) -> list[str]:
         """Learning curves, and attention where there is one to show: autoint, or weighted_sum."""
         model = settings["model"]
         has_autoint = model["interaction"] == "autoint" and model["interaction_layers"]

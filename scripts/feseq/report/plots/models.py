@@ -22,7 +22,7 @@ from .style import (
     styled,
 )
 
-KINDS = {"feseq": BLUE, "boosting": ORANGE, "baseline": VERMILION, "ensemble": GREEN}
+KINDS = {"feseq": BLUE, "boosting": ORANGE, "baseline": VERMILION, "blend": GREEN}
 COSTS = {
     "train_samples_per_second": "training (samples/s)",
     "predict_samples_per_second": "prediction (samples/s)",

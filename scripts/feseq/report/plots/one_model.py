@@ -53,9 +53,9 @@ def plot_model(
     save(slices_plot(measured), slices)
 
 
-def plot_learning_curves(history: Path, metrics: Path, figure: Path) -> None:
+def plot_learning_curves(history: Path, metrics: Path, plot: Path) -> None:
     """Draw what history.csv says of a training."""
-    save(learning_curves_plot(pd.read_csv(history), read_json(metrics)), figure)
+    save(learning_curves_plot(pd.read_csv(history), read_json(metrics)), plot)
 
 
 @styled

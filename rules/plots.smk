@@ -1,4 +1,4 @@
-# Figures of single models.
+# Plots of single models.
 
 
 rule plot_model:
@@ -6,11 +6,11 @@ rule plot_model:
         predictions="results/{size}/{name}/valid_predictions.parquet",
         metrics=rules.measure.output.metrics,
     output:
-        roc_pr=model_figure("roc_pr"),
-        calibration=model_figure("calibration"),
-        slices=model_figure("slices"),
+        roc_pr=model_plot("roc_pr"),
+        calibration=model_plot("calibration"),
+        slices=model_plot("slices"),
     log:
-        "results/{size}/{name}/figures/plot_model.log",
+        "results/{size}/{name}/plots/plot_model.log",
     conda:
         "../envs/report.yaml"
     params:
@@ -25,9 +25,9 @@ rule plot_importance:
     input:
         importance="results/{size}/{name}/importance.json",
     output:
-        figure=model_figure("importance"),
+        plot=model_plot("importance"),
     log:
-        "results/{size}/{name}/figures/plot_importance.log",
+        "results/{size}/{name}/plots/plot_importance.log",
     conda:
         "../envs/report.yaml"
     params:
@@ -38,15 +38,15 @@ rule plot_importance:
         "../scripts/plot_importance.py"
 
 
-# The figures of some families alone.
+# The plots of some families alone.
 rule plot_learning_curves:
     input:
         history="results/{size}/{name}/history.csv",
         metrics=rules.measure.output.metrics,
     output:
-        figure=model_figure("learning_curves"),
+        plot=model_plot("learning_curves"),
     log:
-        "results/{size}/{name}/figures/plot_learning_curves.log",
+        "results/{size}/{name}/plots/plot_learning_curves.log",
     conda:
         "../envs/report.yaml"
     params:
@@ -62,9 +62,9 @@ rule plot_attention:
         attention="results/{size}/{name}/attention.json",
         training="results/{size}/{name}/training.json",
     output:
-        figure=model_figure("attention"),
+        plot=model_plot("attention"),
     log:
-        "results/{size}/{name}/figures/plot_attention.log",
+        "results/{size}/{name}/plots/plot_attention.log",
     conda:
         "../envs/report.yaml"
     params:

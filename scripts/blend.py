@@ -1,6 +1,6 @@
-"""Mix the validation predictions of the models that submit together.
+"""Blend the validation predictions of the models that submit together.
 
-By hand: python scripts/ensemble.py --size toy
+By hand: python scripts/blend.py --size toy
 """
 
 from pathlib import Path
@@ -15,11 +15,11 @@ def main(
     given: dict[str, float] | None,
     by: str,
     prior: str,
-    mixed: Path,
+    blend: Path,
     weights: Path,
     training: Path,
 ) -> None:
-    blend_predictions(predictions, given, mixed, weights, training, by=by, prior=prior)
+    blend_predictions(predictions, given, blend, weights, training, by=by, prior=prior)
 
 
 if __name__ == "__main__":
