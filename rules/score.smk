@@ -49,6 +49,7 @@ rule score:
             ),
             id_column=config["columns"]["id"],
             row_time=COLUMNS.row_time,
+            part_rows=config["parts"]["rows"],
             weights=scored(scoring_weights),
             upstream=upstream(
                 scored(

@@ -13,7 +13,7 @@ from entry import run_script
 from feseq.common.files import read_json
 from feseq.config.names import share_of
 from feseq.config.runtime import Runtime
-from feseq.score.scoring import score_files
+from feseq.predict.scoring import score_files
 
 # By hand, where no config says more.
 _RUNTIME = Runtime()
@@ -29,6 +29,7 @@ def main(
     weights: list[float] | None = None,
     fitted: Path | None = None,
     prior: Literal["observed", "balanced"] = "observed",
+    part_rows: int = 500_000,
     runtime: Runtime = _RUNTIME,
     threads: int = os.cpu_count() or 1,
 ) -> None:
@@ -41,6 +42,7 @@ def main(
         row_time=row_time,
         weights=[share_of(shares, path) for path in model] if fitted else weights,
         prior=prior,
+        part_rows=part_rows,
         runtime=runtime,
         threads=threads,
     )

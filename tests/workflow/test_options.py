@@ -29,9 +29,9 @@ from feseq.evaluate.validation import predict_validation
 from feseq.families import family_of
 from feseq.predict.container import load_model
 from feseq.predict.part import predict_part
+from feseq.predict.scoring import score_files
 from feseq.predict.submission import write_submission
 from feseq.raw.parts import read_parts
-from feseq.score.scoring import score_files
 from support.options import (
     ONE_VALUE,
     REFUSED,
@@ -239,7 +239,7 @@ def check_submission(
 
 
 def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str, float]) -> None:
-    """Straight from parquet, without H5, each test row gets the submission's probability."""
+    """Each test row gets the submission's probability, to the bit."""
     columns = Columns.from_config(config["columns"])
     score_files(
         [last_fit(out, name) for name in weights],
@@ -249,6 +249,7 @@ def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str
         row_time=columns.row_time,
         weights=list(weights.values()),
         prior=config["submission"]["prior"],
+        part_rows=PART_ROWS,
         runtime=RUNTIME,
         threads=1,
     )
@@ -259,7 +260,7 @@ def check_scores(raw: Path, out: Path, config: dict[str, Any], weights: dict[str
         == pd.read_parquet(raw / "test.parquet")[columns.id].astype(str).tolist()
     )
     expected = submitted.set_index(columns.id)["prediction"][scores.index]
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    np.testing.assert_array_equal(scores, expected.astype(np.float32))
 
 
 def test_every_declared_option_is_in_the_cases_with_several_values() -> None:

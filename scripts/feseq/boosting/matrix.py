@@ -5,6 +5,7 @@ while a tree looks at them. Then the system keeps as many of them in memory as t
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +50,19 @@ class Blocks(xgboost.DataIter):
     ) -> None:
         super().__init__(str(file) if file else None, release_data=True, on_host=False)
         self.blocks = blocks
-        self.columns = columns
-        self.ahead: Iterator[Rows] = iter(())
+        self.names = {"feature_names": [*columns], "feature_types": [*columns.values()]}
+        self.left: Iterator[Rows] = iter(())
 
     def next(self, input_data: Any) -> bool:
         """Give the next block to `input_data`; false where there is none."""
-        block = next(self.ahead, None)
-        if block is None:
-            return False
-        features, label = block
-        names, types = list(self.columns), list(self.columns.values())
-        input_data(data=features, label=label, feature_names=names, feature_types=types)
-        return True
+        block = next(self.left, None)
+        if block is not None:
+            input_data(data=block[0], label=block[1], **self.names)
+        return block is not None
 
     def reset(self) -> None:
         """Begin again."""
-        self.ahead = self.blocks()
+        self.left = self.blocks()
 
 
 def quantile_matrix(
@@ -81,49 +79,54 @@ def quantile_matrix(
     of the first rows, a fair sample, since train rows are shuffled: quantiles of all rows would
     take another pass, and a third more memory.
     """
+    rows = table.choosing_rows
+
+    def binned(
+        blocks: Callable[[], Iterator[Rows]], ref: Matrix | None, file: Path | None = None
+    ) -> Matrix:
+        kind = xgboost.ExtMemQuantileDMatrix if file else xgboost.QuantileDMatrix
+        data = Blocks(blocks, features.columns(), file)
+        return kind(data, ref=ref, max_bin=BINS, nthread=threads, enable_categorical=True)
+
+    blocks = partial(_blocks, table, features, rows, threads)
+    if like is None:
+        first = partial(_blocks, table, features, min(rows, SAMPLE_ROWS), threads)
+        like = binned(lambda: _with_every_category(first(), features), None)
+    size = rows * len(features.columns()) * _BYTES_A_FEATURE
+    if folder is not None and size > MOST_IN_MEMORY:
+        require_space(folder, size + size // 8)
+        return binned(lambda: _pages(blocks()), like, folder / "matrix")
+    return binned(blocks, like)
+
+
+def _blocks(table: H5Table, features: Features, rows: int, threads: int) -> Iterator[Rows]:
+    """The first rows of a table, block by block."""
     encoder = FeatureEncoder(features.feature_map, table)
 
     def described(block: Block) -> Rows:
         assert block.label is not None, "a train file has labels"
         return finite(features.matrix(encoder, block)), block.label
 
-    def blocks(rows: int) -> Iterator[Rows]:
-        read = read_blocks(table, features.feature_map, features.config, 0, rows)
-        with progress("binned", rows) as binning:
-            for made in map_ahead(described, read, threads):
-                binning.advance(len(made[1]))
-                yield made
-
-    def sample(rows: int) -> Iterator[Rows]:
-        first: Rows | None = None
-        for made in blocks(rows):
-            first = first or (made[0][:1].copy(), made[1][:1])
+    blocks = read_blocks(table, features.feature_map, features.config, 0, rows)
+    with progress("binned", rows) as binning:
+        for made in map_ahead(described, blocks, threads):
+            binning.advance(len(made[1]))
             yield made
-        if first is not None:
-            # XGBoost makes bins for as many categories as it meets; a rare one may come later.
-            most = features.most_categories()
-            first[0][0, list(most)] = list(most.values())
-            yield first
 
-    def binned(
-        rows: Callable[[], Iterator[Rows]], ref: xgboost.DMatrix | None, file: Path | None = None
-    ) -> Matrix:
-        kind = xgboost.ExtMemQuantileDMatrix if file else xgboost.QuantileDMatrix
-        return kind(
-            Blocks(rows, features.columns(), file),
-            ref=ref,
-            max_bin=BINS,
-            nthread=threads,
-            enable_categorical=True,
-        )
 
-    if like is None:
-        like = binned(lambda: sample(min(table.choosing_rows, SAMPLE_ROWS)), None)
-    size = table.choosing_rows * len(features.columns()) * _BYTES_A_FEATURE
-    if folder is not None and size > MOST_IN_MEMORY:
-        require_space(folder, size + size // 8)
-        return binned(lambda: _pages(blocks(table.choosing_rows)), like, folder / "matrix")
-    return binned(lambda: blocks(table.choosing_rows), like)
+def _with_every_category(blocks: Iterator[Rows], features: Features) -> Iterator[Rows]:
+    """The blocks, and a row more with the largest index of each categorical feature.
+
+    XGBoost makes bins for as many categories as it meets, and a rare one may come later.
+    """
+    last: Rows | None = None
+    for block in blocks:
+        last = last or (block[0][:1].copy(), block[1][:1])
+        yield block
+    if last is not None:
+        most = features.most_categories()
+        last[0][0, list(most)] = list(most.values())
+        yield last
 
 
 def _pages(blocks: Iterator[Rows]) -> Iterator[Rows]:

@@ -298,9 +298,14 @@ def check_one_draw(
 
 def check_same_kind(table: H5Table, simulated: bool) -> None:
     """Raise UserError if a table is simulated and a model's train rows are not, or the reverse."""
-    if table.source["simulated"] != simulated:
+    check_kind(table.path, table.source["simulated"], simulated)
+
+
+def check_kind(where: object, found: bool, simulated: bool) -> None:
+    """The same for the rows of `where`; `found` is true if they are simulated."""
+    if found != simulated:
         names = {True: "simulated", False: "real"}
         raise UserError(
-            f"{table.path} holds {names[not simulated]} data, and the model was trained on "
+            f"{where} holds {names[not simulated]} data, and the model was trained on "
             f"{names[simulated]} data; the two are never mixed: take both raw files from one source"
         )

@@ -8,7 +8,7 @@ from ..config.runtime import Runtime
 from ..dataset.feature_map import check_one_draw, check_same_kind
 from ..dataset.opening import Rows, open_table
 from ..predict.container import load_model
-from ..predict.part_file import marks_of_model
+from ..predict.part import model_metadata
 from .valid_predictions import write_logits
 
 
@@ -39,4 +39,4 @@ def predict_validation(
         write_json(speed, {"rows": table.rows, "seconds": seconds, "samples_per_second": rate})
         blanked = model.predict(table, blank_histories=True, verbosity=verbosity)
         logits["logit_blanked"] = blanked
-        write_logits(predictions, table, logits, marks_of_model(model))
+        write_logits(predictions, table, logits, model_metadata(model))

@@ -1,14 +1,23 @@
-"""The prediction of one part of the test table."""
+"""Predictions of one part of the test table, and their file."""
 
+import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
+from ..common.files import fingerprint
+from ..common.parquet import write_table
 from ..config.runtime import Runtime
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import check_same_kind
 from ..dataset.store import H5Table
+from ..families import Model
 from .container import load_model
-from .part_file import write_part
+
+logger = logging.getLogger(__name__)
 
 
 def predict_part(
@@ -21,12 +30,43 @@ def predict_part(
     threads: int = 1,
     code: Sequence[str] = (),
 ) -> None:
-    """Predict the rows of a part, as `write_part` writes them."""
+    """Write parquet columns id (string) and logit (float32) of the rows of a part.
+
+    The file's metadata names the model and its click rate, the part, the H5 file and the digests
+    of the `code`.
+    """
     runtime = runtime or Runtime()
     model = load_model(model_file, full_name, runtime=runtime, threads=threads)
     with H5Table(test_h5) as test:
-        check_same_kind(test, model.simulated)
-        encoder = FeatureEncoder(model.feature_map, test)
-        encoder.warn_of_unseen(test.column("categorical"))
-        logit = model.predict(test, verbosity=runtime.verbosity)
-        write_part(predictions, logit, test, model_file, model, code)
+        logit = predict_table(model, test, runtime.verbosity)
+        metadata = {
+            **model_metadata(model),
+            "model": fingerprint(model_file),
+            "test": test.identity,
+            "code": " ".join(code),
+            "part": test.source["fingerprint"],
+            "test_file": test.source["file"],
+            "simulated": json.dumps(test.source["simulated"]),
+        }
+        write_table(pa.table({"id": ids_of(test), "logit": logit}), predictions, metadata)
+    logger.info("%s rows predicted", f"{len(logit):,}")
+
+
+def predict_table(model: Model, table: H5Table, verbosity: int = 0) -> np.ndarray:
+    """Logits float32 [rows]; warns of columns whose values are mostly unknown to the model.
+
+    Raises UserError if the table is simulated and the model's rows are real, or the reverse.
+    """
+    check_same_kind(table, model.simulated)
+    FeatureEncoder(model.feature_map, table).warn_of_unseen(table.column("categorical"))
+    return model.predict(table, verbosity=verbosity)
+
+
+def ids_of(table: H5Table) -> pa.StringArray:
+    """The IDs of a test table's rows."""
+    return pa.array(np.char.decode(table.column("id"), "utf-8"), pa.string())
+
+
+def model_metadata(model: Model) -> dict[str, str]:
+    """What each file of predictions says of its model."""
+    return {"click_rate": repr(model.click_rate), "full_name": model.full_name}

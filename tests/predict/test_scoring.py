@@ -1,4 +1,4 @@
-"""New rows scored straight from parquet; test_options.py compares all options with submissions."""
+"""New rows scored from parquet; test_options.py compares all options with submissions."""
 
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ from feseq.boosting.training import train_boosting
 from feseq.common.errors import UserError
 from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
-from feseq.score import windows
-from feseq.score.scoring import score_files
+from feseq.predict.scoring import score_files
 from support.learnable import learnable_table, make
 from support.raw_tables import write_raw
 from support.shop import CONFIG, refused, snakemake
@@ -23,7 +22,7 @@ RUNTIME = Runtime(device="cpu", verbosity=0)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make(tmp_path_factory.mktemp("planted"), learnable_table(300))
+    folder = make(tmp_path_factory.mktemp("learnable"), learnable_table(300))
     files = [folder / name for name in ("train.h5", "valid.h5", "feature_map.json")]
     names = {"model": "boosting.safetensors", "history": "history.csv", "training": "training.json"}
     outputs = {name: folder / file for name, file in names.items()}
@@ -38,19 +37,15 @@ def score(model: Path, inputs: list[Path], out: Path, **options: Any) -> pd.Data
     return pd.read_parquet(out)
 
 
-def test_scores_do_not_depend_on_windows_files_and_other_columns(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_do_not_depend_on_parts_files_and_other_columns(model: Path, tmp_path: Path) -> None:
     table = learnable_table(100, seed=6)
     whole = score(model, [write_raw(tmp_path, table, "whole")], tmp_path / "whole.out")
     assert whole["uid"].tolist() == table["uid"].to_pylist()
     assert whole["probability"].nunique() > 10
-    # Categories are numbered by their first occurrence, so other windows number them otherwise.
-    monkeypatch.setattr(windows, "_BATCH_ROWS", 7)
-    monkeypatch.setattr(windows, "_BATCHES", 3)
+    # Categories are numbered by their first occurrence, so other parts number them otherwise.
     without = table.drop_columns(["y", "unused"])
     inputs = [write_raw(tmp_path, without[:33], "a"), write_raw(tmp_path, without[33:], "b")]
-    pd.testing.assert_frame_equal(score(model, inputs, tmp_path / "parts.out"), whole)
+    pd.testing.assert_frame_equal(score(model, inputs, tmp_path / "out", part_rows=20), whole)
 
 
 TABLE = learnable_table(20, seed=7)
@@ -93,6 +88,6 @@ def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> No
     scores = pd.read_parquet(copied / target)
     submitted = pd.read_csv(copied / "results/submission_toy.csv")
     assert scores["visit"].tolist() == 2 * submitted["visit"].tolist()
-    np.testing.assert_allclose(scores["probability"], [*submitted["bought"]] * 2, atol=1e-6)
+    assert scores["probability"].tolist() == 2 * np.float32(submitted["bought"]).tolist()
     output = refused(copied, "results/scores/agian.parquet", config=config)
     assert "score has no 'agian'; did you mean 'again'?" in output

@@ -1,4 +1,8 @@
-"""Click probabilities of new rows, by one model or the mean of several, window by window."""
+"""Click probabilities of new rows, by one model or the blend of several.
+
+A file goes the way of the test table: part by part to H5, then to the models. So its rows get the
+probabilities of a submission, to the bit.
+"""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -9,18 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..common.errors import UserError
-from ..common.files import written_beside
+from ..common.files import folder_beside, written_beside
 from ..common.logits import mean_logit, sigmoid
 from ..common.progress import progress
 from ..config.columns import Columns
 from ..config.runtime import Runtime
-from ..dataset.encoding import FeatureEncoder
-from ..dataset.feature_map import FeatureMap, check_same_kind
+from ..dataset.conversion import convert_test
+from ..dataset.feature_map import FeatureMap, check_kind
+from ..dataset.store import H5Table
 from ..families import Model
-from ..predict.container import load_model
-from ..predict.submission import diverged, prior_shift
 from ..raw.reading import RawTable, open_parquet
-from .windows import Window, windows
+from .container import load_model
+from .part import ids_of, predict_table
+from .submission import diverged, prior_shift
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +39,17 @@ def score_files(
     row_time: str | None = None,
     weights: Sequence[float] | None = None,
     prior: str = "observed",
+    part_rows: int = 500_000,
     runtime: Runtime,
     threads: int,
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `inputs`.
 
-    The inputs are parquet files, local or remote, in this order. The logits of several
-    models are averaged by `weights`; the prior 'balanced' shifts them to 50:50 odds, as in a
-    submission.
+    The inputs are parquet files, local or remote, in this order. The logits of several models are
+    averaged by `weights`; the prior 'balanced' shifts them to 50:50 odds, as in a submission.
     `row_time` is the column of the rows' times, for models with times. Other columns than those
-    that the models need, such as a label, are not read, and memory does not grow with the rows.
+    that the models need, such as a label, are not read. A part of about `part_rows` rows lies on
+    disk beside `scores` meanwhile, and memory does not grow with the rows.
 
     Raises UserError, and writes nothing, for files without a column, a row or an ID that is needed.
     """
@@ -51,43 +57,31 @@ def score_files(
     weights = _checked_weights(weights, len(loaded))
     shift = prior_shift(prior, (model.click_rate for model in loaded))
     columns = _columns([model.feature_map for model in loaded], id_column, row_time)
-    files = [_checked(open_parquet(path), columns) for path in inputs]
-    schema = pa.schema({id_column: pa.string(), "probability": pa.float32()})
+    files = [_checked(open_parquet(path), columns, loaded) for path in inputs]
     names = " + ".join(model.full_name or str(path) for model, path in zip(loaded, models))
     about = {"models": names, "prior": prior, "inputs": " ".join(map(str, inputs))}
+    schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, about)
     total = sum(file.rows for file in files)
     with (
+        folder_beside(scores) as folder,
         written_beside(scores) as temporary,
-        pq.ParquetWriter(
-            temporary, schema.with_metadata(about), write_page_checksum=True
-        ) as writer,
+        pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
         progress("scored", total, verbosity=runtime.verbosity) as scoring,
     ):
         for file in files:
-            for window in windows(file, columns, threads):
-                if not window.column("row")[0]:
-                    _look_at(window, loaded)
-                logits = [model.predict(window) for model in loaded]
-                logit = mean_logit(logits, weights)
-                _check_finite(logit, window.ids)
+            for part in file.listing(part_rows).parts:
+                paths = [piece.file for piece in part.pieces]
+                convert_test(paths, columns, folder / "part.h5", part=part, threads=threads)
+                with H5Table(folder / "part.h5") as table:
+                    logit = mean_logit([predict_table(m, table) for m in loaded], weights)
+                    ids = ids_of(table)
+                wrong = np.flatnonzero(~np.isfinite(logit))
+                if len(wrong):
+                    raise diverged(len(wrong), logit[wrong[0]], ids[int(wrong[0])].as_py())
                 probability = sigmoid(logit - shift).astype(np.float32)
-                writer.write_table(pa.table([window.ids, probability], schema))
-                scoring.advance(window.rows)
+                writer.write_table(pa.table([ids, probability], schema))
+                scoring.advance(part.rows)
     logger.info("%s: %s rows of %s scored by %s", scores, f"{total:,}", about["inputs"], names)
-
-
-def _check_finite(logit: np.ndarray, ids: pa.ChunkedArray) -> None:
-    wrong = np.flatnonzero(~np.isfinite(logit))
-    if len(wrong):
-        raise diverged(len(wrong), logit[wrong[0]], ids[int(wrong[0])].as_py())
-
-
-def _look_at(window: Window, models: Sequence[Model]) -> None:
-    """Raise UserError for real data and a model of simulated ones; warn of unknown values."""
-    for model in models:
-        check_same_kind(window, model.simulated)
-        encoder = FeatureEncoder(model.feature_map, window)
-        encoder.warn_of_unseen(window.column("categorical"))
 
 
 def _checked_weights(weights: Sequence[float] | None, models: int) -> Sequence[float]:
@@ -127,11 +121,13 @@ def _columns(maps: Sequence[FeatureMap], id_column: str, row_time: str | None) -
     )
 
 
-def _checked(file: RawTable, columns: Columns) -> RawTable:
-    """The file, if it has rows and all columns."""
+def _checked(file: RawTable, columns: Columns, models: Sequence[Model]) -> RawTable:
+    """The file, if it has rows and all columns, and is simulated only if the models are."""
     cure = "give a file with all columns that the model was trained on, the ID among them (by hand "
     cure += "--id_column names it), or take a model of the columns that are there"
     file.check_columns(columns, columns.id, cure)
     if file.rows == 0:
         raise UserError(f"{file.location}: the file has no rows; there is nothing to score")
+    for model in models:
+        check_kind(file.location, file.is_simulated, model.simulated)
     return file

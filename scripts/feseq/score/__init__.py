@@ -1,1 +1,0 @@
-"""Scores of new rows, straight from parquet, by models of either family."""
