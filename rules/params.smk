@@ -14,7 +14,7 @@ from feseq.config.catalog import (
 from feseq.config.declared import fields_of
 from feseq.config.space import space_of
 from feseq.families import families, family, family_name, family_of, is_model
-from feseq.predict.older_model import older_model
+from feseq.predict.warm_start import warm_start_file
 from feseq.raw.source import others_than_local
 from feseq.staleness import Code, digest, not_counted, settings
 
@@ -141,7 +141,7 @@ def older_start(wildcards):
     """The older model that the job's training goes on from, with its version, or None."""
     found = settings_of(wildcards.size, wildcards.model)
     own = results() / wildcards.size / wildcards.model / "model.safetensors"
-    return older_model(family_of(wildcards.model).start_from(found), own)
+    return warm_start_file(family_of(wildcards.model).start_from(found), own)
 
 
 def start_version(wildcards):

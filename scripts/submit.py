@@ -9,7 +9,6 @@ from entry import run_script
 from feseq.common.files import read_json
 from feseq.config.names import name_of, share_of
 from feseq.describe.alarms import read_alarms, warn_of
-from feseq.predict.outcome import log_outcome
 from feseq.predict.submission import write_submission
 from feseq.raw.parts import read_parts
 
@@ -48,7 +47,6 @@ def main(
     )
     if facts is not None:
         warn_of(read_alarms(facts), facts.with_suffix(".md"))
-    log_outcome(models, size)
 
 
 if __name__ == "__main__":

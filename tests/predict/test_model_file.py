@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,8 +13,7 @@ from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.part import predict_part
-from feseq.predict.submission import write_submission
-from support.raw_tables import raw_table, to_test_h5, to_train_h5, with_roles
+from support.raw_tables import raw_table, to_train_h5, with_roles
 from support.trainings import MODEL, train
 
 
@@ -71,27 +69,12 @@ def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Pat
         TrainedModel.load(path).source(data / "test.h5")
 
 
-def test_a_table_with_a_shared_embedding_goes_from_parquet_to_a_checked_submission(
-    tmp_path: Path,
-) -> None:
+def test_a_shared_embedding_is_one_table_after_loading(tmp_path: Path) -> None:
     columns = with_roles(shared=("events",))
-    random = np.random.default_rng(0)
     # Many items: the shared table is larger than all else in the model's file.
-    items = random.integers(0, 5000, (600, 11)).astype(str)
-    table = raw_table(600, item=items[:, 0], events=[",".join(row) for row in items[:, 1:]])
+    items = np.random.default_rng(0).integers(0, 5000, (300, 11)).astype(str)
+    table = raw_table(300, item=items[:, 0], events=[",".join(row) for row in items[:, 1:]])
     train_h5, _ = to_train_h5(tmp_path, table, columns=columns)
-    halves = [table[:300], table[300:]]
-    parts = [to_test_h5(tmp_path / str(i), rows, columns=columns) for i, rows in enumerate(halves)]
     fit_feature_map(train_h5, columns, 1).write(tmp_path / "feature_map.json")
-    model = train(tmp_path, tmp_path)["model"]
-    history = TrainedModel.load(model).network.history
+    history = TrainedModel.load(train(tmp_path, tmp_path)["model"]).network.history
     assert history.sequence[0].weight is history.target[0].weight
-    predictions = [part.with_suffix(".parquet") for part in parts]
-    for part, predicted in zip(parts, predictions):
-        predict_part(model, part, predicted)
-    submission = tmp_path / "submission.csv"
-    names = {"id_column": "uid", "label_column": "y"}
-    write_submission(predictions, None, submission, models=[model], **names)
-    written = pd.read_csv(submission)
-    assert written["uid"].tolist() == table["uid"].to_pylist()
-    assert written["y"].between(0, 1).all()
