@@ -1,4 +1,4 @@
-"""Training of gradient boosting: from H5 files and a feature map to the model and its figures."""
+"""Training of gradient boosting: from H5 files and a feature map to the model and its metrics."""
 
 import csv
 import logging
@@ -13,6 +13,7 @@ import xgboost
 from ..common.errors import UserError
 from ..common.files import folder_beside, read_json, write_json, written_beside
 from ..common.memory import peak_memory
+from ..common.progress import progress
 from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
@@ -27,12 +28,11 @@ from .model_file import BoostedModel
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_LINES = 30.0
-# Figures of the validation rows by XGBoost's name.
+# Metrics of the validation rows by XGBoost's name.
 _METRICS = {"auc": "auc", "aucpr": "average_precision", "logloss": "logloss"}
-# Called with the number of trees and the figures of the validation rows.
+# Called with the number of trees and the metrics of the validation rows.
 AfterTree = Callable[[int, Mapping[str, float]], None]
-_VALID_FIGURES = [f"valid_{name}" for name in _METRICS.values()]
+_VALID_METRICS = [f"valid_{name}" for name in _METRICS.values()]
 
 
 def train(
@@ -94,7 +94,7 @@ def train_boosting(
         _write_history(outputs["history"], curves)
         seconds = time.monotonic() - started
         about = {
-            **(_figures(booster, curves) or {name: before[name] for name in _VALID_FIGURES}),
+            **(_metrics(booster, curves) or {name: before[name] for name in _VALID_METRICS}),
             "refit": bool(before),
             "trees": booster.num_boosted_rounds(),
             "features": binned.train.num_col(),
@@ -134,10 +134,12 @@ def bin_rows(
 ) -> Binned:
     """The rows of a train and a valid file; a large matrix goes into a file in `folder`, if given.
 
-    `before` is what an earlier training wrote, which is replayed: then no rows choose.
+    For a refit, `before` is what the first training wrote: then there are no validation rows.
     """
     train, valid = tables
-    unknown = before.get("unknown_shares") or _unknown_shares(valid, feature_map, config)
+    unknown = before.get("unknown_shares") or unknown_shares(valid, feature_map)
+    if not before and config.unknown_share != "auto":
+        unknown = dict.fromkeys(unknown, config.unknown_share)
     own, features = fit_features(train, feature_map, config, unknown)
     matrix = quantile_matrix(train, own, threads=threads, folder=folder)
     valid_matrix = None
@@ -150,16 +152,6 @@ def bin_rows(
         matrix.num_col(),
     )
     return Binned(features, matrix, valid_matrix, unknown)
-
-
-def _unknown_shares(
-    valid: H5Table, feature_map: FeatureMap, config: BoostingConfig
-) -> dict[str, float]:
-    """The share of train rows that shall have an unknown category, by column."""
-    shares = unknown_shares(valid, feature_map)
-    if config.unknown_share != "auto":
-        return dict.fromkeys(shares, config.unknown_share)
-    return shares
 
 
 def checked_click_rate(train: H5Table) -> float:
@@ -183,9 +175,9 @@ def fit(
     verbosity: int = 1,
     after_tree: AfterTree | None = None,
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
-    """The trees up to the best, and the figures of the validation rows after each tree.
+    """The trees up to the best, and the metrics of the validation rows after each tree.
 
-    Without such rows, all trees and no figures. `after_tree` may raise to end the training.
+    Without validation rows, all trees and no metrics. `after_tree` may raise to end the training.
     """
     valid = binned.valid
     # The last one decides when to stop.
@@ -207,16 +199,24 @@ def fit(
         "eval_metric": metrics,
     }
     found: dict[str, dict[str, list[float]]] = {}
-    booster = xgboost.train(
-        settings,
-        binned.train,
-        config.trees,
-        evals=[(valid, "valid")] if valid else [],
-        evals_result=found,
-        early_stopping_rounds=config.early_stopping if valid else None,
-        callbacks=[_Trees(config, verbosity, after_tree)] if valid else [],
-        verbose_eval=False,
-    )
+    with progress("grown", config.trees, "trees", verbosity=verbosity) as growing:
+
+        def grown(metrics: dict[str, float]) -> None:
+            growing.show(**metrics)
+            growing.advance(1)
+            if after_tree is not None:
+                after_tree(growing.done, metrics)
+
+        booster = xgboost.train(
+            settings,
+            binned.train,
+            config.trees,
+            evals=[(valid, "valid")] if valid else [],
+            evals_result=found,
+            early_stopping_rounds=config.early_stopping if valid else None,
+            callbacks=[_AfterTree(grown)] if valid else [],
+            verbose_eval=False,
+        )
     if valid is None:
         return booster, {name: [] for name in _METRICS.values()}
     # Predictions need no more, and the file should hold no more.
@@ -225,52 +225,27 @@ def fit(
     }
 
 
-def _figures(booster: xgboost.Booster, curves: Mapping[str, list[float]]) -> dict[str, float]:
-    """The validation rows' figures after the last tree kept; none without such rows."""
+def _metrics(booster: xgboost.Booster, curves: Mapping[str, list[float]]) -> dict[str, float]:
+    """The metrics of the validation rows after the last tree kept; none without such rows."""
     last = booster.num_boosted_rounds() - 1
     return {f"valid_{name}": values[last] for name, values in curves.items() if values}
 
 
-class _Trees(xgboost.callback.TrainingCallback):
-    """What happens after each tree: a line of the log every half minute, and what is asked for."""
+class _AfterTree(xgboost.callback.TrainingCallback):
+    """Calls a function with the metrics of the validation rows after each tree."""
 
-    def __init__(
-        self, config: BoostingConfig, verbosity: int, after_tree: AfterTree | None
-    ) -> None:
+    def __init__(self, function: Callable[[dict[str, float]], None]) -> None:
         super().__init__()
-        self.trees = config.trees
-        self.quiet = verbosity == 0
-        self.after_tree = after_tree
-        self.last_line = time.monotonic()
+        self.function = function
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Called after each tree; true would end the training."""
-        now = time.monotonic()
-        if not self.quiet and now - self.last_line >= _SECONDS_BETWEEN_LINES:
-            self.last_line = now
-            _log_tree(epoch + 1, self.trees, evals_log["valid"])
-        if self.after_tree is not None:
-            values = evals_log["valid"]
-            self.after_tree(epoch + 1, {ours: values[name][-1] for name, ours in _METRICS.items()})
+        """Called by XGBoost; true would end the training."""
+        self.function({ours: evals_log["valid"][name][-1] for name, ours in _METRICS.items()})
         return False
-
-    def after_training(self, model: Any) -> Any:
-        """Called at the end."""
-        return model
-
-
-def _log_tree(tree: int, trees: int, figures: Mapping[str, list[float]]) -> None:
-    logger.info(
-        "tree %d of at most %d: validation AUC %.5f, logloss %.5f",
-        tree,
-        trees,
-        figures["auc"][-1],
-        figures["logloss"][-1],
-    )
 
 
 def _write_history(path: Path, curves: Mapping[str, list[float]]) -> None:
-    """One line a tree: the figures of the validation rows after it."""
+    """One line a tree: the metrics of the validation rows after it."""
     with written_beside(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["tree", *curves])

@@ -39,12 +39,7 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a mistyped one is near to, if there is one."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
-
-
 def did_you_mean(name: str, known: Iterable[str], listed: str) -> str:
     """The end of an error about an unknown name: the nearest known one, or all, as `listed`."""
-    near = nearest(name, known)
-    return f"did you mean {near!r}?" if near else f"{listed}: {', '.join(known)}"
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else f"{listed}: {', '.join(known)}"

@@ -96,16 +96,10 @@ def fingerprint(path: Path) -> str:
 
     Parquet keeps its statistics there, a model file its checksum. Modification times do not count.
     """
+    size = os.path.getsize(path)
     with open(path, "rb") as file:
-        return digest_of_tail(file, os.path.getsize(path))
-
-
-def digest_of_tail(file: Any, size: int) -> str:
-    """The fingerprint of an open file of `size` bytes."""
-    file.seek(max(0, size - _TAIL_BYTES))
-    tail = file.read()
-    file.seek(0)
-    return hashlib.sha256(f"{size} ".encode() + tail).hexdigest()[:16]
+        file.seek(max(0, size - _TAIL_BYTES))
+        return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:16]
 
 
 def _working_name(target: Path, ending: str) -> Path:
