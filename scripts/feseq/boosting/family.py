@@ -46,7 +46,7 @@ class Boosting(Family):
 
 
 def _may_use_gpus() -> bool:
-    """Whether this Python's XGBoost is the build for GPUs, found out without importing it."""
+    """Whether this Python's XGBoost is the build for GPUs, without importing it."""
     try:
         distribution("xgboost-cpu")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""A row as boosting takes it: a fixed number of features, whatever the length of its histories.
+"""Rows as features for boosting: a fixed number, whatever the length of the histories.
 
     numerics            raw, NaN where missing
     categories          their indices, of columns with few
@@ -149,7 +149,7 @@ class _Rows:
 
 
 def unknown_shares(table: H5Table, feature_map: FeatureMap) -> dict[str, float]:
-    """The share of the choosing rows whose category the feature map does not know, by column."""
+    """The share of the validation rows whose category the feature map does not know, by column."""
     encoder = FeatureEncoder(feature_map, table)
     count = UnknownCount([field.column for field in _fields(feature_map)])
     without_histories = BoostingConfig(histories=False)
@@ -230,16 +230,16 @@ def _sequences(feature_map: FeatureMap, config: BoostingConfig) -> list[Sequence
 
 
 def _counted(feature_map: FeatureMap, config: BoostingConfig) -> list[_Clicks]:
-    found = [
+    counted = [
         _Clicks(field.column, Places(1, field.size), (1,), category=i)
         for i, field in enumerate(_fields(feature_map))
     ]
     for i, sequence in enumerate(_sequences(feature_map, config)):
         target, name = feature_map.targets[i], sequence.column
         pair = Places(target.size, sequence.size)
-        found.append(_Clicks(name, Places(1, sequence.size), _WINDOWS, sequence=i))
-        found.append(_Clicks(f"{name} with {target.column}", pair, _WINDOWS, sequence=i))
-    return found
+        counted.append(_Clicks(name, Places(1, sequence.size), _WINDOWS, sequence=i))
+        counted.append(_Clicks(f"{name} with {target.column}", pair, _WINDOWS, sequence=i))
+    return counted
 
 
 def _window_names() -> list[str]:

@@ -71,7 +71,7 @@ def train_boosting(
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
     With `replay`, the training.json of an earlier training, as many trees as that one kept are
-    trained on train and validation rows; the validation figures are the earlier one's.
+    trained on train and validation rows; the validation metrics are the earlier one's.
 
     The same data, settings and number of threads give the same model on the same machine. An
     interrupted training begins again.

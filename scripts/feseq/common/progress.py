@@ -20,12 +20,12 @@ class Progress:
         self.label, self.total, self.unit = label, total, unit
         self.done = self._done_before = done
         self._every = every
-        self._figures: dict[str, float] = {}
+        self._values: dict[str, float] = {}
         self._started = self._last_line = time.monotonic()
 
-    def show(self, **figures: float) -> None:
-        """Show these figures, such as the loss, from now on."""
-        self._figures = figures
+    def show(self, **values: float) -> None:
+        """Show these values, such as the loss, from now on."""
+        self._values = values
 
     def advance(self, count: int) -> None:
         """Count `count` more as done."""
@@ -39,7 +39,7 @@ class Progress:
                 "%s %s of %s %s, %s %s/s, %s left%s",
                 *(self.label, f"{self.done:,}", f"{self.total:,}", self.unit),
                 *(f"{rate:,.0f}", self.unit, left),
-                "".join(f", {name} {value:.5g}" for name, value in self._figures.items()),
+                "".join(f", {name} {value:.5g}" for name, value in self._values.items()),
             )
 
 
