@@ -39,8 +39,8 @@ SMALL = BoostingConfig(
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make(tmp_path_factory.mktemp("planted"), learnable_table())
+def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make(tmp_path_factory.mktemp("learnable"), learnable_table())
     to_test_h5(folder, learnable_table(90, seed=6))
     return folder
 
@@ -55,8 +55,8 @@ def train(data: Path, out: Path, config: BoostingConfig = SMALL, **options: Any)
 
 
 @pytest.fixture(scope="module")
-def trained(planted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return train(planted, tmp_path_factory.mktemp("trained"))
+def trained(learnable: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return train(learnable, tmp_path_factory.mktemp("trained"))
 
 
 def matrices(h5: Path, features: Features) -> np.ndarray:
@@ -66,16 +66,18 @@ def matrices(h5: Path, features: Features) -> np.ndarray:
         return np.concatenate([features.matrix(encoder, block) for block in blocks])
 
 
-def test_features_are_those_of_plain_loops(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_those_of_plain_loops(
+    learnable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(features_module, "BLOCK_ROWS", 700)
-    feature_map = FeatureMap.read(planted / "feature_map.json")
+    feature_map = FeatureMap.read(learnable / "feature_map.json")
     config = BoostingConfig(top_codes=4)
-    with H5Table(planted / "train.h5") as table:
+    with H5Table(learnable / "train.h5") as table:
         own, others = fit_features(table, feature_map, config)
         row, label = table.column("row"), table.column("label")
     table = learnable_table()
-    found = dict(zip(others.columns(), matrices(planted / "train.h5", others).T))
-    assert len(found) == len(others.columns()) == matrices(planted / "train.h5", own).shape[1]
+    found = dict(zip(others.columns(), matrices(learnable / "train.h5", others).T))
+    assert len(found) == len(others.columns()) == matrices(learnable / "train.h5", own).shape[1]
     price = np.array(table["price"].to_pylist(), np.float32)[row]
     np.testing.assert_array_equal(found["price"], price)
     country = np.array(table["country"].to_pylist())[row]
@@ -91,22 +93,22 @@ def test_features_are_those_of_plain_loops(planted: Path, monkeypatch: pytest.Mo
     np.testing.assert_array_equal(found["length of events"], list(map(len, events)))
 
 
-@pytest.mark.parametrize(("threads", "in_file"), [(1, False), (2, False), (2, True)])
+@pytest.mark.parametrize(("threads", "in_file"), [(1, False), (2, True)])
 def test_a_streamed_matrix_grows_the_trees_of_one_in_memory(
-    planted: Path, tmp_path: Path, threads: int, in_file: bool, monkeypatch: pytest.MonkeyPatch
+    learnable: Path, tmp_path: Path, threads: int, in_file: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features_module, "BLOCK_ROWS", 300)
     if in_file:
         monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
         monkeypatch.setattr(matrix, "PAGE_ROWS", 700)
-    feature_map = FeatureMap.read(planted / "feature_map.json")
-    with H5Table(planted / "train.h5") as table:
+    feature_map = FeatureMap.read(learnable / "feature_map.json")
+    with H5Table(learnable / "train.h5") as table:
         own, _ = fit_features(table, feature_map, SMALL)
         streamed = quantile_matrix(table, own, threads=threads, folder=tmp_path)
         label = table.column("label")
     assert streamed.num_row() == len(label)
     assert sum(file.stat().st_size > len(label) for file in tmp_path.iterdir()) == in_file
-    values = finite(matrices(planted / "train.h5", own))
+    values = finite(matrices(learnable / "train.h5", own))
     names, types = list(own.columns()), list(own.columns().values())
     whole = xgboost.QuantileDMatrix(
         values, label, feature_names=names, feature_types=types, enable_categorical=True, nthread=1
@@ -120,12 +122,12 @@ def test_a_streamed_matrix_grows_the_trees_of_one_in_memory(
 
 
 def test_bins_are_those_of_the_first_rows_and_know_categories_that_come_later(
-    planted: Path, monkeypatch: pytest.MonkeyPatch
+    learnable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matrix, "SAMPLE_ROWS", 20)
     monkeypatch.setattr(features_module, "BLOCK_ROWS", 60)
-    feature_map = FeatureMap.read(planted / "feature_map.json")
-    with H5Table(planted / "train.h5") as table:
+    feature_map = FeatureMap.read(learnable / "feature_map.json")
+    with H5Table(learnable / "train.h5") as table:
         own, _ = fit_features(table, feature_map, SMALL)
         binned = quantile_matrix(table, own, threads=2)
         assert binned.num_row() == table.rows
@@ -136,17 +138,17 @@ def test_bins_are_those_of_the_first_rows_and_know_categories_that_come_later(
     assert bins["price"] <= 22
 
 
-def test_it_learns_what_was_planted_and_its_files_say_how(
-    planted: Path, trained: dict[str, Path], tmp_path: Path
+def test_it_learns_what_there_is_and_its_files_say_how(
+    learnable: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
     predictions, speed = tmp_path / "valid.parquet", tmp_path / "speed.json"
-    predict_validation(trained["model"], planted / "valid.h5", predictions, speed, threads=2)
+    predict_validation(trained["model"], learnable / "valid.h5", predictions, speed, threads=2)
     table = read_table(predictions, ("row", "label", "logit", "logit_blanked"))
     label, logit = table["label"].to_numpy(), table["logit"].to_numpy()
     assert roc_auc_score(label, logit) > 0.85
     # Price and country are left.
     assert 0.6 < roc_auc_score(label, table["logit_blanked"].to_numpy()) < 0.8
-    with H5Table(planted / "valid.h5") as valid:
+    with H5Table(learnable / "valid.h5") as valid:
         assert table["row"].to_pylist() == valid.column("row").tolist()
     training = json.loads(trained["training"].read_text())
     assert training["valid_auc"] == pytest.approx(roc_auc_score(label, logit), abs=1e-6)
@@ -159,92 +161,53 @@ def test_it_learns_what_was_planted_and_its_files_say_how(
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_matrix_in_a_file_gives_the_same_model_and_leaves_nothing(
-    planted: Path, trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
+    learnable: Path, trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    again = train(learnable, tmp_path / "again")
+    assert again["model"].read_bytes() == trained["model"].read_bytes()
     monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
-    found = train(planted, tmp_path / "out")
+    found = train(learnable, tmp_path / "out")
     assert found["model"].read_bytes() == trained["model"].read_bytes()
     assert {*(tmp_path / "out").iterdir()} == {*found.values()}
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))
     with pytest.raises(OSError, match="0 MiB free, 0 MiB needed"):
-        train(planted, tmp_path / "full")
-
-
-def test_the_same_training_gives_the_same_model(
-    planted: Path, trained: dict[str, Path], tmp_path: Path
-) -> None:
-    assert train(planted, tmp_path)["model"].read_bytes() == trained["model"].read_bytes()
-    other = train(planted, tmp_path / "other", SMALL.model_copy(update={"seed": 1}))
-    assert other["model"].read_bytes() != trained["model"].read_bytes()
+        train(learnable, tmp_path / "full")
 
 
 def test_a_model_s_file_gives_back_its_predictions_and_xgboost_reads_it(
-    planted: Path, trained: dict[str, Path], tmp_path: Path
+    learnable: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
     model = BoostedModel.load(trained["model"])
-    with H5Table(planted / "test.h5") as test:
+    with H5Table(learnable / "test.h5") as test:
         logit = model.predict(test)
     plain = xgboost.Booster()
     plain.load_model(bytearray(tensors.load(trained["model"])["booster"]))
-    values = finite(matrices(planted / "test.h5", model.features))
+    values = finite(matrices(learnable / "test.h5", model.features))
     found = plain.inplace_predict(values, predict_type="margin", validate_features=False)
     np.testing.assert_array_equal(found, logit)
-    predict_part(trained["model"], planted / "test.h5", tmp_path / "part", threads=1)
+    predict_part(trained["model"], learnable / "test.h5", tmp_path / "part", threads=1)
     part = read_table(tmp_path / "part", ("id", "logit"))
     np.testing.assert_array_equal(part["logit"].to_numpy(), logit)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "another file"])
-def test_a_damaged_model_is_refused(trained: dict[str, Path], tmp_path: Path, damage: str) -> None:
-    content = bytearray(trained["model"].read_bytes())
-    if damage == "flipped":
-        content[len(content) // 2] ^= 1
-    made = {"cut": content[:-9], "empty": b"", "another file": b"PK" * 99}.get(damage, content)
-    (tmp_path / "model.safetensors").write_bytes(made)
-    with pytest.raises(
-        UserError, match=r"model.safetensors: not a complete model file.*is retrained"
-    ):
-        BoostedModel.load(tmp_path / "model.safetensors")
-
-
-def test_without_histories_none_of_them_is_read(planted: Path, tmp_path: Path) -> None:
+def test_without_histories_none_of_them_is_read(learnable: Path, tmp_path: Path) -> None:
     model = BoostedModel.load(
-        train(planted, tmp_path, SMALL.model_copy(update={"histories": False}))["model"]
+        train(learnable, tmp_path, SMALL.model_copy(update={"histories": False}))["model"]
     )
     assert not [name for name in model.features.columns() if "events" in name]
-    with H5Table(planted / "valid.h5") as valid:
+    with H5Table(learnable / "valid.h5") as valid:
         logit, label = model.predict(valid), valid.column("label")
     assert 0.6 < roc_auc_score(label, logit) < 0.8
 
 
-def test_mistakes_are_named(planted: Path, trained: dict[str, Path], tmp_path: Path) -> None:
+def test_mistakes_are_named(learnable: Path, trained: dict[str, Path], tmp_path: Path) -> None:
     no_clicks = make(tmp_path / "none", raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
     with pytest.raises(UserError, match=r"label 0 in all of its 39 rows.*raise sizes"):
         train(no_clicks, tmp_path)
     other = make(tmp_path / "other", raw_table(90))
     with pytest.raises(UserError, match="not made from the same rows"):
         predict_validation(trained["model"], other / "valid.h5", tmp_path / "p", tmp_path / "s")
-
-
-def test_shared_items_tell_how_often_the_target_came(tmp_path: Path) -> None:
-    columns = with_roles(shared=("events",))
-    # The last two rows have an item and events that training does not know.
-    items = ["3", "5"] * 50 + ["8", "3"]
-    events = ["3,3,5,4"] * 100 + ["3,9,7,8"] * 2
-    table = raw_table(102, item=items, events=events, y=[0, 1] * 51)
-    make(tmp_path, table, columns=columns, valid_rows=[100, 101])
-    feature_map = FeatureMap.read(tmp_path / "feature_map.json")
-    with H5Table(tmp_path / "train.h5") as train_table, H5Table(tmp_path / "valid.h5") as valid:
-        _, features = fit_features(train_table, feature_map, SMALL)
-        is_three = train_table.column("row") % 2 == 0
-        new_first = np.argsort(valid.column("row"))
-    names = ["target_count of events", "target_recency of events"]
-    found = dict(zip(features.columns(), matrices(tmp_path / "train.h5", features).T))
-    assert found[names[0]].tolist() == np.where(is_three, 2, 1).tolist()
-    np.testing.assert_allclose(found[names[1]], np.where(is_three, 1 / 3, 1 / 2))
-    found = dict(zip(features.columns(), matrices(tmp_path / "valid.h5", features).T))
-    assert [found[name][new_first].tolist() for name in names] == [[0, 1], [0, 0.25]]
 
 
 def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:
@@ -287,10 +250,9 @@ def test_a_number_that_is_a_category_too_is_two_features(tmp_path: Path) -> None
     ("installed", "device", "own_environment", "gpus"),
     [
         ("xgboost", "auto", False, 1),
-        ("xgboost", "cpu", False, 0),
+        ("xgboost", "cpu", True, 0),
         ("xgboost-cpu", "auto", False, 0),
         ("xgboost-cpu", "auto", True, 1),
-        ("xgboost-cpu", "cpu", True, 0),
     ],
 )
 def test_a_gpu_is_asked_for_where_one_may_be_used(
@@ -306,10 +268,10 @@ def test_a_gpu_is_asked_for_where_one_may_be_used(
     assert found == (1, gpus)
 
 
-def test_its_auc_rests_on_what_was_planted(
-    planted: Path, trained: dict[str, Path], tmp_path: Path
+def test_its_auc_rests_on_what_clicks_follow(
+    learnable: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
-    measure_importance(trained["model"], planted / "valid.h5", tmp_path / "out.json", threads=2)
+    measure_importance(trained["model"], learnable / "valid.h5", tmp_path / "out.json", threads=2)
     found = read_json(tmp_path / "out.json")
     lost = {e["changed"]: e["auc_lost"] for e in found["columns"] + found["histories"]}
     sure = {name for name, entry in lost.items() if entry["chance"] < 0.05}
