@@ -4,13 +4,16 @@ import random
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
-from torch.distributed.launcher.api import LaunchConfig
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from support import REPOSITORY
 
@@ -18,6 +21,79 @@ from support import REPOSITORY
 PATIENCE_SECONDS = 300
 # Those above are given to connections, and to whoever asks for any.
 _PORTS = range(20_000, 32_000)
+
+
+def workers_of(launcher: int) -> list[int]:
+    """The processes that torchrun has started, once they are there."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children")
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not (found := [int(child) for child in children.read_text().split()]):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return found
+
+
+def have_ended(processes: list[int]) -> bool:
+    """True once none of them runs any more; False if that takes too long."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while any(map(_is_alive, processes)):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return False
+    # A dead one may be unread.
+    return state != "Z"
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
+    """Lines of a process's log until one holds `text`."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError("".join(lines))
+
+
+def free_port() -> int:
+    """A free port, and one that the kernel gives to nobody who asks for just any."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError
+
+
+def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Call a module's function in so many processes that can join one another.
+
+    They are forks of a process that has PyTorch, which saves seconds each; what they log goes
+    nowhere. Raises ChildFailedError if one fails.
+    """
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        # Where that process finds its imports.
+        patch.setenv("PYTHONPATH", str(REPOSITORY / "tests"))
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            run_id="test",
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(folder),
+            start_method="forkserver",
+        )
+        elastic_launch(config, work)(*arguments)
 
 
 def running(group: int) -> list[int]:
@@ -40,33 +116,13 @@ def _members(group: int) -> list[int]:
     return found
 
 
-def workers_of(launcher: int) -> list[int]:
+def spawned_by(launcher: int) -> list[int]:
     """The processes that a launcher has spawned; it also runs a tracker of resources."""
     children = Path(f"/proc/{launcher}/task").glob("*/children")
     found = {int(child) for file in children for child in file.read_text().split()}
     return sorted(
         child for child in found if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()
     )
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
-    """Lines of a process's log until one holds `text`."""
-    assert process.stderr is not None
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if text in line:
-            return lines
-    raise AssertionError("".join(lines))
-
-
-def free_port() -> int:
-    """A free port, and one that the kernel gives to nobody who asks for just any."""
-    for port in random.sample(_PORTS, len(_PORTS)):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise AssertionError
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Trainings of the toy size's first model on little simulated data, and their sudden ends."""
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -128,7 +130,11 @@ def ended_at(
 ) -> Iterator[pytest.ExceptionInfo[Any]]:
     """What is done within ends at the n-th call of `owner.name`, by a crash or a signal."""
     asked: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
-    with pytest.MonkeyPatch.context() as patch:
-        end_at(patch, owner, name, call, end)
-        with pytest.raises((CrashError,) if end is CrashError else asked) as raised:
-            yield raised
+    before = signal.signal(signal.SIGTERM, lambda kind, _: sys.exit(128 + kind))
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            end_at(patch, owner, name, call, end)
+            with pytest.raises((CrashError,) if end is CrashError else asked) as raised:
+                yield raised
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -32,9 +32,7 @@ from feseq.model.build import build_model
 from feseq.model.device import Machine, start_runtime
 from feseq.predict import prediction
 from feseq.predict.model_file import TrainedModel, load
-from feseq.train import step
 from feseq.train.loop import Trainer
-from feseq.train.memory import StepMemory
 from feseq.train.optimizer import make_optimizer
 from feseq.train.step import Stepper
 from support.networks import CONFIG, SIZES, make_batch, make_model, single
@@ -104,15 +102,6 @@ def losses(stepper: Stepper) -> list[float]:
         stepper.take(single(make_batch(LENGTHS, SIZED, seed)))
         found.append(stepper.mean_loss())
     return found
-
-
-def test_the_losses_are_read_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "STEPS_BETWEEN_CHECKS", 4)
-    batch = single(make_batch([1], SIZED))
-    with pretended_gpu() as gpu:
-        stepper = a_stepper()
-        found = [waits(gpu, lambda: stepper.take(batch))["copy to the host"] for _ in range(8)]
-    assert found == [0, 0, 0, 1] * 2
 
 
 def test_a_pinned_batch_is_copied_beside_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,15 +207,6 @@ def outcome(data: Path, model: TrainedModel) -> list[np.ndarray]:
     seen = attention(model, data / "test.h5")
     positions = [(position["weight"], position["rows"]) for position in seen["positions"]]
     return [logit, kept, np.array(seen["field_attention"]), np.array(positions)]
-
-
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_memory_is_measured_without_a_gpu(precision: torch.dtype) -> None:
-    network = FESeq(CONFIG, SIZES)
-    with pretended_gpu() as gpu:
-        one, other = (StepMemory.measured(network, CONFIG, SIZES, precision) for _ in range(2))
-        assert one == other
-    assert not gpu.waits
 
 
 def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(

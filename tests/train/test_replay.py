@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -15,14 +14,12 @@ from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.opening import AllRows, open_table
-from feseq.dataset.store import H5Table
 from feseq.evaluate.validation import predict_validation
 from feseq.predict.model_file import TrainedModel
 from feseq.train.learning_rate import LearningRate
 from feseq.train.replay import Replay
 from feseq.train.run import TrainingRun, make_trainer, opened, train_model
 from feseq.train.step import Stepper
-from support.raw_tables import as_lists
 from support.trainings import CONFIG, CPU, SMALL_MODEL, TRAIN, end_at, ended_at, train
 
 FILES = ("train.h5", "valid.h5", "feature_map.json")
@@ -113,31 +110,3 @@ def test_interrupted_and_resumed_it_ends_the_same(
     assert 0 < len(taken) < 12
     for name, weight in whole.items():
         assert torch.equal(weight, resumed[name]), name
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_a_joined_table_has_each_row_once_mixed_evenly(data: Path, order: tuple[int, int]) -> None:
-    files = [data / ("train.h5", "valid.h5")[i] for i in order]
-    with (
-        H5Table(files[0]) as first,
-        H5Table(files[1]) as second,
-        open_table(AllRows(*files)) as table,
-    ):
-        assert table.rows == first.rows + second.rows == 1000
-        rows = table.column("row")
-        is_first = np.isin(rows, first.column("row"))
-        assert rows[is_first].tolist() == first.column("row").tolist()
-        assert rows[~is_first].tolist() == second.column("row").tolist()
-        # Any rows that follow each other have their share of both, to a row.
-        so_far = np.cumsum(is_first) - np.arange(1, 1001) * first.rows / 1000
-        assert np.abs(so_far).max() <= 1
-        whole = table.read(0, 1000)
-        sequence = table.sequence_columns[0]
-        for start, stop in ((0, 1), (3, 17), (500, 901), (999, 1000)):
-            part = table.read(start, stop)
-            assert part.row.tolist() == rows[start:stop].tolist()
-            assert part.label.tolist() == table.column("label", start, stop).tolist()
-            assert np.array_equal(part.numeric, whole.numeric[start:stop], equal_nan=True)
-            events = as_lists(whole.sequences[sequence])[start:stop]
-            assert as_lists(part.sequences[sequence]) == events
-        assert table.identity != first.identity == second.identity

@@ -17,7 +17,6 @@ from feseq.config.train import TrainConfig
 from feseq.dataset.batch import Batch
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
-from feseq.dataset.store import H5Table
 from feseq.model.build import build_model
 from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
@@ -121,27 +120,6 @@ def test_an_untrained_network_predicts_the_click_rate_if_it_starts_there(
         assert probability.mean().item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_training_opens_each_of_its_tables_once(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened, original = [], H5Table.__init__
-
-    def noted(self: H5Table, path: Path, *arguments: Any) -> None:
-        opened.append(path.name)
-        original(self, path, *arguments)
-
-    monkeypatch.setattr(H5Table, "__init__", noted)
-    train(data, tmp_path, replace(TRAIN, epochs=1))
-    assert opened == ["train.h5", "valid.h5"]
-
-
-def test_training_learns_something(data: Path) -> None:
-    trainer = make_trainer(data, replace(TRAIN, epochs=8, patience=9))
-    trainer.fit()
-    losses = [evaluation.train_loss for evaluation in trainer.history]
-    assert losses[-1] < 0.6 * losses[0]
-
-
 def test_best_weights_are_kept_and_the_learning_rate_cut(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,17 +211,6 @@ def test_a_diverging_loss_names_step_and_learning_rate(data: Path) -> None:
         trainer.model.mlp[0].bias.fill_(float("nan"))
     with pytest.raises(UserError, match=r"loss is nan at step 1 \(.* 0.001, rows \d+ to"):
         trainer.fit()
-
-
-def test_embedding_penalty_shrinks_the_embeddings(data: Path) -> None:
-    norms = []
-    for weight in (0.0, 10.0):
-        trainer = make_trainer(data, replace(TRAIN, embedding_l2=weight))
-        trainer.fit()
-        norms.append(
-            sum(float(table.detach().square().sum()) for table in trainer.stepper.embeddings)
-        )
-    assert norms[1] < 0.5 * norms[0]
 
 
 def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(

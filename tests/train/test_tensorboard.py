@@ -47,11 +47,6 @@ def assert_like_history(folder: Path) -> None:
     assert found == {}
 
 
-def test_the_curves_are_those_of_the_history(data: Path, tmp_path: Path) -> None:
-    train_saving(data, tmp_path, tensorboard=True)
-    assert_like_history(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     # Before the first evaluation, between two, during the second, and when its state is saved.

@@ -16,7 +16,6 @@ from feseq.common.errors import UserError
 from feseq.dataset import batches
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
-from feseq.dataset.store import H5Table
 from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
 TIMED = with_roles(
@@ -69,25 +68,6 @@ def test_times_come_back_row_by_row_however_rows_were_shuffled(tmp_path: Path) -
     assert list(parts[0]) != sorted(parts[0])
     test = times_of_h5(to_test_h5(tmp_path, table, columns=TIMED))
     assert list(test.items()) == list(expected.items())
-
-
-def test_the_other_columns_do_not_change_beside_times(tmp_path: Path) -> None:
-    table = timed_table()
-    with (
-        H5Table(to_test_h5(tmp_path / "a", table, columns=TIMED)) as timed,
-        H5Table(to_test_h5(tmp_path / "b", table)) as plain,
-    ):
-        one, other = (h5.read(20, 90, ["events"]) for h5 in (timed, plain))
-        assert timed.sequence_columns == ["events", "when"]
-        assert other.time is None
-        assert one.time is not None
-        assert set(one.sequences) == set(other.sequences) == {"events"}
-    for name in ("values", "offsets"):
-        assert np.array_equal(*(getattr(b.sequences["events"], name) for b in (one, other)))
-    assert np.array_equal(one.categorical, other.categorical)
-    rows = np.array([5, 0, 69])
-    assert np.array_equal(one.take(rows).time, one.time[rows])
-    assert other.take(rows).time is None
 
 
 @pytest.mark.parametrize(
@@ -162,13 +142,6 @@ def test_times_have_no_vocabulary_and_no_place_in_the_history(
     assert blanked.elapsed_T.shape == (0,)
 
 
-def test_a_model_without_times_reads_a_table_that_has_them(train: Path) -> None:
-    fields = fit_feature_map(train, COLUMNS, 1)
-    assert fields.event_time is None
-    for batch in BatchSource(train, fields, max_len=9, batch_rows=64).in_order():
-        assert batch.elapsed_T is None
-
-
 @pytest.mark.parametrize(
     "roles", [{}, {"sequences": ("events", "when"), "targets": ("item", "country"), "profile": ()}]
 )
@@ -185,66 +158,41 @@ def replaced(values: list[Any], place: int, value: Any) -> list[Any]:
     return [*values[:place], value, *values[place + 1 :]]
 
 
-@pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("convert", [to_train_h5, to_test_h5])
-def test_a_time_more_or_less_than_events_is_refused(tmp_path: Path, convert: Convert) -> None:
-    when = timed_table()["when"].to_pylist()
-    place = next(i for i, text in enumerate(when) if i > 50 and len(split_events(text)) == 5)
-    for text, count in (("1,2,3,4", 4), ("1,2,3,4,5,6", 6), (None, 0)):
-        table = timed_table(when=pa.array(replaced(when, place, text), pa.string()))
-        message = rf"row {place}: sequence 'events' has 5 events, 'when' has {count}; .*equally"
-        with pytest.raises(UserError, match=message):
-            convert(tmp_path, table, columns=TIMED)
-    assert not list(tmp_path.glob("*.h5"))
+def changed(column: str, place: int, value: Any, kind: pa.DataType | None = None) -> pa.Table:
+    """The table with one other value."""
+    values = timed_table()[column].to_pylist() if kind is None else [10**9] * ROWS
+    base = pa.int64() if kind is not None and pa.types.is_timestamp(kind) else kind
+    found = pa.array(replaced(values, place, value), base)
+    return timed_table(**{column: found if kind is None else found.cast(kind)})
+
+
+FIVE = next(
+    i for i, text in enumerate(timed_table()["when"].to_pylist()) if len(split_events(text)) == 5
+)
 
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("convert", [to_train_h5, to_test_h5])
 @pytest.mark.parametrize(
-    ("kind", "value", "found"),
+    ("table", "named"),
     [
-        (pa.int64(), None, "missing"),
-        (pa.int32(), -5, "-5;"),
-        (pa.uint64(), 2**63, f"{2**63};"),
-        (pa.timestamp("ns"), None, "missing"),
-        (pa.timestamp("ms", "Asia/Seoul"), -1, "-1 ms from 1970"),
+        (changed("when", FIVE, "1,2,3,4"), f"row {FIVE}: sequence 'events' has 5 events, 'when'"),
+        (changed("when", FIVE, None), f"row {FIVE}: sequence 'events' has 5 events, 'when'"),
+        (changed("when", FIVE, "1,2,3,4,-5"), f"column 'when', row {FIVE}: token '-5'"),
+        (changed("now", 77, None, pa.int64()), "column 'now', row 77"),
+        (changed("now", 77, -5, pa.int32()), "column 'now', row 77"),
+        (changed("now", 77, 2**63, pa.uint64()), "column 'now', row 77"),
+        (changed("now", 77, -1, pa.timestamp("ms", "Asia/Seoul")), "column 'now', row 77"),
+        (timed_table(when=[1] * ROWS), "'when' has type int64"),
+        (timed_table(now=[1.5] * ROWS), "'now' has type double"),
+        (timed_table(now=["7"] * ROWS), "'now' has type string"),
+        (timed_table().drop_columns("now"), "'now'.*'clock'"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_missing_or_negative_row_time_is_refused_with_its_row(
-    tmp_path: Path, convert: Convert, kind: pa.DataType, value: Any, found: str
+def test_times_that_cannot_be_are_refused(
+    tmp_path: Path, convert: Convert, table: pa.Table, named: str
 ) -> None:
-    base = pa.int64() if pa.types.is_timestamp(kind) else kind
-    now = pa.array(replaced([10**9] * ROWS, 77, value), base).cast(kind)
-    table = timed_table(now=now)
-    with pytest.raises(UserError, match=rf"\.parquet: column 'now', row 77: .* is {found}"):
+    with pytest.raises(UserError, match=named):
         convert(tmp_path, table, columns=TIMED)
     assert not list(tmp_path.glob("*.h5"))
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"when": [1] * ROWS}, "'when' has type int64, cannot be a sequence"),
-        ({"now": [1.5] * ROWS}, "'now' has type double, cannot be a time"),
-        ({"now": ["7"] * ROWS}, "'now' has type string, cannot be a time"),
-        ({"now": pa.nulls(ROWS)}, "'now' has type null, cannot be a time"),
-    ],
-)
-def test_times_of_another_type_are_refused(
-    tmp_path: Path, given: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        to_test_h5(tmp_path, timed_table(**given), columns=TIMED)
-
-
-@pytest.mark.parametrize("lacking", ["when", "now"])
-def test_a_missing_time_column_is_named_with_its_group(tmp_path: Path, lacking: str) -> None:
-    with pytest.raises(UserError, match=f"1 of 8 columns are missing: '{lacking}'.*'clock'"):
-        to_test_h5(tmp_path, timed_table().drop_columns(lacking), columns=TIMED)
-
-
-def test_an_event_time_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    when = replaced(timed_table()["when"].to_pylist(), 9, "12,-3")
-    with pytest.raises(UserError, match="column 'when', row 9: token '-3'"):
-        to_test_h5(tmp_path, timed_table(when=when), columns=TIMED)

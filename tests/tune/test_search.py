@@ -26,7 +26,7 @@ from feseq.tune import network as network_module
 from feseq.tune.network import TunedNetwork
 from feseq.tune.search import tune_model
 from support import SCRIPTS
-from support.processes import PATIENCE_SECONDS, forked_workers, read_until, running, workers_of
+from support.processes import PATIENCE_SECONDS, forked_workers, read_until, running, spawned_by
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
 from support.trainings import MODEL, TRAIN
 
@@ -376,7 +376,7 @@ def test_ctrl_c_ends_all_workers_cleanly_and_the_next_run_goes_on(
 def test_a_killed_worker_ends_the_tuning_with_one_line(data: Path, tmp_path: Path) -> None:
     process = start(data, tmp_path, workers=2, trials=1000)
     read_until(process, "trial 2 of 1000")
-    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
+    os.kill(spawned_by(process.pid)[1], signal.SIGKILL)
     printed = process.communicate(timeout=PATIENCE_SECONDS)[1]
     assert process.returncode == 1
     assert all(LINE.match(line) for line in printed.splitlines())

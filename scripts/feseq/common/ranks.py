@@ -27,8 +27,6 @@ from .errors import UserError, first_line
 _LONGEST_WAIT = timedelta(hours=2)
 # Elements; the sum of a smaller tensor takes longer to begin than to do.
 _SMALL = 1 << 18
-# The launcher needs them to see which process died, and ends the others.
-_SECONDS_TO_BE_ENDED = 2
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -87,8 +85,6 @@ class Ranks:
             try:
                 dist.all_reduce(tensor, operation)
             except RuntimeError as error:
-                # The launcher says which process died, and ends this one meanwhile.
-                time.sleep(_SECONDS_TO_BE_ENDED)
                 reason = first_line(error).partition(". ")[0]
                 raise UserError(
                     f"the processes of this training lost one another ({reason}); the same command "
@@ -130,3 +126,6 @@ def joined() -> Iterator[Ranks]:
     yield Ranks(rank, count, local_rank, local_count)
     # Not after a failure: NCCL would wait for the others, which wait for this one.
     dist.destroy_process_group()
+    if os.environ.get("GROUP_WORLD_SIZE", "1") != "1" and os.environ.get("GROUP_RANK") == "0":
+        # The first machine's launcher holds what the others need to end, and must end last.
+        time.sleep(1)

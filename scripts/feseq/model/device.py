@@ -5,13 +5,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from sysconfig import get_path
 from typing import Literal, TypeVar
 
 import torch
+from torch.utils._triton import has_triton
 
 from ..common.ahead import map_ahead
 from ..common.errors import UserError, first_line
@@ -120,30 +120,20 @@ def choose_compile(setting: Literal["auto"] | bool, device: torch.device) -> boo
     """
     if not setting or (setting == "auto" and device.type == "cpu"):
         return False
-    missing = _missing_to_compile(device)
+    needs = {
+        "a GPU that PyTorch's Triton compiles for": device.type == "cuda" and has_triton(),
+        "a C compiler (gcc, clang)": bool(os.environ.get("CC") or which("gcc") or which("clang")),
+        "Python.h (python3-dev)": Path(get_path("include"), "Python.h").exists(),
+    }
+    missing = [need for need, is_there in needs.items() if not is_there]
     if missing and setting == "auto":
-        logger.warning("layers are not compiled, which costs speed: there is %s", missing)
+        logger.warning("layers are not compiled, which costs speed: they need %s", missing[0])
     elif missing:
         raise UserError(
-            f"runtime.compile is true, and there is {missing}; use auto, or install what is missing"
+            f"runtime.compile is true, which needs {missing[0]}; use auto, or install what is "
+            f"missing"
         )
     return not missing
-
-
-def _missing_to_compile(device: torch.device) -> str:
-    """What torch.compile lacks here, '' if nothing."""
-    if device.type == "cpu":
-        return "no GPU"
-    if find_spec("triton") is None:
-        return "no Triton, which PyTorch for CUDA on Linux brings"
-    if not ("CC" in os.environ or which("gcc") or which("clang")):
-        return "no C compiler for Triton: gcc or clang"
-    if not Path(get_path("include"), "Python.h").exists():
-        return "no Python.h for Triton: the package python3-dev, or python3-devel"
-    capability = torch.cuda.get_device_capability(device)
-    if capability < (7, 0):
-        return f"a GPU of compute capability {capability[0]}.{capability[1]}, too old for Triton"
-    return ""
 
 
 def choose_device(name: str, ranks: Ranks) -> torch.device:

@@ -49,13 +49,9 @@ def predict_logits(
     start: int = 0,
     stop: int | None = None,
     blank_histories: bool = False,
-    after_batch: Callable[[], None] = lambda: None,
     verbosity: int = 0,
 ) -> np.ndarray:
-    """Logits float32 [stop - start], in file order. `blank_histories` empties every history.
-
-    `after_batch` is called after each batch; it may raise to end the loop.
-    """
+    """Logits float32 [stop - start], in file order. `blank_histories` empties every history."""
     stop = source.rows if stop is None else stop
     logits = np.empty(stop - start, np.float32)
     was_training = model.training
@@ -80,7 +76,6 @@ def predict_logits(
             if len(waiting) >= BATCHES_BETWEEN_COPIES:
                 copy()
             predicting.advance(len(batch))
-            after_batch()
         copy()
     model.train(was_training)
     return logits

@@ -18,7 +18,7 @@ from ..common.errors import UserError
 logger = logging.getLogger(__name__)
 
 FORMAT = "feseq-training 3"
-# Beside the checkpoints after evaluations.
+# Beside the checkpoints before evaluations.
 SECONDS_BETWEEN_SAVES = 600
 
 

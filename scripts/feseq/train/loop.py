@@ -3,8 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,15 +46,11 @@ class Evaluation:
     seconds: float
 
 
-class _AskedError(Exception):
-    """Leaves an evaluation after a signal."""
-
-
 class Trainer:
     """One training run. `fit` leaves the best weights in `model` and fills `history`.
 
     With a `checkpoint`, it goes on from the state there, if any, and saves its own: now and then,
-    after each evaluation, and before a signal ends the process. `micro_rows` limits the rows that
+    before each evaluation, and when a signal ends the process. `micro_rows` limits the rows that
     a step holds in memory at once. `after_evaluation` may raise to end the training.
 
     With `replay`, it repeats another run's steps and learning rates, and needs no `valid`: that
@@ -114,7 +109,6 @@ class Trainer:
         # The epoch, from 1 on, and how many of its batches are done.
         self.epoch, self.batch = 1, 0
         self.started = time.monotonic()
-        self.signals = Signals()
 
     def fit(self) -> None:
         """Train for `epochs` epochs or until there is no gain left."""
@@ -131,7 +125,7 @@ class Trainer:
         training = progress(
             "trained", samples, "samples", done=self.rows_seen, verbosity=self.verbosity
         )
-        with self.signals, training as bar:
+        with training as bar:
             while self.epoch <= self.config.epochs and not self._is_over:
                 self._run_epoch(bar)
         if self.early_stopping.is_over:
@@ -139,31 +133,52 @@ class Trainer:
         self.model.load_state_dict(self.best_weights)
 
     def _run_epoch(self, bar: Progress) -> None:
-        """The steps left of the epoch, and the evaluations that fall due."""
-        # An interrupted training may have stood right before one.
-        self._evaluate_if_due()
-        if self._is_over:
-            return
+        """The steps left of the epoch, and its evaluations."""
         self.model.train()
-        batches = self.train.shuffled(
-            self.config.seed,
-            self.epoch,
-            first_batch=self.batch,
-            rank=self.ranks.rank,
-            ranks=self.ranks.count,
+        batches = self.machine.ahead(
+            self.train.shuffled(
+                self.config.seed,
+                self.epoch,
+                first_batch=self.batch,
+                rank=self.ranks.rank,
+                ranks=self.ranks.count,
+            )
         )
-        for batch in self.machine.ahead(batches):
-            self._take(batch)
-            if self.verbosity > 1 and self.step % 20 == 0:
-                bar.show(loss=self.stepper.running_loss())
-            bar.advance(batch.step_rows)
-            is_due = self._stop_if_asked()
-            self._evaluate_if_due()
+        # An interrupted training may stand right before an evaluation.
+        while self._is_evaluation_due or self._steps(batches, bar):
+            self._evaluate()
             if self._is_over:
                 return
-            if is_due:
-                self._save()
         self.epoch, self.batch = self.epoch + 1, 0
+
+    def _steps(self, batches: Iterator[Batch], bar: Progress) -> bool:
+        """Steps until an evaluation is due, True, or the epoch is over, False.
+
+        A signal to any rank ends the process when the step is done and the state is saved; during
+        an evaluation, before which it was saved, at once.
+        """
+        with Signals() as signals:
+            for batch in batches:
+                self._take(batch)
+                if self.verbosity > 1 and self.step % 20 == 0:
+                    bar.show(loss=self.stepper.running_loss())
+                bar.advance(batch.step_rows)
+                # Only the rank that saves knows when it last did.
+                is_old = self.checkpoint is not None and self.checkpoint.is_due()
+                asked, is_save_due = self.ranks.largest(
+                    signals.asked, self.ranks.is_first and is_old
+                )
+                if asked or is_save_due or self._is_evaluation_due:
+                    is_saved = self._save()
+                    if asked and is_saved:
+                        logger.warning("interrupted at step %d; its state is saved", self.step)
+                if asked:
+                    # Once one has ended, the launcher ends the others.
+                    self.ranks.wait()
+                    signals.end_as_asked(asked)
+                if self._is_evaluation_due:
+                    return True
+        return False
 
     def _take(self, batch: Batch) -> None:
         """One step."""
@@ -202,19 +217,6 @@ class Trainer:
         per_epoch = self.train.rows_per_epoch
         return (self.epoch - 1) * per_epoch + min(self.batch * self.train.batch_rows, per_epoch)
 
-    def _stop_if_asked(self) -> bool:
-        """End the process after a signal to any rank; else True if the state should be saved."""
-        # Only the rank that saves knows when it last did.
-        is_due = self.ranks.is_first and self.checkpoint is not None and self.checkpoint.is_due()
-        asked, due = self.ranks.largest(self.signals.asked, is_due)
-        if asked:
-            if self._save():
-                logger.warning("interrupted at step %d; its state is saved", self.step)
-            # Once one has ended, the launcher ends the others.
-            self.ranks.wait()
-            self.signals.end_as_asked(asked)
-        return bool(due)
-
     def _save(self) -> bool:
         """Save the state; False where that failed, or another rank does it."""
         if self.checkpoint is None:
@@ -223,39 +225,28 @@ class Trainer:
         state = self._state()
         return self.ranks.is_first and self.checkpoint.save(state)
 
-    def _evaluate_if_due(self) -> None:
-        """Where an evaluation is due after the last step, once."""
+    @property
+    def _is_evaluation_due(self) -> bool:
+        """True after a step that ends in an evaluation, until that is done."""
         last = self.history[-1].step if self.history else 0
         is_due = self.schedule.is_due(self.batch) if self.replay is None else self._is_over
-        if self.step > last and is_due:
-            self._evaluate()
-            if self.after_evaluation is not None:
-                self.after_evaluation(self)
-            self._save()
+        return self.step > last and is_due
 
     def _predict(self) -> np.ndarray:
         """Logits of all validation rows; each rank predicts a part of them."""
         assert self.valid is not None, "a replay needs no predictions"
         start, stop = self.ranks.share(self.valid.rows)
         logit = torch.zeros(self.valid.rows)
-        with suppress(_AskedError):
-            part = predict_logits(
-                self.averaged,
-                self.valid,
-                self.machine,
-                start=start,
-                stop=stop,
-                after_batch=self._leave_if_asked,
-                verbosity=self.verbosity,
-            )
-            logit[start:stop] = torch.from_numpy(part)
-        # Only now, since the other ranks wait here.
-        self._stop_if_asked()
+        part = predict_logits(
+            self.averaged,
+            self.valid,
+            self.machine,
+            start=start,
+            stop=stop,
+            verbosity=self.verbosity,
+        )
+        logit[start:stop] = torch.from_numpy(part)
         return self.ranks.add(logit).numpy()
-
-    def _leave_if_asked(self) -> None:
-        if self.signals.asked:
-            raise _AskedError
 
     def _metrics(self) -> Mapping[str, float]:
         """`auc`, `logloss` and `monitor`, the weighted sum of what is monitored."""
@@ -311,6 +302,8 @@ class Trainer:
             " (best so far)" if is_best else "",
             consequence,
         )
+        if self.after_evaluation is not None:
+            self.after_evaluation(self)
 
     def _state(self) -> dict[str, Any]:
         """Everything that a later process needs to go on as this one would."""

@@ -33,9 +33,9 @@ from ..model.history import TimeEmbedding
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source
 from .checkpoint import Checkpoint, locked
-from .launch import launch
 from .loop import Evaluation, Trainer
 from .memory import check_network, copies_of, count_parameters, micro_batch_rows
+from .processes import end_with_launcher, run_under_torchrun
 from .replay import Replay
 from .tensorboard import Curves
 from .warm_start import WarmStart
@@ -130,8 +130,8 @@ def train_model(
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
     With `runtime.tensorboard`, event files are written into a folder `tensorboard` beside the
-    model. `gpus` processes train on each of `nodes` machines, each
-    process on a GPU of its own; processes that torchrun has started join one another instead.
+    model. Where `gpus` processes are to train on each of `nodes` machines, each on a GPU of its
+    own, torchrun takes this process's place; processes that it has started join one another.
 
     The state is kept in a folder `training_state` beside the model. An interrupted training
     resumes from it if settings, data and `code`, digests of it, are the same, and ends like an
@@ -140,18 +140,14 @@ def train_model(
     processes, machines = run.train_config.gpus, run.train_config.nodes
     job = (run, outputs, runtime, threads, list(code))
     if in_group():
-        _train_as_rank(*job)
+        end_with_launcher()
+        # The others would log the same lines as the first.
+        with joined() as ranks, only_errors(quiet=not ranks.is_first):
+            _train(ranks, *job)
     elif processes * machines == 1:
         _train(Ranks(), *job)
     else:
-        launch(processes, _train_as_rank, *job, machines=machines)
-
-
-def _train_as_rank(*job: Any) -> None:
-    """What each of several processes does."""
-    # The others would log the same lines as the first.
-    with joined() as ranks, only_errors(quiet=not ranks.is_first):
-        _train(ranks, *job)
+        run_under_torchrun(processes, machines, threads)
 
 
 def _train(
