@@ -37,7 +37,7 @@ from feseq.train.optimizer import make_optimizer
 from feseq.train.step import Stepper
 from support.networks import CONFIG, SIZES, make_batch, make_model, single
 from support.pretended_gpu import CUDA, OnGpu, PretendedGpu, pretended_gpu
-from support.trainings import CPU, FOUR_EPOCHS, STILL, TRAIN, ended_at, train
+from support.trainings import FOUR_EPOCHS, STILL, TRAIN, ended_at, train
 
 LENGTHS = [3, 0, 6, 1]
 PARTS = {
@@ -218,7 +218,7 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     model = TrainedModel(network, WEIGHTED, fields, simulated=True, click_rate=0.2)
-    expected = outcome(data, model, CPU)
+    expected = outcome(data, model)
     forward = FESeq.forward
 
     def forward_of(most: int) -> None:
@@ -231,15 +231,15 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
         monkeypatch.setattr(FESeq, "forward", forward_of_few)
 
     with pretended_gpu():
-        machine = start_runtime(Runtime(**GPU_RUN), 1)
+        model = replace(model, machine=start_runtime(Runtime(**GPU_RUN), 1))
         forward_of(40)
-        found = outcome(data, model, machine)
+        found = outcome(data, model)
         assert caplog.text.count("out of GPU memory: predicting 75 rows in two halves") == 3 * 2
         for of_halves, of_all in zip(found, expected):
             np.testing.assert_allclose(of_halves, of_all, rtol=1e-4, atol=1e-5)
         forward_of(0)
         with pytest.raises(UserError, match="does not hold the prediction of a single row"):
-            outcome(data, model, machine)
+            outcome(data, model)
 
 
 def test_a_rank_without_rows_takes_part_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
