@@ -125,12 +125,12 @@ def train_to_h5(folder: Path, threads: int) -> int:
 
 
 def train_in_parts(folder: Path, threads: int) -> int:
-    """The same rows, a million or more, in as many parts and stretches as the full size has."""
+    """The same rows, a million or more, in as many parts and shuffles as the full size has."""
     out = folder / "in_parts"
     out.mkdir(exist_ok=True)
     raw = folder / "train.parquet"
     rows = draw(raw, out, Sampling(valid_share=0.1, seed=1), PARTS)
-    shuffle.STRETCH_BYTES = shuffle.STRETCH_BYTES * rows // FULL_ROWS
+    shuffle.SHUFFLED_BYTES = shuffle.SHUFFLED_BYTES * rows // FULL_ROWS
     for number, part in enumerate(read_parts(out / "parts.json").parts):
         files = (out / split / f"part{part_name(number)}.h5" for split in ("train", "valid"))
         how = {"part": part, "number": number, "threads": threads}
@@ -171,7 +171,8 @@ def read_h5(folder: Path, threads: int) -> int:
     from feseq.dataset.store import H5Table
 
     with H5Table(folder / "train.h5") as table:
-        return sum(len(block) for block in table.blocks(65_536))
+        table.block_rows = 65_536
+        return sum(len(block) for block in table.blocks())
 
 
 def feature_map(folder: Path, threads: int, columns: Columns = COLUMNS) -> int:
@@ -189,7 +190,7 @@ def batches_of_parts(folder: Path, threads: int) -> int:
 def batches(folder: Path, threads: int) -> int:
     """Three epochs of shuffled batches of 2,048 rows at max_len 500, encoded, on the host.
 
-    The file is read from beginning to end, as if it were one stretch.
+    The file is read in its own order.
     """
     return _batches(H5Table(folder / "train.h5"), folder, threads)
 

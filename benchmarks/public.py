@@ -113,7 +113,7 @@ def config(variants: Mapping[str, Any], options: argparse.Namespace) -> dict[str
         "sampling": {
             "split": {"time": "timestamp", "last": None, "group": None},
             "valid_share": held_out if options.test else VALID_SHARE,
-            "judge_share": test / held_out if options.test else 0,
+            "holdout_share": test / held_out if options.test else 0,
         },
         "sizes": {
             "full": {

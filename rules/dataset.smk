@@ -20,7 +20,7 @@ checkpoint sample:
             label=config["columns"]["label"],
             rows=size_param("rows"),
             part_rows=config["parts"]["rows"],
-            **sampling_params("split", "valid_share", "judge_share", "seed"),
+            **sampling_params("split", "valid_share", "holdout_share", "seed"),
         ),
     message:
         "Drawing the rows of size {wildcards.size}"

@@ -36,68 +36,59 @@ def test_a_selection_of_another_file_is_refused(tmp_path: Path) -> None:
     assert not train.exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({3: "U2", 5: "U2", 7: "U0"}, r"2 IDs of column 'uid' occur more than once.*row [02]\)"),
-        ({4: None, 9: None}, r"ID 'uid' is missing in 2 of .* first row 4"),
-    ],
-)
-def test_duplicate_and_missing_ids_are_refused_with_count_and_example(
-    tmp_path: Path, changes: dict[int, Any], message: str
+TEN = [f"U{i}" for i in range(10)]
+BYTES = pa.array([b"a", b"\xff"] * 5)
+# Columns of a table of ten rows, and what its refusal names.
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"uid": ["U2" if i in (3, 5) else "U0" if i == 7 else f"U{i}" for i in range(10)]}, "2 IDs"),
+    ({"uid": [None if i in (4, 9) else f"U{i}" for i in range(10)]}, "'uid'.* row 4"),
+    ({"uid": pa.array([[i] for i in range(10)])}, "'uid'.*list<"),
+    ({"uid": pa.array([{"a": i} for i in range(10)])}, "'uid'.*struct<"),
+    ({"uid": BYTES}, "'uid'.*binary.*UTF-8"),
+    ({"uid": BYTES.view(pa.string())}, "'uid'.*UTF-8"),
+    ({"uid": ["a\0b", *TEN[1:]]}, "'uid'.*NUL"),
+    ({"country": ["a\0b", *TEN[1:]]}, "'country'.*NUL"),
+    ({"country": BYTES.view(pa.string())}, "'country'.*UTF-8"),
+    ({"price": pa.array([[1.0]] * 10)}, "'price'.*list<"),
+    ({"price": TEN}, "'price'.*string"),
+    ({"item": pa.array([[1]] * 10)}, "'item'.*list<"),
+    ({"events": [*range(10)]}, "'events'.*int64"),
+    ({"events": ["1,2"] * 9 + ["1,x"]}, "'events', row 9: token 'x'"),
+]
+
+
+@pytest.mark.parametrize(("columns", "named"), REFUSED, ids=lambda value: str(value)[:30])
+def test_a_table_that_cannot_be_used_is_refused_by_column_and_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any], named: str
 ) -> None:
-    ids = [changes.get(i, f"U{i}") for i in range(10)]
-    with pytest.raises(UserError, match=message):
-        to_test_h5(tmp_path, raw_table(10, uid=ids))
-    assert os.listdir(tmp_path) == ["test.parquet"]
+    monkeypatch.setattr(conversion, "BATCH_ROWS", 3)
+    with pytest.raises(UserError, match=named):
+        to_test_h5(tmp_path, raw_table(10, **columns))
+    assert "test.h5" not in os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("missing", "message"),
+    ("missing", "named"),
     [
-        (["age"], r"1 of 6 columns are missing: 'age'; .*drop group 'm' from columns.use"),
-        (["item", "price"], r"2 of 6 .*'item', 'price'.* drop group 'basic' and 'money'"),
-        (["uid"], r"'uid'; .*columns.label or columns.id"),
+        (["age"], "'age'.* 'm' .*columns.use"),
+        (["item", "price"], "'item', 'price'.* 'basic' and 'money'"),
+        (["uid"], "'uid'.*columns.id"),
     ],
 )
 def test_a_missing_column_is_named_with_the_group_to_drop(
-    tmp_path: Path, missing: list[str], message: str
+    tmp_path: Path, missing: list[str], named: str
 ) -> None:
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=named):
         to_test_h5(tmp_path, raw_table().drop_columns(missing))
-    assert os.listdir(tmp_path) == ["test.parquet"]
 
 
-@pytest.mark.parametrize(
-    ("column", "message"),
-    [
-        ({"price": pa.array([[1.0]] * 4)}, r"'price' has type list<.*cannot be numeric"),
-        ({"price": ["1", "2", "3", "4"]}, r"'price' has type string, cannot be numeric"),
-        ({"item": pa.array([[1]] * 4)}, r"'item' has type list<.*cannot be categorical"),
-        ({"events": [1, 2, 3, 4]}, r"'events' has type int64, cannot be a sequence"),
-    ],
-)
-def test_an_unusable_column_type_is_refused_by_name(
-    tmp_path: Path, column: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        to_test_h5(tmp_path, raw_table(4, **column))
-
-
-@pytest.mark.parametrize(
-    ("ids", "message"),
-    [
-        (pa.array([[1], [2]]), r"ID 'uid' of type list<.*strings or integers"),
-        (pa.array([{"a": 1}, {"a": 2}]), r"ID 'uid' of type struct<"),
-        (pa.array([b"a", b"\xff"]), r"ID 'uid' of type binary cannot be read as UTF-8"),
-        (pa.array([b"a", b"\xff"]).view(pa.string()), r"ID 'uid' of type string cannot .*UTF-8"),
-    ],
-    ids=lambda value: str(getattr(value, "type", "")),
-)
-def test_an_id_that_is_no_text_is_refused(tmp_path: Path, ids: pa.Array, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        to_test_h5(tmp_path, raw_table(2, uid=ids))
-    assert os.listdir(tmp_path) == ["test.parquet"]
+def test_a_column_that_occurs_twice_and_a_table_without_rows_are_refused(tmp_path: Path) -> None:
+    table = raw_table()
+    for name in ("price", "uid"):
+        with pytest.raises(UserError, match="duplicate"):
+            to_test_h5(tmp_path, table.append_column(name, table[name]))
+    with pytest.raises(UserError, match="no rows"):
+        to_test_h5(tmp_path, table[:0])
 
 
 def test_column_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
@@ -105,40 +96,6 @@ def test_column_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
     raw.write_bytes(raw.read_bytes().replace(b"unsaid", b"uns\xffid"))
     with pytest.raises(UserError, match=r"raw.parquet: cannot be read"):
         open_parquet(raw)
-
-
-@pytest.mark.usefixtures("small_batches")
-def test_a_bad_token_late_in_the_file_stops_with_its_row_and_leaves_nothing(
-    tmp_path: Path,
-) -> None:
-    events = ["1,2"] * 119 + ["1,x"]
-    table = raw_table(events=events)
-    for convert in (to_train_h5, to_test_h5):
-        with pytest.raises(UserError, match="'events', row 119: token 'x'"):
-            convert(tmp_path, table)
-    raw = ["parts.json", "selection.parquet", "test.parquet", "train.parquet"]
-    assert sorted(os.listdir(tmp_path)) == raw
-
-
-def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
-    table = raw_table()
-    for name in ("price", "uid"):
-        with pytest.raises(UserError, match="duplicate"):
-            to_test_h5(tmp_path, table.append_column(name, table[name]))
-
-
-def test_an_empty_test_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no rows"):
-        to_test_h5(tmp_path, raw_table()[:0])
-
-
-@pytest.mark.parametrize(
-    ("column", "message"), [("country", "column 'country' holds a NUL"), ("uid", "ID 'uid' holds")]
-)
-def test_a_nul_byte_is_refused(tmp_path: Path, column: str, message: str) -> None:
-    values = ["a\0b", *(f"v{i}" for i in range(19))]
-    with pytest.raises(UserError, match=message):
-        to_test_h5(tmp_path, raw_table(20, **{column: values}))
 
 
 def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None:
@@ -160,9 +117,9 @@ def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None
 
 
 def damaged(whole: bytes) -> dict[str, bytes]:
-    cuts = {f"cut at {i}": whole[:i] for i in (0, 3, 4, 100, 3000)}
+    cuts = {f"cut at {i}": whole[:i] for i in (0, 4, 100)}
     cuts |= {f"short of {i}": whole[:-i] for i in (1, 8, 200)}
-    cuts |= {f"cut to {share} %": whole[: len(whole) * share // 100] for share in range(5, 100, 8)}
+    cuts |= {f"cut to {share} %": whole[: len(whole) * share // 100] for share in (20, 50, 90)}
     other = {"text": b"uid,item\n1,2\n" * 50, "zeros": bytes(len(whole))}
     return cuts | other | {"pages": whole[:4] + b"\xff" * 3000 + whole[3004:]}
 
@@ -188,11 +145,6 @@ def test_damaged_parquet_is_refused_and_leaves_nothing(tmp_path: Path, kind: str
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_a_missing_parquet_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none.parquet: cannot be read"):
-        convert_test(tmp_path / "none.parquet", COLUMNS, tmp_path / "test.h5")
-
-
 def test_what_a_killed_run_left_behind_does_not_stop_the_next(tmp_path: Path) -> None:
     # In a container a process number comes back soon.
     (tmp_path / f".train.h5.{os.getpid()}.work").mkdir()
@@ -200,14 +152,6 @@ def test_what_a_killed_run_left_behind_does_not_stop_the_next(tmp_path: Path) ->
     train, _ = to_train_h5(tmp_path, raw_table(), valid_rows=range(20))
     with H5Table(train) as h5:
         assert h5.rows == 100
-
-
-def test_an_older_h5_stays_whole_when_its_replacement_fails(tmp_path: Path) -> None:
-    h5 = to_test_h5(tmp_path, raw_table())
-    before = h5.read_bytes()
-    with pytest.raises(UserError):
-        to_test_h5(tmp_path, raw_table(events=["x"] * 120))
-    assert h5.read_bytes() == before
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.9999])
@@ -266,7 +210,7 @@ from support.raw_tables import COLUMNS
 import feseq.common.files, feseq.dataset.conversion
 
 feseq.dataset.conversion.BATCH_ROWS, feseq.dataset.shuffle._ROWS = 16, 16
-feseq.dataset.shuffle.STRETCH_BYTES = 1_500
+feseq.dataset.shuffle.SHUFFLED_BYTES = 1_500
 # Where Snakemake has run before, the first file renamed would be a raw file's remembered digest.
 feseq.raw.version.REMEMBERED = Path(sys.argv[4], "none", "none")
 owner, name, last = pkgutil.resolve_name(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -313,7 +257,7 @@ def test_a_kill_at_any_point_leaves_no_half_file_and_the_next_run_cleans_up(
 ) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 16)
     monkeypatch.setattr(shuffle, "_ROWS", 16)
-    monkeypatch.setattr(shuffle, "STRETCH_BYTES", 1_500)
+    monkeypatch.setattr(shuffle, "SHUFFLED_BYTES", 1_500)
 
     def convert() -> list[Path]:
         table = raw_table()

@@ -54,9 +54,3 @@ def test_simulated_files_alone_are_no_reason_to_stop(data: Path, tmp_path: Path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data/h5").symlink_to(data)
     refuse_stand_in_over_real(STAND_IN, tmp_path / "results")
-
-
-def test_many_real_files_are_counted(tmp_path: Path) -> None:
-    for i in range(9):
-        write_json(tmp_path / f"results/toy/len{i}/metrics.json", {"simulated_data": False})
-    assert "and 6 more were made" in refusal(tmp_path)

@@ -41,7 +41,7 @@ def block_of(lists: Lists, first_row: int, dtype: Any) -> Block:
     rows = np.arange(first_row, first_row + len(lists))
     return Block(
         rows[:, None].astype(np.float32),
-        rows[:, None].astype(np.min_scalar_type(int(rows.max(initial=0)))),
+        rows[:, None].astype(np.uint64),
         {"events": ragged(lists, dtype)},
         rows,
     )
@@ -78,7 +78,8 @@ def test_any_blocks_of_any_widths_are_read_back_by_any_ranges(
             for part in (block.row, block.categorical[:, 0], block.numeric[:, 0]):
                 assert part.tolist() == list(range(start, stop))
         block_rows = data.draw(st.integers(1, len(expected) + 1))
-        pieces = [as_lists(block.sequences["events"]) for block in table.blocks(block_rows)]
+        table.block_rows = block_rows
+        pieces = [as_lists(block.sequences["events"]) for block in table.blocks()]
     assert [values for piece in pieces for values in piece] == expected
     assert all(len(piece) == block_rows for piece in pieces[:-1])
 
@@ -100,6 +101,7 @@ def sources(draw: st.DrawFn, folder: Path) -> tuple[BatchSource, Lists]:
     max_len, batch_rows = draw(st.integers(1, 12)), draw(st.integers(1, 50))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "WINDOW_ROWS", draw(st.integers(1, 60)))
+        patch.setattr(batches, "BLOCK_ROWS", draw(st.integers(1, 30)))
         source = BatchSource(folder / "batches.h5", fields, max_len=max_len, batch_rows=batch_rows)
     newest = [[index + 2 for index in values[-max_len:]] for values in lists]
     return source, newest

@@ -95,19 +95,6 @@ def test_any_bad_token_is_refused_with_its_own_row(
 
 
 @pytest.mark.parametrize(
-    ("text", "token"),
-    [*((text, "") for text in ("1,,2", ",1", "1,", ",")), ("7,-3", "-3"), ("1,²", "²")]
-    + [(token, token) for token in ("1234567890123456789", "٣", " 1", "1\n")],
-)
-def test_a_bad_token_is_refused_with_file_column_row_and_token(text: str, token: str) -> None:
-    texts, rows = pa.array(["1,2", None, "", text, "3"]), np.array([4, 8, 15, 16, 23])
-    with pytest.raises(UserError) as refusal:
-        parse_sequences(texts, "events", "raw.parquet", rows, np.arange(5))
-    where = f"raw.parquet: column 'events', row 16: token {token!r} is not"
-    assert str(refusal.value).startswith(where)
-
-
-@pytest.mark.parametrize(
     ("lists", "token"),
     [
         (pa.array([[1, 2], None, [], [3, -4], [-5]]), "'-4'"),

@@ -115,8 +115,8 @@ def test_a_healthy_table_gives_no_alarm(tmp_path: Path) -> None:
 def test_the_clicks_that_count_are_those_of_the_rows_that_judge() -> None:
     few = {"rows": 5_000, "clicks": 60}
     (alarm,) = [a for a in alarms_of(plain_facts(judging=few), ["quantile"]) if "clicks" in a.text]
-    assert "The 5,000 validation rows that judge have 60 clicks" in alarm.text
-    assert "sampling.judge_share" in alarm.advice
+    assert "The 5,000 holdout rows have 60 clicks" in alarm.text
+    assert "sampling.holdout_share" in alarm.advice
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -20,7 +20,7 @@ def test_what_is_counted_is_what_pandas_counts(
     monkeypatch.setattr(counts, "SAMPLE_ROWS", 150)
     valid_rows = list(range(5, 600, 7))
     table, test = raw_table(600, 3, longest=40), raw_table(90, 4)
-    found = facts_of(tmp_path, table, test, valid_rows=valid_rows, judging=20)
+    found = facts_of(tmp_path, table, test, valid_rows=valid_rows, holdout=20)
     frame, test_frame = table.to_pandas(), test.to_pandas()
     train, valid = frame.drop(index=valid_rows), frame.loc[valid_rows]
 

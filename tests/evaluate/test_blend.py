@@ -86,13 +86,18 @@ def test_no_row_has_a_part_in_its_own_weights() -> None:
 
 
 def write(
-    folder: Path, logits: list[np.ndarray], label: np.ndarray, judging: int | None = None
+    folder: Path, logits: list[np.ndarray], label: np.ndarray, holdout: int = 0
 ) -> list[Path]:
-    """Predictions of two models; the last `judging` rows only judge."""
-    judges = np.arange(len(label)) >= len(label) - (judging or len(label))
+    """Predictions of two models; the last `holdout` rows only judge."""
+    is_holdout = np.arange(len(label)) >= len(label) - holdout
     paths = [folder / name / "valid_predictions.parquet" for name in ("a", "b")]
     for path, logit in zip(paths, logits):
-        columns = {"row": np.arange(len(label)), "label": label, "judges": judges, "logit": logit}
+        columns = {
+            "row": np.arange(len(label)),
+            "label": label,
+            "holdout": is_holdout,
+            "logit": logit,
+        }
         write_table(pa.table(columns | {"logit_blanked": logit}), path, {"click_rate": "0.3"})
     return paths
 

@@ -11,8 +11,8 @@ import torch
 from feseq.common.files import read_json
 from feseq.dataset.block import Block
 from feseq.dataset.feature_map import fit_feature_map
-from feseq.dataset.memory_table import MemoryTable
 from feseq.dataset.store import H5Table
+from feseq.dataset.table import MemoryTable
 from feseq.evaluate import importance
 from feseq.evaluate.importance import NEWEST, write_importance
 from feseq.evaluate.network_importance import NetworkPredict
@@ -56,7 +56,7 @@ def test_what_is_not_read_loses_nothing(
     what: Callable[[Block], np.ndarray], read: set[str], tmp_path: Path
 ) -> None:
     table = raw_table(600, seed=2, longest=40)
-    train, valid = to_train_h5(tmp_path, table, valid_rows=range(100, 600), judging=400)
+    train, valid = to_train_h5(tmp_path, table, valid_rows=range(100, 600), holdout=400)
     feature_map = fit_feature_map(train, COLUMNS, 1)
     rows: list[np.ndarray] = []
 
@@ -123,4 +123,4 @@ def test_kept_histories_change_no_prediction(changes: dict[str, object], tmp_pat
         kept = predict(changed, only_numeric=True)
         np.testing.assert_allclose(kept, predict(changed, only_numeric=False), atol=1e-4)
         assert np.abs(kept - predict(block, only_numeric=True)).max() > 0.01
-        assert len(MemoryTable(table, block).column("label")) == table.rows
+        assert len(MemoryTable(table.header, block).column("label")) == table.rows

@@ -33,7 +33,7 @@ def data(tmp_path: Path) -> Path:
     with H5Table(valid) as h5:
         row, label = h5.column("row"), h5.column("label")
     logit = np.random.default_rng(3).normal(size=len(row)).astype(np.float32) + label
-    columns = {"row": row, "label": label, "judges": label >= 0}
+    columns = {"row": row, "label": label, "holdout": label > 1}
     columns |= {"logit": logit, "logit_blanked": -logit}
     write_table(pa.table(columns), tmp_path / "predictions.parquet", {"click_rate": "0.25"})
     truth = np.linspace(0, 1, len(table))
@@ -115,7 +115,7 @@ def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path
     country = random.choice(["10", "9", "2.5", "b", "a", "nan", None], 240).tolist()
     _, valid = to_train_h5(tmp_path, raw_table(240, country=country))
     with H5Table(valid) as h5:
-        rows = {name: h5.column(name) for name in ("row", "label")} | {"judges": h5.judges}
+        rows = {name: h5.column(name) for name in ("row", "label")} | {"holdout": h5.holdout}
     logit = random.normal(size=len(rows["row"])).astype(np.float32)
     write_table(
         pa.table({**rows, "logit": logit}), tmp_path / "predictions.parquet", {"click_rate": "0.2"}
@@ -148,7 +148,7 @@ def test_the_same_predictions_give_the_same_figures_and_no_resamples_no_interval
 
 def test_predictions_of_other_rows_are_refused(data: Path) -> None:
     with H5Table(data / "train.h5") as h5:
-        rows = {name: h5.column(name) for name in ("row", "label")} | {"judges": h5.judges}
+        rows = {name: h5.column(name) for name in ("row", "label")} | {"holdout": h5.holdout}
     logit = np.zeros(len(rows["row"]), np.float32)
     write_table(pa.table({**rows, "logit": logit}), data / "predictions.parquet")
     with pytest.raises(UserError, match=r"predictions.parquet: .* rows .*valid.h5"):
@@ -177,7 +177,7 @@ def test_a_blend_is_the_mean_of_its_logits(data: Path) -> None:
     plain = pd.read_parquet(data / "predictions.parquet")
     for name, factor in (("a", 1), ("b", -3)):
         (data / name).mkdir()
-        columns = {n: plain[n] for n in ("row", "label", "judges")}
+        columns = {n: plain[n] for n in ("row", "label", "holdout")}
         columns |= {n: plain[n] * np.float32(factor) for n in ("logit", "logit_blanked")}
         write_table(pa.table(columns), data / name / "p.parquet", {"click_rate": "0.25"})
     paths = [data / name / "p.parquet" for name in "ab"]
@@ -206,7 +206,7 @@ def with_labels(data: Path, clicks: int) -> dict[str, Any]:
     with h5py.File(path, "r+") as file:
         file["label"][:] = label
     logit = np.random.default_rng(0).normal(size=len(rows)) + 2 * label
-    columns = {"row": rows, "label": label, "judges": np.ones(len(rows), bool)}
+    columns = {"row": rows, "label": label, "holdout": np.zeros(len(rows), bool)}
     columns |= {"logit": logit.astype(np.float32), "logit_blanked": -logit.astype(np.float32)}
     write_table(pa.table(columns), data / "predictions.parquet", {"click_rate": "0.1"})
     options = {"resamples": 20, "gauc": None}

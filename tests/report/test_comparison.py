@@ -59,7 +59,7 @@ def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> 
     label = np.arange(300) < clicks
     logit = random.normal(size=300) + label * 2 * (auc - 0.5)
     columns = {"row": np.arange(300), "label": label.astype(np.uint8), "logit": logit}
-    columns |= {"logit": logit.astype(np.float32), "judges": np.ones(300, bool)}
+    columns |= {"logit": logit.astype(np.float32), "holdout": np.zeros(300, bool)}
     write_table(pa.table(columns), folder / "valid_predictions.parquet", {"click_rate": "0.3"})
     write_json(folder / "valid_speed.json", given.get("speed", {}))
     return folder / "metrics.json"

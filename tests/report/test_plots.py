@@ -104,7 +104,7 @@ def test_a_plot_fits_on_its_page_and_says_that_data_are_simulated(name: str) -> 
 
 def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path: Path) -> None:
     columns = {"row": np.arange(len(LABEL)), "label": LABEL, "logit": LOGIT}
-    write_table(pa.table(columns | {"judges": LABEL >= 0}), tmp_path / "valid.parquet")
+    write_table(pa.table(columns | {"holdout": LABEL > 1}), tmp_path / "valid.parquet")
     write_json(tmp_path / "metrics.json", measured(SLICES) | {"simulated_data": False})
     history(4).to_csv(tmp_path / "history.csv", index=False)
     models("len5", "constant").to_csv(tmp_path / "comparison.csv", index=False)

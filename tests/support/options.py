@@ -92,7 +92,7 @@ VALUES: dict[str, list[Any]] = {
     "sampling.split.last": [2],
     "sampling.split.group": ["user"],
     "sampling.valid_share": [0.2, 0.4],
-    "sampling.judge_share": [0, 0.5],
+    "sampling.holdout_share": [0, 0.5],
     "sampling.seed": [0, 2**64 - 1],
     "columns.label": ["bought", "bought_text"],
     "columns.id": ["visit", "number"],

@@ -20,7 +20,7 @@ from feseq.config.sampling import Sampling
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.list_test import list_test
 from feseq.dataset.sampling import quotas, read_labels, sample, select_rows
-from feseq.dataset.selection import JUDGE, Selection, write_selections
+from feseq.dataset.selection import HOLDOUT, Selection, write_selections
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import open_parquet
 
@@ -88,13 +88,13 @@ def to_train_h5(
     *,
     columns: Columns = COLUMNS,
     valid_rows: Sequence[int] | None = None,
-    judging: int = 0,
+    holdout: int = 0,
     size: str = "",
     **options: Any,
 ) -> tuple[Path, Path]:
     """All rows of `table` to train.h5 and valid.h5.
 
-    `valid_rows` names the rows of valid.h5, of which the last `judging` only judge.
+    `valid_rows` names the rows of valid.h5, of which the last `holdout` only judge.
     """
     folder.mkdir(exist_ok=True)
     raw = write_raw(folder, table, "train", **options)
@@ -105,7 +105,7 @@ def to_train_h5(
         is_valid = np.isin(np.arange(len(table)), valid_rows)
         position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1
         part = is_valid.astype(np.int8)
-        part[list(valid_rows)[len(valid_rows) - judging :]] = JUDGE
+        part[list(valid_rows)[len(valid_rows) - holdout :]] = HOLDOUT
         chosen = Selection(np.arange(len(table)), part, position)
     write_selections([chosen], selection)
     train, valid = folder / "train.h5", folder / "valid.h5"

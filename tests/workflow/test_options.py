@@ -22,9 +22,10 @@ from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.list_test import list_test
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.sampling import sample
+from feseq.dataset.selection import VALIDATION
 from feseq.evaluate.blend import blend_predictions
 from feseq.evaluate.measure import measure_predictions
-from feseq.evaluate.valid_predictions import CHOOSE, read_predictions
+from feseq.evaluate.valid_predictions import read_predictions
 from feseq.evaluate.validation import predict_validation
 from feseq.families import family_of
 from feseq.predict.container import load_model
@@ -203,7 +204,7 @@ def check_model(out: Path, name: str) -> None:
     for _ in range(2):
         np.testing.assert_array_equal(logits_read_back(model, h5_files(out, "valid")), written)
     chosen, training = (
-        read_predictions(predictions, CHOOSE),
+        read_predictions(predictions, VALIDATION),
         read_json(out / name / "training.json"),
     )
     label, logit = chosen["label"].to_numpy(), chosen["logit"].to_numpy()

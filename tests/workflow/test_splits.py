@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from feseq.dataset.history_statistics import NAMES
-from feseq.dataset.mixed import open_files
+from feseq.dataset.opening import open_table
 from support import shop
 
 pytestmark = pytest.mark.workflow
@@ -58,17 +58,17 @@ def table(tmp_path: Path) -> pd.DataFrame:
 
 
 def h5_rows(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the rows in the raw file, and which of them judge."""
-    with open_files(sorted((folder / f"data/h5/toy/{name}").glob("*.h5"))) as h5:
-        return h5.column("row"), h5.judges
+    """Numbers of the rows in the raw file, and which of them only judge."""
+    with open_table(sorted((folder / f"data/h5/toy/{name}").glob("*.h5"))) as h5:
+        return h5.column("row"), h5.holdout
 
 
 def check_parts(table: pd.DataFrame, folder: Path) -> tuple[int, int, int]:
-    """Rows that train, choose and judge, in parts that the split keeps apart."""
+    """Rows that train, validate and only judge, in parts that the split keeps apart."""
     train, _ = h5_rows(folder, "train")
-    valid, judges = h5_rows(folder, "valid")
+    valid, holdout = h5_rows(folder, "valid")
     assert len(train) + len(valid) == 100
-    parts = [table.iloc[rows] for rows in (train, valid[~judges], valid[judges])]
+    parts = [table.iloc[rows] for rows in (train, valid[~holdout], valid[holdout])]
     for older, newer in ((0, 1), (0, 2), (1, 2)):
         assert parts[older]["day"].max() < parts[newer]["day"].min()
         assert not set(parts[older]["visitor"]) & set(parts[newer]["visitor"])
@@ -78,7 +78,7 @@ def check_parts(table: pd.DataFrame, folder: Path) -> tuple[int, int, int]:
 def test_splits_judges_last_fit_and_all_columns_reach_the_submission(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    sampling = {"split": SPLIT, "judge_share": 0.5}
+    sampling = {"split": SPLIT, "holdout_share": 0.5}
     config = shop.changed("sampling", sampling)
     config |= {"submission": {"refit": True}, "model": MODEL}
     group = config["columns"]["groups"]["shop"]
@@ -95,12 +95,12 @@ def test_splits_judges_last_fit_and_all_columns_reach_the_submission(
     assert [field["column"] for field in feature_map["ids"]] == ["age"]
     assert [field["column"] for field in feature_map["levels"]] == ["price", "age"]
 
-    train, choose, judge = check_parts(table, tmp_path)
+    train, validation, holdout = check_parts(table, tmp_path)
     metrics, training, again = (
         json.loads((tmp_path / f"results/toy/len20/{name}.json").read_text())
         for name in ("metrics", "training", "refit/training")
     )
-    assert (metrics["rows"], metrics["unseen"]) == (judge, True)
-    assert (training["train_rows"], training["valid_rows"]) == (train, choose)
+    assert (metrics["rows"], metrics["unseen"]) == (holdout, True)
+    assert (training["train_rows"], training["valid_rows"]) == (train, validation)
     assert (again["train_rows"], again["refit"]) == (100, True)
     assert again["valid_auc"] == training["valid_auc"]

@@ -29,7 +29,7 @@ from ..dataset.feature_map import (
     SequenceField,
 )
 from ..dataset.history_statistics import NAMES, history_statistics, quantities
-from ..dataset.store import H5Table
+from ..dataset.table import Table
 from .clicks import FOLDS, ClickCounts, Places, mean_over_newest, row_hash
 from .unknown import UnknownCount, with_unknown
 
@@ -148,18 +148,18 @@ class _Rows:
         return self.histories[counted.sequence], target
 
 
-def unknown_shares(table: H5Table, feature_map: FeatureMap) -> dict[str, float]:
-    """The share of the validation rows whose category the feature map does not know, by column."""
+def unknown_shares(table: Table, feature_map: FeatureMap) -> dict[str, float]:
+    """The share of the rows whose category the feature map does not know, by column."""
     encoder = FeatureEncoder(feature_map, table)
     count = UnknownCount([field.column for field in _fields(feature_map)])
     without_histories = BoostingConfig(histories=False)
-    for block in read_blocks(table, feature_map, without_histories, 0, table.choosing_rows):
+    for block in read_blocks(table, feature_map, without_histories):
         count.add(encoder.categories(block))
     return count.shares()
 
 
 def fit_features(
-    train: H5Table,
+    train: Table,
     feature_map: FeatureMap,
     config: BoostingConfig,
     unknown: Mapping[str, float] | None = None,
@@ -197,7 +197,7 @@ def fit_features(
 
 
 def read_blocks(
-    table: H5Table,
+    table: Table,
     feature_map: FeatureMap,
     config: BoostingConfig,
     start: int = 0,

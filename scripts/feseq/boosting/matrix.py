@@ -17,7 +17,7 @@ from ..common.files import require_space
 from ..common.progress import progress
 from ..dataset.block import Block
 from ..dataset.encoding import FeatureEncoder
-from ..dataset.store import H5Table
+from ..dataset.table import Table
 from .features import Features, read_blocks
 
 # Stands for NaN: a matrix with gaps takes four bytes a feature, and missing values, which tell
@@ -66,20 +66,20 @@ class Blocks(xgboost.DataIter):
 
 
 def quantile_matrix(
-    table: H5Table,
+    table: Table,
     features: Features,
     *,
     like: Matrix | None = None,
     threads: int,
     folder: Path | None = None,
 ) -> Matrix:
-    """The rows of `table` that train or choose, with their labels; binned `like` another matrix.
+    """The rows of `table` with their labels; binned `like` another matrix.
 
     A large one is kept in a file in `folder`, if given. Without another matrix, the bins are those
     of the first rows, a fair sample, since train rows are shuffled: quantiles of all rows would
     take another pass, and a third more memory.
     """
-    rows = table.choosing_rows
+    rows = table.rows
 
     def binned(
         blocks: Callable[[], Iterator[Rows]], ref: Matrix | None, file: Path | None = None
@@ -99,7 +99,7 @@ def quantile_matrix(
     return binned(blocks, like)
 
 
-def _blocks(table: H5Table, features: Features, rows: int, threads: int) -> Iterator[Rows]:
+def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterator[Rows]:
     """The first rows of a table, block by block."""
     encoder = FeatureEncoder(features.feature_map, table)
 

@@ -6,7 +6,7 @@ import xgboost
 from ..common.ahead import map_ahead
 from ..common.progress import progress
 from ..dataset.encoding import FeatureEncoder
-from ..dataset.store import H5Table
+from ..dataset.table import Table
 from .features import Features, read_blocks
 from .matrix import finite
 
@@ -14,7 +14,7 @@ from .matrix import finite
 def predict_logits(
     booster: xgboost.Booster,
     features: Features,
-    table: H5Table,
+    table: Table,
     *,
     blank_histories: bool = False,
     threads: int = 1,

@@ -17,9 +17,8 @@ from ..common.progress import progress
 from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.mixed import Files, open_files
-from ..dataset.opening import open_table, train_rows
-from ..dataset.store import H5Table
+from ..dataset.opening import Files, open_table, train_rows
+from ..dataset.table import Table, without_holdout
 from ..families import Settings
 from .device import choose_device
 from .features import Features, fit_features, unknown_shares
@@ -82,7 +81,7 @@ def train_boosting(
     feature_map = FeatureMap.read(feature_map_json)
     with (
         open_table(train_rows(train_h5, valid_h5, replay)) as train,
-        open_files(valid_h5) as valid,
+        open_table(valid_h5) as valid,
         folder_beside(outputs["model"].with_name("matrix")) as folder,
     ):
         check_one_draw(feature_map, train, train if before else valid, full_name)
@@ -125,7 +124,7 @@ class Binned:
 
 
 def bin_rows(
-    tables: tuple[H5Table, H5Table],
+    tables: tuple[Table, Table],
     feature_map: FeatureMap,
     config: BoostingConfig,
     before: Mapping[str, Any],
@@ -136,7 +135,7 @@ def bin_rows(
 
     For a refit, `before` is what the first training wrote: then there are no validation rows.
     """
-    train, valid = tables
+    train, valid = tables[0], without_holdout(tables[1])
     unknown = before.get("unknown_shares") or unknown_shares(valid, feature_map)
     if not before and config.unknown_share != "auto":
         unknown = dict.fromkeys(unknown, config.unknown_share)
@@ -154,7 +153,7 @@ def bin_rows(
     return Binned(features, matrix, valid_matrix, unknown)
 
 
-def checked_click_rate(train: H5Table) -> float:
+def checked_click_rate(train: Table) -> float:
     """The share of clicks; raises UserError if all rows or none are clicks."""
     if train.source["simulated"]:
         logger.warning("training on SIMULATED data: this model knows nothing of real clicks")

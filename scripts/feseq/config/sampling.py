@@ -39,8 +39,8 @@ class Sampling(BaseModel, Declared, frozen=True):
     valid_share: Annotated[float, Field(gt=0, lt=1), AS_WRITTEN] = 0.1
     """share of the rows held out for validation, drawn within each label; with `split` the nearest
     share of whole times or groups"""
-    judge_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
-    """share of the held-out rows, cut off by the same split, on which models are judged alone; the
-    others choose the epoch, settings and weights. 0: the same rows do both"""
+    holdout_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
+    """share of these rows, cut off by the same split, that only judge: all metrics are theirs. The
+    others choose epochs, settings and weights. 0: the same rows do both"""
     seed: Seed = 42
     """seed of the draw and of the shuffle"""

@@ -1,4 +1,4 @@
-"""From an H5 table to a model's batches: windows of rows, cut into batches of like length."""
+"""From a table to a model's batches: windows of rows, cut into batches of like length."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +17,15 @@ from .layout import Layout
 from .negatives import NegativeDraw
 from .opening import Rows, open_table
 
-# Rows are shuffled and sorted by length within windows of about this many.
+# Rows that an epoch reads at once, at a random place of the table.
+BLOCK_ROWS = 8_192
+# Rows are shuffled and sorted by length within windows of about this many, of several such blocks.
 WINDOW_ROWS = 65_536
 
 
 @dataclass(frozen=True)
 class _Window:
-    """Rows of a table that are shuffled together, and their places in it."""
+    """Rows of a table and their places in it."""
 
     place: np.ndarray
     block: Block
@@ -34,6 +36,10 @@ class _Window:
     def take(self, rows: np.ndarray) -> "_Window":
         """The rows of these numbers in this order."""
         return _Window(self.place[rows], self.block.take(rows))
+
+    def part(self, start: int, stop: int) -> "_Window":
+        """The rows start to stop (not included), whose values are not copied."""
+        return _Window(self.place[start:stop], self.block.part(start, stop))
 
     def blanked(self) -> "_Window":
         """The same rows with empty histories."""
@@ -51,34 +57,34 @@ class _Window:
 
 
 class BatchSource:
-    """Batches of an H5 table, encoded by a feature map, histories cut to `max_len` events.
+    """Batches of a table, encoded by a feature map, histories cut to `max_len` events.
 
-    `h5` is its file, or other rows that `open_table` opens. `batch_rows` may be a function of
-    the rows of an epoch. With a `negative_share` below 1, an epoch has all clicks and that share of
-    the other rows, another draw each epoch. With `choosing`, rows that only judge are left out.
+    `rows` are what `open_table` opens. `batch_rows` may be a function of the rows of an epoch. With
+    a `negative_share` below 1, an epoch has all clicks and that share of the other rows, another
+    draw each epoch.
     """
 
     def __init__(
         self,
-        h5: Rows,
+        rows: Rows,
         feature_map: FeatureMap,
         *,
         max_len: int,
         batch_rows: int | Callable[[int], int],
         inputs: Inputs = DEFAULT_INPUTS,
         negative_share: float = 1.0,
-        choosing: bool = False,
     ) -> None:
-        self.table = open_table(h5)
-        self.rows = self.table.choosing_rows if choosing else self.table.rows
+        self.table = open_table(rows)
+        self.rows = self.table.rows
         self.encoder = FeatureEncoder(feature_map, self.table, inputs)
         self.sequence_columns = [field.column for field in feature_map.sequences]
         self.event_time = feature_map.event_time
         self.max_len = max_len
         self.older = inputs.older(max_len)
+        self.block_rows = BLOCK_ROWS
         self.draw = None
         if negative_share < 1:
-            self.draw = NegativeDraw(self.table.column("label"), negative_share, WINDOW_ROWS)
+            self.draw = NegativeDraw(self.table.column("label"), negative_share, self.block_rows)
         self.batch_rows = batch_rows(self.rows_per_epoch) if callable(batch_rows) else batch_rows
         self.window_rows = self.batch_rows * max(1, WINDOW_ROWS // self.batch_rows)
 
@@ -102,10 +108,10 @@ class BatchSource:
     ) -> Iterator[Batch]:
         """Each row of the epoch once, in an order that depends on `seed` and `epoch` alone.
 
-        Windows come in random order. Within a window, rows are shuffled, then grouped by length,
-        so that a batch has little padding; the groups come in random order, so a row's turn does
-        not depend on its length. Rows left over by the last window make a smaller batch of random
-        rows, not of the longest histories.
+        Blocks come in random order, some of them together as a window. Within a window, rows are
+        shuffled, then grouped by length, so that a batch has little padding; the groups come in
+        random order, so a row's turn does not depend on its length. Rows left over by the last
+        window make a smaller batch of random rows, not of the longest histories.
 
         `first_batch` skips that many batches, to resume an interrupted epoch. With several ranks,
         rank r gets every `ranks`-th row of each batch, starting with row r, so that all ranks have
@@ -113,7 +119,9 @@ class BatchSource:
         may be empty.
         """
         random = np.random.default_rng([seed, epoch])
-        windows = self._windows(seed, epoch, random)
+        starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
+        # The next window is read while one is in use.
+        windows = map_ahead(lambda window: window, self._windows(starts, seed, epoch))
         groups = (
             pair
             for number, pair in enumerate(self._shuffled_groups(windows, random))
@@ -144,35 +152,25 @@ class BatchSource:
             groups = ((window.blanked(), rows) for window, rows in groups)
         return map_ahead(lambda pair: self._batch(*pair), groups)
 
-    def _windows(self, seed: int, epoch: int, random: np.random.Generator) -> Iterator["_Window"]:
-        """The rows of an epoch, window by window; all but one are full."""
-        draw = self.draw
-        read_rows = self.window_rows if draw is None else draw.window_rows
-        starts = random.permutation(np.arange(0, self.rows, read_rows)).tolist()
+    def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[_Window]:
+        """The rows of the blocks that start there, in windows of which all but the last are full.
 
-        def read(first_row: int) -> _Window:
-            window = self._read_window(first_row, min(first_row + read_rows, self.rows))
-            if draw is None:
-                return window
-            assert window.block.label is not None, "a train file has labels"
-            return window.take(draw.drawn(first_row, window.block.label, seed, epoch))
-
-        windows = map_ahead(read, starts)
-        return windows if draw is None else self._filled(windows)
-
-    def _filled(self, windows: Iterable["_Window"]) -> Iterator["_Window"]:
-        """The same rows in full windows."""
+        With a draw, those of its rows that the epoch has.
+        """
         waiting: list[_Window] = []
-        for window in windows:
-            waiting.append(window)
-            if sum(map(len, waiting)) < self.window_rows:
-                continue
-            joined = _Window.joined(waiting)
-            cuts = np.arange(self.window_rows, len(joined) + 1, self.window_rows)
-            *full, rest = np.split(np.arange(len(joined)), cuts)
-            yield from map(joined.take, full)
-            waiting = [joined.take(rest)]
-        if any(map(len, waiting)):
+        missing = self.window_rows
+        for start in starts:
+            block = self._read_window(start, min(start + self.block_rows, self.rows))
+            if self.draw is not None:
+                assert block.block.label is not None, "a train file has labels"
+                block = block.take(self.draw.drawn(start, block.block.label, seed, epoch))
+            while len(block) >= missing:
+                yield _Window.joined([*waiting, block.part(0, missing)])
+                block, waiting = block.part(missing, len(block)), []
+                missing = self.window_rows
+            waiting.append(block)
+            missing -= len(block)
+        if missing < self.window_rows:
             yield _Window.joined(waiting)
 
     def _read_window(self, first_row: int, stop: int) -> "_Window":

@@ -1,20 +1,24 @@
 """A block: some rows of a click table, in memory as they are in H5."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..common.ragged import Ragged, merged
 
+# Arrays that not every table has.
+OPTIONAL = ("label", "holdout", "id", "time")
+
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of a click table, encoded as in H5; integers as narrow as these rows allow.
+    """Some rows of a click table, encoded as in H5; events as narrow as these rows allow.
 
-    `numeric` float32 [rows, N]; `categorical` unsigned [rows, K]; `sequences` by column name;
-    `row` int64 [rows]; `label` uint8 [rows], `id` bytes [rows], `time` int64 [rows], each or None.
+    `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
+    `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `holdout` uint8 [rows],
+    1 for rows that only judge, `id` bytes [rows], `time` int64 [rows], each of these or None.
     """
 
     numeric: np.ndarray
@@ -22,6 +26,7 @@ class Block:
     sequences: Mapping[str, Ragged]
     row: np.ndarray
     label: np.ndarray | None = None
+    holdout: np.ndarray | None = None
     id: np.ndarray | None = None
     time: np.ndarray | None = None
 
@@ -37,25 +42,32 @@ class Block:
 
     def take(self, rows: np.ndarray) -> "Block":
         """The rows of these numbers in this order."""
-        return Block(
-            self.numeric[rows],
-            self.categorical[rows],
-            {name: ragged.take(rows) for name, ragged in self.sequences.items()},
-            self.row[rows],
-            None if self.label is None else self.label[rows],
-            None if self.id is None else self.id[rows],
-            None if self.time is None else self.time[rows],
-        )
+        return self._each(lambda values: values[rows], lambda ragged: ragged.take(rows))
 
     def part(self, start: int, stop: int) -> "Block":
         """The rows start to stop (not included), whose values are not copied."""
-        parts: dict[str, Any] = {
-            name: None if value is None else value[start:stop]
-            for name, value in vars(self).items()
-            if name != "sequences"
+        return self._each(
+            lambda values: values[start:stop], lambda ragged: ragged.part(start, stop)
+        )
+
+    def with_sequences(self, names: Sequence[str] | None) -> "Block":
+        """The same rows with these sequences alone; None: all."""
+        if names is None:
+            return self
+        return replace(self, sequences={name: self.sequences[name] for name in names})
+
+    def _each(
+        self,
+        change: Callable[[np.ndarray], np.ndarray],
+        ragged_change: Callable[[Ragged], Ragged],
+    ) -> "Block":
+        arrays: dict[str, Any] = {
+            name: change(values)
+            for name, values in vars(self).items()
+            if isinstance(values, np.ndarray)
         }
-        sequences = {name: ragged.part(start, stop) for name, ragged in self.sequences.items()}
-        return Block(sequences=sequences, **parts)
+        sequences = {name: ragged_change(ragged) for name, ragged in self.sequences.items()}
+        return replace(self, sequences=sequences, **arrays)
 
     @classmethod
     def joined(cls, parts: Sequence["Block"]) -> "Block":
@@ -80,7 +92,7 @@ class Block:
             values = [getattr(part, name) for part in parts]
             return None if values[0] is None else together(values)
 
-        names = ("numeric", "categorical", "row", "label", "id", "time")
+        names = ("numeric", "categorical", "row", *OPTIONAL)
         sequences = {
             name: ragged_together([part.sequences[name] for part in parts])
             for name in parts[0].sequences

@@ -1,4 +1,4 @@
-"""Raw parquet to H5, part by part: train rows shuffled by stretches, test rows in order."""
+"""Raw parquet to H5, part by part: train rows shuffled, test rows in order."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,10 @@ from ..common.progress import progress
 from ..config.columns import Columns
 from ..raw.parts import Part
 from ..raw.reading import RawTable, open_parquet
+from .block import Block
 from .raw_text import checked_ids
-from .raw_values import LocalBlock, Vocabularies, convert_batch
-from .selection import CHOOSE, TRAIN, Selection
+from .raw_values import Words, add_words, convert_batch
+from .selection import HOLDOUT, Selection
 from .shuffle import Shuffle
 from .store import H5Writer
 
@@ -43,9 +44,8 @@ def convert_train(
     """Write the selected rows of `parquet` to two H5 files.
 
     `parquet` is a table of one part, or the files of the `part` with this `number` of a larger one.
-    Rows are collected up to STRETCH_BYTES and written, once, in the selection's random order, as a
-    stretch; a small part is one. In each stretch of the valid file, the rows that only judge come
-    last. The H5 files keep `size` and `code`, digests of it, as parts of what they were made from.
+    Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random order. The
+    H5 files keep `size` and `code`, digests of it, as parts of what they were made from.
     """
     file = open_parquet(parquet, part)
     file.check_columns(columns, columns.label)
@@ -56,18 +56,19 @@ def convert_train(
             f"delete the selection and run snakemake again"
         )
 
-    def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[LocalBlock, np.ndarray, np.ndarray]:
+    def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[Block, Words, np.ndarray, np.ndarray]:
         here, batch = item
         is_valid, place = chosen.is_valid[here], chosen.position[here]
         order, row = np.lexsort((place, is_valid)), chosen.row[here] + file.first_row
         path = file.where(int(row[0]) if len(row) else file.first_row)
-        local = convert_batch(batch, row, columns, path, order)
+        block, words = convert_batch(batch, row, columns, path, order)
         # By way of float, for labels that are text, such as '1.0'.
         label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
-        block = replace(local.block, label=label, row=chosen.row[here][order])
-        return replace(local, block=block), is_valid[order], place[order]
+        holdout = (chosen.part[here] == HOLDOUT).astype(np.uint8)[order]
+        block = replace(block, label=label, holdout=holdout, row=chosen.row[here][order])
+        return block, words, is_valid[order], place[order]
 
-    vocabularies = Vocabularies(columns.categorical)
+    known: dict[str, set[str]] = {name: set() for name in columns.categorical}
     with (
         written_beside(train_h5) as train,
         written_beside(valid_h5) as valid,
@@ -75,17 +76,17 @@ def convert_train(
         _writer(valid, columns) as valid_writer,
     ):
         writers = (train_writer, valid_writer)
-        choosing = [int((chosen.part == kind).sum()) for kind in (TRAIN, CHOOSE)]
-        shuffle = Shuffle(writers, choosing)
+        shuffle = Shuffle(writers)
         batches = map_ahead(convert, _selected(file, columns, chosen.row), threads)
         with progress("converted", len(chosen)) as converting:
-            for local, is_valid, place in batches:
-                shuffle.append(vocabularies.recode(local), is_valid, place)
+            for block, words, is_valid, place in batches:
+                add_words(known, words)
+                shuffle.append(block, is_valid, place)
                 converting.advance(len(place))
         shuffle.write()
         drawn = _source(file, code) | {"draw": chosen.digest, "size": size}
         for writer in writers:
-            writer.finish(vocabularies.words(), drawn)
+            writer.finish(known, drawn)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
 
 
@@ -105,22 +106,22 @@ def convert_test(
     file = open_parquet(parquet, part)
     file.check_columns(columns, columns.id)
 
-    def convert(item: tuple[int, pa.RecordBatch]) -> LocalBlock:
+    def convert(item: tuple[int, pa.RecordBatch]) -> tuple[Block, Words]:
         first_row, batch = item
         order, path = np.arange(len(batch)), file.where(first_row)
-        local = convert_batch(batch, first_row + order, columns, path, order)
+        block, words = convert_batch(batch, first_row + order, columns, path, order)
         ids = checked_ids(batch.column(columns.id), first_row, columns.id, path)
-        row = local.block.row - file.first_row
-        return replace(local, block=replace(local.block, row=row, id=_as_bytes(ids)))
+        return replace(block, row=block.row - file.first_row, id=_as_bytes(ids)), words
 
-    vocabularies = Vocabularies(columns.categorical)
+    known: dict[str, set[str]] = {name: set() for name in columns.categorical}
     batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
     with written_beside(test_h5) as h5, _writer(h5, columns) as writer:
         with progress("converted", file.rows) as converting:
-            for local in map_ahead(convert, batches, threads):
-                writer.append(vocabularies.recode(local))
-                converting.advance(len(local.block))
-        writer.finish(vocabularies.words(), _source(file, code))
+            for block, words in map_ahead(convert, batches, threads):
+                add_words(known, words)
+                writer.append(block)
+                converting.advance(len(block))
+        writer.finish(known, _source(file, code))
     logger.info("%s: %s rows converted", file.location, f"{file.rows:,}")
 
 

@@ -1,13 +1,13 @@
-"""Encoding rows of an H5 table as model inputs, by the vocabularies and ranges of a feature map."""
+"""Encoding rows of a table as model inputs, by the vocabularies and ranges of a feature map."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 from .block import Block
+from .categories import ByCode
 from .feature_map import (
     DENSE_LIMIT,
     FIRST_CATEGORY,
@@ -22,7 +22,7 @@ from .feature_map import (
 )
 from .history_statistics import HistoryColumns, statistic_of
 from .numeric import NumericEncoder, NumericField
-from .store import H5Table
+from .table import Table
 
 logger = logging.getLogger(__name__)
 
@@ -81,13 +81,13 @@ class EncodedRows:
 
 
 class FeatureEncoder:
-    """Encodes blocks of one H5 table; train, validation and test take the same path.
+    """Encodes blocks of one table; train, validation and test take the same path.
 
     Columns are looked up once, here. Raises UserError if the table lacks one.
     """
 
     def __init__(
-        self, feature_map: FeatureMap, table: H5Table, inputs: Inputs = DEFAULT_INPUTS
+        self, feature_map: FeatureMap, table: Table, inputs: Inputs = DEFAULT_INPUTS
     ) -> None:
         context = inputs.context_fields(feature_map)
         words = [field for field in context if isinstance(field, CategoryField)]
@@ -103,18 +103,12 @@ class FeatureEncoder:
         self.numbers = NumericEncoder(fields, inputs.numbers)
         self.newest = [f.column for f in inputs.newest_fields(feature_map)]
         self.feature_map, self.inputs = feature_map, inputs
-        self._look_up_in(table)
+        self._look_up(table)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
         self.statistics = [self.histories.columns.index(column) for column in chosen]
 
-    def of_table(self, table: H5Table) -> "FeatureEncoder":
-        """The encoder of another table with all its columns, at little cost."""
-        other = copy(self)
-        other._look_up_in(table)
-        return other
-
-    def _look_up_in(self, table: H5Table) -> None:
-        """Take the places of columns, and the codes of their words, from `table`."""
+    def _look_up(self, table: Table) -> None:
+        """Take the places of columns from `table`."""
         feature_map = self.feature_map
         self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
         self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
@@ -153,43 +147,42 @@ class FeatureEncoder:
         lookups = [*self.profile, *self.target, *self.context]
         return _stack(lookups, block.categorical, block.numeric)
 
-    def warn_of_unseen(self, categorical: np.ndarray) -> None:
-        """Log the columns of `categorical` [rows, K] whose values are mostly unknown to the model.
+    def warn_of_unseen(self, table: Table) -> None:
+        """Log the categorical columns of a table whose values are mostly unknown to the model.
 
         A prediction is still possible, but the two files are most likely coded differently.
         """
+        categorical = table.column("categorical")
         for lookup in (*self.profile, *self.target, *self.context):
             if isinstance(lookup, _LevelLookup):
                 continue
-            codes = categorical[:, lookup.column]
-            is_unseen = lookup.index_of_code[codes] == OUT_OF_VOCABULARY
-            if is_unseen.mean() > _UNSEEN_SHARE:
+            unseen = (lookup.index(categorical[:, lookup.column]) == OUT_OF_VOCABULARY).mean()
+            if unseen > _UNSEEN_SHARE:
+                words = table.vocabulary(lookup.field.column)
                 logger.warning(
                     "column %r: %.0f %% of the rows have values never seen in training, such as "
                     "%r, but not such as %s: are both files coded in the same way?",
                     lookup.field.column,
-                    100 * is_unseen.mean(),
-                    lookup.words[codes[is_unseen.argmax()]],
+                    100 * unseen,
+                    next(word for word in words if word not in lookup.field.index),
                     ", ".join(map(repr, lookup.field.vocabulary[:3])),
                 )
 
 
 class _CategoryLookup:
-    def __init__(self, field: CategoryField, table: H5Table) -> None:
-        index = field.index
+    def __init__(self, field: CategoryField, table: Table) -> None:
         self.field = field
-        self.words = words = table.vocabulary(field.column)
         self.column = table.categorical_columns.index(field.column)
-        self.index_of_code = np.array(
-            [MISSING, *(index.get(word, OUT_OF_VOCABULARY) for word in words[1:])], np.int64
-        )
+        indices = np.arange(FIRST_CATEGORY, field.size)
+        words = field.vocabulary
+        self.index = ByCode(words, indices, missing=MISSING, other=OUT_OF_VOCABULARY)
 
     def __call__(self, categorical: np.ndarray, numeric: np.ndarray) -> np.ndarray:
-        return self.index_of_code[categorical[:, self.column]]
+        return self.index(categorical[:, self.column])
 
 
 class _LevelLookup:
-    def __init__(self, field: LevelField, table: H5Table) -> None:
+    def __init__(self, field: LevelField, table: Table) -> None:
         self.column = table.numeric_columns.index(field.column)
         # The entry behind the largest value is met by none.
         self.values = np.array([*field.vocabulary, np.nan], np.float32)
@@ -204,7 +197,7 @@ class _LevelLookup:
 _Lookup = _CategoryLookup | _LevelLookup
 
 
-def _lookup(field: CategoryField | LevelField, table: H5Table) -> _Lookup:
+def _lookup(field: CategoryField | LevelField, table: Table) -> _Lookup:
     if isinstance(field, LevelField):
         return _LevelLookup(field, table)
     return _CategoryLookup(field, table)

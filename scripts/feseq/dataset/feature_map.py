@@ -19,11 +19,12 @@ from ..common.files import read_json, write_json
 from ..common.progress import progress
 from ..config.columns import Columns
 from ..config.names import check_name
-from .history_statistics import TOKEN, HistoryColumns
-from .mixed import Files
+from .categories import ByCode, is_token
+from .history_statistics import HistoryColumns
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit
-from .opening import AllRows, open_table
-from .store import H5Table, of_other_draw
+from .opening import AllRows, Files, open_table
+from .store import of_other_draw
+from .table import Table
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
@@ -153,16 +154,18 @@ def fit_feature_map(
 ) -> FeatureMap:
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass in blocks over the train rows, or over these and the validation rows. Values that occur
-    only in validation rows are in the H5 vocabulary too; with train rows alone they count 0 and
-    stay out.
+    One pass in blocks over the train rows, or over these and the validation rows.
     """
     with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
-        category_counts = {name: np.zeros(len(words[name]), np.int64) for name in words}
+        place = {
+            name: ByCode(known, np.arange(1, len(known) + 1), missing=0, other=0)
+            for name, known in words.items()
+        }
+        category_counts = {name: np.zeros(len(words[name]) + 1, np.int64) for name in words}
         token_counts = {name: TokenCounts() for name in columns.sequences}
         numeric = NumericFit(table.numeric_columns, columns.ids)
         pairs_of_columns = zip(columns.sequences, columns.targets)
@@ -171,9 +174,10 @@ def fit_feature_map(
         )
         statistics = NumericFit(histories.columns)
         with progress("counted", table.rows) as counting:
-            for block in table.blocks(sequences_of=columns.sequences):
-                for i, counts in enumerate(category_counts.values()):
-                    counts += np.bincount(block.categorical[:, i], minlength=len(counts))
+            for block in table.blocks(columns.sequences):
+                for i, (name, counts) in enumerate(category_counts.items()):
+                    places = place[name](block.categorical[:, i])
+                    counts += np.bincount(places, minlength=len(counts))
                 for name, token_count in token_counts.items():
                     token_count.add(block.sequences[name].values)
                 numeric.add(block.numeric)
@@ -183,14 +187,14 @@ def fit_feature_map(
         fitted_on = table.identity
 
     def category(name: str) -> CategoryField:
-        enough = np.flatnonzero(category_counts[name][1:] >= min_count) + 1
-        return CategoryField(name, sorted(words[name][code] for code in enough))
+        enough = np.flatnonzero(category_counts[name][1:] >= min_count)
+        return CategoryField(name, [words[name][place] for place in enough])
 
     def pair(sequence: str, target: str) -> tuple[SequenceField, CategoryField]:
         tokens = token_counts[sequence]
         if sequence not in columns.shared:
             return SequenceField(sequence, tokens.at_least(min_count)), category(target)
-        counts = dict(zip(words[target][1:], category_counts[target][1:].tolist()))
+        counts = dict(zip(words[target], category_counts[target][1:].tolist()))
         return _share(sequence, tokens, target, counts, min_count)
 
     pairs = [pair(*names) for names in zip(columns.sequences, columns.targets)]
@@ -216,9 +220,9 @@ def _share(
 
     `words` maps the target's words to their counts, which are added to `tokens`.
     """
-    tokens.add_counts((int(w), count) for w, count in words.items() if TOKEN.fullmatch(w))
+    tokens.add_counts((int(w), count) for w, count in words.items() if is_token(w))
     numbers = tokens.at_least(min_count)
-    others = sorted(w for w, n in words.items() if n >= min_count and not TOKEN.fullmatch(w))
+    others = sorted(w for w, n in words.items() if n >= min_count and not is_token(w))
     return (
         SequenceField(sequence, numbers, target, len(others)),
         CategoryField(target, [*map(str, numbers), *others]),
@@ -254,7 +258,7 @@ class TokenCounts:
 
 
 def require_columns(
-    table: H5Table,
+    table: Table,
     categorical: Iterable[str],
     numeric: Iterable[str],
     sequences: Iterable[str],
@@ -262,7 +266,7 @@ def require_columns(
 ) -> None:
     """Raise UserError if `table` lacks one of these columns."""
     # A column of events' times counts only if the rows have times as well.
-    times = table.sequence_columns if table.has_times else []
+    times = table.sequence_columns if table.header.has_times else []
     for wanted, present in (
         (categorical, table.categorical_columns),
         (numeric, table.numeric_columns),
@@ -280,8 +284,8 @@ def require_columns(
 
 def check_one_draw(
     feature_map: FeatureMap,
-    train: H5Table,
-    valid: H5Table,
+    train: Table,
+    valid: Table,
     full_name: str = "",
     fitted: object = "the feature map",
 ) -> None:
@@ -296,7 +300,7 @@ def check_one_draw(
             raise of_other_draw(train.path, other)
 
 
-def check_same_kind(table: H5Table, simulated: bool) -> None:
+def check_same_kind(table: Table, simulated: bool) -> None:
     """Raise UserError if a table is simulated and a model's train rows are not, or the reverse."""
     check_kind(table.path, table.source["simulated"], simulated)
 

@@ -13,7 +13,6 @@ As numeric columns they are of the raw codes, before any cut, and counts are log
 they have long tails.
 """
 
-import re
 from collections.abc import Mapping
 
 import numba
@@ -21,11 +20,10 @@ import numpy as np
 
 from ..common.ragged import Ragged
 from .block import Block
-from .store import H5Table
+from .categories import tokens_of
+from .table import Table
 
 NAMES = ("length", "distinct", "entropy", "target_count", "target_recency", "newest")
-# Categories that can also be tokens: decimals without leading zeros, at most 18 digits.
-TOKEN = re.compile(r"0|[1-9][0-9]{0,17}")
 _COUNTS = ("length", "distinct", "target_count")
 # Codes above this are numbered again, so that counting them takes little memory.
 _LARGEST_CODE = 1 << 21
@@ -78,9 +76,9 @@ def _describe(
 
 
 class HistoryColumns:
-    """The columns of one H5 table; `targets` by sequence, the column of its items or None."""
+    """The columns of one table; `targets` by sequence, the column of its items or None."""
 
-    def __init__(self, table: H5Table, targets: Mapping[str, str | None]) -> None:
+    def __init__(self, table: Table, targets: Mapping[str, str | None]) -> None:
         self.places = {
             sequence: [NAMES.index(name) for name in quantities(target is not None)]
             for sequence, target in targets.items()
@@ -88,9 +86,9 @@ class HistoryColumns:
         self.columns = [
             f"{NAMES[i]} of {sequence}" for sequence, places in self.places.items() for i in places
         ]
-        # By sequence, the place of its target among the categories, and the token of each code.
-        self.tokens = {
-            sequence: (table.categorical_columns.index(target), _tokens(table.vocabulary(target)))
+        # By sequence, the place of its target among the categories.
+        self.targets = {
+            sequence: table.categorical_columns.index(target)
             for sequence, target in targets.items()
             if target is not None
         }
@@ -100,9 +98,8 @@ class HistoryColumns:
         parts = [np.empty((len(rows), 0), np.float32)]
         for sequence, places in self.places.items():
             histories, target = block.sequences[sequence].take(rows), None
-            if sequence in self.tokens:
-                column, token_of_code = self.tokens[sequence]
-                target = token_of_code[block.categorical[rows, column]]
+            if sequence in self.targets:
+                target = tokens_of(block.categorical[rows, self.targets[sequence]])
             found = history_statistics(*_with_small_codes(histories, target))
             counts = [NAMES.index(name) for name in _COUNTS]
             found[:, counts] = np.log1p(found[:, counts])
@@ -121,12 +118,6 @@ def quantities(of_target: bool) -> list[str]:
 def statistic_of(column: str) -> str:
     """The name of the statistic that a column holds."""
     return column.partition(" of ")[0]
-
-
-def _tokens(words: list[str]) -> np.ndarray:
-    """The token that each word is, -1 for none; the first stands for missing."""
-    tokens = (int(word) if TOKEN.fullmatch(word) else -1 for word in words[1:])
-    return np.array([-1, *tokens], np.int64)
 
 
 def _with_small_codes(

@@ -6,21 +6,21 @@ from ..common.errors import UserError
 
 
 class NegativeDraw:
-    """Draws, in windows of consecutive rows, all clicks and a fixed number of the others.
+    """Draws, in blocks of consecutive rows, all clicks and a fixed number of the others.
 
-    Each other row is as likely as any of its window. `rows` is the number of rows of every epoch,
+    Each other row is as likely as any of its block. `rows` is the number of rows of every epoch,
     `kept_share` the share of all others among them: the odds of a click among the drawn rows,
     times that share, are those among all rows.
     """
 
-    def __init__(self, label: np.ndarray, share: float, window_rows: int) -> None:
-        starts = np.arange(0, len(label), window_rows)
-        others_W = np.add.reduceat(label == 0, starts, dtype=np.int64)
-        # Rounded sums: the windows' numbers add up to that of all rows, whatever their size.
-        bounds = np.floor(share * np.concatenate(([0], np.cumsum(others_W))) + 0.5)
-        self.kept_W = np.diff(bounds.astype(np.int64))
-        self.window_rows = window_rows
-        others, kept = int(others_W.sum()), int(self.kept_W.sum())
+    def __init__(self, label: np.ndarray, share: float, block_rows: int) -> None:
+        starts = np.arange(0, len(label), block_rows)
+        others_K = np.add.reduceat(label == 0, starts, dtype=np.int64)
+        # Rounded sums: the blocks' numbers add up to that of all rows, whatever their size.
+        bounds = np.floor(share * np.concatenate(([0], np.cumsum(others_K))) + 0.5)
+        self.kept_K = np.diff(bounds.astype(np.int64))
+        self.block_rows = block_rows
+        others, kept = int(others_K.sum()), int(self.kept_K.sum())
         if not kept:
             raise UserError(
                 f"train.negative_share {share:g} of {others:,} rows without a click is none of "
@@ -30,12 +30,12 @@ class NegativeDraw:
         self.kept_share = kept / others
 
     def drawn(self, first_row: int, label: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """Places, in order, of the rows that an epoch takes of the window at `first_row`.
+        """Places, in order, of the rows that an epoch takes of the block at `first_row`.
 
-        They depend on nothing else. `label` [rows of the window].
+        They depend on nothing else. `label` [rows of the block].
         """
-        window = first_row // self.window_rows
-        # A last number 0 would draw as without it, like the order of the windows.
-        random = np.random.default_rng([seed, epoch, window + 1])
-        others = random.choice(np.flatnonzero(label == 0), self.kept_W[window], replace=False)
+        block = first_row // self.block_rows
+        # A last number 0 would draw as without it, like the order of the blocks.
+        random = np.random.default_rng([seed, epoch, block + 1])
+        others = random.choice(np.flatnonzero(label == 0), self.kept_K[block], replace=False)
         return np.sort(np.concatenate([np.flatnonzero(label), others]))

@@ -1,32 +1,179 @@
-"""Which rows a step reads, and the table that they are."""
+"""H5 files as one table, and the tables that a step reads."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import resource
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .mixed import Files, open_files, open_mixed
-from .store import H5Table
+import numpy as np
+
+from ..common.errors import UserError
+from ..common.hashing import GOLDEN
+from .block import Block
+from .store import H5Table, of_other_draw
+from .table import Table
+
+# Rows that lie together in a file and are read at once: as many take as long to read as to find.
+RUN_ROWS = 512
+# One H5 file, or the files of all parts of a table.
+Files = Path | Sequence[Path]
+# Files that a process has open beside those of a table, and at most.
+_OTHER_FILES, _MOST_FILES = 64, 1 << 20
+
+
+class FilesTable(Table):
+    """The rows of several files, `tables`, in runs of RUN_ROWS whose order goes all over them.
+
+    Any number of rows that follow each other are an even sample of all files, as far as it is more
+    than some runs: multiples of the golden ratio, without their whole part, are spread evenly.
+    Rows are numbered through the raw table, which has `parts` files; where there are twice as many,
+    those of the train rows are followed by those of the validation rows.
+    """
+
+    def __init__(self, tables: Sequence[Table], path: Path, parts: int) -> None:
+        self.tables = tables
+        self.rows = sum(table.rows for table in tables)
+        first = tables[0].header
+        self._check_columns()
+        *first_rows, raw_rows = np.cumsum(
+            [0, *(int(table.source.get("rows", 0)) for table in tables[:parts])]
+        ).tolist()
+        self._first_rows = first_rows * (len(tables) // parts)
+        identities = [table.identity for table in tables]
+        # What is fitted to the rows of both is of neither.
+        identities += ["train and validation"] if len(tables) > parts else []
+        self.header = replace(
+            first,
+            path=path,
+            source={**first.source, "rows": raw_rows},
+            identity=first.identity if len(identities) == 1 else _digest(identities),
+        )
+        runs = [
+            (file, start, min(start + RUN_ROWS, table.rows))
+            for file, table in enumerate(tables)
+            for start in range(0, table.rows, RUN_ROWS)
+        ]
+        order = np.argsort(np.arange(len(runs), dtype=np.uint64) * GOLDEN)
+        self._runs = [runs[i] for i in order]
+        self._ends = np.cumsum([stop - start for _, start, stop in self._runs])
+
+    def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
+        """Rows start to stop as one block, with all sequences or those named."""
+        parts = []
+        for file, first, last in self._ranges(start, stop):
+            part = self.tables[file].read(first, last, sequences)
+            parts.append(replace(part, row=part.row + self._first_rows[file]))
+        return Block.joined(parts)
+
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows start to stop of one of a block's arrays."""
+        parts = []
+        for file, first, last in self._ranges(start, self.rows if stop is None else stop):
+            values = self.tables[file].column(name, first, last)
+            parts.append(values + self._first_rows[file] if name == "row" else values)
+        return np.concatenate(parts)
+
+    def lengths(self, sequence: str) -> np.ndarray:
+        """Events of every row in a sequence column."""
+        lengths = [table.lengths(sequence) for table in self.tables]
+        ranges = self._ranges(0, self.rows)
+        return np.concatenate([lengths[file][first:last] for file, first, last in ranges])
+
+    def vocabulary(self, column: str) -> list[str]:
+        """The raw strings of a categorical column in all files, sorted."""
+        return sorted(set().union(*(table.vocabulary(column) for table in self.tables)))
+
+    def close(self) -> None:
+        """Close all files."""
+        for table in self.tables:
+            table.close()
+
+    def _ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """The rows start to stop, as ranges of rows of files; an empty one if there are none."""
+        if start >= stop:
+            yield 0, 0, 0
+        number = int(np.searchsorted(self._ends, start, side="right"))
+        while start < stop:
+            file, first, last = self._runs[number]
+            first = last - int(self._ends[number] - start)
+            last = min(last, first + stop - start)
+            yield file, first, last
+            start += last - first
+            number += 1
+
+    def _check_columns(self) -> None:
+        first, *others = (
+            replace(table.header, path=Path(), source={}, identity="") for table in self.tables
+        )
+        for number, other in enumerate(others, 1):
+            if other != first:
+                raise of_other_draw(self.tables[0].path, self.tables[number].path)
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(texts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class AllRows:
-    """The train and the validation rows of one draw, mixed."""
+    """The train and the validation rows of one draw."""
 
     train: Files
     valid: Files
 
 
-# Where rows are: the files of a table, those of two, or an open table.
-Rows = Path | Sequence[Path] | AllRows | H5Table
+# Where rows are: a file, read as it is stored, the files of a table, those of two, or an open one.
+Rows = Path | Sequence[Path] | AllRows | Table
 
 
-def open_table(rows: Rows) -> H5Table:
-    """The table of these rows."""
-    if isinstance(rows, H5Table):
-        return rows
+def open_table(rows: Rows) -> Table:
+    """The table of these rows; raises UserError where files are not of one draw."""
     if isinstance(rows, AllRows):
-        return open_mixed([rows.train, rows.valid])
-    return open_files(rows)
+        return _open_files([rows.train, rows.valid])
+    if isinstance(rows, Path):
+        return H5Table(rows)
+    return _open_files([rows]) if isinstance(rows, Sequence) else rows
+
+
+def _open_files(tables: Sequence[Files]) -> FilesTable:
+    each = [[files] if isinstance(files, Path) else [*files] for files in tables]
+    paths = [path for files in each for path in files]
+    if not all(each):
+        raise UserError("no H5 files are given; name those of all parts of a table")
+    parts = len(each[0])
+    if any(len(files) != parts for files in each):
+        named = " and ".join(f"{len(files)} of {files[0].parent}" for files in each)
+        raise UserError(f"H5 files are given for other parts ({named}); name those of all parts")
+    if twice := [path for path, count in Counter(paths).items() if count > 1]:
+        raise UserError(f"{twice[0]}: is given twice; name each file of a table once")
+    _allow_open_files(len(paths))
+    with ExitStack() as stack:
+        opened = [stack.enter_context(H5Table(path)) for path in paths]
+        for number, other in enumerate(opened):
+            if other.identity != opened[number % parts].identity:
+                raise of_other_draw(opened[number % parts].path, other.path)
+        table = FilesTable(opened, paths[0].parent if parts > 1 else paths[0], parts)
+        stack.pop_all()
+    return table
+
+
+def _allow_open_files(count: int) -> None:
+    """Let the process have as many files open as the system allows; raises UserError if too few."""
+    allowed, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    at_most = _MOST_FILES if hard == resource.RLIM_INFINITY else hard
+    if count > at_most - _OTHER_FILES:
+        raise UserError(
+            f"a table in {count:,} files needs as many open at once, and the system allows a "
+            f"process {at_most:,}: raise parts.rows, which makes fewer of them, or the limit "
+            f"(ulimit -Hn)"
+        )
+    if allowed < at_most:
+        # Some systems allow less than they say.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (at_most, hard))
 
 
 def train_rows(train: Files, valid: Files, replay: Path | None) -> Rows:

@@ -1,48 +1,45 @@
 """The values of raw columns as the H5 format keeps them: batch by batch, block by block."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.errors import UserError
-from ..common.ragged import narrow, require_equal_lengths
+from ..common.ragged import require_equal_lengths
 from ..config.columns import Columns
 from .block import Block
+from .categories import MISSING_CODE, codes_of
 from .raw_text import as_text
 from .sequence_parser import parse_sequences
+
+# The raw strings of some rows' categories, by column.
+Words = Mapping[str, Sequence[str]]
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-@dataclass(frozen=True)
-class LocalBlock:
-    """A block whose categorical codes are places in `words[column]`, plus one; 0 = missing."""
-
-    block: Block
-    words: Sequence[Sequence[str]]
-
-
 def convert_batch(
     batch: pa.RecordBatch, rows: np.ndarray, columns: Columns, path: str, order: np.ndarray
-) -> LocalBlock:
+) -> tuple[Block, Words]:
     """Convert the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
 
-    Row i of the block is row order[i] of the batch. It needs nothing but its arguments, so batches
-    can be converted side by side.
+    Row i of the block is row order[i] of the batch; the words are those of its categories. It needs
+    nothing but its arguments, so batches can be converted side by side.
     """
     numeric = np.empty((len(columns.numeric), len(order)), np.float32)
     for i, name in enumerate(columns.numeric):
         np.take(_as_float32(batch.column(name)), order, out=numeric[i])
-    categorical = np.empty((len(order), len(columns.categorical)), np.int64)
-    words = []
+    categorical = np.empty((len(order), len(columns.categorical)), np.uint64)
+    words = {}
     for i, name in enumerate(columns.categorical):
         encoded = as_text(batch.column(name)).dictionary_encode()
-        codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-        categorical[:, i] = codes[order]
-        words.append(_words(encoded.dictionary, name, path))
+        words[name] = _words(encoded.dictionary, name, path)
+        # The last one stands for missing values.
+        codes = np.append(codes_of(words[name]), np.uint64(MISSING_CODE))
+        places = pc.fill_null(encoded.indices, len(words[name])).to_numpy(zero_copy_only=False)
+        categorical[:, i] = codes[places[order]]
     sequences = {
         name: parse_sequences(batch.column(name), name, path, rows, order)
         for name in columns.ragged
@@ -52,26 +49,13 @@ def convert_batch(
     if columns.row_time:
         time = _as_seconds(batch.column(columns.row_time), columns.row_time, path, rows)[order]
     by_row = np.ascontiguousarray(numeric.T)
-    return LocalBlock(Block(by_row, categorical + 1, sequences, rows[order], time=time), words)
+    return Block(by_row, categorical, sequences, rows[order], time=time), words
 
 
-class Vocabularies:
-    """Raw category -> code, numbered in the order of their first occurrence, block by block."""
-
-    def __init__(self, columns: Sequence[str]) -> None:
-        self.codes: dict[str, dict[str, int]] = {name: {} for name in columns}
-
-    def recode(self, local: LocalBlock) -> Block:
-        """The block with codes that hold for the whole file."""
-        categorical = np.empty_like(local.block.categorical)
-        for i, (codes, words) in enumerate(zip(self.codes.values(), local.words)):
-            code_of_place = np.array([0, *(codes.setdefault(w, len(codes) + 1) for w in words)])
-            categorical[:, i] = code_of_place[local.block.categorical[:, i]]
-        return replace(local.block, categorical=narrow(categorical))
-
-    def words(self) -> dict[str, list[str]]:
-        """Code -> raw string per column; code 0, missing, reads ''."""
-        return {name: ["", *codes] for name, codes in self.codes.items()}
+def add_words(known: dict[str, set[str]], words: Words) -> None:
+    """Add the words of some rows to those known, by categorical column."""
+    for name, found in words.items():
+        known.setdefault(name, set()).update(found)
 
 
 def _words(dictionary: pa.Array, column: str, path: str) -> list[str]:

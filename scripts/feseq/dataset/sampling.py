@@ -3,7 +3,7 @@
 Each part of the table draws its own rows by its number and the seed, so one that is replaced leaves
 the draws of all others as they are, where a size has all rows.
 
-Legend: P parts; 2 labels; 3 parts of the data set: train, choose, judge.
+Legend: P parts; 2 labels; 3 parts of the data set: train, validation, holdout.
 """
 
 import logging
@@ -20,7 +20,7 @@ from ..common.errors import UserError
 from ..common.files import write_json
 from ..config.sampling import Sampling
 from ..raw.reading import RawTable, open_parquet
-from .selection import CHOOSE, JUDGE, TRAIN, Selection, write_selections
+from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
 from .split import split_rows
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
 
     All parts together give `rows` rows (None: all), each label its proportional share, at least two
     rows. Of these about `valid_share` are held out, at least one of each label, and of these about
-    `judge_share` judge. Raises UserError if too few rows of a label are held out to be shared.
+    `holdout_share` only judge. Raises UserError if too few rows of a label are held out for both.
     """
     total_2 = count_P2.sum(axis=0)
     rows = _at_most(rows, int(total_2.sum()), "the file has")
@@ -175,13 +175,15 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
     quota_P32 = np.zeros((len(count_P2), 3, 2), np.int64)
     for value, wanted in enumerate(shares):
         drawn_P = _shared_out(count_P2[:, value], wanted)
-        held_P = _about(drawn_P, sampling.valid_share, [sampling.seed, _ROUNDING, CHOOSE, value])
-        judging_P = np.zeros_like(held_P)
-        if sampling.judge_share:
-            _check_judges(int(held_P.sum()), value)
-            seed = [sampling.seed, _ROUNDING, JUDGE, value]
-            judging_P = _about(held_P, sampling.judge_share, seed)
-        quota_P32[:, :, value] = np.stack([drawn_P - held_P, held_P - judging_P, judging_P], axis=1)
+        held_P = _about(
+            drawn_P, sampling.valid_share, [sampling.seed, _ROUNDING, VALIDATION, value]
+        )
+        holdout_P = np.zeros_like(held_P)
+        if sampling.holdout_share:
+            _check_shared(int(held_P.sum()), value)
+            seed = [sampling.seed, _ROUNDING, HOLDOUT, value]
+            holdout_P = _about(held_P, sampling.holdout_share, seed)
+        quota_P32[:, :, value] = np.stack([drawn_P - held_P, held_P - holdout_P, holdout_P], axis=1)
     return quota_P32
 
 
@@ -190,20 +192,20 @@ def select_rows(labels: np.ndarray, quota_32: np.ndarray, seed: int, number: int
 
     The rows of a label are cut into that many equal spans and one row is drawn from each
     (stratified systematic sampling), so every day of a file sorted by day is drawn from. Held-out
-    rows are drawn in the same way from these, and from the held-out rows those that judge.
+    rows are drawn in the same way from these, and from the held-out rows those that only judge.
     """
     random = np.random.default_rng([seed, 0, number])
     # Draws of their own, so that the train rows do not depend on the share.
-    judging = np.random.default_rng([seed, JUDGE, number])
+    of_holdout = np.random.default_rng([seed, HOLDOUT, number])
     chosen, parts = [], []
     for value in (0, 1):
-        _, choose, judge = quota = quota_32[:, value].tolist()
+        _, validation, holdout = quota = quota_32[:, value].tolist()
         candidates = np.flatnonzero(labels == value)
         chosen.append(candidates[_spread(len(candidates), sum(quota), random)])
         part = np.full(sum(quota), TRAIN, np.int8)
-        held = _spread(len(part), choose + judge, random)
-        part[held] = CHOOSE
-        part[held[_spread(len(held), judge, judging)]] = JUDGE
+        held = _spread(len(part), validation + holdout, random)
+        part[held] = VALIDATION
+        part[held[_spread(len(held), holdout, of_holdout)]] = HOLDOUT
         parts.append(part)
     return Selection.placed(np.concatenate(chosen), np.concatenate(parts), random)
 
@@ -218,7 +220,7 @@ def select_within(
     over the table.
     """
     pieces = [slice(*pair) for pair in pairwise(bounds)]
-    size_3 = np.array([np.count_nonzero(part == number) for number in (TRAIN, CHOOSE, JUDGE)])
+    size_3 = np.array([np.count_nonzero(part == number) for number in (TRAIN, VALIDATION, HOLDOUT)])
     rows = _at_most(rows, int(size_3.sum()), "the split leaves")
     wanted_P32 = np.zeros((len(pieces), 3, 2), np.int64)
     shares = _part_shares(size_3, int(size_3.sum()) if rows is None else rows).tolist()
@@ -249,12 +251,12 @@ def _at_most(rows: int | None, there: int, whose: str) -> int | None:
     return None
 
 
-def _check_judges(held: int, label: int) -> None:
+def _check_shared(held: int, label: int) -> None:
     if held < 2:
         raise UserError(
-            f"sampling.judge_share: only {held} of the held-out rows has label {label}, and rows "
+            f"sampling.holdout_share: only {held} of the held-out rows has label {label}, and rows "
             f"that choose and rows that judge need one each; raise sampling.valid_share or the "
-            f"size's rows, or set judge_share to 0"
+            f"size's rows, or set holdout_share to 0"
         )
 
 

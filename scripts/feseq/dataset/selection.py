@@ -12,8 +12,8 @@ from ..common.errors import UserError
 from ..common.parquet import read_group, write_groups
 
 # The parts of a data set: rows that are learned from; held-out rows by which epoch, settings and
-# weights are chosen; held-out rows that choose nothing. In valid files the last follow the second.
-TRAIN, CHOOSE, JUDGE = 0, 1, 2
+# weights are chosen; held-out rows that choose nothing, and only judge.
+TRAIN, VALIDATION, HOLDOUT = 0, 1, 2
 
 _SCHEMA = pa.schema({"row": pa.int64(), "part": pa.int8(), "position": pa.int64()})
 
@@ -22,9 +22,8 @@ _SCHEMA = pa.schema({"row": pa.int64(), "part": pa.int8(), "position": pa.int64(
 class Selection:
     """Chosen rows of one part of the raw table, in its order.
 
-    `row` int64: number in that part. `part` int8: TRAIN (train files), CHOOSE or JUDGE (valid
-    files). `position` int64: place within its H5 file; a random permutation of each part, so that a
-    table sorted by day becomes one that can be trained on in order.
+    `row` int64: number in that part. `part` int8: TRAIN (train files), VALIDATION or HOLDOUT (valid
+    files). `position` int64: place within its H5 file, a random permutation of its rows.
     """
 
     row: np.ndarray
@@ -51,11 +50,8 @@ class Selection:
         order = np.argsort(row)
         row, part = row[order], part[order].astype(np.int8)
         position = np.empty(len(row), np.int64)
-        first = 0
-        for number in (TRAIN, CHOOSE, JUDGE):
-            rows = int(np.count_nonzero(part == number))
-            position[part == number] = first + random.permutation(rows)
-            first = 0 if number == TRAIN else first + rows
+        for of_file in (part == TRAIN, part != TRAIN):
+            position[of_file] = random.permutation(int(np.count_nonzero(of_file)))
         return cls(row, part, position)
 
     @classmethod

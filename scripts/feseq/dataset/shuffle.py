@@ -1,4 +1,4 @@
-"""Rows in memory, written in the order of their places, stretch by stretch."""
+"""Rows in memory, written in the order of their places, as many at a time as memory may hold."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,8 +9,8 @@ from ..common.ragged import Ragged, narrow
 from .block import Block
 from .store import H5Writer
 
-# What waits to be written, at most, however many rows there are, and however long their histories.
-STRETCH_BYTES = 1 << 28
+# What is shuffled together at most, however many rows there are and however long their histories.
+SHUFFLED_BYTES = 1 << 28
 # Rows of one write.
 _ROWS = 8_192
 
@@ -18,12 +18,11 @@ _ROWS = 8_192
 class Shuffle:
     """Rows that come in any order, for several files, each of which is written in its own order.
 
-    They are collected up to STRETCH_BYTES, and written to all files as a stretch of each. The first
-    `choosing` rows of each file choose, the others only judge.
+    They are collected up to SHUFFLED_BYTES, and then written.
     """
 
-    def __init__(self, writers: Sequence[H5Writer], choosing: Sequence[int]) -> None:
-        self.writers, self._choosing = writers, choosing
+    def __init__(self, writers: Sequence[H5Writer]) -> None:
+        self.writers = writers
         self._waiting: list[list[tuple[Block, np.ndarray]]] = [[] for _ in writers]
         self._bytes = 0
 
@@ -33,7 +32,7 @@ class Shuffle:
         They come in the order of their files, and in that of their places within each.
         """
         size = block.nbytes + place.nbytes
-        if self._bytes and self._bytes + size > STRETCH_BYTES:
+        if self._bytes and self._bytes + size > SHUFFLED_BYTES:
             self.write()
         bounds = np.searchsorted(file, np.arange(len(self.writers) + 1)).tolist()
         for waiting, start, stop in zip(self._waiting, bounds, bounds[1:]):
@@ -42,10 +41,9 @@ class Shuffle:
 
     def write(self) -> None:
         """Write the rows that wait; a file without one gets its columns nevertheless."""
-        for writer, waiting, choosing in zip(self.writers, self._waiting, self._choosing):
+        for writer, waiting in zip(self.writers, self._waiting):
             for block in _in_order(waiting):
                 writer.append(_narrowed(block))
-            writer.end_stretch(sum(int(np.searchsorted(place, choosing)) for _, place in waiting))
             waiting.clear()
         self._bytes = 0
 
@@ -70,4 +68,4 @@ def _narrowed(block: Block) -> Block:
         name: Ragged(narrow(ragged.values), ragged.offsets)
         for name, ragged in block.sequences.items()
     }
-    return replace(block, categorical=narrow(block.categorical), sequences=sequences)
+    return replace(block, sequences=sequences)

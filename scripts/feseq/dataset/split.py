@@ -2,7 +2,7 @@
 
 A cut always runs between two values of a column, never through the rows of one: no time and no
 group is on both sides. Held-out rows may be cut once more by the same rule: those behind that cut
-judge, and choose nothing.
+only judge.
 """
 
 import logging
@@ -13,7 +13,7 @@ import numpy as np
 from ..common.errors import UserError
 from ..config.sampling import Sampling, Split
 from ..raw.reading import RawTable
-from .selection import CHOOSE, JUDGE, TRAIN
+from .selection import HOLDOUT, TRAIN, VALIDATION
 from .split_columns import Times, read_groups, read_times
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # A row in no part.
 _OUT = -1
 # How a part is called in the log.
-_DO = {TRAIN: "train", CHOOSE: "validate", JUDGE: "judge"}
+_DO = {TRAIN: "train", VALIDATION: "validate", HOLDOUT: "only judge"}
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
 
@@ -55,15 +55,15 @@ def split_rows(file: RawTable, labels: np.ndarray, sampling: Sampling) -> np.nda
 
     By time, the newest rows are held out: those of the `last` values, or of as many values as come
     nearest to `valid_share` of the rows. By group, some groups drawn at random. By both, the newest
-    rows without those of a group that has older rows; these are in no part. A share
-    of the held-out rows, `judge_share`, judges. Raises UserError if a part lacks rows of a label.
+    rows without those of a group that has older rows; these are in no part. Of the held-out rows, a
+    share, `holdout_share`, only judges. Raises UserError if a part lacks rows of a label.
     """
     rows, times = keyed_rows(file, sampling)
     part = cut_off(rows, sampling.valid_share, sampling.split.last)
-    held = part == CHOOSE
-    if sampling.judge_share and held.any():
-        again = cut_off(_in_order(rows.take(held), sampling.seed), sampling.judge_share)
-        part[held] = np.array([CHOOSE, JUDGE, _OUT], np.int8)[again]
+    held = part == VALIDATION
+    if sampling.holdout_share and held.any():
+        again = cut_off(_in_order(rows.take(held), sampling.seed), sampling.holdout_share)
+        part[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
     _tell(part, labels, rows, times)
     return part
 
@@ -77,7 +77,7 @@ def keyed_rows(file: RawTable, sampling: Sampling) -> tuple[KeyedRows, Times | N
 
 
 def cut_off(rows: KeyedRows, share: float, last: int | None = None) -> np.ndarray:
-    """int8 [rows]: TRAIN before the cut, CHOOSE behind it, or less than 0: in no part.
+    """int8 [rows]: TRAIN before the cut, VALIDATION behind it, or less than 0: in no part.
 
     The cut leaves the rows of the `last` values behind it, or about `share` of all.
     """
@@ -87,7 +87,7 @@ def cut_off(rows: KeyedRows, share: float, last: int | None = None) -> np.ndarra
     if rows.time is not None and rows.group is not None:
         older = np.sort(rows.group[part == TRAIN])
         place = np.searchsorted(older, rows.group).clip(max=len(older) - 1)
-        part[(part == CHOOSE) & (older[place] == rows.group)] = _OUT
+        part[(part == VALIDATION) & (older[place] == rows.group)] = _OUT
     return part
 
 
@@ -129,12 +129,12 @@ def _in_order(rows: KeyedRows, seed: int) -> KeyedRows:
     if rows.time is None or (len(rows.time) and rows.time.min() < rows.time.max()):
         return rows
     logger.info(
-        "all held-out rows have one %s: those that judge are drawn at random", rows.split.time
+        "all held-out rows have one %s: those that only judge are drawn at random", rows.split.time
     )
     group = rows.group
     if group is None:
         # Each row is a group of its own.
-        random = np.random.default_rng([seed, JUDGE])
+        random = np.random.default_rng([seed, HOLDOUT])
         group = random.integers(0, 1 << 64, len(rows.time), np.uint64)
     return replace(rows, time=None, group=group)
 
@@ -160,11 +160,11 @@ def _tell(part: np.ndarray, labels: np.ndarray, rows: KeyedRows, times: Times | 
             f"{len(part):,}",
             split.group,
         )
-    for number in (TRAIN, CHOOSE) if JUDGE not in present else (TRAIN, CHOOSE, JUDGE):
+    for number in (TRAIN, VALIDATION) if HOLDOUT not in present else (TRAIN, VALIDATION, HOLDOUT):
         found = np.bincount(labels[part == number], minlength=2)
         if found.min() == 0:
             raise UserError(
                 f"{rows.where}: split by {by}, {found[0]:,} rows without and {found[1]:,} with a "
                 f"click {_DO[number]}, and both are needed ({'; '.join(told)}; {out:,} rows fall "
-                f"out); change sampling.split, valid_share or judge_share"
+                f"out); change sampling.split, valid_share or holdout_share"
             )

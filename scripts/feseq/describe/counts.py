@@ -8,9 +8,10 @@ from ..common.hashing import GOLDEN, hashed
 from ..common.progress import progress
 from ..common.ragged import Ragged
 from ..dataset.block import Block
+from ..dataset.categories import ByCode
 from ..dataset.encoding import TokenLookup
 from ..dataset.feature_map import OUT_OF_VOCABULARY, FeatureMap
-from ..dataset.store import H5Table
+from ..dataset.table import Table
 
 # Rows of the sample at most, at equal distances in the table.
 SAMPLE_ROWS = 100_000
@@ -37,11 +38,15 @@ class Counts:
     of each sequence, and how many of them the feature map does not know, `unseen_events`.
     """
 
-    def __init__(self, table: H5Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
+    def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
         self.table, self.bits = table, bits
         self.rows = self.clicks = 0
         self.lookups = {field.column: TokenLookup(field) for field in feature_map.sequences}
-        self.words = {name: table.vocabulary(name)[1:] for name in table.categorical_columns}
+        self.words = {name: table.vocabulary(name) for name in table.categorical_columns}
+        self._place_of = {
+            name: ByCode(words, np.arange(1, len(words) + 1), missing=0, other=0)
+            for name, words in self.words.items()
+        }
         sizes = {name: len(words) + 1 for name, words in self.words.items()} | {"place": PLACES}
         sizes |= {f"length of {name}": len(LENGTHS) for name in self.lookups}
         self.groups = {name: np.zeros((size, 3), np.int64) for name, size in sizes.items()}
@@ -49,12 +54,7 @@ class Counts:
         self.events, self.longest, self.sampled_events, self.unseen_events = (
             dict.fromkeys(self.lookups, 0) for _ in range(4)
         )
-        self._holdout = np.zeros(table.rows, bool) if table.judges.all() else table.judges
         self._step = -(-table.rows // SAMPLE_ROWS) or 1
-        # The same number for a word in all tables.
-        self._hashes = [
-            pd.util.hash_array(np.array(["", *words], object)) for words in self.words.values()
-        ]
         samples, labels = [], [np.empty(0, np.uint8)]
         found: dict[str, list[np.ndarray]] = {name: [] for name in ("", *self.lookups)}
         with progress("described", table.rows) as describing:
@@ -72,8 +72,7 @@ class Counts:
         self.keys = {name: np.concatenate([none, *parts]) for name, parts in found.items()}
 
     def _count(self, block: Block, sampled: np.ndarray) -> None:
-        known = np.full(len(block), block.label is not None)
-        known &= ~self._holdout[self.rows : self.rows + len(block)]
+        known = np.zeros(len(block), bool) if block.holdout is None else block.holdout == 0
         clicked = known if block.label is None else block.label == 1
         self.rows += len(block)
         self.clicks += int(clicked.sum()) if block.label is not None else 0
@@ -82,7 +81,7 @@ class Counts:
         # Rows of a file that has been replaced by a longer one would lie behind its end.
         raw_rows = max(1, int(self.table.source.get("rows", 0)))
         index = {"place": np.minimum(block.row * PLACES // raw_rows, PLACES - 1)}
-        index |= dict(zip(self.words, block.categorical.T.astype(np.int64)))
+        index |= self._places(block.categorical)
         for name, lookup in self.lookups.items():
             ragged = block.sequences[name]
             index[f"length of {name}"] = np.searchsorted(LENGTHS, ragged.lengths, "right") - 1
@@ -99,8 +98,8 @@ class Counts:
     def _sampled(self, block: Block, rows: np.ndarray) -> pd.DataFrame:
         """These rows: numeric columns, categories, and of each sequence length and newest event."""
         sample = pd.DataFrame(block.numeric[rows], columns=list(self.table.numeric_columns))
-        for (name, words), codes in zip(self.words.items(), block.categorical[rows].T):
-            sample[name] = pd.Categorical.from_codes(codes.astype(np.int64) - 1, words)
+        for name, places in self._places(block.categorical[rows]).items():
+            sample[name] = pd.Categorical.from_codes(places - 1, self.words[name])
         for name in self.lookups:
             newest = block.sequences[name].take(rows, 1)
             sample[f"length of {name}"] = block.sequences[name].lengths[rows]
@@ -108,12 +107,16 @@ class Counts:
             sample.loc[newest.lengths > 0, f"newest of {name}"] = newest.values
         return sample
 
+    def _places(self, codes: np.ndarray) -> dict[str, np.ndarray]:
+        """By categorical column, the place of each category in `words` from 1 on, 0 if missing."""
+        return {name: find(codes[:, i]) for i, (name, find) in enumerate(self._place_of.items())}
+
     def _keyed(self, block: Block) -> tuple[Block, dict[str, np.ndarray]]:
         """A block, and the keys that are kept, uint64: those whose first `bits` bits are 0."""
         keys = {name: _sequence_keys(block.sequences[name]) for name in self.lookups}
-        words = [hashes[codes] for hashes, codes in zip(self._hashes, block.categorical.T)]
         # The bits of the numeric values: what is alike in raw values is alike in these.
-        columns = np.column_stack([block.numeric.view(np.uint32), *words, *keys.values()])
+        numbers = block.numeric.view(np.uint32)
+        columns = np.column_stack([numbers, block.categorical, *keys.values()])
         found = {
             name: key[block.sequences[name].lengths >= LEAST_EVENTS] for name, key in keys.items()
         }

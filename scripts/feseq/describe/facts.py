@@ -10,7 +10,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ..dataset.feature_map import FeatureMap, SequenceField
-from ..dataset.mixed import Files, open_files
+from ..dataset.opening import Files, open_table
+from ..dataset.table import reported
 from .columns import auc_alone, kind_of, middle_share, missing_blocks, same_columns
 from .counts import KEYS, LENGTHS, Counts, repeated_share, shared_share
 from .drift import MUCH_DRIFT, adversary, stability_index
@@ -44,11 +45,12 @@ def describe(
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(threads))
         files = {"train": train_h5, "valid": valid_h5, "test": test_h5}
-        opened = {name: stack.enter_context(open_files(of)) for name, of in files.items()}
+        opened = {name: stack.enter_context(open_table(of)) for name, of in files.items()}
         largest = max(table.rows for table in opened.values())
         bits = max(0, int(np.ceil(np.log2(max(1, largest) / KEYS))))
         tables = {name: Counts(table, feature_map, bits, threads) for name, table in opened.items()}
-        judges, label = opened["valid"].judges, opened["valid"].column("label")
+        is_reported = reported(opened["valid"].holdout)
+        label = opened["valid"].column("label")
         simulated = bool(opened["train"].source["simulated"])
     samples = _numbers(tables)
     columns = [_column(tables, samples, feature_map, name) for name in samples["train"]]
@@ -57,7 +59,7 @@ def describe(
         "simulated_data": simulated,
         "rows": {name: table.rows for name, table in tables.items()},
         "clicks": {name: tables[name].clicks for name in ("train", "valid")},
-        "judging": {"rows": int(judges.sum()), "clicks": int(label[judges].sum())},
+        "judging": {"rows": int(is_reported.sum()), "clicks": int(label[is_reported].sum())},
         "sampled_rows": {name: len(sample) for name, sample in samples.items()},
         "columns": columns,
         **_groups(tables["train"], samples["train"]),

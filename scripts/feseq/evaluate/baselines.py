@@ -28,8 +28,8 @@ from ..config.names import BASELINES
 from ..dataset.block import Block
 from ..dataset.encoding import DEFAULT_INPUTS, FeatureEncoder
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.mixed import Files, open_files
-from ..dataset.store import H5Table
+from ..dataset.opening import Files, open_table
+from ..dataset.table import Table
 from .valid_predictions import write_logits
 
 logger = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ def fit_baseline(
         raise UserError(f"there is no baseline {baseline!r}, only {', '.join(BASELINES)}")
     feature_map = FeatureMap.read(feature_map_json)
     with (
-        open_files(train_h5) as train,
-        open_files(valid_h5) as valid,
+        open_table(train_h5) as train,
+        open_table(valid_h5) as valid,
         threadpool_limits(threads),
     ):
         check_one_draw(feature_map, train, valid, full_name)
@@ -111,7 +111,7 @@ def fit_baseline(
 
 
 def _inputs(
-    feature_map: FeatureMap, table: H5Table, rows: int, what: str, threads: int
+    feature_map: FeatureMap, table: Table, rows: int, what: str, threads: int
 ) -> Iterator[sparse.csr_array]:
     """The first `rows` rows as float32 [rows of a block, columns], block by block.
 

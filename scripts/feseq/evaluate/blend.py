@@ -42,10 +42,10 @@ def blend_predictions(
     tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
     _check_same_rows(predictions, tables)
     names = [path.absolute().parent.name for path in predictions]
-    rows = {name: tables[0][name] for name in ("row", "label", "judges")}
-    label, judges = (rows[name].to_numpy() for name in ("label", "judges"))
-    apart = not judges.all()
-    chooses = ~judges if apart else judges
+    rows = {name: tables[0][name] for name in ("row", "label", "holdout")}
+    label, holdout = (rows[name].to_numpy() for name in ("label", "holdout"))
+    apart = holdout.any()
+    chooses = ~holdout
     logits = [table["logit"].to_numpy() for table in tables]
     choosing = [logit[chooses] for logit in logits]
     metric = BY_NAME[BALANCED + by if prior == "balanced" and BALANCED + by in BY_NAME else by]

@@ -2,9 +2,9 @@
 
 A column is changed by giving each row the value of another row, drawn at random (Breiman, Machine
 Learning 45, 2001). All changes are made to the same rows, and each row gets all its values from one
-other row, so that the losses can be compared. The rows judge, and are at most `ROWS` with a click
-and `ROWS` without: an AUC does not depend on the share of clicks, and few clicks are what makes it
-uncertain. Other rows are drawn at the file's click rate.
+other row, so that the losses can be compared. The rows are some on which models are reported, at
+most `ROWS` with a click and `ROWS` without: an AUC does not depend on the share of clicks, and few
+clicks are what makes it uncertain. Other rows are drawn at the file's click rate.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,9 +19,8 @@ from ..common.ragged import Ragged
 from ..config.runtime import Runtime
 from ..dataset.block import Block
 from ..dataset.feature_map import FeatureMap, check_one_draw, check_same_kind
-from ..dataset.memory_table import MemoryTable
 from ..dataset.opening import Rows, open_table
-from ..dataset.store import H5Table
+from ..dataset.table import MemoryTable, Table, reported
 from ..families import Model
 from ..predict.container import family_in, load_model
 from .intervals import Auc, Entry, correct_together
@@ -44,11 +43,11 @@ class Predict(Protocol):
     def __call__(self, block: Block, *, only_numeric: bool) -> np.ndarray: ...
 
 
-def importance(model: Model, table: H5Table, block: Block) -> Predict:
+def importance(model: Model, table: Table, block: Block) -> Predict:
     """How a model predicts changed rows of a table; families may have a faster way."""
 
     def predict(block: Block, *, only_numeric: bool) -> np.ndarray:
-        return model.predict(MemoryTable(table, block))
+        return model.predict(MemoryTable(table.header, block))
 
     return predict
 
@@ -79,7 +78,7 @@ def measure_importance(
 
 def write_importance(
     path: Path,
-    table: H5Table,
+    table: Table,
     feature_map: FeatureMap,
     predictor: Callable[[Block], Predict],
     full_name: str = "",
@@ -117,9 +116,9 @@ def write_importance(
     write_json(path, about | found)
 
 
-def _chosen_rows(table: H5Table) -> tuple[Block, np.ndarray]:
-    """The first rows of each class that judge, and for each of them another one, [rows]."""
-    label, judging = table.column("label"), np.flatnonzero(table.judges)
+def _chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
+    """The first reported rows of each class, and for each of them another one, [rows]."""
+    label, judging = table.column("label"), np.flatnonzero(reported(table.holdout))
     is_click = label[judging] == 1
     most = min(ROWS, OTHERS * max(1, int(is_click.sum())))
     chosen = np.sort(np.concatenate([judging[is_click][:ROWS], judging[~is_click][:most]]))
@@ -138,7 +137,7 @@ def _chosen_rows(table: H5Table) -> tuple[Block, np.ndarray]:
 
 
 def _with_columns(
-    block: Block, table: H5Table, feature_map: FeatureMap, donors: np.ndarray
+    block: Block, table: Table, feature_map: FeatureMap, donors: np.ndarray
 ) -> Iterator[tuple[str, Block, bool]]:
     """The rows with one column of others, for each column; whether it is numeric."""
     categories = [*feature_map.profile, *feature_map.targets, *feature_map.context]

@@ -13,9 +13,10 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import write_json
 from ..common.parquet import metadata_of, read_table
+from ..dataset.categories import ByCode
 from ..dataset.opening import Rows as Source
 from ..dataset.opening import open_table
-from ..dataset.store import H5Table
+from ..dataset.table import Table, reported
 from .intervals import CONFIDENCE, Auc, correct_together, gain_entries, metric_entries
 from .metrics import Rows, expected_auc, share_of_best
 from .valid_predictions import read_predictions
@@ -35,16 +36,17 @@ def measure_predictions(
     gauc: str | None,
     full_name: str = "",
 ) -> dict[str, Any]:
-    """All metrics of one model's predictions of the rows that judge; see results/README.md.
+    """All metrics of one model's predictions of the reported rows; see results/README.md.
 
     `gauc` names a categorical column; `truth` holds the true probabilities of a simulated file.
     Raises UserError if the predictions are of other rows, or not of the model with this
     `full_name`.
     """
     with open_table(rows) as table:
-        simulated, judges = table.source["simulated"], table.judges
-        row, label = (table.column(name)[judges] for name in ("row", "label"))
-        slices = _slices(table)[judges]
+        simulated, holdout = table.source["simulated"], table.holdout
+        is_reported = reported(holdout)
+        row, label = (table.column(name)[is_reported] for name in ("row", "label"))
+        slices = _slices(table)[is_reported]
     read = read_predictions(predictions, full_name=full_name)
     if not all(np.array_equal(read[n].to_numpy(), x) for n, x in (("row", row), ("label", label))):
         raise UserError(
@@ -60,7 +62,7 @@ def measure_predictions(
         "rows": len(label),
         "clicks": int(label.sum()),
         "click_rate": float(label.mean()),
-        "unseen": not judges.all(),
+        "unseen": bool(holdout.any()),
         "full_name": full_name,
         "simulated_data": simulated,
         "bootstrap": resamples,
@@ -121,17 +123,15 @@ def _learnable(read: pa.Table, truth: Path | None) -> dict[str, float | None]:
     return dict(zip(names, [*aucs, share_of_best(*aucs[:2])]))
 
 
-def _slices(table: H5Table) -> pd.DataFrame:
+def _slices(table: Table) -> pd.DataFrame:
     """The slice that each row is in: by each categorical column, and by its history's length."""
     slices = {}
     for column, codes in zip(table.categorical_columns, table.column("categorical").T):
-        words = ["(missing)", *(word or "(empty)" for word in table.vocabulary(column)[1:])]
         # Numbers by their size, then words, missing last.
-        order = sorted(range(len(words)), key=lambda code: (code == 0, *_by_number(words[code])))
-        place = np.empty(len(words), np.int64)
-        place[order] = np.arange(len(words))
-        names = pd.Index([words[code] for code in order])
-        slices[column] = pd.Categorical.from_codes(place[codes], names, ordered=True)
+        words = sorted(table.vocabulary(column), key=_by_number)
+        place = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))
+        names = pd.Index([*(word or "(empty)" for word in words), "(missing)"])
+        slices[column] = pd.Categorical.from_codes(place(codes), names, ordered=True)
     lengths = table.lengths(table.sequence_columns[0])
     names = [f"{a}" if a == b - 1 else f"{a}-{b - 1}" for a, b in pairwise(LENGTHS)]
     bins = [*LENGTHS, np.inf]

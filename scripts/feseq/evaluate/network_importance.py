@@ -8,13 +8,12 @@ import torch
 from ..dataset.batch import Batch
 from ..dataset.batches import row_inputs
 from ..dataset.block import Block
-from ..dataset.memory_table import MemoryTable
-from ..dataset.store import H5Table
+from ..dataset.table import MemoryTable, Table
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import parts_that_fit
 
 
-def importance(model: TrainedModel, table: H5Table, block: Block) -> "NetworkPredict":
+def importance(model: TrainedModel, table: Table, block: Block) -> "NetworkPredict":
     """How the network predicts changed rows of a table."""
     return NetworkPredict(model, table, block)
 
@@ -25,10 +24,10 @@ class NetworkPredict:
     Numeric columns meet the rest of a row in the output network only, whose other inputs are kept.
     """
 
-    def __init__(self, model: TrainedModel, table: H5Table, block: Block) -> None:
+    def __init__(self, model: TrainedModel, table: Table, block: Block) -> None:
         self.model, self.table, self.machine = model, table, model.machine
         machine = model.machine
-        self.source = model.source(MemoryTable(table, block))
+        self.source = model.source(MemoryTable(table.header, block))
         self.kept: list[tuple[Batch, torch.Tensor]] = []
         network = model.network.to(machine.device).eval()
         seen: list[torch.Tensor] = []
@@ -50,7 +49,7 @@ class NetworkPredict:
         """Logits float32 [rows] of these rows; see `Predict`."""
         if only_numeric:
             return self._with_other_numbers(block)
-        return self.model.predict(MemoryTable(self.table, block))
+        return self.model.predict(MemoryTable(self.table.header, block))
 
     @torch.inference_mode()
     def _with_other_numbers(self, block: Block) -> np.ndarray:

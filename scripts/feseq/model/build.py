@@ -60,7 +60,6 @@ def batch_source(
     config: ModelConfig,
     batch_rows: int | Callable[[int], int],
     negative_share: float = 1.0,
-    choosing: bool = False,
 ) -> BatchSource:
     """Batches of `h5` with the inputs that a network of `config` takes; see BatchSource."""
     return BatchSource(
@@ -70,7 +69,6 @@ def batch_source(
         batch_rows=batch_rows,
         inputs=inputs_of(config),
         negative_share=negative_share,
-        choosing=choosing,
     )
 
 

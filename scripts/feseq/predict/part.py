@@ -13,7 +13,8 @@ from ..common.parquet import write_table
 from ..config.runtime import Runtime
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import check_same_kind
-from ..dataset.store import H5Table
+from ..dataset.opening import open_table
+from ..dataset.table import Table
 from ..families import Model
 from .container import load_model
 
@@ -37,7 +38,7 @@ def predict_part(
     """
     runtime = runtime or Runtime()
     model = load_model(model_file, full_name, runtime=runtime, threads=threads)
-    with H5Table(test_h5) as test:
+    with open_table(test_h5) as test:
         logit = predict_table(model, test, runtime.verbosity)
         metadata = {
             **model_metadata(model),
@@ -52,17 +53,17 @@ def predict_part(
     logger.info("%s rows predicted", f"{len(logit):,}")
 
 
-def predict_table(model: Model, table: H5Table, verbosity: int = 0) -> np.ndarray:
+def predict_table(model: Model, table: Table, verbosity: int = 0) -> np.ndarray:
     """Logits float32 [rows]; warns of columns whose values are mostly unknown to the model.
 
     Raises UserError if the table is simulated and the model's rows are real, or the reverse.
     """
     check_same_kind(table, model.simulated)
-    FeatureEncoder(model.feature_map, table).warn_of_unseen(table.column("categorical"))
+    FeatureEncoder(model.feature_map, table).warn_of_unseen(table)
     return model.predict(table, verbosity=verbosity)
 
 
-def ids_of(table: H5Table) -> pa.StringArray:
+def ids_of(table: Table) -> pa.StringArray:
     """The IDs of a test table's rows."""
     return pa.array(np.char.decode(table.column("id"), "utf-8"), pa.string())
 

@@ -32,12 +32,10 @@ def inference_source(
     feature_map: FeatureMap,
     config: ModelConfig,
     machine: Machine,
-    *,
-    choosing: bool = False,
 ) -> BatchSource:
     """A batch source with batches of the right size for inference; see BatchSource."""
     batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
-    return batch_source(h5, feature_map, config, batch_rows, choosing=choosing)
+    return batch_source(h5, feature_map, config, batch_rows)
 
 
 @torch.inference_mode()

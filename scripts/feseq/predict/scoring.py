@@ -20,7 +20,7 @@ from ..config.columns import Columns
 from ..config.runtime import Runtime
 from ..dataset.conversion import convert_test
 from ..dataset.feature_map import FeatureMap, check_kind
-from ..dataset.store import H5Table
+from ..dataset.opening import open_table
 from ..families import Model
 from ..raw.reading import RawTable, open_parquet
 from .container import load_model
@@ -72,7 +72,7 @@ def score_files(
             for part in file.listing(part_rows).parts:
                 paths = [piece.file for piece in part.pieces]
                 convert_test(paths, columns, folder / "part.h5", part=part, threads=threads)
-                with H5Table(folder / "part.h5") as table:
+                with open_table(folder / "part.h5") as table:
                     logit = mean_logit([predict_table(m, table) for m in loaded], weights)
                     ids = ids_of(table)
                 wrong = np.flatnonzero(~np.isfinite(logit))

@@ -6,51 +6,47 @@ import numpy as np
 
 from ..common.ragged import Ragged
 from ..dataset.block import Block
-from ..dataset.block_table import BlockTable
+from ..dataset.categories import codes_of
 from ..dataset.feature_map import FeatureMap
-from ..dataset.store import H5Table
+from ..dataset.table import MemoryTable, Table
 
 _UNSEEN_WORD, _UNSEEN_TOKEN = "never seen in training", 10**12
 # Shares of the rows without history; of values that are missing; of values that are unseen.
 _EMPTY, _MISSING, _UNSEEN = 0.1, 0.05, 0.05
 
 
-class CheckRows(BlockTable):
+class CheckRows(MemoryTable):
     """The first rows of `table`, again from the start if there are fewer than `rows`.
 
     Some histories are empty, some values missing and some categories and tokens unseen by the
     model of `feature_map`.
     """
 
-    def __init__(self, table: H5Table, feature_map: FeatureMap, rows: int) -> None:
+    def __init__(self, table: Table, feature_map: FeatureMap, rows: int) -> None:
         random = np.random.default_rng(0)
         first = table.read(0, min(rows, table.rows))
         block = first.take(np.resize(np.arange(len(first)), rows))
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
-        numeric, codes = block.numeric.copy(), block.categorical.astype(np.int64)
+        numeric, codes = block.numeric.copy(), block.categorical.copy()
         numeric[random.random(numeric.shape) < _MISSING] = np.nan
         chance = random.random(codes.shape)
         codes[chance < _MISSING] = 0
-        codes = np.where(chance > 1 - _UNSEEN, [len(known) for known in words.values()], codes)
+        codes[chance > 1 - _UNSEEN] = codes_of([_UNSEEN_WORD])[0]
         is_kept = random.random(rows) >= _EMPTY
         sequences = dict(block.sequences)
         for field in feature_map.sequences:
             tokens = sequences[field.column].values.astype(np.int64)
             tokens[random.random(len(tokens)) < _UNSEEN] = _UNSEEN_TOKEN
             sequences[field.column] = Ragged(tokens, sequences[field.column].offsets)
-        super().__init__(
-            Block(
-                numeric,
-                codes,
-                {name: _emptied(ragged, is_kept) for name, ragged in sequences.items()},
-                np.arange(rows),
-                time=block.time,
-            ),
-            table.numeric_columns,
-            {name: [*known, _UNSEEN_WORD] for name, known in words.items()},
-            path=table.path,
-            simulated=table.source["simulated"],
+        block = Block(
+            numeric,
+            codes,
+            {name: _emptied(ragged, is_kept) for name, ragged in sequences.items()},
+            np.arange(rows),
+            time=block.time,
         )
+        words = {name: [*known, _UNSEEN_WORD] for name, known in words.items()}
+        super().__init__(table.header, block, words)
         lengths = self.block.sequences[feature_map.sequences[0].column].lengths
         self.counts = {
             "rows": rows,
@@ -67,7 +63,8 @@ class CheckRows(BlockTable):
             columns[name] = [None if np.isnan(value) else float(value) for value in values]
         for name, codes in zip(self.categorical_columns, block.categorical.T):
             known = self.vocabulary(name)
-            columns[name] = [known[code] if code else None for code in codes]
+            word_of = dict(zip(codes_of(known).tolist(), known))
+            columns[name] = [word_of.get(code) for code in codes.tolist()]
         for name, ragged in block.sequences.items():
             columns[name] = [row.tolist() for row in np.split(ragged.values, ragged.offsets[1:-1])]
         if row_time and block.time is not None:

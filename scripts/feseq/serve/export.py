@@ -18,7 +18,7 @@ from ..common.errors import UserError
 from ..common.files import written_beside
 from ..common.logits import sigmoid
 from ..dataset.encoding import DEFAULT_INPUTS
-from ..dataset.mixed import Files, open_files
+from ..dataset.opening import Files, open_table
 from ..model.build import field_sizes, inputs_of
 from ..model.device import Machine
 from ..model.input_layer import columns_of
@@ -47,7 +47,7 @@ def export_model(
     trained = TrainedModel.load(model, full_name)
     about = _about(trained, row_time)
     program = _program(trained)
-    with open_files(valid_h5) as table:
+    with open_table(valid_h5) as table:
         rows = CheckRows(table, trained.feature_map, ROWS)
     scorer = Scorer(_content(program, about), name=str(onnx))
     exported = scorer.logits(rows.dictionaries(row_time))

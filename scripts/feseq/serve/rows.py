@@ -9,13 +9,14 @@ import numpy as np
 from ..common.errors import UserError
 from ..common.ragged import Ragged, require_equal_lengths
 from ..dataset.block import Block
-from ..dataset.block_table import BlockTable
+from ..dataset.categories import MISSING_CODE, codes_of
 from ..dataset.raw_text import value_as_text
+from ..dataset.table import Header, MemoryTable
 
 Row = Mapping[str, Any]
 
 
-class RowTable(BlockTable):
+class RowTable(MemoryTable):
     """Rows with the columns named; others are not looked at.
 
     Numeric columns are numbers, categorical ones texts or numbers, sequences lists of non-negative
@@ -34,13 +35,11 @@ class RowTable(BlockTable):
         row_time: str | None = None,
         simulated: bool,
     ) -> None:
-        words: dict[str, list[str]] = {}
-        codes = np.empty((len(rows), len(categorical)), np.int64)
+        codes = np.empty((len(rows), len(categorical)), np.uint64)
         for i, name in enumerate(categorical):
             texts = _values(rows, name, value_as_text)
-            words[name] = ["", *dict.fromkeys(text for text in texts if text is not None)]
-            code_of = {word: code for code, word in enumerate(words[name][1:], 1)}
-            codes[:, i] = [0 if text is None else code_of[text] for text in texts]
+            is_missing = np.array([text is None for text in texts], bool)
+            codes[:, i] = np.where(is_missing, MISSING_CODE, codes_of([t or "" for t in texts]))
         numbers = np.empty((len(numeric), len(rows)), np.float32)
         for i, name in enumerate(numeric):
             numbers[i] = _values(rows, name, _number)
@@ -48,7 +47,9 @@ class RowTable(BlockTable):
         require_equal_lengths(histories, lambda i: f"row {i}")
         time = np.array(_values(rows, row_time, _time), np.int64) if row_time else None
         block = Block(numbers.T, codes, histories, np.arange(len(rows)), time=time)
-        super().__init__(block, numeric, words, path=Path("the rows"), simulated=simulated)
+        source, has_times = {"simulated": simulated}, row_time is not None
+        header = Header(Path("the rows"), numeric, categorical, sequences, source, has_times)
+        super().__init__(header, block)
 
 
 def _values(rows: Sequence[Row], column: str, parse: Callable[[Any], Any]) -> list[Any]:

@@ -83,10 +83,9 @@ class Scorer:
     def logits(self, rows: Sequence[Row]) -> np.ndarray:
         """The same as logits float32, which can be averaged with those of other models."""
         table = RowTable(rows, **self.columns)
-        encoder = self.encoder.of_table(table)
         found = np.empty(len(rows), np.float32)
         for some in self.chunks(table):
-            (found[some],) = self.session.run(None, self.inputs(encoder, table, some))
+            (found[some],) = self.session.run(None, self.inputs(table, some))
         return found
 
     def chunks(self, table: RowTable) -> Iterator[np.ndarray]:
@@ -99,11 +98,9 @@ class Scorer:
             yield order[:at_once]
             order = order[at_once:]
 
-    def inputs(
-        self, encoder: FeatureEncoder, table: RowTable, rows: np.ndarray
-    ) -> dict[str, np.ndarray]:
+    def inputs(self, table: RowTable, rows: np.ndarray) -> dict[str, np.ndarray]:
         """What the graph takes for these rows."""
-        block = table.block
+        block, encoder = table.block, self.encoder
         encoded = encoder.encode(block, rows)
         max_len = self.about["max_len"]
         older = encoder.inputs.older(max_len)

@@ -23,9 +23,8 @@ from ..config.train import TrainConfig
 from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.mixed import Files, open_files
-from ..dataset.opening import Rows, open_table, train_rows
-from ..dataset.store import H5Table
+from ..dataset.opening import Files, Rows, open_table, train_rows
+from ..dataset.table import Table, without_holdout
 from ..families import Settings
 from ..model.build import batch_source, build_model, field_sizes
 from ..model.device import Machine, start_runtime
@@ -82,7 +81,7 @@ class TrainingRun:
         """What was fitted to its rows, or the earlier model's, extended by that."""
         return self.start.feature_map if self.start else FeatureMap.read(self.feature_map_json)
 
-    def key(self, train: H5Table, valid: H5Table | None, *settings: Any) -> str:
+    def key(self, train: Table, valid: Table | None, *settings: Any) -> str:
         """A digest of all that the training depends on, and of `settings`, plain values."""
         # The number of processes changes only rounding and draws of dropout.
         train_config = asdict(replace(self.train_config, gpus=1, nodes=1, start_from=None))
@@ -193,7 +192,7 @@ def opened(run: TrainingRun, feature_map: FeatureMap, machine: Machine) -> Itera
     Raises UserError if the files do not belong together.
     """
     with open_table(run.train_rows) as train, ExitStack() as stack:
-        valid = None if run.replay else stack.enter_context(open_files(run.valid_h5))
+        valid = None if run.replay else stack.enter_context(open_table(run.valid_h5))
         check_one_draw(feature_map, train, valid or train, run.full_name)
         yield make_sources(run, feature_map, train, valid, machine)
 
@@ -201,8 +200,8 @@ def opened(run: TrainingRun, feature_map: FeatureMap, machine: Machine) -> Itera
 def make_sources(
     run: TrainingRun,
     feature_map: FeatureMap,
-    train: H5Table,
-    valid: H5Table | None,
+    train: Table,
+    valid: Table | None,
     machine: Machine,
 ) -> Sources:
     """The batches of a training from open tables of train and validation rows."""
@@ -210,7 +209,7 @@ def make_sources(
     batches = batch_source(train, feature_map, model, training.batch_rows, training.negative_share)
     if valid is None:
         return batches, None
-    return batches, inference_source(valid, feature_map, model, machine, choosing=True)
+    return batches, inference_source(without_holdout(valid), feature_map, model, machine)
 
 
 def make_trainer(

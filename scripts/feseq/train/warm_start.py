@@ -12,7 +12,7 @@ from ..config.model import ModelConfig
 from ..config.used import used_settings
 from ..dataset.extension import Field, extended, places
 from ..dataset.feature_map import FeatureMap, check_same_kind
-from ..dataset.store import H5Table
+from ..dataset.table import Table
 from ..model import FESeq
 from ..model.build import inputs_of
 from ..predict.model_file import TrainedModel
@@ -48,7 +48,7 @@ class WarmStart:
         return cls(path, model, extended(model.feature_map, fitted))
 
     @torch.no_grad()
-    def carry_into(self, network: FESeq, table: H5Table) -> None:
+    def carry_into(self, network: FESeq, table: Table) -> None:
         """Copy all weights; what is new in a table of embeddings keeps its start values.
 
         Raises UserError if the model is of simulated rows and `table` is not, or the reverse.

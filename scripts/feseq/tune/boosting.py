@@ -21,7 +21,7 @@ from ..common.signals import undisturbed
 from ..config.boosting import FEATURE_SETTINGS, BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.mixed import Files, open_files
+from ..dataset.opening import Files, open_table
 from ..families import Settings
 from .search import About, Ended, Run, tune_model
 from .study import COMPLETE, PRUNED
@@ -70,7 +70,7 @@ class TunedBoosting:
 
     def about(self, *settings: Any) -> About:
         """What the trials depend on."""
-        with open_files(self.train_h5) as train, open_files(self.valid_h5) as valid:
+        with open_table(self.train_h5) as train, open_table(self.valid_h5) as valid:
             inputs = [f"{table.identity} {table.rows}" for table in (train, valid)]
             simulated = train.source["simulated"]
         inputs.append(hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest())
@@ -96,8 +96,8 @@ class _Trials:
     def __init__(self, tuned: TunedBoosting, device: str, threads: int, stack: ExitStack) -> None:
         self.tuned, self.device, self.threads = tuned, device, threads
         self.tables = (
-            stack.enter_context(open_files(tuned.train_h5)),
-            stack.enter_context(open_files(tuned.valid_h5)),
+            stack.enter_context(open_table(tuned.train_h5)),
+            stack.enter_context(open_table(tuned.valid_h5)),
         )
         self.folder = stack.enter_context(folder_beside(tuned.out)) if device == "cpu" else None
         self.feature_map = FeatureMap.read(tuned.feature_map_json)

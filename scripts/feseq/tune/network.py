@@ -20,8 +20,8 @@ from ..config.runtime import Runtime
 from ..config.space import by_block
 from ..config.train import TrainConfig
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.mixed import open_files
-from ..dataset.store import H5Table
+from ..dataset.opening import open_table
+from ..dataset.table import Table
 from ..families import Settings
 from ..model.build import build_model
 from ..model.device import Machine, start_runtime
@@ -72,7 +72,7 @@ class TunedNetwork:
                 "found for trainings from the start"
             )
         files = (self.run.train_h5, self.run.valid_h5)
-        with open_files(files[0]) as train, open_files(files[1]) as valid:
+        with open_table(files[0]) as train, open_table(files[1]) as valid:
             return About(self.run.key(train, valid, *settings), train.source["simulated"])
 
     def best(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -89,8 +89,8 @@ class TunedNetwork:
             # They share the card, or the computer.
             machine = replace(machine, memory_gib=machine.memory() / 2**30 / workers)
         feature_map = FeatureMap.read(self.run.feature_map_json)
-        train = stack.enter_context(open_files(self.run.train_h5))
-        valid = stack.enter_context(open_files(self.run.valid_h5))
+        train = stack.enter_context(open_table(self.run.train_h5))
+        valid = stack.enter_context(open_table(self.run.valid_h5))
         check_one_draw(feature_map, train, valid)
         return functools.partial(_run_trial, self.run, feature_map, (train, valid), machine)
 
@@ -98,7 +98,7 @@ class TunedNetwork:
 def _run_trial(
     tuning: TrainingRun,
     feature_map: FeatureMap,
-    tables: tuple[H5Table, H5Table],
+    tables: tuple[Table, Table],
     machine: Machine,
     trial: Trial,
     settings: Mapping[str, Any],

@@ -1,0 +1,54 @@
+"""The code of a category: a number made of its text alone, so it is the same in all files.
+
+0                      missing
+1 + the number         a whole number as text, of at most 18 digits, such as '12'
+2^63 to 2^64 - 1       any other text: its hash. Two of a million differ but for a chance of
+                       1 in 10 million.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import xxhash
+
+MISSING_CODE = 0
+_HASHED = 1 << 63
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def is_token(word: str) -> bool:
+    """True for a text that can also be a token of a sequence."""
+    return _NUMBER.fullmatch(word) is not None
+
+
+def codes_of(words: Sequence[str]) -> np.ndarray:
+    """The code of each word, uint64 [words]."""
+    codes = (
+        1 + int(word) if is_token(word) else xxhash.xxh3_64_intdigest(word.encode()) | _HASHED
+        for word in words
+    )
+    return np.fromiter(codes, np.uint64, len(words))
+
+
+def tokens_of(codes: np.ndarray) -> np.ndarray:
+    """The token that each category can also be, int64; -1 for none."""
+    return np.where(codes < _HASHED, codes, 0).astype(np.int64) - 1
+
+
+class ByCode:
+    """Finds what belongs to a category: `values` [words], or `missing`, or `other` for others."""
+
+    def __init__(
+        self, words: Sequence[str], values: np.ndarray, *, missing: int, other: int
+    ) -> None:
+        codes = np.concatenate([[np.uint64(MISSING_CODE)], codes_of(words)])
+        order = np.argsort(codes)
+        self._codes = codes[order]
+        self._values = np.concatenate([[missing], values])[order]
+        self._other = other
+
+    def __call__(self, codes: np.ndarray) -> np.ndarray:
+        """The value of each code, int64."""
+        place = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+        return np.where(self._codes[place] == codes, self._values[place], self._other)

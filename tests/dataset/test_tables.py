@@ -1,0 +1,138 @@
+"""Several files as one table, some of its rows, and rows in memory: each row once, as raw."""
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feseq.common.errors import UserError
+from feseq.dataset import conversion, opening, shuffle
+from feseq.dataset.block import Block
+from feseq.dataset.categories import codes_of
+from feseq.dataset.opening import AllRows, open_table
+from feseq.dataset.table import MemoryTable, SomeRows, Table, without_holdout
+from support.raw_tables import as_lists, raw_table, split_events, to_train_parts
+
+Files = tuple[list[Path], list[Path]]
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    """300 rows; each item is in a few neighbouring ones alone, so parts have other vocabularies."""
+    return raw_table(300, item=[f"item {i // 25}" for i in range(300)])
+
+
+@pytest.fixture(scope="module")
+def files(table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversion, "BATCH_ROWS", 8)
+        patch.setattr(shuffle, "SHUFFLED_BYTES", 1_500)
+        folder = tmp_path_factory.mktemp("parts")
+        return to_train_parts(folder, table, 40, row_group_size=20, holdout_share=0.5)
+
+
+@pytest.fixture(autouse=True)
+def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "RUN_ROWS", 7)
+    monkeypatch.setattr(Table, "block_rows", 17)
+
+
+def check_rows(found: Table, table: pa.Table) -> list[int]:
+    """The table has the raw values of its rows, however it is read; returns the rows' numbers."""
+    whole = found.read(0, found.rows)
+    assert whole.label is not None
+    country, item = (found.categorical_columns.index(name) for name in ("country", "item"))
+    events = as_lists(whole.sequences["events"])
+    for i, row in enumerate(whole.row.tolist()):
+        raw = {name: table[name][row].as_py() for name in ("country", "item", "y", "events")}
+        for place, name in ((country, "country"), (item, "item")):
+            code = 0 if raw[name] is None else codes_of([raw[name]])[0]
+            assert whole.categorical[i, place] == code
+        assert whole.label[i] == raw["y"]
+        assert events[i] == split_events(raw["events"])
+    for column in ("row", "label", "categorical", "holdout"):
+        assert np.array_equal(found.column(column), getattr(whole, column))
+        assert np.array_equal(found.column(column, 9, 31), getattr(whole, column)[9:31])
+    assert np.array_equal(found.lengths("events"), whole.sequences["events"].lengths)
+    pieces = Block.joined([*found.blocks(), found.read(found.rows, found.rows)])
+    assert np.array_equal(pieces.numeric, whole.numeric, equal_nan=True)
+    assert as_lists(pieces.sequences["events"]) == events
+    assert not found.read(0, 3, []).sequences
+    return whole.row.tolist()
+
+
+def test_the_parts_of_a_table_read_as_one(files: Files, table: pa.Table) -> None:
+    assert len(files[0]) == 8
+    with open_table(files[0]) as train, open_table(files[1]) as valid:
+        rows = check_rows(train, table) + check_rows(valid, table)
+        assert train.identity == valid.identity
+        assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
+        with open_table(AllRows(*files)) as together:
+            assert sorted(check_rows(together, table)) == sorted(rows) == list(range(300))
+            assert together.identity not in (train.identity, valid.identity)
+
+
+@pytest.mark.parametrize(
+    "some",
+    [
+        without_holdout,
+        lambda valid: SomeRows(valid, np.array([5, 6, 7, 30, 40])),
+        lambda valid: MemoryTable(valid.header, valid.read(3, 50)),
+    ],
+    ids=["without holdout", "some", "in memory"],
+)
+def test_some_rows_of_a_table_are_a_table(
+    files: Files, table: pa.Table, some: Callable[[Table], Table]
+) -> None:
+    with open_table(files[1]) as valid:
+        part = some(valid)
+        rows = check_rows(part, table)
+        assert 0 < len(rows) == part.rows < valid.rows
+        assert part.identity == valid.identity
+        if some is without_holdout:
+            holdout = valid.column("row")[valid.holdout]
+            assert sorted([*rows, *holdout]) == sorted(valid.column("row"))
+
+
+def test_a_table_without_holdout_rows_is_whole(files: Files) -> None:
+    with open_table(files[0]) as train:
+        assert without_holdout(train) is train
+
+
+def test_files_of_other_draws_are_refused(files: Files, table: pa.Table, tmp_path: Path) -> None:
+    other = to_train_parts(tmp_path, table, 40, row_group_size=20, seed=4)
+    with pytest.raises(UserError, match=r"part000.h5 and .*part000.h5"):
+        open_table(AllRows(files[0], other[1]))
+    with open_table(files[0]) as train, open_table(other[0]) as drawn_again:
+        assert train.identity != drawn_again.identity
+
+
+def test_files_named_twice_or_of_unequal_number_are_refused(files: Files) -> None:
+    train, valid = files
+    for rows, named in (
+        ([train[0], train[1], train[0]], r"part000\.h5"),
+        ([], "no H5 files"),
+        (AllRows(train, valid[:3]), r"8 of .*train and 3 of .*valid"),
+        (AllRows(train[0], valid[1]), r"part000\.h5 and .*part001\.h5"),
+    ):
+        with pytest.raises(UserError, match=named):
+            open_table(rows)
+
+
+def test_more_files_than_the_soft_limit_are_opened_and_closed_again(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 4, hard))
+    with open_table(files[0]), open_table(files[1]):
+        assert len(os.listdir("/proc/self/fd")) >= opened + 16
+    assert len(os.listdir("/proc/self/fd")) == opened
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (10, 70))
+    with pytest.raises(UserError, match=r"parts\.rows"):
+        open_table(files[0])
