@@ -86,14 +86,6 @@ def test_the_parts_give_all_rows_once_in_their_order_with_the_table_s_types(fold
         assert pa.Table.from_batches(read).equals(whole)
 
 
-def test_rows_of_a_piece_are_numbered_by_their_place_in_its_file(folder: Path) -> None:
-    second = listed(5)[1]
-    assert files_of(second) == ["in/shop=7/part-0.parquet"]
-    table = open_parquet(files_of(second), second)
-    assert [row for row, _ in table.stream(["uid"], 3)] == [5, 8]
-    assert table.where(8) == "in/shop=7/part-0.parquet"
-
-
 def test_a_file_outside_of_the_others_folders_can_come_first(folder: Path) -> None:
     files = ["in/first.parquet", "in/shop=7/part-0.parquet"]
     Path("in/shop=a/part-5.parquet").rename(files[0])
@@ -112,15 +104,13 @@ def test_a_replaced_file_changes_its_part_alone(folder: Path) -> None:
     after = listed(20)
     is_same = [a == b for a, b in zip(before.parts, after.parts, strict=True)]
     assert is_same == [True, False, True]
+    # And so does a folder's name.
+    (folder / "in/shop=7").rename(folder / "in/shop=8")
+    is_same = [a.version == b.version for a, b in zip(after.parts, listed(20).parts, strict=True)]
+    assert is_same == [False, False, True]
+    (folder / "in/shop=8").rename(folder / "in/shop=7")
     with pytest.raises(UserError, match=r"part-2.parquet: was replaced"):
         open_parquet(files_of(before[1]), before[1])
-
-
-def test_keys_of_folders_are_part_of_a_version(folder: Path) -> None:
-    before = [part.version for part in listed(30).parts]
-    (folder / "in/shop=7").rename(folder / "in/shop=8")
-    after = [part.version for part in listed(30).parts]
-    assert [a == b for a, b in zip(before, after)] == [False, True]
 
 
 def test_an_id_twice_in_different_parts_is_refused_with_count_and_example(folder: Path) -> None:
@@ -149,7 +139,7 @@ def test_rows_within_row_groups_are_those_that_were_asked_for(tmp_path: Path) ->
     path = write_raw(tmp_path, table, row_group_size=37)
     piece = Piece(0, str(path), open_parquet(path).version, 40, 177)
     part = open_parquet(path, Part("", piece.rows, {}, [piece]))
-    assert (part.rows, part.first_row) == (137, 40)
+    assert (part.rows, part.first_row, part.where(60)) == (137, 40, str(path))
     found = list(part.stream(["uid", "code"], 32))
     assert [row for row, _ in found] == list(np.cumsum([40, *(len(b) for _, b in found)])[:-1])
     rows = [row for _, batch in found for row in batch.to_pylist()]
