@@ -42,15 +42,6 @@ _COSTS = {
 _FROM_METRICS = ("auc_blanked", "expected_auc", "best_auc", "best_auc_of_new_users")
 # With gaps where a model has none, which would make them floats.
 _WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
-_COSTS_OF_TWO = {
-    "train_rows": "train rows",
-    "epochs": "epochs",
-    "seconds": "seconds of training",
-    "samples_per_second": "rows trained per second",
-    "parameters": "parameters",
-    "peak_memory_bytes": "bytes of memory",
-    "device": "device",
-}
 # The parts of a difference by those of the same difference the other way round.
 _TURNED = {"value": "value", "low": "high", "high": "low"}
 _ONE_SEED = (
@@ -203,7 +194,8 @@ def write_two_models(first: Path, other: Path, page: Path, *, resamples: int) ->
     )
     settings = pd.DataFrame([m.training.get("settings", {}) for m in models], index=names).T
     settings = settings.map(str)[settings[names[0]].map(str) != settings[names[1]].map(str)]
-    costs = [{text: m.training.get(key, "") for key, text in _COSTS_OF_TWO.items()} for m in models]
+    costs = pd.DataFrame([_row(model) for model in models], index=names).T
+    costs = costs.loc[["train_rows", *_COSTS, "peak_memory_mib"]].map(_cell)
     parts = [
         f"# {two.name} beside {one.name}, size {one.size}\n",
         *[SIMULATED] * one.measured["simulated_data"],
@@ -212,7 +204,7 @@ def write_two_models(first: Path, other: Path, page: Path, *, resamples: int) ->
         "## Settings that differ\n",
         markdown_table(settings.rename_axis("setting").reset_index()),
         "## Costs\n",
-        markdown_table(pd.DataFrame(costs, index=names).T.rename_axis("cost").reset_index()),
+        markdown_table(costs.rename_axis("cost").reset_index()),
     ]
     with written_beside(page) as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
