@@ -52,13 +52,14 @@ def write_summary(
         if len(rivals):
             found += _best_model(rivals)
         found += _submission(rivals, size, weights, prior, refit)
+    table = _table(models[:_MOST])
     parts = ["# Click models on their validation rows\n"]
     parts += [SIMULATED] * bool(models["simulated_data"].any())
     parts += ["\n".join(f"- {line}" for line in found), ""]
     for path in facts:
         page = os.path.relpath(path.with_suffix(".md"), summary.parent)
         parts.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms_text(read_alarms(path))}")
-    parts += ["## All models\n", markdown_table(_table(models[:_MOST])), _notes()]
+    parts += ["## All models\n", markdown_table(table), _notes(table)]
     if len(models) > _MOST:
         parts.append(f"{len(models) - _MOST} more are in {comparison.name}.\n")
     lengths = models["model"].str.extract(r"^len(\d+)")[0].nunique()
@@ -176,12 +177,14 @@ def _submission(
                 f"{row['ahead_of']}, the best model in it, on rows that the weights were not "
                 f"fitted to: the difference is {_significance(row, score)}."
             )
+        significance = _significance(row, "score_gain")
         better = "balanced" if row["score_gain"] > 0 else "observed"
+        is_advised = better != prior and significance == "significant"
         yield (
             f"Competition score 0.5 AP + 0.5 / (1 + WLL) of {row['model']}: {row['score']:.4f} "
             f"with observed and {row[f'{BALANCED}score']:.4f} with balanced odds. The difference "
-            f"is {_significance(row, 'score_gain')}; `submission.prior` is {prior}"
-            f"{'' if better == prior else f', and {better} scored higher'}."
+            f"is {significance}; `submission.prior` is {prior}"
+            f"{f', and {better} scored higher' if is_advised else ''}."
         )
 
 
@@ -216,10 +219,9 @@ def _table(models: pd.DataFrame) -> pd.DataFrame:
     return cells.loc[:, (cells != "").any()]
 
 
-def _notes() -> str:
-    metrics = " ".join(
-        f"{metric.heading[0].upper()}{metric.heading[1:]}: {metric.note}." for metric in METRICS[1:]
-    )
+def _notes(table: pd.DataFrame) -> str:
+    shown = [metric for metric in METRICS[1:] if metric.heading in table]
+    metrics = " ".join(f"{m.heading[0].upper()}{m.heading[1:]}: {m.note}." for m in shown)
     return (
         "Clicks: those among the validation rows; each size has validation rows of its own. "
         f"Intervals hold 95 %; there are none with fewer than {LEAST_CLICKS} clicks. Behind: the "
