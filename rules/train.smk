@@ -72,7 +72,7 @@ rule tune:
         # Trials share the card.
         gpu=lambda wildcards: min(1, layout(wildcards)[1]),
     params:
-        *code("tune", "tune"),
+        *code("tune", "trials"),
         **tuning_params(),
         # Also those that the model does not use, as the search may put them to use.
         **model_params(all_used=True),

@@ -9,7 +9,7 @@ from typing import Any
 from entry import run_script
 from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
-from feseq.families import family_of
+from feseq.tune.search import tune_model
 
 
 def main(
@@ -28,7 +28,7 @@ def main(
     best: Path,
     trials: Path,
 ) -> None:
-    family_of(model).verb("tune")(
+    tune_model(
         train,
         valid,
         feature_map,

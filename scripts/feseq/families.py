@@ -3,7 +3,7 @@
     load          a model from its file; it then predicts
     train         a model from H5 files and a feature map
     importance    predictions of changed rows, by which importance is measured
-    tune          a search for better settings
+    trials        trainings with other settings, in which `tune` searches
 
 A family describes itself in the module `family.py` of its folder: an object FAMILY, which rules
 ask what a job needs. That module imports no more than settings do; the verbs, each a function of

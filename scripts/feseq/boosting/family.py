@@ -19,7 +19,7 @@ class Boosting(Family):
         "load": "boosting.model_file",
         "train": "boosting.training",
         "importance": "evaluate.importance",
-        "tune": "tune.boosting",
+        "trials": "boosting.trials",
     }
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:

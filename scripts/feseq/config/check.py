@@ -10,7 +10,8 @@ from ..common.errors import UserError
 from ..families import is_model
 from .catalog import BLOCKS, model_mistakes, size_settings
 from .columns import Columns
-from .declared import defaults_of, fields_of, mistakes
+from .declared import defaults_of, fields_of
+from .mistakes import mistakes
 from .settings import SHARED, Config
 from .space import space_mistakes
 

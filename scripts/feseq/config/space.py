@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field, create_model, model_validator
 
 from ..common.errors import UserError, did_you_mean
 from .boosting import BoostingKeys
-from .declared import CLOSED, Declared, Seed, fields_of, list_of, mistakes, type_of
+from .declared import CLOSED, Declared, Seed, fields_of, list_of, type_of
+from .mistakes import mistakes
 from .model import ModelKeys
 from .train import TrainKeys
 
@@ -54,14 +55,8 @@ class TuneConfig(BaseModel, Declared, frozen=True):
 
     trials: Annotated[int, Field(ge=1)] = 20
     """trainings"""
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """trials at a time, in processes that share the step's threads, and on a GPU the card. With
-    one, the same data and settings give the same trials; with several, their order may differ from
-    run to run"""
     seed: Seed = 42
     """seed of the draws"""
-    startup_trials: Annotated[int, Field(ge=1)] = 8
-    """trials drawn at random before the search learns from those before"""
     space: Mapping[str, Any] = {}
     """settings of `model` and `train`, for FESeq, and of `boosting` by their names, such as
     `train.learning_rate`: a list of choices, or a range `{low, high}`, perhaps with `log: true` or
@@ -71,24 +66,23 @@ class TuneConfig(BaseModel, Declared, frozen=True):
 def check_space(space: Mapping[str, Any]) -> None:
     """Raise one UserError that lists every mistake in a space."""
     if not space:
-        raise UserError("tuning.space: names no setting of this model")
+        raise UserError("tuning.space: has no setting of this model's family")
     if found := space_mistakes(space):
         raise UserError("\n".join(found))
 
 
 def space_mistakes(space: Mapping[str, Any]) -> list[str]:
     """What is wrong with a space, one line each."""
-    types: dict[str, Any] = {
-        path: type_of(field)
+    types = {
+        f"{block}.{key}": type_of(field)
         for block, declared in _BLOCKS.items()
         for key, field in fields_of(declared).items()
-        if (path := f"{block}.{key}") not in _NOT_SEARCHED
     }
     found: list[str] = []
     fields: dict[str, Any] = {}
     for path, values in space.items():
-        if path not in types:
-            known = did_you_mean(path, types, "settings")
+        if path not in types or path in _NOT_SEARCHED:
+            known = did_you_mean(path, types.keys() - _NOT_SEARCHED, "settings")
             found.append(f"tuning.space.{path}: cannot be searched; {known}")
         elif isinstance(values, Mapping) and get_args(types[path])[0] in (int, float):
             fields[path] = Range.__class_getitem__(types[path]), ...
@@ -103,9 +97,10 @@ def space_of(space: Mapping[str, Any], blocks: Iterable[str]) -> dict[str, Any]:
     return {path: values for path, values in space.items() if path.split(".")[0] in blocks}
 
 
-def is_integer_range(values: Mapping[str, Any]) -> bool:
-    """True if a range is one of integers: its ends are, and its step."""
-    return all(isinstance(values[key], int) for key in ("low", "high", "step") if key in values)
+def is_integer(path: str) -> bool:
+    """True for a setting whose values are integers."""
+    block, key = path.split(".")
+    return fields_of(_BLOCKS[block])[key].annotation is int
 
 
 def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ class FESeq(Family):
         "train": "train.run",
         "importance": "evaluate.network_importance",
         "attention": "evaluate.mean_attention",
-        "tune": "tune.network",
+        "trials": "train.trials",
         "export": "serve.export",
     }
     inference_gpus = 1

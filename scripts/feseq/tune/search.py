@@ -1,86 +1,73 @@
-"""Tuning: many trainings of one model with settings that Optuna draws; the best become a variant.
+"""The search for better settings of a model: Optuna draws them, the model's family trains.
 
-    tune_model ──▶ a study in a file ◀──▶ workers: draw settings, train, judge as it goes
-         └──▶ trials.csv, best.yaml
+    tune ──▶ study.db, which Optuna keeps ◀──▶ trials: draw settings, train, report as it goes
+      └──▶ trials.csv, best.yaml
 
-Each family has a module here: `network.py`, `boosting.py`. With several workers the order in which
-trials end, and so what the next ones draw, may differ from run to run. On a GPU all workers share
-the card.
+An interrupted search goes on: finished trials count, and one that was running is repeated.
 """
 
 import csv
+import hashlib
+import json
 import logging
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+import numpy as np
+import optuna
 import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
-from tqdm import tqdm
+from sqlalchemy.exc import SQLAlchemyError
 
-from ..common.errors import UserError
+from ..common.errors import (
+    ImpossibleNetworkError,
+    NotEnoughMemoryError,
+    NotFiniteError,
+    UserError,
+    first_line,
+)
 from ..common.files import written_beside
+from ..common.log import only_errors
 from ..config.names import MODEL_FILE
 from ..config.runtime import Runtime
-from ..config.space import TuneConfig, check_space, space_of
+from ..config.space import TuneConfig, by_block, check_space, is_integer, space_of
+from ..dataset.opening import open_table
+from ..families import family_of
 from ..train.checkpoint import locked
-from ..train.launch import launch
-from .study import PRUNED, SavedStudy, best_of, figures_of, place_of
 
 logger = logging.getLogger(__name__)
 
-# How a trial ended, with the figures of its best moment by name, and where pruned the reason.
-Ended = tuple[TrialState, dict[str, Any]]
-# Runs a trial with the settings that it drew.
-Run = Callable[[Trial, Mapping[str, Any]], Ended]
+# Trials before the sampler learns from them, and before the pruner compares with them.
+_AT_RANDOM = 8
+
+# Tells the search the monitor's value after so many steps, rows or trees; raises if the trial is to
+# end. `may_end=False`: it goes on in any case.
+Report = Callable[..., None]
 
 
-class About(NamedTuple):
-    """A digest of all that the trials depend on, and whether their rows are simulated."""
+class Trials(Protocol):
+    """Trainings of one model, as the verb `trials` of a family gives them."""
 
-    key: str
-    simulated: bool
+    def __call__(self, settings: Mapping[str, Mapping[str, Any]], report: Report) -> dict[str, Any]:
+        """Train with `settings`, by block, over those of the model.
 
-
-class Tuned(Protocol):
-    """The model whose settings are searched. It goes to other processes.
-
-    `figures` are those of a trial beside value, auc, logloss and seconds; `blocks` of the config
-    are those of such models; trials are compared by the `monitor`, figures with their weights.
-    """
-
-    @property
-    def figures(self) -> tuple[str, ...]:
-        """Names of figures."""
-
-    @property
-    def blocks(self) -> tuple[str, ...]:
-        """Names of blocks."""
-
-    @property
-    def model(self) -> str:
-        """Its name, such as len150."""
-
-    @property
-    def monitor(self) -> Mapping[Any, float]:
-        """What trials are compared by: a sum of figures, each with its weight."""
-
-    def about(self, *settings: Any) -> About:
-        """What trials depend on, with further plain values."""
-
-    def best(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """The variant with the settings found, by block."""
-
-    def runner(self, runtime: Runtime, threads: int, workers: int, stack: ExitStack) -> Run:
-        """What a worker, one of so many, runs its trials by; the stack is closed behind these."""
+        Returns metrics of the best moment, with the monitor's value as `value`. Raises
+        ImpossibleNetworkError, NotEnoughMemoryError or NotFiniteError for settings that cannot be.
+        """
 
 
 def tune_model(
-    tuned: Tuned,
+    train_h5: list[Path],
+    valid_h5: list[Path],
+    feature_map_json: Path,
+    settings: Mapping[str, Any],
     outputs: Mapping[str, Path],
     *,
+    model: str,
+    variant: Mapping[str, Any],
     size: str,
     tune_config: TuneConfig,
     runtime: Runtime,
@@ -89,147 +76,157 @@ def tune_model(
 ) -> None:
     """Search the settings of a model; write `outputs`: trials (CSV) and, last, best (YAML).
 
-    The study is kept in a folder `study` beside them. An interrupted one goes on from there if
-    settings, space, data and `code`, digests of it, are the same. Raises UserError for a space that
-    cannot be searched, and if no trial came to an end.
+    `settings` are the model's by block, `variant` those that its variant changes. The study is
+    kept in a folder `study` beside `outputs`; an interrupted one goes on if settings, space, data
+    and `code`, digests of it, are the same. Raises UserError for a space that cannot be searched,
+    and if no trial came to an end.
     """
-    space = space_of(tune_config.space, tuned.blocks)
+    space = space_of(tune_config.space, settings)
     check_space(space)
-    tune_config = tune_config.model_copy(update={"space": space})
-    seeded = {"space": space, "seed": tune_config.seed}
-    about = tuned.about(seeded, tune_config.startup_trials, list(code))
-    if about.simulated:
+    folder = outputs["best"].parent / "study"
+    trials: Callable[..., AbstractContextManager[Trials]] = family_of(model).verb("trials")
+    with open_table(train_h5) as train, open_table(valid_h5) as valid:
+        data = [f"{table.identity} {table.rows}" for table in (train, valid)]
+        simulated = train.source["simulated"]
+    data.append(hashlib.sha256(feature_map_json.read_bytes()).hexdigest())
+    key = [settings, space, tune_config.seed, data, [*code]]
+    if simulated:
         logger.warning("tuning on SIMULATED data: its best settings know nothing of real clicks")
-    saved = SavedStudy(outputs["best"].parent / "study", about.key, tune_config)
-    with locked(saved.folder, "is tuning this model already"):
-        _run(tuned, saved, saved.prepare(), runtime, threads)
-        with saved.open() as study:
-            trials = saved.finished(study)
-        best = best_of(trials)
-        _write_trials(outputs["trials"], _figures(tuned), saved, trials)
-        if best is None:
-            raise UserError(
-                f"none of the {len(trials)} trials came to an end, so none is the best; the last "
-                f"one: {figures_of(trials[-1])['reason']}"
+    files = (train_h5, valid_h5, feature_map_json)
+    with (
+        locked(folder, "is tuning this model already"),
+        trials(*files, settings, folder, runtime=runtime, threads=threads) as run,
+    ):
+        found = _search(run, folder / "study.db", key, space, tune_config)
+    _write_trials(outputs["trials"], found)
+    complete = [trial for trial in found if trial.state == TrialState.COMPLETE]
+    if not complete:
+        raise UserError(
+            f"none of the {len(found)} trials came to an end, so none is the best; the last one: "
+            f"{found[-1].user_attrs.get('reason')}"
+        )
+    best = max(complete, key=lambda trial: trial.value or 0)
+    _write_best(outputs["best"], best, variant, (size, model), simulated)
+
+
+def _search(
+    run: Trials, file: Path, key: Any, space: Mapping[str, Any], config: TuneConfig
+) -> list[FrozenTrial]:
+    """Run the trials that are left; all that count, in their order."""
+    optuna.logging.disable_default_handler()
+    optuna.logging.enable_propagation()
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{file}",
+            study_name=hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16],
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(_AT_RANDOM),
+        )
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            study.tell(trial.number, state=TrialState.FAIL)  # left by a killed process
+        while len(found := _finished(study)) < config.trials:
+            # A sampler of its own for each trial, since no file keeps a sampler's state.
+            seed = np.random.SeedSequence([config.seed, len(found)]).generate_state(1)
+            study.sampler = optuna.samplers.TPESampler(
+                seed=int(seed[0]), n_startup_trials=_AT_RANDOM
             )
-        # A name of its own for each tuning, since a config may hold the results of several.
-        variant = f"tuned_{size}_{tuned.model.replace('-', '_')}"
-        comment = _comment(tuned, (size, variant), saved, best, outputs["best"], about.simulated)
-        _write_best(outputs["best"], variant, tuned.best(saved.settings(best)), comment)
-    logger.info("best: %s; %s", _in_words(saved, best), outputs["best"])
+            study.optimize(lambda trial: _run_trial(run, trial, space), n_trials=1)
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = first_line(error.__cause__ or error)
+        raise UserError(f"{file}: {cause}; fix that, or delete the file to start again") from None
+    return found[: config.trials]
 
 
-def _run(tuned: Tuned, saved: SavedStudy, left: int, runtime: Runtime, threads: int) -> None:
-    """Run the trials that are left, here or in several workers."""
-    # More workers than trials would only start up.
-    workers = min(saved.config.workers, left)
-    if workers == 1:
-        _work(1, tuned, saved, runtime, threads)
-    elif workers > 1:
-        each = max(1, threads // workers)
-        logger.info("%d workers with %d threads each", workers, each)
-        launch(workers, _work, workers, tuned, saved, runtime, each)
+def _finished(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def _work(workers: int, tuned: Tuned, saved: SavedStudy, runtime: Runtime, threads: int) -> None:
-    """Run trials until there are enough, as one of several workers."""
-    with ExitStack() as stack, saved.open() as study:
-        run_trial = tuned.runner(runtime, threads, workers, stack)
-        while (trial := saved.begin(study)) is not None:
-            state, found = run_trial(trial, saved.settings(trial))
-            figures = dict.fromkeys(_figures(tuned)) | found
-            ended = saved.end(study, trial, state, figures)
-            _log_trial(saved, saved.finished(study), ended, workers)
-
-
-def _figures(tuned: Tuned) -> list[str]:
-    return ["value", "auc", "logloss", *tuned.figures, "seconds"]
-
-
-def _log_trial(
-    saved: SavedStudy, finished: list[FrozenTrial], trial: FrozenTrial, workers: int
-) -> None:
-    """Log one line about a trial that has just ended."""
-    figures, best = figures_of(trial), best_of(finished)
-    value = figures["value"]
-    text = trial.state.name.lower()
-    text += "" if value is None else f", {value:.5f}"
-    if best is not None and place_of(best) == place_of(trial):
-        text += " (best so far)"
-    elif best is not None:
-        text += f" (best {figures_of(best)['value']:.5f} of trial {place_of(best) + 1})"
-    if trial.state == PRUNED:
-        text += f", {figures['reason']}"
-    left = saved.trials - len(finished)
-    mean = sum(figures_of(t)["seconds"] for t in finished) / len(finished)
-    time_left = tqdm.format_interval(mean * left / workers)
-    logger.info(
-        "trial %d of %d: %s; %s; %s",
-        place_of(trial) + 1,
-        saved.trials,
-        text,
-        _short(saved.settings(trial)),
-        f"{left} left, {time_left} to go" if left else "none left",
+def _run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
+    settings = by_block(
+        {path: _draw(trial, path, values) for path, values in sorted(space.items())}
     )
 
+    def report(value: float, step: int, *, may_end: bool = True) -> None:
+        trial.report(value, step)
+        if may_end and trial.should_prune():
+            trial.set_user_attr("reason", f"below the median at step {step}")
+            raise optuna.TrialPruned("Below the median.")
 
-def _in_words(saved: SavedStudy, trial: FrozenTrial) -> str:
-    figures = figures_of(trial)
-    return (
-        f"trial {place_of(trial) + 1} of {saved.trials}, {figures['value']:.5f} (AUC "
-        f"{figures['auc']:.5f}, logloss {figures['logloss']:.5f}) with "
-        f"{_short(saved.settings(trial))}"
-    )
+    try:
+        with only_errors():
+            metrics = run(settings, report)
+    except (ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError) as error:
+        trial.set_user_attr("reason", str(error))
+        raise optuna.TrialPruned(str(error)) from None
+    value = metrics.pop("value")
+    for name, metric in metrics.items():
+        trial.set_user_attr(name, metric)
+    return value
 
 
-def _short(settings: Mapping[str, Any]) -> str:
-    """`dropout 0.1234, pooling mean`."""
-    shown = {path: f"{v:.4g}" if isinstance(v, float) else v for path, v in settings.items()}
-    return ", ".join(f"{path.split('.')[1]} {value}" for path, value in shown.items())
+def _draw(trial: Trial, path: str, values: Any) -> Any:
+    if isinstance(values, Mapping):
+        suggest: Any = trial.suggest_int if is_integer(path) else trial.suggest_float
+        return suggest(path, **values)
+    # As texts: Optuna takes no list as a choice, and 1 equals true.
+    return json.loads(trial.suggest_categorical(path, [json.dumps(value) for value in values]))
 
 
-def _write_trials(
-    path: Path, figures: Sequence[str], saved: SavedStudy, trials: list[FrozenTrial]
-) -> None:
-    names = sorted(saved.config.space)
+def _drawn(trial: FrozenTrial) -> dict[str, Any]:
+    """The settings of a trial by their names."""
+    return {
+        path: json.loads(value) if isinstance(value, str) else value
+        for path, value in sorted(trial.params.items())
+    }
+
+
+def _write_trials(path: Path, trials: list[FrozenTrial]) -> None:
+    rows = [
+        {
+            "number": number,
+            "state": trial.state.name.lower(),
+            "value": trial.value,
+            "seconds": trial.duration.total_seconds() if trial.duration else None,
+            "reason": "",
+            **trial.user_attrs,
+            **_drawn(trial),
+        }
+        for number, trial in enumerate(trials, 1)
+    ]
     with written_beside(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, ["number", "state", *figures, *names])
+        writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
         writer.writeheader()
-        for trial in trials:
-            row = {"number": place_of(trial) + 1, "state": trial.state.name.lower()}
-            row |= {name: figures_of(trial)[name] for name in figures}
-            writer.writerow(row | saved.settings(trial))
-
-
-def _comment(
-    tuned: Tuned,
-    names: tuple[str, str],
-    saved: SavedStudy,
-    best: FrozenTrial,
-    path: Path,
-    simulated: bool,
-) -> list[str]:
-    """The comment above the best settings in their file; `names` are size and variant."""
-    size, variant = names
-    weights = " ".join(f"{weight:+g} {name}" for name, weight in tuned.monitor.items())
-    figures = figures_of(best)
-    text = (
-        f"The best settings of {saved.trials} trials for {tuned.model} on size {size}: trial "
-        f"{place_of(best) + 1}, with {figures['value']:.5f} ({weights}) on the validation rows: "
-        f"AUC {figures['auc']:.5f}, logloss {figures['logloss']:.5f}. The highest of many figures "
-        f"on the same rows is a little too high. To train a model with them, with the config files "
-        f"that this tuning had, and this one after them:"
-    )
-    lines = ["SIMULATED DATA: these settings know nothing of real clicks."] if simulated else []
-    name = f"{tuned.model.partition('-')[0]}-{variant}"
-    target = f"results/{size}/{name}/{MODEL_FILE}"
-    lines += textwrap.wrap(text, 98)
-    return [*lines, f"  snakemake --cores 4 {target} --configfile {path}"]
+        writer.writerows(rows)
 
 
 def _write_best(
-    path: Path, variant: str, blocks: Mapping[str, Any], comment: Sequence[str]
+    path: Path,
+    best: FrozenTrial,
+    variant: Mapping[str, Any],
+    names: tuple[str, str],
+    simulated: bool,
 ) -> None:
-    content = yaml.safe_dump({"variants": {variant: blocks}}, sort_keys=False)
+    """Write the best settings as a variant of the model `names`, size and name, says."""
+    size, model = names
+    # A name of its own for each search, since a config may hold the results of several.
+    name = f"tuned_{size}_{model.replace('-', '_')}"
+    target = f"results/{size}/{model.partition('-')[0]}-{name}/{MODEL_FILE}"
+    metrics = ", ".join(f"{key} {value:.5f}" for key, value in best.user_attrs.items())
+    text = (
+        f"The best settings of a search for {model} on size {size}: monitor {best.value:.5f}, "
+        f"{metrics} on the validation rows. The best of many values on the same rows is a little "
+        f"too high. To train a model with them, with the config files of this search, and this one "
+        f"after them:"
+    )
+    lines = ["SIMULATED DATA: these settings know nothing of real clicks."] if simulated else []
+    lines += [*textwrap.wrap(text, 98), f"  snakemake --cores 4 {target} --configfile {path}"]
+    blocks = {
+        block: {**variant.get(block, {}), **keys}
+        for block, keys in by_block(_drawn(best)).items()
+        if keys or block in variant
+    }
+    content = yaml.safe_dump({"variants": {name: blocks}}, sort_keys=False)
     with written_beside(path) as temporary:
-        temporary.write_text("".join(f"# {line}\n" for line in comment) + content)
+        temporary.write_text("".join(f"# {line}\n" for line in lines) + content)
+    logger.info("best: monitor %.5f with %s; %s", best.value, _drawn(best), path)

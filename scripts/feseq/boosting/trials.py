@@ -1,0 +1,69 @@
+"""The trials of a search over settings of boosting: trainings of trees."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..common.files import folder_beside
+from ..config.boosting import FEATURE_SETTINGS, BoostingConfig
+from ..config.runtime import Runtime
+from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.opening import open_table
+from .device import choose_device
+from .training import bin_rows, checked_click_rate, fit
+
+
+@contextmanager
+def trials(
+    train_h5: list[Path],
+    valid_h5: list[Path],
+    feature_map: Path,
+    settings: Mapping[str, Any],
+    folder: Path,
+    *,
+    runtime: Runtime,
+    threads: int,
+) -> Iterator[Any]:
+    """What trains with other settings over these, see `tune.search.Trials`.
+
+    A trial needs its rows in bins, which the next one uses too if its features are the same; a
+    large matrix lies in a file in `folder`.
+    """
+    base, device = BoostingConfig(**settings["boosting"]), choose_device(runtime.device)
+    codes = FeatureMap.read(feature_map)
+    kept: dict[str, Any] = {}
+    with (
+        folder_beside(folder / "matrix") as work,
+        open_table(train_h5) as train,
+        open_table(valid_h5) as valid,
+    ):
+        check_one_draw(codes, train, valid)
+        checked_click_rate(train)
+
+        def run(changes: Mapping[str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
+            config = base.model_copy(update=dict(changes["boosting"]))
+            features = config.model_dump(include=FEATURE_SETTINGS)
+            if features != kept.get("features"):
+                kept.clear()  # before the next one takes its memory
+                place = work if device == "cpu" else None
+                binned = bin_rows((train, valid), codes, config, {}, threads, place)
+                kept.update(features=features, binned=binned)
+            sign = -1 if config.monitor == "logloss" else 1
+            best: dict[str, Any] = {"value": float("-inf")}
+
+            def after_tree(trees: int, metrics: Mapping[str, float]) -> None:
+                value = sign * metrics[config.monitor]
+                if value > best["value"]:
+                    shown = {name: metrics[name] for name in ("auc", "logloss")}
+                    best.update(value=value, **shown, trees=trees)
+                # Trees of a low rate need be more: trials are compared at equal sums of the rates.
+                learned = int(trees * config.learning_rate)
+                if learned > int((trees - 1) * config.learning_rate):
+                    report(best["value"], learned, may_end=trees < config.trees)
+
+            fit(kept["binned"], config, device, threads, 0, after_tree)
+            return best
+
+        yield run
+        kept.clear()  # XGBoost removes the matrix's file, whose folder goes next
