@@ -11,8 +11,14 @@ from feseq.config.catalog import (
     model_settings,
     size_settings,
 )
+from feseq.config.check import checked_config
 from feseq.config.columns import Columns
 from support.configs import Config, put
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    return checked_config(config)
 
 
 def test_a_size_overrules_the_shared_settings_and_nothing_else(config: Config) -> None:

@@ -51,7 +51,7 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("train.pos_weight", 1e9),
     ("train.seed", 2**64),
     ("train.evaluations_per_epoch", 2.5),
-    ("train.monitor.acu", 1),
+    ("train.monitor", {"acu": 1}, "train.monitor.acu"),
     ("train.monitor", {}),
     ("train.monitor", {"auc": 0}),
     ("train.monitor", {"auc": 1, "logloss": 0.5}),
