@@ -60,20 +60,15 @@ def settings_of(size, model):
     return model_settings(config, size, model)
 
 
-def model_params(all_used=False):
-    """The settings of the job's model by dotted name, those of its family alone.
-
-    Those that it does not use are null, unless `all_used`.
-    """
+def model_params():
+    """The settings of the job's model by dotted name, those of its family alone."""
 
     def value(block, key):
         @clear_errors
         def of_job(wildcards):
-            own = family_of(wildcards.model)
-            if block not in own.blocks:
+            if block not in family_of(wildcards.model).blocks:
                 return ...
-            found = settings_of(wildcards.size, wildcards.model)
-            return (found if all_used else own.used(found))[block][key]
+            return settings_of(wildcards.size, wildcards.model)[block][key]
 
         return of_job
 
@@ -92,10 +87,9 @@ def model_params(all_used=False):
 
 def counted_settings(size, model):
     """The settings of a model that count, by block."""
-    used = family_of(model).used(settings_of(size, model))
     return {
         block: {key: value for key, value in found.items() if key not in LAYOUT}
-        for block, found in used.items()
+        for block, found in settings_of(size, model).items()
     }
 
 

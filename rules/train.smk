@@ -74,8 +74,7 @@ rule tune:
     params:
         *code("tune", "trials"),
         **tuning_params(),
-        # Also those that the model does not use, as the search may put them to use.
-        **model_params(all_used=True),
+        **model_params(),
     message:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
     script:

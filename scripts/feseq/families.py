@@ -83,10 +83,6 @@ class Family:
         """The settings of a model; raises UserError if the config has no such model."""
         raise NotImplementedError
 
-    def used(self, settings: Settings) -> Settings:
-        """The settings of a model; null where they change nothing beside the others."""
-        return settings
-
     def mistakes(
         self, config: Mapping[str, Any], columns: "Columns", size: str, model: str
     ) -> Iterator[str]:

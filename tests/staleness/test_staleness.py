@@ -157,8 +157,6 @@ CHANGES: dict[str, Change] = {
     "raw.source": set_to("raw.source", "auto"),
     "model.dropout": set_to("model.dropout", 0.2),
     "model.scaling": set_to("model.scaling", "quantile"),
-    "model.time_buckets, without times": set_to("model.time_buckets", 99),
-    "model.attention_dim, with mean pooling": set_to("model.attention_dim", 64),
     "boosting.max_depth, where no boosting submits": set_to("boosting.max_depth", 3),
     "train.learning_rate": set_to("train.learning_rate", 0.01),
     "train.gpus": set_to("train.gpus", 2),

@@ -137,7 +137,7 @@ def train(out: Path, config: dict[str, Any], name: str, replay: Path | None = No
         h5_files(out, "train"),
         h5_files(out, "valid"),
         out / ("all_rows.json" if replay else "map.json"),
-        family_of(name).used(model_settings(config, "toy", name)),
+        model_settings(config, "toy", name),
         outputs,
         replay=replay,
         runtime=RUNTIME,

@@ -4,7 +4,6 @@ A setting is declared once, with its type, bounds, default and meaning: the text
 of the config, the params of rules and the tables of config/README.md are made from that.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, WrapValidator, create_model, model_serializer
@@ -31,12 +30,10 @@ class Declared:
 
     @classmethod
     def from_values(cls, values: Any, name: str) -> Self:
-        """An object from plain values; null stands for the default.
+        """An object from plain values.
 
         Raises one UserError that lists every mistake; `name` is the argument's.
         """
-        if isinstance(values, Mapping):
-            values = {key: value for key, value in values.items() if value is not None}
         if found := mistakes(cls, values, name):
             raise UserError("\n".join(found))
         return cls(**values)

@@ -8,7 +8,6 @@ from ..config.catalog import check_variant, size_block, size_settings
 from ..config.columns import Columns
 from ..config.model import ModelConfig
 from ..config.train import TrainConfig
-from ..config.used import used_settings, used_training
 from ..families import Family, Settings, variant_of
 
 
@@ -39,13 +38,6 @@ class FESeq(Family):
         check_variant(config, model)
         found = size_settings(config, size, variant_of(model))
         return {"model": {**found["model"], "max_len": max_len}, "train": found["train"]}
-
-    def used(self, settings: Settings) -> Settings:
-        """The same; those that network or training do not use are null."""
-        return {
-            "model": used_settings(settings["model"]),
-            "train": used_training(settings["train"]),
-        }
 
     def mistakes(
         self, config: Mapping[str, Any], columns: Columns, size: str, model: str

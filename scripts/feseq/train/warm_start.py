@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..common.errors import UserError
 from ..config.model import ModelConfig
-from ..config.used import used_settings
 from ..dataset.extension import Field, extended, places
 from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..dataset.table import Table
@@ -97,7 +96,7 @@ def _index(*fields: tuple[Field, Field]) -> Tensor:
 
 
 def _check_settings(path: Path, old: ModelConfig, new: ModelConfig) -> None:
-    before, now = used_settings(asdict(old)), used_settings(asdict(new))
+    before, now = asdict(old), asdict(new)
     differ = [key for key in now if key not in _MAY_DIFFER and now[key] != before[key]]
     if differ:
         found = "; ".join(f"{key} {before[key]} there, {now[key]} here" for key in differ)
