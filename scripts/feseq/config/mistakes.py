@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from ..common.errors import did_you_mean
 
 # New names of keys.
-_RENAMED: dict[str, str] = {}
+_RENAMED = {"judge_share": "holdout_share"}
 
 
 def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
