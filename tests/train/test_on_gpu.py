@@ -153,13 +153,13 @@ def test_a_training_on_a_gpu_is_evaluated_resumed_and_predicts_like_one_on_the_c
             train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN)
         resumed = weights(train(data, tmp_path / "cut", config, WEIGHTED, **GPU_RUN))
         assert all(torch.equal(w, resumed[name]) for name, w in weights(whole).items())
-        on_gpu = outcome(data, load(whole["model"], "", Runtime(**GPU_RUN), 1))
+        on_gpu = results_of(data, load(whole["model"], "", Runtime(**GPU_RUN), 1))
         files = (whole["model"], data / "valid.h5")
         measure_importance(*files, tmp_path / "gpu.json", runtime=Runtime(**GPU_RUN))
     measure_importance(*files, tmp_path / "cpu.json")
     assert (tmp_path / "gpu.json").read_text() == (tmp_path / "cpu.json").read_text()
     trained = train(data, tmp_path / "cpu", config, WEIGHTED)
-    on_cpu = outcome(data, TrainedModel.load(trained["model"]))
+    on_cpu = results_of(data, TrainedModel.load(trained["model"]))
     for found, expected in zip(on_gpu, on_cpu):
         np.testing.assert_allclose(found, expected, atol=2e-4)
 
@@ -198,7 +198,7 @@ def weights(outputs: dict[str, Path]) -> dict[str, torch.Tensor]:
     return tensors.load(outputs["model"], torch.from_numpy)["weights"]
 
 
-def outcome(data: Path, model: TrainedModel) -> list[np.ndarray]:
+def results_of(data: Path, model: TrainedModel) -> list[np.ndarray]:
     """Logits, those with kept histories, and what attention saw."""
     logit = model.predict(data / "test.h5")
     with H5Table(data / "test.h5") as table:
@@ -218,7 +218,7 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     model = TrainedModel(network, WEIGHTED, fields, simulated=True, click_rate=0.2)
-    expected = outcome(data, model)
+    expected = results_of(data, model)
     forward = FESeq.forward
 
     def forward_of(most: int) -> None:
@@ -233,13 +233,13 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     with pretended_gpu():
         model = replace(model, machine=start_runtime(Runtime(**GPU_RUN), 1))
         forward_of(40)
-        found = outcome(data, model)
+        found = results_of(data, model)
         assert caplog.text.count("out of GPU memory: predicting 75 rows in two halves") == 3 * 2
         for of_halves, of_all in zip(found, expected):
             np.testing.assert_allclose(of_halves, of_all, rtol=1e-4, atol=1e-5)
         forward_of(0)
         with pytest.raises(UserError, match="does not hold the prediction of a single row"):
-            outcome(data, model)
+            results_of(data, model)
 
 
 def test_a_rank_without_rows_takes_part_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:

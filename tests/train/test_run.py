@@ -133,7 +133,7 @@ def test_best_weights_are_kept_and_the_learning_rate_cut(
     script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.64])
     again = make_trainer(data, config)
     again.fit()
-    # The same run, judged otherwise, goes back to the weights of its second epoch.
+    # The same run with other metrics goes back to the weights of its second epoch.
     script_monitor(monkeypatch, [0.6, 0.7])
     half = make_trainer(data, replace(config, epochs=2))
     half.fit()

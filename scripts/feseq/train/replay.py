@@ -13,13 +13,13 @@ from .learning_rate import LearningRate
 class Replay:
     """The steps and learning rates of another run, stretched to epochs of more steps.
 
-    `best_step` led to that run's best weights, which reached these `metrics`; `stretch` is the
+    `best_step` led to that run's best weights, which reached these `metrics`; `scale` is the
     number of steps here for one there.
     """
 
     best_step: int
     learning_rate: LearningRate
-    stretch: float
+    scale: float
     metrics: Mapping[str, float]
 
     @classmethod
@@ -40,8 +40,8 @@ class Replay:
     @property
     def steps(self) -> int:
         """How many steps to train: as many epochs as led to the best weights."""
-        return max(1, round(self.stretch * self.best_step))
+        return max(1, round(self.scale * self.best_step))
 
     def rate(self, step: int) -> float:
         """The learning rate of a step; the first is 1."""
-        return self.learning_rate.at(min(step / self.stretch, self.best_step))
+        return self.learning_rate.at(min(step / self.scale, self.best_step))

@@ -1,4 +1,4 @@
-"""Training of one FESeq model: from H5 files and a feature map to the model and its figures."""
+"""Training of one FESeq model: from H5 files and a feature map to the model and its metrics."""
 
 import csv
 import hashlib
@@ -305,7 +305,7 @@ def _write_history(path: Path, history: list[Evaluation]) -> None:
 
 
 def _summary(trainer: Trainer) -> dict[str, Any]:
-    """Figures of the training; `samples_per_second` counts its evaluations' time too."""
+    """What training.json says; `samples_per_second` counts its evaluations' time too."""
     best = max(trainer.history, key=lambda evaluation: evaluation.monitor)
     seconds = trainer.history[-1].seconds
     return {
