@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _LINE = "%(asctime)s %(levelname)s %(message)s"
-_job = ""
 
 
 def log_to(files: Sequence[str], job: str = "") -> None:
@@ -13,8 +12,6 @@ def log_to(files: Sequence[str], job: str = "") -> None:
 
     On stderr, where other jobs write too, each line names the `job`.
     """
-    global _job
-    _job = job
     handlers: list[logging.Handler] = [logging.StreamHandler(), *map(logging.FileHandler, files)]
     for handler in handlers:
         handler.setFormatter(logging.Formatter(_LINE, "%H:%M:%S"))
@@ -24,12 +21,6 @@ def log_to(files: Sequence[str], job: str = "") -> None:
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     # Where the disk is full, so that a line cannot be written to the file, stderr still has it.
     logging.raiseExceptions = False
-
-
-def log_target() -> tuple[list[str], str]:
-    """Where this process's log goes, as `log_to` takes it: the files and the job."""
-    handlers = logging.getLogger().handlers
-    return [h.baseFilename for h in handlers if isinstance(h, logging.FileHandler)], _job
 
 
 @contextmanager
