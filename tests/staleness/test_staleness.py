@@ -141,7 +141,7 @@ CHANGES: dict[str, Change] = {
     ),
     "code in scripts/predict.py": edit("scripts/predict.py", "files = (", "files = None or ("),
     "code in evaluate/metrics.py": edit(
-        "scripts/feseq/evaluate/metrics.py", "def ", "X = 1\n\n\ndef "
+        "scripts/feseq/evaluate/metrics.py", "\ndef ", "\nX = 1\n\n\ndef "
     ),
     "every file of the code touched": touch_code,
     "the same commit checked out again": check_out_again,

@@ -78,7 +78,7 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_to_its_own_
     own["train"]["seed"] = 1
     (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
     _, output = shop.run(tmp_path, "-n")
-    assert "train_config.seed=42' now: 'train_config.seed=1'" in output
+    assert "settings.train.seed=42' now: 'settings.train.seed=1'" in output
     own["train"]["start_from"] = str(tmp_path / "clicks/results/toy/len20/model.safetensors")
     (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
     _, output = shop.run(tmp_path, "-n")
