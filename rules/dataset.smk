@@ -31,8 +31,8 @@ checkpoint sample:
 rule convert_train:
     input:
         **part_raw(RAW.train),
-        selection=older(rules.sample.output.selection),
-        parts=older(rules.sample.output.parts),
+        selection=ignoring_time(rules.sample.output.selection),
+        parts=ignoring_time(rules.sample.output.parts),
     output:
         train="data/h5/{size}/train/part{part}.h5",
         valid="data/h5/{size}/valid/part{part}.h5",
@@ -83,7 +83,7 @@ checkpoint list_test:
 rule convert_test:
     input:
         **part_raw(RAW.test),
-        parts=older(rules.list_test.output.parts),
+        parts=ignoring_time(rules.list_test.output.parts),
     output:
         h5="data/h5/test/part{part}.h5",
     log:

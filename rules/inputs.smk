@@ -62,8 +62,8 @@ def submitting(rule, name):
 
 
 def start_from(wildcards):
-    """The older model; where it has a version, its time does not count."""
-    start = older_start(wildcards)
+    """The model that a training starts from; its time does not count where it has a version."""
+    start = start_model(wildcards)
     if start is None:
         return []
     path, version = start
@@ -90,10 +90,10 @@ def listed(table, wildcards):
         return read_parts(Path(file.name))
 
 
-def older(file):
-    """Input function: `file`, whose time does not count: a part changes as its version does.
+def ignoring_time(file):
+    """Input function: `file`, whose time does not count: a part reruns when its version changes.
 
-    A copy, since `ancient` marks the very file that it is given, for all rules.
+    A copy, since `ancient` changes the object that it is given, for all rules.
     """
     return lambda wildcards: ancient(file.apply_wildcards(wildcards))
 

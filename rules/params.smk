@@ -131,8 +131,8 @@ def inference_gpus(wildcards):
 
 
 @clear_errors
-def older_start(wildcards):
-    """The older model that the job's training goes on from, with its version, or None."""
+def start_model(wildcards):
+    """The model that the job's training starts from, with its version, or None."""
     found = settings_of(wildcards.size, wildcards.model)
     own = results() / wildcards.size / wildcards.model / "model.safetensors"
     return warm_start_file(family_of(wildcards.model).start_from(found), own)
@@ -140,7 +140,7 @@ def older_start(wildcards):
 
 def start_version(wildcards):
     """The version of that model; None if there is none, or if rules here make it."""
-    start = older_start(wildcards)
+    start = start_model(wildcards)
     return start and start[1]
 
 

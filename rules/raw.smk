@@ -4,7 +4,7 @@
 rule simulate:
     output:
         parquet="data/simulated/{split}.parquet",
-        # The true click probabilities: for judging models, never read by training.
+        # The true click probabilities: for measuring models, never read by training.
         truth="data/simulated/{split}_truth.parquet",
     log:
         "data/simulated/{split}.log",

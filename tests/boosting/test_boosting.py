@@ -216,7 +216,7 @@ def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:
     price = taste + random.normal(size=3000)
     y = (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8)
     people = np.repeat([f"p{i}" for i in range(60)], 50)
-    figures = {}
+    trainings = {}
     for name, item, share in (
         ("none", "x", 0.0),
         ("trusted", people, 0.0),
@@ -226,10 +226,10 @@ def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:
         make(tmp_path / name, table, valid_rows=range(1900, 3000))
         config = SMALL.model_copy(update={"unknown_share": share})
         training = train(tmp_path / name, tmp_path / name, config)["training"]
-        figures[name] = json.loads(training.read_text())
-    auc = {name: figure["valid_auc"] for name, figure in figures.items()}
+        trainings[name] = json.loads(training.read_text())
+    auc = {name: entry["valid_auc"] for name, entry in trainings.items()}
     assert auc["trusted"] + 0.03 < auc["none"] < auc["auto"] + 0.01
-    assert figures["auto"]["unknown_shares"]["item"] == 1
+    assert trainings["auto"]["unknown_shares"]["item"] == 1
 
 
 def test_a_number_that_is_a_category_too_is_two_features(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_file_sorted_by_day_is_drawn_from_every_day_by_its_share(
             share = len(chosen) / of_class.sum()
             expected = np.bincount(day[of_class], minlength=7) * share
             found = np.bincount(day[chosen], minlength=7)
-            # A stretch may reach over either end of a day; the validation draw doubles that.
+            # A span may reach over either end of a day; the validation draw doubles that.
             assert np.abs(found - expected).max() <= 4
 
 

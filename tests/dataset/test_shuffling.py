@@ -81,7 +81,7 @@ def test_every_batch_and_piece_of_the_table_is_a_sample_of_all_days(source: Batc
     # Any rows that follow each other: of each day there are as many, but for a run or two.
     shares = np.array([np.bincount(rows, minlength=DAYS) / len(rows) for rows in opened])
     assert np.abs(shares - np.bincount(day) / len(day)).max() < 2.5 * 16 / 2_048
-    # The same figure sees a shuffle of neighbours alone.
+    # The measure notices when only neighbours are shuffled.
     half = np.sort(day)
     for start in range(0, len(day), 6_000):
         np.random.default_rng(start).shuffle(half[start : start + 6_000])

@@ -102,12 +102,12 @@ def test_a_fault_gives_its_alarm_and_no_other(
 def test_a_healthy_table_gives_no_alarm(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, TRAIN, TEST)
     assert alarms_of(facts, ["minmax"]) == []
-    for judged in facts["adversary"].values():
-        assert abs(judged[0]["auc"] - 0.5) < 3 * judged[0]["chance"]
+    for results in facts["adversary"].values():
+        assert abs(results[0]["auc"] - 0.5) < 3 * results[0]["chance"]
 
 
 def test_the_clicks_that_count_are_those_of_the_holdout_rows() -> None:
     few = {"rows": 5_000, "clicks": 60}
-    (alarm,) = [a for a in alarms_of(plain_facts(judging=few), ["quantile"]) if "clicks" in a.text]
+    (alarm,) = [a for a in alarms_of(plain_facts(reported=few), ["quantile"]) if "clicks" in a.text]
     assert "The 5,000 holdout rows have 60 clicks" in alarm.text
     assert "sampling.holdout_share" in alarm.advice

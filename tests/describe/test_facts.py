@@ -26,7 +26,7 @@ def test_what_is_counted_is_what_pandas_counts(
 
     assert found["rows"] == {"train": len(train), "valid": len(valid), "test": 90}
     assert found["clicks"] == {"train": train["y"].sum(), "valid": valid["y"].sum()}
-    assert found["judging"] == {"rows": 20, "clicks": valid["y"][-20:].sum()}
+    assert found["reported"] == {"rows": 20, "clicks": valid["y"][-20:].sum()}
     assert found["sampled_rows"] == {"train": 129, "valid": 85, "test": 90}
     parts = {"train": train, "valid": valid, "test": test_frame}
     for name in ("price", "age", "country", "item"):
@@ -48,17 +48,17 @@ def test_what_is_counted_is_what_pandas_counts(
         inside = {part: found.between(entry["from"], end - 1) for part, found in lengths.items()}
         assert entry["rows"] == {part: found.sum() for part, found in inside.items()}
         chosen = [train["y"][inside["train"]], valid["y"][:-20][inside["valid"][:-20]]]
-        # Labels of rows that judge are not looked at.
+        # Labels of holdout rows are not looked at.
         assert entry["known"] == sum(map(len, chosen))
         assert entry["clicks"] == sum(map(sum, chosen))
     assert sequence["mean"] == pytest.approx({p: found.mean() for p, found in lengths.items()})
     assert sequence["longest"] == {part: found.max() for part, found in lengths.items()}
 
-    stretches, country, item = found["click_rates"]
+    places, country, item = found["click_rates"]
     frame["place"] = np.arange(600) * 20 // 600
     frame = frame.drop(index=valid_rows[-20:])
     clicks = frame.groupby("place")["y"].sum()
-    assert [v["clicks"] for v in stretches["values"]] == clicks.tolist()
+    assert [v["clicks"] for v in places["values"]] == clicks.tolist()
     for panel in (country, item):
         by_word = frame.assign(word=frame[panel["column"]].fillna("(missing)"))
         expected = by_word.groupby("word")["y"].agg(["size", "sum"])
@@ -183,12 +183,12 @@ def test_boosting_names_the_columns_that_give_a_table_away() -> None:
     )
     other["c"] += 2
     other.loc[::5, "b"] = np.nan
-    judged = adversary(train, other)
-    assert judged is not None
+    result = adversary(train, other)
+    assert result is not None
     # Two normal distributions two deviations apart have an AUC of 0.921.
-    assert judged["auc"] > 0.91
-    assert [*judged["columns"]][:2] == ["c", "b"]
-    judged = adversary(train, same)
-    assert judged is not None
-    assert judged["columns"] == {}
+    assert result["auc"] > 0.91
+    assert [*result["columns"]][:2] == ["c", "b"]
+    result = adversary(train, same)
+    assert result is not None
+    assert result["columns"] == {}
     assert adversary(train[:9], other) is None

@@ -1,4 +1,4 @@
-"""Weights of a blend, fitted to rows that do not judge it."""
+"""Weights of a blend, fitted to all but the holdout rows."""
 
 import json
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_no_row_has_a_part_in_its_own_weights() -> None:
 def write(
     folder: Path, logits: list[np.ndarray], label: np.ndarray, holdout: int = 0
 ) -> list[Path]:
-    """Predictions of two models; the last `holdout` rows only judge."""
+    """Predictions of two models; the last `holdout` rows are holdout rows."""
     is_holdout = np.arange(len(label)) >= len(label) - holdout
     paths = [folder / name / "valid_predictions.parquet" for name in ("a", "b")]
     for path, logit in zip(paths, logits):
@@ -125,9 +125,9 @@ def test_too_few_clicks_to_fit_weights_to_are_refused(tmp_path: Path) -> None:
         blend(tmp_path, paths)
 
 
-def test_weights_are_fitted_to_rows_that_do_not_judge(tmp_path: Path) -> None:
+def test_weights_are_fitted_without_holdout_rows(tmp_path: Path) -> None:
     logits, label = noisy(0.5, 1.0)
-    # In the rows that judge, the first model is noise.
+    # In the holdout rows, the first model is noise.
     logits[0][-JUDGING:] = np.random.default_rng(2).normal(size=JUDGING)
     weights = blend(tmp_path, write(tmp_path, logits, label, JUDGING))
     early = fit_weights([logit[:-JUDGING] for logit in logits], label[:-JUDGING], "logloss")

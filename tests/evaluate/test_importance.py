@@ -72,7 +72,7 @@ def test_what_is_not_read_loses_nothing(
     assert set(lost) == {*CHANGES, "price", "age", "country", "item"}
     assert {name for name, entry in lost.items() if entry["value"] != 0} == read
     assert {name for name, entry in lost.items() if entry["chance"] < 1} <= read
-    # Rows that judge, the same for each change.
+    # Reported rows, the same for each change.
     assert set(rows[0]) <= set(range(200, 600))
     assert all(np.array_equal(rows[0], others) for others in rows)
     assert (found["rows"], found["full_name"]) == (400, "toy/a")

@@ -23,7 +23,7 @@ from support.shop import CONFIG, refused, snakemake
 
 
 def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> Path:
-    """The files of a model whose figures are `auc`, or follow from it."""
+    """The files of a model whose metrics are `auc`, or follow from it."""
     folder = results / size / name
     folder.mkdir(parents=True)
     clicks = given.get("clicks", 100)

@@ -24,7 +24,7 @@ def page_of(folder: Path, *alarms: Alarm, **given: object) -> str:
     return (folder / "data.md").read_text()
 
 
-def test_the_page_starts_with_its_alarms_and_has_every_figure_and_column(tmp_path: Path) -> None:
+def test_the_page_starts_with_its_alarms_and_has_every_plot_and_column(tmp_path: Path) -> None:
     page = page_of(tmp_path, ALARM)
     assert page.index("SIMULATED") < page.index("## Alarms") < page.index("## Rows")
     assert f"- **{ALARM.text}.** {ALARM.advice}.\n" in page

@@ -61,7 +61,7 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
         "simulated_data": True,
         "rows": {"train": 90_000, "valid": 10_000, "test": 50_000},
         "clicks": {"train": 1_800, "valid": 200},
-        "judging": {"rows": 10_000, "clicks": 200},
+        "reported": {"rows": 10_000, "clicks": 200},
         "sampled_rows": {"train": 45_000, "valid": 10_000, "test": 50_000},
         "columns": [
             numeric

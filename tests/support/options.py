@@ -36,7 +36,7 @@ DECLARED = {
 # These stand at the top, or below another name.
 ELSEWHERE = {"model.max_len", "columns.groups", *(f"sizes.toy.{name}" for name in DECLARED)}
 FESEQ, BOOSTING = "feseq", "boosting"
-FIGURES = get_args(Monitored)
+METRICS = get_args(Monitored)
 VALUES: dict[str, list[Any]] = {
     "model.embedding_dim": [2, 3],
     "model.interaction_layers": [0, 2],
@@ -69,9 +69,9 @@ VALUES: dict[str, list[Any]] = {
     "train.weight_average": [0, 0.9],
     "train.evaluations_per_epoch": [2],
     "train.patience": [1, 9],
-    # Each with two figures, of which each is in one.
+    # Every metric is in one of these.
     "train.monitor": [
-        {name: -1 if name.endswith("loss") else 1 for name in FIGURES[i::4]} for i in range(4)
+        {name: -1 if name.endswith("loss") else 1 for name in METRICS[i::4]} for i in range(4)
     ],
     "train.start_from": [None],
     "train.seed": [0, 2**64 - 1],

@@ -94,7 +94,7 @@ def to_train_h5(
 ) -> tuple[Path, Path]:
     """All rows of `table` to train.h5 and valid.h5.
 
-    `valid_rows` names the rows of valid.h5, of which the last `holdout` only judge.
+    `valid_rows` names the rows of valid.h5, the last `holdout` of which are holdout rows.
     """
     folder.mkdir(exist_ok=True)
     raw = write_raw(folder, table, "train", **options)

@@ -21,7 +21,7 @@ CLUSTER = "MinJobAge = 300 sec\nMaxArraySize = 1001"
 
 
 def install(commands: Path, jobs: Path, monkeypatch: Any) -> None:
-    """Put the commands in front of PATH; `jobs` is the folder for what they are asked for."""
+    """Put the commands first in PATH; `jobs` is the folder for what they are asked for."""
     for folder in (commands, jobs):
         folder.mkdir()
     for name in ("sbatch", "srun", "squeue", "scontrol", "sacct"):

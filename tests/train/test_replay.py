@@ -54,7 +54,7 @@ def test_on_the_same_rows_it_ends_with_the_same_weights(
         assert torch.equal(weight, trainer.model.state_dict()[name]), name
 
 
-def test_steps_and_rates_stretch_with_the_epochs() -> None:
+def test_steps_and_rates_scale_with_the_epochs() -> None:
     replay = Replay(6, LearningRate(1.0, 12, cuts=[3]), 2.0, {})
     assert replay.steps == 12
     assert [replay.rate(step) for step in range(1, 13)] == pytest.approx([1.0] * 6 + [0.1] * 6)
@@ -82,7 +82,7 @@ def fit(run: TrainingRun, out: Path) -> dict[str, Path]:
     return outputs
 
 
-def test_it_sees_all_rows_and_says_whose_its_figures_are(
+def test_it_sees_all_rows_and_says_whose_its_metrics_are(
     refit: TrainingRun, data: Path, tmp_path: Path
 ) -> None:
     outputs = fit(refit, tmp_path / "refit")

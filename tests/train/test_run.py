@@ -148,7 +148,7 @@ def test_patience_ends_the_training(data: Path, monkeypatch: pytest.MonkeyPatch)
     assert [evaluation.epoch for evaluation in trainer.history] == [1, 2, 3]
 
 
-def test_the_average_of_the_weights_is_judged_and_kept(
+def test_the_average_of_the_weights_is_evaluated_and_kept(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make_trainer(data, replace(TRAIN, weight_average=0.8))

@@ -79,14 +79,14 @@ def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path)
     assert (both.fitted_on, extended(old, old)) == (new.fitted_on, old)
 
 
-def older_model(folder: Path, feature_map: FeatureMap, config: ModelConfig = MODEL) -> Path:
+def earlier_model(folder: Path, feature_map: FeatureMap, config: ModelConfig = MODEL) -> Path:
     """An untrained model with weights that matter."""
     torch.manual_seed(0)
     network = build_model(config, feature_map)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
-    path = folder / "older.safetensors"
+    path = folder / "earlier.safetensors"
     TrainedModel(network, config, feature_map, False, 0.2).save(path)
     return path
 
@@ -95,22 +95,22 @@ def older_model(folder: Path, feature_map: FeatureMap, config: ModelConfig = MOD
 def test_older_rows_get_their_logits_and_new_codes_their_start_values(
     folder: Path, tmp_path: Path, roles: Any
 ) -> None:
-    path = older_model(tmp_path, fitted(folder, "train", roles=roles))
+    path = earlier_model(tmp_path, fitted(folder, "train", roles=roles))
     start = WarmStart.read(path, MODEL, fitted(folder, "valid", roles=roles))
     torch.manual_seed(1)
     network = build_model(MODEL, start.feature_map)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
     with H5Table(folder / "train.h5") as train:
         start.carry_into(network, train)
-    # Codes of the older rows at other places than the indices that the older map gives them.
-    older = TrainedModel.load(path)
-    newer = replace(older, network=network, feature_map=start.feature_map)
+    # Codes of the older rows at other places than the indices that the earlier map gives them.
+    earlier = TrainedModel.load(path)
+    newer = replace(earlier, network=network, feature_map=start.feature_map)
     with H5Table(folder / "train.h5") as train:
-        logits = [model.predict(train) for model in (older, newer)]
+        logits = [model.predict(train) for model in (earlier, newer)]
     np.testing.assert_array_equal(*logits)
     # No other row of a table was touched.
     for name, value in network.state_dict().items():
-        added = len(value) - len(older.network.state_dict()[name]) if value.ndim else 0
+        added = len(value) - len(earlier.network.state_dict()[name]) if value.ndim else 0
         if added:
             assert (value == fresh[name]).all(1).sum() == added
     assert "history.target.0.weight" in fresh
@@ -119,7 +119,7 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(
 def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
     folder: Path, tmp_path: Path
 ) -> None:
-    path, here = older_model(tmp_path, fitted(folder, "train")), fitted(folder, "valid")
+    path, here = earlier_model(tmp_path, fitted(folder, "train")), fitted(folder, "valid")
 
     def read(path: Path = path, config: ModelConfig = MODEL, found: FeatureMap = here) -> WarmStart:
         return WarmStart.read(path, config, found)
@@ -128,9 +128,12 @@ def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
     for found, message in (
         (
             fitted(folder, "valid", roles=COLUMNS),
-            "'age' is numeric, and for the older model it was context and numeric;",
+            "'age' is numeric, and for the earlier model it was context and numeric;",
         ),
-        (replace(here, profile=[]), "'country' is unused, and for the older model it was profile"),
+        (
+            replace(here, profile=[]),
+            "'country' is unused, and for the earlier model it was profile",
+        ),
         (
             replace(here, numeric=here.numeric[:1]),
             "'age' is context, and .* was context and numeric;",
@@ -152,11 +155,11 @@ def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
             read().carry_into(build_model(MODEL, read().feature_map), train)
 
 
-def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_older_model(
+def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_earlier_model(
     data: Path, tmp_path: Path
 ) -> None:
-    older = train_saving(data, tmp_path / "older", replace(FOUR_EPOCHS, epochs=1))["model"]
-    config = replace(FOUR_EPOCHS, epochs=2, start_from=str(older))
+    earlier = train_saving(data, tmp_path / "earlier", replace(FOUR_EPOCHS, epochs=1))["model"]
+    config = replace(FOUR_EPOCHS, epochs=2, start_from=str(earlier))
     whole = train_saving(data, tmp_path / "whole", config)
     with ended_at(Stepper, "take", 4):
         train_saving(data, tmp_path / "resumed", config)
@@ -172,7 +175,7 @@ def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_older_m
     assert not any(
         torch.equal(weights[name], other[name]) for name in ("mlp.0.weight", "mlp.3.bias")
     )
-    # Another older model is another training.
+    # Another earlier model is another training.
     with pytest.MonkeyPatch.context() as patch:
         steps = end_at(patch, Stepper, "take", 0, None)
         train_saving(data, tmp_path / "resumed", replace(config, start_from=str(whole["model"])))
@@ -184,18 +187,20 @@ def test_the_workflow_goes_on_from_a_file_and_retrains_where_its_content_changes
     copied: Path,
 ) -> None:
     target = "results/toy/len20/model.safetensors"
-    older = copied / "older.safetensors"
-    older.write_bytes((copied / target).read_bytes())
-    config = changed("train.start_from", "older.safetensors")
+    earlier = copied / "earlier.safetensors"
+    earlier.write_bytes((copied / target).read_bytes())
+    config = changed("train.start_from", "earlier.safetensors")
     code, output = snakemake(copied, target, config=config)
     assert code == 0, output
-    assert "going on from older.safetensors" in (copied / "results/toy/len20/train.log").read_text()
-    assert older.read_bytes() != (copied / target).read_bytes()
-    older.touch()
+    assert (
+        "going on from earlier.safetensors" in (copied / "results/toy/len20/train.log").read_text()
+    )
+    assert earlier.read_bytes() != (copied / target).read_bytes()
+    earlier.touch()
     assert "Nothing to be done" in snakemake(copied, "-n", target, config=config)[1]
-    before = older.stat()
-    older.write_bytes((copied / target).read_bytes())
-    os.utime(older, ns=(before.st_atime_ns, before.st_mtime_ns))
+    before = earlier.stat()
+    earlier.write_bytes((copied / target).read_bytes())
+    os.utime(earlier, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert "now: 'start_version=" in snakemake(copied, "-n", target, config=config)[1]
     (copied / "link").symlink_to("results")
     own = (target, f"./{target}", target.replace("results", "link"), str(copied / target))

@@ -139,7 +139,7 @@ def test_more_trials_go_on_from_those_that_are_there(data: Path, tmp_path: Path)
     assert tune(data, tmp_path, trials=2) == whole[:2]
     assert (tmp_path / "study/study.db").read_bytes() == done
     assert tune(data, tmp_path) == whole
-    # Another search in the same folder begins anew, and leaves this one alone.
+    # Another search in the same folder starts over, and leaves this one alone.
     assert tune(data, tmp_path, seed=6)[:3] != whole[:3]
     assert tune(data, tmp_path) == whole
 

@@ -153,7 +153,7 @@ def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     predict_validation(model, valid, predictions, out / "speed.json", runtime=RUNTIME)
     gauc = config["evaluation"]["gauc"]
     measured = measure_predictions(predictions, valid, None, resamples=2, gauc=gauc)
-    assert np.isfinite([figure["value"] for figure in measured["metrics"].values()]).all()
+    assert np.isfinite([metric["value"] for metric in measured["metrics"].values()]).all()
     if config["submission"]["refit"]:
         model = train(out, config, name, model.with_name("training.json"))
     for i in range(PARTS_OF_TEST):
@@ -172,7 +172,7 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
     names, weights = submission_models(config, "toy"), submission_weights(config, "toy")
     if len(names) > 1:
         predictions = [out / name / "valid_predictions.parquet" for name in names]
-        files = (out / "mixed.parquet", out / "weights.json", out / "training.json")
+        files = (out / "blend.parquet", out / "weights.json", out / "training.json")
         by, prior = config["submission"]["weights_by"], config["submission"]["prior"]
         blend_predictions(predictions, weights, *files, by=by, prior=prior)
         weights = read_json(files[1])
@@ -215,7 +215,7 @@ def check_model(out: Path, name: str) -> None:
     tied = (abs(pairs[0]) <= 2 * np.finfo(np.float32).eps) & (pairs[1] != 0)
     auc = pytest.approx(training["valid_auc"], abs=1e-6 + tied.mean())
     assert roc_auc_score(label, logit) == auc
-    # XGBoost's own figure takes 1 - p in single precision.
+    # XGBoost's own metric takes 1 - p in single precision.
     rounding = np.finfo(np.float32).eps / np.minimum(probability, 1 - probability)
     expected = pytest.approx(training["valid_logloss"], abs=1e-5 + rounding.mean())
     assert log_loss(label, probability) == expected

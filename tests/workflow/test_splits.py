@@ -1,4 +1,4 @@
-"""A split, rows that judge, a last fit and all kinds of columns, from raw tables to the CSV."""
+"""A split, holdout rows, a refit and all kinds of columns, from raw tables to the CSV."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from support import shop
 pytestmark = pytest.mark.workflow
 
 SPLIT = {"time": "day", "last": 2, "group": "visitor"}
-# The paper's network, with times, histories of the target's items, and every front of numbers.
+# The paper's network, with times, histories of the target's items, and every kind of numbers.
 MODEL = {
     "interaction": "autoint",
     "pooling": "weighted_sum",
@@ -58,13 +58,13 @@ def table(tmp_path: Path) -> pd.DataFrame:
 
 
 def h5_rows(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the rows in the raw file, and which of them only judge."""
+    """Numbers of the rows in the raw file, and which of them are holdout rows."""
     with open_table(sorted((folder / f"data/h5/toy/{name}").glob("*.h5"))) as h5:
         return h5.column("row"), h5.holdout
 
 
 def check_parts(table: pd.DataFrame, folder: Path) -> tuple[int, int, int]:
-    """Rows that train, validate and only judge, in parts that the split keeps apart."""
+    """Train, validation and holdout rows, which the split keeps apart."""
     train, _ = h5_rows(folder, "train")
     valid, holdout = h5_rows(folder, "valid")
     assert len(train) + len(valid) == 100
@@ -75,7 +75,7 @@ def check_parts(table: pd.DataFrame, folder: Path) -> tuple[int, int, int]:
     return len(parts[0]), len(parts[1]), len(parts[2])
 
 
-def test_splits_judges_last_fit_and_all_columns_reach_the_submission(
+def test_splits_holdout_refit_and_all_columns_reach_the_submission(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
     sampling = {"split": SPLIT, "holdout_share": 0.5}

@@ -31,10 +31,10 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     assert not list((folder / "results").glob("**/training_state"))
     assert "no CUDA device found: running on the CPU" in output or "device: " in output
     assert "SIMULATED" not in output
-    figures = json.loads((folder / "results/full/len20/metrics.json").read_text())
-    assert figures["simulated_data"] is False
-    assert figures["best_auc"] is None
-    assert set(figures["slices"]) == {"country", "product", "history_length"}
+    metrics = json.loads((folder / "results/full/len20/metrics.json").read_text())
+    assert metrics["simulated_data"] is False
+    assert metrics["best_auc"] is None
+    assert set(metrics["slices"]) == {"country", "product", "history_length"}
 
 
 def test_both_families_submit_together_with_weights_fitted_to_the_validation_rows(
@@ -210,7 +210,7 @@ def test_a_fresh_clone_plans_every_stage_on_the_stand_in(tmp_path: Path) -> None
     assert output.count("Reason: Missing output files") == 8
 
 
-def test_the_stand_in_runs_to_a_submission_and_its_figures_say_so(tmp_path: Path) -> None:
+def test_the_stand_in_runs_to_a_submission_and_its_metrics_say_so(tmp_path: Path) -> None:
     config = {
         "simulation": {"train_rows": 600, "test_rows": 40, "mean_length": 15},
         "train": {"min_steps_per_epoch": 1},
@@ -219,10 +219,10 @@ def test_the_stand_in_runs_to_a_submission_and_its_figures_say_so(tmp_path: Path
     code, output = snakemake(tmp_path, *targets, config=config)
     assert code == 0, output
     assert "1,000 rows asked for, the file has 600: taking all" in output
-    figures = json.loads((tmp_path / "results/toy/len100/metrics.json").read_text())
-    assert figures["simulated_data"] is True
-    assert figures["metrics"]["auc"]["value"] <= 1 < figures["rows"]
-    assert figures["best_auc"] > 0.5
+    metrics = json.loads((tmp_path / "results/toy/len100/metrics.json").read_text())
+    assert metrics["simulated_data"] is True
+    assert metrics["metrics"]["auc"]["value"] <= 1 < metrics["rows"]
+    assert metrics["best_auc"] > 0.5
     submission = pd.read_csv(tmp_path / "results/submission_toy.csv")
     assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]
 

@@ -21,7 +21,7 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     """so many trees in a row without gain on the validation rows end the training, and the best
     number of trees is kept"""
     monitor: Literal["logloss", "auc", "average_precision"] = "logloss"
-    """the figure of the validation rows that decides what is a gain"""
+    """the metric of the validation rows that decides what is a gain"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.05
     """share of each tree in the sum"""
     max_depth: Annotated[int, Field(ge=1, le=16)] = 6

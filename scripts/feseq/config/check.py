@@ -63,8 +63,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         return
     evaluation = config["evaluation"]
     for size, settings in config["sizes"].items():
-        judged = filter(is_model, evaluation["baselines"] if size in evaluation["sizes"] else ())
-        for model in (*settings["submission_models"], *judged):
+        measured = filter(is_model, evaluation["baselines"] if size in evaluation["sizes"] else ())
+        for model in (*settings["submission_models"], *measured):
             yield from model_mistakes(config, columns, size, model)
     split = config["sampling"]["split"]
     if split["last"] is not None and split["time"] is None:

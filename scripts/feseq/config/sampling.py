@@ -40,7 +40,7 @@ class Sampling(BaseModel, Declared, frozen=True):
     """share of the rows held out for validation, drawn within each label; with `split` the nearest
     share of whole times or groups"""
     holdout_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
-    """share of these rows, cut off by the same split, that only judge: all metrics are theirs. The
-    others choose epochs, settings and weights. 0: the same rows do both"""
+    """share of these rows, cut off by the same split, for reporting alone: all metrics are theirs.
+    The others choose epochs, settings and weights. 0: the same rows do both"""
     seed: Seed = 42
     """seed of the draw and of the shuffle"""

@@ -173,16 +173,16 @@ class Submission(_Block):
     of the click rate of the train rows, as if half of the rows were clicks, which is best for a
     logloss that weighs both classes equally; the order of the rows stays"""
     weights_by: Literal["logloss", "auc", "average_precision", "score"] = "logloss"
-    """with `submission_weights: auto`: the figure of the blend, at the odds of `prior`, that the
+    """with `submission_weights: auto`: the metric of the blend, at the odds of `prior`, that the
     weights are fitted to"""
     refit: bool = False
     """`true`: the models that submit are trained again on all rows, those held out too, with the
-    number of steps and the learning rates that the validation rows chose; figures stay those of
-    before"""
+    number of steps and the learning rates that the validation rows chose; metrics stay those of
+    the first training"""
 
 
 class Evaluation(_Block):
-    """How models are judged on the validation rows."""
+    """How models are measured on the validation rows."""
 
     bootstrap: Annotated[int, Field(ge=0, le=10_000)] = 200
     """resamples of the validation rows behind the 95 % intervals of all metrics but AUCs; 0: no

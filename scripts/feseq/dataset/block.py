@@ -18,7 +18,7 @@ class Block:
 
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
     `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `holdout` uint8 [rows],
-    1 for rows that only judge, `id` bytes [rows], `time` int64 [rows], each of these or None.
+    1 for holdout rows, `id` bytes [rows], `time` int64 [rows], each of these or None.
     """
 
     numeric: np.ndarray

@@ -1,4 +1,4 @@
-"""An older feature map with the categories and tokens of newer rows."""
+"""An earlier feature map, extended by the categories and tokens of newer rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -62,9 +62,9 @@ def _check_columns(old: FeatureMap, new: FeatureMap) -> None:
         was, is_now = (" and ".join(found.get(column, ["unused"])) for found in (before, now))
         if was != is_now:
             raise UserError(
-                f"train.start_from: column {column!r} is {is_now}, and for the older model it was "
-                f"{was}; a training goes on with the same columns: set `columns` as they were, or "
-                f"start_from to null"
+                f"train.start_from: column {column!r} is {is_now}, and for the earlier model it "
+                f"was {was}; a training goes on with the same columns: set `columns` as they were, "
+                f"or start_from to null"
             )
 
 

@@ -30,7 +30,7 @@ class FilesTable(Table):
     Any number of rows that follow each other are an even sample of all files, as far as it is more
     than some runs: multiples of the golden ratio, without their whole part, are spread evenly.
     Rows are numbered through the raw table, which has `parts` files; where there are twice as many,
-    those of the train rows are followed by those of the validation rows.
+    those of the train rows come first, then those of the validation rows.
     """
 
     def __init__(self, tables: Sequence[Table], path: Path, parts: int) -> None:

@@ -166,8 +166,9 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
     """How many rows of each label a part gives, int64 [P, 3, 2], of `count_P2` that it has.
 
     All parts together give `rows` rows (None: all), each label its proportional share, at least two
-    rows. Of these about `valid_share` are held out, at least one of each label, and of these about
-    `holdout_share` only judge. Raises UserError if too few rows of a label are held out for both.
+    rows. About `valid_share` of these are held out, at least one of each label, and about
+    `holdout_share` of the held-out rows are holdout rows. Raises UserError if too few rows of a
+    label are held out for both.
     """
     total_2 = count_P2.sum(axis=0)
     rows = _at_most(rows, int(total_2.sum()), "the file has")
@@ -192,7 +193,7 @@ def select_rows(labels: np.ndarray, quota_32: np.ndarray, seed: int, number: int
 
     The rows of a label are cut into that many equal spans and one row is drawn from each
     (stratified systematic sampling), so every day of a file sorted by day is drawn from. Held-out
-    rows are drawn in the same way from these, and from the held-out rows those that only judge.
+    rows are drawn in the same way from these, and holdout rows from the held-out rows.
     """
     random = np.random.default_rng([seed, 0, number])
     # Draws of their own, so that the train rows do not depend on the share.
@@ -254,8 +255,8 @@ def _at_most(rows: int | None, there: int, whose: str) -> int | None:
 def _check_shared(held: int, label: int) -> None:
     if held < 2:
         raise UserError(
-            f"sampling.holdout_share: only {held} of the held-out rows has label {label}, and rows "
-            f"that choose and rows that judge need one each; raise sampling.valid_share or the "
+            f"sampling.holdout_share: only {held} of the held-out rows has label {label}, and "
+            f"validation and holdout rows need one each; raise sampling.valid_share or the "
             f"size's rows, or set holdout_share to 0"
         )
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.parquet import read_group, write_groups
 
-# The parts of a data set: rows that are learned from; held-out rows by which epoch, settings and
-# weights are chosen; held-out rows that choose nothing, and only judge.
+# The parts of a data set: rows that a model learns from; held-out rows that choose epoch, settings
+# and weights; held-out rows for reporting alone.
 TRAIN, VALIDATION, HOLDOUT = 0, 1, 2
 
 _SCHEMA = pa.schema({"row": pa.int64(), "part": pa.int8(), "position": pa.int64()})

@@ -2,7 +2,7 @@
 
 A cut always runs between two values of a column, never through the rows of one: no time and no
 group is on both sides. Held-out rows may be cut once more by the same rule: those behind that cut
-only judge.
+are holdout rows, for reporting alone.
 """
 
 import logging
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 # A row in no part.
 _OUT = -1
-# How a part is called in the log.
-_DO = {TRAIN: "train", VALIDATION: "validate", HOLDOUT: "only judge"}
+# What the log calls a part.
+_NAMES = {TRAIN: "train", VALIDATION: "validation", HOLDOUT: "holdout"}
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
 
@@ -56,7 +56,7 @@ def split_rows(file: RawTable, labels: np.ndarray, sampling: Sampling) -> np.nda
     By time, the newest rows are held out: those of the `last` values, or of as many values as come
     nearest to `valid_share` of the rows. By group, some groups drawn at random. By both, the newest
     rows without those of a group that has older rows; these are in no part. Of the held-out rows, a
-    share, `holdout_share`, only judges. Raises UserError if a part lacks rows of a label.
+    share, `holdout_share`, are holdout rows. Raises UserError if a part lacks rows of a label.
     """
     rows, times = keyed_rows(file, sampling)
     part = cut_off(rows, sampling.valid_share, sampling.split.last)
@@ -64,7 +64,7 @@ def split_rows(file: RawTable, labels: np.ndarray, sampling: Sampling) -> np.nda
     if sampling.holdout_share and held.any():
         again = cut_off(_in_order(rows.take(held), sampling.seed), sampling.holdout_share)
         part[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
-    _tell(part, labels, rows, times)
+    _log_parts(part, labels, rows, times)
     return part
 
 
@@ -128,9 +128,7 @@ def _in_order(rows: KeyedRows, seed: int) -> KeyedRows:
     """The rows as they can be cut: without times that are all one."""
     if rows.time is None or (len(rows.time) and rows.time.min() < rows.time.max()):
         return rows
-    logger.info(
-        "all held-out rows have one %s: those that only judge are drawn at random", rows.split.time
-    )
+    logger.info("all held-out rows have one %s: holdout rows are drawn at random", rows.split.time)
     group = rows.group
     if group is None:
         # Each row is a group of its own.
@@ -139,11 +137,11 @@ def _in_order(rows: KeyedRows, seed: int) -> KeyedRows:
     return replace(rows, time=None, group=group)
 
 
-def _tell(part: np.ndarray, labels: np.ndarray, rows: KeyedRows, times: Times | None) -> None:
+def _log_parts(part: np.ndarray, labels: np.ndarray, rows: KeyedRows, times: Times | None) -> None:
     """Log what is in each part; raises UserError if one lacks rows of a label."""
     split, present = rows.split, np.unique(part[part != _OUT])
     by = " and ".join(name for name in (split.time, split.group) if name)
-    told = []
+    counts = []
     for number in present.tolist():
         inside = part == number
         count, clicks = int(inside.sum()), int(labels[inside].sum())
@@ -151,8 +149,8 @@ def _tell(part: np.ndarray, labels: np.ndarray, rows: KeyedRows, times: Times | 
         if times is not None:
             ends = [times.text(find(times.key[inside])) for find in (np.min, np.max)]
             span = f", {split.time} {' to '.join(dict.fromkeys(ends))}"
-        told.append(f"{count:,} rows {_DO[number]} ({clicks:,} clicks{span})")
-    logger.info("split by %s: %s", by, "; ".join(told))
+        counts.append(f"{count:,} {_NAMES[number]} rows ({clicks:,} clicks{span})")
+    logger.info("split by %s: %s", by, "; ".join(counts))
     if out := int((part == _OUT).sum()):
         logger.warning(
             "%s of %s rows FALL OUT: they are among the newest, and their %s has older rows too",
@@ -164,7 +162,7 @@ def _tell(part: np.ndarray, labels: np.ndarray, rows: KeyedRows, times: Times | 
         found = np.bincount(labels[part == number], minlength=2)
         if found.min() == 0:
             raise UserError(
-                f"{rows.where}: split by {by}, {found[0]:,} rows without and {found[1]:,} with a "
-                f"click {_DO[number]}, and both are needed ({'; '.join(told)}; {out:,} rows fall "
-                f"out); change sampling.split, valid_share or holdout_share"
+                f"{rows.where}: split by {by}, {found[0]:,} {_NAMES[number]} rows without and "
+                f"{found[1]:,} with a click, and both are needed ({'; '.join(counts)}; {out:,} "
+                f"rows fall out); change sampling.split, valid_share or holdout_share"
             )

@@ -6,7 +6,7 @@
     sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
                        the events' times, if any, are one more of these
     label, id          uint8 [rows] and bytes [rows], if any
-    holdout            uint8 [rows], 1 for rows that only judge, in a train or valid file
+    holdout            uint8 [rows], 1 for holdout rows, in a train or valid file
     row                int64 [rows], the row's number in its part of the raw table
     time               int64 [rows], the row's time, if the events have times
 

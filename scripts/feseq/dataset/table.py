@@ -92,7 +92,7 @@ class Table(Protocol):
 
     @property
     def holdout(self) -> np.ndarray:
-        """The rows that only judge, bool [rows]: a train or validation table has a flag of each."""
+        """True for holdout rows, bool [rows]; train and validation tables have such a flag."""
         return self.column("holdout").astype(bool)
 
     def __enter__(self) -> Self:
@@ -164,11 +164,11 @@ class SomeRows(Table):
 
 
 def without_holdout(table: Table) -> Table:
-    """The rows by which epochs, settings and weights may be chosen: all that do not only judge."""
+    """The rows that may choose epochs, settings and weights: all but the holdout rows."""
     holdout = table.holdout
     return SomeRows(table, np.flatnonzero(~holdout)) if holdout.any() else table
 
 
 def reported(holdout: np.ndarray) -> np.ndarray:
-    """The rows on which models are reported: those that only judge, or all where there are none."""
+    """The rows that metrics are reported on: the holdout rows, or all rows where there are none."""
     return holdout if holdout.any() else ~holdout

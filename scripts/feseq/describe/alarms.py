@@ -1,4 +1,4 @@
-"""Alarms: what in the data makes figures wrong or models bad, and what to do about it."""
+"""Alarms: what in the data makes metrics wrong or models bad, and what to do about it."""
 
 import logging
 from collections.abc import Sequence

@@ -28,14 +28,14 @@ def alarms_of(facts: Mapping[str, Any], scalings: Sequence[str]) -> list[Alarm]:
 
 
 def _few_clicks(facts: Mapping[str, Any], _: Sequence[str]) -> Iterator[Alarm]:
-    clicks, rows = facts["judging"]["clicks"], facts["judging"]["rows"]
+    clicks, rows = facts["reported"]["clicks"], facts["reported"]["rows"]
     kept_apart = rows < facts["rows"]["valid"]
     kind = "holdout" if kept_apart else "validation"
     if clicks < LEAST_CLICKS:
         yield Alarm(
             f"The {rows:,} {kind} rows have {clicks:,} clicks, fewer than {LEAST_CLICKS}, so every "
             f"metric on them is uncertain",
-            "Judge models on a larger size, or raise sampling.valid_share"
+            "Measure models on a larger size, or raise sampling.valid_share"
             + " or sampling.holdout_share" * kept_apart,
         )
 

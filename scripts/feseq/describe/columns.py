@@ -35,7 +35,7 @@ def kind_of(values: np.ndarray) -> tuple[str, int]:
 def middle_share(values: np.ndarray, low: float, high: float) -> float | None:
     """The share of the range `low` to `high` that holds the middle 98 % of the values [rows].
 
-    The commonest value is left out, so that a column of zeros with some others is judged by these.
+    The commonest value is left out, so that in a column of mostly zeros the others count.
     None where fewer than two other values are left.
     """
     finite = values[np.isfinite(values)].astype(np.float64)

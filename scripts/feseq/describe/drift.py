@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 SOME_DRIFT, MUCH_DRIFT = 0.1, 0.25
 # Levels of a column at most; beyond, deciles of its train values, or its commonest categories.
 MOST_LEVELS = 20
-# Rows of each side that boosting sees, half of which judge it, and rows that are shuffled.
+# Rows of each side that boosting sees, half of which test it, and rows that are shuffled.
 _ROWS, _SHUFFLED = 20_000, 8_000
 # An AUC this many standard deviations above 0.5 is not chance.
 SURE = 3
@@ -24,7 +24,7 @@ _BOOSTING = {
     "early_stopping": False,
     "random_state": 1,
 }
-_TOLD = 10
+_SHOWN = 10
 
 
 def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> float:
@@ -67,24 +67,24 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     is_other = np.repeat([0, 1], rows)
     learns = np.tile(np.arange(rows) < rows // 2, 2)
     model = HistGradientBoostingClassifier(**_BOOSTING).fit(values[learns], is_other[learns])
-    judged, is_other = values[~learns], is_other[~learns]
-    auc = float(roc_auc_score(is_other, model.decision_function(judged)))
-    side = len(judged) // 2
+    held_out, is_other = values[~learns], is_other[~learns]
+    auc = float(roc_auc_score(is_other, model.decision_function(held_out)))
+    side = len(held_out) // 2
     chance = float(np.sqrt((2 * side + 1) / (12 * side**2)))
     columns = {}
     if auc - 0.5 > SURE * chance:
-        share = min(1.0, _SHUFFLED / len(judged))
+        share = min(1.0, _SHUFFLED / len(held_out))
         # Predictions of few rows are done before threads have found one another.
         with threadpool_limits(1):
             lost = permutation_importance(
                 model,
-                judged,
+                held_out,
                 is_other,
                 scoring="roc_auc",
                 n_repeats=1,
                 max_samples=share,
                 random_state=1,
             ).importances_mean
-        most = pd.Series(lost, train.columns).sort_values(ascending=False, kind="stable")[:_TOLD]
+        most = pd.Series(lost, train.columns).sort_values(ascending=False, kind="stable")[:_SHOWN]
         columns = most[most > 0].to_dict()
     return {"auc": auc, "chance": chance, "columns": columns}

@@ -59,7 +59,7 @@ def describe(
         "simulated_data": simulated,
         "rows": {name: table.rows for name, table in tables.items()},
         "clicks": {name: tables[name].clicks for name in ("train", "valid")},
-        "judging": {"rows": int(is_reported.sum()), "clicks": int(label[is_reported].sum())},
+        "reported": {"rows": int(is_reported.sum()), "clicks": int(label[is_reported].sum())},
         "sampled_rows": {name: len(sample) for name, sample in samples.items()},
         "columns": columns,
         **_groups(tables["train"], samples["train"]),
@@ -242,7 +242,7 @@ def _adversaries(
     found = []
     for without in [[], drifted][: 1 + bool(drifted)]:
         train, other = (samples[table].drop(columns=without) for table in ("train", name))
-        judged = adversary(train, other)
-        if judged is not None:
-            found.append({"without": without, **judged})
+        result = adversary(train, other)
+        if result is not None:
+            found.append({"without": without, **result})
     return found

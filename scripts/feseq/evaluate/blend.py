@@ -34,10 +34,10 @@ def blend_predictions(
 ) -> None:
     """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
 
-    `weights` go by the models' names, which are the folders of `predictions`; None: fitted to rows
-    that do not judge, `by` a metric at the odds of the submission's `prior`. Where all rows judge,
-    each half of them is blended by the weights of the other half. `blend` also has the logits of
-    the best of the models. Raises UserError unless all have the same rows.
+    `weights` go by the models' names, which are the folders of `predictions`. None: weights are
+    fitted to all but the holdout rows, `by` a metric at the odds of the submission's `prior`.
+    Without holdout rows, each half of the rows is blended by the weights of the other half. `blend`
+    also has the logits of the best of the models. Raises UserError unless all have the same rows.
     """
     tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
     _check_same_rows(predictions, tables)

@@ -118,10 +118,10 @@ def write_importance(
 
 def _chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
     """The first reported rows of each class, and for each of them another one, [rows]."""
-    label, judging = table.column("label"), np.flatnonzero(reported(table.holdout))
-    is_click = label[judging] == 1
+    label, shown = table.column("label"), np.flatnonzero(reported(table.holdout))
+    is_click = label[shown] == 1
     most = min(ROWS, OTHERS * max(1, int(is_click.sum())))
-    chosen = np.sort(np.concatenate([judging[is_click][:ROWS], judging[~is_click][:most]]))
+    chosen = np.sort(np.concatenate([shown[is_click][:ROWS], shown[~is_click][:most]]))
     parts = []
     for start in range(0, table.rows, _BLOCK_ROWS):
         stop = min(start + _BLOCK_ROWS, table.rows)

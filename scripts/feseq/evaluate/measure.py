@@ -102,17 +102,21 @@ def _ahead(read: pa.Table, auc: Auc, rows: Rows, resamples: int) -> dict[str, An
     """How much better a blend is than the best model in it."""
     if "logit_best" not in read.column_names:
         return {"ahead_of": None, "ahead": None}
-    marks, label, best = metadata_of(read), read["label"].to_numpy(), read["logit_best"].to_numpy()
+    metadata, label, best = (
+        metadata_of(read),
+        read["label"].to_numpy(),
+        read["logit_best"].to_numpy(),
+    )
     gain = auc.minus(Auc.of(label, best))
-    ahead = gain_entries(rows, Rows(label, best, float(marks["click_rate"])), gain, resamples)
-    return {"ahead_of": marks["best"], "ahead": ahead}
+    ahead = gain_entries(rows, Rows(label, best, float(metadata["click_rate"])), gain, resamples)
+    return {"ahead_of": metadata["best"], "ahead": ahead}
 
 
 def _learnable(read: pa.Table, truth: Path | None) -> dict[str, float | None]:
     """What a model learned of what simulated data can tell.
 
-    It is judged by the true probabilities, free of the labels' chance: no model has more than all
-    of it, however few the clicks.
+    The true probabilities measure it, without the noise of the labels: the share is at most 1,
+    however few the clicks.
     """
     names = ("expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best")
     if truth is None:

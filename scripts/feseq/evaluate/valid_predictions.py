@@ -1,12 +1,12 @@
-"""The file valid_predictions.parquet, from which models are measured, mixed and compared.
+"""The file valid_predictions.parquet, from which models are measured, blended and compared.
 
 It has all validation rows: row int64, label uint8, holdout bool, logit float32; for models also
 logit_blanked, with empty histories, and for blends logit_best, of the best model in it.
 
-With `sampling.holdout_share`, some of the rows only judge (`holdout`). Whatever is fitted or chosen
-after the training, such as the weights of a blend, reads the others by
-`read_predictions(path, VALIDATION)`; metrics are of `read_predictions(path)`. Without such a share
-both are all rows.
+With `sampling.holdout_share`, some of the rows are holdout rows, and metrics are theirs:
+`read_predictions(path)`. Whatever is fitted or chosen after the training, such as the weights of a
+blend, reads the others: `read_predictions(path, VALIDATION)`. Without such a share both are all
+rows.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ from ..dataset.table import Table, reported
 
 
 def write_logits(
-    path: Path, valid: Table, logits: Mapping[str, np.ndarray], marks: Mapping[str, str]
+    path: Path, valid: Table, logits: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
     """Write a model's logits float32 of the validation rows by name."""
     rows = {"row": valid.column("row"), "label": valid.column("label"), "holdout": valid.holdout}
-    write_table(pa.table({**rows, **logits}), path, marks)
+    write_table(pa.table({**rows, **logits}), path, metadata)
 
 
 def read_predictions(path: Path, part: int | None = HOLDOUT, full_name: str = "") -> pa.Table:

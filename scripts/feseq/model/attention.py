@@ -8,7 +8,7 @@ other, so no mask is ever needed:
     by length   a call of scaled_dot_product_attention for each run of rows of one length; batches
                 are made of rows of like length
 
-`SelfAttention.padded` is the same function of B rows padded in front to L positions.
+`SelfAttention.padded` is the same function of B rows left-padded to L positions.
 """
 
 import inspect

@@ -1,7 +1,7 @@
 """Histories to the vectors at their positions (FESEQ sections 1 and 3).
 
 Each module has two forms that are the same function but for draws: `forward` of packed histories,
-`padded` of rows padded in front. B rows, H events of the longest, L = H + 1 positions, S sequence
+`padded` of left-padded rows. B rows, H events of the longest, L = H + 1 positions, S sequence
 fields and targets, d embedding size; is_event_BH is true where no padding stands.
 """
 

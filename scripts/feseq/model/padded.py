@@ -1,7 +1,7 @@
 """FESeq once more, on padded histories: the same function, with no Python in it.
 
 FESeq packs histories and computes each distinct event once, which depends on the values and cannot
-be a graph. PaddedFESeq has its layers and weights, and works on rows padded in front: the export to
+be a graph. PaddedFESeq has its layers and weights, and works on left-padded rows: the export to
 ONNX, the reference of the tests, and the plain side of the benchmark. B rows, S sequence fields
 (and targets), H events of the longest history, L = H + 1 positions, D width of a position.
 """

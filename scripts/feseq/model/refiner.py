@@ -1,7 +1,7 @@
 """Sequence refiner: Transformer layers over the positions of a history (FESEQ section 3).
 
 N positions of all rows, each row's history and target, without padding; D width, H heads. `padded`
-is the same function of B rows padded in front to L positions.
+is the same function of B rows left-padded to L positions.
 """
 
 import torch
@@ -33,7 +33,7 @@ class TransformerLayer(nn.Module):
         return self._after_attention(x_ND, self.attention(x_ND, layout))
 
     def padded(self, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:
-        """The same of rows padded in front [B, L, D]."""
+        """The same of left-padded rows [B, L, D]."""
         return self._after_attention(x_BLD, self.attention.padded(x_BLD, is_position_BL))
 
     def _after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class SequenceRefiner(nn.Module):
         return x_ND
 
     def padded(self, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:
-        """The same of rows padded in front [B, L, D]."""
+        """The same of left-padded rows [B, L, D]."""
         for layer in self.layers:
             assert isinstance(layer, TransformerLayer)
             x_BLD = layer.padded(x_BLD, is_position_BL)

@@ -43,8 +43,8 @@ def save_model(path: Path, family_name: str, content: Content) -> None:
     feature_map = json.dumps(content.feature_map.to_dict()).encode()
     shared = {name: getattr(content, name) for name in _SHARED}
     shared |= {"feature_map": np.frombuffer(feature_map, np.uint8)}
-    marks = {"format": FORMAT, "version": VERSION, "family": family_name}
-    tensors.save({"marks": marks, **shared, **content.own}, path)
+    header = {"format": FORMAT, "version": VERSION, "family": family_name}
+    tensors.save({"marks": header, **shared, **content.own}, path)
 
 
 def read_model(path: Path, family_name: str, full_name: str = "") -> Content:

@@ -1,1 +1,1 @@
-"""All models side by side: comparison, summary, figures."""
+"""All models side by side: comparison, summary, plots."""

@@ -97,12 +97,12 @@ def _findings(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"{_names(group)} are {text}: one of them is enough."
 
 
-def _adversary_lines(judged: Sequence[Mapping[str, Any]], what: str) -> Iterator[str]:
+def _adversary_lines(adversaries: Sequence[Mapping[str, Any]], what: str) -> Iterator[str]:
     """How well boosting tells rows from train rows, and by what."""
-    if not judged:
-        yield f"Too few rows to judge whether boosting can tell {what} rows from train rows."
+    if not adversaries:
+        yield f"Too few rows to say whether boosting can tell {what} rows from train rows."
         return
-    first, *others = judged
+    first, *others = adversaries
     text = f"Boosting tells {what} rows from train rows with an AUC of **{first['auc']:.3f}**"
     if first["auc"] - 0.5 <= SURE * first["chance"]:
         yield f"{text}: not at all, beyond chance."

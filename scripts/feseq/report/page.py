@@ -66,9 +66,9 @@ def percent(share: float, digits: int = 3) -> str:
 
 
 def write_page(text: str, page: Path, view: Path) -> None:
-    """Write the Markdown `text` as `page`, and as HTML with its figures inside as `view`.
+    """Write the Markdown `text` as `page`, and as HTML with its plots inside as `view`.
 
-    Figures are those that lie where the text names them, as seen from `page`. A link to another
+    The text names the plots' files relative to `page`. A link to another
     page leads to its HTML file.
     """
     with written_beside(page) as temporary:
@@ -97,6 +97,6 @@ def write_html(view: Path, title: str, body: str) -> None:
 
 
 def _embedded(folder: Path, name: str) -> str:
-    """A figure as a URI that holds it."""
+    """A plot as a URI that holds it."""
     content = (folder / f"{html.unescape(name)}.svg").read_bytes()
     return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"

@@ -98,7 +98,7 @@ def _held_out(split: Mapping[str, Any], unseen: pd.Series) -> str:
     if not unseen.all():
         chose = (
             "They also chose each model's epoch, and what was tuned or weighed by them, so these "
-            "metrics are a little too good; `sampling.holdout_share` keeps rows that only judge."
+            "metrics are a little too good; `sampling.holdout_share` sets some apart for reporting."
         )
     return f"The validation rows are {', '.join(kinds)}. {chose}"
 

@@ -143,7 +143,7 @@ def _columns(found: FeatureMap, inputs: Inputs) -> dict[str, Any]:
 
 
 def _padded(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Packed rows as int64 [rows, longest, at least 1], zeros in front."""
+    """Packed rows, left-padded with zeros: int64 [rows, longest, at least 1]."""
     lengths = np.diff(offsets)
     longest = max(1, int(lengths.max(initial=0)))
     padded = np.zeros((len(lengths), longest), np.int64)

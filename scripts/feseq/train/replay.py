@@ -11,7 +11,7 @@ from .learning_rate import LearningRate
 
 @dataclass(frozen=True)
 class Replay:
-    """The steps and learning rates of another run, stretched to epochs of more steps.
+    """The steps and learning rates of another run, scaled to epochs of more steps.
 
     `best_step` led to that run's best weights, which reached these `metrics`; `scale` is the
     number of steps here for one there.

@@ -69,8 +69,8 @@ def aucs_plot(models: pd.DataFrame) -> Figure:
         ax.set_xlim(low - 0.05 * (high - low) - 1e-4, high + 0.05 * (high - low) + 1e-4)
     ax.set_xlabel("AUC")
     kinds = [kind for kind in KINDS if kind in set(models["kind"])]
-    marks = [Line2D([], [], color=KINDS[kind], marker="o", ls="") for kind in kinds]
-    figure.legend(marks, kinds, loc="outside right upper")
+    handles = [Line2D([], [], color=KINDS[kind], marker="o", ls="") for kind in kinds]
+    figure.legend(handles, kinds, loc="outside right upper")
     return figure
 
 
