@@ -56,7 +56,7 @@ class ClickCounts:
         _add(self.seen, self.clicks, fold, rows.values, rows.offsets, target, many, label)
 
     def out_of_fold(self) -> np.ndarray:
-        """Log odds float32 [FOLDS, places], in each fold those by the rows of all others."""
+        """Log odds float32 [FOLDS, places]; each fold's are by the rows of all other folds."""
         return self._log_odds(self.seen.sum(0) - self.seen, self.clicks.sum(0) - self.clicks)
 
     def of_all(self) -> np.ndarray:
@@ -64,10 +64,10 @@ class ClickCounts:
         return self._log_odds(self.seen.sum(0)[None], self.clicks.sum(0)[None])
 
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
-        """Less those of all rows, float32 [folds, places].
+        """Log odds minus those of all rows, float32 [folds, places].
 
         Each place gets SMOOTHING / (p (1 - p)) more occurrences at the click rate p of all rows. p
-        is the same in each fold: without a fold's clicks it would tell of them.
+        is the same in each fold: a p without a fold's clicks would leak them.
         """
         rate = (self.clicks.sum() + 0.5) / (self.seen.sum() + 1)
         odds = (clicks + SMOOTHING / (1 - rate)) / (seen - clicks + SMOOTHING / rate)

@@ -33,7 +33,7 @@ from ..dataset.table import Table
 from .clicks import FOLDS, ClickCounts, Places, mean_over_newest, row_hash
 from .unknown import UnknownCount, with_unknown
 
-# The categories of a column with more are told apart by their clicks alone.
+# Columns with more categories are represented by their clicks alone.
 MOST_CATEGORIES = 64
 # Rows of one read: 4 million events at mean length 500.
 BLOCK_ROWS = 8_192
@@ -45,7 +45,7 @@ _DAMPING = 10
 
 @dataclass(frozen=True)
 class _Clicks:
-    """What has its clicks counted: a category, or a sequence's tokens, with the target or not."""
+    """A category, or a sequence's tokens with or without the target, whose clicks are counted."""
 
     name: str
     places: Places

@@ -1,7 +1,7 @@
-"""Rows of an H5 table as XGBoost's quantile matrix, block by block: two bytes a feature stay.
+"""Rows of an H5 table as XGBoost's quantile matrix, block by block, two bytes a feature.
 
-They stay in memory, or, of a large table that the CPU trains on, in a file whose pages are mapped
-while a tree looks at them. Then the system keeps as many of them in memory as there is room for.
+They stay in memory. If the CPU trains on a large table, they lie in a file whose pages are mapped
+while a tree reads them, and the system caches as many pages as there is room for.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,9 +24,9 @@ from .features import Features, read_blocks
 # something, get a bin of their own below all others.
 _MISSING = -3e38
 _LARGEST = 1e38
-# Of a feature, all that a byte tells apart.
+# Bins of a feature: what a byte can number.
 BINS = 256
-# Rows whose quantiles are the bins; one then has its share to about 3 %.
+# Bins are the quantiles of this many rows; a bin's share is accurate to about 3 %.
 SAMPLE_ROWS = 300_000
 # A matrix of more goes into a file. XGBoost has the bins by row and by column, a byte each.
 MOST_IN_MEMORY = 1 << 30
@@ -115,7 +115,7 @@ def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterat
 
 
 def _with_every_category(blocks: Iterator[Rows], features: Features) -> Iterator[Rows]:
-    """The blocks, and a row more with the largest index of each categorical feature.
+    """The blocks, and one more row with the largest index of each categorical feature.
 
     XGBoost makes bins for as many categories as it meets, and a rare one may come later.
     """

@@ -115,7 +115,7 @@ def train_boosting(
 
 @dataclass(frozen=True)
 class Binned:
-    """Rows as XGBoost trains on them, and how others become such; `unknown` shares by column."""
+    """Binned rows, and the features of other rows; `unknown`: shares by column."""
 
     features: Features
     train: Matrix
@@ -133,7 +133,7 @@ def bin_rows(
 ) -> Binned:
     """The rows of a train and a valid file; a large matrix goes into a file in `folder`, if given.
 
-    For a refit, `before` is what the first training wrote: then there are no validation rows.
+    For a refit, which has no validation rows, `before` is what the first training wrote.
     """
     train, valid = tables[0], without_holdout(tables[1])
     unknown = before.get("unknown_shares") or unknown_shares(valid, feature_map)

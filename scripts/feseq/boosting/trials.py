@@ -25,7 +25,7 @@ def trials(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """What trains with other settings over these, see `tune.search.Trials`.
+    """Trains with a trial's settings on top of these; see `tune.search.Trials`.
 
     A trial needs its rows in bins, which the next one uses too if its features are the same; a
     large matrix lies in a file in `folder`.

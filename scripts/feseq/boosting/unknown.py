@@ -1,7 +1,7 @@
 """New categories: train rows get unknown ones as often as the validation rows have them.
 
-The categories of train rows are known, and trees that see nothing else trust them where a later
-row's is new: another user, another ad. So some train rows have theirs taken as out of vocabulary.
+Train rows have known categories only, so trees would trust these too much where a later row has a
+new one: another user, another ad. So some train rows' categories count as out of vocabulary.
 """
 
 from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .layout import Layout
 
-# What a field has an entry for: each row on its first axis, or each event of all rows on its last.
+# Fields with an entry for each row (first axis) or for each event of all rows (last axis).
 ROW, EVENT = {"per": "row"}, {"per": "event"}
 
 
@@ -46,7 +46,7 @@ class Batch:
 
     @property
     def step_rows(self) -> int:
-        """Rows that the loss of a step is the mean over: those of all shares."""
+        """Rows that a step's loss averages over: those of all shares."""
         return len(self) if self.shared_rows is None else self.shared_rows
 
     def rows(self, start: int, stop: int) -> "Batch":
@@ -70,7 +70,7 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`; a pinned one is copied beside the device's other work."""
+        """The same batch on `device`; a pinned one is copied while the device works."""
         if device.type == "cpu":
             return self
         if not self.row_B.is_pinned():
@@ -89,7 +89,7 @@ class Batch:
         return moved
 
     def pinned(self) -> "Batch":
-        """The same batch in memory from which a GPU copies by itself."""
+        """The same batch in pinned memory, which a GPU copies asynchronously."""
         return self._each_tensor(Tensor.pin_memory)
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "Batch":

@@ -155,7 +155,7 @@ class BatchSource:
     def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[_Window]:
         """The rows of the blocks that start there, in windows of which all but the last are full.
 
-        With a draw, those of its rows that the epoch has.
+        With a draw, only the rows that the epoch has.
         """
         waiting: list[_Window] = []
         missing = self.window_rows

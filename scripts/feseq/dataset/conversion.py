@@ -62,7 +62,7 @@ def convert_train(
         order, row = np.lexsort((place, is_valid)), chosen.row[here] + file.first_row
         path = file.where(int(row[0]) if len(row) else file.first_row)
         block, words = convert_batch(batch, row, columns, path, order)
-        # By way of float, for labels that are text, such as '1.0'.
+        # Via float, since labels may be text such as '1.0'.
         label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
         holdout = (chosen.part[here] == HOLDOUT).astype(np.uint8)[order]
         block = replace(block, label=label, holdout=holdout, row=chosen.row[here][order])

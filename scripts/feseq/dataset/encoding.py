@@ -34,7 +34,7 @@ OLDER_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model wants to know of a row, beside profile, target and histories.
+    """The inputs that a model takes beside profile, target and histories.
 
     `numbers` are kinds of `dataset/numeric.py`.
     """
@@ -184,7 +184,7 @@ class _CategoryLookup:
 class _LevelLookup:
     def __init__(self, field: LevelField, table: Table) -> None:
         self.column = table.numeric_columns.index(field.column)
-        # The entry behind the largest value is met by none.
+        # No value reaches the entry after the largest one.
         self.values = np.array([*field.vocabulary, np.nan], np.float32)
 
     def __call__(self, categorical: np.ndarray, numeric: np.ndarray) -> np.ndarray:
@@ -219,7 +219,7 @@ class TokenLookup:
         largest = int(self.vocabulary.max(initial=0))
         self.dense = None
         if largest < DENSE_LIMIT:
-            # The entry behind the largest token stands for all larger ones.
+            # The entry after the largest token stands for all larger ones.
             self.dense = np.full(largest + 2, OUT_OF_VOCABULARY, np.int64)
             self.dense[self.vocabulary] = np.arange(len(self.vocabulary)) + self.first_index
 

@@ -14,8 +14,8 @@ Field = CategoryField | LevelField | SequenceField
 def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
     """The fields of `old` with the words and tokens of either; it belongs to the rows of `new`.
 
-    What is known of numbers, their ranges, knots, blocks and levels, is the older rows', as weights
-    were trained with it. Raises UserError where the two have other columns.
+    Ranges, knots, blocks and levels of numeric columns stay those of `old`: its weights were
+    trained with them. Raises UserError where the two differ in their columns.
     """
     _check_columns(old, new)
     words = {f.column: f.vocabulary for f in (*new.profile, *new.targets, *new.context)}

@@ -93,8 +93,8 @@ class SequenceField:
 class FeatureMap:
     """The fields of a model, in the order of its inputs. `sequences[i]` belongs to `targets[i]`.
 
-    `context` are categories for the output network alone, and so are the numeric columns of `ids`,
-    and of `levels`, which have few distinct values, where a model wants these.
+    `context`: categories for the output network alone. `ids`, and `levels` of few distinct values:
+    numeric columns that a model may take as such categories, too.
     `statistics` are those of the whole histories, as numeric columns; their ranges are a sample's.
     `event_time` is the column of the events' times, which need no vocabulary; None without times.
     `fitted_on` is the train table's identity.
@@ -289,9 +289,9 @@ def check_one_draw(
     full_name: str = "",
     fitted: object = "the feature map",
 ) -> None:
-    """Raise UserError unless the files are of one draw; others may train on validation rows.
+    """Raise UserError unless the files are of one draw; rows of two draws may overlap.
 
-    Also if they are of another size than the model with this `full_name`. `fitted` names what holds
+    The files must also be of the size of the model with this `full_name`. `fitted` names what holds
     the feature map.
     """
     check_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])

@@ -1,4 +1,4 @@
-"""What a history tells without a network that reads it: a few numbers a row.
+"""Statistics of a row's history: a few numbers that need no network.
 
     length           events
     distinct         different codes
@@ -9,7 +9,7 @@
 
 `target_count` and `target_recency` need histories whose codes are those of their target.
 
-As numeric columns they are of the raw codes, before any cut, and counts are log(1 + count), since
+As numeric columns they describe the raw codes, before any cut. Counts become log(1 + count), since
 they have long tails.
 """
 
@@ -108,9 +108,9 @@ class HistoryColumns:
 
 
 def quantities(of_target: bool) -> list[str]:
-    """The statistics that say something as numbers; codes have no order.
+    """The statistics that are quantities; `newest` is a code, which has no order.
 
-    Those of the target do only where its codes are the history's, `of_target`.
+    Those of the target need a target with the history's codes, `of_target`.
     """
     return [n for n in NAMES if n != "newest" and (of_target or not n.startswith("target_"))]
 

@@ -1,4 +1,4 @@
-"""Where a batch's positions stand, found on the host: a GPU would have to wait for the answers.
+"""Where a batch's positions stand, computed on the host so that a GPU need not wait.
 
 B rows, T events of all rows, N = T + B positions, V distinct events.
 """

@@ -1,7 +1,7 @@
 """Numeric columns as a model takes them: scaled, ranked among train rows, flagged if missing.
 
-Fitted on a sample of the train rows, which are shuffled, so that their first rows are a fair one;
-range and missing blocks on all rows.
+Distributions are fitted on the first train rows, a fair sample since the rows are shuffled; ranges
+and missing blocks on all rows.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import numpy as np
 from ..common.errors import UserError
 from ..config.columns import MOST_LEVELS
 
-# Rows behind the knots: a rank is met to about 1 / sqrt(rows).
+# Rows that the knots are made from: ranks are accurate to about 1 / sqrt(rows).
 SAMPLE_ROWS = 200_000
 KNOTS = 257
 # Quantile buckets of a column.
@@ -44,7 +44,7 @@ class NumericField:
 
 
 class NumericFit:
-    """What blocks of train rows tell of the columns named; values of `ids` are all counted."""
+    """Statistics of named columns over blocks of train rows; all values of `ids` are counted."""
 
     def __init__(self, columns: Sequence[str], ids: Sequence[str] = ()) -> None:
         self.columns = list(columns)
@@ -190,7 +190,7 @@ Maker = Callable[[RawNumbers], np.ndarray]
 
 
 def _minmax(fields: Sequence[NumericField]) -> Maker:
-    """The range of the train rows to [0, 1], what lies outside at its ends; missing is 0."""
+    """Scaled from the train rows' range to [0, 1] and clipped; missing is 0."""
     low = np.array([field.minimum for field in fields])
     high = np.array([field.maximum for field in fields])
     factor = np.divide(1, high - low, out=np.zeros_like(low), where=high > low)
@@ -198,7 +198,7 @@ def _minmax(fields: Sequence[NumericField]) -> Maker:
 
 
 def _quantile(fields: Sequence[NumericField]) -> Maker:
-    """Ranks with mean 0 and deviation 1, as they are uniform in [0, 1]; missing is 0."""
+    """Ranks, uniform in [0, 1], scaled to mean 0 and deviation 1; missing is 0."""
     return lambda rows: np.where(rows.rank < 0, 0, (rows.rank.astype(np.float64) - 0.5) * 12**0.5)
 
 
@@ -212,7 +212,7 @@ def _bucket(fields: Sequence[NumericField]) -> Maker:
 def _missing(fields: Sequence[NumericField]) -> Maker:
     """By block of columns that are missing together, 1 where they are."""
     first = {field.missing_block: i for i, field in reversed(list(enumerate(fields)))}
-    # Any column of a block tells of all.
+    # All columns of a block are missing together.
     columns = [first[block] for block in sorted(block for block in first if block is not None)]
     return lambda rows: np.isnan(rows.raw[:, columns])
 

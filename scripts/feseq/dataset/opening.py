@@ -16,7 +16,7 @@ from .block import Block
 from .store import H5Table, of_other_draw
 from .table import Table
 
-# Rows that lie together in a file and are read at once: as many take as long to read as to find.
+# Consecutive rows of a file that are read at once: reading these takes as long as finding them.
 RUN_ROWS = 512
 # One H5 file, or the files of all parts of a table.
 Files = Path | Sequence[Path]
@@ -25,10 +25,10 @@ _OTHER_FILES, _MOST_FILES = 64, 1 << 20
 
 
 class FilesTable(Table):
-    """The rows of several files, `tables`, in runs of RUN_ROWS whose order goes all over them.
+    """The rows of several files, `tables`, in runs of RUN_ROWS that jump between the files.
 
-    Any number of rows that follow each other are an even sample of all files, as far as it is more
-    than some runs: multiples of the golden ratio, without their whole part, are spread evenly.
+    Consecutive rows, if they are more than a few runs, are an even sample of all files: runs are
+    ordered by the fractional parts of multiples of the golden ratio, which spread evenly.
     Rows are numbered through the raw table, which has `parts` files; where there are twice as many,
     those of the train rows come first, then those of the validation rows.
     """
@@ -43,7 +43,7 @@ class FilesTable(Table):
         ).tolist()
         self._first_rows = first_rows * (len(tables) // parts)
         identities = [table.identity for table in tables]
-        # What is fitted to the rows of both is of neither.
+        # Train and validation together get an identity of their own.
         identities += ["train and validation"] if len(tables) > parts else []
         self.header = replace(
             first,
@@ -177,5 +177,5 @@ def _allow_open_files(count: int) -> None:
 
 
 def train_rows(train: Files, valid: Files, replay: Path | None) -> Rows:
-    """The rows of a training: the train rows; where it follows another one, all rows."""
+    """The rows of a training: the train rows, or all rows for a refit."""
     return AllRows(train, valid) if replay else train

@@ -1,7 +1,7 @@
 """Which rows of the raw table a data set uses, and where each one goes: part by part.
 
-Each part of the table draws its own rows by its number and the seed, so one that is replaced leaves
-the draws of all others as they are, where a size has all rows.
+Each part of the table draws its own rows from its number and the seed. So where a size has all
+rows, replacing one part leaves the draws of the others as they are.
 
 Legend: P parts; 2 labels; 3 parts of the data set: train, validation, holdout.
 """
@@ -25,7 +25,7 @@ from .split import split_rows
 
 logger = logging.getLogger(__name__)
 
-# Rows that a part is drawn from, at most about, however few of them a size takes.
+# About the most rows that a part is drawn from, however few of them a size takes.
 _MOST_RAW_ROWS = 1 << 24
 # Draws of their own.
 _ROUNDING = 4
@@ -157,7 +157,7 @@ def _by_part(file: RawTable, label: str, bounds: Sequence[int]) -> Iterator[np.n
             waiting = np.concatenate([waiting, next(stream)])
         yield waiting[: stop - start]
         waiting = waiting[stop - start :]
-    # To the end, where a file that was replaced meanwhile is noticed.
+    # Read to the end, where a file replaced meanwhile is noticed.
     for _ in stream:
         pass
 
@@ -277,9 +277,9 @@ def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
 
 
 def _about(count_P: np.ndarray, share: float, seed: Sequence[int]) -> np.ndarray:
-    """About a share of each part's rows, rounded by chance; of all together neither none nor all.
+    """About a share of each part's rows, rounded at random; the total is neither none nor all.
 
-    By its own count alone, so that no part depends on another one's.
+    A part's number depends on its own count alone, not on those of other parts.
     """
     wanted_P = count_P * share
     found_P = np.floor(wanted_P + np.random.default_rng(seed).random(len(count_P)))

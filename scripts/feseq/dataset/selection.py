@@ -40,7 +40,7 @@ class Selection:
 
     @property
     def digest(self) -> str:
-        """What changes with any of it."""
+        """A digest of all of it."""
         parts = (getattr(self, name).tobytes() for name in _SCHEMA.names)
         return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
@@ -56,7 +56,7 @@ class Selection:
 
     @classmethod
     def read(cls, path: Path, number: int = 0, digest: str | None = None) -> "Selection":
-        """That of the part of this number; raises UserError unless it has the `digest`, if any."""
+        """The part of this number; raises UserError unless it has the `digest`, if any."""
         table = read_group(path, number, _SCHEMA)
         selection = cls(*(table[name].to_numpy() for name in _SCHEMA.names))
         if digest not in (None, selection.digest):

@@ -9,7 +9,7 @@ from ..common.ragged import Ragged, narrow
 from .block import Block
 from .store import H5Writer
 
-# What is shuffled together at most, however many rows there are and however long their histories.
+# The most that is shuffled together, whatever the number of rows and the length of their histories.
 SHUFFLED_BYTES = 1 << 28
 # Rows of one write.
 _ROWS = 8_192

@@ -125,7 +125,7 @@ def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -
 
 
 def _in_order(rows: KeyedRows, seed: int) -> KeyedRows:
-    """The rows as they can be cut: without times that are all one."""
+    """The rows to cut, without their times where all of these are equal."""
     if rows.time is None or (len(rows.time) and rows.time.min() < rows.time.max()):
         return rows
     logger.info("all held-out rows have one %s: holdout rows are drawn at random", rows.split.time)

@@ -28,7 +28,7 @@ class Header:
 
 
 class Table(Protocol):
-    """Rows that are read from one to another (not included)."""
+    """Rows that are read from `start` to `stop` (not included)."""
 
     header: Header
     rows: int

@@ -11,9 +11,9 @@ LEAST_CLICKS = 100
 UNSEEN = 0.1
 # Rows of the test that are train rows as well, or the reverse, while validation rows are new.
 SAME_ROWS, NEW_ROWS = 0.9, 0.5
-# Where the middle 98 % of a column's values lie in less of its range, it is left without spread.
+# Where the middle 98 % of a column's values span less of its range, min-max scaling flattens it.
 SPREAD = 1e-3
-# A unit makes values this much larger or smaller, and drift of another kind rarely does.
+# Another unit makes values this much larger or smaller; other drift rarely does.
 SCALE = 5.0
 OUTSIDE = MISSING = 0.5
 _NAMED = 8

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 # Fewer different values, each met this often on average, are levels rather than measurements.
 _MOST_LEVELS = 100
 _REPEATS = 10
-# Columns that correlate as much tell the same.
+# Columns that correlate as strongly are redundant.
 SAME = 0.995
 # Clicks, and others, below which no AUC of a single column is computed.
 LEAST_CLICKS = 10

@@ -120,7 +120,7 @@ def _column(
 
 
 def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> dict[str, Any]:
-    """How the test values lie to the range of all train rows, and to train's values."""
+    """How test values compare with the range of all train rows, and with train's values."""
     known = test[~np.isnan(test)]
     sizes = [np.abs(values[np.isfinite(values) & (values != 0)]) for values in (train, test)]
     scale = None
@@ -155,8 +155,8 @@ def _groups(counts: Counts, sample: pd.DataFrame) -> dict[str, Any]:
 def _click_rates(tables: Tables) -> list[dict[str, Any]]:
     """Rows and clicks of train and validation along the raw file and by category.
 
-    `test_rows` are those of the test; null along the file, as it has another one. Holdout rows are
-    left out.
+    `test_rows` are those of the test; null along the file, since the test is another file. Holdout
+    rows are left out.
     """
     train, valid, test = tables["train"], tables["valid"], tables["test"]
     along = train.groups["place"] + valid.groups["place"]

@@ -1,4 +1,4 @@
-"""Baselines beside the models: what is learned without them from the same rows.
+"""Baselines: simpler models, fitted to the same rows.
 
 `constant`: the click rate of the train rows. `logistic_regression`: scikit-learn's, of all columns.
 """

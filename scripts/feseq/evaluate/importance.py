@@ -25,7 +25,7 @@ from ..families import Model
 from ..predict.container import family_in, load_model
 from .intervals import Auc, Entry, correct_together
 
-# Of either class. More than so many others for each click cost time and tell little.
+# Rows of either class. More than OTHERS rows without a click for each click take time, add little.
 ROWS = 2_048
 OTHERS = 5
 # Events that the cut leaves.

@@ -14,9 +14,9 @@ import numpy as np
 from .metrics import BY_NAME, Rows
 
 CONFIDENCE = 0.95
-# With fewer clicks, or fewer rows without one, nothing is said about which of two AUCs is higher.
+# With fewer clicks, or fewer rows without one, two AUCs are not compared.
 LEAST_CLICKS = 30
-# Differences that chance makes more often than this are not reported as such.
+# The level of significance: differences with a larger p-value are not reported as such.
 SIGNIFICANCE = 0.05
 _Z = 1.959963984540054  # of a 95 % interval
 _SEED = 20240714
@@ -93,7 +93,7 @@ def _share_below(score: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 def difference_entry(value: float, error: float) -> Entry:
-    """A difference with its interval, and how often chance alone makes one at least as large."""
+    """A difference with its interval and its p-value, `chance`."""
     if error == 0:
         chance = 1.0 if value == 0 else 0.0
     else:
@@ -102,7 +102,7 @@ def difference_entry(value: float, error: float) -> Entry:
 
 
 def correct_together(entries: Sequence[Entry]) -> None:
-    """Raise `chance` of differences that are looked at together (Holm)."""
+    """Correct the p-values, `chance`, of several differences (Holm)."""
     known = [(e["chance"], e) for e in entries if e["chance"] is not None]
     highest = 0.0
     for rank, (chance, entry) in enumerate(sorted(known, key=lambda pair: pair[0])):

@@ -91,7 +91,7 @@ def write_metrics(path: Path, *arguments: Any, **options: Any) -> None:
 
 
 def _histories(read: pa.Table, auc: Auc) -> dict[str, Any]:
-    """What the histories are worth to a model that has some."""
+    """What the histories add to a model's metrics."""
     if "logit_blanked" not in read.column_names:
         return {"auc_blanked": None, "histories": None}
     blanked = Auc.of(read["label"].to_numpy(), read["logit_blanked"].to_numpy())
@@ -113,7 +113,7 @@ def _ahead(read: pa.Table, auc: Auc, rows: Rows, resamples: int) -> dict[str, An
 
 
 def _learnable(read: pa.Table, truth: Path | None) -> dict[str, float | None]:
-    """What a model learned of what simulated data can tell.
+    """The share of what can be learned from simulated data that a model learned.
 
     The true probabilities measure it, without the noise of the labels: the share is at most 1,
     however few the clicks.

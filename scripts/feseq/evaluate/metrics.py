@@ -25,7 +25,7 @@ BALANCED = "balanced_"
 class Rows:
     """Labels 0 or 1 and logits [rows] in rising order, and how often each row counts.
 
-    `click_rate` is that of the train rows, whose odds `balanced` takes back; `group` [rows] are the
+    `click_rate` is that of the train rows, whose odds `balanced` removes; `group` [rows] are the
     groups of gauc.
     """
 
@@ -209,7 +209,7 @@ def share_of_best(auc: float, best_auc: float) -> float:
 
 
 def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
-    """The AUC over all labels that the true probabilities allow: no label's chance is in it."""
+    """The expected AUC over labels drawn from the true probabilities, free of their noise."""
     label = np.repeat([1, 0], len(score))
     weight = np.concatenate([probability, 1 - probability])
     return float(roc_auc_score(label, np.tile(score, 2), sample_weight=weight))

@@ -19,7 +19,7 @@ def importance(model: TrainedModel, table: Table, block: Block) -> "NetworkPredi
 
 
 class NetworkPredict:
-    """Predicts changed rows; where numeric columns alone are, without their histories again.
+    """Predicts changed rows; where only numeric columns change, histories are not computed again.
 
     Numeric columns meet the rest of a row in the output network only, whose other inputs are kept.
     """

@@ -22,9 +22,10 @@ def predict_validation(
     runtime: Runtime | None = None,
     threads: int = 1,
 ) -> None:
-    """Write a model's predictions of rows it did not see, and how fast they came.
+    """Write a model's predictions of rows it did not see, and their speed.
 
-    Also with every history emptied. `speed` (JSON): rows, seconds, samples_per_second.
+    The rows are predicted with their histories and with empty ones. `speed` (JSON): rows, seconds,
+    samples_per_second.
     """
     runtime = runtime or Runtime()
     model = load_model(model_file, full_name, runtime=runtime, threads=threads)

@@ -1,7 +1,7 @@
 """The file of a trained model, of any family: one safetensors file with all that it needs.
 
-Read by everybody: the family, the settings by block, the feature map, whether the train rows are
-simulated, their share of clicks, and size and name. The rest is the family's own.
+All families share these: the family, the settings by block, the feature map, whether the train rows
+are simulated, their share of clicks, and size and name. The rest is the family's own.
 """
 
 import json

@@ -82,7 +82,7 @@ def predict_logits(
 def parts_that_fit(
     work: Callable[[Batch], Result], batch: Batch, machine: Machine
 ) -> Iterator[tuple[Batch, Result]]:
-    """What `work` makes of a batch on the device; of its halves where a GPU's memory is short.
+    """Results of `work` on a batch on the device, or on its halves where GPU memory is short.
 
     Each part comes on the host, with its result. Raises NotEnoughMemoryError at a single row.
     """

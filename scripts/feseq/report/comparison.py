@@ -1,4 +1,4 @@
-"""Models beside one another: all in one table, and two on a page with their settings and costs."""
+"""Models side by side: all in one table, and two on a page with their settings and costs."""
 
 import logging
 from collections.abc import Sequence
@@ -40,9 +40,9 @@ _COSTS = {
     "precision": "precision",
 }
 _FROM_METRICS = ("auc_blanked", "expected_auc", "best_auc", "best_auc_of_new_users")
-# With gaps where a model has none, which would make them floats.
+# Whole numbers that some models lack: gaps would make them floats.
 _WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
-# The parts of a difference by those of the same difference the other way round.
+# Entries of a difference from those of the reversed difference.
 _TURNED = {"value": "value", "low": "high", "high": "low"}
 _ONE_SEED = (
     "The test knows the chance in the rows, not that in a training: another `train.seed` changes "
@@ -93,7 +93,7 @@ def write_comparison(metrics: Sequence[Path], comparison: Path, view: Path) -> N
     found = [_Model(path) for path in metrics]
     models = pd.DataFrame([_row(model) for model in found]).astype(_WHOLE).assign(of=found)
     models = models.join(pd.concat([_behind(rows) for _, rows in models.groupby("size")]))
-    # Sizes have other validation rows each: an AUC of a few clicks must not lead the table.
+    # Sizes differ in their validation rows: an AUC of a few clicks must not lead the table.
     models = models.drop(columns="of").sort_values(
         ["valid_rows", "size", "auc", "model"], ascending=[False, True, False, True]
     )
@@ -246,7 +246,7 @@ def _check_same_rows(one: _Model, rows: pa.Table, other: _Model, other_rows: pa.
 
 
 def _cell(value: Any) -> str:
-    """A value as a reader wants it, nothing where there is none."""
+    """A value as text, '' where there is none."""
     if pd.isna(value):
         return ""
     return f"{value:,.5g}" if isinstance(value, float) else str(value)

@@ -13,7 +13,7 @@ from .page import SIMULATED, markdown_table, percent, write_page
 
 # Columns in a sentence.
 _NAMED = 12
-# A share of rows with a sequence of train from which on users are said to be on both sides.
+# From this share of rows with a sequence of train on, users are said to be on both sides.
 _MET_AGAIN = 0.02
 _LOOKS = {"empty": "no value", "levels": "few values", "whole": "whole numbers"}
 _TRY = "try them as `context` columns, or `model.numerics: [buckets]`"

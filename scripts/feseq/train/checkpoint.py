@@ -26,8 +26,8 @@ class Checkpoint:
     """The state of one training, in a folder of its own beside the model's file.
 
     `key` stands for all that the state depends on: settings, data and code. A state of another key
-    is ignored. Whoever asked for the model removes the folder when it is safe: a process that ends
-    well can still be lost, and its files with it.
+    is ignored. The caller removes the folder once the model is safe: a process that ends well can
+    still be lost, and its files with it.
     """
 
     def __init__(self, folder: Path, key: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch.optim import Optimizer
 
-# A cut leaves a tenth; cuts and decay leave a thousandth at least.
+# A cut divides the rate by 10; cuts and decay leave at least a thousandth of it.
 CUT, FLOOR = 0.1, 1e-3
 
 
@@ -13,7 +13,7 @@ CUT, FLOOR = 0.1, 1e-3
 class LearningRate:
     """The learning rate by step, a schedule that another training can replay.
 
-    `plateau`: it stays at `start` but for the `cuts`, steps after each of which a tenth is left.
+    `plateau`: it stays at `start`, and falls to a tenth after each step in `cuts`.
     `cosine`, `linear`: it falls until `steps`, as half a cosine or in a line.
     """
 
@@ -23,7 +23,7 @@ class LearningRate:
     cuts: list[int] = field(default_factory=list)
 
     def at(self, step: float) -> float:
-        """The rate of a step; the first is 1."""
+        """The rate of a step; steps count from 1."""
         floor = self.start * FLOOR
         if self.schedule == "plateau":
             rate = self.start

@@ -111,7 +111,7 @@ class Trainer:
         self.started = time.monotonic()
 
     def fit(self) -> None:
-        """Train for `epochs` epochs or until there is no gain left."""
+        """Train for `epochs` epochs or until early stopping."""
         if self.checkpoint is not None and (state := self.checkpoint.load()) is not None:
             self._restore(state)
         self.ranks.agree(
@@ -152,10 +152,10 @@ class Trainer:
         self.epoch, self.batch = self.epoch + 1, 0
 
     def _steps(self, batches: Iterator[Batch], bar: Progress) -> bool:
-        """Steps until an evaluation is due, True, or the epoch is over, False.
+        """Take steps; return True when an evaluation is due, False when the epoch is over.
 
-        A signal to any rank ends the process when the step is done and the state is saved; during
-        an evaluation, before which it was saved, at once.
+        A signal to any rank ends the process after the step, once the state is saved. During an
+        evaluation it ends the process at once: the state was saved before.
         """
         with Signals() as signals:
             for batch in batches:

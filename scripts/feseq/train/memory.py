@@ -112,7 +112,7 @@ def check_network(
 
 
 def copies_of(config: TrainConfig) -> int:
-    """Values that a training keeps for each parameter; an average of the weights is one more."""
+    """Values that a training keeps for each parameter; averaging the weights adds one."""
     return COPIES_OF_PARAMETERS + (config.weight_average > 0)
 
 
@@ -137,9 +137,9 @@ def _step_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
 def saved_bytes(
     network: FESeq, work: Callable[[], Tensor], precision: torch.dtype = torch.float32
 ) -> list[int]:
-    """Bytes of each storage that autograd saves during `work`, once, but for the parameters'."""
+    """Bytes of each storage that autograd saves during `work`, except the parameters'."""
     seen = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
-    # They must live on, or a later one may come to lie at the same address.
+    # Kept alive: a later storage could otherwise get the same address.
     storages: list[torch.UntypedStorage] = []
 
     def note(tensor: Tensor) -> Tensor:

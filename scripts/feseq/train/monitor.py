@@ -95,7 +95,7 @@ class EarlyStopping:
     without_gain: int = 0
 
     def is_gain(self, monitor: float) -> bool:
-        """Take note of an evaluation."""
+        """Count an evaluation; True if it is a gain."""
         is_gain = monitor > self.best
         self.best = max(monitor, self.best)
         self.without_gain = 0 if is_gain else self.without_gain + 1

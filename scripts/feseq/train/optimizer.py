@@ -34,16 +34,17 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> AdamW:
 class TableAdam(AdamW):
     """AdamW whose groups with `by_table` have one second moment a table: the mean of its weights'.
 
-    Adam moves each weight by about the rate, however small its gradient. So a code that a thousand
-    steps see once goes as far by a row without a click as by a click, whose gradient is fifty times
-    as large where clicks are 2 %. Divided by one number for all codes, the steps of each add up to
-    what its rows say. The formula is that of a block in Adam-mini (Zhang et al., arXiv:2406.16793),
-    which leaves embeddings to Adam; NovoGrad (arXiv:1905.11286) has a second moment a layer.
+    Adam's step does not depend on the gradient's size: each weight moves by about the rate. So a
+    rare code moves as far for a row without a click as for a click, whose gradient is fifty times
+    as large where clicks are 2 %. Divided by one number for all codes, steps keep the proportions
+    of their gradients. The formula is that of a block in Adam-mini (Zhang et al.,
+    arXiv:2406.16793), which leaves embeddings to Adam; NovoGrad (arXiv:1905.11286) has a second
+    moment a layer.
     """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; by a gradient of 0 where it overflowed."""
+        """Update every parameter that has a gradient; one that overflowed counts as 0."""
         groups = [group for group in self.param_groups if group.get("by_table")]
         tables = [(t, t.grad, g) for g in groups for t in g["params"] if t.grad is not None]
         for table, _, _ in tables:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from ..common.errors import UserError
 
-# Time to save after a signal; torchrun kills what runs on.
+# Time to save after a signal; then torchrun kills the processes.
 _SECONDS_TO_SAVE = 3600
 _PR_SET_PDEATHSIG = 1
 
@@ -63,6 +63,6 @@ def _become_srun(machines: int) -> NoReturn:
 
 
 def end_with_launcher() -> None:
-    """Let a launcher that is killed end this process, which would go on without it."""
+    """End this process when its launcher is killed; it would run on otherwise."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

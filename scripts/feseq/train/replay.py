@@ -43,5 +43,5 @@ class Replay:
         return max(1, round(self.scale * self.best_step))
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step; the first is 1."""
+        """The learning rate of a step; steps count from 1."""
         return self.learning_rate.at(min(step / self.scale, self.best_step))

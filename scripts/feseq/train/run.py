@@ -41,7 +41,7 @@ from .warm_start import WarmStart
 
 logger = logging.getLogger(__name__)
 
-# The share of events whose times tell the model nothing; more are worth a warning.
+# A larger share of events with uninformative times is worth a warning.
 _ODD_SHARE = 0.9
 Sources = tuple[BatchSource, BatchSource | None]
 
@@ -50,8 +50,8 @@ Sources = tuple[BatchSource, BatchSource | None]
 class TrainingRun:
     """The data and the settings of one training.
 
-    With `replay`, the training.json of an earlier run, it trains as that one did up to its best
-    weights, on train and validation rows, and validates nothing. `full_name` is size and name of
+    With `replay`, the training.json of an earlier run, it repeats that run's steps up to its best
+    weights, on train and validation rows, without validation. `full_name` is size and name of
     the model, such as full/len150, '' for one that has no place.
     """
 
@@ -78,7 +78,7 @@ class TrainingRun:
 
     @property
     def feature_map(self) -> FeatureMap:
-        """What was fitted to its rows, or the earlier model's, extended by that."""
+        """The one fitted to its rows, or the earlier model's, extended by that."""
         return self.start.feature_map if self.start else FeatureMap.read(self.feature_map_json)
 
     def key(self, train: Table, valid: Table | None, *settings: Any) -> str:
@@ -112,7 +112,7 @@ def train(
     network = ModelConfig.from_values(settings["model"], "model")
     training = TrainConfig.from_values(settings["train"], "train")
     if start_from:
-        # As the rule has it, behind the prefix of a workflow that imports this one.
+        # The rule's path has the prefix of a workflow that imports this one.
         training = replace(training, start_from=str(start_from))
     run = TrainingRun(train_h5, valid_h5, feature_map, network, training, replay, full_name)
     train_model(run, outputs, runtime=runtime, threads=threads, code=code)

@@ -24,8 +24,8 @@ _CURVES = {
 class Curves(Closing):
     """Writes the points of each evaluation, by step, to event files in `folder`.
 
-    A resumed training adds to the files that are there; points behind the evaluation that it
-    resumes from are withdrawn. Raises UserError where the package tensorboard is missing.
+    A resumed training adds to the files that are there; points after the evaluation that it
+    resumes from are removed. Raises UserError where the package tensorboard is missing.
     """
 
     def __init__(self, folder: Path, rows_per_step: float) -> None:
@@ -55,7 +55,7 @@ class Curves(Closing):
         steps = evaluation.step - (before.step if before else 0)
         seconds = evaluation.seconds - (before.seconds if before else 0)
         if self._writer is None:
-            # A training from the start withdraws all points of the one before.
+            # A training from the start removes all points of the previous one.
             first = before.step + 1 if before else 0
             self._writer = self._make_writer(str(self.folder), purge_step=first)
         values = asdict(evaluation)

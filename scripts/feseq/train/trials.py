@@ -31,7 +31,7 @@ def trials(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """What trains with other settings over these, see `tune.search.Trials`."""
+    """Trains with a trial's settings on top of these; see `tune.search.Trials`."""
     if settings["train"]["start_from"]:
         raise UserError("train.start_from: a search trains from the start; set it to null")
     base = TrainingRun(

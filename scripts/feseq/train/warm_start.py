@@ -1,4 +1,4 @@
-"""Warm start: an earlier model's feature map is extended, its weights go on in the new network."""
+"""Warm start: an earlier model's feature map is extended, and its weights are copied."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -62,7 +62,7 @@ class WarmStart:
                 value.copy_(earlier[name])
 
     def _rows(self) -> Mapping[str, Tensor]:
-        """By the name of a table of embeddings, the new row of each of its old rows."""
+        """The new row of each old row, by the name of the table of embeddings."""
         old, new = self.model.feature_map, self.feature_map
         inputs = inputs_of(self.model.config)
         found = {}
@@ -87,7 +87,7 @@ class WarmStart:
 
 
 def _index(*fields: tuple[Field, Field]) -> Tensor:
-    """The new row of each old one, in a table of these fields, one below the other."""
+    """The new row of each old one in the table that stacks these fields."""
     first, parts = 0, [torch.empty(0, dtype=torch.long)]
     for old, new in fields:
         parts.append(torch.from_numpy(places(old, new)) + first)

@@ -62,7 +62,7 @@ def aucs_plot(models: pd.DataFrame) -> Figure:
     draw_rows(ax, [f"{label}   {number}" for label, number in zip(_labels(models), numbers)])
     rows = models[["auc", "auc_low", "auc_high"]].set_axis(["value", "low", "high"], axis=1)
     draw_intervals(ax, rows, [KINDS[kind] for kind in models["kind"]])
-    # Chance would press together the models that learned something; its number says enough.
+    # A bar at chance would squeeze those of the other models; its number is enough.
     ends = rows[rows["value"] > 0.5]
     if len(ends):
         low, high = ends.min().min(), ends.max().max()
