@@ -35,7 +35,7 @@ if {"{", "}"} & set(str(SCRIPTS)):
         f"Snakemake takes them for wildcards; move or rename it"
     )
 
-# All that can be found wrong before a job runs; here, where an error comes without a traceback.
+# All checks that need no job. They run here, where an error comes without a traceback.
 try:
     config.update(checked_config(config, workflow.configfiles))
     COLUMNS = Columns.from_config(config["columns"])

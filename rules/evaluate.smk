@@ -1,4 +1,4 @@
-# How good each model is on the validation rows, and baselines beside it.
+# Metrics of each model on the validation rows, and baselines.
 
 
 rule evaluate:

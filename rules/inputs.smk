@@ -17,7 +17,7 @@ LAST_FIT = "refit" if config["submission"]["refit"] else "train"
 
 
 def results():
-    """The folder of results, behind the prefix of a workflow that imports this one, if it has any."""
+    """The folder of results, with the prefix of a workflow that imports this one, if any."""
     return Path(rules.submit.output.submission).parent
 
 

@@ -201,7 +201,7 @@ def part_params(table):
 
 
 def upstream(models, *without):
-    """A digest of all that is behind a last file, for its params.
+    """A digest of all that a last file depends on, for its params.
 
     Snakemake removes the outputs of a step that failed, and does not miss them while a file made
     from the earlier ones is there; that file is stale by this digest. It has the raw files, the

@@ -32,9 +32,8 @@ rule check_sample:
         checked="data/h5/sample_checked.json",
     log:
         "data/h5/check_sample.log",
-    # Before all others: a wrong sample should not be found after days of training. No input of
-    # `train`, whose set of inputs would change with a sample that is given later: every model would
-    # be trained again.
+    # It runs first: a wrong sample should not be found after days of training. It is no input of
+    # `train`: a sample that is given later would change the inputs, and retrain every model.
     priority: 100
     conda:
         "../envs/data.yaml"

@@ -33,7 +33,7 @@ rule compare:
         "../scripts/compare.py"
 
 
-# Compares two models alone, from their trainings on; needs no other model and no test file.
+# Compares two models; needs no other model and no test file.
 rule compare_two:
     input:
         first=of_pair("metrics.json", "one"),

@@ -32,7 +32,7 @@ rule train:
         "../scripts/train.py"
 
 
-# With submission.refit, what submits.
+# With submission.refit, this model submits.
 use rule train as refit with:
     input:
         train=train_parts,
@@ -82,7 +82,7 @@ rule tune:
 
 
 onsuccess:
-    # Not before: a job that ended well runs again if Snakemake is killed with it.
+    # Not earlier: a finished job runs again if Snakemake is killed with it.
     for states in ("*/*/training_state", "*/*/*/training_state"):
         for state in results().glob(states):
             if (state.parent / "model.safetensors").exists():

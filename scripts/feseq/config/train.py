@@ -74,7 +74,7 @@ class TrainConfig(Declared):
     predictions take it back"""
     negative_share: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1
     """an epoch has all clicks and this share of the other rows, another draw each time, which makes
-    it shorter; predictions take back what that does to the odds"""
+    it shorter; predictions are corrected for that"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
     """d: a moving average of the weights, d * average + (1 - d) * weights after each step, is
     evaluated and saved in their place; 0: none"""

@@ -32,7 +32,7 @@ def placed(network: FESeq, machine: Machine) -> FESeq:
     if machine.compile:
         for layer in network.modules():
             if isinstance(layer, TransformerLayer):
-                # Else the lengths of a batch's rows would be compiled into it.
+                # Otherwise a batch's lengths would be compiled into it.
                 layer.attention.attend = torch.compiler.disable(attend)
                 layer.compile(dynamic=True)
         network.mlp.compile(dynamic=True)
@@ -73,7 +73,7 @@ def batch_source(
 
 
 def inputs_of(config: ModelConfig) -> Inputs:
-    """What a network of `config` wants to know of a row."""
+    """The inputs that a network of `config` takes."""
     return Inputs(
         numbers=tuple(dict.fromkeys(numbers_of(config).values())),
         levels=config.levels,

@@ -1,4 +1,4 @@
-"""What a run of PyTorch uses of the machine: device and threads."""
+"""The device and the threads that PyTorch runs on."""
 
 import logging
 import os
@@ -57,7 +57,7 @@ class Machine:
     def memory(self) -> int:
         """Bytes that a training may use: as set, else all of a GPU's or half of the computer's.
 
-        Not the free memory, by which rounding would depend on the moment. Ranks on a CPU share it.
+        Free memory is not used: rounding would then depend on the moment. Ranks on a CPU share it.
         """
         sharing = 1 if self.device.type == "cuda" else self.ranks.local_count
         if self.memory_gib is not None:

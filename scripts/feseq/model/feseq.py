@@ -95,7 +95,7 @@ class FESeq(nn.Module):
 
     @torch.no_grad()
     def start_at(self, click_rate: float) -> None:
-        """Let the untrained logit lie where this is the mean probability, for known odds.
+        """Start the untrained logit at this mean probability, for known odds.
 
         From 0, a low rate is reached by what all vectors learn in the first thousand steps.
         """
@@ -111,7 +111,7 @@ class FESeq(nn.Module):
 
 
 class ObservedOdds(nn.Module):
-    """Outside training, undoes what weights and draws of the train rows do to the odds.
+    """Outside training, corrects the odds for weighted clicks and for drawn train rows.
 
     Where a click counts w times, or others are drawn with probability 1 / w, the odds that a
     network learns are w times too high. `shift` is minus the sum of such log w.

@@ -1,6 +1,6 @@
 """Histories to the vectors at their positions (FESEQ sections 1 and 3).
 
-Each module has two forms that are the same function but for draws: `forward` of packed histories,
+Each module has two forms, the same function except for random draws: `forward` of packed histories,
 `padded` of left-padded rows. B rows, H events of the longest, L = H + 1 positions, S sequence
 fields and targets, d embedding size; is_event_BH is true where no padding stands.
 """
@@ -60,8 +60,8 @@ class HistoryEmbedding(nn.Module):
     def shortcuts(self, batch: Batch) -> Tensor:
         """Target, sum of the history over the root of its length, their product [B, 3 * G * d].
 
-        Embeddings are dropped here too, by draws of their own: past the other layers, the network
-        would lean on single codes all the more.
+        Embeddings are dropped here too, by draws of their own: without the layers between, the
+        network would overfit single codes even more.
         """
         target_BGd = torch.stack([t(c) for t, c in zip(self.target, batch.target_BG.T)], dim=1)
         target_BGd, kept_ST = self.dropout(target_BGd), None
@@ -102,7 +102,7 @@ def _root_sum(history_BHd: Tensor, is_event_BH: Tensor) -> Tensor:
 
 
 class Crossing(nn.Module):
-    """How target and history go together: the target's vector times the sum of the events'.
+    """The product of target and history: the target's vector times the sum of the events'.
 
     Vectors of their own, of `width`. Those of events start at 0 and those of targets at deviation
     1, but for unknown and missing ones: where both start small, neither has a gradient to grow by.
@@ -120,7 +120,7 @@ class Crossing(nn.Module):
         for table, target_XW in zip(self.event, self.target):
             nn.init.zeros_(table.get_parameter("weight"))
             nn.init.normal_(target_XW)
-            # What no train row has stays as it is here, and has no say.
+            # Unknown and missing start at 0; they add nothing unless train rows have them.
             with torch.no_grad():
                 target_XW[:FIRST_CATEGORY] = 0
 

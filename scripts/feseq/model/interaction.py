@@ -39,7 +39,7 @@ class Destine(nn.Module):
     """Disentangled self-attention over the F fields, one head (Xu et al., CIKM 2021).
 
     E <- (softmax((Q - mean Q)(K - mean K)^T / sqrt(d)) + softmax(u^T E)) V + W E + b. The first
-    softmax tells how two fields go together, the second what a field weighs by itself.
+    softmax weighs pairs of fields, the second single fields.
     """
 
     def __init__(self, embedding_dim: int) -> None:

@@ -1,4 +1,4 @@
-"""FESeq once more, on padded histories: the same function, with no Python in it.
+"""FESeq on padded histories: the same function, as a graph that can be exported.
 
 FESeq packs histories and computes each distinct event once, which depends on the values and cannot
 be a graph. PaddedFESeq has its layers and weights, and works on left-padded rows: the export to

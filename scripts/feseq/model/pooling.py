@@ -1,8 +1,8 @@
 """Sequence pooling: one vector per row from all its positions (FESEQ section 4).
 
 Every pooling has two forms that are the same function. `forward` takes packed positions
-(refined_ND, layout, item_BE), a row's last one being the target's; `padded` takes rows padded in
-front (x_BLD, is_position_BL, item_BE), of which every row has the last. N positions of all rows,
+(refined_ND, layout, item_BE), a row's last one being the target's; `padded` takes left-padded rows
+(x_BLD, is_position_BL, item_BE), where every row has the last position. N positions of all rows,
 B rows, L positions of the longest row, D width, A attention width.
 """
 

@@ -10,7 +10,7 @@ _HEADER_BYTES = 1 << 16
 
 
 def label_name(location: Location, id_column: str, label_column: str) -> str:
-    """The name that the predictions get: that of the column beside the ID, where there is one.
+    """The name of the predictions' column: that of the sample's column beside the ID, if any.
 
     `label_column` is the train file's. Raises UserError if the header has no such ID, or several
     columns of other names.

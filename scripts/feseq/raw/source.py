@@ -30,7 +30,7 @@ class RawFiles:
 
     @property
     def warning(self) -> str:
-        """What to tell the user of the stand-in."""
+        """The warning that the data are simulated."""
         text = f"SIMULATED DATA: {self.why}, so this run uses the simulated stand-in"
         if self.sample_submission is not None:
             text += f"; {self.sample_submission} is there and must list the simulated IDs"

@@ -124,7 +124,7 @@ def _search(
             pruner=optuna.pruners.MedianPruner(_AT_RANDOM),
         )
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
-            study.tell(trial.number, state=TrialState.FAIL)  # left by a killed process
+            study.tell(trial.number, state=TrialState.FAIL)  # from a killed process
         while len(found := _finished(study)) < config.trials:
             # A sampler of its own for each trial, since no file keeps a sampler's state.
             seed = np.random.SeedSequence([config.seed, len(found)]).generate_state(1)
