@@ -124,7 +124,7 @@ def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
     def read(path: Path = path, config: ModelConfig = MODEL, found: FeatureMap = here) -> WarmStart:
         return WarmStart.read(path, config, found)
 
-    read(config=replace(MODEL, dropout=0.4, embedding_std=0.1, time_buckets=9))
+    read(config=replace(MODEL, dropout=0.4, embedding_std=0.1))
     for found, message in (
         (
             fitted(folder, "valid", roles=COLUMNS),
@@ -141,7 +141,7 @@ def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
     ):
         with pytest.raises(UserError, match=f"train.start_from: column .*{message}"):
             read(found=found)
-    other = replace(MODEL, heads=1, causal=True, dropout=0.9, time_buckets=9)
+    other = replace(MODEL, heads=1, causal=True, dropout=0.9)
     with pytest.raises(
         UserError, match="network: heads 2 there, 1 here; causal False there, True here;"
     ):
