@@ -22,7 +22,6 @@ import sklearn.metrics  # noqa: F401
 import smart_open  # noqa: F401
 import snakemake.cli
 import torch._dynamo  # noqa: F401
-import tqdm  # noqa: F401
 import xgboost  # noqa: F401
 
 from support import SCRIPTS

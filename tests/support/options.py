@@ -115,7 +115,7 @@ BESIDE = {
     "evaluation.baselines": ["constant"],
 }
 
-# With one value; tests/train/test_ranks.py and test_start.py have others.
+# With one value; tests/train/test_ranks.py and test_warm_start.py have others.
 ONE_VALUE = {"train.gpus", "train.nodes", "train.start_from"}
 
 # Ends the search for cases where a pair is in none; some forty are enough.

@@ -107,12 +107,12 @@ ENVIRONMENTS = environments()
 CODE = Code(SCRIPTS)
 # The verbs that run in an environment; a search and scores have those of all families.
 VERBS = {
-    family.environment: [m for verb, m in family.verbs.items() if verb not in ("tune", "export")]
+    family.environment: [m for verb, m in family.verbs.items() if verb not in ("trials", "export")]
     for family in families()
 }
 VERBS |= {
     env: [family.verbs[verb] for family in families()]
-    for env, verb in (("tune", "tune"), ("score", "load"))
+    for env, verb in (("tune", "trials"), ("score", "load"))
 }
 VERBS["workflow"] = [f"{folder}.family" for _, folder in FAMILIES.values()]
 SCRIPTS_OF = scripts_of_environments()
