@@ -1,6 +1,7 @@
 """Processes that a test starts, watches and kills."""
 
 import random
+import signal
 import socket
 import subprocess
 import time
@@ -91,4 +92,11 @@ def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None
             logs_specs=DefaultLogsSpecs(folder),
             start_method="forkserver",
         )
-        elastic_launch(config, work)(*arguments)
+        # The launcher takes these signals, and would keep them from later tests of this process.
+        taken = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+        before = {number: signal.getsignal(number) for number in taken}
+        try:
+            elastic_launch(config, work)(*arguments)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
