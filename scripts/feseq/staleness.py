@@ -187,7 +187,7 @@ class _Plain(ast.NodeTransformer):
         return ast.Constant("") if is_text else node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
-        """Of a message's text, the values that stand in it, however they are written."""
+        """Keeps the values that stand in a message's text, however they are written."""
         if not self.is_message:
             return self.generic_visit(node)
         values = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
