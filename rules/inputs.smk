@@ -1,4 +1,5 @@
 # Inputs of rules, and plots as the report shows them.
+import functools
 from pathlib import Path
 
 from feseq.config.catalog import (
@@ -8,12 +9,17 @@ from feseq.config.catalog import (
     submission_models,
     submission_weights,
 )
-from feseq.raw.location import TableLocation
+from feseq.raw.location import Location, TableLocation
 from feseq.raw.parts import part_name, read_parts
-from feseq.raw.source import local_only
 
 # Which training of a model predicts the test file.
 LAST_FIT = "refit" if config["submission"]["refit"] else "train"
+# Plots of a model, of the data, and of all models: their folder and place in the report.
+PLOTS = {
+    "model": ("results/{size}/{name}/plots", "Single models", "{size} {name}"),
+    "data": ("results/{size}/plots", "Data", "{size}"),
+    "overall": ("results/plots", "All models", None),
+}
 
 
 def results():
@@ -21,29 +27,20 @@ def results():
     return Path(rules.submit.output.submission).parent
 
 
+def counted(path):
+    """An input; the time of a raw file that has a version does not count."""
+    return ancient(path) if RAW.has_version(path) else path
+
+
 def local(**raw):
-    """Inputs: those raw files that are local; the time of those with a version does not count."""
-
-    def counted(path):
-        return ancient(path) if RAW.has_version(path) else path
-
-    return {
-        name: list(map(counted, found)) if isinstance(found, list) else counted(found)
-        for name, found in local_only(raw).items()
-    }
-
-
-@clear_errors
-def exported(wildcards):
-    """The model to export, of a family that can be."""
-    check_job(config, COLUMNS, dict(wildcards.items()))
-    model = output_of(LAST_FIT, "model", **dict(wildcards.items()))
-    if "export" not in family_of(wildcards.model).verbs:
-        raise UserError(
-            f"{wildcards.model} is no network, and only networks are exported to ONNX; "
-            f"docs/serving.md says how to score rows with {model}"
-        )
-    return model
+    """Inputs: those raw files that are local."""
+    found = {}
+    for name, place in raw.items():
+        if isinstance(place, TableLocation) and not place.is_remote:
+            found[name] = [counted(str(file)) for file in place.files]
+        elif isinstance(place, Location) and not place.is_remote:
+            found[name] = counted(str(place))
+    return found
 
 
 def output_of(rule, name, **wildcards):
@@ -103,28 +100,17 @@ def part_names(table, wildcards):
     return list(map(part_name, range(len(listed(table, wildcards).parts))))
 
 
-def part_location(table, wildcards):
-    """Where the raw files of the job's part lie."""
-    files = dict(enumerate(map(str, table.files)))
-    pieces = listed(table, wildcards)[int(wildcards.part)].pieces
-    for piece in pieces:
-        if files.get(piece.number) != piece.file:
-            maker = rules.list_test if table is RAW.test else rules.sample
-            listing = maker.output.parts.apply_wildcards(wildcards)
-            raise UserError(
-                f"{table}: its files have changed since its parts were listed ({piece.file}); run "
-                f"`snakemake --cores 1 --force {listing}`, then the same command again"
-            )
-    return TableLocation([piece.file for piece in pieces])
+def part_files(table, wildcards):
+    """The raw files of the job's part."""
+    part = listed(table, wildcards)[int(wildcards.part)]
+    return [piece.file for piece in part.pieces]
 
 
 def part_raw(table):
-    """Inputs: the raw files of the job's part, as `local` gives those of a table."""
-
-    @clear_errors
-    def files(wildcards):
-        return local(raw=part_location(table, wildcards)).get("raw", [])
-
+    """Inputs: the raw files of the job's part, if they are local."""
+    files = clear_errors(
+        lambda wildcards: list(map(counted, part_files(table, wildcards)))
+    )
     return {} if table.is_remote else {"raw": files}
 
 
@@ -236,33 +222,18 @@ def importance_plots(wildcards):
     ]
 
 
-def model_plot(name):
-    """A plot of one model, in the place that it has in the report."""
+def plot_of(kind, name):
+    """A plot of a kind, in the place that it has in the report."""
+    folder, category, subcategory = PLOTS[kind]
     return report(
-        f"results/{{size}}/{{name}}/plots/{name}.svg",
+        f"{folder}/{name}.svg",
         caption=f"captions/{name}.rst",
-        category="Single models",
-        subcategory="{size} {name}",
+        category=category,
+        subcategory=subcategory,
         labels={"plot": name.replace("_", " ")},
     )
 
 
-def data_plot(name):
-    """A plot of the data page, in the place that it has in the report."""
-    return report(
-        f"results/{{size}}/plots/{name}.svg",
-        caption=f"captions/{name}.rst",
-        category="Data",
-        subcategory="{size}",
-        labels={"plot": name.replace("_", " ")},
-    )
-
-
-def overall_plot(name):
-    """A plot of all models, in the place that it has in the report."""
-    return report(
-        f"results/plots/{name}.svg",
-        caption=f"captions/{name}.rst",
-        category="All models",
-        labels={"plot": name.replace("_", " ")},
-    )
+model_plot, data_plot, overall_plot = (
+    functools.partial(plot_of, kind) for kind in PLOTS
+)

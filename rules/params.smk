@@ -15,7 +15,6 @@ from feseq.config.declared import fields_of
 from feseq.config.space import space_of
 from feseq.families import families, family, family_name, family_of, is_model
 from feseq.predict.warm_start import warm_start_file
-from feseq.raw.source import others_than_local
 from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
@@ -182,7 +181,11 @@ def raw_params(**raw):
         f"{name}_version": lambda wildcards, location=location: file_version(location)
         for name, location in raw.items()
     }
-    return versions | others_than_local(raw)
+    # Snakemake would take remote ones for local paths.
+    others = {
+        name: place for name, place in raw.items() if not place or place.is_remote
+    }
+    return versions | {name: place and place.written for name, place in others.items()}
 
 
 def part_params(table):
@@ -193,10 +196,7 @@ def part_params(table):
         part = listed(table, wildcards)[int(wildcards.part)]
         return f"{part.version} {part.draw}".strip()
 
-    @clear_errors
-    def raw(wildcards):
-        return part_location(table, wildcards).written
-
+    raw = clear_errors(functools.partial(part_files, table))
     return {"part_version": version} | ({"raw": raw} if table.is_remote else {})
 
 

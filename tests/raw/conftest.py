@@ -1,16 +1,21 @@
 """Fixtures of several modules about raw files."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from support.bucket import Bucket
+from support.bucket import Bucket, Store
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store on this machine."""
+    store = Store(tmp_path_factory.mktemp("store") / "moto.log")
+    yield store
+    store.close()
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """An empty bucket `shop` in a store on this machine."""
-    store = Bucket(tmp_path / "moto.log", monkeypatch)
-    yield store
-    store.close()
+def bucket(store: Store, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket `shop` in it."""
+    return Bucket(store.endpoint, monkeypatch)

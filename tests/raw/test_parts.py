@@ -11,16 +11,15 @@ import pytest
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.dataset.list_test import list_test
-from feseq.raw.parts import FileRows, Listing, Part, Piece, cut, part_name, read_parts
+from feseq.raw.parts import Listing, Part, Piece, cut, part_name, read_parts
 from feseq.raw.reading import open_parquet
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, write_raw
 
 
 def cut_files(rows: int, *files: list[int]) -> list[list[tuple[int, int]]]:
-    """The pieces of each part, as the place of their file and their rows."""
-    given = [FileRows(f"{i}", f"version {i}", {}, group_rows) for i, group_rows in enumerate(files)]
-    return [[(p.number, p.rows) for p in part.pieces] for part in cut(given, rows, {})]
+    """The pieces of each part, as the number of their file and their rows."""
+    return [[(i, stop - start) for i, start, stop in part] for part in cut(files, rows)]
 
 
 @pytest.mark.parametrize(
@@ -137,8 +136,8 @@ def test_rows_within_row_groups_are_those_that_were_asked_for(tmp_path: Path) ->
     table = raw_table(200)
     table = table.append_column("code", table["country"].dictionary_encode())
     path = write_raw(tmp_path, table, row_group_size=37)
-    piece = Piece(0, str(path), open_parquet(path).version, 40, 177)
-    part = open_parquet(path, Part("", piece.rows, {}, [piece]))
+    piece = Piece(str(path), open_parquet(path).version, 40, 177)
+    part = open_parquet(path, Part("", 137, {}, [piece]))
     assert (part.rows, part.first_row, part.where(60)) == (137, 40, str(path))
     found = list(part.stream(["uid", "code"], 32))
     assert [row for row, _ in found] == list(np.cumsum([40, *(len(b) for _, b in found)])[:-1])

@@ -16,11 +16,10 @@ from support.raw_tables import raw_table, write_raw
 
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of more than one piece in a folder of Snakemake, which counts as settled."""
+    """A file in a folder of Snakemake, which counts as settled."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".snakemake").mkdir()
     monkeypatch.setattr(version, "_SETTLED_NS", -(10**12))
-    monkeypatch.setattr(version, "_PIECE_BYTES", 1 << 16)
     path = tmp_path / "raw"
     path.write_bytes(bytes(range(256)) * 1000)
     return path

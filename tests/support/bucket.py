@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -16,20 +17,32 @@ from . import REPOSITORY
 _MOTO = REPOSITORY / ".venv/moto/bin/moto_server"
 
 
-class Bucket:
-    """A new store with an empty bucket `shop`, which is what s3:// means until it is closed."""
+class Store:
+    """A running server and its endpoint."""
 
-    def __init__(self, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, log: Path) -> None:
         server = _MOTO if _MOTO.exists() else shutil.which("moto_server")
         if server is None:
             pytest.skip("moto_server is not installed: make test")
         with open(log, "w") as file:
             command = [server, "-H", "127.0.0.1", "-p", "0"]
-            self._process = subprocess.Popen(command, stderr=file)
+            self.process = subprocess.Popen(command, stderr=file)
         while not (place := re.search(r"Running on (http://[\d.:]+)", log.read_text())):
-            assert self._process.poll() is None, log.read_text()
+            assert self.process.poll() is None, log.read_text()
             time.sleep(0.1)
-        use(place[1], monkeypatch)
+        self.endpoint = place[1]
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+class Bucket:
+    """The bucket `shop`, empty, of what s3:// means from now on."""
+
+    def __init__(self, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        use(endpoint, monkeypatch)
+        urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"").close()
         # A small object in one request, so that its ETag depends on its content alone.
         options = "region=us-east-1&allow_bucket_creation=true&allow_delayed_open=true"
         self._system, _ = fs.FileSystem.from_uri(f"s3://shop/x?{options}")
@@ -40,10 +53,6 @@ class Bucket:
         with self._system.open_output_stream(f"shop/{key}") as file:
             file.write(content.read_bytes() if isinstance(content, Path) else content)
         return f"s3://shop/{key}"
-
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait()
 
 
 def use(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:

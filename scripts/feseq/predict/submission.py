@@ -20,7 +20,7 @@ from ..common.parquet import metadata_of, read_table
 from ..config.names import check_name, name_of
 from ..raw.location import Location
 from ..raw.parts import Listing
-from ..raw.sample_submission import label_name
+from ..raw.source import label_name
 from .submission_ids import ID, add_sample, check_same, check_unique
 
 logger = logging.getLogger(__name__)

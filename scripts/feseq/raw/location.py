@@ -28,11 +28,6 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _MOST_NAMED = 3
 
 
-def is_remote(location: str | Path) -> bool:
-    """True for anything like a URI, also for one that cannot be read."""
-    return _URI.match(str(location)) is not None
-
-
 class Location:
     """A file or folder, by a path or a URI; `str` gives it as the user wrote it.
 
@@ -42,7 +37,7 @@ class Location:
 
     def __init__(self, written: str | Path) -> None:
         self.written = str(written)
-        self.is_remote = is_remote(written)
+        self.is_remote = _URI.match(self.written) is not None
 
     def __str__(self) -> str:
         return self.written
@@ -61,9 +56,9 @@ class Location:
         return PurePosixPath(self._place[1]).name
 
     @property
-    def is_present(self) -> bool:
-        """True for what exists locally, links to nowhere too, and for anything remote."""
-        return self.is_remote or os.path.lexists(self.written)
+    def is_missing(self) -> bool:
+        """True for a local path where nothing is; links to nowhere are there, as are all URIs."""
+        return not self.is_remote and not os.path.lexists(self.written)
 
     @cached_property
     def version(self) -> str:
@@ -80,13 +75,13 @@ class Location:
 
         in/day=2/country=KR/part-0.parquet:   {"day": "2", "country": "KR"}
         """
-        keys: dict[str, str | None] = {}
+        pairs: list[tuple[str, str | None]] = []
         for folder in reversed(self._place[1].split("/")[:-1]):
             pair = _KEY.fullmatch(folder)
             if pair is None:
                 break
-            keys = {unquote(pair[1]): None if pair[2] == _NO_VALUE else unquote(pair[2])} | keys
-        return keys
+            pairs.append((unquote(pair[1]), None if pair[2] == _NO_VALUE else unquote(pair[2])))
+        return dict(reversed(pairs))
 
     def open(self) -> pa.NativeFile:
         """The file, opened for reading."""
@@ -97,21 +92,20 @@ class Location:
     @contextmanager
     def reading(self, version: str | None = None) -> Iterator[None]:
         """Raise a UserError for whatever fails, or if the file no longer has this version."""
+        failed = None
         try:
             yield
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            self._check_unchanged(version)
-            raise UserError(
-                f"{self}: cannot be read: {first_line(error)}; correct the path or copy the file "
-                f"again" + "; see docs/object-storage.md" * self.is_remote
-            ) from None
-        self._check_unchanged(version)
-
-    def _check_unchanged(self, version: str | None) -> None:
+            failed = first_line(error)
         if version is not None and Location(self.written).version != version:
             raise UserError(
                 f"{self}: was replaced while it was being read; nothing of it was kept: run the "
                 f"same command again when it is complete"
+            )
+        if failed is not None:
+            raise UserError(
+                f"{self}: cannot be read: {failed}; correct the path or copy the file again"
+                + "; see docs/object-storage.md" * self.is_remote
             )
 
     def matches(self, pieces: Sequence[str]) -> list["Location"]:
@@ -122,29 +116,26 @@ class Location:
         """
         system, path = self._place
 
-        def inside(folder: fs.FileInfo, recursive: bool = False) -> list[fs.FileInfo]:
-            return system.get_file_info(fs.FileSelector(folder.path, recursive=recursive))
+        def inside(info: fs.FileInfo, recursive: bool = False) -> list[fs.FileInfo]:
+            if info.type != fs.FileType.Directory:
+                return []
+            return system.get_file_info(fs.FileSelector(info.path, recursive=recursive))
 
         with self.reading():
             found = [system.get_file_info(path)]
+            if not pieces and found[0].type != fs.FileType.Directory:
+                return [self]
             for piece in pieces:
-                folders = [info for info in found if info.type == fs.FileType.Directory]
                 found = [
                     info
-                    for folder in folders
-                    for info in inside(folder)
+                    for info in (info for folder in found for info in inside(folder))
                     if fnmatchcase(info.base_name, piece)
                     and (piece[0] == info.base_name[0] or not _is_hidden(info.base_name))
                 ]
-            if not pieces and found[0].type != fs.FileType.Directory:
-                return [self]
-            files: list[str] = []
-            for info in found:
-                if info.type == fs.FileType.Directory:
-                    below = [i for i in inside(info, recursive=True) if i.is_file]
-                    files += [i.path for i in below if not _is_hidden(i.path[len(info.path) :])]
-                else:
-                    files.append(info.path)
+            files = [info.path for info in found if info.is_file]
+            for folder in found:
+                below = [i.path for i in inside(folder, recursive=True) if i.is_file]
+                files += [path for path in below if not _is_hidden(path[len(folder.path) :])]
         return [Location(self._written_as(path)) for path in sorted(files)]
 
     def _written_as(self, path: str) -> str:
@@ -166,17 +157,18 @@ class TableLocation:
 
     def __init__(self, written: str | Path | Sequence[str | Path]) -> None:
         one = isinstance(written, str | Path)
-        self._entries = list(map(str, [written] if one else written))  # type: ignore[arg-type]
-        self.written = self._entries[0] if one else self._entries
-        self.is_remote = is_remote(self._entries[0])
-        if any(is_remote(entry) != self.is_remote for entry in self._entries):
+        self._entries = [Location(x) for x in ([written] if one else written)]  # type: ignore[list-item]
+        texts = list(map(str, self._entries))
+        self.written = texts[0] if one else texts
+        self.is_remote = self._entries[0].is_remote
+        if any(entry.is_remote != self.is_remote for entry in self._entries):
             raise UserError(
                 f"{self}: some of these files are local and some are not; the files of one table "
                 f"lie in one place: copy them"
             )
 
     def __str__(self) -> str:
-        named = ", ".join(self._entries[:_MOST_NAMED])
+        named = ", ".join(map(str, self._entries[:_MOST_NAMED]))
         more = len(self._entries) - _MOST_NAMED
         return named if more <= 0 else f"{named} and {more} more"
 
@@ -184,7 +176,7 @@ class TableLocation:
     def name(self) -> str:
         """The last part of the path; of several, that of the first."""
         more = len(self._entries) - 1
-        return Location(self._entries[0]).name + (f" and {more} more" if more else "")
+        return self._entries[0].name + (f" and {more} more" if more else "")
 
     @cached_property
     def files(self) -> list[Location]:
@@ -204,7 +196,7 @@ class TableLocation:
     @property
     def missing(self) -> list[str]:
         """The local files that are named and do not exist; no store is asked."""
-        return [] if self.is_remote else [str(file) for file in self.files if not file.is_present]
+        return [] if self.is_remote else [str(file) for file in self.files if file.is_missing]
 
     @property
     def version(self) -> str:
@@ -215,17 +207,19 @@ class TableLocation:
         return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:32]
 
 
-def _files_of(entry: str) -> list[Location]:
+def _files_of(entry: Location) -> list[Location]:
     """The files of one path, folder or pattern; a named file need not exist."""
-    place, mark, options = entry.partition("?") if is_remote(entry) else (entry, "", "")
+    written, remote = entry.written, entry.is_remote
+    place, mark, options = written.partition("?") if remote else (written, "", "")
     pieces = place.rstrip("/").split("/")
-    signs = "*" if is_remote(entry) else "*?["
-    places = [i for i, piece in enumerate(pieces) if any(sign in piece for sign in signs)]
-    if not places or (not is_remote(entry) and os.path.lexists(entry)):
-        found = Location(entry).matches([])
+    patterns = [
+        i for i, piece in enumerate(pieces) if re.search(r"\*" if remote else r"[*?[]", piece)
+    ]
+    if not patterns or (not remote and not entry.is_missing):
+        found = entry.matches([])
     else:
-        above = "/".join(pieces[: places[0]]) or ("/" if places[0] else ".")
-        found = Location(f"{above}{mark}{options}").matches(pieces[places[0] :])
+        above = "/".join(pieces[: patterns[0]]) or ("/" if patterns[0] else ".")
+        found = Location(f"{above}{mark}{options}").matches(pieces[patterns[0] :])
     if not found:
         raise UserError(
             f"{entry}: no file with data is found there (names that begin with _ or . do not "

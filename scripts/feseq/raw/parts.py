@@ -24,18 +24,12 @@ from ..common.files import read_json
 
 @dataclass(frozen=True)
 class Piece:
-    """The rows `start` to `stop` (not included) of a file; `number` is its place in the table."""
+    """The rows `start` to `stop` (not included) of a file."""
 
-    number: int
     file: str
     version: str
     start: int
     stop: int
-
-    @property
-    def rows(self) -> int:
-        """How many they are."""
-        return self.stop - self.start
 
 
 @dataclass(frozen=True)
@@ -89,44 +83,34 @@ def read_parts(path: Path) -> Listing:
 # Each job of a part asks for it.
 @lru_cache(maxsize=4)
 def _read(path: Path, *state: int) -> Listing:
-    return read_json(path, _listing)
+    def parse(content: dict[str, Any]) -> Listing:
+        parts = [
+            Part(**part | {"pieces": [Piece(**piece) for piece in part["pieces"]]})
+            for part in content["parts"]
+        ]
+        return Listing(**content | {"parts": parts})
+
+    return read_json(path, parse)
 
 
-def _listing(content: dict[str, Any]) -> Listing:
-    parts = [
-        Part(**{**part, "pieces": [Piece(**piece) for piece in part["pieces"]]})
-        for part in content["parts"]
-    ]
-    return Listing(**{**content, "parts": parts})
+def cut(group_rows: Sequence[Sequence[int]], rows: int) -> list[list[tuple[int, int, int]]]:
+    """Parts of about `rows` rows, of files with these rows in their row groups.
 
-
-@dataclass(frozen=True)
-class FileRows:
-    """What cutting a table needs of a file: the keys of its folders, and rows by row group."""
-
-    file: str
-    version: str
-    keys: Mapping[str, str | None]
-    group_rows: Sequence[int]
-
-
-def cut(files: Sequence[FileRows], rows: int, key_types: Mapping[str, str]) -> list[Part]:
-    """Parts of about `rows` rows; files without rows are in none.
-
-    A group of small files ends where it is nearest to that, so another file that is a little
-    longer moves no bounds behind it.
+    A part is a list of (number of the file, first row, end); files without rows are in none. A
+    group of small files ends where it is nearest to `rows`, so another file that is a little longer
+    moves no bounds behind it.
     """
-    parts: list[list[Piece]] = [[]]
-    for number, file in enumerate(files):
-        count = sum(file.group_rows)
+    parts: list[list[tuple[int, int, int]]] = [[]]
+    for number, groups in enumerate(group_rows):
+        count = sum(groups)
         is_large = count > rows
-        if is_large or sum(piece.rows for piece in parts[-1]) + count / 2 > rows:
+        if is_large or sum(b - a for _, a, b in parts[-1]) + count / 2 > rows:
             parts.append([])
-        for bounds in pairwise(_bounds(file.group_rows, rows)):
-            parts[-1].append(Piece(number, file.file, file.version, *bounds))
+        for start, stop in pairwise(_bounds(groups, rows)):
+            parts[-1].append((number, start, stop))
             if is_large:
                 parts.append([])
-    return [_part(pieces, files, key_types) for pieces in parts if pieces]
+    return [part for part in parts if part]
 
 
 def _bounds(group_rows: Sequence[int], rows: int) -> list[int]:
@@ -141,7 +125,6 @@ def _bounds(group_rows: Sequence[int], rows: int) -> list[int]:
     return sorted(found)
 
 
-def _part(pieces: Sequence[Piece], files: Sequence[FileRows], types: Mapping[str, str]) -> Part:
-    content = [(files[p.number].keys, p.version, p.start, p.stop) for p in pieces]
-    version = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
-    return Part(version, sum(piece.rows for piece in pieces), types, list(pieces))
+def part_version(content: object) -> str:
+    """A digest of what a part's rows come from."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

@@ -14,7 +14,7 @@ from ..common.errors import UserError, first_line
 from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location, TableLocation
-from .parts import FileRows, Listing, Part, Piece, cut
+from .parts import Listing, Part, Piece, cut, part_version
 
 logger = logging.getLogger(__name__)
 
@@ -42,16 +42,13 @@ class _File:
     stop: int
 
     @property
-    def rows(self) -> int:
-        return self.stop - self.start
-
-    def with_keys(self, types: Mapping[str, pa.DataType]) -> pa.Schema:
-        """The columns of the file and its folders."""
-        return pa.schema([*self.schema, *((name, types[name]) for name in self.keys)])
-
-    @property
     def is_simulated(self) -> bool:
         return SIMULATED_MARK.items() <= (self.schema.metadata or {}).items()
+
+    @property
+    def columns(self) -> set[str]:
+        """Those of the file and its folders."""
+        return {*self.schema.names, *self.keys}
 
 
 class RawTable:
@@ -76,12 +73,12 @@ class RawTable:
         self._files = list(map_ahead(lambda pair: _look_at(*pair), pairs, _OPENED_AT_ONCE))
         self.version = part.version if part else location.version
         self.first_row = self._files[0].start
-        rows = [file.rows for file in self._files]
+        rows = [file.stop - file.start for file in self._files]
         self._first_rows = self.first_row + np.cumsum([0, *rows])[:-1]
         self.rows, self.bytes = sum(rows), sum(file.bytes for file in self._files)
         self.is_simulated = self._files[0].is_simulated
-        self._key_types = self._types_of_keys(part)
-        self.schema_arrow = self._files[0].with_keys(self._key_types)
+        self._key_types = _key_types(self._files, part)
+        self.schema_arrow = self._schema(self._files[0])
         for file in self._files:
             if file.is_simulated != self.is_simulated:
                 raise UserError(
@@ -89,7 +86,7 @@ class RawTable:
                     f"by the simulation; real and simulated data are never mixed"
                 )
             try:
-                schemas = [self.schema_arrow, file.with_keys(self._key_types)]
+                schemas = [self.schema_arrow, self._schema(file)]
                 self.schema_arrow = pa.unify_schemas(schemas, promote_options="permissive")
             except pa.ArrowException as error:
                 raise UserError(
@@ -137,8 +134,8 @@ class RawTable:
                 + (cure or f"correct the columns block of the config, or {own}")
             )
         self._check_present(wanted)
-        for role, (names, usable) in _ROLES.items():
-            for name in names(columns):
+        for role, names, usable in _roles(columns):
+            for name in names:
                 kind = self.schema_arrow.field(name).type
                 if _kind(kind) not in usable:
                     raise UserError(
@@ -153,7 +150,7 @@ class RawTable:
 
         Values are compared as they are written: 7 is neither 07 nor true.
         """
-        for name in (*columns.categorical, *_row_time(columns)):
+        for name in (*columns.categorical, *_times(columns)):
             types = [file.schema_arrow.field(name).type for file in (other, self)]
             kinds = {_kind(kind).replace("integer", "float") for kind in types}
             if len(kinds - {""}) > 1:
@@ -164,11 +161,15 @@ class RawTable:
 
     def listing(self, rows: int) -> Listing:
         """The table in parts of about `rows` rows."""
-        files = [FileRows(str(f.location), f.version, f.keys, f.group_rows) for f in self._files]
+        files = self._files
         key_types = {name: str(kind) for name, kind in self._key_types.items()}
-        listing = Listing(self.location.name, self.rows, cut(files, rows, key_types))
-        logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(listing.parts))
-        largest = max(max(file.group_rows, default=0) for file in self._files)
+        parts = []
+        for cuts in cut([file.group_rows for file in files], rows):
+            pieces = [Piece(str(files[i].location), files[i].version, *b) for i, *b in cuts]
+            version = part_version([(files[i].keys, files[i].version, *b) for i, *b in cuts])
+            parts.append(Part(version, sum(b - a for _, a, b in cuts), key_types, pieces))
+        logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(parts))
+        largest = max(max(file.group_rows, default=0) for file in files)
         if largest > 2 * rows:
             logger.warning(
                 "%s: a row group has %s rows; each part that it is cut into decodes all rows of "
@@ -176,24 +177,16 @@ class RawTable:
                 self.location,
                 f"{largest:,}",
             )
-        return listing
+        return Listing(self.location.name, self.rows, parts)
 
-    def _types_of_keys(self, part: Part | None) -> dict[str, pa.DataType]:
-        types = {}
-        for name in dict.fromkeys(name for file in self._files for name in file.keys):
-            values = pa.array([file.keys.get(name) for file in self._files], pa.string())
-            try:
-                types[name] = values.cast(pa.int64()).type
-            except pa.ArrowInvalid:
-                types[name] = pa.string()
-            if part:
-                types[name] = pa.int64() if part.key_types.get(name) == "int64" else pa.string()
-        return types
+    def _schema(self, file: _File) -> pa.Schema:
+        """The columns of a file and its folders."""
+        return pa.schema([*file.schema, *((name, self._key_types[name]) for name in file.keys)])
 
     def _check_present(self, names: Sequence[str]) -> None:
         """Raise UserError if a file lacks a column that others have."""
         for file in self._files:
-            lacking = [n for n in names if n not in file.keys and n not in file.schema.names]
+            lacking = [name for name in names if name not in file.columns]
             if lacking:
                 raise UserError(
                     f"{file.location}: there is no column {lacking[0]!r}; all files of a table "
@@ -227,6 +220,19 @@ def _look_at(location: Location, piece: Piece | None) -> _File:
         return _File(location, version, source.size(), schema, keys, rows, largest, *bounds)
 
 
+def _key_types(files: Sequence[_File], part: Part | None) -> dict[str, pa.DataType]:
+    """The types of the columns that folders give; a part's are those of the whole table."""
+    types = {}
+    for name in dict.fromkeys(name for file in files for name in file.keys):
+        try:
+            values = pa.array([file.keys.get(name) for file in files], pa.string())
+            kind = part.key_types.get(name) if part else str(values.cast(pa.int64()).type)
+        except pa.ArrowInvalid:
+            kind = "string"
+        types[name] = pa.int64() if kind == "int64" else pa.string()
+    return types
+
+
 def _batches(file: _File, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
     """The rows of a file that are read, one row group after the other."""
     with file.location.reading(file.version), file.location.open() as source:
@@ -238,11 +244,12 @@ def _batches(file: _File, names: Sequence[str], rows: int) -> Iterator[pa.Record
             buffer_size=0 if at_once else _BUFFER[is_remote],
             page_checksum_verification=True,
         )
-        row = 0
-        for group, count in enumerate(file.group_rows):
-            if row + count <= file.start or row >= file.stop:
-                row += count
+        ends = np.cumsum(file.group_rows)
+        for group, row in enumerate((ends - file.group_rows).tolist()):
+            if ends[group] <= file.start:
                 continue
+            if row >= file.stop:
+                break
             for batch in parquet.iter_batches(rows, [group], names):
                 begin, end = (min(max(r - row, 0), len(batch)) for r in (file.start, file.stop))
                 if begin < end:
@@ -269,20 +276,8 @@ def _some(names: Sequence[str], most: int = 8) -> str:
     return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
 
 
-def _row_time(columns: Columns) -> Sequence[str]:
+def _times(columns: Columns) -> Sequence[str]:
     return [columns.row_time] if columns.row_time else []
-
-
-def _kind(kind: pa.DataType) -> str:
-    """What values of a type are; '' for a column without a single value, which pandas writes."""
-    for name, is_kind in _KINDS.items():
-        if is_kind(kind):
-            return name
-    if pa.types.is_dictionary(kind):
-        return _kind(kind.value_type)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return f"list of {_kind(kind.value_type)}"
-    return str(kind)
 
 
 _KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
@@ -293,17 +288,24 @@ _KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
     "boolean": pa.types.is_boolean,
     "timestamp": pa.types.is_timestamp,
 }
-_NUMBERS = ("", "integer", "float", "boolean")
-# The kinds that a column of a role can have.
-_ROLES: Mapping[str, tuple[Callable[[Columns], Sequence[str]], Sequence[str]]] = {
-    "categorical (string, integer, float, boolean)": (
-        lambda columns: columns.categorical,
-        (*_NUMBERS, "text"),
-    ),
-    "numeric (integer, float, decimal or boolean)": (lambda columns: columns.numeric, _NUMBERS),
-    "a sequence (comma-joined integers, or a list of such)": (
-        lambda columns: columns.ragged,
-        ("", "text", "list of ", "list of text", "list of integer"),
-    ),
-    "a time (integer, timestamp)": (_row_time, ("integer", "timestamp")),
-}
+
+
+def _kind(kind: pa.DataType) -> str:
+    """What values of a type are; '' for a column without a single value, which pandas writes."""
+    if pa.types.is_dictionary(kind):
+        return _kind(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list of {_kind(kind.value_type)}"
+    return next((name for name, is_kind in _KINDS.items() if is_kind(kind)), str(kind))
+
+
+def _roles(columns: Columns) -> list[tuple[str, Sequence[str], Sequence[str]]]:
+    """Each role as messages call it, its columns, and the kinds that these can have."""
+    numbers = ("", "integer", "float", "boolean")
+    texts = ("", "text", "list of ", "list of text", "list of integer")
+    return [
+        ("categorical (string, integer, float, boolean)", columns.categorical, (*numbers, "text")),
+        ("numeric (integer, float, decimal or boolean)", columns.numeric, numbers),
+        ("a sequence (comma-joined integers, or a list of such)", columns.ragged, texts),
+        ("a time (integer, timestamp)", _times(columns), ("integer", "timestamp")),
+    ]

@@ -1,5 +1,7 @@
 """Which raw files a run reads: the user's, or the simulated stand-in."""
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +10,8 @@ from ..common.errors import UserError
 from ..config.columns import Columns
 from .location import Location, TableLocation
 from .reading import open_parquet
-from .sample_submission import label_name
 
-# The place of a table, or of a file that is none.
-RawLocation = TableLocation | Location
+_HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,11 @@ class RawFiles:
             text += f"; {self.sample_submission} is there and must list the simulated IDs"
         return text
 
-    def has_version(self, location: str | RawLocation) -> bool:
-        """True for what counts by its content, whatever its time.
-
-        These are all of the user's files; those of the stand-in count by its settings.
-        """
+    def has_version(self, location: str | Location | TableLocation) -> bool:
+        """True for what counts by its content: all but the stand-in, which counts by settings."""
         return not self.simulated or str(location) not in (str(self.train), str(self.test))
 
-    def version(self, location: RawLocation | None) -> str | None:
+    def version(self, location: Location | TableLocation | None) -> str | None:
         """The version of what has one, else None."""
         return location.version if location and self.has_version(location) else None
 
@@ -69,21 +66,6 @@ class RawFiles:
         test.check_kinds(train, columns)
 
 
-def local_only(raw: Mapping[str, RawLocation | None]) -> dict[str, str | list[str]]:
-    """The paths of those that are local, which Snakemake sees; a table's as a list."""
-    local = {name: place for name, place in raw.items() if place and not place.is_remote}
-    return {
-        name: str(place) if isinstance(place, Location) else list(map(str, place.files))
-        for name, place in local.items()
-    }
-
-
-def others_than_local(raw: Mapping[str, RawLocation | None]) -> dict[str, str | list[str] | None]:
-    """The others: remote ones, which Snakemake would take for local paths, and None."""
-    others = {name: place for name, place in raw.items() if not place or place.is_remote}
-    return {name: place.written if place else None for name, place in others.items()}
-
-
 def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
     """Decide between the user's files and the stand-in; real and simulated never mix.
 
@@ -94,17 +76,15 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
     train, test = TableLocation(raw["train"]), TableLocation(raw["test"])
     sample = Location(raw["sample_submission"])
     # Its IDs are compared with those of the test file, so it can serve either source.
-    given = sample if sample.is_present else None
+    given = None if sample.is_missing else sample
     why = "raw.source is simulated" if raw["source"] == "simulated" else ""
     missing = [] if why else [*train.missing, *test.missing]
     present = [] if why else [str(table) for table in (train, test) if not table.missing]
     if raw["source"] == "auto" and missing and not present:
         why = f"no {' and no '.join(missing)}"
     if why:
-        train, test = (
-            TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test")
-        )
-        return RawFiles(train, test, given, why)
+        stand_in = (f"data/simulated/{name}.parquet" for name in ("train", "test"))
+        return RawFiles(*map(TableLocation, stand_in), given, why)
     if missing:
         also = f" ({present[0]} is not; real and simulated data are never mixed)" if present else ""
         raise UserError(
@@ -113,3 +93,30 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
             f"raw.source: simulated"
         )
     return RawFiles(train, test, given)
+
+
+def label_name(location: Location, id_column: str, label_column: str) -> str:
+    """The name of the predictions' column: that of the sample's column beside the ID, if any.
+
+    `label_column` is the train file's. Raises UserError if the header has no such ID, or several
+    columns of other names.
+    """
+    with location.open() as file:
+        head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
+    header = next(csv.reader(io.StringIO(head, newline="")), [])
+    others = [name for name in header if name != id_column]
+    if id_column not in header:
+        raise UserError(
+            f"{location}: its header {','.join(header)!r} has no column {id_column!r}; it should "
+            f"name {id_column!r} and the label: correct the file, columns.id or "
+            f"raw.sample_submission"
+        )
+    if label_column in others or not others:
+        return label_column
+    if len(others) > 1:
+        raise UserError(
+            f"{location}: its header {','.join(header)!r} has {len(others)} columns beside "
+            f"{id_column!r}, and none is {label_column!r}: which one is the label? Correct the "
+            f"file, or columns.label"
+        )
+    return others[0]

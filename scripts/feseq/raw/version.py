@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 # Relative to the working folder, where Snakemake keeps what it knows of files.
 REMEMBERED = Path(".snakemake/raw_versions")
-_PIECE_BYTES = 1 << 24
 # Files from this size on take a while to read, so the log says it.
 _LARGE_BYTES = 1 << 30
 # File systems count time in steps: two writes within one cannot be told apart.
@@ -38,18 +37,13 @@ def content_version(path: Path) -> str:
     name = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
     memory = REMEMBERED / f"{name}.json"
     with open(path, "rb", buffering=0) as file:
-        before = _state(file.fileno())
-        remembered = _recall(memory)
+        before, remembered = _state(file.fileno()), _recall(memory)
         if remembered.get("state") == before:
             return str(remembered["version"])
         if before["size"] >= _LARGE_BYTES:
             logger.info("%s: new or touched, reading its %s bytes", path, f"{before['size']:,}")
         started = time.time_ns()
-        digest = xxhash.xxh3_128()
-        piece = memoryview(bytearray(_PIECE_BYTES))
-        while count := file.readinto(piece):
-            digest.update(piece[:count])
-        version = digest.hexdigest()
+        version = str(hashlib.file_digest(file, xxhash.xxh3_128).hexdigest())
         is_settled = max(before["mtime_ns"], before["ctime_ns"]) + _SETTLED_NS < started
         if is_settled and before == _state(file.fileno()) and REMEMBERED.parent.is_dir():
             try:
@@ -67,12 +61,8 @@ def object_version(metadata: Mapping[str, bytes], size: int) -> str:
 
 def _state(file: int) -> dict[str, int]:
     found = os.fstat(file)
-    return {
-        "size": found.st_size,
-        "mtime_ns": found.st_mtime_ns,
-        "ctime_ns": found.st_ctime_ns,
-        "inode": found.st_ino,
-    }
+    times = {"mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns}
+    return {"size": found.st_size, **times, "inode": found.st_ino}
 
 
 def _recall(memory: Path) -> dict[str, object]:
