@@ -156,10 +156,10 @@ class TableLocation:
     """
 
     def __init__(self, written: str | Path | Sequence[str | Path]) -> None:
-        one = isinstance(written, str | Path)
-        self._entries = [Location(x) for x in ([written] if one else written)]  # type: ignore[list-item]
-        texts = list(map(str, self._entries))
-        self.written = texts[0] if one else texts
+        many = [written] if isinstance(written, str | Path) else written
+        self._entries = list(map(Location, many))
+        texts = list(map(str, many))
+        self.written = texts if many is written else texts[0]
         self.is_remote = self._entries[0].is_remote
         if any(entry.is_remote != self.is_remote for entry in self._entries):
             raise UserError(

@@ -83,8 +83,8 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
     if raw["source"] == "auto" and missing and not present:
         why = f"no {' and no '.join(missing)}"
     if why:
-        stand_in = (f"data/simulated/{name}.parquet" for name in ("train", "test"))
-        return RawFiles(*map(TableLocation, stand_in), given, why)
+        stand_in = [TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test")]
+        return RawFiles(stand_in[0], stand_in[1], given, why)
     if missing:
         also = f" ({present[0]} is not; real and simulated data are never mixed)" if present else ""
         raise UserError(
