@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from sklearn.metrics import roc_auc_score
 
 from feseq.boosting import family, matrix
 from feseq.boosting import features as features_module
-from feseq.boosting.features import Features, fit_features, read_blocks
+from feseq.boosting import training as training_module
+from feseq.boosting.features import Features, fit_features
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import BoostedModel
-from feseq.boosting.training import train_boosting
+from feseq.boosting.training import train as train_boosting
 from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
@@ -33,9 +35,14 @@ from feseq.predict.part import predict_part
 from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import raw_table, split_events, to_test_h5, with_roles
 
-SMALL = BoostingConfig(
-    trees=30, early_stopping=5, min_child_weight=1, learning_rate=0.3, max_depth=3
-)
+SMALL = BoostingConfig(trees=30, min_child_weight=1, learning_rate=0.3, max_depth=3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stops_early() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_module, "EARLY_STOPPING", 5)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +56,8 @@ def train(data: Path, out: Path, config: BoostingConfig = SMALL, **options: Any)
     outputs = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
     paths = {name: out / file for name, file in outputs.items()}
     files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
-    runtime = Runtime(device="cpu", verbosity=0)
-    train_boosting(*files, config, paths, runtime=runtime, **options)
+    settings = {"boosting": config.model_dump()}
+    train_boosting(*files, settings, paths, runtime=Runtime(device="cpu", verbosity=0), **options)
     return paths
 
 
@@ -62,8 +69,7 @@ def trained(learnable: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 def matrices(h5: Path, features: Features) -> np.ndarray:
     with H5Table(h5) as table:
         encoder = FeatureEncoder(features.feature_map, table)
-        blocks = read_blocks(table, features.feature_map, features.config)
-        return np.concatenate([features.matrix(encoder, block) for block in blocks])
+        return np.concatenate([features.matrix(encoder, b) for b in features.blocks(table)])
 
 
 def test_features_are_those_of_plain_loops(
@@ -71,9 +77,9 @@ def test_features_are_those_of_plain_loops(
 ) -> None:
     monkeypatch.setattr(features_module, "BLOCK_ROWS", 700)
     feature_map = FeatureMap.read(learnable / "feature_map.json")
-    config = BoostingConfig(top_codes=4)
+    monkeypatch.setattr(features_module, "TOP_CODES", 4)
     with H5Table(learnable / "train.h5") as table:
-        own, others = fit_features(table, feature_map, config)
+        own, others = fit_features(table, feature_map, BoostingConfig(hash_groups=7))
         row, label = table.column("row"), table.column("label")
     table = learnable_table()
     found = dict(zip(others.columns(), matrices(learnable / "train.h5", others).T))
@@ -90,7 +96,15 @@ def test_features_are_those_of_plain_loops(
     share = [history.count(max(counts, key=counts.get)) / (len(history) + 10) for history in events]
     (first, *_) = [name for name in found if name.startswith("share of code")]
     np.testing.assert_allclose(found[first], share, rtol=1e-5)
-    np.testing.assert_array_equal(found["length of events"], list(map(len, events)))
+    length = np.array(list(map(len, events)))
+    np.testing.assert_array_equal(found["length of events"], length)
+    assert len([name for name in found if name.startswith("share of code")]) == 4
+    # Each code counts in one group, always the same, and the codes are in all of them.
+    share = np.array([found[f"share of group {group} in events"] for group in range(7)])
+    of_row = np.array([[history.count(code) for code in range(30)] for history in events])
+    of_code = np.linalg.lstsq(of_row, (share * (length + 10)).T, rcond=None)[0]
+    np.testing.assert_allclose(of_code, np.eye(7)[of_code.argmax(axis=1)], atol=1e-4)
+    assert {*of_code.argmax(axis=1)} == {*range(7)}
 
 
 @pytest.mark.parametrize(("threads", "in_file"), [(1, False), (2, True)])

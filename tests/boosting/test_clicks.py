@@ -10,8 +10,8 @@ from feseq.boosting.clicks import (
     SMOOTHING,
     ClickCounts,
     Places,
+    hashed_below,
     mean_over_newest,
-    row_hash,
 )
 from feseq.common.ragged import Ragged
 from support.raw_tables import as_lists, ragged
@@ -25,7 +25,7 @@ def some_rows(rows: int = 300) -> Rows:
     lists = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(rows)]
     histories = Ragged(ragged(lists).values.astype(np.int64), ragged(lists).offsets)
     label = (random.random(rows) < 0.3).astype(np.int64)
-    return row_hash(np.arange(rows), FOLDS), histories, random.integers(0, 3, rows), label
+    return hashed_below(np.arange(rows), FOLDS), histories, random.integers(0, 3, rows), label
 
 
 def counted(places: Places, rows: Rows) -> ClickCounts:
@@ -80,7 +80,7 @@ def test_too_many_pairs_share_places_and_keep_their_counts() -> None:
 def test_an_id_of_its_own_in_each_row_tells_nothing_of_a_random_label() -> None:
     rows = 20_000
     label = (np.random.default_rng(2).random(rows) < 0.1).astype(np.int64)
-    fold, nothing = row_hash(np.arange(rows), FOLDS), np.zeros(rows, np.int64)
+    fold, nothing = hashed_below(np.arange(rows), FOLDS), np.zeros(rows, np.int64)
     assert np.bincount(fold) == pytest.approx([rows / FOLDS] * FOLDS, rel=0.05)
     for ids in (np.arange(rows), np.arange(rows) // 3):
         places, each = Places(1, rows), Ragged(ids, np.arange(rows + 1))

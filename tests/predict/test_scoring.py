@@ -8,9 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from feseq.boosting.training import train_boosting
+from feseq.boosting.training import train
 from feseq.common.errors import UserError
-from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
 from feseq.predict.scoring import score_files
 from support.learnable import learnable_table, make
@@ -26,8 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = [folder / name for name in ("train.h5", "valid.h5", "feature_map.json")]
     names = {"model": "boosting.safetensors", "history": "history.csv", "training": "training.json"}
     outputs = {name: folder / file for name, file in names.items()}
-    config = BoostingConfig(trees=5, early_stopping=5, min_child_weight=1)
-    train_boosting(*files, config, outputs, runtime=RUNTIME)
+    train(*files, {"boosting": {"trees": 5, "min_child_weight": 1}}, outputs, runtime=RUNTIME)
     return outputs["model"]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from feseq.boosting.training import train_boosting
+from feseq.boosting.training import train as train_boosting
 from feseq.common.errors import NotFiniteError, UserError
 from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
@@ -38,7 +38,7 @@ FESEQ, TRAINING = (
     replace(MODEL, max_len=5, embedding_dim=4, heads=1, mlp=(8,), attention_dim=8),
     replace(TRAIN, batch_size=30, epochs=3),
 )
-BOOSTING = BoostingConfig(trees=12, early_stopping=4, min_child_weight=1, learning_rate=0.5)
+BOOSTING = BoostingConfig(trees=12, min_child_weight=1, learning_rate=0.5)
 SETTINGS: dict[str, Any] = {
     "len5": {"model": asdict(FESEQ), "train": asdict(TRAINING)},
     "boosting-deep": {"boosting": BOOSTING.model_dump()},
@@ -81,7 +81,7 @@ def tune(data: Path, out: Path, model: str = "len5", **config: Any) -> Rows:
         SETTINGS[model],
         {"best": out / "best.yaml", "trials": out / "trials.csv"},
         model=model,
-        variant={"boosting": {"early_stopping": 4}} if model == "boosting-deep" else {},
+        variant={"boosting": {"colsample": 0.5}} if model == "boosting-deep" else {},
         size="toy",
         tune_config=TuneConfig(**{"trials": 6, "seed": 5, "space": SPACE} | config),
         runtime=RUNTIME,
@@ -97,8 +97,8 @@ def trained(data: Path, out: Path, variant: Mapping[str, Any]) -> dict[str, Any]
     """What training.json says of a training with the settings of a variant."""
     outputs = {name: out / name for name in ("model", "history", "training")}
     if "boosting" in variant:
-        config = BOOSTING.model_copy(update=variant["boosting"])
-        train_boosting(*files_of(data), config, outputs, runtime=RUNTIME)
+        settings = {"boosting": BOOSTING.model_dump() | variant["boosting"]}
+        train_boosting(*files_of(data), settings, outputs, runtime=RUNTIME)
     else:
         configs = replace(FESEQ, **variant["model"]), replace(TRAINING, **variant["train"])
         train_model(TrainingRun(*files_of(data), *configs), outputs, runtime=RUNTIME)
@@ -127,7 +127,7 @@ def test_the_best_settings_give_the_value_that_was_found(
     blocks = family_of(model).blocks
     assert {*drawn} == {path for path in SPACE if path.split(".")[0] in blocks}
     if model == "boosting-deep":
-        assert variant["boosting"].pop("early_stopping") == 4
+        assert variant["boosting"].pop("colsample") == 0.5
         assert float(drawn["boosting.l2"]) % 1  # no integer, though its range is given by such
     assert {f"{block}.{key}" for block in variant for key in variant[block]} == {*drawn}
 

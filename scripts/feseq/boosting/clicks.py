@@ -21,9 +21,9 @@ _MOST_PLACES = 1 << 20
 _SHIFT = np.uint64(44)
 
 
-def row_hash(row: np.ndarray, numbers: int) -> np.ndarray:
-    """One of `numbers` for each row, by a hash of its number in the raw file, int64 [rows]."""
-    return (hashed(row.astype(np.uint64) * GOLDEN) % np.uint64(numbers)).astype(np.int64)
+def hashed_below(number: np.ndarray, limit: int) -> np.ndarray:
+    """A number below `limit` for each number, such as a row's in the raw file, by a hash."""
+    return (hashed(number.astype(np.uint64) * GOLDEN) % np.uint64(limit)).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..common.progress import progress
 from ..dataset.block import Block
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.table import Table
-from .features import Features, read_blocks
+from .features import Features
 
 # Stands for NaN: a matrix with gaps takes four bytes a feature, and missing values, which tell
 # something, get a bin of their own below all others.
@@ -107,9 +107,8 @@ def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterat
         assert block.label is not None, "a train file has labels"
         return finite(features.matrix(encoder, block)), block.label
 
-    blocks = read_blocks(table, features.feature_map, features.config, 0, rows)
     with progress("binned", rows) as binning:
-        for made in map_ahead(described, blocks, threads):
+        for made in map_ahead(described, features.blocks(table, rows), threads):
             binning.advance(len(made[1]))
             yield made
 

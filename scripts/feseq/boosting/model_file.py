@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import xgboost
 
+from ..common.ahead import map_ahead
+from ..common.progress import progress
 from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
+from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..dataset.opening import Rows, open_table
 from ..predict.container import Content, read_model, save_model, unreadable
 from .features import Features
-from .prediction import predict_logits
+from .matrix import finite
 
 _FAMILY = "boosting"
 
@@ -65,17 +68,26 @@ class BoostedModel:
     def predict(
         self, rows: Rows, *, blank_histories: bool = False, verbosity: int = 0
     ) -> np.ndarray:
-        """Logits float32 [rows], see `predict_logits`."""
-        table = open_table(rows)
+        """Logits float32 [rows], in the order of the rows; histories may be emptied."""
+        table, features = open_table(rows), self.features
         check_same_kind(table, self.simulated)
-        return predict_logits(
-            self.booster,
-            self.features,
-            table,
-            blank_histories=blank_histories,
-            threads=self.threads,
-            verbosity=verbosity,
+        encoder = FeatureEncoder(self.feature_map, table)
+        self.booster.set_param({"nthread": self.threads, "device": "cpu"})
+        matrices = map_ahead(
+            lambda block: finite(features.matrix(encoder, block, blank_histories=blank_histories)),
+            features.blocks(table),
+            self.threads,
         )
+        logits = [np.empty(0, np.float32)]
+        with progress("predicted", table.rows, verbosity=verbosity) as predicting:
+            for matrix in matrices:
+                logits.append(
+                    self.booster.inplace_predict(
+                        matrix, predict_type="margin", validate_features=False
+                    ).astype(np.float32)
+                )
+                predicting.advance(len(matrix))
+        return np.concatenate(logits)
 
 
 def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> BoostedModel:

@@ -27,6 +27,10 @@ from .model_file import BoostedModel
 
 logger = logging.getLogger(__name__)
 
+# So many trees in a row without gain end a training, and the best number of trees is kept.
+EARLY_STOPPING = 50
+# Share of the rows drawn for each tree.
+_SUBSAMPLE = 0.8
 # Metrics of the validation rows by XGBoost's name.
 _METRICS = {"auc": "auc", "aucpr": "average_precision", "logloss": "logloss"}
 # Called with the number of trees and the metrics of the validation rows.
@@ -35,59 +39,40 @@ _VALID_METRICS = [f"valid_{name}" for name in _METRICS.values()]
 
 
 def train(
-    train_h5: list[Path],
-    valid_h5: list[Path],
-    feature_map: Path,
-    settings: Settings,
-    outputs: Mapping[str, Path],
-    *,
-    replay: Path | None = None,
-    start_from: Path | None = None,
-    full_name: str = "",
-    runtime: Runtime,
-    threads: int,
-    code: Sequence[str] = (),
-) -> None:
-    """Train the model of these settings by block, see `train_boosting`."""
-    config = BoostingConfig.from_values(settings["boosting"], "boosting")
-    options: dict[str, Any] = {"replay": replay, "full_name": full_name}
-    options |= {"runtime": runtime, "threads": threads}
-    train_boosting(train_h5, valid_h5, feature_map, config, outputs, **options)
-
-
-def train_boosting(
     train_h5: Files,
     valid_h5: Files,
-    feature_map_json: Path,
-    config: BoostingConfig,
+    feature_map: Path,
+    settings: Settings,
     outputs: Mapping[str, Path],
     *,
     runtime: Runtime,
     threads: int = 1,
     replay: Path | None = None,
     full_name: str = "",
+    start_from: Path | None = None,
+    code: Sequence[str] = (),
 ) -> None:
     """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
 
     With `replay`, the training.json of an earlier training, as many trees as that one kept are
-    trained on train and validation rows; the validation metrics are the earlier one's.
-
-    The same data, settings and number of threads give the same model on the same machine. An
-    interrupted training begins again.
+    trained on train and validation rows; the validation metrics are the earlier one's. The same
+    data, settings and number of threads give the same model on the same machine. An interrupted
+    training begins again.
     """
     started = time.monotonic()
+    config = BoostingConfig.from_values(settings["boosting"], "boosting")
     device = choose_device(runtime.device)
     before: dict[str, Any] = read_json(replay) if replay else {}
-    feature_map = FeatureMap.read(feature_map_json)
+    codes = FeatureMap.read(feature_map)
     with (
         open_table(train_rows(train_h5, valid_h5, replay)) as train,
         open_table(valid_h5) as valid,
         folder_beside(outputs["model"].with_name("matrix")) as folder,
     ):
-        check_one_draw(feature_map, train, train if before else valid, full_name)
+        check_one_draw(codes, train, train if before else valid, full_name)
         click_rate = checked_click_rate(train)
         on_cpu = folder if device == "cpu" else None
-        binned = bin_rows((train, valid), feature_map, config, before, threads, on_cpu)
+        binned = bin_rows((train, valid), codes, config, before, threads, on_cpu)
         config = config.model_copy(update={"trees": before.get("trees", config.trees)})
         booster, curves = fit(binned, config, device, threads, runtime.verbosity)
         _write_history(outputs["history"], curves)
@@ -191,7 +176,7 @@ def fit(
         "max_depth": config.max_depth,
         "min_child_weight": config.min_child_weight,
         "lambda": config.l2,
-        "subsample": config.subsample,
+        "subsample": _SUBSAMPLE,
         "colsample_bytree": config.colsample,
         "max_bin": BINS,
         "seed": config.seed,
@@ -212,7 +197,7 @@ def fit(
             config.trees,
             evals=[(valid, "valid")] if valid else [],
             evals_result=found,
-            early_stopping_rounds=config.early_stopping if valid else None,
+            early_stopping_rounds=EARLY_STOPPING if valid else None,
             callbacks=[_AfterTree(grown)] if valid else [],
             verbose_eval=False,
         )

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import folder_beside
-from ..config.boosting import FEATURE_SETTINGS, BoostingConfig
+from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import open_table
 from .device import choose_device
 from .training import bin_rows, checked_click_rate, fit
+
+# Others are of the trees, which may use the same bins.
+_OF_FEATURES = {"unknown_share", "histories", "hash_groups"}
 
 
 @contextmanager
@@ -43,7 +46,7 @@ def trials(
 
         def run(changes: Mapping[str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
             config = base.model_copy(update=dict(changes["boosting"]))
-            features = config.model_dump(include=FEATURE_SETTINGS)
+            features = config.model_dump(include=_OF_FEATURES)
             if features != kept.get("features"):
                 kept.clear()  # before the next one takes its memory
                 place = work if device == "cpu" else None

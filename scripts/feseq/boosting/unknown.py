@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..dataset.feature_map import FIRST_CATEGORY, OUT_OF_VOCABULARY
-from .clicks import row_hash
+from .clicks import hashed_below
 
 # A draw is one of so many numbers.
 _DRAWS = 1 << 20
@@ -46,6 +46,6 @@ def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> 
     The draws depend on the rows' numbers int64 [rows] in the raw file alone.
     """
     columns = len(share)
-    draw = row_hash(row[:, None] * columns + np.arange(columns), _DRAWS)
+    draw = hashed_below(row[:, None] * columns + np.arange(columns), _DRAWS)
     is_drawn = (draw < share * _DRAWS) & (categories >= FIRST_CATEGORY)
     return np.where(is_drawn, OUT_OF_VOCABULARY, categories)

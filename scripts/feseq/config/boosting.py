@@ -6,9 +6,6 @@ from pydantic import BaseModel, Field, PlainSerializer
 
 from .declared import AS_WRITTEN, CLOSED, Declared, some_of
 
-# What XGBoost takes.
-BoostingSeed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-
 
 class BoostingConfig(BaseModel, Declared, frozen=True):
     """Gradient boosting of trees, by XGBoost."""
@@ -17,9 +14,6 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
 
     trees: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """trees at most"""
-    early_stopping: Annotated[int, Field(ge=1)] = 50
-    """so many trees in a row without gain on the validation rows end the training, and the best
-    number of trees is kept"""
     monitor: Literal["logloss", "auc", "average_precision"] = "logloss"
     """the metric of the validation rows that decides what is a gain"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.05
@@ -31,8 +25,6 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     rows"""
     l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 1
     """weight of the squared leaves in the loss"""
-    subsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.8
-    """share of the rows drawn for each tree"""
     colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
     """share of the features drawn for each tree"""
     unknown_share: Annotated[
@@ -43,14 +35,10 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     so that trees learn what to make of new ones. `auto`: the share that the validation rows have"""
     histories: bool = True
     """`false`: features of the histories are left out"""
-    top_codes: Annotated[int, Field(ge=0, le=1000)] = 60
-    """the share of each of so many of a history's commonest codes is a feature"""
-    seed: BoostingSeed = 42
+    hash_groups: Annotated[int, Field(ge=0, le=1000)] = 0
+    """the share of each of so many groups of codes, formed by a hash, is a feature too"""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """seed of rows and features drawn"""
-
-
-# The settings of features; the others are of the trees.
-FEATURE_SETTINGS = {"unknown_share", "histories", "top_codes"}
 
 
 class BoostingKeys(some_of(BoostingConfig)):  # type: ignore[misc]
