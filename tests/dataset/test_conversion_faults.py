@@ -181,7 +181,7 @@ def test_an_h5_that_was_never_finished_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversion.H5Writer, "finish", lambda self, *_: self.file.close())
-    with pytest.raises(UserError, match="not a complete H5 file"):
+    with pytest.raises(UserError, match="not a complete file"):
         H5Table(to_test_h5(tmp_path, raw_table()))
 
 

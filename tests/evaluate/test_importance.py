@@ -123,4 +123,4 @@ def test_kept_histories_change_no_prediction(changes: dict[str, object], tmp_pat
         kept = predict(changed, only_numeric=True)
         np.testing.assert_allclose(kept, predict(changed, only_numeric=False), atol=1e-4)
         assert np.abs(kept - predict(block, only_numeric=True)).max() > 0.01
-        assert len(MemoryTable(table.header, block).column("label")) == table.rows
+        assert len(MemoryTable(table, block).column("label")) == table.rows

@@ -12,13 +12,18 @@ _END: Any = object()
 
 
 def map_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int = 1
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int = 1,
+    *,
+    waiting: int | None = None,
 ) -> Iterator[Result]:
     """Yield `function` of each item, in order, computed ahead by `threads` threads.
 
     One more thread makes the items, one after the other. Threads help where the work releases
-    Python's lock, as Arrow, NumPy, Numba and file reads do. At most `threads` + 1 results wait, so
-    memory is bounded. An error in `items` or in `function` is raised when its turn comes.
+    Python's lock, as Arrow, NumPy, Numba and file reads do. At most `waiting` results, by default
+    `threads` + 1, wait beside the one in use. An error in `items` or in `function` is raised when
+    its turn comes.
     """
     iterator = iter(items)
     with ThreadPoolExecutor(threads) as workers, ThreadPoolExecutor(1) as maker:
@@ -30,13 +35,13 @@ def map_ahead(
         def begin() -> Future[Result]:
             return workers.submit(work_on, maker.submit(next, iterator, _END))
 
-        waiting = deque(begin() for _ in range(threads + 1))
+        ahead = deque(begin() for _ in range(waiting or threads + 1))
         try:
-            while (result := waiting.popleft().result()) is not _END:
-                waiting.append(begin())
+            while (result := ahead.popleft().result()) is not _END:
+                ahead.append(begin())
                 yield result
         finally:
-            for future in waiting:
+            for future in ahead:
                 future.cancel()
             # A generator can be closed only when no thread runs it.
             maker.shutdown(cancel_futures=True)

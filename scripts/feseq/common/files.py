@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from .errors import UserError, first_line
+from .errors import UserError, first_line, is_of_machine
 
 _TAIL_BYTES = 1 << 16
 
@@ -74,6 +74,22 @@ def read_json(path: Path, parse: Callable[[Any], Any] = lambda content: content)
         raise UserError(
             f"{path}: damaged ({first_line(error)}); delete it and run the same command again; if "
             f"that finds nothing to be done, delete the file that you asked for, too"
+        ) from None
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[None]:
+    """Raise a UserError for whatever a damaged file of this workflow makes a library raise."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # damaged bytes can make HDF5 and Arrow raise anything
+        if is_of_machine(error):
+            raise
+        raise UserError(
+            f"{path}: not a complete file of this workflow ({first_line(error)}); delete it and "
+            f"run the same command again, it is rebuilt"
         ) from None
 
 

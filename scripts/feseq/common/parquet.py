@@ -1,14 +1,12 @@
 """Parquet files of this workflow: written whole, with checksums that are compared on reading."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import UserError, first_line, is_of_machine
-from .files import written_beside
+from .files import whole_file, written_beside
 
 # Schema metadata of the stand-in's files; a rename or a copy does not make them real.
 SIMULATED_MARK = {b"feseq": b"simulated"}
@@ -37,7 +35,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
 
     Raises UserError for any other file.
     """
-    with _guarded(path):
+    with whole_file(path):
         columns = [*columns, *(n for n in pq.read_schema(path).names if n in optional)]
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
         table.validate(full=True)
@@ -49,26 +47,12 @@ def read_group(path: Path, number: int, schema: pa.Schema) -> pa.Table:
 
     Raises UserError for any other file, or one without that group.
     """
-    with _guarded(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with whole_file(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         if number >= file.num_row_groups or file.schema_arrow.names != schema.names:
             raise KeyError(f"row group {number} of {file.num_row_groups}")
         table = file.read_row_group(number).cast(schema)
         table.validate(full=True)
         return table
-
-
-@contextmanager
-def _guarded(path: Path) -> Iterator[None]:
-    """Raise a UserError for whatever a damaged file makes Arrow raise."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, KeyError, UnicodeError) as error:
-        if is_of_machine(error):
-            raise
-        raise UserError(
-            f"{path}: not a complete file of this workflow ({first_line(error)}); delete it and "
-            f"run the same command again, it is rebuilt"
-        ) from None
 
 
 def metadata_of(table: pa.Table) -> dict[str, str]:

@@ -55,30 +55,6 @@ class Ragged:
         values = np.concatenate([part.values for part in parts])
         return cls(values, np.concatenate(([0], np.cumsum(lengths))))
 
-    @classmethod
-    def merged(cls, parts: Sequence["Ragged"], place: np.ndarray) -> "Ragged":
-        """The rows of all parts, where row i of them all together comes to the place place[i]."""
-        lengths = np.empty(len(place), np.int64)
-        lengths[place] = np.concatenate([part.lengths for part in parts])
-        offsets = np.concatenate(([0], np.cumsum(lengths)))
-        values = np.empty(offsets[-1], np.result_type(*(part.values for part in parts)))
-        first = 0
-        for part in parts:
-            to = place[first : first + len(part)]
-            _copy_rows(part.values, part.offsets[:-1], offsets[to], lengths[to], values)
-            first += len(part)
-        return cls(values, offsets)
-
-
-def merged(parts: Sequence[np.ndarray], place: np.ndarray) -> np.ndarray:
-    """The rows of all parts, where row i of them all together comes to the place place[i]."""
-    values = np.empty((len(place), *parts[0].shape[1:]), np.result_type(*parts))
-    first = 0
-    for part in parts:
-        values[place[first : first + len(part)]] = part
-        first += len(part)
-    return values
-
 
 def narrow(values: np.ndarray) -> np.ndarray:
     """Non-negative integers in the smallest unsigned type that holds them all."""

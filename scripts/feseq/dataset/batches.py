@@ -1,7 +1,7 @@
 """From a table to a model's batches: windows of rows, cut into batches of like length."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,39 +21,6 @@ from .opening import Rows, open_table
 BLOCK_ROWS = 8_192
 # Rows are shuffled and sorted by length within windows of about this many, of several such blocks.
 WINDOW_ROWS = 65_536
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Rows of a table and their places in it."""
-
-    place: np.ndarray
-    block: Block
-
-    def __len__(self) -> int:
-        return len(self.place)
-
-    def take(self, rows: np.ndarray) -> "_Window":
-        """The rows of these numbers in this order."""
-        return _Window(self.place[rows], self.block.take(rows))
-
-    def part(self, start: int, stop: int) -> "_Window":
-        """The rows start to stop (not included), whose values are not copied."""
-        return _Window(self.place[start:stop], self.block.part(start, stop))
-
-    def blanked(self) -> "_Window":
-        """The same rows with empty histories."""
-        sequences = {
-            name: Ragged(histories.values[:0], np.zeros_like(histories.offsets))
-            for name, histories in self.block.sequences.items()
-        }
-        return _Window(self.place, replace(self.block, sequences=sequences))
-
-    @classmethod
-    def joined(cls, parts: Sequence["_Window"]) -> "_Window":
-        """The rows of all parts, one part after the other."""
-        place = np.concatenate([part.place for part in parts])
-        return cls(place, Block.joined([part.block for part in parts]))
 
 
 class BatchSource:
@@ -120,15 +87,15 @@ class BatchSource:
         """
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
-        # The next window is read while one is in use.
-        windows = map_ahead(lambda window: window, self._windows(starts, seed, epoch))
+        # The next window, and no more, is read while one is in use.
+        windows = map_ahead(lambda window: window, self._windows(starts, seed, epoch), waiting=1)
         groups = (
             pair
             for number, pair in enumerate(self._shuffled_groups(windows, random))
             if number >= first_batch
         )
 
-        def share(pair: tuple[_Window, np.ndarray]) -> Batch:
+        def share(pair: tuple[Block, np.ndarray]) -> Batch:
             window, group = pair
             batch = self._batch(window, group[rank::ranks])
             return batch if ranks == 1 else replace(batch, shared_rows=len(group))
@@ -145,46 +112,48 @@ class BatchSource:
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)
         windows = map_ahead(
-            lambda first: self._read_window(first, min(first + self.window_rows, stop)), starts
+            lambda first: self._read(first, min(first + self.window_rows, stop)), starts, waiting=1
         )
         groups = self._longest_first(windows)
         if blank_histories:
-            groups = ((window.blanked(), rows) for window, rows in groups)
+            groups = ((_blanked(window), rows) for window, rows in groups)
         return map_ahead(lambda pair: self._batch(*pair), groups)
 
-    def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[_Window]:
+    def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[Block]:
         """The rows of the blocks that start there, in windows of which all but the last are full.
 
         With a draw, only the rows that the epoch has.
         """
-        waiting: list[_Window] = []
+        waiting: list[Block] = []
         missing = self.window_rows
         for start in starts:
-            block = self._read_window(start, min(start + self.block_rows, self.rows))
+            block = self._read(start, min(start + self.block_rows, self.rows))
             if self.draw is not None:
-                assert block.block.label is not None, "a train file has labels"
-                block = block.take(self.draw.drawn(start, block.block.label, seed, epoch))
+                assert block.label is not None, "a train file has labels"
+                block = block.take(self.draw.drawn(start, block.label, seed, epoch))
             while len(block) >= missing:
-                yield _Window.joined([*waiting, block.part(0, missing)])
+                window = Block.joined([*waiting, block.part(0, missing)])
+                # Before it is handed out: its parts are not kept beside it.
                 block, waiting = block.part(missing, len(block)), []
                 missing = self.window_rows
+                yield window
             waiting.append(block)
             missing -= len(block)
         if missing < self.window_rows:
-            yield _Window.joined(waiting)
+            yield Block.joined(waiting)
 
-    def _read_window(self, first_row: int, stop: int) -> "_Window":
+    def _read(self, start: int, stop: int) -> Block:
         names = self.sequence_columns + ([self.event_time] if self.event_time else [])
-        return _Window(np.arange(first_row, stop), self.table.read(first_row, stop, names))
+        return replace(self.table.read(start, stop, names), place=np.arange(start, stop))
 
     def _shuffled_groups(
-        self, windows: Iterable["_Window"], random: np.random.Generator
-    ) -> Iterator[tuple["_Window", np.ndarray]]:
+        self, windows: Iterable[Block], random: np.random.Generator
+    ) -> Iterator[tuple[Block, np.ndarray]]:
         """The rows of each batch, as places in its window."""
         for window in windows:
             order = random.permutation(len(window))
             left_over = len(order) % self.batch_rows
-            lengths = self._cut_lengths(window.block)
+            lengths = self._cut_lengths(window)
             rest, full = (
                 part[np.argsort(lengths[part], kind="stable")]
                 for part in (order[:left_over], order[left_over:])
@@ -193,19 +162,17 @@ class BatchSource:
             for i in random.permutation(len(groups)):
                 yield window, groups[i]
 
-    def _longest_first(
-        self, windows: Iterable["_Window"]
-    ) -> Iterator[tuple["_Window", np.ndarray]]:
+    def _longest_first(self, windows: Iterable[Block]) -> Iterator[tuple[Block, np.ndarray]]:
         for window in windows:
-            order = np.argsort(-self._cut_lengths(window.block), kind="stable")
+            order = np.argsort(-self._cut_lengths(window), kind="stable")
             for i in range(0, len(order), self.batch_rows):
                 yield window, order[i : i + self.batch_rows]
 
     def _cut_lengths(self, window: Block) -> np.ndarray:
         return np.minimum(window.sequences[self.sequence_columns[0]].lengths, self.max_len)
 
-    def _batch(self, window: "_Window", rows: np.ndarray) -> Batch:
-        block = window.block
+    def _batch(self, block: Block, rows: np.ndarray) -> Batch:
+        assert block.place is not None, "noted by _read"
         encoded = self.encoder.encode(block, rows)
         histories = [self._cut(block.sequences[name], rows) for name in self.sequence_columns]
         codes = [
@@ -217,7 +184,7 @@ class BatchSource:
         label = block.label
         return Batch(
             **row_inputs(encoded),
-            row_B=torch.from_numpy(window.place[rows]),
+            row_B=torch.from_numpy(block.place[rows]),
             label_B=None if label is None else torch.from_numpy(label[rows].astype(np.float32)),
             history_ST=history_ST,
             elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),
@@ -245,3 +212,12 @@ def row_inputs(encoded: EncodedRows) -> dict[str, Any]:
         "target_BG": torch.from_numpy(encoded.target),
         "context_BC": torch.from_numpy(encoded.context),
     }
+
+
+def _blanked(block: Block) -> Block:
+    """The same rows with empty histories."""
+    sequences = {
+        name: Ragged(histories.values[:0], np.zeros_like(histories.offsets))
+        for name, histories in block.sequences.items()
+    }
+    return replace(block, sequences=sequences)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..common.ragged import Ragged, merged
+from ..common.ragged import Ragged
 
-# Arrays that not every table has.
+# Arrays that not every file has.
 OPTIONAL = ("label", "holdout", "id", "time")
 
 
@@ -18,7 +18,8 @@ class Block:
 
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
     `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `holdout` uint8 [rows],
-    1 for holdout rows, `id` bytes [rows], `time` int64 [rows], each of these or None.
+    1 for holdout rows, `id` bytes [rows], `time` int64 [rows], each of these or None. `place` int64
+    [rows] is the rows' place in their table, where that was noted.
     """
 
     numeric: np.ndarray
@@ -29,6 +30,7 @@ class Block:
     holdout: np.ndarray | None = None
     id: np.ndarray | None = None
     time: np.ndarray | None = None
+    place: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -42,59 +44,30 @@ class Block:
 
     def take(self, rows: np.ndarray) -> "Block":
         """The rows of these numbers in this order."""
-        return self._each(lambda values: values[rows], lambda ragged: ragged.take(rows))
+        return self._each(
+            lambda name: getattr(self, name)[rows], lambda name: self.sequences[name].take(rows)
+        )
 
     def part(self, start: int, stop: int) -> "Block":
         """The rows start to stop (not included), whose values are not copied."""
         return self._each(
-            lambda values: values[start:stop], lambda ragged: ragged.part(start, stop)
+            lambda name: getattr(self, name)[start:stop],
+            lambda name: self.sequences[name].part(start, stop),
         )
-
-    def with_sequences(self, names: Sequence[str] | None) -> "Block":
-        """The same rows with these sequences alone; None: all."""
-        if names is None:
-            return self
-        return replace(self, sequences={name: self.sequences[name] for name in names})
-
-    def _each(
-        self,
-        change: Callable[[np.ndarray], np.ndarray],
-        ragged_change: Callable[[Ragged], Ragged],
-    ) -> "Block":
-        arrays: dict[str, Any] = {
-            name: change(values)
-            for name, values in vars(self).items()
-            if isinstance(values, np.ndarray)
-        }
-        sequences = {name: ragged_change(ragged) for name, ragged in self.sequences.items()}
-        return replace(self, sequences=sequences, **arrays)
 
     @classmethod
     def joined(cls, parts: Sequence["Block"]) -> "Block":
         """The rows of all parts, blocks of one table, one part after the other."""
-        return cls._of_all(parts, np.concatenate, Ragged.joined)
-
-    @classmethod
-    def merged(cls, parts: Sequence["Block"], place: np.ndarray) -> "Block":
-        """The rows of all parts, where row i of them all together comes to the place place[i]."""
-        return cls._of_all(
-            parts, lambda values: merged(values, place), lambda rows: Ragged.merged(rows, place)
+        return parts[0]._each(
+            lambda name: np.concatenate([getattr(part, name) for part in parts]),
+            lambda name: Ragged.joined([part.sequences[name] for part in parts]),
         )
 
-    @classmethod
-    def _of_all(
-        cls,
-        parts: Sequence["Block"],
-        together: Callable[[list[np.ndarray]], np.ndarray],
-        ragged_together: Callable[[list[Ragged]], Ragged],
+    def _each(
+        self, array: Callable[[str], np.ndarray], sequence: Callable[[str], Ragged]
     ) -> "Block":
-        def all_of(name: str) -> Any:
-            values = [getattr(part, name) for part in parts]
-            return None if values[0] is None else together(values)
-
-        names = ("numeric", "categorical", "row", *OPTIONAL)
-        sequences = {
-            name: ragged_together([part.sequences[name] for part in parts])
-            for name in parts[0].sequences
+        """A block with these arrays and sequences by name, of those that this one has."""
+        arrays: dict[str, Any] = {
+            name: array(name) for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
-        return cls(sequences=sequences, **{name: all_of(name) for name in names})
+        return replace(self, sequences={name: sequence(name) for name in self.sequences}, **arrays)

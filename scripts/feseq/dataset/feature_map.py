@@ -266,7 +266,7 @@ def require_columns(
 ) -> None:
     """Raise UserError if `table` lacks one of these columns."""
     # A column of events' times counts only if the rows have times as well.
-    times = table.sequence_columns if table.header.has_times else []
+    times = table.sequence_columns if table.has_times else []
     for wanted, present in (
         (categorical, table.categorical_columns),
         (numeric, table.numeric_columns),

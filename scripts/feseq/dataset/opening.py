@@ -2,7 +2,6 @@
 
 import hashlib
 import resource
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -20,8 +19,6 @@ from .table import Table
 RUN_ROWS = 512
 # One H5 file, or the files of all parts of a table.
 Files = Path | Sequence[Path]
-# Files that a process has open beside those of a table, and at most.
-_OTHER_FILES, _MOST_FILES = 64, 1 << 20
 
 
 class FilesTable(Table):
@@ -34,10 +31,10 @@ class FilesTable(Table):
     """
 
     def __init__(self, tables: Sequence[Table], path: Path, parts: int) -> None:
-        self.tables = tables
-        self.rows = sum(table.rows for table in tables)
-        first = tables[0].header
-        self._check_columns()
+        first = tables[0]
+        for other in tables:
+            if _columns(other) != _columns(first):
+                raise of_other_draw(first.path, other.path)
         *first_rows, raw_rows = np.cumsum(
             [0, *(int(table.source.get("rows", 0)) for table in tables[:parts])]
         ).tolist()
@@ -45,12 +42,14 @@ class FilesTable(Table):
         identities = [table.identity for table in tables]
         # Train and validation together get an identity of their own.
         identities += ["train and validation"] if len(tables) > parts else []
-        self.header = replace(
-            first,
-            path=path,
-            source={**first.source, "rows": raw_rows},
-            identity=first.identity if len(identities) == 1 else _digest(identities),
-        )
+        identity = hashlib.sha256(" ".join(identities).encode()).hexdigest()[:16]
+        changed = {
+            "path": path,
+            "source": {**first.source, "rows": raw_rows},
+            "identity": identity if len(identities) > 1 else first.identity,
+        }
+        super().__init__(**first.as_dict() | changed)
+        self.tables, self.rows = tables, sum(table.rows for table in tables)
         runs = [
             (file, start, min(start + RUN_ROWS, table.rows))
             for file, table in enumerate(tables)
@@ -76,12 +75,6 @@ class FilesTable(Table):
             parts.append(values + self._first_rows[file] if name == "row" else values)
         return np.concatenate(parts)
 
-    def lengths(self, sequence: str) -> np.ndarray:
-        """Events of every row in a sequence column."""
-        lengths = [table.lengths(sequence) for table in self.tables]
-        ranges = self._ranges(0, self.rows)
-        return np.concatenate([lengths[file][first:last] for file, first, last in ranges])
-
     def vocabulary(self, column: str) -> list[str]:
         """The raw strings of a categorical column in all files, sorted."""
         return sorted(set().union(*(table.vocabulary(column) for table in self.tables)))
@@ -104,17 +97,10 @@ class FilesTable(Table):
             start += last - first
             number += 1
 
-    def _check_columns(self) -> None:
-        first, *others = (
-            replace(table.header, path=Path(), source={}, identity="") for table in self.tables
-        )
-        for number, other in enumerate(others, 1):
-            if other != first:
-                raise of_other_draw(self.tables[0].path, self.tables[number].path)
 
-
-def _digest(texts: Sequence[str]) -> str:
-    return hashlib.sha256(" ".join(texts).encode()).hexdigest()[:16]
+def _columns(table: Table) -> tuple[object, ...]:
+    named = table.numeric_columns, table.categorical_columns, table.sequence_columns
+    return (*named, table.has_times)
 
 
 @dataclass(frozen=True)
@@ -147,9 +133,7 @@ def _open_files(tables: Sequence[Files]) -> FilesTable:
     if any(len(files) != parts for files in each):
         named = " and ".join(f"{len(files)} of {files[0].parent}" for files in each)
         raise UserError(f"H5 files are given for other parts ({named}); name those of all parts")
-    if twice := [path for path, count in Counter(paths).items() if count > 1]:
-        raise UserError(f"{twice[0]}: is given twice; name each file of a table once")
-    _allow_open_files(len(paths))
+    _allow_open_files()
     with ExitStack() as stack:
         opened = [stack.enter_context(H5Table(path)) for path in paths]
         for number, other in enumerate(opened):
@@ -160,20 +144,12 @@ def _open_files(tables: Sequence[Files]) -> FilesTable:
     return table
 
 
-def _allow_open_files(count: int) -> None:
-    """Let the process have as many files open as the system allows; raises UserError if too few."""
-    allowed, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    at_most = _MOST_FILES if hard == resource.RLIM_INFINITY else hard
-    if count > at_most - _OTHER_FILES:
-        raise UserError(
-            f"a table in {count:,} files needs as many open at once, and the system allows a "
-            f"process {at_most:,}: raise parts.rows, which makes fewer of them, or the limit "
-            f"(ulimit -Hn)"
-        )
-    if allowed < at_most:
-        # Some systems allow less than they say.
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (at_most, hard))
+def _allow_open_files() -> None:
+    """Let the process have as many files open as the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Some systems allow less than they say.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def train_rows(train: Files, valid: Files, replay: Path | None) -> Rows:

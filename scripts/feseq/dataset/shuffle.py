@@ -56,11 +56,11 @@ def _in_order(blocks: Sequence[tuple[Block, np.ndarray]]) -> Iterator[Block]:
     for start in range(0, len(places), _ROWS):
         wanted = places[start : start + _ROWS]
         # Each block is in order itself, so what it has of these is one part of it.
-        bounds = [np.searchsorted(place, [wanted[0], wanted[-1] + 1]) for _, place in blocks]
-        found = [(pair, cut) for pair, cut in zip(blocks, bounds) if cut[0] < cut[1]]
+        cuts = [np.searchsorted(place, [wanted[0], wanted[-1] + 1]) for _, place in blocks]
+        found = [(pair, cut) for pair, cut in zip(blocks, cuts) if cut[0] < cut[1]]
         place = np.concatenate([place[slice(*cut)] for (_, place), cut in found])
-        parts = [block.part(*cut) for (block, _), cut in found]
-        yield Block.merged(parts, np.searchsorted(wanted, place))
+        rows = Block.joined([block.part(*cut) for (block, _), cut in found])
+        yield rows.take(np.argsort(place))
 
 
 def _narrowed(block: Block) -> Block:

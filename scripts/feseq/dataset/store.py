@@ -22,19 +22,18 @@ vocabularies, which it stores apart, have a digest of their own.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from ..common.errors import UserError, first_line, is_of_machine
-from ..common.files import Closing, require_space
+from ..common.errors import UserError
+from ..common.files import Closing, require_space, whole_file
 from ..common.ragged import Ragged
 from .block import OPTIONAL, Block
-from .table import Header, Table
+from .table import Table
 
 FORMAT, VERSION = "feseq-table", 6
 # One chunk of a dataset, at most: large enough to read near the disk's speed, small enough that
@@ -148,9 +147,8 @@ class H5Writer(Closing):
 
 
 def _h5_name(column: str) -> str:
-    """A column's name as one step of an H5 path, where /, . and .. have a meaning."""
-    escaped = column.replace("%", "%25").replace("/", "%2F")
-    return escaped.replace(".", "%2E") if escaped in (".", "..") else escaped
+    """A column's name as one step of an H5 path."""
+    return column.replace("%", "%25").replace("/", "%2F")
 
 
 def of_other_draw(one: object, other: object) -> UserError:
@@ -175,11 +173,11 @@ class H5Table(Table):
     def __init__(self, path: Path) -> None:
         if not Path(path).is_file():
             raise UserError(f"{path}: no such file; run snakemake to make it")
-        with _guarded(path):
+        with whole_file(path):
             # No cache: a chunk is read once, or by windows far apart.
             self.file = h5py.File(path, "r", rdcc_nbytes=0)
         try:
-            with _guarded(path):
+            with whole_file(path):
                 self._read_structure(Path(path))
         except BaseException:
             self.file.close()
@@ -195,7 +193,7 @@ class H5Table(Table):
         made_from = json.dumps([VERSION, *said.values()], sort_keys=True)
         identity = hashlib.sha256(made_from.encode()).hexdigest()[:16]
         self.rows = int(attributes["rows"])
-        self.header = Header(path, **said, has_times="time" in self.file, identity=identity)
+        super().__init__(path, **said, has_times="time" in self.file, identity=identity)
         # Kept, since each look into the file costs as much as some hundred rows.
         names = ["numeric", "categorical", "row", *(name for name in OPTIONAL if name in self.file)]
         self._data = {name: self.file[name] for name in names}
@@ -207,7 +205,7 @@ class H5Table(Table):
 
     def vocabulary(self, column: str) -> list[str]:
         """The raw strings of a categorical column, sorted."""
-        with _guarded(self.path):
+        with whole_file(self.path):
             dataset = self.file[f"vocabulary/{_h5_name(column)}"]
             words = list(dataset.asstr()[:])
             if _digest_of_words(words) != dataset.attrs["sha256"]:
@@ -216,17 +214,12 @@ class H5Table(Table):
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of one of a block's arrays."""
-        with _guarded(self.path):
+        with whole_file(self.path):
             return self._data[name][start:stop]
-
-    def lengths(self, sequence: str) -> np.ndarray:
-        """Events of every row in a sequence column."""
-        with _guarded(self.path):
-            return np.diff(self._sequences[sequence][0][:])
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
-        with _guarded(self.path):
+        with whole_file(self.path):
             ragged = {}
             for name in self.sequence_columns if sequences is None else sequences:
                 offsets, values = self._sequences[name]
@@ -238,19 +231,3 @@ class H5Table(Table):
     def close(self) -> None:
         """Close the file."""
         self.file.close()
-
-
-@contextmanager
-def _guarded(path: Path) -> Iterator[None]:
-    """Turn whatever HDF5 raises on damaged bytes into a UserError."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # damaged bytes can make HDF5 and h5py raise anything
-        if is_of_machine(error):
-            raise
-        raise UserError(
-            f"{path}: not a complete H5 file of this workflow ({first_line(error)}); "
-            f"delete it and run the same command again, it is rebuilt"
-        ) from None

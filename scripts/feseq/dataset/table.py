@@ -1,21 +1,23 @@
 """A click table as its readers see it: rows in an order, in whatever files they lie."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
 from .block import Block
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Header:
     """What holds for all rows of a table.
 
-    `path` is what messages call it. `source` says what it was made from, whether `simulated`.
-    `identity` is equal for the train and the validation rows of one draw.
+    `path` is what messages call it. Columns are those of a block's arrays and sequences. `source`
+    says what the table was made from, whether `simulated`. `identity` is equal for the train and
+    the validation rows of one draw.
     """
 
     path: Path
@@ -26,69 +28,37 @@ class Header:
     has_times: bool = False
     identity: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """All of it by name."""
+        return {field.name: getattr(self, field.name) for field in fields(Header)}
 
-class Table(Protocol):
+
+class Table(Header, ABC):
     """Rows that are read from `start` to `stop` (not included)."""
 
-    header: Header
     rows: int
     # Rows of a block when all are read.
     block_rows: int = 8_192
 
+    @abstractmethod
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
-        ...
 
+    @abstractmethod
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of one of a block's arrays, such as `label`, `row`, `categorical`."""
-        ...
 
-    def lengths(self, sequence: str) -> np.ndarray:
-        """Events of every row in a sequence column."""
-        ...
-
+    @abstractmethod
     def vocabulary(self, column: str) -> list[str]:
         """The raw strings of a categorical column, sorted; a missing value is none of them."""
-        ...
 
     def close(self) -> None:
-        """Close its files."""
-        return None
+        """Close its files, if any."""
 
     def blocks(self, sequences: Sequence[str] | None = None) -> Iterator[Block]:
         """All rows in order, block by block, with all sequences or those named."""
         for start in range(0, self.rows, self.block_rows):
             yield self.read(start, min(start + self.block_rows, self.rows), sequences)
-
-    @property
-    def path(self) -> Path:
-        """What messages call it."""
-        return self.header.path
-
-    @property
-    def source(self) -> Mapping[str, Any]:
-        """What it was made from."""
-        return self.header.source
-
-    @property
-    def identity(self) -> str:
-        """Equal for the train and the validation rows of one draw."""
-        return self.header.identity
-
-    @property
-    def numeric_columns(self) -> Sequence[str]:
-        """The columns of a block's `numeric`."""
-        return self.header.numeric_columns
-
-    @property
-    def categorical_columns(self) -> Sequence[str]:
-        """The columns of a block's `categorical`."""
-        return self.header.categorical_columns
-
-    @property
-    def sequence_columns(self) -> Sequence[str]:
-        """The names of a block's sequences."""
-        return self.header.sequence_columns
 
     @property
     def holdout(self) -> np.ndarray:
@@ -108,20 +78,19 @@ class MemoryTable(Table):
     def __init__(
         self, header: Header, block: Block, words: Mapping[str, Collection[str]] | None = None
     ) -> None:
-        self.header, self.block, self.rows = header, block, len(block)
+        super().__init__(**header.as_dict())
+        self.block, self.rows = block, len(block)
         self._words = words or {}
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
-        return self.block.part(start, stop).with_sequences(sequences)
+        part = self.block.part(start, stop)
+        names = part.sequences if sequences is None else sequences
+        return replace(part, sequences={name: part.sequences[name] for name in names})
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of one of the block's arrays."""
         return getattr(self.block, name)[start:stop]
-
-    def lengths(self, sequence: str) -> np.ndarray:
-        """Events of every row in a sequence column."""
-        return self.block.sequences[sequence].lengths
 
     def vocabulary(self, column: str) -> list[str]:
         """The raw strings that it was made with."""
@@ -132,8 +101,8 @@ class SomeRows(Table):
     """The rows of a table at some `places` [rows], ascending, in its order."""
 
     def __init__(self, whole: Table, places: np.ndarray) -> None:
-        self.whole, self.places = whole, places
-        self.header, self.rows = whole.header, len(places)
+        super().__init__(**whole.as_dict())
+        self.whole, self.places, self.rows = whole, places, len(places)
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
@@ -149,10 +118,6 @@ class SomeRows(Table):
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of one of a block's arrays."""
         return self.whole.column(name)[self.places[start:stop]]
-
-    def lengths(self, sequence: str) -> np.ndarray:
-        """Events of every row in a sequence column."""
-        return self.whole.lengths(sequence)[self.places]
 
     def vocabulary(self, column: str) -> list[str]:
         """That of the whole table."""

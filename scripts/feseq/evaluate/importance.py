@@ -47,7 +47,7 @@ def importance(model: Model, table: Table, block: Block) -> Predict:
     """How a model predicts changed rows of a table; families may have a faster way."""
 
     def predict(block: Block, *, only_numeric: bool) -> np.ndarray:
-        return model.predict(MemoryTable(table.header, block))
+        return model.predict(MemoryTable(table, block))
 
     return predict
 

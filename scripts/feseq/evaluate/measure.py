@@ -136,7 +136,8 @@ def _slices(table: Table) -> pd.DataFrame:
         place = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))
         names = pd.Index([*(word or "(empty)" for word in words), "(missing)"])
         slices[column] = pd.Categorical.from_codes(place(codes), names, ordered=True)
-    lengths = table.lengths(table.sequence_columns[0])
+    first = table.sequence_columns[0]
+    lengths = np.concatenate([b.sequences[first].lengths for b in table.blocks([first])])
     names = [f"{a}" if a == b - 1 else f"{a}-{b - 1}" for a, b in pairwise(LENGTHS)]
     bins = [*LENGTHS, np.inf]
     names = [*names, f"{LENGTHS[-1]}+"]

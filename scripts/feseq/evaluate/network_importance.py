@@ -27,7 +27,7 @@ class NetworkPredict:
     def __init__(self, model: TrainedModel, table: Table, block: Block) -> None:
         self.model, self.table, self.machine = model, table, model.machine
         machine = model.machine
-        self.source = model.source(MemoryTable(table.header, block))
+        self.source = model.source(MemoryTable(table, block))
         self.kept: list[tuple[Batch, torch.Tensor]] = []
         network = model.network.to(machine.device).eval()
         seen: list[torch.Tensor] = []
@@ -49,7 +49,7 @@ class NetworkPredict:
         """Logits float32 [rows] of these rows; see `Predict`."""
         if only_numeric:
             return self._with_other_numbers(block)
-        return self.model.predict(MemoryTable(self.table.header, block))
+        return self.model.predict(MemoryTable(self.table, block))
 
     @torch.inference_mode()
     def _with_other_numbers(self, block: Block) -> np.ndarray:

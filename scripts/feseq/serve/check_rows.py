@@ -46,7 +46,7 @@ class CheckRows(MemoryTable):
             time=block.time,
         )
         words = {name: [*known, _UNSEEN_WORD] for name, known in words.items()}
-        super().__init__(table.header, block, words)
+        super().__init__(table, block, words)
         lengths = self.block.sequences[feature_map.sequences[0].column].lengths
         self.counts = {
             "rows": rows,
