@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
 from feseq.config.sampling import Sampling, Split
-from feseq.dataset.sampling import draw, read_labels, stream_labels
+from feseq.dataset.sampling import draw, read_labels
 from feseq.dataset.selection import Selection, write_selections
 from feseq.raw.reading import open_parquet
 from support.raw_tables import selected, write_raw
@@ -175,7 +175,6 @@ def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) ->
     labels = read_labels(open_parquet(raw), "y")
     assert labels.tolist() == LABELS
     assert labels.dtype == np.uint8
-    assert sum(stream.size for stream in stream_labels(open_parquet(raw), "y", 4)) == 6
 
 
 @pytest.mark.parametrize(
@@ -184,12 +183,11 @@ def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) ->
         ([0, 1, 0, 1, 2, 1], r"row 4: 2 "),
         ([0.0, 1.0, float("nan"), 0.0], r"row 2: nan "),
         ([0, 1, 1, 0, None, None], r"row 4: None .*2 such rows"),
-        (["0", "1", "0", "1", "yes", "no"], r"row 4: 'yes'"),
+        (["0", "1", "0", "1", "yes", "no"], r"'y' has type string, .* row 4 "),
         ([[0], [1]], r"type list"),
-        (pa.array([0, 1], pa.timestamp("s", "No/Where")), r"row 0: a timestamp\[ms, tz=No/Where\]"),
-        (pa.array([b"0", b"\xff"]).view(pa.string()).dictionary_encode(), r"row 1: '\\\\xff'"),
-        ([0] * 7, r"'y' is 0 in all 7"),
-        ([0, 0, 1, 0], r"1 row of 4 has label 1"),
+        (pa.array([b"0", b"\xff"]).view(pa.string()).dictionary_encode(), r"row 1 "),
+        ([0] * 7, r"'y' is 1 in 0 of 7"),
+        ([0, 0, 1, 0], r"'y' is 1 in 1 of 4"),
         (pa.array([], pa.int8()), r"no rows"),
     ],
 )

@@ -15,7 +15,7 @@ from feseq.config.sampling import Sampling, Split
 from feseq.dataset.conversion import convert_train
 from feseq.dataset.sampling import draw, select_within
 from feseq.dataset.selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
-from feseq.dataset.split_columns import read_groups, read_times
+from feseq.dataset.split import read_groups, read_times
 from feseq.dataset.store import H5Table
 from feseq.evaluate.valid_predictions import read_predictions
 from feseq.raw.reading import open_parquet
@@ -154,12 +154,12 @@ DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]
     ("column", "order", "last"),
     [
         (pa.array(["9", "10", "2", "10"]), [1, 2, 0, 2], "10"),
-        (pa.array(["9", "10", "x", "10"]), [1, 0, 2, 0], "'x'"),
-        (pa.array(DATES), [1, 2, 0, 2], "'2024-01-10'"),
-        (pa.array(DATES).dictionary_encode(), [1, 2, 0, 2], "'2024-01-10'"),
-        (pa.array(DATES).cast(pa.date32()), [1, 2, 0, 2], "2024-01-10T00:00:00"),
+        (pa.array(["9", "10", "x", "10"]), [1, 0, 2, 0], "x"),
+        (pa.array(DATES), [1, 2, 0, 2], "2024-01-10"),
+        (pa.array(DATES).dictionary_encode(), [1, 2, 0, 2], "2024-01-10"),
+        (pa.array(DATES).cast(pa.date32()), [1, 2, 0, 2], "2024-01-10"),
         (pa.array(DATES).cast(pa.timestamp("ns")), [1, 2, 0, 2], "2024-01-10T00:00:00.0"),
-        (pa.array([9, 10, 2**53 + 1, 2**53 + 2], pa.int64()), [0, 1, 2, 3], "9.00719925474e+15"),
+        (pa.array([9, 10, 2**53 + 1, 2**53 + 2], pa.int64()), [0, 1, 2, 3], str(2**53 + 2)),
         (pa.array([0.5, 0.75, -1, 0.75], pa.float32()), [1, 2, 0, 2], "0.75"),
         (pa.array([False, True, False, True]), [0, 1, 0, 1], "1"),
     ],
@@ -169,9 +169,9 @@ def test_times_of_any_type_have_their_order(
     tmp_path: Path, column: pa.Array, order: list[int], last: str
 ) -> None:
     raw = write_raw(tmp_path, pa.table({"t": column}), row_group_size=3)
-    times = read_times(open_parquet(raw), "t")
-    assert np.unique(times.key, return_inverse=True)[1].tolist() == order
-    assert times.text(times.key.max()).startswith(last)
+    key, times = read_times(open_parquet(raw), "t")
+    assert np.unique(key, return_inverse=True)[1].tolist() == order
+    assert str(times[int(key.argmax())]).startswith(last)
 
 
 def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
@@ -218,7 +218,7 @@ BAD = {
         (Split(time="list"), r"'list'.* list<"),
         (Split(group="list"), r"'list'.* list<"),
         (Split(group="nulls"), r"'nulls'.* list<"),
-        (Split(time="bytes"), r"'bytes'.*UTF-8"),
+        (Split(time="bytes"), r"'bytes'.*UTF8"),
         (Split(time="t", last=40), r"'t'.*sampling\.split\.last"),
         (Split(time="t", group="all"), r"8 rows fall"),
     ],
@@ -233,7 +233,7 @@ def test_a_split_that_cannot_be_is_refused_with_what_there_is(
 
 def test_a_side_without_a_click_is_refused_with_counts(tmp_path: Path) -> None:
     columns = BAD | {"y": BAD["early"]}
-    with pytest.raises(UserError, match=r"split by t.* 0 with a click"):
+    with pytest.raises(UserError, match=r"split by t.*validation rows \(0 clicks"):
         drawn_from(tmp_path, columns, Split(time="t"))
 
 

@@ -8,6 +8,7 @@ Legend: P parts; 2 labels; 3 parts of the data set: train, validation, holdout.
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..common.files import write_json
 from ..config.sampling import Sampling
 from ..raw.reading import RawTable, open_parquet
 from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
-from .split import split_rows
+from .split import require_column, split_rows
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 _MOST_RAW_ROWS = 1 << 24
 # Draws of their own.
 _ROUNDING = 4
+_BATCH_ROWS = 1 << 20
 
 
 def sample(
@@ -58,36 +60,31 @@ def draw(
     file: RawTable, label: str, rows: int | None, sampling: Sampling, bounds: Sequence[int]
 ) -> Iterator[Selection]:
     """The drawn rows of each part, which has the table's rows from one of `bounds` to the next."""
-    if sampling.split.is_random:
-        return _draw_rows(file, label, rows, sampling, bounds)
     labels = read_labels(file, label)
-    return select_within(labels, split_rows(file, labels, sampling), rows, sampling.seed, bounds)
+    if not sampling.split.is_random:
+        part = split_rows(file, labels, sampling)
+        yield from select_within(labels, part, rows, sampling.seed, bounds)
+        return
+    pieces = [labels[start:stop] for start, stop in pairwise(bounds)]
+    count_P2 = np.array([np.bincount(piece, minlength=2) for piece in pieces])
+    for number, quota_32 in enumerate(quotas(count_P2, rows, sampling)):
+        yield select_rows(pieces[number], quota_32, sampling.seed, number)
 
 
 def read_labels(file: RawTable, label: str) -> np.ndarray:
-    """The labels as uint8 [rows]; raises UserError unless each is 0 or 1 and both occur."""
+    """The labels as uint8 [rows]; raises UserError unless each is 0 or 1 and both occur twice."""
+    require_column(file, label, "columns.label")
     # Not allocated at once: the footer's number of rows is only checked as they are decoded.
-    labels = np.concatenate([np.empty(0, np.uint8), *stream_labels(file, label)])
-    _check_both_classes(np.bincount(labels, minlength=2), str(file.location), label)
-    return labels
-
-
-def stream_labels(file: RawTable, label: str, batch_rows: int = 1 << 20) -> Iterator[np.ndarray]:
-    """The labels as uint8, some at a time; raises UserError where one is neither 0 nor 1."""
-    if label not in file.schema_arrow.names:
-        raise UserError(
-            f"{file.location}: there is no label column {label!r}; name it in columns.label "
-            f"(the file has {', '.join(map(repr, file.schema_arrow.names[:8]))}, ...)"
-        )
-    for first_row, batch in file.stream([label], batch_rows):
+    parts = [np.empty(0, np.uint8)]
+    for first_row, batch in file.stream([label], _BATCH_ROWS):
         column, path = batch.column(0), file.where(first_row)
         try:
             numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
         except pa.ArrowException:
-            bad, value = _first_non_number(column)
+            bad = next(i for i in range(len(column)) if not _is_number(column.slice(i, 1)))
             raise UserError(
-                f"{path}: label {label!r} has type {column.type}, and not every value is a number; "
-                f"labels are 0 and 1 (row {first_row + bad}: {value})"
+                f"{path}: label {label!r} has type {column.type}, and that of row "
+                f"{first_row + bad} is no number; labels are 0 and 1"
             ) from None
         wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
         if len(wrong):
@@ -97,69 +94,24 @@ def stream_labels(file: RawTable, label: str, batch_rows: int = 1 << 20) -> Iter
                 f"({len(wrong):,} such rows among rows {first_row:,} to "
                 f"{first_row + len(batch) - 1:,})"
             )
-        yield numbers.astype(np.uint8)
-
-
-def _first_non_number(column: pa.Array) -> tuple[int, str]:
-    """Its place, and its text or the column's type; text may hold bytes that are not UTF-8."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.dictionary_decode()
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        for i, value in enumerate(column.cast(pa.large_binary()).to_pylist()):
-            try:
-                float(value)
-            except (TypeError, ValueError):
-                return i, repr(value and value.decode(errors="backslashreplace"))
-    return 0, f"a {kind}"
-
-
-def _check_both_classes(counts: np.ndarray, path: str, label: str) -> None:
-    total, clicks = int(counts.sum()), int(counts[1])
-    rarer = min(clicks, total - clicks)
-    if total == 0:
-        raise UserError(f"{path}: the file has no rows")
-    if rarer == 0:
+        parts.append(numbers.astype(np.uint8))
+    labels = np.concatenate(parts)
+    clicks = int(labels.sum())
+    if not len(labels):
+        raise UserError(f"{file.location}: the file has no rows")
+    if not 2 <= clicks <= len(labels) - 2:
         raise UserError(
-            f"{path}: label {label!r} is {int(clicks > 0)} in all {total:,} rows; "
-            f"there is nothing to learn, and no AUC"
+            f"{file.location}: label {label!r} is 1 in {clicks:,} of {len(labels):,} rows; train "
+            f"and validation need one row of each label, 0 and 1"
         )
-    if rarer < 2:
-        raise UserError(
-            f"{path}: only {rarer} row of {total:,} has label {int(clicks == rarer)}; "
-            f"train and validation need one each"
-        )
+    return labels
 
 
-def _draw_rows(
-    file: RawTable, label: str, rows: int | None, sampling: Sampling, bounds: Sequence[int]
-) -> Iterator[Selection]:
-    """The same without a column to split by. The labels are read twice, so that none are kept."""
-    counts = [np.bincount(labels, minlength=2) for labels in _by_part(file, label, bounds)]
-    count_P2 = np.array([np.zeros(2, np.int64), *counts])[1:]
-    _check_both_classes(count_P2.sum(axis=0), str(file.location), label)
-    wanted_P32 = quotas(count_P2, rows, sampling)
-    for number, labels in enumerate(_by_part(file, label, bounds)):
-        if (np.bincount(labels, minlength=2) != count_P2[number]).any():
-            raise UserError(
-                f"{file.location}: was replaced while it was being read; run the same command "
-                f"again when it is complete"
-            )
-        yield select_rows(labels, wanted_P32[number], sampling.seed, number)
-
-
-def _by_part(file: RawTable, label: str, bounds: Sequence[int]) -> Iterator[np.ndarray]:
-    """The labels of each part."""
-    waiting = np.empty(0, np.uint8)
-    stream = stream_labels(file, label)
-    for start, stop in pairwise(bounds):
-        while len(waiting) < stop - start:
-            waiting = np.concatenate([waiting, next(stream)])
-        yield waiting[: stop - start]
-        waiting = waiting[stop - start :]
-    # Read to the end, where a file replaced meanwhile is noticed.
-    for _ in stream:
-        pass
+def _is_number(value: pa.Array) -> bool:
+    with suppress(pa.ArrowException):
+        value.cast(pa.float64())
+        return True
+    return False
 
 
 def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.ndarray:
@@ -171,8 +123,7 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
     label are held out for both.
     """
     total_2 = count_P2.sum(axis=0)
-    rows = _at_most(rows, int(total_2.sum()), "the file has")
-    shares = _class_shares(total_2, int(total_2.sum()) if rows is None else rows)
+    shares = _class_shares(total_2, _at_most(rows, int(total_2.sum()), "the file has"))
     quota_P32 = np.zeros((len(count_P2), 3, 2), np.int64)
     for value, wanted in enumerate(shares):
         drawn_P = _shared_out(count_P2[:, value], wanted)
@@ -181,7 +132,12 @@ def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.nda
         )
         holdout_P = np.zeros_like(held_P)
         if sampling.holdout_share:
-            _check_shared(int(held_P.sum()), value)
+            if held_P.sum() < 2:
+                raise UserError(
+                    f"sampling.holdout_share: only {held_P.sum()} of the held-out rows has label "
+                    f"{value}, and validation and holdout rows need one each; raise "
+                    f"sampling.valid_share or the size's rows, or set holdout_share to 0"
+                )
             seed = [sampling.seed, _ROUNDING, HOLDOUT, value]
             holdout_P = _about(held_P, sampling.holdout_share, seed)
         quota_P32[:, :, value] = np.stack([drawn_P - held_P, held_P - holdout_P, holdout_P], axis=1)
@@ -221,18 +177,14 @@ def select_within(
     over the table.
     """
     pieces = [slice(*pair) for pair in pairwise(bounds)]
-    size_3 = np.array([np.count_nonzero(part == number) for number in (TRAIN, VALIDATION, HOLDOUT)])
+    count_P32 = np.array([_counted(part[piece], labels[piece]) for piece in pieces])
+    size_3 = count_P32.sum(axis=(0, 2))
+    wanted_P32 = np.zeros_like(count_P32)
     rows = _at_most(rows, int(size_3.sum()), "the split leaves")
-    wanted_P32 = np.zeros((len(pieces), 3, 2), np.int64)
-    shares = _part_shares(size_3, int(size_3.sum()) if rows is None else rows).tolist()
-    for number, count in enumerate(shares):
-        if count:
-            is_inside = part == number
-            of_label = np.bincount(labels[is_inside], minlength=2)
-            for value, wanted in enumerate(_class_shares(of_label, count, least=1)):
-                found = is_inside & (labels == value)
-                count_P = np.array([np.count_nonzero(found[piece]) for piece in pieces])
-                wanted_P32[:, number, value] = _shared_out(count_P, wanted)
+    for number, count in enumerate(_part_shares(size_3, rows).tolist()):
+        of_label = count_P32[:, number].sum(axis=0)
+        for value, wanted in enumerate(_class_shares(of_label, count, least=1) if count else ()):
+            wanted_P32[:, number, value] = _shared_out(count_P32[:, number, value], wanted)
     for place, piece in enumerate(pieces):
         random = np.random.default_rng([seed, 0, place])
         chosen, parts = [], []
@@ -244,21 +196,17 @@ def select_within(
         yield Selection.placed(np.concatenate(chosen), np.concatenate(parts), random)
 
 
-def _at_most(rows: int | None, there: int, whose: str) -> int | None:
-    """`rows`, or None with a warning if there are fewer."""
-    if rows is None or rows <= there:
-        return rows
-    logger.warning("%s rows asked for, %s %s: taking all", f"{rows:,}", whose, f"{there:,}")
-    return None
+def _counted(part: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Rows by part and label, int64 [3, 2]."""
+    inside = part >= 0
+    return np.bincount(2 * part[inside] + labels[inside], minlength=6).reshape(3, 2)
 
 
-def _check_shared(held: int, label: int) -> None:
-    if held < 2:
-        raise UserError(
-            f"sampling.holdout_share: only {held} of the held-out rows has label {label}, and "
-            f"validation and holdout rows need one each; raise sampling.valid_share or the "
-            f"size's rows, or set holdout_share to 0"
-        )
+def _at_most(rows: int | None, there: int, whose: str) -> int:
+    """`rows`, or all that are there, with a warning if these are fewer."""
+    if rows is not None and rows > there:
+        logger.warning("%s rows asked for, %s %s: taking all", f"{rows:,}", whose, f"{there:,}")
+    return there if rows is None else min(rows, there)
 
 
 def _class_shares(count_2: np.ndarray, rows: int, least: int = 2) -> tuple[int, int]:

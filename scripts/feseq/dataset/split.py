@@ -6,15 +6,20 @@ are holdout rows, for reporting alone.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
 
-from ..common.errors import UserError
+from ..common.errors import UserError, first_line
 from ..config.sampling import Sampling, Split
 from ..raw.reading import RawTable
+from .raw_text import as_text
 from .selection import HOLDOUT, TRAIN, VALIDATION
-from .split_columns import Times, read_groups, read_times
 
 logger = logging.getLogger(__name__)
 
@@ -24,30 +29,8 @@ _OUT = -1
 _NAMES = {TRAIN: "train", VALIDATION: "validation", HOLDOUT: "holdout"}
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
-
-
-@dataclass(frozen=True)
-class KeyedRows:
-    """Some rows' times and groups, each [rows] or None; `where` names their file."""
-
-    time: np.ndarray | None
-    group: np.ndarray | None
-    split: Split
-    where: str
-
-    @property
-    def key(self) -> tuple[np.ndarray, str]:
-        """What rows are cut by, and how messages call that column."""
-        key, column = self.time, self.split.time
-        if key is None:
-            key, column = self.group, self.split.group
-        assert key is not None, "a split by a column"
-        return key, f"{self.where}: column {column!r}"
-
-    def take(self, rows: np.ndarray) -> "KeyedRows":
-        """Those where `rows` is true."""
-        time, group = (None if key is None else key[rows] for key in (self.time, self.group))
-        return replace(self, time=time, group=group)
+# Rows of one read: 16 MB of sequences of 500 events.
+_BATCH_ROWS = 8_192
 
 
 def split_rows(file: RawTable, labels: np.ndarray, sampling: Sampling) -> np.ndarray:
@@ -58,49 +41,57 @@ def split_rows(file: RawTable, labels: np.ndarray, sampling: Sampling) -> np.nda
     rows without those of a group that has older rows; these are in no part. Of the held-out rows, a
     share, `holdout_share`, are holdout rows. Raises UserError if a part lacks rows of a label.
     """
-    rows, times = keyed_rows(file, sampling)
-    part = cut_off(rows, sampling.valid_share, sampling.split.last)
+    split, where = sampling.split, str(file.location)
+    time, times = read_times(file, split.time) if split.time else (None, None)
+    group = read_groups(file, split.group, sampling.seed) if split.group else None
+    part = _cut(time, group, sampling.valid_share, split.last, split, where)
     held = part == VALIDATION
     if sampling.holdout_share and held.any():
-        again = cut_off(_in_order(rows.take(held), sampling.seed), sampling.holdout_share)
+        held_time, held_group = (None if key is None else key[held] for key in (time, group))
+        if held_time is not None and held_time.min() == held_time.max():
+            logger.info("all held-out rows have one %s: holdout rows are drawn", split.time)
+            held_time, random = None, np.random.default_rng([sampling.seed, HOLDOUT])
+            if held_group is None:  # each row is one of its own
+                held_group = random.integers(0, 1 << 64, int(held.sum()), np.uint64)
+        again = _cut(held_time, held_group, sampling.holdout_share, None, split, where)
         part[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
-    _log_parts(part, labels, rows, times)
+    _check_parts(part, labels, time, times, split, where)
     return part
 
 
-def keyed_rows(file: RawTable, sampling: Sampling) -> tuple[KeyedRows, Times | None]:
-    """All rows of a file with what the split looks at, and the times, if it looks at them."""
-    split = sampling.split
-    times = read_times(file, split.time) if split.time else None
-    group = read_groups(file, split.group, sampling.seed) if split.group else None
-    return KeyedRows(times.key if times else None, group, split, str(file.location)), times
-
-
-def cut_off(rows: KeyedRows, share: float, last: int | None = None) -> np.ndarray:
+def _cut(
+    time: np.ndarray | None,
+    group: np.ndarray | None,
+    share: float,
+    last: int | None,
+    split: Split,
+    where: str,
+) -> np.ndarray:
     """int8 [rows]: TRAIN before the cut, VALIDATION behind it, or less than 0: in no part.
 
-    The cut leaves the rows of the `last` values behind it, or about `share` of all.
+    The cut leaves the rows of the `last` times behind it, or about `share` of all rows.
     """
-    key, column = rows.key
-    start = _start(np.sort(key), share, last, column)
+    key, column = (group, split.group) if time is None else (time, split.time)
+    assert key is not None, "a split by a column"
+    start = _start(np.sort(key), share, last, f"{where}: column {column!r}")
     part = (key >= start).astype(np.int8)
-    if rows.time is not None and rows.group is not None:
-        older = np.sort(rows.group[part == TRAIN])
-        place = np.searchsorted(older, rows.group).clip(max=len(older) - 1)
-        part[(part == VALIDATION) & (older[place] == rows.group)] = _OUT
+    if time is not None and group is not None:
+        older = np.sort(group[part == TRAIN])
+        place = np.searchsorted(older, group).clip(max=len(older) - 1)
+        part[(part == VALIDATION) & (older[place] == group)] = _OUT
     return part
 
 
-def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -> float:
+def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -> Any:
     """The lowest of the values that are held out."""
     total = len(ascending)
-    if total == 0 or ascending[0] == ascending[-1]:
+    if ascending[0] == ascending[-1]:
         raise UserError(
             f"{column} has one value in all of {total:,} rows, and rows of one value stay "
             f"together: name another column in sampling.split"
         )
     if last is not None:
-        firsts = np.flatnonzero(np.diff(ascending)) + 1
+        firsts = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1
         if last > len(firsts):
             raise UserError(
                 f"{column} has {len(firsts) + 1:,} values, and sampling.split.last holds out "
@@ -124,45 +115,165 @@ def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -
     return ascending[cut]
 
 
-def _in_order(rows: KeyedRows, seed: int) -> KeyedRows:
-    """The rows to cut, without their times where all of these are equal."""
-    if rows.time is None or (len(rows.time) and rows.time.min() < rows.time.max()):
-        return rows
-    logger.info("all held-out rows have one %s: holdout rows are drawn at random", rows.split.time)
-    group = rows.group
-    if group is None:
-        # Each row is a group of its own.
-        random = np.random.default_rng([seed, HOLDOUT])
-        group = random.integers(0, 1 << 64, len(rows.time), np.uint64)
-    return replace(rows, time=None, group=group)
-
-
-def _log_parts(part: np.ndarray, labels: np.ndarray, rows: KeyedRows, times: Times | None) -> None:
+def _check_parts(
+    part: np.ndarray,
+    labels: np.ndarray,
+    time: np.ndarray | None,
+    times: Any,
+    split: Split,
+    where: str,
+) -> None:
     """Log what is in each part; raises UserError if one lacks rows of a label."""
-    split, present = rows.split, np.unique(part[part != _OUT])
     by = " and ".join(name for name in (split.time, split.group) if name)
-    counts = []
-    for number in present.tolist():
-        inside = part == number
-        count, clicks = int(inside.sum()), int(labels[inside].sum())
-        span = ""
-        if times is not None:
-            ends = [times.text(find(times.key[inside])) for find in (np.min, np.max)]
+    found, lacks = [], False
+    for number, name in _NAMES.items():
+        rows = np.flatnonzero(part == number)
+        if number == HOLDOUT and not len(rows):
+            continue
+        clicks, span = int(labels[rows].sum()), ""
+        lacks |= not 0 < clicks < len(rows)
+        if time is not None and len(rows):
+            ends = [str(times[int(rows[find(time[rows])])]) for find in (np.argmin, np.argmax)]
             span = f", {split.time} {' to '.join(dict.fromkeys(ends))}"
-        counts.append(f"{count:,} {_NAMES[number]} rows ({clicks:,} clicks{span})")
-    logger.info("split by %s: %s", by, "; ".join(counts))
-    if out := int((part == _OUT).sum()):
+        found.append(f"{len(rows):,} {name} rows ({clicks:,} clicks{span})")
+    out = np.count_nonzero(part == _OUT)
+    logger.info("split by %s: %s", by, "; ".join(found))
+    if out:
         logger.warning(
             "%s of %s rows FALL OUT: they are among the newest, and their %s has older rows too",
             f"{out:,}",
             f"{len(part):,}",
             split.group,
         )
-    for number in (TRAIN, VALIDATION) if HOLDOUT not in present else (TRAIN, VALIDATION, HOLDOUT):
-        found = np.bincount(labels[part == number], minlength=2)
-        if found.min() == 0:
+    if lacks:
+        raise UserError(
+            f"{where}: split by {by}: {'; '.join(found)}; {out:,} rows fall out: each part needs "
+            f"rows with and without a click: change sampling.split, valid_share or holdout_share"
+        )
+
+
+def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
+    """What rows are ordered by, [rows], and their times as they are written, one by one.
+
+    Times are numbers, dates, timestamps or texts. Texts are ordered as numbers if each is one, else
+    as texts. Raises UserError if the column or a value is missing, or there is no order.
+    """
+    parts: list[Any] = []
+    for first_row, values in _values(file, column, "sampling.split.time"):
+        is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+        if is_missing.any():
             raise UserError(
-                f"{rows.where}: split by {by}, {found[0]:,} {_NAMES[number]} rows without and "
-                f"{found[1]:,} with a click, and both are needed ({'; '.join(counts)}; {out:,} "
-                f"rows fall out); change sampling.split, valid_share or holdout_share"
+                f"{file.where(first_row)}: column {column!r} is missing in {is_missing.sum():,} of "
+                f"the rows {first_row:,} to {first_row + len(values) - 1:,}, first row "
+                f"{first_row + is_missing.argmax()}; sampling.split.time needs the time of every "
+                f"row: fill the column, or name another one"
             )
+        try:
+            parts.append(_comparable(values))
+        except pa.ArrowException as error:
+            raise UserError(
+                f"{file.location}: column {column!r} of type {values.type} has no order in time "
+                f"({first_line(error)}); name a column of numbers, timestamps or text in "
+                f"sampling.split.time"
+            ) from None
+    if isinstance(parts[0], np.ndarray):
+        key = np.concatenate(parts)
+        return key, key
+    texts = pa.chunked_array(parts).unify_dictionaries().combine_chunks()
+    return _order(texts.dictionary)[texts.indices.to_numpy()], texts
+
+
+def _comparable(values: pa.Array) -> Any:
+    """Numbers and times as an array that NumPy can sort, texts as a dictionary array."""
+    kind = values.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        values.validate(full=True)
+        return values.dictionary_encode()
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return values.to_numpy(zero_copy_only=False)
+    if pa.types.is_boolean(kind):
+        return values.cast(pa.int8()).to_numpy(zero_copy_only=False)
+    is_float = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return values.cast(pa.float64() if is_float else pa.int64()).to_numpy(zero_copy_only=False)
+
+
+def _order(words: pa.Array) -> np.ndarray:
+    """What each word is ordered by: its number if all are numbers, else its rank."""
+    try:
+        numbers = np.array([float(word) for word in words.to_pylist()])
+    except ValueError:
+        numbers = np.full(1, np.nan)
+    return numbers if np.isfinite(numbers).all() else pc.rank(words, tiebreaker="dense").to_numpy()
+
+
+def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
+    """A hash of each row's group, uint64 [rows].
+
+    Groups are equal where the values' texts are, or their lists of integers. A row without a value,
+    or with an empty one, is a group of its own. 64 bits keep a hundred million groups apart but for
+    a chance of 1 in 3,000.
+    """
+    random = np.random.default_rng([seed, 1])
+    hashes, alone = [], 0
+    for _, values in _values(file, column, "sampling.split.group"):
+        try:
+            bounds, data = _bytes_of(values)
+        except pa.ArrowException:
+            raise UserError(
+                f"{file.location}: column {column!r} has type {values.type}, and no group can be "
+                f"told by it; name a column of text, numbers or lists of integers in "
+                f"sampling.split.group"
+            ) from None
+        digests = (
+            xxhash.xxh3_64_intdigest(data[start:stop], seed)
+            for start, stop in pairwise(bounds.tolist())
+        )
+        found = np.fromiter(digests, np.uint64, len(values))
+        is_missing = np.diff(bounds) == 0
+        found[is_missing] = random.integers(0, 1 << 64, int(is_missing.sum()), np.uint64)
+        alone += int(is_missing.sum())
+        hashes.append(found)
+    if alone:
+        logger.warning(
+            "%s: %s rows have no %s: each counts as a group of its own",
+            file.location,
+            f"{alone:,}",
+            column,
+        )
+    return np.concatenate(hashes)
+
+
+def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
+    """Bytes of each value, data[bounds[i]:bounds[i + 1]]: its text, or its list of integers.
+
+    None where the value is missing or empty. Raises ArrowException for values of other types.
+    """
+    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+        events = values.flatten()
+        if not pa.types.is_integer(events.type) or events.null_count:
+            raise pa.ArrowInvalid("not a list of integers")
+        numbers = np.ascontiguousarray(events.to_numpy(zero_copy_only=False))
+        bounds = np.concatenate([[0], np.cumsum(lengths)]) * numbers.itemsize
+        return bounds, numbers.view(np.uint8).data
+    texts = pc.fill_null(as_text(values), "")
+    bounds = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
+    return bounds, memoryview(texts.buffers()[2] or b"")
+
+
+def _values(file: RawTable, column: str, key: str) -> Iterator[tuple[int, pa.Array]]:
+    """The column without its dictionary, some rows at a time."""
+    require_column(file, column, key)
+    for first_row, batch in file.stream([column], _BATCH_ROWS):
+        values = batch.column(0)
+        is_encoded = pa.types.is_dictionary(values.type)
+        yield first_row, values.dictionary_decode() if is_encoded else values
+
+
+def require_column(file: RawTable, column: str, key: str) -> None:
+    """Raise UserError if a table lacks the column that a key of the config names."""
+    if column not in file.schema_arrow.names:
+        raise UserError(
+            f"{file.location}: there is no column {column!r}, which {key} names; the file has "
+            f"{', '.join(map(repr, file.schema_arrow.names[:8]))}, ..."
+        )
