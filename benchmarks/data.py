@@ -37,7 +37,7 @@ from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.opening import Rows
 from feseq.dataset.sampling import sample
 from feseq.dataset.store import H5Table
-from feseq.predict.submission import write_submission
+from feseq.predict.submission import join_predictions
 from feseq.raw.parts import part_name, read_parts
 from feseq.raw.reading import open_parquet
 from feseq.simulation import simulate_split
@@ -251,12 +251,13 @@ def make_predictions(folder: Path, threads: int) -> int:
 
 def submission(folder: Path, threads: int) -> int:
     """The submission in the order of the sample file, joined by ID."""
-    write_submission(
-        [folder / "predictions.parquet"],
-        folder / "sample.csv",
+    join_predictions(
+        [[folder / "predictions.parquet"]],
+        [1.0],
         folder / "submission.csv",
         id_column="ID",
         label_column="clicked",
+        sample_submission=folder / "sample.csv",
     )
     return pq.ParquetFile(folder / "predictions.parquet").metadata.num_rows
 

@@ -20,7 +20,7 @@ checkpoint sample:
             label=config["columns"]["label"],
             rows=size_param("rows"),
             part_rows=config["parts"]["rows"],
-            **sampling_params("split", "valid_share", "holdout_share", "seed"),
+            sampling=config["sampling"],
         ),
     message:
         "Drawing the rows of size {wildcards.size}"
@@ -46,7 +46,7 @@ rule convert_train:
         *code("convert_train"),
         **settings(
             **part_params(RAW.train),
-            **column_params("label"),
+            columns=COLUMNS.plain("label"),
         ),
     message:
         "Converting part {wildcards.part} of the train table to H5, size {wildcards.size}"
@@ -72,7 +72,7 @@ checkpoint list_test:
         **settings(
             **raw_params(raw=RAW.test),
             **config["parts"],
-            **column_params("id"),
+            columns=COLUMNS.plain("id"),
         ),
     message:
         "Listing the parts of the test table"
@@ -97,7 +97,7 @@ rule convert_test:
         *code("convert_test"),
         **settings(
             **part_params(RAW.test),
-            **column_params("id"),
+            columns=COLUMNS.plain("id"),
         ),
     message:
         "Converting part {wildcards.part} of the test table to H5"
@@ -118,7 +118,9 @@ rule fit_feature_map:
         "../envs/data.yaml"
     params:
         *code("fit_feature_map"),
-        **settings(min_count=size_param("min_count"), **column_params("shared", "ids")),
+        **settings(
+            min_count=size_param("min_count"), columns=COLUMNS.plain("shared", "ids")
+        ),
     message:
         "Fitting the feature map of size {wildcards.size}"
     script:

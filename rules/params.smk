@@ -13,7 +13,14 @@ from feseq.config.catalog import (
 )
 from feseq.config.declared import fields_of
 from feseq.config.space import space_of
-from feseq.families import families, family, family_name, family_of, is_model
+from feseq.families import (
+    FAMILIES,
+    families,
+    family,
+    family_name,
+    family_of,
+    is_model,
+)
 from feseq.predict.warm_start import warm_start_file
 from feseq.staleness import Code, digest, not_counted, settings
 
@@ -24,11 +31,13 @@ LAYOUT = ("gpus", "nodes")
 
 
 @functools.cache
-def code_of(script, *verbs, name=None):
-    """Digests of what a script runs, one a module; with verbs, those of that family or of all."""
-    chosen = [family(name)] if name else families()
+def code_of(script, verbs=(), names=()):
+    """Digests of what a script runs, and of verbs of some families, one a module."""
     modules = [
-        each.verbs[verb] for each in chosen for verb in verbs if verb in each.verbs
+        family(name).verbs[verb]
+        for name in names
+        for verb in verbs
+        if verb in family(name).verbs
     ]
     paths = [f"feseq/{module.replace('.', '/')}.py" for module in modules]
     return CODE.of(f"{script}.py", *paths)
@@ -39,18 +48,14 @@ def code(script, *verbs):
     if not verbs:
         return code_of(script)
 
-    def counted(text):
-        return lambda wildcards: (
-            text if text in model_code(wildcards.model, script, *verbs) else ""
-        )
+    @clear_errors
+    def of_job(wildcards):
+        return code_of(script, verbs, (family_name(wildcards.model),))
 
-    return [counted(text) for text in code_of(script, *verbs)]
-
-
-@clear_errors
-def model_code(model, script, *verbs):
-    """Digests of what a script runs for a model, one a module."""
-    return code_of(script, *verbs, name=family_name(model))
+    return [
+        lambda wildcards, text=text: text if text in of_job(wildcards) else ""
+        for text in code_of(script, verbs, tuple(FAMILIES))
+    ]
 
 
 @functools.cache
@@ -65,23 +70,18 @@ def model_params():
     def value(block, key):
         @clear_errors
         def of_job(wildcards):
-            if block not in family_of(wildcards.model).blocks:
-                return ...
-            return settings_of(wildcards.size, wildcards.model)[block][key]
+            found = settings_of(wildcards.size, wildcards.model)
+            return found[block][key] if block in found else ...
 
         return of_job
 
-    values = {
-        f"settings.{block}.{key}": value(block, key)
-        for each in families()
-        for block, declared in each.blocks.items()
-        for key in fields_of(declared)
-    }
-    rounding = {name for name in values if name.rpartition(".")[2] in LAYOUT}
-    counted = {name: values[name] for name in values if name not in rounding}
-    return settings(**counted) | not_counted(
-        **{name: values[name] for name in rounding}
-    )
+    counted, rounding = {}, {}
+    for each in families():
+        for block, declared in each.blocks.items():
+            for key in fields_of(declared):
+                chosen = rounding if key in LAYOUT else counted
+                chosen[f"settings.{block}.{key}"] = value(block, key)
+    return settings(**counted) | not_counted(**rounding)
 
 
 def counted_settings(size, model):
@@ -92,22 +92,16 @@ def counted_settings(size, model):
     }
 
 
-def tuning_params():
-    """The settings of a search, whose space has the settings of the job's family."""
+@clear_errors
+def tuning_space(wildcards):
+    """The settings of the job's family that a search draws."""
+    return space_of(config["tuning"]["space"], tuple(family_of(wildcards.model).blocks))
 
-    @clear_errors
-    def space(wildcards):
-        return space_of(
-            config["tuning"]["space"], tuple(family_of(wildcards.model).blocks)
-        )
 
-    values = {f"tuning.{key}": value for key, value in config["tuning"].items()}
-    return settings(
-        **values | {"tuning.space": space},
-        variant=clear_errors(
-            lambda wildcards: variant_settings(config, wildcards.size, wildcards.model)
-        ),
-    )
+@clear_errors
+def variant(wildcards):
+    """What the variant of the job's model changes, by block."""
+    return variant_settings(config, wildcards.size, wildcards.model)
 
 
 @clear_errors
@@ -146,16 +140,6 @@ def start_version(wildcards):
 def size_param(name):
     """A key of the size's block in the config."""
     return clear_errors(lambda wildcards: size_block(config, wildcards.size)[name])
-
-
-def sampling_params(*names):
-    """Those keys of `sampling` in the config."""
-    return {f"sampling.{name}": config["sampling"][name] for name in names}
-
-
-def column_params(*others):
-    """The columns that a step reads, and of `label`, `id`, `shared`, `ids` those named."""
-    return {f"columns.{name}": value for name, value in COLUMNS.plain(*others).items()}
 
 
 def size_weights(wildcards):
@@ -241,11 +225,3 @@ def submitting_jobs(wildcards):
     return [
         (wildcards.size, name) for name in submission_models(config, wildcards.size)
     ]
-
-
-def submitting_codes(wildcards):
-    """Digests of the code that predicts by each of these models, as its predictions name it."""
-    return {
-        name: model_code(name, "predict", "load")
-        for _, name in submitting_jobs(wildcards)
-    }

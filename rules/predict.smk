@@ -78,7 +78,6 @@ rule submit:
             **raw_params(sample_submission=RAW.sample_submission),
             prior=config["submission"]["prior"],
         ),
-        **not_counted(codes=submitting_codes),
     message:
         "Writing the submission of size {wildcards.size}"
     script:

@@ -73,8 +73,8 @@ rule tune:
         gpu=lambda wildcards: min(1, layout(wildcards)[1]),
     params:
         *code("tune", "trials"),
-        **tuning_params(),
         **model_params(),
+        **settings(tuning=config["tuning"] | {"space": tuning_space}, variant=variant),
     message:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
     script:

@@ -10,9 +10,9 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,41 +30,36 @@ NOT_COUNTED = (
 )
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A param that makes a step stale when its value changes; a value may be of the wildcards.
+def settings(**values: Any) -> dict[str, Callable[..., str]]:
+    """Params by name, each a text `name=value` that makes a step stale when it changes.
 
-    It is a function because Snakemake looks for wildcards between the braces of a plain text. An
-    Ellipsis stands for what the job does not have.
+    A value may be a function of the wildcards; an Ellipsis stands for what the job does not have. A
+    mapping gives a param for each of its keys, `sampling.seed=1`. Params are functions because
+    Snakemake looks for wildcards between the braces of a plain text.
     """
-
-    name: str
-    value: Any
-
-    def __call__(self, wildcards: Any) -> str:
-        value = self.value(wildcards) if callable(self.value) else self.value
-        return "" if value is ... else f"{self.name}={json.dumps(value, sort_keys=True)}"
-
-
-@dataclass(frozen=True)
-class NotCounted:
-    """A param that makes nothing stale, such as the number of GPUs."""
-
-    setting: Setting
-
-    def __call__(self, wildcards: Any, resources: Any) -> str:
-        """Takes `resources` because Snakemake never compares params that depend on these."""
-        return self.setting(wildcards)
+    single: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            single |= {f"{name}.{key}": part for key, part in value.items()}
+        else:
+            single[name] = value
+    return {name.replace(".", "_"): partial(_text, name, value) for name, value in single.items()}
 
 
-def settings(**values: Any) -> dict[str, Setting]:
-    """Params by name, each a setting that counts."""
-    return {name.replace(".", "_"): Setting(name, value) for name, value in values.items()}
+def _text(name: str, value: Any, wildcards: Any) -> str:
+    value = value(wildcards) if callable(value) else value
+    return "" if value is ... else f"{name}={json.dumps(value, sort_keys=True)}"
 
 
-def not_counted(**values: Any) -> dict[str, NotCounted]:
-    """Params by name, each a setting that makes nothing stale."""
-    return {name: NotCounted(setting) for name, setting in settings(**values).items()}
+def not_counted(**values: Any) -> dict[str, Callable[..., str]]:
+    """Params by name, each a setting that makes nothing stale, such as the number of GPUs.
+
+    Snakemake never compares params that depend on resources.
+    """
+    return {
+        name: lambda wildcards, resources, text=text: text(wildcards)
+        for name, text in settings(**values).items()
+    }
 
 
 def digest(value: Any) -> str:

@@ -14,7 +14,7 @@ from feseq.dataset.store import H5Table
 from feseq.evaluate.validation import predict_validation
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.part import predict_part
-from feseq.predict.submission import write_submission
+from feseq.predict.submission import join_predictions
 from support.raw_tables import raw_table, to_test_h5, to_train_h5
 from support.trainings import train
 
@@ -83,7 +83,7 @@ def test_a_flipped_byte_of_a_model_or_predictions_never_reaches_a_submission(
 
     def submit(path: Path) -> str:
         written = tmp_path / "submission.csv"
-        write_submission([path], None, written, id_column="ID", label_column="y", models=[model])
+        join_predictions([[path]], [1.0], written, id_column="ID", label_column="y")
         return written.read_text()
 
     assert flip_each(part, submit) > 10

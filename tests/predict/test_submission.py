@@ -16,11 +16,11 @@ import pytest
 from scipy.special import expit
 
 from feseq.common.errors import UserError
-from feseq.common.files import fingerprint
+from feseq.common.files import fingerprint, write_json
 from feseq.common.ids import IdTables
 from feseq.common.parquet import write_table
-from feseq.predict.sample_check import check_sample
-from feseq.predict.submission import write_submission
+from feseq.predict.sample import check_sample
+from feseq.predict.submission import join_predictions, write_submission
 from feseq.raw.parts import Listing, Part
 
 IDS = [f"U{i:03d}" for i in range(10)]
@@ -36,20 +36,19 @@ def folder(tmp_path: Path) -> Path:
 def submit(
     folder: Path, ids: Sequence[str], sample: Sequence[str] | str | None = None, logit: Any = None
 ) -> pd.DataFrame:
-    """Write predictions in parts and a sample, submit, and read the CSV as a participant would."""
+    """Write predictions in parts and a sample, join, and read the CSV as a participant would."""
     values = np.float32(np.linspace(-4, 4, len(ids)) if logit is None else logit)
     files = [folder / f"{i}.parquet" for i in range(3)]
     for file, rows in zip(files, np.array_split(np.arange(len(ids)), 3)):
         id_ = pa.array([ids[row] for row in rows], pa.string())
         pq.write_table(pa.table({"id": id_, "logit": values[rows]}), file)
     sample_file = None if sample is None else folder / "sample_submission.csv"
-    if isinstance(sample, str) and sample_file:
-        sample_file.write_text(sample)
-    elif sample_file:
-        pd.DataFrame({"uid": sample, "y": 0}).to_csv(sample_file, index=False)
-    submission = folder / "out" / "submission.csv"
-    write_submission(files, sample_file, submission, **NAMES)
-    return pd.read_csv(submission, dtype={"uid": str}, keep_default_na=False)
+    if sample_file:
+        text = sample if isinstance(sample, str) else "".join(f"{i},0\n" for i in ["uid", *sample])
+        sample_file.write_text(text.replace("uid,0", "uid,y"))
+    written = folder / "out" / "submission.csv"
+    join_predictions([files], [1.0], written, sample_submission=sample_file, **NAMES)
+    return pd.read_csv(written, dtype={"uid": str}, keep_default_na=False)
 
 
 def refused(folder: Path, *arguments: Any, **options: Any) -> str:
@@ -76,40 +75,33 @@ def test_without_a_sample_rows_follow_the_test_file(folder: Path) -> None:
     assert written["y"].is_monotonic_increasing
 
 
+NOT_FINITE = [0.5] * 4 + [float("nan"), 0.5, 0.5, float("-inf"), 0.5, 0.5]
+
+
 @pytest.mark.parametrize(
-    ("ids", "sample", "said"),
+    ("ids", "sample", "logit", "said"),
     [
-        (IDS[2:], IDS, ["2 of its IDs are not predicted", "'U000'", "10 IDs", "8 pred"]),
-        (IDS, IDS[:-3], ["3 predicted IDs are not in it", "'U007'"]),
-        (["X1", *IDS[2:]], IDS, ["2 of its IDs", "'U000'", "1 predicted IDs", "'X1'"]),
-        ([*IDS, "U003", "U004", "U003"], IDS, ["2 IDs occur more", "'U003'"]),
-        ([*IDS, "U003"], None, ["1 IDs occur more", "'U003'"]),
-        (IDS, [*IDS, "U005"], ["sample_submission.csv", "1 IDs occur more", "'U005'"]),
-        (IDS, [*IDS[:9], "U000"], ["1 IDs occur more", "'U000'"]),
-        (IDS, [*IDS[:9], " U009"], ["' U009'", "'U009'"]),
-        (IDS, [*IDS[:9], ""], ["1 of its IDs", "''"]),
-        (IDS, "", ["sample_submission.csv", "'uid'"]),
-        (IDS, "ID,y\nU000,0\n", ["sample_submission.csv", "'ID,y'", "'uid'"]),
-        (IDS, "uid;y\nU000;0\n", ["sample_submission.csv", "'uid;y'"]),
-        (IDS, "uid,y\nU000,0\nU001,0,0\n", ["sample_submission.csv"]),
-        (IDS, "uid,y\n", ["10 predicted IDs are not in it", "'U000'"]),
-        (IDS[:1], "uid,yes,no\nU000,0,0\n", ["'uid,yes,no'", "'y'"]),
+        (IDS[2:], IDS, None, ["2 of its IDs", "'U000'", "10 IDs", "8 predicted"]),
+        (IDS, IDS[:-3], None, ["3 IDs predicted", "'U007'"]),
+        (["X1", *IDS[2:]], IDS, None, ["2 of its IDs", "'U000'", "1 IDs predicted", "'X1'"]),
+        ([*IDS, "U003", "U004", "U003"], IDS, None, ["2 IDs", "'U003'"]),
+        ([*IDS, "U003"], None, None, ["1 IDs", "'U003'"]),
+        (IDS, [*IDS, "U005"], None, ["sample_submission.csv", "1 IDs", "'U005'"]),
+        (IDS, [*IDS[:9], " U009"], None, ["' U009'", "'U009'"]),
+        (IDS, [*IDS[:9], ""], None, ["1 of its IDs", "''"]),
+        (IDS, "", None, ["sample_submission.csv", "'uid'"]),
+        (IDS, "uid;y\nU000;0\n", None, ["sample_submission.csv", "'uid;y'"]),
+        (IDS, "uid,y\nU000,0\nU001,0,0\n", None, ["sample_submission.csv"]),
+        (IDS, "uid,y\n", None, ["10 IDs predicted", "'U000'"]),
+        (IDS[:1], "uid,yes,no\nU000,0,0\n", None, ["'uid,yes,no'", "'y'"]),
+        (IDS, IDS, NOT_FINITE, ["2 predictions", "'U004'"]),
     ],
 )
-def test_a_wrong_sample_or_wrong_ids_stop_with_count_and_example(
-    folder: Path, ids: list[str], sample: list[str] | str | None, said: list[str]
+def test_a_wrong_sample_ids_or_logits_stop_with_count_and_example(
+    folder: Path, ids: list[str], sample: list[str] | str | None, logit: Any, said: list[str]
 ) -> None:
-    message = refused(folder, ids, sample)
+    message = refused(folder, ids, sample, logit)
     assert [part for part in said if part not in message] == []
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_not_finite_is_refused_with_its_id(folder: Path, value: float) -> None:
-    values = np.full(10, 0.5)
-    values[[4, 7]] = value
-    message = refused(folder, IDS, IDS, values)
-    assert "2 predictions" in message
-    assert "'U004'" in message
 
 
 def test_logits_of_any_size_give_probabilities(folder: Path) -> None:
@@ -123,12 +115,11 @@ def test_logits_of_any_size_give_probabilities(folder: Path) -> None:
     [
         ("\ufeffuid,y\nU000,0\nU001,0\nU002,0\n", "y"),
         ("uid,probability\r\nU000,0\r\nU001,0\r\nU002,0\r\n", "probability"),
-        ('"uid","y"\n"U000",0\n"U001",0\n"U002",0\n', "y"),
         ("odds,uid\n0,U000\n0,U001\n0,U002", "odds"),
         ("y,uid,odds\n0,U000,0\n0,U001,0\n0,U002,0\n", "y"),
         ("uid\nU000\nU001\nU002\n", "y"),
     ],
-    ids=["byte order mark", "Windows", "quoted", "turned", "two labels", "IDs alone"],
+    ids=["byte order mark", "Windows", "turned", "two labels", "IDs alone"],
 )
 def test_sample_files_of_any_make_are_read_and_name_the_label(
     folder: Path, text: str, label: str
@@ -138,24 +129,24 @@ def test_sample_files_of_any_make_are_read_and_name_the_label(
     assert written.columns.tolist() == ["uid", label]
 
 
-def parts_of(folder: Path, name: str, logit: Sequence[float], **metadata: str) -> list[Path]:
-    """A model file, of any content, and its predictions of `IDS` in two parts."""
-    (folder / name).mkdir()
-    (folder / name / "model.safetensors").write_bytes(name.encode())
-    paths = []
-    for start, stop in ((0, 4), (4, 10)):
-        given = {"part": f"version of {start}", "test": f"t{start}"}
-        given |= {"click_rate": "0.02", "code": "a@1 b@2"}
-        given |= {"model": fingerprint(folder / name / "model.safetensors"), **metadata}
-        table = pa.table({"id": IDS[start:stop], "logit": np.float32(logit[start:stop])})
-        paths.append(folder / name / f"part{start}.parquet")
-        write_table(table, paths[-1], given)
-    return paths
-
-
 LISTING = Listing(
     "new.parquet", 10, [Part(f"version of {i}", n, {}, []) for i, n in ((0, 4), (4, 6))]
 )
+
+
+def parts_of(folder: Path, name: str, logit: Sequence[float], **metadata: str) -> list[Path]:
+    """A model file, of any content, and its predictions of `IDS` in two parts."""
+    model = folder / name / "model.safetensors"
+    model.parent.mkdir()
+    model.write_bytes(name.encode())
+    paths = []
+    for start, stop in ((0, 4), (4, 10)):
+        given = {"part": f"version of {start}", "model": fingerprint(model), "click_rate": "0.02"}
+        given |= {"full_name": f"toy/{name}", "simulated": "true"} | metadata
+        table = pa.table({"id": IDS[start:stop], "logit": np.float32(logit[start:stop])})
+        paths.append(model.with_name(f"part{start}.parquet"))
+        write_table(table, paths[-1], given)
+    return paths
 
 
 def blended(folder: Path, *parts: list[Path], **options: Any) -> pd.Series:
@@ -163,17 +154,21 @@ def blended(folder: Path, *parts: list[Path], **options: Any) -> pd.Series:
     submission = folder / "out" / "submission.csv"
     models = [paths[0].with_name("model.safetensors") for paths in parts]
     files = [path for paths in parts for path in paths]
-    write_submission(files, None, submission, models=models, **NAMES, **options)
+    write_json(folder / "parts.json", LISTING.as_json())
+    options = {"weights": {model.parent.name: 1 for model in models}, "size": "toy"} | options
+    about = folder / "out" / "about.json"
+    write_submission(files, folder / "parts.json", models, submission, about, **NAMES, **options)
     return pd.read_csv(submission, index_col="uid")["y"]
 
 
 def test_a_blend_is_the_weighted_mean_of_the_logits(folder: Path) -> None:
     a, b = np.linspace(-3, 1, 10), np.linspace(2, -5, 10)
     of_a, of_b = parts_of(folder, "a", a), parts_of(folder, "b", b)
-    written = blended(folder, of_a, of_b, weights=[3, 1])
+    written = blended(folder, of_a, of_b, weights={"a": 3, "b": 1})
     assert written.index.tolist() == IDS
     assert written.tolist() == pytest.approx(expit((3 * a + b) / 4).tolist())
-    assert blended(folder, of_a, weights=[5]).tolist() == pytest.approx(expit(a).tolist())
+    write_json(folder / "fitted.json", {"b": 0.5})
+    assert blended(folder, of_b, fitted=folder / "fitted.json").tolist() == pytest.approx(expit(b))
 
 
 def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Path) -> None:
@@ -189,43 +184,30 @@ def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Pa
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"model": "other"}, "b/part0.parquet: not predicted by"),
-        ({"test": "u"}, "another test table"),
-        ({"part": "version of 4"}, "b/part0.parquet: not predicted for this part"),
+        ({"model": "other"}, "b/part0.parquet: "),
+        ({"part": "version of 4"}, "b/part0.parquet: .* this part"),
         ({"click_rate": "0.03"}, "different click rates"),
-        ({"code": "a@1 b@3"}, "b/part0.parquet: not predicted by the code"),
-        ({"full_name": "toy/c"}, "b/part0.parquet: was made for toy/c"),
+        ({"full_name": "toy/c"}, "b/part0.parquet: .* toy/c"),
+        ({"full_name": "full/b"}, "b/part0.parquet: .* full/b"),
     ],
 )
 def test_models_whose_predictions_do_not_go_together_are_refused(
     folder: Path, change: dict[str, str], said: str
 ) -> None:
     of_a = parts_of(folder, "a", np.zeros(10))
-    options: dict[str, Any] = {"listing": LISTING, "prior": "balanced", "size": "toy"}
-    options |= {"codes": [["a@1", "b@2"]] * 2, "weights": [1, 1]}
-    assert len(blended(folder, of_a, parts_of(folder, "c", np.zeros(10)), **options)) == 10
-    (folder / "out" / "submission.csv").unlink()
+    assert len(blended(folder, of_a, parts_of(folder, "c", np.zeros(10)), prior="balanced")) == 10
+    shutil.rmtree(folder / "out")
     with pytest.raises(UserError, match=said):
-        blended(folder, of_a, parts_of(folder, "b", np.ones(10), **change), **options)
-    assert os.listdir(folder / "out") == []
+        blended(folder, of_a, parts_of(folder, "b", np.ones(10), **change), prior="balanced")
+    assert not (folder / "out").exists()
 
 
-def test_predictions_that_lie_in_the_place_of_another_model_are_refused(folder: Path) -> None:
-    of_a = parts_of(folder, "a", np.zeros(10), full_name="toy/a")
-    # With its model, whose fingerprint they name.
-    shutil.copytree(folder / "a", folder / "b")
-    of_b = [folder / "b" / path.name for path in of_a]
-    for paths, size in ((of_a, "full"), (of_b, "toy")):
-        with pytest.raises(UserError, match="made for toy/a"):
-            blended(folder, paths, size=size)
-
-
-def test_every_part_must_be_predicted_by_every_model(folder: Path) -> None:
+def test_every_part_must_be_predicted_by_every_model_once_and_in_order(folder: Path) -> None:
     first, second = parts_of(folder, "a", np.zeros(10))
     of_b = parts_of(folder, "b", np.ones(10))
     for parts in ([[first]], [[second, first]], [[first, second], of_b[:1]]):
-        with pytest.raises(UserError, match=r"1 of the 2 parts|part4\.parquet|3 files"):
-            blended(folder, *parts, listing=LISTING, weights=[1] * len(parts))
+        with pytest.raises(UserError, match=r"2 parts|part4\.parquet"):
+            blended(folder, *parts)
     assert os.listdir(folder / "out") == []
 
 
@@ -233,10 +215,8 @@ def test_a_submission_says_what_it_was_made_from(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    metadata = {"simulated": "true", "test_file": "new and 3 more", "full_name": "toy/a"}
-    of_a = parts_of(folder, "a", np.zeros(10), **metadata)
-    blended(folder, of_a, about=folder / "about.json", listing=LISTING)
-    assert json.loads((folder / "about.json").read_text()) == {
+    blended(folder, parts_of(folder, "a", np.zeros(10)))
+    assert json.loads((folder / "out/about.json").read_text()) == {
         "simulated_data": True,
         "test_file": "new.parquet",
         "models": ["toy/a"],
@@ -253,15 +233,15 @@ def test_a_sample_is_compared_with_the_test_file_before_anything_is_trained(fold
     # A pandas column of integers with a gap, as floats.
     pq.write_table(pa.table({"uid": [3.0, 1.0, 2.0]}), test)
     sample.write_text("uid,y\n1,0\n2,0\n3,0\n")
-    check_sample(test, sample, "uid", checked)
+    check_sample([str(test)], str(sample), "uid", checked)
     assert json.loads(checked.read_text()) == {"ids": 3}
     checked.unlink()
     sample.write_text("uid,y\n1,0\n9,0\n")
     with pytest.raises(UserError, match=r"1 of its IDs .*'9' and 2 IDs .*'3'"):
-        check_sample(test, sample, "uid", checked)
+        check_sample([str(test)], str(sample), "uid", checked)
     pq.write_table(pa.table({"uid": pa.array([], pa.string())}), test)
     with pytest.raises(UserError, match=r"test\.parquet: the file has no rows"):
-        check_sample(test, sample, "uid", checked)
+        check_sample([str(test)], str(sample), "uid", checked)
     assert not checked.exists()
 
 

@@ -16,7 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.predict.submission import write_submission
+from feseq.predict.submission import join_predictions
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def write_sample(path: Path, ids: Sequence[str], data: st.DataObject) -> None:
 def submit(parts: list[Path], sample: Path | None, folder: Path) -> list[list[str]]:
     """Submit, and read the CSV with Python's own reader."""
     path = folder / "submission.csv"
-    write_submission(parts, sample, path, id_column="the ID", label_column="y")
+    names = {"id_column": "the ID", "label_column": "y"}
+    join_predictions([parts], [1.0], path, sample_submission=sample, **names)
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.reader(file, strict=True))
 
@@ -117,5 +118,5 @@ def test_any_ids_missing_extra_or_duplicate_are_counted_and_nothing_is_written(
         assert message.startswith(f"{folder / 'sample.csv'}: {twice[1]} IDs occur more than once")
     else:
         assert (f"{missing} of its IDs are not predicted" in message) == bool(missing)
-        assert (f"{extra} predicted IDs are not in it" in message) == bool(extra)
+        assert (f"{extra} IDs predicted are not in it" in message) == bool(extra)
         assert f"({len(wanted)} IDs in it, {len(predicted)} predicted)" in message

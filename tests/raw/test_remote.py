@@ -13,7 +13,7 @@ from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.list_test import list_test
 from feseq.dataset.sampling import read_labels
 from feseq.dataset.selection import write_selections
-from feseq.predict.submission_ids import sample_ids
+from feseq.predict.sample import sample_ids
 from feseq.raw import reading
 from feseq.raw.location import TableLocation
 from feseq.raw.parts import read_parts

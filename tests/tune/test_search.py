@@ -79,11 +79,12 @@ def tune(data: Path, out: Path, model: str = "len5", **config: Any) -> Rows:
     tune_model(
         *files_of(data),
         SETTINGS[model],
-        {"best": out / "best.yaml", "trials": out / "trials.csv"},
+        out / "best.yaml",
+        out / "trials.csv",
         model=model,
         variant={"boosting": {"colsample": 0.5}} if model == "boosting-deep" else {},
         size="toy",
-        tune_config=TuneConfig(**{"trials": 6, "seed": 5, "space": SPACE} | config),
+        tuning=TuneConfig(**{"trials": 6, "seed": 5, "space": SPACE} | config),
         runtime=RUNTIME,
         threads=1,
     )

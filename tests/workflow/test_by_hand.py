@@ -5,16 +5,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
 
 from entry import _typed
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns
-from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from support import REPOSITORY, SCRIPTS
+from support.raw_tables import COLUMNS
 
 RULES = "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk"))
 STEPS = re.findall(r"^(?:rule|checkpoint) (\w+):(.*?)^    log:", RULES, re.M | re.S)
@@ -41,40 +40,32 @@ def script(rule: str) -> str:
     return (SCRIPTS / f"{rule}.py").read_text()
 
 
-def typed(value: Any, kind: Any) -> Any:
-    return _typed(
-        inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=kind), value
-    )
+def test_values_become_what_annotations_say() -> None:
+    def main(
+        part: int,
+        raw: list[str],
+        valid: list[Path],
+        replay: Path | None,
+        columns: Columns,
+        runtime: Runtime | None,
+        prior: str = "",
+    ) -> None:
+        pass
 
-
-@pytest.mark.parametrize(
-    ("value", "kind", "message"),
-    [
-        ("many", int, "'many' is no value of type int"),
-        (True, int | None, "True is no value"),
-        ("0.1", float, "'0.1' is no value"),
-        ("both", Literal["train", "test"], "'both' is no value"),
-        ({"len5": "1"}, dict[str, float], "is no value of type dict"),
-        ([1], list[str] | None, "is no value"),
-        (3, Columns, "no roles of columns"),
-        ({"profile": []}, Columns, "no roles of columns"),
-        (7, ModelConfig, "7 is no mapping"),
-        ({"head": 3}, ModelConfig, "head: .* did you mean 'heads'?"),
-        ({"heads": 3}, ModelConfig, "max_len: Field required"),
-        ({"device": "gpu", "verbosity": 3}, Runtime, "device: .*\n.*verbosity"),
-    ],
-)
-def test_a_value_of_another_type_is_a_clear_error(value: Any, kind: Any, message: str) -> None:
-    with pytest.raises(UserError, match=f"(?m)^given[:.].*{message}"):
-        typed(value, kind)
-
-
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [(None, int | None), (3, float), ({"a": {"len5": 1}}, dict[str, dict[str, float]])],
-)
-def test_a_sound_value_stays_as_it_is(value: Any, kind: Any) -> None:
-    assert typed(value, kind) == value
+    given = {"part": "007", "raw": "a", "valid": ["b", "c"], "replay": [], "prior": "1"}
+    given |= {"columns": COLUMNS.plain("label", "id"), "runtime": {"device": "cpu"}}
+    parameters = inspect.signature(main).parameters
+    assert {name: _typed(parameters[name], value) for name, value in given.items()} == {
+        "part": 7,
+        "raw": ["a"],
+        "valid": [Path("b"), Path("c")],
+        "replay": None,
+        "columns": COLUMNS,
+        "runtime": Runtime(device="cpu"),
+        "prior": "1",
+    }
+    with pytest.raises(UserError, match=r"(?s)runtime.*device"):
+        _typed(parameters["runtime"], {"device": "gpu"})
 
 
 @pytest.mark.workflow

@@ -179,14 +179,15 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
     columns = config["columns"]
     write_submission(
         [out / name / f"part{i}.parquet" for name in names for i in range(PARTS_OF_TEST)],
-        raw / f"sample_submission_{columns['id']}.csv",
+        out / "parts.json",
+        [last_fit(out, name) for name in names],
         out / "submission.csv",
+        out / "about.json",
         id_column=columns["id"],
         label_column=columns["label"],
-        listing=read_parts(out / "parts.json"),
-        models=[last_fit(out, name) for name in names],
-        weights=[weights[name] for name in names],
+        weights=weights,
         prior=config["submission"]["prior"],
+        sample_submission=str(raw / f"sample_submission_{columns['id']}.csv"),
     )
     return weights
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,31 +21,26 @@ logger = logging.getLogger(__name__)
 
 
 def predict_part(
-    model_file: Path,
-    test_h5: Path,
+    model: Path,
+    h5: Path,
     predictions: Path,
     *,
     full_name: str = "",
     runtime: Runtime | None = None,
     threads: int = 1,
-    code: Sequence[str] = (),
 ) -> None:
     """Write parquet columns id (string) and logit (float32) of the rows of a part.
 
-    The file's metadata names the model and its click rate, the part, the H5 file and the digests
-    of the `code`.
+    The file's metadata names the part, the model's file and what `model_metadata` says.
     """
     runtime = runtime or Runtime()
-    model = load_model(model_file, full_name, runtime=runtime, threads=threads)
-    with open_table(test_h5) as test:
-        logit = predict_table(model, test, runtime.verbosity)
+    loaded = load_model(model, full_name, runtime=runtime, threads=threads)
+    with open_table(h5) as test:
+        logit = predict_table(loaded, test, runtime.verbosity)
         metadata = {
-            **model_metadata(model),
-            "model": fingerprint(model_file),
-            "test": test.identity,
-            "code": " ".join(code),
+            **model_metadata(loaded),
+            "model": fingerprint(model),
             "part": test.source["fingerprint"],
-            "test_file": test.source["file"],
             "simulated": json.dumps(test.source["simulated"]),
         }
         write_table(pa.table({"id": ids_of(test), "logit": logit}), predictions, metadata)

@@ -5,18 +5,21 @@ probabilities of a submission, to the bit.
 """
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..common.errors import UserError
-from ..common.files import folder_beside, written_beside
+from ..common.files import folder_beside, read_json, written_beside
 from ..common.logits import mean_logit, sigmoid
 from ..common.progress import progress
 from ..config.columns import Columns
+from ..config.names import share_of
 from ..config.runtime import Runtime
 from ..dataset.conversion import convert_test
 from ..dataset.feature_map import FeatureMap, check_kind
@@ -30,41 +33,50 @@ from .submission import diverged, prior_shift
 logger = logging.getLogger(__name__)
 
 
-def score_files(
-    models: Sequence[Path],
-    inputs: Sequence[str],
-    scores: Path,
-    *,
-    id_column: str,
-    row_time: str | None = None,
-    weights: Sequence[float] | None = None,
-    prior: str = "observed",
-    part_rows: int = 500_000,
-    runtime: Runtime,
-    threads: int,
-) -> None:
-    """Write parquet with `id_column` (string) and probability (float32) for each row of `inputs`.
+# By hand, where no config says more.
+_RUNTIME = Runtime()
 
-    The inputs are parquet files, local or remote, in this order. The logits of several models are
-    averaged by `weights`; the prior 'balanced' shifts them to 50:50 odds, as in a submission.
-    `row_time` is the column of the rows' times, for models with times. Other columns than those
-    that the models need, such as a label, are not read. A part of about `part_rows` rows lies on
-    disk beside `scores` meanwhile, and memory does not grow with the rows.
+
+def score_files(
+    model: list[Path],
+    input: list[str],
+    output: Path,
+    *,
+    id_column: str = "ID",
+    row_time: str | None = None,
+    weights: list[float] | None = None,
+    fitted: Path | None = None,
+    prior: Literal["observed", "balanced"] = "observed",
+    part_rows: int = 500_000,
+    runtime: Runtime = _RUNTIME,
+    threads: int = os.cpu_count() or 1,
+) -> None:
+    """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
+
+    These are parquet files, local or remote, in this order. The logits of several models are
+    averaged by `weights`, or by those in the file `fitted`; the prior 'balanced' shifts them to
+    50:50 odds, as in a submission. `row_time` is the column of the rows' times, for models with
+    times. Other columns than those that the models need, such as a label, are not read. A part of
+    about `part_rows` rows lies on disk beside `output` meanwhile, and memory does not grow with the
+    rows.
 
     Raises UserError, and writes nothing, for files without a column, a row or an ID that is needed.
     """
-    loaded = [load_model(path, runtime=runtime, threads=threads) for path in models]
+    loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
+    if fitted is not None:
+        shares = read_json(fitted)
+        weights = [share_of(shares, path) for path in model]
     weights = _checked_weights(weights, len(loaded))
-    shift = prior_shift(prior, (model.click_rate for model in loaded))
-    columns = _columns([model.feature_map for model in loaded], id_column, row_time)
-    files = [_checked(open_parquet(path), columns, loaded) for path in inputs]
-    names = " + ".join(model.full_name or str(path) for model, path in zip(loaded, models))
-    about = {"models": names, "prior": prior, "inputs": " ".join(map(str, inputs))}
+    shift = prior_shift(prior, (each.click_rate for each in loaded))
+    columns = _columns([each.feature_map for each in loaded], id_column, row_time)
+    files = [_checked(open_parquet(path), columns, loaded) for path in input]
+    names = " + ".join(each.full_name or str(path) for each, path in zip(loaded, model))
+    about = {"models": names, "prior": prior, "inputs": " ".join(input)}
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, about)
     total = sum(file.rows for file in files)
     with (
-        folder_beside(scores) as folder,
-        written_beside(scores) as temporary,
+        folder_beside(output) as folder,
+        written_beside(output) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
         progress("scored", total, verbosity=runtime.verbosity) as scoring,
     ):
@@ -81,14 +93,14 @@ def score_files(
                 probability = sigmoid(logit - shift).astype(np.float32)
                 writer.write_table(pa.table([ids, probability], schema))
                 scoring.advance(part.rows)
-    logger.info("%s: %s rows of %s scored by %s", scores, f"{total:,}", about["inputs"], names)
+    logger.info("%s: %s rows of %s scored by %s", output, f"{total:,}", about["inputs"], names)
 
 
-def _checked_weights(weights: Sequence[float] | None, models: int) -> Sequence[float]:
+def _checked_weights(weights: list[float] | None, models: int) -> list[float]:
     weights = [1.0] * models if weights is None else weights
     if len(weights) != models or min(weights) < 0 or not sum(weights) > 0:
         raise UserError(
-            f"weights {list(weights)} for {models} models; give each one, none below 0, not all 0"
+            f"weights {weights} for {models} models; give each one, none below 0, not all 0"
         )
     return weights
 

@@ -6,69 +6,137 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
-from ..common.files import fingerprint, write_json, written_beside
+from ..common.files import fingerprint, read_json, write_json, written_beside
 from ..common.ids import IdTables, id_tables
 from ..common.logits import log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import check_name, name_of
+from ..config.names import check_name, name_of, share_of
+from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
-from ..raw.parts import Listing
+from ..raw.parts import Part, read_parts
 from ..raw.source import label_name
-from .submission_ids import ID, add_sample, check_same, check_unique
+from .sample import ID, add_sample, check_same, check_unique
 
 logger = logging.getLogger(__name__)
 
 _LOGIT = pa.field("logit", pa.float32())
+_PRIORS = {
+    "observed": "at the data's click rate (submission.prior: observed)",
+    "balanced": "shifted to 50:50 odds (submission.prior: balanced)",
+}
 
 
 def write_submission(
-    predictions: Sequence[Path],
-    sample_submission: str | Path | None,
+    predictions: list[Path],
+    parts: Path,
+    models: list[Path],
+    submission: Path,
+    about: Path,
+    *,
+    id_column: str,
+    label_column: str,
+    size: str = "",
+    prior: str = "observed",
+    weights: Mapping[str, float] | None = None,
+    fitted: Path | None = None,
+    sample_submission: str | None = None,
+    facts: Path | None = None,
+) -> None:
+    """Write the CSV, see `join_predictions`, and what it was made from (JSON).
+
+    `predictions` are of all `parts` of the test table by each of the `models` of a size, model by
+    model; `weights` by the models' names, or those in the file `fitted`, are those of the mean. The
+    prior 'balanced' shifts the logits to 50:50 odds. The alarms in `facts` go to the log.
+
+    Raises UserError, and writes nothing, if predictions are missing or of other parts or models.
+    """
+    listing = read_parts(parts)
+    count = len(listing.parts)
+    if len(predictions) != count * len(models):
+        raise UserError(
+            f"{len(predictions)} files of predictions for {len(models)} models and the {count} "
+            f"parts of {listing.table}; give all parts in their order, model by model"
+        )
+    by_model = [predictions[i : i + count] for i in range(0, len(predictions), count)]
+    firsts = [
+        _checked(paths, listing.parts, model, f"{size}/{name_of(model)}" if size else "")
+        for paths, model in zip(by_model, models)
+    ]
+    shares = read_json(fitted) if fitted else weights or {}
+    made_from = {
+        "simulated_data": json.loads(firsts[0]["simulated"]),
+        "test_file": listing.table,
+        "models": [first["full_name"] or "?" for first in firsts],
+        "weights": [share_of(shares, model) for model in models],
+        "prior": prior,
+        "sample_submission": sample_submission,
+    }
+    made_from["rows"], mean = join_predictions(
+        by_model,
+        made_from["weights"],
+        submission,
+        id_column=id_column,
+        label_column=label_column,
+        sample_submission=sample_submission,
+        shift=prior_shift(prior, (float(first["click_rate"]) for first in firsts)),
+    )
+    write_json(about, made_from)
+    logger.info(
+        "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f, %s",
+        submission,
+        f"{made_from['rows']:,}",
+        listing.table,
+        " + ".join(made_from["models"]),
+        "SIMULATED" if made_from["simulated_data"] else "real",
+        sample_submission or "the test file",
+        mean,
+        _PRIORS[prior],
+    )
+    if facts is not None:
+        warn_of(read_alarms(facts), facts.with_suffix(".md"))
+
+
+def _checked(
+    paths: Sequence[Path], parts: Sequence[Part], model: Path, full_name: str
+) -> Mapping[str, str]:
+    """What the first file says; raises UserError unless all are of these parts by this model."""
+    model_now = fingerprint(model)
+    found = [metadata_of(read_table(path, ())) for path in paths]
+    for path, metadata, part in zip(paths, found, parts):
+        check_name(path, metadata.get("full_name", ""), full_name)
+        if metadata.get("model") != model_now:
+            raise _not_as_needed(path, f"not predicted by {model} as it is now")
+        if metadata.get("part") != part.version:
+            wrong = "not predicted for this part of the test table as it is now"
+            raise _not_as_needed(path, wrong, f"it and data/h5/test/{path.stem}.h5")
+    return found[0]
+
+
+def join_predictions(
+    by_model: Sequence[Sequence[Path]],
+    weights: Sequence[float],
     submission: Path,
     *,
     id_column: str,
     label_column: str,
-    listing: Listing | None = None,
-    models: Sequence[Path] = (),
-    weights: Sequence[float] = (1.0,),
-    codes: Sequence[Sequence[str] | None] = (),
-    prior: str = "observed",
-    size: str = "",
-    about: Path | None = None,
-) -> None:
+    sample_submission: str | Path | None = None,
+    shift: float | np.float32 = 0.0,
+) -> tuple[int, float]:
     """Write `id_column,label_column`, one row per ID, probabilities in [0, 1].
 
-    `predictions` are of all parts, model by model; the logits of several models are averaged by
-    `weights`. The prior 'balanced' shifts the logits to 50:50 odds. IDs, their order and the name
-    of the label are those of `sample_submission` if given, else IDs those of the predictions.
+    The logits of several models are averaged by `weights`, and lowered by `shift`. IDs, their order
+    and the name of the label are those of `sample_submission` if given, else IDs those of the
+    predictions. Returns the number of rows and the mean probability.
 
     Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
-    a logit is not finite. With `models`, the predictions must be of one test table by each of
-    these, and these of `size` if it is given; with a `listing`, of all parts in it; with `codes`,
-    digests of each model's, by this code.
-
-    `about` (JSON) says what the submission was made from: `simulated_data`, `test_file`, `rows`,
-    `sample_submission`, `prior`, and the `models` with their `weights`.
+    a logit is not finite.
     """
-    by_model = _by_model(predictions, models)
-    metadata = [[metadata_of(read_table(path, ())) for path in paths] for paths in by_model]
-    for number, (paths, found) in enumerate(zip(by_model, metadata)):
-        if listing:
-            _check_parts(paths, found, listing)
-        if models:
-            code = codes[number] if codes else None
-            _check_model(paths, found, metadata[0], models[number], code, size)
-    firsts = [of_model[0] for of_model in metadata]
-    made_from = _made_from(firsts, listing) | {"weights": list(weights), "prior": prior}
-    made_from["sample_submission"] = sample_submission and str(sample_submission)
-    shift = prior_shift(prior, (float(first.get("click_rate", "nan")) for first in firsts))
     if sample_submission is not None:
         label_column = label_name(Location(sample_submission), id_column, label_column)
     with id_tables(submission) as tables:
@@ -78,84 +146,10 @@ def write_submission(
         check_unique(tables, "predicted", "the predictions")
         if sample_submission is not None:
             add_sample(tables, sample_submission, id_column)
-            check_same(tables, "predicted", sample_submission)
-        made_from["rows"] = tables.rows("predicted")
+            check_same(tables, "predicted", sample_submission, "predicted")
         order = "predicted" if sample_submission is None else "sample"
         mean = _write_csv(submission, (id_column, label_column), tables, order, shift)
-        if about is not None:
-            write_json(about, made_from)
-    logger.info(
-        "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f, %s",
-        submission,
-        f"{made_from['rows']:,}",
-        made_from["test_file"],
-        " + ".join(made_from["models"]),
-        "SIMULATED" if made_from["simulated_data"] else "real",
-        sample_submission or "the test file",
-        mean,
-        "at the data's click rate (submission.prior: observed)"
-        if prior == "observed"
-        else "shifted to 50:50 odds (submission.prior: balanced)",
-    )
-
-
-def _by_model(predictions: Sequence[Path], models: Sequence[Path]) -> list[Sequence[Path]]:
-    """The parts' predictions of each model."""
-    if models and (not predictions or len(predictions) % len(models)):
-        raise UserError(
-            f"{len(predictions)} files of predictions for {len(models)} models; give as many "
-            f"parts for each model, model by model"
-        )
-    parts = len(predictions) // max(1, len(models))
-    return [predictions[i : i + parts] for i in range(0, len(predictions), parts)]
-
-
-def _made_from(firsts: Sequence[Mapping[str, str]], listing: Listing | None) -> dict[str, Any]:
-    """The origin of the predictions, by the metadata of each model's first part."""
-    return {
-        "simulated_data": json.loads(firsts[0].get("simulated", "null")),
-        "test_file": listing.table if listing else firsts[0].get("test_file", "?"),
-        "models": [first.get("full_name") or "?" for first in firsts],
-    }
-
-
-def _check_parts(
-    paths: Sequence[Path], metadata: Sequence[Mapping[str, str]], listing: Listing
-) -> None:
-    """Raise UserError unless these are predictions of all listed parts, in order."""
-    if len(paths) != len(listing.parts):
-        raise UserError(
-            f"{len(paths)} of the {len(listing.parts)} parts of {listing.table} are predicted; "
-            f"give the predictions of all, in their order"
-        )
-    for path, found, part in zip(paths, metadata, listing.parts):
-        if found.get("part") != part.version:
-            wrong = "not predicted for this part of the test table as it is now"
-            raise _not_as_needed(path, wrong, f"it and data/h5/test/{path.stem}.h5")
-
-
-def _check_model(
-    paths: Sequence[Path],
-    metadata: Sequence[Mapping[str, str]],
-    first_model: Sequence[Mapping[str, str]],
-    model: Path,
-    code: Sequence[str] | None,
-    size: str,
-) -> None:
-    """Raise UserError unless these are by `model` and `code`, of the first model's test table.
-
-    A killed Snakemake may not have recorded which code made a file.
-    """
-    model_now = fingerprint(model)
-    wanted = f"{size}/{name_of(model)}" if size else ""
-    for path, found, first in zip(paths, metadata, first_model):
-        check_name(path, found.get("full_name", ""), wanted)
-        if found.get("model") != model_now:
-            raise _not_as_needed(path, f"not predicted by {model} as it is now")
-        if code is not None and found.get("code") != " ".join(code):
-            raise _not_as_needed(path, "not predicted by the code as it is now")
-        if found.get("test") != first.get("test"):
-            raise _not_as_needed(path, "predicted for another test table than the first model's")
+        return tables.rows("predicted"), mean
 
 
 def _not_as_needed(path: Path, wrong: str, old: str = "it") -> UserError:
@@ -209,7 +203,11 @@ def diverged(count: int, logit: float, example: str) -> UserError:
 
 
 def _write_csv(
-    submission: Path, header: tuple[str, str], tables: IdTables, order: str, shift: np.float32
+    submission: Path,
+    header: tuple[str, str],
+    tables: IdTables,
+    order: str,
+    shift: float | np.float32,
 ) -> float:
     """Write the probabilities in the rows' order of a table; returns their mean."""
     # IDs get quotes only if one has CSV's own characters; sample_submission.csv has none.

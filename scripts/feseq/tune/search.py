@@ -60,53 +60,54 @@ class Trials(Protocol):
 
 
 def tune_model(
-    train_h5: list[Path],
-    valid_h5: list[Path],
-    feature_map_json: Path,
+    train: list[Path],
+    valid: list[Path],
+    feature_map: Path,
     settings: Mapping[str, Any],
-    outputs: Mapping[str, Path],
+    best: Path,
+    trials: Path,
     *,
     model: str,
     variant: Mapping[str, Any],
     size: str,
-    tune_config: TuneConfig,
+    tuning: TuneConfig,
     runtime: Runtime,
     threads: int,
     code: Sequence[str] = (),
 ) -> None:
-    """Search the settings of a model; write `outputs`: trials (CSV) and, last, best (YAML).
+    """Search the settings of a model; write `trials` (CSV) and, last, `best` (YAML).
 
     `settings` are the model's by block, `variant` those that its variant changes. The study is
-    kept in a folder `study` beside `outputs`; an interrupted one goes on if settings, space, data
-    and `code`, digests of it, are the same. Raises UserError for a space that cannot be searched,
-    and if no trial came to an end.
+    kept in a folder `study` beside `best`; an interrupted one goes on if settings, space, data and
+    `code`, digests of it, are the same. Raises UserError for a space that cannot be searched, and
+    if no trial came to an end.
     """
-    space = space_of(tune_config.space, settings)
+    space = space_of(tuning.space, settings)
     check_space(space)
-    folder = outputs["best"].parent / "study"
-    trials: Callable[..., AbstractContextManager[Trials]] = family_of(model).verb("trials")
-    with open_table(train_h5) as train, open_table(valid_h5) as valid:
-        data = [f"{table.identity} {table.rows}" for table in (train, valid)]
-        simulated = train.source["simulated"]
-    data.append(hashlib.sha256(feature_map_json.read_bytes()).hexdigest())
-    key = [settings, space, tune_config.seed, data, [*code]]
+    folder = best.parent / "study"
+    start: Callable[..., AbstractContextManager[Trials]] = family_of(model).verb("trials")
+    with open_table(train) as train_rows, open_table(valid) as valid_rows:
+        data = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
+        simulated = train_rows.source["simulated"]
+    data.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
+    key = [settings, space, tuning.seed, data, [*code]]
     if simulated:
         logger.warning("tuning on SIMULATED data: its best settings know nothing of real clicks")
-    files = (train_h5, valid_h5, feature_map_json)
+    files = (train, valid, feature_map)
     with (
         locked(folder, "is tuning this model already"),
-        trials(*files, settings, folder, runtime=runtime, threads=threads) as run,
+        start(*files, settings, folder, runtime=runtime, threads=threads) as run,
     ):
-        found = _search(run, folder / "study.db", key, space, tune_config)
-    _write_trials(outputs["trials"], found)
+        found = _search(run, folder / "study.db", key, space, tuning)
+    _write_trials(trials, found)
     complete = [trial for trial in found if trial.state == TrialState.COMPLETE]
     if not complete:
         raise UserError(
             f"none of the {len(found)} trials came to an end, so none is the best; the last one: "
             f"{found[-1].user_attrs.get('reason')}"
         )
-    best = max(complete, key=lambda trial: trial.value or 0)
-    _write_best(outputs["best"], best, variant, (size, model), simulated)
+    winner = max(complete, key=lambda trial: trial.value or 0)
+    _write_best(best, winner, variant, (size, model), simulated)
 
 
 def _search(

@@ -1,5 +1,6 @@
-"""The check of submission IDs: those of the sample submission, each once and in its order."""
+"""The sample submission: it has each ID of the test file once, in the order of the CSV."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,12 +8,34 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
-from ..common.ids import IdTables
+from ..common.files import write_json
+from ..common.ids import IdTables, id_tables
+from ..dataset.raw_text import checked_ids
 from ..raw.location import Location
+from ..raw.reading import open_parquet
+
+logger = logging.getLogger(__name__)
 
 ID = pa.schema([("id", pa.string())])
+_BATCH_ROWS = 1 << 20
 # One request for a remote file.
 _BLOCK_BYTES = 1 << 23
+
+
+def check_sample(raw: list[str], sample_submission: str, id_column: str, checked: Path) -> None:
+    """Write how many IDs sample and test table have (JSON); UserError unless they are the same."""
+    file = open_parquet(raw)
+    if file.rows == 0:
+        raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")
+    with id_tables(checked) as tables:
+        add_sample(tables, sample_submission, id_column)
+        for first_row, batch in file.stream([id_column], _BATCH_ROWS):
+            ids = checked_ids(batch.column(0), first_row, id_column, file.where(first_row))
+            tables.add("test", pa.table([ids], ID))
+        check_unique(tables, "test", str(file.location))
+        check_same(tables, "test", sample_submission, "in the test file")
+    write_json(checked, {"ids": file.rows})
+    logger.info("%s: the same %s IDs as in %s", sample_submission, f"{file.rows:,}", file.location)
 
 
 def add_sample(tables: IdTables, path: str | Path, id_column: str) -> None:
@@ -44,22 +67,13 @@ def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
             yield batch.rename_columns(ID.names)
 
 
-def check_same(
-    tables: IdTables,
-    name: str,
-    path: str | Path,
-    there: str = "predicted",
-    others: str = "predicted IDs",
-) -> None:
-    """Raise UserError unless the table has the IDs of the sample `path`; neither has duplicates.
-
-    `there` and `others` say in the error what the table holds.
-    """
+def check_same(tables: IdTables, name: str, path: str | Path, there: str) -> None:
+    """Raise UserError unless the table, which holds the IDs `there`, has those of the sample."""
     complaints = [
         f"{rows:,} {what}, such as {example!r}"
         for (rows, example), what in (
             (tables.missing("sample", name), f"of its IDs are not {there}"),
-            (tables.missing(name, "sample"), f"{others} are not in it"),
+            (tables.missing(name, "sample"), f"IDs {there} are not in it"),
         )
         if rows
     ]
