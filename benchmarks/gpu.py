@@ -22,6 +22,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -74,9 +75,8 @@ class Setting:
 
     def machine(self, precision: str = "auto", compiled: bool = False) -> Machine:
         """This machine's device; `compiled` means as by default."""
-        compiles = "auto" if compiled else False
-        runtime = Runtime(device=self.device, precision=precision, compile=compiles)
-        return start_runtime(runtime, self.threads)
+        found = start_runtime(Runtime(device=self.device, precision=precision), self.threads)
+        return replace(found, compile=compiled and found.compile)
 
     def case(self, size: str, max_len: int, machine: Machine) -> model.Case:
         """The networks of a size, ours and the plain one."""
@@ -157,7 +157,7 @@ def memory(setting: Setting) -> Iterator[Row]:
         for max_len in setting.lengths:
             case = setting.case("full", max_len, machine)
             sizes = field_sizes(case.config, case.fields)
-            network = FESeq(case.config, sizes, recompute=machine.recompute)
+            network = FESeq(case.config, sizes)
             needed = StepMemory.measured(network, case.config, sizes, machine.precision)
             free = machine.memory()
             if machine.device.type == "cuda":

@@ -131,7 +131,6 @@ def config(variants: Mapping[str, Any], options: argparse.Namespace) -> dict[str
                 "train": {"batch_size": 256, "epochs": options.epochs},
             }
         },
-        "evaluation": {"bootstrap": 0},
         "variants": seeded | boosted,
     }
 

@@ -89,7 +89,6 @@ def main() -> None:
         "simulation": {"train_rows": options.rows, "mean_length": options.mean_length},
         "variants": runs.seeded(chosen, options.seeds),
         "sizes": {"medium": medium},
-        "evaluation": {"bootstrap": 0},
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).resolve()

@@ -135,10 +135,6 @@ rule measure:
         "../envs/report.yaml"
     params:
         *code("measure"),
-        **settings(
-            bootstrap=config["evaluation"]["bootstrap"],
-            gauc=config["evaluation"]["gauc"],
-        ),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"
     script:

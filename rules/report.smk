@@ -49,7 +49,6 @@ rule compare_two:
     params:
         *code("compare_two"),
         **settings(
-            resamples=config["evaluation"]["bootstrap"],
             upstream=upstream(
                 lambda wildcards: [
                     (wildcards.size, name) for name in (wildcards.one, wildcards.two)

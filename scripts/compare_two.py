@@ -9,8 +9,8 @@ from entry import run_script
 from feseq.report.comparison import write_two_models
 
 
-def main(*, first: Path, other: Path, page: Path, resamples: int) -> None:
-    write_two_models(first, other, page, resamples=resamples)
+def main(*, first: Path, other: Path, page: Path) -> None:
+    write_two_models(first, other, page)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ def main(
     valid: list[Path],
     truth: Path | None = None,
     metrics: Path,
-    bootstrap: int,
-    gauc: str | None = None,
     full_name: str = "",
 ) -> None:
     write_metrics(
@@ -24,8 +22,6 @@ def main(
         predictions,
         valid,
         truth,
-        resamples=bootstrap,
-        gauc=gauc,
         full_name=full_name,
     )
 

@@ -83,7 +83,6 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("columns.groups.base.times", ["seq_time"]),
     ("columns.groups.base.share_embedding", ["inventory_id"]),
     ("columns.groups", {1: {}}, "columns.groups.1"),
-    ("evaluation.gauc", "l_feat_1"),
     ("runtime", 3),
     ("tuning.space.model.droput", [0.1]),
 ]

@@ -1,6 +1,5 @@
 """Batches: each row once, encoded right, little padding, and no order that training could learn."""
 
-import math
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -105,31 +104,6 @@ def test_batches_equal_an_independent_encoding(
                 inside = min(max(raw_value, field.minimum), field.maximum)
                 scaled = (inside - field.minimum) / (field.maximum - field.minimum)
                 assert value == pytest.approx(scaled, abs=1e-6)
-
-
-@pytest.mark.parametrize("max_len", [1, 3, 20, 100])
-def test_a_spread_cut_keeps_the_newest_and_evenly_some_older_events(
-    train: Path, fields: FeatureMap, table: pa.Table, max_len: int
-) -> None:
-    raw = [split_events(text) for text in table["events"].to_pylist()]
-    vocabulary = fields.sequences[0].vocabulary
-    older = int(0.3 * max_len)
-    newest = max_len - older
-    opened = BatchSource(train, fields, max_len=max_len, batch_rows=64, inputs=Inputs(cut="spread"))
-    longer = 0
-    for batch in opened.in_order():
-        offsets = batch.offsets.tolist()
-        for i, row in enumerate(batch.row_B.tolist()):
-            events = raw[row]
-            before = events[: max(0, len(events) - newest)]
-            if len(before) > older:
-                longer += 1
-                step = len(before) / older if older else 0
-                before = [before[math.floor((k + 0.5) * step)] for k in range(older)]
-            expected = [*before, *events[max(0, len(events) - newest) :]]
-            codes = [vocabulary.index(t) + 2 if t in vocabulary else 1 for t in expected]
-            assert batch.history_ST[0, offsets[i] : offsets[i + 1]].tolist() == codes
-    assert longer > 1
 
 
 def padding_share(epoch: list[Batch]) -> float:

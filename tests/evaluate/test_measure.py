@@ -42,7 +42,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def measured(data: Path, **options: Any) -> dict[str, Any]:
-    given = {"resamples": 20, "gauc": None} | options
+    given = {"resamples": 20} | options
     return measure_predictions(data / "predictions.parquet", data / "valid.h5", None, **given)
 
 
@@ -53,7 +53,6 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
         data / "valid.h5",
         data / "truth.parquet",
         resamples=20,
-        gauc="item",
     )
     found = read_json(data / "metrics.json")
     rows = pd.read_parquet(data / "predictions.parquet")
@@ -175,7 +174,7 @@ def test_a_blend_is_the_mean_of_its_logits(data: Path) -> None:
     found = pd.read_parquet(blended)
     np.testing.assert_allclose(found["logit"], -plain["logit"], rtol=1e-6)
     np.testing.assert_allclose(found["logit_blanked"], plain["logit"], rtol=1e-6)
-    measured = measure_predictions(blended, data / "valid.h5", None, resamples=0, gauc=None)
+    measured = measure_predictions(blended, data / "valid.h5", None, resamples=0)
     factor = {"a": 1, "b": -3}[measured["ahead_of"]]
     np.testing.assert_allclose(found["logit_best"], factor * plain["logit"], rtol=1e-6)
     best, both = (roc_auc_score(plain["label"], found[name]) for name in ("logit_best", "logit"))

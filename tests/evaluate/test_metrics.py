@@ -14,21 +14,21 @@ from feseq.common.logits import sigmoid
 from feseq.evaluate.metrics import BY_NAME, METRICS, Rows, balanced, expected_auc
 
 README = Path(__file__).parents[2] / "results/README.md"
-Plain = Callable[[list[int], list[float], list[int]], float]
+Plain = Callable[[list[int], list[float]], float]
 
 
 def losses(label: list[int], logit: list[float]) -> list[float]:
     return [-math.log(1 / (1 + math.exp(-x if y else x))) for y, x in zip(label, logit)]
 
 
-def auc(label: list[int], logit: list[float], group: list[int]) -> float:
+def auc(label: list[int], logit: list[float]) -> float:
     clicks = [x for y, x in zip(label, logit) if y]
     others = [x for y, x in zip(label, logit) if not y]
     won = sum((c > o) + (c == o) / 2 for c in clicks for o in others)
     return won / len(clicks) / len(others) if clicks and others else math.nan
 
 
-def average_precision(label: list[int], logit: list[float], group: list[int]) -> float:
+def average_precision(label: list[int], logit: list[float]) -> float:
     found, before = 0.0, 0
     for threshold in sorted(set(logit), reverse=True):
         shown = [y for y, x in zip(label, logit) if x >= threshold]
@@ -37,33 +37,26 @@ def average_precision(label: list[int], logit: list[float], group: list[int]) ->
     return found
 
 
-def logloss(label: list[int], logit: list[float], group: list[int]) -> float:
+def logloss(label: list[int], logit: list[float]) -> float:
     return sum(losses(label, logit)) / len(label)
 
 
-def weighted_logloss(label: list[int], logit: list[float], group: list[int]) -> float:
+def weighted_logloss(label: list[int], logit: list[float]) -> float:
     of_class = [[x for x, y in zip(losses(label, logit), label) if y == c] for c in (0, 1)]
     return sum(sum(of) / len(of) for of in of_class) / 2
 
 
-def score(label: list[int], logit: list[float], group: list[int]) -> float:
-    loss = weighted_logloss(label, logit, group)
-    return 0.5 * average_precision(label, logit, group) + 0.5 / (1 + loss)
+def score(label: list[int], logit: list[float]) -> float:
+    loss = weighted_logloss(label, logit)
+    return 0.5 * average_precision(label, logit) + 0.5 / (1 + loss)
 
 
-def calibration_error(label: list[int], logit: list[float], group: list[int]) -> float:
+def calibration_error(label: list[int], logit: list[float]) -> float:
     edges = sorted({sorted(logit)[i * len(logit) // 20] for i in range(1, 20)})
     bins: dict[int, list[float]] = {}
     for y, x in zip(label, logit):
         bins.setdefault(sum(x >= edge for edge in edges), []).append(1 / (1 + math.exp(-x)) - y)
     return sum(abs(sum(gaps)) for gaps in bins.values()) / len(label)
-
-
-def gauc(label: list[int], logit: list[float], group: list[int]) -> float:
-    inside = [[i for i, g in enumerate(group) if g == name] for name in set(group)]
-    aucs = [(auc([label[i] for i in r], [logit[i] for i in r], []), len(r)) for r in inside]
-    known = [(value, rows) for value, rows in aucs if not math.isnan(value)]
-    return sum(v * n for v, n in known) / sum(n for _, n in known) if known else math.nan
 
 
 PLAIN: dict[str, Plain] = {
@@ -73,12 +66,11 @@ PLAIN: dict[str, Plain] = {
     "weighted_logloss": weighted_logloss,
     "score": score,
     "calibration_error": calibration_error,
-    "gauc": gauc,
 }
 
 # Few values, so that many tie.
 ROWS = st.lists(
-    st.tuples(st.integers(0, 1), st.integers(-12, 12), st.integers(0, 3), st.integers(1, 3)),
+    st.tuples(st.integers(0, 1), st.integers(-12, 12), st.integers(1, 3)),
     min_size=2,
     max_size=40,
 ).filter(lambda rows: 0 < sum(row[0] for row in rows) < len(rows))
@@ -88,19 +80,19 @@ ROWS = st.lists(
 @given(rows=ROWS)
 @settings(max_examples=60, deadline=None)
 def test_a_metric_is_that_of_plain_loops(name: str, rows: list[tuple[int, ...]]) -> None:
-    label, half, group, count = map(list, zip(*rows))
+    label, half, count = map(list, zip(*rows))
     logit = [x / 2 for x in half]
-    arrays = Rows(np.array(label), np.array(logit), 0.25, np.array(group))
+    arrays = Rows(np.array(label), np.array(logit), 0.25)
     metric, plain = BY_NAME[name], PLAIN[name]
-    assert metric.of(arrays) == pytest.approx(plain(label, logit, group), abs=1e-9, nan_ok=True)
-    at_even_odds = plain(label, [x + math.log(3) for x in logit], group)
+    assert metric.of(arrays) == pytest.approx(plain(label, logit), abs=1e-9, nan_ok=True)
+    at_even_odds = plain(label, [x + math.log(3) for x in logit])
     found = balanced(metric).of(arrays)
     assert found == pytest.approx(at_even_odds, abs=1e-9, nan_ok=True)
     # A row that counts twice is two rows; the bins of the calibration stay those of the rows.
     if name != "calibration_error":
-        label, logit, group = (np.repeat(x, count).tolist() for x in (label, logit, group))
+        label, logit = (np.repeat(x, count).tolist() for x in (label, logit))
         found = metric.of(arrays.resampled(np.array(count)))
-        assert found == pytest.approx(plain(label, logit, group), abs=1e-9, nan_ok=True)
+        assert found == pytest.approx(plain(label, logit), abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -109,10 +101,9 @@ def test_what_knows_more_is_better(metric: object) -> None:
     random = np.random.default_rng(0)
     truth = random.normal(-2, 1.5, 50_000)
     label = (random.random(len(truth)) < sigmoid(truth)).astype(int)
-    group = random.integers(0, 9, len(truth))
     name = metric.name  # type: ignore[attr-defined]
     true, noisy = (
-        BY_NAME[name].of(Rows(label, logit, label.mean(), group))
+        BY_NAME[name].of(Rows(label, logit, label.mean()))
         for logit in (truth, truth + random.normal(0, 1.5, len(truth)))
     )
     assert BY_NAME[name].sign * (true - noisy) > 0.005

@@ -17,9 +17,8 @@ EPOCHS = [[[3, 0, 6, 1], [5, 5, 5], [6] * 4], [[1, 2], [2, 4, 4, 1, 0, 6], [5, 0
 
 
 @pytest.mark.workflow
-@pytest.mark.parametrize("recompute", [False, True])
 def test_compiled_layers_train_alike_and_are_compiled_once(
-    recompute: bool, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What is compiled runs as it is: no compiler is at work here, but the tracer that calls one.
     tracer = CompileCounter()
@@ -29,7 +28,7 @@ def test_compiled_layers_train_alike_and_are_compiled_once(
     steppers = []
     for compiles in (False, True):
         machine = Machine(torch.device("cpu"), compile=compiles)
-        model = placed(make_model(config, recompute=recompute).train(), machine)
+        model = placed(make_model(config).train(), machine)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
         steppers.append(Stepper(model, optimizer, machine))
     plain, compiled = steppers

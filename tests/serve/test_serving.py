@@ -50,13 +50,11 @@ TIMED = with_roles(
 )
 WHOLE = ModelConfig(
     max_len=6,
-    cut="spread",
     embedding_dim=4,
     interaction_layers=1,
     transformer_layers=1,
     heads=2,
     times=True,
-    time_buckets=50,
     mlp=(8,),
     numerics=("linear", "buckets"),
     scaling="quantile",

@@ -169,7 +169,6 @@ CHANGES: dict[str, Change] = {
     "sizes.toy.submission_models: another": set_to("sizes.toy.submission_models", ["len5"]),
     "submission.prior": set_to("submission.prior", "balanced"),
     "submission.refit": set_to("submission.refit", True),
-    "evaluation.bootstrap": set_to("evaluation.bootstrap", 10),
     "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
     "sampling.seed": set_to("sampling.seed", 7),
     "sampling.split": set_to("sampling.split", {"time": "day_of_week", "last": 1}),

@@ -21,7 +21,6 @@ CONFIG = ModelConfig(
     layer_norm=True,
     positions=True,
     times=False,
-    time_buckets=9,
     time_log_base=None,
     pooling="mean",
     score="bilinear",
@@ -41,12 +40,10 @@ def make_model(
     config: ModelConfig = CONFIG,
     sizes: FieldSizes = SIZES,
     seed: int = 0,
-    *,
-    recompute: bool = False,
 ) -> FESeq:
     """A float64 model in evaluation mode whose weights are large enough for all parts to matter."""
     torch.manual_seed(seed)
-    model = FESeq(config, sizes, recompute=recompute).double().eval()
+    model = FESeq(config, sizes).double().eval()
     # Without norms values grow from layer to layer, and their rounding with them.
     size = 0.4 if config.layer_norm else 0.2
     with torch.no_grad():

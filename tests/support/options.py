@@ -42,7 +42,6 @@ VALUES: dict[str, list[Any]] = {
     "model.interaction_layers": [0, 2],
     "model.transformer_layers": [0, 1],
     "model.heads": [1, 2],
-    "model.time_buckets": [3, 40],
     "model.time_log_base": [2],
     "model.item_interaction_layers": [0, 1],
     "model.attention_dim": [1, 4],
@@ -109,7 +108,6 @@ VALUES: dict[str, list[Any]] = {
 }
 BESIDE = {
     "columns.groups.more": {"profile": ["is_new"], "numeric": ["score"]},
-    "evaluation.bootstrap": 2,
     "evaluation.baselines": ["constant"],
 }
 

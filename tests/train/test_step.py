@@ -20,10 +20,9 @@ STILL = replace(CONFIG, dropout=0.0)
 
 def make_stepper(
     config: ModelConfig = STILL,
-    recompute: bool = False,
     **options: float,
 ) -> Stepper:
-    model = make_model(config, recompute=recompute).train()
+    model = make_model(config).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     return Stepper(model, optimizer, CPU, **options)  # type: ignore[arg-type]
 
@@ -43,16 +42,6 @@ def test_micro_batches_train_like_the_whole_batch(micro_rows: int) -> None:
     assert cut.mean_loss() == pytest.approx(whole.mean_loss(), abs=1e-9)
     for one, other in zip(weights(cut.model), weights(whole.model)):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
-
-
-def test_recomputed_layers_train_alike() -> None:
-    plain, recomputed = make_stepper(CONFIG), make_stepper(CONFIG, recompute=True)
-    for stepper in (plain, recomputed):
-        torch.manual_seed(5)
-        for seed in range(3):
-            stepper.take(make_batch([3, 0, 6, 1], seed=seed))
-    for one, other in zip(weights(recomputed.model), weights(plain.model)):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
 def test_a_step_equals_adam_on_the_mean_loss() -> None:

@@ -151,8 +151,7 @@ def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     model, valid = train(out, config, name), h5_files(out, "valid")
     predictions = model.with_name("valid_predictions.parquet")
     predict_validation(model, valid, predictions, out / "speed.json", runtime=RUNTIME)
-    gauc = config["evaluation"]["gauc"]
-    measured = measure_predictions(predictions, valid, None, resamples=2, gauc=gauc)
+    measured = measure_predictions(predictions, valid, None, resamples=2)
     assert np.isfinite([metric["value"] for metric in measured["metrics"].values()]).all()
     if config["submission"]["refit"]:
         model = train(out, config, name, model.with_name("training.json"))

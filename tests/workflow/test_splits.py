@@ -23,7 +23,6 @@ MODEL = {
     "layer_norm": False,
     "times": True,
     "time_log_base": 2,
-    "cut": "spread",
     "numerics": ["linear", "direct", "buckets"],
     "scaling": "quantile",
     "missing_flags": True,

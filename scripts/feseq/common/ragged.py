@@ -27,20 +27,15 @@ class Ragged:
         """Length of each row, int64 [rows]."""
         return np.diff(self.offsets)
 
-    def take(self, rows: np.ndarray, newest: int | None = None, older: int = 0) -> "Ragged":
-        """The rows of these numbers in this order, each cut to its `newest` last values.
-
-        It keeps `older` more of the values before these, evenly spaced, or all if there are fewer.
-        """
+    def take(self, rows: np.ndarray, newest: int | None = None) -> "Ragged":
+        """The rows of these numbers in this order, each cut to its `newest` last values."""
         ends = self.offsets[1:][rows]
         lengths = ends - self.offsets[:-1][rows]
         if newest is not None:
-            lengths = np.minimum(lengths, newest + older)
+            lengths = np.minimum(lengths, newest)
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         values = np.empty(offsets[-1], self.values.dtype)
         _copy_rows(self.values, ends - lengths, offsets[:-1], lengths, values)
-        if older:
-            _copy_evenly(self.values, self.offsets[:-1][rows], ends, offsets, values, older)
         return Ragged(values, offsets)
 
     def part(self, start: int, stop: int) -> "Ragged":
@@ -93,22 +88,3 @@ def _copy_rows(
         target = copied[places[row] : places[row] + length]
         for i in range(length):
             target[i] = source[i]
-
-
-@numba.njit(nogil=True)
-def _copy_evenly(
-    values: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    offsets: np.ndarray,
-    copied: np.ndarray,
-    older: int,
-) -> None:
-    """Replace the first `older` values of each cut row by an even sample of all before the rest."""
-    for row in range(len(starts)):
-        kept = offsets[row + 1] - offsets[row]
-        before = ends[row] - starts[row] - (kept - older)
-        if before > older:
-            for i in range(older):
-                # The middles of equal parts: (i + 1/2) * before / older.
-                copied[offsets[row] + i] = values[starts[row] + (2 * i + 1) * before // (2 * older)]

@@ -69,12 +69,6 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     split = config["sampling"]["split"]
     if split["last"] is not None and split["time"] is None:
         yield f"sampling.split.last: is {split['last']}, and sampling.split.time names no column"
-    gauc = evaluation["gauc"]
-    if gauc is not None and gauc not in columns.categorical:
-        yield (
-            f"evaluation.gauc: {gauc!r} is no categorical column in use; these are "
-            f"{', '.join(columns.categorical)}"
-        )
 
 
 def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:

@@ -20,10 +20,7 @@ class ModelConfig(Declared):
     """What shapes a network."""
 
     max_len: MaxLen
-    """events of a history; longer ones are cut"""
-    cut: Literal["newest", "spread"] = "newest"
-    """longer histories keep their `newest` events; `spread`: the newest 70 % of `max_len`, and 30 %
-    evenly from all older ones"""
+    """events of a history; longer ones are cut to their newest"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)]
     """size d of an embedding. The width of a position is d times (sequences + profile columns + 1
     with positions + 1 with times); `heads` must divide it"""
@@ -44,10 +41,9 @@ class ModelConfig(Declared):
     times: bool = False
     """a learned embedding of the time from each event to the row's own; needs
     `columns.groups.<group>.times`"""
-    time_buckets: Annotated[int, Field(ge=3, le=1_000_000)] = 4001
-    """rows m of its table, with `times`: times of m - 2 and more share the last bucket"""
     time_log_base: Annotated[float, Field(gt=1), AS_WRITTEN] | None = None
-    """with `times`, null: one bucket per unit of time; b: bucket log_b(time + 1)"""
+    """with `times`, null: one bucket per unit of time, 3999 and more in the last; b: bucket
+    log_b(time + 1)"""
     pooling: Literal["mean", "sum", "target", "concat", "weighted_sum"] = "mean"
     """from positions to one vector: `target` is the last position, `concat` all of them, zeros
     where there are none, `weighted_sum` the attention of the target item"""

@@ -24,13 +24,6 @@ class Runtime(BaseModel, Declared, frozen=True):
     add up to the batch's (dropout, and the statistics of the `din` score, are those of a
     micro-batch). `auto`: all of the GPU's, or half of the computer's, or of the part that a Slurm
     job or a container has by its control group"""
-    recompute: bool = False
-    """`true`: Transformer layers keep only their inputs and compute the rest again in the backward
-    pass: a fraction of the memory for about a third more time"""
-    compile: Literal["auto"] | bool = "auto"
-    """`auto`: on a GPU, PyTorch's compiler fuses the Transformer layers and the output network,
-    which takes a minute at the start; where it cannot (no Triton, no C compiler, compute capability
-    below 7.0) the log warns. `true`: an error where it cannot, as on the CPU. `false`: never"""
     tensorboard: bool = False
     """`true`: each training writes its curves (losses, AUC, monitor, learning rate, samples/s, by
     step, at each evaluation) into `tensorboard/` beside its model; `tensorboard --logdir results`

@@ -128,7 +128,7 @@ class Size(_Block):
     rows: Annotated[int, Field(ge=20)] | None
     """rows drawn evenly from the whole train file, stratified by label; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
-    """history lengths for which a model can be trained; longer histories are cut (`model.cut`)"""
+    """history lengths for which a model can be trained; longer ones are cut to their newest"""
     submission_models: Annotated[list[str], Field(min_length=1), AfterValidator(_without_repeats)]
     """the models that submit, by name: `len150`, or `len150-feseq_paper` for a variant; of several,
     the mean of their logits"""
@@ -184,11 +184,6 @@ class Submission(_Block):
 class Evaluation(_Block):
     """How models are measured on the validation rows."""
 
-    bootstrap: Annotated[int, Field(ge=0, le=10_000)] = 200
-    """resamples of the validation rows behind the 95 % intervals of all metrics but AUCs; 0: no
-    such intervals"""
-    gauc: str | None = None
-    """a categorical column: AUC within its groups, weighted by their rows (GAUC); null: none"""
     sizes: list[SizeName] = ["full"]
     """sizes whose submitting models and baselines are always in the comparison; other models are in
     it once they are trained"""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, create_model, model_validator
 
 from ..common.errors import UserError, did_you_mean
 from .boosting import BoostingKeys
-from .declared import CLOSED, Declared, Seed, fields_of, list_of, type_of
+from .declared import CLOSED, Declared, fields_of, list_of, type_of
 from .mistakes import mistakes
 from .model import ModelKeys
 from .train import TrainKeys
@@ -55,8 +55,6 @@ class TuneConfig(BaseModel, Declared, frozen=True):
 
     trials: Annotated[int, Field(ge=1)] = 20
     """trainings"""
-    seed: Seed = 42
-    """seed of the draws"""
     space: Mapping[str, Any] = {}
     """settings of `model` and `train`, for FESeq, and of `boosting` by their names, such as
     `train.learning_rate`: a list of choices, or a range `{low, high}`, perhaps with `log: true` or

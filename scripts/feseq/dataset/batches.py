@@ -47,7 +47,6 @@ class BatchSource:
         self.sequence_columns = [field.column for field in feature_map.sequences]
         self.event_time = feature_map.event_time
         self.max_len = max_len
-        self.older = inputs.older(max_len)
         self.block_rows = BLOCK_ROWS
         self.draw = None
         if negative_share < 1:
@@ -193,7 +192,7 @@ class BatchSource:
         )
 
     def _cut(self, histories: Ragged, rows: np.ndarray) -> Ragged:
-        return histories.take(rows, self.max_len - self.older, self.older)
+        return histories.take(rows, self.max_len)
 
     def _elapsed(self, block: Block, rows: np.ndarray) -> np.ndarray | None:
         """The time from each kept event to its row, packed like the histories."""

@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 # A larger share of values that the model does not know is worth a warning.
 _UNSEEN_SHARE = 0.5
-# The cut `spread` takes this share of the events it keeps from those older than the newest.
-OLDER_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,7 @@ class Inputs:
 
     numbers: Sequence[str] = ("minmax",)
     levels: int = 0
-    cut: str = "newest"
     statistics: Sequence[str] = ()
-
-    def older(self, max_len: int) -> int:
-        """How many of the `max_len` events of a longer history are older than its newest ones."""
-        return int(OLDER_SHARE * max_len) if self.cut == "spread" else 0
 
     def numeric_fields(self, feature_map: FeatureMap) -> list[NumericField]:
         """The numeric columns, then the statistics of the histories."""

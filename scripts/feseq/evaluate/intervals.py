@@ -20,6 +20,8 @@ LEAST_CLICKS = 30
 SIGNIFICANCE = 0.05
 _Z = 1.959963984540054  # of a 95 % interval
 _SEED = 20240714
+# Resamples of the rows behind an interval.
+RESAMPLES = 200
 
 # `value`, `low` and `high` end, of a difference also its `chance`; None where unknown.
 Entry = dict[str, float | None]

@@ -17,7 +17,7 @@ from ..dataset.categories import ByCode
 from ..dataset.opening import Rows as Source
 from ..dataset.opening import open_table
 from ..dataset.table import Table, reported
-from .intervals import CONFIDENCE, Auc, correct_together, gain_entries, metric_entries
+from .intervals import CONFIDENCE, RESAMPLES, Auc, correct_together, gain_entries, metric_entries
 from .metrics import Rows, expected_auc, share_of_best
 from .valid_predictions import read_predictions
 
@@ -32,15 +32,13 @@ def measure_predictions(
     rows: Source,
     truth: Path | None,
     *,
-    resamples: int,
-    gauc: str | None,
+    resamples: int = RESAMPLES,
     full_name: str = "",
 ) -> dict[str, Any]:
     """All metrics of one model's predictions of the reported rows; see results/README.md.
 
-    `gauc` names a categorical column; `truth` holds the true probabilities of a simulated file.
-    Raises UserError if the predictions are of other rows, or not of the model with this
-    `full_name`.
+    `truth` holds the true probabilities of a simulated file. Raises UserError if the predictions
+    are of other rows, or not of the model with this `full_name`.
     """
     with open_table(rows) as table:
         simulated, holdout = table.source["simulated"], table.holdout
@@ -54,9 +52,8 @@ def measure_predictions(
             f"again"
         )
     logit, click_rate = read["logit"].to_numpy(), float(metadata_of(read)["click_rate"])
-    group = slices[gauc].cat.codes.to_numpy() if gauc else None
     auc = Auc.of(label, logit)
-    scored = Rows(label, logit, click_rate, group)
+    scored = Rows(label, logit, click_rate)
     metrics = metric_entries(scored, auc, resamples)
     return {
         "rows": len(label),

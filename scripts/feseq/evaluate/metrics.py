@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from ..common.logits import log_odds, sigmoid
@@ -25,21 +24,13 @@ BALANCED = "balanced_"
 class Rows:
     """Labels 0 or 1 and logits [rows] in rising order, and how often each row counts.
 
-    `click_rate` is that of the train rows, whose odds `balanced` removes; `group` [rows] are the
-    groups of gauc.
+    `click_rate` is that of the train rows, whose odds `balanced` removes.
     """
 
-    def __init__(
-        self,
-        label: np.ndarray,
-        logit: np.ndarray,
-        click_rate: float = 0.5,
-        group: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, label: np.ndarray, logit: np.ndarray, click_rate: float = 0.5) -> None:
         # Sorted once: scikit-learn sorts again at each call, which is quick on sorted rows.
         self.order = np.argsort(logit, kind="stable")
         self.label, self.logit = label[self.order], logit[self.order].astype(np.float64)
-        self.group = None if group is None else group[self.order]
         self.weight = np.ones(len(label))
         self.odds = log_odds(click_rate)
 
@@ -108,21 +99,6 @@ def _calibration_error(rows: Rows) -> float:
     return float(np.abs(gap).sum() / rows.weight.sum())
 
 
-def _gauc(rows: Rows) -> float:
-    """NaN without groups, or where none has both labels."""
-    if rows.group is None:
-        return math.nan
-    counts = {"clicks": rows.weight * rows.label, "others": rows.weight * (1 - rows.label)}
-    ties = pd.DataFrame(counts).groupby([rows.group, rows.logit]).sum()
-    by_group = ties.groupby(level=0)
-    # Others below a click, equal ones by half.
-    below = by_group["others"].cumsum() - ties["others"] / 2
-    won, totals = (ties["clicks"] * below).groupby(level=0).sum(), by_group.sum()
-    known = totals.min(axis=1) > 0
-    auc = won[known] / totals[known].prod(axis=1)
-    return float(np.average(auc, weights=totals[known].sum(axis=1))) if len(auc) else math.nan
-
-
 @dataclass(frozen=True)
 class Metric:
     """A number that says how good predictions are."""
@@ -185,15 +161,6 @@ METRICS = (
         4,
         f"mean over {CALIBRATION_BINS} bins of equally many rows of |mean prediction - share of "
         f"clicks|",
-    ),
-    Metric(
-        "gauc",
-        _gauc,
-        "higher",
-        "GAUC",
-        4,
-        "AUC within the groups of `evaluation.gauc`, weighted by their rows",
-        depends_on_odds=False,
     ),
 )
 # By name, with those at balanced odds.

@@ -18,12 +18,9 @@ from .refiner import TransformerLayer
 from .sizes import FieldSizes
 
 
-def build_model(config: ModelConfig, feature_map: FeatureMap, *, recompute: bool = False) -> FESeq:
-    """An untrained FESeq whose tables fit `feature_map`.
-
-    With `recompute`, training keeps less of the Transformer layers and computes more.
-    """
-    return FESeq(config, field_sizes(config, feature_map), recompute=recompute)
+def build_model(config: ModelConfig, feature_map: FeatureMap) -> FESeq:
+    """An untrained FESeq whose tables fit `feature_map`."""
+    return FESeq(config, field_sizes(config, feature_map))
 
 
 def placed(network: FESeq, machine: Machine) -> FESeq:
@@ -77,6 +74,5 @@ def inputs_of(config: ModelConfig) -> Inputs:
     return Inputs(
         numbers=tuple(dict.fromkeys(numbers_of(config).values())),
         levels=config.levels,
-        cut=config.cut,
         statistics=config.history_statistics,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
 from sysconfig import get_path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch.utils._triton import has_triton
@@ -38,7 +38,6 @@ class Machine:
     device: torch.device
     precision: torch.dtype = torch.float32
     memory_gib: float | None = None
-    recompute: bool = False
     ranks: Ranks = field(default_factory=Ranks)
     compile: bool = False
 
@@ -94,9 +93,8 @@ def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) ->
         device,
         precision,
         None if runtime.memory_gib == "auto" else runtime.memory_gib,
-        runtime.recompute,
         ranks,
-        choose_compile(runtime.compile, device),
+        can_compile(device),
     )
 
 
@@ -113,26 +111,18 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return PRECISIONS[name]
 
 
-def choose_compile(setting: Literal["auto"] | bool, device: torch.device) -> bool:
-    """`auto`: on a GPU for which torch.compile has all it needs, else not, with a warning.
-
-    Raises UserError if it is asked for and something is missing.
-    """
-    if not setting or (setting == "auto" and device.type == "cpu"):
+def can_compile(device: torch.device) -> bool:
+    """True for a GPU for which torch.compile has all it needs; where something lacks, it warns."""
+    if device.type == "cpu":
         return False
     needs = {
-        "a GPU that PyTorch's Triton compiles for": device.type == "cuda" and has_triton(),
+        "a GPU that PyTorch's Triton compiles for": has_triton(),
         "a C compiler (gcc, clang)": bool(os.environ.get("CC") or which("gcc") or which("clang")),
         "Python.h (python3-dev)": Path(get_path("include"), "Python.h").exists(),
     }
     missing = [need for need, is_there in needs.items() if not is_there]
-    if missing and setting == "auto":
+    if missing:
         logger.warning("layers are not compiled, which costs speed: they need %s", missing[0])
-    elif missing:
-        raise UserError(
-            f"runtime.compile is true, which needs {missing[0]}; use auto, or install what is "
-            f"missing"
-        )
     return not missing
 
 

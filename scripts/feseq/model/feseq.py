@@ -32,7 +32,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.Le
 class FESeq(nn.Module):
     """Click logits of a batch. Knows no optimizer, device, path or metric."""
 
-    def __init__(self, config: ModelConfig, sizes: FieldSizes, *, recompute: bool = False) -> None:
+    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width = config.width(fields)
@@ -52,7 +52,6 @@ class FESeq(nn.Module):
             config.causal,
             config.layer_norm,
             config.dropout,
-            recompute,
         )
         pooling = POOLINGS[config.pooling]
         self.item = ItemEmbedding(config, sizes) if pooling.needs_item else None

@@ -16,6 +16,9 @@ from ..dataset.layout import Layout
 from .dropout import VectorDropout
 from .sizes import FieldSizes
 
+# Rows m of the table of times, as in the paper.
+TIME_BUCKETS = 4001
+
 
 class HistoryEmbedding(nn.Module):
     """Fields of every distinct position: an event, or the target, with the row's profile.
@@ -170,17 +173,18 @@ class PositionEmbedding(nn.Module):
 class TimeEmbedding(nn.Module):
     """A learned embedding of the time t from event to target, in linear or logarithmic buckets.
 
-    Bucket min(floor(t), m - 2), or min(floor(log_b(t + 1)), m - 2); the target's is 0.
+    Bucket min(floor(t), m - 2), or min(floor(log_b(t + 1)), m - 2), with m = TIME_BUCKETS; the
+    target's is 0.
     """
 
     def __init__(self, config: ModelConfig, embedding_dim: int) -> None:
         super().__init__()
-        self.table = nn.Embedding(config.time_buckets, embedding_dim)
+        self.table = nn.Embedding(TIME_BUCKETS, embedding_dim)
         self.bounds: Tensor | None
         bounds = None
         if config.time_log_base is not None:
             # Bounds by powers: a logarithm's rounding would put whole powers one bucket too low.
-            exponent = torch.arange(1, config.time_buckets - 1, dtype=torch.float64)
+            exponent = torch.arange(1, TIME_BUCKETS - 1, dtype=torch.float64)
             bounds = config.time_log_base**exponent - 1
         self.register_buffer("bounds", bounds, persistent=False)
 

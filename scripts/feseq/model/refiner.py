@@ -4,9 +4,7 @@ N positions of all rows, each row's history and target, without padding; D width
 is the same function of B rows left-padded to L positions.
 """
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ..dataset.layout import Layout
 from .attention import SelfAttention
@@ -52,22 +50,15 @@ class SequenceRefiner(nn.Module):
         causal: bool,
         layer_norm: bool,
         dropout: float,
-        recompute: bool,
     ) -> None:
         super().__init__()
-        self.width = width
-        # Keep only each layer's input, and compute the rest again in the backward pass.
-        self.recompute = recompute
         self.layers = nn.ModuleList(
             TransformerLayer(width, heads, causal, layer_norm, dropout) for _ in range(layers)
         )
 
     def forward(self, x_ND: Tensor, layout: Layout) -> Tensor:
         for layer in self.layers:
-            if self.recompute and torch.is_grad_enabled():
-                x_ND = checkpoint(layer, x_ND, layout, use_reentrant=False)
-            else:
-                x_ND = layer(x_ND, layout)
+            x_ND = layer(x_ND, layout)
         return x_ND
 
     def padded(self, x_BLD: Tensor, is_position_BL: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ..common.parquet import metadata_of
 from ..config.names import BLEND, check_name, folder_name
 from ..evaluate.intervals import (
     LEAST_CLICKS,
+    RESAMPLES,
     SIGNIFICANCE,
     Auc,
     Entry,
@@ -168,7 +169,7 @@ def _behind(models: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=models.index)
 
 
-def write_two_models(first: Path, other: Path, page: Path, *, resamples: int) -> None:
+def write_two_models(first: Path, other: Path, page: Path, *, resamples: int = RESAMPLES) -> None:
     """Write a page (Markdown) that compares two models, and what it finds to the log.
 
     Each is given by its metrics.json, with the files of its model beside it. Raises UserError

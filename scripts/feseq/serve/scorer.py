@@ -102,11 +102,9 @@ class Scorer:
         """What the graph takes for these rows."""
         block, encoder = table.block, self.encoder
         encoded = encoder.encode(block, rows)
-        max_len = self.about["max_len"]
-        older = encoder.inputs.older(max_len)
 
         def cut(name: str) -> Ragged:
-            return block.sequences[name].take(rows, max_len - older, older)
+            return block.sequences[name].take(rows, self.about["max_len"])
 
         names = [field.column for field in self.feature_map.sequences]
         histories = [cut(name) for name in names]

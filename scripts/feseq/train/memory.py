@@ -78,10 +78,9 @@ def micro_batch_rows(
     rows = min(batch_rows, needed.rows_in(machine.memory()))
     available = f"{machine.memory() / 2**20:,.0f} MiB of memory"
     if rows == 0:
-        advice = "a smaller max_len or model" + ("" if machine.recompute else ", recompute: true")
         raise NotEnoughMemoryError(
             f"{available} (runtime.memory_gib) do not hold the training of a single row, which "
-            f"needs {needed.step(1) / 2**20:,.0f} MiB; raise it, or use {advice}"
+            f"needs {needed.step(1) / 2**20:,.0f} MiB; raise it, or use a smaller max_len or model"
         )
     if rows < batch_rows:
         logger.info(
@@ -126,11 +125,6 @@ def _step_bytes(network: FESeq, batch: Batch, precision: torch.dtype) -> int:
     # Batch norms write to their buffers.
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     saved = saved_bytes(network, lambda: functional_call(network, buffers, (batch,)), precision)
-    if network.refiner.recompute and len(network.refiner.layers):
-        # The backward pass computes one layer at a time again.
-        layer, positions = network.refiner.layers[0], len(batch.layout.row_N)
-        x_ND = torch.zeros(positions, network.refiner.width, requires_grad=True)
-        saved += saved_bytes(network, lambda: layer(x_ND, batch.layout), precision)
     return sum(saved) + GRADIENTS_AT_ONCE * max(saved)
 
 

@@ -229,7 +229,7 @@ def make_trainer(
     copies = copies_of(run.train_config)
     check_network(run.model_config, sizes, machine.memory(), copies)
     torch.manual_seed(run.train_config.seed)
-    model = build_model(run.model_config, feature_map, recompute=machine.recompute)
+    model = build_model(run.model_config, feature_map)
     if start:
         start.carry_into(model, train.table)
         logger.info("going on from %s", start.path)
@@ -269,7 +269,7 @@ def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
         if share > _ODD_SHARE:
             logger.warning(
                 "%.0f %% of the first %d rows' events are %s: do the times of events and rows have "
-                "the same unit, and do model.time_buckets and time_log_base fit it?",
+                "the same unit, and does model.time_log_base fit it?",
                 100 * share,
                 len(batch),
                 what,

@@ -165,7 +165,7 @@ class Stepper:
                 if rows == 1:
                     raise NotEnoughMemoryError(
                         "the GPU's memory does not hold the training of a single row; use a "
-                        "smaller max_len or model, or runtime.recompute: true"
+                        "smaller max_len or model"
                     ) from None
             # Outside the handler, whose traceback holds on to the tensors of the failed step.
             self.micro_rows = -(-rows // 2)

@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 # Trials before the sampler learns from them, and before the pruner compares with them.
 _AT_RANDOM = 8
+# Of the draws.
+_SEED = 42
 
 # Tells the search the monitor's value after so many steps, rows or trees; raises if the trial is to
 # end. `may_end=False`: it goes on in any case.
@@ -90,7 +92,7 @@ def tune_model(
         data = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
         simulated = train_rows.source["simulated"]
     data.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
-    key = [settings, space, tuning.seed, data, [*code]]
+    key = [settings, space, data, [*code]]
     if simulated:
         logger.warning("tuning on SIMULATED data: its best settings know nothing of real clicks")
     files = (train, valid, feature_map)
@@ -128,7 +130,7 @@ def _search(
             study.tell(trial.number, state=TrialState.FAIL)  # from a killed process
         while len(found := _finished(study)) < config.trials:
             # A sampler of its own for each trial, since no file keeps a sampler's state.
-            seed = np.random.SeedSequence([config.seed, len(found)]).generate_state(1)
+            seed = np.random.SeedSequence([_SEED, len(found)]).generate_state(1)
             study.sampler = optuna.samplers.TPESampler(
                 seed=int(seed[0]), n_startup_trials=_AT_RANDOM
             )
