@@ -78,3 +78,4 @@ wildcard_constraints:
     one="[^/]+",
     two="[^/]+",
     part=r"\d\d\d+",
+    plot="learning_curves|importance|attention",

@@ -200,34 +200,39 @@ def compared_jobs(wildcards):
 
 def compared_plots(wildcards):
     """The plots of each model in the comparison but the baselines."""
-    plots = []
+    made = []
     for size, name in compared_jobs(wildcards):
         job = {"size": size, "name": name}
-        steps = [] if name in BASELINES else ["model"]
+        if name not in BASELINES:
+            made += [plot.apply_wildcards(job) for plot in rules.plot_model.output]
         if is_model(name):
-            steps += family_of(name).plots(settings_of(size, name))
-        made = [
-            plot for step in steps for plot in getattr(rules, f"plot_{step}").output
-        ]
-        plots += [plot.apply_wildcards(job) for plot in made]
-    return plots
+            own = family_of(name).plots(settings_of(size, name))
+            made += [output_of("plot", "svg", **job, plot=plot) for plot in own]
+    return made
 
 
 def importance_plots(wildcards):
     """What the AUC of each model that submits rests on."""
     return [
-        rules.plot_importance.output.plot.apply_wildcards({"size": size, "name": name})
+        output_of("plot", "svg", size=size, name=name, plot="importance")
         for size in config["evaluation"]["sizes"]
         for name in submission_models(config, size)
     ]
 
 
-def plot_of(kind, name):
+def plot_data(wildcards):
+    """The file from which a plot of one model alone is drawn."""
+    files = {"learning_curves": "history.csv"}
+    file = files.get(wildcards.plot, f"{wildcards.plot}.json")
+    return f"results/{wildcards.size}/{wildcards.name}/{file}"
+
+
+def plot_of(kind, name, caption=None):
     """A plot of a kind, in the place that it has in the report."""
     folder, category, subcategory = PLOTS[kind]
     return report(
         f"{folder}/{name}.svg",
-        caption=f"captions/{name}.rst",
+        caption=f"captions/{caption or name}.rst",
         category=category,
         subcategory=subcategory,
         labels={"plot": name.replace("_", " ")},

@@ -21,55 +21,20 @@ rule plot_model:
         "../scripts/plot_model.py"
 
 
-rule plot_importance:
+# The plots that not all models have.
+rule plot:
     input:
-        importance="results/{size}/{name}/importance.json",
-    output:
-        plot=model_plot("importance"),
-    log:
-        "results/{size}/{name}/plots/plot_importance.log",
-    conda:
-        "../envs/report.yaml"
-    params:
-        *code("plot_importance"),
-    message:
-        "Drawing what the AUC of {wildcards.name} of size {wildcards.size} rests on"
-    script:
-        "../scripts/plot_importance.py"
-
-
-# The plots of some families alone.
-rule plot_learning_curves:
-    input:
-        history="results/{size}/{name}/history.csv",
-        metrics=rules.measure.output.metrics,
-    output:
-        plot=model_plot("learning_curves"),
-    log:
-        "results/{size}/{name}/plots/plot_learning_curves.log",
-    conda:
-        "../envs/report.yaml"
-    params:
-        *code("plot_learning_curves"),
-    message:
-        "Drawing the learning curves of {wildcards.name} of size {wildcards.size}"
-    script:
-        "../scripts/plot_learning_curves.py"
-
-
-rule plot_attention:
-    input:
-        attention="results/{size}/{name}/attention.json",
+        data=plot_data,
         training="results/{size}/{name}/training.json",
     output:
-        plot=model_plot("attention"),
+        svg=model_plot("{plot}", caption="plot"),
     log:
-        "results/{size}/{name}/plots/plot_attention.log",
+        "results/{size}/{name}/plots/{plot}.log",
     conda:
         "../envs/report.yaml"
     params:
-        *code("plot_attention"),
+        *code("plot"),
     message:
-        "Drawing what {wildcards.name} of size {wildcards.size} looks at"
+        "Drawing {wildcards.plot} of {wildcards.name}, size {wildcards.size}"
     script:
-        "../scripts/plot_attention.py"
+        "../scripts/plot.py"

@@ -61,35 +61,18 @@ rule compare_two:
         "../scripts/compare_two.py"
 
 
-rule plot_comparison:
-    input:
-        comparison=rules.compare.output.comparison,
-    output:
-        aucs=overall_plot("aucs"),
-        by_max_len="results/plots/by_max_len.svg",
-        speed=overall_plot("speed"),
-    log:
-        "results/plots/plot_comparison.log",
-    conda:
-        "../envs/report.yaml"
-    params:
-        *code("plot_comparison"),
-    message:
-        "Drawing all models side by side"
-    script:
-        "../scripts/plot_comparison.py"
-
-
 rule summarize:
     input:
         comparison=rules.compare.output.comparison,
-        plots=rules.plot_comparison.output,
         importances=importance_plots,
         facts=expand(rules.describe.output.facts, size=config["evaluation"]["sizes"]),
         # Not on the page, but in Snakemake's report.
         model_plots=compared_plots,
     output:
         summary="results/summary.md",
+        aucs=overall_plot("aucs"),
+        by_max_len="results/plots/by_max_len.svg",
+        speed=overall_plot("speed"),
         view=report(
             "results/summary.html",
             caption="captions/summary.rst",

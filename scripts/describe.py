@@ -35,7 +35,7 @@ def main(
     found = describe(train, valid, test, feature_map, size=size, threads=threads)
     alarms = alarms_of(found, scalings)
     plots = {"click_rates": click_rates, "missing": missing, "lengths": lengths, "drift": drift}
-    plot_data(found, **plots)
+    plot_data(found, plots)
     write_data_page(found, alarms, plots, page, view)
     write_json(facts, {**found, "alarms": [asdict(alarm) for alarm in alarms]})
     warn_of(alarms, page)

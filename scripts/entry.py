@@ -23,7 +23,7 @@ from feseq.common.memory import keep_freed_memory
 from feseq.common.signals import exit_on_sigterm
 
 # Those that name the job of a rule.
-WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "part")
+WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "part", "plot")
 # Those that name its model, as files say whose they are: full/len150.
 FULL_NAME = ("size", "model", "baseline", "name")
 

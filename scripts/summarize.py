@@ -12,11 +12,13 @@ from feseq.report.summary import write_summary
 def main(
     *,
     comparison: Path,
-    plots: list[Path],
     importances: list[Path],
     facts: list[Path],
     summary: Path,
     view: Path,
+    aucs: Path,
+    by_max_len: Path,
+    speed: Path,
     submitting: dict[str, dict[str, float] | None],
     prior: str,
     refit: bool,
@@ -24,14 +26,15 @@ def main(
 ) -> None:
     write_summary(
         comparison,
-        [*plots, *importances],
+        importances,
+        facts,
+        {"aucs": aucs, "by_max_len": by_max_len, "speed": speed},
         summary,
         view,
         submitting=submitting,
         prior=prior,
         refit=refit,
         split=split,
-        facts=facts,
     )
 
 

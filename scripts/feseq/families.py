@@ -104,7 +104,7 @@ class Family:
         return None
 
     def plots(self, settings: Settings) -> list[str]:
-        """Names of plots that not all models have; the rule `plot_{plot}` draws each."""
+        """Names of plots that not all models have; the rule `plot` draws each."""
         return []
 
     def verb(self, name: str) -> Any:

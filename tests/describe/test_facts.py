@@ -30,26 +30,27 @@ def test_what_is_counted_is_what_pandas_counts(
     assert found["sampled_rows"] == {"train": 129, "valid": 85, "test": 90}
     parts = {"train": train, "valid": valid, "test": test_frame}
     for name in ("price", "age", "country", "item"):
-        missing = {part: rows[name].isna().mean() for part, rows in parts.items()}
-        assert column(found, name)["missing"] == pytest.approx(missing), name
-    infinite = {part: np.isinf(rows["price"]).sum() for part, rows in parts.items()}
+        for part, rows in parts.items():
+            missing = column(found, name)[f"missing_{part}"]
+            assert missing == pytest.approx(rows[name].isna().mean()), name
+    infinite = sum(np.isinf(rows["price"]).sum() for rows in parts.values())
     assert column(found, "price")["infinite"] == infinite
     age = column(found, "age")
-    outside = ~test_frame["age"].dropna().between(*age["range"])
-    assert age["range"] == [train["age"].min(), train["age"].max()]
+    outside = ~test_frame["age"].dropna().between(age["low"], age["high"])
+    assert [age["low"], age["high"]] == [train["age"].min(), train["age"].max()]
     assert age["test_outside"] == pytest.approx(outside.mean())
 
     lengths = {
         part: rows["events"].fillna("").map(split_events).map(len) for part, rows in parts.items()
     }
     (sequence,) = found["sequences"]
-    for i, entry in enumerate(sequence["lengths"]):
-        end = sequence["lengths"][i + 1]["from"] if i + 1 < len(sequence["lengths"]) else 10**9
-        inside = {part: found.between(entry["from"], end - 1) for part, found in lengths.items()}
-        assert entry["rows"] == {part: found.sum() for part, found in inside.items()}
+    starts = [entry["start"] for entry in sequence["lengths"]]
+    for entry, end in zip(sequence["lengths"], [*starts[1:], 10**9]):
+        inside = {part: of.between(entry["start"], end - 1) for part, of in lengths.items()}
+        assert {part: entry[part] for part in parts} == {p: of.sum() for p, of in inside.items()}
         chosen = [train["y"][inside["train"]], valid["y"][:-20][inside["valid"][:-20]]]
         # Labels of holdout rows are not looked at.
-        assert entry["known"] == sum(map(len, chosen))
+        assert entry["rows"] == sum(map(len, chosen))
         assert entry["clicks"] == sum(map(sum, chosen))
     assert sequence["mean"] == pytest.approx({p: found.mean() for p, found in lengths.items()})
     assert sequence["longest"] == {part: found.max() for part, found in lengths.items()}
@@ -63,11 +64,8 @@ def test_what_is_counted_is_what_pandas_counts(
         by_word = frame.assign(word=frame[panel["column"]].fillna("(missing)"))
         expected = by_word.groupby("word")["y"].agg(["size", "sum"])
         found = {
-            "(missing)" if value["value"] is None else value["value"]: [
-                value["rows"],
-                value["clicks"],
-            ]
-            for value in panel["values"]
+            "(missing)" if v["value"] is None else v["value"]: [v["rows"], v["clicks"]]
+            for v in panel["values"]
         }
         assert found == {word: [*pair] for word, pair in expected.T.items()}
 
@@ -171,9 +169,7 @@ def test_equal_columns_and_those_in_the_same_order_are_found() -> None:
     a, b = random.normal(size=900), random.normal(size=900)
     a[::9] = np.nan
     columns = {"a": a, "b": b, "a2": a, "exp(-a)": np.exp(-a), "b+": b + 0.01 * a, "one": 0 * b}
-    equal, alike = same_columns(pd.DataFrame(columns))
-    assert equal == [["a", "a2"]]
-    assert alike == [["a", "exp(-a)"]]
+    assert same_columns(pd.DataFrame(columns)) == [["a", "a2", "exp(-a)"]]
 
 
 def test_boosting_names_the_columns_that_give_a_table_away() -> None:

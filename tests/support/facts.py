@@ -39,23 +39,21 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
         {"value": f"{name} {i}", "rows": 900 * (i + 1), "clicks": 30, "test_rows": 70 * i}
         for i in range(30)
     ]
-    along = [value | {"value": str(i), "test_rows": None} for i, value in enumerate(values[:20])]
+    along = [value | {"value": str(i), "test_rows": 0} for i, value in enumerate(values[:20])]
     numeric = {
         "role": "numeric",
         "kind": "levels",
         "distinct": 31,
-        "missing": dict.fromkeys(parts, 0.25),
         "click_auc": 0.6,
-        "range": [0.0, 1e6],
+        "low": 0.0,
+        "high": 1e6,
         "middle_share": 0.5,
-        "infinite": {"train": 7, "valid": 0, "test": 0},
+        "infinite": 7,
         "test_outside": 0.0,
         "test_scale": 1.0,
-    }
-    lengths = [
-        {"from": int(start), "rows": dict.fromkeys(parts, 900), "known": 1_800, "clicks": 20}
-        for start in LENGTHS
-    ]
+        "unseen_test": None,
+    } | {f"missing_{part}": 0.25 for part in parts}
+    bins = {"rows": 1_800, "clicks": 20} | dict.fromkeys(parts, 900)
     return {
         "size": "full",
         "simulated_data": True,
@@ -64,16 +62,14 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
         "reported": {"rows": 10_000, "clicks": 200},
         "sampled_rows": {"train": 45_000, "valid": 10_000, "test": 50_000},
         "columns": [
-            numeric
-            | {"column": f"{name} {i}", "stability_index": {"valid": 0.001 * i, "test": 0.1 * i}}
+            numeric | {"column": f"{name} {i}", "psi_valid": 0.001 * i, "psi_test": 0.1 * i}
             for i in range(columns)
         ],
         "missing_blocks": [
             {"columns": [f"{name} {i}"] * (i + 1), "rows": 40_000 // 9**i, "clicks": 7 * (3 - i)}
             for i in range(4)
         ],
-        "equal": [[f"{name} 1", f"{name} 2"]],
-        "alike": [],
+        "alike": [[f"{name} 1", f"{name} 2"]],
         "click_rates": [
             {"column": None, "values": along},
             {"column": name, "values": values},
@@ -85,19 +81,16 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
                 "mean": dict.fromkeys(parts, 400.0),
                 "median": 300.0,
                 "longest": dict.fromkeys(parts, 12_345),
-                "lengths": lengths,
+                "lengths": [bins | {"start": int(start)} for start in LENGTHS],
                 "tokens": 240,
-                "unseen": {"valid": 0.01, "test": 0.02},
+                "unseen_test": 0.02,
                 "twice_in_train": 0.4,
                 "in_train": {"valid": 0.4, "test": 0.01},
             }
         ],
         "same_rows": {"valid_in_train": 0.0, "test_in_known": 0.0, "known_in_test": 0.0},
         "adversary": {
-            "valid": [{"without": [], "auc": 0.501, "chance": 0.005, "columns": {}}],
-            "test": [
-                {"without": [], "auc": 0.95, "chance": 0.005, "columns": {f"{name} 9": 0.4}},
-                {"without": [f"{name} 9"], "auc": 0.6, "chance": 0.005, "columns": {}},
-            ],
+            "valid": {"auc": 0.501, "is_chance": True, "columns": {}},
+            "test": {"auc": 0.95, "is_chance": False, "columns": {f"{name} 9": 0.4}},
         },
     } | given

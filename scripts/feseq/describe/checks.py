@@ -1,7 +1,9 @@
-"""The checks that raise alarms, each a function of the facts that `describe` finds."""
+"""The checks that raise alarms, from the facts that `describe` finds."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
+
+import pandas as pd
 
 from .alarms import Alarm
 from .drift import MUCH_DRIFT
@@ -19,17 +21,100 @@ OUTSIDE = MISSING = 0.5
 _NAMED = 8
 
 
-def alarms_of(facts: Mapping[str, Any], scalings: Sequence[str]) -> list[Alarm]:
+def alarms_of(facts: Mapping[str, Any], scalings: Collection[str]) -> list[Alarm]:
     """The alarms that the facts of `describe` give.
 
     `scalings` are those of the numeric columns in the models that will submit.
     """
-    return [alarm for check in _CHECKS for alarm in check(facts, scalings)]
+    columns, sequences = pd.DataFrame(facts["columns"]), pd.DataFrame(facts["sequences"])
+    return [
+        *_of_columns(columns, scalings),
+        *_unseen(columns, "rows have a category", "leave out a column of IDs that are ever new"),
+        *_unseen(
+            sequences,
+            "events are a code",
+            f"lower sizes.{facts['size']}.min_count, or use a larger size",
+        ),
+        *_same_rows(facts["same_rows"]),
+        *_few_clicks(facts["reported"], facts["rows"]["valid"]),
+    ]
 
 
-def _few_clicks(facts: Mapping[str, Any], _: Sequence[str]) -> Iterator[Alarm]:
-    clicks, rows = facts["reported"]["clicks"], facts["reported"]["rows"]
-    kept_apart = rows < facts["rows"]["valid"]
+def _of_columns(columns: pd.DataFrame, scalings: Collection[str]) -> Iterator[Alarm]:
+    raw = columns[columns["role"].isin(["numeric", "category"])]
+    lost = (raw["missing_test"] - raw["missing_train"] > MISSING) | (
+        (raw["missing_test"] == 1) & (raw["missing_train"] < 1)
+    )
+    numeric = columns[(columns["role"] == "numeric") & (columns["missing_test"] < 1)]
+    # Empty columns have no such facts.
+    outside, scale = (numeric[name].astype(float) for name in ("test_outside", "test_scale"))
+    is_scaled = (scale <= 1 / SCALE) | (scale >= SCALE)
+    yield from _alarms(
+        columns[columns["click_auc"].astype(float) > LEAK_AUC].sort_values(
+            "click_auc", ascending=False
+        ),
+        "enough to tell the clicks alone, with an AUC of {click_auc:.4f} on train rows",
+        "Take what is known only after the click out of columns.groups",
+    )
+    yield from _alarms(
+        raw[lost],
+        "missing in {missing_test:.0%} of the test rows, and in {missing_train:.0%} of the train "
+        "rows",
+        "Correct the test file, or take the column out of columns.groups",
+    )
+    yield from _alarms(
+        numeric[outside > OUTSIDE],
+        "{test_outside:.0%} of the test values lie outside the range of the train values, "
+        "{low:.6g} to {high:.6g}",
+        "Bring both files to one unit; leave out a column that counts on, such as a date or ID",
+    )
+    yield from _alarms(
+        numeric[is_scaled & ~(outside > OUTSIDE) & (numeric["psi_test"] > MUCH_DRIFT)],
+        "test values are {test_scale:.3g} times as large as train values (medians without zeros)",
+        "Bring both files to one unit",
+    )
+    if "minmax" in scalings:
+        yield from _alarms(
+            raw[raw["middle_share"].astype(float) < SPREAD],
+            "outliers leave no spread; the range is {low:.6g} to {high:.6g}, and the middle 98 % "
+            "of the values fill {middle_share:.2g} of it",
+            "Set model.scaling: quantile, or correct these values",
+        )
+
+
+def _unseen(found: pd.DataFrame, what: str, advice: str) -> Iterator[Alarm]:
+    if len(found):
+        yield from _alarms(
+            found[found["unseen_test"].astype(float) > UNSEEN],
+            f"{{unseen_test:.0%}} of the test {what} that the train rows do not have often enough "
+            f"to be known",
+            f"Check that both files are coded alike; {advice}",
+        )
+
+
+def _alarms(found: pd.DataFrame, text: str, advice: str) -> Iterator[Alarm]:
+    """An alarm of these columns, if there are any; the text has the facts of the first one."""
+    names = list(found["column"])
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        which = f"Column{'s' * (len(names) > 1)} {', '.join(names[:_NAMED])}{more}"
+        yield Alarm(f"{which}: {text.format(**found.iloc[0])}", advice)
+
+
+def _same_rows(shares: Mapping[str, float]) -> Iterator[Alarm]:
+    share = max(shares["test_in_known"], shares["known_in_test"])
+    if share >= SAME_ROWS and shares["valid_in_train"] < NEW_ROWS:
+        is_test = share == shares["test_in_known"]
+        which = "test rows are train rows" if is_test else "train rows are test rows"
+        yield Alarm(
+            f"{share:.0%} of the {which} in every feature",
+            "Check that raw.test is not the train file, or a part of it",
+        )
+
+
+def _few_clicks(reported: Mapping[str, int], valid_rows: int) -> Iterator[Alarm]:
+    clicks, rows = reported["clicks"], reported["rows"]
+    kept_apart = rows < valid_rows
     kind = "holdout" if kept_apart else "validation"
     if clicks < LEAST_CLICKS:
         yield Alarm(
@@ -38,126 +123,3 @@ def _few_clicks(facts: Mapping[str, Any], _: Sequence[str]) -> Iterator[Alarm]:
             "Measure models on a larger size, or raise sampling.valid_share"
             + " or sampling.holdout_share" * kept_apart,
         )
-
-
-def _leaks(facts: Mapping[str, Any], _: Sequence[str]) -> Iterator[Alarm]:
-    found = [c for c in facts["columns"] if (c["click_auc"] or 0) > LEAK_AUC]
-    if found:
-        first = max(found, key=lambda column: column["click_auc"])
-        yield Alarm(
-            f"{_columns(found)} alone {_verb(found, 'predicts', 'predict')} the clicks, with an "
-            f"AUC of {first['click_auc']:.4f} on train rows",
-            "Take what is known only after the click out of columns.groups",
-        )
-
-
-def _same_rows(facts: Mapping[str, Any], _: Sequence[str]) -> Iterator[Alarm]:
-    same = {name: share or 0.0 for name, share in facts["same_rows"].items()}
-    share = max(same["test_in_known"], same["known_in_test"])
-    if share >= SAME_ROWS and same["valid_in_train"] < NEW_ROWS:
-        is_test = share == same["test_in_known"]
-        which = "test rows are train rows" if is_test else "train rows are test rows"
-        yield Alarm(
-            f"{share:.0%} of the {which} in every feature",
-            "Check that raw.test is not the train file, or a part of it",
-        )
-
-
-def _missing_in_test(facts: Mapping[str, Any], _: Sequence[str]) -> Iterator[Alarm]:
-    def is_lost(column: Mapping[str, Any]) -> bool:
-        train, test = column["missing"]["train"], column["missing"]["test"]
-        return test - train > MISSING or (test == 1 and train < 1)
-
-    found = [c for c in _raw(facts, "numeric", "category") if is_lost(c)]
-    if found:
-        missing = found[0]["missing"]
-        yield Alarm(
-            f"{_columns(found)} {_verb(found, 'is', 'are')} missing in most test rows: "
-            f"{missing['test']:.0%}, and {missing['train']:.0%} of the train rows",
-            "Correct the test file, or take the column out of columns.groups",
-        )
-
-
-def _another_scale(facts: Mapping[str, Any], _: Sequence[str]) -> Iterator[Alarm]:
-    numeric = [c for c in _raw(facts, "numeric") if c["missing"]["test"] < 1]
-    outside = [c for c in numeric if (c["test_outside"] or 0) > OUTSIDE]
-    scaled = [
-        c
-        for c in numeric
-        if c not in outside
-        and c["test_scale"] is not None
-        and not 1 / SCALE < c["test_scale"] < SCALE
-        and c["stability_index"]["test"] > MUCH_DRIFT
-    ]
-    if outside:
-        low, high = outside[0]["range"]
-        yield Alarm(
-            f"{_columns(outside)}: {outside[0]['test_outside']:.0%} of the test values lie outside "
-            f"the range of the train values, {low:.6g} to {high:.6g}",
-            "Bring both files to one unit; leave out a column that counts on, such as a date or ID",
-        )
-    if scaled:
-        yield Alarm(
-            f"{_columns(scaled)}: test values are {scaled[0]['test_scale']:.3g} times as large as "
-            f"train values (medians without zeros)",
-            "Bring both files to one unit",
-        )
-
-
-def _unseen(facts: Mapping[str, Any], _: Sequence[str]) -> Iterator[Alarm]:
-    for entries, what, advice in (
-        (
-            _raw(facts, "category"),
-            "rows have a category",
-            "Check that both files are coded alike, or leave out a column of IDs that are ever new",
-        ),
-        (
-            facts["sequences"],
-            "events are a code",
-            "Check that both files are coded alike; lower sizes.{size}.min_count, or use a larger "
-            "size",
-        ),
-    ):
-        found = [entry for entry in entries if entry["unseen"]["test"] > UNSEEN]
-        if found:
-            yield Alarm(
-                f"{_columns(found)}: {found[0]['unseen']['test']:.0%} of the test {what} that the "
-                f"train rows do not have often enough to be known",
-                advice.format(size=facts["size"]),
-            )
-
-
-def _outliers(facts: Mapping[str, Any], scalings: Sequence[str]) -> Iterator[Alarm]:
-    found = [c for c in _raw(facts, "numeric") if (c["middle_share"] or 1) < SPREAD]
-    if found and set(scalings) - {"quantile"}:
-        low, high = found[0]["range"]
-        yield Alarm(
-            f"{_columns(found)}: outliers leave no spread; the range is {low:.6g} to {high:.6g}, "
-            f"and the middle 98 % of the values fill {found[0]['middle_share']:.2g} of it",
-            "Set model.scaling: quantile, or correct these values",
-        )
-
-
-_CHECKS: tuple[Callable[[Mapping[str, Any], Sequence[str]], Iterator[Alarm]], ...] = (
-    _leaks,
-    _same_rows,
-    _missing_in_test,
-    _another_scale,
-    _unseen,
-    _outliers,
-    _few_clicks,
-)
-
-
-def _raw(facts: Mapping[str, Any], *roles: str) -> list[dict[str, Any]]:
-    return [column for column in facts["columns"] if column["role"] in roles]
-
-
-def _columns(entries: Sequence[Mapping[str, Any]]) -> str:
-    names = [entry["column"] for entry in entries]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{'Column' if len(names) == 1 else 'Columns'} {', '.join(names[:_NAMED])}{more}"
-
-
-def _verb(entries: Sequence[object], one: str, many: str) -> str:
-    return one if len(entries) == 1 else many

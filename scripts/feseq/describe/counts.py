@@ -21,21 +21,18 @@ LENGTHS = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000])
 PLACES = 20
 # Shorter sequences are alike by chance, and have no key.
 LEAST_EVENTS = 5
-# Keys of this many rows are kept; of more, those of a share of the rows.
-KEYS = 1 << 20
 
 
 class Counts:
     """What one pass over a table finds.
 
-    Of all rows: `groups`, int64 [values, 3] by categorical column (0 is missing, the words of
-    `words` come next), by "length of" a sequence (the bins LENGTHS) and by "place": the rows; those
-    of them whose label may be looked at, which those of holdout rows may not; the clicks of these.
-    `infinite` and `missing` by numeric column. By sequence `events`, their number, and `longest`.
-    `keys` of the rows ("") and of each sequence, equal where these are equal.
-
-    Of the rows in the sample: `sample` [rows, columns], `label` [rows] or [0], and `sampled_events`
-    of each sequence, and how many of them the feature map does not know, `unseen_events`.
+    `groups`, int64 [values, 3], by categorical column (0 is missing, the words of `words` come
+    next), by "length of" a sequence (the bins LENGTHS) and by "place": the rows; those of them
+    whose label may be looked at, which those of holdout rows may not; the clicks of these.
+    `numbers` int64 [2, columns]: missing and infinite values. `events` by sequence: all, those of
+    the sample, and those of these that the feature map does not know. `longest` by sequence.
+    `keys` of the rows ("") and of each sequence, equal where these are equal: those whose first
+    `bits` bits are 0. `sample` [rows, columns] and its `label` [rows] or [0].
     """
 
     def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
@@ -50,34 +47,31 @@ class Counts:
         sizes = {name: len(words) + 1 for name, words in self.words.items()} | {"place": PLACES}
         sizes |= {f"length of {name}": len(LENGTHS) for name in self.lookups}
         self.groups = {name: np.zeros((size, 3), np.int64) for name, size in sizes.items()}
-        self.missing = self.infinite = np.zeros(len(table.numeric_columns), np.int64)
-        self.events, self.longest, self.sampled_events, self.unseen_events = (
-            dict.fromkeys(self.lookups, 0) for _ in range(4)
-        )
-        self._step = -(-table.rows // SAMPLE_ROWS) or 1
-        samples, labels = [], [np.empty(0, np.uint8)]
-        found: dict[str, list[np.ndarray]] = {name: [] for name in ("", *self.lookups)}
+        self.numbers = np.zeros((2, len(table.numeric_columns)), np.int64)
+        self.events = {name: np.zeros(3, np.int64) for name in self.lookups}
+        self.longest = dict.fromkeys(self.lookups, 0)
+        step = -(-table.rows // SAMPLE_ROWS) or 1
+        empty = table.read(0, 0)
+        samples, labels = [self._sampled(empty, np.empty(0, int))], [np.empty(0, np.uint8)]
+        found = [self._keyed(empty)[1]]
         with progress("described", table.rows) as describing:
             for block, keys in map_ahead(self._keyed, table.blocks(), threads):
-                sampled = np.arange(-self.rows % self._step, len(block), self._step)
+                sampled = np.arange(-self.rows % step, len(block), step)
                 samples.append(self._sampled(block, sampled))
                 labels.append(labels[0] if block.label is None else block.label[sampled])
-                for name, kept in keys.items():
-                    found[name].append(kept)
+                found.append(keys)
                 self._count(block, sampled)
                 describing.advance(len(block))
-        self.sample = pd.concat(samples or [self._sampled(table.read(0, 0), np.empty(0, int))])
+        self.sample = pd.concat(samples[1:] or samples)
         self.label = np.concatenate(labels)
-        none = np.empty(0, np.uint64)
-        self.keys = {name: np.concatenate([none, *parts]) for name, parts in found.items()}
+        self.keys = {name: np.concatenate([keys[name] for keys in found]) for name in found[0]}
 
     def _count(self, block: Block, sampled: np.ndarray) -> None:
         known = np.zeros(len(block), bool) if block.holdout is None else block.holdout == 0
-        clicked = known if block.label is None else block.label == 1
+        clicked = known & False if block.label is None else block.label == 1
         self.rows += len(block)
-        self.clicks += int(clicked.sum()) if block.label is not None else 0
-        self.missing = self.missing + np.isnan(block.numeric).sum(0)
-        self.infinite = self.infinite + np.isinf(block.numeric).sum(0)
+        self.clicks += int(clicked.sum())
+        self.numbers += [np.isnan(block.numeric).sum(0), np.isinf(block.numeric).sum(0)]
         # Rows of a file that has been replaced by a longer one would lie behind its end.
         raw_rows = max(1, int(self.table.source.get("rows", 0)))
         index = {"place": np.minimum(block.row * PLACES // raw_rows, PLACES - 1)}
@@ -85,14 +79,16 @@ class Counts:
         for name, lookup in self.lookups.items():
             ragged = block.sequences[name]
             index[f"length of {name}"] = np.searchsorted(LENGTHS, ragged.lengths, "right") - 1
-            self.events[name] += len(ragged.values)
+            codes = lookup(ragged.take(sampled).values)
+            self.events[name] += [
+                len(ragged.values),
+                len(codes),
+                (codes == OUT_OF_VOCABULARY).sum(),
+            ]
             self.longest[name] = max(self.longest[name], int(ragged.lengths.max(initial=0)))
-            events = ragged.take(sampled).values
-            self.sampled_events[name] += len(events)
-            self.unseen_events[name] += int((lookup(events) == OUT_OF_VOCABULARY).sum())
         for name, values in index.items():
+            counts = self.groups[name]
             for i, rows in enumerate((slice(None), known, known & clicked)):
-                counts = self.groups[name]
                 counts[:, i] += np.bincount(values[rows], minlength=len(counts))
 
     def _sampled(self, block: Block, rows: np.ndarray) -> pd.DataFrame:
@@ -112,19 +108,17 @@ class Counts:
         return {name: find(codes[:, i]) for i, (name, find) in enumerate(self._place_of.items())}
 
     def _keyed(self, block: Block) -> tuple[Block, dict[str, np.ndarray]]:
-        """A block, and the keys that are kept, uint64: those whose first `bits` bits are 0."""
+        """A block, and the keys that are kept, uint64."""
         keys = {name: _sequence_keys(block.sequences[name]) for name in self.lookups}
         # The bits of the numeric values: what is alike in raw values is alike in these.
         numbers = block.numeric.view(np.uint32)
-        columns = np.column_stack([numbers, block.categorical, *keys.values()])
+        columns = np.column_stack([numbers, block.categorical, *keys.values()]).astype(np.uint64)
         found = {
             name: key[block.sequences[name].lengths >= LEAST_EVENTS] for name, key in keys.items()
         }
-        found[""] = hashed((columns.astype(np.uint64) * _weights(columns.shape[1])).sum(axis=1))
-        if self.bits:
-            shift = np.uint64(64 - self.bits)
-            found = {name: key[key >> shift == 0] for name, key in found.items()}
-        return block, found
+        found[""] = hashed((columns * _weights(columns.shape[1])).sum(axis=1))
+        low = np.uint64(2 ** (64 - self.bits) - 1)
+        return block, {name: key[key <= low] for name, key in found.items()}
 
 
 def _sequence_keys(ragged: Ragged) -> np.ndarray:
@@ -139,13 +133,3 @@ def _sequence_keys(ragged: Ragged) -> np.ndarray:
 def _weights(count: int) -> np.ndarray:
     """Odd numbers at random, uint64 [count]."""
     return hashed(np.arange(count, dtype=np.uint64) * GOLDEN) | np.uint64(1)
-
-
-def repeated_share(keys: np.ndarray) -> float | None:
-    """The share of rows whose key another row of the table has as well; None without rows."""
-    return float(pd.Series(keys).duplicated(keep=False).mean()) if len(keys) else None
-
-
-def shared_share(keys: np.ndarray, others: np.ndarray) -> float | None:
-    """The share of rows whose key is one of the `others`; None without rows."""
-    return float(np.isin(keys, others).mean()) if len(keys) else None

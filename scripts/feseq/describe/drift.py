@@ -24,7 +24,7 @@ _BOOSTING = {
     "early_stopping": False,
     "random_state": 1,
 }
-_SHOWN = 10
+_SHOWN = 5
 
 
 def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> float:
@@ -54,9 +54,9 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
 def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None:
     """How well boosting that has learned from half of the rows tells `other` from `train`.
 
-    `auc` on the other half; `chance`, its standard deviation where they do not differ; `columns`
-    whose shuffling costs the most, each with the AUC lost, none where chance explains the AUC. The
-    larger side is cut to the size of the smaller. None with fewer than 20 rows on a side.
+    `auc` on the other half; `is_chance`, whether that is no more than chance gives; `columns` whose
+    shuffling costs the most, each with the AUC lost, none where it is chance. The larger side is
+    cut to the size of the smaller. None with fewer than 20 rows on a side.
     """
     rows = min(len(train), len(other), _ROWS)
     if rows < 20 or not len(train.columns):
@@ -70,10 +70,9 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     held_out, is_other = values[~learns], is_other[~learns]
     auc = float(roc_auc_score(is_other, model.decision_function(held_out)))
     side = len(held_out) // 2
-    chance = float(np.sqrt((2 * side + 1) / (12 * side**2)))
+    is_chance = bool(auc - 0.5 <= SURE * np.sqrt((2 * side + 1) / (12 * side**2)))
     columns = {}
-    if auc - 0.5 > SURE * chance:
-        share = min(1.0, _SHUFFLED / len(held_out))
+    if not is_chance:
         # Predictions of few rows are done before threads have found one another.
         with threadpool_limits(1):
             lost = permutation_importance(
@@ -82,9 +81,9 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
                 is_other,
                 scoring="roc_auc",
                 n_repeats=1,
-                max_samples=share,
+                max_samples=min(1.0, _SHUFFLED / len(held_out)),
                 random_state=1,
             ).importances_mean
         most = pd.Series(lost, train.columns).sort_values(ascending=False, kind="stable")[:_SHOWN]
         columns = most[most > 0].to_dict()
-    return {"auc": auc, "chance": chance, "columns": columns}
+    return {"auc": auc, "is_chance": is_chance, "columns": columns}

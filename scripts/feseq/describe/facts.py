@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from ..dataset.categories import is_token
 from ..dataset.feature_map import FeatureMap, SequenceField
 from ..dataset.opening import Files, open_table
 from ..dataset.table import reported
 from .columns import auc_alone, kind_of, middle_share, missing_blocks, same_columns
-from .counts import KEYS, LENGTHS, Counts, repeated_share, shared_share
-from .drift import MUCH_DRIFT, adversary, stability_index
+from .counts import LENGTHS, Counts
+from .drift import adversary, stability_index
 
 # The tables that are compared with train.
 OTHERS = ("valid", "test")
+# Keys of rows and sequences that are kept; of more rows, those of a share of the rows.
+KEYS = 1 << 20
 # Columns of more categories are not shown category by category.
 _MOST_CATEGORIES = 31
 _CORRELATED_ROWS = 20_000
@@ -25,6 +28,7 @@ _CORRELATED_ROWS = 20_000
 _LEAST_FOR_SCALE = 20
 
 Tables = Mapping[str, Counts]
+Facts = dict[str, Any]
 
 
 def describe(
@@ -35,7 +39,7 @@ def describe(
     *,
     size: str,
     threads: int = 1,
-) -> dict[str, Any]:
+) -> Facts:
     """All facts, as JSON holds them.
 
     Each table is read once, as a stream. Counts are of all rows, facts of single columns of a
@@ -52,8 +56,10 @@ def describe(
         is_reported = reported(opened["valid"].holdout)
         label = opened["valid"].column("label")
         simulated = bool(opened["train"].source["simulated"])
-    samples = _numbers(tables)
-    columns = [_column(tables, samples, feature_map, name) for name in samples["train"]]
+    train, samples = tables["train"], _numbers(tables)
+    numeric = list(train.table.numeric_columns)
+    together = samples["train"][numeric][:_CORRELATED_ROWS]
+    blocks = missing_blocks(samples["train"][[*numeric, *train.words]])
     return {
         "size": size,
         "simulated_data": simulated,
@@ -61,65 +67,72 @@ def describe(
         "clicks": {name: tables[name].clicks for name in ("train", "valid")},
         "reported": {"rows": int(is_reported.sum()), "clicks": int(label[is_reported].sum())},
         "sampled_rows": {name: len(sample) for name, sample in samples.items()},
-        "columns": columns,
-        **_groups(tables["train"], samples["train"]),
+        "columns": [_column(tables, samples, feature_map, name) for name in samples["train"]],
+        "missing_blocks": [
+            {"columns": names, "rows": int(rows.sum()), "clicks": int(train.label[rows].sum())}
+            for names, rows in blocks
+        ],
+        "alike": same_columns(together),
         "click_rates": _click_rates(tables),
         "sequences": [_sequence(tables, field) for field in feature_map.sequences],
         "same_rows": _same_rows(tables),
-        "adversary": {name: _adversaries(samples, columns, name) for name in OTHERS},
+        "adversary": {name: adversary(samples["train"], samples[name]) for name in OTHERS},
     }
 
 
 def _numbers(tables: Tables) -> dict[str, pd.DataFrame]:
     """The samples as numbers: a category or event has one number in all tables."""
-    samples = {name: table.sample.copy() for name, table in tables.items()}
-    ends = np.cumsum([len(sample) for sample in samples.values()])[:-1]
-    for column in samples["train"].select_dtypes(exclude="number"):
-        words = pd.concat([sample[column].astype(object) for sample in samples.values()])
-        codes = pd.factorize(words)[0].astype(np.float64)
-        codes[codes < 0] = np.nan
-        for sample, part in zip(samples.values(), np.split(codes, ends)):
-            sample[column] = part
-    return samples
+    samples = pd.concat({name: table.sample for name, table in tables.items()})
+    for column in samples.select_dtypes(exclude="number"):
+        codes = pd.factorize(samples[column].astype(object))[0].astype(np.float64)
+        samples[column] = np.where(codes < 0, np.nan, codes)
+    return {name: samples.loc[name] if len(tables[name].sample) else samples[:0] for name in tables}
 
 
 def _column(
     tables: Tables, samples: Mapping[str, pd.DataFrame], feature_map: FeatureMap, name: str
-) -> dict[str, Any]:
+) -> Facts:
+    """One row of the table of columns; `low` and `high` are of all train rows."""
     train = tables["train"]
     numeric = list(train.table.numeric_columns)
     role = "numeric" if name in numeric else "category" if name in train.words else name.split()[0]
     is_category = role in ("category", "newest")
     values = {table: sample[name].to_numpy() for table, sample in samples.items()}
     kind, distinct = kind_of(values["train"])
-    entry: dict[str, Any] = {
+    entry: Facts = {
         "column": name,
         "role": role,
         "kind": "categories" if is_category else kind,
         "distinct": distinct,
         "click_auc": auc_alone(values["train"], train.label, is_category),
-        "stability_index": {
-            other: stability_index(values["train"], values[other], is_category) for other in OTHERS
-        },
     }
+    # What not all columns have.
+    entry |= dict.fromkeys(("low", "high", "middle_share", "test_outside", "test_scale"))
+    entry |= dict.fromkeys(("infinite", "unseen_test"))
+    for other in OTHERS:
+        entry[f"psi_{other}"] = stability_index(values["train"], values[other], is_category)
+    for table, counts in tables.items():
+        if role == "numeric":
+            missing = counts.numbers[0, numeric.index(name)]
+        else:
+            missing = counts.groups[name.replace("newest of ", "length of ")][0, 0]
+        entry[f"missing_{table}"] = int(missing) / max(1, counts.rows)
     if role == "numeric":
         i = numeric.index(name)
-        missing = {table: int(found.missing[i]) for table, found in tables.items()}
-        entry["infinite"] = {table: int(found.infinite[i]) for table, found in tables.items()}
+        entry["infinite"] = sum(int(counts.numbers[1, i]) for counts in tables.values())
         field = next(f for f in feature_map.numeric if f.column == name)
         entry |= _numeric(values["train"], values["test"], field.minimum, field.maximum)
-    else:
-        group = name.replace("newest of ", "length of ")
-        missing = {table: int(found.groups[group][0, 0]) for table, found in tables.items()}
     if role == "category":
         fields = (*feature_map.profile, *feature_map.targets, *feature_map.context)
         vocabulary = next(f.vocabulary for f in fields if f.column == name)
-        entry["unseen"] = {other: _unseen(tables[other], name, vocabulary) for other in OTHERS}
-    entry["missing"] = {table: missing[table] / max(1, tables[table].rows) for table in tables}
+        test = tables["test"]
+        unknown = ~np.isin(np.array(test.words[name], object), vocabulary)
+        unseen = test.groups[name][1:, 0][unknown].sum()
+        entry["unseen_test"] = float(unseen / max(1, test.rows))
     return entry
 
 
-def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> dict[str, Any]:
+def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Facts:
     """How test values compare with the range of all train rows, and with train's values."""
     known = test[~np.isnan(test)]
     sizes = [np.abs(values[np.isfinite(values) & (values != 0)]) for values in (train, test)]
@@ -127,7 +140,8 @@ def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> di
     if min(map(len, sizes)) >= _LEAST_FOR_SCALE:
         scale = float(np.median(sizes[1]) / np.median(sizes[0]))
     return {
-        "range": [low, high],
+        "low": low,
+        "high": high,
         "middle_share": middle_share(train, low, high),
         "test_outside": float(((known < low) | (known > high)).mean()) if len(known) else None,
         # The median size of test values by that of train values, without zeros.
@@ -135,114 +149,84 @@ def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> di
     }
 
 
-def _unseen(counts: Counts, name: str, vocabulary: list[str]) -> float:
-    """The share of rows with a category that the feature map does not know."""
-    unknown = ~np.isin(np.array(counts.words[name], object), vocabulary)
-    return float(counts.groups[name][1:, 0][unknown].sum() / max(1, counts.rows))
-
-
-def _groups(counts: Counts, sample: pd.DataFrame) -> dict[str, Any]:
-    """Columns that are missing together, that are equal, and that rise and fall together."""
-    numeric = list(counts.table.numeric_columns)
-    equal, alike = same_columns(sample[numeric][:_CORRELATED_ROWS])
-    blocks = [
-        {"columns": names, "rows": int(rows.sum()), "clicks": int(counts.label[rows].sum())}
-        for names, rows in missing_blocks(sample[[*numeric, *counts.words]])
-    ]
-    return {"missing_blocks": blocks, "equal": equal, "alike": alike}
-
-
-def _click_rates(tables: Tables) -> list[dict[str, Any]]:
+def _click_rates(tables: Tables) -> list[Facts]:
     """Rows and clicks of train and validation along the raw file and by category.
 
-    `test_rows` are those of the test; null along the file, since the test is another file. Holdout
+    `test_rows` are those of the test, 0 along the file, since the test is another file. Holdout
     rows are left out.
     """
-    train, valid, test = tables["train"], tables["valid"], tables["test"]
-    along = train.groups["place"] + valid.groups["place"]
-    found: list[dict[str, Any]] = [
-        {
-            "column": None,
-            "values": [
-                {"value": str(i + 1), "rows": int(rows), "clicks": int(clicks), "test_rows": None}
-                for i, (_, rows, clicks) in enumerate(along)
-            ],
-        }
-    ]
-    for column in train.words:
-        by_word: dict[str | None, np.ndarray] = {}
-        for of in (train, valid, test):
-            for word, (rows, known, clicks) in zip([None, *of.words[column]], of.groups[column]):
-                counts = [rows, 0, 0, rows] if of is test else [rows, known, clicks, 0]
-                by_word[word] = by_word.get(word, np.zeros(4, int)) + np.array(counts)
-        words = sorted((word for word in by_word if by_word[word][0]), key=_in_order)
-        if 1 < len(words) <= _MOST_CATEGORIES:
-            names = ("rows", "clicks", "test_rows")
-            values = [{"value": w, **dict(zip(names, by_word[w][1:].tolist()))} for w in words]
-            found.append({"column": column, "values": values})
+
+    def counted(group: str, name: str, values: list[Any]) -> pd.DataFrame:
+        counts = pd.DataFrame(tables[name].groups[group], columns=["all", "rows", "clicks"])
+        return counts.assign(value=values, test_rows=counts["all"] * (name == "test"))
+
+    places = [str(i + 1) for i in range(len(tables["train"].groups["place"]))]
+    panels: dict[str | None, list[pd.DataFrame]] = {
+        None: [counted("place", name, places) for name in ("train", "valid")]
+    }
+    for name in tables["train"].words:
+        panels[name] = [
+            counted(name, table, [None, *of.words[name]]) for table, of in tables.items()
+        ]
+    found = []
+    for column, parts in panels.items():
+        sums = pd.concat(parts).groupby("value", dropna=False, sort=False).sum()
+        sums = sums[sums["all"] > 0].drop(columns="all")
+        words = [None if pd.isna(word) else word for word in sums.index]
+        if column is None or 1 < len(words) <= _MOST_CATEGORIES:
+            values = sums.assign(value=pd.Series(words, sums.index, object)).to_dict("records")
+            found.append({"column": column, "values": sorted(values, key=_in_order)})
     return found
 
 
-def _in_order(word: str | None) -> tuple[int, float, str]:
+def _in_order(entry: Facts) -> tuple[int, float, str]:
     """Missing first, then whole numbers by size, then other words."""
+    word = entry["value"]
     if word is None:
         return 0, 0, ""
-    try:
-        return 1, float(int(word)), word
-    except ValueError:
-        return 2, 0, word
+    return (1, float(word), word) if is_token(word) else (2, 0, word)
 
 
-def _sequence(tables: Tables, field: SequenceField) -> dict[str, Any]:
+def _sequence(tables: Tables, field: SequenceField) -> Facts:
+    """Lengths of a sequence by table, and the shares of rows that have it in common."""
     name = field.column
     groups = {table: counts.groups[f"length of {name}"] for table, counts in tables.items()}
-    known = (groups["train"] + groups["valid"])[:, 1:]
+    bins = pd.DataFrame({table: counts[:, 0] for table, counts in groups.items()})
+    known = groups["train"] + groups["valid"]
     lengths = tables["train"].sample[f"length of {name}"]
-    keys = {table: counts.keys[name] for table, counts in tables.items()}
+    keys = {table: pd.Series(counts.keys[name]) for table, counts in tables.items()}
+    test = tables["test"]
+    _, events, unseen = test.events[name].tolist()
     return {
         "column": name,
-        "mean": {table: of.events[name] / max(1, of.rows) for table, of in tables.items()},
         "median": float(lengths.median()) if len(lengths) else None,
-        "longest": {table: counts.longest[name] for table, counts in tables.items()},
-        "lengths": [
-            {
-                "from": int(LENGTHS[i]),
-                "rows": {table: int(counts[i, 0]) for table, counts in groups.items()},
-                "known": int(known[i, 0]),
-                "clicks": int(known[i, 1]),
-            }
-            for i in range(len(LENGTHS))
-        ],
+        "lengths": bins.assign(start=LENGTHS, rows=known[:, 1], clicks=known[:, 2]).to_dict(
+            "records"
+        ),
         "tokens": len(field.vocabulary),
-        "unseen": {
-            other: tables[other].unseen_events[name] / max(1, tables[other].sampled_events[name])
-            for other in OTHERS
-        },
-        "twice_in_train": repeated_share(keys["train"]),
-        "in_train": {other: shared_share(keys[other], keys["train"]) for other in OTHERS},
+        "unseen_test": unseen / max(1, events),
+        "twice_in_train": _mean(keys["train"].duplicated(keep=False)),
+        "mean": {table: int(of.events[name][0]) / max(1, of.rows) for table, of in tables.items()},
+        "longest": {table: counts.longest[name] for table, counts in tables.items()},
+        "in_train": {other: _share_in(keys[other], keys["train"]) for other in OTHERS},
     }
 
 
-def _same_rows(tables: Tables) -> dict[str, float | None]:
+def _same_rows(tables: Tables) -> Facts:
     """Shares of rows that are rows of another table in all features; `known` is train and valid."""
-    train, valid, test = (counts.keys[""] for counts in tables.values())
-    known = np.concatenate([train, valid])
+    train, valid, test = (pd.Series(counts.keys[""]) for counts in tables.values())
+    known = pd.concat([train, valid])
     return {
-        "valid_in_train": shared_share(valid, train),
-        "test_in_known": shared_share(test, known),
-        "known_in_test": shared_share(known, test),
+        "valid_in_train": _share_in(valid, train),
+        "test_in_known": _share_in(test, known),
+        "known_in_test": _share_in(known, test),
     }
 
 
-def _adversaries(
-    samples: Mapping[str, pd.DataFrame], columns: list[dict[str, Any]], name: str
-) -> list[dict[str, Any]]:
-    """How well boosting tells the table from train: by all columns, then without drifted ones."""
-    drifted = [c["column"] for c in columns if c["stability_index"][name] >= MUCH_DRIFT]
-    found = []
-    for without in [[], drifted][: 1 + bool(drifted)]:
-        train, other = (samples[table].drop(columns=without) for table in ("train", name))
-        result = adversary(train, other)
-        if result is not None:
-            found.append({"without": without, **result})
-    return found
+def _share_in(keys: pd.Series, others: pd.Series) -> float:
+    """The share of rows whose key is one of the `others`."""
+    return _mean(keys.isin(others))
+
+
+def _mean(flags: pd.Series) -> float:
+    return float(flags.mean()) if len(flags) else 0.0

@@ -3,7 +3,7 @@
 import base64
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,12 @@ def markdown_table(table: pd.DataFrame) -> str:
     cells = table.astype(str).replace(r"\|", r"\|", regex=True).to_numpy().tolist()
     lines = [[str(name) for name in table], ["---"] * len(table.columns), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def texts(values: pd.Series, form: Callable[[Any], str], missing: str = "") -> pd.Series:
+    """Each value as a text, `missing` where there is none."""
+    found = [missing if pd.isna(value) else form(value) for value in values]
+    return pd.Series(found, values.index, dtype=object)
 
 
 def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:

@@ -1,7 +1,7 @@
 """One page for a person: which model is best, by how much, and what to submit."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from ..config.names import BLEND
 from ..describe.alarms import alarms_text, read_alarms
 from ..evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from ..evaluate.metrics import BALANCED, BY_NAME, METRICS
-from .page import SIMULATED, markdown_table, with_interval, write_page
+from .page import SIMULATED, markdown_table, texts, with_interval, write_page
+from .plots import models as model_plots
+from .plots.style import save
 
 # Models in the table; the comparison has them all.
 _MOST = 30
@@ -29,7 +31,9 @@ _KINDS = {"baseline": "baseline", "boosting": "boosting model", "feseq": "FESeq 
 
 def write_summary(
     comparison: Path,
-    plots: Sequence[Path],
+    importances: Sequence[Path],
+    facts: Sequence[Path],
+    plots: Mapping[str, Path],
     summary: Path,
     view: Path,
     *,
@@ -37,40 +41,39 @@ def write_summary(
     prior: str,
     refit: bool,
     split: Mapping[str, Any],
-    facts: Sequence[Path] = (),
 ) -> None:
-    """Write the page as Markdown, and as HTML.
+    """Draw the `plots` of all models, and write the page as Markdown and as HTML.
 
-    `plots` are shown in this order, by_max_len where there are several lengths; `facts` are those
-    of the data by size; `submitting` has the weights of the models that submit by size, None where
-    they are fitted; `prior` and `refit` are of the config, `split` is its sampling.split.
+    `importances` are plots of single models that it also shows, `facts` those of the data by size;
+    `submitting` has the weights of the models that submit by size, None where they are fitted;
+    `prior` and `refit` are of the config, `split` is its sampling.split.
     """
     models = pd.read_csv(comparison)
-    found = [*_tasks(models), _held_out(split, models["unseen"])]
+    for name, path in plots.items():
+        save(model_plots.PLOTS[name](models), path)
+    found = [*_tasks(models), _held_out(split, bool(models["unseen"].all()))]
     for size, weights in submitting.items():
         rivals = models[models["size"] == size]
         if len(rivals):
             found += _best_model(rivals)
         found += _submission(rivals, size, weights, prior, refit)
-    table = _table(models[:_MOST])
     parts = ["# Click models on their validation rows\n"]
     parts += [SIMULATED] * bool(models["simulated_data"].any())
     parts += ["\n".join(f"- {line}" for line in found), ""]
     for path in facts:
         page = os.path.relpath(path.with_suffix(".md"), summary.parent)
         parts.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms_text(read_alarms(path))}")
+    table = _table(models[:_MOST])
     parts += ["## All models\n", markdown_table(table), _notes(table)]
     if len(models) > _MOST:
         parts.append(f"{len(models) - _MOST} more are in {comparison.name}.\n")
-    lengths = models["model"].str.extract(r"^len(\d+)")[0].nunique()
-    for path in plots:
-        if path.stem != "by_max_len" or lengths > 1:
-            place = os.path.relpath(path, summary.parent)
-            parts.append(f"{_PLOTS[path.stem]}\n\n![{path.stem}]({place})\n")
+    for path in [*plots.values(), *importances]:
+        place = os.path.relpath(path, summary.parent)
+        parts.append(f"{_PLOTS[path.stem]}\n\n![{path.stem}]({place})\n")
     write_page("\n".join(parts), summary, view)
 
 
-def _tasks(models: pd.DataFrame) -> Iterable[str]:
+def _tasks(models: pd.DataFrame) -> Iterator[str]:
     """What is predicted, and from what."""
     for size, rows in models.groupby("size", sort=False):
         first, trained = rows.iloc[0], rows["train_rows"].max()
@@ -82,24 +85,22 @@ def _tasks(models: pd.DataFrame) -> Iterable[str]:
         )
 
 
-def _held_out(split: Mapping[str, Any], unseen: pd.Series) -> str:
+def _held_out(split: Mapping[str, Any], unseen: bool) -> str:
     """How the validation rows were held out, and what else they were used for."""
-    kinds = []
-    if split["time"]:
-        kinds.append(f"the newest by `{split['time']}`")
-    if split["group"]:
-        kinds.append(f"without a `{split['group']}` that is in the train rows")
-    if not kinds:
-        kinds.append(
-            "drawn at random, so they share days and users with the train rows: where the test "
-            "rows do not, every metric is too good (`sampling.split`)"
-        )
-    chose = "They chose nothing: each model's epoch was chosen on other held-out rows."
-    if not unseen.all():
-        chose = (
-            "They also chose each model's epoch, and what was tuned or weighed by them, so these "
-            "metrics are a little too good; `sampling.holdout_share` sets some apart for reporting."
-        )
+    time, group = split["time"], split["group"]
+    kinds = [
+        *[f"the newest by `{time}`"] * bool(time),
+        *[f"without a `{group}` that is in the train rows"] * bool(group),
+    ] or [
+        "drawn at random, so they share days and users with the train rows: where the test rows "
+        "do not, every metric is too good (`sampling.split`)"
+    ]
+    chose = (
+        "They chose nothing: each model's epoch was chosen on other held-out rows."
+        if unseen
+        else "They also chose each model's epoch, and what was tuned or weighed by them, so these "
+        "metrics are a little too good; `sampling.holdout_share` sets some apart for reporting."
+    )
     return f"The validation rows are {', '.join(kinds)}. {chose}"
 
 
@@ -118,19 +119,17 @@ def _best_model(models: pd.DataFrame) -> Iterator[str]:
             f"Highest AUC on the {best['valid_rows']:,} validation rows of size {best['size']}, "
             f"{clicks} among them: **{best['model']}**, {_shown(best, 'auc')}."
         )
-        for kind, what in _KINDS.items():
-            others = models[models["kind"] == kind]
-            if kind != best["kind"] and len(others):
-                other = others.iloc[0]
-                yield (
-                    f"It is ahead of the best {what}, {other['model']}, by "
-                    f"{_shown(other, 'auc_behind')}"
-                    f"{_unless_significant(other, 'auc_behind', clicks)}."
-                )
+        # The best of each other kind.
+        others = models[models["kind"].isin(_KINDS) & (models["kind"] != best["kind"])]
+        for _, other in others.drop_duplicates("kind").iterrows():
+            yield (
+                f"It is ahead of the best {_KINDS[other['kind']]}, {other['model']}, by "
+                f"{_shown(other, 'auc_behind')}{_unless_significant(other, 'auc_behind')}."
+            )
         if not pd.isna(best["auc_blanked"]):
             yield (
                 f"Without histories its AUC is {best['auc_blanked']:.4f}: they are worth "
-                f"{_shown(best, 'histories')}{_unless_significant(best, 'histories', clicks)}."
+                f"{_shown(best, 'histories')}{_unless_significant(best, 'histories')}."
             )
     if not pd.isna(best["share_of_best"]):
         yield (
@@ -140,11 +139,6 @@ def _best_model(models: pd.DataFrame) -> Iterator[str]:
             f"{best['share_of_best']:.1%} of what can be learned, (AUC - 0.5) / (best possible - "
             f"0.5)."
         )
-
-
-def _unless_significant(model: pd.Series, name: str, clicks: str) -> str:
-    is_significant = model[f"{name}_chance"] < SIGNIFICANCE
-    return "" if is_significant else f"; the difference is not significant ({clicks})"
 
 
 def _submission(
@@ -189,33 +183,41 @@ def _submission(
 
 
 def _significance(model: pd.Series, name: str) -> str:
-    """Whether the interval of a difference leaves out 0."""
+    """Whether a difference is: by its p-value, or because its interval leaves out 0."""
     is_apart = model[f"{name}_low"] > 0 or model[f"{name}_high"] < 0
-    if model["enough_clicks"] and is_apart:
+    if model["enough_clicks"] and model.get(f"{name}_chance", not is_apart) < SIGNIFICANCE:
         return "significant"
     return f"not significant ({model['valid_clicks']:,} clicks)"
 
 
+def _unless_significant(model: pd.Series, name: str) -> str:
+    found = _significance(model, name)
+    return "" if found == "significant" else f"; the difference is {found}"
+
+
 def _table(models: pd.DataFrame) -> pd.DataFrame:
     """The models with their main metrics and costs, as texts."""
-    rows = [row for _, row in models.iterrows()]
     cells = pd.DataFrame(
         {
             "model": models["size"] + " " + models["model"],
-            "clicks": [f"{n:,}" for n in models["valid_clicks"]],
-            "AUC": [_shown(row, "auc") for row in rows],
-            "behind": [_behind(row) for row in rows],
-            "agreement": [_number(row["agreement"], "{:.3f}") for row in rows],
+            "clicks": models["valid_clicks"].map("{:,}".format),
+            "AUC": models.apply(_shown, axis=1, name="auc"),
+            "behind": models.apply(_behind, axis=1),
         }
     )
-    for metric in (*METRICS[1:], BY_NAME[f"{BALANCED}score"]):
-        cells[metric.heading] = [metric.text(row[metric.name]) for row in rows]
-    for heading, name, form in (
-        ("share", "share_of_best", "{:.3f}"),
-        ("train", "train_seconds", "{:.0f} s"),
-        ("MiB", "peak_memory_mib", "{:,.0f}"),
-    ):
-        cells[heading] = [_number(row[name], form) for row in rows]
+    forms = {"agreement": ("agreement", "{:.3f}")}
+    forms |= {
+        metric.heading: (metric.name, f"{{:.{metric.digits}f}}")
+        for metric in (*METRICS[1:], BY_NAME[f"{BALANCED}score"])
+    }
+    forms |= {
+        "share": ("share_of_best", "{:.3f}"),
+        "train": ("train_seconds", "{:.0f} s"),
+        "MiB": ("peak_memory_mib", "{:,.0f}"),
+    }
+    for heading, (name, form) in forms.items():
+        if name in models:
+            cells[heading] = texts(models[name], form.format)
     return cells.loc[:, (cells != "").any()]
 
 
@@ -239,10 +241,6 @@ def _behind(model: pd.Series) -> str:
         return "too few clicks"
     mark = " \\*" if model["auc_behind_chance"] < SIGNIFICANCE else ""
     return _shown(model, "auc_behind") + mark
-
-
-def _number(value: float, form: str) -> str:
-    return "" if pd.isna(value) else form.format(value)
 
 
 def _shown(model: pd.Series, name: str) -> str:

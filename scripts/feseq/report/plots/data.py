@@ -13,21 +13,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ...describe.drift import MUCH_DRIFT, SOME_DRIFT
 from ..page import percent
-from .style import (
-    BLUE,
-    GREY,
-    ROW,
-    VERMILION,
-    WIDTH,
-    draw_intervals,
-    draw_rows,
-    log_axis,
-    new_plot,
-    save,
-    short,
-    styled,
-    wilson,
-)
+from . import style
+from .style import BLUE, GREY, ROW, VERMILION, WIDTH, log_axis, rate_interval, save, short
 
 # The most columns with their click rates, and the most rows in charts of single columns.
 _MOST_PANELS = 6
@@ -35,17 +22,12 @@ _MOST_ROWS = 25
 TABLES = {"train": (GREY, "s"), "valid": (BLUE, "o"), "test": (VERMILION, "D")}
 
 
-def plot_data(
-    facts: Mapping[str, Any], click_rates: Path, missing: Path, lengths: Path, drift: Path
-) -> None:
-    """Draw the facts of `describe`."""
-    save(click_rates_plot(facts), click_rates)
-    save(missing_plot(facts), missing)
-    save(lengths_plot(facts), lengths)
-    save(drift_plot(facts), drift)
+def plot_data(facts: Mapping[str, Any], plots: Mapping[str, Path]) -> None:
+    """Draw the facts of `describe`; `plots` by name."""
+    for name, path in plots.items():
+        save(PLOTS[name](facts), path)
 
 
-@styled
 def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
     """The click rate along the raw file and by category, and which categories the test has."""
     drawn = facts["click_rates"][:_MOST_PANELS]
@@ -57,7 +39,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
         "Grey bars: how much of the test a category has; all of it would fill the frame.",
     )
     title, width = "Click rate along the file, and by category", WIDTH * (1 + across) / 2
-    figure = new_plot(width, 2.3 * down + 1, title, *notes, simulated=facts["simulated_data"])
+    figure = _new_plot(facts, width, 2.3 * down + 1, title, *notes)
     panels = figure.subplots(down, across, squeeze=False).flat
     for panel, ax in zip(drawn, panels):
         values = pd.DataFrame(panel["values"])
@@ -79,7 +61,7 @@ def _draw_rates(ax: Axes, entries: pd.DataFrame, overall: float) -> None:
     """Click rates side by side, with 95 % intervals."""
     known = entries[entries["rows"] > 0]
     rate = known["clicks"] / known["rows"]
-    ax.vlines(known.index, *wilson(known["clicks"], known["rows"]), color=BLUE)
+    ax.vlines(known.index, *rate_interval(known["clicks"], known["rows"]), color=BLUE)
     ax.plot(known.index, rate, "o", color=BLUE)
     ax.axhline(overall, ls=":", color=GREY)
     # Intervals of few rows may leave the frame.
@@ -88,32 +70,34 @@ def _draw_rates(ax: Axes, entries: pd.DataFrame, overall: float) -> None:
     ax.yaxis.set_major_formatter(PercentFormatter(1))
 
 
-@styled
 def missing_plot(facts: Mapping[str, Any]) -> Figure:
     """Blocks of columns that are missing together: how often, and the click rate there."""
     blocks = pd.DataFrame(facts["missing_blocks"][:_MOST_ROWS])
-    simulated, sampled, overall = facts["simulated_data"], facts["sampled_rows"], _rate(facts)
+    sampled, overall = facts["sampled_rows"]["train"], _rate(facts)
     if blocks.empty:
-        return new_plot(WIDTH, 1.2, "No sampled train row lacks a value", simulated=simulated)
-    figure = new_plot(
+        return _new_plot(facts, WIDTH, 1.2, "No sampled train row lacks a value")
+    figure = _new_plot(
+        facts,
         WIDTH + 2,
         len(blocks) * ROW + 1.6,
         "Values missing together",
-        f"{sampled['train']:,} sampled train rows. A click rate far from the dotted "
+        f"{sampled:,} sampled train rows. A click rate far from the dotted "
         f"{percent(overall)} of all rows",
         "says that the block tells something: model.missing_flags.",
-        simulated=simulated,
     )
     shares, rates = figure.subplots(1, 2, sharey=True)
-    more = [f" and {len(names) - 1} more" * (len(names) > 1) for names in blocks["columns"]]
-    draw_rows(shares, [short(names[0], 24) + text for names, text in zip(blocks["columns"], more)])
-    share = blocks["rows"] / sampled["train"]
+    names = [
+        short(first, 24) + f" and {len(others)} more" * bool(others)
+        for first, *others in blocks["columns"]
+    ]
+    style.draw_rows(shares, names)
+    share = blocks["rows"] / sampled
     shares.barh(blocks.index, share, color=BLUE, height=0.6)
     log_axis(shares, "x", share.min() / 2, 1.0, lambda value, _: percent(value))
     shares.set_xlabel("share of the rows")
-    low, high = wilson(blocks["clicks"], blocks["rows"])
+    low, high = rate_interval(blocks["clicks"], blocks["rows"])
     rows = pd.DataFrame({"value": blocks["clicks"] / blocks["rows"], "low": low, "high": high})
-    draw_intervals(rates, rows, [BLUE] * len(rows))
+    style.draw_intervals(rates, rows, [BLUE] * len(rows))
     rates.axvline(overall, ls=":", color=GREY)
     rates.xaxis.set_major_formatter(PercentFormatter(1))
     rates.xaxis.set_major_locator(MaxNLocator(5))
@@ -121,26 +105,24 @@ def missing_plot(facts: Mapping[str, Any]) -> Figure:
     return figure
 
 
-@styled
 def lengths_plot(facts: Mapping[str, Any]) -> Figure:
     """How long sequences are in each table, and the click rate by length."""
     sequences, overall = facts["sequences"], _rate(facts)
     note = f"Click rates of train and validation rows, 95 % intervals; dotted: {percent(overall)}."
     title, height = "Lengths of sequences", 2.6 * len(sequences) + 0.9
-    figure = new_plot(WIDTH + 2, height, title, note, simulated=facts["simulated_data"])
+    figure = _new_plot(facts, WIDTH + 2, height, title, note)
     panels = figure.subplots(len(sequences), 2, squeeze=False)
     for (left, right), sequence in zip(panels, sequences):
-        bins = pd.json_normalize(sequence["lengths"])
-        counts = bins[[f"rows.{name}" for name in TABLES]]
-        bins = bins[: int(np.flatnonzero(counts.any(axis=1))[-1]) + 1]
+        bins = pd.DataFrame(sequence["lengths"])
+        bins = bins[: int(np.flatnonzero(bins[list(TABLES)].any(axis=1))[-1]) + 1]
         for name, (colour, marker) in TABLES.items():
-            share = bins[f"rows.{name}"] / max(1, bins[f"rows.{name}"].sum())
+            share = bins[name] / max(1, bins[name].sum())
             left.plot(bins.index, share, marker, ls="-", color=colour, label=name)
         left.set(ylabel="share of the rows", ylim=(0, None))
         left.yaxis.set_major_formatter(PercentFormatter(1))
         left.legend()
-        _draw_rates(right, bins.rename(columns={"known": "rows"}), overall)
-        starts = bins["from"].tolist()
+        _draw_rates(right, bins, overall)
+        starts = bins["start"].tolist()
         names = [f"{a:,}" + f"-{b - 1:,}" * (a + 1 < b) for a, b in pairwise(starts)]
         for ax in (left, right):
             ax.set_xticks(bins.index, [*names, f"{starts[-1]:,}+"], rotation=45)
@@ -148,35 +130,45 @@ def lengths_plot(facts: Mapping[str, Any]) -> Figure:
     return figure
 
 
-@styled
 def drift_plot(facts: Mapping[str, Any]) -> Figure:
     """The columns that have drifted most from train to the test, and how much to validation."""
-    indices = pd.DataFrame(
-        [column["stability_index"] for column in facts["columns"]],
-        index=[short(column["column"]) for column in facts["columns"]],
-    )
-    indices = indices.sort_values("test", ascending=False, kind="stable")[:_MOST_ROWS]
-    figure = new_plot(
+    columns = pd.DataFrame(facts["columns"])
+    indices = columns.sort_values("psi_test", ascending=False, kind="stable")[:_MOST_ROWS]
+    figure = _new_plot(
+        facts,
         WIDTH,
         len(indices) * ROW + 1.6,
         f"Drift from train: population stability index, the {len(indices)} largest in the test",
         f"Dotted: {SOME_DRIFT} and {MUCH_DRIFT}, from which one speaks of some and of much drift.",
         "A random split keeps validation at the left; the test may be elsewhere.",
-        simulated=facts["simulated_data"],
     )
     ax = figure.subplots()
-    draw_rows(ax, list(indices.index))
+    style.draw_rows(ax, list(indices["column"].map(short)))
     smallest = 1e-4
     for name in ("valid", "test"):
         colour, marker = TABLES[name]
-        values = indices[name].clip(lower=smallest)
+        values = indices[f"psi_{name}"].clip(lower=smallest)
         ax.plot(values, range(len(values)), marker, color=colour, label=name)
     for bound in (SOME_DRIFT, MUCH_DRIFT):
         ax.axvline(bound, ls=":", color=GREY)
-    log_axis(ax, "x", smallest, max(1.0, indices["test"].max()))
+    log_axis(ax, "x", smallest, max(1.0, indices["psi_test"].max()))
     ax.set_xlabel("population stability index")
     figure.legend(loc="outside right upper")
     return figure
+
+
+PLOTS = {
+    "click_rates": click_rates_plot,
+    "missing": missing_plot,
+    "lengths": lengths_plot,
+    "drift": drift_plot,
+}
+
+
+def _new_plot(
+    facts: Mapping[str, Any], width: float, height: float, title: str, *notes: str
+) -> Figure:
+    return style.new_plot(width, height, title, *notes, simulated=facts["simulated_data"])
 
 
 def _rate(facts: Mapping[str, Any]) -> float:

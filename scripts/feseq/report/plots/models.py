@@ -1,65 +1,38 @@
 """Plots of all models side by side: AUC, the length of the history, speed and memory."""
 
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .style import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    ROW,
-    VERMILION,
-    WIDTH,
-    draw_intervals,
-    draw_rows,
-    log_axis,
-    new_plot,
-    save,
-    short,
-    styled,
-)
+from ..page import texts
+from . import style
+from .style import BLUE, GREEN, ORANGE, ROW, VERMILION, WIDTH, draw_intervals, log_axis, short
 
 KINDS = {"feseq": BLUE, "boosting": ORANGE, "baseline": VERMILION, "blend": GREEN}
 COSTS = {
     "train_samples_per_second": "training (samples/s)",
     "predict_samples_per_second": "prediction (samples/s)",
-    "peak_memory_gib": "peak memory (GiB)",
+    "peak_memory_mib": "peak memory (MiB)",
 }
 BY_MAX_LEN = {
     "auc": "AUC",
     "epoch_seconds": "seconds per epoch",
-    "peak_memory_gib": "peak memory (GiB)",
+    "peak_memory_mib": "peak memory (MiB)",
 }
 
 
-def plot_comparison(comparison: Path, aucs: Path, by_max_len: Path, speed: Path) -> None:
-    """Draw results/comparison.csv."""
-    models = pd.read_csv(comparison)
-    save(aucs_plot(models), aucs)
-    save(by_max_len_plot(models), by_max_len)
-    save(speed_plot(models), speed)
-
-
-@styled
 def aucs_plot(models: pd.DataFrame) -> Figure:
     """Every model's AUC with its interval, in the order of comparison.csv: best first."""
-    sizes = models.drop_duplicates("size")
+    columns = ["size", "valid_clicks", "valid_rows", "enough_clicks"]
     counts = "; ".join(
         f"{short(size)} {clicks:,} of {rows:,} rows{'' if enough else ', too few to compare'}"
-        for size, clicks, rows, enough in sizes[
-            ["size", "valid_clicks", "valid_rows", "enough_clicks"]
-        ].itertuples(index=False)
+        for size, clicks, rows, enough in models.drop_duplicates("size")[columns].to_numpy()
     )
-    title = f"AUC on the validation rows{_size(models)}"
-    height = len(models) * ROW + 1.4
     notes = ("Bars: 95 % intervals.", f"Clicks: {counts}.")
-    figure = new_plot(WIDTH + 1, height, title, *notes, simulated=_is_simulated(models))
+    figure = _new_plot(models, WIDTH + 1, len(models) * ROW + 1.4, "AUC", *notes)
     ax = figure.subplots()
-    numbers = ["no AUC" if pd.isna(auc) else f"{auc:.4f}" for auc in models["auc"]]
-    draw_rows(ax, [f"{label}   {number}" for label, number in zip(_labels(models), numbers)])
+    numbers = texts(models["auc"], "   {:.4f}".format, "   no AUC")
+    style.draw_rows(ax, list(_labels(models) + numbers))
     rows = models[["auc", "auc_low", "auc_high"]].set_axis(["value", "low", "high"], axis=1)
     draw_intervals(ax, rows, [KINDS[kind] for kind in models["kind"]])
     # A bar at chance would squeeze those of the other models; its number is enough.
@@ -74,7 +47,6 @@ def aucs_plot(models: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
 def by_max_len_plot(models: pd.DataFrame) -> Figure:
     """AUC, time and memory by max_len; a line for each size and variant of FESeq."""
     named = models["model"].str.extract(r"^len(\d+)(?:-(.+))?$")
@@ -82,17 +54,12 @@ def by_max_len_plot(models: pd.DataFrame) -> Figure:
         max_len=named[0].astype(float),
         line=_prefix(models) + named[1].fillna("as configured"),
         epoch_seconds=models["train_seconds"] / models["epochs"],
-        peak_memory_gib=models["peak_memory_mib"] / 1024,
     )
     drawn = drawn.dropna(subset="max_len").sort_values("max_len")
     lines = drawn.groupby("line", sort=False)
-    figure = new_plot(
-        WIDTH + 2,
-        max(7.6, 1 + 0.2 * len(lines)),
-        f"What longer histories bring and cost{_size(models)}",
-        "Bars: 95 % intervals. Memory: peak of the training.",
-        simulated=_is_simulated(models),
-    )
+    notes = "Bars: 95 % intervals. Memory: peak of the training."
+    title, height = "What longer histories bring and cost", max(7.6, 1 + 0.2 * len(lines))
+    figure = _new_plot(models, WIDTH + 2, height, title, notes)
     panels = figure.subplots(len(BY_MAX_LEN), 1, sharex=True)
     for i, (line, rows) in enumerate(lines):
         # Seven markers and ten colours tell 70 lines apart.
@@ -109,18 +76,16 @@ def by_max_len_plot(models: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
 def speed_plot(models: pd.DataFrame) -> Figure:
     """Samples a second in training and prediction, and peak memory, of every model."""
     devices = ", ".join(map(short, sorted(set(models["device"].dropna()))))
-    notes = f"Logarithmic axes. Trained on: {devices or 'no device known'}."
-    title, height = f"Speed and memory{_size(models)}", len(models) * ROW + 1.4
-    figure = new_plot(WIDTH + 3, height, title, notes, simulated=_is_simulated(models))
+    note = f"Logarithmic axes. Trained on: {devices or 'no device known'}."
+    height = len(models) * ROW + 1.4
+    figure = _new_plot(models, WIDTH + 3, height, "Speed and memory", note)
     panels = figure.subplots(1, len(COSTS), sharey=True)
-    costs = models.assign(peak_memory_gib=models["peak_memory_mib"] / 1024)
     colours = [KINDS[kind] for kind in models["kind"]]
     for ax, (name, label) in zip(panels, COSTS.items()):
-        known = costs[name].where(costs[name] > 0)
+        known = models[name].where(models[name] > 0)
         bars = ax.barh(range(len(known)), known.fillna(0), color=colours, height=0.6)
         texts = ["not measured" if pd.isna(x) else f"{float(f'{x:.3g}'):,.12g}" for x in known]
         ax.bar_label(bars, texts, padding=4, fontsize=9)
@@ -129,8 +94,11 @@ def speed_plot(models: pd.DataFrame) -> Figure:
             low, high = known.min(), known.max()
             # The numbers of the longest bars need room.
             log_axis(ax, "x", low / 2, high * (high / low) ** 0.4 * 3)
-    draw_rows(panels[0], list(_labels(models)))
+    style.draw_rows(panels[0], list(_labels(models)))
     return figure
+
+
+PLOTS = {"aucs": aucs_plot, "by_max_len": by_max_len_plot, "speed": speed_plot}
 
 
 def _prefix(models: pd.DataFrame) -> pd.Series | str:
@@ -142,11 +110,9 @@ def _labels(models: pd.DataFrame) -> pd.Series:
     return (_prefix(models) + models["model"]).map(short)
 
 
-def _size(models: pd.DataFrame) -> str:
-    """`, size medium`, or nothing where there are several and labels have them."""
+def _new_plot(models: pd.DataFrame, width: float, height: float, title: str, *notes: str) -> Figure:
+    """An empty plot whose title names the size, where labels do not."""
     sizes = models["size"].unique()
-    return f", size {short(sizes[0])}" if len(sizes) == 1 else ""
-
-
-def _is_simulated(models: pd.DataFrame) -> bool:
-    return bool(models["simulated_data"].any())
+    title += f", size {short(sizes[0])}" * (len(sizes) == 1)
+    simulated = bool(models["simulated_data"].any())
+    return style.new_plot(width, height, title, *notes, simulated=simulated)

@@ -1,5 +1,6 @@
-"""Plots of one model: learning curves, ROC and precision-recall, calibration, slices."""
+"""Plots of one model: its training, how good it is, what it rests on, and where it looks."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,41 +9,37 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
+from ...common.errors import UserError
 from ...common.files import read_json
 from ...common.logits import sigmoid
+from ...evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from ...evaluate.metrics import BY_NAME
 from ...evaluate.valid_predictions import read_predictions
 from ..page import percent, with_interval
-from .style import (
-    BLUE,
-    GREY,
-    ROW,
-    SIGNIFICANT,
-    VERMILION,
-    WIDTH,
-    draw_intervals,
-    draw_rows,
-    log_axis,
-    new_plot,
-    save,
-    short,
-    styled,
-    wilson,
-)
+from . import style
+from .style import BLUE, GREY, ROW, VERMILION, WIDTH, log_axis, rate_interval, save, short
 
 MOST_SLICES = 24  # of a column, such as all hours of a day
+MOST_COLUMNS = 20
 CLICKS_PER_BIN = 10  # there are fewer bins where clicks are few
 SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
+# Positions that fewer of the rows have are left out: their means leap.
+THIN_SHARE = 0.01
+NEWEST = 10
+
+_SIGNIFICANT = (
+    f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out.\n"
+    f"Hollow: fewer than {LEAST_CLICKS} clicks."
+)
+
+# What a plot needs to know of its model: `full_name` and `simulated_data`.
+About = Mapping[str, Any]
 
 
 def plot_model(
-    predictions: Path,
-    metrics: Path,
-    roc_pr: Path,
-    calibration: Path,
-    slices: Path,
+    predictions: Path, metrics: Path, roc_pr: Path, calibration: Path, slices: Path
 ) -> None:
     """Draw what valid_predictions.parquet and metrics.json say of a model."""
     table = read_predictions(predictions)
@@ -53,22 +50,22 @@ def plot_model(
     save(slices_plot(measured), slices)
 
 
-def plot_learning_curves(history: Path, metrics: Path, plot: Path) -> None:
-    """Draw what history.csv says of a training."""
-    save(learning_curves_plot(pd.read_csv(history), read_json(metrics)), plot)
+def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Path) -> None:
+    """Draw `plot`, one of PLOTS, from its file of a model; `training` is its training.json."""
+    content = pd.read_csv(data) if data.suffix == ".csv" else read_json(data)
+    simulated = bool(read_json(training)["simulated_data"])
+    save(PLOTS[plot](content, {"full_name": full_name, "simulated_data": simulated}), svg)
 
 
-@styled
-def learning_curves_plot(history: pd.DataFrame, measured: dict[str, Any]) -> Figure:
+def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
     """Losses and AUC of the evaluations in history.csv, the best one marked."""
     # The first of equals, which the training keeps.
     best = history.iloc[int(history["monitor"].fillna(-np.inf).argmax())]
     title = (
         f"Best of {len(history)} evaluations: epoch {best['epoch']:.0f} of "
-        f"{history['epoch'].iloc[-1]:.0f}, step {best['step']:,.0f}\n"
-        f"AUC {best['auc']:.4f}, from {measured['clicks']:,} clicks"
+        f"{history['epoch'].iloc[-1]:.0f}, step {best['step']:,.0f}, AUC {best['auc']:.4f}"
     )
-    figure = _new_plot(measured, WIDTH, 5.5, title)
+    figure = _new_plot(about, WIDTH, 5.5, title)
     losses, aucs = figure.subplots(2, 1, sharex=True)
     step = history["step"]
     losses.plot(step, history["train_loss"], "s--", color=VERMILION, label="training")
@@ -87,8 +84,7 @@ def learning_curves_plot(history: pd.DataFrame, measured: dict[str, Any]) -> Fig
     return figure
 
 
-@styled
-def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: dict[str, Any]) -> Figure:
+def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure:
     """ROC and precision-recall curve, AUC and average precision with their intervals."""
     clicks, rows = int(label.sum()), len(label)
     title = f"{clicks:,} clicks in {rows:,} validation rows"
@@ -96,20 +92,19 @@ def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: dict[str, Any]) 
         return _new_plot(measured, WIDTH, 1.2, f"{title}: no curves to draw")
     figure = _new_plot(measured, 9, 4.8, title, "In brackets: 95 % intervals.")
     roc, pr = figure.subplots(1, 2)
+    roc_name = f"AUC {_metric(measured, 'auc')}"
+    pr_name = f"average precision {_metric(measured, 'average_precision')}"
     look = {"plot_chance_level": True, "drop_intermediate": True}
-    name = f"AUC {_metric(measured, 'auc')}"
-    kwargs = {"color": BLUE, "label": name}
-    RocCurveDisplay.from_predictions(label, logit, ax=roc, curve_kwargs=kwargs, **look)
-    roc.set(title="ROC", xlabel="share of the other rows", ylabel="share of the clicks")
-    name = f"average precision {_metric(measured, 'average_precision')}"
-    kwargs = {"color": BLUE, "label": name}
+    RocCurveDisplay.from_predictions(
+        label, logit, ax=roc, curve_kwargs={"color": BLUE, "label": roc_name}, **look
+    )
     curve = PrecisionRecallDisplay.from_predictions(
-        label, logit, ax=pr, curve_kwargs=kwargs, **look
+        label, logit, ax=pr, curve_kwargs={"color": BLUE, "label": pr_name}, **look
     )
     # The precision of the first clicks leaps; the frame is made for the rest.
     settled = curve.precision[:-1][curve.recall[:-1] * clicks >= min(10, clicks)].max()
-    pr.set_aspect("auto")
-    pr.set(title="Precision-recall", xlabel="share of the clicks (recall)")
+    roc.set(title="ROC", xlabel="share of the other rows", ylabel="share of the clicks")
+    pr.set(title="Precision-recall", xlabel="share of the clicks (recall)", aspect="auto")
     pr.set(ylabel="clicks among the rows picked (precision)", ylim=(0, min(1.02, 1.3 * settled)))
     pr.yaxis.set_major_formatter(PercentFormatter(1))
     for ax in (roc, pr):
@@ -117,8 +112,7 @@ def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: dict[str, Any]) 
     return figure
 
 
-@styled
-def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: dict[str, Any]) -> Figure:
+def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure:
     """Predicted probability against the share of clicks, in bins of equally many rows."""
     bins = calibration_bins(label, logit)
     title = (
@@ -127,30 +121,26 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: dict[str, A
         f"calibration error {_metric(measured, 'calibration_error')}"
     )
     rows = " to ".join(f"{count:,}" for count in sorted({bins["rows"].min(), bins["rows"].max()}))
-    note = f"{len(bins)} bins of {rows} rows, with 95 % intervals."
-    figure = _new_plot(measured, WIDTH, 5.5, title, note)
+    notes = f"{len(bins)} bins of {rows} rows, with 95 % intervals.", "Bins without clicks: no dot."
+    figure = _new_plot(measured, WIDTH, 5.5, title, *notes)
     ax = figure.subplots()
-    some, none = bins[bins["clicks"] > 0], bins[bins["clicks"] == 0]
-    ax.vlines(some["predicted"], some["low"], some["high"], color=BLUE)
-    ax.plot(some["predicted"], some["share"], "o", color=BLUE, label="a bin")
-    if len(none):
-        # A logarithmic axis has no 0.
-        upper = "a bin without clicks: upper end of its interval"
-        ax.plot(none["predicted"], none["high"], "v", color=VERMILION, label=upper)
-    drawn = pd.concat([bins["predicted"], bins["high"], some["low"]])
-    low, high = drawn.min(), drawn.max()
+    ax.vlines(bins["predicted"], bins["low"], bins["high"], color=BLUE)
+    some = bins[bins["clicks"] > 0]
+    ax.plot(some["predicted"], some["clicks"] / some["rows"], "o", color=BLUE, label="a bin")
+    low = bins[["predicted", "low"]].min().min()
+    high = bins[["predicted", "high"]].max().max()
     ax.plot([low, high], [low, high], ":", color=GREY, label="clicks as predicted")
-    log_axis(ax, "x", low, high, lambda value, _: percent(value))
-    log_axis(ax, "y", low, high, lambda value, _: percent(value))
+    for axis in ("x", "y"):
+        log_axis(ax, axis, low, high, lambda value, _: percent(value))
     ax.set(xlabel="predicted probability", ylabel="share of clicks")
     ax.legend(loc="upper left")
     return figure
 
 
 def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
-    """Rows, clicks, mean `predicted` and `share` of clicks by bin; equal logits share a bin.
+    """Rows, clicks and mean `predicted` by bin, and the 95 % interval of the share of clicks.
 
-    `low` and `high` are the 95 % interval of the share.
+    Equal logits share a bin.
     """
     count = int(np.clip(label.sum() // CLICKS_PER_BIN, 5, 20))
     logit = logit.astype(np.float64)
@@ -159,61 +149,157 @@ def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
     found = rows.groupby(np.searchsorted(edges, logit)).agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
     )
-    low, high = wilson(found["clicks"].astype(float), found["rows"])
-    found = found.assign(share=found["clicks"] / found["rows"], low=low, high=high)
-    return found.assign(**{name: found[name].clip(SMALLEST, 1) for name in ("predicted", "low")})
+    low, high = rate_interval(found["clicks"].astype(float), found["rows"])
+    predicted = found["predicted"].clip(SMALLEST, 1)
+    return found.assign(predicted=predicted, low=np.maximum(low, SMALLEST), high=high)
 
 
-@styled
-def slices_plot(measured: dict[str, Any]) -> Figure:
+def slices_plot(measured: About) -> Figure:
     """AUC by slice, one panel a column, beside the AUC of all rows."""
-    tables = {
-        name: pd.DataFrame(slices).nlargest(MOST_SLICES, "rows").sort_index()
-        for name, slices in measured["slices"].items()
-        if slices
-    }
-    across = min(2, len(tables))
-    rows = [len(slices) for slices in tables.values()]
-    heights = [max(rows[i : i + across]) + 3.5 for i in range(0, len(rows), across)]
-    figure = _new_plot(
+    panels = {}
+    for column, slices in measured["slices"].items():
+        if slices:
+            table = pd.json_normalize(slices).nlargest(MOST_SLICES, "rows").sort_index()
+            counts = table[["slice", "clicks", "rows"]].itertuples(index=False)
+            panels[column] = _intervals(table, "auc", "apart").assign(
+                name=[
+                    f"{short(s.strip(), 24)} ({clicks:,} of {rows:,})" for s, clicks, rows in counts
+                ]
+            )
+    return _interval_panels(
         measured,
-        WIDTH * (1 + across) / 2,
-        sum(heights) * ROW + 1.2,
+        panels,
         f"AUC by slice: at most the {MOST_SLICES} largest of a column",
         f"Dotted: AUC of all rows, {_metric(measured, 'auc')}. In brackets: clicks of rows.",
-        SIGNIFICANT,
+        middle=measured["metrics"]["auc"]["value"] or np.nan,
+        label="AUC",
     )
-    panels = figure.subplots(
+
+
+def importance_plot(found: Mapping[str, Any], about: About) -> Figure:
+    """The AUC lost by each change of the history, and by the columns that cost most."""
+    columns, histories = (
+        _intervals(table, "auc_lost", "auc_lost").assign(name=table["changed"].map(short))
+        for table in (pd.json_normalize(found[kind]) for kind in ("columns", "histories"))
+    )
+    shown = columns[:MOST_COLUMNS]
+    title = f"Columns, the {len(shown)} of {len(columns)} that cost most"
+    return _interval_panels(
+        about,
+        {"The history": histories, title: shown},
+        f"What its AUC of {with_interval(found['auc'], 3)} loses by a change\n"
+        f"{found['clicks']:,} clicks in {found['rows']:,} validation rows",
+        "A column is given the values of other rows.",
+        middle=0,
+        label="AUC lost",
+        across=1,
+    )
+
+
+def _intervals(table: pd.DataFrame, entry: str, difference: str) -> pd.DataFrame:
+    """Value, low and high of an entry, and the chance of a difference, NaN where unknown."""
+    names = [f"{entry}.{part}" for part in ("value", "low", "high")] + [f"{difference}.chance"]
+    return table.reindex(columns=names).set_axis(["value", "low", "high", "chance"], axis=1)
+
+
+def _interval_panels(
+    about: About,
+    panels: Mapping[str, pd.DataFrame],
+    title: str,
+    note: str,
+    *,
+    middle: float,
+    label: str,
+    across: int = 2,
+) -> Figure:
+    """Intervals by panel, each row with its `name`; a dotted line at `middle`."""
+    across = min(across, len(panels))
+    rows = [len(table) for table in panels.values()]
+    heights = [max(rows[i : i + across]) + 3.5 for i in range(0, len(rows), across)]
+    size = WIDTH * (1 + across) / 2, sum(heights) * ROW + 1.6
+    figure = _new_plot(about, *size, title, note, _SIGNIFICANT)
+    axes = figure.subplots(
         len(heights), across, height_ratios=heights, squeeze=False, sharex=True
     ).flat
-    for (name, slices), ax in zip(tables.items(), panels):
-        ax.set_title(short(name), loc="left", fontsize="medium")
-        ax.axvline(measured["metrics"]["auc"]["value"] or np.nan, color=GREY, linestyle=":")
-        _draw_slices(ax, slices)
-    for ax in list(panels):
+    for (name, table), ax in zip(panels.items(), axes):
+        ax.set_title(short(name, 60), loc="left", fontsize="medium")
+        ax.axvline(middle, color=GREY, linestyle=":")
+        style.draw_rows(ax, list(table["name"]))
+        chance = table["chance"].astype(float)
+        faces = np.select([chance < SIGNIFICANCE, chance.isna()], [VERMILION, "none"], BLUE)
+        colours = np.where(chance.isna(), GREY, faces)
+        style.draw_intervals(ax, table, colours.tolist(), faces.tolist())
+        ax.set_xlabel(label)
+        ax.tick_params(labelbottom=True)
+    for ax in list(axes):
         ax.remove()
     return figure
 
 
-def _draw_slices(ax: Axes, slices: pd.DataFrame) -> None:
-    counts = slices[["slice", "clicks", "rows"]].itertuples(index=False)
-    draw_rows(
-        ax, [f"{short(s.strip(), 24)} ({clicks:,} of {rows:,})" for s, clicks, rows in counts]
-    )
-    aucs = pd.DataFrame([of or {} for of in slices["auc"]], columns=["value", "low", "high"])
-    aucs["chance"] = [(of or {}).get("chance") for of in slices["apart"]]
-    draw_intervals(ax, aucs)
-    ax.set_xlabel("AUC")
-    ax.tick_params(labelbottom=True)
+def attention_plot(attention: Mapping[str, Any], about: About) -> Figure:
+    """A model's attention field by field, and in its pooling by position, whichever there is.
+
+    Raises UserError where there is neither.
+    """
+    weights, positions = attention["field_attention"], attention["positions"]
+    if weights is None and not positions:
+        raise UserError(
+            f"{about['full_name']}: this model has no attention to draw; field attention needs "
+            f"model.interaction: autoint, attention over positions model.pooling: weighted_sum"
+        )
+    fields = [short(name, 28) for name in attention["fields"]]
+    side = 0.5 * len(fields) + 2 if weights is not None else 0
+    heights = [*[side] * (weights is not None), *[3.2] * bool(positions)]
+    title = f"Mean attention over {attention['rows']:,} validation rows"
+    figure = _new_plot(about, max(WIDTH, side + 1.5), sum(heights) + 1, title)
+    panels = list(figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+    if weights is not None:
+        display = ConfusionMatrixDisplay(np.array(weights, float), display_labels=fields)
+        display.plot(
+            cmap="Blues", ax=panels[0], values_format=".2f", colorbar=False, xticks_rotation=90
+        )
+        panels[0].grid(visible=False)
+        panels[0].set(xlabel="field looked at", ylabel="field that looks")
+        even = f"Rows sum to 1; shared evenly, a cell has {1 / len(fields):.2f}"
+        panels[0].set_title(even, fontsize=10)
+    if positions:
+        _draw_positions(panels[-1], pd.DataFrame(positions), attention["rows"])
+    return figure
 
 
-def _new_plot(
-    measured: dict[str, Any], width: float, height: float, title: str, *notes: str
-) -> Figure:
+def _draw_positions(ax: Axes, positions: pd.DataFrame, rows: int) -> None:
+    """Weights by position, newest first; the target's, position 0, as a line across."""
+    share = positions["weight"] * positions["rows"] / (positions["weight"] @ positions["rows"])
+    is_target = positions["position"] == 0
+    on_newest = percent(share[positions["position"].between(1, NEWEST)].sum())
+    target, on_target = positions["weight"][is_target].iloc[0], percent(share[is_target].sum())
+    ax.axhline(target, color=VERMILION, ls="--", label=f"target: {on_target} of all weight")
+    drawn = positions[~is_target & (positions["rows"] >= THIN_SHARE * rows)]
+    newest = f"events: {on_newest} on the {NEWEST} newest"
+    ax.plot(drawn["position"], drawn["weight"], ".-", color=BLUE, label=newest)
+    log_axis(ax, "x", 1, max(1, drawn["position"].max()) if len(drawn) else 1)
+    low, high = (end([target, *drawn["weight"]]) for end in (min, max))
+    if 0 < 30 * low < high:
+        log_axis(ax, "y", low, high)
+    else:
+        ax.set_ylim(bottom=0)
+    ax.set(xlabel="position, from the newest event (1) to older ones", ylabel="mean attention")
+    ax.legend()
+
+
+PLOTS: dict[str, Callable[[Any, About], Figure]] = {
+    "learning_curves": learning_curves_plot,
+    "importance": importance_plot,
+    "attention": attention_plot,
+}
+
+
+def _new_plot(about: About, width: float, height: float, title: str, *notes: str) -> Figure:
     """An empty plot with size and name of the model above its title."""
-    title = f"{short(measured['full_name'])}\n{title}"
-    return new_plot(width, height, title, *notes, simulated=bool(measured["simulated_data"]))
+    title = f"{short(about['full_name'] or 'a model')}\n{title}"
+    simulated = bool(about["simulated_data"])
+    return style.new_plot(width, height, title, *notes, simulated=simulated)
 
 
-def _metric(measured: dict[str, Any], name: str) -> str:
+def _metric(measured: About, name: str) -> str:
     return with_interval(measured["metrics"].get(name), BY_NAME[name].digits) or "unknown"

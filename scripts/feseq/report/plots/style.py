@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from scipy.stats import beta
 
 from ...common.files import written_beside
-from ...evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, GREEN, VERMILION, ORANGE = "#0072B2", "#009E73", "#D55E00", "#E69F00"
@@ -20,14 +20,9 @@ GREY = "#595959"
 WIDTH = 7.0  # inches
 ROW = 0.24  # inches of a row
 SIMULATED = "Simulated data: says nothing of real clicks."
-# What the colours of `draw_intervals` say.
-SIGNIFICANT = (
-    f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out.\n"
-    f"Hollow: fewer than {LEAST_CLICKS} clicks."
-)
 
-# Decorates whatever draws or writes, so that the user's own matplotlibrc does not count.
-styled = matplotlib.style.context(
+# Not the look of the user's own matplotlibrc.
+matplotlib.style.use(
     [
         "default",
         {
@@ -58,7 +53,6 @@ def new_plot(
     return figure
 
 
-@styled
 def save(figure: Figure, path: Path) -> None:
     """Write as SVG without date and version."""
     with written_beside(path) as temporary:
@@ -71,21 +65,13 @@ def draw_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.set_ylim(len(names) - 0.5, -0.5)
 
 
-def draw_intervals(ax: Axes, rows: pd.DataFrame, colours: Sequence[str] | None = None) -> None:
-    """A point and its 95 % interval in each row of a horizontal chart.
-
-    `rows` has value, low and high, and chance where no `colours` are given: then significant values
-    are red, and those without a chance hollow.
-    """
-    y, faces = np.arange(len(rows)), colours
-    if colours is None:
-        chance = rows["chance"].astype(float).to_numpy()
-        significant = np.where(chance < SIGNIFICANCE, VERMILION, BLUE)
-        colours = np.where(np.isnan(chance), GREY, significant).tolist()
-        faces = np.where(np.isnan(chance), "none", significant).tolist()
-    values = rows[["value", "low", "high"]].astype(float)
+def draw_intervals(
+    ax: Axes, rows: pd.DataFrame, colours: Sequence[str], faces: Sequence[str] | None = None
+) -> None:
+    """A point and its 95 % interval in each row of a horizontal chart: `value`, `low`, `high`."""
+    y, values = np.arange(len(rows)), rows[["value", "low", "high"]].astype(float)
     ax.hlines(y, values["low"], values["high"], color=colours)
-    ax.scatter(values["value"], y, s=25, edgecolors=colours, facecolors=faces, zorder=2)
+    ax.scatter(values["value"], y, s=25, edgecolors=colours, facecolors=faces or colours, zorder=2)
 
 
 def log_axis(
@@ -106,9 +92,7 @@ def short(name: str, most: int = 36) -> str:
     return name if len(name) <= most else f"{name[: most // 2]}...{name[-(most // 2) + 3 :]}"
 
 
-def wilson(clicks: Any, rows: Any) -> tuple[Any, Any]:
-    """Wilson's 95 % interval of the click rate, low and high (J. Am. Stat. Assoc. 22, 1927)."""
-    z = 1.959963984540054
-    centre = (clicks + z**2 / 2) / (rows + z**2)
-    half = z / (rows + z**2) * np.sqrt(clicks * (rows - clicks) / rows + z**2 / 4)
-    return centre - half, centre + half
+def rate_interval(clicks: Any, rows: Any) -> tuple[Any, Any]:
+    """The 95 % interval (Jeffreys) of the click rate, low and high; never 0 or 1."""
+    low, high = beta.interval(0.95, clicks + 0.5, rows - clicks + 0.5)
+    return low, high
