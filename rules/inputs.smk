@@ -207,14 +207,19 @@ def compared_plots(wildcards):
             made += [plot.apply_wildcards(job) for plot in rules.plot_model.output]
         if is_model(name):
             own = family_of(name).plots(settings_of(size, name))
-            made += [output_of("plot", "svg", **job, plot=plot) for plot in own]
+            made += [
+                rules.plot.output.svg.apply_wildcards(job | {"plot": plot})
+                for plot in own
+            ]
     return made
 
 
 def importance_plots(wildcards):
     """What the AUC of each model that submits rests on."""
     return [
-        output_of("plot", "svg", size=size, name=name, plot="importance")
+        rules.plot.output.svg.apply_wildcards(
+            {"size": size, "name": name, "plot": "importance"}
+        )
         for size in config["evaluation"]["sizes"]
         for name in submission_models(config, size)
     ]
