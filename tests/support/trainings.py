@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from feseq.dataset.selection import write_selections
 from feseq.model.device import Machine
 from feseq.raw.reading import open_parquet
 from feseq.simulation import simulate_split
-from feseq.train.run import TrainingRun, train_model
+from feseq.train import run
+from feseq.train.step import Stepper
 from support import REPOSITORY
 from support.raw_tables import selected
 
@@ -37,8 +38,8 @@ TRAIN = TrainConfig(**(SETTINGS["train"] | {"batch_size": 300, "min_steps_per_ep
 SMALL_MODEL = replace(MODEL, max_len=10, embedding_dim=4, heads=1, mlp=(8,))
 CPU = Machine(torch.device("cpu"))
 STILL = replace(SMALL_MODEL, dropout=0.0)
-# 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each.
-EACH_STEP = replace(TRAIN, batch_size=31, epochs=2, evaluations_per_epoch=30, patience=99)
+# 30 steps an epoch, the last one of a single row; an evaluation, and so a loss, after each third.
+OFTEN = replace(TRAIN, batch_size=31, evaluations_per_epoch=10, patience=99)
 # Three steps an epoch, an evaluation after each.
 FOUR_EPOCHS = replace(TRAIN, epochs=4, patience=9)
 
@@ -46,32 +47,22 @@ FOUR_EPOCHS = replace(TRAIN, epochs=4, patience=9)
 def make_data(folder: Path) -> None:
     """Simulated H5 files of 900 train, 100 validation and 150 test rows, and their feature map."""
     columns = Columns.from_config(CONFIG["columns"])
+    raw = {split: folder / f"{split}.parquet" for split in ("train", "test")}
     for split, rows in (("train", 1000), ("test", 150)):
-        simulate_split(
-            folder / f"{split}.parquet",
-            folder / f"{split}_truth.parquet",
-            split=split,
-            rows=rows,
-            mean_length=20,
-            seed=1,
-        )
-    raw = open_parquet(folder / "train.parquet")
-    labels = read_labels(raw, "clicked")
-    write_selections([selected(labels)], folder / "selection.parquet")
-    convert_train(
-        folder / "train.parquet",
-        folder / "selection.parquet",
-        columns,
-        folder / "train.h5",
-        folder / "valid.h5",
-    )
-    convert_test(folder / "test.parquet", columns, folder / "test.h5")
-    fit_feature_map(folder / "train.h5", columns, 1).write(folder / "feature_map.json")
+        truth = folder / f"{split}_truth.parquet"
+        simulate_split(raw[split], truth, split=split, rows=rows, mean_length=20, seed=1)
+    selection, h5 = folder / "selection.parquet", (folder / "train.h5", folder / "valid.h5")
+    write_selections([selected(read_labels(open_parquet(raw["train"]), "clicked"))], selection)
+    convert_train(raw["train"], selection, columns, *h5)
+    convert_test(raw["test"], columns, folder / "test.h5")
+    fit_feature_map(h5[0], columns, 1).write(folder / "feature_map.json")
 
 
-def a_run(data: Path, model: ModelConfig = MODEL, config: TrainConfig = TRAIN) -> TrainingRun:
+def a_run(
+    data: Path, model: ModelConfig = MODEL, config: TrainConfig = TRAIN, **options: Any
+) -> run.TrainingRun:
     files = (data / name for name in ("train.h5", "valid.h5", "feature_map.json"))
-    return TrainingRun(*files, model, config)
+    return run.TrainingRun(*files, model, config, **options)
 
 
 def train(
@@ -79,28 +70,53 @@ def train(
     out: Path,
     config: TrainConfig = TRAIN,
     model: ModelConfig = MODEL,
+    *,
+    replay: Path | None = None,
+    feature_map: Path | None = None,
+    code: tuple[str, ...] = (),
     **options: Any,
 ) -> dict[str, Path]:
-    """The output files of a training; `options` are of the runtime, but for `code`."""
-    outputs = {
-        "model": out / "model.safetensors",
-        "history": out / "history.csv",
-        "training": out / "training.json",
-    }
-    code = options.pop("code", ())
-    runtime = Runtime(**{"device": "cpu", "verbosity": 0} | options)
-    run = a_run(data, model, config)
-    train_model(run, outputs, runtime=runtime, threads=config.gpus, code=code)
+    """The output files of a training; `options` are of the runtime."""
+    names = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
+    outputs = {name: out / file for name, file in names.items()}
+    run.train(
+        *(data / "train.h5", data / "valid.h5", feature_map or data / "feature_map.json"),
+        {"model": asdict(model), "train": asdict(config)},
+        outputs,
+        replay=replay,
+        runtime=Runtime(**{"device": "cpu", "verbosity": 0} | options),
+        threads=config.gpus,
+        code=code,
+    )
     return outputs
 
 
 def train_saving(
-    data: Path, out: Path, config: TrainConfig = FOUR_EPOCHS, **options: Any
+    data: Path,
+    out: Path,
+    config: TrainConfig = FOUR_EPOCHS,
+    model: ModelConfig = SMALL_MODEL,
+    **options: Any,
 ) -> dict[str, Path]:
     """The same of the small model, whose state is saved after each step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("feseq.train.checkpoint.SECONDS_BETWEEN_SAVES", 0)
-        return train(data, out, config, SMALL_MODEL, **options)
+        return train(data, out, config, model, **options)
+
+
+def script_monitor(patch: pytest.MonkeyPatch, *aucs: float) -> None:
+    """Let the evaluations find these AUCs, one after the other."""
+    found = iter(aucs)
+    patch.setattr(
+        "feseq.train.loop.monitored_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
+    )
+
+
+@contextmanager
+def counted_steps() -> Iterator[list[int]]:
+    """The steps that trainings take within."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield end_at(patch, Stepper, "take", 0, None)
 
 
 class CrashError(Exception):

@@ -27,7 +27,7 @@ from support.processes import (
     read_until,
     workers_of,
 )
-from support.trainings import EACH_STEP, STILL, train
+from support.trainings import OFTEN, STILL, train
 
 pytestmark = pytest.mark.workflow
 
@@ -35,8 +35,8 @@ pytestmark = pytest.mark.workflow
 def start(
     data: Path, out: Path, *launcher: str, gpus: int = 2, nodes: int = 1, **variables: str
 ) -> subprocess.Popen[str]:
-    """scripts/train.py in a process group of its own; its state is saved after each step."""
-    training = replace(EACH_STEP, gpus=gpus, nodes=nodes)
+    """scripts/train.py in a process group of its own."""
+    training = replace(OFTEN, gpus=gpus, nodes=nodes)
     arguments = {
         "train": data / "train.h5",
         "valid": data / "valid.h5",
@@ -61,7 +61,7 @@ def start(
 
 
 def wait_for_state(out: Path, *processes: subprocess.Popen[str]) -> None:
-    """Return once the first step is saved."""
+    """Return once the state is saved, before the first evaluation."""
     while not (out / "training_state/state.safetensors").exists():
         assert all(process.poll() is None for process in processes)
         time.sleep(0.02)
@@ -75,7 +75,7 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def train_here(data: Path, out: Path, gpus: int = 1) -> None:
     """The training of the script, in this process."""
-    config = replace(EACH_STEP, gpus=gpus)
+    config = replace(OFTEN, gpus=gpus)
     train(data, out, config, STILL, verbosity=1)
 
 
@@ -86,9 +86,9 @@ def history(folder: Path) -> dict[str, np.ndarray]:
 
 
 def assert_like(found: Path, expected: Path) -> None:
-    """Losses and metrics of all steps are alike, but for rounding."""
+    """Losses and metrics are alike, but for rounding."""
     one, other = history(found), history(expected)
-    assert len(one["train_loss"]) == 60
+    assert len(one["train_loss"]) == 20
     for name in ("train_loss", "auc", "logloss"):
         np.testing.assert_allclose(one[name], other[name], rtol=2e-4, err_msg=name)
 
@@ -109,9 +109,9 @@ def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_the_losses_of_all_steps_are_those_of_one_process(alone: Path, together: Path) -> None:
+def test_losses_are_those_of_one_process(alone: Path, together: Path) -> None:
     assert_like(together, alone)
-    assert len(set(history(together)["train_loss"].round(4))) > 20
+    assert len(set(history(together)["train_loss"].round(4))) > 10
     assert json.loads((together / "training.json").read_text())["processes"] == 2
 
 

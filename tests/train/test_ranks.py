@@ -11,20 +11,30 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from feseq.common.errors import UserError
 from feseq.common.ranks import Ranks, joined, process_rank
-from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
-from feseq.dataset.feature_map import FeatureMap
 from feseq.model.device import choose_device, start_runtime
 from feseq.train.checkpoint import Checkpoint
-from feseq.train.run import TrainingRun, make_trainer, opened
+from feseq.train.run import TrainingRun
 from feseq.train.step import Stepper
 from support.processes import in_processes
-from support.trainings import CPU, EACH_STEP, SMALL_MODEL, STILL, a_run
+from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run
 
 pytestmark = pytest.mark.workflow
 
 
-def follow(data: Path, out: Path, model: ModelConfig, settings: dict[str, Any]) -> None:
+# Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
+MODEL = replace(SMALL_MODEL, pooling="weighted_sum", score="din")
+CONFIG = replace(
+    OFTEN,
+    negative_share=0.5,
+    weight_average=0.8,
+    embedding_second_moment="table",
+    epochs=1,
+    schedule="cosine",
+)
+
+
+def follow(data: Path, out: Path) -> None:
     """Train as one of several; write the rows of each step, and the weights at the end."""
     rows: list[list[int]] = []
     take = Stepper.take
@@ -34,64 +44,37 @@ def follow(data: Path, out: Path, model: ModelConfig, settings: dict[str, Any]) 
         take(self, batch)
 
     Stepper.take = noted  # type: ignore[method-assign]
-    network = fit(a_run(data, model, replace(EACH_STEP, **{"evaluations_per_epoch": 1} | settings)))
+    network = fit(a_run(data, MODEL, CONFIG))
     (out / f"rows{process_rank()}.json").write_text(json.dumps(rows))
     torch.save(network.state_dict(), out / f"weights{process_rank()}.pt")
 
 
 def fit(run: TrainingRun, saved: Checkpoint | None = None) -> torch.nn.Module:
     """Train as one of several."""
-    feature_map = FeatureMap.read(run.feature_map_json)
     with joined() as ranks:
         machine = start_runtime(Runtime(device="cpu"), 1, ranks)
-        with opened(run, feature_map, machine) as sources:
-            trainer = make_trainer(
-                run, feature_map, sources, machine, checkpoint=saved, verbosity=0
-            )
+        with run.opened(machine) as sources:
+            trainer = run.trainer(sources, machine, checkpoint=saved)
             trainer.fit()
     return trainer.model
 
 
-def test_ranks_see_each_row_once_an_epoch_and_end_with_the_same_weights(
+def test_ranks_share_the_batches_of_one_and_end_with_the_same_weights(
     data: Path, tmp_path: Path
 ) -> None:
-    # With dropout, and with batch norms, whose statistics each rank sees in its share.
-    model = replace(SMALL_MODEL, pooling="weighted_sum", score="din")
-    in_processes(3, follow, data, tmp_path, model, {})
+    in_processes(3, follow, data, tmp_path)
     rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(3)]
-    assert {len(steps) for steps in rows} == {60}
-    for epoch in (slice(0, 30), slice(30, 60)):
-        seen = sorted(row for steps in rows for step in steps[epoch] for row in step)
-        assert seen == list(range(900))
-    # The step of one row, in which two ranks have none.
-    assert sorted(len(steps[i]) for steps in rows for i in range(30)).count(0) == 2
+    with a_run(data, MODEL, CONFIG).opened(CPU) as (source, _):
+        batches = [sorted(batch.row_B.tolist()) for batch in source.shuffled(CONFIG.seed, 1)]
+    steps = zip(*rows, strict=True)
+    assert [sorted(row for share in step for row in share) for step in steps] == batches
     first, *others = (
         torch.load(tmp_path / f"weights{rank}.pt", weights_only=True) for rank in range(3)
     )
+    # A norm without rows has counted fewer batches; nothing depends on the count.
+    names = [name for name in first if not name.endswith("num_batches_tracked")]
     for other in others:
-        # A norm without rows has counted fewer batches; nothing depends on the count.
-        names = [name for name in first if not name.endswith("num_batches_tracked")]
         assert all(torch.equal(first[name], other[name]) for name in names)
-
-
-def test_ranks_draw_the_same_share_and_keep_the_same_average(data: Path, tmp_path: Path) -> None:
-    settings = {
-        "negative_share": 0.5,
-        "weight_average": 0.8,
-        "embedding_second_moment": "table",
-        "epochs": 1,
-        "schedule": "cosine",
-    }
-    in_processes(2, follow, data, tmp_path, STILL, settings)
-    rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(2)]
-    run = a_run(data, STILL, replace(EACH_STEP, **{"evaluations_per_epoch": 1} | settings))
-    with opened(run, FeatureMap.read(run.feature_map_json), CPU) as (source, _):
-        batches = [batch.row_B.tolist() for batch in source.shuffled(run.train_config.seed, 1)]
-    assert [sorted(step[0] + step[1]) for step in zip(*rows)] == list(map(sorted, batches))
-    first, other = (
-        torch.load(tmp_path / f"weights{rank}.pt", weights_only=True) for rank in range(2)
-    )
-    assert all(torch.equal(first[name], other[name]) for name in first)
 
 
 def follow_saves(data: Path, out: Path) -> None:
@@ -107,7 +90,7 @@ def follow_saves(data: Path, out: Path) -> None:
         return save(state)
 
     saved.save = counted  # type: ignore[method-assign]
-    fit(a_run(data, STILL, replace(EACH_STEP, epochs=1, evaluations_per_epoch=1)), saved)
+    fit(a_run(data, STILL, replace(OFTEN, epochs=1, evaluations_per_epoch=1)), saved)
     (out / f"saves{rank}.json").write_text(json.dumps(saves))
 
 
@@ -116,7 +99,7 @@ def lose_state(data: Path, out: Path) -> None:
     saved = Checkpoint(out, "")
     if process_rank():
         saved.load = lambda: None  # type: ignore[method-assign]
-    fit(a_run(data, STILL, EACH_STEP), saved)
+    fit(a_run(data, STILL, OFTEN), saved)
 
 
 def test_the_first_saves_by_its_own_clock_and_all_resume_from_the_same_state_or_none_does(

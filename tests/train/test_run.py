@@ -4,6 +4,8 @@ import csv
 import json
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,45 +17,34 @@ from sklearn.metrics import roc_auc_score
 from feseq.common.errors import UserError
 from feseq.config.train import TrainConfig
 from feseq.dataset.batch import Batch
-from feseq.dataset.batches import BatchSource
-from feseq.dataset.feature_map import FeatureMap
-from feseq.model.build import build_model
 from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
-from feseq.predict.prediction import inference_source, predict_logits
+from feseq.predict.prediction import predict_logits
 from feseq.train.loop import Trainer
 from feseq.train.monitor import monitored_metrics
-from feseq.train.run import TrainingRun, _warn_of_odd_times, opened
-from feseq.train.run import make_trainer as trainer_of
+from feseq.train.run import _warn_of_odd_times
 from support.networks import make_batch
-from support.trainings import CPU, MODEL, TRAIN, train
+from support.trainings import CPU, MODEL, SMALL_MODEL, TRAIN, a_run, script_monitor, train
 
 
-def make_trainer(data: Path, config: TrainConfig) -> Trainer:
-    feature_map = FeatureMap.read(data / "feature_map.json")
-    torch.manual_seed(0)
-    return Trainer(
-        build_model(MODEL, feature_map),
-        BatchSource(data / "train.h5", feature_map, max_len=100, batch_rows=300),
-        inference_source(data / "valid.h5", feature_map, MODEL, CPU),
-        config,
-        CPU,
-        verbosity=0,
-    )
+@contextmanager
+def opened(data: Path, config: TrainConfig) -> Iterator[Trainer]:
+    run = a_run(data, SMALL_MODEL, config)
+    with run.opened(CPU) as sources:
+        yield run.trainer(sources, CPU)
 
 
-def script_monitor(monkeypatch: pytest.MonkeyPatch, aucs: list[float]) -> None:
-    """Let the evaluations find these AUCs, one after the other."""
-    found = iter(aucs)
-    monkeypatch.setattr(
-        "feseq.train.loop.monitored_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
-    )
+def fitted(data: Path, config: TrainConfig) -> Trainer:
+    with opened(data, config) as trainer:
+        trainer.fit()
+    return trainer
 
 
 def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
-    first = TrainedModel.load(train(data, tmp_path / "a")["model"]).network
-    second = TrainedModel.load(train(data, tmp_path / "b")["model"]).network
-    other = TrainedModel.load(train(data, tmp_path / "c", replace(TRAIN, seed=43))["model"]).network
+    first, second, other = (
+        TrainedModel.load(train(data, tmp_path / name, config, SMALL_MODEL)["model"]).network
+        for name, config in (("a", TRAIN), ("b", TRAIN), ("c", replace(TRAIN, seed=43)))
+    )
     for name, weight in first.state_dict().items():
         assert torch.equal(weight, second.state_dict()[name])
     assert not torch.equal(first.mlp[0].weight, other.mlp[0].weight)
@@ -61,7 +52,7 @@ def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("settings", [{}, {"negative_share": 0.3, "pos_weight": 3}])
 def test_the_files_of_a_run_agree(data: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
-    outputs = train(data, tmp_path, replace(TRAIN, **settings))
+    outputs = train(data, tmp_path, replace(TRAIN, **settings), SMALL_MODEL)
     with open(outputs["history"]) as file:
         history = list(csv.DictReader(file))
     metrics = json.loads(outputs["training"].read_text())
@@ -83,12 +74,8 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path, settings: dict[str
 def test_an_intercept_learned_from_draws_and_weights_predicts_the_click_rate(
     data: Path, share: float, weight: float
 ) -> None:
-    files = (data / name for name in ("train.h5", "valid.h5", "feature_map.json"))
-    config = replace(TRAIN, negative_share=share, pos_weight=weight)
-    run = TrainingRun(*files, MODEL, config)
-    feature_map = FeatureMap.read(run.feature_map_json)
-    with opened(run, feature_map, CPU) as (source, valid):
-        model = trainer_of(run, feature_map, (source, valid), CPU, verbosity=0).model
+    with opened(data, replace(TRAIN, negative_share=share, pos_weight=weight)) as trainer:
+        model, source = trainer.model, trainer.train
         label = torch.cat([batch.label_B for batch in source.shuffled(1, 1)])
         logit = math.log(weight * label.sum() / (1 - label).sum())
         with torch.no_grad():
@@ -96,8 +83,7 @@ def test_an_intercept_learned_from_draws_and_weights_predicts_the_click_rate(
                 parameter.zero_()
             model.mlp[-1].bias.fill_(logit)
         probability = torch.from_numpy(predict_logits(model, source, CPU)).sigmoid()
-        click_rate = source.table.column("label").mean()
-        assert probability.mean().item() == pytest.approx(click_rate, rel=1e-6)
+        assert probability.mean().item() == pytest.approx(trainer.click_rate, rel=1e-6)
         # The loss is that of the draws and weights.
         assert model.train()(next(source.in_order()))[0].item() == pytest.approx(logit)
 
@@ -106,16 +92,12 @@ def test_an_intercept_learned_from_draws_and_weights_predicts_the_click_rate(
 def test_an_untrained_network_predicts_the_click_rate_if_it_starts_there(
     data: Path, share: float, weight: float
 ) -> None:
-    files = (data / name for name in ("train.h5", "valid.h5", "feature_map.json"))
     config = replace(TRAIN, negative_share=share, pos_weight=weight, start_at_click_rate=True)
-    run = TrainingRun(*files, MODEL, config)
-    feature_map = FeatureMap.read(run.feature_map_json)
-    with opened(run, feature_map, CPU) as sources:
-        model = trainer_of(run, feature_map, sources, CPU, verbosity=0).model
+    with opened(data, config) as trainer:
         with torch.no_grad():
-            model.mlp[-1].weight.zero_()
-        probability = torch.from_numpy(predict_logits(model, sources[0], CPU)).sigmoid()
-        label = sources[0].table.column("label")
+            trainer.model.mlp[-1].weight.zero_()
+        probability = torch.from_numpy(predict_logits(trainer.model, trainer.train, CPU)).sigmoid()
+        label = trainer.train.table.column("label")
         expected = (label.sum() + 0.5) / (len(label) + 1)
         assert probability.mean().item() == pytest.approx(expected, rel=1e-5)
 
@@ -123,76 +105,70 @@ def test_an_untrained_network_predicts_the_click_rate_if_it_starts_there(
 def test_best_weights_are_kept_and_the_learning_rate_cut(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.72])
     config = replace(TRAIN, epochs=4, patience=2)
-    trainer = make_trainer(data, config)
-    trainer.fit()
-    rates = [evaluation.learning_rate for evaluation in trainer.history]
+    script_monitor(monkeypatch, 0.6, 0.7, 0.65, 0.72)
+    last = fitted(data, config)
+    rates = [evaluation.learning_rate for evaluation in last.history]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4])
-    last = trainer.model.state_dict()["mlp.0.weight"].clone()
-    script_monitor(monkeypatch, [0.6, 0.7, 0.65, 0.64])
-    again = make_trainer(data, config)
-    again.fit()
     # The same run with other metrics goes back to the weights of its second epoch.
-    script_monitor(monkeypatch, [0.6, 0.7])
-    half = make_trainer(data, replace(config, epochs=2))
-    half.fit()
-    assert torch.equal(again.model.state_dict()["mlp.0.weight"], half.model.mlp[0].weight)
-    assert not torch.equal(last, half.model.mlp[0].weight)
+    script_monitor(monkeypatch, 0.6, 0.7, 0.65, 0.64)
+    second = fitted(data, config)
+    script_monitor(monkeypatch, 0.6, 0.7)
+    half = fitted(data, replace(config, epochs=2))
+    one, other, third = (each.model.mlp[0].weight for each in (second, half, last))
+    assert torch.equal(one, other)
+    assert not torch.equal(one, third)
 
 
 def test_patience_ends_the_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script_monitor(monkeypatch, [0.6, 0.59, 0.58, 0.99])
-    trainer = make_trainer(data, replace(TRAIN, epochs=10, patience=2))
-    trainer.fit()
+    script_monitor(monkeypatch, 0.6, 0.59, 0.58, 0.99)
+    trainer = fitted(data, replace(TRAIN, epochs=10, patience=2))
     assert [evaluation.epoch for evaluation in trainer.history] == [1, 2, 3]
 
 
 def test_the_average_of_the_weights_is_evaluated_and_kept(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = make_trainer(data, replace(TRAIN, weight_average=0.8))
-    plain = make_trainer(data, TRAIN)
-    for each in (trainer, plain):
-        monkeypatch.setattr(each.early_stopping, "patience", 9)
-    expected: dict[str, torch.Tensor] = {}
-    take = plain.stepper.take
+    config = replace(TRAIN, epochs=1, batch_size=100)
+    with (
+        opened(data, replace(config, weight_average=0.8)) as trainer,
+        opened(data, config) as plain,
+    ):
+        expected: dict[str, torch.Tensor] = {}
+        take = plain.stepper.take
 
-    def averaged(batch: Batch) -> None:
-        take(batch)
-        for name, weight in plain.model.named_parameters():
-            now = weight.detach().double()
-            expected[name] = 0.8 * expected[name] + 0.2 * now if name in expected else now.clone()
+        def averaged(batch: Batch) -> None:
+            take(batch)
+            for name, weight in plain.model.named_parameters():
+                now = weight.detach().double()
+                before = expected.get(name, now)
+                expected[name] = 0.8 * before + 0.2 * now
 
-    monkeypatch.setattr(plain.stepper, "take", averaged)
-    plain.fit()
-    trainer.fit()
-    assert trainer.history[-1].monitor == max(e.monitor for e in trainer.history)
-    for name, weight in trainer.model.named_parameters():
-        torch.testing.assert_close(weight.double(), expected[name], rtol=0, atol=1e-6)
-    logit = predict_logits(trainer.model, trainer.valid, CPU)
-    auc = roc_auc_score(trainer.valid_label, logit)
-    assert auc == pytest.approx(trainer.history[-1].auc, abs=1e-9)
-    assert trainer.history[-1].train_loss == plain.history[-1].train_loss
+        monkeypatch.setattr(plain.stepper, "take", averaged)
+        plain.fit()
+        trainer.fit()
+        for name, weight in trainer.model.named_parameters():
+            torch.testing.assert_close(weight.double(), expected[name], rtol=0, atol=1e-6)
+        auc = roc_auc_score(trainer.valid_label, predict_logits(trainer.model, trainer.valid, CPU))
+        assert auc == pytest.approx(trainer.best.auc, abs=1e-9)
+        assert trainer.history[-1].train_loss == plain.history[-1].train_loss
 
 
 def test_looks_within_a_long_epoch_find_better_weights_and_change_nothing_else(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(TRAIN, epochs=3, patience=2)
-    script_monitor(monkeypatch, [0.6, 0.5, 0.4])
-    plain = make_trainer(data, config)
-    plain.fit()
-    monkeypatch.setattr("feseq.train.monitor.LONG_EPOCH_STEPS", 2)
-    script_monitor(monkeypatch, [0.1, 0.3, 0.6, 0.61, 0.2, 0.5, 0.9, 0.8, 0.4])
-    looking = make_trainer(data, config)
-    looking.fit()
+    script_monitor(monkeypatch, 0.6, 0.5, 0.4)
+    plain = fitted(data, config)
+    monkeypatch.setattr("feseq.train.schedule.LONG_EPOCH_STEPS", 2)
+    script_monitor(monkeypatch, 0.1, 0.3, 0.6, 0.61, 0.2, 0.5, 0.9, 0.8, 0.4)
+    looking = fitted(data, config)
     assert [evaluation.step for evaluation in looking.history] == list(range(1, 10))
     for step in (3, 6, 9):
         found, expected = looking.history[step - 1], plain.history[step // 3 - 1]
         assert (found.auc, found.learning_rate) == (expected.auc, expected.learning_rate)
     assert looking.learning_rate == plain.learning_rate
-    assert looking.early_stopping == plain.early_stopping
+    assert looking.best.step == 7
 
 
 def test_batches_shrink_loudly_on_small_data(caplog: pytest.LogCaptureFixture) -> None:
@@ -206,11 +182,11 @@ def test_batches_shrink_loudly_on_small_data(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_diverging_loss_names_step_and_learning_rate(data: Path) -> None:
-    trainer = make_trainer(data, TRAIN)
-    with torch.no_grad():
-        trainer.model.mlp[0].bias.fill_(float("nan"))
-    with pytest.raises(UserError, match=r"loss is nan at step 1 \(.* 0.001, rows \d+ to"):
-        trainer.fit()
+    with opened(data, TRAIN) as trainer:
+        with torch.no_grad():
+            trainer.model.mlp[0].bias.fill_(float("nan"))
+        with pytest.raises(UserError, match=r"loss is nan at step 1 \(.* 0.001, rows \d+ to"):
+            trainer.fit()
 
 
 def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(

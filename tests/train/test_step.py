@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -31,9 +32,9 @@ def weights(model: FESeq) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("micro_rows", [1, 3, 7, 8, 100])
+@pytest.mark.parametrize("micro_rows", [1, 3, 8])
 def test_micro_batches_train_like_the_whole_batch(micro_rows: int) -> None:
-    batches = [make_batch([3, 0, 6, 1, 5, 2, 4, 4], seed=seed) for seed in range(20)]
+    batches = [make_batch([3, 0, 6, 1, 5, 2, 4, 4], seed=seed) for seed in range(5)]
     whole = make_stepper(embedding_l2=0.01)
     cut = make_stepper(embedding_l2=0.01, micro_rows=micro_rows)
     for batch in batches:
@@ -103,13 +104,9 @@ def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
     assert "micro-batches of 2 rows" in caplog.text
     for one, other in zip(weights(short_of_memory.model), weights(undisturbed.model)):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
-    monkeypatch.setattr(FESeq, "forward", _never)
+    monkeypatch.setattr(FESeq, "forward", Mock(side_effect=torch.cuda.OutOfMemoryError))
     with pytest.raises(UserError, match="does not hold the training of a single row"):
         short_of_memory.take(batch)
-
-
-def _never(*_: object) -> torch.Tensor:
-    raise torch.cuda.OutOfMemoryError
 
 
 def test_what_a_gpu_cannot_repeat_exactly_is_said_once(
@@ -139,26 +136,18 @@ def test_what_a_gpu_cannot_repeat_exactly_is_said_once(
         stepper.take(make_batch([3, 0]))
 
 
-def test_bfloat16_follows_the_curves_of_float32() -> None:
-    batch = make_batch([row % 7 for row in range(200)])
-    assert batch.label_B is not None
-    batch = single(batch)
+def test_a_step_in_bfloat16_goes_where_one_in_float32_goes() -> None:
+    batch = single(make_batch([row % 7 for row in range(64)]))
 
-    def curve(precision: torch.dtype, seed: int) -> list[float]:
-        model = make_model(STILL, seed=seed).float().train()
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
-        stepper = Stepper(model, optimizer, Machine(torch.device("cpu"), precision))
-        losses = []
-        for _ in range(30):
-            stepper.take(batch)
-            losses.append(stepper.mean_loss())
-        return losses
+    def gradient(precision: torch.dtype) -> torch.Tensor:
+        model = make_model(STILL).float().train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        Stepper(model, optimizer, Machine(torch.device("cpu"), precision)).take(batch)
+        found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        return torch.cat(found)
 
-    # One curve alone strays by 0.03, as it does where weights start 0.3 % apart.
-    full, half = (
-        torch.tensor([curve(precision, seed) for seed in range(1, 5)]).mean(0)
-        for precision in (torch.float32, torch.bfloat16)
-    )
-    assert full[-1] < 0.9 * full[0]
-    assert (half - full).abs().max() < 0.01
+    full, half = gradient(torch.float32), gradient(torch.bfloat16)
     assert not torch.equal(half, full)
+    # Rounding to 8 bits turns it by a few degrees at most.
+    assert torch.cosine_similarity(full, half, dim=0) > 0.99
+    assert half.norm().item() == pytest.approx(full.norm().item(), rel=0.1)

@@ -21,7 +21,7 @@ from feseq.train.step import Stepper
 from feseq.train.warm_start import WarmStart
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 from support.shop import changed, refused, snakemake
-from support.trainings import FOUR_EPOCHS, end_at, ended_at, train_saving
+from support.trainings import FOUR_EPOCHS, counted_steps, ended_at, train_saving
 
 ROLES = with_roles(shared=("events",), context=("unused",), ids=("age",))
 # A table of each kind.
@@ -163,8 +163,7 @@ def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_earlier
     whole = train_saving(data, tmp_path / "whole", config)
     with ended_at(Stepper, "take", 4):
         train_saving(data, tmp_path / "resumed", config)
-    with pytest.MonkeyPatch.context() as patch:
-        steps = end_at(patch, Stepper, "take", 0, None)
+    with counted_steps() as steps:
         resumed = train_saving(data, tmp_path / "resumed", config)
     assert len(steps) == 3
     scratch = train_saving(data, tmp_path / "scratch", replace(config, start_from=None))
@@ -176,8 +175,7 @@ def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_earlier
         torch.equal(weights[name], other[name]) for name in ("mlp.0.weight", "mlp.3.bias")
     )
     # Another earlier model is another training.
-    with pytest.MonkeyPatch.context() as patch:
-        steps = end_at(patch, Stepper, "take", 0, None)
+    with counted_steps() as steps:
         train_saving(data, tmp_path / "resumed", replace(config, start_from=str(whole["model"])))
     assert len(steps) == 6
 

@@ -23,7 +23,7 @@ from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.families import family_of
-from feseq.train.run import TrainingRun, train_model
+from feseq.train.run import train
 from feseq.tune import search
 from feseq.tune.search import tune_model
 from support import SCRIPTS
@@ -102,8 +102,11 @@ def trained(data: Path, out: Path, variant: Mapping[str, Any]) -> dict[str, Any]
         settings = {"boosting": BOOSTING.model_dump() | variant["boosting"]}
         train_boosting(*files_of(data), settings, outputs, runtime=RUNTIME)
     else:
-        configs = replace(FESEQ, **variant["model"]), replace(TRAINING, **variant["train"])
-        train_model(TrainingRun(*files_of(data), *configs), outputs, runtime=RUNTIME)
+        settings = {
+            "model": asdict(replace(FESEQ, **variant["model"])),
+            "train": asdict(replace(TRAINING, **variant["train"])),
+        }
+        train(*files_of(data), settings, outputs, runtime=RUNTIME)
     return json.loads(outputs["training"].read_text())
 
 

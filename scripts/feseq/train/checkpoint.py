@@ -17,7 +17,7 @@ from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "feseq-training 3"
+FORMAT = "feseq-training 4"
 # Beside the checkpoints before evaluations.
 SECONDS_BETWEEN_SAVES = 600
 
@@ -46,18 +46,15 @@ class Checkpoint:
         except (OSError, ValueError) as error:
             logger.warning("%s cannot be read (%s): training from the start", self.file, error)
             return None
-        if content["key"] != self.key:
-            logger.warning(
-                "%s belongs to other settings, data or code: training from the start", self.file
-            )
-            return None
-        return content["state"]
+        if content["key"] == self.key:
+            return content["state"]
+        logger.warning(
+            "%s belongs to other settings, data or code: training from the start", self.file
+        )
+        return None
 
     def save(self, state: dict[str, Any]) -> bool:
-        """Replace the saved state; True if that worked.
-
-        If it fails, on a full disk say, the state before stays, and the training may go on.
-        """
+        """Replace the saved state; where that fails, on a full disk say, it stays: False."""
         self._saved_at = time.monotonic()
         try:
             tensors.save({"format": FORMAT, "key": self.key, "state": state}, self.file)
@@ -78,10 +75,11 @@ def locked(folder: Path, does: str) -> Iterator[None]:
     `does` says what such a process is doing there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    owner = folder / "owner"
+    owner, job = folder / "owner", os.environ.get("SLURM_JOB_ID")
     try:
         with FileLock(folder / "lock", timeout=0):
-            owner.write_text(_this_process())
+            process = f"process {os.getpid()} on {socket.gethostname()}"
+            owner.write_text(f"{process}, Slurm job {job}" if job else process)
             yield
     except Timeout:
         who = owner.read_text() if owner.exists() else "another process"
@@ -90,9 +88,3 @@ def locked(folder: Path, does: str) -> Iterator[None]:
             f"with `kill`, a Slurm job with `scancel`: it saves its state, and the same command "
             f"goes on from there"
         ) from None
-
-
-def _this_process() -> str:
-    process = f"process {os.getpid()} on {socket.gethostname()}"
-    job = os.environ.get("SLURM_JOB_ID")
-    return f"{process}, Slurm job {job}" if job else process

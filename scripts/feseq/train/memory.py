@@ -30,7 +30,7 @@ SPARE_SHARE = 0.1
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Bytes of a training step: `fixed`, and `per_row` of a micro-batch of full-length rows."""
+    """Bytes of a training step: `fixed`, and `per_row` of a micro-batch, histories full."""
 
     fixed: int
     per_row: int

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
 from ..config.train import TrainConfig
 from ..model import FESeq
@@ -34,12 +34,10 @@ def make_optimizer(model: FESeq, config: TrainConfig) -> AdamW:
 class TableAdam(AdamW):
     """AdamW whose groups with `by_table` have one second moment a table: the mean of its weights'.
 
-    Adam's step does not depend on the gradient's size: each weight moves by about the rate. So a
-    rare code moves as far for a row without a click as for a click, whose gradient is fifty times
-    as large where clicks are 2 %. Divided by one number for all codes, steps keep the proportions
-    of their gradients. The formula is that of a block in Adam-mini (Zhang et al.,
-    arXiv:2406.16793), which leaves embeddings to Adam; NovoGrad (arXiv:1905.11286) has a second
-    moment a layer.
+    Adam moves each weight by about the rate, a rare code as far for a row without a click as for
+    a click, whose gradient is fifty times as large where clicks are 2 %. Divided by one number for
+    all codes, steps keep the proportions of their gradients. The formula is that of a block in
+    Adam-mini (Zhang et al., arXiv:2406.16793), which leaves embeddings to Adam.
     """
 
     @torch.no_grad()
@@ -72,6 +70,12 @@ class TableAdam(AdamW):
         table.mul_(1 - rate * group["weight_decay"])
         step_size = rate / (1 - beta_1 ** state["step"]) / scale
         table.addcmul_(state["exp_avg"], step_size, value=-1)
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Let the next step have this rate; each group's `rate_factor` multiplies it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["rate_factor"]
 
 
 def embedding_parameters(model: FESeq) -> list[Tensor]:

@@ -23,7 +23,7 @@ from ..config.train import TrainConfig
 from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.opening import Files, Rows, open_table, train_rows
+from ..dataset.opening import Files, open_table, train_rows
 from ..dataset.table import Table, without_holdout
 from ..families import Settings
 from ..model.build import batch_source, build_model, field_sizes
@@ -32,18 +32,91 @@ from ..model.history import TimeEmbedding
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source
 from .checkpoint import Checkpoint, locked
-from .loop import Evaluation, Trainer
+from .loop import Trainer
 from .memory import check_network, copies_of, count_parameters, micro_batch_rows
 from .processes import end_with_launcher, run_under_torchrun
-from .replay import Replay
-from .tensorboard import Curves
+from .schedule import Replay
+from .tensorboard import curves
 from .warm_start import WarmStart
 
 logger = logging.getLogger(__name__)
 
 # A larger share of events with uninformative times is worth a warning.
 _ODD_SHARE = 0.9
+# Batches to train on and to validate; None for a replay.
 Sources = tuple[BatchSource, BatchSource | None]
+
+
+def train(
+    train_h5: Files,
+    valid_h5: Files,
+    feature_map: Path,
+    settings: Settings,
+    outputs: Mapping[str, Path],
+    *,
+    replay: Path | None = None,
+    start_from: Path | None = None,
+    full_name: str = "",
+    runtime: Runtime,
+    threads: int = 1,
+    code: Sequence[str] = (),
+) -> None:
+    """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
+
+    `settings` are its blocks `model` and `train`. Where `gpus` processes are to train on each of
+    `nodes` machines, torchrun takes this process's place; processes that it has started join one
+    another. The state is kept in a folder `training_state` beside the model: an interrupted
+    training resumes from it if settings, data and `code`, digests of it, are the same, and ends
+    like an uninterrupted one on the same machine. See TrainingRun for `replay` and `full_name`.
+    """
+    config = TrainConfig.from_values(settings["train"], "train")
+    if start_from:
+        # The rule's path has the prefix of a workflow that imports this one.
+        config = replace(config, start_from=str(start_from))
+    model_config = ModelConfig.from_values(settings["model"], "model")
+    run = TrainingRun(train_h5, valid_h5, feature_map, model_config, config, replay, full_name)
+    job = (run, outputs, runtime, threads, code)
+    if in_group():
+        end_with_launcher()
+        # The others would log the same lines as the first.
+        with joined() as ranks, only_errors(quiet=not ranks.is_first):
+            _train(ranks, *job)
+    elif config.gpus * config.nodes == 1:
+        _train(Ranks(), *job)
+    else:
+        run_under_torchrun(config.gpus, config.nodes, threads)
+
+
+def _train(
+    ranks: Ranks,
+    run: "TrainingRun",
+    outputs: Mapping[str, Path],
+    runtime: Runtime,
+    threads: int,
+    code: Sequence[str],
+) -> None:
+    machine = start_runtime(runtime, threads, ranks)
+    folder = outputs["model"].with_name("training_state")
+    with ExitStack() as stack:
+        if ranks.is_first:
+            stack.enter_context(locked(folder, "is training this model already"))
+        sources = stack.enter_context(run.opened(machine))
+        after_evaluation = None
+        if runtime.tensorboard and ranks.is_first:
+            after_evaluation = stack.enter_context(
+                curves(outputs["model"].with_name("tensorboard"))
+            )
+        trainer = run.trainer(
+            sources,
+            machine,
+            checkpoint=Checkpoint(folder, run.key(sources, code)),
+            after_evaluation=after_evaluation,
+            verbosity=runtime.verbosity,
+        )
+        trainer.fit()
+        summary = _summary(trainer)
+        if ranks.is_first:
+            _write(outputs, run, trainer, summary)
 
 
 @dataclass(frozen=True)
@@ -63,11 +136,6 @@ class TrainingRun:
     replay: Path | None = None
     full_name: str = ""
 
-    @property
-    def train_rows(self) -> Rows:
-        """The rows that it trains on."""
-        return train_rows(self.train_h5, self.valid_h5, self.replay)
-
     @cached_property
     def start(self) -> WarmStart | None:
         """The earlier model that it goes on from."""
@@ -76,185 +144,76 @@ class TrainingRun:
             return None
         return WarmStart.read(Path(path), self.model_config, FeatureMap.read(self.feature_map_json))
 
-    @property
+    @cached_property
     def feature_map(self) -> FeatureMap:
         """The one fitted to its rows, or the earlier model's, extended by that."""
         return self.start.feature_map if self.start else FeatureMap.read(self.feature_map_json)
 
-    def key(self, train: Table, valid: Table | None, *settings: Any) -> str:
-        """A digest of all that the training depends on, and of `settings`, plain values."""
+    @contextmanager
+    def opened(self, machine: Machine) -> Iterator[Sources]:
+        """Its batches; raises UserError if the files do not belong together."""
+        rows = train_rows(self.train_h5, self.valid_h5, self.replay)
+        with open_table(rows) as train, ExitStack() as stack:
+            valid = None if self.replay else stack.enter_context(open_table(self.valid_h5))
+            check_one_draw(self.feature_map, train, valid or train, self.full_name)
+            yield self.sources(train, valid, machine)
+
+    def sources(self, train: Table, valid: Table | None, machine: Machine) -> Sources:
+        """Its batches from open tables of train and validation rows."""
+        model, config = self.model_config, self.train_config
+        fields = self.feature_map
+        batches = batch_source(train, fields, model, config.batch_rows, config.negative_share)
+        if valid is None:
+            return batches, None
+        return batches, inference_source(without_holdout(valid), fields, model, machine)
+
+    def trainer(self, sources: Sources, machine: Machine, **options: Any) -> Trainer:
+        """A trainer with seeded weights, and micro-batches that fit into memory; writes nothing.
+
+        `options` are those of Trainer. Raises ImpossibleNetworkError for an impossible network.
+        """
+        train, valid = sources
+        config, simulated = self.train_config, train.table.source["simulated"]
+        sizes, copies = field_sizes(self.model_config, self.feature_map), copies_of(config)
+        check_network(self.model_config, sizes, machine.memory(), copies)
+        torch.manual_seed(config.seed)
+        model = build_model(self.model_config, self.feature_map)
+        if self.start:
+            self.start.carry_into(model, train.table)
+            logger.info("going on from %s", self.start.path)
+        model.observed_odds.shift.fill_(math.log(train.kept_share) - math.log(config.pos_weight))
+        if config.start_at_click_rate and not self.start:
+            label = train.table.column("label")
+            # Half a click more: a rate of 0 has no odds.
+            model.start_at((label.sum() + 0.5) / (len(label) + 1))
+        if simulated:
+            logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
+        if model.time is not None:
+            _warn_of_odd_times(model.time, next(train.in_order(0, train.batch_rows)))
+        logger.info(
+            "%s train rows, %s validation rows, max_len %d, %s parameters",
+            f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),
+            f"{valid.rows:,}" if valid else "no",
+            self.model_config.max_len,
+            f"{count_parameters(model):,}",
+        )
+        share_rows = -(-train.batch_rows // machine.ranks.count)
+        rows = micro_batch_rows(model, self.model_config, sizes, machine, share_rows, copies)
+        if self.replay:
+            options["replay"] = Replay.read(self.replay, train.batches_per_epoch)
+        return Trainer(model, train, valid, config, machine, micro_rows=rows, **options)
+
+    def key(self, sources: Sources, code: Sequence[str]) -> str:
+        """A digest of all that the training depends on, `code` among it."""
         # The number of processes changes only rounding and draws of dropout.
-        train_config = asdict(replace(self.train_config, gpus=1, nodes=1, start_from=None))
+        config = asdict(replace(self.train_config, gpus=1, nodes=1, start_from=None))
         start = self.train_config.start_from
-        inputs = [f"{table.identity} {table.rows}" for table in (train, valid) if table]
+        inputs = [f"{source.table.identity} {source.rows}" for source in sources if source]
         inputs += [f"start {fingerprint(Path(start))}"] if start else []
         files = [self.feature_map_json, self.replay]
         inputs += [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file]
-        values = [asdict(self.model_config), train_config, inputs, *settings]
+        values = [asdict(self.model_config), config, inputs, *code]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def train(
-    train_h5: list[Path],
-    valid_h5: list[Path],
-    feature_map: Path,
-    settings: Settings,
-    outputs: Mapping[str, Path],
-    *,
-    replay: Path | None = None,
-    start_from: Path | None = None,
-    full_name: str = "",
-    runtime: Runtime,
-    threads: int,
-    code: Sequence[str] = (),
-) -> None:
-    """Train the model of these settings by block, see `train_model`."""
-    network = ModelConfig.from_values(settings["model"], "model")
-    training = TrainConfig.from_values(settings["train"], "train")
-    if start_from:
-        # The rule's path has the prefix of a workflow that imports this one.
-        training = replace(training, start_from=str(start_from))
-    run = TrainingRun(train_h5, valid_h5, feature_map, network, training, replay, full_name)
-    train_model(run, outputs, runtime=runtime, threads=threads, code=code)
-
-
-def train_model(
-    run: TrainingRun,
-    outputs: Mapping[str, Path],
-    *,
-    runtime: Runtime,
-    threads: int = 1,
-    code: Sequence[str] = (),
-) -> None:
-    """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
-
-    With `runtime.tensorboard`, event files are written into a folder `tensorboard` beside the
-    model. Where `gpus` processes are to train on each of `nodes` machines, each on a GPU of its
-    own, torchrun takes this process's place; processes that it has started join one another.
-
-    The state is kept in a folder `training_state` beside the model. An interrupted training
-    resumes from it if settings, data and `code`, digests of it, are the same, and ends like an
-    uninterrupted one on the same machine.
-    """
-    processes, machines = run.train_config.gpus, run.train_config.nodes
-    job = (run, outputs, runtime, threads, list(code))
-    if in_group():
-        end_with_launcher()
-        # The others would log the same lines as the first.
-        with joined() as ranks, only_errors(quiet=not ranks.is_first):
-            _train(ranks, *job)
-    elif processes * machines == 1:
-        _train(Ranks(), *job)
-    else:
-        run_under_torchrun(processes, machines, threads)
-
-
-def _train(
-    ranks: Ranks,
-    run: TrainingRun,
-    outputs: Mapping[str, Path],
-    runtime: Runtime,
-    threads: int,
-    code: list[str],
-) -> None:
-    machine = start_runtime(runtime, threads, ranks)
-    feature_map = run.feature_map
-    folder = outputs["model"].with_name("training_state")
-    with ExitStack() as stack:
-        if ranks.is_first:
-            stack.enter_context(locked(folder, "is training this model already"))
-        train, valid = stack.enter_context(opened(run, feature_map, machine))
-        key = run.key(train.table, valid.table if valid else None, code)
-        after_evaluation = None
-        if runtime.tensorboard and ranks.is_first:
-            rows_per_step = train.rows_per_epoch / train.batches_per_epoch
-            curves = Curves(outputs["model"].with_name("tensorboard"), rows_per_step)
-            after_evaluation = stack.enter_context(curves).add
-        trainer = make_trainer(
-            run,
-            feature_map,
-            (train, valid),
-            machine,
-            checkpoint=Checkpoint(folder, key),
-            after_evaluation=after_evaluation,
-            verbosity=runtime.verbosity,
-        )
-        trainer.fit()
-        summary = _summary(trainer)
-        if ranks.is_first:
-            _write(outputs, run, trainer, feature_map, summary)
-
-
-@contextmanager
-def opened(run: TrainingRun, feature_map: FeatureMap, machine: Machine) -> Iterator[Sources]:
-    """The rows to train on and to validate, None for a replay.
-
-    Raises UserError if the files do not belong together.
-    """
-    with open_table(run.train_rows) as train, ExitStack() as stack:
-        valid = None if run.replay else stack.enter_context(open_table(run.valid_h5))
-        check_one_draw(feature_map, train, valid or train, run.full_name)
-        yield make_sources(run, feature_map, train, valid, machine)
-
-
-def make_sources(
-    run: TrainingRun,
-    feature_map: FeatureMap,
-    train: Table,
-    valid: Table | None,
-    machine: Machine,
-) -> Sources:
-    """The batches of a training from open tables of train and validation rows."""
-    model, training = run.model_config, run.train_config
-    batches = batch_source(train, feature_map, model, training.batch_rows, training.negative_share)
-    if valid is None:
-        return batches, None
-    return batches, inference_source(without_holdout(valid), feature_map, model, machine)
-
-
-def make_trainer(
-    run: TrainingRun,
-    feature_map: FeatureMap,
-    sources: Sources,
-    machine: Machine,
-    **options: Any,
-) -> Trainer:
-    """A trainer with seeded weights, and micro-batches that fit into memory; writes nothing.
-
-    `options` are those of Trainer. Raises ImpossibleNetworkError for a network that is impossible.
-    """
-    train, valid = sources
-    sizes = field_sizes(run.model_config, feature_map)
-    start = run.start
-    copies = copies_of(run.train_config)
-    check_network(run.model_config, sizes, machine.memory(), copies)
-    torch.manual_seed(run.train_config.seed)
-    model = build_model(run.model_config, feature_map)
-    if start:
-        start.carry_into(model, train.table)
-        logger.info("going on from %s", start.path)
-    shift = math.log(train.kept_share) - math.log(run.train_config.pos_weight)
-    model.observed_odds.shift.fill_(shift)
-    if run.train_config.start_at_click_rate and not start:
-        label = train.table.column("label")
-        # Half a click more: a rate of 0 has no odds.
-        model.start_at((label.sum() + 0.5) / (len(label) + 1))
-    if train.table.source["simulated"]:
-        logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
-    if model.time is not None:
-        _warn_of_odd_times(model.time, next(train.in_order(0, train.batch_rows)))
-    logger.info(
-        "%s train rows, %s validation rows, max_len %d, %s parameters",
-        f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),
-        f"{valid.rows:,}" if valid else "no",
-        run.model_config.max_len,
-        f"{count_parameters(model):,}",
-    )
-    share_rows = -(-train.batch_rows // machine.ranks.count)
-    micro_rows = micro_batch_rows(model, run.model_config, sizes, machine, share_rows, copies)
-    if run.replay:
-        options["replay"] = Replay.read(run.replay, train.batches_per_epoch)
-    return Trainer(model, train, valid, run.train_config, machine, micro_rows=micro_rows, **options)
 
 
 def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
@@ -270,44 +229,29 @@ def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
             logger.warning(
                 "%.0f %% of the first %d rows' events are %s: do the times of events and rows have "
                 "the same unit, and does model.time_log_base fit it?",
-                100 * share,
-                len(batch),
-                what,
+                *(100 * share, len(batch), what),
             )
 
 
 def _write(
-    outputs: Mapping[str, Path],
-    run: TrainingRun,
-    trainer: Trainer,
-    feature_map: FeatureMap,
-    summary: Mapping[str, Any],
+    outputs: Mapping[str, Path], run: TrainingRun, trainer: Trainer, summary: Mapping[str, Any]
 ) -> None:
     """Write all outputs, the model last."""
-    _write_history(outputs["history"], trainer.history)
+    rows = [asdict(evaluation) for evaluation in trainer.history]
+    with written_beside(outputs["history"]) as path, open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
     settings = asdict(run.model_config) | asdict(run.train_config)
     write_json(outputs["training"], {**summary, "settings": settings})
-    TrainedModel(
-        trainer.model,
-        run.model_config,
-        feature_map,
-        simulated=trainer.train.table.source["simulated"],
-        click_rate=trainer.click_rate,
-        full_name=run.full_name,
-    ).save(outputs["model"])
-
-
-def _write_history(path: Path, history: list[Evaluation]) -> None:
-    with written_beside(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(asdict(history[0])))
-        writer.writeheader()
-        writer.writerows(asdict(evaluation) for evaluation in history)
+    simulated = summary["simulated_data"]
+    about = (run.feature_map, simulated, trainer.click_rate, run.full_name)
+    TrainedModel(trainer.model, run.model_config, *about).save(outputs["model"])
 
 
 def _summary(trainer: Trainer) -> dict[str, Any]:
     """What training.json says; `samples_per_second` counts its evaluations' time too."""
-    best = max(trainer.history, key=lambda evaluation: evaluation.monitor)
-    seconds = trainer.history[-1].seconds
+    best, last, train = trainer.best, trainer.history[-1], trainer.train
     return {
         "valid_auc": best.auc,
         "valid_logloss": best.logloss,
@@ -317,20 +261,20 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "best_epoch": best.epoch,
         "best_step": best.step,
         "learning_rate": asdict(trainer.learning_rate),
-        "epochs": trainer.history[-1].epoch,
+        "epochs": last.epoch,
         "steps": trainer.step,
-        "batch_rows": trainer.train.batch_rows,
-        "train_rows": trainer.train.rows,
-        "rows_per_epoch": trainer.train.rows_per_epoch,
+        "batch_rows": train.batch_rows,
+        "train_rows": train.rows,
+        "rows_per_epoch": train.rows_per_epoch,
         "valid_rows": trainer.valid.rows if trainer.valid else 0,
         "parameters": count_parameters(trainer.model),
-        "seconds": seconds,
-        "samples_per_second": trainer.step * trainer.train.batch_rows / max(seconds, 1e-9),
+        "seconds": last.seconds,
+        "samples_per_second": trainer.step * train.batch_rows / max(last.seconds, 1e-9),
         # The largest of all processes, or GPUs.
         "peak_memory_bytes": trainer.ranks.largest(trainer.machine.peak_memory())[0],
         "processes": trainer.ranks.count,
         "device": str(trainer.machine.device),
         "precision": str(trainer.machine.precision).removeprefix("torch."),
         "micro_batch_rows": trainer.stepper.micro_rows,
-        "simulated_data": trainer.train.table.source["simulated"],
+        "simulated_data": train.table.source["simulated"],
     }

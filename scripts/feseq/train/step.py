@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -55,25 +55,19 @@ class Stepper:
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.machine = machine
+        self.machine, self.ranks = machine, machine.ranks
         self.micro_rows = micro_rows
         self.pos_weight = pos_weight
         self.max_grad_norm = max_grad_norm
         self.embedding_l2 = embedding_l2
         self.seed = seed
-        self.ranks = machine.ranks
-        self.embeddings = embedding_parameters(model)
-        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
-        self.statistics = [
-            s for norm in norms for s in (norm.running_mean, norm.running_var) if s is not None
-        ]
         # In float16 small gradients vanish unless the loss is scaled up.
         self.scaler = torch.amp.GradScaler(
             machine.device.type, enabled=machine.precision == torch.float16
         )
         self.step = 0
-        # Loss and row numbers of the steps not yet looked at.
-        self._recent: list[tuple[Tensor, range]] = []
+        # Loss, first and last row of the steps not yet looked at.
+        self._recent: list[tuple[Tensor, int, int]] = []
         self._loss_sum, self._loss_count = 0.0, 0
 
     def take(self, batch: Batch) -> None:
@@ -85,9 +79,42 @@ class Stepper:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self._recent.append((loss, _range_of(batch.row_B.tolist())))
+        rows = batch.row_B.tolist()
+        self._recent.append((loss, min(rows, default=0), max(rows, default=0)))
         if len(self._recent) == STEPS_BETWEEN_CHECKS:
             self._look_at_losses()
+
+    def running_loss(self) -> float:
+        """Mean loss since the last call of `mean_loss`; raises NotFiniteError if one is not."""
+        self._look_at_losses()
+        return self._loss_sum / max(1, self._loss_count)
+
+    def mean_loss(self) -> float:
+        """The same, and begin again."""
+        mean = self.running_loss()
+        self._loss_sum, self._loss_count = 0.0, 0
+        return mean
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a stepper needs to go on as this one would, except the model."""
+        self._look_at_losses()
+        return {
+            "step": self.step,
+            "micro_rows": self.micro_rows,
+            "loss": (self._loss_sum, self._loss_count),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of another stepper, and the smaller micro-batches of the two."""
+        self.step = state["step"]
+        self.micro_rows = min(filter(None, (self.micro_rows, state["micro_rows"])), default=None)
+        self._loss_sum, self._loss_count = state["loss"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        # Empty without float16, which another machine may have chosen.
+        if state["scaler"] and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
 
     def _join_ranks(self) -> None:
         """Add up the ranks' gradients, and average what batch norms saw in their shares."""
@@ -100,60 +127,28 @@ class Stepper:
                 parameter.grad = torch.zeros_like(parameter)
             gradients.append(parameter.grad)
         self.ranks.add_all(gradients)
-        self.ranks.add_all(self.statistics)
-        for statistic in self.statistics:
+        names = ("running_mean", "running_var")
+        statistics = [b for name, b in self.model.named_buffers() if name.endswith(names)]
+        self.ranks.add_all(statistics)
+        for statistic in statistics:
             statistic /= self.ranks.count
-
-    def mean_loss(self) -> float:
-        """Mean loss of the steps since the last call; raises NotFiniteError if one is not."""
-        self._look_at_losses()
-        mean = self._loss_sum / max(1, self._loss_count)
-        self._loss_sum, self._loss_count = 0.0, 0
-        return mean
-
-    def running_loss(self) -> float:
-        """Mean loss since the last call of `mean_loss`, for a progress bar."""
-        self._look_at_losses()
-        return self._loss_sum / max(1, self._loss_count)
 
     def _look_at_losses(self) -> None:
         if not self._recent:
             return
-        losses = self.ranks.add(torch.stack([loss for loss, _ in self._recent])).tolist()
-        for number, (loss, (_, rows)) in enumerate(zip(losses, self._recent)):
-            if not abs(loss) < float("inf"):
-                step = self.step - len(losses) + number + 1
+        losses = self.ranks.add(torch.stack([loss for loss, *_ in self._recent])).tolist()
+        first_step = self.step - len(losses) + 1
+        for step, (loss, (_, first, last)) in enumerate(zip(losses, self._recent), first_step):
+            if not math.isfinite(loss):
                 rate = self.optimizer.param_groups[0]["lr"]
                 raise NotFiniteError(
                     f"the training loss is {loss} at step {step} (learning rate {rate:g}, rows "
-                    f"{rows.start:,} to {rows.stop - 1:,} of the train table); lower "
-                    f"train.learning_rate"
+                    f"{first:,} to {last:,} of the train table); lower train.learning_rate"
                 )
             # One by one, so that the sum does not depend on when it was looked at.
             self._loss_sum += loss
         self._loss_count += len(losses)
         self._recent.clear()
-
-    def state(self) -> dict[str, Any]:
-        """What a stepper needs to go on as this one would, except the model."""
-        self._look_at_losses()
-        return {
-            "step": self.step,
-            "micro_rows": self.micro_rows,
-            "loss": (self._loss_sum, self._loss_count),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of another stepper, and the smaller micro-batches of the two."""
-        self.step = state["step"]
-        self.micro_rows = min(filter(None, (self.micro_rows, state["micro_rows"])), default=None)
-        self._loss_sum, self._loss_count = state["loss"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        # Empty without float16, which another machine may have chosen.
-        if state["scaler"] and self.scaler.is_enabled():
-            self.scaler.load_state_dict(state["scaler"])
 
     def _gradients_in_memory(self, batch: Batch) -> Tensor:
         """`_gradients`, repeated with smaller micro-batches while the device lacks memory."""
@@ -201,10 +196,7 @@ class Stepper:
             total += loss.detach()
         # The penalty counts once.
         if self.embedding_l2 and self.ranks.is_first:
-            norm = torch.stack([weight.square().sum() for weight in self.embeddings]).sum()
+            tables = embedding_parameters(self.model)
+            norm = torch.stack([weight.square().sum() for weight in tables]).sum()
             self.scaler.scale(self.embedding_l2 * norm).backward()
         return total
-
-
-def _range_of(rows: Sequence[int]) -> range:
-    return range(min(rows, default=0), max(rows, default=-1) + 1)

@@ -1,13 +1,13 @@
 """The curves of a training as event files of TensorBoard."""
 
 import logging
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
-from ..common.files import Closing
-from .loop import Evaluation, Trainer
+from .loop import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -21,51 +21,41 @@ _CURVES = {
 }
 
 
-class Curves(Closing):
-    """Writes the points of each evaluation, by step, to event files in `folder`.
+@contextmanager
+def curves(folder: Path) -> Iterator[Callable[[Trainer], None]]:
+    """Writes the last evaluation's points to event files in `folder`; on a full disk it warns.
 
     A resumed training adds to the files that are there; points after the evaluation that it
     resumes from are removed. Raises UserError where the package tensorboard is missing.
     """
+    try:
+        # Here, since it takes a second and most trainings do without.
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError(
+            "runtime.tensorboard is true, and the Python package tensorboard is missing; "
+            "install it (pip install -r envs/requirements.txt), or set the key to false"
+        ) from None
+    writer: Any = None
 
-    def __init__(self, folder: Path, rows_per_step: float) -> None:
+    def add(trainer: Trainer) -> None:
+        nonlocal writer
+        *_, before, last = [None, *trainer.history]
+        step, seconds = (before.step, before.seconds) if before else (0, 0.0)
+        points = {curve: getattr(last, column) for curve, column in _CURVES.items()}
+        rows = (last.step - step) * trainer.train.rows_per_epoch / trainer.per_epoch
+        points["training/samples_per_second"] = rows / max(last.seconds - seconds, 0.01)
         try:
-            # Here, since it takes a second and most trainings do without.
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise UserError(
-                "runtime.tensorboard is true, and the Python package tensorboard is missing; "
-                "install it (pip install -r envs/requirements.txt), or set the key to false"
-            ) from None
-        self.folder = folder
-        self.rows_per_step = rows_per_step
-        self._make_writer = SummaryWriter
-        self._writer: Any = None
-
-    def add(self, trainer: Trainer) -> None:
-        """Write the points of the last evaluation; on a full disk only warn."""
-        try:
-            self._add(trainer.history)
+            # A training from the start removes all points of the previous one.
+            writer = writer or SummaryWriter(str(folder), purge_step=step + 1 if before else 0)
+            for curve, value in points.items():
+                writer.add_scalar(curve, value, last.step)
+            writer.flush()
         except OSError as error:
             logger.warning("the curves for TensorBoard could not be written: %s", error)
 
-    def _add(self, history: list[Evaluation]) -> None:
-        evaluation = history[-1]
-        before = history[-2] if len(history) > 1 else None
-        steps = evaluation.step - (before.step if before else 0)
-        seconds = evaluation.seconds - (before.seconds if before else 0)
-        if self._writer is None:
-            # A training from the start removes all points of the previous one.
-            first = before.step + 1 if before else 0
-            self._writer = self._make_writer(str(self.folder), purge_step=first)
-        values = asdict(evaluation)
-        points = {curve: values[column] for curve, column in _CURVES.items()}
-        points["training/samples_per_second"] = steps * self.rows_per_step / max(seconds, 0.01)
-        for curve, value in points.items():
-            self._writer.add_scalar(curve, value, evaluation.step)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Close the event file."""
-        if self._writer is not None:
-            self._writer.close()
+    try:
+        yield add
+    finally:
+        if writer is not None:
+            writer.close()

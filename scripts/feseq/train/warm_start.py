@@ -43,7 +43,13 @@ class WarmStart:
                 f"train.start_from: {path} is no model.safetensors of this version of the "
                 f"workflow; name another file, or null to train from the start"
             ) from None
-        _check_settings(path, model.config, config)
+        before, now = asdict(model.config), asdict(config)
+        if differ := [key for key in now if key not in _MAY_DIFFER and now[key] != before[key]]:
+            found = "; ".join(f"{key} {before[key]} there, {now[key]} here" for key in differ)
+            raise UserError(
+                f"train.start_from: {path} has other settings of the network: {found}; set these "
+                f"as there, or start_from to null"
+            )
         return cls(path, model, extended(model.feature_map, fitted))
 
     @torch.no_grad()
@@ -53,20 +59,14 @@ class WarmStart:
         Raises UserError if the model is of simulated rows and `table` is not, or the reverse.
         """
         check_same_kind(table, self.model.simulated)
-        rows = self._rows()
-        earlier = self.model.network.state_dict()
+        rows, earlier = self._rows(), self.model.network.state_dict()
         for name, value in network.state_dict().items():
-            if name in rows:
-                value[rows[name]] = earlier[name]
-            else:
-                value.copy_(earlier[name])
+            value[rows.get(name, ...)] = earlier[name]
 
     def _rows(self) -> Mapping[str, Tensor]:
         """The new row of each old row, by the name of the table of embeddings."""
-        old, new = self.model.feature_map, self.feature_map
-        inputs = inputs_of(self.model.config)
-        found = {}
-        profiles, targets = zip(old.profile, new.profile), [*zip(old.targets, new.targets)]
+        old, new, inputs = self.model.feature_map, self.feature_map, inputs_of(self.model.config)
+        targets = [*zip(old.targets, new.targets)]
         # A shared sequence has the indices of its target.
         sequences: list[tuple[Field, Field]] = [
             target if one.shared_with else (one, other)
@@ -76,7 +76,8 @@ class WarmStart:
             *zip(inputs.context_fields(old), inputs.context_fields(new)),
             *(sequences if inputs.newest_fields(old) else []),
         ]
-        found = {f"profile.{i}.weight": _index(pair) for i, pair in enumerate(profiles)}
+        profiles = enumerate(zip(old.profile, new.profile))
+        found = {f"profile.{i}.weight": _index(pair) for i, pair in profiles}
         for i, target in enumerate(targets):
             found[f"history.target.{i}.weight"] = _index(target)
             found[f"item.tables.{i}.weight"] = _index(target)
@@ -93,14 +94,3 @@ def _index(*fields: tuple[Field, Field]) -> Tensor:
         parts.append(torch.from_numpy(places(old, new)) + first)
         first += new.size
     return torch.cat(parts)
-
-
-def _check_settings(path: Path, old: ModelConfig, new: ModelConfig) -> None:
-    before, now = asdict(old), asdict(new)
-    differ = [key for key in now if key not in _MAY_DIFFER and now[key] != before[key]]
-    if differ:
-        found = "; ".join(f"{key} {before[key]} there, {now[key]} here" for key in differ)
-        raise UserError(
-            f"train.start_from: {path} has other settings of the network: {found}; set these as "
-            f"there, or start_from to null"
-        )

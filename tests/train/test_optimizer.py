@@ -1,39 +1,20 @@
-"""Schedules against PyTorch's own, and the optimizer's groups against AdamW's formula."""
+"""The optimizer's groups against AdamW's formula."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
 
-from feseq.train.learning_rate import FLOOR, LearningRate, set_learning_rate
-from feseq.train.optimizer import TableAdam, embedding_parameters, make_optimizer
+from feseq.train.optimizer import (
+    TableAdam,
+    embedding_parameters,
+    make_optimizer,
+    set_learning_rate,
+)
 from support.networks import CONFIG, make_batch, make_model
 from support.trainings import TRAIN
 
-START, STEPS = 0.01, 50
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "linear"])
-def test_the_rate_falls_like_pytorchs(schedule: str) -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=START)
-    scheduler = {
-        "cosine": CosineAnnealingLR(optimizer, T_max=STEPS, eta_min=FLOOR * START),
-        "linear": LinearLR(optimizer, start_factor=1, end_factor=FLOOR, total_iters=STEPS),
-    }[schedule]
-    rate = LearningRate(START, STEPS, schedule)
-    for step in range(1, STEPS + 1):
-        optimizer.step()
-        scheduler.step()
-        assert rate.at(step) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9)
-
-
-def test_cuts_leave_a_tenth_each_and_a_thousandth_in_all() -> None:
-    assert LearningRate(START, STEPS).at(STEPS) == START
-    rate = LearningRate(START, STEPS, cuts=[3, 4, 6, 8])
-    assert [rate.at(step) for step in range(1, 11)] == pytest.approx(
-        [1e-2] * 3 + [1e-3] + [1e-4] * 2 + [1e-5] * 4
-    )
+START = 0.01
 
 
 @pytest.mark.parametrize("second_moment", ["weight", "table"])
