@@ -57,7 +57,7 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("train.monitor", {"auc": 1, "logloss": 0.5}),
     ("variants.feseq_paper.train.monitor", {"auc": 0, "logloss": 0}),
     ("train.learnin_rate", 1),
-    ("model.pooling", "max"),
+    ("model.pooling", "no such pooling"),
     ("model.times", True),
     ("sampling.split.last", 2),
     ("sampling.valid_share", 1),

@@ -8,15 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset.numeric import (
-    BUCKETS,
-    KINDS,
-    NumericEncoder,
-    NumericField,
-    NumericFit,
-    RawNumbers,
-    count_blocks,
-)
+from feseq.dataset.numeric import NumericField, NumericFit
+from feseq.dataset.numeric_kinds import BUCKETS, KINDS, NumericEncoder, RawNumbers, count_blocks
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 MISSING = st.just(float("nan"))
@@ -140,5 +133,5 @@ def test_a_column_without_a_finite_value_is_0_and_missing() -> None:
 
 
 def test_an_unknown_kind_is_refused_where_a_model_takes_it() -> None:
-    with pytest.raises(UserError, match="'log'"):
-        NumericEncoder([], ["minmax", "log"])
+    with pytest.raises(UserError, match="'no such kind'"):
+        NumericEncoder([], ["minmax", "no such kind"])

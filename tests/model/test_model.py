@@ -211,7 +211,7 @@ def test_settings_that_cannot_work_name_their_numbers() -> None:
     with pytest.raises(ValueError, match="3 heads do not divide the width 20"):
         FESeq(replace(CONFIG, heads=3), SIZES)
     with pytest.raises(ValueError, match="pooling"):
-        replace(CONFIG, pooling="max")
+        replace(CONFIG, pooling="no such pooling")
     with pytest.raises(ValueError, match="dropout"):
         replace(CONFIG, dropout=1.0)
     with pytest.raises(ValueError, match="2 sequence and 1 target"):

@@ -7,7 +7,7 @@ import torch
 from feseq.config.model import ModelConfig
 from feseq.dataset.batch import Batch
 from feseq.dataset.layout import Layout
-from feseq.dataset.numeric import BUCKETS
+from feseq.dataset.numeric_kinds import BUCKETS
 from feseq.model import FESeq, FieldSizes
 
 CONFIG = ModelConfig(

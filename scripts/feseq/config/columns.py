@@ -73,29 +73,13 @@ class Columns:
         Raises UserError for other values; `name` is that of a script's argument.
         """
         try:
-            return cls._from_values(roles)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            given = {role: tuple(v) if isinstance(v, list) else v for role, v in roles.items()}
+            return cls(**{"label": "", "id": ""} | given)
+        except (AttributeError, TypeError) as error:
             raise UserError(
-                f"{name}: no roles of columns ({first_line(error)} is missing or of another type); "
-                f"profile, numeric, sequences and targets are lists of names, group_of a mapping"
+                f"{name}: no roles of columns ({first_line(error)}); profile, numeric, sequences "
+                f"and targets are lists of names, group_of a mapping"
             ) from None
-
-    @classmethod
-    def _from_values(cls, roles: Mapping[str, Any]) -> "Columns":
-        return cls(
-            label=roles.get("label", ""),
-            id=roles.get("id", ""),
-            profile=tuple(roles["profile"]),
-            numeric=tuple(roles["numeric"]),
-            sequences=tuple(roles["sequences"]),
-            targets=tuple(roles["targets"]),
-            group_of=dict(roles["group_of"]),
-            event_time=roles.get("event_time"),
-            row_time=roles.get("row_time"),
-            shared=tuple(roles.get("shared", ())),
-            context=tuple(roles.get("context", ())),
-            ids=tuple(roles.get("ids", ())),
-        )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":
@@ -111,26 +95,26 @@ class Columns:
         _check_names(config)
         for group in config["use"]:
             roles = config["groups"][group]
-            group_profile = expand(roles.get("profile") or [])
-            group_numeric = expand(roles.get("numeric") or [])
-            group_sequences = dict(roles.get("sequences") or {})
-            profile += group_profile
+            of_profile, of_numeric = (expand(roles.get(r) or []) for r in ("profile", "numeric"))
+            of_sequences, of_times = (dict(roles.get(r) or {}) for r in ("sequences", "times"))
             context[group] = expand(roles.get("context") or [])
-            numeric += group_numeric
-            sequences |= group_sequences
-            group_times = dict(roles.get("times") or {})
-            times |= group_times
-            if len(times) > 1:
-                raise UserError(_two_times(times, group))
-            shared += _shared(roles.get("share_embedding") or [], group_sequences, group)
-            named = [*group_profile, *group_numeric]
-            for pairs in (group_sequences, group_times):
+            profile, numeric = profile + of_profile, numeric + of_numeric
+            sequences |= of_sequences
+            times |= of_times
+            shared += _shared(roles.get("share_embedding") or [], of_sequences, group)
+            named = [*of_profile, *of_numeric]
+            for pairs in (of_sequences, of_times):
                 named += [*pairs, *pairs.values()]
             _claim(named, group, group_of, not_features)
         if not sequences:
             raise UserError(
                 "columns: no group in use has a sequence, and FESeq needs one; write "
                 "sequences: {<sequence column>: <target column>} in a group"
+            )
+        if len(times) > 1:
+            raise UserError(
+                f"columns: the groups in use have {len(times)} pairs of times, {times}; an event "
+                f"has one time: keep one pair"
             )
         ids: dict[str, str] = {}
         for group, names in context.items():
@@ -186,14 +170,6 @@ def _check_names(config: Mapping[str, Any]) -> None:
         if group not in config["groups"]:
             known = ", ".join(config["groups"])
             raise UserError(f"columns.use: there is no group {group!r}; groups are {known}")
-
-
-def _two_times(times: Mapping[str, str], group: str) -> str:
-    pairs = " and ".join(f"{event_time}: {row_time}" for event_time, row_time in times.items())
-    return (
-        f"columns.groups.{group}.times: the groups in use have {len(times)} pairs of times, "
-        f"{pairs}; an event has one time: keep one pair"
-    )
 
 
 def _shared(names: list[str], sequences: Mapping[str, str], group: str) -> list[str]:

@@ -11,8 +11,9 @@ from ..common.ahead import map_ahead
 from ..common.ragged import Ragged
 from .batch import Batch
 from .block import Block
-from .encoding import DEFAULT_INPUTS, EncodedRows, FeatureEncoder, Inputs
+from .encoding import DEFAULT_INPUTS, Inputs
 from .feature_map import FeatureMap
+from .inputs import EncodedRows, InputEncoder
 from .layout import Layout
 from .negatives import NegativeDraw
 from .opening import Rows, open_table
@@ -43,7 +44,7 @@ class BatchSource:
     ) -> None:
         self.table = open_table(rows)
         self.rows = self.table.rows
-        self.encoder = FeatureEncoder(feature_map, self.table, inputs)
+        self.encoder = InputEncoder(feature_map, self.table, inputs)
         self.sequence_columns = [field.column for field in feature_map.sequences]
         self.event_time = feature_map.event_time
         self.max_len = max_len

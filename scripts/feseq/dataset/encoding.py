@@ -1,7 +1,7 @@
-"""Encoding rows of a table as model inputs, by the vocabularies and ranges of a feature map."""
+"""Categories and tokens as indices of a feature map's vocabularies."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +13,14 @@ from .feature_map import (
     FIRST_CATEGORY,
     MISSING,
     OUT_OF_VOCABULARY,
-    PADDING,
     CategoryField,
     FeatureMap,
     LevelField,
     SequenceField,
     require_columns,
 )
-from .history_statistics import HistoryColumns, statistic_of
-from .numeric import NumericEncoder, NumericField
+from .history_statistics import statistic_of
+from .numeric import NumericField
 from .table import Table
 
 logger = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ _UNSEEN_SHARE = 0.5
 class Inputs:
     """The inputs that a model takes beside profile, target and histories.
 
-    `numbers` are kinds of `dataset/numeric.py`.
+    `numbers` are kinds of `dataset/numeric_kinds.py`.
     """
 
     numbers: Sequence[str] = ("minmax",)
@@ -63,18 +62,8 @@ class Inputs:
 DEFAULT_INPUTS = Inputs()
 
 
-@dataclass(frozen=True)
-class EncodedRows:
-    """Model inputs of some rows: `numbers` float32 [rows, .] by kind, int64 indices [rows, .]."""
-
-    numbers: Mapping[str, np.ndarray]
-    profile: np.ndarray
-    target: np.ndarray
-    context: np.ndarray
-
-
 class FeatureEncoder:
-    """Encodes blocks of one table; train, validation and test take the same path.
+    """Encodes the categories and tokens of one table's blocks by a feature map.
 
     Columns are looked up once, here. Raises UserError if the table lacks one.
     """
@@ -92,53 +81,16 @@ class FeatureEncoder:
             feature_map.event_time,
         )
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]
-        fields = inputs.numeric_fields(feature_map)
-        self.numbers = NumericEncoder(fields, inputs.numbers)
-        self.newest = [f.column for f in inputs.newest_fields(feature_map)]
-        self.feature_map, self.inputs = feature_map, inputs
-        self._look_up(table)
-        chosen = [field.column for field in fields[len(feature_map.numeric) :]]
-        self.statistics = [self.histories.columns.index(column) for column in chosen]
-
-    def _look_up(self, table: Table) -> None:
-        """Take the places of columns from `table`."""
-        feature_map = self.feature_map
         self.profile = [_CategoryLookup(field, table) for field in feature_map.profile]
         self.target = [_CategoryLookup(field, table) for field in feature_map.targets]
-        context = self.inputs.context_fields(feature_map)
         self.context = [_lookup(field, table) for field in context]
         place = table.numeric_columns.index
         self.numeric_columns = [place(field.column) for field in feature_map.numeric]
-        pairs = zip(feature_map.sequences, feature_map.targets)
-        targets = {s.column: target.column if s.shared_with else None for s, target in pairs}
-        self.histories = HistoryColumns(table, targets)
-
-    def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
-        """Numeric and categorical inputs of these rows of `block`."""
-        values = block.categorical[rows], block.numeric[rows]
-        raw = values[1][:, self.numeric_columns]
-        if self.statistics:
-            raw = np.concatenate([raw, self.histories(block, rows)[:, self.statistics]], axis=1)
-        return EncodedRows(
-            self.numbers(raw),
-            _stack(self.profile, *values),
-            _stack(self.target, *values),
-            np.concatenate([_stack(self.context, *values), self._newest(block, rows)], axis=1),
-        )
-
-    def _newest(self, block: Block, rows: np.ndarray) -> np.ndarray:
-        """The newest code of each history, padding without one, int64 [rows, sequences or 0]."""
-        found = np.full((len(rows), len(self.newest)), PADDING, np.int64)
-        for i, (name, lookup) in enumerate(zip(self.newest, self.sequences)):
-            history = block.sequences[name]
-            some = history.lengths[rows] > 0
-            found[some, i] = lookup(history.values[history.offsets[1:][rows[some]] - 1])
-        return found
 
     def categories(self, block: Block) -> np.ndarray:
         """Indices of the profile, then target, then context columns, int64 [rows, fields]."""
         lookups = [*self.profile, *self.target, *self.context]
-        return _stack(lookups, block.categorical, block.numeric)
+        return stack(lookups, block.categorical, block.numeric)
 
     def warn_of_unseen(self, table: Table) -> None:
         """Log the categorical columns of a table whose values are mostly unknown to the model.
@@ -187,16 +139,17 @@ class _LevelLookup:
         return np.where(np.isnan(raw), MISSING, index)
 
 
-_Lookup = _CategoryLookup | _LevelLookup
+Lookup = _CategoryLookup | _LevelLookup
 
 
-def _lookup(field: CategoryField | LevelField, table: Table) -> _Lookup:
+def _lookup(field: CategoryField | LevelField, table: Table) -> Lookup:
     if isinstance(field, LevelField):
         return _LevelLookup(field, table)
     return _CategoryLookup(field, table)
 
 
-def _stack(lookups: Sequence[_Lookup], categorical: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+def stack(lookups: Sequence[Lookup], categorical: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+    """The index of each lookup, int64 [rows, lookups], of the arrays of a block."""
     indices = np.empty((len(categorical), len(lookups)), np.int64)
     for i, lookup in enumerate(lookups):
         indices[:, i] = lookup(categorical, numeric)

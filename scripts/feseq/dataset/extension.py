@@ -58,31 +58,26 @@ def places(old: Field, new: Field) -> np.ndarray:
 def _check_columns(old: FeatureMap, new: FeatureMap) -> None:
     """Raise UserError for a column that only one of two feature maps has, or in another role."""
     before, now = _roles(old), _roles(new)
-    for column in {**before, **now}:
-        was, is_now = (" and ".join(found.get(column, ["unused"])) for found in (before, now))
-        if was != is_now:
-            raise UserError(
-                f"train.start_from: column {column!r} is {is_now}, and for the earlier model it "
-                f"was {was}; a training goes on with the same columns: set `columns` as they were, "
-                f"or start_from to null"
-            )
+    if other := before ^ now:
+        column = min(other)[0]
+        was, is_now = (
+            " and ".join(sorted(role for name, role in roles if name == column)) or "unused"
+            for roles in (before, now)
+        )
+        raise UserError(
+            f"train.start_from: column {column!r} is {is_now}, and for the earlier model it was "
+            f"{was}; a training goes on with the same columns: set `columns` as they were, or "
+            f"start_from to null"
+        )
 
 
-def _roles(found: FeatureMap) -> dict[str, list[str]]:
-    """What each column is, in words."""
-    roles: dict[str, list[str]] = {}
-    pairs = zip(found.sequences, found.targets)
-    named: list[tuple[str | None, str]] = [
-        *((field.column, "profile") for field in found.profile),
-        *((field.column, "numeric") for field in found.numeric),
-        *((field.column, "context") for field in found.context),
-        *((field.column, "context") for field in found.ids),
-        *((found.event_time, "the events' times") for _ in range(found.event_time is not None)),
-    ]
-    for sequence, target in pairs:
+def _roles(found: FeatureMap) -> set[tuple[str, str]]:
+    """Each column with what it is, in words."""
+    named = {"profile": found.profile, "numeric": found.numeric}
+    named |= {"context": [*found.context, *found.ids]}
+    roles = {(field.column, role) for role, fields in named.items() for field in fields}
+    for sequence, target in zip(found.sequences, found.targets):
         shared = " with its embedding" if sequence.shared_with else ""
-        named.append((sequence.column, f"the history of {target.column!r}{shared}"))
-        named.append((target.column, f"the target of {sequence.column!r}{shared}"))
-    for column, role in named:
-        roles.setdefault(str(column), []).append(role)
-    return {column: sorted(found) for column, found in roles.items()}
+        roles.add((sequence.column, f"the history of {target.column!r}{shared}"))
+        roles.add((target.column, f"the target of {sequence.column!r}{shared}"))
+    return roles | ({(found.event_time, "the events' times")} if found.event_time else set())

@@ -7,10 +7,10 @@ shares its target's vocabulary has the target's indices: token 12 has the index 
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -119,20 +119,7 @@ class FeatureMap:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "FeatureMap":
         """The opposite of `to_dict`; keys of other versions are ignored."""
-        kinds: dict[str, type] = {
-            "profile": CategoryField,
-            "targets": CategoryField,
-            "sequences": SequenceField,
-            "numeric": NumericField,
-            "context": CategoryField,
-            "ids": LevelField,
-            "levels": LevelField,
-            "statistics": NumericField,
-        }
-        known = _known(cls, plain)
-        for name in kinds.keys() & known:
-            known[name] = [kinds[name](**_known(kinds[name], each)) for each in known[name]]
-        return cls(**known)
+        return _of_plain(cls, plain)
 
     def write(self, path: Path) -> None:
         """Write as JSON, complete or not at all."""
@@ -144,9 +131,15 @@ class FeatureMap:
         return read_json(path, cls.from_dict)
 
 
-def _known(kind: type, plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the keys that a dataclass has."""
-    return {each.name: plain[each.name] for each in fields(kind) if each.name in plain}
+def _of_plain(kind: Any, plain: Mapping[str, Any]) -> Any:
+    """A dataclass of plain values, and lists of such in its fields; other keys are ignored."""
+    found = {}
+    for name, hint in get_type_hints(kind).items():
+        if name in plain:
+            inner = next(iter(get_args(hint)), None)
+            is_nested = is_dataclass(inner) and get_origin(hint) is list
+            found[name] = [_of_plain(inner, x) for x in plain[name]] if is_nested else plain[name]
+    return kind(**found)
 
 
 def fit_feature_map(

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ..common.errors import UserError
 from ..raw.source import RawFiles
@@ -19,42 +21,29 @@ def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
     """
     if not raw.simulated:
         return
-    real = [*_real_results(results), *_real_tables(results.with_name("data") / "h5")]
-    if real:
+    tables = results.with_name("data") / "h5"
+    if real := list(_real(results, tables)):
         named = ", ".join(map(str, real[:_MOST_NAMED]))
         more = f" and {len(real) - _MOST_NAMED} more" if len(real) > _MOST_NAMED else ""
         raise UserError(
             f"{raw.why}, so this run would use the simulated stand-in, and {named}{more} were made "
             f"from real data: nothing was run, and nothing of it is overwritten. Mount the disk or "
             f"put the raw files back; for the stand-in take another folder (snakemake --directory "
-            f"DIR, with raw.source: simulated), or delete {results} and "
-            f"{results.with_name('data') / 'h5'} first"
+            f"DIR, with raw.source: simulated), or delete {results} and {tables} first"
         )
 
 
-def _real_results(results: Path) -> Iterator[Path]:
-    for pattern in _SAYING:
-        for path in sorted(results.glob(pattern)):
-            try:
-                said = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            if isinstance(said, dict) and said.get("simulated_data") is False:
-                yield path
-
-
-def _real_tables(folder: Path) -> Iterator[Path]:
-    paths = sorted(folder.rglob("*.h5"))
-    if not paths:
-        return
-    # Here, since every dry run would wait for it.
-    import h5py
-
-    for path in paths:
-        try:
-            with h5py.File(path) as file:
-                said = json.loads(file.attrs["source"])
-        except (OSError, KeyError, ValueError):
-            continue
-        if isinstance(said, dict) and said.get("simulated") is False:
+def _real(results: Path, tables: Path) -> Iterator[Path]:
+    """Results and H5 files that say so; what cannot be read says nothing."""
+    for path in sorted(path for pattern in _SAYING for path in results.glob(pattern)):
+        said: Any = None
+        with suppress(OSError, ValueError):
+            said = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(said, dict) and said.get("simulated_data") is False:
             yield path
+    for path in sorted(tables.rglob("*.h5")):
+        import h5py  # here, since every dry run would wait for it
+
+        with suppress(OSError, KeyError, ValueError), h5py.File(path) as file:
+            if json.loads(file.attrs["source"]).get("simulated") is False:
+                yield path

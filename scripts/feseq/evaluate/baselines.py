@@ -26,8 +26,9 @@ from ..common.progress import progress
 from ..common.ragged import Ragged
 from ..config.names import BASELINES
 from ..dataset.block import Block
-from ..dataset.encoding import DEFAULT_INPUTS, FeatureEncoder
+from ..dataset.encoding import DEFAULT_INPUTS
 from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.inputs import InputEncoder
 from ..dataset.opening import Files, open_table
 from ..dataset.table import Table
 from .valid_predictions import write_logits
@@ -118,7 +119,7 @@ def _inputs(
     The columns: a row's categories one-hot, its numeric values in [0, 1], and for each code of each
     history what `code_counts` says.
     """
-    encoder = FeatureEncoder(feature_map, table)
+    encoder = InputEncoder(feature_map, table)
     fields = [
         *feature_map.profile,
         *feature_map.targets,

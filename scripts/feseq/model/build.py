@@ -8,7 +8,7 @@ from ..config.model import ModelConfig
 from ..dataset.batches import BatchSource
 from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap
-from ..dataset.numeric import count_blocks
+from ..dataset.numeric_kinds import count_blocks
 from ..dataset.opening import Rows
 from .attention import attend
 from .device import Machine

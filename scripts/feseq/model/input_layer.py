@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..config.model import ModelConfig
 from ..dataset.batch import Batch
-from ..dataset.numeric import BUCKETS
+from ..dataset.numeric_kinds import BUCKETS
 from .dropout import VectorDropout
 from .sizes import FieldSizes
 

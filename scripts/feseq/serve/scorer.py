@@ -11,8 +11,9 @@ import onnxruntime
 from ..common.errors import UserError, first_line
 from ..common.logits import sigmoid
 from ..common.ragged import Ragged
-from ..dataset.encoding import FeatureEncoder, Inputs
+from ..dataset.encoding import Inputs
 from ..dataset.feature_map import CategoryField, FeatureMap
+from ..dataset.inputs import InputEncoder
 from .rows import Row, RowTable
 
 # The exported file's metadata has what the graph does not hold under this key, as JSON.
@@ -55,7 +56,7 @@ class Scorer:
         self.columns = _columns(self.feature_map, inputs) | {
             name: self.about[name] for name in ("row_time", "simulated")
         }
-        self.encoder = FeatureEncoder(self.feature_map, RowTable([], **self.columns), inputs)
+        self.encoder = InputEncoder(self.feature_map, RowTable([], **self.columns), inputs)
         # What is compiled at its first use, is compiled now.
         self.logits([dict.fromkeys(self.raw_columns) | {self.columns["row_time"]: 0}])
 
