@@ -14,6 +14,7 @@ from support.raw_tables import COLUMNS, to_train_parts
 
 # A 32nd of a full table's: its runs, blocks and windows are as much smaller.
 ROWS, DAYS, BATCH_ROWS = 24_000, 7, 256
+RUN_ROWS, BLOCK_ROWS, WINDOW_ROWS = 16, 256, 2_048
 
 
 @pytest.fixture(scope="module", params=["parts", "one file"])
@@ -47,45 +48,40 @@ def train(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 
 @pytest.fixture
 def source(train: list[Path], monkeypatch: pytest.MonkeyPatch) -> BatchSource:
-    monkeypatch.setattr(opening, "RUN_ROWS", 16)
-    monkeypatch.setattr(batches, "BLOCK_ROWS", 256)
-    monkeypatch.setattr(batches, "WINDOW_ROWS", 2_048)
+    monkeypatch.setattr(opening, "RUN_ROWS", RUN_ROWS)
+    monkeypatch.setattr(batches, "BLOCK_ROWS", BLOCK_ROWS)
+    monkeypatch.setattr(batches, "WINDOW_ROWS", WINDOW_ROWS)
     fields = fit_feature_map(train, COLUMNS, 1)
     return BatchSource(train, fields, max_len=50, batch_rows=BATCH_ROWS)
 
 
 def unevenness(groups: list[np.ndarray], day: np.ndarray) -> float:
-    """How far the days of groups of rows are from those of all, 1 as in a plain shuffle."""
+    """How far the days of groups of rows are from those of all, in expectation 1 for any draws."""
     found = []
-    expected = np.bincount(day, minlength=DAYS) / len(day)
+    share = np.bincount(day, minlength=DAYS) / len(day)
     for group in groups:
-        counts = np.bincount(group, minlength=DAYS)
-        statistic = ((counts - len(group) * expected) ** 2 / (len(group) * expected)).sum()
-        # Drawn without replacement, counts vary a little less than a multinomial's.
-        found.append(statistic / (1 - len(group) / len(day)) / (DAYS - 1))
-    return float(np.mean(found))
+        expected = len(group) * share
+        found.append(((np.bincount(group, minlength=DAYS) - expected) ** 2 / expected).sum())
+    return float(np.mean(found)) / (DAYS - 1)
 
 
-def test_every_batch_and_piece_of_the_table_is_a_sample_of_all_days(source: BatchSource) -> None:
+def test_every_batch_is_a_sample_of_a_window_of_random_blocks(source: BatchSource) -> None:
     with source.table as table:
         day = table.read(0, table.rows).numeric[:, list(COLUMNS.numeric).index("age")].astype(int)
-        epochs = [
-            [day[batch.row_B.numpy()] for batch in source.shuffled(seed=1, epoch=epoch)]
-            for epoch in range(3)
+        drawn = [
+            day[batch.row_B.numpy()]
+            for epoch in range(4)
+            for batch in source.shuffled(seed=1, epoch=epoch)
         ]
-        opened = [day[start : start + 2_048] for start in range(0, len(day) - 2_048, 512)]
-    plain = np.random.default_rng(3).permutation(day)
-    assert unevenness(np.array_split(plain, 80), day) == pytest.approx(1, abs=0.2)
-    for epoch in epochs:
-        assert unevenness(epoch, day) < 1.4
+    blocks = [day[start : start + BLOCK_ROWS] for start in range(0, len(day), BLOCK_ROWS)]
+    # The law of total variance: draws from a window, and windows of blocks drawn from all.
+    within = (WINDOW_ROWS - BATCH_ROWS) / (WINDOW_ROWS - 1)
+    expected = within + BATCH_ROWS / WINDOW_ROWS * unevenness(blocks, day)
+    assert unevenness(drawn, day) == pytest.approx(expected, abs=0.1)
     # Any rows that follow each other: of each day there are as many, but for a run or two.
+    opened = [day[start : start + WINDOW_ROWS] for start in range(0, len(day) - WINDOW_ROWS, 512)]
     shares = np.array([np.bincount(rows, minlength=DAYS) / len(rows) for rows in opened])
-    assert np.abs(shares - np.bincount(day) / len(day)).max() < 2.5 * 16 / 2_048
-    # The measure notices when only neighbours are shuffled.
-    half = np.sort(day)
-    for start in range(0, len(day), 6_000):
-        np.random.default_rng(start).shuffle(half[start : start + 6_000])
-    assert unevenness(np.array_split(half, 80), day) > 10
+    assert np.abs(shares - np.bincount(day) / len(day)).max() < 2.5 * RUN_ROWS / WINDOW_ROWS
 
 
 def test_rows_that_meet_in_one_epoch_part_in_the_next(source: BatchSource) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from functools import cache
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from snakemake import cli
@@ -203,7 +205,10 @@ def _snakemake(command: list[str], printed: str, environment: dict[str, str], fo
         """What Snakemake does in a process that starts from nothing."""
         with connection.Client(environment[STARTER]) as starter:
             starter.send(("script", [fname], printed, dict(os.environ), os.getcwd()))
-            with benchmarked(starter.recv(), script.bench_record):
+            with ExitStack() as stack:
+                # A job that fails at once has ended before anyone looks at it.
+                with suppress(psutil.NoSuchProcess):
+                    stack.enter_context(benchmarked(starter.recv(), script.bench_record))
                 code = starter.recv()
         if code:
             raise subprocess.CalledProcessError(code, fname)

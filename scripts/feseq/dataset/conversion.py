@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.ahead import map_ahead
-from ..common.errors import UserError
 from ..common.files import written_beside
 from ..common.progress import progress
 from ..config.columns import Columns
@@ -50,11 +49,6 @@ def convert_train(
     file = open_parquet(parquet, part)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, number, part.draw if part else None)
-    if len(chosen) and chosen.row[-1] >= file.rows:
-        raise UserError(
-            f"{selection}: holds row {chosen.row[-1]}, and {file.location} has {file.rows} rows; "
-            f"delete the selection and run snakemake again"
-        )
 
     def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[Block, Words, np.ndarray, np.ndarray]:
         here, batch = item
