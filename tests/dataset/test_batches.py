@@ -63,14 +63,6 @@ def order(epoch: list[Batch]) -> list[int]:
     return [row for batch in epoch for row in batch.row_B.tolist()]
 
 
-def test_seed_and_epoch_alone_decide_the_order(source: Open) -> None:
-    first = order(list(source().shuffled(seed=1, epoch=4)))
-    assert order(list(source().shuffled(seed=1, epoch=4))) == first
-    for seed, epoch in ((1, 5), (2, 4), (4, 1)):
-        other = order(list(source().shuffled(seed=seed, epoch=epoch)))
-        assert sum(a == b for a, b in zip(first, other)) < 50
-
-
 @pytest.mark.parametrize("max_len", [1, 20, 1_000])
 def test_batches_equal_an_independent_encoding(
     source: Open, table: pa.Table, fields: FeatureMap, max_len: int
@@ -179,14 +171,6 @@ def test_numbers_that_count_as_categories_have_indices_by_value(
                     2 if x is None else 3 + known[name].index(x) if x in known[name] else 1
                     for name, x in zip(found, values)
                 ]
-
-
-def test_ranks_have_like_numbers_of_rows_and_events(source: Open) -> None:
-    shares = [list(source().shuffled(seed=3, epoch=2, rank=r, ranks=3)) for r in range(3)]
-    for of_batch in zip(*shares, strict=True):
-        assert max(map(len, of_batch)) - min(map(len, of_batch)) <= 1
-        events = [len(share.history_ST[0]) for share in of_batch]
-        assert max(events) <= 1.2 * min(events) + 2 * 7
 
 
 def test_a_reader_that_stops_early_leaves_no_thread_behind(source: Open) -> None:

@@ -16,7 +16,6 @@ from feseq.dataset.categories import codes_of
 from feseq.dataset.conversion import convert_train
 from feseq.dataset.selection import HOLDOUT, Selection, write_selections
 from feseq.dataset.store import H5Table
-from feseq.raw.location import Location
 from support.raw_tables import (
     COLUMNS,
     content,
@@ -109,19 +108,6 @@ def test_test_rows_come_back_in_file_order_with_their_ids(tmp_path: Path) -> Non
         assert "label" not in file
 
 
-def test_a_selection_of_some_rows_takes_these_alone(tmp_path: Path) -> None:
-    table = raw_table()
-    raw, selection = write_raw(tmp_path, table), tmp_path / "selection.parquet"
-    rows = np.array([3, 50, 51, 119])
-    chosen = Selection(rows, np.array([0, 1, 0, 1], np.int8), np.array([1, 0, 0, 1]))
-    write_selections([chosen], selection)
-    train, valid = tmp_path / "train.h5", tmp_path / "valid.h5"
-    convert_train(raw, selection, COLUMNS, train, valid)
-    expected = rows_of_raw(table)
-    assert rows_of_h5(train) == [expected[51], expected[3]]
-    assert rows_of_h5(valid) == [expected[50], expected[119]]
-
-
 @pytest.mark.usefixtures("small_batches")
 def test_more_than_memory_may_hold_is_shuffled_as_far_as_it_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -170,55 +156,6 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
             assert content(part) == content(expected)
         test = to_test_h5(folder, table, row_group_size=row_group_size)
         assert content(test) == content(plain_test)
-
-
-@pytest.mark.parametrize("largest", [[300, 70_000, 5_000_000_000], [10**18 - 1, 5, 70_000]])
-def test_ever_wider_tokens_and_vocabularies_are_kept_without_loss(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: list[int]
-) -> None:
-    monkeypatch.setattr(conversion, "BATCH_ROWS", 30)
-    monkeypatch.setattr(shuffle, "_ROWS", 50)
-    rows = 600
-    events: list[str | None] = [f"{i % 256},{255 - i % 256}" for i in range(rows)]
-    for row, token in zip((100, 200, 301), largest):
-        events[row] = f"1,{token},2"
-    # Odd rows, those of valid.h5, have few items, and one token that is not small.
-    items = [f"item {0 if i % 2 else i}" for i in range(rows)]
-    table = raw_table(rows, events=events, item=items)
-    parts = to_train_h5(tmp_path, table, valid_rows=range(1, rows, 2))
-    expected = rows_of_raw(table)
-    for path in (*parts, to_test_h5(tmp_path, table)):
-        with h5py.File(path) as file:
-            values = file["sequence/events/values"]
-            assert rows_of_h5(path) == [expected[row] for row in file["row"]]
-            assert values.dtype == np.min_scalar_type(values[:].max())
-
-
-def test_attributes_say_what_the_file_holds(tmp_path: Path) -> None:
-    table = raw_table()
-    train, _ = to_train_h5(tmp_path, table, valid_rows=range(30))
-    with h5py.File(train) as file:
-        attributes = dict(file.attrs)
-        found = {"numeric", "categorical", "vocabulary", "sequence", "label", "holdout", "row"}
-        assert set(file) == found
-        assert file["categorical"].dtype == np.uint64
-    assert attributes["format"] == "feseq-table"
-    assert attributes["version"] == 6
-    assert attributes["rows"] == 90
-    assert json.loads(attributes["numeric_columns"]) == ["price", "age"]
-    assert json.loads(attributes["categorical_columns"]) == ["country", "item"]
-    assert json.loads(attributes["sequence_columns"]) == ["events"]
-    size = (tmp_path / "train.parquet").stat().st_size
-    assert json.loads(attributes["source"]) == {
-        "file": "train.parquet",
-        "rows": 120,
-        "fingerprint": Location(tmp_path / "train.parquet").version,
-        "bytes": size,
-        "simulated": False,
-        "code": [],
-        "draw": Selection.read(tmp_path / "selection.parquet").digest,
-        "size": "",
-    }
 
 
 @pytest.mark.parametrize(
@@ -275,23 +212,6 @@ def test_numerics_of_every_type_become_float32_and_null_nan(
 def test_ids_are_kept_as_they_are(tmp_path: Path, ids: list[Any], texts: Any) -> None:
     with h5py.File(to_test_h5(tmp_path, raw_table(uid=ids))) as file:
         assert [value.decode() for value in file["id"]] == (texts or ids)
-
-
-def test_columns_are_found_by_name_wherever_they_stand(tmp_path: Path) -> None:
-    table = raw_table()
-    turned = table.select(table.column_names[::-1])
-    # One whose name begins alike stands before it.
-    turned = turned.add_column(0, "uid.old", [["x"] * 120])
-    assert content(to_test_h5(tmp_path / "a", table)) == content(to_test_h5(tmp_path / "b", turned))
-
-
-def test_a_model_without_numerics_has_an_h5_without_them(tmp_path: Path) -> None:
-    columns = with_roles(numeric=())
-    parts = to_train_h5(tmp_path, raw_table(), columns=columns, valid_rows=range(20))
-    with H5Table(parts[0]) as table:
-        assert table.read(0, 50).numeric.shape == (50, 0)
-    expected = rows_of_raw(raw_table(), columns)
-    assert rows_of_h5(parts[1]) == expected[:20]
 
 
 def test_parallel_sequences_are_kept_together(tmp_path: Path) -> None:

@@ -86,24 +86,6 @@ def test_values_of_the_validation_rows_teach_nothing(tmp_path: Path) -> None:
     assert numeric.tolist() == [[0, 0], [1, 1]]
 
 
-def test_numerics_are_scaled_to_the_ends_and_missing_is_0(tmp_path: Path) -> None:
-    fields = fitted(tmp_path, raw_table(6, price=[2.0, 4.0, 6.0, 2.0, 4.0, 6.0]))
-    price = pa.array([4.0, NAN, None, INF, -INF, 100.0, -100.0, 2.0, 6.0, 3.0], pa.float32())
-    numeric, *_ = encoded(to_test_h5(tmp_path, raw_table(10, price=price)), fields)
-    assert numeric[:, 0].tolist() == [0.5, 0, 0, 1, 0, 1, 0, 0, 1, 0.25]
-    assert numeric.dtype == np.float32
-
-
-def test_missing_and_unseen_categories_have_indices_of_their_own(tmp_path: Path) -> None:
-    table = raw_table(8, country=["US", "KR", None, "", "KR", "US", "KR", "KR"])
-    fields = fitted(tmp_path, table)
-    test = raw_table(6, country=["XX", None, "US", "KR", "", "us"])
-    _, profile, *_ = encoded(to_test_h5(tmp_path, test), fields)
-    assert fields.profile[0].vocabulary == ["", "KR", "US"]
-    assert profile[:, 0].tolist() == [OUT_OF_VOCABULARY, MISSING, 5, 4, 3, OUT_OF_VOCABULARY]
-    assert (OUT_OF_VOCABULARY, MISSING) == (1, 2)
-
-
 TOKENS = st.lists(st.integers(0, 60) | st.integers(0, 10**18 - 1), min_size=1, max_size=40)
 
 

@@ -37,13 +37,6 @@ def same(one: Selection, other: Selection) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in vars(one))
 
 
-def test_the_seed_alone_decides_the_draw(labels: np.ndarray) -> None:
-    drawn = selected(labels, 1_000, valid_share=0.1, seed=1)
-    assert same(drawn, selected(labels, 1_000, valid_share=0.1, seed=1))
-    other = selected(labels, 1_000, valid_share=0.1, seed=2)
-    assert len(np.intersect1d(drawn.row, other.row)) < 200
-
-
 def test_a_selection_survives_its_file(labels: np.ndarray, tmp_path: Path) -> None:
     drawn = selected(labels, 500, valid_share=0.1, seed=1)
     path = tmp_path / "selection.parquet"

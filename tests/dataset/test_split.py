@@ -12,14 +12,11 @@ from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
 from feseq.config.sampling import Sampling, Split
-from feseq.dataset.conversion import convert_train
 from feseq.dataset.sampling import draw, select_within
-from feseq.dataset.selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
+from feseq.dataset.selection import HOLDOUT, TRAIN, VALIDATION, Selection
 from feseq.dataset.split import read_groups, read_times
-from feseq.dataset.store import H5Table
-from feseq.evaluate.valid_predictions import read_predictions
 from feseq.raw.reading import open_parquet
-from support.raw_tables import COLUMNS, raw_table, selected, write_raw
+from support.raw_tables import selected, write_raw
 
 
 def clicks(rows: int, seed: int = 0) -> np.ndarray:
@@ -235,22 +232,3 @@ def test_a_side_without_a_click_is_refused_with_counts(tmp_path: Path) -> None:
     columns = BAD | {"y": BAD["early"]}
     with pytest.raises(UserError, match=r"split by t.*validation rows \(0 clicks"):
         drawn_from(tmp_path, columns, Split(time="t"))
-
-
-def test_holdout_rows_have_a_flag_and_choose_nothing(tmp_path: Path) -> None:
-    table = raw_table(200)
-    raw = write_raw(tmp_path, table)
-    sampling = Sampling(split=Split(group="uid"), valid_share=0.3, holdout_share=0.4, seed=1)
-    (drawn,) = draw(open_parquet(raw), "y", None, sampling, [0, 200])
-    write_selections([drawn], tmp_path / "selection.parquet")
-    files = [tmp_path / "train.h5", tmp_path / "valid.h5"]
-    convert_train(raw, tmp_path / "selection.parquet", COLUMNS, *files)
-    with H5Table(files[0]) as train, H5Table(files[1]) as valid:
-        assert not train.holdout.any()
-        row = valid.column("row")
-        columns = {"row": row, "label": valid.column("label"), "holdout": valid.holdout}
-    path = write_raw(tmp_path, pa.table({**columns, "logit": np.zeros(len(row))}), "predictions")
-    for part in (VALIDATION, HOLDOUT):
-        found = read_predictions(path, part)["row"].to_numpy()
-        assert set(found) == set(drawn.row[drawn.part == part])
-    assert len(read_predictions(path, None)) == len(row)

@@ -97,11 +97,6 @@ def test_some_rows_of_a_table_are_a_table(
             assert sorted([*rows, *holdout]) == sorted(valid.column("row"))
 
 
-def test_a_table_without_holdout_rows_is_whole(files: Files) -> None:
-    with open_table(files[0]) as train:
-        assert without_holdout(train) is train
-
-
 def test_files_of_other_draws_are_refused(files: Files, table: pa.Table, tmp_path: Path) -> None:
     other = to_train_parts(tmp_path, table, 40, row_group_size=20, seed=4)
     with pytest.raises(UserError, match=r"part000.h5 and .*part000.h5"):

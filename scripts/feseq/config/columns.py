@@ -72,6 +72,7 @@ class Columns:
 
         Raises UserError for other values; `name` is that of a script's argument.
         """
+        given: dict[str, Any]
         try:
             given = {role: tuple(v) if isinstance(v, list) else v for role, v in roles.items()}
             return cls(**{"label": "", "id": ""} | given)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..common.errors import UserError
 from .feature_map import CategoryField, FeatureMap, LevelField, SequenceField
+from .numeric import NumericField
 
 Field = CategoryField | LevelField | SequenceField
 
@@ -73,8 +74,9 @@ def _check_columns(old: FeatureMap, new: FeatureMap) -> None:
 
 def _roles(found: FeatureMap) -> set[tuple[str, str]]:
     """Each column with what it is, in words."""
+    named: dict[str, Sequence[Field | NumericField]]
     named = {"profile": found.profile, "numeric": found.numeric}
-    named |= {"context": [*found.context, *found.ids]}
+    named["context"] = [*found.context, *found.ids]
     roles = {(field.column, role) for role, fields in named.items() for field in fields}
     for sequence, target in zip(found.sequences, found.targets):
         shared = " with its embedding" if sequence.shared_with else ""

@@ -10,7 +10,7 @@ from ..common.files import write_json
 from ..common.ids import id_tables
 from ..common.progress import progress
 from ..config.columns import Columns
-from ..raw.reading import RawTable, open_parquet
+from ..raw.reading import open_parquet
 from .raw_text import checked_ids
 
 _BATCH_ROWS = 1 << 17
@@ -33,22 +33,16 @@ def list_test(
     file.check_columns(columns, columns.id)
     if file.rows == 0:
         raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")
-    _check_ids(file, columns.id, parts, threads)
-    write_json(parts, file.listing(rows).as_json())
-
-
-def _check_ids(file: RawTable, name: str, target: Path, threads: int) -> None:
-    """Raise UserError if an ID is missing or occurs twice."""
-    with id_tables(target, threads) as tables:
-        with progress("listed", file.rows) as listing:
-            for first_row, batch in file.stream([name], _BATCH_ROWS):
-                ids = checked_ids(batch.column(0), first_row, name, file.where(first_row))
-                tables.add("test", pa.table({"id": ids}))
-                listing.advance(len(ids))
+    with id_tables(parts, threads) as tables, progress("listed", file.rows) as listing:
+        for first_row, batch in file.stream([columns.id], _BATCH_ROWS):
+            ids = checked_ids(batch.column(0), first_row, columns.id, file.where(first_row))
+            tables.add("test", pa.table({"id": ids}))
+            listing.advance(len(ids))
         repeated, example, row = tables.repeated("test")
     if repeated:
         raise UserError(
-            f"{file.location}: {repeated:,} IDs of column {name!r} occur more than once, for "
+            f"{file.location}: {repeated:,} IDs of column {columns.id!r} occur more than once, for "
             f"example {example!r} (first at row {row}); a submission needs one row per ID: remove "
             f"the repeated rows"
         )
+    write_json(parts, file.listing(rows).as_json())

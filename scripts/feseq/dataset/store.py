@@ -40,6 +40,8 @@ FORMAT, VERSION = "feseq-table", 6
 # little is read in vain where a window takes a thousand rows from each of many places.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
 _CACHE_BYTES = 64 << 20
+# Of each dataset.
+_CHECKED: dict[str, Any] = {"fill_time": "never", "fletcher32": True}
 # Cache of each dataset for the chunk at its end until it is full.
 _OPEN_CHUNKS_BYTES = 4 << 20
 
@@ -109,14 +111,11 @@ class H5Writer(Closing):
             rows = max(1, _CHUNK_BYTES // row_bytes)
             if not name.endswith("/values"):  # of events, not of rows
                 rows = min(rows, _CHUNK_ROWS)
+            # HDF5 allows a width of 0 (no numeric columns) only where it may grow.
+            maxshape = (None, *(n or None for n in values.shape[1:]))
+            chunks = (rows, *(max(1, n) for n in values.shape[1:]))
             self.file.create_dataset(
-                name,
-                data=values,
-                # HDF5 allows a width of 0 (no numeric columns) only where it may grow.
-                maxshape=(None, *(n or None for n in values.shape[1:])),
-                chunks=(rows, *(max(1, n) for n in values.shape[1:])),
-                fill_time="never",
-                fletcher32=True,
+                name, data=values, maxshape=maxshape, chunks=chunks, **_CHECKED
             )
             return
         dataset = self.file[name]
@@ -135,8 +134,7 @@ class H5Writer(Closing):
             dtype=dtype,
             maxshape=dataset.maxshape,
             chunks=dataset.chunks,
-            fill_time="never",
-            fletcher32=True,
+            **_CHECKED,
         )
         for start in range(0, dataset.shape[0], dataset.chunks[0]):
             piece = slice(start, start + dataset.chunks[0])
