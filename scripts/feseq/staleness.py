@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grimp
+
 from .common.files import written_beside
 
 PACKAGE = "feseq"
@@ -70,27 +72,24 @@ def digest(value: Any) -> str:
 class Code:
     """The scripts in a folder and the package beside them, each file by its path in the folder.
 
-    The file `kept` remembers what was found out, by content: that takes seconds.
+    The file `kept` remembers digests, which take a second, by the files' content.
     """
 
     def __init__(self, folder: Path, kept: Path | None = None) -> None:
         self.folder = folder
         files = [*folder.glob("*.py"), *folder.glob(f"{PACKAGE}/**/*.py")]
         self.texts = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
-        before: dict[str, Any] = {}
+        self.imports = self._imports()
+        before: dict[str, str] = {}
         # Without it, or if it is damaged, all is found out again.
         with suppress(OSError, ValueError, TypeError):
             before = dict(json.loads(kept.read_text() if kept else "{}"))
-        now: dict[str, Any] = {}
-
-        def once(find: Callable[..., Any], *texts: bytes) -> Any:
-            key = f"{sys.implementation.cache_tag} {_hash(b'|'.join(texts), 32)}"
-            now[key] = before[key] if key in before else find(*texts)
-            return now[key]
-
-        own, names = Path(__file__).read_bytes(), "\n".join(self.texts).encode()
-        self.imports = once(self._imports, own, names, *self.texts.values())
-        self.digests = {name: once(_digest, own, text) for name, text in self.texts.items()}
+        own = f"{sys.implementation.cache_tag} {_hash(Path(__file__).read_bytes())}"
+        keys = {name: f"{own} {_hash(text, 32)}" for name, text in self.texts.items()}
+        self.digests = {
+            name: before.get(keys[name]) or _digest(text) for name, text in self.texts.items()
+        }
+        now = {keys[name]: found for name, found in self.digests.items()}
         if kept and now.keys() != before.keys():
             # A folder that cannot be written does without.
             with suppress(OSError), written_beside(kept) as temporary:
@@ -123,20 +122,21 @@ class Code:
         inside = [name for name in self.texts if name.startswith(f"{PACKAGE}/")]
         return digest(self.of(*(name for name in inside if not name.startswith(outside))))
 
-    def _imports(self, *_: bytes) -> dict[str, list[str]]:
-        """The modules that each file imports."""
-        import grimp  # not where all is known
-
+    def _imports(self) -> dict[str, set[str]]:
+        """The files that each file imports, with the packages that are run on the way to them."""
         graph = grimp.build_graph(PACKAGE, cache_dir=None, exclude_type_checking_imports=True)
+        files = {_module(name): name for name in self.texts}
         found = {}
-        for name, text in self.texts.items():
-            imported = {_module(name)}
-            if imported <= graph.modules:
-                imported |= graph.find_modules_directly_imported_by(_module(name))
+        for module, name in files.items():
+            if module in graph.modules:
+                imported = {module, *graph.find_modules_directly_imported_by(module)}
             else:  # a script
-                imported |= set(re.findall(r"^from (feseq\.[\w.]+) import", text.decode(), re.M))
-            needed = {part for module in imported for part in _with_packages(module)}
-            found[name] = [other for other in self.texts if _module(other) in needed]
+                text = self.texts[name].decode()
+                imported = set(re.findall(r"^from (feseq\.[\w.]+) import", text, re.M))
+            folders = {
+                other[: dot.start()] for other in imported for dot in re.finditer(r"\.", other)
+            }
+            found[name] = {files[other] for other in imported | folders if other in files}
         return found
 
 
@@ -144,17 +144,11 @@ def _module(name: str) -> str:
     return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _with_packages(module: str) -> list[str]:
-    """The module, and the packages that are run on the way to it."""
-    parts = module.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-
-
 def _hash(content: bytes, digits: int = 8) -> str:
     return hashlib.sha256(content).hexdigest()[:digits]
 
 
-def _digest(_: bytes, text: bytes) -> str:
+def _digest(text: bytes) -> str:
     """The digest of a module's text, without what only people read."""
     return _hash(ast.unparse(_Plain().visit(ast.parse(text))).encode())
 
@@ -192,14 +186,12 @@ class _Plain(ast.NodeTransformer):
 def _is_message(node: ast.AST) -> bool:
     """True for what tells a person something, and for nothing else.
 
-    That is `raise`, the making of an error (`UserError(...)`), calls of a logger, `warnings.warn`,
-    `progress` and the ranks' `agree`, and `description=`.
+    That is `raise`, the making of an error (`UserError(...)`), calls of a logger, `progress` and
+    the ranks' `agree`, and `description=`.
     """
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return node.func.id.endswith("Error") or node.func.id == "progress"
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        owner = node.func.value
-        name = owner.id if isinstance(owner, ast.Name) else ""
-        is_warning = (name, node.func.attr) == ("warnings", "warn")
-        return name in ("logger", "logging") or is_warning or node.func.attr == "agree"
+        owner = getattr(node.func.value, "id", "")
+        return owner in ("logger", "logging") or node.func.attr == "agree"
     return isinstance(node, ast.Raise) or getattr(node, "arg", None) == "description"

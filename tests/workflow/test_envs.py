@@ -127,28 +127,6 @@ def test_an_environment_holds_what_is_imported_in_it_and_no_more(env: str) -> No
     assert mistakes(env, set(ENVIRONMENTS[env])) == set()
 
 
-@pytest.mark.parametrize(
-    ("code", "name"),
-    [
-        ("def f():\n    import torch.utils.tensorboard as t", "torch.utils.tensorboard"),
-        ("try:\n    from torch.utils import tensorboard\nexcept ImportError: ...", "torch.utils"),
-        ("from torch.utils import tensorboard", "torch.utils.tensorboard"),
-        ("class A:\n    from numpy import (\n        array,\n    )", "numpy"),
-    ],
-)
-def test_imports_are_found_wherever_they_stand(code: str, name: str) -> None:
-    assert name in imports(code)
-
-
-def test_the_rules_import_what_is_known_of_them() -> None:
-    assert {
-        "pathlib.Path",
-        "snakemake.logging.logger",
-        "feseq.staleness.Code",
-        "shutil",
-    } <= imports_of_the_workflow()
-
-
 def test_environments_have_the_versions_of_the_requirements() -> None:
     lines = (REPOSITORY / "envs/requirements.txt").read_text().splitlines()
     pins = dict(re.split("(?===|>=)", line, maxsplit=1) for line in lines if line[:1].isalpha())

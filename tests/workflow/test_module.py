@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -54,40 +55,47 @@ use rule * from feseq
 """
 
 
-def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_to_its_own_target(
+def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_on_the_stand_in(
     tmp_path: Path,
 ) -> None:
-    shop.write_inputs(tmp_path)
-    raw = {name: str(tmp_path / shop.CONFIG["raw"][name]) for name in ("train", "test")}
     # Other keys, such as `submission`, are those of config/config.yaml.
-    own = {"raw": {"source": "files", **raw}, "columns": shop.CONFIG["columns"]}
-    own |= {"train": {**shop.CONFIG["train"]}, "sizes": {"toy": shop.CONFIG["sizes"]["toy"]}}
-    (tmp_path / "own.json").write_text(json.dumps({"clicks": own, "mine": 1}))
+    own: dict[str, Any] = {"simulation": {"train_rows": 600, "test_rows": 40, "mean_length": 15}}
+    own["train"] = {"min_steps_per_epoch": 1}
+
+    def plan(*targets: str) -> str:
+        (tmp_path / "own.json").write_text(json.dumps({"clicks": own, "mine": 1}))
+        return shop.run(tmp_path, "-n", *targets)[1]
+
     (tmp_path / "Snakefile").write_text(IMPORTER.format(repository=REPOSITORY))
-    code, output = shop.run(tmp_path)
+    output = plan()
+    assert "SIMULATED DATA: no data/raw/train.parquet" in output
+    # Not yet the jobs of single parts.
+    assert output.count("Reason: Missing output files") == 8
+    assert "Training len100 on size toy" in output
+    results = tmp_path / "clicks/results"
+    metrics = "clicks/results/toy/len100/metrics.json"
+    code, output = shop.run(tmp_path, "rows.txt", metrics)
     assert code == 0, output
-    assert (tmp_path / "rows.txt").read_text().split() == [str(shop.TEST_ROWS + 1)]
-    submission = pd.read_csv(tmp_path / "clicks/results/submission_toy.csv")
-    assert submission["bought"].between(0, 1).all()
+    assert "1,000 rows asked for, the file has 600: taking all" in output
+    assert (tmp_path / "rows.txt").read_text().split() == ["41"]
+    submission = pd.read_csv(results / "submission_toy.csv")
+    assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]
+    assert submission["clicked"].between(0, 1).all()
+    measured = json.loads((tmp_path / metrics).read_text())
+    assert measured["simulated_data"] is True
+    assert measured["metrics"]["auc"]["value"] <= 1 < measured["rows"]
+    assert measured["best_auc"] > 0.5
     assert not (tmp_path / "results").exists()
-    code, output = shop.run(tmp_path, "-n")
-    assert "Nothing to be done" in output
+    assert "Nothing to be done" in plan()
     # A trained model is found behind the prefix, and so compared.
-    _, output = shop.run(tmp_path, "-n", "clicks/results/comparison.csv")
-    assert "Measuring len20 of size toy" in output
+    (tmp_path / metrics).unlink()
+    assert "Measuring len100 of size toy" in plan("clicks/results/comparison.csv")
     own["train"]["seed"] = 1
-    (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
-    _, output = shop.run(tmp_path, "-n")
-    assert "settings.train.seed=42' now: 'settings.train.seed=1'" in output
-    own["train"]["start_from"] = str(tmp_path / "clicks/results/toy/len20/model.safetensors")
-    (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
-    _, output = shop.run(tmp_path, "-n")
-    assert "is the file of the very model" in output
+    assert "settings.train.seed=42' now: 'settings.train.seed=1'" in plan()
+    own["train"]["start_from"] = str(results / "toy/len100/model.safetensors")
+    assert "is the file of the very model" in plan()
     own["trian"] = {}
-    (tmp_path / "own.json").write_text(json.dumps({"clicks": own}))
-    code, output = shop.run(tmp_path, "-n")
-    assert code == 1
-    assert "trian" in output
+    assert "trian" in plan()
 
 
 def test_a_workflow_imports_a_hosted_repository(

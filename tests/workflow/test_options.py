@@ -34,6 +34,7 @@ from feseq.predict.scoring import score_files
 from feseq.predict.submission import write_submission
 from feseq.raw.parts import read_parts
 from support.options import (
+    BOOSTING,
     ONE_VALUE,
     REFUSED,
     VALUES,
@@ -47,8 +48,8 @@ from support.options import (
 
 ROWS, TEST_ROWS, PART_ROWS, TRAIN_PART_ROWS = 160, 24, 15, 60
 PARTS_OF_TEST = 2
-# The first cases, which have nearly all pairs, run in parts, which pytest's processes share.
-FIRST, PARTS = 16, 8
+# The first cases, which have most pairs, run in parts, which pytest's processes share.
+FIRST, PARTS = 12, 6
 RUNTIME = Runtime(device="cpu", verbosity=0)
 
 
@@ -209,11 +210,15 @@ def check_model(out: Path, name: str) -> None:
     )
     label, logit = chosen["label"].to_numpy(), chosen["logit"].to_numpy()
     probability = sigmoid(logit)
-    # XGBoost ranks probabilities in single precision, where those of large logits are equal.
-    clicked = label == 1
-    pairs = [values[clicked][:, None] - values[~clicked] for values in (probability, logit)]
-    tied = (abs(pairs[0]) <= 2 * np.finfo(np.float32).eps) & (pairs[1] != 0)
-    auc = pytest.approx(training["valid_auc"], abs=1e-6 + tied.mean())
+    tied = 0.0
+    if name == BOOSTING:
+        # XGBoost ranks probabilities in single precision, where those of large logits are equal;
+        # a tie counts as half a pair in the right order.
+        clicked = label == 1
+        steps = [values[clicked][:, None] - values[~clicked] for values in (probability, logit)]
+        is_tied = (abs(steps[0]) <= np.finfo(np.float32).eps) & (steps[1] != 0)
+        tied = is_tied.mean() / 2
+    auc = pytest.approx(training["valid_auc"], abs=1e-6 + tied)
     assert roc_auc_score(label, logit) == auc
     # XGBoost's own metric takes 1 - p in single precision.
     rounding = np.finfo(np.float32).eps / np.minimum(probability, 1 - probability)
@@ -286,7 +291,7 @@ def test_the_cases_have_every_pair_of_values_that_the_config_takes() -> None:
     }
     found = set.union(*map(pairs, covering_cases()))
     assert wanted - found == set.union(*map(pairs, REFUSED))
-    assert len(set.union(*map(pairs, covering_cases()[:FIRST]))) > 0.97 * len(found)
+    assert len(set.union(*map(pairs, covering_cases()[:FIRST]))) > 0.9 * len(found)
 
 
 @pytest.mark.parametrize("pair", REFUSED, ids=lambda pair: " and ".join(pair))
