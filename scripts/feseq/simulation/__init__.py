@@ -1,8 +1,7 @@
 """A stand-in for the Toss advertising click data, where the real files may not be shipped.
 
 Columns and event sequences follow published marginal statistics (`statistics.json`). Clicks come
-from a known model, the sum of the components in `clicks.py`, so that one can measure what a trained
-model has found. Others import `simulate_split` alone.
+from a known model (`clicks.py`), so that one can measure what a trained model has found.
 """
 
 from .stand_in import simulate_split

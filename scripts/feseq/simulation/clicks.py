@@ -14,30 +14,22 @@ Legend: R rows, W events of a window, V tokens, G groups of inventories.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..common.ragged import Ragged
-from .columns import Columns, draw_columns, history_shapes, train_day
+from .columns import Columns, draw_columns, train_day
 from .sequences import draw_sequences, token_shares
 from .statistics import Floats, category_values, load_statistics, logistic
-from .users import Draw, Users, strangers
+from .users import Draw, Users, normal, strangers
 
 Floats32 = NDArray[np.float32]
 
-# Standard deviation of each component in log-odds; None leaves the log-odds as they are.
-STRENGTH: Mapping[str, float | None] = {
-    "categories": None,
-    "numerics": 0.75,
-    "missing": None,
-    "adverts": 0.4,
-    "affinity": 0.9,
-    "order": 0.4,
-    "far": 1.1,
-}
+# Standard deviation of components in log-odds; others stay as they are.
+STRENGTH = {"numerics": 0.75, "adverts": 0.4, "affinity": 0.9, "order": 0.4, "far": 1.1}
 USER_STRENGTH = 1.2
 
 RECENT_EVENTS = 150  # what `affinity` sees, and what `far` does not see
@@ -80,24 +72,21 @@ def categories(columns: Columns, sequences: Ragged) -> Floats32:
     names = ("gender", "age_group", "inventory_id", "day_of_week")
     hour = np.arange(len(category_values("hour")))
     wave = _HOUR_EFFECT * np.cos(2.0 * np.pi * (hour - _HOUR_PEAK) / 24.0)
-    total = np.zeros(len(columns["hour"]), dtype=np.float32)
-    for name in names:
-        total += category_log_odds(name)[columns[name]]
-    return total + wave.astype(np.float32)[columns["hour"]]
+    effects = [_category_log_odds(name)[columns[name]] for name in names]
+    return np.sum([*effects, wave.astype(np.float32)[columns["hour"]]], axis=0)
 
 
 @cache
-def category_log_odds(column: str) -> Floats32:
+def _category_log_odds(column: str) -> Floats32:
     """Log-odds against the mean by code, the last entry (code -1) for missing values.
 
     Rates of rare values are shrunk to the mean by pseudo-rows.
     """
     statistics, mean = load_statistics(), float(load_statistics()["click_rate"])
     measured = statistics["categories"][column]
-    shares = {**measured["shares"], "null": measured["null"]}
     log_odds = []
-    for value in [*category_values(column), "null"]:
-        count = shares[value] * statistics["category_rows"]
+    for value, share in {**measured["shares"], "null": measured["null"]}.items():
+        count = share * statistics["category_rows"]
         clicks = measured["click_rate"].get(value, mean) * count + mean * _SHRINKAGE_ROWS
         rate = clicks / (count + _SHRINKAGE_ROWS)
         log_odds.append(math.log(rate / (1.0 - rate)) - math.log(mean / (1.0 - mean)))
@@ -106,17 +95,15 @@ def category_log_odds(column: str) -> Floats32:
 
 def numerics(columns: Columns, sequences: Ragged) -> Floats32:
     """Linear in six base numerics and two history columns, plus a product of two base numerics."""
-    total = np.zeros(len(columns["hour"]), dtype=np.float32)
-    for column, effect in _NUMERIC_EFFECT.items():
-        total += np.float32(effect) * _scaled(columns, column)
-    left, right = (_scaled(columns, column) - np.float32(0.5) for column in _PRODUCT)
-    return total + np.float32(_PRODUCT_EFFECT) * left * right
+    effects = [np.float32(x) * _scaled(columns, name) for name, x in _NUMERIC_EFFECT.items()]
+    left, right = (_scaled(columns, name) - np.float32(0.5) for name in _PRODUCT)
+    return np.sum([*effects, np.float32(_PRODUCT_EFFECT) * left * right], axis=0)
 
 
 def _scaled(columns: Columns, column: str) -> Floats32:
     """A numeric column over its full range, 0 to 1; missing values are 0, as for a model."""
     if column.startswith("history_"):
-        low, high = 0.0, history_shapes()[column][0]
+        low, high = 0.0, load_statistics()["history"][column]["scale"]
     else:
         quantiles = load_statistics()["numeric"][column]["quantiles"]
         low, high = quantiles[0], quantiles[-1]
@@ -125,10 +112,8 @@ def _scaled(columns: Columns, column: str) -> Floats32:
 
 def missing(columns: Columns, sequences: Ragged) -> Floats32:
     """The missing blocks, beside what the missing gender and age group tell."""
-    total = np.zeros(len(columns["hour"]), dtype=np.float32)
-    for name, effect in _MISSING_EFFECT.items():
-        total += np.float32(effect) * np.isnan(columns[name])
-    return total
+    effects = [np.float32(x) * np.isnan(columns[name]) for name, x in _MISSING_EFFECT.items()]
+    return np.sum(effects, axis=0)
 
 
 def adverts(columns: Columns, sequences: Ragged) -> Floats32:
@@ -136,18 +121,16 @@ def adverts(columns: Columns, sequences: Ragged) -> Floats32:
 
     Nothing can be learned of IDs that come first in the test file.
     """
-    total = np.zeros(len(columns["hour"]), dtype=np.float32)
-    for name, effect_N in advert_effects().items():
-        total += effect_N[columns[name].astype(np.int64)]
-    return total
+    effects = _advert_effects().items()
+    return np.sum([effect_N[columns[name].astype(np.int64)] for name, effect_N in effects], axis=0)
 
 
 @cache
-def advert_effects() -> dict[str, Floats32]:
+def _advert_effects() -> dict[str, Floats32]:
     """The effect of each ID, [N + 1], by column."""
-    rng = np.random.default_rng(_ADVERT_SEED)
+    rng, counts = np.random.default_rng(_ADVERT_SEED), load_statistics()["ids"]
     return {
-        name: (weight * rng.standard_normal(load_statistics()["ids"][name] + 1)).astype(np.float32)
+        name: (weight * rng.standard_normal(counts[name] + 1)).astype(np.float32)
         for name, weight in _ADVERT_WEIGHT.items()
     }
 
@@ -158,18 +141,18 @@ def affinity(columns: Columns, sequences: Ragged) -> Floats32:
     Half of its variance is a main effect of the token, which pooling the history reveals; the other
     half differs by inventory, and takes a crossing of token and target.
     """
-    recent_RW = window(sequences, RECENT_EVENTS)
+    recent_RW = _window(sequences, RECENT_EVENTS)
     weight_W = np.ones(RECENT_EVENTS, dtype=np.float32)
     weight_W[:NEWEST_EVENTS] = NEWEST_WEIGHT
     weight_R = (recent_RW < len(token_shares())) @ weight_W
-    effect_GV = affinity_effects()
+    effect_GV = _affinity_effects()
     group_R = columns["inventory_id"].astype(np.int64) % len(effect_GV)
     sum_R = effect_GV.reshape(-1)[recent_RW + (group_R * effect_GV.shape[1])[:, None]] @ weight_W
     return (sum_R / (weight_R + np.float32(_AFFINITY_DAMPING))).astype(np.float32)
 
 
 @cache
-def affinity_effects() -> Floats32:
+def _affinity_effects() -> Floats32:
     """a[group, token], [G, V + 1]; inventories belong to groups in turn, by frequency."""
     rng = np.random.default_rng(_AFFINITY_SEED)
     main_V = _MAIN_WEIGHT * rng.standard_normal(len(token_shares()))
@@ -183,7 +166,7 @@ def order(columns: Columns, sequences: Ragged) -> Floats32:
     Per pair, from -1 to 1, damped where there are few pairs. The bag of events says nothing about
     it: a model must see positions.
     """
-    sign_RW = order_groups()[window(sequences, NEWEST_EVENTS)]
+    sign_RW = order_groups()[_window(sequences, NEWEST_EVENTS)]
     x_RW, y_RW = (sign_RW > 0).astype(np.float32), (sign_RW < 0).astype(np.float32)
     # The window runs from new to old: a sum up to a position counts the events after it.
     x_first_R = np.einsum("rw,rw->r", x_RW, np.cumsum(y_RW, axis=1))
@@ -196,7 +179,7 @@ def order_groups() -> NDArray[np.int8]:
     """1 for tokens of group X, -1 for group Y, 0 for the others and padding, [V + 1]."""
     rng = np.random.default_rng(_ORDER_SEED)
     sign_V = np.zeros(len(token_shares()) + 1, dtype=np.int8)
-    # Two neighbours in frequency: one goes to X, one to Y.
+    # Of two neighbours in frequency one goes to X, one to Y.
     for first in range(0, 24, 2):
         sign_V[first : first + 2] = rng.permutation([1, -1])
     return sign_V
@@ -213,15 +196,14 @@ def far(columns: Columns, sequences: Ragged) -> Floats32:
     result = np.zeros(len(ends), dtype=np.float32)
     rows = np.flatnonzero(ends - starts >= FAR_LEAST)
     if len(rows):
-        effect_E = far_effects()[sequences.values]
         bounds = np.stack([starts[rows], ends[rows]], axis=1).reshape(-1)
-        sums = np.add.reduceat(effect_E, bounds)[::2]
+        sums = np.add.reduceat(_far_effects()[sequences.values], bounds)[::2]
         result[rows] = sums / (ends - starts + np.float32(_FAR_DAMPING))[rows]
     return result
 
 
 @cache
-def far_effects() -> Floats32:
+def _far_effects() -> Floats32:
     """b[token], [V + 1]."""
     rng = np.random.default_rng(_FAR_SEED)
     return _token_effects(rng.standard_normal((1, len(token_shares()))))[0]
@@ -235,14 +217,14 @@ def _token_effects(effect_GV: Floats) -> Floats32:
     return np.pad(effect_GV, ((0, 0), (0, 1))).astype(np.float32)
 
 
-def window(sequences: Ragged, events: int) -> NDArray[np.int64]:
+def _window(sequences: Ragged, events: int) -> NDArray[np.int64]:
     """The newest `events` tokens of each row, [R, W], newest first; V stands for padding."""
     age_W = np.arange(events)
     place_RW = sequences.offsets[1:, None] - 1 - age_W
-    outside_RW = age_W >= sequences.lengths[:, None]
-    place_RW[outside_RW] = 0
+    is_outside_RW = age_W >= sequences.lengths[:, None]
+    place_RW[is_outside_RW] = 0
     token_RW = sequences.values[place_RW].astype(np.int64)
-    token_RW[outside_RW] = len(token_shares())
+    token_RW[is_outside_RW] = len(token_shares())
     return token_RW
 
 
@@ -258,7 +240,7 @@ class ClickModel:
 
     mean: Mapping[str, float]
     scale: Mapping[str, float]
-    intercept: float
+    intercept: float = 0.0
 
     def components(self, columns: Columns, sequences: Ragged) -> dict[str, Floats32]:
         """Each component in log-odds, [R], by name."""
@@ -275,7 +257,7 @@ class ClickModel:
 
 def user_part(users: Users) -> Floats:
     """What a user adds to the log-odds, [R]."""
-    return USER_STRENGTH * users.normal(Draw.CLICKS)
+    return USER_STRENGTH * normal(users, Draw.CLICKS)
 
 
 def mean_over_users(logit: Floats32 | Floats) -> Floats:
@@ -293,22 +275,20 @@ def _mean_table() -> tuple[Floats, Floats]:
 @cache
 def click_model(mean_length: float) -> ClickModel:
     """The click model whose mean probability at this mean length is the measured rate."""
-    mean, scale, pilot = {}, {}, _pilot(_PILOT_LENGTH, 0)
-    for name, component in COMPONENTS.items():
-        value = component(*pilot).astype(np.float64)
-        strength = STRENGTH[name]
-        mean[name] = float(value.mean())
-        scale[name] = 1.0 if strength is None else strength / float(value.std())
-    without_intercept = ClickModel(mean, scale, intercept=0.0)
+    pilot = _pilot(_PILOT_LENGTH, 0)
+    values = {name: component(*pilot).astype(np.float64) for name, component in COMPONENTS.items()}
+    mean = {name: float(value.mean()) for name, value in values.items()}
+    strong = {name: strength / float(values[name].std()) for name, strength in STRENGTH.items()}
+    model = ClickModel(mean, dict.fromkeys(COMPONENTS, 1.0) | strong)
     logits: list[Floats32] = []
     for part in range(1, 1 + _INTERCEPT_PILOTS):
-        components = without_intercept.components(*_pilot(mean_length, part))
+        components = model.components(*_pilot(mean_length, part))
         # Independent of all others, the numerics may meet any row: more pairs, less chance.
         numeric_R = components.pop("numerics")
         other_R = np.sum(list(components.values()), axis=0)
         shifts = range(0, _PILOT_ROWS, _PILOT_ROWS // _PAIRINGS)
         logits.extend(other_R + np.roll(numeric_R, shift) for shift in shifts)
-    return ClickModel(mean, scale, _intercept(np.concatenate(logits)))
+    return replace(model, intercept=_intercept(np.concatenate(logits)))
 
 
 def _pilot(mean_length: float, part: int) -> tuple[Columns, Ragged]:

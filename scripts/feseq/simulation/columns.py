@@ -22,7 +22,7 @@ from .statistics import (
     missing_shares,
     normal_distribution,
 )
-from .users import Draw, Users
+from .users import Draw, Users, uniform
 
 Columns = Mapping[str, NDArray[Any]]
 Days = NDArray[np.int8]
@@ -38,12 +38,6 @@ _LOG_POPULARITY = 1.2
 _ADVERT_SEED = 20_258
 # Columns of up to this many distinct values have a grid of them.
 _GRID_DISTINCT = 160
-# The history columns have no published quantiles: their shapes are invented, once for all seeds.
-_HISTORY_SEED = 20_251
-_HISTORY_FACTOR = {"history_a_": 0.6, "history_b_": 0.9}
-# history_b_3 to 30 are nearly one and the same.
-_ALIKE = tuple(f"history_b_{number}" for number in range(3, 31))
-_ALIKE_FACTOR = 0.9985
 
 
 def train_day(first_row: int, rows: int, total_rows: int) -> Days:
@@ -60,22 +54,20 @@ def train_day(first_row: int, rows: int, total_rows: int) -> Days:
 def draw_columns(rng: np.random.Generator, users: Users, day: Days) -> Columns:
     """Draw all columns of rows of these users on these calendar days, 0 to 7, but the sequence.
 
-    A user has one gender and age group, and misses the same columns in all rows. In the real file
-    they are missing in blocks, so one uniform number per user decides for all columns: one with a
-    larger missing share adds users.
+    A user has one gender and age group, and misses the same columns in all rows: one uniform number
+    decides for all columns, which are missing in blocks.
     """
-    level = {"gender": users.uniform(Draw.GENDER), "age_group": users.uniform(Draw.AGE_GROUP)}
+    level = {"gender": uniform(users, Draw.GENDER), "age_group": uniform(users, Draw.AGE_GROUP)}
     level |= {name: rng.random(len(users)) for name in ("inventory_id", "hour")}
     columns: dict[str, NDArray[Any]] = {name: _category(name, level[name]) for name in level}
     # The test file's day has the name of the last train day.
     columns["day_of_week"] = np.minimum(day, TEST_DAY - 1)
     columns |= _draw_numerics(rng, day) | _draw_history(rng, len(users))
-    missing_level = users.uniform(Draw.MISSING)
+    missing_level = uniform(users, Draw.MISSING)
     for name, value_R in columns.items():
-        is_category = name in CATEGORIES
-        if not is_category or name in ("gender", "age_group"):
+        if name not in ("inventory_id", "day_of_week", "hour"):
             is_missing = missing_level < missing_shares(name)[0]
-            value_R[is_missing] = -1 if is_category else np.nan
+            value_R[is_missing] = -1 if name in CATEGORIES else np.nan
     columns["l_feat_17"] = columns["l_feat_9"]
     columns["l_feat_16"] = 1 + (columns["l_feat_3"] == 1).astype(np.float32)
     return columns
@@ -93,9 +85,9 @@ def as_arrow(columns: Columns) -> dict[str, pa.Array]:
     return arrays
 
 
-def _category(column: str, uniform: Floats) -> NDArray[np.int8]:
+def _category(column: str, level: Floats) -> NDArray[np.int8]:
     upper = np.cumsum(np.array(list(load_statistics()["categories"][column]["shares"].values())))
-    return np.searchsorted(upper[:-1], uniform * upper[-1], side="right").astype(np.int8)
+    return np.searchsorted(upper[:-1], level * upper[-1], side="right").astype(np.int8)
 
 
 def _draw_numerics(rng: np.random.Generator, day: Days) -> dict[str, NDArray[np.float32]]:
@@ -223,34 +215,18 @@ def advert_ids(column: str) -> list[tuple[NDArray[np.float32], Floats]]:
     return found
 
 
-@cache
-def history_shapes() -> dict[str, tuple[float, float, float]]:
-    """Scale, spread and shift by history column: scale · logistic(spread · normal score + shift).
-
-    Only zero shares, the order of magnitude (0.0545) and that history_b_3 to 30 correlate at .995
-    and more are published; the rest is invented. The logistic curve keeps the columns inside
-    (0, scale), so that min-max scaling does not crush them.
-    """
-    rng, shapes = np.random.default_rng(_HISTORY_SEED), {}
-    for name in load_statistics()["column_order"]:
-        if name.startswith("history_"):
-            scale = float(np.exp(rng.normal(-2.0 if name.startswith("history_b_") else -0.5, 0.4)))
-            shapes[name] = scale, float(rng.uniform(0.6, 1.0)), float(rng.normal(-0.4, 0.3))
-    alike = shapes[_ALIKE[0]][1:]
-    return shapes | {name: (shapes[name][0], *alike) for name in _ALIKE}
-
-
 def _draw_history(rng: np.random.Generator, rows: int) -> dict[str, NDArray[np.float32]]:
-    """The history columns: one factor in all of them, and a part of each one's own."""
+    """The history columns, of the shapes in `statistics.json`: one factor in all, and an own part.
+
+    The logistic curve keeps a column inside (0, scale), so that min-max scaling does not crush it.
+    """
     factor_R = rng.standard_normal(rows, dtype=np.float32)
-    zero_shares, drawn = load_statistics()["history_zero_share"], {}
-    for column, (scale, spread, shift) in history_shapes().items():
+    drawn = {}
+    for column, shape in load_statistics()["history"].items():
         own_R = rng.standard_normal(rows, dtype=np.float32)
-        loading = _HISTORY_FACTOR[column[: len("history_a_")]]
-        zero_share = zero_shares.get(_ALIKE[0] if column in _ALIKE else column, 0.0)
-        loading = _ALIKE_FACTOR if column in _ALIKE else loading
+        loading = shape["loading"]
         score_R = loading * factor_R + np.float32(np.sqrt(1.0 - loading**2)) * own_R
-        value_R = scale * logistic(spread * score_R + shift)
-        value_R[normal_distribution(score_R) < zero_share] = 0.0
+        value_R = shape["scale"] * logistic(shape["spread"] * score_R + shape["shift"])
+        value_R[normal_distribution(score_R) < shape["zero_share"]] = 0.0
         drawn[column] = value_R.astype(np.float32)
     return drawn

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..common.hashing import GOLDEN, hashed
 from ..common.ragged import Ragged
 from .statistics import Floats, load_statistics
-from .users import Draw, Keys, Users
+from .users import Draw, Users, bits, normal
 
 INTERESTS = 8
 MEAN_SEGMENT = 60.0
@@ -133,7 +133,7 @@ def draw_lengths(users: Users, mean_length: float) -> NDArray[np.int64]:
     below = 0.5 * (1 + math.erf((cut - spread) / math.sqrt(2)))
     above = 0.5 * (1 - math.erf(cut / math.sqrt(2)))
     scale = mean_length / (below + longest * above)
-    length = scale * np.exp(spread * users.normal(Draw.LENGTH) - spread**2 / 2)
+    length = scale * np.exp(spread * normal(users, Draw.LENGTH) - spread**2 / 2)
     return np.rint(length.clip(1.0, longest * mean_length)).astype(np.int64)
 
 
@@ -142,15 +142,15 @@ def draw_sequences(users: Users, mean_length: float) -> Ragged:
     offsets = np.concatenate([[0], np.cumsum(draw_lengths(users, mean_length))])
     tokens = np.empty(offsets[-1], dtype=np.uint16)
     first_upper = np.cumsum(first_token_shares())
-    key, table = users.bits(Draw.EVENTS), _next_token_table()
+    key, table = bits(users, Draw.EVENTS), _next_token_table()
     _walk(key, offsets, first_upper / first_upper[-1], table, tokens)
     return Ragged(tokens, offsets)
 
 
 @numba.njit(nogil=True)
-def _uniform(bits: np.uint64) -> float:
+def _uniform(number: np.uint64) -> float:
     """A number in [0, 1) of the upper 32 bits."""
-    return (bits >> np.uint64(32)) * 2.0**-32
+    return (number >> np.uint64(32)) * 2.0**-32
 
 
 @numba.njit(nogil=True)
@@ -164,7 +164,7 @@ def _place(upper: Floats, uniform: float) -> int:
 
 @numba.njit(nogil=True)
 def _walk(
-    key: Keys,
+    key: NDArray[np.uint64],
     offsets: NDArray[np.int64],
     first_upper: Floats,
     table: NDArray[np.uint16],
@@ -175,14 +175,14 @@ def _walk(
     switch = np.uint64(65_536 / MEAN_SEGMENT)
     upper = np.empty(INTERESTS)
     for row in range(len(key)):
-        bits, total = key[row], 0.0
+        state, total = key[row], 0.0
         for i in range(INTERESTS):
-            bits += GOLDEN
-            total += (-math.log1p(-_uniform(hashed(bits)))) ** _PREFERENCE + 1e-9
+            state += GOLDEN
+            total += (-math.log1p(-_uniform(hashed(state)))) ** _PREFERENCE + 1e-9
             upper[i] = total
         upper /= total
-        interest = _place(upper, _uniform(hashed(bits + GOLDEN)))
-        state = bits + GOLDEN + GOLDEN
+        interest = _place(upper, _uniform(hashed(state + GOLDEN)))
+        state += GOLDEN + GOLDEN
         now = _place(first_upper, _uniform(hashed(state)))
         tokens[offsets[row]] = now
         for place in range(offsets[row] + 1, offsets[row + 1]):

@@ -40,21 +40,19 @@ def simulate_split(
 ) -> None:
     """Write a simulated train or test file and, apart from it, the true click probabilities.
 
-    `parquet` gets the columns, types and marginal statistics of the real file, sequences of
-    `mean_length` events on average. Train rows are sorted by their seven days; all test rows are of
-    the day after, which is called day 7 as well. Users come back: in train 1.49 rows have the same
-    sequence. For a test file, `train_rows` says how many rows the train file of the same seed has,
-    since some of its users are theirs.
+    `parquet` has the columns and types of the real file. Train rows are sorted by their seven days;
+    all test rows are of the day after, which is called day 7 as well. `train_rows` says how many
+    rows the train file of the same seed has, since some users of a test file are theirs.
 
     `truth` gets, in the same order, `row` (train) or `ID` (test), `probability` and
     `probability_of_new_user`, which knows nothing of the user but what stands in the row. Each
-    chunk is a row group with its own random stream, and memory does not grow with `rows`.
+    chunk is a row group with its own random stream.
     """
     is_train = split == "train"
     model = click_model(mean_length)
-    # The mark tells everything made from this file that it is simulated.
     names = load_statistics()["column_order"]
     names = names if is_train else ["ID", *(name for name in names if name != "clicked")]
+    # The mark tells everything made from this file that it is simulated.
     schema = pa.schema(map(_field, names), SIMULATED_MARK)
     truth_schema = pa.schema(map(_field, ["row" if is_train else "ID", *_PROBABILITIES]))
     with (

@@ -16,9 +16,8 @@ Floats = NDArray[np.float64]
 @cache
 def load_statistics() -> Mapping[str, Any]:
     """`statistics.json`; its key `what` says on which rows each number was measured."""
-    statistics: Mapping[str, Any] = json.loads(
-        Path(__file__).with_name("statistics.json").read_text(encoding="utf-8")
-    )
+    path = Path(__file__).with_name("statistics.json")
+    statistics: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return statistics
 
 

@@ -1,14 +1,12 @@
 """Who stands in each row, and what is a user's own: the same in every row of that user.
 
-All of it is a function of the seed, the split and a row number (a counter-based generator), so
-that any chunk can be drawn without the others and memory stays flat at any number of rows.
+A user is a number (uint64), a function of the seed, the split and a row's number, and all draws for
+a user are functions of it. So any chunk can be drawn without the others, and memory stays flat.
 
 Legend: R rows.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from ..common.hashing import GOLDEN, hashed
 from .statistics import Floats, normal_quantile
 
-Keys = NDArray[np.uint64]
+Users = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 
 # The real train file has 10,704,179 rows and 7,179,942 distinct sequences: 1.49 rows a user.
@@ -27,31 +25,24 @@ TEST_FROM_TRAIN = 0.15  # of the other test rows: a user of the train file
 _TRAIN, _TEST, _STRANGERS = 0, 1, 2
 
 
-# What is drawn from a key: each has a random number of its own.
+# What is drawn for a user: each has a random number of its own.
 Draw = IntEnum("Draw", "RETURNS EARLIER FROM_TRAIN GENDER AGE_GROUP MISSING LENGTH EVENTS CLICKS")
 
 
-@dataclass(frozen=True)
-class Users:
-    """The user of each row: `key` [R] is one number a user. Equal users have equal draws, [R]."""
+def bits(users: Users, draw: Draw) -> NDArray[np.uint64]:
+    """64 random bits a row, [R], like all draws here."""
+    # As an array: it wraps around without a warning.
+    return hashed(users + np.array([draw], dtype=np.uint64) * GOLDEN)
 
-    key: Keys
 
-    def __len__(self) -> int:
-        return len(self.key)
+def uniform(users: Users, draw: Draw) -> Floats:
+    """Random numbers in [0, 1)."""
+    return np.float64(2.0**-53) * (bits(users, draw) >> np.uint64(11)).astype(np.float64)
 
-    def bits(self, draw: Draw) -> Keys:
-        """64 random bits a row."""
-        # As an array: it wraps around without a warning.
-        return hashed(self.key + np.array([draw], dtype=np.uint64) * GOLDEN)
 
-    def uniform(self, draw: Draw) -> Floats:
-        """Random numbers in [0, 1)."""
-        return np.float64(2.0**-53) * (self.bits(draw) >> np.uint64(11)).astype(np.float64)
-
-    def normal(self, draw: Draw) -> Floats:
-        """Standard normal numbers."""
-        return normal_quantile(self.uniform(draw))
+def normal(users: Users, draw: Draw) -> Floats:
+    """Standard normal numbers."""
+    return normal_quantile(uniform(users, draw))
 
 
 def strangers(seed: int, rows: int) -> Users:
@@ -69,11 +60,10 @@ def test_users(seed: int, first: int, rows: int, train_rows: int) -> Users:
     """The users of test rows `first`, ...: some of them of the `train_rows` train rows."""
     row = _first_rows(seed, _TEST, np.arange(first, first + rows), TEST_RETURNS)
     users = _first_seen_in(seed, _TEST, row)
-    known = (users.uniform(Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
-    earlier = _earlier(np.full(known.sum(), train_rows), Users(users.key[known]))
-    users.key[known] = _first_seen_in(
-        seed, _TRAIN, _first_rows(seed, _TRAIN, earlier, TRAIN_RETURNS)
-    ).key
+    known = (uniform(users, Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
+    earlier = _earlier(np.full(known.sum(), train_rows), users[known])
+    row = _first_rows(seed, _TRAIN, earlier, TRAIN_RETURNS)
+    users[known] = _first_seen_in(seed, _TRAIN, row)
     return users
 
 
@@ -87,23 +77,19 @@ def _first_rows(seed: int, split: int, row: Rows, returns: float) -> Rows:
     left = np.flatnonzero(row > 0)
     while len(left):
         users = _first_seen_in(seed, split, row[left])
-        again = users.uniform(Draw.RETURNS) < returns
+        again = uniform(users, Draw.RETURNS) < returns
         left = left[again]
-        row[left] = _earlier(row[left], Users(users.key[again]))
+        row[left] = _earlier(row[left], users[again])
         left = left[row[left] > 0]
     return row
 
 
 def _earlier(before: Rows, users: Users) -> Rows:
     """A row below `before` for each, [R], recent ones more often: users soon return."""
-    row = (before * np.sqrt(users.uniform(Draw.EARLIER))).astype(np.int64)
+    row = (before * np.sqrt(uniform(users, Draw.EARLIER))).astype(np.int64)
     return np.minimum(row, before - 1)
 
 
 def _first_seen_in(seed: int, split: int, row: Rows) -> Users:
-    return Users(hashed(_start(seed, split) + row.astype(np.uint64) * GOLDEN))
-
-
-@cache
-def _start(seed: int, split: int) -> np.uint64:
-    return np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]
+    start = np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]
+    return hashed(start + row.astype(np.uint64) * GOLDEN)
