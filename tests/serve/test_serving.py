@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from collections import UserDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ import torch
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.opening import open_table
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
 from feseq.serve import export
+from feseq.serve.check_rows import raw_rows
 from feseq.serve.export import export_model
 from feseq.serve.scorer import Scorer
 from support import REPOSITORY, trainings
@@ -112,6 +113,13 @@ def test_the_export_says_how_far_it_is_from_the_network(files: dict[str, Any]) -
     assert min(check.values()) > 50
 
 
+def test_raw_values_get_the_logits_that_the_network_gives_the_file(files: dict[str, Any]) -> None:
+    with open_table(files["valid_h5"]) as table:
+        expected = TrainedModel.load(files["model"]).predict(table)
+        rows = raw_rows(table, table.rows, "now")
+    np.testing.assert_allclose(Scorer.load(files["onnx"]).logits(rows), expected, 1e-5, 1e-5)
+
+
 def test_rows_get_the_same_score_alone_and_together(files: dict[str, Any]) -> None:
     scorer = Scorer.load(files["onnx"])
     others = [
@@ -129,25 +137,6 @@ def test_rows_get_the_same_score_alone_and_together(files: dict[str, Any]) -> No
     assert scorer.score([]).shape == (0,)
 
 
-class MadeWhenAsked(UserDict[str, Any]):
-    """A row whose histories are new lists at each access."""
-
-    def __getitem__(self, key: str) -> Any:
-        value = super().__getitem__(key)
-        return list(value) if isinstance(value, list) else value
-
-
-def test_a_row_keeps_its_history_where_values_are_made_when_asked_for(
-    files: dict[str, Any],
-) -> None:
-    scorer = Scorer.load(files["onnx"])
-    rows = [{**ROW, "events": [token] * 3} for token in (7, 9, 7, 2, 9)]
-    assert len(set(scorer.score(rows).tolist())) == 3
-    assert (
-        scorer.score([MadeWhenAsked(row) for row in rows]).tolist() == scorer.score(rows).tolist()
-    )
-
-
 @pytest.mark.parametrize(
     "same",
     [{"item": "7"}, {"item": 7.0}, {"events": "7,9,7"}, {"price": np.float32(0.5)}, {"id": "new"}],
@@ -160,24 +149,26 @@ def test_a_value_may_be_written_in_several_ways(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("wrong", "column"),
     [
-        ({"price": "cheap"}, "row 1: column 'price' is 'cheap': give a number"),
-        ({"item": ["7"]}, r"row 1: column 'item' is \['7'\]: give a text or a number"),
-        ({"events": [7, -1, 2]}, "row 1: column 'events' .* list of non-negative integers"),
-        ({"events": "7,x"}, "row 1: column 'events' is '7,x': give a list of non-negative"),
-        ({"events": [7]}, "row 1: sequence 'events' has 1 events, 'when' has 3"),
-        ({"now": None}, "row 1: column 'now' is None: give the row's time"),
+        ({"price": "cheap"}, "price"),
+        ({"item": ["7"]}, "item"),
+        ({"events": [7, -1, 2]}, "events"),
+        ({"events": "7,x,2"}, "events"),
+        ({"events": 7}, "events"),
+        ({"events": [7]}, "when"),
+        ({"now": None}, "now"),
+        ({"now": 1.5}, "now"),
     ],
 )
-def test_a_row_that_cannot_be_scored_is_a_clear_error(
-    files: dict[str, Any], wrong: dict[str, Any], message: str
+def test_a_row_that_cannot_be_scored_is_named_with_its_column(
+    files: dict[str, Any], wrong: dict[str, Any], column: str
 ) -> None:
     scorer = Scorer.load(files["onnx"])
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"row 1.*'{column}'|'{column}'.*row 1"):
         scorer.score([ROW, {**ROW, **wrong}])
-    with pytest.raises(UserError, match="row 0: lacks column 'country'; give None where"):
-        scorer.score([{"price": 1.0}])
+    with pytest.raises(UserError, match=f"row 1: lacks column '{column}'"):
+        scorer.score([ROW, {name: value for name, value in ROW.items() if name != column}])
 
 
 def test_nothing_is_written_where_the_logits_differ(
@@ -189,9 +180,9 @@ def test_nothing_is_written_where_the_logits_differ(
     other.save(tmp_path / "model.safetensors")
     monkeypatch.setattr(export, "_program", lambda trained: files["program"])
     arguments = (tmp_path / "model.safetensors", files["valid_h5"], tmp_path / "model.onnx")
-    with pytest.raises(UserError, match="not written: 1,000 of 1,000 rows get other logits"):
+    with pytest.raises(UserError, match="not written: 1,000 of 1,000 rows"):
         export_model(*arguments, row_time="now")
-    with pytest.raises(UserError, match="takes the time of each row; name its column"):
+    with pytest.raises(UserError, match="--row_time"):
         export_model(*arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
@@ -200,10 +191,22 @@ def test_another_file_is_refused(files: dict[str, Any], tmp_path: Path) -> None:
     damaged = tmp_path / "model.onnx"
     damaged.write_bytes(files["onnx"].read_bytes()[:-100])
     for path in (damaged, files["model"]):
-        with pytest.raises(UserError, match=f"{path}: not a complete exported model"):
+        with pytest.raises(UserError, match=f"^{path}: "):
             Scorer.load(path)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match=r"none.onnx: no such file"):
         Scorer.load(tmp_path / "none.onnx")
+
+
+MISSING = """
+import sys
+
+class Missing:
+    def find_spec(self, name, *others):
+        if name in {}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+"""
 
 
 def test_the_example_of_the_page_runs_without_pytorch(
@@ -222,7 +225,7 @@ def test_the_example_of_the_page_runs_without_pytorch(
     page = (REPOSITORY / "docs/serving.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", page, re.S)
     others = ("torch", "onnx", "onnxscript", "pydantic", "pandas", "safetensors", "snakemake")
-    code = f"import sys\nsys.modules |= dict.fromkeys({others})\n{example}"
+    code = MISSING.format(others) + example
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -24,7 +24,7 @@ from ..model.device import Machine
 from ..model.input_layer import columns_of
 from ..model.padded import INPUTS, PaddedFESeq
 from ..predict.model_file import TrainedModel
-from .check_rows import CheckRows
+from .check_rows import check_rows
 from .scorer import FORMAT, METADATA, VERSION, Scorer
 
 logger = logging.getLogger(__name__)
@@ -48,16 +48,16 @@ def export_model(
     about = _about(trained, row_time)
     program = _program(trained)
     with open_table(valid_h5) as table:
-        rows = CheckRows(table, trained.feature_map, ROWS)
+        tokens = {field.column for field in trained.feature_map.sequences}
+        rows, counts = check_rows(table, ROWS, row_time, tokens)
     scorer = Scorer(_content(program, about), name=str(onnx))
-    exported = scorer.logits(rows.dictionaries(row_time))
-    expected = trained.predict(rows)
+    exported, expected = scorer.logits(rows), trained.predict(scorer.table(rows))
     _check(exported, expected, onnx, model)
     logit, probability = (
         float(np.abs(one - other).max())
         for one, other in ((exported, expected), (sigmoid(exported), sigmoid(expected)))
     )
-    about["check"] = {"largest_logit_difference": logit, **rows.counts}
+    about["check"] = {"largest_logit_difference": logit, **counts}
     with written_beside(onnx) as temporary:
         temporary.write_bytes(_content(program, about))
     logger.info(
@@ -65,7 +65,7 @@ def export_model(
         onnx,
         logit,
         probability,
-        ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in rows.counts.items()),
+        ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counts.items()),
     )
 
 

@@ -1,55 +1,54 @@
 """Rows as dictionaries, column name to raw value, as a table in memory."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ..common.errors import UserError
-from ..common.ragged import Ragged, require_equal_lengths
-from ..dataset.block import Block
-from ..dataset.categories import MISSING_CODE, codes_of
+from ..config.columns import Columns
 from ..dataset.raw_text import value_as_text
+from ..dataset.raw_values import convert_batch
 from ..dataset.table import Header, MemoryTable
 
 Row = Mapping[str, Any]
+_NAME = "the rows"
 
 
 class RowTable(MemoryTable):
-    """Rows with the columns named; others are not looked at.
+    """Rows with the columns named, converted as raw files are; others are not looked at.
 
     Numeric columns are numbers, categorical ones texts or numbers, sequences lists of non-negative
-    integers or these joined by commas, `row_time` a non-negative integer. None is missing, or an
-    empty history. Raises UserError, with the row and the column, for any other value, and for a
+    integers or these joined by commas, the row's time a non-negative integer. None is missing, or
+    an empty history. Raises UserError, with the row and the column, for any other value, and for a
     row without one of the columns.
     """
 
-    def __init__(
-        self,
-        rows: Sequence[Row],
-        *,
-        numeric: Sequence[str],
-        categorical: Sequence[str],
-        sequences: Sequence[str],
-        row_time: str | None = None,
-        simulated: bool,
-    ) -> None:
-        codes = np.empty((len(rows), len(categorical)), np.uint64)
-        for i, name in enumerate(categorical):
-            texts = _values(rows, name, value_as_text)
-            is_missing = np.array([text is None for text in texts], bool)
-            codes[:, i] = np.where(is_missing, MISSING_CODE, codes_of([t or "" for t in texts]))
-        numbers = np.empty((len(numeric), len(rows)), np.float32)
-        for i, name in enumerate(numeric):
-            numbers[i] = _values(rows, name, _number)
-        histories = {name: _histories(rows, name) for name in sequences}
-        require_equal_lengths(histories, lambda i: f"row {i}")
-        time = np.array(_values(rows, row_time, _time), np.int64) if row_time else None
-        block = Block(numbers.T, codes, histories, np.arange(len(rows)), time=time)
-        source, has_times = {"simulated": simulated}, row_time is not None
-        header = Header(Path("the rows"), numeric, categorical, sequences, source, has_times)
-        super().__init__(header, block)
+    def __init__(self, rows: Sequence[Row], columns: Columns, simulated: bool) -> None:
+        numeric = np.empty((len(rows), len(columns.numeric)), np.float32)
+        for i, name in enumerate(columns.numeric):
+            numeric[:, i] = _values(rows, name, _number)
+        texts = dict.fromkeys(columns.categorical, value_as_text)
+        texts |= dict.fromkeys(columns.ragged, _joined)
+        made = {name: pa.array(_values(rows, name, texts[name]), pa.string()) for name in texts}
+        if columns.row_time:
+            made[columns.row_time] = pa.array(_values(rows, columns.row_time, _time), pa.int64())
+        numbers, others = np.arange(len(rows)), replace(columns, numeric=())
+        batch = pa.RecordBatch.from_pydict(made)
+        block, words = convert_batch(batch, numbers, others, _NAME, numbers)
+        header = Header(
+            Path(_NAME),
+            columns.numeric,
+            columns.categorical,
+            columns.ragged,
+            {"simulated": simulated},
+            columns.row_time is not None,
+        )
+        super().__init__(header, replace(block, numeric=numeric), words)
 
 
 def _values(rows: Sequence[Row], column: str, parse: Callable[[Any], Any]) -> list[Any]:
@@ -73,41 +72,14 @@ def _values(rows: Sequence[Row], column: str, parse: Callable[[Any], Any]) -> li
 
 
 def _number(value: Any) -> float:
-    if value is None:
-        return np.nan
     if isinstance(value, str):
         raise ValueError("give a number, or None where it is missing")
-    return float(value)
+    return np.nan if value is None else float(value)
 
 
-def _time(value: Any) -> int:
-    if value is None or isinstance(value, str) or value != int(value) or value < 0:
-        raise ValueError("give the row's time, a non-negative integer")
-    return int(value)
+def _time(value: Any) -> int | None:
+    return None if value is None else operator.index(value)
 
 
-def _histories(rows: Sequence[Row], column: str) -> Ragged:
-    # Candidates for one user share his history.
-    known: dict[int, tuple[Any, np.ndarray]] = {}
-
-    def tokens(value: Any) -> np.ndarray:
-        # Kept with its value, since the id of a value that is gone may be another's.
-        if id(value) not in known:
-            known[id(value)] = (value, _tokens(value))
-        return known[id(value)][1]
-
-    parts = _values(rows, column, tokens)
-    offsets = np.concatenate(([0], np.cumsum([len(part) for part in parts], dtype=np.int64)))
-    return Ragged(np.concatenate([np.empty(0, np.int64), *parts]), offsets)
-
-
-def _tokens(value: Any) -> np.ndarray:
-    if isinstance(value, str):
-        parts = value.split(",") if value else []
-        value = [int(part) if part.strip().isdecimal() else -1 for part in parts]
-    tokens = np.asarray([] if value is None else value)
-    if not len(tokens):
-        return np.empty(0, np.int64)
-    if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or tokens.min() < 0:
-        raise ValueError("give a list of non-negative integers, newest last, or 12,7,301 as text")
-    return tokens.astype(np.int64)
+def _joined(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else ",".join(map(str, value))

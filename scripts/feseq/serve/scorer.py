@@ -11,6 +11,7 @@ import onnxruntime
 from ..common.errors import UserError, first_line
 from ..common.logits import sigmoid
 from ..common.ragged import Ragged
+from ..config.columns import Columns
 from ..dataset.encoding import Inputs
 from ..dataset.feature_map import CategoryField, FeatureMap
 from ..dataset.inputs import InputEncoder
@@ -53,12 +54,10 @@ class Scorer:
                 f"`snakemake --cores 4 {name}`"
             ) from None
         self.wanted = {wanted.name for wanted in self.session.get_inputs()}
-        self.columns = _columns(self.feature_map, inputs) | {
-            name: self.about[name] for name in ("row_time", "simulated")
-        }
-        self.encoder = InputEncoder(self.feature_map, RowTable([], **self.columns), inputs)
+        self.columns = _columns(self.feature_map, inputs, self.about["row_time"])
+        self.encoder = InputEncoder(self.feature_map, self.table([]), inputs)
         # What is compiled at its first use, is compiled now.
-        self.logits([dict.fromkeys(self.raw_columns) | {self.columns["row_time"]: 0}])
+        self.logits([dict.fromkeys(self.raw_columns) | {self.columns.row_time: 0}])
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
@@ -70,9 +69,11 @@ class Scorer:
     @property
     def raw_columns(self) -> list[str]:
         """The columns that a row needs."""
-        names = (*self.columns["categorical"], *self.columns["numeric"])
-        time = [self.columns["row_time"]] if self.columns["row_time"] else []
-        return list(dict.fromkeys((*names, *self.columns["sequences"], *time)))
+        return list(dict.fromkeys(self.columns.features))
+
+    def table(self, rows: Sequence[Row]) -> RowTable:
+        """The rows as a table; raises UserError where RowTable does."""
+        return RowTable(rows, self.columns, self.about["simulated"])
 
     def score(self, rows: Sequence[Row]) -> np.ndarray:
         """Click probabilities float64 [rows], at the click rate of the train rows.
@@ -83,7 +84,7 @@ class Scorer:
 
     def logits(self, rows: Sequence[Row]) -> np.ndarray:
         """The same as logits float32, which can be averaged with those of other models."""
-        table = RowTable(rows, **self.columns)
+        table = self.table(rows)
         found = np.empty(len(rows), np.float32)
         for some in self.chunks(table):
             (found[some],) = self.session.run(None, self.inputs(table, some))
@@ -128,17 +129,21 @@ class Scorer:
         return {name: value for name, value in inputs.items() if name in self.wanted}
 
 
-def _columns(found: FeatureMap, inputs: Inputs) -> dict[str, Any]:
-    """The columns that are read of a row, by kind."""
-    context = inputs.context_fields(found)
-    words = [field for field in context if isinstance(field, CategoryField)]
-    fields = (*found.profile, *found.targets, *words)
-    times = [found.event_time] if found.event_time else []
-    return {
-        "numeric": [field.column for field in found.numeric],
-        "categorical": list(dict.fromkeys(field.column for field in fields)),
-        "sequences": [*(field.column for field in found.sequences), *times],
-    }
+def _columns(found: FeatureMap, inputs: Inputs, row_time: str | None) -> Columns:
+    """The columns that are read of a row; what is a category twice is listed once."""
+    context = [f for f in inputs.context_fields(found) if isinstance(f, CategoryField)]
+    categories = [field.column for field in (*found.profile, *found.targets, *context)]
+    return Columns(
+        label="",
+        id="",
+        profile=tuple(dict.fromkeys(categories)),
+        numeric=tuple(field.column for field in found.numeric),
+        sequences=tuple(field.column for field in found.sequences),
+        targets=(),
+        group_of={},
+        event_time=found.event_time,
+        row_time=row_time,
+    )
 
 
 def _padded(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
