@@ -24,17 +24,12 @@ def test_the_files_have_the_columns_and_types_of_the_real_ones(simulated: Simula
     assert test.schema.names == ["ID", *(name for name in schema.names if name != "clicked")]
     assert test["ID"].to_pylist() == [f"TEST_{row:07d}" for row in range(TEST_ROWS)]
     assert test["day_of_week"].unique().to_pylist() == ["7"]
-
-
-def test_truth_lies_apart_in_row_order(simulated: Simulated) -> None:
-    probabilities = ["probability", "probability_of_new_user"]
-    train, test = simulated["train_truth"], simulated["test_truth"]
-    assert (train.schema.names, test.schema.names) == (
-        ["row", *probabilities],
-        ["ID", *probabilities],
-    )
-    assert train["row"].to_pylist() == list(range(ROWS))
-    assert test["ID"].equals(simulated["test"]["ID"])
+    # The truth lies apart, in the same order.
+    for name, key in (("train", "row"), ("test", "ID")):
+        truth = simulated[f"{name}_truth"]
+        assert truth.schema.names == [key, "probability", "probability_of_new_user"]
+    assert simulated["train_truth"]["row"].to_pylist() == list(range(ROWS))
+    assert simulated["test_truth"]["ID"].equals(test["ID"])
 
 
 def test_train_days_have_as_many_rows_without_a_click_and_their_click_rates(
@@ -79,7 +74,7 @@ def test_no_row_names_a_later_row_as_its_user() -> None:
     whole = users.train_users(3, 0, 5_000)
     parts = [users.train_users(3, first, 250) for first in range(0, 5_000, 250)]
     assert np.array_equal(whole, np.concatenate(parts))
-    assert len(np.unique(users.train_users(3, 10_000_000, 5_000).key)) > 4_500
+    assert len(np.unique(users.train_users(3, 10_000_000, 5_000))) > 4_500
     alone = users.test_users(3, 0, 2_000, train_rows=0)
     known = users.test_users(3, 0, 2_000, train_rows=5_000)
     of_train = np.isin(known, whole)

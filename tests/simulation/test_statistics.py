@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from feseq.common.ragged import Ragged
 from feseq.simulation import columns, sequences
 from feseq.simulation.statistics import load_statistics, missing_shares
 from support.simulated import MEAN_LENGTH, ROWS, Drawn, Simulated, ragged
@@ -142,10 +141,3 @@ def test_users_differ_and_change_over_time(long_rows: Drawn) -> None:
     strangers = (shares[0] * np.roll(shares[2], 1, axis=0)).sum(axis=1).mean()
     assert near > 1.5 * apart
     assert apart > 5 * abs(strangers)
-
-
-def test_joined_codes_read_back_as_the_tokens() -> None:
-    drawn = Ragged(np.array([4, 0, 7, 2, 2, 5], dtype=np.uint16), np.array([0, 2, 3, 6]))
-    code = sequences.vocabulary()
-    expected = [f"{code[4]},{code[0]}", f"{code[7]}", f"{code[2]},{code[2]},{code[5]}"]
-    assert sequences.join_codes(drawn).to_pylist() == expected

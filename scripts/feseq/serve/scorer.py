@@ -57,7 +57,7 @@ class Scorer:
         self.columns = _columns(self.feature_map, inputs, self.about["row_time"])
         self.encoder = InputEncoder(self.feature_map, self.table([]), inputs)
         # What is compiled at its first use, is compiled now.
-        self.logits([dict.fromkeys(self.raw_columns) | {self.columns.row_time: 0}])
+        self.logits([dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}])
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
