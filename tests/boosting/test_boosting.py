@@ -18,7 +18,7 @@ from feseq.boosting import features as features_module
 from feseq.boosting import training as training_module
 from feseq.boosting.features import Features, fit_features
 from feseq.boosting.matrix import finite, quantile_matrix
-from feseq.boosting.model_file import BoostedModel
+from feseq.boosting.model_file import load
 from feseq.boosting.training import train as train_boosting
 from feseq.common import tensors
 from feseq.common.errors import UserError
@@ -192,7 +192,7 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
 def test_a_model_s_file_gives_back_its_predictions_and_xgboost_reads_it(
     learnable: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
-    model = BoostedModel.load(trained["model"])
+    model = load(trained["model"])
     with H5Table(learnable / "test.h5") as test:
         logit = model.predict(test)
     plain = xgboost.Booster()
@@ -206,9 +206,7 @@ def test_a_model_s_file_gives_back_its_predictions_and_xgboost_reads_it(
 
 
 def test_without_histories_none_of_them_is_read(learnable: Path, tmp_path: Path) -> None:
-    model = BoostedModel.load(
-        train(learnable, tmp_path, SMALL.model_copy(update={"histories": False}))["model"]
-    )
+    model = load(train(learnable, tmp_path, SMALL.model_copy(update={"histories": False}))["model"])
     assert not [name for name in model.features.columns() if "events" in name]
     with H5Table(learnable / "valid.h5") as valid:
         logit, label = model.predict(valid), valid.column("label")
@@ -251,7 +249,7 @@ def test_a_number_that_is_a_category_too_is_two_features(tmp_path: Path) -> None
     columns = with_roles(ids=("age",))
     make(tmp_path, raw_table(100, age=age), columns=columns)
     model = train(tmp_path, tmp_path / "out", SMALL)["model"]
-    features = BoostedModel.load(model).features
+    features = load(model).features
     found = dict(zip(features.columns(), matrices(tmp_path / "train.h5", features).T, strict=True))
     kinds = [(name, kind) for name, kind in features.columns().items() if name.endswith("age")]
     assert kinds == [("age", "q"), ("category of age", "c"), ("clicks of age", "q")]

@@ -1,14 +1,15 @@
 """All options that change a result, and few cases that have each pair of their values.
 
-The values come from the declarations, but for those of numbers and of columns, which stand here.
+The values come from the declarations, but for those that stand in VALUES.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import combinations
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 
@@ -37,59 +38,32 @@ DECLARED = {
 ELSEWHERE = {"model.max_len", "columns.groups", *(f"sizes.toy.{name}" for name in DECLARED)}
 FESEQ, BOOSTING = "feseq", "boosting"
 METRICS = get_args(Monitored)
+# Where the declaration gives none, or none that suit so small a table.
 VALUES: dict[str, list[Any]] = {
     "model.embedding_dim": [2, 3],
-    "model.interaction_layers": [0, 2],
-    "model.transformer_layers": [0, 1],
-    "model.heads": [1, 2],
-    "model.time_log_base": [2],
-    "model.item_interaction_layers": [0, 1],
-    "model.attention_dim": [1, 4],
     "model.mlp": [[], [4]],
     "model.levels": [0, 4],
-    "model.history_statistics": [[]],
-    "model.unknown_share": [0, 0.9],
-    "model.crossing": [0, 3],
-    "model.mlp_cross_rank": [0, 2],
-    "model.embedding_std": [1e-4, 1],
-    "model.embedding_dropout": [0, 0.9],
-    "model.dropout": [0, 0.5],
     "train.batch_size": [16, 64],
-    "train.min_steps_per_epoch": [1, 6],
-    "train.epochs": [1, 2],
     "train.learning_rate": [1e-3, 0.05],
     "train.embedding_rate_factor": [1, 2],
-    "train.embedding_second_moment": ["weight", "table"],
-    "train.weight_decay": [0, 1],
-    "train.max_grad_norm": [0.1, 10],
-    "train.embedding_l2": [0, 0.1],
     "train.pos_weight": [1, 20],
-    "train.negative_share": [0.3, 1],
-    "train.weight_average": [0, 0.9],
-    "train.evaluations_per_epoch": [2],
-    "train.patience": [1, 9],
     # Every metric is in one of these.
     "train.monitor": [
         {name: -1 if name.endswith("loss") else 1 for name in METRICS[i::4]} for i in range(4)
     ],
+    # tests/train/test_ranks.py and test_warm_start.py have others.
     "train.start_from": [None],
-    "train.seed": [0, 2**64 - 1],
     "train.gpus": [1],
     "train.nodes": [1],
+    "train.seed": [0, 2**64 - 1],
     "boosting.trees": [1, 6],
-    "boosting.learning_rate": [0.1, 1],
-    "boosting.max_depth": [1, 4],
     "boosting.min_child_weight": [0, 3],
-    "boosting.l2": [0, 1],
-    "boosting.colsample": [0.5, 1],
     "boosting.hash_groups": [0, 5],
-    "boosting.unknown_share": [0, 0.9],
     "boosting.seed": [0, 2**31 - 1],
-    "sampling.split.time": ["day"],
-    "sampling.split.last": [2],
-    "sampling.split.group": ["user"],
+    "sampling.split.time": [None, "day"],
+    "sampling.split.last": [None, 2],
+    "sampling.split.group": [None, "user"],
     "sampling.valid_share": [0.2, 0.4],
-    "sampling.holdout_share": [0, 0.5],
     "sampling.seed": [0, 2**64 - 1],
     "columns.label": ["bought", "bought_text"],
     "columns.id": ["visit", "number"],
@@ -100,19 +74,17 @@ VALUES: dict[str, list[Any]] = {
     "columns.groups.main.sequences": [{"events": "item"}, {"events": "item", "clips": "film"}],
     "columns.groups.main.times": [{}, {"event_times": "at"}],
     "columns.groups.main.share_embedding": [[], ["events"]],
-    "sizes.toy.rows": [140],
+    "sizes.toy.rows": [None, 140],
     "sizes.toy.max_len": [[1], [4]],
     "sizes.toy.submission_models": [[FESEQ], [BOOSTING], [FESEQ, BOOSTING]],
-    "sizes.toy.submission_weights": [[1, 3]],
-    "sizes.toy.min_count": [1, 3],
+    "sizes.toy.submission_weights": ["auto", None, [1, 3]],
 }
 BESIDE = {
     "columns.groups.more": {"profile": ["is_new"], "numeric": ["score"]},
     "evaluation.baselines": ["constant"],
 }
 
-# With one value; tests/train/test_ranks.py and test_warm_start.py have others.
-ONE_VALUE = {"train.gpus", "train.nodes", "train.start_from"}
+_BOUNDS = ("ge", "gt", "le", "lt")
 
 # Ends the search for cases where a pair is in none; some forty are enough.
 _ROUNDS = 200
@@ -131,43 +103,54 @@ REFUSED: list[Case] = [
 ]
 
 
-def declared_options() -> Iterator[tuple[str, Any]]:
-    """The dotted name and type of every declared option."""
+def options() -> dict[str, list[Any]]:
+    """The values of every declared option, by its dotted name."""
+    found = {}
     for block, declared in DECLARED.items():
-        yield from _options(block, declared)
+        for path, field in _fields(block, declared):
+            found[path] = VALUES.get(path) or _values(
+                Annotated[field.annotation, *field.metadata, None], field.default
+            )
+    return found
 
 
-def _options(block: str, declared: Any) -> Iterator[tuple[str, Any]]:
+def _fields(block: str, declared: Any) -> Iterator[tuple[str, Any]]:
     for name, field in fields_of(declared).items():
         path = f"{block}.{name}"
-        if path in ELSEWHERE:
-            continue
-        if fields_of(field.annotation):
-            yield from _options(path, field.annotation)
-        else:
-            yield path, field.annotation
+        if fields_of(field.annotation) and path not in ELSEWHERE:
+            yield from _fields(path, field.annotation)
+        elif path not in ELSEWHERE:
+            yield path, field
 
 
-def _choices(kind: Any) -> list[Any]:
-    """The values of a type that has few; of lists of these, each alone and all, or two halves."""
+def _values(kind: Any, default: Any = None) -> list[Any]:
+    """Some values of a type: all of a choice, two of a number, of lists of choices some."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
         return list(inner)
-    if kind is bool:
-        return [False, True]
-    if kind is NoneType:
-        return [None]
+    if kind in (bool, NoneType):
+        return [False, True] if kind is bool else [None]
     if origin in (Union, UnionType):
-        return [value for option in inner for value in _choices(option)]
-    if origin is tuple and (each := _choices(inner[0])):
+        return [value for option in inner for value in _values(option)]
+    if origin is tuple and (each := _values(inner[0])):
         middle = len(each) // 2
-        return [*([v] for v in each), each] if middle < 3 else [each[:middle], each[middle:]]
-    return []
+        some = [*([v] for v in each), each] if middle < 3 else [each[:middle], each[middle:]]
+        return [[], *some] if default == () else some
+    if origin is Annotated and inner[0] in (int, float):
+        return _numbers(inner[0], inner[1:], default)
+    return _values(inner[0], default) if origin is Annotated else []
 
 
-def options() -> dict[str, list[Any]]:
-    """The values of every declared option; none where VALUES should have some."""
-    return {path: _choices(kind) + VALUES.get(path, []) for path, kind in declared_options()}
+def _numbers(kind: type, annotations: Sequence[Any], default: Any) -> list[Any]:
+    """The two least integers, or the default and the middle of what bounds allow."""
+    bounds = [bound for each in annotations for bound in getattr(each, "metadata", [each])]
+    of = {name: getattr(b, name) for b in bounds for name in _BOUNDS if hasattr(b, name)}
+    if kind is int:
+        return [of["ge"], of["ge"] + 1]
+    low = of.get("ge", of.get("gt"))
+    middle = (low + of.get("le", of.get("lt", low + 2))) / 2
+    values = (default, middle, of.get("le"), of.get("ge"))
+    return list(dict.fromkeys(value for value in values if isinstance(value, int | float)))[:2]
 
 
 def as_config(case: Case) -> dict[str, Any]:
@@ -208,55 +191,39 @@ def covering_cases() -> list[Case]:
     """
     factors = options()
     value_of = [(path, value) for path, values in factors.items() for value in values]
-    place = {path: [i for i, pair in enumerate(value_of) if pair[0] == path] for path in factors}
+    places = [[i for i, pair in enumerate(value_of) if pair[0] == path] for path in factors]
+    # Those of many values are the hardest to pair.
+    places.sort(key=len, reverse=True)
     random = np.random.default_rng(0)
-    is_open = np.ones((len(value_of), len(value_of)), bool)
-    for same in place.values():
-        is_open[np.ix_(same, same)] = False
-    is_refused = np.zeros_like(is_open)
+    is_refused = np.zeros((len(value_of), len(value_of)), bool)
     for pair in REFUSED:
         one, other = (value_of.index(item) for item in pair.items())
         is_refused[one, other] = is_refused[other, one] = True
-    is_open &= ~is_refused
+    is_open = ~is_refused
+    for same in places:
+        is_open[np.ix_(same, same)] = False
+
+    def filled(start: Sequence[int]) -> list[int]:
+        """One value of each option, those of `start` among them."""
+        chosen = [int(i) for i in start]
+        for values in places:
+            if not {*values} & {*start}:
+                gains = is_open[np.ix_(values, chosen)].sum(axis=1) + random.random(len(values))
+                gains[is_refused[np.ix_(values, chosen)].any(axis=1)] = -1
+                chosen.append(values[int(np.argmax(gains))])
+        return chosen
+
     cases: list[Case] = []
     for _ in range(_ROUNDS):
         starts = np.argwhere(is_open)
         if not len(starts):
             break
-        tries = [
-            _filled(random.choice(starts), place, is_open, is_refused, random) for _ in range(12)
-        ]
-        tries.sort(key=lambda chosen: -int(is_open[np.ix_(chosen, chosen)].sum()))
-        for chosen in tries:
+        tries = [filled(random.choice(starts)) for _ in range(12)]
+        for chosen in sorted(tries, key=lambda c: -int(is_open[np.ix_(c, c)].sum())):
             case = dict(sorted(value_of[i] for i in chosen))
-            if _is_allowed(case):
+            with suppress(UserError):
+                as_config(case)
                 cases.append(case)
                 is_open[np.ix_(chosen, chosen)] = False
                 break
     return cases
-
-
-def _filled(
-    start: Sequence[int],
-    place: Mapping[str, Sequence[int]],
-    is_open: np.ndarray,
-    is_refused: np.ndarray,
-    random: np.random.Generator,
-) -> list[int]:
-    """One value of each option, those of `start` among them."""
-    chosen = [int(i) for i in start]
-    factors = [values for values in place.values() if not set(values) & set(chosen)]
-    # Those of many values are the hardest to pair.
-    for values in sorted(factors, key=len, reverse=True):
-        gains = is_open[np.ix_(values, chosen)].sum(axis=1) + random.random(len(values))
-        gains[is_refused[np.ix_(values, chosen)].any(axis=1)] = -1
-        chosen.append(values[int(np.argmax(gains))])
-    return chosen
-
-
-def _is_allowed(case: Case) -> bool:
-    try:
-        as_config(case)
-    except UserError:
-        return False
-    return True

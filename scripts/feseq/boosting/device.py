@@ -15,25 +15,27 @@ def choose_device(name: str) -> str:
 
     Raises UserError if CUDA is named and missing, since XGBoost would take the CPU instead.
     """
-    has_cuda = bool(xgboost.build_info().get("USE_CUDA"))
-    missing = "" if has_cuda else "this XGBoost is the build for CPUs (docs/boosting.md)"
-    missing = missing or ("" if _cuda_devices() else "no CUDA device found")
+    has_device, missing = _has_cuda_device(), ""
+    if not xgboost.build_info().get("USE_CUDA"):
+        missing = "this XGBoost is the build for CPUs (docs/boosting.md)"
+    elif not has_device:
+        missing = "no CUDA device found"
     if name == "cuda" and missing:
         raise UserError(f"runtime.device is cuda, and {missing}; use auto or cpu")
-    if name == "auto" and missing and _cuda_devices():
+    if name == "auto" and missing and has_device:
         logger.warning("%s: boosting on the CPU, beside a GPU", missing)
     device = "cpu" if missing or name == "cpu" else "cuda"
     logger.info("device: %s", device)
     return device
 
 
-def _cuda_devices() -> int:
-    """How many there are, by the driver, which heeds CUDA_VISIBLE_DEVICES."""
+def _has_cuda_device() -> bool:
+    """By the driver, which heeds CUDA_VISIBLE_DEVICES."""
+    count = ctypes.c_int(0)
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        return 0
-    return count.value
+        return False
+    return (
+        not (driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))) and count.value > 0
+    )

@@ -104,7 +104,10 @@ class Features:
     def columns(self) -> dict[str, str]:
         """The features by name, each with XGBoost's type: `q`, a quantity, or `c`, a category."""
         names = [(field.column, "q") for field in self.feature_map.numeric]
-        names += [(_category_name(self.fields[i]), "c") for i in self.few]
+        for few in (self.fields[i] for i in self.few):
+            # A level's column is a quantity as well.
+            is_level = isinstance(few, LevelField)
+            names += [(f"category of {few.column}" if is_level else few.column, "c")]
         for counted in self.counted:
             ends = [""] if counted.sequence is None else _WINDOW_NAMES
             names += [(f"clicks of {counted.name}{end}", "q") for end in ends]
@@ -238,11 +241,6 @@ def _read(table: Table, sequences: list[str], stop: int | None = None) -> Iterat
 
 def _fields(feature_map: FeatureMap) -> list[CategoryField | LevelField]:
     return [*feature_map.profile, *feature_map.targets, *DEFAULT_INPUTS.context_fields(feature_map)]
-
-
-def _category_name(field: CategoryField | LevelField) -> str:
-    """Unlike the column's, where that is a quantity as well."""
-    return f"category of {field.column}" if isinstance(field, LevelField) else field.column
 
 
 def _commonest(count: np.ndarray) -> list[int]:

@@ -1,6 +1,6 @@
 """The trained model of boosting and its file: XGBoost's trees, and how rows become features."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -52,19 +52,6 @@ class BoostedModel:
         about = (self.feature_map, self.simulated, self.click_rate, self.full_name)
         save_model(path, _FAMILY, Content(settings, *about, own))
 
-    @classmethod
-    def load(cls, path: Path, full_name: str = "") -> "BoostedModel":
-        """Read what `save` wrote; raises UserError for anything else, and for another model."""
-        read = read_model(path, _FAMILY, full_name)
-        booster = xgboost.Booster()
-        try:
-            booster.load_model(bytearray(read.own["booster"].tobytes()))
-            config = BoostingConfig(**read.settings["boosting"])
-            features = Features(read.feature_map, config, read.own["tables"], read.own["common"])
-        except (ValueError, TypeError, KeyError, xgboost.core.XGBoostError) as error:
-            raise unreadable(path, error) from None
-        return cls(booster, features, read.simulated, read.click_rate, read.full_name)
-
     def predict(
         self, rows: Rows, *, blank_histories: bool = False, verbosity: int = 0
     ) -> np.ndarray:
@@ -90,6 +77,20 @@ class BoostedModel:
         return np.concatenate(logits)
 
 
-def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> BoostedModel:
-    """The model in a file; it predicts on the CPU."""
-    return replace(BoostedModel.load(path, full_name), threads=threads)
+def load(
+    path: Path, full_name: str = "", runtime: Runtime | None = None, threads: int = 1
+) -> BoostedModel:
+    """Read what `save` wrote; it predicts on the CPU.
+
+    Raises UserError for anything else, and for another model.
+    """
+    read = read_model(path, _FAMILY, full_name)
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(bytearray(read.own["booster"].tobytes()))
+        config = BoostingConfig(**read.settings["boosting"])
+        features = Features(read.feature_map, config, read.own["tables"], read.own["common"])
+    except (ValueError, TypeError, KeyError, xgboost.core.XGBoostError) as error:
+        raise unreadable(path, error) from None
+    about = (read.simulated, read.click_rate, read.full_name)
+    return BoostedModel(booster, features, *about, threads)

@@ -4,9 +4,8 @@ import csv
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import xgboost
 
@@ -35,7 +34,6 @@ _SUBSAMPLE = 0.8
 _METRICS = {"auc": "auc", "aucpr": "average_precision", "logloss": "logloss"}
 # Called with the number of trees and the metrics of the validation rows.
 AfterTree = Callable[[int, Mapping[str, float]], None]
-_VALID_METRICS = [f"valid_{name}" for name in _METRICS.values()]
 
 
 def train(
@@ -77,10 +75,14 @@ def train(
         booster, curves = fit(binned, config, device, threads, runtime.verbosity)
         _write_history(outputs["history"], curves)
         seconds = time.monotonic() - started
+        trees = booster.num_boosted_rounds()
         about = {
-            **(_metrics(booster, curves) or {name: before[name] for name in _VALID_METRICS}),
+            f"valid_{name}": values[trees - 1] if values else before[f"valid_{name}"]
+            for name, values in curves.items()
+        }
+        about |= {
             "refit": bool(before),
-            "trees": booster.num_boosted_rounds(),
+            "trees": trees,
             "features": binned.train.num_col(),
             "unknown_shares": binned.unknown,
             "train_rows": train.rows,
@@ -98,8 +100,7 @@ def train(
         del binned  # XGBoost removes the matrix's file, whose folder goes next
 
 
-@dataclass(frozen=True)
-class Binned:
+class Binned(NamedTuple):
     """Binned rows, and the features of other rows; `unknown`: shares by column."""
 
     features: Features
@@ -126,16 +127,14 @@ def bin_rows(
         unknown = dict.fromkeys(unknown, config.unknown_share)
     own, features = fit_features(train, feature_map, config, unknown)
     matrix = quantile_matrix(train, own, threads=threads, folder=folder)
-    valid_matrix = None
-    if not before:
-        valid_matrix = quantile_matrix(valid, features, like=matrix, threads=threads)
+    judging = None if before else quantile_matrix(valid, features, like=matrix, threads=threads)
     logger.info(
         "%s train rows, %s validation rows, %d features",
         f"{matrix.num_row():,}",
-        f"{valid_matrix.num_row():,}" if valid_matrix else "no",
+        f"{judging.num_row():,}" if judging else "no",
         matrix.num_col(),
     )
-    return Binned(features, matrix, valid_matrix, unknown)
+    return Binned(features, matrix, judging, unknown)
 
 
 def checked_click_rate(train: Table) -> float:
@@ -201,18 +200,9 @@ def fit(
             callbacks=[_AfterTree(grown)] if valid else [],
             verbose_eval=False,
         )
-    if valid is None:
-        return booster, {name: [] for name in _METRICS.values()}
+    curves = {ours: found["valid"][name] if valid else [] for name, ours in _METRICS.items()}
     # Predictions need no more, and the file should hold no more.
-    return booster[: booster.best_iteration + 1], {
-        ours: found["valid"][name] for name, ours in _METRICS.items()
-    }
-
-
-def _metrics(booster: xgboost.Booster, curves: Mapping[str, list[float]]) -> dict[str, float]:
-    """The metrics of the validation rows after the last tree kept; none without such rows."""
-    last = booster.num_boosted_rounds() - 1
-    return {f"valid_{name}": values[last] for name, values in curves.items() if values}
+    return booster[: booster.best_iteration + 1] if valid else booster, curves
 
 
 class _AfterTree(xgboost.callback.TrainingCallback):

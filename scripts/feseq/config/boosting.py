@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, PlainSerializer
 
-from .declared import AS_WRITTEN, CLOSED, Declared, some_of
+from .declared import AS_WRITTEN, CLOSED, Declared
 
 
 class BoostingConfig(BaseModel, Declared, frozen=True):
@@ -39,7 +39,3 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     """the share of each of so many groups of codes, formed by a hash, is a feature too"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """seed of rows and features drawn"""
-
-
-class BoostingKeys(some_of(BoostingConfig)):  # type: ignore[misc]
-    """Settings of gradient boosting."""

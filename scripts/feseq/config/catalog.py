@@ -6,11 +6,14 @@ from typing import Any
 
 from ..common.errors import UserError, did_you_mean
 from ..families import Settings, family_of, is_model, variant_of
+from .boosting import BoostingConfig
 from .columns import Columns
+from .model import ModelConfig
 from .names import BASELINES, BLEND, MODEL_FILE
+from .train import TrainConfig
 
-# Settings that stand at the top, in sizes and in variants.
-BLOCKS = ("model", "train", "boosting")
+# Settings that stand at the top and, in part, in sizes and variants on top, by block.
+BLOCKS: dict[str, Any] = {"model": ModelConfig, "train": TrainConfig, "boosting": BoostingConfig}
 
 
 def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:

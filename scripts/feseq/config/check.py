@@ -10,10 +10,8 @@ from ..common.errors import UserError
 from ..families import is_model
 from .catalog import BLOCKS, model_mistakes, size_settings
 from .columns import Columns
-from .declared import defaults_of, fields_of
-from .mistakes import mistakes
-from .settings import SHARED, Config
-from .space import space_mistakes
+from .declared import defaults_of, fields_of, mistakes
+from .settings import Config
 
 # In C, where PyYAML was built with it: a tenth of the time.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -24,10 +22,9 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
 
     Raises one UserError that lists every mistake in it, and in the text of the `files` it is from.
     """
-    found = [*repeated_keys(files), *mistakes(Config, config)]
+    found = [*repeated_keys(files), *mistakes(Config, config), *_block_mistakes(config)]
     if not found:
         full = _with_defaults(config)
-        found = space_mistakes(full["tuning"]["space"])
         found += dict.fromkeys(_contradictions(full))
     if found:
         count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
@@ -38,10 +35,22 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     full = Config(**config).model_dump(mode="json", warnings=False)
-    for name, field in fields_of(Config).items():
-        if declared := SHARED.get(field.annotation):
-            full[name] = defaults_of(declared) | full[name]
-    return full
+    return full | {name: defaults_of(keys) | full[name] for name, keys in BLOCKS.items()}
+
+
+def _block_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
+    """Mistakes in the settings of a config that may have others, at the top and elsewhere."""
+    places = {"": config}
+    for name in ("sizes", "variants"):
+        if isinstance(inner := config.get(name), Mapping):
+            places |= {f"{name}.{key}.": block for key, block in inner.items()}
+    for place, blocks in places.items():
+        for name, declared in BLOCKS.items():
+            given = blocks.get(name) if isinstance(blocks, Mapping) else None
+            if isinstance(given, Mapping):
+                yield from mistakes(declared, given, place + name, partly=True)
+                if "max_len" in given:
+                    yield f"{place}{name}.max_len: stands in sizes.<size>.max_len"
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
@@ -49,10 +58,9 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     missing = [
         f"sizes.{size}.{block}.{key}: Field required, here or in {block}"
         for size in config["sizes"]
-        for block, keys in size_settings(config, size).items()
-        if block in BLOCKS
-        for key in fields_of(fields_of(Config)[block].annotation)
-        if key not in keys
+        for block, declared in BLOCKS.items()
+        for key in fields_of(declared).keys() - size_settings(config, size)[block].keys()
+        if key != "max_len"
     ]
     try:
         columns = Columns.from_config(config["columns"])

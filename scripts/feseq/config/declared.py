@@ -4,13 +4,13 @@ A setting is declared once, with its type, bounds, default and meaning: the text
 of the config, the params of rules and the tables of config/README.md are made from that.
 """
 
-from typing import Annotated, Any, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, WrapValidator, create_model, model_serializer
+from pydantic import ConfigDict, Field, ValidationError, WrapValidator
 from pydantic.fields import FieldInfo
 
-from ..common.errors import UserError
-from .mistakes import fields_of, mistakes
+from ..common.errors import UserError, did_you_mean
 
 # Strict: 1000.0 is no integer, true is no number.
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -20,9 +20,8 @@ AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
-# As values: the types here are computed.
-_annotated: Any = Annotated
-_list: Any = list
+# New names of keys.
+_RENAMED = {"judge_share": "holdout_share"}
 
 
 class Declared:
@@ -39,36 +38,6 @@ class Declared:
         return cls(**values)
 
 
-class _Some(BaseModel):
-    """A block with any keys of a declared class."""
-
-    model_config = CLOSED
-
-    @model_serializer
-    def _given(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.model_fields_set}
-
-
-def some_of(declared: Any, *but: str) -> Any:
-    """A block with any keys of a declared class, none needed, as in a size or a variant."""
-    keys: dict[str, Any] = {}
-    for name, field in fields_of(declared).items():
-        if name not in but:
-            keys[name] = (type_of(field), None)
-    return create_model(declared.__name__, __base__=_Some, __doc__=declared.__doc__, **keys)
-
-
-def type_of(field: FieldInfo) -> Any:
-    """A field's type with its bounds."""
-    parts = field.asdict()
-    return _annotated[parts["annotation"], *parts["metadata"], Field()]
-
-
-def list_of(kind: Any) -> Any:
-    """The type of a list of at least one `kind`."""
-    return _annotated[_list[kind], Field(min_length=1)]
-
-
 def defaults_of(declared: Any) -> dict[str, Any]:
     """The defaults of a declared class, as JSON has them, without keys that have none."""
     found = {
@@ -77,3 +46,74 @@ def defaults_of(declared: Any) -> dict[str, Any]:
         if not field.is_required()
     }
     return {n: list(value) if isinstance(value, tuple) else value for n, value in found.items()}
+
+
+def mistakes(declared: Any, values: Any, place: str = "", *, partly: bool = False) -> list[str]:
+    """What is wrong with `values` of a declared class, one line each, in pydantic's words.
+
+    `partly`: they need not have all keys, as in a size or a variant.
+    """
+    if not isinstance(values, Mapping):
+        return [f"{place}: {values!r} is no mapping"]
+    try:
+        declared(**{str(key): value for key, value in values.items()})
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+    else:
+        return []
+    # What may be of several kinds has an error for each.
+    texts: dict[str, list[str]] = {}
+    ends: dict[str, str] = {}
+    for item in found:
+        loc, end = item["loc"], ""
+        if partly and item["type"] == "missing":
+            continue
+        text = item["msg"].removeprefix("Value error, ").split(" or instance of ")[0]
+        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            text, end = "unknown key", f"; {_meant(str(loc[-1]), _known(declared, loc[:-1]))}"
+        elif item["type"] != "missing":
+            loc = _path(loc, values)
+            if item["type"] != "value_error":
+                end = f", not {item['input']!r}{_hint(item['input'])}"
+        where = ".".join(map(str, (*place.split(), *loc)))
+        others = texts.setdefault(where, [])
+        others.append(text.removeprefix("Input should be ") if others else text)
+        ends[where] = end
+    return [f"{where}: {' or '.join(dict.fromkeys(texts[where]))}{ends[where]}" for where in texts]
+
+
+def _hint(value: Any) -> str:
+    """Why a number may have arrived as text."""
+    try:
+        float(value if isinstance(value, str) else "no number")
+    except ValueError:
+        return ""
+    return "; YAML reads this as text: write it without quotes, and 1e-3 as 1.0e-3"
+
+
+def _meant(name: str, known: list[str]) -> str:
+    new = _RENAMED.get(name)
+    return f"its name is {new!r} now" if new in known else did_you_mean(name, known, "keys here")
+
+
+def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
+    """The part of a pydantic location that leads through `values`; the rest names types."""
+    for i, step in enumerate(loc):
+        try:
+            values = values[step]
+        except (TypeError, KeyError, IndexError):
+            return loc[:i]
+    return loc
+
+
+def _known(declared: Any, loc: tuple[Any, ...]) -> list[str]:
+    """The keys that the place `loc` in a declared class has."""
+    for step in loc:
+        fields = fields_of(declared)
+        declared = fields[step].annotation if step in fields else (get_args(declared) or [None])[-1]
+    return list(fields_of(declared))
+
+
+def fields_of(declared: Any) -> dict[str, FieldInfo]:
+    """The fields of a declared class by name; none for any other type."""
+    return getattr(declared, "__pydantic_fields__", {})

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from ..common.errors import ImpossibleNetworkError
 from .columns import MOST_LEVELS
-from .declared import AS_WRITTEN, CLOSED, Declared, some_of
+from .declared import AS_WRITTEN, CLOSED, Declared
 
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
 Numerics = Literal["linear", "direct", "buckets"]
@@ -109,7 +109,3 @@ class ModelConfig(Declared):
                 f"{self.embedding_dim} * {fields + extra} ({fields} fields{''.join(names)})"
             )
         return width
-
-
-class ModelKeys(some_of(ModelConfig, "max_len")):  # type: ignore[misc]
-    """Settings of the network."""

@@ -15,8 +15,9 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
+from .catalog import BLOCKS
 from .declared import defaults_of, fields_of
-from .settings import SHARED, Config, Size, Sizes
+from .settings import Config, Size, Sizes
 
 _TABLE = re.compile(r"(<!-- keys of ([\w, ]+) -->\n)(?:\|.*\n)*")
 _HEAD = "| key | values | default | meaning |\n|---|---|---|---|\n"
@@ -45,15 +46,15 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
     for name, field in fields_of(declared).items():
         path, block = place + name, field.annotation
         if declared is Config:
-            block = SHARED.get(block, block)
+            block = BLOCKS.get(name, block)
         # Names that are the user's, or all alike.
         inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
         if fields_of(inner):
             yield from key_rows(inner, f"{path}.<{name[:-1]}>.")
-        elif fields_of(block) and block not in SHARED:
+        elif fields_of(block):
             yield from key_rows(block, f"{path}.")
         elif path != "model.max_len":
-            defaults = {} if block in SHARED else defaults_of(declared)
+            defaults = defaults_of(declared)
             default = f"`{json.dumps(defaults[name])}`" if name in defaults else ""
             yield path, _allowed(schema["properties"][name]), default, meanings.get(name, "")
 

@@ -5,17 +5,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from ..families import MODEL_PATTERN
-from .boosting import BoostingConfig, BoostingKeys
 from .declared import AS_WRITTEN, CLOSED, Seed
-from .model import MaxLen, ModelConfig, ModelKeys
+from .model import MaxLen
 from .names import BASELINES, Baseline
 from .runtime import Runtime
 from .sampling import Sampling
 from .space import TuneConfig
-from .train import TrainConfig, TrainKeys
 
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
+# Some of the settings in BLOCKS.
+Keys = dict[str, Any]
 SizeName = Literal["toy", "medium", "full"]
 
 
@@ -114,11 +114,11 @@ class Parts(_Block):
 class Variant(_Block):
     """Other settings by name."""
 
-    model: ModelKeys = Field(default_factory=ModelKeys)
+    model: Keys = {}
     """network settings over those of a size"""
-    train: TrainKeys = Field(default_factory=TrainKeys)
+    train: Keys = {}
     """training settings over those of a size"""
-    boosting: BoostingKeys = Field(default_factory=BoostingKeys)
+    boosting: Keys = {}
     """settings of gradient boosting over those of a size"""
 
 
@@ -139,11 +139,11 @@ class Size(_Block):
     by `submission.weights_by`"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
-    model: ModelKeys = Field(default_factory=ModelKeys)
+    model: Keys = {}
     """network settings of this size, over the shared ones"""
-    train: TrainKeys = Field(default_factory=TrainKeys)
+    train: Keys = {}
     """training settings of this size, over the shared ones"""
-    boosting: BoostingKeys = Field(default_factory=BoostingKeys)
+    boosting: Keys = {}
     """settings of gradient boosting of this size, over the shared ones"""
 
     @model_validator(mode="after")
@@ -203,9 +203,9 @@ class Config(_Block):
     columns: ColumnRoles
     sampling: Sampling = Field(default_factory=Sampling)
     parts: Parts = Field(default_factory=Parts)
-    model: ModelKeys = Field(default_factory=ModelKeys)
-    train: TrainKeys = Field(default_factory=TrainKeys)
-    boosting: BoostingKeys = Field(default_factory=BoostingKeys)
+    model: Keys = {}
+    train: Keys = {}
+    boosting: Keys = {}
     sizes: Sizes
     variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant] = {}
     submission: Submission = Field(default_factory=Submission)
@@ -215,11 +215,3 @@ class Config(_Block):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     tuning: TuneConfig = Field(default_factory=TuneConfig)
     runtime: Runtime = Field(default_factory=Runtime)
-
-
-# Blocks that stand at the top, with their defaults, and in part under sizes and variants.
-SHARED: dict[Any, Any] = {
-    ModelKeys: ModelConfig,
-    TrainKeys: TrainConfig,
-    BoostingKeys: BoostingConfig,
-}

@@ -5,31 +5,23 @@ A space has settings by their names, each with a list of choices or a range from
     {"model.pooling": ["mean", "sum"], "model.dropout": {"low": 0.0, "high": 0.3}}
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Generic, Self, TypeVar, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from ..common.errors import UserError, did_you_mean
-from .boosting import BoostingKeys
-from .declared import CLOSED, Declared, fields_of, list_of, type_of
-from .mistakes import mistakes
-from .model import ModelKeys
-from .train import TrainKeys
+from ..common.errors import did_you_mean
+from .catalog import BLOCKS
+from .declared import AS_WRITTEN, CLOSED, Declared, fields_of, mistakes
 
-_BLOCKS: dict[str, type[BaseModel]] = {
-    "model": ModelKeys,
-    "train": TrainKeys,
-    "boosting": BoostingKeys,
-}
-# What trials are compared by, what belongs to one network, and what changes no result.
-_NOT_SEARCHED = {
-    *("train.monitor", "boosting.monitor", "train.start_from", "train.gpus", "train.nodes")
-}
-_Number = TypeVar("_Number", int, float)
+_SEARCHED = {f"{block}.{key}" for block, keys in BLOCKS.items() for key in fields_of(keys)}
+# The name's, what trials are compared by, what belongs to one network, what changes no result.
+_SEARCHED -= {"model.max_len", "train.monitor", "boosting.monitor", "train.start_from"}
+_SEARCHED -= {"train.gpus", "train.nodes"}
+_Number = Annotated[float, AS_WRITTEN]
 
 
-class Range(BaseModel, Generic[_Number]):
+class Range(BaseModel):
     """Numbers from `low` to `high`."""
 
     model_config = CLOSED
@@ -48,6 +40,27 @@ class Range(BaseModel, Generic[_Number]):
         return self
 
 
+def _mistakes(path: str, values: Any) -> Iterator[str]:
+    block, _, key = path.partition(".")
+    if path not in _SEARCHED:
+        yield f"{path}: cannot be searched; {did_you_mean(path, _SEARCHED, 'settings')}"
+    elif isinstance(values, Mapping):
+        found = mistakes(Range, values, path)
+        yield from found or _mistakes(path, [values["low"], values["high"]])
+    elif not isinstance(values, list) or not values:
+        yield f"{path}: {values!r} is neither a list of choices nor a range {{low, high}}"
+    else:
+        for value in values:
+            yield from mistakes(BLOCKS[block], {key: value}, block, partly=True)
+
+
+def _checked(space: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = [line for item in space.items() for line in _mistakes(*item)]
+    if found:
+        raise ValueError("; ".join(dict.fromkeys(found)))
+    return space
+
+
 class TuneConfig(BaseModel, Declared, frozen=True):
     """How to tune."""
 
@@ -55,39 +68,10 @@ class TuneConfig(BaseModel, Declared, frozen=True):
 
     trials: Annotated[int, Field(ge=1)] = 20
     """trainings"""
-    space: Mapping[str, Any] = {}
+    space: Annotated[Mapping[str, Any], AfterValidator(_checked)] = {}
     """settings of `model` and `train`, for FESeq, and of `boosting` by their names, such as
     `train.learning_rate`: a list of choices, or a range `{low, high}`, perhaps with `log: true` or
     a `step`. Settings that contradict one another are a pruned trial"""
-
-
-def check_space(space: Mapping[str, Any]) -> None:
-    """Raise one UserError that lists every mistake in a space."""
-    if not space:
-        raise UserError("tuning.space: has no setting of this model's family")
-    if found := space_mistakes(space):
-        raise UserError("\n".join(found))
-
-
-def space_mistakes(space: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a space, one line each."""
-    types = {
-        f"{block}.{key}": type_of(field)
-        for block, declared in _BLOCKS.items()
-        for key, field in fields_of(declared).items()
-    }
-    found: list[str] = []
-    fields: dict[str, Any] = {}
-    for path, values in space.items():
-        if path not in types or path in _NOT_SEARCHED:
-            known = did_you_mean(path, types.keys() - _NOT_SEARCHED, "settings")
-            found.append(f"tuning.space.{path}: cannot be searched; {known}")
-        elif isinstance(values, Mapping) and get_args(types[path])[0] in (int, float):
-            fields[path] = Range.__class_getitem__(types[path]), ...
-        else:
-            fields[path] = list_of(types[path]), ...
-    declared = create_model("Space", __config__=CLOSED, **fields)
-    return found + mistakes(declared, {path: space[path] for path in fields}, "tuning.space")
 
 
 def space_of(space: Mapping[str, Any], blocks: Iterable[str]) -> dict[str, Any]:
@@ -95,15 +79,14 @@ def space_of(space: Mapping[str, Any], blocks: Iterable[str]) -> dict[str, Any]:
     return {path: values for path, values in space.items() if path.split(".")[0] in blocks}
 
 
-def is_integer(path: str) -> bool:
-    """True for a setting whose values are integers."""
-    block, key = path.split(".")
-    return fields_of(_BLOCKS[block])[key].annotation is int
+def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
+    """True for a range of a setting whose values need not be integers."""
+    return not any(_mistakes(path, [(values["low"] + values["high"]) / 2]))
 
 
 def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """{"model.heads": 2} as {"model": {"heads": 2}, "train": {}, "boosting": {}}."""
-    blocks: dict[str, dict[str, Any]] = {block: {} for block in _BLOCKS}
+    blocks: dict[str, dict[str, Any]] = {block: {} for block in BLOCKS}
     for path, value in settings.items():
         block, key = path.split(".")
         blocks[block][key] = value

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from .declared import AS_WRITTEN, CLOSED, Declared, Seed, some_of
+from .declared import AS_WRITTEN, CLOSED, Declared, Seed
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,3 @@ class TrainConfig(Declared):
             self.min_steps_per_epoch,
         )
         return fewer
-
-
-class TrainKeys(some_of(TrainConfig)):  # type: ignore[misc]
-    """Settings of the training."""

@@ -33,7 +33,7 @@ from ..common.files import written_beside
 from ..common.log import only_errors
 from ..config.names import MODEL_FILE
 from ..config.runtime import Runtime
-from ..config.space import TuneConfig, by_block, check_space, is_integer, space_of
+from ..config.space import TuneConfig, by_block, space_of, takes_fractions
 from ..dataset.opening import open_table
 from ..families import family_of
 from ..train.checkpoint import locked
@@ -81,11 +81,12 @@ def tune_model(
 
     `settings` are the model's by block, `variant` those that its variant changes. The study is
     kept in a folder `study` beside `best`; an interrupted one goes on if settings, space, data and
-    `code`, digests of it, are the same. Raises UserError for a space that cannot be searched, and
-    if no trial came to an end.
+    `code`, digests of it, are the same. Raises UserError for a space without settings of this
+    model, and if no trial came to an end.
     """
     space = space_of(tuning.space, settings)
-    check_space(space)
+    if not space:
+        raise UserError("tuning.space: has no setting of this model's family")
     folder = best.parent / "study"
     start: Callable[..., AbstractContextManager[Trials]] = family_of(model).verb("trials")
     with open_table(train) as train_rows, open_table(valid) as valid_rows:
@@ -170,7 +171,8 @@ def _run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
 
 def _draw(trial: Trial, path: str, values: Any) -> Any:
     if isinstance(values, Mapping):
-        suggest: Any = trial.suggest_int if is_integer(path) else trial.suggest_float
+        fractions = takes_fractions(path, values)
+        suggest: Any = trial.suggest_float if fractions else trial.suggest_int
         return suggest(path, **values)
     # As texts: Optuna takes no list as a choice, and 1 equals true.
     return json.loads(trial.suggest_categorical(path, [json.dumps(value) for value in values]))
