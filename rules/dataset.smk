@@ -157,10 +157,7 @@ rule describe:
             subcategory="{size}",
             labels={"plot": "page"},
         ),
-        click_rates=data_plot("click_rates"),
-        missing=data_plot("missing"),
-        lengths=data_plot("lengths"),
-        drift=data_plot("drift"),
+        plots=list(map(data_plot, ("click_rates", "missing", "lengths", "drift"))),
     log:
         "results/{size}/describe.log",
     benchmark:

@@ -70,9 +70,11 @@ rule summarize:
         model_plots=compared_plots,
     output:
         summary="results/summary.md",
-        aucs=overall_plot("aucs"),
-        by_max_len="results/plots/by_max_len.svg",
-        speed=overall_plot("speed"),
+        plots=[
+            overall_plot("aucs"),
+            "results/plots/by_max_len.svg",
+            overall_plot("speed"),
+        ],
         view=report(
             "results/summary.html",
             caption="captions/summary.rst",

@@ -3,15 +3,8 @@
 By hand: python scripts/compare_two.py --size toy --one len100 --two boosting
 """
 
-from pathlib import Path
-
 from entry import run_script
 from feseq.report.comparison import write_two_models
 
-
-def main(*, first: Path, other: Path, page: Path) -> None:
-    write_two_models(first, other, page)
-
-
 if __name__ == "__main__":
-    run_script(main, globals().get("snakemake"))
+    run_script(write_two_models, globals().get("snakemake"))

@@ -12,11 +12,9 @@ from feseq.describe.alarms import warn_of
 from feseq.describe.checks import alarms_of
 from feseq.describe.facts import describe
 from feseq.report.data_page import write_data_page
-from feseq.report.plots.data import plot_data
 
 
 def main(
-    *,
     train: list[Path],
     valid: list[Path],
     test: list[Path],
@@ -27,15 +25,10 @@ def main(
     facts: Path,
     page: Path,
     view: Path,
-    click_rates: Path,
-    missing: Path,
-    lengths: Path,
-    drift: Path,
+    plots: list[Path],
 ) -> None:
     found = describe(train, valid, test, feature_map, size=size, threads=threads)
     alarms = alarms_of(found, scalings)
-    plots = {"click_rates": click_rates, "missing": missing, "lengths": lengths, "drift": drift}
-    plot_data(found, plots)
     write_data_page(found, alarms, plots, page, view)
     write_json(facts, {**found, "alarms": [asdict(alarm) for alarm in alarms]})
     warn_of(alarms, page)

@@ -118,12 +118,12 @@ def test_a_slice_that_differs_is_told_apart_from_all_rows() -> None:
         inside = np.arange(2_000) < 800
         score = random.normal(size=2_000) + label * np.where(inside, 0.5, 1.5)
         whole, part = Auc.of(label, score), Auc.of(label[inside], score[inside])
-        entry = whole.of_part(part, np.flatnonzero(inside))
+        entry = part.minus(whole, np.flatnonzero(inside))
         found.append([entry["value"], (entry["high"] - entry["low"]) / 2 / norm.ppf(0.975)])
     value, error = np.array(found).T
     assert value.mean() < -0.05
     assert error.mean() == pytest.approx(value.std(), rel=0.2)
-    assert whole.of_part(whole, np.arange(2_000))["value"] == 0
+    assert whole.minus(whole, np.arange(2_000))["value"] == 0
 
 
 def test_resamples_hold_the_true_value_as_often_as_they_say() -> None:

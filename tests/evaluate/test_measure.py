@@ -48,11 +48,10 @@ def measured(data: Path, **options: Any) -> dict[str, Any]:
 
 def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
     write_metrics(
-        data / "metrics.json",
         data / "predictions.parquet",
-        data / "valid.h5",
-        data / "truth.parquet",
-        resamples=20,
+        [data / "valid.h5"],
+        data / "metrics.json",
+        truth=data / "truth.parquet",
     )
     found = read_json(data / "metrics.json")
     rows = pd.read_parquet(data / "predictions.parquet")

@@ -144,7 +144,7 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path,
 
 def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
     compared(metrics, folder)
-    plots = {name: folder / f"plots/{name}.svg" for name in given.pop("plots", ())}
+    plots = [folder / f"plots/{name}.svg" for name in given.pop("plots", ())]
     options = {
         "submitting": {"full": given.pop("weights", MappingProxyType({"len150": 1.0}))},
         "prior": "observed",

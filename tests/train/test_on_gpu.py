@@ -203,7 +203,7 @@ def results_of(data: Path, model: TrainedModel) -> list[np.ndarray]:
     logit = model.predict(data / "test.h5")
     with H5Table(data / "test.h5") as table:
         block = table.read(0, table.rows)
-        kept = NetworkPredict(model, table, block)(block, only_numeric=True)
+        kept = NetworkPredict(model, table, block)(replace(block, numeric=block.numeric.copy()))
     seen = attention(model, data / "test.h5")
     positions = [(position["weight"], position["rows"]) for position in seen["positions"]]
     return [logit, kept, np.array(seen["field_attention"]), np.array(positions)]

@@ -5,9 +5,7 @@
 
 import logging
 import time
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +22,11 @@ from ..common.logits import log_odds
 from ..common.memory import peak_memory
 from ..common.progress import progress
 from ..common.ragged import Ragged
-from ..config.names import BASELINES
 from ..dataset.block import Block
 from ..dataset.encoding import DEFAULT_INPUTS
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.inputs import InputEncoder
-from ..dataset.opening import Files, open_table
+from ..dataset.opening import open_table
 from ..dataset.table import Table
 from .valid_predictions import write_logits
 
@@ -44,9 +41,9 @@ _LOGISTIC = {"C": 1.0, "max_iter": 1000}
 
 def fit_baseline(
     baseline: str,
-    train_h5: Files,
-    valid_h5: Files,
-    feature_map_json: Path,
+    train: list[Path],
+    valid: list[Path],
+    feature_map: Path,
     predictions: Path,
     training: Path,
     *,
@@ -58,54 +55,52 @@ def fit_baseline(
     Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
     and fitting. Of many train rows the first are used; the file is shuffled.
     """
-    if baseline not in BASELINES:
-        raise UserError(f"there is no baseline {baseline!r}, only {', '.join(BASELINES)}")
-    feature_map = FeatureMap.read(feature_map_json)
+    # Warnings, such as that a fit did not converge.
+    logging.captureWarnings(True)
+    mapped = FeatureMap.read(feature_map)
     with (
-        open_table(train_h5) as train,
-        open_table(valid_h5) as valid,
+        open_table(train) as rows,
+        open_table(valid) as others,
         threadpool_limits(threads),
     ):
-        check_one_draw(feature_map, train, valid, full_name)
-        if train.source["simulated"]:
+        check_one_draw(mapped, rows, others, full_name)
+        if rows.source["simulated"]:
             logger.warning("fitting to SIMULATED data: this model knows nothing of real clicks")
-        rows = min(train.rows, ROWS_AT_MOST)
-        if rows < train.rows:
-            used = f"{rows:,} of {train.rows:,}"
-            logger.warning("%s: only the first %s train rows are used", train.path, used)
+        used = min(rows.rows, ROWS_AT_MOST)
+        if used < rows.rows:
+            text = f"{used:,} of {rows.rows:,}"
+            logger.warning("%s: only the first %s train rows are used", rows.path, text)
         started = time.monotonic()
-        label = train.column("label", 0, rows)
+        label = rows.column("label", 0, used)
         if label.min() == label.max():
             raise UserError(
-                f"{train.path}: label {label[0]} in all of the first {rows:,} rows, from which "
+                f"{rows.path}: label {label[0]} in all of the first {used:,} rows, from which "
                 f"nothing can be learned"
             )
         if baseline == "constant":
-            logit = np.full(valid.rows, log_odds(label.mean()), np.float32)
+            logit = np.full(others.rows, log_odds(label.mean()), np.float32)
             fitted = predicted = time.monotonic()
         else:
             model = make_pipeline(MaxAbsScaler(), LogisticRegression(**_LOGISTIC))
-            blocks = list(_inputs(feature_map, train, rows, "read", threads))
-            with _warnings_logged(baseline):
-                model.fit(sparse.vstack(blocks, format="csr"), label)
+            blocks = list(_inputs(mapped, rows, used, "read", threads))
+            model.fit(sparse.vstack(blocks, format="csr"), label)
             fitted = time.monotonic()
-            inputs = _inputs(feature_map, valid, valid.rows, "predicted", threads)
+            inputs = _inputs(mapped, others, others.rows, "predicted", threads)
             logit = np.concatenate([model.decision_function(block) for block in inputs])
             predicted = time.monotonic()
         seconds = fitted - started
-        logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{rows:,}", seconds)
-        click_rate = float(train.column("label").mean())
-        about = {"click_rate": repr(click_rate), "full_name": full_name}
-        write_logits(predictions, valid, {"logit": logit.astype(np.float32)}, about)
+        logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{used:,}", seconds)
+        about = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
+        write_logits(predictions, others, {"logit": logit.astype(np.float32)}, about)
         found = {
-            "train_rows": rows,
-            "valid_rows": valid.rows,
+            "train_rows": used,
+            "valid_rows": others.rows,
             "seconds": round(seconds, 3),
-            "samples_per_second": round(rows / max(seconds, 1e-3), 1),
-            "predict_samples_per_second": round(valid.rows / max(predicted - fitted, 1e-3), 1),
+            "samples_per_second": round(used / max(seconds, 1e-3), 1),
+            "predict_samples_per_second": round(others.rows / max(predicted - fitted, 1e-3), 1),
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",
-            "simulated_data": train.source["simulated"],
+            "simulated_data": rows.source["simulated"],
             "settings": {} if baseline == "constant" else _LOGISTIC,
         }
     write_json(training, found)
@@ -163,13 +158,3 @@ def code_counts(history: Ragged, size: int) -> tuple[sparse.csr_array, sparse.cs
     count.sum_duplicates()
     recency.sum_duplicates()
     return count.log1p(), recency
-
-
-@contextmanager
-def _warnings_logged(baseline: str) -> Iterator[None]:
-    """Python's warnings, such as that a fit did not converge, as lines of the log."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        logger.warning("%s: %s", baseline, " ".join(text.split()))

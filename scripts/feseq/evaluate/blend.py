@@ -23,10 +23,10 @@ _STEPS = 50
 
 
 def blend_predictions(
-    predictions: Sequence[Path],
-    weights: Mapping[str, float] | None,
+    predictions: list[Path],
+    given: Mapping[str, float] | None,
     blend: Path,
-    fitted: Path,
+    weights: Path,
     training: Path,
     *,
     by: str,
@@ -34,8 +34,8 @@ def blend_predictions(
 ) -> None:
     """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
 
-    `weights` go by the models' names, which are the folders of `predictions`. None: weights are
-    fitted to all but the holdout rows, `by` a metric at the odds of the submission's `prior`.
+    `given` weights go by the models' names, which are the folders of `predictions`. None: weights
+    are fitted to all but the holdout rows, `by` a metric at the odds of the submission's `prior`.
     Without holdout rows, each half of the rows is blended by the weights of the other half. `blend`
     also has the logits of the best of the models. Raises UserError unless all have the same rows.
     """
@@ -44,32 +44,29 @@ def blend_predictions(
     names = [path.absolute().parent.name for path in predictions]
     rows = {name: tables[0][name] for name in ("row", "label", "holdout")}
     label, holdout = (rows[name].to_numpy() for name in ("label", "holdout"))
-    apart = holdout.any()
-    chooses = ~holdout
     logits = [table["logit"].to_numpy() for table in tables]
-    choosing = [logit[chooses] for logit in logits]
+    choosing = [logit[~holdout] for logit in logits]
     metric = BY_NAME[BALANCED + by if prior == "balanced" and BALANCED + by in BY_NAME else by]
     click_rate = float(metadata_of(tables[0])["click_rate"])
     fit = partial(fit_weights, metric=metric, click_rate=click_rate)
-    is_given = weights is not None
-    if weights is None:
-        _check_both_labels(label[chooses], predictions[0])
-        weights = dict(zip(names, fit(choosing, label[chooses])))
-    shares = [share_of(weights, path) for path in predictions]
+    found = given
+    if found is None:
+        _check_both_labels(label[~holdout], predictions[0])
+        found = dict(zip(names, fit(choosing, label[~holdout])))
+    shares = [share_of(found, path) for path in predictions]
+    is_apart = given is not None or holdout.any()
     # Of single models, the best has the largest value.
-    values = [_value(logit, label[chooses], metric, click_rate) for logit in choosing]
+    values = [_value(logit, label[~holdout], metric, click_rate) for logit in choosing]
     best = int(np.argmax(values))
     columns = {
-        "logit": (
-            mean_logit(logits, shares) if is_given or apart else cross_fitted(logits, label, fit)
-        ),
+        "logit": mean_logit(logits, shares) if is_apart else cross_fitted(logits, label, fit),
         "logit_blanked": mean_logit([t["logit_blanked"].to_numpy() for t in tables], shares),
         "logit_best": logits[best],
     }
     write_table(pa.table({**rows, **columns}), blend, {**_of_rows(tables[0]), "best": names[best]})
-    write_json(fitted, weights)
-    write_json(training, {"settings": dict(weights)})
-    shown = ", ".join(f"{name} {weight:.2g}" for name, weight in weights.items())
+    write_json(weights, found)
+    write_json(training, {"settings": dict(found)})
+    shown = ", ".join(f"{name} {weight:.2g}" for name, weight in found.items())
     logger.info("%s; the best of them is %s", shown, names[best])
 
 

@@ -7,10 +7,9 @@ most `ROWS` with a click and `ROWS` without: an AUC does not depend on the share
 clicks are what makes it uncertain. Other rows are drawn at the file's click rate.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from ..common.ragged import Ragged
 from ..config.runtime import Runtime
 from ..dataset.block import Block
 from ..dataset.feature_map import FeatureMap, check_one_draw, check_same_kind
-from ..dataset.opening import Rows, open_table
+from ..dataset.opening import open_table
 from ..dataset.table import MemoryTable, Table, reported
 from ..families import Model
 from ..predict.container import family_in, load_model
@@ -33,47 +32,35 @@ NEWEST = 20
 _SEED = 0
 _BLOCK_ROWS = 8_192
 
-
-class Predict(Protocol):
-    """Gives the logits float32 [rows] of changed rows.
-
-    `only_numeric`: nothing but numeric columns is changed since the first call, that of no change.
-    """
-
-    def __call__(self, block: Block, *, only_numeric: bool) -> np.ndarray: ...
+# Gives the logits float32 [rows] of changed rows; what is not changed are the block's own arrays.
+Predict = Callable[[Block], np.ndarray]
 
 
 def importance(model: Model, table: Table, block: Block) -> Predict:
     """How a model predicts changed rows of a table; families may have a faster way."""
-
-    def predict(block: Block, *, only_numeric: bool) -> np.ndarray:
-        return model.predict(MemoryTable(table, block))
-
-    return predict
+    return lambda changed: model.predict(MemoryTable(table, changed))
 
 
 def measure_importance(
-    model_file: Path,
-    valid: Rows,
-    path: Path,
+    model: Path,
+    valid: list[Path],
+    importance: Path,
     *,
     full_name: str = "",
     runtime: Runtime | None = None,
     threads: int = 1,
 ) -> None:
     """Write what a model loses by each change of validation rows, see `write_importance`."""
-    model = load_model(model_file, full_name, runtime=runtime, threads=threads)
-    predictor = family_in(model_file).verb("importance")
+    loaded = load_model(model, full_name, runtime=runtime, threads=threads)
+    predictor = family_in(model).verb("importance")
     with open_table(valid) as table:
-        check_same_kind(table, model.simulated)
-        check_one_draw(model.feature_map, table, table, full_name, model_file)
-        write_importance(
-            path,
-            table,
-            model.feature_map,
-            lambda block: predictor(model, table, block),
-            full_name,
-        )
+        check_same_kind(table, loaded.simulated)
+        check_one_draw(loaded.feature_map, table, table, full_name, model)
+
+        def predict(block: Block) -> Predict:
+            return predictor(loaded, table, block)
+
+        write_importance(importance, table, loaded.feature_map, predict, full_name)
 
 
 def write_importance(
@@ -93,27 +80,26 @@ def write_importance(
     block, donors = _chosen_rows(table)
     predict, label = predictor(block), block.label
     assert label is not None, "validation rows have labels"
-    auc = Auc.of(label, predict(block, only_numeric=False))
+    auc = Auc.of(label, predict(block))
 
-    def lost(changed: Block, only_numeric: bool = False) -> Entry:
-        return auc.minus(Auc.of(label, predict(changed, only_numeric=only_numeric)))
+    def lost(changes: Iterator[tuple[str, Block]]) -> list[tuple[str, Entry]]:
+        return [(name, auc.minus(Auc.of(label, predict(changed)))) for name, changed in changes]
 
-    found: dict[str, list[dict[str, Any]]] = {
-        "columns": [
-            {"changed": name, "auc_lost": lost(changed, only_numeric)}
-            for name, changed, only_numeric in _with_columns(block, table, feature_map, donors)
-        ],
-        "histories": [
-            {"changed": name, "auc_lost": lost(replace(block, sequences=changed))}
-            for name, changed in _with_histories(block.sequences, donors)
-        ],
+    found = {
+        "columns": lost(_with_columns(block, table, feature_map, donors)),
+        "histories": lost(_with_histories(block, donors)),
     }
-    correct_together([entry["auc_lost"] for entries in found.values() for entry in entries])
-    for entries in found.values():
-        entries.sort(key=lambda entry: -(entry["auc_lost"]["value"] or 0))
+    correct_together([entry for entries in found.values() for _, entry in entries])
+    ranked = {
+        kind: [
+            {"changed": name, "auc_lost": entry}
+            for name, entry in sorted(entries, key=lambda pair: -(pair[1]["value"] or 0))
+        ]
+        for kind, entries in found.items()
+    }
     about = {"full_name": full_name, "simulated_data": table.source["simulated"]}
     about |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
-    write_json(path, about | found)
+    write_json(path, about | ranked)
 
 
 def _chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
@@ -138,28 +124,21 @@ def _chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
 
 def _with_columns(
     block: Block, table: Table, feature_map: FeatureMap, donors: np.ndarray
-) -> Iterator[tuple[str, Block, bool]]:
-    """The rows with one column of others, for each column; whether it is numeric."""
+) -> Iterator[tuple[str, Block]]:
+    """The rows with one column of others, for each column."""
     categories = [*feature_map.profile, *feature_map.targets, *feature_map.context]
-    for column in (field.column for field in categories):
-        values = _changed(block.categorical, table.categorical_columns, column, donors)
-        yield column, replace(block, categorical=values), False
-    for column in (field.column for field in feature_map.numeric):
-        values = _changed(block.numeric, table.numeric_columns, column, donors)
-        yield column, replace(block, numeric=values), True
+    for kind, fields, names in (
+        ("categorical", categories, table.categorical_columns),
+        ("numeric", feature_map.numeric, table.numeric_columns),
+    ):
+        for column in (field.column for field in fields):
+            values, place = getattr(block, kind).copy(), list(names).index(column)
+            values[:, place] = values[donors, place]
+            yield column, replace(block, **{kind: values})
 
 
-def _changed(values: np.ndarray, names: Sequence[str], name: str, donors: np.ndarray) -> np.ndarray:
-    place, changed = names.index(name), values.copy()
-    changed[:, place] = values[donors, place]
-    return changed
-
-
-Histories = Mapping[str, Ragged]
-
-
-def _with_histories(histories: Histories, donors: np.ndarray) -> Iterator[tuple[str, Histories]]:
-    """All histories with the same change, for each kind of change."""
+def _with_histories(block: Block, donors: np.ndarray) -> Iterator[tuple[str, Block]]:
+    """The rows with the same change of all histories, for each kind of change."""
     changes: dict[str, Callable[[Ragged], Ragged]] = {
         "blanked": lambda events: Ragged(events.values[:0], np.zeros_like(events.offsets)),
         "those of other rows": lambda events: events.take(donors),
@@ -167,7 +146,8 @@ def _with_histories(histories: Histories, donors: np.ndarray) -> Iterator[tuple[
         f"cut to the {NEWEST} newest": lambda events: events.take(np.arange(len(events)), NEWEST),
     }
     for name, change in changes.items():
-        yield name, {column: change(events) for column, events in histories.items()}
+        changed = {column: change(events) for column, events in block.sequences.items()}
+        yield name, replace(block, sequences=changed)
 
 
 def _shuffled(events: Ragged) -> Ragged:

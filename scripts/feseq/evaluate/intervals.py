@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from .metrics import BY_NAME, Rows
 
@@ -58,7 +59,7 @@ class Auc:
     @property
     def error(self) -> float:
         """The standard error; NaN where clicks are too few."""
-        return _root(float(self.influence @ self.influence), self.enough)
+        return math.sqrt(self.influence @ self.influence) if self.enough else math.nan
 
     def entry(self) -> Entry:
         """Value and interval, which is made on the log odds and so lies within 0 and 1."""
@@ -68,23 +69,17 @@ class Auc:
             low, high = (1 / (1 + math.exp(-x)) for x in (centre - half, centre + half))
         return _entry(value=value, low=low, high=high)
 
-    def minus(self, other: "Auc") -> Entry:
-        """The difference to another AUC of the same rows."""
-        apart = self.influence - other.influence
-        error = _root(float(apart @ apart), self.enough and other.enough)
-        return difference_entry(self.value - other.value, error)
+    def minus(self, other: "Auc", rows: np.ndarray | None = None) -> Entry:
+        """The difference to another AUC of the same rows, or of more, of which these are `rows`.
 
-    def of_part(self, part: "Auc", rows: np.ndarray) -> Entry:
-        """How far the AUC within some `rows` is above this one of all rows."""
-        mine = self.influence[rows]
-        apart = part.influence - mine
-        square = float(self.influence @ self.influence - mine @ mine + apart @ apart)
-        error = _root(square, self.enough and part.enough)
-        return difference_entry(part.value - self.value, error)
-
-
-def _root(square: float, enough: bool) -> float:
-    return math.sqrt(max(0.0, square)) if enough else math.nan
+        It has an interval and a p-value, `chance`.
+        """
+        value, apart = self.value - other.value, -other.influence
+        apart[slice(None) if rows is None else rows] += self.influence
+        error = math.sqrt(apart @ apart) if self.enough and other.enough else math.nan
+        # Without an error, two are equal in every row, or both have no row in the wrong place.
+        chance = math.erfc(abs(value) / error / math.sqrt(2)) if error else float(value == 0)
+        return _entry(value=value, low=value - _Z * error, high=value + _Z * error, chance=chance)
 
 
 def _share_below(score: np.ndarray, among: np.ndarray) -> np.ndarray:
@@ -92,15 +87,6 @@ def _share_below(score: np.ndarray, among: np.ndarray) -> np.ndarray:
     ordered = np.sort(among)
     below = np.searchsorted(ordered, score, "left")
     return (below + np.searchsorted(ordered, score, "right")) / (2 * len(among))
-
-
-def difference_entry(value: float, error: float) -> Entry:
-    """A difference with its interval and its p-value, `chance`."""
-    if error == 0:
-        chance = 1.0 if value == 0 else 0.0
-    else:
-        chance = math.erfc(abs(value) / error / math.sqrt(2))
-    return _entry(value=value, low=value - _Z * error, high=value + _Z * error, chance=chance)
 
 
 def correct_together(entries: Sequence[Entry]) -> None:
@@ -148,23 +134,19 @@ def bootstrap(
 
     There is no interval without resamples, or where a value is NaN in all of them.
     """
-    found = values(*of)
-    label = np.empty_like(of[0].label)
+    found, label = values(*of), np.empty_like(of[0].label)
     label[of[0].order] = of[0].label
-    samples = np.array(
+    samples = pd.DataFrame(
         [
-            list(values(*(rows.resampled(count) for rows in of)).values())
+            values(*(rows.resampled(count) for rows in of))
             for count in resample_counts(label, resamples)
-        ]
-    ).reshape(resamples, len(found))
-    ends = np.full((2, len(found)), np.nan)
-    known = ~np.isnan(samples).all(axis=0) & (resamples > 0)
-    shares = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    if known.any():
-        ends[:, known] = np.nanquantile(samples[:, known], shares, axis=0)
+        ],
+        columns=list(found),
+        dtype=float,
+    )
+    low, high = (samples.quantile((1 + side * CONFIDENCE) / 2) for side in (-1, 1))
     return {
-        name: _entry(value=value, low=low, high=high)
-        for (name, value), low, high in zip(found.items(), *ends)
+        name: _entry(value=value, low=low[name], high=high[name]) for name, value in found.items()
     }
 
 

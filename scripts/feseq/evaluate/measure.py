@@ -1,7 +1,6 @@
 """The rule `measure`: metrics of validation predictions with intervals, also by slice."""
 
 import logging
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from ..dataset.opening import Rows as Source
 from ..dataset.opening import open_table
 from ..dataset.table import Table, reported
 from .intervals import CONFIDENCE, RESAMPLES, Auc, correct_together, gain_entries, metric_entries
-from .metrics import Rows, expected_auc, share_of_best
+from .metrics import Rows, expected_auc
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
@@ -51,11 +50,10 @@ def measure_predictions(
             f"{predictions}: has other rows than {table.path}; delete it and run the same command "
             f"again"
         )
-    logit, click_rate = read["logit"].to_numpy(), float(metadata_of(read)["click_rate"])
-    auc = Auc.of(label, logit)
-    scored = Rows(label, logit, click_rate)
+    logit, about = read["logit"].to_numpy(), metadata_of(read)
+    auc, scored = Auc.of(label, logit), Rows(label, logit, float(about["click_rate"]))
     metrics = metric_entries(scored, auc, resamples)
-    return {
+    found: dict[str, Any] = {
         "rows": len(label),
         "clicks": int(label.sum()),
         "click_rate": float(label.mean()),
@@ -67,46 +65,38 @@ def measure_predictions(
         "enough_clicks": auc.enough,
         "score_gain": metrics.pop("score_gain"),
         "metrics": metrics,
-        **_histories(read, auc),
-        **_ahead(read, auc, scored, resamples),
+        **dict.fromkeys(("auc_blanked", "histories", "ahead_of", "ahead")),
         **_learnable(read, truth),
         "slices": _slice_entries(slices, label, logit, auc),
     }
+    if "logit_blanked" in read.column_names:
+        blanked = Auc.of(label, read["logit_blanked"].to_numpy())
+        found |= {"auc_blanked": blanked.entry()["value"], "histories": auc.minus(blanked)}
+    if "logit_best" in read.column_names:
+        best = read["logit_best"].to_numpy()
+        others = Rows(label, best, float(about["click_rate"]))
+        gains = gain_entries(scored, others, auc.minus(Auc.of(label, best)), resamples)
+        found |= {"ahead_of": about["best"], "ahead": gains}
+    return found
 
 
-def write_metrics(path: Path, *arguments: Any, **options: Any) -> None:
+def write_metrics(
+    predictions: Path,
+    valid: list[Path],
+    metrics: Path,
+    *,
+    truth: Path | None = None,
+    full_name: str = "",
+) -> None:
     """Write what `measure_predictions` finds as JSON, and the metrics to the log."""
-    found = measure_predictions(*arguments, **options)
-    write_json(path, found)
-    known = {name: entry["value"] for name, entry in found["metrics"].items()}
-    logger.info(
-        "%s rows, %d clicks: %s",
-        f"{found['rows']:,}",
-        found["clicks"],
-        ", ".join(f"{name} {value:.5f}" for name, value in known.items() if value is not None),
+    found = measure_predictions(predictions, valid, truth, full_name=full_name)
+    write_json(metrics, found)
+    shown = ", ".join(
+        f"{name} {of['value']:.5f}"
+        for name, of in found["metrics"].items()
+        if of["value"] is not None
     )
-
-
-def _histories(read: pa.Table, auc: Auc) -> dict[str, Any]:
-    """What the histories add to a model's metrics."""
-    if "logit_blanked" not in read.column_names:
-        return {"auc_blanked": None, "histories": None}
-    blanked = Auc.of(read["label"].to_numpy(), read["logit_blanked"].to_numpy())
-    return {"auc_blanked": blanked.entry()["value"], "histories": auc.minus(blanked)}
-
-
-def _ahead(read: pa.Table, auc: Auc, rows: Rows, resamples: int) -> dict[str, Any]:
-    """How much better a blend is than the best model in it."""
-    if "logit_best" not in read.column_names:
-        return {"ahead_of": None, "ahead": None}
-    metadata, label, best = (
-        metadata_of(read),
-        read["label"].to_numpy(),
-        read["logit_best"].to_numpy(),
-    )
-    gain = auc.minus(Auc.of(label, best))
-    ahead = gain_entries(rows, Rows(label, best, float(metadata["click_rate"])), gain, resamples)
-    return {"ahead_of": metadata["best"], "ahead": ahead}
+    logger.info("%s rows, %d clicks: %s", f"{found['rows']:,}", found["clicks"], shown)
 
 
 def _learnable(read: pa.Table, truth: Path | None) -> dict[str, float | None]:
@@ -121,7 +111,7 @@ def _learnable(read: pa.Table, truth: Path | None) -> dict[str, float | None]:
     known = read_table(truth, ["probability", "probability_of_new_user"])
     true, of_new_user = (known[name].to_numpy()[read["row"]] for name in known.column_names)
     aucs = [expected_auc(score, true) for score in (read["logit"].to_numpy(), true, of_new_user)]
-    return dict(zip(names, [*aucs, share_of_best(*aucs[:2])]))
+    return dict(zip(names, [*aucs, (aucs[0] - 0.5) / (aucs[1] - 0.5)]))
 
 
 def _slices(table: Table) -> pd.DataFrame:
@@ -155,19 +145,15 @@ def _slice_entries(
     `apart` says how far its AUC is above `whole`, that of all rows; both are None where a slice has
     one class. The chances of all slices of all columns are corrected together.
     """
-
-    def entries(column: pd.Series) -> Iterator[dict[str, Any]]:
-        for name, rows in column.groupby(column, observed=True).indices.items():
+    found: dict[str, list[dict[str, Any]]] = {}
+    for column, names in slices.items():
+        found[str(column)] = []
+        for name, rows in names.groupby(names, observed=True).indices.items():
             auc = Auc.of(label[rows], logit[rows])
             known = not np.isnan(auc.value)
-            yield {
-                "slice": name,
-                "rows": len(rows),
-                "clicks": int(label[rows].sum()),
-                "auc": auc.entry() if known else None,
-                "apart": whole.of_part(auc, rows) if known else None,
-            }
-
-    found = {str(name): list(entries(column)) for name, column in slices.items()}
+            entry = {"slice": name, "rows": len(rows), "clicks": int(label[rows].sum())}
+            entry["auc"] = auc.entry() if known else None
+            entry["apart"] = auc.minus(whole, rows) if known else None
+            found[str(column)].append(entry)
     correct_together([of["apart"] for column in found.values() for of in column if of["apart"]])
     return found

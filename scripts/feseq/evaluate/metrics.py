@@ -4,12 +4,11 @@ To add one: its function and its row in METRICS, its reference in tests/evaluate
 its line in results/README.md. No model is trained or fitted again.
 """
 
-import math
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from operator import attrgetter
 
 import numpy as np
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
@@ -77,11 +76,6 @@ class Rows:
         return rows
 
 
-def competition_score(average_precision: float, weighted_logloss: float) -> float:
-    """The Toss competition's score, 0.5 AP + 0.5 / (1 + WLL)."""
-    return 0.5 * average_precision + 0.5 / (1 + weighted_logloss)
-
-
 def _auc(rows: Rows) -> float:
     return float(roc_auc_score(rows.label, rows.logit, sample_weight=rows.weight))
 
@@ -91,7 +85,7 @@ def _logloss(rows: Rows) -> float:
 
 
 def _score(rows: Rows) -> float:
-    return competition_score(rows.average_precision, rows.weighted_logloss)
+    return 0.5 * rows.average_precision + 0.5 / (1 + rows.weighted_logloss)
 
 
 def _calibration_error(rows: Rows) -> float:
@@ -105,20 +99,11 @@ class Metric:
 
     name: str  # in metrics.json, comparison.csv and the config
     of: Callable[[Rows], float]
-    better: Literal["higher", "lower"]
+    sign: int  # 1 where higher is better, else -1
     heading: str  # in tables and plots
     digits: int
     note: str  # what it is, for the reader of a table
     depends_on_odds: bool = True  # False: on the order of the rows alone
-
-    @property
-    def sign(self) -> int:
-        """1 where higher is better, else -1."""
-        return 1 if self.better == "higher" else -1
-
-    def text(self, value: float) -> str:
-        """A value as tables and plots have it, '' for NaN."""
-        return "" if math.isnan(value) else f"{value:.{self.digits}f}"
 
 
 def balanced(metric: Metric) -> Metric:
@@ -132,31 +117,19 @@ def balanced(metric: Metric) -> Metric:
     )
 
 
+_ap, _wll = attrgetter("average_precision"), attrgetter("weighted_logloss")
 METRICS = (
-    Metric("auc", _auc, "higher", "AUC", 4, "area below the ROC curve", depends_on_odds=False),
+    Metric("auc", _auc, 1, "AUC", 4, "area below the ROC curve", depends_on_odds=False),
+    Metric("average_precision", _ap, 1, "AP", 4, "average precision", depends_on_odds=False),
+    Metric("logloss", _logloss, -1, "logloss", 5, "mean negative log likelihood, in nats"),
     Metric(
-        "average_precision",
-        lambda rows: rows.average_precision,
-        "higher",
-        "AP",
-        4,
-        "average precision",
-        depends_on_odds=False,
+        "weighted_logloss", _wll, -1, "WLL", 3, "logloss where clicks and others count half each"
     ),
-    Metric("logloss", _logloss, "lower", "logloss", 5, "mean negative log likelihood, in nats"),
-    Metric(
-        "weighted_logloss",
-        lambda rows: rows.weighted_logloss,
-        "lower",
-        "WLL",
-        3,
-        "logloss where clicks and others count half each",
-    ),
-    Metric("score", _score, "higher", "score", 4, "the competition's, 0.5 AP + 0.5 / (1 + WLL)"),
+    Metric("score", _score, 1, "score", 4, "the competition's, 0.5 AP + 0.5 / (1 + WLL)"),
     Metric(
         "calibration_error",
         _calibration_error,
-        "lower",
+        -1,
         "calibration",
         4,
         f"mean over {CALIBRATION_BINS} bins of equally many rows of |mean prediction - share of "
@@ -168,11 +141,6 @@ BY_NAME = {
     metric.name: metric
     for metric in (*METRICS, *(balanced(m) for m in METRICS if m.depends_on_odds))
 }
-
-
-def share_of_best(auc: float, best_auc: float) -> float:
-    """Share of what can be learned: (AUC - 0.5) / (best possible AUC - 0.5)."""
-    return (auc - 0.5) / (best_auc - 0.5)
 
 
 def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:

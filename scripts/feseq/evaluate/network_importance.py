@@ -25,7 +25,7 @@ class NetworkPredict:
     """
 
     def __init__(self, model: TrainedModel, table: Table, block: Block) -> None:
-        self.model, self.table, self.machine = model, table, model.machine
+        self.model, self.table, self.block = model, table, block
         machine = model.machine
         self.source = model.source(MemoryTable(table, block))
         self.kept: list[tuple[Batch, torch.Tensor]] = []
@@ -45,9 +45,10 @@ class NetworkPredict:
                 self.kept.extend(kept for _, kept in parts_that_fit(forward, batch, machine))
         hook.remove()
 
-    def __call__(self, block: Block, *, only_numeric: bool) -> np.ndarray:
+    def __call__(self, block: Block) -> np.ndarray:
         """Logits float32 [rows] of these rows; see `Predict`."""
-        if only_numeric:
+        known, changed = vars(self.block), vars(block)
+        if [name for name in known if changed[name] is not known[name]] == ["numeric"]:
             return self._with_other_numbers(block)
         return self.model.predict(MemoryTable(self.table, block))
 
@@ -58,7 +59,7 @@ class NetworkPredict:
             rows = batch.row_B.cpu().numpy()
             encoded = self.source.encoder.encode(block, rows)
             batch = replace(batch, **row_inputs(encoded)).to(inputs_BI.device)
-            with self.machine.autocast():
+            with self.model.machine.autocast():
                 numbers_BX = network.inputs(batch)
             first = batch.profile_BP.shape[1] * network.embedding_dim
             end = first + numbers_BX.shape[1]

@@ -6,15 +6,15 @@ from pathlib import Path
 from ..common.files import write_json
 from ..config.runtime import Runtime
 from ..dataset.feature_map import check_one_draw, check_same_kind
-from ..dataset.opening import Rows, open_table
+from ..dataset.opening import open_table
 from ..predict.container import load_model
 from ..predict.part import model_metadata
 from .valid_predictions import write_logits
 
 
 def predict_validation(
-    model_file: Path,
-    valid: Rows,
+    model: Path,
+    valid: list[Path],
     predictions: Path,
     speed: Path,
     *,
@@ -28,16 +28,16 @@ def predict_validation(
     samples_per_second.
     """
     runtime = runtime or Runtime()
-    model = load_model(model_file, full_name, runtime=runtime, threads=threads)
-    verbosity = runtime.verbosity
+    loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
-        check_same_kind(table, model.simulated)
-        check_one_draw(model.feature_map, table, table, full_name, model_file)
+        check_same_kind(table, loaded.simulated)
+        check_one_draw(loaded.feature_map, table, table, full_name, model)
         started = time.perf_counter()
-        logits = {"logit": model.predict(table, verbosity=verbosity)}
+        logits = {"logit": loaded.predict(table, verbosity=runtime.verbosity)}
         seconds = time.perf_counter() - started
         rate = table.rows / seconds
         write_json(speed, {"rows": table.rows, "seconds": seconds, "samples_per_second": rate})
-        blanked = model.predict(table, blank_histories=True, verbosity=verbosity)
-        logits["logit_blanked"] = blanked
-        write_logits(predictions, table, logits, model_metadata(model))
+        logits["logit_blanked"] = loaded.predict(
+            table, blank_histories=True, verbosity=runtime.verbosity
+        )
+        write_logits(predictions, table, logits, model_metadata(loaded))

@@ -1,7 +1,7 @@
 """Models side by side: all in one table, and two on a page with their settings and costs."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ _ONE_SEED = (
 )
 
 
-def write_comparison(metrics: Sequence[Path], comparison: Path, view: Path) -> None:
+def write_comparison(metrics: list[Path], comparison: Path, view: Path) -> None:
     """Write one row a model, as results/README.md lists the columns, and as HTML a column a model.
 
     Sizes with the most validation rows first, within a size the best AUC. Each `metrics` is a

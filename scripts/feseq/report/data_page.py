@@ -11,6 +11,8 @@ from ..describe.alarms import Alarm, alarms_text
 from ..describe.columns import SAME
 from ..describe.drift import MUCH_DRIFT, SOME_DRIFT
 from .page import SIMULATED, markdown_table, percent, texts, write_page
+from .plots.data import PLOTS
+from .plots.style import save
 
 # Columns in a sentence.
 _NAMED = 12
@@ -28,7 +30,7 @@ _FLATTERED = (
     "hold out whole users or the newest rows."
 )
 # What a reader learns from each plot.
-PLOTS = {
+_PLOTS = {
     "click_rates": "Whether clicks depend on the place in the file, which tells of its order in "
     "time, or on a category, and which of the categories the test rows have.",
     "missing": "Which columns are missing together, how often, and whether that tells of clicks.",
@@ -46,20 +48,19 @@ that the model does not know.
 
 
 def write_data_page(
-    facts: Mapping[str, Any],
-    alarms: Sequence[Alarm],
-    plots: Mapping[str, Path],
-    page: Path,
-    view: Path,
+    facts: Mapping[str, Any], alarms: Sequence[Alarm], plots: list[Path], page: Path, view: Path
 ) -> None:
-    """Write the page as Markdown, and as HTML; `plots` by their names in PLOTS."""
+    """Draw the `plots`, and write the page as Markdown and as HTML."""
+    for path in plots:
+        save(PLOTS[path.stem](facts), path)
     parts = [f"# Data of size {facts['size']}\n"]
     parts += [SIMULATED] * facts["simulated_data"]
     parts += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
     parts += ["## What stands out\n", "\n".join(f"- {line}" for line in _findings(facts)), ""]
     parts.append("## Plots\n")
-    for name, text in PLOTS.items():
-        parts.append(f"{text}\n\n![{name}]({os.path.relpath(plots[name], page.parent)})\n")
+    for path in plots:
+        place = os.path.relpath(path, page.parent)
+        parts.append(f"{_PLOTS[path.stem]}\n\n![{path.stem}]({place})\n")
     parts += ["## Columns\n", _columns_table(facts)]
     write_page("\n".join(parts), page, view)
 

@@ -1,7 +1,7 @@
 """One page for a person: which model is best, by how much, and what to submit."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,9 @@ _KINDS = {"baseline": "baseline", "boosting": "boosting model", "feseq": "FESeq 
 
 def write_summary(
     comparison: Path,
-    importances: Sequence[Path],
-    facts: Sequence[Path],
-    plots: Mapping[str, Path],
+    importances: list[Path],
+    facts: list[Path],
+    plots: list[Path],
     summary: Path,
     view: Path,
     *,
@@ -49,8 +49,8 @@ def write_summary(
     `prior` and `refit` are of the config, `split` is its sampling.split.
     """
     models = pd.read_csv(comparison)
-    for name, path in plots.items():
-        save(model_plots.PLOTS[name](models), path)
+    for path in plots:
+        save(model_plots.PLOTS[path.stem](models), path)
     found = [*_tasks(models), _held_out(split, bool(models["unseen"].all()))]
     for size, weights in submitting.items():
         rivals = models[models["size"] == size]
@@ -67,7 +67,7 @@ def write_summary(
     parts += ["## All models\n", markdown_table(table), _notes(table)]
     if len(models) > _MOST:
         parts.append(f"{len(models) - _MOST} more are in {comparison.name}.\n")
-    for path in [*plots.values(), *importances]:
+    for path in [*plots, *importances]:
         place = os.path.relpath(path, summary.parent)
         parts.append(f"{_PLOTS[path.stem]}\n\n![{path.stem}]({place})\n")
     write_page("\n".join(parts), summary, view)

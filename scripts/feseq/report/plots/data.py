@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,12 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from ...describe.drift import MUCH_DRIFT, SOME_DRIFT
 from ..page import percent
 from . import style
-from .style import BLUE, GREY, ROW, VERMILION, WIDTH, log_axis, rate_interval, save, short
+from .style import BLUE, GREY, ROW, VERMILION, WIDTH, log_axis, rate_interval, short
 
 # The most columns with their click rates, and the most rows in charts of single columns.
 _MOST_PANELS = 6
 _MOST_ROWS = 25
 TABLES = {"train": (GREY, "s"), "valid": (BLUE, "o"), "test": (VERMILION, "D")}
-
-
-def plot_data(facts: Mapping[str, Any], plots: Mapping[str, Path]) -> None:
-    """Draw the facts of `describe`; `plots` by name."""
-    for name, path in plots.items():
-        save(PLOTS[name](facts), path)
 
 
 def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
