@@ -236,7 +236,7 @@ def page_of(first: Path, other: Path) -> str:
 
 
 def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path) -> None:
-    low, high = ({"settings": {"heads": n, "seed": 42}, "seconds": n} for n in (2, 4))
+    low, high = ({"settings": {"heads": n, "seed": 42, "score": n}, "seconds": n} for n in (2, 4))
     one = put_model(tmp_path, "full", "len150", 0.6, training=low, simulated=True)
     two = put_model(tmp_path, "full", "len150-wide", 0.99, training=high, simulated=True)
     text = page_of(one, two)
@@ -246,6 +246,8 @@ def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path
         f"**len150-wide is better than len150.** Its AUC is higher by {aucs[1] - aucs[0]:.5f} [",
         "SIMULATED",
         "| heads | 2 | 4 |",
+        "| score | 2 | 4 |",
+        "| score | 0.6",
         "| train_seconds | 2 | 4 |",
     ):
         assert part in text, part

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ..dataset.categories import is_token
 from ..dataset.feature_map import FeatureMap, SequenceField
 from ..dataset.opening import Files, open_table
 from ..dataset.table import reported
@@ -184,7 +183,7 @@ def _in_order(entry: Facts) -> tuple[int, float, str]:
     word = entry["value"]
     if word is None:
         return 0, 0, ""
-    return (1, float(word), word) if is_token(word) else (2, 0, word)
+    return (1, float(word), word) if word.isdecimal() else (2, 0, word)
 
 
 def _sequence(tables: Tables, field: SequenceField) -> Facts:

@@ -170,15 +170,18 @@ def write_two_models(first: Path, other: Path, page: Path, *, resamples: int = R
         for name, table in tables.items()
     }
     gains = gain_entries(rows[better], rows[worse], gain, resamples)
-    table = pd.DataFrame(
-        {
-            name: {metric: _text(metric, found["metrics"].get(metric)) for metric in gains}
-            | {key: _cell(value) for key, value in _settings_and_costs(paths[name]).items()}
-            for name, found in measured.items()
-        }
-    ).fillna("")
-    table[f"{better} better by"] = pd.Series({name: _text(name, gains[name]) for name in gains})
-    table = table[table[worse] != table[better]].fillna("")
+    metrics = {
+        name: {metric: _text(metric, found["metrics"].get(metric)) for metric in gains}
+        for name, found in measured.items()
+    }
+    others = {name: _settings_and_costs(path) for name, path in paths.items()}
+    # A setting may have the name of a metric.
+    table = pd.concat([pd.DataFrame(metrics), pd.DataFrame(others).map(_cell)])
+    table[f"{better} better by"] = [
+        *(_text(name, gain) for name, gain in gains.items()),
+        *[""] * (len(table) - len(gains)),
+    ]
+    table = table[table[worse] != table[better]]
     about = measured[better]
     verdict = _verdict(better, worse, gain, about["clicks"], about["rows"])
     parts = [

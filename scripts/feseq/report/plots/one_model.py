@@ -127,8 +127,8 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> F
     ax.vlines(bins["predicted"], bins["low"], bins["high"], color=BLUE)
     some = bins[bins["clicks"] > 0]
     ax.plot(some["predicted"], some["clicks"] / some["rows"], "o", color=BLUE, label="a bin")
-    low = bins[["predicted", "low"]].min().min()
-    high = bins[["predicted", "high"]].max().max()
+    low = min(bins["predicted"].min(), *some["low"])
+    high = max(bins["predicted"].max(), *bins["high"])
     ax.plot([low, high], [low, high], ":", color=GREY, label="clicks as predicted")
     for axis in ("x", "y"):
         log_axis(ax, axis, low, high, lambda value, _: percent(value))
