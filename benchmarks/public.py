@@ -35,7 +35,6 @@ BRIEFING = {
     "model": {
         "numerics": ["linear"],
         "scaling": "minmax",
-        "missing_flags": False,
         "shortcuts": False,
         "history_statistics": [],
         "levels": 0,
@@ -55,9 +54,9 @@ DIN = {
 # The preset with one part left out, or taken in from another of its networks.
 ABLATION: dict[str, dict[str, Any]] = {
     "min-max for ranks": {"model": {"scaling": "minmax"}},
-    "without plain values": {"model": {"numerics": ["buckets"]}},
-    "without buckets": {"model": {"numerics": ["direct"]}},
-    "without missing flags": {"model": {"missing_flags": False}},
+    "without plain values": {"model": {"numerics": ["buckets", "missing"]}},
+    "without buckets": {"model": {"numerics": ["direct", "missing"]}},
+    "without missing flags": {"model": {"numerics": ["direct", "buckets"]}},
     "without shortcuts": {"model": {"shortcuts": False}},
     "without crossing": {"model": {"crossing": 0}},
     "without the cross layer": {"model": {"mlp_cross_rank": 0}},

@@ -96,9 +96,8 @@ def test_each_class_has_its_rows_and_others_come_at_the_file_s_rate(
     [
         {},
         {
-            "numerics": ("buckets", "direct"),
+            "numerics": ("buckets", "direct", "missing"),
             "scaling": "quantile",
-            "missing_flags": True,
             "levels": 99,
             "shortcuts": True,
             "crossing": 3,

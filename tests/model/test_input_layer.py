@@ -15,7 +15,7 @@ D = CONFIG.embedding_dim
 
 def input_layer(*kinds: str, missing: int = 0) -> InputLayer:
     torch.manual_seed(1)
-    config = replace(CONFIG, numerics=kinds, missing_flags=bool(missing))
+    config = replace(CONFIG, numerics=kinds)
     made = InputLayer(config, replace(SIZES, missing=missing)).double()
     made.start_values(1.0)
     return made
@@ -41,9 +41,9 @@ def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> 
     assert torch.equal(buckets(replace(make_batch([3, 0]), numbers=numbers)), expected)
 
 
-def test_flags_of_missing_blocks_come_last() -> None:
+def test_missing_is_a_flag_for_each_block() -> None:
     batch = make_batch([3, 0], replace(SIZES, missing=2))
-    made = input_layer("direct", missing=2)
+    made = input_layer("direct", "missing", missing=2)
     out = made(batch)
     assert out.shape == (2, made.out_width)
     assert torch.equal(out[:, -2:], batch.numbers["missing"])
@@ -68,7 +68,7 @@ def test_shortcuts_are_target_scaled_sum_and_product() -> None:
 def test_every_kind_gives_finite_logits_and_gradients(
     kinds: tuple[str, ...], shortcuts: bool
 ) -> None:
-    config = replace(CONFIG, numerics=kinds, missing_flags=True, shortcuts=shortcuts)
+    config = replace(CONFIG, numerics=(*kinds, "missing"), shortcuts=shortcuts)
     network = FESeq(config, replace(SIZES, missing=1)).double()
     numbers = make_batch([3, 0]).numbers | {"missing": torch.ones(2, 1, dtype=torch.float64)}
     batch = replace(make_batch([3, 0]), numbers=numbers)

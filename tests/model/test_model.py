@@ -31,7 +31,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"numerics": ("direct", "buckets"), "shortcuts": True},
     {"crossing": 3},
     {"crossing": 3, "mlp_cross_rank": 2, "shortcuts": True},
-    {"numerics": ("buckets", "linear"), "missing_flags": True},
+    {"numerics": ("buckets", "linear", "missing")},
     {"interaction_layers": 0, "transformer_layers": 0},
 ]
 

@@ -10,7 +10,7 @@ from .columns import MOST_LEVELS
 from .declared import AS_WRITTEN, CLOSED, Declared
 
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
-Numerics = Literal["linear", "direct", "buckets"]
+Numerics = Literal["linear", "direct", "buckets", "missing"]
 Statistic = Literal["length", "distinct", "entropy", "target_count", "target_recency", "newest"]
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -65,13 +65,11 @@ class ModelConfig(Declared):
     input its product with a weighted sum of all inputs; 0: none"""
     numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = ("linear",)
     """how numeric columns enter the output network: `linear`, value times a learned vector;
-    `direct`, the value; `buckets`, a learned vector for each of 20 quantile buckets. Several stand
-    side by side"""
+    `direct`, the value; `buckets`, a learned vector for each of 20 quantile buckets; `missing`, a
+    flag for each block of columns that are missing together. Several stand side by side"""
     scaling: Literal["minmax", "quantile"] = "minmax"
     """of numeric values: to [0, 1] by the range; their ranks among the train rows, to mean 0 and
     deviation 1"""
-    missing_flags: bool = False
-    """one more value for each block of numeric columns that are missing together"""
     history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = ()
     """of each whole history, as further numeric columns: log(1 + events), log(1 + `distinct`
     codes), `entropy` of their shares; of a sequence with `share_embedding`, log(1 + `target_count`)

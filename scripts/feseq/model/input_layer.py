@@ -99,9 +99,8 @@ LAYERS: dict[str, type[Linear] | type[Direct] | type[Buckets]] = {
 
 def numbers_of(config: ModelConfig) -> dict[str, str]:
     """The numeric layers of a network, each with the kind of numbers that it takes."""
-    layers: dict[str, str] = {name: config.scaling for name in config.numerics}
-    layers |= {"buckets": "bucket"} if "buckets" in layers else {}
-    return layers | ({"missing": "missing"} if config.missing_flags else {})
+    own = {"buckets": "bucket", "missing": "missing"}
+    return {name: own.get(name, config.scaling) for name in config.numerics}
 
 
 def columns_of(numbers: str, sizes: FieldSizes) -> int:

@@ -76,7 +76,7 @@ def missing_plot(facts: Mapping[str, Any]) -> Figure:
         "Values missing together",
         f"{sampled:,} sampled train rows. A click rate far from the dotted "
         f"{percent(overall)} of all rows",
-        "says that the block tells something: model.missing_flags.",
+        "says that the block tells something: `missing` of model.numerics.",
     )
     shares, rates = figure.subplots(1, 2, sharey=True)
     names = [
