@@ -147,7 +147,7 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
     rows = {"valid_rows": range(1, 100, 2), "holdout": 9}
     plain = to_train_h5(tmp_path / "plain", table, **rows)
     plain_test = to_test_h5(tmp_path / "plain", table)
-    for batch_rows, write_rows, row_group_size in ((7, 1000, 1000), (16, 1, 13), (5, 11, 1)):
+    for batch_rows, write_rows, row_group_size in ((7, 1000, 1000), (16, 4, 13), (20, 11, 1)):
         monkeypatch.setattr(conversion, "BATCH_ROWS", batch_rows)
         monkeypatch.setattr(shuffle, "_ROWS", write_rows)
         folder = tmp_path / f"{batch_rows}"

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from feseq.dataset import batches, conversion, opening, shuffle
+from feseq.dataset.batch import Batch
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import fit_feature_map
 from support.raw_tables import COLUMNS, to_train_parts
@@ -15,6 +16,8 @@ from support.raw_tables import COLUMNS, to_train_parts
 # A 32nd of a full table's: its runs, blocks and windows are as much smaller.
 ROWS, DAYS, BATCH_ROWS = 24_000, 7, 256
 RUN_ROWS, BLOCK_ROWS, WINDOW_ROWS = 16, 256, 2_048
+
+DayAndEpochs = tuple[np.ndarray, list[list[Batch]]]
 
 
 @pytest.fixture(scope="module", params=["parts", "one file"])
@@ -46,13 +49,18 @@ def train(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     return files
 
 
-@pytest.fixture
-def source(train: list[Path], monkeypatch: pytest.MonkeyPatch) -> BatchSource:
-    monkeypatch.setattr(opening, "RUN_ROWS", RUN_ROWS)
-    monkeypatch.setattr(batches, "BLOCK_ROWS", BLOCK_ROWS)
-    monkeypatch.setattr(batches, "WINDOW_ROWS", WINDOW_ROWS)
-    fields = fit_feature_map(train, COLUMNS, 1)
-    return BatchSource(train, fields, max_len=50, batch_rows=BATCH_ROWS)
+@pytest.fixture(scope="module")
+def day_and_epochs(train: list[Path]) -> DayAndEpochs:
+    """The day of each row of the table, and the batches of some epochs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "RUN_ROWS", RUN_ROWS)
+        patch.setattr(batches, "BLOCK_ROWS", BLOCK_ROWS)
+        patch.setattr(batches, "WINDOW_ROWS", WINDOW_ROWS)
+        fields = fit_feature_map(train, COLUMNS, 1)
+        source = BatchSource(train, fields, max_len=50, batch_rows=BATCH_ROWS)
+        with source.table as table:
+            day = table.column("numeric")[:, list(COLUMNS.numeric).index("age")].astype(int)
+            return day, [[*source.shuffled(seed=1, epoch=epoch)] for epoch in range(4)]
 
 
 def unevenness(groups: list[np.ndarray], day: np.ndarray) -> float:
@@ -65,14 +73,11 @@ def unevenness(groups: list[np.ndarray], day: np.ndarray) -> float:
     return float(np.mean(found)) / (DAYS - 1)
 
 
-def test_every_batch_is_a_sample_of_a_window_of_random_blocks(source: BatchSource) -> None:
-    with source.table as table:
-        day = table.read(0, table.rows).numeric[:, list(COLUMNS.numeric).index("age")].astype(int)
-        drawn = [
-            day[batch.row_B.numpy()]
-            for epoch in range(4)
-            for batch in source.shuffled(seed=1, epoch=epoch)
-        ]
+def test_every_batch_is_a_sample_of_a_window_of_random_blocks(
+    day_and_epochs: DayAndEpochs,
+) -> None:
+    day, epochs = day_and_epochs
+    drawn = [day[batch.row_B.numpy()] for epoch in epochs for batch in epoch]
     blocks = [day[start : start + BLOCK_ROWS] for start in range(0, len(day), BLOCK_ROWS)]
     # The law of total variance: draws from a window, and windows of blocks drawn from all.
     within = (WINDOW_ROWS - BATCH_ROWS) / (WINDOW_ROWS - 1)
@@ -84,32 +89,33 @@ def test_every_batch_is_a_sample_of_a_window_of_random_blocks(source: BatchSourc
     assert np.abs(shares - np.bincount(day) / len(day)).max() < 2.5 * RUN_ROWS / WINDOW_ROWS
 
 
-def test_rows_that_meet_in_one_epoch_part_in_the_next(source: BatchSource) -> None:
-    with source.table:
-        turns = []
-        for epoch in range(2):
-            turn = np.empty(source.rows, int)
-            for number, batch in enumerate(source.shuffled(seed=1, epoch=epoch)):
-                turn[batch.row_B.numpy()] = number
-            turns.append(turn)
-    pairs = np.random.default_rng(0).integers(0, source.rows, (2, 400_000))
-    together = [turn[pairs[0]] == turn[pairs[1]] for turn in turns]
+def test_rows_that_meet_in_one_epoch_part_in_the_next(
+    day_and_epochs: DayAndEpochs,
+) -> None:
+    day, epochs = day_and_epochs
+    turns = np.empty((2, len(day)), int)
+    for turn, epoch in zip(turns, epochs):
+        for number, batch in enumerate(epoch):
+            turn[batch.row_B.numpy()] = number
+    pairs = np.random.default_rng(0).integers(0, len(day), (2, 400_000))
+    together = turns[:, pairs[0]] == turns[:, pairs[1]]
     again = (together[0] & together[1]).sum() / together[0].sum()
     # Blocks stay whole, an eighth of a window, whose batches are of like lengths. Of windows that
     # stayed whole it would be more than half.
     assert again < 0.25
 
 
-def test_grouping_by_length_tells_nothing_of_day_and_label(source: BatchSource) -> None:
-    with source.table as table:
-        day = table.read(0, table.rows).numeric[:, list(COLUMNS.numeric).index("age")]
-        means = []
-        for epoch in range(5):
-            for number, batch in enumerate(source.shuffled(seed=1, epoch=epoch)):
-                assert batch.label_B is not None
-                length = float(batch.offsets.diff().double().mean())
-                label = float(batch.label_B.mean())
-                means.append((number, length, label, day[batch.row_B.numpy()].mean()))
+def test_grouping_by_length_tells_nothing_of_day_and_label(
+    day_and_epochs: DayAndEpochs,
+) -> None:
+    day, epochs = day_and_epochs
+    means = []
+    for epoch in epochs:
+        for number, batch in enumerate(epoch):
+            assert batch.label_B is not None
+            length = float(batch.offsets.diff().double().mean())
+            label = float(batch.label_B.mean())
+            means.append((number, length, label, day[batch.row_B.numpy()].mean()))
     number, length, label, day_of_batch = np.array(means).T
     # Batches are groups of one length: their mean lengths differ far more than chance allows.
     assert length.std() > 5
