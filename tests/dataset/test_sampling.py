@@ -51,16 +51,6 @@ def test_a_selection_survives_its_file(labels: np.ndarray, tmp_path: Path) -> No
         Selection.read(path, 3)
 
 
-def test_a_sample_has_the_click_rate_of_the_file(labels: np.ndarray) -> None:
-    drawn = selected(labels, 1_000, valid_share=0.1, seed=1)
-    assert (len(drawn.row), drawn.is_valid.sum()) == (1_000, 100)
-    train = ~drawn.is_valid
-    assert abs(np.corrcoef(drawn.row[train], drawn.position[train])[0, 1]) < 0.1
-    assert abs(labels[drawn.row].sum() - 1_000 * labels.mean()) <= 1
-    for part in (drawn.is_valid, ~drawn.is_valid):
-        assert abs(labels[drawn.row[part]].mean() - labels.mean()) < 0.01
-
-
 @pytest.mark.parametrize("rows", [1_000, 20_000])
 def test_a_file_sorted_by_day_is_drawn_from_every_day_by_its_share(
     labels: np.ndarray, day: np.ndarray, rows: int

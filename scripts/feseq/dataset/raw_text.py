@@ -44,28 +44,32 @@ def _float_as_text(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
-    """The IDs of some rows as text; raises UserError if one is no text or is missing."""
+def checked_text(column: pa.Array, name: str, path: str) -> pa.StringArray:
+    """The same as text; raises UserError for what is no UTF-8 text, or H5 cannot keep."""
     try:
-        ids = as_text(column)
-        ids.validate(full=True)
+        texts = as_text(column)
+        texts.validate(full=True)
     except pa.ArrowException as error:
         raise UserError(
-            f"{path}: ID {name!r} of type {column.type} cannot be read as UTF-8 text "
-            f"({first_line(error)}); write the column as strings or integers, or name another one "
-            f"in columns.id"
+            f"{path}: column {name!r} of type {column.type} cannot be read as UTF-8 text "
+            f"({first_line(error)}); write it as strings or integers, or name another one"
         ) from None
+    with_nul = texts.filter(pc.fill_null(pc.match_substring(texts, "\0"), False))
+    if len(with_nul):
+        raise UserError(
+            f"{path}: column {name!r} holds a NUL byte, for example in {with_nul[0].as_py()!r}; "
+            f"remove such bytes, H5 cannot keep them"
+        )
+    return texts
+
+
+def checked_ids(column: pa.Array, first_row: int, name: str, path: str) -> pa.StringArray:
+    """The IDs of some rows as text; raises UserError if one is no text or is missing."""
+    ids = checked_text(column, name, path)
     if ids.null_count:
         row = first_row + pc.index(ids.is_null(), True).as_py()
         raise UserError(
             f"{path}: ID {name!r} is missing in {ids.null_count:,} of the rows {first_row:,} to "
             f"{first_row + len(ids) - 1:,}, first row {row}; a submission needs the ID of every row"
-        )
-    has_nul = pc.match_substring(ids, "\0")
-    if pc.any(has_nul).as_py():
-        row = first_row + pc.index(has_nul, True).as_py()
-        raise UserError(
-            f"{path}: ID {name!r} holds a NUL byte in row {row}; remove such bytes, H5 cannot keep "
-            f"them"
         )
     return ids

@@ -11,7 +11,7 @@ from ..common.ragged import require_equal_lengths
 from ..config.columns import Columns
 from .block import Block
 from .categories import MISSING_CODE, codes_of
-from .raw_text import as_text
+from .raw_text import as_text, checked_text
 from .sequence_parser import parse_sequences
 
 # The raw strings of some rows' categories, by column.
@@ -35,7 +35,7 @@ def convert_batch(
     words = {}
     for i, name in enumerate(columns.categorical):
         encoded = as_text(batch.column(name)).dictionary_encode()
-        words[name] = _words(encoded.dictionary, name, path)
+        words[name] = checked_text(encoded.dictionary, name, path).to_pylist()
         # The last one stands for missing values.
         codes = np.append(codes_of(words[name]), np.uint64(MISSING_CODE))
         places = pc.fill_null(encoded.indices, len(words[name])).to_numpy(zero_copy_only=False)
@@ -56,23 +56,6 @@ def add_words(known: dict[str, set[str]], words: Words) -> None:
     """Add the words of some rows to those known, by categorical column."""
     for name, found in words.items():
         known.setdefault(name, set()).update(found)
-
-
-def _words(dictionary: pa.Array, column: str, path: str) -> list[str]:
-    try:
-        words = dictionary.to_pylist()
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: column {column!r} holds bytes that are not UTF-8 text ({error}); "
-            f"write it as UTF-8"
-        ) from None
-    with_nul = [word for word in words if "\0" in word]
-    if with_nul:
-        raise UserError(
-            f"{path}: column {column!r} holds a NUL byte, for example in {with_nul[0]!r}; remove "
-            f"such bytes, H5 cannot keep them"
-        )
-    return words
 
 
 def _as_float32(column: pa.Array) -> np.ndarray:

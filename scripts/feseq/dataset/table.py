@@ -4,10 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from ..common.files import Closing
 from .block import Block
 
 
@@ -33,7 +34,7 @@ class Header:
         return {field.name: getattr(self, field.name) for field in fields(Header)}
 
 
-class Table(Header, ABC):
+class Table(Header, Closing, ABC):
     """Rows that are read from `start` to `stop` (not included)."""
 
     rows: int
@@ -64,12 +65,6 @@ class Table(Header, ABC):
     def holdout(self) -> np.ndarray:
         """True for holdout rows, bool [rows]; train and validation tables have such a flag."""
         return self.column("holdout").astype(bool)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 class MemoryTable(Table):
