@@ -29,7 +29,7 @@ else:
     HAS_VARLEN = {"scale", "window_size"} <= set(inspect.signature(varlen_attn).parameters)
 # What flash attention takes.
 MULTIPLE_OF_HEAD, WIDEST_HEAD = 8, 256
-# Taken off the scores of padding.
+# Taken off the scores of padding, which leaves nothing of a softmax's share in float32.
 _HIDDEN = 1e5
 
 
@@ -52,7 +52,7 @@ class SelfAttention(nn.Module):
         """[B, L, D]; padding is hidden as key.
 
         The bias of a key stands in one more column of it, where each query has 1, so that it costs
-        no pass over the scores. Its value leaves nothing of a softmax's share in float32.
+        no pass over the scores.
         """
         qkv = self.project_in(x_BLD).unflatten(2, (3, self.heads, -1))
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))

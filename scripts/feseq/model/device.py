@@ -24,12 +24,6 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-PRECISIONS = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -73,16 +67,17 @@ class Machine:
 
 
 def start_runtime(runtime: Runtime, threads: int, ranks: Ranks | None = None) -> Machine:
-    """Set the threads of this process, and find the device that `runtime` names.
+    """Set the threads of this process, at most one per CPU, and find the device of `runtime`.
 
     Each of several `ranks` on a machine gets its part of the threads and a GPU of its own.
     """
     ranks = ranks or Ranks()
-    use_threads(max(1, threads // ranks.local_count))
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
+    torch.set_num_threads(max(1, min(threads // ranks.local_count, available)))
     device = choose_device(runtime.device, ranks)
     precision = choose_precision(runtime.precision, device)
     ranks.agree(
-        list(PRECISIONS.values()).index(precision),
+        [torch.float32, torch.bfloat16, torch.float16].index(precision),
         "the GPUs of this training are of different kinds: runtime.precision auto means bfloat16 "
         "on some and float16 on others; set it to one of them",
     )
@@ -108,7 +103,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if has_bfloat16 else torch.float16
     if name == "float16" and device.type != "cuda":
         raise UserError("runtime.precision is float16, which needs a GPU; use auto or float32")
-    return PRECISIONS[name]
+    return getattr(torch, name)
 
 
 def can_compile(device: torch.device) -> bool:
@@ -177,9 +172,3 @@ def deterministic_if_possible(work: Callable[[], Result]) -> Result:
         )
     torch.use_deterministic_algorithms(True, warn_only=True)
     return work()
-
-
-def use_threads(threads: int) -> None:
-    """Let PyTorch use `threads` threads, at most one per CPU that this process may use."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
-    torch.set_num_threads(max(1, min(threads, available)))

@@ -21,8 +21,7 @@ from .dropout import Dropout, UnknownDraws, VectorDropout
 from .history import Crossing, HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .input_layer import InputLayer
 from .interaction import Interaction
-from .pooling import POOLINGS
-from .precision import full_precision
+from .pooling import POOLINGS, full_precision
 from .refiner import SequenceRefiner
 from .sizes import FieldSizes
 
@@ -45,14 +44,7 @@ class FESeq(nn.Module):
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
         self.position = PositionEmbedding(config.max_len, d) if config.positions else None
         self.time = TimeEmbedding(config, d) if config.times else None
-        self.refiner = SequenceRefiner(
-            config.transformer_layers,
-            width,
-            config.heads,
-            config.causal,
-            config.layer_norm,
-            config.dropout,
-        )
+        self.refiner = SequenceRefiner(config, width)
         pooling = POOLINGS[config.pooling]
         self.item = ItemEmbedding(config, sizes) if pooling.needs_item else None
         self.pooling = pooling(config, width, len(sizes.target) * d)
@@ -60,7 +52,7 @@ class FESeq(nn.Module):
         self.crossing = Crossing(sizes, config.crossing) if config.crossing else None
         outputs = len(sizes.profile) * d + self.inputs.out_width + self.pooling.out_width
         outputs += 3 * len(sizes.target) * d * self.shortcuts
-        self.mlp = _mlp(outputs, config, has_direct=config.crossing > 0)
+        self.mlp = OutputNetwork(outputs, config)
         self.observed_odds = ObservedOdds()
         self.apply(partial(_start_values, std=config.embedding_std))
         self.inputs.start_values(config.embedding_std)
@@ -142,20 +134,6 @@ class ItemEmbedding(nn.Module):
         return self.interaction(item_BGd).flatten(1)
 
 
-class OutputNetwork(nn.Sequential):
-    """Layers over all features; with `has_direct`, the last one is added to the logit instead."""
-
-    def __init__(self, *layers: nn.Module, has_direct: bool) -> None:
-        super().__init__(*layers)
-        self.has_direct = has_direct
-
-    def forward(self, x_BX: Tensor) -> Tensor:
-        """[B, 1]."""
-        if not self.has_direct:
-            return super().forward(x_BX)
-        return super().forward(x_BX[:, :-1]) + x_BX[:, -1:]
-
-
 class LowRankCross(nn.Sequential):
     """A low-rank cross layer of DCN-v2: x <- x * (U V^T x + b) + x (Wang et al., WWW 2021, eq. 2).
 
@@ -170,15 +148,25 @@ class LowRankCross(nn.Sequential):
         return torch.addcmul(x_BX, x_BX, super().forward(x_BX))
 
 
-def _mlp(inputs: int, config: ModelConfig, has_direct: bool) -> OutputNetwork:
-    layers: list[nn.Module] = []
-    if config.mlp_cross_rank:
-        layers += [LowRankCross(inputs, config.mlp_cross_rank)]
-    for outputs in config.mlp:
-        layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[config.mlp_activation]()]
-        layers += [Dropout(config.dropout)]
-        inputs = outputs
-    return OutputNetwork(*layers, nn.Linear(inputs, 1), has_direct=has_direct)
+class OutputNetwork(nn.Sequential):
+    """Layers over all features, but for the crossing's, the last one: it is added to the logit."""
+
+    def __init__(self, inputs: int, config: ModelConfig) -> None:
+        layers: list[nn.Module] = []
+        if config.mlp_cross_rank:
+            layers += [LowRankCross(inputs, config.mlp_cross_rank)]
+        for outputs in config.mlp:
+            layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[config.mlp_activation]()]
+            layers += [Dropout(config.dropout)]
+            inputs = outputs
+        super().__init__(*layers, nn.Linear(inputs, 1))
+        self.has_crossing = config.crossing > 0
+
+    def forward(self, x_BX: Tensor) -> Tensor:
+        """[B, 1]."""
+        if not self.has_crossing:
+            return super().forward(x_BX)
+        return super().forward(x_BX[:, :-1]) + x_BX[:, -1:]
 
 
 def _start_values(module: nn.Module, std: float) -> None:

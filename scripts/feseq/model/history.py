@@ -71,20 +71,11 @@ class HistoryEmbedding(nn.Module):
         if self.training and self.dropout.p:
             ones_ST = torch.ones_like(batch.history_ST, dtype=target_BGd.dtype)
             kept_ST = self.dropout(ones_ST[..., None]).squeeze(2)
-        weights = [table.get_parameter("weight") for table in self.sequence]
         sums = [
-            F.embedding_bag(
-                codes_T,
-                weights[i],
-                batch.offsets,
-                mode="sum",
-                per_sample_weights=None if kept_ST is None else kept_ST[i],
-                include_last_offset=True,
-            )
-            for i, codes_T in enumerate(batch.history_ST)
+            _event_sum(batch, i, table, None if kept_ST is None else kept_ST[i])
+            for i, table in enumerate(self.sequence)
         ]
-        length_B = batch.offsets.diff().clamp(min=1).to(target_BGd.dtype)
-        history_BGd = torch.stack(sums, dim=1) / length_B.sqrt()[:, None, None]
+        history_BGd = torch.stack(sums, dim=1) / _root_length(batch, target_BGd)[..., None]
         parts = [target_BGd, history_BGd, target_BGd * history_BGd]
         return torch.cat([part.flatten(1) for part in parts], dim=1)
 
@@ -97,6 +88,25 @@ class HistoryEmbedding(nn.Module):
         return torch.cat([target_BX, sum_BX, target_BX * sum_BX], dim=1)
 
 
+def _event_sum(
+    batch: Batch, sequence: int, table: nn.Module, weight_T: Tensor | None = None
+) -> Tensor:
+    """The sum [B, d] of the events' vectors in a sequence, each times its weight."""
+    return F.embedding_bag(
+        batch.history_ST[sequence],
+        table.get_parameter("weight"),
+        batch.offsets,
+        mode="sum",
+        per_sample_weights=weight_T,
+        include_last_offset=True,
+    )
+
+
+def _root_length(batch: Batch, like: Tensor) -> Tensor:
+    """The root of the number of events [B, 1], at least 1."""
+    return batch.offsets.diff().clamp(min=1).to(like.dtype).sqrt()[:, None]
+
+
 def _root_sum(history_BHd: Tensor, is_event_BH: Tensor) -> Tensor:
     """The sum over the events, over the root of their number [B, d]."""
     weight_BH = is_event_BH.to(history_BHd.dtype)
@@ -107,9 +117,8 @@ def _root_sum(history_BHd: Tensor, is_event_BH: Tensor) -> Tensor:
 class Crossing(nn.Module):
     """The product of target and history: the target's vector times the sum of the events'.
 
-    Vectors of their own, of `width`. Those of events start at 0 and those of targets at deviation
-    1, but for unknown and missing ones: where both start small, neither has a gradient to grow by.
-    The sum is over the root of the history's length.
+    Vectors of their own; the sum is over the root of the history's length. Events start at 0,
+    targets at deviation 1: where both start small, neither has a gradient to grow by.
     """
 
     def __init__(self, sizes: FieldSizes, width: int) -> None:
@@ -129,19 +138,12 @@ class Crossing(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, 1], the sum over the sequences."""
-        offsets, parts = batch.offsets, []
+        parts = []
         for i, table in enumerate(self.event):
-            sum_BW = F.embedding_bag(
-                batch.history_ST[i],
-                table.get_parameter("weight"),
-                offsets,
-                mode="sum",
-                include_last_offset=True,
-            )
             target_BW = F.embedding(batch.target_BG[:, i], self.target[i])
-            parts.append((target_BW * sum_BW).sum(1, keepdim=True))
-        root_B1 = offsets.diff().clamp(min=1).to(parts[0].dtype).sqrt()[:, None]
-        return torch.stack(parts).sum(0) / root_B1
+            product_BW = target_BW * _event_sum(batch, i, table)
+            parts.append(product_BW.sum(1, keepdim=True))
+        return torch.stack(parts).sum(0) / _root_length(batch, parts[0])
 
     def padded(self, history_SBH: Tensor, target_BG: Tensor, is_event_BH: Tensor) -> Tensor:
         """The same of padded rows."""

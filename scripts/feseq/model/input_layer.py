@@ -11,7 +11,7 @@ Categories that stand at no position of the history:
 
     context     a learned vector for each category
 
-B rows of a batch, N numeric columns, K missing blocks, C categories, d embedding size.
+B rows of a batch, d embedding size.
 """
 
 import torch
@@ -27,11 +27,11 @@ from .sizes import FieldSizes
 class Linear(nn.Module):
     """x · v."""
 
-    def __init__(self, config: ModelConfig, sizes: FieldSizes, numbers: str) -> None:
+    def __init__(self, numbers: str, columns: int, embedding_dim: int) -> None:
         super().__init__()
         self.numbers = numbers
-        self.vector = nn.Parameter(torch.empty(sizes.numeric, config.embedding_dim))
-        self.out_width = sizes.numeric * config.embedding_dim
+        self.vector = nn.Parameter(torch.empty(columns, embedding_dim))
+        self.out_width = columns * embedding_dim
 
     def forward(self, batch: Batch) -> Tensor:
         return (batch.numbers[self.numbers][..., None] * self.vector).flatten(1)
@@ -40,38 +40,27 @@ class Linear(nn.Module):
 class Direct(nn.Module):
     """x."""
 
-    def __init__(self, config: ModelConfig, sizes: FieldSizes, numbers: str) -> None:
+    def __init__(self, numbers: str, columns: int) -> None:
         super().__init__()
         self.numbers = numbers
-        self.out_width = columns_of(numbers, sizes)
+        self.out_width = columns
 
     def forward(self, batch: Batch) -> Tensor:
         return batch.numbers[self.numbers]
 
 
-class Buckets(nn.Module):
-    """The vector of the value's bucket."""
+class Indexed(nn.Module):
+    """The vectors of buckets, which are `numbers` of the batch, or of its context categories."""
 
-    def __init__(self, config: ModelConfig, sizes: FieldSizes, numbers: str) -> None:
+    def __init__(self, numbers: str | None, sizes: tuple[int, ...], config: ModelConfig) -> None:
         super().__init__()
         self.numbers = numbers
-        self.table = Tables((BUCKETS + 1,) * sizes.numeric, config)
-        self.out_width = sizes.numeric * config.embedding_dim
+        self.table = Tables(sizes, config)
+        self.out_width = len(sizes) * config.embedding_dim
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.table(batch.numbers[self.numbers].long()).flatten(1)
-
-
-class Context(nn.Module):
-    """The vector of each category."""
-
-    def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
-        super().__init__()
-        self.table = Tables(sizes.context, config)
-        self.out_width = len(sizes.context) * config.embedding_dim
-
-    def forward(self, batch: Batch) -> Tensor:
-        return self.table(batch.context_BC).flatten(1)
+        index = batch.context_BC if self.numbers is None else batch.numbers[self.numbers].long()
+        return self.table(index).flatten(1)
 
 
 class Tables(nn.Embedding):
@@ -87,14 +76,6 @@ class Tables(nn.Embedding):
     def forward(self, index: Tensor) -> Tensor:
         """Vectors [B, columns, d] of indices [B, columns], each from 0 on in its column's table."""
         return self.dropout(super().forward(index + self.first))
-
-
-LAYERS: dict[str, type[Linear] | type[Direct] | type[Buckets]] = {
-    "linear": Linear,
-    "direct": Direct,
-    "buckets": Buckets,
-    "missing": Direct,
-}
 
 
 def numbers_of(config: ModelConfig) -> dict[str, str]:
@@ -113,14 +94,18 @@ class InputLayer(nn.Module):
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
-        kinds: dict[str, Linear | Direct | Buckets | Context] = {
-            name: LAYERS[name](config, sizes, numbers)
-            for name, numbers in numbers_of(config).items()
-        }
+        self.kinds = nn.ModuleDict()
+        for name, numbers in numbers_of(config).items():
+            columns = columns_of(numbers, sizes)
+            if name == "linear":
+                self.kinds[name] = Linear(numbers, columns, config.embedding_dim)
+            elif name == "buckets":
+                self.kinds[name] = Indexed(numbers, (BUCKETS + 1,) * columns, config)
+            else:
+                self.kinds[name] = Direct(numbers, columns)
         if sizes.context:
-            kinds["context"] = Context(config, sizes)
-        self.kinds = nn.ModuleDict(kinds)
-        self.out_width = sum(kind.out_width for kind in kinds.values())
+            self.kinds["context"] = Indexed(None, sizes.context, config)
+        self.out_width = sum(kind.out_width for kind in self.kinds.values())
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, out_width]."""

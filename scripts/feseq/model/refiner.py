@@ -6,6 +6,7 @@ is the same function of B rows left-padded to L positions.
 
 from torch import Tensor, nn
 
+from ..config.model import ModelConfig
 from ..dataset.layout import Layout
 from .attention import SelfAttention
 from .dropout import Dropout
@@ -14,17 +15,15 @@ from .dropout import Dropout
 class TransformerLayer(nn.Module):
     """Post-norm: S = Norm(x + Drop(MH(x))), out = Norm(S + Drop(W2 LeakyReLU(W1 S)))."""
 
-    def __init__(
-        self, width: int, heads: int, causal: bool, layer_norm: bool, dropout: float
-    ) -> None:
+    def __init__(self, config: ModelConfig, width: int) -> None:
         super().__init__()
-        self.attention = SelfAttention(width, heads, causal)
+        self.attention = SelfAttention(width, config.heads, config.causal)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, width), nn.LeakyReLU(), nn.Linear(width, width)
         )
-        self.dropout = Dropout(dropout)
-        self.norm_1 = nn.LayerNorm(width) if layer_norm else nn.Identity()
-        self.norm_2 = nn.LayerNorm(width) if layer_norm else nn.Identity()
+        self.dropout = Dropout(config.dropout)
+        self.norm_1 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
+        self.norm_2 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
 
     def forward(self, x_ND: Tensor, layout: Layout) -> Tensor:
         """[N, D]."""
@@ -40,21 +39,12 @@ class TransformerLayer(nn.Module):
 
 
 class SequenceRefiner(nn.Module):
-    """T Transformer layers."""
+    """The Transformer layers, one after the other."""
 
-    def __init__(
-        self,
-        layers: int,
-        width: int,
-        heads: int,
-        causal: bool,
-        layer_norm: bool,
-        dropout: float,
-    ) -> None:
+    def __init__(self, config: ModelConfig, width: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            TransformerLayer(width, heads, causal, layer_norm, dropout) for _ in range(layers)
-        )
+        layers = (TransformerLayer(config, width) for _ in range(config.transformer_layers))
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, x_ND: Tensor, layout: Layout) -> Tensor:
         for layer in self.layers:
