@@ -15,7 +15,6 @@ from feseq.model.device import start_runtime
 def a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine that says it has one."""
     monkeypatch.setattr(runtime, "choose_device", lambda name, _: torch.device(name))
-    monkeypatch.setattr(runtime, "use_threads", lambda threads: None)
     before = torch.get_float32_matmul_precision()
     yield
     torch.set_float32_matmul_precision(before)

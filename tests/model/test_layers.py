@@ -127,7 +127,7 @@ def test_the_weighted_sum_is_that_of_the_paper(kind: str) -> None:
 
 @pytest.mark.parametrize("has_norm", [True, False])
 def test_a_transformer_layer_is_post_norm(has_norm: bool) -> None:
-    layer = TransformerLayer(8, 2, causal=False, layer_norm=has_norm, dropout=0.1)
+    layer = TransformerLayer(replace(CONFIG, layer_norm=has_norm), 8)
     w, layout = random_weights(layer), make_batch([3, 0]).layout
     x_ND = torch.randn(5, 8, dtype=torch.float64)
 

@@ -151,11 +151,16 @@ def test_dropout_works_in_training_only() -> None:
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("variant", VARIANTS[:-1], ids=str)  # the last has no products by position
-def test_logits_of_half_precision_have_the_resolution_of_float32(
+@pytest.mark.parametrize(
+    "variant",
+    [*({"pooling": pooling} for pooling in POOLINGS), {"crossing": 3, "shortcuts": True}],
+    ids=str,
+)
+def test_half_precision_rounds_what_positions_hold_and_not_the_logit(
     variant: dict[str, Any], precision: torch.dtype
 ) -> None:
-    model = make_model(replace(CONFIG, **variant)).float()
+    # With ReLU, all layers of some weights would be silent, and every logit the last bias.
+    model = make_model(replace(CONFIG, mlp_activation="leaky_relu", **variant)).float()
     batch = single(make_batch([3, 0, 6] * 40))
     with torch.no_grad():
         model.mlp[-1].bias.fill_(-4)  # clicks are rare: near -4 bfloat16 has steps of 1 / 64
@@ -163,9 +168,10 @@ def test_logits_of_half_precision_have_the_resolution_of_float32(
         with torch.autocast("cpu", precision):
             half = model(batch)
     assert half.dtype == torch.float32
-    assert len(half.unique()) > 0.9 * len(full.unique()) > 90
-    assert (half - full).std() < 0.1 * full.std()
-    assert not torch.equal(half, full)
+    # A logit is none of the few numbers that half precision has.
+    assert (half.to(precision).float() != half).double().mean() > 0.9
+    # Errors are some roundings of what logits differ by.
+    assert 0 < (half - full).std() < 50 * torch.finfo(precision).eps * full.std()
 
 
 @pytest.mark.parametrize("name", ["mean", "sum"])
@@ -210,9 +216,5 @@ def test_one_batch_can_be_learned_by_heart() -> None:
 def test_settings_that_cannot_work_name_their_numbers() -> None:
     with pytest.raises(ValueError, match="3 heads do not divide the width 20"):
         FESeq(replace(CONFIG, heads=3), SIZES)
-    with pytest.raises(ValueError, match="pooling"):
-        replace(CONFIG, pooling="no such pooling")
-    with pytest.raises(ValueError, match="dropout"):
-        replace(CONFIG, dropout=1.0)
     with pytest.raises(ValueError, match="2 sequence and 1 target"):
         FieldSizes(profile=(), target=(6,), sequence=(11, 8), numeric=0)
