@@ -12,7 +12,7 @@ BOTH = pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 
 BEGINNING = """
 import os, signal, sys, time
-from feseq.common.signals import exit_on_sigterm, undisturbed
+from feseq.common.signals import Signals, exit_on_sigterm
 
 def ask():
     os.kill(os.getpid(), int(sys.argv[1]))
@@ -34,13 +34,13 @@ def test_a_second_sigterm_does_not_disturb_the_end() -> None:
 
 
 @BOTH
-def test_what_is_not_to_be_disturbed_comes_to_its_end(kind: signal.Signals) -> None:
-    saving = "try:\n with undisturbed():\n  ask()\n  print('saved')\n print('goes on')"
+def test_what_signals_are_held_from_comes_to_its_end(kind: signal.Signals) -> None:
+    saving = "try:\n with Signals():\n  ask()\n  print('saved')\n print('goes on')"
     ending = "except KeyboardInterrupt:\n sys.exit(130)"
     assert run(kind, "exit_on_sigterm()", saving, ending) == (128 + kind, "saved\n")
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:
     ignoring = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-    saving = "with undisturbed():\n ask()\nprint('goes on')"
+    saving = "with Signals():\n ask()\nprint('goes on')"
     assert run(signal.SIGTERM, ignoring, saving) == (0, "goes on\n")

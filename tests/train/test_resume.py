@@ -22,7 +22,6 @@ from feseq.config.train import TrainConfig
 from feseq.model import FESeq
 from feseq.train import checkpoint
 from feseq.train import loop as trainer
-from feseq.train.checkpoint import Checkpoint
 from feseq.train.step import Stepper
 from support import SCRIPTS
 from support.trainings import FOUR_EPOCHS, CrashError, counted_steps, ended_at, train_saving
@@ -215,13 +214,6 @@ def test_two_trainings_of_one_model_keep_apart(tmp_path: Path) -> None:
     # The lock ends with its holder, however that ended.
     with checkpoint.locked(tmp_path, "is free"):
         pass
-
-
-def test_a_state_is_due_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved = Checkpoint(tmp_path, "")
-    assert not saved.is_due()
-    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_SAVES", 0)
-    assert saved.is_due()
 
 
 def test_a_training_lost_after_its_end_is_not_done_again(

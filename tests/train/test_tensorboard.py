@@ -53,8 +53,12 @@ def assert_like_history(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     # Before the first evaluation, between two, during the second, and when its state is saved.
-    [(Stepper, "take", 2), (Stepper, "take", 5), (trainer, "predict_logits", 2)]
-    + [(trainer.Trainer, "_state", call) for call in (3, 4)],
+    [
+        (Stepper, "take", 2),
+        (Stepper, "take", 5),
+        (trainer, "predict_logits", 2),
+        (trainer.Trainer, "_state", 6),
+    ],
 )
 def test_a_resumed_training_has_each_point_once(
     data: Path, tmp_path: Path, owner: object, name: str, call: int

@@ -2,8 +2,6 @@
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -64,10 +62,3 @@ class Signals:
         self.asked = kind
         if kind == signal.SIGINT:
             signal.signal(kind, self._before[kind])
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """A signal that comes within is taken at the end."""
-    with Signals():
-        yield

@@ -94,18 +94,19 @@ class InputLayer(nn.Module):
 
     def __init__(self, config: ModelConfig, sizes: FieldSizes) -> None:
         super().__init__()
-        self.kinds = nn.ModuleDict()
+        kinds: dict[str, Linear | Direct | Indexed] = {}
         for name, numbers in numbers_of(config).items():
             columns = columns_of(numbers, sizes)
             if name == "linear":
-                self.kinds[name] = Linear(numbers, columns, config.embedding_dim)
+                kinds[name] = Linear(numbers, columns, config.embedding_dim)
             elif name == "buckets":
-                self.kinds[name] = Indexed(numbers, (BUCKETS + 1,) * columns, config)
+                kinds[name] = Indexed(numbers, (BUCKETS + 1,) * columns, config)
             else:
-                self.kinds[name] = Direct(numbers, columns)
+                kinds[name] = Direct(numbers, columns)
         if sizes.context:
-            self.kinds["context"] = Indexed(None, sizes.context, config)
-        self.out_width = sum(kind.out_width for kind in self.kinds.values())
+            kinds["context"] = Indexed(None, sizes.context, config)
+        self.kinds = nn.ModuleDict(kinds)
+        self.out_width = sum(kind.out_width for kind in kinds.values())
 
     def forward(self, batch: Batch) -> Tensor:
         """[B, out_width]."""

@@ -30,7 +30,7 @@ SPARE_SHARE = 0.1
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Bytes of a training step: `fixed`, and `per_row` of a micro-batch, histories full."""
+    """Bytes of a training step: `fixed`, and `per_row` of a micro-batch of full-length rows."""
 
     fixed: int
     per_row: int
@@ -85,9 +85,7 @@ def micro_batch_rows(
     if rows < batch_rows:
         logger.info(
             "%s: batches of %d rows in micro-batches of %d, whose gradients add up to the batch's",
-            available,
-            batch_rows,
-            rows,
+            *(available, batch_rows, rows),
         )
     return rows
 
@@ -101,11 +99,11 @@ def check_network(
     needed = 4 * copies * count_parameters(network)
     if needed > memory:
         name, largest = max(network.named_parameters(), key=lambda pair: pair[1].numel())
-        shape = " x ".join(f"{size:,}" for size in largest.shape)
         raise NotEnoughMemoryError(
             f"the network's {count_parameters(network):,} parameters need {needed / 2**20:,.0f} "
             f"MiB with their gradients and Adam's moments, and there are {memory / 2**20:,.0f} "
-            f"MiB (runtime.memory_gib); most are in {name}, {shape}: use a smaller model, or "
+            f"MiB (runtime.memory_gib); most are in {name}, "
+            f"{' x '.join(f'{size:,}' for size in largest.shape)}: use a smaller model, or "
             f"raise sizes.<size>.min_count, which makes vocabularies smaller"
         )
 
