@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.predict.sample import check_sample
 
 if __name__ == "__main__":
-    run_script(check_sample, globals().get("snakemake"))
+    run_script(check_sample)

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -31,16 +31,17 @@ FULL_NAME = ("size", "model", "baseline", "name")
 def run_script(main: Callable[..., None], job: Any = None) -> None:
     """Call `main` with what its signature names.
 
-    `job` is the global `snakemake`, or None at the shell. A job's inputs, outputs, wildcards and
-    settings (its named params, each `name=value`) go to the parameters of the same name, as do
-    `threads`, the digests of its `code`, the config block `runtime`, and the `full_name` of its
-    model. At the shell, wildcards (`--size toy --model len100`) name the job of a rule, and
-    `--name value` for each parameter runs the script without rules. Values become what the
-    parameters' annotations say. A UserError, or an error of the operating system, ends the script
-    with its message and no traceback.
+    `job` is the script's global `snakemake`, which only a job has. A job's inputs, outputs,
+    wildcards and settings (its named params, each `name=value`) go to the parameters of the same
+    name, as do `threads`, the digests of its `code`, the config block `runtime`, and the
+    `full_name` of its model. At the shell, wildcards (`--size toy --model len100`) name the job of
+    a rule, and `--name value` for each parameter runs the script without rules. Values become what
+    the parameters' annotations say. A UserError, or an error of the operating system, ends the
+    script with its message and no traceback.
     """
     # A job runs a copy of the script, which knows what it is a copy of.
     script = Path(sys.modules["__main__"].__file__ or "")
+    job = job or getattr(sys.modules["__main__"], "snakemake", None)
     parameters = inspect.signature(main).parameters
     if job is None:
         _run_rule(script.resolve(), {*parameters})
@@ -137,10 +138,9 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
             options["choices"] = get_args(kind)
         elif kind in (int, float):
             options["type"] = kind
-        elif {str, Path} & {kind, *get_args(kind)}:
+        elif {str, Path} & _kinds(kind):
             options["type"] = str
-        if get_origin(kind) is list:
-            options |= {"nargs": "+", "action": "extend"}
+            options |= {"nargs": "+", "action": "extend"} if list in _kinds(kind) else {}
         parser.add_argument(f"--{name}", **options)
     return vars(parser.parse_args())
 
@@ -151,19 +151,28 @@ def _json_or_text(text: str) -> Any:
     return text
 
 
+def _kinds(annotation: Any) -> set[Any]:
+    """What an annotation allows: classes, with `list` for any sequence; a mapping is JSON."""
+    origin = get_origin(annotation)
+    if origin in (dict, Mapping):
+        return {dict}
+    kind = list if origin in (list, Sequence) else annotation
+    return {kind}.union(*map(_kinds, get_args(annotation)))
+
+
 def _typed(parameter: inspect.Parameter, value: Any) -> Any:
     """A value as the parameter's annotation says."""
-    kind = parameter.annotation
+    kinds = _kinds(parameter.annotation)
     if value is parameter.default:
         return value
-    for option in (kind, *get_args(kind)):
-        if hasattr(option, "from_values"):
-            return option.from_values(value, parameter.name)
-    if kind is int:
+    for kind in kinds:
+        if hasattr(kind, "from_values"):
+            return kind.from_values(value, parameter.name)
+    if parameter.annotation is int:
         return int(value)
-    if get_origin(kind) is list:
-        values = [value] if isinstance(value, str) else value
-        return [Path(path) for path in values] if kind == list[Path] else values
-    if kind in (Path, Path | None):
-        return Path(value) if value else None
-    return value
+    if list in kinds and isinstance(value, str):
+        value = [value]
+    # Where texts are allowed, they may name what is no local file.
+    if Path not in kinds or str in kinds:
+        return value
+    return [Path(path) for path in value] if list in kinds else Path(value) if value else None

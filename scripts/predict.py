@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.predict.part import predict_part
 
 if __name__ == "__main__":
-    run_script(predict_part, globals().get("snakemake"))
+    run_script(predict_part)

@@ -9,4 +9,4 @@ from entry import run_script
 from feseq.predict.scoring import score_files
 
 if __name__ == "__main__":
-    run_script(score_files, globals().get("snakemake"))
+    run_script(score_files)

@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.simulation import simulate_split
 
 if __name__ == "__main__":
-    run_script(simulate_split, globals().get("snakemake"))
+    run_script(simulate_split)

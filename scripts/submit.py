@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.predict.submission import write_submission
 
 if __name__ == "__main__":
-    run_script(write_submission, globals().get("snakemake"))
+    run_script(write_submission)

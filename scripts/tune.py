@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.tune.search import tune_model
 
 if __name__ == "__main__":
-    run_script(tune_model, globals().get("snakemake"))
+    run_script(tune_model)

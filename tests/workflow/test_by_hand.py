@@ -4,12 +4,13 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from entry import _typed
-from feseq.common.errors import UserError
 from feseq.config.columns import Columns
 from feseq.config.runtime import Runtime
 from support import REPOSITORY, SCRIPTS
@@ -40,32 +41,26 @@ def script(rule: str) -> str:
     return (SCRIPTS / f"{rule}.py").read_text()
 
 
-def test_values_become_what_annotations_say() -> None:
-    def main(
-        part: int,
-        raw: list[str],
-        valid: list[Path],
-        replay: Path | None,
-        columns: Columns,
-        runtime: Runtime | None,
-        prior: str = "",
-    ) -> None:
-        pass
-
-    given = {"part": "007", "raw": "a", "valid": ["b", "c"], "replay": [], "prior": "1"}
-    given |= {"columns": COLUMNS.plain("label", "id"), "runtime": {"device": "cpu"}}
-    parameters = inspect.signature(main).parameters
-    assert {name: _typed(parameters[name], value) for name, value in given.items()} == {
-        "part": 7,
-        "raw": ["a"],
-        "valid": [Path("b"), Path("c")],
-        "replay": None,
-        "columns": COLUMNS,
-        "runtime": Runtime(device="cpu"),
-        "prior": "1",
-    }
-    with pytest.raises(UserError, match=r"(?s)runtime.*device"):
-        _typed(parameters["runtime"], {"device": "gpu"})
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (int, "007", 7),
+        (int | None, 5, 5),
+        (str, "1", "1"),
+        (list[str], "a", ["a"]),
+        (str | Path | Sequence[str], ["s3://a/b"], ["s3://a/b"]),
+        (Path, "b", Path("b")),
+        (Path | Sequence[Path], ["b", "c"], [Path("b"), Path("c")]),
+        (list[Path], "b", [Path("b")]),
+        (Path | None, [], None),
+        (Mapping[str, float] | None, {"a": 1}, {"a": 1}),
+        (Columns, COLUMNS.plain("label", "id"), COLUMNS),
+        (Runtime | None, {"device": "cpu"}, Runtime(device="cpu")),
+    ],
+)
+def test_values_become_what_annotations_say(kind: Any, value: Any, expected: Any) -> None:
+    parameter = inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=kind)
+    assert _typed(parameter, value) == expected
 
 
 @pytest.mark.workflow

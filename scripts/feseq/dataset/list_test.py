@@ -17,7 +17,7 @@ _BATCH_ROWS = 1 << 17
 
 
 def list_test(
-    parquet: str | Path | Sequence[str],
+    raw: str | Path | Sequence[str],
     columns: Columns,
     parts: Path,
     *,
@@ -29,7 +29,7 @@ def list_test(
     Raises UserError if a file lacks a column or has it in another type than the others, there is no
     row, or an ID is missing or occurs twice.
     """
-    file = open_parquet(parquet)
+    file = open_parquet(raw)
     file.check_columns(columns, columns.id)
     if file.rows == 0:
         raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")

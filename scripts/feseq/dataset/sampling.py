@@ -34,7 +34,7 @@ _BATCH_ROWS = 1 << 20
 
 
 def sample(
-    parquet: str | Path | Sequence[str],
+    raw: str | Path | Sequence[str],
     label: str,
     rows: int | None,
     sampling: Sampling,
@@ -47,7 +47,7 @@ def sample(
 
     Each part has about `part_rows` of the drawn rows.
     """
-    file = open_parquet(parquet)
+    file = open_parquet(raw)
     share = min(1, rows / max(1, file.rows)) if rows else 1
     listing = file.listing(max(part_rows, min(round(part_rows / share), _MOST_RAW_ROWS)))
     bounds = np.cumsum([0, *(part.rows for part in listing.parts)]).tolist()
