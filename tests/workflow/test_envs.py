@@ -3,7 +3,6 @@
 import ast
 import re
 import sys
-from typing import Any
 
 import pytest
 import yaml
@@ -140,12 +139,3 @@ def test_environments_come_from_conda_forge_and_snakemake_from_bioconda() -> Non
         channels = yaml.safe_load((REPOSITORY / f"envs/{env}.yaml").read_text())["channels"]
         home = ["bioconda"] if env == "workflow" else []
         assert channels == ["conda-forge", *home, "nodefaults"]
-
-
-def profile(name: str) -> dict[str, Any]:
-    return yaml.safe_load((REPOSITORY / f"profiles/{name}/config.yaml").read_text())
-
-
-def test_the_conda_profile_is_the_default_one_and_conda() -> None:
-    own = {"software-deployment-method": "conda", "cores": "all"}
-    assert profile("conda") == {**profile("default"), **own}

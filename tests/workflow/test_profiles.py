@@ -26,16 +26,11 @@ GPU_RULES = {rule for rule in RULES if re.search(r"\bgpu=", RULES[MADE_FROM.get(
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_a_profile_decides_like_the_default_one_what_is_stale(name: str) -> None:
+def test_a_profile_decides_like_the_default_one_and_names_rules_that_exist(name: str) -> None:
     for key in ("rerun-triggers", "rerun-incomplete"):
         assert PROFILES[name][key] == PROFILES["default"][key]
-
-
-@pytest.mark.parametrize("name", PROFILES)
-def test_a_profile_names_rules_that_exist(name: str) -> None:
     assert {"train", "submit", "plot_model"} <= set(RULES)
-    for key in ("set-resources", "groups"):
-        assert set(PROFILES[name].get(key, {})) <= set(RULES)
+    assert set(PROFILES[name].get("set-resources", {})) <= set(RULES)
 
 
 def test_the_rules_that_ask_for_a_gpu_and_no_others_run_on_the_gpu_partition() -> None:
