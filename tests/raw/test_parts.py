@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -145,65 +146,66 @@ def test_rows_within_row_groups_are_those_that_were_asked_for(tmp_path: Path) ->
     assert rows == table.select(["uid", "code"]).slice(40, 137).to_pylist()
 
 
+def made(folder: Path, config: dict[str, Any], target: str) -> list[str]:
+    """The rules that ran for a target, once a job."""
+    code, output = shop.snakemake(folder, target, config=config)
+    assert code == 0, output
+    return sorted(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", output))
+
+
+def in_files(folder: Path, split: str, rows: int, files: int) -> tuple[pa.Table, dict[str, Any]]:
+    """A raw table of the shop, and a config where its first rows lie in a folder of files."""
+    shop.write_inputs(folder)
+    name = {"train": "log", "test": "new"}[split]
+    table = pq.read_table(folder / f"in/{name}.parquet")
+    (folder / "in" / name).mkdir()
+    for i in range(files):
+        write_raw(folder / "in" / name, table[rows * i : rows * i + rows], f"{i}")
+    config = shop.changed("parts.rows", rows)
+    return table, shop.changed(f"raw.{split}", f"in/{name}", config)
+
+
 @pytest.mark.workflow
 def test_a_replaced_file_runs_its_part_again_and_no_other(tmp_path: Path) -> None:
-    shop.write_inputs(tmp_path)
-    table = pq.read_table(tmp_path / "in/new.parquet")
-    (tmp_path / "in/new").mkdir()
-    for i in range(3):
-        write_raw(tmp_path / "in/new", table[20 * i : 20 * i + 20], f"{i}")
-    config = shop.changed("raw.test", "in/new")
-    config = shop.changed("parts.rows", 20, config)
     submission = "results/submission_toy.csv"
-
-    def made() -> list[str]:
-        code, output = shop.snakemake(tmp_path, submission, config=config)
-        assert code == 0, output
-        return sorted(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", output))
-
-    ran = made()
+    table, config = in_files(tmp_path, "test", 20, files=3)
+    ran = made(tmp_path, config, submission)
     assert (ran.count("convert_test"), ran.count("predict")) == (3, 3)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/**/part00?.*")}
     first = (tmp_path / submission).read_text().splitlines()
     write_raw(tmp_path / "in/new", table[50:70], "2")
-    assert made() == ["convert_test", "describe", "list_test", "predict", "submit"]
+    assert made(tmp_path, config, submission) == [
+        "convert_test",
+        "describe",
+        "list_test",
+        "predict",
+        "submit",
+    ]
     changed = {path.name for path in before if before[path] != path.stat().st_mtime_ns}
     assert {name[:7] for name in changed} == {"part002"}
     second = (tmp_path / submission).read_text().splitlines()
     assert (first[:41], len(second)) == (second[:41], 61)
     (tmp_path / "in/new/2.parquet").unlink()
-    assert made() == ["describe", "list_test", "submit"]
+    assert made(tmp_path, config, submission) == ["describe", "list_test", "submit"]
     assert (tmp_path / submission).read_text().splitlines() == first[:41]
 
 
 @pytest.mark.workflow
 def test_a_replaced_train_file_is_drawn_and_converted_again_and_no_other(tmp_path: Path) -> None:
-    shop.write_inputs(tmp_path)
-    table = pq.read_table(tmp_path / "in/log.parquet")
-    (tmp_path / "in/log").mkdir()
-    size = -(-len(table) // 4)
-    for i in range(4):
-        write_raw(tmp_path / "in/log", table[size * i : size * i + size], f"{i}")
-    config = shop.changed("parts.rows", size, shop.changed("raw.train", "in/log"))
     target = "data/h5/full/feature_map.json"
-
-    def made() -> list[str]:
-        code, output = shop.snakemake(tmp_path, target, config=config)
-        assert code == 0, output
-        return sorted(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", output))
-
-    assert made() == [*["convert_train"] * 4, "fit_feature_map", "sample"]
+    table, config = in_files(tmp_path, "train", 100, files=4)
+    assert made(tmp_path, config, target) == [*["convert_train"] * 4, "fit_feature_map", "sample"]
     h5 = sorted(tmp_path.glob("data/h5/full/*/part*.h5"))
     assert len(h5) == 8
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in h5}
     # One row less, and other labels.
-    write_raw(tmp_path / "in/log", table[: size - 1], "2")
-    assert made() == ["convert_train", "fit_feature_map", "sample"]
+    write_raw(tmp_path / "in/log", table[:99], "2")
+    assert made(tmp_path, config, target) == ["convert_train", "fit_feature_map", "sample"]
     changed = {path.name for path in h5 if path.stat().st_mtime_ns != before[path][0]}
     assert changed == {"part002.h5"}
     # What was lost comes back as it was.
     h5[0].unlink()
     (tmp_path / target).unlink()
-    assert made() == ["convert_train", "fit_feature_map"]
+    assert made(tmp_path, config, target) == ["convert_train", "fit_feature_map"]
     assert h5[0].read_bytes() == before[h5[0]][1]
-    assert made() == []
+    assert made(tmp_path, config, target) == []

@@ -71,20 +71,50 @@ def raw(tmp_path: Path) -> dict[str, str]:
     return {"source": "auto"} | {key: str(tmp_path / name) for key, name in names.items()}
 
 
-def touch(raw: dict[str, str], *there: str) -> None:
-    for key in there:
-        Path(raw[key]).touch()
+SIMULATED = None
+BOTH = ("train", "test")
 
 
-@pytest.mark.parametrize("source", ["auto", "files"])
-def test_files_that_are_there_are_used(raw: dict[str, str], source: str) -> None:
-    touch(raw, "train", "test")
+@pytest.mark.parametrize(
+    ("source", "there", "missing"),
+    [
+        ("auto", BOTH, ()),
+        ("files", BOTH, ()),
+        ("auto", (), SIMULATED),
+        ("simulated", (), SIMULATED),
+        ("simulated", ("train",), SIMULATED),
+        ("simulated", BOTH, SIMULATED),
+        ("files", (), BOTH),
+        ("files", ("train",), ("test",)),
+        ("files", ("test",), ("train",)),
+        ("auto", ("train",), ("test",)),
+        ("auto", ("test",), ("train",)),
+    ],
+)
+def test_the_files_are_used_or_the_stand_in_or_what_is_missing_is_named(
+    raw: dict[str, str], source: str, there: tuple[str, ...], missing: tuple[str, ...] | None
+) -> None:
+    for name in there:
+        Path(raw[name]).touch()
+    if missing:
+        with pytest.raises(UserError) as refusal:
+            locate_raw(raw | {"source": source})
+        named = str(refusal.value).split("missing: ")[1].split(" (")[0].split(";")[0]
+        assert named == ", ".join(raw[name] for name in missing)
+        return
     found = locate_raw(raw | {"source": source})
-    assert [str(found.train), str(found.test)] == [raw["train"], raw["test"]]
-    assert not found.simulated
-    assert found.sample_submission is None
+    assert found.simulated == (missing is SIMULATED)
+    are_users = [str(table) == raw[name] for name, table in zip(BOTH, (found.train, found.test))]
+    assert are_users == [not found.simulated] * 2
+    assert "SIMULATED DATA" in found.warning
+    assert (raw["train"] in found.warning) == (found.simulated and source == "auto")
+
+
+def test_a_sample_submission_that_is_there_is_looked_at(raw: dict[str, str]) -> None:
+    for source in ("auto", "simulated"):
+        assert locate_raw(raw | {"source": source}).sample_submission is None
     Path(raw["sample_submission"]).write_text("clicked,ID\n")
-    found = locate_raw(raw | {"source": source})
+    found = locate_raw(raw)
     assert str(found.sample_submission) == raw["sample_submission"]
     with pytest.raises(UserError, match="'uid'"):
         found.check(COLUMNS)
@@ -94,7 +124,7 @@ def test_files_that_are_there_are_used(raw: dict[str, str], source: str) -> None
 def test_a_link_to_nowhere_or_an_empty_folder_is_no_reason_to_simulate(
     raw: dict[str, str], source: str, tmp_path: Path
 ) -> None:
-    for name in ("train", "test"):
+    for name in BOTH:
         Path(raw[name]).symlink_to(tmp_path / "unmounted" / name)
     with pytest.raises(UserError, match=r"a.parquet: cannot be read"):
         locate_raw(raw | {"source": source}).check(COLUMNS)
@@ -103,35 +133,3 @@ def test_a_link_to_nowhere_or_an_empty_folder_is_no_reason_to_simulate(
     with pytest.raises(UserError, match=r"a.parquet: no file"):
         locate_raw(raw | {"source": source})
     assert locate_raw(raw | {"source": "simulated"}).simulated
-
-
-@pytest.mark.parametrize(
-    ("source", "there"),
-    [("auto", ()), ("simulated", ()), ("simulated", ("train",)), ("simulated", ("test",)),
-     ("simulated", ("train", "test"))],
-)  # fmt: skip
-def test_the_stand_in_is_used_and_said_loudly(
-    raw: dict[str, str], source: str, there: tuple[str, ...]
-) -> None:
-    touch(raw, *there)
-    found = locate_raw(raw | {"source": source})
-    assert found.simulated
-    assert "SIMULATED DATA" in found.warning
-    assert {str(found.train), str(found.test)}.isdisjoint(raw.values())
-    if source == "auto":
-        assert raw["train"] in found.warning
-
-
-@pytest.mark.parametrize(
-    ("source", "there"),
-    [("files", ()), ("files", ("train",)), ("files", ("test",)), ("auto", ("train",)),
-     ("auto", ("test",))],
-)  # fmt: skip
-def test_a_missing_file_is_refused_by_name(
-    raw: dict[str, str], source: str, there: tuple[str, ...]
-) -> None:
-    touch(raw, *there)
-    with pytest.raises(UserError) as refusal:
-        locate_raw(raw | {"source": source})
-    listed = str(refusal.value).split("missing: ")[1].split(" (")[0].split(";")[0]
-    assert listed == ", ".join(raw[key] for key in ("train", "test") if key not in there)
