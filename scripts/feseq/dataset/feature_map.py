@@ -6,7 +6,7 @@ shares its target's vocabulary has the target's indices: token 12 has the index 
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -306,3 +306,34 @@ def check_kind(where: object, found: bool, simulated: bool) -> None:
             f"{where} holds {names[not simulated]} data, and the model was trained on "
             f"{names[simulated]} data; the two are never mixed: take both raw files from one source"
         )
+
+
+def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: str = "") -> Columns:
+    """What models with these maps read of a table, each column once; all categories are profile.
+
+    `row_time` is the column of the rows' times. Raises UserError if it is needed and None.
+    """
+    event_times = {found.event_time for found in maps if found.event_time}
+    if len(event_times) > 1:
+        raise UserError(f"the models take the events' times from other columns: {event_times}")
+    if event_times and row_time is None:
+        raise UserError(
+            "the model takes the time of each row, and its file does not name the column; give it "
+            "as --row_time, or columns.groups.<group>.times in the config"
+        )
+
+    def names(fields: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(fields))
+
+    categories = (f.column for m in maps for f in (*m.profile, *m.targets, *m.context))
+    return Columns(
+        label="",
+        id=id_column,
+        profile=names(categories),
+        numeric=names(field.column for found in maps for field in found.numeric),
+        sequences=names(field.column for found in maps for field in found.sequences),
+        targets=(),
+        group_of={},
+        event_time=next(iter(event_times), None),
+        row_time=row_time if event_times else None,
+    )

@@ -6,7 +6,7 @@ probabilities of a submission, to the bit.
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,7 @@ from ..config.columns import Columns
 from ..config.names import share_of
 from ..config.runtime import Runtime
 from ..dataset.conversion import convert_test
-from ..dataset.feature_map import FeatureMap, check_kind
+from ..dataset.feature_map import check_kind, read_columns
 from ..dataset.opening import open_table
 from ..families import Model
 from ..raw.reading import RawTable, open_parquet
@@ -68,7 +68,7 @@ def score_files(
         weights = [share_of(shares, path) for path in model]
     weights = _checked_weights(weights, len(loaded))
     shift = prior_shift(prior, (each.click_rate for each in loaded))
-    columns = _columns([each.feature_map for each in loaded], id_column, row_time)
+    columns = read_columns([each.feature_map for each in loaded], row_time, id_column)
     files = [_checked(open_parquet(path), columns, loaded) for path in input]
     names = " + ".join(each.full_name or str(path) for each, path in zip(loaded, model))
     about = {"models": names, "prior": prior, "inputs": " ".join(input)}
@@ -103,34 +103,6 @@ def _checked_weights(weights: list[float] | None, models: int) -> list[float]:
             f"weights {weights} for {models} models; give each one, none below 0, not all 0"
         )
     return weights
-
-
-def _columns(maps: Sequence[FeatureMap], id_column: str, row_time: str | None) -> Columns:
-    """What the models read of a file; what is a category for one and no more is listed once."""
-    event_times = {found.event_time for found in maps if found.event_time}
-    if len(event_times) > 1:
-        raise UserError(f"the models take the events' times from other columns: {event_times}")
-    if event_times and row_time is None:
-        raise UserError(
-            "the model takes the time of each row, and its file does not name the column; give it "
-            "as --row_time, or columns.groups.<group>.times in the config"
-        )
-
-    def names(fields: Iterable[str]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(fields))
-
-    categories = (f.column for m in maps for f in (*m.profile, *m.targets, *m.context))
-    return Columns(
-        label="",
-        id=id_column,
-        profile=names(categories),
-        numeric=names(field.column for found in maps for field in found.numeric),
-        sequences=names(field.column for found in maps for field in found.sequences),
-        targets=(),
-        group_of={},
-        event_time=next(iter(event_times), None),
-        row_time=row_time if event_times else None,
-    )
 
 
 def _checked(file: RawTable, columns: Columns, models: Sequence[Model]) -> RawTable:

@@ -18,6 +18,7 @@ from ..common.errors import UserError
 from ..common.files import written_beside
 from ..common.logits import sigmoid
 from ..dataset.encoding import DEFAULT_INPUTS
+from ..dataset.feature_map import read_columns
 from ..dataset.opening import Files, open_table
 from ..model.build import field_sizes, inputs_of
 from ..model.device import Machine
@@ -86,11 +87,6 @@ def _check(exported: np.ndarray, expected: np.ndarray, onnx: Path, model: Path) 
 def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
     """What the exported file says beside the graph."""
     feature_map = trained.feature_map
-    if feature_map.event_time and row_time is None:
-        raise UserError(
-            "the model takes the time of each row; name its column as --row_time, or as "
-            "columns.groups.<group>.times in the config"
-        )
     inputs = asdict(inputs_of(trained.config))
     return {
         "format": FORMAT,
@@ -99,7 +95,7 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
         "simulated": trained.simulated,
         "click_rate": trained.click_rate,
         "max_len": trained.config.max_len,
-        "row_time": row_time if feature_map.event_time else None,
+        "row_time": read_columns([feature_map], row_time).row_time,
         # Others are as they are where nothing is said, so that older scorers need not know them.
         "inputs": {name: x for name, x in inputs.items() if x != getattr(DEFAULT_INPUTS, name)},
         "feature_map": feature_map.to_dict(),

@@ -11,9 +11,8 @@ import onnxruntime
 from ..common.errors import UserError, first_line
 from ..common.logits import sigmoid
 from ..common.ragged import Ragged
-from ..config.columns import Columns
 from ..dataset.encoding import Inputs
-from ..dataset.feature_map import CategoryField, FeatureMap
+from ..dataset.feature_map import FeatureMap, read_columns
 from ..dataset.inputs import InputEncoder
 from .rows import Row, RowTable
 
@@ -54,7 +53,7 @@ class Scorer:
                 f"`snakemake --cores 4 {name}`"
             ) from None
         self.wanted = {wanted.name for wanted in self.session.get_inputs()}
-        self.columns = _columns(self.feature_map, inputs, self.about["row_time"])
+        self.columns = read_columns([self.feature_map], self.about["row_time"])
         self.encoder = InputEncoder(self.feature_map, self.table([]), inputs)
         # What is compiled at its first use, is compiled now.
         self.logits([dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}])
@@ -69,7 +68,7 @@ class Scorer:
     @property
     def raw_columns(self) -> list[str]:
         """The columns that a row needs."""
-        return list(dict.fromkeys(self.columns.features))
+        return list(self.columns.features)
 
     def table(self, rows: Sequence[Row]) -> RowTable:
         """The rows as a table; raises UserError where RowTable does."""
@@ -127,23 +126,6 @@ class Scorer:
             **encoded.numbers,
         }
         return {name: value for name, value in inputs.items() if name in self.wanted}
-
-
-def _columns(found: FeatureMap, inputs: Inputs, row_time: str | None) -> Columns:
-    """The columns that are read of a row; what is a category twice is listed once."""
-    context = [f for f in inputs.context_fields(found) if isinstance(f, CategoryField)]
-    categories = [field.column for field in (*found.profile, *found.targets, *context)]
-    return Columns(
-        label="",
-        id="",
-        profile=tuple(dict.fromkeys(categories)),
-        numeric=tuple(field.column for field in found.numeric),
-        sequences=tuple(field.column for field in found.sequences),
-        targets=(),
-        group_of={},
-        event_time=found.event_time,
-        row_time=row_time,
-    )
 
 
 def _padded(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
