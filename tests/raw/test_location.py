@@ -180,12 +180,3 @@ def test_a_table_changes_with_its_files_and_their_order_and_not_with_a_touch(fol
     assert TableLocation(alone).version != Location(alone).version
     shutil.copy(alone, "alone.parquet")
     assert TableLocation("alone.parquet").version == Location(alone).version
-
-
-def test_a_file_of_several_that_is_replaced_while_they_are_read_is_refused(folder: Path) -> None:
-    batches = open_parquet("in").stream(["y"], 100)
-    next(batches)
-    last = found("in")[-1]
-    pq.write_table(pq.ParquetFile(last).read()[:1], last)
-    with pytest.raises(UserError, match=rf"{last}: was replaced"):
-        list(batches)
