@@ -107,21 +107,16 @@ def test_features_are_those_of_plain_loops(
     assert {*of_code.argmax(axis=1)} == {*range(7)}
 
 
-@pytest.mark.parametrize(("threads", "in_file"), [(1, False), (2, True)])
-def test_a_streamed_matrix_grows_the_trees_of_one_in_memory(
-    learnable: Path, tmp_path: Path, threads: int, in_file: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_streamed_matrix_grows_the_trees_of_a_plain_one(
+    learnable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features_module, "BLOCK_ROWS", 300)
-    if in_file:
-        monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
-        monkeypatch.setattr(matrix, "PAGE_ROWS", 700)
     feature_map = FeatureMap.read(learnable / "feature_map.json")
     with H5Table(learnable / "train.h5") as table:
         own, _ = fit_features(table, feature_map, SMALL)
-        streamed = quantile_matrix(table, own, threads=threads, folder=tmp_path)
+        streamed = quantile_matrix(table, own, threads=2)
         label = table.column("label")
     assert streamed.num_row() == len(label)
-    assert sum(file.stat().st_size > len(label) for file in tmp_path.iterdir()) == in_file
     values = finite(matrices(learnable / "train.h5", own))
     names, types = list(own.columns()), list(own.columns().values())
     whole = xgboost.QuantileDMatrix(
@@ -180,9 +175,12 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
 ) -> None:
     again = train(learnable, tmp_path / "again")
     assert again["model"].read_bytes() == trained["model"].read_bytes()
+    monkeypatch.setattr(features_module, "BLOCK_ROWS", 300)
+    monkeypatch.setattr(matrix, "PAGE_ROWS", 700)
+    in_memory = train(learnable, tmp_path / "memory")
     monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
     found = train(learnable, tmp_path / "out")
-    assert found["model"].read_bytes() == trained["model"].read_bytes()
+    assert found["model"].read_bytes() == in_memory["model"].read_bytes()
     assert {*(tmp_path / "out").iterdir()} == {*found.values()}
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))
     with pytest.raises(OSError, match="0 MiB free, 0 MiB needed"):

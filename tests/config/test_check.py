@@ -113,16 +113,6 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
     ]
 
 
-def test_heads_must_divide_the_width_of_every_size(config: Config) -> None:
-    # A sequence and four profile columns of 8 each, and the position.
-    put(config, "sizes.toy.model.heads", 5)
-    assert named(config) == ["sizes.toy.model.heads"]
-    put(config, "model.positions", False)
-    put(config, "sizes.medium.model.heads", 1)
-    put(config, "sizes.full.model.heads", 1)
-    checked_config(config)
-
-
 @pytest.mark.parametrize(
     "monitor", [{"auc": 1}, {"logloss": -2}, {"score": 1, "balanced_logloss": -0.5}]
 )

@@ -35,6 +35,8 @@ from ..dataset.table import Table
 from .clicks import FOLDS, ClickCounts, Places, hashed_below, mean_over_newest
 from .unknown import UnknownCount, with_unknown
 
+# The settings that features depend on; others are of the trees.
+SETTINGS = {"unknown_share", "histories", "hash_groups"}
 # Columns with more categories are represented by their clicks alone.
 MOST_CATEGORIES = 64
 # Rows of one read: 4 million events at mean length 500.

@@ -11,10 +11,8 @@ from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import open_table
 from .device import choose_device
+from .features import SETTINGS
 from .training import bin_rows, checked_click_rate, fit
-
-# Others are of the trees, which may use the same bins.
-_OF_FEATURES = {"unknown_share", "histories", "hash_groups"}
 
 
 @contextmanager
@@ -46,7 +44,7 @@ def trials(
 
         def run(changes: Mapping[str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
             config = base.model_copy(update=dict(changes["boosting"]))
-            features = config.model_dump(include=_OF_FEATURES)
+            features = config.model_dump(include=SETTINGS)
             if features != kept.get("features"):
                 kept.clear()  # before the next one takes its memory
                 place = work if device == "cpu" else None
