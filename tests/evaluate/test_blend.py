@@ -54,12 +54,6 @@ def test_no_weights_on_a_grid_have_a_better_logloss() -> None:
     assert fit_weights(logits, label, "logloss")[0] == pytest.approx(best, abs=0.03)
 
 
-def test_a_model_that_is_only_noise_has_no_part() -> None:
-    logits, label = noisy(0.5)
-    noise = np.random.default_rng(1).normal(-1, 3, ROWS).astype(np.float32)
-    assert fit_weights([noise, logits[0]], label, "average_precision")[0] <= 0.02
-
-
 def test_the_odds_of_the_submission_count_in_the_score() -> None:
     (logit,), label = noisy(0.3)
     rate = label.mean()

@@ -18,6 +18,7 @@ from feseq.evaluate.intervals import (
     bootstrap,
     correct_together,
     gain_entries,
+    metric_entries,
 )
 from feseq.evaluate.metrics import Rows
 
@@ -90,6 +91,9 @@ def test_below_the_floor_there_is_no_interval_and_no_chance() -> None:
         assert first.entry()["low"] is None
         assert first.minus(second)["chance"] is None
         assert math.isnan(first.value) == (clicks in (0, 600))
+        if not math.isnan(first.value):
+            entries = metric_entries(Rows(label, scores[0]), first, 9).values()
+            assert {entry["low"] for entry in entries} == {None}
 
 
 def test_equal_and_perfect_models_have_chances_of_1_and_0() -> None:
@@ -152,7 +156,7 @@ def test_gains_are_positive_where_a_model_is_better_whatever_the_metric() -> Non
     rows = [Rows(label, logit, label.mean()) for logit in logits]
     gain = Auc.of(label, logits[0]).minus(Auc.of(label, logits[1]))
     gains = gain_entries(*rows, gain, 30)
-    for name in ("auc", "logloss", "average_precision", "score", "balanced_score"):
-        assert 0 < gains[name]["low"] < gains[name]["value"], name  # type: ignore[operator]
+    for name, found in gains.items():
+        assert 0 < found["low"] < found["value"], name  # type: ignore[operator]
     same = gain_entries(rows[0], rows[0], gain, 5)
     assert {entry["value"] for name, entry in same.items() if name != "auc"} <= {0, None}

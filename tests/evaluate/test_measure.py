@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -18,7 +17,6 @@ from feseq.common.logits import sigmoid
 from feseq.common.parquet import write_table
 from feseq.dataset.store import H5Table
 from feseq.evaluate.blend import blend_predictions
-from feseq.evaluate.intervals import LEAST_CLICKS
 from feseq.evaluate.measure import measure_predictions, write_metrics
 from feseq.evaluate.metrics import BY_NAME
 from support.raw_tables import raw_table, to_train_h5
@@ -127,13 +125,6 @@ def test_histories_are_sliced_by_their_length(data: Path) -> None:
     }
 
 
-def test_without_resamples_aucs_alone_have_intervals(data: Path) -> None:
-    found, without = measured(data), measured(data, resamples=0)
-    assert found == measured(data)
-    assert without["metrics"]["logloss"]["low"] is None
-    assert without["metrics"]["auc"] == found["metrics"]["auc"]
-
-
 def blend(paths: list[Path], weights: dict[str, float], blended: Path) -> None:
     files = (blended, blended.with_name("weights.json"), blended.with_name("training.json"))
     blend_predictions(paths, weights, *files, by="logloss", prior="observed")
@@ -182,23 +173,3 @@ def test_a_blend_is_the_mean_of_its_logits(data: Path) -> None:
     write_table(other, paths[1], {"click_rate": "0.25"})
     with pytest.raises(UserError, match=r"b/p.parquet: has other rows"):
         blend(paths, {"a": 1, "b": 1}, blended)
-
-
-@pytest.mark.parametrize("clicks", [1, LEAST_CLICKS - 1, LEAST_CLICKS])
-def test_few_clicks_have_no_interval_and_tell_nothing_apart(data: Path, clicks: int) -> None:
-    rows = pd.read_parquet(data / "predictions.parquet")
-    label = (np.arange(len(rows)) < clicks).astype(np.uint8)
-    with h5py.File(data / "valid.h5", "r+") as file:
-        file["label"][:] = label
-    logit = (np.random.default_rng(0).normal(size=len(rows)) + 2 * label).astype(np.float32)
-    rows = rows.assign(label=label, logit=logit, logit_blanked=-logit)
-    table = pa.Table.from_pandas(rows, preserve_index=False)
-    write_table(table, data / "predictions.parquet", {"click_rate": "0.1"})
-    found = measured(data)
-    enough = clicks == LEAST_CLICKS
-    assert found["enough_clicks"] is enough
-    entries = [*found["metrics"].values(), found["score_gain"], found["histories"]]
-    entries += [] if enough else [of["apart"] for of in found["slices"]["item"] if of["apart"]]
-    for entry in entries:
-        assert (entry["low"] is not None) == enough
-        assert entry.get("chance", enough) is not None or not enough

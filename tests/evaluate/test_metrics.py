@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from feseq.common.logits import sigmoid
 from feseq.evaluate.metrics import BY_NAME, METRICS, Rows, balanced, expected_auc
 
 README = Path(__file__).parents[2] / "results/README.md"
@@ -93,29 +92,6 @@ def test_a_metric_is_that_of_plain_loops(name: str, rows: list[tuple[int, ...]])
         label, logit = (np.repeat(x, count).tolist() for x in (label, logit))
         found = metric.of(arrays.resampled(np.array(count)))
         assert found == pytest.approx(plain(label, logit), abs=1e-9, nan_ok=True)
-
-
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_what_knows_more_is_better(metric: object) -> None:
-    """The true probabilities beat those with noise, in every metric's own direction."""
-    random = np.random.default_rng(0)
-    truth = random.normal(-2, 1.5, 50_000)
-    label = (random.random(len(truth)) < sigmoid(truth)).astype(int)
-    name = metric.name  # type: ignore[attr-defined]
-    true, noisy = (
-        BY_NAME[name].of(Rows(label, logit, label.mean()))
-        for logit in (truth, truth + random.normal(0, 1.5, len(truth)))
-    )
-    assert BY_NAME[name].sign * (true - noisy) > 0.005
-
-
-def test_balanced_names_exist_where_odds_count() -> None:
-    assert {name for name in BY_NAME if name.startswith("balanced_")} == {
-        "balanced_logloss",
-        "balanced_weighted_logloss",
-        "balanced_score",
-        "balanced_calibration_error",
-    }
 
 
 def test_the_results_page_lists_every_metric() -> None:

@@ -22,38 +22,39 @@ from feseq.report.summary import write_summary
 from support.shop import CONFIG, refused, snakemake
 
 
-def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> Path:
-    """The files of a model whose metrics are `auc`, or follow from it."""
+def put_model(
+    results: Path,
+    size: str,
+    name: str,
+    auc: float,
+    training: Any = MappingProxyType({}),
+    speed: Any = MappingProxyType({}),
+    **given: Any,
+) -> Path:
+    """The files of a model whose metrics are `auc`, or follow from it; `given` replaces entries."""
     folder = results / size / name
     folder.mkdir(parents=True)
     clicks = given.get("clicks", 100)
     enough = clicks >= LEAST_CLICKS
     near = {"low": auc - 0.01, "high": auc + 0.01} if enough else {"low": None, "high": None}
-    interval = {"value": auc} | near
     names = ("auc", "logloss", "average_precision", "weighted_logloss", "score", "balanced_score")
     nothing = {"value": 0.1, "low": None, "high": None}
     metrics = {
-        "rows": given.get("rows", 5000),
-        "unseen": given.get("unseen", False),
+        **dict.fromkeys(("auc_blanked", "histories", "ahead_of", "ahead", "share_of_best")),
+        **dict.fromkeys(("expected_auc", "best_auc", "best_auc_of_new_users")),
+        "rows": 5000,
+        "unseen": False,
         "clicks": clicks,
         "enough_clicks": enough,
-        "simulated_data": given.get("simulated", False),
-        "metrics": dict.fromkeys(names, interval),
-        "score_gain": given.get("gain", {"value": 0.1, "low": 0.05, "high": 0.15}),
-        "auc_blanked": given.get("blanked"),
-        "histories": given.get("histories"),
-        "ahead_of": given.get("ahead_of"),
-        "ahead": given.get("ahead"),
-        "expected_auc": given.get("expected"),
-        "best_auc": given.get("best"),
-        "best_auc_of_new_users": given.get("best"),
-        "share_of_best": given.get("share"),
+        "simulated_data": False,
+        "metrics": dict.fromkeys(names, {"value": auc} | near),
+        "score_gain": {"value": 0.1, "low": 0.05, "high": 0.15},
+        **given,
     }
     if not enough:
-        metrics["score_gain"] = nothing
-        metrics["histories"] = nothing | {"chance": None}
+        metrics |= {"score_gain": nothing, "histories": nothing | {"chance": None}}
     write_json(folder / "metrics.json", metrics)
-    write_json(folder / "training.json", given.get("training", {}))
+    write_json(folder / "training.json", dict(training))
     # A click's logit is higher by what gives about this AUC.
     random = np.random.default_rng(0 if size == "full" else 1)
     label = np.arange(300) < clicks
@@ -61,7 +62,7 @@ def put_model(results: Path, size: str, name: str, auc: float, **given: Any) -> 
     columns = {"row": np.arange(300), "label": label.astype(np.uint8), "logit": logit}
     columns |= {"logit": logit.astype(np.float32), "holdout": np.zeros(300, bool)}
     write_table(pa.table(columns), folder / "valid_predictions.parquet", {"click_rate": "0.3"})
-    write_json(folder / "valid_speed.json", given.get("speed", {}))
+    write_json(folder / "valid_speed.json", dict(speed))
     return folder / "metrics.json"
 
 
@@ -76,12 +77,13 @@ def metrics(tmp_path: Path) -> list[Path]:
             "full",
             "len150",
             0.71,
-            blanked=0.63,
+            auc_blanked=0.63,
             histories={"value": 0.08, "low": 0.05, "high": 0.11, "chance": 0.001},
-            expected=0.73,
-            best=0.81,
-            share=0.677,
-            simulated=True,
+            expected_auc=0.73,
+            best_auc=0.81,
+            best_auc_of_new_users=0.81,
+            share_of_best=0.677,
+            simulated_data=True,
             training=training,
             speed={"samples_per_second": 2000.0},
         ),
@@ -192,10 +194,22 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
 def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int) -> None:
     """Few clicks, however far apart the AUCs are; many clicks and hardly a difference."""
     unsure = {"value": 0.004, "low": -0.01, "high": 0.02}
-    same = {"blanked": 0.7, "histories": unsure | {"chance": 0.6}, "gain": unsure}
+    same = {"auc_blanked": 0.7, "histories": unsure | {"chance": 0.6}, "score_gain": unsure}
+    learned = {"share_of_best": 0.742, "expected_auc": 0.8, "best_auc": 0.9}
+    learned["best_auc_of_new_users"] = 0.9
     other = 0.9899 if clicks == 100 else 0.7
     paths = [
-        put_model(tmp_path, "full", "len150", 0.99, clicks=clicks, share=0.742, **same),
+        put_model(
+            tmp_path,
+            "full",
+            "len150",
+            0.99,
+            clicks=clicks,
+            share_of_best=0.742,
+            expected_auc=0.8,
+            best_auc=0.9,
+            **same,
+        ),
         put_model(tmp_path, "full", "boosting", other, clicks=clicks),
     ]
     text = summary_of(paths, tmp_path)
@@ -237,8 +251,8 @@ def page_of(first: Path, other: Path) -> str:
 
 def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path) -> None:
     low, high = ({"settings": {"heads": n, "seed": 42, "score": n}, "seconds": n} for n in (2, 4))
-    one = put_model(tmp_path, "full", "len150", 0.6, training=low, simulated=True)
-    two = put_model(tmp_path, "full", "len150-wide", 0.99, training=high, simulated=True)
+    one = put_model(tmp_path, "full", "len150", 0.6, training=low, simulated_data=True)
+    two = put_model(tmp_path, "full", "len150-wide", 0.99, training=high, simulated_data=True)
     text = page_of(one, two)
     scores = [pq.read_table(path.with_name("valid_predictions.parquet")) for path in (one, two)]
     aucs = [roc_auc_score(table["label"], table["logit"]) for table in scores]

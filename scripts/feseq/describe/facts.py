@@ -57,7 +57,6 @@ def describe(
         simulated = bool(opened["train"].source["simulated"])
     train, samples = tables["train"], _numbers(tables)
     numeric = list(train.table.numeric_columns)
-    together = samples["train"][numeric][:_CORRELATED_ROWS]
     blocks = missing_blocks(samples["train"][[*numeric, *train.words]])
     return {
         "size": size,
@@ -71,7 +70,7 @@ def describe(
             {"columns": names, "rows": int(rows.sum()), "clicks": int(train.label[rows].sum())}
             for names, rows in blocks
         ],
-        "alike": same_columns(together),
+        "alike": same_columns(samples["train"][numeric][:_CORRELATED_ROWS]),
         "click_rates": _click_rates(tables),
         "sequences": [_sequence(tables, field) for field in feature_map.sequences],
         "same_rows": _same_rows(tables),

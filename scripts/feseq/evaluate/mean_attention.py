@@ -1,7 +1,5 @@
 """What a trained network looks at: the paper's two views of its attention, as means over rows."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -48,12 +46,20 @@ def mean_attention(
     weight_sum, weight_rows = torch.zeros(2, source.max_len + 1, dtype=torch.float64)
     network.to(machine.device).eval()
 
-    def weights(batch: Batch) -> dict[nn.Module, Tensor]:
-        with _seen(layer, pooling) as seen, machine.autocast():
-            network(batch)
-        return {module: module.attention(*x).double().cpu() for module, x in seen.items()}
+    # The inputs of each module's last call.
+    seen: dict[nn.Module, Any] = {}
+    modules = [module for module in (layer, pooling) if module is not None]
+    handles = [
+        module.register_forward_pre_hook(lambda module, inputs: seen.update({module: inputs}))
+        for module in modules
+    ]
 
-    for batch in source.in_order(0, rows) if layer or pooling else ():
+    def weights(batch: Batch) -> dict[nn.Module, Tensor]:
+        with machine.autocast():
+            network(batch)
+        return {module: module.attention(*seen[module]).double().cpu() for module in modules}
+
+    for batch in source.in_order(0, rows) if modules else ():
         for part, weight in parts_that_fit(weights, batch, machine):
             place_N, age_N = part.layout.place_N, part.layout.age_N
             if layer is not None:
@@ -63,6 +69,8 @@ def mean_attention(
             if pooling is not None:
                 weight_sum.index_add_(0, age_N, weight[pooling])
                 weight_rows += torch.bincount(age_N, minlength=len(weight_rows))
+    for handle in handles:
+        handle.remove()
     return {
         "rows": rows,
         "fields": fields,
@@ -78,19 +86,3 @@ def _positions(weight_sum: Tensor, rows: Tensor) -> list[dict[str, float | int]]
         for position, count in enumerate(rows.tolist())
         if count
     ]
-
-
-@contextmanager
-def _seen(*modules: nn.Module | None) -> Iterator[dict[Any, Any]]:
-    """The inputs of each module's last call."""
-    seen: dict[Any, Any] = {}
-    handles = [
-        module.register_forward_pre_hook(lambda m, inputs: seen.update({m: inputs}))
-        for module in modules
-        if module is not None
-    ]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()

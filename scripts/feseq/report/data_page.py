@@ -66,14 +66,16 @@ def write_data_page(
 
 
 def _rows_table(facts: Mapping[str, Any]) -> str:
-    table = pd.DataFrame({"table": facts["rows"].keys(), "rows": facts["rows"].values()})
-    clicks = table["table"].map(facts["clicks"])
-    rates = [percent(rate) for rate in clicks / table["rows"].clip(lower=1)]
-    table = table.assign(
-        rows=[f"{count:,}" for count in table["rows"]],
-        clicks=[f"{count:,.0f}" for count in clicks],
-        rate=rates,
-    ).mask(clicks.isna().to_numpy()[:, None] & [[False, False, True, True]], "")
+    rows = pd.Series(facts["rows"])
+    clicks = pd.Series(facts["clicks"]).reindex(rows.index)
+    table = pd.DataFrame(
+        {
+            "table": rows.index,
+            "rows": texts(rows, "{:,}".format).to_numpy(),
+            "clicks": texts(clicks, "{:,.0f}".format).to_numpy(),
+            "click rate": texts(clicks / rows.clip(lower=1), percent).to_numpy(),
+        }
+    )
     sampled = " and ".join(
         f"{count:,} of {facts['rows'][name]:,} {name} rows"
         for name, count in facts["sampled_rows"].items()
@@ -85,7 +87,7 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
             f" What compares columns is from a sample, rows at equal distances: {sampled}; missing "
             f"values, unseen categories, click rates and lengths are from all rows."
         )
-    return f"{markdown_table(table.rename(columns={'rate': 'click rate'}))}\n{note}\n"
+    return f"{markdown_table(table)}\n{note}\n"
 
 
 def _findings(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from ...common.errors import UserError
 from ...common.files import read_json
 from ...common.logits import sigmoid
 from ...evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
-from ...evaluate.metrics import BY_NAME
+from ...evaluate.metrics import BY_NAME, Rows
 from ...evaluate.valid_predictions import read_predictions
 from ..page import percent, with_interval
 from . import style
@@ -23,7 +23,6 @@ from .style import BLUE, GREY, ROW, VERMILION, WIDTH, log_axis, rate_interval, s
 
 MOST_SLICES = 24  # of a column, such as all hours of a day
 MOST_COLUMNS = 20
-CLICKS_PER_BIN = 10  # there are fewer bins where clicks are few
 SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
 # Positions that fewer of the rows have are left out: their means leap.
 THIN_SHARE = 0.01
@@ -113,22 +112,21 @@ def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure
 
 
 def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure:
-    """Predicted probability against the share of clicks, in bins of equally many rows."""
+    """Predicted probability against the share of clicks, in the bins of the calibration error."""
     bins = calibration_bins(label, logit)
+    some = bins[bins["clicks"] > 0]
     title = (
         f"Mean prediction {percent(sigmoid(logit.astype(np.float64)).mean())}, "
         f"{label.sum():,} clicks: {percent(label.mean())}\n"
         f"calibration error {_metric(measured, 'calibration_error')}"
     )
-    rows = " to ".join(f"{count:,}" for count in sorted({bins["rows"].min(), bins["rows"].max()}))
-    notes = f"{len(bins)} bins of {rows} rows, with 95 % intervals.", "Bins without clicks: no dot."
+    notes = f"{len(bins)} bins with 95 % intervals.", "Bins without clicks have no dot."
     figure = _new_plot(measured, WIDTH, 5.5, title, *notes)
     ax = figure.subplots()
     ax.vlines(bins["predicted"], bins["low"], bins["high"], color=BLUE)
-    some = bins[bins["clicks"] > 0]
     ax.plot(some["predicted"], some["clicks"] / some["rows"], "o", color=BLUE, label="a bin")
-    low = min(bins["predicted"].min(), *some["low"])
-    high = max(bins["predicted"].max(), *bins["high"])
+    low = min([bins["predicted"].min(), *some["low"]])
+    high = max([bins["predicted"].max(), *bins["high"]])
     ax.plot([low, high], [low, high], ":", color=GREY, label="clicks as predicted")
     for axis in ("x", "y"):
         log_axis(ax, axis, low, high, lambda value, _: percent(value))
@@ -138,20 +136,15 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> F
 
 
 def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
-    """Rows, clicks and mean `predicted` by bin, and the 95 % interval of the share of clicks.
-
-    Equal logits share a bin.
-    """
-    count = int(np.clip(label.sum() // CLICKS_PER_BIN, 5, 20))
-    logit = logit.astype(np.float64)
-    edges = np.unique(np.quantile(logit, np.arange(1, count) / count))
-    rows = pd.DataFrame({"predicted": sigmoid(logit), "label": label})
-    found = rows.groupby(np.searchsorted(edges, logit)).agg(
+    """Rows, clicks and mean `predicted` by bin, and the 95 % interval of the share of clicks."""
+    rows = Rows(label, logit)
+    predicted = rows.probability.clip(SMALLEST, 1)
+    found = pd.DataFrame({"predicted": predicted, "label": rows.label}).groupby(rows.bin)
+    bins = found.agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
     )
-    low, high = rate_interval(found["clicks"].astype(float), found["rows"])
-    predicted = found["predicted"].clip(SMALLEST, 1)
-    return found.assign(predicted=predicted, low=np.maximum(low, SMALLEST), high=high)
+    low, high = rate_interval(bins["clicks"].astype(float), bins["rows"])
+    return bins.assign(low=np.maximum(low, SMALLEST), high=high)
 
 
 def slices_plot(measured: About) -> Figure:
