@@ -3,7 +3,6 @@
 A URI, its options and its credentials are those of `pyarrow.fs.FileSystem.from_uri`.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -18,7 +17,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from ..common.errors import UserError, first_line
-from .version import content_version, object_version
+from .version import content_version, digest, object_version
 
 # One slash is enough: a mistyped s3:/bucket/key is no local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
@@ -204,7 +203,7 @@ class TableLocation:
         versions = [(file.keys, file.version) for file in self.files]
         if len(versions) == 1 and not versions[0][0]:
             return versions[0][1]
-        return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:32]
+        return digest(json.dumps(versions))
 
 
 def _files_of(entry: Location) -> list[Location]:

@@ -7,8 +7,6 @@ parts as they are:
     files of 2, 1, 1 and 9 rows, in parts of about 4:   [2 1 1] [5 of 9] [4 of 9]
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -123,8 +121,3 @@ def _bounds(group_rows: Sequence[int], rows: int) -> list[int]:
         nearest = int(ends[np.abs(ends - wanted).argmin()])
         found.add(nearest if abs(nearest - wanted) <= rows / 2 else wanted)
     return sorted(found)
-
-
-def part_version(content: object) -> str:
-    """A digest of what a part's rows come from."""
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

@@ -1,5 +1,6 @@
 """Reading raw tables: one or more parquet files, checked and streamed as one table."""
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from ..common.errors import UserError, first_line
 from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location, TableLocation
-from .parts import Listing, Part, Piece, cut, part_version
+from .parts import Listing, Part, Piece, cut
+from .version import digest
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +168,7 @@ class RawTable:
         parts = []
         for cuts in cut([file.group_rows for file in files], rows):
             pieces = [Piece(str(files[i].location), files[i].version, *b) for i, *b in cuts]
-            version = part_version([(files[i].keys, files[i].version, *b) for i, *b in cuts])
+            version = digest(json.dumps([(files[i].keys, files[i].version, *b) for i, *b in cuts]))
             parts.append(Part(version, sum(b - a for _, a, b in cuts), key_types, pieces))
         logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(parts))
         largest = max(max(file.group_rows, default=0) for file in files)

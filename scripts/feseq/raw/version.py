@@ -34,8 +34,7 @@ def content_version(path: Path) -> str:
     Untouched means the same path, size, inode and times; the time of the last change (ctime) is
     among them, which no program can set back. Without a folder `.snakemake` nothing is remembered.
     """
-    name = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:16]
-    memory = REMEMBERED / f"{name}.json"
+    memory = REMEMBERED / f"{digest(os.path.realpath(path))[:16]}.json"
     with open(path, "rb", buffering=0) as file:
         before, remembered = _state(file.fileno()), _recall(memory)
         if remembered.get("state") == before:
@@ -56,7 +55,12 @@ def content_version(path: Path) -> str:
 def object_version(metadata: Mapping[str, bytes], size: int) -> str:
     """An object's version from its size and the digest that its store keeps of it."""
     found = (f"{name} {metadata[name].decode()}" for name in _DIGESTS if metadata.get(name))
-    return hashlib.sha256(f"{size} {next(found, '')}".encode()).hexdigest()[:32]
+    return digest(f"{size} {next(found, '')}")
+
+
+def digest(text: str) -> str:
+    """A digest of a text, of the length of versions."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _state(file: int) -> dict[str, int]:

@@ -154,15 +154,6 @@ def _uniform(number: np.uint64) -> float:
 
 
 @numba.njit(nogil=True)
-def _place(upper: Floats, uniform: float) -> int:
-    """The first place whose upper level lies above a number in [0, 1)."""
-    place = 0
-    while place < len(upper) - 1 and upper[place] <= uniform:
-        place += 1
-    return place
-
-
-@numba.njit(nogil=True)
 def _walk(
     key: NDArray[np.uint64],
     offsets: NDArray[np.int64],
@@ -181,15 +172,15 @@ def _walk(
             total += (-math.log1p(-_uniform(hashed(state)))) ** _PREFERENCE + 1e-9
             upper[i] = total
         upper /= total
-        interest = _place(upper, _uniform(hashed(state + GOLDEN)))
+        interest = np.searchsorted(upper, _uniform(hashed(state + GOLDEN)), side="right")
         state += GOLDEN + GOLDEN
-        now = _place(first_upper, _uniform(hashed(state)))
+        now = np.searchsorted(first_upper, _uniform(hashed(state)), side="right")
         tokens[offsets[row]] = now
         for place in range(offsets[row] + 1, offsets[row + 1]):
             state += GOLDEN
             drawn = hashed(state)
             if (drawn & np.uint64(0xFFFF)) < switch:
-                interest = _place(upper, _uniform(drawn))
+                interest = np.searchsorted(upper, _uniform(drawn), side="right")
             level = np.int64((drawn >> np.uint64(16)) & np.uint64(_LEVELS - 1))
             now = table[(interest * len(first_upper) + now) * _LEVELS + level]
             tokens[place] = now
