@@ -25,4 +25,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_script(main, globals().get("snakemake"))
+    run_script(main)

@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.evaluate.blend import blend_predictions
 
 if __name__ == "__main__":
-    run_script(blend_predictions, globals().get("snakemake"))
+    run_script(blend_predictions)

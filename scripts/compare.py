@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.report.comparison import write_comparison
 
 if __name__ == "__main__":
-    run_script(write_comparison, globals().get("snakemake"))
+    run_script(write_comparison)

@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.report.comparison import write_two_models
 
 if __name__ == "__main__":
-    run_script(write_two_models, globals().get("snakemake"))
+    run_script(write_two_models)

@@ -28,20 +28,19 @@ WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "part",
 FULL_NAME = ("size", "model", "baseline", "name")
 
 
-def run_script(main: Callable[..., None], job: Any = None) -> None:
+def run_script(main: Callable[..., None]) -> None:
     """Call `main` with what its signature names.
 
-    `job` is the script's global `snakemake`, which only a job has. A job's inputs, outputs,
-    wildcards and settings (its named params, each `name=value`) go to the parameters of the same
-    name, as do `threads`, the digests of its `code`, the config block `runtime`, and the
-    `full_name` of its model. At the shell, wildcards (`--size toy --model len100`) name the job of
-    a rule, and `--name value` for each parameter runs the script without rules. Values become what
-    the parameters' annotations say. A UserError, or an error of the operating system, ends the
-    script with its message and no traceback.
+    A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
+    parameters of the same name, as do `threads`, the digests of its `code`, the config block
+    `runtime`, and the `full_name` of its model. At the shell, wildcards (`--size toy --model
+    len100`) name the job of a rule, and `--name value` for each parameter runs the script without
+    rules. Values become what the parameters' annotations say. A UserError, or an error of the
+    operating system, ends the script with its message and no traceback.
     """
-    # A job runs a copy of the script, which knows what it is a copy of.
+    # A job has a global `snakemake`, and runs a copy of the script, which knows the original.
+    job = getattr(sys.modules["__main__"], "snakemake", None)
     script = Path(sys.modules["__main__"].__file__ or "")
-    job = job or getattr(sys.modules["__main__"], "snakemake", None)
     parameters = inspect.signature(main).parameters
     if job is None:
         _run_rule(script.resolve(), {*parameters})

@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.evaluate.validation import predict_validation
 
 if __name__ == "__main__":
-    run_script(predict_validation, globals().get("snakemake"))
+    run_script(predict_validation)

@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.evaluate.baselines import fit_baseline
 
 if __name__ == "__main__":
-    run_script(fit_baseline, globals().get("snakemake"))
+    run_script(fit_baseline)

@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.evaluate.importance import measure_importance
 
 if __name__ == "__main__":
-    run_script(measure_importance, globals().get("snakemake"))
+    run_script(measure_importance)

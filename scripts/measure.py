@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.evaluate.measure import write_metrics
 
 if __name__ == "__main__":
-    run_script(write_metrics, globals().get("snakemake"))
+    run_script(write_metrics)

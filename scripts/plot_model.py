@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.report.plots.one_model import plot_model
 
 if __name__ == "__main__":
-    run_script(plot_model, globals().get("snakemake"))
+    run_script(plot_model)

@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.report.summary import write_summary
 
 if __name__ == "__main__":
-    run_script(write_summary, globals().get("snakemake"))
+    run_script(write_summary)

@@ -1,5 +1,6 @@
 """Scripts as a person at the shell calls them."""
 
+import importlib
 import inspect
 import re
 import subprocess
@@ -13,11 +14,9 @@ import pytest
 from entry import _typed
 from feseq.config.columns import Columns
 from feseq.config.runtime import Runtime
-from support import REPOSITORY, SCRIPTS
+from support import SCRIPTS
 from support.raw_tables import COLUMNS
-
-RULES = "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk"))
-STEPS = re.findall(r"^(?:rule|checkpoint) (\w+):(.*?)^    log:", RULES, re.M | re.S)
+from support.rules import rules
 
 
 def run(folder: Path, script: str, *arguments: str) -> tuple[int, str]:
@@ -27,18 +26,23 @@ def run(folder: Path, script: str, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("rule", "files"), STEPS, ids=[rule for rule, _ in STEPS])
-def test_a_script_names_the_wildcards_of_its_rule(rule: str, files: str) -> None:
-    command = re.search(rf"^By hand: python scripts/{rule}\.py(.*)", script(rule), re.M)
-    assert command is not None
-    outputs = files.split("    output:")[1]
-    if "model_plot(" in outputs:
-        outputs += "{size}{name}"
-    assert set(re.findall(r"--(\w+)", command[1])) == set(re.findall(r"{(\w+)}", outputs))
-
-
-def script(rule: str) -> str:
-    return (SCRIPTS / f"{rule}.py").read_text()
+def test_a_script_names_the_wildcards_of_its_rule_and_a_function_that_takes_what_it_gives() -> None:
+    common = {"threads", "runtime", "full_name", "code"}
+    for rule in rules().values():
+        if rule.script is None:
+            continue
+        text = (SCRIPTS / Path(rule.script).name).read_text()
+        command = re.search(rf"^By hand: python scripts/{Path(rule.script).name}(.*)", text, re.M)
+        assert command is not None, rule.name
+        if rule.name == Path(rule.script).stem:
+            assert set(re.findall(r"--(\w+)", command[1])) == rule.wildcard_names
+        given = {*rule.input.keys(), *rule.output.keys(), *rule.wildcard_names, *common}
+        params = {*rule.params.keys()}
+        given |= params | {name.partition("_")[0] for name in params}
+        module = importlib.import_module(Path(rule.script).stem)
+        function = getattr(module, re.findall(r"run_script\((\w+)", text)[0])
+        for name, parameter in inspect.signature(function).parameters.items():
+            assert name in given or parameter.default is not parameter.empty, (rule.name, name)
 
 
 @pytest.mark.parametrize(

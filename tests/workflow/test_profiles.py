@@ -1,6 +1,5 @@
 """Profiles agree with the rules and with one another; what Slurm is asked for."""
 
-import re
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,33 +9,27 @@ import yaml
 from snakemake.cli import parse_set_resources
 
 from support import REPOSITORY, slurm_stand_in
+from support.rules import rules
 from support.shop import snakemake, write_inputs
 
 PROFILES = {
     file.parent.name: yaml.safe_load(file.read_text())
     for file in sorted((REPOSITORY / "profiles").glob("*/config.yaml"))
 }
-TEXT = "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk"))
-RULES = dict(
-    re.findall(r"^(?:rule|checkpoint|use rule \w+ as) (\w+)(.*?)(?=^\w|\Z)", TEXT, re.M | re.S)
-)
-# A rule made from another one keeps its resources.
-MADE_FROM = {rule: base for base, rule in re.findall(r"^use rule (\w+) as (\w+)", TEXT, re.M)}
-GPU_RULES = {rule for rule in RULES if re.search(r"\bgpu=", RULES[MADE_FROM.get(rule, rule)])}
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_decides_like_the_default_one_and_names_rules_that_exist(name: str) -> None:
     for key in ("rerun-triggers", "rerun-incomplete"):
         assert PROFILES[name][key] == PROFILES["default"][key]
-    assert {"train", "submit", "plot_model"} <= set(RULES)
-    assert set(PROFILES[name].get("set-resources", {})) <= set(RULES)
+    assert set(PROFILES[name].get("set-resources", {})) <= set(rules())
 
 
 def test_the_rules_that_ask_for_a_gpu_and_no_others_run_on_the_gpu_partition() -> None:
-    assert {"train", "refit", "predict", "evaluate", "tune"} <= GPU_RULES
+    on_gpus = {name for name, rule in rules().items() if "gpu" in rule.resources}
+    assert {"train", "refit", "predict", "evaluate", "tune"} <= on_gpus
     given = PROFILES["slurm"]["set-resources"]
-    assert {rule for rule in given if "slurm_partition" in given[rule]} == GPU_RULES
+    assert {rule for rule in given if "slurm_partition" in given[rule]} == on_gpus
 
 
 def resources(rule: str, size: str, attempt: int) -> dict[str, Any]:
@@ -59,7 +52,7 @@ def resources(rule: str, size: str, attempt: int) -> dict[str, Any]:
 
 
 def test_a_second_attempt_gets_more_memory() -> None:
-    for rule, size in product(RULES, ("toy", "medium", "full")):
+    for rule, size in product(rules(), ("toy", "medium", "full")):
         first, second = (resources(rule, size, attempt)["mem_mb"] for attempt in (1, 2))
         assert 0 < first < second
 

@@ -1,0 +1,22 @@
+"""The rules of the workflow, as Snakemake reads them."""
+
+import os
+from contextlib import chdir
+from functools import cache
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import OutputSettings, Quietness, ResourceSettings
+
+from support import REPOSITORY
+
+
+@cache
+def rules() -> dict[str, Any]:
+    """Snakemake's own objects by name."""
+    output = OutputSettings(quiet={Quietness.ALL})
+    with TemporaryDirectory() as folder, chdir(os.getcwd()), SnakemakeApi(output) as api:
+        os.chdir(folder)
+        workflow = api.workflow(ResourceSettings(cores=1), snakefile=REPOSITORY / "Snakefile")
+        return {rule.name: rule for rule in workflow._workflow.rules}
