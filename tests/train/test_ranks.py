@@ -7,25 +7,25 @@ from typing import Any
 
 import pytest
 import torch
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from feseq.common.errors import UserError
 from feseq.common.ranks import Ranks, joined, process_rank
+from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
-from feseq.model.device import choose_device, start_runtime
+from feseq.config.train import TrainConfig
+from feseq.model.device import Machine, choose_device, start_runtime
 from feseq.train.checkpoint import Checkpoint
-from feseq.train.run import TrainingRun
+from feseq.train.loop import Trainer
 from feseq.train.step import Stepper
 from support.processes import in_processes
 from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run
-
-pytestmark = pytest.mark.workflow
-
 
 # Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
 MODEL = replace(SMALL_MODEL, pooling="weighted_sum", score="din")
 CONFIG = replace(
     OFTEN,
+    batch_size=64,
+    evaluations_per_epoch=1,
     negative_share=0.5,
     weight_average=0.8,
     embedding_second_moment="table",
@@ -44,21 +44,23 @@ def follow(data: Path, out: Path) -> None:
         take(self, batch)
 
     Stepper.take = noted  # type: ignore[method-assign]
-    network = fit(a_run(data, MODEL, CONFIG))
-    (out / f"rows{process_rank()}.json").write_text(json.dumps(rows))
-    torch.save(network.state_dict(), out / f"weights{process_rank()}.pt")
-
-
-def fit(run: TrainingRun, saved: Checkpoint | None = None) -> torch.nn.Module:
-    """Train as one of several."""
     with joined() as ranks:
-        machine = start_runtime(Runtime(device="cpu"), 1, ranks)
-        with run.opened(machine) as sources:
-            trainer = run.trainer(sources, machine, checkpoint=saved)
-            trainer.fit()
-    return trainer.model
+        trainer = fitted(data, MODEL, CONFIG, start_runtime(Runtime(device="cpu"), 1, ranks))
+    (out / f"rows{process_rank()}.json").write_text(json.dumps(rows))
+    torch.save(trainer.model.state_dict(), out / f"weights{process_rank()}.pt")
 
 
+def fitted(
+    data: Path, model: ModelConfig, config: TrainConfig, machine: Machine, **options: Any
+) -> Trainer:
+    run = a_run(data, model, config)
+    with run.opened(machine) as sources:
+        trainer = run.trainer(sources, machine, **options)
+        trainer.fit()
+    return trainer
+
+
+@pytest.mark.workflow
 def test_ranks_share_the_batches_of_one_and_end_with_the_same_weights(
     data: Path, tmp_path: Path
 ) -> None:
@@ -77,42 +79,29 @@ def test_ranks_share_the_batches_of_one_and_end_with_the_same_weights(
         assert all(torch.equal(first[name], other[name]) for name in names)
 
 
-def follow_saves(data: Path, out: Path) -> None:
-    """Train with a state that is due for the second rank at each step; count how often it is."""
-    rank = process_rank()
-    # The one that does not save does not learn when the other did.
-    saved = Checkpoint(out, "")
-    saved.is_due = lambda: rank > 0  # type: ignore[method-assign]
-    saves, save = [], saved.save
-
-    def counted(state: dict[str, Any]) -> bool:
-        saves.append(state["stepper"]["step"])
-        return save(state)
-
-    saved.save = counted  # type: ignore[method-assign]
-    fit(a_run(data, STILL, replace(OFTEN, epochs=1, evaluations_per_epoch=1)), saved)
-    (out / f"saves{rank}.json").write_text(json.dumps(saves))
-
-
-def lose_state(data: Path, out: Path) -> None:
-    """Resume from a state that the second rank cannot read."""
-    saved = Checkpoint(out, "")
-    if process_rank():
-        saved.load = lambda: None  # type: ignore[method-assign]
-    fit(a_run(data, STILL, OFTEN), saved)
-
-
-def test_the_first_saves_by_its_own_clock_and_all_resume_from_the_same_state_or_none_does(
-    data: Path, tmp_path: Path
+def test_only_the_first_saves_and_by_its_own_clock(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_processes(2, follow_saves, data, tmp_path)
-    # After the evaluation alone.
-    assert json.loads((tmp_path / "saves0.json").read_text()) == [30]
-    assert json.loads((tmp_path / "saves1.json").read_text()) == []
-    before = (tmp_path / "state.safetensors").read_bytes()
-    with pytest.raises(ChildFailedError):
-        in_processes(2, lose_state, data, tmp_path)
-    assert (tmp_path / "state.safetensors").read_bytes() == before
+    monkeypatch.setattr(Ranks, "_reduce", lambda ranks, tensor, operation: tensor)
+    for rank, expected in ((0, [30]), (1, [])):
+        saves: list[int] = []
+        saved = Checkpoint(tmp_path, "")
+        monkeypatch.setattr(saved, "is_due", lambda: rank > 0)  # noqa: B023
+        monkeypatch.setattr(saved, "save", lambda state: saves.append(state["stepper"]["step"]))  # noqa: B023
+        machine = replace(CPU, ranks=Ranks(rank, 2))
+        config = replace(OFTEN, epochs=1, evaluations_per_epoch=1)
+        fitted(data, STILL, config, machine, checkpoint=saved)
+        # Before the evaluation alone.
+        assert saves == expected
+
+
+def test_all_resume_from_the_same_state_or_none_does(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another rank is at a later step.
+    monkeypatch.setattr(Ranks, "largest", lambda ranks, *steps: [step + 1 for step in steps])
+    with pytest.raises(UserError, match="could read its saved state"):
+        fitted(data, STILL, OFTEN, replace(CPU, ranks=Ranks(0, 2)))
 
 
 def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
