@@ -141,7 +141,7 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
             options["type"] = str
             options |= {"nargs": "+", "action": "extend"} if list in _kinds(kind) else {}
         parser.add_argument(f"--{name}", **options)
-    return vars(parser.parse_args())
+    return vars(parser.parse_args()) | ({"code": []} if "code" in parameters else {})
 
 
 def _json_or_text(text: str) -> Any:
