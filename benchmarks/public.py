@@ -1,62 +1,42 @@
-"""Models of both families on a public table: MovieLens 100k with a time order.
+"""The preset on unlike tables, beside plain scripts.
 
-    python benchmarks/public.py                    # on validation rows, to choose settings by
-    python benchmarks/public.py --test             # on the newest fifth, to be looked at rarely
-    python benchmarks/public.py --ablation --seeds 42 43 44
+    pip install lightgbm==4.7.0
+    python benchmarks/public.py --seeds 42 43 44                  # on train rows, to choose by
+    python benchmarks/public.py --seeds 42 43 44 --test           # on test rows, to look at once
+    python benchmarks/public.py --tables movielens --ablation     # the preset, a part left out
 
-Runs the workflow on the table of `movielens.py`: FESeq as the briefing and as
-config/leaderboard.yaml have it, a plain DIN, boosting, and blends. Without `--test`, the labels of
-the newest fifth are in no file that is read. With it, that fifth judges alone: the rows before it
-choose epochs, trees and weights.
+Runs the workflow on each table of `tables.py` with config/leaderboard.yaml as it is, as a new user
+would: networks, boosting, their blend, all refitted, and the scripts of `plain.py`. Without
+`--test` a fifth of the train rows, cut off as the test is, stands for the test. The stand-in is
+judged by its true probabilities. Intervals are of the rows: 200 paired bootstrap draws.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import movielens
 import numpy as np
+import pandas as pd
 import runs
 import yaml
+from plain import SCRIPTS
+from scipy.special import expit
+from scipy.special import logit as logit_of
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from tables import TABLES, Table
 
-from feseq.common.logits import mean_logit, sigmoid
-from feseq.evaluate.intervals import Auc
-from feseq.evaluate.valid_predictions import read_predictions
-
-# The preset with shorter histories.
-SHORT = "histories of 20"
-VALID_SHARE = 0.15  # of the rows that are not the test's
-
-BRIEFING = {
-    "model": {
-        "numerics": ["linear"],
-        "scaling": "minmax",
-        "shortcuts": False,
-        "history_statistics": [],
-        "levels": 0,
-        "unknown_share": 0,
-        "pooling": "mean",
-        "embedding_std": 1e-4,
-    },
-}
-DIN = {
-    "interaction_layers": 0,
-    "transformer_layers": 0,
-    "item_interaction_layers": 0,
-    "positions": False,
-    "pooling": "weighted_sum",
-    "score": "din",
-}
-# The preset with one part left out, or taken in from another of its networks.
+NETWORKS = ("leaderboard", "leaderboard_attention", "leaderboard_light")
+DRAWS = 200
+# The preset's main network with one part left out, or taken from another of its networks.
 ABLATION: dict[str, dict[str, Any]] = {
     "min-max for ranks": {"model": {"scaling": "minmax"}},
-    "without plain values": {"model": {"numerics": ["buckets", "missing"]}},
-    "without buckets": {"model": {"numerics": ["direct", "missing"]}},
-    "without missing flags": {"model": {"numerics": ["direct", "buckets"]}},
+    "without plain values": {"model": {"numerics": ["buckets"]}},
+    "without buckets": {"model": {"numerics": ["direct"]}},
+    "without missing flags": {"model": {"missing_flags": False}},
     "without shortcuts": {"model": {"shortcuts": False}},
     "without crossing": {"model": {"crossing": 0}},
     "without the cross layer": {"model": {"mlp_cross_rank": 0}},
@@ -72,66 +52,63 @@ ABLATION: dict[str, dict[str, Any]] = {
     "without averaged weights": {"train": {"weight_average": 0}},
     "cuts for cosine": {"train": {"schedule": "plateau"}},
 }
-NETWORKS = ("leaderboard", "leaderboard_attention", "leaderboard_light")
-BLENDS = (("leaderboard", "boosting"), (*NETWORKS[:2], "boosting"), (*NETWORKS, "boosting"))
 
 
-def variants(options: argparse.Namespace, preset: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Settings on top of the size's by the model's name in the table."""
-    leaderboard = preset["variants"]["leaderboard"]
-    found = {
-        "briefing": BRIEFING,
-        "plain DIN": merged(BRIEFING, {"model": DIN}),
-        **{name: block for name, block in preset["variants"].items() if "model" in block},
+class Judge:
+    """Metrics of log odds or probabilities [rows] where each row is clicked by its `chance`.
+
+    A chance of 0 or 1 is a label. Others count a row twice, as clicked and as not, by weight.
+    """
+
+    def __init__(self, chance: np.ndarray) -> None:
+        self.label = np.repeat([1, 0], len(chance))
+        self.weight = np.concatenate([chance, 1 - chance])
+
+    def metrics(self, probability: np.ndarray) -> list[float]:
+        """AUC, average precision, logloss."""
+        twice = np.tile(probability.astype(np.float64), 2)
+        metrics = (roc_auc_score, average_precision_score, log_loss)
+        return [metric(self.label, twice, sample_weight=self.weight) for metric in metrics]
+
+    def difference(self, one: np.ndarray, two: np.ndarray) -> str:
+        """By how much the AUC of one is above the other's, with its 95 % interval."""
+        rng = np.random.default_rng(0)
+        gains = []
+        for draw in range(DRAWS + 1):
+            times = rng.poisson(1, len(one)) if draw else np.ones(len(one))
+            weight = self.weight * np.tile(times, 2)
+            aucs = (
+                roc_auc_score(self.label, np.tile(p, 2), sample_weight=weight) for p in (one, two)
+            )
+            gains.append(next(aucs) - next(aucs))
+        low, high = np.quantile(gains[1:], [0.025, 0.975])
+        return f"{gains[0]:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def settings(table: Table, variants: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What a run lays over the preset."""
+    preset = yaml.safe_load(runs.PRESET.read_text())["variants"]
+    networks = {name: merged(preset[name], {}) for name in NETWORKS}
+    networks |= {
+        key(name): merged(preset["leaderboard"], block) for name, block in variants.items()
     }
-    if options.ablation:
-        found |= {name: merged(leaderboard, change) for name, change in ABLATION.items()}
-        found[SHORT] = leaderboard
-    return found
+    for i, block in enumerate(networks.values()):
+        # The preset's networks have seeds of their own.
+        block["train"]["seed"] = seed + 1000 * min(i, len(NETWORKS))
+    return {
+        "raw": {"source": "files", "train": "raw/train.parquet", "test": "raw/test.parquet"}
+        | {"sample_submission": None},
+        "columns": table.columns,
+        "sampling": {"split": {"time": None, "last": None, "group": None} | table.split},
+        "boosting": {"seed": seed},
+        "variants": networks,
+    }
 
 
 def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Two variants, the second on top."""
+    """A variant with changes on top."""
     blocks = ("model", "train")
     return {block: {**settings.get(block, {}), **changes.get(block, {})} for block in blocks}
-
-
-def config(variants: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """What a run lays over config.yaml and the preset."""
-    test = movielens.TEST_SHARE
-    held_out = test + (1 - test) * VALID_SHARE
-    seeded = {
-        f"{key(name)}_seed{seed}": merged(block, {"train": {"seed": seed}})
-        for name, block in variants.items()
-        for seed in options.seeds
-    }
-    boosted = {f"seed{seed}": {"boosting": {"seed": seed}} for seed in options.seeds}
-    return {
-        "raw": {"source": "files", "train": "raw/train.parquet", "test": "raw/test.parquet"},
-        "columns": movielens.columns(user_as_context=options.user_id),
-        "sampling": {
-            "split": {"time": "timestamp", "last": None, "group": None},
-            "valid_share": held_out if options.test else VALID_SHARE,
-            "holdout_share": test / held_out if options.test else 0,
-        },
-        "sizes": {
-            "full": {
-                "max_len": [20, 100],
-                "submission_models": ["len100"],
-                "submission_weights": None,
-                "min_count": 1,
-                "model": {
-                    "embedding_dim": 16,
-                    "interaction_layers": 1,
-                    "transformer_layers": 1,
-                    "heads": 2,
-                    "mlp": [128, 64],
-                },
-                "train": {"batch_size": 256, "epochs": options.epochs},
-            }
-        },
-        "variants": seeded | boosted,
-    }
 
 
 def key(name: str) -> str:
@@ -139,113 +116,84 @@ def key(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name.lower())
 
 
-def model_name(name: str, seed: int, max_len: int) -> str:
-    """The model's name in the workflow."""
-    if name == "boosting":
-        return f"boosting-seed{seed}"
-    return f"len{20 if name == SHORT else max_len}-{key(name)}_seed{seed}"
+def ours(
+    folder: Path, table: Table, variants: Mapping[str, Any], seed: int, cores: int
+) -> dict[str, tuple[np.ndarray, float]]:
+    """Probabilities [test rows] and seconds of training of each of the workflow's models."""
+    models = {name: f"len150-{key(name)}" for name in (*NETWORKS, *variants)}
+    models["boosting"] = "boosting"
+    table.write(folder / "raw")
+    results = Path("results/full")
+    parts = {n: results / model / "predictions/part000.parquet" for n, model in models.items()}
+    targets = [str(part) for part in parts.values()]
+    submission = "results/submission_full.csv"
+    runs.run(folder, settings(table, variants, seed), [*targets, submission], cores)
+    found = {}
+    for name, model in models.items():
+        logit = pd.read_parquet(folder / parts[name])["logit"].to_numpy(np.float64)
+        trainings = (folder / results / model).glob("**/training.json")
+        seconds = sum(json.loads(path.read_text())["seconds"] for path in trainings)
+        found[name] = (expit(logit), seconds)
+    blend = pd.read_csv(folder / submission)[table.label].to_numpy()
+    seconds = sum(found[name][1] for name in (*NETWORKS, "boosting"))
+    # The preset submits at 50:50 odds.
+    blend = expit(logit_of(blend) + logit_of(table.train[table.label].mean()))
+    return found | {"blend": (blend, seconds)}
 
 
-class Judged:
-    """Labels and log odds of the rows that judge."""
-
-    def __init__(self, results: Path) -> None:
-        self.results = results
-        self.label = np.empty(0)
-
-    def logit(self, model: str) -> np.ndarray:
-        """Log odds [rows] of a model or baseline."""
-        table = read_predictions(self.results / model / "valid_predictions.parquet")
-        self.label = table["label"].to_numpy()
-        return table["logit"].to_numpy()
-
-    def seconds(self, model: str) -> float:
-        """Time of the training."""
-        return json.loads((self.results / model / "training.json").read_text())["seconds"]
-
-    def figures(self, logit: np.ndarray) -> list[float]:
-        """AUC, logloss, average precision."""
-        probability = sigmoid(logit.astype(np.float64))
-        return [
-            roc_auc_score(self.label, logit),
-            log_loss(self.label, probability),
-            average_precision_score(self.label, logit),
-        ]
+def timed(script: Callable[..., np.ndarray], table: Table, seed: int) -> tuple[np.ndarray, float]:
+    """What a script says, and its seconds."""
+    start = time.perf_counter()
+    return script(table, seed), time.perf_counter() - start
 
 
-def show(name: str, figures: Sequence[Sequence[float]], seconds: float | None = None) -> None:
-    """A row of the table: means over the seeds, and each seed's AUC."""
-    means = np.mean(figures, axis=0)
-    aucs = " ".join(f"{auc:.4f}" for auc, *_ in figures)
-    cells = [name, *(f"{mean:.4f}" for mean in means), aucs]
-    print(f"| {' | '.join(cells)} | {'' if seconds is None else f'{seconds:.0f}'} |", flush=True)
-
-
-def show_gains(label: np.ndarray, logits: Mapping[str, Sequence[np.ndarray]]) -> None:
-    """By how much the AUC is above that of each of its parts, or of boosting, seed by seed."""
-    print(
-        "\n| model | above | difference of the AUCs by seed, and its 95 % interval |\n|---|---|---|"
-    )
-    for name in logits:
-        for other in name.split(" + ") if " + " in name else {"boosting"} - {name}:
-            found = []
-            for one, two in zip(logits[name], logits[other]):
-                entry = Auc.of(label, one).minus(Auc.of(label, two))
-                found.append("{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**entry))
-            print(f"| {name} | {other} | {', '.join(found)} |")
+def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) -> None:
+    """Print the table of all models, and how far ours are ahead of the best plain script."""
+    judge = Judge(table.chance)
+    found: dict[str, list[tuple[np.ndarray, float]]] = {}
+    variants = ABLATION if options.ablation else {}
+    for seed in options.seeds:
+        one = {script: timed(SCRIPTS[script], table, seed) for script in options.scripts}
+        if not options.plain:
+            one |= ours(folder / f"seed{seed}", table, variants, seed, options.cores)
+        for model, pair in one.items():
+            found.setdefault(model, []).append(pair)
+    clicks = f"{table.train[table.label].sum():,} clicks"
+    print(f"\n## {name}: {len(table.train):,} rows, {clicks}; {len(table.test):,} judge\n")
+    print("| model | AUC | by seed | AP | logloss | s |\n|---|---|---|---|---|---|")
+    means = {}
+    for model, pairs in found.items():
+        metrics = np.array([judge.metrics(probability) for probability, _ in pairs])
+        means[model], ap, loss = metrics.mean(0)
+        seeds = " ".join(f"{auc:.4f}" for auc in metrics[:, 0])
+        seconds = np.mean([s for _, s in pairs])
+        print(f"| {model} | {means[model]:.4f} | {seeds} | {ap:.4f} | {loss:.4f} | {seconds:.0f} |")
+    best = max(options.scripts, key=lambda script: means[script])
+    print(f"\n| model | AUC above {best}, by seed |\n|---|---|")
+    for model in found.keys() - {best}:
+        pairs = zip(found[model], found[best], strict=True)
+        gains = [judge.difference(mine[0], plain[0]) for mine, plain in pairs]
+        print(f"| {model} | {', '.join(gains)} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--max_len", type=int, choices=(20, 100), default=100)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--scripts", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--test", action="store_true", help="judge on the newest fifth")
-    parser.add_argument(
-        "--user_id", action="store_true", help="the user, mostly a new one, as a category"
-    )
+    parser.add_argument("--test", action="store_true", help="judge on the test rows")
+    parser.add_argument("--plain", action="store_true", help="the plain scripts alone")
     parser.add_argument("--ablation", action="store_true", help="the preset, a part left out")
-    parser.add_argument("--only", nargs="+", help="names of models; default all")
     parser.add_argument("--folder", type=Path, help="keeps files for a later call")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or Path(temporary)
-        folder = folder.resolve() / ("test" if options.test else "valid")
-        movielens.write_raw(folder / "raw", with_test=options.test)
-        compare(folder, options)
-
-
-def compare(folder: Path, options: argparse.Namespace) -> None:
-    """Train what is missing and print the table."""
-    preset = yaml.safe_load(runs.PRESET.read_text())
-    networks = variants(options, preset)
-    names = [name for name in [*networks, "boosting"] if name in (options.only or name)]
-    models = {
-        name: [model_name(name, seed, options.max_len) for seed in options.seeds] for name in names
-    }
-    baselines = ["constant", "logistic_regression"]
-    needed = [model for seeds in models.values() for model in seeds] + baselines
-    targets = [f"results/full/{model}/valid_predictions.parquet" for model in needed]
-    runs.run(folder, config(networks, options), targets, options.cores)
-    judged = Judged(folder / "results/full")
-    print("| model | AUC | logloss | AP | AUC by seed | seconds |\n|---|---|---|---|---|---|")
-    for name in baselines:
-        show(name, [judged.figures(judged.logit(name))], judged.seconds(name))
-    logits = {}
-    for name, seeds in models.items():
-        logits[name] = [judged.logit(model) for model in seeds]
-        seconds = float(np.mean([judged.seconds(model) for model in seeds]))
-        show(name, [judged.figures(logit) for logit in logits[name]], seconds)
-    for blend in BLENDS:
-        if set(blend) <= set(logits):
-            equal = [1] * len(blend)
-            mixed = [mean_logit(one, equal) for one in zip(*(logits[name] for name in blend))]
-            logits[" + ".join(blend)] = mixed
-            show(" + ".join(blend), [judged.figures(logit) for logit in mixed])
-    if "boosting" in logits:
-        show_gains(judged.label, logits)
-    print(f"\n{len(judged.label):,} rows judge, {int(judged.label.sum()):,} of them liked")
+        folder = (options.folder or Path(temporary)).resolve()
+        for name in options.tables:
+            table = TABLES[name]() if options.test else TABLES[name]().inner()
+            compare(
+                name, table, options, folder / key(name) / ("test" if options.test else "inner")
+            )
 
 
 if __name__ == "__main__":

