@@ -159,8 +159,9 @@ def run_again(folder: Path, kind: str, step: int | None) -> str:
     went_on = re.search(r"resuming an interrupted training.*, step (\d+),", printed)
     if (int(went_on[1]) if went_on else None) != step:
         raise RuntimeError(f"did not go on from step {step}:\n{printed}")
-    trained = "trained from the start" if "Training FESeq" in printed else "nothing left to train"
-    return "went on" if went_on else trained
+    if went_on:
+        return "went on"
+    return "from the start" if "Training len100 on" in printed else "nothing left to train"
 
 
 def main() -> None:
