@@ -35,7 +35,7 @@ def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
 
 def _real(results: Path, tables: Path) -> Iterator[Path]:
     """Results and H5 files that say so; what cannot be read says nothing."""
-    for path in sorted(path for pattern in _SAYING for path in results.glob(pattern)):
+    for path in (path for pattern in _SAYING for path in sorted(results.glob(pattern))):
         said: Any = None
         with suppress(OSError, ValueError):
             said = json.loads(path.read_text(encoding="utf-8"))
