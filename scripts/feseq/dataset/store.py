@@ -40,7 +40,7 @@ FORMAT, VERSION = "feseq-table", 6
 # little is read in vain where a window takes a thousand rows from each of many places.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
 _CACHE_BYTES = 64 << 20
-# Of each dataset.
+# How each dataset is stored.
 _CHECKED: dict[str, Any] = {"fill_time": "never", "fletcher32": True}
 # Cache of each dataset for the chunk at its end until it is full.
 _OPEN_CHUNKS_BYTES = 4 << 20

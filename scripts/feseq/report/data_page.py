@@ -141,9 +141,9 @@ def _sequence_lines(sequence: Mapping[str, Any]) -> Iterator[str]:
     again = sequence["in_train"]
     flattered = again["valid"] > _MET_AGAIN + 2 * again["test"]
     yield (
-        f"Of those that have one, {percent(sequence['twice_in_train'])} of the train rows have "
-        f"their `{name}` in common with another train row; {percent(again['valid'])} of the "
-        f"validation rows, and {percent(again['test'])} of the test rows, with a train row."
+        f"{percent(sequence['twice_in_train'])} of the train rows with a `{name}` share it with "
+        f"another train row; {percent(again['valid'])} of the validation rows, and "
+        f"{percent(again['test'])} of the test rows, share it with a train row."
         f"{f' {_FLATTERED}' * flattered}"
     )
 

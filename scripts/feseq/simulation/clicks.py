@@ -179,7 +179,7 @@ def order_groups() -> NDArray[np.int8]:
     """1 for tokens of group X, -1 for group Y, 0 for the others and padding, [V + 1]."""
     rng = np.random.default_rng(_ORDER_SEED)
     sign_V = np.zeros(len(token_shares()) + 1, dtype=np.int8)
-    # Of two neighbours in frequency one goes to X, one to Y.
+    # Tokens are in pairs of like frequency: one goes to X, the other to Y.
     for first in range(0, 24, 2):
         sign_V[first : first + 2] = rng.permutation([1, -1])
     return sign_V

@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 # Trials before the sampler learns from them, and before the pruner compares with them.
 _AT_RANDOM = 8
-# Of the draws.
+# Seed of the sampler.
 _SEED = 42
 
 # Tells the search the monitor's value after so many steps, rows or trees; raises if the trial is to
