@@ -225,3 +225,11 @@ def submitting_jobs(wildcards):
     return [
         (wildcards.size, name) for name in submission_models(config, wildcards.size)
     ]
+
+
+def submitting_codes(wildcards):
+    """Digests of the code that predicts by each of these models, as its predictions name it."""
+    return {
+        name: code_of("predict", ("load",), (family_name(name),))
+        for _, name in submitting_jobs(wildcards)
+    }

@@ -78,6 +78,7 @@ rule submit:
             **raw_params(sample_submission=RAW.sample_submission),
             prior=config["submission"]["prior"],
         ),
+        **not_counted(codes=submitting_codes),
     message:
         "Writing the submission of size {wildcards.size}"
     script:

@@ -142,7 +142,7 @@ def parts_of(folder: Path, name: str, logit: Sequence[float], **metadata: str) -
     paths = []
     for start, stop in ((0, 4), (4, 10)):
         given = {"part": f"version of {start}", "model": fingerprint(model), "click_rate": "0.02"}
-        given |= {"full_name": f"toy/{name}", "simulated": "true"} | metadata
+        given |= {"full_name": f"toy/{name}", "simulated": "true", "code": "a@1 b@2"} | metadata
         table = pa.table({"id": IDS[start:stop], "logit": np.float32(logit[start:stop])})
         paths.append(model.with_name(f"part{start}.parquet"))
         write_table(table, paths[-1], given)
@@ -155,7 +155,9 @@ def blended(folder: Path, *parts: list[Path], **options: Any) -> pd.Series:
     models = [paths[0].with_name("model.safetensors") for paths in parts]
     files = [path for paths in parts for path in paths]
     write_json(folder / "parts.json", LISTING.as_json())
-    options = {"weights": {model.parent.name: 1 for model in models}, "size": "toy"} | options
+    names = [model.parent.name for model in models]
+    options = {"weights": dict.fromkeys(names, 1), "size": "toy"} | options
+    options = {"codes": {name: ["a@1", "b@2"] for name in names}} | options
     about = folder / "out" / "about.json"
     write_submission(files, folder / "parts.json", models, submission, about, **NAMES, **options)
     return pd.read_csv(submission, index_col="uid")["y"]
@@ -187,6 +189,7 @@ def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Pa
         ({"model": "other"}, "b/part0.parquet: "),
         ({"part": "version of 4"}, "b/part0.parquet: .* this part"),
         ({"click_rate": "0.03"}, "different click rates"),
+        ({"code": "a@1 b@3"}, "b/part0.parquet: .* code"),
         ({"full_name": "toy/c"}, "b/part0.parquet: .* toy/c"),
         ({"full_name": "full/b"}, "b/part0.parquet: .* full/b"),
     ],

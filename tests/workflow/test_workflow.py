@@ -1,5 +1,6 @@
 """The workflow as its user calls it, to the CSV, on a table that is not Toss's; its refusals."""
 
+import base64
 import hashlib
 import json
 import platform
@@ -175,3 +176,24 @@ def test_a_simulated_file_beside_a_real_one_stops_before_anything_runs(copied: P
     pq.write_table(table.replace_schema_metadata(metadata), copied / LOG)
     output = refused(copied, "-n", TARGET)
     assert "in/log.parquet was written by the simulation and in/new.parquet was not" in output
+
+
+def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitted(
+    copied: Path, tmp_path: Path
+) -> None:
+    # As after a kill between the end of a job and Snakemake's note of it.
+    part = "results/medium/len20/predictions/part001.parquet"
+    (copied / ".snakemake/metadata" / base64.b64encode(part.encode()).decode()).unlink()
+    repository = tmp_path / "code"
+    copy_code(repository)
+    script = repository / "scripts/predict.py"
+    text = script.read_text().replace("run_script(", "done = run_script(")
+    assert text != script.read_text()
+    script.write_text(text)
+    medium = (copied, "results/submission_medium.csv")
+    output = refused(*medium, repository=repository)
+    assert f"{part}: not predicted by the code as it is now" in output
+    (copied / part).unlink()
+    code, output = snakemake(*medium, repository=repository)
+    assert code == 0, output
+    assert (copied / "results/submission_medium.csv").exists()

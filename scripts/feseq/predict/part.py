@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,12 @@ def predict_part(
     full_name: str = "",
     runtime: Runtime | None = None,
     threads: int = 1,
+    code: Sequence[str] = (),
 ) -> None:
     """Write parquet columns id (string) and logit (float32) of the rows of a part.
 
-    The file's metadata names the part, the model's file and what `model_metadata` says.
+    The file's metadata names the part, the model's file, the digests of the `code` and what
+    `model_metadata` says.
     """
     runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
@@ -41,6 +44,7 @@ def predict_part(
             **model_metadata(loaded),
             "model": fingerprint(model),
             "part": test.source["fingerprint"],
+            "code": " ".join(code),
             "simulated": json.dumps(test.source["simulated"]),
         }
         write_table(pa.table({"id": ids_of(test), "logit": logit}), predictions, metadata)

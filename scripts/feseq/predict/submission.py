@@ -44,6 +44,7 @@ def write_submission(
     size: str = "",
     prior: str = "observed",
     weights: Mapping[str, float] | None = None,
+    codes: Mapping[str, Sequence[str]] | None = None,
     fitted: Path | None = None,
     sample_submission: str | None = None,
     facts: Path | None = None,
@@ -52,9 +53,11 @@ def write_submission(
 
     `predictions` are of all `parts` of the test table by each of the `models` of a size, model by
     model; `weights` by the models' names, or those in the file `fitted`, are those of the mean. The
-    prior 'balanced' shifts the logits to 50:50 odds. The alarms in `facts` go to the log.
+    prior 'balanced' shifts the logits to 50:50 odds. The alarms in `facts` go to the log. `codes`
+    are the digests of the code that predicts, by the models' names; None: any code.
 
-    Raises UserError, and writes nothing, if predictions are missing or of other parts or models.
+    Raises UserError, and writes nothing, if predictions are missing or of other parts, models or
+    code.
     """
     listing = read_parts(parts)
     count = len(listing.parts)
@@ -64,10 +67,11 @@ def write_submission(
             f"parts of {listing.table}; give all parts in their order, model by model"
         )
     by_model = [predictions[i : i + count] for i in range(0, len(predictions), count)]
-    firsts = [
-        _checked(paths, listing.parts, model, f"{size}/{name_of(model)}" if size else "")
-        for paths, model in zip(by_model, models)
-    ]
+    firsts = []
+    for paths, model in zip(by_model, models):
+        name = name_of(model)
+        code = codes and codes.get(name)
+        firsts.append(_checked(paths, listing.parts, model, code, f"{size}/{name}" if size else ""))
     shares = read_json(fitted) if fitted else weights or {}
     made_from = {
         "simulated_data": json.loads(firsts[0]["simulated"]),
@@ -103,15 +107,24 @@ def write_submission(
 
 
 def _checked(
-    paths: Sequence[Path], parts: Sequence[Part], model: Path, full_name: str
+    paths: Sequence[Path],
+    parts: Sequence[Part],
+    model: Path,
+    code: Sequence[str] | None,
+    full_name: str,
 ) -> Mapping[str, str]:
-    """What the first file says; raises UserError unless all are of these parts by this model."""
+    """What the first file says; raises UserError unless all are of these parts by this model.
+
+    The `code` counts too: a killed Snakemake may not have recorded which code made a file.
+    """
     model_now = fingerprint(model)
     found = [metadata_of(read_table(path, ())) for path in paths]
     for path, metadata, part in zip(paths, found, parts):
         check_name(path, metadata.get("full_name", ""), full_name)
         if metadata.get("model") != model_now:
             raise _not_as_needed(path, f"not predicted by {model} as it is now")
+        if code is not None and metadata.get("code") != " ".join(code):
+            raise _not_as_needed(path, "not predicted by the code as it is now")
         if metadata.get("part") != part.version:
             wrong = "not predicted for this part of the test table as it is now"
             raise _not_as_needed(path, wrong, f"it and data/h5/test/{path.stem}.h5")
