@@ -70,7 +70,7 @@ def write_submission(
     firsts = []
     for paths, model in zip(by_model, models):
         name = name_of(model)
-        code = codes and codes.get(name)
+        code = codes.get(name) if codes else None
         firsts.append(_checked(paths, listing.parts, model, code, f"{size}/{name}" if size else ""))
     shares = read_json(fitted) if fitted else weights or {}
     made_from = {
