@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 # Before anything loads OpenMP, whose threads wait for one another in loops: they soon go to sleep
 # instead. Beside other work on the same cores a training is several times as fast, alone a few
@@ -167,11 +168,32 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
     for kind in kinds:
         if hasattr(kind, "from_values"):
             return kind.from_values(value, parameter.name)
-    if parameter.annotation is int:
-        return int(value)
+    if parameter.annotation is int and isinstance(value, str) and value.isdecimal():
+        value = int(value)
     if list in kinds and isinstance(value, str):
         value = [value]
     # Where texts are allowed, they may name what is no local file.
-    if Path not in kinds or str in kinds:
-        return value
-    return [Path(path) for path in value] if list in kinds else Path(value) if value else None
+    if Path in kinds and str not in kinds:
+        value = [Path(path) for path in value] if list in kinds else Path(value) if value else None
+    if not _fits(value, parameter.annotation):
+        kind = inspect.formatannotation(parameter.annotation)
+        raise UserError(f"{parameter.name}: {value!r} is no value of type {kind}; correct it")
+    return value
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """True if a plain value is what a parameter's annotation says."""
+    kind, inner = get_origin(annotation) or annotation, get_args(annotation)
+    if kind is Any:
+        return True
+    if kind in (UnionType, Union):
+        return any(_fits(value, option) for option in inner)
+    if kind is Literal:
+        return value in inner
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    if kind in (list, Sequence):
+        return isinstance(value, list) and all(_fits(part, inner[0]) for part in value)
+    if kind in (dict, Mapping):
+        return isinstance(value, dict) and all(_fits(part, inner[1]) for part in value.values())
+    return isinstance(value, kind)

@@ -101,6 +101,7 @@ def test_mistakes_are_named(simulated: Path, tmp_path: Path) -> None:
     other = make(tmp_path / "other", raw_table(90))
     few = make(tmp_path / "few", raw_table(30, y=[0] * 26 + [1] * 4), valid_rows=[*range(24, 30)])
     for data, baseline, valid, named in (
+        (simulated, "forest", None, "'forest'"),
         (simulated, "constant", other / "valid.h5", "valid.h5"),
         (few, "constant", None, "label 0"),
     ):

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from entry import _typed
+from feseq.common.errors import UserError
 from feseq.config.columns import Columns
+from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from support import SCRIPTS
 from support.raw_tables import COLUMNS
@@ -65,6 +67,30 @@ def test_a_script_names_the_wildcards_of_its_rule_and_a_function_that_takes_what
 def test_values_become_what_annotations_say(kind: Any, value: Any, expected: Any) -> None:
     parameter = inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=kind)
     assert _typed(parameter, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        (int, "many", "'many' is no value of type int"),
+        (int | None, True, "True is no value"),
+        (float, "0.1", "'0.1' is no value"),
+        (Literal["train", "test"], "both", "'both' is no value"),
+        (dict[str, float], {"len5": "1"}, "is no value of type dict"),
+        (list[str] | None, [1], "is no value"),
+        (Mapping[str, float] | None, [1, 2], "is no value"),
+        (Columns, 3, "no roles of columns"),
+        (Columns, {"profile": []}, "no roles of columns"),
+        (ModelConfig, 7, "7 is no mapping"),
+        (ModelConfig, {"head": 3}, "head: .* did you mean 'heads'?"),
+        (ModelConfig, {"heads": 3}, "max_len: Field required"),
+        (Runtime, {"device": "gpu", "verbosity": 3}, "device: .*\n.*verbosity"),
+    ],
+)
+def test_a_value_of_another_type_is_a_clear_error(kind: Any, value: Any, message: str) -> None:
+    parameter = inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=kind)
+    with pytest.raises(UserError, match=f"(?m)^given[:.].*{message}"):
+        _typed(parameter, value)
 
 
 @pytest.mark.workflow

@@ -22,6 +22,7 @@ from ..common.logits import log_odds
 from ..common.memory import peak_memory
 from ..common.progress import progress
 from ..common.ragged import Ragged
+from ..config.names import BASELINES
 from ..dataset.block import Block
 from ..dataset.encoding import DEFAULT_INPUTS
 from ..dataset.feature_map import FeatureMap, check_one_draw
@@ -55,6 +56,8 @@ def fit_baseline(
     Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
     and fitting. Of many train rows the first are used; the file is shuffled.
     """
+    if baseline not in BASELINES:
+        raise UserError(f"there is no baseline {baseline!r}, only {', '.join(BASELINES)}")
     # Warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
     mapped = FeatureMap.read(feature_map)
