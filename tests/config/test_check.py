@@ -61,6 +61,7 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("model.pooling", "no such pooling"),
     ("model.times", True),
     ("sampling.split.last", 2),
+    ("sampling.split.time", "seq"),
     ("sampling.valid_share", 1),
     ("sizzes", {}),
     ("sizes.huge", {}),

@@ -59,8 +59,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         f"sizes.{size}.{block}.{key}: Field required, here or in {block}"
         for size in config["sizes"]
         for block, declared in BLOCKS.items()
-        for key in fields_of(declared).keys() - size_settings(config, size)[block].keys()
-        if key != "max_len"
+        for key in fields_of(declared)
+        if key != "max_len" and key not in size_settings(config, size)[block]
     ]
     try:
         columns = Columns.from_config(config["columns"])
@@ -77,6 +77,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     split = config["sampling"]["split"]
     if split["last"] is not None and split["time"] is None:
         yield f"sampling.split.last: is {split['last']}, and sampling.split.time names no column"
+    if split["time"] in columns.ragged:
+        yield f"sampling.split.time: {split['time']!r} is a history, and has no order in time"
 
 
 def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:

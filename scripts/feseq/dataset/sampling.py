@@ -7,8 +7,8 @@ Legend: P parts; 2 labels; 3 parts of the data set: train, validation, holdout.
 """
 
 import logging
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError
+from ..common.errors import UserError, first_line
 from ..common.files import write_json
 from ..config.sampling import Sampling
 from ..raw.reading import RawTable, open_parquet
@@ -81,10 +81,11 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
         try:
             numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
         except pa.ArrowException:
-            bad = next(i for i in range(len(column)) if not _is_number(column.slice(i, 1)))
+            rows = range(len(column))
+            bad = bisect_left(rows, True, key=lambda i: bool(_not_numbers(column.slice(0, i + 1))))
             raise UserError(
-                f"{path}: label {label!r} has type {column.type}, and that of row "
-                f"{first_row + bad} is no number; labels are 0 and 1"
+                f"{path}: label {label!r} has type {column.type}, and not every value is a number; "
+                f"labels are 0 and 1 (row {first_row + bad}: {_not_numbers(column.slice(bad, 1))})"
             ) from None
         wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
         if len(wrong):
@@ -107,11 +108,13 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
     return labels
 
 
-def _is_number(value: pa.Array) -> bool:
-    with suppress(pa.ArrowException):
-        value.cast(pa.float64())
-        return True
-    return False
+def _not_numbers(values: pa.Array) -> str:
+    """Why these are no numbers; '' if they are."""
+    try:
+        values.cast(pa.float64())
+    except pa.ArrowException as error:
+        return first_line(error)
+    return ""
 
 
 def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.ndarray:

@@ -38,8 +38,8 @@ def split_rows(file: RawTable, labels: np.ndarray, sampling: Sampling) -> np.nda
 
     By time, the newest rows are held out: those of the `last` values, or of as many values as come
     nearest to `valid_share` of the rows. By group, some groups drawn at random. By both, the newest
-    rows without those of a group that has older rows; these are in no part. Of the held-out rows, a
-    share, `holdout_share`, are holdout rows. Raises UserError if a part lacks rows of a label.
+    rows without those of a group that has older rows; these are in no part. A share `holdout_share`
+    of the held-out rows are holdout rows. Raises UserError if a part lacks rows of a label.
     """
     split, where = sampling.split, str(file.location)
     time, times = read_times(file, split.time) if split.time else (None, None)
@@ -147,7 +147,7 @@ def _check_parts(
         )
     if lacks:
         raise UserError(
-            f"{where}: split by {by}: {'; '.join(found)}; {out:,} rows fall out: each part needs "
+            f"{where}: split by {by}: {'; '.join(found)}; {out:,} rows fall out. Each part needs "
             f"rows with and without a click: change sampling.split, valid_share or holdout_share"
         )
 
