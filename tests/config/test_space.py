@@ -34,6 +34,7 @@ from support.configs import Config
         ("model.dropout: {low: 0.0, high: 0.3, log: true}", "model.dropout"),
         ("model.dropout: {low: 0.1, high: 0.3, log: true, step: 0.1}", "model.dropout"),
         ("model.dropout: {low: 0.1, high: 0.3, step: 0}", "model.dropout.step"),
+        ("model.heads: {low: 1, high: 8, step: 0.5}", "model.heads"),
     ],
 )
 def test_a_mistake_is_named(space: str, named: str) -> None:

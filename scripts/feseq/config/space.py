@@ -46,7 +46,8 @@ def _mistakes(path: str, values: Any) -> Iterator[str]:
         yield f"{path}: cannot be searched; {did_you_mean(path, _SEARCHED, 'settings')}"
     elif isinstance(values, Mapping):
         found = mistakes(Range, values, path)
-        yield from found or _mistakes(path, [values["low"], values["high"]])
+        numbers = [values.get(name) for name in ("low", "high", "step")]
+        yield from found or _mistakes(path, [n for n in numbers if n is not None])
     elif not isinstance(values, list) or not values:
         yield f"{path}: {values!r} is neither a list of choices nor a range {{low, high}}"
     else:

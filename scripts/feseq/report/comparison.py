@@ -156,8 +156,9 @@ def write_two_models(first: Path, other: Path, page: Path, *, resamples: int = R
     """
     paths = {path.absolute().parent.name: path for path in (first, other)}
     measured = {name: read_json(path) for name, path in paths.items()}
-    tables = {name: _predictions(path) for name, path in paths.items()}
-    _check_same_rows(first, tables[first.parent.name], other, tables[other.parent.name])
+    predictions = _predictions(first), _predictions(other)
+    _check_same_rows(first, predictions[0], other, predictions[1])
+    tables = dict(zip(paths, predictions))
     aucs = {name: _auc(table) for name, table in tables.items()}
     worse, better = sorted(paths, key=lambda name: aucs[name].value)
     gain = aucs[better].minus(aucs[worse])
