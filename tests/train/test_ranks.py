@@ -24,7 +24,7 @@ from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run
 MODEL = replace(SMALL_MODEL, pooling="weighted_sum", score="din")
 CONFIG = replace(
     OFTEN,
-    batch_size=64,
+    batch_size=229,
     evaluations_per_epoch=1,
     negative_share=0.5,
     weight_average=0.8,
@@ -68,8 +68,10 @@ def test_ranks_share_the_batches_of_one_and_end_with_the_same_weights(
     rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(3)]
     with a_run(data, MODEL, CONFIG).opened(CPU) as (source, _):
         batches = [sorted(batch.row_B.tolist()) for batch in source.shuffled(CONFIG.seed, 1)]
-    steps = zip(*rows, strict=True)
+    steps = [*zip(*rows, strict=True)]
     assert [sorted(row for share in step for row in share) for step in steps] == batches
+    # Two ranks without rows, in the batch of one.
+    assert [len(share) for step in steps for share in step].count(0) == 2
     first, *others = (
         torch.load(tmp_path / f"weights{rank}.pt", weights_only=True) for rank in range(3)
     )
@@ -83,6 +85,10 @@ def test_only_the_first_saves_and_by_its_own_clock(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Ranks, "_reduce", lambda ranks, tensor, operation: tensor)
+    # All gather what is saved.
+    gathered: list[int] = []
+    save = Trainer._save
+    monkeypatch.setattr(Trainer, "_save", lambda self: (gathered.append(self.step), save(self))[1])
     for rank, expected in ((0, [30]), (1, [])):
         saves: list[int] = []
         saved = Checkpoint(tmp_path, "")
@@ -93,6 +99,7 @@ def test_only_the_first_saves_and_by_its_own_clock(
         fitted(data, STILL, config, machine, checkpoint=saved)
         # Before the evaluation alone.
         assert saves == expected
+    assert gathered == [30, 30]
 
 
 def test_all_resume_from_the_same_state_or_none_does(

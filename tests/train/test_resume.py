@@ -22,6 +22,7 @@ from feseq.config.train import TrainConfig
 from feseq.model import FESeq
 from feseq.train import checkpoint
 from feseq.train import loop as trainer
+from feseq.train.checkpoint import Checkpoint
 from feseq.train.step import Stepper
 from support import SCRIPTS
 from support.trainings import FOUR_EPOCHS, CrashError, counted_steps, ended_at, train_saving
@@ -187,13 +188,13 @@ def test_a_damaged_state_trains_from_the_start_and_says_so(
     assert "cannot be read (wrong checksum)" in caplog.text
 
 
-def test_two_trainings_of_one_model_keep_apart(tmp_path: Path) -> None:
+def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> None:
     held = "\n".join(
         [
             f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})",
             "from pathlib import Path",
             "from feseq.train.checkpoint import locked",
-            f"with locked(Path({str(tmp_path)!r}), 'is training this model'):",
+            f"with locked(Path({str(tmp_path / 'training_state')!r}), 'is training this model'):",
             "    print('held', flush=True); sys.stdin.read()",
         ]
     )
@@ -202,18 +203,21 @@ def test_two_trainings_of_one_model_keep_apart(tmp_path: Path) -> None:
     )
     assert other.stdout.readline() == b"held\n"
     try:
-        named = f"process {other.pid} on .* is training this model"
-        with (
-            pytest.raises(UserError, match=named),
-            checkpoint.locked(tmp_path, "is training this model"),
-        ):
-            pass
+        with pytest.raises(UserError, match=f"process {other.pid} on .* is training this model"):
+            train_saving(data, tmp_path, CONFIG)
     finally:
         other.kill()
         other.wait()
     # The lock ends with its holder, however that ended.
-    with checkpoint.locked(tmp_path, "is free"):
+    with checkpoint.locked(tmp_path / "training_state", "is free"):
         pass
+
+
+def test_a_state_is_due_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = Checkpoint(tmp_path, "")
+    assert not saved.is_due()
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_SAVES", 0)
+    assert saved.is_due()
 
 
 def test_a_training_lost_after_its_end_is_not_done_again(
