@@ -38,22 +38,22 @@ OUTLIER = with_column(TRAIN, "age", [*AGES[:-1], 1e9]), with_column(TEST, "age",
 FAULTS: dict[str, tuple[Callable[[], tuple[pa.Table, pa.Table]], str, str]] = {
     "a leak": (
         lambda: train_with("price", PRICES),
-        "Column price: enough",
+        "Column price: predicts",
         "columns.groups",
     ),
     "a leak of a category": (
         lambda: train_with("item", [f"item {2 * (i % 5) + 1 - y}" for i, y in enumerate(CLICKS)]),
-        "Column item: enough to tell",
+        "Column item: predicts the clicks",
         "columns.groups",
     ),
     "a leak by what is missing": (
         lambda: train_with("price", pa.array(NORMAL, mask=CLICKS == 1)),
-        "Column price: enough",
+        "Column price: predicts",
         "columns.groups",
     ),
     "a leak in events": (
         lambda: train_with("events", EVENTS),
-        "newest of events: enough",
+        "newest of events: predicts",
         "columns",
     ),
     "test is train": (lambda: (TRAIN, TRAIN), "100% of the test rows are train rows", "raw.test"),

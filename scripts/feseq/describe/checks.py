@@ -53,7 +53,7 @@ def _of_columns(columns: pd.DataFrame, scalings: Collection[str]) -> Iterator[Al
         columns[columns["click_auc"].astype(float) > LEAK_AUC].sort_values(
             "click_auc", ascending=False
         ),
-        "enough to tell the clicks alone, with an AUC of {click_auc:.4f} on train rows",
+        "predicts the clicks on its own, with an AUC of {click_auc:.4f} on train rows",
         "Take what is known only after the click out of columns.groups",
     )
     yield from _alarms(
