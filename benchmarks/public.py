@@ -34,9 +34,9 @@ DRAWS = 200
 # The preset's main network with one part left out, or taken from another of its networks.
 ABLATION: dict[str, dict[str, Any]] = {
     "min-max for ranks": {"model": {"scaling": "minmax"}},
-    "without plain values": {"model": {"numerics": ["buckets"]}},
-    "without buckets": {"model": {"numerics": ["direct"]}},
-    "without missing flags": {"model": {"missing_flags": False}},
+    "without plain values": {"model": {"numerics": ["buckets", "missing"]}},
+    "without buckets": {"model": {"numerics": ["direct", "missing"]}},
+    "without missing flags": {"model": {"numerics": ["direct", "buckets"]}},
     "without shortcuts": {"model": {"shortcuts": False}},
     "without crossing": {"model": {"crossing": 0}},
     "without the cross layer": {"model": {"mlp_cross_rank": 0}},
@@ -170,7 +170,7 @@ def compare(name: str, table: Table, options: argparse.Namespace, folder: Path) 
         print(f"| {model} | {means[model]:.4f} | {seeds} | {ap:.4f} | {loss:.4f} | {seconds:.0f} |")
     best = max(options.scripts, key=lambda script: means[script])
     print(f"\n| model | AUC above {best}, by seed |\n|---|---|")
-    for model in found.keys() - {best}:
+    for model in (name for name in found if name != best):
         pairs = zip(found[model], found[best], strict=True)
         gains = [judge.difference(mine[0], plain[0]) for mine, plain in pairs]
         print(f"| {model} | {', '.join(gains)} |", flush=True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,7 +44,6 @@ class Table:
     columns: dict[str, Any]
     split: dict[str, Any]
     chance: np.ndarray
-    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -62,9 +61,9 @@ class Table:
         targets = [target for group in groups for target in group.get("sequences", {}).values()]
         return [*self.roles("profile"), *self.roles("context"), *targets]
 
-    def held_out(self, share: float, train: pd.DataFrame | None = None) -> np.ndarray:
+    def held_out(self, share: float) -> np.ndarray:
         """Bool [train rows]: a share of the train rows, held out as the test is."""
-        train = self.train if train is None else train
+        train = self.train
         if self.split.get("group"):
             return _drawn(train[self.split["group"]], share)
         if self.split.get("time"):
@@ -80,7 +79,7 @@ class Table:
         train, test = self.train[~held_out], self.train[held_out]
         chance = test[self.label].to_numpy(np.float64)
         parts = (part.reset_index(drop=True) for part in (train, test))
-        return Table(*parts, self.columns, self.split, chance, self.settings)
+        return Table(*parts, self.columns, self.split, chance)
 
     def write(self, folder: Path) -> None:
         """Write train.parquet, and test.parquet without labels."""
