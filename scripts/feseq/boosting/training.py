@@ -127,14 +127,16 @@ def bin_rows(
         unknown = dict.fromkeys(unknown, config.unknown_share)
     own, features = fit_features(train, feature_map, config, unknown)
     matrix = quantile_matrix(train, own, threads=threads, folder=folder)
-    judging = None if before else quantile_matrix(valid, features, like=matrix, threads=threads)
+    valid_matrix = (
+        None if before else quantile_matrix(valid, features, like=matrix, threads=threads)
+    )
     logger.info(
         "%s train rows, %s validation rows, %d features",
         f"{matrix.num_row():,}",
-        f"{judging.num_row():,}" if judging else "no",
+        f"{valid_matrix.num_row():,}" if valid_matrix else "no",
         matrix.num_col(),
     )
-    return Binned(features, matrix, judging, unknown)
+    return Binned(features, matrix, valid_matrix, unknown)
 
 
 def checked_click_rate(train: Table) -> float:
