@@ -234,3 +234,19 @@ def test_a_share_is_drawn_alike_by_all_ranks_and_where_an_epoch_goes_on(source: 
 def test_a_share_that_keeps_nothing_is_an_error(source: Open) -> None:
     with pytest.raises(UserError, match=r"train\.negative_share"):
         source(share=0.0001)
+
+
+def test_seed_and_epoch_alone_decide_the_order(source: Open) -> None:
+    first = order(list(source().shuffled(seed=1, epoch=4)))
+    assert order(list(source().shuffled(seed=1, epoch=4))) == first
+    for seed, epoch in ((1, 5), (2, 4), (4, 1)):
+        other = order(list(source().shuffled(seed=seed, epoch=epoch)))
+        assert sum(a == b for a, b in zip(first, other)) < 50
+
+
+def test_ranks_have_like_numbers_of_rows_and_events(source: Open) -> None:
+    shares = [list(source().shuffled(seed=3, epoch=2, rank=r, ranks=3)) for r in range(3)]
+    for of_batch in zip(*shares, strict=True):
+        assert max(map(len, of_batch)) - min(map(len, of_batch)) <= 1
+        events = [len(share.history_ST[0]) for share in of_batch]
+        assert max(events) <= 1.2 * min(events) + 2 * 7

@@ -179,3 +179,20 @@ def test_an_unusable_label_is_refused_with_its_row(tmp_path: Path, values: Any, 
     with pytest.raises(UserError, match=named) as refusal:
         read_labels(open_parquet(raw), "y")
     assert str(raw) in str(refusal.value)
+
+
+def test_the_seed_alone_decides_the_draw(labels: np.ndarray) -> None:
+    drawn = selected(labels, 1_000, valid_share=0.1, seed=1)
+    assert same(drawn, selected(labels, 1_000, valid_share=0.1, seed=1))
+    other = selected(labels, 1_000, valid_share=0.1, seed=2)
+    assert len(np.intersect1d(drawn.row, other.row)) < 200
+
+
+def test_a_sample_has_the_click_rate_of_the_file(labels: np.ndarray) -> None:
+    drawn = selected(labels, 1_000, valid_share=0.1, seed=1)
+    assert (len(drawn.row), drawn.is_valid.sum()) == (1_000, 100)
+    train = ~drawn.is_valid
+    assert abs(np.corrcoef(drawn.row[train], drawn.position[train])[0, 1]) < 0.1
+    assert abs(labels[drawn.row].sum() - 1_000 * labels.mean()) <= 1
+    for part in (drawn.is_valid, ~drawn.is_valid):
+        assert abs(labels[drawn.row[part]].mean() - labels.mean()) < 0.01
