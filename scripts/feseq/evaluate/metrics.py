@@ -11,7 +11,7 @@ from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ..common.logits import log_odds, sigmoid
 
@@ -41,7 +41,7 @@ class Rows:
     @cached_property
     def balanced(self) -> "Rows":
         """The same rows at the odds 50:50."""
-        stale = ("probability", "weighted_logloss", "balanced")
+        stale = ("probability", "loss", "weighted_logloss", "balanced")
         return self._changed(*stale, logit=self.logit - self.odds)
 
     @cached_property
@@ -61,12 +61,17 @@ class Rows:
         return float(average_precision_score(self.label, self.logit, sample_weight=self.weight))
 
     @cached_property
+    def loss(self) -> np.ndarray:
+        """The negative log likelihood of each row [rows], in nats."""
+        return np.logaddexp(0, np.where(self.label == 1, -self.logit, self.logit))
+
+    @cached_property
     def weighted_logloss(self) -> float:
         """Logloss where clicks and others count half each."""
         is_click = self.label == 1
         clicks, others = self.weight[is_click].sum(), self.weight[~is_click].sum()
         half = self.weight * np.where(is_click, 0.5 / max(clicks, 1), 0.5 / max(others, 1))
-        return float(log_loss(self.label, self.probability, sample_weight=half, labels=[0, 1]))
+        return float(np.average(self.loss, weights=half))
 
     def _changed(self, *stale: str, **changes: np.ndarray) -> "Rows":
         """A copy that keeps what was computed, except what is stale."""
@@ -81,7 +86,7 @@ def _auc(rows: Rows) -> float:
 
 
 def _logloss(rows: Rows) -> float:
-    return float(log_loss(rows.label, rows.probability, sample_weight=rows.weight, labels=[0, 1]))
+    return float(np.average(rows.loss, weights=rows.weight))
 
 
 def _score(rows: Rows) -> float:
