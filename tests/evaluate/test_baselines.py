@@ -1,4 +1,4 @@
-"""Baselines learn what was simulated, from features that a plain loop makes too."""
+"""Baselines learn what was simulated, from features that pandas makes too."""
 
 import json
 import logging
@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
-from sklearn.metrics import roc_auc_score
+from scipy.special import expit
+from sklearn.metrics import log_loss, roc_auc_score
 
 from feseq.common.errors import UserError
 from feseq.common.parquet import read_table
 from feseq.config.names import BASELINES
+from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
 from feseq.evaluate import baselines
-from feseq.evaluate.baselines import code_counts, fit_baseline
+from feseq.evaluate.baselines import InputColumns, fit_baseline
 from support.learnable import ROWS, learnable_table, make
-from support.raw_tables import ragged, raw_table
+from support.raw_tables import raw_table
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +40,6 @@ def fit(
     return predictions, json.loads(outputs[1].read_text())
 
 
-def test_codes_of_histories_are_counted_as_a_plain_loop_does() -> None:
-    random = np.random.default_rng(0)
-    rows = [random.integers(0, 9, length).tolist() for length in random.integers(0, 30, 50)]
-    count, recency = (of.toarray() for of in code_counts(ragged([*rows, []], np.int64), 9))
-    for i, row in enumerate([*rows, []]):
-        for code in range(9):
-            places = [len(row) - j for j, other in enumerate(row) if other == code]
-            assert count[i, code] == pytest.approx(math.log(1 + len(places)))
-            assert recency[i, code] == pytest.approx(sum(1 / place for place in places))
-
-
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_a_baseline_learns_what_was_simulated(
     simulated: Path, tmp_path: Path, baseline: str, monkeypatch: pytest.MonkeyPatch
@@ -62,10 +54,54 @@ def test_a_baseline_learns_what_was_simulated(
     if baseline == "constant":
         assert logit == pytest.approx(math.log(rate / (1 - rate)), rel=1e-6)
     else:
-        assert roc_auc_score(label, logit) > 0.8
+        rows = learnable_table().to_pandas().loc[predictions["row"].to_numpy()]
+        # The codes of the history are left out.
+        known = rows["price"] + (rows["country"] == "a")
+        assert roc_auc_score(label, logit) > roc_auc_score(label, known) - 0.01
     assert training["train_rows"] + training["valid_rows"] == ROWS
     assert training["simulated_data"] is False
     assert fit(simulated, tmp_path, baseline)[0].equals(predictions)
+
+
+def test_inputs_are_ranks_flags_and_categories_of_columns_that_have_few(tmp_path: Path) -> None:
+    """Against pandas, on the rows that were fitted."""
+    items = [f"item {i % 70}" for i in range(800)]
+    table = raw_table(800, item=items, price=pd.Series(np.arange(800) % 97).where(lambda p: p > 9))
+    data = make(tmp_path, table)
+    fields = InputColumns(FeatureMap.read(data / "feature_map.json"))
+    with H5Table(data / "train.h5") as train:
+        x = np.concatenate(list(fields.read(train, "read", 1)))
+        raw = table.to_pandas().loc[train.column("row")].reset_index(drop=True)
+    assert x.shape == (len(raw), fields.count)
+    lengths = (
+        raw["events"].fillna("").str.split(",").map(lambda events: len([*filter(None, events)]))
+    )
+    numbers = pd.DataFrame({"price": raw["price"], "age": raw["age"], "length": lengths})
+    ranks = numbers.rank(pct=True)
+    np.testing.assert_allclose(
+        x[:, :3], ((ranks - ranks.mean()) / ranks.std()).fillna(0), atol=0.02
+    )
+    np.testing.assert_array_equal(x[:, 3:5], numbers[["price", "age"]].isna())
+    countries = pd.get_dummies(raw["country"], dummy_na=True)
+    one_hot = {tuple(column) for column in x[:, 5:].T.astype(int) if column.any()}
+    # Items are too many.
+    assert one_hot == {tuple(column) for column in countries.to_numpy(int).T}
+
+
+def test_the_strength_is_the_best_for_the_rows_that_choose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(1)
+    noise = {"price": random.normal(size=300), "y": (random.random(300) < 0.3).astype(np.int8)}
+    data = make(tmp_path, raw_table(300, **noise), valid_rows=[*range(100, 300)], holdout=150)
+    losses, strengths = {}, baselines.STRENGTHS
+    for strength in strengths:
+        monkeypatch.setattr(baselines, "STRENGTHS", (strength,))
+        rows = fit(data, tmp_path, "logistic_regression")[0].to_pandas().sort_values("row")[:50]
+        losses[strength] = log_loss(rows["label"], expit(rows["logit"]))
+    monkeypatch.setattr(baselines, "STRENGTHS", strengths)
+    _, training = fit(data, tmp_path, "logistic_regression")
+    assert training["settings"] == {"C": min(losses, key=losses.__getitem__)}
 
 
 def test_of_too_many_rows_the_first_are_used_and_the_log_says_so(
@@ -90,7 +126,7 @@ def test_a_fit_that_does_not_converge_says_so_in_the_log(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(baselines._LOGISTIC, "max_iter", 2)
+    monkeypatch.setattr(baselines, "_ITERATIONS", 2)
     # Each test has warnings of its own.
     logging.captureWarnings(False)
     fit(simulated, tmp_path, "logistic_regression")

@@ -192,7 +192,9 @@ class Evaluation(_Block):
         "boosting",
         "boosting-without_histories",
     ]
-    """which models beside these: `constant` is the click rate; or any other model, by name"""
+    """which models beside these: `constant` is the click rate; `logistic_regression` knows ranks of
+    numeric columns and of history lengths, and the categories of columns with at most 64; or any
+    other model, by name"""
 
 
 class Config(_Block):

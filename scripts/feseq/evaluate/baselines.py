@@ -1,6 +1,7 @@
 """Baselines: simpler models, fitted to the same rows.
 
-`constant`: the click rate of the train rows. `logistic_regression`: scikit-learn's, of all columns.
+`constant`: the click rate of the train rows. `logistic_regression`: scikit-learn's, of a row's
+numeric columns, the lengths of its histories and the categories of columns that have few.
 """
 
 import logging
@@ -9,10 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler
 from threadpoolctl import threadpool_limits
 
 from ..common.ahead import map_ahead
@@ -21,23 +19,29 @@ from ..common.files import write_json
 from ..common.logits import log_odds
 from ..common.memory import peak_memory
 from ..common.progress import progress
-from ..common.ragged import Ragged
 from ..config.names import BASELINES
 from ..dataset.block import Block
-from ..dataset.encoding import DEFAULT_INPUTS
+from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.inputs import InputEncoder
+from ..dataset.numeric_kinds import count_blocks
 from ..dataset.opening import open_table
 from ..dataset.table import Table
+from .metrics import BY_NAME, Rows
 from .valid_predictions import write_logits
 
 logger = logging.getLogger(__name__)
 
-# Train rows at most, since scikit-learn holds them all in memory, and events of a history.
+# Train rows at most, and float32 values of them (1 GiB), since they are all in memory.
 ROWS_AT_MOST = 1_000_000
-NEWEST = 150
+VALUES_AT_MOST = 1 << 28
 BLOCK_ROWS = 8_192
-_LOGISTIC = {"C": 1.0, "max_iter": 1000}
+# Columns with more categories, such as IDs, are left out.
+MOST_CATEGORIES = 64
+# From the strongest penalty to none.
+STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
+_ITERATIONS = 1_000
+INPUTS = Inputs(numbers=("quantile", "missing"), statistics=("length",))
 
 
 def fit_baseline(
@@ -69,7 +73,8 @@ def fit_baseline(
         check_one_draw(mapped, rows, others, full_name)
         if rows.source["simulated"]:
             logger.warning("fitting to SIMULATED data: this model knows nothing of real clicks")
-        used = min(rows.rows, ROWS_AT_MOST)
+        fields = InputColumns(mapped)
+        used = min(rows.rows, ROWS_AT_MOST, VALUES_AT_MOST // fields.count)
         if used < rows.rows:
             text = f"{used:,} of {rows.rows:,}"
             logger.warning("%s: only the first %s train rows are used", rows.path, text)
@@ -80,16 +85,18 @@ def fit_baseline(
                 f"{rows.path}: label {label[0]} in all of the first {used:,} rows, from which "
                 f"nothing can be learned"
             )
+        settings: dict[str, float] = {}
         if baseline == "constant":
             logit = np.full(others.rows, log_odds(label.mean()), np.float32)
             fitted = predicted = time.monotonic()
         else:
-            model = make_pipeline(MaxAbsScaler(), LogisticRegression(**_LOGISTIC))
-            blocks = list(_inputs(mapped, rows, used, "read", threads))
-            model.fit(sparse.vstack(blocks, format="csr"), label)
+            weights = _fit(fields, rows, label, threads)
             fitted = time.monotonic()
-            inputs = _inputs(mapped, others, others.rows, "predicted", threads)
-            logit = np.concatenate([model.decision_function(block) for block in inputs])
+            logits = np.concatenate(
+                [x @ weights[1:] + weights[0] for x in fields.read(others, "predicted", threads)]
+            )
+            best = _best(logits, others)
+            logit, settings = logits[:, best], {"C": STRENGTHS[best]}
             predicted = time.monotonic()
         seconds = fitted - started
         logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{used:,}", seconds)
@@ -104,60 +111,64 @@ def fit_baseline(
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",
             "simulated_data": rows.source["simulated"],
-            "settings": {} if baseline == "constant" else _LOGISTIC,
+            "settings": settings,
         }
     write_json(training, found)
 
 
-def _inputs(
-    feature_map: FeatureMap, table: Table, rows: int, what: str, threads: int
-) -> Iterator[sparse.csr_array]:
-    """The first `rows` rows as float32 [rows of a block, columns], block by block.
+def _fit(fields: "InputColumns", table: Table, label: np.ndarray, threads: int) -> np.ndarray:
+    """Intercepts and weights float32 [1 + columns, STRENGTHS], fitted to the first rows."""
+    x, stop = np.empty((len(label), fields.count), np.float32), 0
+    for block in fields.read(table, "read", threads, len(label)):
+        start, stop = stop, stop + len(block)
+        x[start:stop] = block
+    # Each strength begins where the one before ended.
+    model, found = LogisticRegression(max_iter=_ITERATIONS, warm_start=True), []
+    for strength in STRENGTHS:
+        model.set_params(C=strength).fit(x, label)
+        found.append(np.append(model.intercept_, model.coef_))
+    return np.stack(found, axis=1).astype(np.float32)
 
-    The columns: a row's categories one-hot, its numeric values in [0, 1], and for each code of each
-    history what `code_counts` says.
+
+def _best(logits: np.ndarray, valid: Table) -> int:
+    """Which of the logits [rows, STRENGTHS] has the lowest logloss on the rows that choose."""
+    chooses = ~valid.holdout
+    label = valid.column("label")[chooses]
+    losses = [BY_NAME["logloss"].of(Rows(label, logit)) for logit in logits[chooses].T]
+    return int(np.argmin(losses))
+
+
+class InputColumns:
+    """What logistic regression takes of a row.
+
+    Ranks of the numeric columns and of the histories' lengths, with mean 0 and deviation 1; flags
+    for what is missing; the categories of columns that have few, one-hot.
     """
-    encoder = InputEncoder(feature_map, table)
-    fields = [
-        *feature_map.profile,
-        *feature_map.targets,
-        *DEFAULT_INPUTS.context_fields(feature_map),
-    ]
-    starts = np.cumsum([0, *(field.size for field in fields)])
 
-    def columns(block: Block) -> sparse.csr_array:
-        places = encoder.categories(block) + starts[:-1]
-        ends = np.arange(len(block) + 1) * len(fields)
-        ones = np.ones(places.size, np.float32)
-        parts = [sparse.csr_array((ones, places.ravel(), ends), (len(block), starts[-1]))]
-        parts += [sparse.csr_array(encoder.encode(block, np.arange(len(block))).numbers["minmax"])]
-        for field, lookup in zip(feature_map.sequences, encoder.sequences):
-            events = block.sequences[field.column].take(np.arange(len(block)), NEWEST)
-            parts += code_counts(Ragged(lookup(events.values), events.offsets), field.size)
-        return sparse.hstack(parts, format="csr", dtype=np.float32)
+    def __init__(self, feature_map: FeatureMap) -> None:
+        self.feature_map = feature_map
+        context = INPUTS.context_fields(feature_map)
+        sizes = [f.size for f in (*feature_map.profile, *feature_map.targets, *context)]
+        self.few = [(i, size) for i, size in enumerate(sizes) if size <= MOST_CATEGORIES]
+        numbers = INPUTS.numeric_fields(feature_map)
+        self.count = len(numbers) + count_blocks(numbers) + sum(size for _, size in self.few)
 
-    starts_of_blocks = range(0, rows, BLOCK_ROWS)
-    blocks = (table.read(start, min(start + BLOCK_ROWS, rows)) for start in starts_of_blocks)
-    with progress(what, rows) as reading:
-        for made in map_ahead(columns, blocks, threads):
-            reading.advance(made.shape[0])
-            yield made
+    def read(
+        self, table: Table, what: str, threads: int, rows: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """The first rows of a table, or all, as float32 [rows of a block, columns]."""
+        encoder = InputEncoder(self.feature_map, table, INPUTS)
+        rows = table.rows if rows is None else rows
 
+        def columns(block: Block) -> np.ndarray:
+            encoded = encoder.encode(block, np.arange(len(block)))
+            codes = np.concatenate([encoded.profile, encoded.target, encoded.context], axis=1)
+            one_hot = [codes[:, [i]] == np.arange(size) for i, size in self.few]
+            return np.concatenate([*encoded.numbers.values(), *one_hot], axis=1, dtype=np.float32)
 
-def code_counts(history: Ragged, size: int) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """How often each code is in a history, log(1 + count), and how recently; both [rows, size].
-
-    Recently: the sum of 1 / (events from an occurrence to the end, itself included).
-
-        history [[7, 8, 7], []]:   code 7 has log 3 and 1/1 + 1/3, code 8 has log 2 and 1/2
-    """
-    shape = (len(history), size)
-    left = np.repeat(history.offsets[1:], history.lengths) - np.arange(len(history.values))
-    # Rows of different length are what CSR is.
-    count, recency = (
-        sparse.csr_array((weight, history.values, history.offsets), shape, copy=True)
-        for weight in (np.ones(len(left)), 1 / left)
-    )
-    count.sum_duplicates()
-    recency.sum_duplicates()
-    return count.log1p(), recency
+        starts = range(0, rows, BLOCK_ROWS)
+        blocks = (table.read(start, min(start + BLOCK_ROWS, rows)) for start in starts)
+        with progress(what, rows) as reading:
+            for made in map_ahead(columns, blocks, threads):
+                reading.advance(len(made))
+                yield made
