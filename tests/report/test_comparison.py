@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from feseq.common.errors import UserError
 from feseq.common.files import read_json, write_json
 from feseq.common.parquet import write_table
-from feseq.evaluate.intervals import LEAST_CLICKS
+from feseq.evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from feseq.report.comparison import write_comparison, write_two_models
 from feseq.report.summary import write_summary
 from support.shop import CONFIG, refused, snakemake
@@ -154,6 +154,7 @@ def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
         "prior": "observed",
         "refit": False,
         "split": {"time": None, "group": None},
+        "evaluation": {"baselines": ["constant", "logistic_regression"]},
     }
     inputs = folder / "comparison.csv", (), given.pop("facts", ())
     files = folder / "summary.md", folder / "summary.html"
@@ -222,6 +223,42 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
         assert f"| full boosting | {clicks} | 0.7000 | too few clicks |" in text
     # The share rests on the true probabilities, not on the clicks.
     assert "74.2%" in text
+
+
+def about_baseline(text: str, name: str) -> str:
+    (line,) = (line for line in text.splitlines() if "baseline" in line and line.startswith("-"))
+    assert name in line or f"**{name}**" in text
+    return line
+
+
+@pytest.mark.parametrize(
+    ("baseline", "is_ahead"), [(0.7, True), (0.7999, False), (0.9, False)], ids=str
+)
+def test_a_baseline_that_is_as_good_as_all_else_is_called_so(
+    tmp_path: Path, baseline: float, is_ahead: bool
+) -> None:
+    paths = [
+        put_model(tmp_path, "full", "len150", 0.95 if is_ahead else 0.8),
+        put_model(tmp_path, "full", "constant", 0.5),
+        put_model(tmp_path, "full", "logistic_regression", baseline),
+    ]
+    table = compared(paths, tmp_path).set_index("model")
+    chance = table.loc["logistic_regression", "auc_behind_chance"]
+    assert (chance < SIGNIFICANCE) == is_ahead
+    line = about_baseline(summary_of(paths, tmp_path), "logistic_regression")
+    assert ("not significant" in line or "no other" in line) != is_ahead
+
+
+def test_a_model_that_submits_is_no_baseline_and_another_may_be(tmp_path: Path) -> None:
+    paths = [
+        put_model(tmp_path, "full", name, auc)
+        for name, auc in (("len150", 0.9), ("boosting", 0.8), ("logistic_regression", 0.7))
+    ]
+    given = {"evaluation": {"baselines": ["logistic_regression", "boosting"]}}
+    assert "boosting" in about_baseline(summary_of(paths, tmp_path, **given), "boosting")
+    given["weights"] = {"len150": 0.5, "boosting": 0.5}
+    line = about_baseline(summary_of(paths, tmp_path, **given), "logistic_regression")
+    assert "boosting" not in line
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """One page for a person: which model is best, by how much, and what to submit."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ _PLOTS = {
     "importance": "What the AUC of a model that submits rests on. A column that others can stand "
     "in for loses little, however much it tells.",
 }
-_KINDS = {"baseline": "baseline", "boosting": "boosting model", "feseq": "FESeq model"}
+_KINDS = {"boosting": "boosting model", "feseq": "FESeq model"}
 
 
 def write_summary(
@@ -41,12 +41,13 @@ def write_summary(
     prior: str,
     refit: bool,
     split: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
 ) -> None:
     """Draw the `plots` of all models, and write the page as Markdown and as HTML.
 
     `importances` are plots of single models that it also shows, `facts` those of the data by size;
     `submitting` has the weights of the models that submit by size, None where they are fitted;
-    `prior` and `refit` are of the config, `split` is its sampling.split.
+    `prior`, `refit`, `split` and `evaluation` are of the config.
     """
     models = pd.read_csv(comparison)
     for path in plots:
@@ -54,8 +55,9 @@ def write_summary(
     found = [*_tasks(models), _held_out(split, bool(models["unseen"].all()))]
     for size, weights in submitting.items():
         rivals = models[models["size"] == size]
+        weights = weights or _fitted_weights(rivals)
         if len(rivals):
-            found += _best_model(rivals)
+            found += _best_model(rivals, {*evaluation["baselines"]} - {*weights})
         found += _submission(rivals, size, weights, prior, refit)
     parts = ["# Click models on their validation rows\n"]
     parts += [SIMULATED] * bool(models["simulated_data"].any())
@@ -104,8 +106,11 @@ def _held_out(split: Mapping[str, Any], unseen: bool) -> str:
     return f"The validation rows are {', '.join(kinds)}. {chose}"
 
 
-def _best_model(models: pd.DataFrame) -> Iterator[str]:
-    """How good the best model of a size is, beside others on the same rows."""
+def _best_model(models: pd.DataFrame, baselines: Set[str]) -> Iterator[str]:
+    """How good the best model of a size is, beside others on the same rows.
+
+    `baselines` are the names of those that models are measured against, and do not submit.
+    """
     best = models.iloc[0]
     clicks = f"{best['valid_clicks']:,} clicks"
     if not best["enough_clicks"]:
@@ -119,9 +124,13 @@ def _best_model(models: pd.DataFrame) -> Iterator[str]:
             f"Highest AUC on the {best['valid_rows']:,} validation rows of size {best['size']}, "
             f"{clicks} among them: **{best['model']}**, {_shown(best, 'auc')}."
         )
+        plain = models[models["model"].isin(baselines)].head(1)
+        for _, baseline in plain.iterrows():
+            yield _beside_baseline(best, baseline)
         # The best of each other kind.
         others = models[models["kind"].isin(_KINDS) & (models["kind"] != best["kind"])]
-        for _, other in others.drop_duplicates("kind").iterrows():
+        others = others.drop_duplicates("kind")
+        for _, other in others[~others["model"].isin(plain["model"])].iterrows():
             yield (
                 f"It is ahead of the best {_KINDS[other['kind']]}, {other['model']}, by "
                 f"{_shown(other, 'auc_behind')}{_unless_significant(other, 'auc_behind')}."
@@ -141,18 +150,31 @@ def _best_model(models: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def _beside_baseline(best: pd.Series, baseline: pd.Series) -> str:
+    """Whether the best model is better than the best baseline."""
+    name = baseline["model"]
+    if best["model"] == name:
+        return "It is a baseline: no other model is better."
+    ahead = f"It is ahead of the best baseline, {name}, by {_shown(baseline, 'auc_behind')}"
+    if chance := _unless_significant(baseline, "auc_behind"):
+        return f"{ahead}{chance}, so no model is surely better than this baseline."
+    return f"{ahead}."
+
+
+def _fitted_weights(rivals: pd.DataFrame) -> dict[str, float]:
+    """The settings of the blend, which are its weights."""
+    settings = rivals["settings"][rivals["model"] == BLEND].iloc[0].split()
+    return {name: float(weight) for name, weight in (text.split("=") for text in settings)}
+
+
 def _submission(
     rivals: pd.DataFrame,
     size: str,
-    weights: Mapping[str, float] | None,
+    weights: Mapping[str, float],
     prior: str,
     refit: bool,
 ) -> Iterator[str]:
     """What a size submits, what the blend gains, and at which odds."""
-    if weights is None:
-        # Those that were fitted are the settings of the blend.
-        settings = rivals["settings"][rivals["model"] == BLEND].iloc[0].split()
-        weights = {name: float(weight) for name, weight in (text.split("=") for text in settings)}
     named = " + ".join(
         name if len(weights) == 1 else f"{weight:.2g} {name}" for name, weight in weights.items()
     )
