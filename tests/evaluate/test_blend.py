@@ -1,17 +1,19 @@
-"""Weights of a blend, fitted to all but the holdout rows."""
+"""Weights of a blend, fitted to all but the holdout rows as far as the clicks carry."""
 
 import json
+import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from feseq.common.errors import UserError
 from feseq.common.logits import sigmoid
 from feseq.common.parquet import metadata_of, read_table, write_table
-from feseq.evaluate.blend import blend_predictions, cross_fitted
+from feseq.evaluate.blend import Weights, blend_predictions, cross_fitted, shrunk_weights
 from feseq.evaluate.blend import fit_weights as fit_by_metric
+from feseq.evaluate.intervals import LEAST_CLICKS
 from feseq.evaluate.metrics import BY_NAME
 from feseq.evaluate.valid_predictions import read_predictions
 
@@ -69,14 +71,68 @@ def test_no_row_has_a_part_in_its_own_weights() -> None:
     seen = []
 
     def fit(parts: list[np.ndarray], labels: np.ndarray) -> list[float]:
-        seen.append(len(labels))
-        # The first model for the second half, the second for the first.
-        return [1.0, 0.0] if parts[0][0] == logits[0][0] else [0.0, 1.0]
+        seen.append(set(parts[0].tolist()))
+        assert labels.sum() == pytest.approx(label.sum() / 2, abs=0.5)
+        return [[1.0, 0.0], [0.0, 1.0]][len(seen) - 1]
 
     blend = cross_fitted(logits, label, fit)
-    assert seen == [ROWS // 2, ROWS // 2]
-    np.testing.assert_array_equal(blend[1::2], logits[0][1::2])
-    np.testing.assert_array_equal(blend[::2], logits[1][::2])
+    for i, logit in enumerate(logits):
+        by_these = blend == logit
+        assert by_these.sum() == ROWS / 2
+        assert seen[i].isdisjoint(logits[0][by_these].tolist())
+
+
+def shrunk(logits: list[np.ndarray], label: np.ndarray, by: str = "logloss") -> Weights:
+    found = shrunk_weights(logits, label, BY_NAME[by], 0.5)
+    assert sum(found.weights) == pytest.approx(1)
+    assert min(found.weights) >= 0
+    return found
+
+
+def first_rows(clicks: int, logits: list[np.ndarray], label: np.ndarray) -> Any:
+    """The first rows, with so many clicks among them."""
+    rows = int(np.searchsorted(np.cumsum(label), clicks)) + 1
+    return [logit[:rows] for logit in logits], label[:rows]
+
+
+@pytest.mark.parametrize("by", ["auc", "logloss", "balanced_score"])
+def test_weights_are_fitted_as_far_as_the_clicks_carry(by: str) -> None:
+    logits, label = noisy(0.5, 0.8, 1.2)
+    few, some = (
+        shrunk(*first_rows(clicks, logits, label), by) for clicks in (LEAST_CLICKS - 1, 100)
+    )
+    many = shrunk(logits, label, by)
+    assert few.weights == pytest.approx([1 / 3] * 3)
+    assert few.gain is None
+    assert some.fitted_share < many.fitted_share
+    assert many.fitted_share > 0.5
+    assert many.weights == pytest.approx(fit_weights(logits, label, by), abs=0.15)
+
+
+def test_as_few_rows_without_a_click_do_not_carry_either() -> None:
+    logits, label = noisy(0.5, 4.0)
+    logits, label = first_rows(LEAST_CLICKS - 1, logits, 1 - label)
+    assert shrunk(logits, 1 - label).weights == [0.5, 0.5]
+
+
+def test_models_that_are_equally_good_have_weights_nearer_to_equal_than_the_fitted_ones() -> None:
+    apart = []
+    for seed in range(8):
+        logits, label = first_rows(100, *noisy(0.8, 0.8, 0.8, seed=seed))
+        weights = shrunk(logits, label).weights, fit_weights(logits, label, "logloss")
+        apart.append([np.square(np.subtract(found, 1 / 3)).sum() for found in weights])
+        assert shrunk([logits[0]] * 3, label).weights == pytest.approx([1 / 3] * 3)
+    shrunken, fitted = np.mean(apart, axis=0)
+    assert shrunken < fitted / 2
+
+
+@pytest.mark.parametrize("by", ["auc", "average_precision", "logloss", "score"])
+def test_a_useless_model_has_nearly_no_weight(by: str) -> None:
+    logits, label = noisy(0.5, 0.5)
+    logits.append(np.random.default_rng(3).normal(-1, 1, ROWS).astype(np.float32))
+    found = shrunk(logits, label, by)
+    assert found.dropped == [2]
+    assert found.weights[2] < 0.05
 
 
 def write(
@@ -96,27 +152,53 @@ def write(
     return paths
 
 
-def blend(folder: Path, paths: list[Path]) -> dict[str, float]:
+def blend(
+    folder: Path, paths: list[Path], by: str = "logloss", prior: str = "observed"
+) -> dict[str, float]:
     outputs = (folder / "blend", folder / "weights", folder / "training")
-    blend_predictions(paths, None, *outputs, by="logloss", prior="observed")
+    blend_predictions(paths, None, *outputs, by=by, prior=prior)
     return json.loads((folder / "weights").read_text())
 
 
-def test_fitted_weights_are_written_with_what_the_blend_gains(tmp_path: Path) -> None:
+def test_fitted_weights_are_written_with_what_they_rest_on(tmp_path: Path) -> None:
     logits, label = noisy(0.5, 1.0)
     weights = blend(tmp_path, write(tmp_path, logits, label))
-    assert dict(zip("ab", fit_weights(logits, label, "logloss"))) == weights
-    assert json.loads((tmp_path / "training").read_text()) == {"settings": weights}
+    assert weights["a"] > weights["b"]
+    training = json.loads((tmp_path / "training").read_text())
+    assert training["settings"] == weights
+    assert training["clicks"] == label.sum()
+    assert 0 < training["fitted_share"] < 1
+    assert training["gain"] > training["error"] > 0
+    assert training["dropped"] == ["b"]
     blended = read_predictions(tmp_path / "blend")
     assert metadata_of(blended)["best"] == "a"
     assert blended["logit_best"].to_numpy().tolist() == logits[0].tolist()
-    assert np.corrcoef(blended["logit"], blended["logit_blanked"])[0, 1] > 0.999
+    mean = weights["a"] * logits[0] + weights["b"] * logits[1]
+    np.testing.assert_allclose(blended["logit_blanked"], mean, rtol=1e-4, atol=1e-5)
 
 
-def test_too_few_clicks_to_fit_weights_to_are_refused(tmp_path: Path) -> None:
-    paths = write(tmp_path, [np.zeros(10, np.float32)] * 2, np.eye(10, dtype=np.uint8)[3])
-    with pytest.raises(UserError, match=r"1 clicks in 10 validation rows.*submission_weights"):
-        blend(tmp_path, paths)
+@pytest.mark.parametrize("by", ["logloss", "score"])
+def test_a_model_that_is_noise_has_no_weight_at_any_odds(tmp_path: Path, by: str) -> None:
+    (good,), label = noisy(0.3)
+    # Low predictions, as at even odds most rows seem to want.
+    noise = np.random.default_rng(1).normal(-2, 2, ROWS).astype(np.float32)
+    weights = blend(tmp_path, write(tmp_path, [good, noise], label), by, "balanced")
+    assert weights["b"] < 0.05
+
+
+@pytest.mark.parametrize("clicks", [0, 1, LEAST_CLICKS - 1])
+@pytest.mark.filterwarnings("ignore:No positive class")
+def test_with_too_few_clicks_the_blend_is_the_mean_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, clicks: int
+) -> None:
+    logits, label = noisy(0.5, 4.0)
+    label[np.cumsum(label) > clicks] = 0
+    weights = blend(tmp_path, write(tmp_path, logits, label))
+    assert weights == {"a": 0.5, "b": 0.5}
+    (warned,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
+    assert warned.startswith(f"{clicks} clicks in {ROWS:,} rows")
+    blended = read_predictions(tmp_path / "blend")["logit"].to_numpy()
+    np.testing.assert_allclose(blended, np.mean(logits, axis=0), rtol=1e-4, atol=1e-5)
 
 
 def test_weights_are_fitted_without_holdout_rows(tmp_path: Path) -> None:
@@ -124,7 +206,7 @@ def test_weights_are_fitted_without_holdout_rows(tmp_path: Path) -> None:
     # In the holdout rows, the first model is noise.
     logits[0][-JUDGING:] = np.random.default_rng(2).normal(size=JUDGING)
     weights = blend(tmp_path, write(tmp_path, logits, label, JUDGING))
-    early = fit_weights([logit[:-JUDGING] for logit in logits], label[:-JUDGING], "logloss")
+    early = shrunk([logit[:-JUDGING] for logit in logits], label[:-JUDGING]).weights
     assert list(weights.values()) == early
     blended = read_table(tmp_path / "blend", ("logit",))["logit"].to_numpy()
     np.testing.assert_allclose(

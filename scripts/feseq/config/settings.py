@@ -135,8 +135,8 @@ class Size(_Block):
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         None
     )
-    """their weights in that mean; null: equal; `auto`: fitted to the validation rows, none below 0,
-    by `submission.weights_by`"""
+    """their weights in that mean; null: equal; `auto`: fitted to the validation rows by
+    `submission.weights_by`, none below 0, as far as their clicks carry; equal with fewer than 30"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
     model: Keys = {}
@@ -173,8 +173,8 @@ class Submission(_Block):
     of the click rate of the train rows, as if half of the rows were clicks, which is best for a
     logloss that weighs both classes equally; the order of the rows stays"""
     weights_by: Literal["logloss", "auc", "average_precision", "score"] = "logloss"
-    """with `submission_weights: auto`: the metric of the blend, at the odds of `prior`, that the
-    weights are fitted to"""
+    """with `submission_weights: auto`: the metric of the blend that the weights are fitted to; the
+    score is at the odds of `prior`"""
     refit: bool = False
     """`true`: the models that submit are trained again on all rows, those held out too, with the
     number of steps and the learning rates that the validation rows chose; metrics stay those of

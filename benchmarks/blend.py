@@ -1,0 +1,149 @@
+"""What a blend gains when few clicks choose its weights, and how often it loses.
+
+    python benchmarks/blend.py
+    python benchmarks/blend.py --predictions results/full/{a,b}/valid_predictions.parquet
+
+Prints by how many 1e-4 each way of choosing is above the model that is truly best, measured on rows
+kept apart, and in how many draws it is below that model by more than chance. Regimes are simulated:
+four models see a row's true log odds, of deviation 1, through noise. Predictions of the workflow
+are a regime of their own, half of whose rows are kept apart.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+from feseq.common.logits import mean_logit, sigmoid
+from feseq.evaluate.blend import fit_weights, shrunk_weights
+from feseq.evaluate.metrics import BY_NAME, Metric, Rows
+from feseq.evaluate.valid_predictions import read_predictions
+
+KEPT_ROWS = 200_000
+# Kept rows are cut into so many blocks, whose differences tell what is chance (t-test at 5 %).
+BLOCKS, T = 10, 2.26
+# Log odds of the mean row: one row in ten is clicked.
+MEAN = -2.6
+# By regime, the variance of each model's noise and the correlation of the noises.
+REGIMES: dict[str, tuple[Sequence[float], float]] = {
+    "alike": ((0.3, 0.3, 0.3, 0.3), 0.8),
+    "one worse": ((0.3, 0.3, 0.3, 1.5), 0.8),
+    "one better": ((0.05, 0.6, 0.6, 0.6), 0.8),
+    "errors of their own": ((0.3, 0.4, 0.5, 0.6), 0.0),
+}
+
+
+class Predictions(NamedTuple):
+    """Logits [rows] of each model, and labels [rows]."""
+
+    logits: Sequence[np.ndarray]
+    label: np.ndarray
+
+    def take(self, rows: np.ndarray | slice) -> "Predictions":
+        """Some of the rows."""
+        return Predictions([logit[rows] for logit in self.logits], self.label[rows])
+
+
+def simulated(regime: str, rows: int, random: np.random.Generator) -> Predictions:
+    """Models that see the truth through noise, and say what it makes them expect."""
+    variances, correlation = REGIMES[regime]
+    truth, shared = random.normal(size=(2, rows))
+    own = random.normal(size=(len(variances), rows))
+    noise = math.sqrt(correlation) * shared + math.sqrt(1 - correlation) * own
+    logits = [
+        (MEAN + (truth + math.sqrt(v) * of_model) / (1 + v)).astype(np.float32)
+        for v, of_model in zip(variances, noise)
+    ]
+    return Predictions(logits, (random.random(rows) < sigmoid(MEAN + truth)).astype(np.uint8))
+
+
+def with_clicks(found: Predictions, clicks: int) -> Predictions:
+    """The first rows, up to so many clicks."""
+    return found.take(slice(int(np.searchsorted(np.cumsum(found.label), clicks)) + 1))
+
+
+def ways(found: Predictions, metric: Metric, click_rate: float) -> dict[str, Sequence[float]]:
+    """Weights by the way they are chosen."""
+    models = len(found.logits)
+    of_each = [metric.sign * metric.of(Rows(found.label, x, click_rate)) for x in found.logits]
+    return {
+        "equal": [1 / models] * models,
+        "fitted": fit_weights(*found, metric, click_rate),
+        "ours": shrunk_weights(*found, metric, click_rate).weights,
+        "best single": np.eye(models)[int(np.argmax(of_each))].tolist(),
+    }
+
+
+def compare(
+    draw: Callable[[int, np.random.Generator], Predictions],
+    kept: Predictions,
+    metric: Metric,
+    options: argparse.Namespace,
+) -> list[str]:
+    """By number of clicks, the cells of a row of the table."""
+    click_rate = float(kept.label.mean())
+    blocks = [kept.take(slice(start, None, BLOCKS)) for start in range(BLOCKS)]
+
+    def measured(weights: Sequence[float]) -> np.ndarray:
+        rows = [Rows(b.label, mean_logit(b.logits, weights), click_rate) for b in blocks]
+        return metric.sign * np.array([metric.of(block) for block in rows])
+
+    best = max((measured(one) for one in np.eye(len(kept.logits))), key=np.mean)
+    cells = []
+    for clicks in options.clicks:
+        gains: dict[str, list[np.ndarray]] = {}
+        for seed in range(options.draws):
+            found = draw(clicks, np.random.default_rng([seed, clicks]))
+            for way, weights in ways(found, metric, click_rate).items():
+                gains.setdefault(way, []).append(measured(weights) - best)
+        means = {way: np.mean(of, axis=1) for way, of in gains.items()}
+        errors = {way: np.std(of, axis=1, ddof=1) / BLOCKS**0.5 for way, of in gains.items()}
+        shown = (
+            f"{1e4 * means[way].mean():+.1f} ({int((means[way] < -T * errors[way]).sum())})"
+            for way in gains
+        )
+        cells.append(f"{clicks:,} | {' | '.join(shown)}")
+    return cells
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clicks", type=int, nargs="+", default=[9, 30, 100, 1000])
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--by", default="logloss", help="as submission.weights_by")
+    parser.add_argument("--predictions", type=Path, nargs="+", help="of models of one size")
+    options = parser.parse_args()
+    metric = BY_NAME[options.by]
+    print("| regime | clicks | equal mean | fitted | ours | best single by the same clicks |")
+    print("|---|---|---|---|---|---|")
+    if options.predictions:
+        tables = [read_predictions(path, None) for path in options.predictions]
+        logits = [table["logit"].to_numpy() for table in tables]
+        half = np.random.default_rng(0).random(len(logits[0])) < 0.5
+        found = Predictions(logits, tables[0]["label"].to_numpy())
+        chosen, kept = found.take(half), found.take(~half)
+
+        def draw(clicks: int, random: np.random.Generator) -> Predictions:
+            return with_clicks(chosen.take(random.permutation(half.sum())), clicks)
+
+        for cells in compare(draw, kept, metric, options):
+            print(f"| {options.predictions[0].absolute().parts[-3]} | {cells} |", flush=True)
+        return
+    for regime in REGIMES:
+
+        def drawn(regime: str, clicks: int, random: np.random.Generator) -> Predictions:
+            return with_clicks(simulated(regime, 20 * clicks + 500, random), clicks)
+
+        kept = simulated(regime, KEPT_ROWS, np.random.default_rng(99))
+        for cells in compare(partial(drawn, regime), kept, metric, options):
+            print(f"| {regime} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
