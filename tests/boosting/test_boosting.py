@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,37 @@ def test_features_are_those_of_plain_loops(
     of_code = np.linalg.lstsq(of_row, (share * (length + 10)).T, rcond=None)[0]
     np.testing.assert_allclose(of_code, np.eye(7)[of_code.argmax(axis=1)], atol=1e-4)
     assert {*of_code.argmax(axis=1)} == {*range(7)}
+
+
+def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_module, "MOST_CATEGORIES", 8)
+    period = np.random.default_rng(3).integers(0, 4, 400)
+    country = np.random.default_rng(4).choice(["a", "b", "c"], 400)
+    table = raw_table(400, country=country)
+    make(tmp_path, table, period=period)
+    feature_map = FeatureMap.read(tmp_path / "feature_map.json")
+    with H5Table(tmp_path / "train.h5") as train:
+        row, label = train.column("row"), train.column("label")
+        own, others = fit_features(train, feature_map, SMALL, {"country": 0.5, "item": 0.5})
+    # New items are in the counts already.
+    assert own.unknown is not None
+    assert own.unknown.tolist() == pytest.approx([0.5, 0])
+    own = replace(own, unknown=None)
+    found, later = (
+        dict(zip(each.columns(), matrices(tmp_path / "train.h5", each).T)) for each in (own, others)
+    )
+    period, country = period[row], country[row]
+    for name in "abc":
+        for number in range(4):
+            of_period = found["clicks of country"][(country == name) & (period == number)]
+            older = label[(country == name) & (period < number)]
+            assert len(set(of_period)) == 1
+            expected = older.mean() - label.mean() if number else 0
+            # Above 0 where more than the mean are clicks.
+            assert np.sign(of_period[0].round(5)) == np.sign(expected)
+        assert len(set(later["clicks of country"][country == name])) == 1
 
 
 def test_a_streamed_matrix_grows_the_trees_of_a_plain_one(

@@ -29,12 +29,12 @@ def some_rows(rows: int = 300) -> Rows:
 
 
 def counted(places: Places, rows: Rows) -> ClickCounts:
-    counts = ClickCounts(places)
+    counts = ClickCounts(places, FOLDS)
     counts.add(*rows)
     return counts
 
 
-def test_log_odds_are_those_of_a_plain_count_over_the_other_folds() -> None:
+def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None:
     rows = some_rows()
     counts = counted(Places(3, 7), rows)
     fold, histories, target, label = rows
@@ -45,10 +45,13 @@ def test_log_odds_are_those_of_a_plain_count_over_the_other_folds() -> None:
     ]
     rate = (sum(y for *_, y in events) + 0.5) / (len(events) + 1)
     added = SMOOTHING / (rate * (1 - rate))
-    all_rows, own = counts.of_all()[0], counts.out_of_fold()
-    for out, found in ((0, own[0]), (3, own[3]), (None, all_rows)):
+    own, older = counts.out_of_fold(), counts.of_older()
+    cases = [({*range(FOLDS)}, counts.of_all()[0]), (set(), older[0])]
+    for number in (1, 3, 4):
+        cases += [({*range(FOLDS)} - {number}, own[number]), ({*range(number)}, older[number])]
+    for counting, found in cases:
         for place in (0, 10, 20):
-            seen = [y for f, p, y in events if f != out and p == place]
+            seen = [y for f, p, y in events if f in counting and p == place]
             odds = (sum(seen) + added * rate) / (len(seen) - sum(seen) + added * (1 - rate))
             expected = np.log(odds) - np.log(rate / (1 - rate))
             assert found[place] == pytest.approx(expected, rel=1e-4, abs=1e-6)
@@ -86,7 +89,8 @@ def test_an_id_of_its_own_in_each_row_tells_nothing_of_a_random_label() -> None:
         places, each = Places(1, rows), Ragged(ids, np.arange(rows + 1))
         counts = counted(places, (fold, each, nothing, label))
         windows = np.array([1])
-        value = mean_over_newest(counts.out_of_fold(), places, fold, each, nothing, windows)
-        assert abs(roc_auc_score(label, value[:, 0]) - 0.5) < 0.02
+        for table in (counts.out_of_fold(), counts.of_older()):
+            value = mean_over_newest(table, places, fold, each, nothing, windows)
+            assert abs(roc_auc_score(label, value[:, 0]) - 0.5) < 0.02
         # With its own label each row would give itself away.
         assert roc_auc_score(label, counts.of_all()[0, ids]) > 0.9

@@ -1,6 +1,7 @@
 """Raw parquet to H5: whole round trips, shuffling in memory, and refusing what is unusable."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def test_more_than_memory_may_hold_is_shuffled_as_far_as_it_fits(
     table = raw_table(200)
     raw, selection = write_raw(tmp_path, table), tmp_path / "selection.parquet"
     chosen = selected(table["y"].to_numpy(), valid_share=0.4, holdout_share=0.5)
+    chosen = replace(chosen, period=(chosen.row % 5).astype(np.uint8))
     write_selections([chosen], selection)
     files = tmp_path / "train.h5", tmp_path / "valid.h5"
     convert_train(raw, selection, COLUMNS, *files)
@@ -125,6 +127,7 @@ def test_more_than_memory_may_hold_is_shuffled_as_far_as_it_fits(
     for path in files:
         with h5py.File(path) as file:
             row, is_holdout = file["row"][:].tolist(), file["holdout"][:].tolist()
+            assert np.array_equal(file["period"][:], file["row"][:] % 5)
         assert rows_of_h5(path) == [expected[i] for i in row]
         assert is_holdout == [i in holdout for i in row]
         # Shuffles that follow each other: in the drawn order, and behind all rows before them.

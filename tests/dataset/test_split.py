@@ -14,7 +14,7 @@ from feseq.common.errors import UserError
 from feseq.config.sampling import Sampling, Split
 from feseq.dataset.sampling import draw, select_within
 from feseq.dataset.selection import HOLDOUT, TRAIN, VALIDATION, Selection
-from feseq.dataset.split import read_groups, read_times
+from feseq.dataset.split import PERIODS, periods, read_groups, read_times
 from feseq.raw.reading import open_parquet
 from support.raw_tables import selected, write_raw
 
@@ -60,6 +60,24 @@ def test_by_time_each_held_out_row_is_newer_than_all_others(
     assert len(drawn.row) == 600
     assert time[drawn.is_valid].min() > time[~drawn.is_valid].max()
     assert abs(drawn.is_valid.mean() - 0.2) < 0.01
+    # Rows of a later period are newer, and each period has about as many.
+    order = np.argsort(time, kind="stable")
+    assert (np.diff(drawn.period[order].astype(int)) >= 0).all()
+    assert np.bincount(drawn.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
+    assert not drawn_from(tmp_path, users, Split(group="u")).period.any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-3, 30), min_size=1, max_size=90))
+def test_periods_ascend_with_time_and_keep_one_time_together(times: list[int]) -> None:
+    found = periods(np.array(times))
+    for time, period in zip(times, found):
+        assert {int(p) for t, p in zip(times, found) if t == time} == {int(period)}
+        assert all(p <= period for t, p in zip(times, found) if t < time)
+    distinct = len(set(times))
+    assert found.max() < PERIODS
+    if distinct <= PERIODS:
+        assert len(set(found.tolist())) == distinct
 
 
 def test_by_group_no_group_is_on_both_sides(tmp_path: Path, users: dict[str, Any]) -> None:
@@ -105,10 +123,12 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
     inside = int((part >= 0).sum())
     rows = data.draw(st.none() | st.integers(min(20, inside), inside + 5), "rows")
     seed = data.draw(st.integers(0, 9), "seed")
-    (drawn,) = select_within(labels, part, rows, seed, [0, total])
+    period = random.integers(0, 9, total).astype(np.uint8)
+    (drawn,) = select_within(labels, part, period, rows, seed, [0, total])
     count = inside if rows is None else min(rows, inside)
     assert len(np.unique(drawn.row)) == len(drawn.row) == count
     assert np.array_equal(part[drawn.row], drawn.part)
+    assert np.array_equal(period[drawn.row], drawn.period)
     valid = drawn.is_valid
     for of_file in (~valid, valid):
         assert sorted(drawn.position[of_file]) == list(range(of_file.sum()))

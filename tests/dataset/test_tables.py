@@ -54,7 +54,7 @@ def check_rows(found: Table, table: pa.Table) -> list[int]:
             assert whole.categorical[i, place] == code
         assert whole.label[i] == raw["y"]
         assert events[i] == split_events(raw["events"])
-    for column in ("row", "label", "categorical", "holdout"):
+    for column in ("row", "label", "categorical", "holdout", "period"):
         assert np.array_equal(found.column(column), getattr(whole, column))
         assert np.array_equal(found.column(column, 9, 31), getattr(whole, column)[9:31])
     pieces = Block.joined([*found.blocks(), found.read(found.rows, found.rows)])

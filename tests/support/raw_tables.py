@@ -88,13 +88,15 @@ def to_train_h5(
     *,
     columns: Columns = COLUMNS,
     valid_rows: Sequence[int] | None = None,
+    period: np.ndarray | None = None,
     holdout: int = 0,
     size: str = "",
     **options: Any,
 ) -> tuple[Path, Path]:
     """All rows of `table` to train.h5 and valid.h5.
 
-    `valid_rows` names the rows of valid.h5, the last `holdout` of which are holdout rows.
+    `valid_rows` names the rows of valid.h5, the last `holdout` of which are holdout rows. `period`
+    [rows] of the table, else 0.
     """
     folder.mkdir(exist_ok=True)
     raw = write_raw(folder, table, "train", **options)
@@ -106,7 +108,9 @@ def to_train_h5(
         position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1
         part = is_valid.astype(np.int8)
         part[list(valid_rows)[len(valid_rows) - holdout :]] = HOLDOUT
-        chosen = Selection(np.arange(len(table)), part, position)
+        chosen = Selection(np.arange(len(table)), part, position, np.zeros(len(table), np.uint8))
+    if period is not None:
+        chosen = dataclasses.replace(chosen, period=period[chosen.row].astype(np.uint8))
     write_selections([chosen], selection)
     train, valid = folder / "train.h5", folder / "valid.h5"
     convert_train(raw, selection, columns, train, valid, size=size)

@@ -1,8 +1,10 @@
 """Click rates of categories and tokens: target encoding without a row's own label.
 
-The train rows are split into folds, by a hash of their number in the raw file. A train row is
-encoded by the clicks of the other folds, any other row by those of all (Micci-Barreca, SIGKDD
-Explorations 2001, with folds).
+Where rows have a time, a train row is encoded by the clicks of older rows alone, as a later row is
+(ordered target statistics: Prokhorenkova et al., CatBoost, NeurIPS 2018, here by period). Else the
+train rows are split into folds, by a hash of their number in the raw file, and a train row is
+encoded by the other folds (Micci-Barreca, SIGKDD Explorations 2001, with folds). Any other row is
+encoded by all train rows.
 """
 
 from dataclasses import dataclass
@@ -43,12 +45,12 @@ class Places:
 
 
 class ClickCounts:
-    """Occurrences and clicks of each place, float64 [FOLDS, places]."""
+    """Occurrences and clicks of each place, uint32 [folds, places]; a fold may be a period."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, folds: int) -> None:
         self.places = places
-        self.seen = np.zeros((FOLDS, places.count))
-        self.clicks = np.zeros((FOLDS, places.count))
+        self.seen = np.zeros((folds, places.count), np.uint32)
+        self.clicks = np.zeros((folds, places.count), np.uint32)
 
     def add(self, fold: np.ndarray, rows: Ragged, target: np.ndarray, label: np.ndarray) -> None:
         """Count the tokens of some rows, each row with its fold, target and label int64 [rows]."""
@@ -56,15 +58,23 @@ class ClickCounts:
         _add(self.seen, self.clicks, fold, rows.values, rows.offsets, target, many, label)
 
     def out_of_fold(self) -> np.ndarray:
-        """Log odds float32 [FOLDS, places]; each fold's are by the rows of all other folds."""
-        return self._log_odds(self.seen.sum(0) - self.seen, self.clicks.sum(0) - self.clicks)
+        """Log odds float32 [folds, places]; each fold's are by the rows of all other folds."""
+        seen, clicks = (count.sum(0) for count in (self.seen, self.clicks))
+        return np.stack(
+            [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
+        )
+
+    def of_older(self) -> np.ndarray:
+        """Log odds float32 [folds, places]; each fold's are by the rows of earlier folds."""
+        sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
+        return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
 
     def of_all(self) -> np.ndarray:
         """Log odds float32 [1, places] by all rows."""
-        return self._log_odds(self.seen.sum(0)[None], self.clicks.sum(0)[None])
+        return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
 
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
-        """Log odds minus those of all rows, float32 [folds, places].
+        """Log odds minus those of all rows, float32 [places].
 
         Each place gets SMOOTHING / (p (1 - p)) more occurrences at the click rate p of all rows. p
         is the same in each fold: a p without a fold's clicks would leak them.

@@ -65,8 +65,9 @@ class Features:
     """How rows become features.
 
     `tables` by the name of what is counted, float32 [F, places]: one for each fold of the train
-    rows, or a single one for all other rows. `common` by sequence column: its commonest codes.
-    `unknown` is the share of known categories to take as unknown, by category, None for no rows.
+    rows (`by_period`: for each period), or a single one for all other rows. `common` by sequence
+    column: its commonest codes. `unknown` is the share of known categories to take as unknown, by
+    category, None for no rows.
     """
 
     feature_map: FeatureMap
@@ -74,6 +75,7 @@ class Features:
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
     common: Mapping[str, list[int]] = field(default_factory=dict)
     unknown: np.ndarray | None = None
+    by_period: bool = False
 
     @cached_property
     def fields(self) -> list[CategoryField | LevelField]:
@@ -138,7 +140,7 @@ class Features:
         if self.unknown is not None:
             categories = with_unknown(categories, block.row, self.unknown)
         histories = self._histories(encoder, block, blank_histories)
-        fold = hashed_below(block.row, next(iter(self.tables.values())).shape[0])
+        fold = self._fold(block, next(iter(self.tables.values())).shape[0])
         parts = [block.numeric[:, encoder.numeric_columns], categories[:, self.few]]
         for counted, tokens, target in self._tokens(categories, histories):
             windows = np.array((1,) if counted.sequence is None else _WINDOWS)
@@ -157,6 +159,13 @@ class Features:
                 column = hashed_below(np.arange(sequence.size), groups)
                 parts += [_shares(history, column, groups)]
         return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    def _fold(self, block: Block, folds: int) -> np.ndarray:
+        """Which of the tables encodes a row, int64 [rows]."""
+        if not self.by_period:
+            return hashed_below(block.row, folds)
+        assert block.period is not None, "a train file has periods"
+        return block.period.astype(np.int64)
 
     def _histories(
         self, encoder: FeatureEncoder, block: Block, blank: bool = False
@@ -202,13 +211,17 @@ def fit_features(
     config: BoostingConfig,
     unknown: Mapping[str, float] | None = None,
 ) -> tuple[Features, Features]:
-    """The features of the train rows, whose clicks are encoded out of fold, and of all others.
+    """The features of the train rows, which no row's own click is in, and of all others.
 
-    A share of the train rows, `unknown` by column, is given an unknown category. One pass over the
-    train file. Raises UserError if it lacks a column of the feature map.
+    A share of the train rows, `unknown` by column, is given an unknown category. Where clicks are
+    of older rows, a category is unknown at first, and columns of few categories alone need that.
+    One pass over the train file. Raises UserError if it lacks a column of the feature map.
     """
-    encoder, features = FeatureEncoder(feature_map, train), Features(feature_map, config)
-    counts = {counted.name: ClickCounts(counted.places) for counted in features.counted}
+    periods = int(train.column("period").max()) + 1
+    by_period, folds = periods > 1, periods if periods > 1 else FOLDS
+    features = Features(feature_map, config, by_period=by_period)
+    encoder = FeatureEncoder(feature_map, train)
+    counts = {counted.name: ClickCounts(counted.places, folds) for counted in features.counted}
     known = UnknownCount([field.column for field in features.fields])
 
     def encoded(block: Block) -> tuple[Block, np.ndarray, list[Ragged]]:
@@ -218,20 +231,26 @@ def fit_features(
         for block, categories, histories in map_ahead(encoded, features.blocks(train)):
             assert block.label is not None, "a train file has labels"
             known.add(categories)
-            label, fold = block.label.astype(np.int64), hashed_below(block.row, FOLDS)
+            label, fold = block.label.astype(np.int64), features._fold(block, folds)
             for counted, tokens, target in features._tokens(categories, histories):
                 counts[counted.name].add(fold, tokens, target, label)
             counting.advance(len(block))
     common = {
-        sequence.column: _commonest(counts[sequence.column].seen.sum(0))
+        sequence.column: _commonest(counts[sequence.column].seen.sum(0, dtype=np.int64))
         for sequence in features.sequences
     }
-    own = {name: count.out_of_fold() for name, count in counts.items()}
+    own = {
+        name: count.of_older() if by_period else count.out_of_fold()
+        for name, count in counts.items()
+    }
     of_all = {name: count.of_all() for name, count in counts.items()}
     drawn = known.to_draw(unknown or {})
+    if by_period:
+        drawn[[i for i in range(len(drawn)) if i not in features.few]] = 0
+    own_features = replace(features, tables=own, common=common)
     return (
-        replace(features, tables=own, common=common, unknown=drawn if drawn.any() else None),
-        replace(features, tables=of_all, common=common),
+        replace(own_features, unknown=drawn if drawn.any() else None),
+        replace(features, tables=of_all, common=common, by_period=False),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..common.ragged import Ragged
 
 # Arrays that not every file has.
-OPTIONAL = ("label", "holdout", "id", "time")
+OPTIONAL = ("label", "holdout", "period", "id", "time")
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,9 @@ class Block:
 
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
     `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `holdout` uint8 [rows],
-    1 for holdout rows, `id` bytes [rows], `time` int64 [rows], each of these or None. `place` int64
-    [rows] is the rows' place in their table, where that was noted.
+    1 for holdout rows, `period` uint8 [rows] as in a Selection, `id` bytes [rows], `time` int64
+    [rows], each of these or None. `place` int64 [rows] is the rows' place in their table, where
+    that was noted.
     """
 
     numeric: np.ndarray
@@ -28,6 +29,7 @@ class Block:
     row: np.ndarray
     label: np.ndarray | None = None
     holdout: np.ndarray | None = None
+    period: np.ndarray | None = None
     id: np.ndarray | None = None
     time: np.ndarray | None = None
     place: np.ndarray | None = None

@@ -59,7 +59,8 @@ def convert_train(
         # Via float, since labels may be text such as '1.0'.
         label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
         holdout = (chosen.part[here] == HOLDOUT).astype(np.uint8)[order]
-        block = replace(block, label=label, holdout=holdout, row=chosen.row[here][order])
+        row, period = chosen.row[here][order], chosen.period[here][order]
+        block = replace(block, label=label, holdout=holdout, period=period, row=row)
         return block, words, is_valid[order], place[order]
 
     known: dict[str, set[str]] = {name: set() for name in columns.categorical}

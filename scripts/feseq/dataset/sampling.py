@@ -62,8 +62,8 @@ def draw(
     """The drawn rows of each part, which has the table's rows from one of `bounds` to the next."""
     labels = read_labels(file, label)
     if not sampling.split.is_random:
-        part = split_rows(file, labels, sampling)
-        yield from select_within(labels, part, rows, sampling.seed, bounds)
+        split = split_rows(file, labels, sampling)
+        yield from select_within(labels, *split, rows, sampling.seed, bounds)
         return
     pieces = [labels[start:stop] for start, stop in pairwise(bounds)]
     count_P2 = np.array([np.bincount(piece, minlength=2) for piece in pieces])
@@ -167,17 +167,23 @@ def select_rows(labels: np.ndarray, quota_32: np.ndarray, seed: int, number: int
         part[held] = VALIDATION
         part[held[_spread(len(held), holdout, of_holdout)]] = HOLDOUT
         parts.append(part)
-    return Selection.placed(np.concatenate(chosen), np.concatenate(parts), random)
+    row = np.concatenate(chosen)
+    return Selection.placed(row, np.concatenate(parts), np.zeros(len(row), np.uint8), random)
 
 
 def select_within(
-    labels: np.ndarray, part: np.ndarray, rows: int | None, seed: int, bounds: Sequence[int]
+    labels: np.ndarray,
+    part: np.ndarray,
+    period: np.ndarray,
+    rows: int | None,
+    seed: int,
+    bounds: Sequence[int],
 ) -> Iterator[Selection]:
     """Draw `rows` rows (None: all) of a table whose rows are split already, part by part.
 
-    `part` int8 [rows of the table] as in a Selection, or less than 0: in none. Each of these, and
-    in it each label, gets its proportional share, at least one row of each label, spread evenly
-    over the table.
+    `part` and `period` [rows of the table] as in a Selection; a part less than 0: in none. Each
+    part, and in it each label, gets its proportional share, at least one row of each label, spread
+    evenly over the table.
     """
     pieces = [slice(*pair) for pair in pairwise(bounds)]
     count_P32 = np.array([_counted(part[piece], labels[piece]) for piece in pieces])
@@ -196,7 +202,8 @@ def select_within(
             wanted = int(wanted_P32[place, number, value])
             chosen.append(found[_spread(len(found), wanted, random)])
             parts.append(np.full(wanted, number, np.int8))
-        yield Selection.placed(np.concatenate(chosen), np.concatenate(parts), random)
+        row = np.concatenate(chosen)
+        yield Selection.placed(row, np.concatenate(parts), period[piece][row], random)
 
 
 def _counted(part: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -15,7 +15,9 @@ from ..common.parquet import read_group, write_groups
 # and weights; held-out rows for reporting alone.
 TRAIN, VALIDATION, HOLDOUT = 0, 1, 2
 
-_SCHEMA = pa.schema({"row": pa.int64(), "part": pa.int8(), "position": pa.int64()})
+_SCHEMA = pa.schema(
+    {"row": pa.int64(), "part": pa.int8(), "position": pa.int64(), "period": pa.uint8()}
+)
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,14 @@ class Selection:
     """Chosen rows of one part of the raw table, in its order.
 
     `row` int64: number in that part. `part` int8: TRAIN (train files), VALIDATION or HOLDOUT (valid
-    files). `position` int64: place within its H5 file, a random permutation of its rows.
+    files). `position` int64: place within its H5 file, a random permutation of its rows. `period`
+    uint8: which of a few spans of time the row is from, 0 the oldest; 0 where no time is known.
     """
 
     row: np.ndarray
     part: np.ndarray
     position: np.ndarray
+    period: np.ndarray
 
     def __len__(self) -> int:
         return len(self.row)
@@ -45,14 +49,16 @@ class Selection:
         return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
     @classmethod
-    def placed(cls, row: np.ndarray, part: np.ndarray, random: np.random.Generator) -> "Selection":
-        """Rows in any order, each with its part, put in file order and given random places."""
+    def placed(
+        cls, row: np.ndarray, part: np.ndarray, period: np.ndarray, random: np.random.Generator
+    ) -> "Selection":
+        """Rows in any order, with part and period, put in file order and given random places."""
         order = np.argsort(row)
         row, part = row[order], part[order].astype(np.int8)
         position = np.empty(len(row), np.int64)
         for of_file in (part == TRAIN, part != TRAIN):
             position[of_file] = random.permutation(int(np.count_nonzero(of_file)))
-        return cls(row, part, position)
+        return cls(row, part, position, period[order])
 
     @classmethod
     def read(cls, path: Path, number: int = 0, digest: str | None = None) -> "Selection":

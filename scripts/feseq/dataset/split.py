@@ -29,12 +29,16 @@ _OUT = -1
 _NAMES = {TRAIN: "train", VALIDATION: "validation", HOLDOUT: "holdout"}
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
+# A row's time is one of so many periods, at most.
+PERIODS = 8
 # Rows of one read: 16 MB of sequences of 500 events.
 _BATCH_ROWS = 8_192
 
 
-def split_rows(file: RawTable, labels: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """The part of each row of the file, int8 as in a Selection; less than 0: in none.
+def split_rows(
+    file: RawTable, labels: np.ndarray, sampling: Sampling
+) -> tuple[np.ndarray, np.ndarray]:
+    """Part and period of each row of the file, as in a Selection; a part less than 0: in none.
 
     By time, the newest rows are held out: those of the `last` values, or of as many values as come
     nearest to `valid_share` of the rows. By group, some groups drawn at random. By both, the newest
@@ -56,7 +60,20 @@ def split_rows(file: RawTable, labels: np.ndarray, sampling: Sampling) -> np.nda
         again = _cut(held_time, held_group, sampling.holdout_share, None, split, where)
         part[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
     _check_parts(part, labels, time, times, split, where)
-    return part
+    return part, np.zeros(len(part), np.uint8) if time is None else periods(time)
+
+
+def periods(time: np.ndarray) -> np.ndarray:
+    """The period of each row, uint8 [rows], ascending with its `time` [rows]; 0 is the oldest.
+
+    At most PERIODS, each with about as many rows. Rows of one time are in one period; few times are
+    a period each.
+    """
+    _, place, count = np.unique(time, return_inverse=True, return_counts=True)
+    if len(count) <= PERIODS:
+        return place.astype(np.uint8)
+    older = np.cumsum(count) - count
+    return (older * PERIODS // len(time)).astype(np.uint8)[place]
 
 
 def _cut(

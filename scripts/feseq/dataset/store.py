@@ -7,6 +7,7 @@
                        the events' times, if any, are one more of these
     label, id          uint8 [rows] and bytes [rows], if any
     holdout            uint8 [rows], 1 for holdout rows, in a train or valid file
+    period             uint8 [rows], the row's span of time, 0 the oldest, in a train or valid file
     row                int64 [rows], the row's number in its part of the raw table
     time               int64 [rows], the row's time, if the events have times
 
@@ -35,7 +36,7 @@ from ..common.ragged import Ragged
 from .block import OPTIONAL, Block
 from .table import Table
 
-FORMAT, VERSION = "feseq-table", 6
+FORMAT, VERSION = "feseq-table", 7
 # One chunk of a dataset, at most: large enough to read near the disk's speed, small enough that
 # little is read in vain where a window takes a thousand rows from each of many places.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
