@@ -7,7 +7,6 @@ from sklearn.metrics import roc_auc_score
 from feseq.boosting import clicks
 from feseq.boosting.clicks import (
     FOLDS,
-    SMOOTHING,
     ClickCounts,
     Places,
     hashed_below,
@@ -44,7 +43,7 @@ def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None
         for token in tokens
     ]
     rate = (sum(y for *_, y in events) + 0.5) / (len(events) + 1)
-    added = SMOOTHING / (rate * (1 - rate))
+    added = counts.more
     own, older = counts.out_of_fold(), counts.of_older()
     cases = [({*range(FOLDS)}, counts.of_all()[0]), (set(), older[0])]
     for number in (1, 3, 4):
@@ -55,6 +54,28 @@ def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None
             odds = (sum(seen) + added * rate) / (len(seen) - sum(seen) + added * (1 - rate))
             expected = np.log(odds) - np.log(rate / (1 - rate))
             assert found[place] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rate", "more", "places", "rows"), [(0.3, 20, 300, 40), (0.02, 200, 2000, 100)]
+)
+def test_places_get_as_many_occurrences_as_their_rates_are_alike(
+    rate: float, more: float, places: int, rows: int
+) -> None:
+    random = np.random.default_rng(0)
+    ids = np.repeat(np.arange(places), rows)
+    each, nothing = Ragged(ids, np.arange(len(ids) + 1)), np.zeros(len(ids), np.int64)
+    fold = random.integers(0, FOLDS, len(ids))
+    # By definition, a beta prior is worth that many occurrences.
+    chance = random.beta(rate * more, (1 - rate) * more, places)[ids]
+    chances = np.stack([chance, np.full(len(ids), rate), fold / 20])
+    label = (random.random(chances.shape) < chances).astype(np.int64)
+    of_places, of_none, of_folds = (
+        counted(Places(1, places), (fold, each, nothing, clicked)).more for clicked in label
+    )
+    assert of_places == pytest.approx(more, rel=0.4)
+    # The others are of one rate, in all rows or in each fold.
+    assert min(of_none, of_folds) > 5 * more
 
 
 def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:

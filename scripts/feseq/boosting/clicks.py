@@ -8,6 +8,7 @@ encoded by all train rows.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -16,8 +17,8 @@ from ..common.hashing import GOLDEN, hashed
 from ..common.ragged import Ragged
 
 FOLDS = 5
-# A prior by which the log odds of a place have a variance of 1 / SMOOTHING.
-SMOOTHING = 5
+# Log odds of places have a variance from 1 / the largest of these to 1 / the least.
+SMOOTHING = (1, 500)
 # More pairs of a target and a token share places, by a hash.
 _MOST_PLACES = 1 << 20
 _SHIFT = np.uint64(44)
@@ -76,12 +77,41 @@ class ClickCounts:
     def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
         """Log odds minus those of all rows, float32 [places].
 
-        Each place gets SMOOTHING / (p (1 - p)) more occurrences at the click rate p of all rows. p
-        is the same in each fold: a p without a fold's clicks would leak them.
+        Each place gets `more` occurrences at the click rate of all rows, which is the same in each
+        fold: one without a fold's clicks would leak them.
         """
-        rate = (self.clicks.sum() + 0.5) / (self.seen.sum() + 1)
-        odds = (clicks + SMOOTHING / (1 - rate)) / (seen - clicks + SMOOTHING / rate)
+        rate, more = self.rate, self.more
+        odds = (clicks + more * rate) / (seen - clicks + more * (1 - rate))
         return (np.log(odds) - np.log(rate / (1 - rate))).astype(np.float32)
+
+    @property
+    def rate(self) -> float:
+        """The click rate of all rows; neither 0 nor 1."""
+        return float((self.clicks.sum() + 0.5) / (self.seen.sum() + 1))
+
+    @cached_property
+    def more(self) -> float:
+        """The variance of clicks within places, divided by that of the click rates of places.
+
+        The folds tell them apart: what is the place's own shows in all folds, by how much it is
+        above the fold's rate (Buhlmann and Straub's credibility, MVSB 1970).
+        """
+        total, off_total, off_squares, seen_squares = np.zeros((4, self.places.count))
+        for seen, clicks in zip(self.seen, self.clicks):
+            off = clicks - seen * (clicks.sum() / max(1, seen.sum()))
+            total += seen
+            off_total += off
+            off_squares += off**2
+            seen_squares += seen.astype(np.float64) ** 2
+        # Each has mean within * places + between * what follows it, if places count by 1 / total.
+        weight = 1 / np.maximum(1, total)
+        folds, folds_squares = weight @ off_squares, weight @ seen_squares
+        whole, whole_squares = weight @ off_total**2, total.sum()
+        between = max(0, whole - folds) / max(1, whole_squares - folds_squares)
+        within = max(0, folds - between * folds_squares) / max(1, np.count_nonzero(total))
+        bernoulli = self.rate * (1 - self.rate)
+        low, high = (smoothing / bernoulli for smoothing in SMOOTHING)
+        return float(np.clip(within / between if between else high, low, high))
 
 
 def mean_over_newest(
