@@ -14,9 +14,8 @@ import pytest
 import xgboost
 from sklearn.metrics import roc_auc_score
 
-from feseq.boosting import family, matrix
+from feseq.boosting import family, matrix, trees
 from feseq.boosting import features as features_module
-from feseq.boosting import training as training_module
 from feseq.boosting.features import Features, fit_features
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import load
@@ -36,13 +35,19 @@ from feseq.predict.part import predict_part
 from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import raw_table, split_events, to_test_h5, with_roles
 
-SMALL = BoostingConfig(trees=30, min_child_weight=1, learning_rate=0.3, max_depth=3)
+SMALL = BoostingConfig(
+    trees=30,
+    min_child_weight=1,
+    learning_rate=0.3,
+    max_depth=3,
+    features=["histories", "clicks", "ids"],
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def stops_early() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_module, "EARLY_STOPPING", 5)
+        patch.setattr(trees, "EARLY_STOPPING", 5)
         yield
 
 
@@ -79,8 +84,9 @@ def test_features_are_those_of_plain_loops(
     monkeypatch.setattr(features_module, "BLOCK_ROWS", 700)
     feature_map = FeatureMap.read(learnable / "feature_map.json")
     monkeypatch.setattr(features_module, "TOP_CODES", 4)
+    monkeypatch.setattr(features_module, "GROUPS", 7)
     with H5Table(learnable / "train.h5") as table:
-        own, others = fit_features(table, feature_map, BoostingConfig(hash_groups=7))
+        own, others = fit_features(table, feature_map)
         row, label = table.column("row"), table.column("label")
     table = learnable_table()
     found = dict(zip(others.columns(), matrices(learnable / "train.h5", others).T))
@@ -119,7 +125,7 @@ def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
     feature_map = FeatureMap.read(tmp_path / "feature_map.json")
     with H5Table(tmp_path / "train.h5") as train:
         row, label = train.column("row"), train.column("label")
-        own, others = fit_features(train, feature_map, SMALL, {"country": 0.5, "item": 0.5})
+        own, others = fit_features(train, feature_map, unknown={"country": 0.5, "item": 0.5})
     # New items are in the counts already.
     assert own.unknown is not None
     assert own.unknown.tolist() == pytest.approx([0.5, 0])
@@ -145,7 +151,7 @@ def test_a_streamed_matrix_grows_the_trees_of_a_plain_one(
     monkeypatch.setattr(features_module, "BLOCK_ROWS", 300)
     feature_map = FeatureMap.read(learnable / "feature_map.json")
     with H5Table(learnable / "train.h5") as table:
-        own, _ = fit_features(table, feature_map, SMALL)
+        own, _ = fit_features(table, feature_map)
         streamed = quantile_matrix(table, own, threads=2)
         label = table.column("label")
     assert streamed.num_row() == len(label)
@@ -169,7 +175,7 @@ def test_bins_are_those_of_the_first_rows_and_know_categories_that_come_later(
     monkeypatch.setattr(features_module, "BLOCK_ROWS", 60)
     feature_map = FeatureMap.read(learnable / "feature_map.json")
     with H5Table(learnable / "train.h5") as table:
-        own, _ = fit_features(table, feature_map, SMALL)
+        own, _ = fit_features(table, feature_map)
         binned = quantile_matrix(table, own, threads=2)
         assert binned.num_row() == table.rows
     cuts, _ = binned.get_quantile_cut()
@@ -235,9 +241,12 @@ def test_a_model_s_file_gives_back_its_predictions_and_xgboost_reads_it(
     np.testing.assert_array_equal(part["logit"].to_numpy(), logit)
 
 
-def test_without_histories_none_of_them_is_read(learnable: Path, tmp_path: Path) -> None:
-    model = load(train(learnable, tmp_path, SMALL.model_copy(update={"histories": False}))["model"])
-    assert not [name for name in model.features.columns() if "events" in name]
+def test_without_sets_no_more_of_a_history_than_its_length_is_a_feature(
+    learnable: Path, tmp_path: Path
+) -> None:
+    model = load(train(learnable, tmp_path, SMALL.model_copy(update={"features": []}))["model"])
+    found = [name for name in model.features.columns() if "events" in name or "clicks" in name]
+    assert found == ["length of events"]
     with H5Table(learnable / "valid.h5") as valid:
         logit, label = model.predict(valid), valid.column("label")
     assert 0.6 < roc_auc_score(label, logit) < 0.8

@@ -54,7 +54,7 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
     columns = Columns.from_config(config["columns"])
     check_job(config, columns, {"size": "toy"})
     check_job(config, columns, {"size": "full", "model": "len150-feseq_paper"})
-    check_job(config, columns, {"size": "full", "model": "boosting-without_histories"})
+    check_job(config, columns, {"size": "full", "model": "boosting-plain"})
     for size, model, message in (
         ("medium", "len151", r"max_len 151 .* medium.*\[150, 500\]"),
         ("medium", "len150-feseq_papr", "'feseq_paper'"),

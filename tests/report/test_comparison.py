@@ -70,6 +70,7 @@ def put_model(
 def metrics(tmp_path: Path) -> list[Path]:
     training = {"train_rows": 45_000, "seconds": 61.5, "peak_memory_bytes": 3 * 2**30}
     training |= {"settings": {"heads": 4, "mlp": [512, 256], "seed": 42}}
+    chosen = {"feature_sets": ["groups", "clicks"], "sets_tried": [{"set": "groups"}]}
     return [
         put_model(tmp_path, "full", "constant", 0.5),
         put_model(
@@ -87,7 +88,7 @@ def metrics(tmp_path: Path) -> list[Path]:
             training=training,
             speed={"samples_per_second": 2000.0},
         ),
-        put_model(tmp_path, "full", "boosting", 0.70),
+        put_model(tmp_path, "full", "boosting", 0.70, training=chosen),
         put_model(tmp_path, "toy", "boosting", 0.95, rows=100),
     ]
 
@@ -173,6 +174,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         "the best baseline, constant, by 0.",
         "the best boosting model, boosting, by 0.",
         "they are worth 0.0800 [0.0500, 0.1100]",
+        "plain+groups+clicks",
         "the best possible 0.8100",
         "67.7% of what can be learned",
         "`snakemake --cores 4 results/submission_full.csv` submits len150.",

@@ -58,7 +58,7 @@ VALUES: dict[str, list[Any]] = {
     "train.seed": [0, 2**64 - 1],
     "boosting.trees": [1, 6],
     "boosting.min_child_weight": [0, 3],
-    "boosting.hash_groups": [0, 5],
+    "boosting.features": ["auto", [], ["histories", "groups", "clicks", "ids"]],
     "boosting.seed": [0, 2**31 - 1],
     "sampling.split.time": [None, "day"],
     "sampling.split.last": [None, 2],

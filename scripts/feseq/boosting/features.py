@@ -1,16 +1,22 @@
 """Rows as features for boosting: a fixed number, whatever the length of the histories.
 
+Always there:
+
     numerics            raw, NaN where missing
     categories          their indices, of columns with few
+    lengths             of the histories, which are of any length and not cut
+
+In sets, each of which a model has or not:
+
+    histories           their statistics (`dataset/history_statistics.py`), and the shares of their
+                        commonest codes
+    groups              shares of groups of codes, formed by a hash
     clicks              of each category, of a history's tokens, and of these with the row's target:
                         log odds as `clicks.py` has them, means over the newest events
-    statistics          of each history: `dataset/history_statistics.py`
-    shares              of a history's commonest codes, and of hashed groups of codes
-
-Histories are of any length and not cut.
+    ids                 clicks of each category of columns with many, such as users, and of IDs
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -20,7 +26,7 @@ import numpy as np
 from ..common.ahead import map_ahead
 from ..common.progress import progress
 from ..common.ragged import Ragged
-from ..config.boosting import BoostingConfig
+from ..config.boosting import FEATURE_SETS
 from ..dataset.block import Block
 from ..dataset.encoding import DEFAULT_INPUTS, FeatureEncoder
 from ..dataset.feature_map import (
@@ -36,13 +42,16 @@ from .clicks import FOLDS, ClickCounts, Places, hashed_below, mean_over_newest
 from .unknown import UnknownCount, with_unknown
 
 # The settings that features depend on; others are of the trees.
-SETTINGS = {"unknown_share", "histories", "hash_groups"}
+SETTINGS = {"unknown_share", "features"}
 # Columns with more categories are represented by their clicks alone.
 MOST_CATEGORIES = 64
+# A category of a column with more is an ID.
+MOST_COUNTED = 5_000
 # Rows of one read: 4 million events at mean length 500.
 BLOCK_ROWS = 8_192
 # The share of each of so many of a history's commonest codes is a feature.
 TOP_CODES = 60
+GROUPS = 128
 # Newest events whose clicks are averaged; the last stands for all of them.
 _WINDOWS = (1, 20, 50, 150, 2**62)
 _WINDOW_NAMES = [*(f", newest {window}" for window in _WINDOWS[:-1]), ""]
@@ -54,6 +63,7 @@ class _Counted(NamedTuple):
     """A category, or a sequence's tokens with or without its target, whose clicks are counted."""
 
     name: str
+    feature_set: str
     places: Places
     # Place of the category, or of the target, among the fields.
     field: int
@@ -62,7 +72,7 @@ class _Counted(NamedTuple):
 
 @dataclass(frozen=True)
 class Features:
-    """How rows become features.
+    """How rows become features, of the given sets.
 
     `tables` by the name of what is counted, float32 [F, places]: one for each fold of the train
     rows (`by_period`: for each period), or a single one for all other rows. `common` by sequence
@@ -71,7 +81,7 @@ class Features:
     """
 
     feature_map: FeatureMap
-    config: BoostingConfig
+    sets: Sequence[str] = FEATURE_SETS
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
     common: Mapping[str, list[int]] = field(default_factory=dict)
     unknown: np.ndarray | None = None
@@ -84,8 +94,8 @@ class Features:
 
     @property
     def sequences(self) -> list[SequenceField]:
-        """The histories whose features are made."""
-        return self.feature_map.sequences if self.config.histories else []
+        """The histories."""
+        return self.feature_map.sequences
 
     @cached_property
     def few(self) -> list[int]:
@@ -95,15 +105,30 @@ class Features:
     @cached_property
     def counted(self) -> list[_Counted]:
         """Whose clicks are counted."""
-        found = [_Counted(f.column, Places(1, f.size), i) for i, f in enumerate(self.fields)]
+        found = []
+        for i, few in enumerate(self.fields):
+            is_id = isinstance(few, LevelField) or few.size > MOST_COUNTED
+            kind = "ids" if is_id else "clicks"
+            found += [_Counted(few.column, kind, Places(1, few.size), i)]
         for i, sequence in enumerate(self.sequences):
             place, name, size = len(self.feature_map.profile) + i, sequence.column, sequence.size
             target = self.fields[place]
             found += [
-                _Counted(name, Places(1, size), place, i),
-                _Counted(f"{name} with {target.column}", Places(target.size, size), place, i),
+                _Counted(name, "clicks", Places(1, size), place, i),
+                _Counted(
+                    f"{name} with {target.column}",
+                    "clicks",
+                    Places(target.size, size),
+                    place,
+                    i,
+                ),
             ]
-        return found
+        return [counted for counted in found if counted.feature_set in self.sets]
+
+    def with_sets(self, sets: Sequence[str]) -> "Features":
+        """The features of these sets alone."""
+        fewer = replace(self, sets=[name for name in FEATURE_SETS if name in sets])
+        return replace(fewer, tables={c.name: self.tables[c.name] for c in fewer.counted})
 
     def columns(self) -> dict[str, str]:
         """The features by name, each with XGBoost's type: `q`, a quantity, or `c`, a category."""
@@ -112,15 +137,17 @@ class Features:
             # A level's column is a quantity as well.
             is_level = isinstance(few, LevelField)
             names += [(f"category of {few.column}" if is_level else few.column, "c")]
+        for sequence in self.sequences:
+            name = sequence.column
+            names += [(f"length of {name}", "q")]
+            if "histories" in self.sets:
+                names += [(f"{what} of {name}", "q") for what in _statistics(sequence)]
+                names += [(f"share of code {code} in {name}", "q") for code in self.common[name]]
+            if "groups" in self.sets:
+                names += [(f"share of group {group} in {name}", "q") for group in range(GROUPS)]
         for counted in self.counted:
             ends = [""] if counted.sequence is None else _WINDOW_NAMES
             names += [(f"clicks of {counted.name}{end}", "q") for end in ends]
-        for sequence in self.sequences:
-            name = sequence.column
-            names += [(f"{what} of {name}", "q") for what in quantities(bool(sequence.shared_with))]
-            names += [(f"share of code {code} in {name}", "q") for code in self.common[name]]
-            groups = range(self.config.hash_groups)
-            names += [(f"share of group {group} in {name}", "q") for group in groups]
         return dict(names)
 
     def most_categories(self) -> dict[int, int]:
@@ -140,25 +167,31 @@ class Features:
         if self.unknown is not None:
             categories = with_unknown(categories, block.row, self.unknown)
         histories = self._histories(encoder, block, blank_histories)
-        fold = self._fold(block, next(iter(self.tables.values())).shape[0])
         parts = [block.numeric[:, encoder.numeric_columns], categories[:, self.few]]
+        for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
+            target = categories[:, len(self.feature_map.profile) + i]
+            parts += [history.lengths[:, None], *self._of_history(sequence, history, target)]
         for counted, tokens, target in self._tokens(categories, histories):
             windows = np.array((1,) if counted.sequence is None else _WINDOWS)
             table = self.tables[counted.name]
+            fold = self._fold(block, len(table))
             parts += [mean_over_newest(table, counted.places, fold, tokens, target, windows)]
-        for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
-            target = categories[:, len(self.feature_map.profile) + i]
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    def _of_history(
+        self, sequence: SequenceField, history: Ragged, target: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        """What the sets `histories` and `groups` have of a history, [rows, columns] each."""
+        if "histories" in self.sets:
             # An unknown item is none of the unknown events.
-            statistics = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
-            parts += [statistics[:, list(map(NAMES.index, quantities(bool(sequence.shared_with))))]]
-            common, groups = self.common[sequence.column], self.config.hash_groups
+            found = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
+            yield found[:, [NAMES.index(name) for name in _statistics(sequence)]]
+            common = self.common[sequence.column]
             column = np.full(sequence.size, -1)
             column[common] = np.arange(len(common))
-            parts += [_shares(history, column, len(common))]
-            if groups:
-                column = hashed_below(np.arange(sequence.size), groups)
-                parts += [_shares(history, column, groups)]
-        return np.concatenate(parts, axis=1, dtype=np.float32)
+            yield _shares(history, column, len(common))
+        if "groups" in self.sets:
+            yield _shares(history, hashed_below(np.arange(sequence.size), GROUPS), GROUPS)
 
     def _fold(self, block: Block, folds: int) -> np.ndarray:
         """Which of the tables encodes a row, int64 [rows]."""
@@ -208,7 +241,7 @@ def unknown_shares(table: Table, feature_map: FeatureMap) -> dict[str, float]:
 def fit_features(
     train: Table,
     feature_map: FeatureMap,
-    config: BoostingConfig,
+    sets: Sequence[str] = FEATURE_SETS,
     unknown: Mapping[str, float] | None = None,
 ) -> tuple[Features, Features]:
     """The features of the train rows, which no row's own click is in, and of all others.
@@ -219,10 +252,12 @@ def fit_features(
     """
     periods = int(train.column("period").max()) + 1
     by_period, folds = periods > 1, periods if periods > 1 else FOLDS
-    features = Features(feature_map, config, by_period=by_period)
+    sets = [name for name in FEATURE_SETS if name in sets]
+    features = Features(feature_map, sets, by_period=by_period)
     encoder = FeatureEncoder(feature_map, train)
     counts = {counted.name: ClickCounts(counted.places, folds) for counted in features.counted}
     known = UnknownCount([field.column for field in features.fields])
+    events = [np.zeros(sequence.size, np.int64) for sequence in features.sequences]
 
     def encoded(block: Block) -> tuple[Block, np.ndarray, list[Ragged]]:
         return block, encoder.categories(block), features._histories(encoder, block)
@@ -231,14 +266,13 @@ def fit_features(
         for block, categories, histories in map_ahead(encoded, features.blocks(train)):
             assert block.label is not None, "a train file has labels"
             known.add(categories)
+            for count, history in zip(events, histories):
+                count += np.bincount(history.values, minlength=len(count))
             label, fold = block.label.astype(np.int64), features._fold(block, folds)
             for counted, tokens, target in features._tokens(categories, histories):
                 counts[counted.name].add(fold, tokens, target, label)
             counting.advance(len(block))
-    common = {
-        sequence.column: _commonest(counts[sequence.column].seen.sum(0, dtype=np.int64))
-        for sequence in features.sequences
-    }
+    common = {s.column: _commonest(count) for s, count in zip(features.sequences, events)}
     own = {
         name: count.of_older() if by_period else count.out_of_fold()
         for name, count in counts.items()
@@ -262,6 +296,11 @@ def _read(table: Table, sequences: list[str], stop: int | None = None) -> Iterat
 
 def _fields(feature_map: FeatureMap) -> list[CategoryField | LevelField]:
     return [*feature_map.profile, *feature_map.targets, *DEFAULT_INPUTS.context_fields(feature_map)]
+
+
+def _statistics(sequence: SequenceField) -> list[str]:
+    """Those of a history, without its length."""
+    return [name for name in quantities(bool(sequence.shared_with)) if name != "length"]
 
 
 def _commonest(count: np.ndarray) -> list[int]:

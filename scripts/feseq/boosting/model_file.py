@@ -31,6 +31,7 @@ class BoostedModel:
 
     booster: xgboost.Booster
     features: Features
+    config: BoostingConfig
     simulated: bool
     click_rate: float
     full_name: str = ""
@@ -47,8 +48,9 @@ class BoostedModel:
             "booster": np.frombuffer(self.booster.save_raw("ubj"), np.uint8),
             "tables": dict(self.features.tables),
             "common": dict(self.features.common),
+            "sets": list(self.features.sets),
         }
-        settings = {"boosting": self.features.config.model_dump()}
+        settings = {"boosting": self.config.model_dump()}
         about = (self.feature_map, self.simulated, self.click_rate, self.full_name)
         save_model(path, _FAMILY, Content(settings, *about, own))
 
@@ -89,8 +91,9 @@ def load(
     try:
         booster.load_model(bytearray(read.own["booster"].tobytes()))
         config = BoostingConfig(**read.settings["boosting"])
-        features = Features(read.feature_map, config, read.own["tables"], read.own["common"])
+        own = (read.own[name] for name in ("sets", "tables", "common"))
+        features = Features(read.feature_map, *own)
     except (ValueError, TypeError, KeyError, xgboost.core.XGBoostError) as error:
         raise unreadable(path, error) from None
     about = (read.simulated, read.click_rate, read.full_name)
-    return BoostedModel(booster, features, *about, threads)
+    return BoostedModel(booster, features, config, *about, threads)

@@ -3,37 +3,27 @@
 import csv
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import xgboost
 
 from ..common.errors import UserError
 from ..common.files import folder_beside, read_json, write_json, written_beside
 from ..common.memory import peak_memory
-from ..common.progress import progress
-from ..config.boosting import BoostingConfig
+from ..config.boosting import FEATURE_SETS, BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import Files, open_table, train_rows
 from ..dataset.table import Table, without_holdout
 from ..families import Settings
+from .choice import choose_sets
 from .device import choose_device
 from .features import Features, fit_features, unknown_shares
-from .matrix import BINS, Matrix, quantile_matrix
+from .matrix import Matrix, quantile_matrix
 from .model_file import BoostedModel
+from .trees import fit
 
 logger = logging.getLogger(__name__)
-
-# So many trees in a row without gain end a training, and the best number of trees is kept.
-EARLY_STOPPING = 50
-# Share of the rows drawn for each tree.
-_SUBSAMPLE = 0.8
-# Metrics of the validation rows by XGBoost's name.
-_METRICS = {"auc": "auc", "aucpr": "average_precision", "logloss": "logloss"}
-# Called with the number of trees and the metrics of the validation rows.
-AfterTree = Callable[[int, Mapping[str, float]], None]
 
 
 def train(
@@ -70,9 +60,11 @@ def train(
         check_one_draw(codes, train, train if before else valid, full_name)
         click_rate = checked_click_rate(train)
         on_cpu = folder if device == "cpu" else None
-        binned = bin_rows((train, valid), codes, config, before, threads, on_cpu)
+        binned = bin_rows((train, valid), codes, config, before, device, threads, on_cpu)
         config = config.model_copy(update={"trees": before.get("trees", config.trees)})
-        booster, curves = fit(binned, config, device, threads, runtime.verbosity)
+        booster, curves = fit(
+            binned.train, binned.valid, config, device, threads, runtime.verbosity
+        )
         _write_history(outputs["history"], curves)
         seconds = time.monotonic() - started
         trees = booster.num_boosted_rounds()
@@ -84,6 +76,8 @@ def train(
             "refit": bool(before),
             "trees": trees,
             "features": binned.train.num_col(),
+            "feature_sets": list(binned.features.sets),
+            "sets_tried": binned.tried,
             "unknown_shares": binned.unknown,
             "train_rows": train.rows,
             "valid_rows": binned.valid.num_row() if binned.valid else 0,
@@ -96,17 +90,21 @@ def train(
         }
         write_json(outputs["training"], about)
         made_from = (train.source["simulated"], click_rate, full_name)
-        BoostedModel(booster, binned.features, *made_from).save(outputs["model"])
+        BoostedModel(booster, binned.features, config, *made_from).save(outputs["model"])
         del binned  # XGBoost removes the matrix's file, whose folder goes next
 
 
 class Binned(NamedTuple):
-    """Binned rows, and the features of other rows; `unknown`: shares by column."""
+    """Binned rows, and the features of other rows.
+
+    `unknown`: shares by column. `tried`: what each set of features did, if they were chosen.
+    """
 
     features: Features
     train: Matrix
     valid: Matrix | None
     unknown: Mapping[str, float]
+    tried: list[dict[str, Any]]
 
 
 def bin_rows(
@@ -114,18 +112,26 @@ def bin_rows(
     feature_map: FeatureMap,
     config: BoostingConfig,
     before: Mapping[str, Any],
+    device: str,
     threads: int,
     folder: Path | None,
 ) -> Binned:
-    """The rows of a train and a valid file; a large matrix goes into a file in `folder`, if given.
+    """The rows of a train and a valid file, with the sets of features that are set or chosen.
 
-    For a refit, which has no validation rows, `before` is what the first training wrote.
+    A large matrix goes into a file in `folder`, if given. For a refit, which has no validation
+    rows, `before` is what the first training wrote.
     """
     train, valid = tables[0], without_holdout(tables[1])
     unknown = before.get("unknown_shares") or unknown_shares(valid, feature_map)
     if not before and config.unknown_share != "auto":
         unknown = dict.fromkeys(unknown, config.unknown_share)
-    own, features = fit_features(train, feature_map, config, unknown)
+    sets = before.get("feature_sets", config.features)
+    is_free, tried = sets == "auto", before.get("sets_tried", [])
+    own, features = fit_features(train, feature_map, FEATURE_SETS if is_free else sets, unknown)
+    if is_free:
+        tried = choose_sets((train, valid), (own, features), device, threads)
+        kept = [entry["set"] for entry in tried if entry["kept"]]
+        own, features = own.with_sets(kept), features.with_sets(kept)
     matrix = quantile_matrix(train, own, threads=threads, folder=folder)
     valid_matrix = (
         None if before else quantile_matrix(valid, features, like=matrix, threads=threads)
@@ -136,7 +142,7 @@ def bin_rows(
         f"{valid_matrix.num_row():,}" if valid_matrix else "no",
         matrix.num_col(),
     )
-    return Binned(features, matrix, valid_matrix, unknown)
+    return Binned(features, matrix, valid_matrix, unknown, tried)
 
 
 def checked_click_rate(train: Table) -> float:
@@ -150,74 +156,6 @@ def checked_click_rate(train: Table) -> float:
             f"nothing can be learned; raise sizes.<size>.rows"
         )
     return click_rate
-
-
-def fit(
-    binned: Binned,
-    config: BoostingConfig,
-    device: str,
-    threads: int,
-    verbosity: int = 1,
-    after_tree: AfterTree | None = None,
-) -> tuple[xgboost.Booster, dict[str, list[float]]]:
-    """The trees up to the best, and the metrics of the validation rows after each tree.
-
-    Without validation rows, all trees and no metrics. `after_tree` may raise to end the training.
-    """
-    valid = binned.valid
-    # The last one decides when to stop.
-    monitor = next(name for name, ours in _METRICS.items() if ours == config.monitor)
-    metrics = [name for name in _METRICS if name != monitor] + [monitor]
-    settings = {
-        "objective": "binary:logistic",
-        "tree_method": "hist",
-        "device": device,
-        "nthread": threads,
-        "learning_rate": config.learning_rate,
-        "max_depth": config.max_depth,
-        "min_child_weight": config.min_child_weight,
-        "lambda": config.l2,
-        "subsample": _SUBSAMPLE,
-        "colsample_bytree": config.colsample,
-        "max_bin": BINS,
-        "seed": config.seed,
-        "eval_metric": metrics,
-    }
-    found: dict[str, dict[str, list[float]]] = {}
-    with progress("grown", config.trees, "trees", verbosity=verbosity) as growing:
-
-        def grown(metrics: dict[str, float]) -> None:
-            growing.show(**metrics)
-            growing.advance(1)
-            if after_tree is not None:
-                after_tree(growing.done, metrics)
-
-        booster = xgboost.train(
-            settings,
-            binned.train,
-            config.trees,
-            evals=[(valid, "valid")] if valid else [],
-            evals_result=found,
-            early_stopping_rounds=EARLY_STOPPING if valid else None,
-            callbacks=[_AfterTree(grown)] if valid else [],
-            verbose_eval=False,
-        )
-    curves = {ours: found["valid"][name] if valid else [] for name, ours in _METRICS.items()}
-    # Predictions need no more, and the file should hold no more.
-    return booster[: booster.best_iteration + 1] if valid else booster, curves
-
-
-class _AfterTree(xgboost.callback.TrainingCallback):
-    """Calls a function with the metrics of the validation rows after each tree."""
-
-    def __init__(self, function: Callable[[dict[str, float]], None]) -> None:
-        super().__init__()
-        self.function = function
-
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Called by XGBoost; true would end the training."""
-        self.function({ours: evals_log["valid"][name][-1] for name, ours in _METRICS.items()})
-        return False
 
 
 def _write_history(path: Path, curves: Mapping[str, list[float]]) -> None:

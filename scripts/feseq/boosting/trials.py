@@ -12,7 +12,8 @@ from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import open_table
 from .device import choose_device
 from .features import SETTINGS
-from .training import bin_rows, checked_click_rate, fit
+from .training import bin_rows, checked_click_rate
+from .trees import fit
 
 
 @contextmanager
@@ -48,8 +49,9 @@ def trials(
             if features != kept.get("features"):
                 kept.clear()  # before the next one takes its memory
                 place = work if device == "cpu" else None
-                binned = bin_rows((train, valid), codes, config, {}, threads, place)
-                kept.update(features=features, binned=binned)
+                made = bin_rows((train, valid), codes, config, {}, device, threads, place)
+                kept.update(features=features, binned=made)
+                del made
             sign = -1 if config.monitor == "logloss" else 1
             best: dict[str, Any] = {"value": float("-inf")}
 
@@ -63,7 +65,8 @@ def trials(
                 if learned > int((trees - 1) * config.learning_rate):
                     report(best["value"], learned, may_end=trees < config.trees)
 
-            fit(kept["binned"], config, device, threads, 0, after_tree)
+            binned = kept["binned"]
+            fit(binned.train, binned.valid, config, device, threads, 0, after_tree)
             return best
 
         yield run

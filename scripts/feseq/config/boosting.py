@@ -1,10 +1,14 @@
 """The settings of gradient boosting: the config's `boosting` keys."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field, PlainSerializer
 
 from .declared import AS_WRITTEN, CLOSED, Declared
+
+FeatureSet = Literal["histories", "groups", "clicks", "ids"]
+# From the surest to the one that needs most of the later rows to be like the train rows.
+FEATURE_SETS: tuple[str, ...] = get_args(FeatureSet)
 
 
 class BoostingConfig(BaseModel, Declared, frozen=True):
@@ -33,9 +37,9 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     ] = "auto"
     """share of the train rows whose category is taken as out of vocabulary, drawn for each column,
     so that trees learn what to make of new ones. `auto`: the share that the validation rows have"""
-    histories: bool = True
-    """`false`: features of the histories are left out"""
-    hash_groups: Annotated[int, Field(ge=0, le=1000)] = 0
-    """the share of each of so many groups of codes, formed by a hash, is a feature too"""
+    features: Literal["auto"] | list[FeatureSet] = "auto"
+    """sets of features beside numerics, categories of few values and the histories' lengths, which
+    are always there (docs/boosting.md). `auto`: those that lower the logloss of the validation rows
+    in short trainings"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """seed of rows and features drawn"""

@@ -21,7 +21,7 @@ AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
 # New names of keys.
-_RENAMED = {"judge_share": "holdout_share"}
+_RENAMED = {"judge_share": "holdout_share", "histories": "features", "hash_groups": "features"}
 
 
 class Declared:

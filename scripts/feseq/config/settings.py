@@ -190,7 +190,7 @@ class Evaluation(_Block):
     baselines: list[Baseline | Annotated[str, Field(pattern=f"^{MODEL_PATTERN}$")]] = [
         *BASELINES,
         "boosting",
-        "boosting-without_histories",
+        "boosting-plain",
     ]
     """which models beside these: `constant` is the click rate; `logistic_regression` knows ranks of
     numeric columns and of history lengths, and the categories of columns with at most 64; or any

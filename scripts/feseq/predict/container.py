@@ -18,7 +18,7 @@ from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap
 from ..families import Family, Model, Settings, family
 
-FORMAT, VERSION = "feseq-model", 10
+FORMAT, VERSION = "feseq-model", 11
 _SHARED = ("settings", "simulated", "click_rate", "full_name")
 
 

@@ -82,7 +82,7 @@ def _row(path: Path) -> dict[str, Any]:
     measured, training = read_json(path), read_json(path.with_name("training.json"))
     check_name(path, measured.get("full_name", ""), folder_name(path))
     size, name = path.absolute().parts[-3:-1]
-    row = {"size": size, "model": name, "kind": kind_of(name)}
+    row: dict[str, Any] = {"size": size, "model": name, "kind": kind_of(name)}
     row |= {"valid_rows": measured["rows"], "valid_clicks": measured["clicks"]}
     row |= {key: measured[key] for key in (*_MEASURED, *_LEARNED)}
     row |= _flat(measured["metrics"])
@@ -90,6 +90,8 @@ def _row(path: Path) -> dict[str, Any]:
     ahead = measured["ahead"] or {}
     row |= _flat({f"{key}_ahead": ahead.get(key) for key in ("score", f"{BALANCED}score")})
     row |= _costs(path, training)
+    has_chosen = bool(training.get("sets_tried"))
+    row["features"] = "+".join(["plain", *training["feature_sets"]]) if has_chosen else None
     # Values without spaces, which part the settings.
     settings = training.get("settings", {}).items()
     row["settings"] = " ".join(f"{key}={value}".replace(" ", "") for key, value in settings)

@@ -58,6 +58,7 @@ def write_summary(
         weights = weights or _fitted_weights(rivals)
         if len(rivals):
             found += _best_model(rivals, {*evaluation["baselines"]} - {*weights})
+            found += _features(rivals)
         found += _submission(rivals, size, weights, prior, refit)
     parts = ["# Click models on their validation rows\n"]
     parts += [SIMULATED] * bool(models["simulated_data"].any())
@@ -165,6 +166,16 @@ def _fitted_weights(rivals: pd.DataFrame) -> dict[str, float]:
     """The settings of the blend, which are its weights."""
     settings = rivals["settings"][rivals["model"] == BLEND].iloc[0].split()
     return {name: float(weight) for name, weight in (text.split("=") for text in settings)}
+
+
+def _features(models: pd.DataFrame) -> Iterator[str]:
+    """Which sets of features models took, where the validation rows chose them."""
+    chosen = models[models["features"].notna()]
+    for sets, rows in chosen.groupby("features", sort=False):
+        yield (
+            f"{', '.join(rows['model'])} took the sets of features {sets}, by the logloss of the "
+            f"validation rows."
+        )
 
 
 def _submission(

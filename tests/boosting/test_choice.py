@@ -1,0 +1,72 @@
+"""Sets of features: those stay that lower the logloss of the validation rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from feseq.boosting import choice
+from feseq.boosting.model_file import load
+from feseq.boosting.training import train
+from feseq.common.files import read_json
+from feseq.config.boosting import BoostingConfig
+from feseq.config.runtime import Runtime
+from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.opening import AllRows
+from support.learnable import learnable_table, make
+from support.raw_tables import COLUMNS, raw_table
+
+RUNTIME = Runtime(device="cpu", verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_SHORT", choice._SHORT.model_copy(update={"trees": 30}))
+
+
+def trained(data: Path, out: Path, replay: Path | None = None, **settings: Any) -> dict[str, Any]:
+    """What a training writes, and its model, with features chosen."""
+    paths = {name: out / name for name in ("model", "history", "training")}
+    given = {"trees": 20, "min_child_weight": 1, "max_depth": 3, "learning_rate": 0.3} | settings
+    codes = "feature_map.json" if replay is None else "all.json"
+    files = (data / "train.h5", data / "valid.h5", data / codes)
+    block = {"boosting": BoostingConfig(**given).model_dump()}
+    train(*files, block, paths, runtime=RUNTIME, replay=replay)
+    return read_json(paths["training"]) | {"model": load(paths["model"])}
+
+
+def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path) -> None:
+    data = make(tmp_path / "data", learnable_table())
+    found = trained(data, tmp_path / "first")
+    tried = {entry["set"]: entry for entry in found["sets_tried"]}
+    assert list(tried) == ["histories", "groups", "clicks"]  # there are no IDs
+    for entry in tried.values():
+        assert entry["kept"] == (entry["gain"] > entry["error"] > 0)
+    # Clicks follow one code of the histories.
+    assert tried["histories"]["gain"] > 0.05
+    assert found["feature_sets"] == [name for name, entry in tried.items() if entry["kept"]]
+    assert list(found["model"].features.sets) == found["feature_sets"]
+    fit_feature_map(AllRows(data / "train.h5", data / "valid.h5"), COLUMNS, 1).write(
+        data / "all.json"
+    )
+    again = trained(data, tmp_path / "refit", replay=tmp_path / "first/training")
+    for name in ("feature_sets", "sets_tried", "features"):
+        assert again[name] == found[name]
+    given = trained(data, tmp_path / "given", features=["clicks", "histories"])
+    assert given["feature_sets"] == ["histories", "clicks"]
+    assert not given["sets_tried"]
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_click_rates_of_who_does_not_return_are_left_out(tmp_path: Path, returns: bool) -> None:
+    random = np.random.default_rng(2)
+    who = np.repeat(np.arange(60), 50)
+    order = random.permutation(3000) if returns else np.arange(3000)
+    taste = 2 * random.normal(size=60)[who]
+    y = (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8)
+    columns = {"item": np.array([f"p{i}" for i in who])[order], "y": y[order]}
+    columns["price"] = (taste + random.normal(size=3000))[order]
+    make(tmp_path, raw_table(3000, **columns), valid_rows=range(1900, 3000))
+    found = trained(tmp_path, tmp_path / "out", unknown_share=0)
+    assert ("clicks" in found["feature_sets"]) == returns
