@@ -39,7 +39,7 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     so that trees learn what to make of new ones. `auto`: the share that the validation rows have"""
     features: Literal["auto"] | list[FeatureSet] = "auto"
     """sets of features beside numerics, categories of few values and the histories' lengths, which
-    are always there (docs/boosting.md). `auto`: those that lower the logloss of the validation rows
-    in short trainings"""
+    are always there (docs/boosting.md). `auto`: without those that the logloss of the validation
+    rows speaks against in short trainings"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """seed of rows and features drawn"""
