@@ -69,6 +69,21 @@ def test_categories_are_drawn_as_unknown_at_their_share_in_training_alone() -> N
     assert UnknownDraws(0).train()(batch) is batch
 
 
+def test_each_column_is_drawn_at_its_share() -> None:
+    batch = make_batch([0] * 5_000, replace(SIZES, context=(9, 3)))
+    parts = (batch.profile_BP, batch.target_BG, batch.context_BC)
+    shares = [0.1 * i for i in range(sum(part.shape[1] for part in parts))]
+    draws = UnknownDraws(0).train()
+    draws.take(shares)
+    drawn = draws(batch)
+    after = torch.cat([drawn.profile_BP, drawn.target_BG, drawn.context_BC], dim=1)
+    before = torch.cat(parts, dim=1)
+    for column, share in enumerate(shares):
+        known = before[:, column] > OUT_OF_VOCABULARY
+        found = (after[known, column] == OUT_OF_VOCABULARY).double().mean().item()
+        assert found == pytest.approx(share, abs=0.03)
+
+
 def test_vectors_are_dropped_whole() -> None:
     x = torch.ones(2_000, 5, 4)
     torch.manual_seed(0)

@@ -10,6 +10,7 @@ import torch
 
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns
+from feseq.config.model import ModelConfig
 from feseq.config.train import TrainConfig
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.opening import AllRows, open_table
@@ -30,26 +31,42 @@ from support.trainings import (
 )
 
 
-def best_after_a_cut(data: Path, out: Path, config: TrainConfig = FOUR_EPOCHS) -> Path:
+def best_after_a_cut(
+    data: Path, out: Path, config: TrainConfig = FOUR_EPOCHS, model: ModelConfig = SMALL_MODEL
+) -> Path:
     """The training.json of a training whose third epoch is the best, after one without gain."""
     with pytest.MonkeyPatch.context() as patch:
         script_monitor(patch, 0.6, 0.5, 0.7, 0.65)
-        return train(data, out, config, SMALL_MODEL)["training"]
+        return train(data, out, config, model)["training"]
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
     return TrainedModel.load(path).network.state_dict()
 
 
+@pytest.fixture
+def rare(data: Path, tmp_path: Path) -> Path:
+    """The same rows with a feature map that knows few categories."""
+    folder = tmp_path / "rare"
+    folder.mkdir()
+    for name in ("train.h5", "valid.h5"):
+        (folder / name).symlink_to(data / name)
+    columns = Columns.from_config(CONFIG["columns"])
+    fit_feature_map(data / "train.h5", columns, 40).write(folder / "feature_map.json")
+    return folder
+
+
 @pytest.mark.parametrize("settings", [{}, {"schedule": "cosine", "weight_average": 0.9}])
 def test_on_the_same_rows_it_ends_with_the_same_weights(
-    data: Path, tmp_path: Path, settings: dict[str, Any]
+    rare: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    config = replace(FOUR_EPOCHS, **settings)
-    training = best_after_a_cut(data, tmp_path, config)
-    assert json.loads(training.read_text())["best_epoch"] == 3
-    with a_run(data, SMALL_MODEL, config).opened(CPU) as (source, _):
-        run = a_run(data, SMALL_MODEL, config, replay=training)
+    config, model = replace(FOUR_EPOCHS, **settings), replace(SMALL_MODEL, unknown_share="auto")
+    training = best_after_a_cut(rare, tmp_path, config, model)
+    about = json.loads(training.read_text())
+    assert about["best_epoch"] == 3
+    assert any(about["unknown_shares"].values())
+    with a_run(rare, model, config).opened(CPU) as (source, _):
+        run = a_run(rare, model, config, replay=training)
         trainer = run.trainer((source, None), CPU)
         trainer.fit()
     assert trainer.step == 9

@@ -78,9 +78,10 @@ class ModelConfig(Declared):
     levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0
     """numeric columns with at most this many distinct values are categories for the output network
     as well, like columns with the role `context`"""
-    unknown_share: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
+    unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
     """share of the row's categories that a training step takes as out of vocabulary, others each
-    time, so that the network learns what to make of new ones"""
+    time, so that the network learns what to make of new ones. `auto`: for each column, the share
+    that the validation rows have"""
     shortcuts: bool = False
     """the target's embedding, the sum of the history's over the root of its length, and their
     product go to the output network too"""

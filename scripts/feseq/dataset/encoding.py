@@ -92,6 +92,13 @@ class FeatureEncoder:
         lookups = [*self.profile, *self.target, *self.context]
         return stack(lookups, block.categorical, block.numeric)
 
+    def unknown_shares(self, table: Table) -> np.ndarray:
+        """The share of a table's rows whose category is unknown, float64 [fields], as above."""
+        unknown = np.zeros(len(self.profile) + len(self.target) + len(self.context))
+        for block in table.blocks([]):
+            unknown += (self.categories(block) == OUT_OF_VOCABULARY).sum(0)
+        return unknown / max(1, table.rows)
+
     def warn_of_unseen(self, table: Table) -> None:
         """Log the categorical columns of a table whose values are mostly unknown to the model.
 

@@ -1,5 +1,6 @@
 """Dropout with a fast CPU path: nn.Dropout's random numbers cost as much as the attention."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,25 +37,31 @@ class VectorDropout(Dropout):
 
 
 class UnknownDraws(nn.Module):
-    """In training, takes a share of the row's categories as out of vocabulary."""
+    """In training, takes a share of the row's categories as out of vocabulary.
+
+    `shares`: one for all columns, or one for each profile, target and context column in turn.
+    """
 
     def __init__(self, share: float) -> None:
         super().__init__()
-        self.share = share
+        self.shares: Tensor
+        self.register_buffer("shares", torch.tensor(float(share)), persistent=False)
+        self.is_needed = share > 0
+
+    def take(self, shares: Sequence[float]) -> None:
+        """Draw by these shares [P + G + C]."""
+        self.shares = torch.tensor(shares, dtype=torch.float32, device=self.shares.device)
+        self.is_needed = any(shares)
 
     def forward(self, batch: Batch) -> Batch:
-        if not self.training or self.share == 0:
+        if not self.training or not self.is_needed:
             return batch
-        return replace(
-            batch,
-            profile_BP=self._drawn(batch.profile_BP),
-            target_BG=self._drawn(batch.target_BG),
-            context_BC=self._drawn(batch.context_BC),
-        )
-
-    def _drawn(self, index: Tensor) -> Tensor:
-        is_drawn = torch.rand(index.shape, device=index.device) < self.share
-        return index.masked_fill(is_drawn & (index > PADDING), OUT_OF_VOCABULARY)
+        parts = [batch.profile_BP, batch.target_BG, batch.context_BC]
+        index = torch.cat(parts, dim=1)
+        is_drawn = torch.rand(index.shape, device=index.device) < self.shares
+        drawn = index.masked_fill(is_drawn & (index > PADDING), OUT_OF_VOCABULARY)
+        profile, target, context = drawn.split([part.shape[1] for part in parts], dim=1)
+        return replace(batch, profile_BP=profile, target_BG=target, context_BC=context)
 
 
 class _MaskedScale(torch.autograd.Function):

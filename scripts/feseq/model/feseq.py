@@ -36,7 +36,7 @@ class FESeq(nn.Module):
         fields, d = len(sizes.sequence) + len(sizes.profile), config.embedding_dim
         width = config.width(fields)
         self.embedding_dim = d
-        self.unknown = UnknownDraws(config.unknown_share)
+        self.unknown = UnknownDraws(0 if config.unknown_share == "auto" else config.unknown_share)
         self.inputs = InputLayer(config, sizes)
         self.embedding_dropout = VectorDropout(config.embedding_dropout)
         self.profile = nn.ModuleList(nn.Embedding(size, d) for size in sizes.profile)

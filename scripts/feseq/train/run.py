@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ..common.files import fingerprint, write_json, written_beside
+from ..common.files import fingerprint, read_json, write_json, written_beside
 from ..common.log import only_errors
 from ..common.ranks import Ranks, in_group, joined
 from ..config.model import ModelConfig
@@ -26,7 +26,7 @@ from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import Files, open_table, train_rows
 from ..dataset.table import Table, without_holdout
 from ..families import Settings
-from ..model.build import batch_source, build_model, field_sizes
+from ..model.build import batch_source, build_model, field_sizes, inputs_of
 from ..model.device import Machine, start_runtime
 from ..model.history import TimeEmbedding
 from ..predict.model_file import TrainedModel
@@ -181,6 +181,8 @@ class TrainingRun:
         if self.start:
             self.start.carry_into(model, train.table)
             logger.info("going on from %s", self.start.path)
+        if self.model_config.unknown_share == "auto":
+            model.unknown.take(self.unknown_shares(valid))
         model.observed_odds.shift.fill_(math.log(train.kept_share) - math.log(config.pos_weight))
         if config.start_at_click_rate and not self.start:
             label = train.table.column("label")
@@ -202,6 +204,25 @@ class TrainingRun:
         if self.replay:
             options["replay"] = Replay.read(self.replay, train.batches_per_epoch)
         return Trainer(model, train, valid, config, machine, micro_rows=rows, **options)
+
+    @property
+    def categories(self) -> list[str]:
+        """The profile, target and context columns."""
+        fields, inputs = self.feature_map, inputs_of(self.model_config)
+        context = [*inputs.context_fields(fields), *inputs.newest_fields(fields)]
+        return [field.column for field in (*fields.profile, *fields.targets, *context)]
+
+    def unknown_shares(self, valid: BatchSource | None) -> list[float]:
+        """The share of unknown categories by column, among the validation rows of the first run.
+
+        A newest code counts as known.
+        """
+        if self.replay:
+            found = read_json(self.replay)["unknown_shares"]
+        else:
+            assert valid is not None, "only a replay has no validation rows"
+            found = dict(zip(self.categories, valid.encoder.unknown_shares(valid.table).tolist()))
+        return [found.get(column, 0.0) for column in self.categories]
 
     def key(self, sources: Sources, code: Sequence[str]) -> str:
         """A digest of all that the training depends on, `code` among it."""
@@ -242,6 +263,9 @@ def _write(
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    if run.model_config.unknown_share == "auto":
+        shares = trainer.model.unknown.shares.tolist()
+        summary = {**summary, "unknown_shares": dict(zip(run.categories, shares))}
     settings = asdict(run.model_config) | asdict(run.train_config)
     write_json(outputs["training"], {**summary, "settings": settings})
     simulated = summary["simulated_data"]
