@@ -115,7 +115,13 @@ def without_ids() -> Table:
     table = movielens()
     group = table.columns["groups"]["movielens"]
     numeric = [name for name in group["numeric"] if name not in ("user", "item_number")]
-    group = {**group, "numeric": numeric, "sequences": {"history": "genre"}, "share_embedding": []}
+    group = {
+        **group,
+        "context": [],
+        "numeric": numeric,
+        "sequences": {"history": "genre"},
+        "share_embedding": [],
+    }
     columns = {**table.columns, "groups": {"movielens": group}}
     return Table(table.train, table.test, columns, table.split, table.chance)
 
@@ -133,6 +139,7 @@ def _movielens(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, str]) -
     numeric = ["age", "user_count", "user_mean", "user_days", "item_count", "item_mean"]
     group = {
         "profile": ["gender"],
+        "context": ["user"],
         "numeric": [*numeric, "release_year", "hour", "user", "item_number"],
         "sequences": {"history": "item"},
         "share_embedding": ["history"],
