@@ -203,8 +203,35 @@ def test_it_learns_what_there_is_and_its_files_say_how(
     history = trained["history"].read_text().splitlines()
     assert history[0] == "tree,auc,average_precision,logloss"
     loglosses = [float(line.split(",")[3]) for line in history[1:]]
-    assert training["trees"] == 1 + int(np.argmin(loglosses))
+    assert training["trees"] == [1 + int(np.argmin(loglosses))]
     assert training["settings"]["max_depth"] == 3
+
+
+def test_bags_are_averaged_and_drawn_rows_stand_for_all(
+    learnable: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    config = SMALL.model_copy(update={"negative_share": 0.3, "bags": 2})
+    files = train(learnable, tmp_path / "bags", config)
+    training = json.loads(files["training"].read_text())
+    with H5Table(learnable / "train.h5") as rows, H5Table(learnable / "valid.h5") as valid:
+        clicks = int(rows.column("label").sum())
+        assert training["rows_per_bag"] == clicks + round(0.3 * (rows.rows - clicks))
+        click_rate, label = rows.column("label").mean(), valid.column("label")
+        logit, whole = (load(each["model"]).predict(valid) for each in (files, trained))
+    # Without the weights of drawn rows the odds would be three times as high.
+    assert (1 / (1 + np.exp(-logit))).mean() == pytest.approx(click_rate, rel=0.15)
+    assert roc_auc_score(label, logit) > roc_auc_score(label, whole) - 0.03
+    assert training["valid_auc"] == pytest.approx(roc_auc_score(label, logit), abs=1e-6)
+    values = finite(matrices(learnable / "valid.h5", load(files["model"]).features))
+    of_bags = []
+    for raw in tensors.load(files["model"])["boosters"].values():
+        booster = xgboost.Booster()
+        booster.load_model(bytearray(raw))
+        of_bags.append(
+            booster.inplace_predict(values, predict_type="margin", validate_features=False)
+        )
+    assert np.abs(of_bags[0] - of_bags[1]).mean() > 0.01
+    np.testing.assert_allclose(np.mean(of_bags, axis=0), logit, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("error")
@@ -232,7 +259,7 @@ def test_a_model_s_file_gives_back_its_predictions_and_xgboost_reads_it(
     with H5Table(learnable / "test.h5") as test:
         logit = model.predict(test)
     plain = xgboost.Booster()
-    plain.load_model(bytearray(tensors.load(trained["model"])["booster"]))
+    plain.load_model(bytearray(tensors.load(trained["model"])["boosters"]["0"]))
     values = finite(matrices(learnable / "test.h5", model.features))
     found = plain.inplace_predict(values, predict_type="margin", validate_features=False)
     np.testing.assert_array_equal(found, logit)

@@ -38,7 +38,7 @@ def trained(data: Path, out: Path, replay: Path | None = None, **settings: Any) 
 
 def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path) -> None:
     data = make(tmp_path / "data", learnable_table())
-    found = trained(data, tmp_path / "first")
+    found = trained(data, tmp_path / "first", bags=2)
     tried = {entry["set"]: entry for entry in found["sets_tried"]}
     assert list(tried) == ["histories", "groups", "clicks"]  # there are no IDs
     for entry in tried.values():
@@ -52,8 +52,9 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path)
     fit_feature_map(AllRows(data / "train.h5", data / "valid.h5"), COLUMNS, 1).write(
         data / "all.json"
     )
-    again = trained(data, tmp_path / "refit", replay=tmp_path / "first/training")
-    for name in ("feature_sets", "sets_tried", "features"):
+    again = trained(data, tmp_path / "refit", replay=tmp_path / "first/training", bags=2)
+    assert len(found["trees"]) == 2
+    for name in ("feature_sets", "sets_tried", "features", "trees", "valid_auc"):
         assert again[name] == found[name]
     given = trained(data, tmp_path / "given", features=["clicks", "histories"])
     assert given["feature_sets"] == ["histories", "clicks"]

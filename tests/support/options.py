@@ -59,6 +59,7 @@ VALUES: dict[str, list[Any]] = {
     "boosting.trees": [1, 6],
     "boosting.min_child_weight": [0, 3],
     "boosting.features": ["auto", [], ["histories", "groups", "clicks", "ids"]],
+    "boosting.bags": [1, 2],
     "boosting.seed": [0, 2**31 - 1],
     "sampling.split.time": [None, "day"],
     "sampling.split.last": [None, 2],

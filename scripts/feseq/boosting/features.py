@@ -42,7 +42,7 @@ from .clicks import FOLDS, ClickCounts, Places, hashed_below, mean_over_newest
 from .unknown import UnknownCount, with_unknown
 
 # The settings that features depend on; others are of the trees.
-SETTINGS = {"unknown_share", "features"}
+SETTINGS = {"unknown_share", "features", "negative_share"}
 # Columns with more categories are represented by their clicks alone.
 MOST_CATEGORIES = 64
 # A category of a column with more is an ID.
@@ -231,11 +231,8 @@ class Features:
 
 def unknown_shares(table: Table, feature_map: FeatureMap) -> dict[str, float]:
     """The share of the rows whose category the feature map does not know, by column."""
-    encoder = FeatureEncoder(feature_map, table)
-    count = UnknownCount([field.column for field in _fields(feature_map)])
-    for block in _read(table, []):
-        count.add(encoder.categories(block))
-    return count.shares()
+    shares = FeatureEncoder(feature_map, table).unknown_shares(table)
+    return dict(zip((field.column for field in _fields(feature_map)), shares.tolist()))
 
 
 def fit_features(

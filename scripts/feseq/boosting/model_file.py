@@ -1,5 +1,6 @@
 """The trained model of boosting and its file: XGBoost's trees, and how rows become features."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +25,12 @@ _FAMILY = "boosting"
 class BoostedModel:
     """What a model file holds, and the threads that it predicts with.
 
-    `features` are those of rows that were not trained on; `simulated` is true if the train rows
-    are simulated; `click_rate` is their share of clicks; `full_name` is size and name, such as
-    full/boosting, '' if it was trained by hand.
+    A logit is the mean of those of all boosters. `features` are those of rows that were not trained
+    on; `simulated` is true if the train rows are simulated; `click_rate` is their share of clicks;
+    `full_name` is size and name, such as full/boosting, '' if it was trained by hand.
     """
 
-    booster: xgboost.Booster
+    boosters: Sequence[xgboost.Booster]
     features: Features
     config: BoostingConfig
     simulated: bool
@@ -43,9 +44,12 @@ class BoostedModel:
         return self.features.feature_map
 
     def save(self, path: Path) -> None:
-        """Write everything into one file; the tensor `booster` is XGBoost's own UBJ."""
+        """Write everything into one file; the tensors `boosters` are XGBoost's own UBJ."""
         own = {
-            "booster": np.frombuffer(self.booster.save_raw("ubj"), np.uint8),
+            "boosters": {
+                str(bag): np.frombuffer(booster.save_raw("ubj"), np.uint8)
+                for bag, booster in enumerate(self.boosters)
+            },
             "tables": dict(self.features.tables),
             "common": dict(self.features.common),
             "sets": list(self.features.sets),
@@ -61,7 +65,8 @@ class BoostedModel:
         table, features = open_table(rows), self.features
         check_same_kind(table, self.simulated)
         encoder = FeatureEncoder(self.feature_map, table)
-        self.booster.set_param({"nthread": self.threads, "device": "cpu"})
+        for booster in self.boosters:
+            booster.set_param({"nthread": self.threads, "device": "cpu"})
         matrices = map_ahead(
             lambda block: finite(features.matrix(encoder, block, blank_histories=blank_histories)),
             features.blocks(table),
@@ -70,11 +75,11 @@ class BoostedModel:
         logits = [np.empty(0, np.float32)]
         with progress("predicted", table.rows, verbosity=verbosity) as predicting:
             for matrix in matrices:
-                logits.append(
-                    self.booster.inplace_predict(
-                        matrix, predict_type="margin", validate_features=False
-                    ).astype(np.float32)
-                )
+                of_bags = [
+                    booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+                    for booster in self.boosters
+                ]
+                logits.append(np.mean(of_bags, axis=0, dtype=np.float32))
                 predicting.advance(len(matrix))
         return np.concatenate(logits)
 
@@ -87,13 +92,14 @@ def load(
     Raises UserError for anything else, and for another model.
     """
     read = read_model(path, _FAMILY, full_name)
-    booster = xgboost.Booster()
+    boosters = [xgboost.Booster() for _ in read.own.get("boosters", ())]
     try:
-        booster.load_model(bytearray(read.own["booster"].tobytes()))
+        for bag, booster in enumerate(boosters):
+            booster.load_model(bytearray(read.own["boosters"][str(bag)].tobytes()))
         config = BoostingConfig(**read.settings["boosting"])
         own = (read.own[name] for name in ("sets", "tables", "common"))
         features = Features(read.feature_map, *own)
     except (ValueError, TypeError, KeyError, xgboost.core.XGBoostError) as error:
         raise unreadable(path, error) from None
     about = (read.simulated, read.click_rate, read.full_name)
-    return BoostedModel(booster, features, config, *about, threads)
+    return BoostedModel(boosters, features, config, *about, threads)

@@ -7,14 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import xgboost
+from scipy.special import expit
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+
 from ..common.errors import UserError
 from ..common.files import folder_beside, read_json, write_json, written_beside
 from ..common.memory import peak_memory
 from ..config.boosting import FEATURE_SETS, BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.negatives import NegativeDraw
 from ..dataset.opening import Files, open_table, train_rows
-from ..dataset.table import Table, without_holdout
+from ..dataset.table import SomeRows, Table, without_holdout
 from ..families import Settings
 from .choice import choose_sets
 from .device import choose_device
@@ -59,28 +65,24 @@ def train(
     ):
         check_one_draw(codes, train, train if before else valid, full_name)
         click_rate = checked_click_rate(train)
-        on_cpu = folder if device == "cpu" else None
-        binned = bin_rows((train, valid), codes, config, before, device, threads, on_cpu)
-        config = config.model_copy(update={"trees": before.get("trees", config.trees)})
-        booster, curves = fit(
-            binned.train, binned.valid, config, device, threads, runtime.verbosity
-        )
-        _write_history(outputs["history"], curves)
+        made = make_features((train, valid), codes, config, before, device, threads)
+        place = folder if device == "cpu" else None
+        options = (device, threads, place, runtime.verbosity)
+        grown = grow((train, valid), made, config, before, *options)
+        _write_history(outputs["history"], grown.curves)
         seconds = time.monotonic() - started
-        trees = booster.num_boosted_rounds()
+        metrics = {name: before[name] for name in before if name.startswith("valid_")}
         about = {
-            f"valid_{name}": values[trees - 1] if values else before[f"valid_{name}"]
-            for name, values in curves.items()
-        }
-        about |= {
+            **(metrics if before else grown.metrics),
             "refit": bool(before),
-            "trees": trees,
-            "features": binned.train.num_col(),
-            "feature_sets": list(binned.features.sets),
-            "sets_tried": binned.tried,
-            "unknown_shares": binned.unknown,
+            "trees": [booster.num_boosted_rounds() for booster in grown.boosters],
+            "features": len(made.features.columns()),
+            "feature_sets": list(made.features.sets),
+            "sets_tried": made.tried,
+            "unknown_shares": made.unknown,
             "train_rows": train.rows,
-            "valid_rows": binned.valid.num_row() if binned.valid else 0,
+            "rows_per_bag": grown.rows_per_bag,
+            "valid_rows": 0 if before else without_holdout(valid).rows,
             "seconds": round(seconds, 3),
             "samples_per_second": round(train.rows / seconds, 1),
             "peak_memory_bytes": peak_memory(),
@@ -90,36 +92,32 @@ def train(
         }
         write_json(outputs["training"], about)
         made_from = (train.source["simulated"], click_rate, full_name)
-        BoostedModel(booster, binned.features, config, *made_from).save(outputs["model"])
-        del binned  # XGBoost removes the matrix's file, whose folder goes next
+        BoostedModel(grown.boosters, made.features, config, *made_from).save(outputs["model"])
 
 
-class Binned(NamedTuple):
-    """Binned rows, and the features of other rows.
+class Made(NamedTuple):
+    """The features of train rows, `own`, and of others.
 
     `unknown`: shares by column. `tried`: what each set of features did, if they were chosen.
     """
 
+    own: Features
     features: Features
-    train: Matrix
-    valid: Matrix | None
     unknown: Mapping[str, float]
     tried: list[dict[str, Any]]
 
 
-def bin_rows(
+def make_features(
     tables: tuple[Table, Table],
     feature_map: FeatureMap,
     config: BoostingConfig,
     before: Mapping[str, Any],
     device: str,
     threads: int,
-    folder: Path | None,
-) -> Binned:
-    """The rows of a train and a valid file, with the sets of features that are set or chosen.
+) -> Made:
+    """The features of a train and a validation table, of the sets that are given or chosen.
 
-    A large matrix goes into a file in `folder`, if given. For a refit, which has no validation
-    rows, `before` is what the first training wrote.
+    For a refit, which has no validation rows, `before` is what the first training wrote.
     """
     train, valid = tables[0], without_holdout(tables[1])
     unknown = before.get("unknown_shares") or unknown_shares(valid, feature_map)
@@ -132,17 +130,91 @@ def bin_rows(
         tried = choose_sets((train, valid), (own, features), device, threads)
         kept = [entry["set"] for entry in tried if entry["kept"]]
         own, features = own.with_sets(kept), features.with_sets(kept)
-    matrix = quantile_matrix(train, own, threads=threads, folder=folder)
-    valid_matrix = (
-        None if before else quantile_matrix(valid, features, like=matrix, threads=threads)
-    )
+    return Made(own, features, unknown, tried)
+
+
+def bin_rows(
+    tables: tuple[Table, Table],
+    made: Made,
+    config: BoostingConfig,
+    bag: int,
+    threads: int,
+    folder: Path | None,
+    *,
+    is_refit: bool = False,
+) -> tuple[Matrix, Matrix | None]:
+    """The rows of a bag, and the validation rows, which a refit has not.
+
+    A large matrix goes into a file in `folder`, if given.
+    """
+    train, weight = tables[0], 1.0
+    if config.negative_share < 1:
+        label = train.column("label")
+        draw = NegativeDraw(label, config.negative_share, len(label), "boosting.negative_share")
+        train = SomeRows(train, draw.drawn(0, label, config.seed, bag))
+        weight = 1 / draw.kept_share
+    options: dict[str, Any] = {"threads": threads, "folder": folder, "weight": weight}
+    matrix, valid_matrix = quantile_matrix(train, made.own, **options), None
+    if not is_refit:
+        valid = without_holdout(tables[1])
+        valid_matrix = quantile_matrix(valid, made.features, like=matrix, threads=threads)
     logger.info(
         "%s train rows, %s validation rows, %d features",
         f"{matrix.num_row():,}",
         f"{valid_matrix.num_row():,}" if valid_matrix else "no",
         matrix.num_col(),
     )
-    return Binned(features, matrix, valid_matrix, unknown, tried)
+    return matrix, valid_matrix
+
+
+class Grown(NamedTuple):
+    """The trees of all bags, the first bag's curves, and metrics of the bags' mean."""
+
+    boosters: list[xgboost.Booster]
+    curves: Mapping[str, list[float]]
+    metrics: Mapping[str, float]
+    rows_per_bag: int
+
+
+def grow(
+    tables: tuple[Table, Table],
+    made: Made,
+    config: BoostingConfig,
+    before: Mapping[str, Any],
+    device: str,
+    threads: int,
+    folder: Path | None,
+    verbosity: int,
+) -> Grown:
+    """Trees bag by bag: as many as validation rows want, or as the first training had, `before`."""
+    boosters, logits, curves, valid, rows = [], [], [], None, 0
+    for bag in range(config.bags):
+        changes = {"seed": (config.seed + bag) % 2**31}
+        if before:
+            changes["trees"] = before["trees"][bag]
+        options = (threads, folder)
+        matrix, valid = bin_rows(tables, made, config, bag, *options, is_refit=bool(before))
+        rows = matrix.num_row()
+        of_bag = config.model_copy(update=changes)
+        booster, curve = fit(matrix, valid, of_bag, device, threads, verbosity)
+        del matrix  # XGBoost removes its file, in whose place the next one goes
+        boosters.append(booster)
+        curves.append(curve)
+        if valid is not None:
+            logits.append(booster.predict(valid, output_margin=True))
+    if len(boosters) == 1:
+        last = boosters[0].num_boosted_rounds() - 1
+        metrics = {f"valid_{name}": values[last] for name, values in curves[0].items() if values}
+    elif valid is None:
+        metrics = {}
+    else:
+        label, logit = valid.get_label(), np.mean(logits, axis=0, dtype=np.float64)
+        metrics = {
+            "valid_auc": float(roc_auc_score(label, logit)),
+            "valid_average_precision": float(average_precision_score(label, logit)),
+            "valid_logloss": float(log_loss(label, expit(logit))),
+        }
+    return Grown(boosters, curves[0], metrics, rows)
 
 
 def checked_click_rate(train: Table) -> float:
@@ -159,7 +231,7 @@ def checked_click_rate(train: Table) -> float:
 
 
 def _write_history(path: Path, curves: Mapping[str, list[float]]) -> None:
-    """One line a tree: the metrics of the validation rows after it."""
+    """One line a tree of the first bag: the metrics of the validation rows after it."""
     with written_beside(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["tree", *curves])

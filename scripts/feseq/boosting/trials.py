@@ -12,7 +12,7 @@ from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import open_table
 from .device import choose_device
 from .features import SETTINGS
-from .training import bin_rows, checked_click_rate
+from .training import bin_rows, checked_click_rate, make_features
 from .trees import fit
 
 
@@ -29,8 +29,8 @@ def trials(
 ) -> Iterator[Any]:
     """Trains with a trial's settings on top of these; see `tune.search.Trials`.
 
-    A trial needs its rows in bins, which the next one uses too if its features are the same; a
-    large matrix lies in a file in `folder`.
+    A trial grows the trees of one bag. It needs its rows in bins, which the next one uses too if
+    its features are the same; a large matrix lies in a file in `folder`.
     """
     base, device = BoostingConfig(**settings["boosting"]), choose_device(runtime.device)
     codes = FeatureMap.read(feature_map)
@@ -49,9 +49,10 @@ def trials(
             if features != kept.get("features"):
                 kept.clear()  # before the next one takes its memory
                 place = work if device == "cpu" else None
-                made = bin_rows((train, valid), codes, config, {}, device, threads, place)
-                kept.update(features=features, binned=made)
-                del made
+                made = make_features((train, valid), codes, config, {}, device, threads)
+                matrices = bin_rows((train, valid), made, config, 0, threads, place)
+                kept.update(features=features, matrices=matrices)
+                del matrices
             sign = -1 if config.monitor == "logloss" else 1
             best: dict[str, Any] = {"value": float("-inf")}
 
@@ -65,8 +66,8 @@ def trials(
                 if learned > int((trees - 1) * config.learning_rate):
                     report(best["value"], learned, may_end=trees < config.trees)
 
-            binned = kept["binned"]
-            fit(binned.train, binned.valid, config, device, threads, 0, after_tree)
+            train_rows, valid_rows = kept["matrices"]
+            fit(train_rows, valid_rows, config, device, threads, 0, after_tree)
             return best
 
         yield run

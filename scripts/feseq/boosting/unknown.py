@@ -30,10 +30,6 @@ class UnknownCount:
         self.unknown += (categories == OUT_OF_VOCABULARY).sum(0)
         self.known += (categories >= FIRST_CATEGORY).sum(0)
 
-    def shares(self) -> dict[str, float]:
-        """The share of rows with an unknown category, by column."""
-        return dict(zip(self.columns, (self.unknown / max(1, self.rows)).tolist()))
-
     def to_draw(self, wanted: Mapping[str, float]) -> np.ndarray:
         """Shares of the known ones that give the `wanted` shares of unknown ones, [columns]."""
         rows = np.array([wanted.get(name, 0) for name in self.columns]) * self.rows

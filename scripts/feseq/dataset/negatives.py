@@ -13,7 +13,13 @@ class NegativeDraw:
     times that share, are those among all rows.
     """
 
-    def __init__(self, label: np.ndarray, share: float, block_rows: int) -> None:
+    def __init__(
+        self,
+        label: np.ndarray,
+        share: float,
+        block_rows: int,
+        key: str = "train.negative_share",
+    ) -> None:
         starts = np.arange(0, len(label), block_rows)
         others_K = np.add.reduceat(label == 0, starts, dtype=np.int64)
         # Rounded sums: the blocks' numbers add up to that of all rows, whatever their size.
@@ -23,8 +29,7 @@ class NegativeDraw:
         others, kept = int(others_K.sum()), int(self.kept_K.sum())
         if not kept:
             raise UserError(
-                f"train.negative_share {share:g} of {others:,} rows without a click is none of "
-                f"them; raise it"
+                f"{key} {share:g} of {others:,} rows without a click is none of them; raise it"
             )
         self.rows = len(label) - others + kept
         self.kept_share = kept / others
