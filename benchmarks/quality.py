@@ -6,7 +6,7 @@ Runs the workflow on a stand-in of so many train rows: the default settings, the
 config/leaderboard.yaml, boosting, and the baselines. Prints the AUC of the validation rows by their
 true probabilities, to which the number of clicks adds no error, for each seed, and the mean share
 of what the true probabilities reach. `--ablation` changes one part of the paper's network at a
-time (its Tables 4 to 10).
+time (its Tables 4 to 10). `--bags` grows trees on all clicks and a share of the other rows.
 """
 
 import argparse
@@ -33,6 +33,17 @@ ABLATION: dict[str, dict[str, Any]] = {
     "unscaled_scores": {"scaled_scores": False},
     "with_layer_norm": {"layer_norm": True},
 }
+# Shares of the rows without a click, and bags, of boosting with one and the same features.
+BAGS = {
+    f"share{str(share).replace('.', '_')}_bags{bags}": {
+        "boosting": {
+            "negative_share": share,
+            "bags": bags,
+            "features": ["histories", "clicks"],
+        }
+    }
+    for share, bags in [(1, 1), (0.25, 1), (0.25, 5), (0.1, 1), (0.1, 3), (0.1, 5), (0.04, 5)]
+}
 
 
 def networks(ablation: bool) -> dict[str, Any]:
@@ -51,12 +62,15 @@ def networks(ablation: bool) -> dict[str, Any]:
     }
 
 
-def show(name: str, metrics: list[Mapping[str, Any]]) -> None:
-    """A row of the table, from the metrics of each seed."""
+def show(name: str, metrics: list[Mapping[str, Any]], trainings: list[Mapping[str, Any]]) -> None:
+    """A row of the table, from the metrics and trainings of each seed."""
     aucs = [metric["expected_auc"] for metric in metrics]
     share = np.mean([metric["share_of_best"] for metric in metrics])
     by_seed = " ".join(f"{auc:.4f}" for auc in aucs)
-    print(f"| {name} | {np.mean(aucs):.4f} | {by_seed} | {share:.3f} |", flush=True)
+    seconds = np.mean([training["seconds"] for training in trainings])
+    memory = max(training["peak_memory_bytes"] for training in trainings) / 2**20
+    costs = f"{seconds:.0f} | {memory:,.0f}"
+    print(f"| {name} | {np.mean(aucs):.4f} | {by_seed} | {share:.3f} | {costs} |", flush=True)
 
 
 def main() -> None:
@@ -67,6 +81,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--ablation", action="store_true", help="the paper's network, part by part")
+    parser.add_argument("--bags", action="store_true", help="boosting on shares of the rows")
     parser.add_argument("--only", nargs="+", help="names of models; default all")
     parser.add_argument("--folder", type=Path, help="keeps files for a later call")
     options = parser.parse_args()
@@ -83,6 +98,11 @@ def main() -> None:
         models["boosting"] = [f"boosting-default_seed{seed}" for seed in options.seeds]
         chosen.setdefault("default", {})
     models |= {name: [name] for name in BASELINES if name in (options.only or name)}
+    if options.bags:
+        chosen = BAGS
+        models = {
+            name: [f"boosting-{name}_seed{seed}" for seed in options.seeds] for name in chosen
+        }
     medium = {"rows": None, "max_len": [options.max_len], "submission_models": ["boosting"]}
     settings = {
         "raw": {"source": "simulated"},
@@ -92,19 +112,18 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).resolve()
-        files = {
-            name: [f"results/medium/{model}/metrics.json" for model in seeds]
-            for name, seeds in models.items()
-        }
-        runs.run(folder, settings, [file for one in files.values() for file in one], options.cores)
-        found = {
-            name: [json.loads((folder / file).read_text()) for file in one]
-            for name, one in files.items()
-        }
-        print("| model | AUC by the true probabilities | by seed | share of the best |")
-        print("|---|---|---|---|")
-        for name, metrics in found.items():
-            show(name, metrics)
+        results = Path("results/medium")
+        names = [results / model / "metrics.json" for seeds in models.values() for model in seeds]
+        runs.run(folder, settings, [str(name) for name in names], options.cores)
+
+        def read(models: list[str], name: str) -> list[Mapping[str, Any]]:
+            files = (folder / results / model / name for model in models)
+            return [json.loads(file.read_text()) for file in files]
+
+        print("| model | AUC by the true probabilities | by seed | share of the best | s | MiB |")
+        print("|---|---|---|---|---|---|")
+        for name, seeds in models.items():
+            show(name, read(seeds, "metrics.json"), read(seeds, "training.json"))
 
 
 if __name__ == "__main__":
