@@ -3,8 +3,8 @@
 What is learned of a user or an ad helps where these come back, and misleads where they do not. The
 validation rows show which it is. So the sets are tried one after the other, each in a short
 training. A set stays unless the validation rows' logloss rises by more than its standard error: few
-rows say little, and most tables want all sets. `groups`, which have the most features and on few
-tables a gain, stay if it falls by more.
+rows say little, and most tables want all sets. `groups` have the most features and gain on few
+tables, so they stay only if it falls by more.
 """
 
 import logging

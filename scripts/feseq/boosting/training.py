@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost
-from scipy.special import expit
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from ..common.errors import UserError
 from ..common.files import folder_beside, read_json, write_json, written_beside
+from ..common.logits import sigmoid
 from ..common.memory import peak_memory
 from ..config.boosting import FEATURE_SETS, BoostingConfig
 from ..config.runtime import Runtime
@@ -212,7 +212,7 @@ def grow(
         metrics = {
             "valid_auc": float(roc_auc_score(label, logit)),
             "valid_average_precision": float(average_precision_score(label, logit)),
-            "valid_logloss": float(log_loss(label, expit(logit))),
+            "valid_logloss": float(log_loss(label, sigmoid(logit))),
         }
     return Grown(boosters, curves[0], metrics, rows)
 
