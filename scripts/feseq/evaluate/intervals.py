@@ -8,12 +8,11 @@ Scand. J. Stat. 6, 1979).
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .metrics import BY_NAME, Metric, Rows
+from .metrics import BY_NAME, Rows
 
 CONFIDENCE = 0.95
 # With fewer clicks, or fewer rows without one, two AUCs are not compared.
@@ -128,23 +127,6 @@ def gain_entries(rows: Rows, others: Rows, gain: Entry, resamples: int) -> dict[
     return {"auc": gain, **bootstrap(gains, (rows, others), resamples if enough else 0)}
 
 
-def gains_over(
-    metric: Metric, models: Sequence[Rows], other: Rows, resamples: int
-) -> list[tuple[float, float]]:
-    """How much better than another each model is by a metric, and the standard error of that.
-
-    All are of the same rows, which have both labels.
-    """
-
-    def gains(other: Rows, *models: Rows) -> dict[int, float]:
-        base = metric.of(other)
-        return {i: metric.sign * (metric.of(rows) - base) for i, rows in enumerate(models)}
-
-    of = (other, *models)
-    errors = _resampled(gains, of, resamples).std()
-    return [(gain, float(errors[i])) for i, gain in gains(*of).items()]
-
-
 def bootstrap(
     values: Callable[..., Mapping[str, float]], of: Sequence[Rows], resamples: int
 ) -> dict[str, Entry]:
@@ -152,23 +134,20 @@ def bootstrap(
 
     There is no interval without resamples, or where a value is NaN in all of them.
     """
-    found = values(*of)
-    samples = _resampled(values, of, resamples).reindex(columns=list(found))
+    found, label = values(*of), np.empty_like(of[0].label)
+    label[of[0].order] = of[0].label
+    samples = pd.DataFrame(
+        [
+            values(*(rows.resampled(count) for rows in of))
+            for count in resample_counts(label, resamples)
+        ],
+        columns=list(found),
+        dtype=float,
+    )
     low, high = (samples.quantile((1 + side * CONFIDENCE) / 2) for side in (-1, 1))
     return {
         name: _entry(value=value, low=low[name], high=high[name]) for name, value in found.items()
     }
-
-
-def _resampled(
-    values: Callable[..., Mapping[Any, float]], of: Sequence[Rows], resamples: int
-) -> pd.DataFrame:
-    """Values of one or several models' rows in each resample, a column a value."""
-    label = np.empty_like(of[0].label)
-    label[of[0].order] = of[0].label
-    counts = resample_counts(label, resamples)
-    samples = [values(*(rows.resampled(count) for rows in of)) for count in counts]
-    return pd.DataFrame(samples, dtype=float)
 
 
 def resample_counts(label: np.ndarray, resamples: int) -> Iterator[np.ndarray]:

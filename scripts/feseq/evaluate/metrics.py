@@ -4,6 +4,7 @@ To add one: its function and its row in METRICS, its reference in tests/evaluate
 its line in results/README.md. No model is trained or fitted again.
 """
 
+import math
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from ..common.logits import log_odds, sigmoid
 
@@ -35,7 +36,7 @@ class Rows:
 
     def resampled(self, count: np.ndarray) -> "Rows":
         """The same rows, each `count` [rows] times, in the order in which they were given."""
-        stale = ("average_precision", "weighted_logloss", "balanced")
+        stale = ("reached", "average_precision", "weighted_logloss", "balanced")
         return self._changed(*stale, weight=count[self.order])
 
     @cached_property
@@ -56,9 +57,18 @@ class Rows:
         return np.searchsorted(np.unique(edges), self.logit, side="right")
 
     @cached_property
+    def reached(self) -> tuple[np.ndarray, np.ndarray]:
+        """Clicks and other rows at each distinct logit or above it, from the highest down."""
+        ends = np.flatnonzero(np.diff(self.logit[::-1], append=np.nan))
+        clicks = np.cumsum((self.weight * self.label)[::-1])[ends]
+        return clicks, np.cumsum(self.weight[::-1])[ends] - clicks
+
+    @cached_property
     def average_precision(self) -> float:
-        """Scikit-learn's; the same at all odds."""
-        return float(average_precision_score(self.label, self.logit, sample_weight=self.weight))
+        """Mean precision at the logits of clicks, as scikit-learn has it; the same at all odds."""
+        clicks, others = self.reached
+        found = np.diff(clicks, prepend=0) @ (clicks / np.maximum(clicks + others, 1))
+        return float(found / max(clicks[-1], 1))
 
     @cached_property
     def loss(self) -> np.ndarray:
@@ -82,7 +92,12 @@ class Rows:
 
 
 def _auc(rows: Rows) -> float:
-    return float(roc_auc_score(rows.label, rows.logit, sample_weight=rows.weight))
+    clicks, others = rows.reached
+    if not clicks[-1] or not others[-1]:
+        return math.nan
+    # Ties count half.
+    area = np.diff(others, prepend=0) @ (clicks - np.diff(clicks, prepend=0) / 2)
+    return float(area / (clicks[-1] * others[-1]))
 
 
 def _logloss(rows: Rows) -> float:
