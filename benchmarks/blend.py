@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from feseq.common.logits import mean_logit, sigmoid
-from feseq.evaluate.blend import fit_weights, shrunk_weights
+from feseq.evaluate.blend import bagged_weights, fit_weights
 from feseq.evaluate.metrics import BY_NAME, Metric, Rows
 from feseq.evaluate.valid_predictions import read_predictions
 
@@ -75,7 +75,7 @@ def ways(found: Predictions, metric: Metric, click_rate: float) -> dict[str, Seq
     return {
         "equal": [1 / models] * models,
         "fitted": fit_weights(*found, metric, click_rate),
-        "ours": shrunk_weights(*found, metric, click_rate).weights,
+        "ours": bagged_weights(*found, metric, click_rate).mean(0).tolist(),
         "best single": np.eye(models)[int(np.argmax(of_each))].tolist(),
     }
 
@@ -94,7 +94,7 @@ def compare(
         rows = [Rows(b.label, mean_logit(b.logits, weights), click_rate) for b in blocks]
         return metric.sign * np.array([metric.of(block) for block in rows])
 
-    best = max((measured(one) for one in np.eye(len(kept.logits))), key=np.mean)
+    best = max((measured(one) for one in np.eye(len(kept.logits)).tolist()), key=np.mean)
     cells = []
     for clicks in options.clicks:
         gains: dict[str, list[np.ndarray]] = {}

@@ -11,7 +11,8 @@ import pytest
 
 from feseq.common.logits import sigmoid
 from feseq.common.parquet import metadata_of, read_table, write_table
-from feseq.evaluate.blend import Weights, blend_predictions, cross_fitted, shrunk_weights
+from feseq.evaluate import blend as blend_module
+from feseq.evaluate.blend import bagged_weights, blend_predictions, cross_fitted
 from feseq.evaluate.blend import fit_weights as fit_by_metric
 from feseq.evaluate.intervals import LEAST_CLICKS
 from feseq.evaluate.metrics import BY_NAME
@@ -82,11 +83,11 @@ def test_no_row_has_a_part_in_its_own_weights() -> None:
         assert seen[i].isdisjoint(logits[0][by_these].tolist())
 
 
-def shrunk(logits: list[np.ndarray], label: np.ndarray, by: str = "logloss") -> Weights:
-    found = shrunk_weights(logits, label, BY_NAME[by], 0.5)
-    assert sum(found.weights) == pytest.approx(1)
-    assert min(found.weights) >= 0
-    return found
+def bagged(logits: list[np.ndarray], label: np.ndarray, by: str = "logloss") -> list[float]:
+    found = bagged_weights(logits, label, BY_NAME[by], 0.5)
+    assert found.sum(1) == pytest.approx(1)
+    assert found.min() >= 0
+    return found.mean(0).tolist()
 
 
 def first_rows(clicks: int, logits: list[np.ndarray], label: np.ndarray) -> Any:
@@ -96,43 +97,42 @@ def first_rows(clicks: int, logits: list[np.ndarray], label: np.ndarray) -> Any:
 
 
 @pytest.mark.parametrize("by", ["auc", "logloss", "balanced_score"])
-def test_weights_are_fitted_as_far_as_the_clicks_carry(by: str) -> None:
+def test_few_clicks_give_equal_weights_and_many_the_fitted_ones(by: str) -> None:
     logits, label = noisy(0.5, 0.8, 1.2)
-    few, some = (
-        shrunk(*first_rows(clicks, logits, label), by) for clicks in (LEAST_CLICKS - 1, 100)
-    )
-    many = shrunk(logits, label, by)
-    assert few.weights == pytest.approx([1 / 3] * 3)
-    assert few.gain is None
-    assert some.fitted_share < many.fitted_share
-    assert many.fitted_share > 0.5
-    assert many.weights == pytest.approx(fit_weights(logits, label, by), abs=0.15)
+    few = bagged(*first_rows(LEAST_CLICKS - 1, logits, label), by)
+    assert few == pytest.approx([1 / 3] * 3)
+    assert bagged(logits, label, by) == pytest.approx(fit_weights(logits, label, by), abs=0.1)
 
 
 def test_as_few_rows_without_a_click_do_not_carry_either() -> None:
     logits, label = noisy(0.5, 4.0)
     logits, label = first_rows(LEAST_CLICKS - 1, logits, 1 - label)
-    assert shrunk(logits, 1 - label).weights == [0.5, 0.5]
+    assert bagged(logits, 1 - label) == [0.5, 0.5]
 
 
-def test_models_that_are_equally_good_have_weights_nearer_to_equal_than_the_fitted_ones() -> None:
+def test_models_that_are_equally_good_have_weights_nearer_to_equal_than_fitted_once() -> None:
     apart = []
-    for seed in range(8):
+    for seed in range(5):
         logits, label = first_rows(100, *noisy(0.8, 0.8, 0.8, seed=seed))
-        weights = shrunk(logits, label).weights, fit_weights(logits, label, "logloss")
+        weights = bagged(logits, label), fit_weights(logits, label, "logloss")
         apart.append([np.square(np.subtract(found, 1 / 3)).sum() for found in weights])
-        assert shrunk([logits[0]] * 3, label).weights == pytest.approx([1 / 3] * 3)
-    shrunken, fitted = np.mean(apart, axis=0)
-    assert shrunken < fitted / 2
+    ours, once = np.mean(apart, axis=0)
+    assert ours < once
 
 
 @pytest.mark.parametrize("by", ["auc", "average_precision", "logloss", "score"])
 def test_a_useless_model_has_nearly_no_weight(by: str) -> None:
     logits, label = noisy(0.5, 0.5)
     logits.append(np.random.default_rng(3).normal(-1, 1, ROWS).astype(np.float32))
-    found = shrunk(logits, label, by)
-    assert found.dropped == [2]
-    assert found.weights[2] < 0.05
+    assert bagged(logits, label, by)[2] < 0.1
+
+
+def test_draws_of_fewer_rows_give_about_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, label = noisy(0.5, 1.0)
+    all_rows = bagged(logits, label)
+    monkeypatch.setattr(blend_module, "_ROWS_OF_DRAW", ROWS // 4)
+    assert bagged(logits, label) == pytest.approx(all_rows, abs=0.05)
+    assert bagged(logits, label) != all_rows
 
 
 def write(
@@ -167,9 +167,7 @@ def test_fitted_weights_are_written_with_what_they_rest_on(tmp_path: Path) -> No
     training = json.loads((tmp_path / "training").read_text())
     assert training["settings"] == weights
     assert training["clicks"] == label.sum()
-    assert 0 < training["fitted_share"] < 1
-    assert training["gain"] > training["error"] > 0
-    assert training["dropped"] == ["b"]
+    assert 0 < training["spread"]["a"] < 0.1
     blended = read_predictions(tmp_path / "blend")
     assert metadata_of(blended)["best"] == "a"
     assert blended["logit_best"].to_numpy().tolist() == logits[0].tolist()
@@ -206,7 +204,7 @@ def test_weights_are_fitted_without_holdout_rows(tmp_path: Path) -> None:
     # In the holdout rows, the first model is noise.
     logits[0][-JUDGING:] = np.random.default_rng(2).normal(size=JUDGING)
     weights = blend(tmp_path, write(tmp_path, logits, label, JUDGING))
-    early = shrunk([logit[:-JUDGING] for logit in logits], label[:-JUDGING]).weights
+    early = bagged([logit[:-JUDGING] for logit in logits], label[:-JUDGING])
     assert list(weights.values()) == early
     blended = read_table(tmp_path / "blend", ("logit",))["logit"].to_numpy()
     np.testing.assert_allclose(

@@ -136,7 +136,7 @@ class Size(_Block):
         None
     )
     """their weights in that mean; null: equal; `auto`: fitted to the validation rows by
-    `submission.weights_by`, none below 0, as far as their clicks carry; equal with fewer than 30"""
+    `submission.weights_by`, none below 0, and equal with fewer than 30 clicks"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
     model: Keys = {}

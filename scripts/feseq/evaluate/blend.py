@@ -1,16 +1,15 @@
 """The models that submit together: their weights, and the blend of their validation predictions.
 
-Weights that are fitted to few clicks are mostly chance. So the equal mean of the best models comes
-first, of as many as are within one standard error of the best such mean (Breiman et al., CART,
-1984). Fitted weights count as far as their gain over it is more than its error: positive-part
-shrinkage (James & Stein, 4th Berkeley Symposium, 1961) on the line between the two.
+Weights that are fitted to few clicks are mostly chance, so they are the mean of those fitted to
+draws of the rows (bagging, Breiman, Machine Learning 24, 1996): where the draws disagree, they
+spread over the models.
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,32 +19,18 @@ from ..common.files import write_json
 from ..common.logits import mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name, share_of
-from .intervals import LEAST_CLICKS, gains_over
+from .intervals import LEAST_CLICKS
 from .metrics import BALANCED, BY_NAME, Metric, Rows
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
 
 # Weights are multiples of its inverse.
-_STEPS = 50
-# Resamples behind an error, which is then accurate to a fifteenth.
-_RESAMPLES = 100
-
-
-class Weights(NamedTuple):
-    """Weights of the models, and what they rest on.
-
-    `gain`, with its standard `error`: how much better the fitted weights are than the equal mean of
-    all but the `dropped` models, each half of the rows by weights of the other half.
-    `fitted_share`: how far the weights are from there to the fitted ones, 0 to 1.
-    """
-
-    weights: list[float]
-    clicks: int
-    dropped: list[int]
-    gain: float | None = None
-    error: float | None = None
-    fitted_share: float = 0.0
+_STEPS = 25
+# Draws of the rows, and rows of each at most: more take longer and change little.
+_DRAWS = 20
+_ROWS_OF_DRAW = 100_000
+_SEED = 20240714
 
 
 def blend_predictions(
@@ -75,13 +60,24 @@ def blend_predictions(
     # Other metrics mean something at the odds of the rows alone.
     metric = BY_NAME[BALANCED + by if (by, prior) == ("score", "balanced") else by]
     click_rate = float(metadata_of(tables[0])["click_rate"])
-    fit = partial(shrunk_weights, metric=metric, click_rate=click_rate)
     found, about = given, dict[str, Any]()
+
+    def fit(logits: Sequence[np.ndarray], label: np.ndarray) -> np.ndarray:
+        return bagged_weights(logits, label, metric, click_rate)
+
     if found is None:
-        fitted = fit(choosing, label[~holdout])
-        about = fitted._asdict() | {"dropped": [names[i] for i in fitted.dropped]}
-        found = dict(zip(names, about.pop("weights")))
-        _log(about, len(choosing[0]), by)
+        fitted, clicks = fit(choosing, label[~holdout]), int(label[~holdout].sum())
+        found = dict(zip(names, fitted.mean(0).tolist()))
+        about = {"clicks": clicks, "spread": dict(zip(names, fitted.std(0).tolist()))}
+        if len(fitted) == 1:
+            about["spread"] = None
+            logger.warning(
+                "%d clicks in %s rows: fewer than %d clicks, or as few others, say nothing of "
+                "weights, so all are equal",
+                clicks,
+                f"{len(choosing[0]):,}",
+                LEAST_CLICKS,
+            )
     shares = [share_of(found, path) for path in predictions]
     is_apart = given is not None or holdout.any()
     # Of single models, the best has the largest value.
@@ -90,7 +86,7 @@ def blend_predictions(
     columns = {
         "logit": mean_logit(logits, shares)
         if is_apart
-        else cross_fitted(logits, label, lambda *half: fit(*half).weights),
+        else cross_fitted(logits, label, lambda *half: fit(*half).mean(0).tolist()),
         "logit_blanked": mean_logit([t["logit_blanked"].to_numpy() for t in tables], shares),
         "logit_best": logits[best],
     }
@@ -101,54 +97,24 @@ def blend_predictions(
     logger.info("%s; the best of them is %s", shown, names[best])
 
 
-def _log(about: Mapping[str, Any], rows: int, by: str) -> None:
-    """What the fitted weights rest on."""
-    clicks = f"{about['clicks']:,} clicks in {rows:,} rows"
-    if about["gain"] is None:
-        logger.warning(
-            "%s are too few to fit weights to, with fewer than %d clicks or others: all are equal",
-            clicks,
-            LEAST_CLICKS,
-        )
-        return
-    for name in about["dropped"]:
-        logger.info("the equal mean is better without %s", name)
-    logger.info(
-        "by %s, weights fitted to %s gain %.2g (standard error %.2g) over the equal mean: they "
-        "count by %.0f %%",
-        by,
-        clicks,
-        about["gain"],
-        about["error"],
-        100 * about["fitted_share"],
-    )
-
-
-def shrunk_weights(
+def bagged_weights(
     logits: Sequence[np.ndarray], label: np.ndarray, metric: Metric, click_rate: float
-) -> Weights:
-    """Weights, not negative and with the sum 1, fitted only as far as the clicks carry.
+) -> np.ndarray:
+    """The weights fitted to each draw [draws, models], whose mean is the blend's.
 
     `logits` [rows] of each model; `click_rate` as of `Rows`. With fewer than LEAST_CLICKS clicks or
-    others, all are equal.
+    others, there is one draw, and its weights are equal.
     """
-    models, clicks = len(logits), int(label.sum())
-    if min(clicks, len(label) - clicks) < LEAST_CLICKS:
-        return Weights([1 / models] * models, clicks, [])
-    order = np.argsort([-_value(logit, label, metric, click_rate) for logit in logits])
-    ranked = [logits[i] for i in order]
-    means = [mean_logit(ranked[:count], [1] * count) for count in range(1, models + 1)]
-    rows = [Rows(label, mean, click_rate) for mean in means]
-    best = int(np.argmax([metric.sign * metric.of(mean) for mean in rows]))
-    ahead = gains_over(metric, rows, rows[best], _RESAMPLES)
-    kept = max(count for count, (gain, error) in enumerate(ahead, 1) if -gain <= error)
-    equal = np.isin(np.arange(models), order[:kept]) / kept
-    fit = partial(fit_weights, metric=metric, click_rate=click_rate)
-    crossed = Rows(label, cross_fitted(logits, label, fit), click_rate)
-    ((gain, error),) = gains_over(metric, [crossed], rows[kept - 1], _RESAMPLES)
-    share = max(0.0, 1 - (error / gain) ** 2) if gain > 0 else 0.0
-    found = equal + share * (np.array(fit(logits, label)) - equal) if share else equal
-    return Weights(found.tolist(), clicks, order[kept:].tolist(), gain, error, share)
+    classes = [np.flatnonzero(label == value) for value in (0, 1)]
+    if min(map(len, classes)) < LEAST_CLICKS:
+        return np.full((1, len(logits)), 1 / len(logits))
+    random, share = np.random.default_rng(_SEED), min(1, _ROWS_OF_DRAW / len(label))
+    found = []
+    for _ in range(_DRAWS):
+        drawn = [random.choice(rows, math.ceil(share * len(rows))) for rows in classes]
+        rows = np.concatenate(drawn)
+        found.append(fit_weights([z[rows] for z in logits], label[rows], metric, click_rate))
+    return np.array(found)
 
 
 def fit_weights(
