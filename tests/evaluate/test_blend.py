@@ -12,9 +12,8 @@ import pytest
 from feseq.common.logits import sigmoid
 from feseq.common.parquet import metadata_of, read_table, write_table
 from feseq.evaluate import blend as blend_module
-from feseq.evaluate.blend import bagged_weights, blend_predictions, cross_fitted
+from feseq.evaluate.blend import LEAST_CLICKS, bagged_weights, blend_predictions, cross_fitted
 from feseq.evaluate.blend import fit_weights as fit_by_metric
-from feseq.evaluate.intervals import LEAST_CLICKS
 from feseq.evaluate.metrics import BY_NAME
 from feseq.evaluate.valid_predictions import read_predictions
 

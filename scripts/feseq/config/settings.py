@@ -136,7 +136,7 @@ class Size(_Block):
         None
     )
     """their weights in that mean; null: equal; `auto`: fitted to the validation rows by
-    `submission.weights_by`, none below 0, and equal with fewer than 30 clicks"""
+    `submission.weights_by`, none below 0, and equal with fewer than 9 clicks"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
     model: Keys = {}

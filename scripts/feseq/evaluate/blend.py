@@ -19,7 +19,6 @@ from ..common.files import write_json
 from ..common.logits import mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name, share_of
-from .intervals import LEAST_CLICKS
 from .metrics import BALANCED, BY_NAME, Metric, Rows
 from .valid_predictions import read_predictions
 
@@ -27,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 # Weights are multiples of its inverse.
 _STEPS = 25
+# With fewer clicks, or as few other rows, all weights are equal. With so many, fitted ones were
+# better on the whole (benchmarks/blend.py).
+LEAST_CLICKS = 9
 # Draws of the rows, and rows of each at most: more take longer and change little.
 _DRAWS = 20
 _ROWS_OF_DRAW = 100_000
@@ -66,18 +68,8 @@ def blend_predictions(
         return bagged_weights(logits, label, metric, click_rate)
 
     if found is None:
-        fitted, clicks = fit(choosing, label[~holdout]), int(label[~holdout].sum())
-        found = dict(zip(names, fitted.mean(0).tolist()))
-        about = {"clicks": clicks, "spread": dict(zip(names, fitted.std(0).tolist()))}
-        if len(fitted) == 1:
-            about["spread"] = None
-            logger.warning(
-                "%d clicks in %s rows: fewer than %d clicks, or as few others, say nothing of "
-                "weights, so all are equal",
-                clicks,
-                f"{len(choosing[0]):,}",
-                LEAST_CLICKS,
-            )
+        fitted = fit(choosing, label[~holdout])
+        found, about = _told(fitted, names, label[~holdout])
     shares = [share_of(found, path) for path in predictions]
     is_apart = given is not None or holdout.any()
     # Of single models, the best has the largest value.
@@ -95,6 +87,24 @@ def blend_predictions(
     write_json(training, {"settings": dict(found), **about})
     shown = ", ".join(f"{name} {weight:.2g}" for name, weight in found.items())
     logger.info("%s; the best of them is %s", shown, names[best])
+
+
+def _told(
+    fitted: np.ndarray, names: Sequence[str], label: np.ndarray
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """The weights by name, and what training.json says of them; the log says it too."""
+    clicks, found = int(label.sum()), dict(zip(names, fitted.mean(0).tolist()))
+    if len(fitted) > 1:
+        logger.info("weights are fitted to %s clicks in %s rows", f"{clicks:,}", f"{len(label):,}")
+        return found, {"clicks": clicks, "spread": dict(zip(names, fitted.std(0).tolist()))}
+    logger.warning(
+        "%d clicks in %s rows: fewer than %d clicks, or as few others, say nothing of weights, so "
+        "all are equal",
+        clicks,
+        f"{len(label):,}",
+        LEAST_CLICKS,
+    )
+    return found, {"clicks": clicks, "spread": None}
 
 
 def bagged_weights(
