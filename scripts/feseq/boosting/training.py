@@ -208,7 +208,7 @@ def grow(
     elif valid is None:
         metrics = {}
     else:
-        label, logit = valid.get_label(), np.mean(logits, axis=0, dtype=np.float64)
+        label, logit = valid.get_label(), np.stack(logits).mean(axis=0, dtype=np.float64)
         metrics = {
             "valid_auc": float(roc_auc_score(label, logit)),
             "valid_average_precision": float(average_precision_score(label, logit)),
