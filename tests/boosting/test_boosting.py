@@ -208,7 +208,7 @@ def test_it_learns_what_there_is_and_its_files_say_how(
 
 
 def test_bags_are_averaged_and_drawn_rows_stand_for_all(
-    learnable: Path, trained: dict[str, Path], tmp_path: Path
+    learnable: Path, trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = SMALL.model_copy(update={"negative_share": 0.3, "bags": 2})
     files = train(learnable, tmp_path / "bags", config)
@@ -218,7 +218,7 @@ def test_bags_are_averaged_and_drawn_rows_stand_for_all(
         assert training["rows_per_bag"] == clicks + round(0.3 * (rows.rows - clicks))
         click_rate, label = rows.column("label").mean(), valid.column("label")
         logit, whole = (load(each["model"]).predict(valid) for each in (files, trained))
-    # Without the weights of drawn rows the odds would be three times as high.
+    # Among the drawn rows the odds are three times as high.
     assert (1 / (1 + np.exp(-logit))).mean() == pytest.approx(click_rate, rel=0.15)
     assert roc_auc_score(label, logit) > roc_auc_score(label, whole) - 0.03
     assert training["valid_auc"] == pytest.approx(roc_auc_score(label, logit), abs=1e-6)
@@ -232,6 +232,9 @@ def test_bags_are_averaged_and_drawn_rows_stand_for_all(
         )
     assert np.abs(of_bags[0] - of_bags[1]).mean() > 0.01
     np.testing.assert_allclose(np.mean(of_bags, axis=0), logit, atol=1e-5)
+    monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
+    in_file = train(learnable, tmp_path / "file", config)
+    assert in_file["model"].read_bytes() == files["model"].read_bytes()
 
 
 @pytest.mark.filterwarnings("error")

@@ -47,10 +47,9 @@ class Blocks(xgboost.DataIter):
         blocks: Callable[[], Iterator[Rows]],
         columns: dict[str, str],
         file: Path | None = None,
-        weight: float = 1,
     ) -> None:
         super().__init__(str(file) if file else None, release_data=True, on_host=False)
-        self.blocks, self.weight = blocks, weight
+        self.blocks = blocks
         self.names = {"feature_names": [*columns], "feature_types": [*columns.values()]}
         self.left: Iterator[Rows] = iter(())
 
@@ -58,9 +57,7 @@ class Blocks(xgboost.DataIter):
         """Give the next block to `input_data`; false where there is none."""
         block = next(self.left, None)
         if block is not None:
-            rows, label = block
-            weight = None if self.weight == 1 else np.where(label == 0, self.weight, 1)
-            input_data(data=rows, label=label, weight=weight, **self.names)
+            input_data(data=block[0], label=block[1], **self.names)
         return block is not None
 
     def reset(self) -> None:
@@ -75,11 +72,8 @@ def quantile_matrix(
     like: Matrix | None = None,
     threads: int,
     folder: Path | None = None,
-    weight: float = 1,
 ) -> Matrix:
     """The rows of `table` with their labels; binned `like` another matrix.
-
-    A row without a click counts `weight` times.
 
     A large one is kept in a file in `folder`, if given. Without another matrix, the bins are those
     of the first rows, a fair sample, since train rows are shuffled: quantiles of all rows would
@@ -91,7 +85,7 @@ def quantile_matrix(
         blocks: Callable[[], Iterator[Rows]], ref: Matrix | None, file: Path | None = None
     ) -> Matrix:
         kind = xgboost.ExtMemQuantileDMatrix if file else xgboost.QuantileDMatrix
-        data = Blocks(blocks, features.columns(), file, weight)
+        data = Blocks(blocks, features.columns(), file)
         return kind(data, ref=ref, max_bin=BINS, nthread=threads, enable_categorical=True)
 
     blocks = partial(_blocks, table, features, rows, threads)

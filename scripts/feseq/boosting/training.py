@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from ..common.errors import UserError
 from ..common.files import folder_beside, read_json, write_json, written_beside
-from ..common.logits import sigmoid
+from ..common.logits import log_odds, sigmoid
 from ..common.memory import peak_memory
 from ..config.boosting import FEATURE_SETS, BoostingConfig
 from ..config.runtime import Runtime
@@ -133,6 +134,14 @@ def make_features(
     return Made(own, features, unknown, tried)
 
 
+class Bag(NamedTuple):
+    """The binned rows of a bag and of validation, which a refit has not, and `start` of `fit`."""
+
+    train: Matrix
+    valid: Matrix | None
+    start: float | None
+
+
 def bin_rows(
     tables: tuple[Table, Table],
     made: Made,
@@ -142,19 +151,19 @@ def bin_rows(
     folder: Path | None,
     *,
     is_refit: bool = False,
-) -> tuple[Matrix, Matrix | None]:
-    """The rows of a bag, and the validation rows, which a refit has not.
-
-    A large matrix goes into a file in `folder`, if given.
-    """
-    train, weight = tables[0], 1.0
+) -> Bag:
+    """The rows of a bag; a large matrix goes into a file in `folder`, if given."""
+    train, valid_matrix, start, label = tables[0], None, None, tables[0].column("label")
     if config.negative_share < 1:
-        label = train.column("label")
         draw = NegativeDraw(label, config.negative_share, len(label), "boosting.negative_share")
         train = SomeRows(train, draw.drawn(0, label, config.seed, bag))
-        weight = 1 / draw.kept_share
-    options: dict[str, Any] = {"threads": threads, "folder": folder, "weight": weight}
-    matrix, valid_matrix = quantile_matrix(train, made.own, **options), None
+    matrix = quantile_matrix(train, made.own, threads=threads, folder=folder)
+    if config.negative_share < 1:
+        # The odds of a click among the drawn rows are 1 / kept_share times those among all rows.
+        # Trees that start from the former say what a row adds to either.
+        start = float(label.mean())
+        margin = log_odds(start) - math.log(draw.kept_share)
+        matrix.set_base_margin(np.full(train.rows, margin, np.float32))
     if not is_refit:
         valid = without_holdout(tables[1])
         valid_matrix = quantile_matrix(valid, made.features, like=matrix, threads=threads)
@@ -164,7 +173,7 @@ def bin_rows(
         f"{valid_matrix.num_row():,}" if valid_matrix else "no",
         matrix.num_col(),
     )
-    return matrix, valid_matrix
+    return Bag(matrix, valid_matrix, start)
 
 
 class Grown(NamedTuple):
@@ -193,10 +202,10 @@ def grow(
         if before:
             changes["trees"] = before["trees"][bag]
         options = (threads, folder)
-        matrix, valid = bin_rows(tables, made, config, bag, *options, is_refit=bool(before))
+        matrix, valid, start = bin_rows(tables, made, config, bag, *options, is_refit=bool(before))
         rows = matrix.num_row()
         of_bag = config.model_copy(update=changes)
-        booster, curve = fit(matrix, valid, of_bag, device, threads, verbosity)
+        booster, curve = fit(matrix, valid, of_bag, device, threads, verbosity, start=start)
         del matrix  # XGBoost removes its file, in whose place the next one goes
         boosters.append(booster)
         curves.append(curve)

@@ -27,10 +27,13 @@ def fit(
     threads: int,
     verbosity: int = 1,
     after_tree: AfterTree | None = None,
+    *,
+    start: float | None = None,
 ) -> tuple[xgboost.Booster, dict[str, list[float]]]:
     """The trees up to the best, and the metrics of the validation rows after each tree.
 
     Without validation rows, all trees and no metrics. `after_tree` may raise to end the training.
+    `start`: the probability that trees begin with; by default the share of clicks.
     """
     # The last one decides when to stop.
     monitor = next(name for name, ours in METRICS.items() if ours == config.monitor)
@@ -50,6 +53,8 @@ def fit(
         "seed": config.seed,
         "eval_metric": metrics,
     }
+    if start is not None:
+        settings["base_score"] = start
     found: dict[str, dict[str, list[float]]] = {}
     with progress("grown", config.trees, "trees", verbosity=verbosity) as growing:
 

@@ -50,9 +50,9 @@ def trials(
                 kept.clear()  # before the next one takes its memory
                 place = work if device == "cpu" else None
                 made = make_features((train, valid), codes, config, {}, device, threads)
-                matrices = bin_rows((train, valid), made, config, 0, threads, place)
-                kept.update(features=features, matrices=matrices)
-                del matrices
+                bag = bin_rows((train, valid), made, config, 0, threads, place)
+                kept.update(features=features, bag=bag)
+                del bag
             sign = -1 if config.monitor == "logloss" else 1
             best: dict[str, Any] = {"value": float("-inf")}
 
@@ -66,8 +66,8 @@ def trials(
                 if learned > int((trees - 1) * config.learning_rate):
                     report(best["value"], learned, may_end=trees < config.trees)
 
-            train_rows, valid_rows = kept["matrices"]
-            fit(train_rows, valid_rows, config, device, threads, 0, after_tree)
+            bag = kept["bag"]
+            fit(bag.train, bag.valid, config, device, threads, 0, after_tree, start=bag.start)
             return best
 
         yield run

@@ -42,8 +42,8 @@ class BoostingConfig(BaseModel, Declared, frozen=True):
     are always there (docs/boosting.md). `auto`: without those that the logloss of the validation
     rows speaks against in short trainings"""
     negative_share: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1
-    """share of the train rows without a click, drawn at random, that trees are grown on. Each
-    stands for 1 / share of them, so probabilities are those of all rows"""
+    """share of the train rows without a click, drawn at random, that trees are grown on;
+    probabilities are those of all rows"""
     bags: Annotated[int, Field(ge=1, le=100)] = 1
     """so many times trees are grown, each time with another seed and other rows of that share; the
     logits are averaged"""
