@@ -2,9 +2,8 @@
 
 What is learned of a user or an ad helps where these come back, and misleads where they do not. The
 validation rows show which it is. So the sets are tried one after the other, each in a short
-training. A set stays unless the validation rows' logloss rises by more than its standard error: few
-rows say little, and most tables want all sets. `groups` have the most features and gain on few
-tables, so they stay only if it falls by more.
+training. A set stays if the validation rows' logloss falls by more than its standard error, so the
+simplest model that is as good as the best wins.
 """
 
 import logging
@@ -22,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 # Rows of a short training, and of those that it is measured on.
 _MOST_ROWS = 200_000
-# Sets that stay only where they surely gain.
-_TO_PROVE = {"groups"}
 # Other settings than the model's, so that all trials of a search have the sets of its best.
 _SHORT = BoostingConfig(learning_rate=0.1, trees=300)
 
@@ -61,7 +58,7 @@ def choose_sets(
         loss = losses([*kept, name])
         gain = float((best - loss).mean())
         error = float((best - loss).std() / np.sqrt(len(loss)))
-        if stays := gain > (error if name in _TO_PROVE else -error):
+        if stays := gain > error:
             kept, best = [*kept, name], loss
         logger.info(
             "features %s: the logloss of %s validation rows falls by %.5f +- %.5f, %s",

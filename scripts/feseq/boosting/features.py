@@ -45,8 +45,6 @@ from .unknown import UnknownCount, with_unknown
 SETTINGS = {"unknown_share", "features", "negative_share"}
 # Columns with more categories are represented by their clicks alone.
 MOST_CATEGORIES = 64
-# A category of a column with more is an ID.
-MOST_COUNTED = 5_000
 # Rows of one read: 4 million events at mean length 500.
 BLOCK_ROWS = 8_192
 # The share of each of so many of a history's commonest codes is a feature.
@@ -107,7 +105,8 @@ class Features:
         """Whose clicks are counted."""
         found = []
         for i, few in enumerate(self.fields):
-            is_id = isinstance(few, LevelField) or few.size > MOST_COUNTED
+            is_item = few in self.feature_map.targets
+            is_id = isinstance(few, LevelField) or (i not in self.few and not is_item)
             kind = "ids" if is_id else "clicks"
             found += [_Counted(few.column, kind, Places(1, few.size), i)]
         for i, sequence in enumerate(self.sequences):
