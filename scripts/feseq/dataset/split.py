@@ -69,11 +69,18 @@ def periods(time: np.ndarray) -> np.ndarray:
     At most PERIODS, each with about as many rows. Rows of one time are in one period; few times are
     a period each.
     """
-    _, place, count = np.unique(time, return_inverse=True, return_counts=True)
-    if len(count) <= PERIODS:
-        return place.astype(np.uint8)
-    older = np.cumsum(count) - count
-    return (older * PERIODS // len(time)).astype(np.uint8)[place]
+    ordered = np.sort(time)
+    is_later = ordered[1:] != ordered[:-1]
+    edges = ordered[1:][is_later] if np.count_nonzero(is_later) < PERIODS else _eighths(ordered)
+    del ordered
+    return np.searchsorted(edges, time, side="right").astype(np.uint8)
+
+
+def _eighths(ordered: np.ndarray) -> np.ndarray:
+    """The first time that begins at an eighth of the rows or behind it, for each eighth."""
+    last = np.ceil(len(ordered) * np.arange(1, PERIODS) / PERIODS).astype(np.int64) - 1
+    first = np.searchsorted(ordered, ordered[last], side="right")
+    return np.unique(ordered[first[first < len(ordered)]])
 
 
 def _cut(
