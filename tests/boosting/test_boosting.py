@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from feseq.boosting import family, matrix, trees
 from feseq.boosting import features as features_module
+from feseq.boosting.clicks import FOLDS
 from feseq.boosting.features import Features, fit_features
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import load
@@ -126,6 +127,11 @@ def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
     with H5Table(tmp_path / "train.h5") as train:
         row, label = train.column("row"), train.column("label")
         own, others = fit_features(train, feature_map, unknown={"country": 0.5, "item": 0.5})
+        folds, _ = fit_features(train, feature_map, by_period=False)
+    # A refit has what the first training had, though its rows have more periods.
+    assert (own.by_period, folds.by_period) == (True, False)
+    assert {len(each) for each in own.tables.values()} == {4}
+    assert {len(each) for each in folds.tables.values()} == {FOLDS}
     # New items are in the counts already.
     assert own.unknown is not None
     assert own.unknown.tolist() == pytest.approx([0.5, 0])
@@ -322,6 +328,9 @@ def test_a_number_that_is_a_category_too_is_two_features(tmp_path: Path) -> None
     found = dict(zip(features.columns(), matrices(tmp_path / "train.h5", features).T, strict=True))
     kinds = [(name, kind) for name, kind in features.columns().items() if name.endswith("age")]
     assert kinds == [("age", "q"), ("category of age", "c"), ("clicks of age", "q")]
+    without = features.with_sets(["clicks"])
+    assert {*features.columns()} - {*without.columns()} >= {"clicks of age"}
+    assert "clicks of item" in without.columns()
     # Both tell the same values apart.
     pairs = set(zip(found["age"].astype(str), found["category of age"].tolist(), strict=True))
     assert len(pairs) == len({category for _, category in pairs}) == 4

@@ -17,6 +17,7 @@ from support.configs import Config
         ("dropout: [0.1]", "dropout"),
         ("model.max_len: [50]", "model.max_len"),
         ("train.monitor: [{auc: 1}]", "train.monitor"),
+        ("boosting.bags: [1, 3]", "boosting.bags"),
         ("boosting.max_depth: {low: 3, high: 17}", "boosting.max_depth"),
         ("model.dropout: 0.1", "model.dropout"),
         ("model.dropout: []", "model.dropout"),

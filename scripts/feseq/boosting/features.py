@@ -31,6 +31,7 @@ from ..dataset.block import Block
 from ..dataset.encoding import DEFAULT_INPUTS, FeatureEncoder
 from ..dataset.feature_map import (
     FIRST_CATEGORY,
+    MOST_CATEGORIES,
     CategoryField,
     FeatureMap,
     LevelField,
@@ -41,10 +42,8 @@ from ..dataset.table import Table
 from .clicks import FOLDS, ClickCounts, Places, hashed_below, mean_over_newest
 from .unknown import UnknownCount, with_unknown
 
-# The settings that features depend on; others are of the trees.
-SETTINGS = {"unknown_share", "features", "negative_share"}
-# Columns with more categories are represented by their clicks alone.
-MOST_CATEGORIES = 64
+# The settings that features depend on.
+SETTINGS = {"unknown_share", "features"}
 # Rows of one read: 4 million events at mean length 500.
 BLOCK_ROWS = 8_192
 # The share of each of so many of a history's commonest codes is a feature.
@@ -104,11 +103,11 @@ class Features:
     def counted(self) -> list[_Counted]:
         """Whose clicks are counted."""
         found = []
-        for i, few in enumerate(self.fields):
-            is_item = few in self.feature_map.targets
-            is_id = isinstance(few, LevelField) or (i not in self.few and not is_item)
+        for i, each in enumerate(self.fields):
+            is_item = each in self.feature_map.targets
+            is_id = isinstance(each, LevelField) or (i not in self.few and not is_item)
             kind = "ids" if is_id else "clicks"
-            found += [_Counted(few.column, kind, Places(1, few.size), i)]
+            found += [_Counted(each.column, kind, Places(1, each.size), i)]
         for i, sequence in enumerate(self.sequences):
             place, name, size = len(self.feature_map.profile) + i, sequence.column, sequence.size
             target = self.fields[place]
@@ -170,10 +169,10 @@ class Features:
         for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
             target = categories[:, len(self.feature_map.profile) + i]
             parts += [history.lengths[:, None], *self._of_history(sequence, history, target)]
+        fold = self._fold(block, len(next(iter(self.tables.values()), ())))
         for counted, tokens, target in self._tokens(categories, histories):
             windows = np.array((1,) if counted.sequence is None else _WINDOWS)
             table = self.tables[counted.name]
-            fold = self._fold(block, len(table))
             parts += [mean_over_newest(table, counted.places, fold, tokens, target, windows)]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
@@ -195,7 +194,7 @@ class Features:
     def _fold(self, block: Block, folds: int) -> np.ndarray:
         """Which of the tables encodes a row, int64 [rows]."""
         if not self.by_period:
-            return hashed_below(block.row, folds)
+            return hashed_below(block.row, max(1, folds))
         assert block.period is not None, "a train file has periods"
         return block.period.astype(np.int64)
 
@@ -239,15 +238,19 @@ def fit_features(
     feature_map: FeatureMap,
     sets: Sequence[str] = FEATURE_SETS,
     unknown: Mapping[str, float] | None = None,
+    *,
+    by_period: bool | None = None,
 ) -> tuple[Features, Features]:
     """The features of the train rows, which no row's own click is in, and of all others.
 
     A share of the train rows, `unknown` by column, is given an unknown category. Where clicks are
     of older rows, a category is unknown at first, and columns of few categories alone need that.
-    One pass over the train file. Raises UserError if it lacks a column of the feature map.
+    `by_period`: whether clicks are of older rows; None: if there are several periods. One pass over
+    the train file. Raises UserError if it lacks a column of the feature map.
     """
     periods = int(train.column("period").max()) + 1
-    by_period, folds = periods > 1, periods if periods > 1 else FOLDS
+    by_period = periods > 1 if by_period is None else by_period
+    folds = periods if by_period else FOLDS
     sets = [name for name in FEATURE_SETS if name in sets]
     features = Features(feature_map, sets, by_period=by_period)
     encoder = FeatureEncoder(feature_map, train)

@@ -92,8 +92,8 @@ def load(
     Raises UserError for anything else, and for another model.
     """
     read = read_model(path, _FAMILY, full_name)
-    boosters = [xgboost.Booster() for _ in read.own.get("boosters", ())]
     try:
+        boosters = [xgboost.Booster() for _ in read.own["boosters"]]
         for bag, booster in enumerate(boosters):
             booster.load_model(bytearray(read.own["boosters"][str(bag)].tobytes()))
         config = BoostingConfig(**read.settings["boosting"])

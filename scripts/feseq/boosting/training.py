@@ -5,16 +5,16 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from ..common.errors import UserError
 from ..common.files import folder_beside, read_json, write_json, written_beside
-from ..common.logits import log_odds, sigmoid
+from ..common.logits import log_odds
 from ..common.memory import peak_memory
 from ..config.boosting import FEATURE_SETS, BoostingConfig
 from ..config.runtime import Runtime
@@ -22,13 +22,14 @@ from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.negatives import NegativeDraw
 from ..dataset.opening import Files, open_table, train_rows
 from ..dataset.table import SomeRows, Table, without_holdout
+from ..evaluate.metrics import BY_NAME, Rows
 from ..families import Settings
 from .choice import choose_sets
 from .device import choose_device
 from .features import Features, fit_features, unknown_shares
 from .matrix import Matrix, quantile_matrix
 from .model_file import BoostedModel
-from .trees import fit
+from .trees import METRICS, fit
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +67,10 @@ def train(
     ):
         check_one_draw(codes, train, train if before else valid, full_name)
         click_rate = checked_click_rate(train)
-        made = make_features((train, valid), codes, config, before, device, threads)
         place = folder if device == "cpu" else None
-        options = (device, threads, place, runtime.verbosity)
-        grown = grow((train, valid), made, config, before, *options)
+        run = BoostingRun(train, valid, codes, config, device, threads, place, before)
+        made = run.make_features()
+        grown = run.grow(made, runtime.verbosity)
         _write_history(outputs["history"], grown.curves)
         seconds = time.monotonic() - started
         metrics = {name: before[name] for name in before if name.startswith("valid_")}
@@ -80,6 +81,7 @@ def train(
             "features": len(made.features.columns()),
             "feature_sets": list(made.features.sets),
             "sets_tried": made.tried,
+            "by_period": made.own.by_period,
             "unknown_shares": made.unknown,
             "train_rows": train.rows,
             "rows_per_bag": grown.rows_per_bag,
@@ -108,72 +110,12 @@ class Made(NamedTuple):
     tried: list[dict[str, Any]]
 
 
-def make_features(
-    tables: tuple[Table, Table],
-    feature_map: FeatureMap,
-    config: BoostingConfig,
-    before: Mapping[str, Any],
-    device: str,
-    threads: int,
-) -> Made:
-    """The features of a train and a validation table, of the sets that are given or chosen.
-
-    For a refit, which has no validation rows, `before` is what the first training wrote.
-    """
-    train, valid = tables[0], without_holdout(tables[1])
-    unknown = before.get("unknown_shares") or unknown_shares(valid, feature_map)
-    if not before and config.unknown_share != "auto":
-        unknown = dict.fromkeys(unknown, config.unknown_share)
-    sets = before.get("feature_sets", config.features)
-    is_free, tried = sets == "auto", before.get("sets_tried", [])
-    own, features = fit_features(train, feature_map, FEATURE_SETS if is_free else sets, unknown)
-    if is_free:
-        tried = choose_sets((train, valid), (own, features), device, threads)
-        kept = [entry["set"] for entry in tried if entry["kept"]]
-        own, features = own.with_sets(kept), features.with_sets(kept)
-    return Made(own, features, unknown, tried)
-
-
 class Bag(NamedTuple):
     """The binned rows of a bag and of validation, which a refit has not, and `start` of `fit`."""
 
     train: Matrix
     valid: Matrix | None
     start: float | None
-
-
-def bin_rows(
-    tables: tuple[Table, Table],
-    made: Made,
-    config: BoostingConfig,
-    bag: int,
-    threads: int,
-    folder: Path | None,
-    *,
-    is_refit: bool = False,
-) -> Bag:
-    """The rows of a bag; a large matrix goes into a file in `folder`, if given."""
-    train, valid_matrix, start, label = tables[0], None, None, tables[0].column("label")
-    if config.negative_share < 1:
-        draw = NegativeDraw(label, config.negative_share, len(label), "boosting.negative_share")
-        train = SomeRows(train, draw.drawn(0, label, config.seed, bag))
-    matrix = quantile_matrix(train, made.own, threads=threads, folder=folder)
-    if config.negative_share < 1:
-        # The odds of a click among the drawn rows are 1 / kept_share times those among all rows.
-        # Trees that start from the former say what a row adds to either.
-        start = float(label.mean())
-        margin = log_odds(start) - math.log(draw.kept_share)
-        matrix.set_base_margin(np.full(train.rows, margin, np.float32))
-    if not is_refit:
-        valid = without_holdout(tables[1])
-        valid_matrix = quantile_matrix(valid, made.features, like=matrix, threads=threads)
-    logger.info(
-        "%s train rows, %s validation rows, %d features",
-        f"{matrix.num_row():,}",
-        f"{valid_matrix.num_row():,}" if valid_matrix else "no",
-        matrix.num_col(),
-    )
-    return Bag(matrix, valid_matrix, start)
 
 
 class Grown(NamedTuple):
@@ -185,45 +127,97 @@ class Grown(NamedTuple):
     rows_per_bag: int
 
 
-def grow(
-    tables: tuple[Table, Table],
-    made: Made,
-    config: BoostingConfig,
-    before: Mapping[str, Any],
-    device: str,
-    threads: int,
-    folder: Path | None,
-    verbosity: int,
-) -> Grown:
-    """Trees bag by bag: as many as validation rows want, or as the first training had, `before`."""
-    boosters, logits, curves, valid, rows = [], [], [], None, 0
-    for bag in range(config.bags):
-        changes = {"seed": (config.seed + bag) % 2**31}
-        if before:
-            changes["trees"] = before["trees"][bag]
-        options = (threads, folder)
-        matrix, valid, start = bin_rows(tables, made, config, bag, *options, is_refit=bool(before))
-        rows = matrix.num_row()
-        of_bag = config.model_copy(update=changes)
-        booster, curve = fit(matrix, valid, of_bag, device, threads, verbosity, start=start)
-        del matrix  # XGBoost removes its file, in whose place the next one goes
-        boosters.append(booster)
-        curves.append(curve)
-        if valid is not None:
-            logits.append(booster.predict(valid, output_margin=True))
-    if len(boosters) == 1:
-        last = boosters[0].num_boosted_rounds() - 1
-        metrics = {f"valid_{name}": values[last] for name, values in curves[0].items() if values}
-    elif valid is None:
+@dataclass(frozen=True)
+class BoostingRun:
+    """The rows and settings of one training, and what of the machine it uses.
+
+    A large matrix goes into a file in `folder`, if given. For a refit, `before` is what the first
+    training wrote; its validation rows are among the train rows.
+    """
+
+    train: Table
+    valid: Table
+    feature_map: FeatureMap
+    config: BoostingConfig
+    device: str
+    threads: int
+    folder: Path | None
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+    def make_features(self) -> Made:
+        """The features of train and validation rows, of the sets that are given or chosen."""
+        config, before, valid = self.config, self.before, without_holdout(self.valid)
+        unknown = before.get("unknown_shares") or unknown_shares(valid, self.feature_map)
+        if not before and config.unknown_share != "auto":
+            unknown = dict.fromkeys(unknown, config.unknown_share)
+        sets = before.get("feature_sets", config.features)
+        is_free, tried = sets == "auto", before.get("sets_tried", [])
+        own, features = fit_features(
+            self.train,
+            self.feature_map,
+            FEATURE_SETS if is_free else sets,
+            unknown,
+            by_period=before.get("by_period"),
+        )
+        if is_free:
+            tried = choose_sets((self.train, valid), (own, features), self.device, self.threads)
+            kept = [entry["set"] for entry in tried if entry["kept"]]
+            own, features = own.with_sets(kept), features.with_sets(kept)
+        return Made(own, features, unknown, tried)
+
+    def bin_rows(self, made: Made, bag: int) -> Bag:
+        """The rows of a bag."""
+        train, valid, start = self.train, None, None
+        share, threads = self.config.negative_share, self.threads
+        if share < 1:
+            label = train.column("label")
+            draw = NegativeDraw(label, share, len(label), "boosting.negative_share")
+            train = SomeRows(train, draw.drawn(0, label, self.config.seed, bag))
+        matrix = quantile_matrix(train, made.own, threads=threads, folder=self.folder)
+        if share < 1:
+            # The odds of a click among the drawn rows are 1 / kept_share times those among all.
+            # Trees that start from the former say what a row adds to either.
+            start = float(label.mean())
+            margin = log_odds(start) - math.log(draw.kept_share)
+            matrix.set_base_margin(np.full(train.rows, margin, np.float32))
+        if not self.before:
+            rows = without_holdout(self.valid)
+            valid = quantile_matrix(rows, made.features, like=matrix, threads=threads)
+        logger.info(
+            "%s train rows, %s validation rows, %d features",
+            f"{matrix.num_row():,}",
+            f"{valid.num_row():,}" if valid else "no",
+            matrix.num_col(),
+        )
+        return Bag(matrix, valid, start)
+
+    def grow(self, made: Made, verbosity: int) -> Grown:
+        """Trees, bag by bag: as many as the validation rows want, or as the first training had."""
+        boosters, curves, logits, bag = [], [], [], None
+        for number in range(self.config.bags):
+            if bag is None or self.config.negative_share < 1:
+                bag = None  # its memory and its file go before those of the next come
+                bag = self.bin_rows(made, number)
+            changes = {"seed": (self.config.seed + number) % 2**31}
+            if self.before:
+                changes["trees"] = self.before["trees"][number]
+            config = self.config.model_copy(update=changes)
+            where = (self.device, self.threads, verbosity)
+            booster, curve = fit(bag.train, bag.valid, config, *where, start=bag.start)
+            boosters.append(booster)
+            curves.append(curve)
+            if bag.valid is not None:
+                logits.append(booster.predict(bag.valid, output_margin=True))
+        assert bag is not None, "there is at least one bag"
         metrics = {}
-    else:
-        label, logit = valid.get_label(), np.stack(logits).mean(axis=0, dtype=np.float64)
-        metrics = {
-            "valid_auc": float(roc_auc_score(label, logit)),
-            "valid_average_precision": float(average_precision_score(label, logit)),
-            "valid_logloss": float(log_loss(label, sigmoid(logit))),
-        }
-    return Grown(boosters, curves[0], metrics, rows)
+        if len(boosters) == 1:
+            last = boosters[0].num_boosted_rounds() - 1
+            metrics = {name: values[last] for name, values in curves[0].items() if values}
+        elif bag.valid is not None:
+            rows = Rows(bag.valid.get_label(), np.stack(logits).mean(axis=0))
+            metrics = {name: BY_NAME[name].of(rows) for name in METRICS.values()}
+        metrics = {f"valid_{name}": value for name, value in metrics.items()}
+        return Grown(boosters, curves[0], metrics, bag.train.num_row())
 
 
 def checked_click_rate(train: Table) -> float:

@@ -12,8 +12,11 @@ from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import open_table
 from .device import choose_device
 from .features import SETTINGS
-from .training import bin_rows, checked_click_rate, make_features
+from .training import BoostingRun, checked_click_rate
 from .trees import fit
+
+# The settings that the rows of a bag depend on.
+_DRAW = {"negative_share", "seed"}
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def trials(
     """Trains with a trial's settings on top of these; see `tune.search.Trials`.
 
     A trial grows the trees of one bag. It needs its rows in bins, which the next one uses too if
-    its features are the same; a large matrix lies in a file in `folder`.
+    features and rows are the same; a large matrix lies in a file in `folder`.
     """
     base, device = BoostingConfig(**settings["boosting"]), choose_device(runtime.device)
     codes = FeatureMap.read(feature_map)
@@ -45,14 +48,16 @@ def trials(
 
         def run(changes: Mapping[str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
             config = base.model_copy(update=dict(changes["boosting"]))
-            features = config.model_dump(include=SETTINGS)
+            place = work if device == "cpu" else None
+            job = BoostingRun(train, valid, codes, config, device, threads, place)
+            features, drawn = (config.model_dump(include=keys) for keys in (SETTINGS, _DRAW))
+            # Each goes before the next one takes its memory.
             if features != kept.get("features"):
-                kept.clear()  # before the next one takes its memory
-                place = work if device == "cpu" else None
-                made = make_features((train, valid), codes, config, {}, device, threads)
-                bag = bin_rows((train, valid), made, config, 0, threads, place)
-                kept.update(features=features, bag=bag)
-                del bag
+                kept.clear()
+                kept.update(features=features, made=job.make_features())
+            if drawn != kept.get("drawn"):
+                kept.pop("bag", None)
+                kept.update(drawn=drawn, bag=job.bin_rows(kept["made"], 0))
             sign = -1 if config.monitor == "logloss" else 1
             best: dict[str, Any] = {"value": float("-inf")}
 

@@ -15,9 +15,10 @@ from .catalog import BLOCKS
 from .declared import AS_WRITTEN, CLOSED, Declared, fields_of, mistakes
 
 _SEARCHED = {f"{block}.{key}" for block, keys in BLOCKS.items() for key in fields_of(keys)}
-# The name's, what trials are compared by, what belongs to one network, what changes no result.
+# The name's, what trials are compared by, what belongs to one network, what changes no result or
+# what trials have once.
 _SEARCHED -= {"model.max_len", "train.monitor", "boosting.monitor", "train.start_from"}
-_SEARCHED -= {"train.gpus", "train.nodes"}
+_SEARCHED -= {"train.gpus", "train.nodes", "boosting.bags"}
 _Number = Annotated[float, AS_WRITTEN]
 
 

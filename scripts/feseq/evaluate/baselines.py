@@ -22,7 +22,7 @@ from ..common.progress import progress
 from ..config.names import BASELINES
 from ..dataset.block import Block
 from ..dataset.encoding import Inputs
-from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
 from ..dataset.inputs import InputEncoder
 from ..dataset.numeric_kinds import count_blocks
 from ..dataset.opening import open_table
@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 ROWS_AT_MOST = 1_000_000
 VALUES_AT_MOST = 1 << 28
 BLOCK_ROWS = 8_192
-# Columns with more categories, such as IDs, are left out.
-MOST_CATEGORIES = 64
 # From the strongest penalty to none.
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
 _ITERATIONS = 1_000
@@ -74,7 +72,9 @@ def fit_baseline(
         if rows.source["simulated"]:
             logger.warning("fitting to SIMULATED data: this model knows nothing of real clicks")
         fields = InputColumns(mapped)
-        used = min(rows.rows, ROWS_AT_MOST, VALUES_AT_MOST // fields.count)
+        used = min(rows.rows, ROWS_AT_MOST)
+        if baseline != "constant":
+            used = min(used, VALUES_AT_MOST // fields.count)
         if used < rows.rows:
             text = f"{used:,} of {rows.rows:,}"
             logger.warning("%s: only the first %s train rows are used", rows.path, text)

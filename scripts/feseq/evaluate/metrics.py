@@ -28,7 +28,7 @@ class Rows:
     """
 
     def __init__(self, label: np.ndarray, logit: np.ndarray, click_rate: float = 0.5) -> None:
-        # Sorted once: scikit-learn sorts again at each call, which is quick on sorted rows.
+        # Sorted once, for all metrics and resamples.
         self.order = np.argsort(logit, kind="stable")
         self.label, self.logit = label[self.order], logit[self.order].astype(np.float64)
         self.weight = np.ones(len(label))
