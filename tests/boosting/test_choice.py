@@ -71,3 +71,9 @@ def test_click_rates_of_who_does_not_return_are_left_out(tmp_path: Path, returns
     make(tmp_path, raw_table(3000, **columns), valid_rows=range(1900, 3000))
     found = trained(tmp_path, tmp_path / "out", unknown_share=0)
     assert ("clicks" in found["feature_sets"]) == returns
+
+
+def test_trees_of_few_clicks_can_split(tmp_path: Path) -> None:
+    data = make(tmp_path, learnable_table(200), valid_rows=range(100, 200))
+    found = trained(data, tmp_path / "out")
+    assert all(entry["error"] > 0 for entry in found["sets_tried"])

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -72,6 +73,19 @@ def test_on_the_same_rows_it_ends_with_the_same_weights(
     assert trainer.step == 9
     for name, weight in weights(tmp_path / "model.safetensors").items():
         assert torch.equal(weight, trainer.model.state_dict()[name]), name
+
+
+def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
+    rare: Path, tmp_path: Path
+) -> None:
+    run = a_run(rare, replace(SMALL_MODEL, unknown_share="auto"), FOUR_EPOCHS)
+    with run.opened(CPU) as (train, valid):
+        assert valid is not None
+        drawn = np.array(run.unknown_shares(train, valid))
+        before = train.encoder.unknown_shares(train.table)
+        wanted = valid.encoder.unknown_shares(valid.table)
+    assert before.max() > 0.2
+    np.testing.assert_allclose(before + (1 - before) * drawn, np.maximum(before, wanted))
 
 
 def test_it_sees_all_rows_says_whose_its_metrics_are_and_resumes(

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 _MOST_ROWS = 200_000
 # Other settings than the model's, so that all trials of a search have the sets of its best.
 _SHORT = BoostingConfig(learning_rate=0.1, trees=300)
+# `min_child_weight` is at most this share of all rows, so that trees of few clicks can split too.
+_MOST_OF_LEAF = 0.1
 
 
 def choose_sets(
@@ -38,14 +40,17 @@ def choose_sets(
     differences.
     """
     train, valid = (SomeRows(table, np.arange(min(table.rows, _MOST_ROWS))) for table in rows)
-    label = valid.column("label")
+    label, rate = valid.column("label"), train.column("label").mean()
+    most = _MOST_OF_LEAF * train.rows * rate * (1 - rate)
+    least = min(_SHORT.min_child_weight, most)
+    config = _SHORT.model_copy(update={"min_child_weight": least})
 
     def losses(sets: list[str]) -> np.ndarray:
         """The logloss of each validation row, of a model with these sets."""
         own, others = (each.with_sets(sets) for each in features)
         matrix = quantile_matrix(train, own, threads=threads)
         valid_matrix = quantile_matrix(valid, others, like=matrix, threads=threads)
-        booster, _ = fit(matrix, valid_matrix, _SHORT, device, threads, verbosity=0)
+        booster, _ = fit(matrix, valid_matrix, config, device, threads, verbosity=0)
         logit = booster.predict(valid_matrix, output_margin=True).astype(np.float64)
         return np.logaddexp(0, logit) - label * logit
 

@@ -80,8 +80,8 @@ class ModelConfig(Declared):
     as well, like columns with the role `context`"""
     unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
     """share of the row's categories that a training step takes as out of vocabulary, others each
-    time, so that the network learns what to make of new ones. `auto`: for each column, the share
-    that the validation rows have"""
+    time, so that the network learns what to make of new ones. `auto`: in each column, until
+    train rows have as many unknown ones as validation rows"""
     shortcuts: bool = False
     """the target's embedding, the sum of the history's over the root of its length, and their
     product go to the output network too"""

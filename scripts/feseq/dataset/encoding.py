@@ -92,12 +92,14 @@ class FeatureEncoder:
         lookups = [*self.profile, *self.target, *self.context]
         return stack(lookups, block.categorical, block.numeric)
 
-    def unknown_shares(self, table: Table) -> np.ndarray:
-        """The share of a table's rows whose category is unknown, float64 [fields], as above."""
+    def unknown_shares(self, table: Table, rows: int | None = None) -> np.ndarray:
+        """The share of a table's rows, all or the first, with an unknown category, [fields]."""
         unknown = np.zeros(len(self.profile) + len(self.target) + len(self.context))
-        for block in table.blocks([]):
+        rows = table.rows if rows is None else min(rows, table.rows)
+        for start in range(0, rows, table.block_rows):
+            block = table.read(start, min(start + table.block_rows, rows), [])
             unknown += (self.categories(block) == OUT_OF_VOCABULARY).sum(0)
-        return unknown / max(1, table.rows)
+        return unknown / max(1, rows)
 
     def warn_of_unseen(self, table: Table) -> None:
         """Log the categorical columns of a table whose values are mostly unknown to the model.

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..common.files import fingerprint, read_json, write_json, written_beside
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 # A larger share of events with uninformative times is worth a warning.
 _ODD_SHARE = 0.9
+# Train rows, which are shuffled, that tell how many categories are unknown.
+_ROWS_OF_SHARES = 200_000
 # Batches to train on and to validate; None for a replay.
 Sources = tuple[BatchSource, BatchSource | None]
 
@@ -182,7 +185,7 @@ class TrainingRun:
             self.start.carry_into(model, train.table)
             logger.info("going on from %s", self.start.path)
         if self.model_config.unknown_share == "auto":
-            model.unknown.take(self.unknown_shares(valid))
+            model.unknown.take(self.unknown_shares(train, valid))
         model.observed_odds.shift.fill_(math.log(train.kept_share) - math.log(config.pos_weight))
         if config.start_at_click_rate and not self.start:
             label = train.table.column("label")
@@ -212,16 +215,20 @@ class TrainingRun:
         context = [*inputs.context_fields(fields), *inputs.newest_fields(fields)]
         return [field.column for field in (*fields.profile, *fields.targets, *context)]
 
-    def unknown_shares(self, valid: BatchSource | None) -> list[float]:
-        """The share of unknown categories by column, among the validation rows of the first run.
+    def unknown_shares(self, train: BatchSource, valid: BatchSource | None) -> list[float]:
+        """The shares by column to draw as unknown; a replay draws those of the first run.
 
-        A newest code counts as known.
+        With those that are unknown already, train rows have as many as validation rows. A newest
+        code counts as known.
         """
         if self.replay:
             found = read_json(self.replay)["unknown_shares"]
         else:
             assert valid is not None, "only a replay has no validation rows"
-            found = dict(zip(self.categories, valid.encoder.unknown_shares(valid.table).tolist()))
+            wanted = valid.encoder.unknown_shares(valid.table)
+            unknown = train.encoder.unknown_shares(train.table, _ROWS_OF_SHARES)
+            drawn = np.clip((wanted - unknown) / np.maximum(1 - unknown, 1e-9), 0, 1)
+            found = dict(zip(self.categories, drawn.tolist()))
         return [found.get(column, 0.0) for column in self.categories]
 
     def key(self, sources: Sources, code: Sequence[str]) -> str:
