@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from ..common.errors import UserError
 from ..common.files import folder_beside, read_json, write_json, written_beside
-from ..common.logits import log_odds
+from ..common.logits import log_odds, sigmoid
 from ..common.memory import peak_memory
 from ..config.boosting import FEATURE_SETS, BoostingConfig
 from ..config.runtime import Runtime
@@ -22,16 +23,18 @@ from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.negatives import NegativeDraw
 from ..dataset.opening import Files, open_table, train_rows
 from ..dataset.table import SomeRows, Table, without_holdout
-from ..evaluate.metrics import BY_NAME, Rows
 from ..families import Settings
 from .choice import choose_sets
 from .device import choose_device
 from .features import Features, fit_features, unknown_shares
 from .matrix import Matrix, quantile_matrix
 from .model_file import BoostedModel
-from .trees import METRICS, fit
+from .trees import fit
 
 logger = logging.getLogger(__name__)
+
+# Of the bags' mean. XGBoost has them of each bag, by trees.METRICS.
+_METRICS = {"auc": roc_auc_score, "average_precision": average_precision_score, "logloss": log_loss}
 
 
 def train(
@@ -214,8 +217,8 @@ class BoostingRun:
             last = boosters[0].num_boosted_rounds() - 1
             metrics = {name: values[last] for name, values in curves[0].items() if values}
         elif bag.valid is not None:
-            rows = Rows(bag.valid.get_label(), np.stack(logits).mean(axis=0))
-            metrics = {name: BY_NAME[name].of(rows) for name in METRICS.values()}
+            shown = bag.valid.get_label(), sigmoid(np.stack(logits).mean(axis=0))
+            metrics = {name: metric(*shown) for name, metric in _METRICS.items()}
         metrics = {f"valid_{name}": value for name, value in metrics.items()}
         return Grown(boosters, curves[0], metrics, bag.train.num_row())
 
