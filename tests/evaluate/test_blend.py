@@ -1,4 +1,4 @@
-"""Weights of a blend, fitted to all but the holdout rows as far as the clicks carry."""
+"""Weights of a blend, fitted to all but the holdout rows, equal with few clicks."""
 
 import json
 import logging
@@ -183,7 +183,7 @@ def test_a_model_that_is_noise_has_no_weight_at_any_odds(tmp_path: Path, by: str
     assert weights["b"] < 0.05
 
 
-@pytest.mark.parametrize("clicks", [0, 1, LEAST_CLICKS - 1])
+@pytest.mark.parametrize("clicks", [0, 1, 2 * LEAST_CLICKS - 1])
 @pytest.mark.filterwarnings("ignore:No positive class")
 def test_with_too_few_clicks_the_blend_is_the_mean_and_the_log_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, clicks: int

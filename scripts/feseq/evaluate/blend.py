@@ -64,21 +64,23 @@ def blend_predictions(
     click_rate = float(metadata_of(tables[0])["click_rate"])
     found, about = given, dict[str, Any]()
 
-    def fit(logits: Sequence[np.ndarray], label: np.ndarray) -> np.ndarray:
-        return bagged_weights(logits, label, metric, click_rate)
+    by_halves = False
+
+    def of_half(logits: Sequence[np.ndarray], label: np.ndarray) -> list[float]:
+        return bagged_weights(logits, label, metric, click_rate).mean(0).tolist()
 
     if found is None:
-        fitted = fit(choosing, label[~holdout])
-        found, about = _told(fitted, names, label[~holdout])
+        # Without holdout rows each half is blended by weights of the other.
+        least = LEAST_CLICKS if holdout.any() else 2 * LEAST_CLICKS
+        fitted = bagged_weights(choosing, label[~holdout], metric, click_rate, least)
+        found, about = _described(fitted, names, label[~holdout], least)
+        by_halves = len(fitted) > 1 and not holdout.any()
     shares = [share_of(found, path) for path in predictions]
-    is_apart = given is not None or holdout.any()
     # Of single models, the best has the largest value.
     values = [_value(logit, label[~holdout], metric, click_rate) for logit in choosing]
     best = int(np.argmax(values))
     columns = {
-        "logit": mean_logit(logits, shares)
-        if is_apart
-        else cross_fitted(logits, label, lambda *half: fit(*half).mean(0).tolist()),
+        "logit": cross_fitted(logits, label, of_half) if by_halves else mean_logit(logits, shares),
         "logit_blanked": mean_logit([t["logit_blanked"].to_numpy() for t in tables], shares),
         "logit_best": logits[best],
     }
@@ -89,8 +91,8 @@ def blend_predictions(
     logger.info("%s; the best of them is %s", shown, names[best])
 
 
-def _told(
-    fitted: np.ndarray, names: Sequence[str], label: np.ndarray
+def _described(
+    fitted: np.ndarray, names: Sequence[str], label: np.ndarray, least: int
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """The weights by name, and what training.json says of them; the log says it too."""
     clicks, found = int(label.sum()), dict(zip(names, fitted.mean(0).tolist()))
@@ -102,21 +104,25 @@ def _told(
         "all are equal",
         clicks,
         f"{len(label):,}",
-        LEAST_CLICKS,
+        least,
     )
     return found, {"clicks": clicks, "spread": None}
 
 
 def bagged_weights(
-    logits: Sequence[np.ndarray], label: np.ndarray, metric: Metric, click_rate: float
+    logits: Sequence[np.ndarray],
+    label: np.ndarray,
+    metric: Metric,
+    click_rate: float,
+    least: int = LEAST_CLICKS,
 ) -> np.ndarray:
     """The weights fitted to each draw [draws, models], whose mean is the blend's.
 
-    `logits` [rows] of each model; `click_rate` as of `Rows`. With fewer than LEAST_CLICKS clicks or
+    `logits` [rows] of each model; `click_rate` as of `Rows`. With fewer than `least` clicks or
     others, there is one draw, and its weights are equal.
     """
     classes = [np.flatnonzero(label == value) for value in (0, 1)]
-    if min(map(len, classes)) < LEAST_CLICKS:
+    if min(map(len, classes)) < least:
         return np.full((1, len(logits)), 1 / len(logits))
     random, share = np.random.default_rng(_SEED), min(1, _ROWS_OF_DRAW / len(label))
     found = []
