@@ -57,8 +57,8 @@ def simulated(regime: str, rows: int, random: np.random.Generator) -> Prediction
     own = random.normal(size=(len(variances), rows))
     noise = math.sqrt(correlation) * shared + math.sqrt(1 - correlation) * own
     logits = [
-        (MEAN + (truth + math.sqrt(v) * of_model) / (1 + v)).astype(np.float32)
-        for v, of_model in zip(variances, noise)
+        (MEAN + (truth + math.sqrt(v) * error) / (1 + v)).astype(np.float32)
+        for v, error in zip(variances, noise)
     ]
     return Predictions(logits, (random.random(rows) < sigmoid(MEAN + truth)).astype(np.uint8))
 
@@ -120,7 +120,8 @@ def main() -> None:
     parser.add_argument("--predictions", type=Path, nargs="+", help="of models of one size")
     options = parser.parse_args()
     metric = BY_NAME[options.by]
-    print("| regime | clicks | equal mean | fitted | ours | best single by the same clicks |")
+    heads = ("regime", "clicks", "equal mean", "fitted once", "the workflow's", "best single")
+    print(f"| {' | '.join(heads)} by the same clicks |")
     print("|---|---|---|---|---|---|")
     if options.predictions:
         tables = [read_predictions(path, None) for path in options.predictions]

@@ -174,7 +174,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         "the best baseline, constant, by 0.",
         "the best boosting model, boosting, by 0.",
         "they are worth 0.0800 [0.0500, 0.1100]",
-        "plain+groups+clicks",
+        "groups+clicks",
         "the best possible 0.8100",
         "67.7% of what can be learned",
         "`snakemake --cores 4 results/submission_full.csv` submits len150.",

@@ -56,6 +56,8 @@ def test_the_page_says_what_stands_out(tmp_path: Path) -> None:
         r"40 % of the train rows .*`age`",
         r"88\.9 % .*\b0\.0525 %.* age 0\.",
         r"0\.995 .*: age 1, age 2\.",
+        r"sampling\.split",
+        r"levels",
     ):
         assert re.search(figures, page), figures
 

@@ -91,7 +91,7 @@ def _row(path: Path) -> dict[str, Any]:
     row |= _flat({f"{key}_ahead": ahead.get(key) for key in ("score", f"{BALANCED}score")})
     row |= _costs(path, training)
     has_chosen = bool(training.get("sets_tried"))
-    row["features"] = "+".join(["plain", *training["feature_sets"]]) if has_chosen else None
+    row["features"] = "+".join(training["feature_sets"]) or "none" if has_chosen else None
     # Values without spaces, which part the settings.
     settings = training.get("settings", {}).items()
     row["settings"] = " ".join(f"{key}={value}".replace(" ", "") for key, value in settings)

@@ -169,13 +169,11 @@ def _fitted_weights(rivals: pd.DataFrame) -> dict[str, float]:
 
 
 def _features(models: pd.DataFrame) -> Iterator[str]:
-    """Which sets of features models took, where the validation rows chose them."""
+    """Which sets of features models use, where the validation rows chose them."""
     chosen = models[models["features"].notna()]
     for sets, rows in chosen.groupby("features", sort=False):
-        yield (
-            f"{', '.join(rows['model'])} took the sets of features {sets}, by the logloss of the "
-            f"validation rows."
-        )
+        names = ", ".join(rows["model"])
+        yield f"Sets of features that the validation rows chose for {names}: {sets}."
 
 
 def _submission(
