@@ -41,8 +41,7 @@ try:
     COLUMNS = Columns.from_config(config["columns"])
     RAW = locate_raw(config["raw"])
     # Jobs need not ask again, which for a remote file takes requests.
-    if workflow.is_main_process:
-        RAW.check(COLUMNS)
+    TRAIN_ROWS = RAW.check(COLUMNS) if workflow.is_main_process else None
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

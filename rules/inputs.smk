@@ -1,5 +1,6 @@
 # Inputs of rules, and plots as the report shows them.
 import functools
+import os
 from pathlib import Path
 
 from feseq.config.catalog import (
@@ -195,9 +196,31 @@ def of_pair(file, *which):
     return paths
 
 
+def targets():
+    """What this call asks for, as files; of a rule, such as `all`, the files that it asks for."""
+    settings = workflow.dag_settings
+    # Jobs that Snakemake starts by name, on another host or by hand, ask for none.
+    asked = (
+        settings.targets or {workflow.default_target}
+        if not settings.target_jobs
+        else ()
+    )
+    files = []
+    for target in asked:
+        is_rule = workflow.is_rule(target)
+        files += map(str, workflow.get_rule(target).input) if is_rule else [target]
+    return files
+
+
+@clear_errors
 def compared_jobs(wildcards):
     """Size and name of each model in the comparison."""
-    return compared_models(config, results())
+    return compared_models(config, results(), map(os.path.relpath, targets()))
+
+
+def compared_sizes(wildcards):
+    """The sizes in the comparison."""
+    return list(dict(compared_jobs(wildcards)))
 
 
 def compared_plots(wildcards):
@@ -217,14 +240,28 @@ def compared_plots(wildcards):
 
 
 def importance_plots(wildcards):
-    """What the AUC of each model that submits rests on."""
+    """What the AUC of each model in the comparison that submits rests on."""
     return [
         rules.plot.output.svg.apply_wildcards(
             {"size": size, "name": name, "plot": "importance"}
         )
-        for size in config["evaluation"]["sizes"]
-        for name in submission_models(config, size)
+        for size, name in compared_jobs(wildcards)
+        if name in submission_models(config, size)
     ]
+
+
+def compared_facts(wildcards):
+    """What is known of the data of each size in the comparison."""
+    return [
+        output_of("describe", "facts", size=size) for size in compared_sizes(wildcards)
+    ]
+
+
+def compared_weights(wildcards):
+    """The weights of the models that submit, by size in the comparison."""
+    return {
+        size: submission_weights(config, size) for size in compared_sizes(wildcards)
+    }
 
 
 @clear_errors

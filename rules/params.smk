@@ -142,6 +142,15 @@ def size_param(name):
     return clear_errors(lambda wildcards: size_block(config, wildcards.size)[name])
 
 
+def rows_shown(wildcards, resources):
+    """How many rows a training reads, for its message; counts for nothing, as it has `resources`."""
+    there = config["simulation"]["train_rows"] if RAW.simulated else TRAIN_ROWS
+    known = [
+        rows for rows in (size_block(config, wildcards.size)["rows"], there) if rows
+    ]
+    return f"{min(known):,} rows" if known else "all rows"
+
+
 def size_weights(wildcards):
     """The models that submit for the job's size, with their weights; None: these are fitted."""
     return submission_weights(config, wildcards.size)

@@ -65,7 +65,7 @@ rule summarize:
     input:
         comparison=rules.compare.output.comparison,
         importances=importance_plots,
-        facts=expand(rules.describe.output.facts, size=config["evaluation"]["sizes"]),
+        facts=compared_facts,
         # Not on the page, but in Snakemake's report.
         model_plots=compared_plots,
     output:
@@ -93,10 +93,7 @@ rule summarize:
             upstream=upstream(compared_jobs),
             **config["submission"],
             split=config["sampling"]["split"],
-            submitting={
-                size: submission_weights(config, size)
-                for size in config["evaluation"]["sizes"]
-            },
+            submitting=compared_weights,
         ),
     message:
         "Summing up all models"

@@ -26,8 +26,9 @@ rule train:
         *code("train", "train"),
         **model_params(),
         **settings(start_version=start_version),
+        rows=rows_shown,
     message:
-        "Training {wildcards.model} on size {wildcards.size}"
+        "Training {wildcards.model} on size {wildcards.size}, {params.rows}"
     script:
         "../scripts/train.py"
 
@@ -49,7 +50,7 @@ use rule train as refit with:
     benchmark:
         "results/{size}/{model}/refit/train.benchmark.tsv"
     message:
-        "Training {wildcards.model} again on all rows of size {wildcards.size}"
+        "Training {wildcards.model} again on all of size {wildcards.size}, {params.rows}"
 
 
 rule tune:

@@ -102,7 +102,7 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     # The unnamed params, which stand first: digests of the code.
     unnamed = len(job.params) - len(dict(job.params.items()))
     known["code"] = [text for text in list(job.params)[:unnamed] if text]
-    known |= read_settings(text for _, text in job.params.items() if text)
+    known |= read_settings(text for _, text in job.params.items() if "=" in text)
     known |= dict(job.input.items()) | dict(job.output.items())
     return {name: known[name] for name in parameters if name in known}
 

@@ -68,22 +68,53 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
             check_job(config, columns, {"size": size, "model": model})
 
 
-def test_the_comparison_has_what_is_configured_and_what_was_trained(
-    config: Config, tmp_path: Path
-) -> None:
+@pytest.fixture
+def trained(config: Config, tmp_path: Path) -> Path:
+    """A folder of results with trained models, and others."""
     put(config, "sizes.full.submission_models", ["len150", "len500"])
-    put(config, "evaluation.baselines", ["constant"])
-    trained = ["toy/len100", "toy/len100-gone", "toy/len7", "full/len150", "medium/boosting"]
-    for name in trained:
+    put(config, "evaluation.baselines", ["constant", "len150-feseq_paper"])
+    for name in ("toy/len100", "toy/len100-gone", "toy/len7", "full/len150", "medium/boosting"):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "training.json").write_text("{}")
         (tmp_path / name / "model.safetensors").touch()
+    # Its training failed; the baseline is no model.
+    for name in ("medium/len500", "medium/logistic_regression"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").touch()
     (tmp_path / "toy/len100-feseq_paper").mkdir()
-    assert compared_models(config, tmp_path) == [
-        ("full", "len150"),
-        ("full", "len500"),
-        ("full", "blend"),
-        ("full", "constant"),
-        ("medium", "boosting"),
-        ("toy", "len100"),
-    ]
+    return tmp_path
+
+
+PAPER = "len150-feseq_paper"
+TOY = [("toy", "len100"), ("toy", "constant")]
+MEDIUM = [
+    ("medium", name) for name in ("boosting", "len500", "logistic_regression", "constant", PAPER)
+]
+FULL = [("full", name) for name in ("len150", "constant", PAPER)]
+
+
+def test_without_targets_the_comparison_has_each_size_with_a_trained_model(
+    config: Config, trained: Path
+) -> None:
+    assert compared_models(config, trained) == [*TOY, *MEDIUM, *FULL]
+    with pytest.raises(UserError, match="submission_medium"):
+        compared_models(config, trained / "toy")
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (["summary.md", "medium/data.md", "full/blend/metrics.json"], [*TOY, *MEDIUM, *FULL]),
+        (["toy/len100/metrics.json"], TOY),
+        (["submission_toy.csv", "medium/boosting/plots/roc_pr.svg"], [*TOY, *MEDIUM]),
+        (
+            ["submission_full.csv", "summary.md"],
+            [("full", name) for name in ("len150", "len500", "blend", "constant", PAPER)],
+        ),
+        (["medium/len150/metrics.json"], [("medium", "len150"), *MEDIUM]),
+    ],
+)
+def test_the_comparison_has_no_size_that_the_targets_do_not_name(
+    config: Config, trained: Path, targets: list[str], expected: list[tuple[str, str]]
+) -> None:
+    files = [str(trained / name) for name in targets]
+    assert compared_models(config, trained, files) == expected

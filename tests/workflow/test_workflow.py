@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import platform
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feseq.common.parquet import SIMULATED_MARK
-from support.shop import TEST_ROWS, changed, copy_code, refused, snakemake, write_inputs
+from support.shop import ROWS, TEST_ROWS, changed, copy_code, refused, snakemake, write_inputs
 
 pytestmark = pytest.mark.workflow
 
@@ -153,6 +154,18 @@ def test_a_target_of_an_unknown_size_or_model_is_refused(
 ) -> None:
     write_inputs(tmp_path)
     assert message in refused(tmp_path, "-n", target)
+
+
+def test_the_summary_asks_for_no_size_that_the_call_does_not_name(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    calls = {"medium": ["results/submission_medium.csv", "./results/summary.md"], "full": []}
+    for size, targets in calls.items():
+        code, output = snakemake(tmp_path, "-n", *targets)
+        assert code == 0, output
+        assert set(re.findall(r"^Job .* size (\w+)", output, re.M)) == {size}
+        assert "Training boosting-plain on size" in output
+        assert f"Training len20 on size {size}, {200 if size == 'medium' else ROWS} rows" in output
+    assert "results/submission_medium.csv" in refused(tmp_path, "-n", "results/summary.md")
 
 
 def test_real_results_stay_where_the_raw_files_are_gone(copied: Path) -> None:

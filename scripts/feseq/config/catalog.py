@@ -1,6 +1,6 @@
 """The models of a size, and the settings of each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,27 +104,55 @@ def scored_files(config: Mapping[str, Any], name: str) -> list[str]:
     return [files] if isinstance(files, str) else files
 
 
-def compared_models(config: Mapping[str, Any], results: Path) -> list[tuple[str, str]]:
+def asked_models(
+    config: Mapping[str, Any], results: Path, files: Iterable[str]
+) -> list[tuple[str, str]]:
+    """Size and name of the models that targets ask for: a submission, or a file of a model."""
+    asked = []
+    for path in map(Path, files):
+        match path.relative_to(results).parts if path.is_relative_to(results) else ():
+            case [name] if name.startswith("submission_"):
+                size = path.stem.removeprefix("submission_")
+                models = submission_models(config, size) if size in config["sizes"] else []
+                asked += [(size, model) for model in models]
+            case [size, name, _, *_] if size in config["sizes"] and is_model(name):
+                asked.append((size, name))
+    return asked
+
+
+def compared_models(
+    config: Mapping[str, Any], results: Path, targets: Iterable[str] = ()
+) -> list[tuple[str, str]]:
     """Size and name of each model in the comparison.
 
-    Those that submit for the sizes of `evaluation.sizes`, their blend and the baselines, and
-    every other model trained so far that the config still knows.
+    Its sizes are those whose models the targets ask for; if there are none, all with a trained
+    model. Of each it has the models asked for, all trained so far that the config still knows,
+    their blend if all that submit are among them, and the baselines. Raises UserError without a
+    model.
     """
-    chosen: list[tuple[str, str]] = []
-    for size in config["evaluation"]["sizes"]:
-        submitting = submission_models(config, size)
-        together = [BLEND] if len(submitting) > 1 else []
-        chosen += [(size, n) for n in (*submitting, *together, *config["evaluation"]["baselines"])]
     columns = Columns.from_config(config["columns"])
-    for path in sorted(results.glob("*/*/training.json")):
-        size, name = path.parts[-3:-1]
-        if size in config["sizes"] and (
-            name in BASELINES
-            or (
-                is_model(name)
-                and (path.parent / MODEL_FILE).exists()
-                and not any(model_mistakes(config, columns, size, name))
-            )
-        ):
-            chosen.append((size, name))
-    return list(dict.fromkeys(chosen))
+
+    def is_known(size: str, name: str) -> bool:
+        return name in BASELINES or (
+            is_model(name) and not any(model_mistakes(config, columns, size, name))
+        )
+
+    asked = asked_models(config, results, targets)
+    # Where a training failed, Snakemake removes the model and leaves the metrics of the one before.
+    files = [*results.glob(f"*/*/{MODEL_FILE}"), *results.glob("*/*/metrics.json")]
+    trained = sorted({path.parts[-3:-1] for path in files})
+    chosen: list[tuple[str, str]] = []
+    for size in config["sizes"]:
+        jobs = [job for job in (*asked, *trained) if job[0] == size and is_known(*job)]
+        models = [name for _, name in jobs]
+        if any(map(is_model, models)) and (not asked or size in dict(asked)):
+            submitting = {*submission_models(config, size)}
+            models += [BLEND] * (len(submitting) > 1 and submitting <= {*models})
+            models += [n for n in config["evaluation"]["baselines"] if is_known(size, n)]
+            chosen += [(size, name) for name in dict.fromkeys(models)]
+    if not chosen:
+        raise UserError(
+            f"there is no model to compare: ask for a submission in the same call, such as "
+            f"{results}/submission_medium.csv"
+        )
+    return chosen

@@ -16,7 +16,6 @@ Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
 # Some of the settings in BLOCKS.
 Keys = dict[str, Any]
-SizeName = Literal["toy", "medium", "full"]
 
 
 def _without_repeats(values: list[str]) -> list[str]:
@@ -184,17 +183,14 @@ class Submission(_Block):
 class Evaluation(_Block):
     """How models are measured on the validation rows."""
 
-    sizes: list[SizeName] = ["full"]
-    """sizes whose submitting models and baselines are always in the comparison; other models are in
-    it once they are trained"""
     baselines: list[Baseline | Annotated[str, Field(pattern=f"^{MODEL_PATTERN}$")]] = [
         *BASELINES,
         "boosting",
         "boosting-plain",
     ]
-    """which models beside these: `constant` is the click rate; `logistic_regression` knows ranks of
-    numeric columns and of history lengths, and the categories of columns with at most 64; or any
-    other model, by name"""
+    """what models are compared with: `constant` is the click rate; `logistic_regression` knows
+    ranks of numeric columns and of history lengths, and the categories of columns with at most 64;
+    or any model, by name, in the sizes that can train it"""
 
 
 class Config(_Block):

@@ -44,16 +44,17 @@ class RawFiles:
         """The version of what has one, else None."""
         return location.version if location and self.has_version(location) else None
 
-    def check(self, columns: Columns) -> None:
+    def check(self, columns: Columns) -> int | None:
         """Open the user's files and check what can be checked before hours of training.
 
         That is what footers and headers say: one source, and all columns in types that can be used
-        and compared.
+        and compared. Returns the number of train rows, None for the stand-in, which may not be
+        there yet.
         """
         if self.sample_submission is not None:
             label_name(self.sample_submission, columns.id, columns.label)
         if self.simulated:
-            return
+            return None
         train, test = open_parquet(self.train), open_parquet(self.test)
         if train.is_simulated != test.is_simulated:
             simulated, real = (train, test) if train.is_simulated else (test, train)
@@ -64,6 +65,7 @@ class RawFiles:
         train.check_columns(columns, columns.label)
         test.check_columns(columns, columns.id)
         test.check_kinds(train, columns)
+        return train.rows
 
 
 def locate_raw(raw: Mapping[str, Any]) -> RawFiles:

@@ -54,13 +54,8 @@ def write_comparison(metrics: list[Path], comparison: Path, view: Path) -> None:
     """Write one row a model, as results/README.md lists the columns, and as HTML a column a model.
 
     Sizes with the most validation rows first, within a size the best AUC. Each `metrics` is a
-    results/{size}/{name}/metrics.json with the files of its model beside it. Raises UserError
-    without any.
+    results/{size}/{name}/metrics.json with the files of its model beside it.
     """
-    if not metrics:
-        raise UserError(
-            "there is no model to compare; train one, or name a size in evaluation.sizes"
-        )
     models = pd.DataFrame([_row(path) for path in metrics]).astype(_WHOLE).assign(path=metrics)
     models = models.join(pd.concat([_behind(rows) for _, rows in models.groupby("size")]))
     # Sizes differ in their validation rows: an AUC of a few clicks must not lead the table.
