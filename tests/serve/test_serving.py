@@ -1,15 +1,20 @@
 """Trained networks in ONNX: the same logits as the network's, from raw values."""
 
+import os
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
 from dataclasses import replace
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
@@ -21,7 +26,7 @@ from feseq.serve import export
 from feseq.serve.check_rows import raw_rows
 from feseq.serve.export import export_model
 from feseq.serve.scorer import Scorer
-from support import REPOSITORY, trainings
+from support import REPOSITORY, SCRIPTS, trainings
 from support.raw_tables import raw_table, to_train_h5, with_roles
 
 
@@ -208,7 +213,14 @@ sys.meta_path.insert(0, Missing())
 """
 
 
-def test_the_example_of_the_page_runs_without_pytorch(
+def installed_with(lines: Iterable[str]) -> set[str]:
+    """The packages of some requirements, and of theirs."""
+    wanted = [Requirement(line) for line in lines]
+    names = {one.name for one in wanted if one.marker is None or one.marker.evaluate()}
+    return names.union(*(installed_with(requires(name) or ()) for name in names))
+
+
+def test_the_example_of_the_page_runs_with_what_pip_installs(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     place = tmp_path / "results/toy/len100"
@@ -220,13 +232,16 @@ def test_the_example_of_the_page_runs_without_pytorch(
     export_model(model, data / "valid.h5", place / "model.onnx")
     # What the exporter folds and skips tells a user nothing.
     assert {record.name.split(".")[0] for record in caplog.records} == {"feseq"}
-    (tmp_path / "scripts").symlink_to(REPOSITORY / "scripts")
     page = (REPOSITORY / "docs/serving.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", page, re.S)
-    others = ("torch", "onnx", "onnxscript", "pydantic", "pandas", "safetensors", "snakemake")
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    brought = installed_with(project["dependencies"])
+    others = {name for name, of in packages_distributions().items() if not brought & set(of)}
+    assert {"torch", "pydantic", "pandas"} < others
     code = MISSING.format(others) + example
+    command, found = [sys.executable, "-c", code], {"PYTHONPATH": str(SCRIPTS)}
     ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        command, cwd=tmp_path, env=os.environ | found, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
     *scores, error = ran.stdout.splitlines()

@@ -3,9 +3,11 @@
 import ast
 import re
 import sys
+import tomllib
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from feseq.families import FAMILIES, families
 from feseq.staleness import Code
@@ -132,6 +134,15 @@ def test_environments_have_the_versions_of_the_requirements() -> None:
     required = {CONDA_NAME.get(name, name): pin.replace("==", "=") for name, pin in pins.items()}
     found = {pair for packages in ENVIRONMENTS.values() for pair in packages.items()}
     assert found == {*required.items(), ("python", "=3.11")}
+
+
+def test_pip_installs_the_scorer_with_the_versions_of_the_tests_or_others() -> None:
+    lines = (REPOSITORY / "envs/requirements.txt").read_text().splitlines()
+    tested = {one.name: one for one in map(Requirement, (n for n in lines if n[:1].isalpha()))}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    for wanted in map(Requirement, project["dependencies"]):
+        (pin,) = tested[wanted.name].specifier
+        assert pin.version in wanted.specifier
 
 
 def test_environments_come_from_conda_forge_and_snakemake_from_bioconda() -> None:
