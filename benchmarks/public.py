@@ -30,12 +30,16 @@ from scipy.special import logit as logit_of
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from tables import TABLES, Table
 
-NETWORKS = ("leaderboard", "leaderboard_attention", "leaderboard_light")
-# Those that the preset submits, by the workflow's name, and one more.
-SUBMITTED = {name: f"len150-{name}" for name in NETWORKS} | {"boosting": "boosting"}
+# What the preset submits, and one more, by the workflow's name.
+SUBMITTED = {
+    "FESeq": "len150",
+    "attention": "len150-attention",
+    "light": "len150-light",
+    "boosting": "boosting",
+}
 MODELS = SUBMITTED | {"boosting-plain": "boosting-plain"}
 DRAWS = 200
-# The preset's main network with one part left out, or taken from another of its networks.
+# The default network with one part left out, or taken from another of the preset.
 ABLATION: dict[str, dict[str, Any]] = {
     "min-max for ranks": {"model": {"scaling": "minmax"}},
     "without plain values": {"model": {"numerics": ["buckets", "missing"]}},
@@ -92,26 +96,19 @@ class Judge:
 def settings(table: Table, variants: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """What a run lays over the preset."""
     preset = yaml.safe_load(runs.PRESET.read_text())["variants"]
-    networks = {name: merged(preset[name], {}) for name in NETWORKS}
-    networks |= {
-        key(name): merged(preset["leaderboard"], block) for name, block in variants.items()
-    }
-    for i, block in enumerate(networks.values()):
-        # The preset's networks have seeds of their own.
-        block["train"]["seed"] = seed + 1000 * min(i, len(NETWORKS))
+    networks = preset | {key(name): block for name, block in variants.items()}
+    for i, (name, block) in enumerate(networks.items(), 1):
+        # Each of the preset's networks has a seed of its own.
+        train = block.get("train", {}) | {"seed": seed + 1000 * min(i, len(preset) + 1)}
+        networks[name] = block | {"train": train}
     return {
         "raw": {"source": "files", "train": "raw/train.parquet", "test": "raw/test.parquet"},
         "columns": table.columns,
         "sampling": {"split": {"time": None, "last": None, "group": None} | table.split},
+        "train": {"seed": seed},
         "boosting": {"seed": seed},
         "variants": networks,
     }
-
-
-def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A variant with changes on top."""
-    blocks = ("model", "train")
-    return {block: {**settings.get(block, {}), **changes.get(block, {})} for block in blocks}
 
 
 def key(name: str) -> str:

@@ -34,7 +34,7 @@ def test_a_model_is_made_for_listed_lengths_alone(config: Config) -> None:
     put(config, "sizes.medium.max_len", [150, 500])
     made = model_settings(config, "medium", "len500")
     assert made["model"]["max_len"] == 500
-    assert made["train"]["epochs"] == config["sizes"]["medium"]["train"]["epochs"]
+    assert made["train"]["batch_size"] == config["sizes"]["medium"]["train"]["batch_size"]
     with pytest.raises(UserError, match=r"max_len 100 is not listed for size medium.*\[150, 500\]"):
         model_settings(config, "medium", "len100")
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+import yaml
 
 from feseq.config.model import ModelConfig
 from feseq.dataset.batch import Batch
@@ -10,7 +11,11 @@ from feseq.dataset.layout import Layout
 from feseq.dataset.numeric_kinds import BUCKETS
 from feseq.model import FESeq, FieldSizes
 
+from .configs import CONFIG as SHIPPED
+
+BRIEFING = yaml.safe_load(SHIPPED.read_text())["variants"]["briefing"]["model"]
 CONFIG = ModelConfig(
+    **BRIEFING,
     max_len=6,
     embedding_dim=4,
     interaction="crossnetv2",

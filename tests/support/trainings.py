@@ -31,9 +31,11 @@ from support import REPOSITORY
 from support.raw_tables import selected
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
-SETTINGS = model_settings(CONFIG, "toy", "len100")
+# The briefing's network is small, and its schedule says more of a loop than a cosine.
+SETTINGS = model_settings(CONFIG, "toy", "len100-briefing")
 MODEL = ModelConfig(**SETTINGS["model"])
-TRAIN = TrainConfig(**(SETTINGS["train"] | {"batch_size": 300, "min_steps_per_epoch": 1}))
+FEW_STEPS = {"batch_size": 300, "min_steps_per_epoch": 1, "epochs": 2}
+TRAIN = TrainConfig(**(SETTINGS["train"] | FEW_STEPS))
 # For tests that train often.
 SMALL_MODEL = replace(MODEL, max_len=10, embedding_dim=4, heads=1, mlp=(8,))
 CPU = Machine(torch.device("cpu"))

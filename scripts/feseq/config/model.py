@@ -60,17 +60,26 @@ class ModelConfig(Declared):
     """hidden layers of the output network"""
     mlp_activation: Literal["relu", "leaky_relu"] = "relu"
     """activation of the output network"""
-    mlp_cross_rank: Annotated[int, Field(ge=0, le=4096)] = 0
+    mlp_cross_rank: Annotated[int, Field(ge=0, le=4096)] = 64
     """rank of a cross layer (DCN-v2) before the output network's hidden layers, which adds to each
     input its product with a weighted sum of all inputs; 0: none"""
-    numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = ("linear",)
+    numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = (
+        "direct",
+        "buckets",
+        "missing",
+    )
     """how numeric columns enter the output network: `linear`, value times a learned vector;
     `direct`, the value; `buckets`, a learned vector for each of 20 quantile buckets; `missing`, a
     flag for each block of columns that are missing together. Several stand side by side"""
-    scaling: Literal["minmax", "quantile"] = "minmax"
+    scaling: Literal["minmax", "quantile"] = "quantile"
     """of numeric values: to [0, 1] by the range; their ranks among the train rows, to mean 0 and
     deviation 1"""
-    history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = ()
+    history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = (
+        "length",
+        "distinct",
+        "entropy",
+        "newest",
+    )
     """of each whole history, as further numeric columns: log(1 + events), log(1 + `distinct`
     codes), `entropy` of their shares; of a sequence with `share_embedding`, log(1 + `target_count`)
     and `target_recency`, 1 / (events since the target, itself included); and the `newest` code,
@@ -78,18 +87,18 @@ class ModelConfig(Declared):
     levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0
     """numeric columns with at most this many distinct values are categories for the output network
     as well, like columns with the role `context`"""
-    unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
+    unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
     """share of the row's categories that a training step takes as out of vocabulary, others each
     time, so that the network learns what to make of new ones. `auto`: in each column, until
     train rows have as many unknown ones as validation rows"""
-    shortcuts: bool = False
+    shortcuts: bool = True
     """the target's embedding, the sum of the history's over the root of its length, and their
     product go to the output network too"""
-    crossing: Annotated[int, Field(ge=0, le=1024)] = 0
+    crossing: Annotated[int, Field(ge=0, le=1024)] = 32
     """size of further vectors, of the target and of the history's codes, whose product goes
     straight to the logit: the target's times the sum of the codes' over the root of the history's
     length; 0: none"""
-    embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1.0e-4
+    embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the embeddings' start values"""
     embedding_dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
     """probability with which a training step takes a whole embedding, of a category, an event in

@@ -129,7 +129,7 @@ class Size(_Block):
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
     """history lengths for which a model can be trained; longer ones are cut to their newest"""
     submission_models: Annotated[list[str], Field(min_length=1), AfterValidator(_without_repeats)]
-    """the models that submit, by name: `len150`, or `len150-feseq_paper` for a variant; of several,
+    """the models that submit, by name: `len150`, or `len150-briefing` for a variant; of several,
     the mean of their logits"""
     submission_weights: Literal["auto"] | list[Annotated[float, Field(gt=0), AS_WRITTEN]] | None = (
         None

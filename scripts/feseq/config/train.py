@@ -45,24 +45,24 @@ class TrainConfig(Declared):
     """rows of one step, at most"""
     min_steps_per_epoch: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """data too small for that many steps of `batch_size` get smaller batches, said in the log"""
-    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1e-3
     """step size of Adam, before cuts or decay"""
-    embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 1
+    embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings learn at this multiple of the learning rate"""
-    embedding_second_moment: Literal["weight", "table"] = "weight"
+    embedding_second_moment: Literal["weight", "table"] = "table"
     """what Adam divides their steps by: `weight`, the root mean square of a weight's own gradients,
     so that the step does not depend on a gradient's size; `table`, that of all weights of its
     table, so that rare codes move little. All context columns are one table, and so are all
     buckets"""
-    weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0
+    weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0.01
     """each step takes this share of a weight off, times the learning rate (AdamW); not off biases,
     norms and embeddings"""
-    schedule: Literal["plateau", "cosine", "linear"] = "plateau"
+    schedule: Literal["plateau", "cosine", "linear"] = "cosine"
     """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`, `linear`:
     it falls over the steps of all epochs. A thousandth of it is always left"""
-    start_at_click_rate: bool = False
+    start_at_click_rate: bool = True
     """the untrained network predicts the click rate of the train rows, not one half: where clicks
     are rare, it need not learn that first. With `start_from` the earlier network's logit stays"""
     max_grad_norm: Annotated[float, Field(gt=0), AS_WRITTEN] = 10
@@ -75,14 +75,14 @@ class TrainConfig(Declared):
     negative_share: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1
     """an epoch has all clicks and this share of the other rows, another draw each time, which makes
     it shorter; predictions are corrected for that"""
-    weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
+    weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
     """d: a moving average of the weights, d * average + (1 - d) * weights after each step, is
     evaluated and saved in their place; 0: none"""
-    evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = "auto"
+    evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
     """evaluations in an epoch, the last one at its end. `auto`: one; in an epoch of more than 2,000
     steps four: the first three only look for the best weights, and change neither learning rate
     nor end"""
-    patience: Annotated[int, Field(ge=1)] = 2
+    patience: Annotated[int, Field(ge=1)] = 6
     """this many evaluations without gain in a row end the training"""
     monitor: Annotated[
         Mapping[Monitored, Annotated[float, AS_WRITTEN]],
