@@ -30,14 +30,18 @@ from scipy.special import logit as logit_of
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from tables import TABLES, Table
 
-# What the preset submits, and one more, by the workflow's name.
+# What the preset submits, and baselines, by the workflow's name.
 SUBMITTED = {
     "FESeq": "len150",
     "attention": "len150-attention",
     "light": "len150-light",
     "boosting": "boosting",
 }
-MODELS = SUBMITTED | {"boosting-plain": "boosting-plain"}
+MODELS = SUBMITTED | {
+    "boosting-plain": "boosting-plain",
+    "DIN": "len150-din",
+    "DCN-v2": "len150-dcnv2",
+}
 DRAWS = 200
 # The default network with one part left out, or taken from another of the preset.
 ABLATION: dict[str, dict[str, Any]] = {
