@@ -257,11 +257,9 @@ def compared_facts(wildcards):
     ]
 
 
-def compared_weights(wildcards):
-    """The weights of the models that submit, by size in the comparison."""
-    return {
-        size: submission_weights(config, size) for size in compared_sizes(wildcards)
-    }
+def compared_submissions(wildcards):
+    """The models that submit, by size in the comparison."""
+    return {size: submission_models(config, size) for size in compared_sizes(wildcards)}
 
 
 @clear_errors

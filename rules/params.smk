@@ -1,5 +1,6 @@
 # Params of rules, which make a step stale when they change, and what the family of a model needs.
 import functools
+import os
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
@@ -26,6 +27,12 @@ from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+# The config files of this call, for commands that pages print.
+CONFIG_FILES = [
+    os.path.relpath(file) if Path(os.getcwd()) in Path(file).parents else str(file)
+    for file in map(os.path.abspath, workflow.overwrite_configfiles)
+]
+CONFIG_OPTIONS = ["--configfile"] * bool(CONFIG_FILES) + CONFIG_FILES
 # Settings of a training that change its result by rounding at most.
 LAYOUT = ("gpus", "nodes")
 

@@ -93,8 +93,9 @@ rule summarize:
             upstream=upstream(compared_jobs),
             **config["submission"],
             split=config["sampling"]["split"],
-            submitting=compared_weights,
+            submitting=compared_submissions,
         ),
+        **not_counted(options=CONFIG_OPTIONS),
     message:
         "Summing up all models"
     script:

@@ -10,15 +10,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
+from snakemake.utils import update_config
 
 from feseq.common.errors import UserError
 from feseq.common.files import read_json, write_json
 from feseq.common.parquet import write_table
+from feseq.config.check import checked_config
 from feseq.evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from feseq.report.comparison import write_comparison, write_two_models
 from feseq.report.summary import write_summary
+from support.configs import CONFIG as CONFIG_FILE
 from support.shop import CONFIG, refused, snakemake
 
 
@@ -150,7 +154,10 @@ def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
     compared(metrics, folder)
     plots = [folder / f"plots/{name}.svg" for name in given.pop("plots", ())]
     options = {
-        "submitting": {"full": given.pop("weights", MappingProxyType({"len150": 1.0}))},
+        "submitting": {
+            "full": given.pop("submits", ["len150"]),
+            "toy": ["len100"],
+        },
         "prior": "observed",
         "refit": False,
         "split": {"time": None, "group": None},
@@ -176,7 +183,6 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         "groups+clicks",
         "the best possible 0.8100",
         "67.7% of what can be learned",
-        "`snakemake --cores 4 results/submission_full.csv` submits len150.",
         "balanced scored higher",
         "learned from 45,000 simulated rows",
         "drawn at random",
@@ -226,6 +232,61 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
     assert "74.2%" in text
 
 
+SUBMITS = "`snakemake --cores 4 results/submission_full.csv`"
+
+
+def first_line(folder: Path, **given: Any) -> str:
+    """That of the summary of two models and a baseline; `given` has their AUCs, and options."""
+    names = {"len150": 0.8, "boosting": 0.5, "logistic_regression": 0.5}
+    aucs = {name: given.pop(name, auc) for name, auc in names.items()}
+    clicks = given.pop("clicks", 100)
+    paths = [put_model(folder, "full", name, auc, clicks=clicks) for name, auc in aucs.items()]
+    given["evaluation"] = {"baselines": ["boosting", "logistic_regression", "len150"]}
+    return summary_of(paths, folder, **given).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "other", "key"),
+    [
+        ({"len150": 0.99}, "Submit len150", "boosting", None),
+        ({"boosting": 0.99}, "Submit boosting", "len150", "boosting"),
+        ({"boosting": 0.7999}, "boosting", "len150", "boosting"),
+        ({"boosting": 0.8001}, "boosting", "len150", "boosting"),
+        ({"logistic_regression": 0.8}, "logistic_regression", "len150", None),
+        ({"logistic_regression": 0.99}, "logistic_regression", "len150", None),
+        ({"boosting": 0.99, "logistic_regression": 0.99}, "Submit boosting", "len150", "boosting"),
+        ({"clicks": LEAST_CLICKS - 1, "boosting": 0.99}, "cannot tell", "29 clicks", None),
+        ({"submits": ["boosting"]}, "Submit len150", "boosting", "len150"),
+        ({"submits": ["len500"]}, "Submit len150", "len500", "len150"),
+        ({"submits": ["len150", "len500"]}, "Submit len150", "len500", "len150"),
+    ],
+    ids=str,
+)
+def test_the_first_line_says_what_to_submit(
+    tmp_path: Path, given: dict[str, Any], named: str, other: str, key: str | None
+) -> None:
+    line = first_line(tmp_path, **given)
+    assert named in line.split("**")[1]
+    assert other in line
+    offered = re.findall(r"`(sizes: .*?)`", line)
+    assert len(offered) == (key is not None)
+    for text in offered:
+        config = yaml.safe_load(CONFIG_FILE.read_text())
+        update_config(config, yaml.safe_load(text))
+        assert checked_config(config)["sizes"]["full"]["submission_models"] == [key]
+    assert SUBMITS in line
+    with_options = first_line(tmp_path / "mine", **given, options=["--configfile", "mine.yaml"])
+    assert f"{SUBMITS[:-1]} --configfile mine.yaml`" in with_options
+
+
+def test_the_first_line_has_the_figures_of_the_comparison(tmp_path: Path) -> None:
+    line = first_line(tmp_path, len150=0.99)
+    table = pd.read_csv(tmp_path / "comparison.csv").set_index("model")
+    for figure in ("auc_behind", "auc_behind_low", "auc_behind_high"):
+        assert f"{table.loc['boosting', figure]:.4f}" in line
+    assert "0.9900 [0.9800, 1.0000]" in line
+
+
 def about_baseline(text: str, name: str) -> str:
     (line,) = (line for line in text.splitlines() if "baseline" in line and line.startswith("-"))
     assert name in line or f"**{name}**" in text
@@ -257,7 +318,7 @@ def test_a_model_that_submits_is_no_baseline_and_another_may_be(tmp_path: Path) 
     ]
     given = {"evaluation": {"baselines": ["logistic_regression", "boosting"]}}
     assert "boosting" in about_baseline(summary_of(paths, tmp_path, **given), "boosting")
-    given["weights"] = {"len150": 0.5, "boosting": 0.5}
+    given["submits"] = ["len150", "boosting"]
     line = about_baseline(summary_of(paths, tmp_path, **given), "logistic_regression")
     assert "boosting" not in line
 
@@ -275,7 +336,7 @@ def test_a_blend_is_better_only_where_enough_clicks_say_so(
     path = put_model(tmp_path, "full", "blend", 0.7, **blend)
     (line,) = (
         line
-        for line in summary_of([path], tmp_path, weights=None).splitlines()
+        for line in summary_of([path], tmp_path, submits=["a", "b"]).splitlines()
         if "of the blend" in line
     )
     assert expected in line

@@ -66,6 +66,17 @@ def with_interval(entry: Mapping[str, Any] | None, digits: int = 4) -> str:
     return f"{value:.{digits}f}{ends}"
 
 
+def column_text(model: pd.Series, name: str) -> str:
+    """A column of a row of comparison.csv with its interval."""
+    ends = {end: model[f"{name}_{end}"] for end in ("low", "high")}
+    return with_interval({"value": model[name], **ends})
+
+
+def counted(count: int, what: str) -> str:
+    """1 click, 2 clicks."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def percent(share: float, digits: int = 3) -> str:
     """1.93 %, without needless zeros."""
     return f"{100 * share:.{digits}g} %"
@@ -87,7 +98,8 @@ def write_page(text: str, page: Path, view: Path) -> None:
     body = re.sub(
         r'src="([^":]+)\.svg"', lambda found: f'src="{_embedded(page.parent, found[1])}"', body
     )
-    write_html(view, text.partition("\n")[0].lstrip("# "), body)
+    title = next(line for line in text.splitlines() if line.startswith("# "))
+    write_html(view, title.removeprefix("# "), body)
 
 
 def write_html(view: Path, title: str, body: str) -> None:

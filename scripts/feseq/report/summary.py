@@ -1,7 +1,7 @@
 """One page for a person: which model is best, by how much, and what to submit."""
 
 import os
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from ..config.names import BLEND
 from ..describe.alarms import alarms_text, read_alarms
 from ..evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from ..evaluate.metrics import BALANCED, BY_NAME, METRICS
-from .page import SIMULATED, markdown_table, texts, with_interval, write_page
+from .decision import decision
+from .page import SIMULATED, column_text, counted, markdown_table, texts, write_page
 from .plots import models as model_plots
 from .plots.style import save
 
@@ -37,30 +38,33 @@ def write_summary(
     summary: Path,
     view: Path,
     *,
-    submitting: Mapping[str, Mapping[str, float] | None],
+    submitting: Mapping[str, Sequence[str]],
     prior: str,
     refit: bool,
     split: Mapping[str, Any],
     evaluation: Mapping[str, Any],
+    options: Sequence[str] = (),
 ) -> None:
     """Draw the `plots` of all models, and write the page as Markdown and as HTML.
 
     `importances` are plots of single models that it also shows, `facts` those of the data by size;
-    `submitting` has the weights of the models that submit by size, None where they are fitted;
-    `prior`, `refit`, `split` and `evaluation` are of the config.
+    `submitting` has the models that submit by size; `prior`, `refit`, `split` and `evaluation` are
+    of the config, which `options` of Snakemake lay over the workflow's own.
     """
     models = pd.read_csv(comparison)
     for path in plots:
         save(model_plots.PLOTS[path.stem](models), path)
     found = [*_tasks(models), _held_out(split, bool(models["unseen"].all()))]
-    for size, weights in submitting.items():
-        rivals = models[models["size"] == size]
-        weights = weights or _fitted_weights(rivals)
-        if len(rivals):
-            found += _best_model(rivals, {*evaluation["baselines"]} - {*weights})
-            found += _features(rivals)
-        found += _submission(rivals, size, weights, prior, refit)
-    parts = ["# Click models on their validation rows\n"]
+    decisions = []
+    for size, rivals in models.groupby("size", sort=False):
+        names, baselines = submitting[size], {*evaluation["baselines"]} - {*submitting[size]}
+        command = " ".join(["snakemake --cores 4", f"results/submission_{size}.csv", *options])
+        decisions.append(decision(rivals, names, baselines, command))
+        found += decisions[1:][-1:]
+        found += _best_model(rivals, baselines)
+        found += _features(rivals)
+        found += _submission(rivals, names, prior, refit)
+    parts = [f"{decisions[0]}\n", "# Click models on their validation rows\n"]
     parts += [SIMULATED] * bool(models["simulated_data"].any())
     parts += ["\n".join(f"- {line}" for line in found), ""]
     for path in facts:
@@ -83,8 +87,9 @@ def _tasks(models: pd.DataFrame) -> Iterator[str]:
         kind = "simulated" if first["simulated_data"] else "real"
         learned = "" if pd.isna(trained) else f", learned from {trained:,.0f} {kind} rows"
         yield (
-            f"Size {size}: {len(rows)} models of the probability of a click{learned}, measured on "
-            f"{first['valid_rows']:,} other {kind} rows with {first['valid_clicks']:,} clicks."
+            f"Size {size}: {counted(len(rows), 'model')} of the probability of a click{learned}, "
+            f"measured on {first['valid_rows']:,} other {kind} rows with "
+            f"{counted(first['valid_clicks'], 'click')}."
         )
 
 
@@ -113,7 +118,7 @@ def _best_model(models: pd.DataFrame, baselines: Set[str]) -> Iterator[str]:
     `baselines` are the names of those that models are measured against, and do not submit.
     """
     best = models.iloc[0]
-    clicks = f"{best['valid_clicks']:,} clicks"
+    clicks = counted(best["valid_clicks"], "click")
     if not best["enough_clicks"]:
         yield (
             f"Size {best['size']} has {clicks} among {best['valid_rows']:,} validation rows. With "
@@ -123,7 +128,7 @@ def _best_model(models: pd.DataFrame, baselines: Set[str]) -> Iterator[str]:
     else:
         yield (
             f"Highest AUC on the {best['valid_rows']:,} validation rows of size {best['size']}, "
-            f"{clicks} among them: **{best['model']}**, {_shown(best, 'auc')}."
+            f"{clicks} among them: **{best['model']}**, {column_text(best, 'auc')}."
         )
         plain = models[models["model"].isin(baselines)].head(1)
         for _, baseline in plain.iterrows():
@@ -134,12 +139,12 @@ def _best_model(models: pd.DataFrame, baselines: Set[str]) -> Iterator[str]:
         for _, other in others[~others["model"].isin(plain["model"])].iterrows():
             yield (
                 f"It is ahead of the best {_KINDS[other['kind']]}, {other['model']}, by "
-                f"{_shown(other, 'auc_behind')}{_unless_significant(other, 'auc_behind')}."
+                f"{column_text(other, 'auc_behind')}{_unless_significant(other, 'auc_behind')}."
             )
         if not pd.isna(best["auc_blanked"]):
             yield (
                 f"Without histories its AUC is {best['auc_blanked']:.4f}: they are worth "
-                f"{_shown(best, 'histories')}{_unless_significant(best, 'histories')}."
+                f"{column_text(best, 'histories')}{_unless_significant(best, 'histories')}."
             )
     if not pd.isna(best["share_of_best"]):
         yield (
@@ -156,15 +161,15 @@ def _beside_baseline(best: pd.Series, baseline: pd.Series) -> str:
     name = baseline["model"]
     if best["model"] == name:
         return "It is a baseline: no other model is better."
-    ahead = f"It is ahead of the best baseline, {name}, by {_shown(baseline, 'auc_behind')}"
+    ahead = f"It is ahead of the best baseline, {name}, by {column_text(baseline, 'auc_behind')}"
     if chance := _unless_significant(baseline, "auc_behind"):
         return f"{ahead}{chance}, so no model is surely better than this baseline."
     return f"{ahead}."
 
 
-def _fitted_weights(rivals: pd.DataFrame) -> dict[str, float]:
-    """The settings of the blend, which are its weights."""
-    settings = rivals["settings"][rivals["model"] == BLEND].iloc[0].split()
+def _weights_of_blend(rivals: pd.DataFrame) -> dict[str, float]:
+    """The weights of the blend, which are its settings; {} where there is none."""
+    settings = " ".join(rivals["settings"][rivals["model"] == BLEND]).split()
     return {name: float(weight) for name, weight in (text.split("=") for text in settings)}
 
 
@@ -177,28 +182,22 @@ def _features(models: pd.DataFrame) -> Iterator[str]:
 
 
 def _submission(
-    rivals: pd.DataFrame,
-    size: str,
-    weights: Mapping[str, float],
-    prior: str,
-    refit: bool,
+    rivals: pd.DataFrame, submitting: Sequence[str], prior: str, refit: bool
 ) -> Iterator[str]:
     """What a size submits, what the blend gains, and at which odds."""
-    named = " + ".join(
-        name if len(weights) == 1 else f"{weight:.2g} {name}" for name, weight in weights.items()
-    )
+    writer = BLEND if len(submitting) > 1 else submitting[0]
+    shares = _weights_of_blend(rivals) if writer == BLEND else {}
+    parts = [f"{shares[name]:.2g} {name}" if name in shares else name for name in submitting]
     again = (
         ", trained again on all rows, those held out too, with the number of steps that these rows "
         "chose; the metrics here are those of the training before"
     )
-    command = f"`snakemake --cores 4 results/submission_{size}.csv`"
-    yield f"{command} submits {named}{again * refit}."
-    writer = BLEND if len(weights) > 1 else next(iter(weights))
+    yield f"Size {rivals['size'].iloc[0]} submits {' + '.join(parts)}{again * refit}."
     for _, row in rivals[rivals["model"] == writer].iterrows():
         if writer == BLEND:
             score = f"{BALANCED}score_ahead" if prior == "balanced" else "score_ahead"
             yield (
-                f"The competition score of the blend is {_shown(row, score)} above that of "
+                f"The competition score of the blend is {column_text(row, score)} above that of "
                 f"{row['ahead_of']}, the best model in it, on rows that the weights were not "
                 f"fitted to: the difference is {_significance(row, score)}."
             )
@@ -206,9 +205,10 @@ def _submission(
         better = "balanced" if row["score_gain"] > 0 else "observed"
         is_advised = better != prior and significance == "significant"
         yield (
-            f"Competition score 0.5 AP + 0.5 / (1 + WLL) of {row['model']}: {row['score']:.4f} "
-            f"with observed and {row[f'{BALANCED}score']:.4f} with balanced odds. The difference "
-            f"is {significance}; `submission.prior` is {prior}"
+            f"Where the competition's score 0.5 AP + 0.5 / (1 + WLL) counts: that of "
+            f"{row['model']} is {row['score']:.4f} with observed and "
+            f"{row[f'{BALANCED}score']:.4f} with balanced odds. The difference is {significance}; "
+            f"`submission.prior` is {prior}"
             f"{f', and {better} scored higher' if is_advised else ''}."
         )
 
@@ -218,7 +218,7 @@ def _significance(model: pd.Series, name: str) -> str:
     is_apart = model[f"{name}_low"] > 0 or model[f"{name}_high"] < 0
     if model["enough_clicks"] and model.get(f"{name}_chance", not is_apart) < SIGNIFICANCE:
         return "significant"
-    return f"not significant ({model['valid_clicks']:,} clicks)"
+    return f"not significant ({counted(model['valid_clicks'], 'click')})"
 
 
 def _unless_significant(model: pd.Series, name: str) -> str:
@@ -232,7 +232,7 @@ def _table(models: pd.DataFrame) -> pd.DataFrame:
         {
             "model": models["size"] + " " + models["model"],
             "clicks": models["valid_clicks"].map("{:,}".format),
-            "AUC": models.apply(_shown, axis=1, name="auc"),
+            "AUC": models.apply(column_text, axis=1, name="auc"),
             "behind": models.apply(_behind, axis=1),
         }
     )
@@ -271,10 +271,4 @@ def _behind(model: pd.Series) -> str:
     if not model["enough_clicks"]:
         return "too few clicks"
     mark = " \\*" if model["auc_behind_chance"] < SIGNIFICANCE else ""
-    return _shown(model, "auc_behind") + mark
-
-
-def _shown(model: pd.Series, name: str) -> str:
-    """A column of comparison.csv with its interval."""
-    ends = {end: model[f"{name}_{end}"] for end in ("low", "high")}
-    return with_interval({"value": model[name], **ends})
+    return column_text(model, "auc_behind") + mark
