@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--max_len", type=int, default=100)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of a training")
     parser.add_argument("--ablation", action="store_true", help="the paper's network, part by part")
     parser.add_argument("--bags", action="store_true", help="boosting on shares of the rows")
     parser.add_argument("--only", nargs="+", help="names of models; default all")
@@ -115,7 +116,8 @@ def main() -> None:
         folder = (options.folder or Path(temporary)).resolve()
         results = Path("results/medium")
         names = [results / model / "metrics.json" for seeds in models.values() for model in seeds]
-        runs.run(folder, settings, [str(name) for name in names], options.cores)
+        targets = [str(name) for name in names]
+        runs.run(folder, settings, targets, options.cores, options.threads)
 
         def read(models: list[str], name: str) -> list[Mapping[str, Any]]:
             files = (folder / results / model / name for model in models)

@@ -13,18 +13,27 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 PRESET = REPOSITORY / "config/leaderboard.yaml"
 
 
-def run(folder: Path, settings: Mapping[str, Any], targets: Sequence[str], cores: int) -> None:
+def run(
+    folder: Path, settings: Mapping[str, Any], targets: Sequence[str], cores: int, threads: int = 1
+) -> None:
     """Let the workflow make the targets in `folder` with `settings` on top of the preset.
 
-    Small networks gain little from threads, so as many trainings run at once as there are cores.
-    Exits with what Snakemake printed if it fails.
+    Small networks gain little from threads, so a training has one of the cores, unless
+    `threads` says otherwise. Exits with what Snakemake printed if it fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.yaml").write_text(yaml.safe_dump(dict(settings)))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-    command += ["--cores", str(cores), "--directory", str(folder), *targets, "--configfile"]
+    command += [
+        "--cores",
+        str(max(cores, threads)),
+        "--directory",
+        str(folder),
+        *targets,
+        "--configfile",
+    ]
     command += [str(PRESET), str(folder / "settings.yaml")]
-    command += ["--set-threads", "train=1", "--resources", f"gpu={cores}"]
+    command += ["--set-threads", f"train={threads}", "--resources", f"gpu={cores}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
