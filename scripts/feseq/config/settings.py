@@ -92,7 +92,7 @@ class ColumnRoles(_Block):
     """Which column plays which role."""
 
     label: Name
-    """column of 0 and 1 in the train file"""
+    """column of 0 and 1, or of true and false, in the train file"""
     id: Name
     """column of unique IDs in the test file"""
     use: Annotated[list[str], Field(min_length=1)]

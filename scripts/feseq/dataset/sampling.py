@@ -84,8 +84,9 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
             rows = range(len(column))
             bad = bisect_left(rows, True, key=lambda i: bool(_not_numbers(column.slice(0, i + 1))))
             raise UserError(
-                f"{path}: label {label!r} has type {column.type}, and not every value is a number; "
-                f"labels are 0 and 1 (row {first_row + bad}: {_not_numbers(column.slice(bad, 1))})"
+                f"{path}: label {label!r} has type {column.type}, and not every value is a number "
+                f"(row {first_row + bad}: {_not_numbers(column.slice(bad, 1))}); labels are 0 and "
+                f"1, or of a boolean type: correct the column, or name another in columns.label"
             ) from None
         wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
         if len(wrong):
@@ -93,7 +94,7 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
                 f"{path}: label {label!r}, row {first_row + wrong[0]}: "
                 f"{column[int(wrong[0])].as_py()!r} is neither 0 nor 1 "
                 f"({len(wrong):,} such rows among rows {first_row:,} to "
-                f"{first_row + len(batch) - 1:,})"
+                f"{first_row + len(batch) - 1:,}); correct these rows or leave them out"
             )
         parts.append(numbers.astype(np.uint8))
     labels = np.concatenate(parts)
