@@ -39,6 +39,12 @@ def test_roles_come_from_the_groups_in_use_in_their_order() -> None:
     assert columns.group_of["shop"] == "spare"
 
 
+def test_a_table_need_not_have_a_sequence() -> None:
+    columns = Columns.from_config(config(use=["money"]))
+    assert (columns.sequences, columns.targets, columns.ragged) == ((), (), ())
+    assert columns.features == ("price", "f_2", "f_3", "f_4")
+
+
 def test_numeric_columns_of_any_group_can_be_context_too_and_stay_numeric() -> None:
     groups = config()["groups"]
     groups["basic"]["context"] = ["f_{3..4}", "ad"]
@@ -80,7 +86,8 @@ def test_a_range_is_written_out_where_it_stands() -> None:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (config(use=["basic", "mony"]), "mony"),
-    (config(use=["money"]), "sequence"),
+    (config(use=["empty"], groups={"empty": {}}), "use.*no column"),
+    (config(use=["a"], groups={"a": {"profile": ["x"], "times": {"when": "now"}}}), "sequence"),
     (config(use=["basic", "basic"]), "basic"),
     (config(label="price"), "price"),
     (config(id="item"), "item"),

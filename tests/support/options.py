@@ -72,7 +72,11 @@ VALUES: dict[str, list[Any]] = {
     "columns.groups.main.profile": [[], ["country", "hour"]],
     "columns.groups.main.context": [[], ["channel"], ["channel", "shop"]],
     "columns.groups.main.numeric": [[], ["price", "age", "shop"]],
-    "columns.groups.main.sequences": [{"events": "item"}, {"events": "item", "clips": "film"}],
+    "columns.groups.main.sequences": [
+        {},
+        {"events": "item"},
+        {"events": "item", "clips": "film"},
+    ],
     "columns.groups.main.times": [{}, {"event_times": "at"}],
     "columns.groups.main.share_embedding": [[], ["events"]],
     "sizes.toy.rows": [None, 140],
@@ -93,6 +97,15 @@ _ROUNDS = 200
 Case = dict[str, Any]
 # The pairs that the config refuses; it also refuses heads that do not divide the width.
 REFUSED: list[Case] = [
+    *(
+        {"columns.groups.main.sequences": {}, path: value}
+        for path, value in (
+            ("columns.groups.main.times", {"event_times": "at"}),
+            ("columns.groups.main.share_embedding", ["events"]),
+            ("model.times", True),
+            ("model.history_statistics", ["target_count", "target_recency", "newest"]),
+        )
+    ),
     {"model.times": True, "columns.groups.main.times": {}},
     {
         "model.history_statistics": ["target_count", "target_recency", "newest"],

@@ -48,7 +48,7 @@ from support.options import (
 ROWS, TEST_ROWS, PART_ROWS, TRAIN_PART_ROWS = 160, 24, 15, 60
 PARTS_OF_TEST = 2
 # The first cases, which have nearly all pairs, run in parts, which pytest's processes share.
-FIRST, PARTS = 16, 8
+FIRST, PARTS = 18, 8
 RUNTIME = Runtime(device="cpu", verbosity=0)
 
 
@@ -209,14 +209,16 @@ def check_model(out: Path, name: str) -> None:
     )
     label, logit = chosen["label"].to_numpy(), chosen["logit"].to_numpy()
     probability = sigmoid(logit)
-    tied = 0.0
+    clicked = label == 1
+    steps = [values[clicked][:, None] - values[~clicked] for values in (probability, logit)]
     if name == BOOSTING:
         # XGBoost ranks probabilities in single precision, where those of large logits are equal;
         # a tie counts as half a pair in the right order.
-        clicked = label == 1
-        steps = [values[clicked][:, None] - values[~clicked] for values in (probability, logit)]
         is_tied = (abs(steps[0]) <= np.finfo(np.float32).eps) & (steps[1] != 0)
         tied = is_tied.mean() / 2
+    else:
+        # Alike rows have logits that differ by rounding, in another way in other batches.
+        tied = (abs(steps[1]) <= 2 * np.spacing(abs(logit).max())).mean()
     auc = pytest.approx(training["valid_auc"], abs=1e-6 + tied)
     assert roc_auc_score(label, logit) == auc
     # XGBoost's own metric takes 1 - p in single precision.
@@ -295,7 +297,7 @@ def test_the_cases_have_every_pair_of_values_that_the_config_takes() -> None:
 
 @pytest.mark.parametrize("pair", REFUSED, ids=lambda pair: " and ".join(pair))
 def test_a_pair_that_cannot_be_is_refused(pair: Case) -> None:
-    option = next(iter(pair)).split(".")[-1].split("_")[0]
+    option = next(iter(pair)).split(".")[-1].split("_")[0].rstrip("s")
     for case in covering_cases()[:5]:
         with pytest.raises(UserError, match=option):
             as_config(case | pair)
@@ -305,7 +307,7 @@ def test_heads_that_do_not_divide_the_width_are_refused_and_no_others() -> None:
     refused = 0
     for case in covering_cases():
         group = "columns.groups.main."
-        fields = len(case[f"{group}sequences"]) + len(case[f"{group}profile"])
+        fields = max(1, len(case[f"{group}sequences"])) + len(case[f"{group}profile"])
         fields += ("more" in case["columns.use"]) + case["model.positions"] + case["model.times"]
         case = case | {"model.embedding_dim": 3, "model.heads": 2}
         if fields % 2:

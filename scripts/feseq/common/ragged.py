@@ -61,6 +61,8 @@ def require_equal_lengths(sequences: Mapping[str, Ragged], where: Callable[[int]
 
     `where` says how messages call row i.
     """
+    if not sequences:
+        return
     (first_name, first), *others = sequences.items()
     for name, other in others:
         unequal = np.flatnonzero(first.lengths != other.lengths)

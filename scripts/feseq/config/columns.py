@@ -107,10 +107,13 @@ class Columns:
             for pairs in (of_sequences, of_times):
                 named += [*pairs, *pairs.values()]
             _claim(named, group, group_of, not_features)
-        if not sequences:
+        if not group_of and not any(context.values()):
+            raise UserError("columns.use: the groups in use name no column; add some to a group")
+        if times and not sequences:
             raise UserError(
-                "columns: no group in use has a sequence, and FESeq needs one; write "
-                "sequences: {<sequence column>: <target column>} in a group"
+                f"columns: the groups in use have times, {times}, and no sequence whose events "
+                f"these are of: add sequences: {{<sequence column>: <target column>}}, or leave "
+                f"times out"
             )
         if len(times) > 1:
             raise UserError(

@@ -45,8 +45,6 @@ class BatchSource:
         self.table = open_table(rows)
         self.rows = self.table.rows
         self.encoder = InputEncoder(feature_map, self.table, inputs)
-        self.sequence_columns = [field.column for field in feature_map.sequences]
-        self.event_time = feature_map.event_time
         self.max_len = max_len
         self.block_rows = BLOCK_ROWS
         self.draw = None
@@ -143,8 +141,8 @@ class BatchSource:
             yield Block.joined(waiting)
 
     def _read(self, start: int, stop: int) -> Block:
-        names = self.sequence_columns + ([self.event_time] if self.event_time else [])
-        return replace(self.table.read(start, stop, names), place=np.arange(start, stop))
+        block = self.table.read(start, stop, self.encoder.history_columns)
+        return replace(block, place=np.arange(start, stop))
 
     def _shuffled_groups(
         self, windows: Iterable[Block], random: np.random.Generator
@@ -153,7 +151,7 @@ class BatchSource:
         for window in windows:
             order = random.permutation(len(window))
             left_over = len(order) % self.batch_rows
-            lengths = self._cut_lengths(window)
+            lengths = self.encoder.lengths(window, self.max_len)
             rest, full = (
                 part[np.argsort(lengths[part], kind="stable")]
                 for part in (order[:left_over], order[left_over:])
@@ -164,23 +162,15 @@ class BatchSource:
 
     def _longest_first(self, windows: Iterable[Block]) -> Iterator[tuple[Block, np.ndarray]]:
         for window in windows:
-            order = np.argsort(-self._cut_lengths(window), kind="stable")
+            order = np.argsort(-self.encoder.lengths(window, self.max_len), kind="stable")
             for i in range(0, len(order), self.batch_rows):
                 yield window, order[i : i + self.batch_rows]
-
-    def _cut_lengths(self, window: Block) -> np.ndarray:
-        return np.minimum(window.sequences[self.sequence_columns[0]].lengths, self.max_len)
 
     def _batch(self, block: Block, rows: np.ndarray) -> Batch:
         assert block.place is not None, "noted by _read"
         encoded = self.encoder.encode(block, rows)
-        histories = [self._cut(block.sequences[name], rows) for name in self.sequence_columns]
-        codes = [
-            lookup(history.values) for lookup, history in zip(self.encoder.sequences, histories)
-        ]
-        history_ST = torch.from_numpy(np.stack(codes))
-        offsets = torch.from_numpy(histories[0].offsets)
-        elapsed = self._elapsed(block, rows)
+        codes, bounds, elapsed = self.encoder.histories(block, rows, self.max_len)
+        history_ST, offsets = torch.from_numpy(codes), torch.from_numpy(bounds)
         label = block.label
         return Batch(
             **row_inputs(encoded),
@@ -191,17 +181,6 @@ class BatchSource:
             offsets=offsets,
             layout=Layout.of(history_ST, offsets),
         )
-
-    def _cut(self, histories: Ragged, rows: np.ndarray) -> Ragged:
-        return histories.take(rows, self.max_len)
-
-    def _elapsed(self, block: Block, rows: np.ndarray) -> np.ndarray | None:
-        """The time from each kept event to its row, packed like the histories."""
-        if self.event_time is None or block.time is None:
-            return None
-        events = self._cut(block.sequences[self.event_time], rows)
-        now = np.repeat(block.time[rows], events.lengths)
-        return np.maximum(now - events.values.astype(np.int64), 0)
 
 
 def row_inputs(encoded: EncodedRows) -> dict[str, Any]:

@@ -169,7 +169,7 @@ class TokenLookup:
     """Token -> index: one array if tokens are small, else a search in the sorted vocabulary."""
 
     def __init__(self, field: SequenceField) -> None:
-        self.vocabulary = np.array(field.vocabulary, np.int64)
+        self.column, self.vocabulary = field.column, np.array(field.vocabulary, np.int64)
         self.first_index = field.first_index
         largest = int(self.vocabulary.max(initial=0))
         self.dense = None

@@ -7,7 +7,7 @@ shares its target's vocabulary has the target's indices: token 12 has the index 
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -113,6 +113,12 @@ class FeatureMap:
     ids: list[LevelField] = field(default_factory=list)
     levels: list[LevelField] = field(default_factory=list)
     statistics: list[NumericField] = field(default_factory=list)
+
+    def for_networks(self) -> "FeatureMap":
+        """The same; in place of no sequence, one that is always empty, whose target is missing."""
+        if self.sequences:
+            return self
+        return replace(self, sequences=[SequenceField("", [])], targets=[CategoryField("", [])])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, as stored in JSON and in model files."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from .block import Block
 from .encoding import DEFAULT_INPUTS, FeatureEncoder, Inputs, stack
-from .feature_map import PADDING, FeatureMap
+from .feature_map import MISSING, PADDING, FeatureMap
 from .history_statistics import HistoryColumns
 from .numeric_kinds import NumericEncoder
 from .table import Table
@@ -36,22 +36,53 @@ class InputEncoder(FeatureEncoder):
         self.newest = [field.column for field in inputs.newest_fields(feature_map)]
         pairs = zip(feature_map.sequences, feature_map.targets)
         targets = {s.column: target.column if s.shared_with else None for s, target in pairs}
-        self.histories = HistoryColumns(table, targets)
+        self.history_statistics = HistoryColumns(table, targets)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
-        self.statistics = [self.histories.columns.index(column) for column in chosen]
+        self.statistics = [self.history_statistics.columns.index(column) for column in chosen]
+        self.event_time = feature_map.event_time
+        times = [self.event_time] if self.event_time else []
+        # What is read of histories.
+        self.history_columns = [*(field.column for field in feature_map.sequences), *times]
 
     def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
         """Numeric and categorical inputs of these rows of `block`."""
         values = block.categorical[rows], block.numeric[rows]
         raw = values[1][:, self.numeric_columns]
         if self.statistics:
-            raw = np.concatenate([raw, self.histories(block, rows)[:, self.statistics]], axis=1)
+            found = self.history_statistics(block, rows)[:, self.statistics]
+            raw = np.concatenate([raw, found], axis=1)
         return EncodedRows(
             self.numbers(raw),
             stack(self.profile, *values),
-            stack(self.target, *values),
+            stack(self.target, *values) if self.target else np.full((len(rows), 1), MISSING),
             np.concatenate([stack(self.context, *values), self._newest(block, rows)], axis=1),
         )
+
+    def lengths(self, block: Block, newest: int) -> np.ndarray:
+        """Events of each row's history, int64 [rows], at most `newest`."""
+        history = next(iter(block.sequences.values()), None)
+        if history is None:
+            return np.zeros(len(block), np.int64)
+        return np.minimum(history.lengths, newest)
+
+    def histories(
+        self, block: Block, rows: np.ndarray, newest: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The `newest` events of these rows: their codes, where rows begin, and times elapsed.
+
+        Codes int64 [sequences, events], of no sequence [1, 0]; offsets int64 [rows + 1]; from each
+        event to its row, 0 if it is later, int64 [events], or None without times.
+        """
+        cut = {name: block.sequences[name].take(rows, newest) for name in self.history_columns}
+        if not self.sequences:
+            return np.zeros((1, 0), np.int64), np.zeros(len(rows) + 1, np.int64), None
+        codes = [lookup(cut[lookup.column].values) for lookup in self.sequences]
+        offsets = cut[self.history_columns[0]].offsets
+        elapsed = None
+        if self.event_time is not None and block.time is not None:
+            now = np.repeat(block.time[rows], np.diff(offsets))
+            elapsed = np.maximum(now - cut[self.event_time].values.astype(np.int64), 0)
+        return np.stack(codes), offsets, elapsed
 
     def _newest(self, block: Block, rows: np.ndarray) -> np.ndarray:
         """The newest code of each history, padding without one, int64 [rows, sequences or 0]."""

@@ -147,7 +147,8 @@ def _with_histories(block: Block, donors: np.ndarray) -> Iterator[tuple[str, Blo
     }
     for name, change in changes.items():
         changed = {column: change(events) for column, events in block.sequences.items()}
-        yield name, replace(block, sequences=changed)
+        if changed:
+            yield name, replace(block, sequences=changed)
 
 
 def _shuffled(events: Ragged) -> Ragged:

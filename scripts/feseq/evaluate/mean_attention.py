@@ -37,7 +37,7 @@ def mean_attention(
     pooling attention over the `rows` that have it, or None without weighted_sum.
     """
     rows = min(ROWS, source.rows)
-    fields = [field.column for field in feature_map.sequences]
+    fields = [field.column or "target" for field in feature_map.for_networks().sequences]
     fields += [field.column for field in feature_map.profile]
     layers = network.interaction.layers
     layer = layers[-1] if len(layers) and isinstance(layers[-1], AutoInt) else None

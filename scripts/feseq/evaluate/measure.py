@@ -41,6 +41,7 @@ def measure_predictions(
     """
     with open_table(rows) as table:
         simulated, holdout = table.source["simulated"], table.holdout
+        has_histories = bool(table.sequence_columns)
         is_reported = reported(holdout)
         row, label = (table.column(name)[is_reported] for name in ("row", "label"))
         slices = _slices(table)[is_reported]
@@ -69,7 +70,7 @@ def measure_predictions(
         **_learnable(read, truth),
         "slices": _slice_entries(slices, label, logit, auc),
     }
-    if "logit_blanked" in read.column_names:
+    if has_histories and "logit_blanked" in read.column_names:
         blanked = Auc.of(label, read["logit_blanked"].to_numpy())
         found |= {"auc_blanked": blanked.entry()["value"], "histories": auc.minus(blanked)}
     if "logit_best" in read.column_names:
@@ -123,13 +124,13 @@ def _slices(table: Table) -> pd.DataFrame:
         place = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))
         names = pd.Index([*(word or "(empty)" for word in words), "(missing)"])
         slices[column] = pd.Categorical.from_codes(place(codes), names, ordered=True)
-    first = table.sequence_columns[0]
-    lengths = np.concatenate([b.sequences[first].lengths for b in table.blocks([first])])
-    names = [f"{a}" if a == b - 1 else f"{a}-{b - 1}" for a, b in pairwise(LENGTHS)]
-    bins = [*LENGTHS, np.inf]
-    names = [*names, f"{LENGTHS[-1]}+"]
-    slices["history_length"] = pd.cut(lengths, bins, right=False, labels=names)
-    return pd.DataFrame(slices)
+    for first in table.sequence_columns[:1]:
+        lengths = np.concatenate([b.sequences[first].lengths for b in table.blocks([first])])
+        names = [f"{a}" if a == b - 1 else f"{a}-{b - 1}" for a, b in pairwise(LENGTHS)]
+        bins = [*LENGTHS, np.inf]
+        names = [*names, f"{LENGTHS[-1]}+"]
+        slices["history_length"] = pd.cut(lengths, bins, right=False, labels=names)
+    return pd.DataFrame(slices, index=range(table.rows))
 
 
 def _by_number(word: str) -> tuple[float, str]:

@@ -38,16 +38,16 @@ def placed(network: FESeq, machine: Machine) -> FESeq:
 
 def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
     """The table sizes that `feature_map` asks for."""
-    inputs = inputs_of(config)
+    inputs, network_map = inputs_of(config), feature_map.for_networks()
     context = [*inputs.context_fields(feature_map), *inputs.newest_fields(feature_map)]
     return FieldSizes(
         profile=tuple(field.size for field in feature_map.profile),
-        target=tuple(field.size for field in feature_map.targets),
-        sequence=tuple(field.size for field in feature_map.sequences),
+        target=tuple(field.size for field in network_map.targets),
+        sequence=tuple(field.size for field in network_map.sequences),
         numeric=len(inputs.numeric_fields(feature_map)),
         context=tuple(field.size for field in context),
         missing=count_blocks(feature_map.numeric),
-        shared=tuple(field.shared_with is not None for field in feature_map.sequences),
+        shared=tuple(field.shared_with is not None for field in network_map.sequences),
     )
 
 

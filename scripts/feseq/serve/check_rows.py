@@ -53,5 +53,6 @@ def check_rows(
             events = [] if is_empty else row[name]
             unseen = random.random(len(events)) < _UNSEEN * (name in tokens)
             row[name] = [_UNSEEN_TOKEN if u else event for u, event in zip(unseen, events)]
-    empty = sum(not row[table.sequence_columns[0]] for row in made)
+    first = next(iter(table.sequence_columns), "")
+    empty = sum(not row.get(first) for row in made)
     return made, {"rows": rows, "rows_without_history": empty} | counts

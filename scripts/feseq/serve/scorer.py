@@ -10,7 +10,6 @@ import onnxruntime
 
 from ..common.errors import UserError, first_line
 from ..common.logits import sigmoid
-from ..common.ragged import Ragged
 from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap, read_columns
 from ..dataset.inputs import InputEncoder
@@ -91,8 +90,7 @@ class Scorer:
 
     def chunks(self, table: RowTable) -> Iterator[np.ndarray]:
         """The rows that are run together, of like length so that there is little padding."""
-        lengths = table.block.sequences[table.sequence_columns[0]].lengths
-        lengths = np.minimum(lengths, self.about["max_len"])
+        lengths = self.encoder.lengths(table.block, self.about["max_len"])
         order = np.argsort(-lengths, kind="stable")
         while len(order):
             at_once = max(1, _POSITIONS // (int(lengths[order[0]]) + 1))
@@ -103,18 +101,9 @@ class Scorer:
         """What the graph takes for these rows."""
         block, encoder = table.block, self.encoder
         encoded = encoder.encode(block, rows)
-
-        def cut(name: str) -> Ragged:
-            return block.sequences[name].take(rows, self.about["max_len"])
-
-        names = [field.column for field in self.feature_map.sequences]
-        histories = [cut(name) for name in names]
-        codes = [lookup(ragged.values) for lookup, ragged in zip(encoder.sequences, histories)]
-        offsets = histories[0].offsets
-        elapsed = np.zeros(len(codes[0]), np.int64)
-        if self.feature_map.event_time and block.time is not None:
-            events = cut(self.feature_map.event_time)
-            elapsed = np.maximum(np.repeat(block.time[rows], events.lengths) - events.values, 0)
+        codes, offsets, elapsed = encoder.histories(block, rows, self.about["max_len"])
+        if elapsed is None:
+            elapsed = np.zeros(codes.shape[1], np.int64)
         *history, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
         inputs = {
             "profile": encoded.profile,

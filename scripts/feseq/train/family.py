@@ -63,7 +63,9 @@ class FESeq(Family):
                 f"[<sequence column>] in a group, or leave it out"
             )
         try:
-            ModelConfig(**settings).width(len(columns.sequences) + len(columns.profile))
+            # Without a sequence, a network has one that is always empty.
+            fields = max(1, len(columns.sequences)) + len(columns.profile)
+            ModelConfig(**settings).width(fields)
         except ImpossibleNetworkError as error:
             place = (
                 f"variants.{variant}.model, on size {size}" if own else f"sizes.{size}.model.heads"

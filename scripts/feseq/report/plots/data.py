@@ -101,6 +101,8 @@ def missing_plot(facts: Mapping[str, Any]) -> Figure:
 def lengths_plot(facts: Mapping[str, Any]) -> Figure:
     """How long sequences are in each table, and the click rate by length."""
     sequences, overall = facts["sequences"], _rate(facts)
+    if not sequences:
+        return _new_plot(facts, WIDTH, 1.2, "There are no sequences")
     note = f"Click rates of train and validation rows, 95 % intervals; dotted: {percent(overall)}."
     title, height = "Lengths of sequences", 2.6 * len(sequences) + 0.9
     figure = _new_plot(facts, WIDTH + 2, height, title, note)
@@ -126,25 +128,26 @@ def lengths_plot(facts: Mapping[str, Any]) -> Figure:
 def drift_plot(facts: Mapping[str, Any]) -> Figure:
     """The columns that have drifted most from train to the test, and how much to validation."""
     columns = pd.DataFrame(facts["columns"])
-    indices = columns.sort_values("psi_test", ascending=False, kind="stable")[:_MOST_ROWS]
+    others = ["valid", "test"] if facts["rows"]["test"] else ["valid"]
+    indices = columns.sort_values(f"psi_{others[-1]}", ascending=False, kind="stable")[:_MOST_ROWS]
     figure = _new_plot(
         facts,
         WIDTH,
         len(indices) * ROW + 1.6,
-        f"Drift from train: population stability index, the {len(indices)} largest in the test",
+        f"Drift from train: population stability index, the {len(indices)} largest in {others[-1]}",
         f"Dotted: {SOME_DRIFT} and {MUCH_DRIFT}, from which one speaks of some and of much drift.",
         "A random split keeps validation at the left; the test may be elsewhere.",
     )
     ax = figure.subplots()
     style.draw_rows(ax, list(indices["column"].map(short)))
     smallest = 1e-4
-    for name in ("valid", "test"):
+    for name in others:
         colour, marker = TABLES[name]
         values = indices[f"psi_{name}"].clip(lower=smallest)
         ax.plot(values, range(len(values)), marker, color=colour, label=name)
     for bound in (SOME_DRIFT, MUCH_DRIFT):
         ax.axvline(bound, ls=":", color=GREY)
-    log_axis(ax, "x", smallest, max(1.0, indices["psi_test"].max()))
+    log_axis(ax, "x", smallest, max(1.0, indices[f"psi_{others[-1]}"].max()))
     ax.set_xlabel("population stability index")
     figure.legend(loc="outside right upper")
     return figure

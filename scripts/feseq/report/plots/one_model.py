@@ -172,8 +172,10 @@ def slices_plot(measured: About) -> Figure:
 def importance_plot(found: Mapping[str, Any], about: About) -> Figure:
     """The AUC lost by each change of the history, and by the columns that cost most."""
     columns, histories = (
-        _intervals(table, "auc_lost", "auc_lost").assign(name=table["changed"].map(short))
-        for table in (pd.json_normalize(found[kind]) for kind in ("columns", "histories"))
+        _intervals(pd.json_normalize(found[kind]), "auc_lost", "auc_lost").assign(
+            name=[short(entry["changed"]) for entry in found[kind]]
+        )
+        for kind in ("columns", "histories")
     )
     shown = columns[:MOST_COLUMNS]
     title = f"Columns, the {len(shown)} of {len(columns)} that cost most"
@@ -206,6 +208,9 @@ def _interval_panels(
     across: int = 2,
 ) -> Figure:
     """Intervals by panel, each row with its `name`; a dotted line at `middle`."""
+    panels = {name: table for name, table in panels.items() if len(table)}
+    if not panels:
+        return _new_plot(about, WIDTH, 1.2, "There is nothing to compare", title)
     across = min(across, len(panels))
     rows = [len(table) for table in panels.values()]
     heights = [max(rows[i : i + across]) + 3.5 for i in range(0, len(rows), across)]
