@@ -56,7 +56,7 @@ rule convert_train:
 
 checkpoint list_test:
     input:
-        **local(raw=RAW.test),
+        **(local(raw=RAW.test) if RAW.test else {"raw": no_test}),
     output:
         parts="data/h5/test/parts.json",
     log:

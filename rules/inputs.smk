@@ -110,11 +110,11 @@ def part_files(table, wildcards):
 
 
 def part_raw(table):
-    """Inputs: the raw files of the job's part, if they are local."""
+    """Inputs: the raw files of the job's part, if they are local; none without a table."""
     files = clear_errors(
         lambda wildcards: list(map(counted, part_files(table, wildcards)))
     )
-    return {} if table.is_remote else {"raw": files}
+    return {} if table is None or table.is_remote else {"raw": files}
 
 
 def parts_of(table, rule, name):
@@ -132,7 +132,16 @@ def parts_of(table, rule, name):
 
 train_parts = parts_of(RAW.train, "convert_train", "train")
 valid_parts = parts_of(RAW.train, "convert_train", "valid")
-test_parts = parts_of(RAW.test, "convert_test", "h5")
+test_parts = parts_of(RAW.test, "convert_test", "h5") if RAW.test else []
+
+
+@clear_errors
+def no_test(wildcards):
+    """Input function: what is asked for needs a test table, and there is none."""
+    raise UserError(
+        "raw.test is null, so there are no rows to predict: for a submission name the test file in "
+        "raw.test; docs/scoring.md tells how to score other files"
+    )
 
 
 @clear_errors

@@ -197,7 +197,8 @@ def part_params(table):
         return f"{part.version} {part.draw}".strip()
 
     raw = clear_errors(functools.partial(part_files, table))
-    return {"part_version": version} | ({"raw": raw} if table.is_remote else {})
+    is_remote = table is not None and table.is_remote
+    return {"part_version": version} | ({"raw": raw} if is_remote else {})
 
 
 def upstream(models, *without):

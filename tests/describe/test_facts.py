@@ -1,6 +1,7 @@
 """The facts of the data against plain pandas and scikit-learn."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,22 @@ def test_what_is_counted_is_what_pandas_counts(
             for v in panel["values"]
         }
         assert found == {word: [*pair] for word, pair in expected.T.items()}
+
+
+def test_without_a_test_table_the_other_facts_are_the_same(tmp_path: Path) -> None:
+    def of_train(entry: Any) -> Any:
+        """An entry without what it says of the test."""
+        if isinstance(entry, dict):
+            # Infinite values are counted in all tables together.
+            kept = [key for key in entry if "test" not in key and key != "infinite"]
+            return {key: of_train(entry[key]) for key in kept}
+        return [*map(of_train, entry)] if isinstance(entry, list) else entry
+
+    table = raw_table(300, 3)
+    # A test of other words would join these to the panels of click rates.
+    found = [facts_of(tmp_path / str(i), table, test) for i, test in enumerate((table, None))]
+    assert found[1]["rows"]["test"] == 0
+    assert of_train(found[1]) == of_train(found[0])
 
 
 def test_sequences_and_rows_that_are_met_again_are_counted(tmp_path: Path) -> None:

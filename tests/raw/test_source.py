@@ -110,6 +110,24 @@ def test_the_files_are_used_or_the_stand_in_or_what_is_missing_is_named(
     assert (raw["train"] in found.warning) == (found.simulated and source == "auto")
 
 
+@pytest.mark.parametrize("source", ["auto", "files"])
+def test_where_no_test_file_is_named_the_train_file_is_enough(
+    raw: dict[str, str], source: str, tmp_path: Path
+) -> None:
+    named: dict[str, Any] = raw | {"source": source, "test": None}
+    raw["train"] = str(write_raw(tmp_path, raw_table(2).drop_columns(["uid"]), "a"))
+    found = locate_raw(named)
+    found.check(COLUMNS)
+    assert (str(found.train), found.test, found.simulated) == (raw["train"], None, False)
+    Path(raw["train"]).rename(tmp_path / "away")
+    if source == "auto":
+        found = locate_raw(named)
+        assert (found.simulated, found.test) == (True, None)
+    else:
+        with pytest.raises(UserError, match=r"missing: .*a\.parquet;"):
+            locate_raw(named)
+
+
 def test_a_sample_submission_that_is_there_is_looked_at(raw: dict[str, str]) -> None:
     for source in ("auto", "simulated"):
         assert locate_raw(raw | {"source": source}).sample_submission is None

@@ -7,10 +7,12 @@ import pytest
 
 from feseq.common.files import write_json
 from feseq.describe.alarms import Alarm, read_alarms, warn_of
+from feseq.describe.checks import alarms_of
 from feseq.report.data_page import write_data_page
 from feseq.report.page import write_page
 from feseq.report.plots.data import PLOTS
-from support.facts import plain_facts
+from support.facts import facts_of, plain_facts
+from support.raw_tables import raw_table
 
 ALARM = Alarm("Column age alone predicts the clicks", "Take it out of columns.groups")
 
@@ -29,6 +31,16 @@ def test_the_page_starts_with_its_alarms_and_has_every_plot_and_column(tmp_path:
     assert re.findall(r"!\[\w+\]\((.*)\)", page) == [f"plots/{name}.svg" for name in PLOTS]
     assert re.findall(r"^\| (age \d+) \|", page, re.M) == [f"age {i}" for i in range(40)]
     assert {line.count(" | ") for line in page.splitlines() if line[:6] == "| age "} == {11}
+
+
+def test_without_a_test_table_the_page_says_nothing_of_it(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, raw_table(200), None)
+    plots = [tmp_path / f"plots/{name}.svg" for name in PLOTS]
+    assert not [alarm for alarm in alarms_of(facts, ["minmax"]) if "test" in alarm.text]
+    write_data_page(facts, [], plots, tmp_path / "data.md", tmp_path / "data.html")
+    page = (tmp_path / "data.md").read_text()
+    found = page[page.index("## Rows") : page.index("Values: how many differ")]
+    assert re.findall(r".*\btest\b(?! rows (have|show)).*", found) == []
 
 
 def test_the_page_is_also_one_html_file_of_text_alone(tmp_path: Path) -> None:

@@ -11,14 +11,15 @@ from feseq.describe.facts import describe
 from support.raw_tables import COLUMNS, to_test_h5, to_train_h5
 
 
-def facts_of(folder: Path, train: pa.Table, test: pa.Table, **options: Any) -> dict[str, Any]:
+def facts_of(
+    folder: Path, train: pa.Table, test: pa.Table | None, **options: Any
+) -> dict[str, Any]:
     """The facts of a quarter of `train` as validation rows, the rest as train rows, and `test`."""
     train_h5, valid_h5 = to_train_h5(folder, train, **options)
-    half = len(test) // 2
+    half = len(test or ()) // 2
     # Two parts, whose categories have other codes.
-    test_h5 = [
-        to_test_h5(folder / str(i), rows) for i, rows in enumerate((test[:half], test[half:]))
-    ]
+    halves = (test[:half], test[half:]) if test else ()
+    test_h5 = [to_test_h5(folder / str(i), rows) for i, rows in enumerate(halves)]
     fit_feature_map(train_h5, COLUMNS, 1).write(folder / "map.json")
     files = (train_h5, valid_h5, test_h5, folder / "map.json")
     return describe(*files, size="full", threads=2)

@@ -33,14 +33,15 @@ class Raw(_Block):
 
     source: Literal["auto", "files", "simulated"] = "auto"
     """`files`: the files below must exist. `simulated`: the stand-in, whatever exists. `auto`: the
-    files where both exist, the stand-in where neither does, an error where only one does; a remote
-    file counts as one that exists. The stand-in is refused in a folder with results or H5 files of
+    files where both exist, the stand-in where neither does, an error where only one of those named
+    does; a remote file counts as one that exists. The stand-in is refused in a folder with results or H5 files of
     real data"""
     train: Name | Files = "data/raw/train.parquet"
     """table with features and label: a parquet file, a list of files, a pattern such as
     `in/day-*.parquet`, or a folder of files"""
-    test: Name | Files = "data/raw/test.parquet"
-    """table with features and ID, the same"""
+    test: Name | Files | None = "data/raw/test.parquet"
+    """table with features and ID, the same; null: there is none, so models are trained and compared
+    and nothing is submitted"""
     sample_submission: Name = "data/raw/sample_submission.csv"
     """CSV file whose ID column gives the rows and the order of the submission, and whose other
     column the name of its label. Where it does not
@@ -77,7 +78,7 @@ class Group(_Block):
     """`sequence column: target column`. A sequence is a string of non-negative integers joined by
     commas, or a list of them, newest last, empty or missing for none; the target is the categorical
     column of the item that the history is matched with. Sequences used together have equal lengths
-    in each row"""
+    in each row. Without any, FESeq has an empty history"""
     times: dict[str, Name] = {}
     """`column of the events' times: column of the row's time`, at most one such pair in the groups
     in use. The former is written like a sequence and as long, one time for each event; the latter

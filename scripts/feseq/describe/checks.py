@@ -69,7 +69,9 @@ def _of_columns(columns: pd.DataFrame, scalings: Collection[str]) -> Iterator[Al
         "Bring both files to one unit; leave out a column that counts on, such as a date or ID",
     )
     yield from _alarms(
-        numeric[is_scaled & ~(outside > OUTSIDE) & (numeric["psi_test"] > MUCH_DRIFT)],
+        numeric[
+            is_scaled & ~(outside > OUTSIDE) & (numeric["psi_test"].astype(float) > MUCH_DRIFT)
+        ],
         "test values are {test_scale:.3g} times as large as train values (medians without zeros)",
         "Bring both files to one unit",
     )

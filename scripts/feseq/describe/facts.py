@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from ..dataset.feature_map import FeatureMap, SequenceField
 from ..dataset.opening import Files, open_table
-from ..dataset.table import reported
+from ..dataset.table import SomeRows, Table, reported
 from .columns import auc_alone, kind_of, middle_share, missing_blocks, same_columns
 from .counts import LENGTHS, Counts
 from .drift import adversary, stability_index
@@ -42,13 +42,15 @@ def describe(
     """All facts, as JSON holds them.
 
     Each table is read once, as a stream. Counts are of all rows, facts of single columns of a
-    sample, whose rows `sampled_rows` counts.
+    sample, whose rows `sampled_rows` counts. Without test files the test has 0 rows.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(threads))
         files = {"train": train_h5, "valid": valid_h5, "test": test_h5}
-        opened = {name: stack.enter_context(open_table(of)) for name, of in files.items()}
+        opened: dict[str, Table]
+        opened = {name: stack.enter_context(open_table(of)) for name, of in files.items() if of}
+        opened.setdefault("test", SomeRows(opened["train"], np.arange(0)))
         largest = max(table.rows for table in opened.values())
         bits = max(0, int(np.ceil(np.log2(max(1, largest) / KEYS))))
         tables = {name: Counts(table, feature_map, bits, threads) for name, table in opened.items()}
@@ -108,7 +110,8 @@ def _column(
     entry |= dict.fromkeys(("low", "high", "middle_share", "test_outside", "test_scale"))
     entry |= dict.fromkeys(("infinite", "unseen_test"))
     for other in OTHERS:
-        entry[f"psi_{other}"] = stability_index(values["train"], values[other], is_category)
+        found = stability_index(values["train"], values[other], is_category)
+        entry[f"psi_{other}"] = found if len(values[other]) else None
     for table, counts in tables.items():
         if role == "numeric":
             missing = counts.numbers[0, numeric.index(name)]

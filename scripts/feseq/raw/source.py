@@ -16,10 +16,13 @@ _HEADER_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class RawFiles:
-    """Where the raw data lie; `why` says what they are simulated for, '' if they are not."""
+    """Where the raw data lie; `why` says what they are simulated for, '' if they are not.
+
+    `test` is None where there is no such table.
+    """
 
     train: TableLocation
-    test: TableLocation
+    test: TableLocation | None
     sample_submission: Location | None
     why: str = ""
 
@@ -55,14 +58,17 @@ class RawFiles:
             label_name(self.sample_submission, columns.id, columns.label)
         if self.simulated:
             return None
-        train, test = open_parquet(self.train), open_parquet(self.test)
+        train = open_parquet(self.train)
+        train.check_columns(columns, columns.label)
+        if self.test is None:
+            return train.rows
+        test = open_parquet(self.test)
         if train.is_simulated != test.is_simulated:
             simulated, real = (train, test) if train.is_simulated else (test, train)
             raise UserError(
                 f"{simulated.location} was written by the simulation and {real.location} was not; "
                 f"real and simulated data are never mixed: take both from one source"
             )
-        train.check_columns(columns, columns.label)
         test.check_columns(columns, columns.id)
         test.check_kinds(train, columns)
         return train.rows
@@ -75,24 +81,25 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
     one wants no stand-in. Raises UserError if `files` are asked for and one is missing, or only
     some of them are present.
     """
-    train, test = TableLocation(raw["train"]), TableLocation(raw["test"])
+    train, test = TableLocation(raw["train"]), raw["test"] and TableLocation(raw["test"])
+    tables = [table for table in (train, test) if table]
     sample = Location(raw["sample_submission"])
     # Its IDs are compared with those of the test file, so it can serve either source.
     given = None if sample.is_missing else sample
     why = "raw.source is simulated" if raw["source"] == "simulated" else ""
-    missing = [] if why else [*train.missing, *test.missing]
-    present = [] if why else [str(table) for table in (train, test) if not table.missing]
+    missing = [] if why else [path for table in tables for path in table.missing]
+    present = [] if why else [str(table) for table in tables if not table.missing]
     if raw["source"] == "auto" and missing and not present:
         why = f"no {' and no '.join(missing)}"
     if why:
         stand_in = [TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test")]
-        return RawFiles(stand_in[0], stand_in[1], given, why)
+        return RawFiles(stand_in[0], test and stand_in[1], given, why)
     if missing:
         also = f" ({present[0]} is not; real and simulated data are never mixed)" if present else ""
         raise UserError(
             f"raw.source is {raw['source']}, and these raw files are missing: "
-            f"{', '.join(missing)}{also}; put them there, correct raw.train and raw.test, or set "
-            f"raw.source: simulated"
+            f"{', '.join(missing)}{also}; put them there, correct raw.train and raw.test, set "
+            f"raw.test: null to train and compare without a test file, or raw.source: simulated"
         )
     return RawFiles(train, test, given)
 

@@ -66,7 +66,7 @@ def write_data_page(
 
 
 def _rows_table(facts: Mapping[str, Any]) -> str:
-    rows = pd.Series(facts["rows"])
+    rows = pd.Series({name: count for name, count in facts["rows"].items() if count})
     clicks = pd.Series(facts["clicks"]).reindex(rows.index)
     table = pd.DataFrame(
         {
@@ -93,9 +93,10 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
 def _findings(facts: Mapping[str, Any]) -> Iterator[str]:
     """What a reader should know before training, one line each."""
     for name, what in (("test", "test"), ("valid", "validation")):
-        yield _adversary_line(facts["adversary"][name], what)
+        if facts["rows"][name]:
+            yield _adversary_line(facts["adversary"][name], what)
     for sequence in facts["sequences"]:
-        yield from _sequence_lines(sequence)
+        yield from _sequence_lines(sequence, bool(facts["rows"]["test"]))
     for block in facts["missing_blocks"][:3]:
         share = percent(block["rows"] / facts["sampled_rows"]["train"])
         rate = percent(block["clicks"] / block["rows"])
@@ -128,22 +129,26 @@ def _adversary_line(found: Mapping[str, Any] | None, what: str) -> str:
     )
 
 
-def _sequence_lines(sequence: Mapping[str, Any]) -> Iterator[str]:
+def _sequence_lines(sequence: Mapping[str, Any], has_test: bool) -> Iterator[str]:
     name, bins = sequence["column"], pd.DataFrame(sequence["lengths"])
     empty = bins["train"].iloc[0] / max(1, bins["train"].sum())
     yield (
         f"`{name}` has {sequence['mean']['train']:,.1f} events on average (median "
         f"{sequence['median']:,.0f}, longest {sequence['longest']['train']:,}), of "
-        f"{sequence['tokens']:,} different codes; {percent(empty)} of the train rows have none. In "
-        f"the test the average is {sequence['mean']['test']:,.1f}, and "
-        f"{percent(sequence['unseen_test'])} of the events are unknown codes."
+        f"{sequence['tokens']:,} different codes; {percent(empty)} of the train rows have none."
+        + has_test
+        * (
+            f" In the test the average is {sequence['mean']['test']:,.1f}, and "
+            f"{percent(sequence['unseen_test'])} of the events are unknown codes."
+        )
     )
     again = sequence["in_train"]
-    flattered = again["valid"] > _MET_AGAIN + 2 * again["test"]
+    flattered = has_test and again["valid"] > _MET_AGAIN + 2 * again["test"]
+    of_test = f", and {percent(again['test'])} of the test rows," * has_test
     yield (
         f"{percent(sequence['twice_in_train'])} of the train rows with a `{name}` share it with "
-        f"another train row; {percent(again['valid'])} of the validation rows, and "
-        f"{percent(again['test'])} of the test rows, share it with a train row."
+        f"another train row; {percent(again['valid'])} of the validation rows{of_test} share it "
+        f"with a train row."
         f"{f' {_FLATTERED}' * flattered}"
     )
 
@@ -164,7 +169,11 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
         "unseen": ("unseen_test", percent),
     }
     table = columns[["column"]].assign(
-        **{heading: texts(columns[name], form) for heading, (name, form) in shown.items()}
+        **{
+            heading: texts(columns[name], form)
+            for heading, (name, form) in shown.items()
+            if facts["rows"]["test"] or not name.endswith("_test")
+        }
     )
     return f"{markdown_table(table)}\n{_TABLE}"
 
