@@ -20,7 +20,7 @@ include: "rules/inputs.smk"
 
 rule all:
     input:
-        ["results/submission_full.csv"] if RAW.test else [],
+        submission_or_models,
         "results/summary.md",
 
 

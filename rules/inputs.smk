@@ -135,6 +135,17 @@ valid_parts = parts_of(RAW.train, "convert_train", "valid")
 test_parts = parts_of(RAW.test, "convert_test", "h5") if RAW.test else []
 
 
+# The submission of all rows; without a test table, the models that would submit.
+submission_or_models = (
+    "results/submission_full.csv"
+    if RAW.test
+    else [
+        f"results/full/{model}/metrics.json"
+        for model in submission_models(config, "full")
+    ]
+)
+
+
 @clear_errors
 def no_test(wildcards):
     """Input function: what is asked for needs a test table, and there is none."""

@@ -152,7 +152,7 @@ def compared_models(
             chosen += [(size, name) for name in dict.fromkeys(models)]
     if not chosen:
         raise UserError(
-            f"there is no model to compare: ask for a submission in the same call, such as "
-            f"{results}/submission_medium.csv"
+            f"there is no model to compare: ask for a submission or a model in the same call, such "
+            f"as {results}/submission_medium.csv or {results}/medium/boosting/metrics.json"
         )
     return chosen

@@ -34,8 +34,8 @@ class Raw(_Block):
     source: Literal["auto", "files", "simulated"] = "auto"
     """`files`: the files below must exist. `simulated`: the stand-in, whatever exists. `auto`: the
     files where both exist, the stand-in where neither does, an error where only one of those named
-    does; a remote file counts as one that exists. The stand-in is refused in a folder with results or H5 files of
-    real data"""
+    does; a remote file counts as one that exists. The stand-in is refused in a folder with results
+    or H5 files of real data"""
     train: Name | Files = "data/raw/train.parquet"
     """table with features and label: a parquet file, a list of files, a pattern such as
     `in/day-*.parquet`, or a folder of files"""
