@@ -17,6 +17,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 # instead. Beside other work on the same cores a training is several times as fast, alone a few
 # percent slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# Plots are files, and no loop is parallel: what a user has set for other programs, or a mistake in
+# it, must not end a job.
+os.environ["MPLBACKEND"] = "svg"
+os.environ.pop("NUMBA_NUM_THREADS", None)
 
 from feseq.common.errors import UserError
 from feseq.common.log import log_to

@@ -220,6 +220,15 @@ def test_a_slurm_job_of_two_machines_starts_the_second_by_srun(
     assert log.count("epoch 2, step 60") == 1
 
 
+def test_what_others_set_in_the_environment_counts_for_nothing(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    pod = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "node1", "MASTER_PORT": "29500"}
+    code, log = end_of(start(data, tmp_path, gpus=1, **pod, NUMBA_NUM_THREADS="0"))
+    assert code == 0, log
+    assert_like(tmp_path, alone)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_where_a_launcher_is_killed_the_other_machine_ends_too(

@@ -9,6 +9,7 @@ that a rank which runs out of memory there cannot go back and repeat its share i
 micro-batches without leaving the others behind. Here all is local until the sums at the end.
 """
 
+import logging
 import os
 import sys
 import time
@@ -22,6 +23,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .errors import UserError, first_line
+
+logger = logging.getLogger(__name__)
 
 # A rank may wait for another as long as that writes a large state to a slow disk.
 _LONGEST_WAIT = timedelta(hours=2)
@@ -94,18 +97,21 @@ class Ranks:
 
 
 def in_group() -> bool:
-    """True where a launcher, such as torchrun, has made this process one of several."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+    """True where torchrun, the script's own or a user's, has made this process one of several.
+
+    RANK alone does not say so: pods of Kubernetes have one, whose trainings are one process each.
+    """
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def process_rank() -> int:
-    """The rank that a launcher has given this process; 0 without one."""
-    return int(os.environ.get("RANK", 0))
+    """The rank that torchrun has given this process; 0 without it."""
+    return int(os.environ["RANK"]) if in_group() else 0
 
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the other ranks, as the launcher's environment variables say.
+    """Join the other ranks, as torchrun's environment variables say.
 
     Tensors on GPUs go by NCCL, those on the CPU by Gloo.
     """
@@ -115,6 +121,7 @@ def joined() -> Iterator[Ranks]:
     if os.environ.get("MASTER_ADDR") in _THIS_MACHINE and sys.platform == "linux":
         # Otherwise Gloo takes the address of the machine's name, which it may not reach.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    logger.info("process %d of %d waits for the others", rank, count)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         dist.init_process_group(backend, timeout=_LONGEST_WAIT)
