@@ -18,6 +18,7 @@ if not SCRIPTS.is_dir():
     )
 sys.path.insert(0, str(SCRIPTS))
 from feseq.common.errors import UserError
+from feseq.common.interrupt import interrupt_jobs
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns
 from feseq.config.names import BASELINES, BLEND
@@ -28,6 +29,9 @@ if OWN_CONFIG not in map(str, workflow.configfiles):
     defaults = load_configfile(OWN_CONFIG)
     update_config(defaults, config)
     config.update(defaults)
+
+if workflow.is_main_process:
+    interrupt_jobs()
 
 if {"{", "}"} & set(str(SCRIPTS)):
     raise WorkflowError(

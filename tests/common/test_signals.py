@@ -44,3 +44,50 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     ignoring = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     saving = "with Signals():\n ask()\nprint('goes on')"
     assert run(signal.SIGTERM, ignoring, saving) == (0, "goes on\n")
+
+
+SCRIPT = """
+import time
+from feseq.common.signals import exit_on_sigterm
+exit_on_sigterm()
+try:
+    print("runs", flush=True)
+    time.sleep(300)
+finally:
+    print("saved")
+"""
+
+
+def test_an_interrupted_snakemake_ends_the_scripts_in_its_shells() -> None:
+    # A shell between, as Snakemake calls a script.
+    shell = """shell = ["bash", "-c", 'set -e; "$0" -c "$1"; :', sys.executable, SCRIPT]"""
+    code, output = run(
+        signal.SIGINT,
+        "import subprocess",
+        "from feseq.common.interrupt import interrupt_jobs",
+        f"SCRIPT = {SCRIPT!r}",
+        shell,
+        "interrupt_jobs()",
+        "job = subprocess.Popen(shell, stdout=subprocess.PIPE, text=True)",
+        "print(job.stdout.readline().strip(), flush=True)",
+        "try:",
+        " ask()",
+        "except KeyboardInterrupt:",
+        " print(job.communicate()[0].strip(), job.returncode)",
+    )
+    assert code == 0
+    assert output.splitlines()[:2] == ["runs", "saved 143"]
+
+
+@BOTH
+def test_after_ctrl_c_sigterm_changes_nothing_and_a_second_ctrl_c_ends(
+    kind: signal.Signals,
+) -> None:
+    ending = "except KeyboardInterrupt:\n print('Ctrl-C')"
+    again = f"os.kill(os.getpid(), {int(kind)})"
+    for saving in (
+        f"try:\n try:\n  ask()\n finally:\n  {again}\n  print('saved')",
+        f"try:\n with Signals():\n  ask()\n  {again}\n  print('saved')",
+    ):
+        expected = "saved\n" * (kind == signal.SIGTERM) + "Ctrl-C\n"
+        assert run(signal.SIGINT, "exit_on_sigterm()", saving, ending) == (0, expected)

@@ -9,14 +9,20 @@ from typing import Any, NoReturn
 def exit_on_sigterm() -> None:
     """Let SIGTERM raise SystemExit, so that half-written files are removed.
 
-    Only once: a scheduler may send more while files are closed.
+    Only once, and not after Ctrl-C: while files are closed, a scheduler may send more, and so does
+    a Snakemake that Ctrl-C ends (`interrupt_jobs`).
     """
 
     def end(kind: int, _: FrameType | None) -> None:
-        signal.signal(kind, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if kind == signal.SIGINT:
+            signal.signal(kind, signal.default_int_handler)
+            raise KeyboardInterrupt
         raise SystemExit(128 + kind)
 
     signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, end)
 
 
 class Signals:
@@ -59,6 +65,6 @@ class Signals:
         self._before = {}
 
     def _hold(self, kind: int, _: FrameType | None) -> None:
-        self.asked = kind
+        self.asked = self.asked or kind
         if kind == signal.SIGINT:
             signal.signal(kind, self._before[kind])
