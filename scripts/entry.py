@@ -60,7 +60,10 @@ def run_script(main: Callable[..., None]) -> None:
     keep_freed_memory()
     values = _shell_values(parameters) if job is None else _job_values(job, parameters)
     try:
-        main(**{name: _typed(parameters[name], value) for name, value in values.items()})
+        typed = {name: _typed(parameters[name], value) for name, value in values.items()}
+        if job is None:
+            _check_apart(typed)
+        main(**typed)
     except UserError as error:
         logging.error("%s", error)
         sys.exit(1)
@@ -147,6 +150,17 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
             options |= {"nargs": "+", "action": "extend"} if list in _kinds(kind) else {}
         parser.add_argument(f"--{name}", **options)
     return vars(parser.parse_args()) | ({"code": []} if "code" in parameters else {})
+
+
+def _check_apart(values: Mapping[str, Any]) -> None:
+    """Raise UserError if two parameters name one file: an output would replace an input."""
+    names: dict[str, str] = {}
+    for name, value in values.items():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, str | Path) and os.path.exists(path):
+                other = names.setdefault(os.path.realpath(path), name)
+                if other != name:
+                    raise UserError(f"{path}: given as --{other} and --{name}; give another file")
 
 
 def _json_or_text(text: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from entry import _typed
+from entry import _check_apart, _typed
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
@@ -91,6 +91,15 @@ def test_a_value_of_another_type_is_a_clear_error(kind: Any, value: Any, message
     parameter = inspect.Parameter("given", inspect.Parameter.KEYWORD_ONLY, annotation=kind)
     with pytest.raises(UserError, match=f"(?m)^given[:.].*{message}"):
         _typed(parameter, value)
+
+
+def test_a_file_is_not_input_and_output_at_once(tmp_path: Path) -> None:
+    table, link, new = (tmp_path / name for name in ("rows.parquet", "link.parquet", "new.parquet"))
+    table.write_text("rows")
+    link.symlink_to(table)
+    _check_apart({"input": [str(table)], "output": new, "prior": "observed", "threads": 2})
+    with pytest.raises(UserError, match="--input and --output"):
+        _check_apart({"input": [str(table)], "output": link})
 
 
 @pytest.mark.workflow

@@ -23,8 +23,11 @@ def written_beside(target: Path) -> Iterator[Path]:
 
     The temporary file is in the same directory, so the rename is atomic. Its name holds the host
     and the process number, so two writers never share it. Leftovers of killed writers are removed.
+    Raises UserError if `target` is a folder or a device.
     """
     target = Path(target)
+    if target.exists() and not target.is_file():
+        raise UserError(f"{target}: a folder or device, no file to write; give another name")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _working_name(target, "part")
     try:
