@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feseq.dataset.categories import ByCode, codes_of, is_token, tokens_of
+from feseq.dataset.categories import ByCode, codes_of, is_number, tokens_of
 
 WORDS = st.lists(st.text(max_size=8) | st.integers(0, 10**18 - 1).map(str), unique=True)
 
@@ -14,7 +14,11 @@ def test_words_have_codes_of_their_own_and_numbers_can_be_read_back(words: list[
     codes = codes_of(words)
     assert len(np.unique(np.append(codes, 0))) == len(words) + 1
     assert codes_of(words[::-1]).tolist() == codes[::-1].tolist()
-    assert tokens_of(codes).tolist() == [int(word) if is_token(word) else -1 for word in words]
+    tokens = tokens_of(codes)
+    assert len(np.unique(np.append(tokens, -1))) == len(words) + 1
+    # No integer of a sequence is as large.
+    expected = [int(w) if is_number(w) else t for w, t in zip(words, tokens.clip(10**18).tolist())]
+    assert tokens.tolist() == expected
     assert tokens_of(np.zeros(1, np.uint64)).tolist() == [-1]
 
 

@@ -40,7 +40,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"price": TEN}, "'price'.*string"),
     ({"item": pa.array([[1]] * 10)}, "'item'.*list<"),
     ({"events": [*range(10)]}, "'events'.*int64"),
-    ({"events": ["1,2"] * 9 + ["1,x"]}, "'events', row 9: token 'x'"),
+    ({"events": ["1,2"] * 9 + ["1, x"]}, "'events', row 9: token ' x'"),
 ]
 
 

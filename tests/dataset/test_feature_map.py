@@ -112,30 +112,40 @@ SHARED = with_roles(shared=("events",))
 ITEMS = ["0", "3", "7", "07", "12", "4 ", "x", "٣", "", None, "3000000", str(10**30)]
 
 
-def shop_of_numbers(rows: int = 300) -> pa.Table:
+# Events of integers, as text; and of any text, as lists, where '5' and 'y' are no items.
+EVENTS = {
+    "integers": ["0", "3", "7", "12", "5", "40", "3000000", "7000000"],
+    "texts": ["x", "3", "4 ", str(10**30), "5", "٣", "y", "7000000"],
+}
+
+
+def shop_of(kind: str, rows: int = 300) -> pa.Table:
     """Items and events of which some are the same, each more or less often."""
     random = np.random.default_rng(6)
     places = np.minimum(random.geometric(0.2, rows) - 1, len(ITEMS) - 1)
-    tokens = np.array([0, 3, 7, 12, 5, 40, 3_000_000, 7_000_000])
     lengths = random.integers(0, 4, rows)
-    picked = [tokens[np.minimum(random.geometric(0.3, n) - 1, 7)] for n in lengths]
-    events = [",".join(map(str, some)) for some in picked]
+    picked = [
+        [EVENTS[kind][i] for i in np.minimum(random.geometric(0.3, n) - 1, 7)] for n in lengths
+    ]
+    events = [",".join(some) for some in picked] if kind == "integers" else picked
     return raw_table(rows, events=events, item=[ITEMS[i] for i in places])
 
 
 @pytest.mark.parametrize("min_count", [1, 5, 20, 90])
 @pytest.mark.parametrize("limit", [1, 6, 1 << 21])
+@pytest.mark.parametrize("kind", EVENTS)
 def test_a_shared_vocabulary_holds_what_both_columns_together_have_often_enough(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int, kind: str
 ) -> None:
     monkeypatch.setattr(feature_map, "DENSE_LIMIT", limit)
     monkeypatch.setattr(encoding, "DENSE_LIMIT", limit)
-    table = shop_of_numbers()
+    table = shop_of(kind)
     fields = fitted(tmp_path, table, min_count, columns=SHARED)
     counts: Counter[str] = Counter()
     for row in table[:-2].to_pylist():
         counts.update([row["item"]] if row["item"] is not None else [])
-        counts.update(row["events"].split(",") if row["events"] else [])
+        events = row["events"]
+        counts.update(events if isinstance(events, list) else events.split(",") if events else [])
     (item,), (events,) = fields.targets, fields.sequences
     assert sorted(item.vocabulary) == sorted(w for w, n in counts.items() if n >= min_count)
     assert (events.shared_with, events.size) == ("item", item.size)
@@ -145,16 +155,21 @@ def test_a_shared_vocabulary_holds_what_both_columns_together_have_often_enough(
 
 @pytest.mark.parametrize("min_count", [1, 12])
 @pytest.mark.parametrize("limit", [1, 6, 1 << 21])
+@pytest.mark.parametrize("kind", EVENTS)
 def test_the_same_raw_item_has_the_same_index_as_target_and_in_the_history(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int, kind: str
 ) -> None:
     monkeypatch.setattr(feature_map, "DENSE_LIMIT", limit)
     monkeypatch.setattr(encoding, "DENSE_LIMIT", limit)
-    fields = fitted(tmp_path, shop_of_numbers(), min_count, columns=SHARED)
+    fields = fitted(tmp_path, shop_of(kind), min_count, columns=SHARED)
     # Every item once as target and, where it can be one, as token.
     words = ["999", *ITEMS[::-1], "5", "40", "7000000", "8000000"]
+    words += ["y"] * (kind == "texts")
     tokens = [w for w in words if w in {"0", "3", "7", "12", "999", "3000000"} | set(words[-4:])]
-    table = raw_table(len(words), item=words, events=[",".join(tokens)] * len(words))
+    events: Any = ",".join(tokens)
+    if kind == "texts":
+        events = tokens = [w for w in words if w not in (None, "", "07")]
+    table = raw_table(len(words), item=words, events=[events] * len(words))
     _, _, target, found = encoded(to_test_h5(tmp_path, table), fields)
     index = dict(zip(words, target[:, 0].tolist()))
     assert found[: len(tokens)] == [index[token] for token in tokens]
@@ -162,6 +177,16 @@ def test_the_same_raw_item_has_the_same_index_as_target_and_in_the_history(
     assert sorted(known) == list(range(3, fields.targets[0].size))
     assert index[None] == MISSING
     assert index["999"] == index["8000000"] == OUT_OF_VOCABULARY
+
+
+@pytest.mark.parametrize(("item", "warned"), [("012", True), ("12", False), ("a", False)])
+def test_a_target_none_of_whose_items_is_an_event_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, item: str, warned: bool
+) -> None:
+    events = ["12" if item != "a" else "a,b"] * 40
+    with caplog.at_level("WARNING", logger="feseq.dataset.feature_map"):
+        fitted(tmp_path, raw_table(40, item=[item] * 40, events=events), 1, columns=SHARED)
+    assert bool(caplog.records) == warned
 
 
 def test_a_feature_map_survives_json_exactly(tmp_path: Path) -> None:

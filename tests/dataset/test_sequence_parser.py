@@ -1,5 +1,8 @@
 """The parser of sequences: any text is read as by a plain split, or refused with its row."""
 
+from itertools import chain
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset.sequence_parser import parse_sequences
+from feseq.dataset.categories import codes_of, tokens_of
+from feseq.dataset.sequence_parser import NO_TEXT, parse_sequences
 from support.raw_tables import as_lists, split_events
 
 Texts = list[str | None]
@@ -55,7 +59,9 @@ def test_any_text_of_integers_is_parsed_as_by_a_plain_loop(
     order = data.draw(st.lists(st.sampled_from(range(len(texts))), max_size=20) if texts else
                       st.just([]))  # fmt: skip
     rows = np.arange(len(texts))
-    parsed = parse_sequences(column, "events", "raw.parquet", rows, np.array(order, np.int64))
+    arguments = (column, "events", "raw.parquet", rows, np.array(order, np.int64))
+    parsed, words = parse_sequences(*arguments, times=data.draw(st.booleans()))
+    assert words == []
     expected = [split_events(texts[place]) for place in order]
     assert as_lists(parsed) == expected
     assert parsed.values.dtype == np.min_scalar_type(
@@ -68,7 +74,7 @@ def test_any_text_of_integers_is_parsed_as_by_a_plain_loop(
     bad=st.dictionaries(st.integers(0, 7), BAD_TOKEN, min_size=1, max_size=3),
     data=st.data(),
 )
-def test_any_bad_token_is_refused_with_its_own_row(
+def test_any_token_that_is_no_time_is_refused_with_its_own_row(
     good: Texts, bad: dict[int, str], data: st.DataObject
 ) -> None:
     bad = {row: token for row, token in bad.items() if row < len(good)}
@@ -86,10 +92,11 @@ def test_any_bad_token_is_refused_with_its_own_row(
     found = sorted(bad.keys() & set(order))
     if not found:
         # Rows that are not asked for are not read.
-        assert as_lists(parse_sequences(*arguments)) == [split_events(texts[i]) for i in order]
+        parsed, _ = parse_sequences(*arguments, times=True)
+        assert as_lists(parsed) == [split_events(texts[i]) for i in order]
         return
     with pytest.raises(UserError) as refusal:
-        parse_sequences(*arguments)
+        parse_sequences(*arguments, times=True)
     where = f"raw.parquet: column 'events', row {rows[found[0]]}: token {bad[found[0]]!r} is not"
     assert str(refusal.value).startswith(where)
 
@@ -105,11 +112,61 @@ def test_any_bad_token_is_refused_with_its_own_row(
     ],
     ids=["negative", "null", "long", "comma", "empty"],
 )
-def test_a_bad_token_of_a_list_is_refused_with_its_row(lists: pa.Array, token: str) -> None:
+def test_what_is_no_time_in_a_list_is_refused_with_its_row(lists: pa.Array, token: str) -> None:
     rows = np.array([4, 8, 15, 16, 23])
     with pytest.raises(UserError) as refusal:
-        parse_sequences(lists, "events", "raw.parquet", rows, np.arange(5))
+        parse_sequences(lists, "events", "raw.parquet", rows, np.arange(5), times=True)
     assert f"column 'events', row 16: token {token} is not" in str(refusal.value)
+
+
+# Whatever can stand in text, integers among them, and what a list alone may hold.
+WORDS = st.text(min_size=1, max_size=5).filter(lambda w: not NO_TEXT.search(w) and "," not in w)
+ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(data=st.data(), is_list=st.booleans())
+def test_any_token_is_an_integer_or_the_token_of_its_word_as_a_category(
+    data: st.DataObject, is_list: bool
+) -> None:
+    token = st.one_of(st.sampled_from(["7", "12", "007", "a12"]), ANY if is_list else WORDS)
+    tokens = data.draw(st.lists(st.none() | st.lists(token, max_size=6), min_size=1, max_size=8))
+    texts = [None if row is None else ",".join(row) for row in tokens]
+    column = pa.array(tokens, STRINGS) if is_list else data.draw(columns_of(texts))
+    order = data.draw(st.lists(st.sampled_from(range(len(tokens)))))
+    arguments: Any = (column, "events", "raw.parquet", np.arange(len(tokens)), np.array(order, int))
+    parsed, words = parse_sequences(*arguments)
+
+    def is_integer(word: str) -> bool:
+        return word.isascii() and word.isdigit() and len(word) <= 18
+
+    expected = [tokens[row] or [] for row in order]
+    assert as_lists(parsed) == [
+        [int(w) if is_integer(w) else int(tokens_of(codes_of([w]))[0]) for w in row]
+        for row in expected
+    ]
+    assert sorted(words) == sorted({w for w in chain(*expected) if not is_integer(w)})
+
+
+@pytest.mark.parametrize(
+    ("column", "token"),
+    [
+        (pa.array(["a", "b,c", None, "a, b", "x|y"]), "' b'"),
+        (pa.array(["a", "b,c", None, "a,,b", ",a"]), "''"),
+        (pa.array(["a", "b,c", None, "[1", "2]"]), "'[1'"),
+        (pa.array(["a", "b,c", None, 'a,"b"', ""]), "'\"b\"'"),
+        (pa.array(["a", "b,c", None, "a\0b", ""]), r"'a\x00b'"),
+        (pa.array([["a"], ["b c"], None, ["b", None], [None]]), "None"),
+        (pa.array([["a"], ["b c"], None, ["b", ""], [""]]), "''"),
+        (pa.array([["a"], ["b c"], None, ["\0"], [""]]), r"'\x00'"),
+    ],
+    ids=["blank", "empty", "bracket", "quote", "NUL", "null", "empty in a list", "NUL in a list"],
+)
+def test_what_is_no_token_is_refused_with_its_row(column: pa.Array, token: str) -> None:
+    rows, order = np.array([4, 8, 15, 16, 23]), np.array([4, 3, 2, 1, 0])
+    with pytest.raises(UserError) as refusal:
+        parse_sequences(column, "events", "raw.parquet", rows, order)
+    where = f"raw.parquet: column 'events', row 16: token {token} is not a token"
+    assert str(refusal.value).startswith(where)
 
 
 def test_bytes_that_are_no_text_are_refused_like_any_bad_token() -> None:

@@ -60,7 +60,7 @@ def with_column(name: str, text: str) -> pa.Table:
         (TABLE.drop_columns(["uid"]), {}, "missing: 'uid'; .*--id_column names it"),
         (TABLE[:0], {}, "new.parquet: the file has no rows; there is nothing to score"),
         (with_column("price", "cheap"), {}, "column 'price' has type string, cannot be numeric"),
-        (with_column("events", "1,x"), {}, "'events'.*row 0"),
+        (with_column("events", "1, x"), {}, "'events'.*row 0"),
         (TABLE, {"weights": [1.0, 2.0]}, r"weights \[1.0, 2.0\] for 1 models; give each one"),
         (
             TABLE.replace_schema_metadata({"feseq": "simulated"}),

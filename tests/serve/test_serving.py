@@ -81,10 +81,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     times = [np.sort(random.integers(0, 90, len(row))) for row in events]
     table = raw_table(
         200,
-        events=[",".join(map(str, row)) for row in events],
+        events=[",".join(str(e) if e < 27 else f"e{e}" for e in row) for row in events],
         when=[",".join(map(str, row)) for row in times],
         now=random.integers(80, 100, 200),
-        item=[str(item) if item < 30 else "other" for item in random.integers(0, 33, 200)],
+        item=[str(i) if i < 27 else f"e{min(i, 30)}" for i in random.integers(0, 33, 200)],
         unused=random.choice(["x", "y"], 200),
     )
     train, valid = to_train_h5(folder, table, columns=TIMED)
@@ -130,6 +130,8 @@ def test_rows_get_the_same_score_alone_and_together(files: dict[str, Any]) -> No
         {"item": "never seen"},
         {"events": None, "when": None},
         {"events": [7] * 20, "when": list(range(20))},
+        {"events": ["e27", 9, "e28"], "item": "e28"},
+        {"events": ["never seen", "e27"], "when": [1, 2]},
         dict.fromkeys(("country", "price", "age", "item", "unused")),
     ]
     rows = [{**ROW, **other} for other in ({}, *others)]
@@ -157,8 +159,11 @@ def test_a_value_may_be_written_in_several_ways(
     [
         ({"price": "cheap"}, "price"),
         ({"item": ["7"]}, "item"),
-        ({"events": [7, -1, 2]}, "events"),
-        ({"events": "7,x,2"}, "events"),
+        ({"events": [7, None, 2], "when": "1,2,3"}, "events"),
+        ({"events": [7, 1.0, 2], "when": "1,2,3"}, "events"),
+        ({"events": "7, 9,7"}, "events"),
+        ({"when": [10, -1, 30]}, "when"),
+        ({"when": "10,x,30"}, "when"),
         ({"events": 7}, "events"),
         ({"events": [7]}, "when"),
         ({"now": None}, "now"),

@@ -38,5 +38,5 @@ with pytest.MonkeyPatch.context() as patch:
 
 snakemake.cli.get_argument_parser()  # imports the plugins
 rows = np.arange(2)
-histories = parse_sequences(pa.array(["1,2", "3"]), "", "", rows, rows)
+histories, _ = parse_sequences(pa.array(["1,2", "3"]), "", "", rows, rows)
 history_statistics(histories.take(rows))

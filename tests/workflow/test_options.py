@@ -60,6 +60,9 @@ def click_table(rows: int, days: list[int], seed: int) -> pd.DataFrame:
     def histories(least: int, most: int) -> list[str]:
         return [",".join(map(str, random.integers(least, most, n))) for n in length]
 
+    def events(*tokens: str) -> list[str]:
+        return [",".join(random.choice(tokens, n)) for n in length]
+
     missing = random.random(rows) < 0.2
     return pd.DataFrame(
         {
@@ -74,7 +77,7 @@ def click_table(rows: int, days: list[int], seed: int) -> pd.DataFrame:
             "shop": random.choice([3, 17, 99], rows),
             "item": random.choice(["1", "2", "3", "other"], rows),
             "film": random.choice(["a", "b", None], rows),
-            "events": histories(1, 7),
+            "events": events("1", "2", "3", "other", "x-4", "5", "日本"),
             "clips": histories(0, 30),
             "event_times": histories(0, 60),
             "at": random.integers(40, 80, rows),

@@ -107,7 +107,7 @@ def test_a_wrong_sample_submission_is_refused(copied: Path) -> None:
 
 def bad_token(folder: Path) -> None:
     table = pd.read_parquet(folder / NEW)
-    table.loc[33, "pages"] = "4,x7,1"
+    table.loc[33, "pages"] = "4,x 7,1"
     table.to_parquet(folder / NEW)
 
 
@@ -120,7 +120,7 @@ TRAIN_H5, TEST_H5 = "data/h5/toy/train/part000.h5", "data/h5/test/part000.h5"
     ("spoil", "target", "message"),
     [
         (lambda folder: (folder / LOG).unlink(), TRAIN_H5, "missing: in/log.parquet"),
-        (bad_token, TEST_H5, "column 'pages', row 33: token 'x7' is not"),
+        (bad_token, TEST_H5, "column 'pages', row 33: token 'x 7' is not"),
     ],
     ids=["before any job", "in a conversion"],
 )

@@ -75,18 +75,18 @@ class Group(_Block):
     """numeric columns; `model.scaling` and `model.numerics` say how a network takes them; default:
     scaled to [0, 1] by the range seen in training, missing = 0, values beyond it = its ends"""
     sequences: dict[str, Name] = {}
-    """`sequence column: target column`. A sequence is a string of non-negative integers joined by
-    commas, or a list of them, newest last, empty or missing for none; the target is the categorical
-    column of the item that the history is matched with. Sequences used together have equal lengths
-    in each row. Without any, FESeq has an empty history"""
+    """`sequence column: target column`. A sequence is text of tokens joined by commas, such as
+    `12,7,301` or `a12,b7`, or a list of integers or texts, newest last, empty or missing for none;
+    the target is the categorical column of the item that the history is matched with. Sequences
+    used together have equal lengths in each row. Without any, FESeq has an empty history"""
     times: dict[str, Name] = {}
     """`column of the events' times: column of the row's time`, at most one such pair in the groups
-    in use. The former is written like a sequence and as long, one time for each event; the latter
-    is an integer or a timestamp (counted in whole seconds since 1970) in the same unit, in every
-    row. An event later than its row counts as of the same time"""
+    in use. The former is written like a sequence of integers and as long, one time for each event;
+    the latter is an integer or a timestamp (counted in whole seconds since 1970) in the same unit,
+    in every row. An event later than its row counts as of the same time"""
     share_embedding: list[Name] = []
-    """sequences of the group whose events are items of their target column: token 12 is category
-    `12` (not `012`), counted together for `min_count`, and learned as one"""
+    """sequences of the group whose events are items of their target column: token a12 is category
+    `a12`, and 12 is `12` (not `012`), counted together for `min_count`, and learned as one"""
 
 
 class ColumnRoles(_Block):

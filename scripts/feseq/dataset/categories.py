@@ -4,6 +4,11 @@
 1 + the number         a whole number as text, of at most 18 digits, such as '12'
 2^63 to 2^64 - 1       any other text: its hash. Two of a million differ but for a chance of
                        1 in 10 million.
+
+Its token, as events of sequences are kept, in int64:
+
+the number             a whole number as text
+2^62 to 2^63 - 1       any other text: the lower 62 bits of its hash
 """
 
 import re
@@ -14,26 +19,28 @@ import xxhash
 
 MISSING_CODE = 0
 _HASHED = 1 << 63
+_TEXT_TOKEN = np.uint64(1 << 62)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
-def is_token(word: str) -> bool:
-    """True for a text that can also be a token of a sequence."""
+def is_number(word: str) -> bool:
+    """True for a text that can also be an event of a sequence of integers."""
     return _NUMBER.fullmatch(word) is not None
 
 
 def codes_of(words: Sequence[str]) -> np.ndarray:
     """The code of each word, uint64 [words]."""
     codes = (
-        1 + int(word) if is_token(word) else xxhash.xxh3_64_intdigest(word.encode()) | _HASHED
+        1 + int(word) if is_number(word) else xxhash.xxh3_64_intdigest(word.encode()) | _HASHED
         for word in words
     )
     return np.fromiter(codes, np.uint64, len(words))
 
 
 def tokens_of(codes: np.ndarray) -> np.ndarray:
-    """The token that each category can also be, int64; -1 for none."""
-    return np.where(codes < _HASHED, codes, 0).astype(np.int64) - 1
+    """The token of each category, int64; -1 where it is missing."""
+    text = codes & (_TEXT_TOKEN - np.uint64(1)) | _TEXT_TOKEN
+    return np.where(codes < _HASHED, codes.astype(np.int64) - 1, text.astype(np.int64))
 
 
 class ByCode:

@@ -27,11 +27,19 @@ def extended(old: FeatureMap, new: FeatureMap) -> FeatureMap:
         return [CategoryField(f.column, sorted({*f.vocabulary, *words[f.column]})) for f in fields]
 
     sequences, targets = [], []
+    # The words of tokens in shared vocabularies.
+    pairs = [pair for found in (old, new) for pair in zip(found.sequences, found.targets)]
+    name_of = {
+        t: w
+        for s, target in pairs
+        if s.shared_with
+        for t, w in zip(s.vocabulary, target.vocabulary)
+    }
     for sequence, target in zip(old.sequences, categories(old.targets)):
         merged = sorted({*sequence.vocabulary, *tokens[sequence.column]})
         if sequence.shared_with:
             # Its tokens come first, in their order.
-            as_text = list(map(str, merged))
+            as_text = [name_of[token] for token in merged]
             others = sorted({*target.vocabulary}.difference(as_text))
             target = CategoryField(target.column, [*as_text, *others])
             sequence = replace(sequence, other_words=len(others))

@@ -2,7 +2,8 @@
 
 Indices of a category: 0 padding, 1 out of vocabulary, 2 missing, from 3 on its vocabulary.
 Indices of a sequence: 0 padding, 1 out of vocabulary, from 2 on its vocabulary. A sequence that
-shares its target's vocabulary has the target's indices: token 12 has the index of category '12'.
+shares its target's vocabulary has the target's indices: token 12 has the index of category '12',
+and token a12 that of category 'a12'.
 """
 
 import logging
@@ -19,7 +20,7 @@ from ..common.files import read_json, write_json
 from ..common.progress import progress
 from ..config.columns import Columns
 from ..config.names import check_name
-from .categories import ByCode, is_token
+from .categories import ByCode, codes_of, is_number, tokens_of
 from .history_statistics import HistoryColumns
 from .numeric import SAMPLE_ROWS, NumericField, NumericFit
 from .opening import AllRows, Files, open_table
@@ -69,7 +70,7 @@ class LevelField:
 
 @dataclass(frozen=True)
 class SequenceField:
-    """A sequence column and its tokens, ascending.
+    """A sequence column and its tokens (`categories.py`), ascending.
 
     If the vocabulary is shared with the target column `shared_with`, these tokens come first in
     the target's vocabulary, before `other_words` more words that are no tokens.
@@ -162,6 +163,7 @@ def fit_feature_map(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
+        texts = {name: table.vocabulary(name) for name in columns.sequences}
         place = {
             name: ByCode(known, np.arange(1, len(known) + 1), missing=0, other=0)
             for name, known in words.items()
@@ -196,7 +198,7 @@ def fit_feature_map(
         if sequence not in columns.shared:
             return SequenceField(sequence, tokens.at_least(min_count)), category(target)
         counts = dict(zip(words[target], category_counts[target][1:].tolist()))
-        return _share(sequence, tokens, target, counts, min_count)
+        return _share(sequence, tokens, target, counts, min_count, texts[sequence])
 
     pairs = [pair(*names) for names in zip(columns.sequences, columns.targets)]
     return FeatureMap(
@@ -215,23 +217,40 @@ def fit_feature_map(
 
 
 def _share(
-    sequence: str, tokens: "TokenCounts", target: str, words: dict[str, int], min_count: int
+    sequence: str,
+    tokens: "TokenCounts",
+    target: str,
+    words: dict[str, int],
+    min_count: int,
+    texts: Sequence[str],
 ) -> tuple[SequenceField, CategoryField]:
     """Both fields, with a vocabulary of what occurs often enough in the two columns together.
 
-    `words` maps the target's words to their counts, which are added to `tokens`.
+    `words` maps the target's words to their counts, which are added to `tokens`; `texts` are those
+    of the sequence that are no integers. In a sequence of integers only integers can be events.
     """
-    tokens.add_counts((int(w), count) for w, count in words.items() if is_token(w))
-    numbers = tokens.at_least(min_count)
-    others = sorted(w for w, n in words.items() if n >= min_count and not is_token(w))
+    events = {w: count for w, count in words.items() if texts or is_number(w)}
+    named = [*events, *texts]
+    name_of = dict(zip(tokens_of(codes_of(named)).tolist(), named))
+    if words and not any(map(tokens.count, [*name_of][: len(events)])):
+        logger.warning(
+            "share_embedding: no value of column %r, such as %s, is an event of %r: are both "
+            "written in the same way? Token 012 is 12",
+            target,
+            ", ".join(map(repr, [*words][:3])),
+            sequence,
+        )
+    tokens.add_counts(zip(name_of, events.values()))
+    known = tokens.at_least(min_count)
+    others = sorted(w for w, n in words.items() if n >= min_count and w not in events)
     return (
-        SequenceField(sequence, numbers, target, len(others)),
-        CategoryField(target, [*map(str, numbers), *others]),
+        SequenceField(sequence, known, target, len(others)),
+        CategoryField(target, [*(name_of.get(token, str(token)) for token in known), *others]),
     )
 
 
 class TokenCounts:
-    """Counts non-negative integers: small ones in an array, others in a dictionary."""
+    """Counts tokens: small ones in an array, others in a dictionary."""
 
     def __init__(self) -> None:
         self.dense = np.zeros(DENSE_LIMIT, np.int64)
@@ -252,6 +271,9 @@ class TokenCounts:
                 self.dense[token] += count
             else:
                 self.sparse[token] = self.sparse.get(token, 0) + count
+
+    def count(self, token: int) -> int:
+        return int(self.dense[token]) if token < DENSE_LIMIT else self.sparse.get(token, 0)
 
     def at_least(self, min_count: int) -> list[int]:
         dense = np.flatnonzero(self.dense >= max(1, min_count)).tolist()

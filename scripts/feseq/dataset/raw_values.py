@@ -14,7 +14,7 @@ from .categories import MISSING_CODE, codes_of
 from .raw_text import as_text, checked_text
 from .sequence_parser import parse_sequences
 
-# The raw strings of some rows' categories, by column.
+# The raw strings of some rows' categories and text tokens, by column.
 Words = Mapping[str, Sequence[str]]
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -25,14 +25,15 @@ def convert_batch(
 ) -> tuple[Block, Words]:
     """Convert the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
 
-    Row i of the block is row order[i] of the batch; the words are those of its categories. It needs
-    nothing but its arguments, so batches can be converted side by side.
+    Row i of the block is row order[i] of the batch; the words are those of its categories, and the
+    tokens of its sequences that are no integers. It needs nothing but its arguments, so batches can
+    be converted side by side.
     """
     numeric = np.empty((len(columns.numeric), len(order)), np.float32)
     for i, name in enumerate(columns.numeric):
         np.take(_as_float32(batch.column(name)), order, out=numeric[i])
     categorical = np.empty((len(order), len(columns.categorical)), np.uint64)
-    words = {}
+    words: dict[str, list[str]] = {}
     for i, name in enumerate(columns.categorical):
         encoded = as_text(batch.column(name)).dictionary_encode()
         words[name] = checked_text(encoded.dictionary, name, path).to_pylist()
@@ -40,10 +41,11 @@ def convert_batch(
         codes = np.append(codes_of(words[name]), np.uint64(MISSING_CODE))
         places = pc.fill_null(encoded.indices, len(words[name])).to_numpy(zero_copy_only=False)
         categorical[:, i] = codes[places[order]]
-    sequences = {
-        name: parse_sequences(batch.column(name), name, path, rows, order)
-        for name in columns.ragged
-    }
+    sequences = {}
+    for name in columns.ragged:
+        times = name == columns.event_time
+        found = parse_sequences(batch.column(name), name, path, rows, order, times=times)
+        sequences[name], words[name] = found
     require_equal_lengths(sequences, lambda i: f"{path}: row {rows[order][i]}")
     time = None
     if columns.row_time:
@@ -53,7 +55,7 @@ def convert_batch(
 
 
 def add_words(known: dict[str, set[str]], words: Words) -> None:
-    """Add the words of some rows to those known, by categorical column."""
+    """Add the words of some rows to those known, by column."""
     for name, found in words.items():
         known.setdefault(name, set()).update(found)
 

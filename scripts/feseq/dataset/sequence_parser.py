@@ -1,7 +1,10 @@
-"""The parser of sequences: text of comma-joined integers, or lists, to ragged rows.
+"""The parser of sequences: text of comma-joined tokens, or lists, to ragged rows.
 
-The loops over events are compiled by Numba.
+The loops over events are compiled by Numba. A token is an integer, or any other text, which is kept
+as a hash (`categories.py`).
 """
+
+import re
 
 import numba
 import numpy as np
@@ -10,26 +13,45 @@ import pyarrow.compute as pc
 
 from ..common.errors import UserError
 from ..common.ragged import Ragged, narrow
+from .categories import codes_of, tokens_of
 
 _ZERO = np.uint8(ord("0"))
 # A comma minus the character 0, as digits are.
 _COMMA_DIGIT = np.uint8(256 + ord(",") - ord("0"))
 # 18 digits always fit int64, and 4 uint16.
 _MOST_DIGITS, _DIGITS_OF_UINT16 = 18, 4
+_INTEGER = f"^[0-9]{{1,{_MOST_DIGITS}}}$"
+# In text, what looks like another separator, or like a list's own text, is no part of a token.
+NO_TEXT = re.compile(r"""[\x00\s|;\[\]{}"']""", re.ASCII)
+_TEXT_TOKEN = rf"^[^{NO_TEXT.pattern[1:-1]}]+$"
+_LIST_TOKEN = r"^[^\x00]+$"
+_WANTED = {
+    _INTEGER: f"a non-negative integer of at most {_MOST_DIGITS} digits, as times of events are",
+    _TEXT_TOKEN: "a token: in text, tokens are joined by commas and have no blank, quote, bracket, "
+    "| or ; in them, for example 12,a7,301; a column of lists may hold any others",
+    _LIST_TOKEN: "a token: write a text or an integer, or leave it out",
+}
 
 
 def parse_sequences(
-    text: pa.Array, column: str, file: str, rows: np.ndarray, order: np.ndarray
-) -> Ragged:
-    """Comma-joined non-negative integers to ragged rows; null and '' are empty rows.
+    text: pa.Array,
+    column: str,
+    file: str,
+    rows: np.ndarray,
+    order: np.ndarray,
+    *,
+    times: bool = False,
+) -> tuple[Ragged, list[str]]:
+    """Comma-joined tokens to ragged rows, and those tokens that are no integers.
 
-    Row i is parsed from text[order[i]], which may also be a list of integers or of texts. `rows`
-    are the row numbers of `text` in `file`, from 0. Raises UserError with the row and the value of
-    the first bad token.
+    Row i is parsed from text[order[i]], which may also be a list of integers or of texts; null and
+    '' are empty rows. Tokens of up to 18 digits are integers; of `times`, all are. `rows` are the
+    row numbers of `text` in `file`, from 0. Raises UserError with the row and the value of the
+    first bad token.
     """
+    where = column, file, rows, order
     if pa.types.is_list(text.type) or pa.types.is_large_list(text.type):
-        taken = _from_lists(text, column, file, rows).take(order)
-        return Ragged(narrow(taken.values), taken.offsets)
+        return _from_lists(text.take(pa.array(order)), _INTEGER if times else _LIST_TOKEN, *where)
     if pa.types.is_dictionary(text.type):
         text = text.dictionary_decode()
     if pa.types.is_null(text.type):
@@ -47,13 +69,12 @@ def parse_sequences(
     if _parse(raw, starts, ends, _DIGITS_OF_UINT16, values, offsets) >= 0:
         values = np.empty(most_tokens, np.uint64)
         if _parse(raw, starts, ends, _MOST_DIGITS, values, offsets) >= 0:
-            by_row = np.sort(order)
-            begin, end = bounds[:-1][by_row], bounds[1:][by_row]
-            bad = by_row[_parse(raw, begin, end, _MOST_DIGITS, values, offsets)]
-            _refuse(text[int(bad)], column, file, int(rows[bad]))
+            text = text.take(pa.array(order))
+            lists = pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), ",")
+            return _from_lists(lists, _INTEGER if times else _TEXT_TOKEN, *where)
     found = values[: offsets[-1]]
     # A copy, so that the buffer, up to twice as large, is freed.
-    return Ragged(found.astype(np.min_scalar_type(int(found.max(initial=0)))), offsets)
+    return Ragged(found.astype(np.min_scalar_type(int(found.max(initial=0)))), offsets), []
 
 
 # A single loop: other forms are a quarter faster, and take a second longer to compile.
@@ -93,35 +114,38 @@ def _parse(
     return -1
 
 
-def _from_lists(lists: pa.Array, column: str, file: str, rows: np.ndarray) -> Ragged:
-    """The rows of a column of lists; a null list is empty, a null in one is refused."""
+def _from_lists(
+    lists: pa.Array, good: str, column: str, file: str, rows: np.ndarray, order: np.ndarray
+) -> tuple[Ragged, list[str]]:
+    """The rows of a column of lists, and the tokens that are no integers.
+
+    A null list is empty. Raises UserError for a token that does not match `good`, and for null.
+    """
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
     # As text, which a list of integers reads like too.
     tokens = lists.flatten().cast(pa.string())
-    is_good = pc.match_substring_regex(tokens, f"^[0-9]{{1,{_MOST_DIGITS}}}$")
-    is_good = pc.fill_null(is_good, False).to_numpy(zero_copy_only=False)
-    if not is_good.all():
-        bad = int(is_good.argmin())
-        row = int(rows[np.searchsorted(offsets, bad, side="right") - 1])
-        raise _bad_token(tokens[bad].as_py(), column, file, row)
-    return Ragged(tokens.cast(pa.int64()).to_numpy(zero_copy_only=False), offsets)
-
-
-def _refuse(text: pa.Scalar, column: str, file: str, row: int) -> None:
-    """Raise UserError for the first bad token of `text`."""
-    sequence = text.cast(pa.large_binary()).as_py().decode(errors="backslashreplace")
-    bad = next(
-        token
-        for token in sequence.split(",")
-        if not (token.isascii() and token.isdigit()) or len(token) > _MOST_DIGITS
-    )
-    raise _bad_token(bad, column, file, row)
-
-
-def _bad_token(bad: str | None, column: str, file: str, row: int) -> UserError:
-    return UserError(
-        f"{file}: column {column!r}, row {row}: token {bad!r} is not a non-negative integer of at "
-        f"most {_MOST_DIGITS} digits; a sequence is such integers joined by commas, for example "
-        f"12,7,301"
-    )
+    is_integer = pc.match_substring_regex(tokens, _INTEGER)
+    if pc.all(is_integer, skip_nulls=False, min_count=0).as_py():
+        return Ragged(narrow(tokens.cast(pa.int64()).to_numpy()), offsets), []
+    encoded = tokens.dictionary_encode()
+    distinct = encoded.dictionary
+    # The last one stands for null.
+    is_good = np.append(pc.match_substring_regex(distinct, good), False)
+    place = pc.fill_null(encoded.indices, len(distinct)).to_numpy(zero_copy_only=False)
+    bad = np.flatnonzero(~is_good[place])
+    if len(bad):
+        place_of = order[np.searchsorted(offsets, bad, side="right") - 1]
+        first = int(place_of.argmin())
+        token = tokens[int(bad[first])].cast(pa.binary()).as_py()
+        shown = None if token is None else token.decode(errors="backslashreplace")
+        raise UserError(
+            f"{file}: column {column!r}, row {rows[place_of[first]]}: token {shown!r} is not "
+            f"{_WANTED[good]}"
+        )
+    is_integer = pc.match_substring_regex(distinct, _INTEGER)
+    words = distinct.filter(pc.invert(is_integer)).to_pylist()
+    chosen, values = np.asarray(is_integer), np.empty(len(distinct), np.int64)
+    values[chosen] = distinct.filter(is_integer).cast(pa.int64())
+    values[~chosen] = tokens_of(codes_of(words))
+    return Ragged(narrow(values[place]), offsets), words

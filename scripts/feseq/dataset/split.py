@@ -233,9 +233,9 @@ def _order(words: pa.Array) -> np.ndarray:
 def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     """A hash of each row's group, uint64 [rows].
 
-    Groups are equal where the values' texts are, or their lists of integers. A row without a value,
-    or with an empty one, is a group of its own. 64 bits keep a hundred million groups apart but for
-    a chance of 1 in 3,000.
+    Groups are equal where the values' texts are, or their lists of integers or texts. A row without
+    a value, or with an empty one, is a group of its own. 64 bits keep a hundred million groups
+    apart but for a chance of 1 in 3,000.
     """
     random = np.random.default_rng([seed, 1])
     hashes, alone = [], 0
@@ -245,7 +245,7 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
         except pa.ArrowException:
             raise UserError(
                 f"{file.location}: column {column!r} has type {values.type}, and no group can be "
-                f"told by it; name a column of text, numbers or lists of integers in "
+                f"told by it; name a column of text, numbers or lists of these in "
                 f"sampling.split.group"
             ) from None
         digests = (
@@ -268,10 +268,12 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
 
 
 def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
-    """Bytes of each value, data[bounds[i]:bounds[i + 1]]: its text, or its list of integers.
+    """Bytes of each value, data[bounds[i]:bounds[i + 1]]: its text, or its list.
 
     None where the value is missing or empty. Raises ArrowException for values of other types.
     """
+    if pa.types.is_list(values.type) and pa.types.is_string(values.type.value_type):
+        values = pc.binary_join(values, "\0")
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
         events = values.flatten()

@@ -2,7 +2,8 @@
 
     numeric            float32 [rows, numeric columns], raw values, NaN where missing
     categorical        uint64 [rows, categorical columns], codes of `categories.py`, 0 = missing
-    vocabulary/<col>   the raw strings of these codes, sorted
+    vocabulary/<col>   the raw strings of these codes, sorted; of a sequence those of its tokens
+                       that are no integers, if it has any
     sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
                        the events' times, if any, are one more of these
     label, id          uint8 [rows] and bytes [rows], if any
@@ -89,6 +90,8 @@ class H5Writer(Closing):
     def finish(self, words: Mapping[str, Collection[str]], source: Mapping[str, Any]) -> None:
         """Write vocabularies and attributes, and close; H5Table refuses an unfinished file."""
         for name, found in words.items():
+            if not found and name in self.columns["sequence_columns"]:
+                continue
             dataset = self.file.create_dataset(
                 f"vocabulary/{_h5_name(name)}", data=sorted(found), dtype=h5py.string_dtype()
             )
@@ -203,9 +206,12 @@ class H5Table(Table):
         }
 
     def vocabulary(self, column: str) -> list[str]:
-        """The raw strings of a categorical column, sorted."""
+        """The raw strings of a categorical column, or the text tokens of a sequence, sorted."""
         with whole_file(self.path):
-            dataset = self.file[f"vocabulary/{_h5_name(column)}"]
+            name = f"vocabulary/{_h5_name(column)}"
+            if column in self.sequence_columns and name not in self.file:
+                return []
+            dataset = self.file[name]
             words = list(dataset.asstr()[:])
             if _digest_of_words(words) != dataset.attrs["sha256"]:
                 raise ValueError(f"the vocabulary of {column!r} has a wrong checksum")

@@ -51,7 +51,10 @@ class Table(Header, Closing, ABC):
 
     @abstractmethod
     def vocabulary(self, column: str) -> list[str]:
-        """The raw strings of a categorical column, sorted; a missing value is none of them."""
+        """The raw strings of a categorical column, sorted; a missing value is none of them.
+
+        Of a sequence, those of its tokens that are no integers.
+        """
 
     def close(self) -> None:
         """Close its files, if any."""

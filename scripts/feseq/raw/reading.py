@@ -308,6 +308,6 @@ def _roles(columns: Columns) -> list[tuple[str, Sequence[str], Sequence[str]]]:
     return [
         ("categorical (string, integer, float, boolean)", columns.categorical, (*numbers, "text")),
         ("numeric (integer, float, decimal or boolean)", columns.numeric, numbers),
-        ("a sequence (comma-joined integers, or a list of such)", columns.ragged, texts),
+        ("a sequence (comma-joined text, or a list of integers or text)", columns.ragged, texts),
         ("a time (integer, timestamp)", _times(columns), ("integer", "timestamp")),
     ]

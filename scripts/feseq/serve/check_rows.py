@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dataset.categories import codes_of
+from ..dataset.categories import codes_of, tokens_of
 from ..dataset.table import Table
 
 _UNSEEN_WORD, _UNSEEN_TOKEN = "never seen in training", 10**12
@@ -21,7 +21,10 @@ def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[
         word_of = dict(zip(codes_of(words).tolist(), words))
         columns[name] = [word_of.get(code) for code in codes.tolist()]
     for name, ragged in block.sequences.items():
-        columns[name] = [row.tolist() for row in np.split(ragged.values, ragged.offsets[1:-1])]
+        words = table.vocabulary(name)
+        name_of = dict(zip(tokens_of(codes_of(words)).tolist(), words))
+        tokens = np.split(ragged.values, ragged.offsets[1:-1])
+        columns[name] = [[name_of.get(token, token) for token in row.tolist()] for row in tokens]
     if row_time and block.time is not None:
         columns[row_time] = block.time.tolist()
     return [dict(zip(columns, row)) for row in zip(*columns.values())]

@@ -13,6 +13,7 @@ from ..common.errors import UserError
 from ..config.columns import Columns
 from ..dataset.raw_text import value_as_text
 from ..dataset.raw_values import convert_batch
+from ..dataset.sequence_parser import NO_TEXT
 from ..dataset.table import Header, MemoryTable
 
 Row = Mapping[str, Any]
@@ -22,9 +23,9 @@ _NAME = "the rows"
 class RowTable(MemoryTable):
     """Rows with the columns named, converted as raw files are; others are not looked at.
 
-    Numeric columns are numbers, categorical ones texts or numbers, sequences lists of non-negative
-    integers or these joined by commas, the row's time a non-negative integer. None is missing, or
-    an empty history. Raises UserError, with the row and the column, for any other value, and for a
+    Numeric columns are numbers, categorical ones texts or numbers, sequences lists of integers or
+    texts, or these joined by commas, the row's time a non-negative integer. None is missing, or an
+    empty history. Raises UserError, with the row and the column, for any other value, and for a
     row without one of the columns.
     """
 
@@ -32,9 +33,11 @@ class RowTable(MemoryTable):
         numeric = np.empty((len(rows), len(columns.numeric)), np.float32)
         for i, name in enumerate(columns.numeric):
             numeric[:, i] = _values(rows, name, _number)
-        texts = dict.fromkeys(columns.categorical, value_as_text)
-        texts |= dict.fromkeys(columns.ragged, _joined)
-        made = {name: pa.array(_values(rows, name, texts[name]), pa.string()) for name in texts}
+        made = {
+            name: pa.array(_values(rows, name, value_as_text), pa.string())
+            for name in columns.categorical
+        }
+        made |= {name: _sequences(_values(rows, name, _tokens)) for name in columns.ragged}
         if columns.row_time:
             made[columns.row_time] = pa.array(_values(rows, columns.row_time, _time), pa.int64())
         numbers, others = np.arange(len(rows)), replace(columns, numeric=())
@@ -81,5 +84,21 @@ def _time(value: Any) -> int | None:
     return None if value is None else operator.index(value)
 
 
-def _joined(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else ",".join(map(str, value))
+def _tokens(value: Any) -> str | list[str] | None:
+    """A sequence as text, which is parsed faster, or as a list where only that can hold it."""
+    if value is None or isinstance(value, str):
+        return value
+    if not all(isinstance(token, str | int | np.integer) for token in value):
+        raise ValueError("give a list of integers or texts")
+    tokens = list(map(str, value))
+    joined = ",".join(tokens)
+    is_text = joined.count(",") == max(0, len(tokens) - 1) and not NO_TEXT.search(joined)
+    return joined if is_text and "" not in tokens else tokens
+
+
+def _sequences(values: list[str | list[str] | None]) -> pa.Array:
+    """A column of what `_tokens` gives."""
+    if not any(isinstance(value, list) for value in values):
+        return pa.array(values, pa.string())
+    lists = [value.split(",") if value and isinstance(value, str) else value for value in values]
+    return pa.array([value or None for value in lists], pa.list_(pa.string()))
