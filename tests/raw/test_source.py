@@ -1,13 +1,18 @@
 """Which raw files are taken, and what footers and headers tell before anything is converted."""
 
+import gzip
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pytest
 
 from feseq.common.errors import UserError
 from feseq.raw.location import TableLocation
+from feseq.raw.reading import open_parquet
 from feseq.raw.source import RawFiles, locate_raw
 from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
 
@@ -60,6 +65,30 @@ def test_a_column_that_only_the_test_file_lacks_is_named(tmp_path: Path) -> None
     write_raw(tmp_path, raw_table(2).drop_columns(["item"]), "test")
     with pytest.raises(UserError, match=r"test.parquet.*missing: 'item'"):
         raw.check(COLUMNS)
+
+
+@pytest.mark.parametrize("name", ["it's new.csv", "a.tsv", "b.CSV.gz"])
+def test_a_table_as_text_is_refused_with_the_command_that_converts_it(
+    tmp_path: Path, name: str
+) -> None:
+    table = raw_table(50, item=[f"{i % 7}" for i in range(50)], y=[True, False] * 25)
+    text, delimiter = pa.BufferOutputStream(), "\t" if name.endswith("tsv") else ","
+    pacsv.write_csv(table, text, pacsv.WriteOptions(delimiter=delimiter))
+    content = text.getvalue().to_pybytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(UserError) as refusal:
+        open_parquet(tmp_path / name)
+    command = str(refusal.value).splitlines()[-1].replace("python", sys.executable, 1)
+    subprocess.run(command, shell=True, check=True)
+    found = open_parquet(tmp_path / f"{name.split('.')[0]}.parquet")
+    found.check_columns(COLUMNS, COLUMNS.label)
+    batches = [batch for _, batch in found.stream(table.column_names, 100)]
+    read = pa.Table.from_batches(batches).to_pylist()
+    # Text tells no empty value from a missing one.
+    events = [row["events"] or None for row in table.to_pylist()]
+    assert [row["events"] for row in read] == events
+    for column in ("uid", "age", "y"):
+        assert [row[column] for row in read] == table[column].to_pylist()
 
 
 # Any raw.source with any files

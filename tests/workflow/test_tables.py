@@ -1,10 +1,15 @@
 """Tables of other shapes, through Snakemake."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 
-from support.shop import CONFIG, changed, refused, shop_table, snakemake
+from support import SCRIPTS
+from support.shop import CONFIG, TEST_ROWS, changed, refused, shop_table, snakemake
 
 pytestmark = pytest.mark.workflow
 
@@ -27,3 +32,26 @@ def test_without_sequences_and_a_test_file_models_are_compared_and_nothing_is_su
     for target in ("results/submission_toy.csv", "data/h5/test/part000.h5"):
         assert "raw.test is null" in refused(tmp_path, target, config=config)
     assert "raw.test: null" in refused(tmp_path, "-n", config=CONFIG)
+
+
+def test_what_is_suggested_for_a_table_of_texts_submits_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, rows in (("log", 300), ("new", TEST_ROWS)):
+        table = shop_table(rows, rows)
+        pages = [text.split(",") if text else [] for text in table["pages"]]
+        table["pages"] = [[f"page {number}" for number in row] for row in pages]
+        table["product"] = [f"page {row % 45}" for row in range(rows)]
+        if name == "new":
+            table = table.drop(columns="bought").assign(visit=[f"v{i}" for i in range(rows)])
+        table.to_parquet(tmp_path / f"in/{name}.parquet")
+    command = [sys.executable, SCRIPTS / "suggest_columns.py", "in/log.parquet"]
+    command += ["--test", "in/new.parquet"]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = yaml.safe_load(printed.stdout)
+    assert found["columns"]["groups"]["all"]["share_embedding"] == ["pages"]
+    target = "results/submission_toy.csv"
+    code, output = snakemake(tmp_path, target, config={**CONFIG, **found})
+    assert code == 0, output
+    submission = pd.read_csv(tmp_path / target)
+    assert submission["visit"].tolist() == [f"v{i}" for i in range(TEST_ROWS)]
+    assert submission["bought"].nunique() > 20

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ _OPENED_AT_ONCE = 8
 # A remote row group of at most this many bytes is fetched at once, since each request takes a
 # while; a larger one, and a local one, is read in pieces, so that memory stays flat.
 _MOST_OF_GROUP = 1 << 30
+# Names of tables as text, without and with the ending of a compressed file.
+_CSV = re.compile(r"(.*)\.(csv|tsv)(\.(gz|zst))?", re.IGNORECASE)
 # Bytes of one read of a column, by whether the file is remote.
 _BUFFER = {False: 1 << 16, True: 1 << 22}
 
@@ -139,7 +143,7 @@ class RawTable:
         for role, names, usable in _roles(columns):
             for name in names:
                 kind = self.schema_arrow.field(name).type
-                if _kind(kind) not in usable:
+                if kind_of(kind) not in usable:
                     raise UserError(
                         f"{self.location}: column {name!r} has type {kind}, cannot be {role}"
                     )
@@ -154,7 +158,7 @@ class RawTable:
         """
         for name in (*columns.categorical, *_times(columns)):
             types = [file.schema_arrow.field(name).type for file in (other, self)]
-            kinds = {_kind(kind).replace("integer", "float") for kind in types}
+            kinds = {kind_of(kind).replace("integer", "float") for kind in types}
             if len(kinds - {""}) > 1:
                 raise UserError(
                     f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
@@ -208,6 +212,15 @@ def open_parquet(
 
 
 def _look_at(location: Location, piece: Piece | None) -> _File:
+    if text := _CSV.fullmatch(str(location)):
+        separator = r', sep="\t"' * (text[2].lower() == "tsv")
+        raise UserError(
+            f"{location}: a table is a parquet file, which is read in parts and by columns; "
+            f"convert it once, then name the new file in its place:\n"
+            f"python -c 'import duckdb, sys; duckdb.read_csv(sys.argv[1], sample_size=-1"
+            f"{separator}).write_parquet(sys.argv[2])' {shlex.quote(str(location))} "
+            f"{shlex.quote(f'{text[1]}.parquet')}"
+        )
     # Before it is opened: a file that replaces it in between has another version in the end.
     version = location.version
     with location.reading(piece.version if piece else None), location.open() as source:
@@ -292,12 +305,12 @@ _KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
 }
 
 
-def _kind(kind: pa.DataType) -> str:
+def kind_of(kind: pa.DataType) -> str:
     """What values of a type are; '' for a column without a single value, which pandas writes."""
     if pa.types.is_dictionary(kind):
-        return _kind(kind.value_type)
+        return kind_of(kind.value_type)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return f"list of {_kind(kind.value_type)}"
+        return f"list of {kind_of(kind.value_type)}"
     return next((name for name, is_kind in _KINDS.items() if is_kind(kind)), str(kind))
 
 

@@ -1,0 +1,307 @@
+"""A first config for a table: roles of its columns, guessed from types, names and some rows."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from ..common.errors import UserError
+from ..common.ragged import Ragged
+from ..config.columns import Columns, expand
+from ..raw.reading import RawTable, kind_of, open_parquet
+from .categories import codes_of, tokens_of
+from .raw_text import as_text
+from .sequence_parser import parse_sequences
+
+# The first rows of a table, from which all is guessed.
+ROWS = 20_000
+# Profile columns cost at every position; further categories go to the output network alone.
+_MOST_IN_PROFILE, _LARGEST_PROFILE = 4, 1_000
+# From this share of the rows on, values of a text are those of single rows.
+_UNIQUE = 0.5
+# An item's column and a history share at least this much of each other's values.
+_SHARED = 0.3
+_LABELS = r"click|label|target|bought|purchas|convert|conversion|^y$"
+_IDS = r"(^|_)(id|uid|uuid|key|index|row)$"
+_CATEGORIES = (
+    r"(^|_|\b)(id|code|type|kind|cat(egory)?|group|class|zone|region|city|country|gender|sex"
+)
+_CATEGORIES += (
+    r"|hour|weekday|day_of_week|month|os|device|brand|channel|site|app|user|item|product)$"
+)
+_ITEMS = r"item|product|inventory|sku|article|video|movie|news|ad(_|$)|target|candidate"
+_TIMES, _GROUPS = r"time|date|^day$|^ts$|_at$", r"user|member|customer|visitor|session|uid"
+
+
+@dataclass
+class _Column:
+    """A column of the first rows of a table."""
+
+    name: str
+    values: pa.Array
+
+    @cached_property
+    def kind(self) -> str:
+        """The kind of its values."""
+        return kind_of(self.values.type)
+
+    def named(self, pattern: str) -> bool:
+        """True if its name holds the pattern."""
+        return re.search(pattern, self.name, re.IGNORECASE) is not None
+
+    @cached_property
+    def words(self) -> pa.Array:
+        """Its values as text, each once."""
+        return pc.drop_null(pc.unique(as_text(self.values)))
+
+    @cached_property
+    def known(self) -> int:
+        """Rows with a value."""
+        return len(self.values) - self.values.null_count
+
+    @property
+    def is_unique(self) -> bool:
+        """True if each row has a value of its own, as an ID."""
+        return self.kind in ("integer", "text") and len(self.words) == len(self.values)
+
+    @property
+    def is_label(self) -> bool:
+        """True for 0 and 1, or true and false, both of them unless its name is a label's."""
+        if self.kind not in ("integer", "float", "boolean"):
+            return False
+        numbers = {*pc.unique(self.values.cast(pa.float64(), safe=False)).to_pylist()}
+        return numbers <= {0, 1} and (len(numbers) == 2 or self.named(_LABELS))
+
+    @cached_property
+    def history(self) -> Ragged | None:
+        """Its rows as sequences, if it has such."""
+        if self.kind == "text":
+            texts = pc.drop_null(as_text(self.values))
+            if not pc.any(pc.match_substring(texts, ","), min_count=0).as_py():
+                return None
+        elif self.kind not in ("list of ", "list of integer", "list of text"):
+            return None
+        rows = np.arange(len(self.values))
+        try:
+            return parse_sequences(self.values, self.name, "", rows, rows)[0]
+        except (UserError, pa.ArrowException):
+            return None
+
+    @property
+    def is_category(self) -> bool:
+        """True for texts, booleans, and numbers whose name says so."""
+        is_code = self.kind in ("integer", "float") and self.named(_CATEGORIES)
+        return self.kind in ("text", "boolean") or is_code
+
+    def about(self, more: str = "") -> str:
+        """What is seen of it, as a remark."""
+        missing = 1 - self.known / max(1, len(self.values))
+        seen = "" if self.history is not None else f", {len(self.words):,} different values"
+        return f"{self.kind}{seen}{f', {missing:.0%} missing' if missing >= 0.005 else ''}{more}"
+
+
+def suggest_columns(train: str, test: str | None = None) -> str:
+    """A config for a train table and, if there is one, its test table, as YAML with remarks.
+
+    All is guessed from the first ROWS rows. Raises UserError if there is no label, no ID in the
+    test table, or nothing to learn from.
+    """
+    tables = [open_parquet(path) for path in (train, test) if path]
+    columns = _head(tables[0])
+    of_test = _head(tables[1]) if test else None
+    in_test = {column.name for column in of_test or ()}
+    label = _label([c for c in columns if c.name not in in_test] or columns)
+    identity = _identity(columns, of_test)
+    features = [c for c in columns if c.name not in (label.name, identity)]
+    left_out = dict(_unusable(features, of_test or columns))
+    usable = [c for c in features if c.name not in left_out]
+    histories = _equally_long([c for c in usable if c.history is not None], left_out)
+    others = [c for c in usable if c.history is None and c.name not in left_out]
+    targets = _targets(histories, [c for c in others if c.is_category])
+    left_out |= {c.name: "a sequence, and no column is its item" for c in histories[len(targets) :]}
+    items = {target.name for target, _ in targets.values()}
+    categories = [c for c in others if c.is_category and c.name not in items]
+    profile = [c for c in categories if len(c.words) <= _LARGEST_PROFILE][:_MOST_IN_PROFILE]
+    groups: dict[str, list[tuple[str, str]]] = {
+        "profile": [(c.name, c.about()) for c in profile],
+        "context": [(c.name, c.about()) for c in categories if c not in profile],
+        "share_embedding": [(n, "its events are items") for n, (_, s) in targets.items() if s],
+        "numeric": [(c.name, c.about()) for c in others if not c.is_category],
+    }
+    rate = pc.mean(label.values.cast(pa.float64())).as_py()
+    lines = [
+        f"# Guessed from the first {len(label.values):,} rows: check each line.",
+        f"raw: {{source: files, train: {_yaml(train)}, test: {_yaml(test)}}}",
+        "columns:",
+        f"  label: {_yaml(label.name)} # {rate:.3g} of the rows are 1",
+        f"  id: {_yaml(identity)} # {'one value a row' if test else 'of a test file, not read'}",
+        "  use: [all]",
+        "  groups:",
+        "    all:",
+    ]
+    lines += ["      sequences:"] * bool(targets)
+    for name, (target, is_shared) in targets.items():
+        why = "whose items are its events" if is_shared else "the item? Else name another column"
+        lines.append(f"        {_yaml(name)}: {_yaml(target.name)} # {why}")
+    for role, named in groups.items():
+        lines += [f"      {role}:"] * bool(named)
+        lines += [f"        - {_yaml(name)} # {remark}" for name, remark in named]
+    lines += _hints(columns, {label.name, identity})
+    lines += [f"# {_yaml(name)} is left out: {why}" for name, why in left_out.items()]
+    text = "\n".join(lines) + "\n"
+    _check(text, tables)
+    return text
+
+
+def _head(table: RawTable) -> list[_Column]:
+    """The columns of a table's first rows."""
+    schema, batches, rows = table.schema_arrow, [], 0
+    for _, batch in table.stream(schema.names, 4_096):
+        batches.append(batch.slice(0, ROWS - rows))
+        rows += len(batches[-1])
+        if rows == ROWS:
+            break
+    found = pa.Table.from_batches(batches, schema).combine_chunks()
+    if not rows:
+        raise UserError(f"{table.location}: the file has no rows")
+    return [_Column(name, _plain(found[name])) for name in schema.names]
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    values = column.chunk(0)
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _label(columns: Sequence[_Column]) -> _Column:
+    """The column of 0 and 1 whose name is that of a label; of one alone, that one."""
+    found = [column for column in columns if column.is_label]
+    best = [column for column in found if column.named(_LABELS)] or found
+    if not best:
+        raise UserError(
+            "no column that the test file lacks has 0 and 1, or true and false, and no other "
+            "values in the first rows: a label is such a column, which the test file has not"
+        )
+    return best[0]
+
+
+def _identity(columns: Sequence[_Column], of_test: Sequence[_Column] | None) -> str:
+    """The column of the rows' IDs, of the test table if there is one."""
+    if of_test is None:
+        return next((c.name for c in columns if c.is_unique and c.named(_IDS)), "ID")
+    in_train = {column.name for column in columns}
+    found = [column for column in of_test if column.is_unique]
+    found.sort(key=lambda column: (not column.named(_IDS), column.name in in_train))
+    if not found:
+        raise UserError("no column of the test file has another value in each row, as an ID has")
+    return found[0].name
+
+
+def _unusable(columns: Sequence[_Column], of_test: Sequence[_Column]) -> Iterator[tuple[str, str]]:
+    """Columns that cannot be learned from, and why."""
+    kinds = {column.name: column.kind for column in of_test}
+    for column in columns:
+        kind, of_other = column.kind, kinds.get(column.name)
+        alike = {k.replace("integer", "float") for k in (kind, of_other or "")} - {""}
+        if of_other is None:
+            yield column.name, "the test file has no such column"
+        elif not column.known:
+            yield column.name, "it has no values"
+        elif len(alike) > 1 and column.history is None:
+            yield column.name, f"{kind} here, and {of_other} in the test file"
+        elif not column.name or [column.name] != expand([column.name]):
+            yield column.name, "its name is empty, or reads as a range"
+        elif column.named("^__index_level_"):
+            yield column.name, "an index of pandas"
+        elif column.history is not None:
+            continue
+        elif kind not in ("text", "boolean", "integer", "float"):
+            yield column.name, f"{kind} is no type of a feature"
+        elif column.is_category and len(column.words) > _UNIQUE * column.known + 1:
+            yield column.name, "nearly one value a row: an ID, or free text"
+
+
+def _equally_long(histories: Sequence[_Column], left_out: dict[str, str]) -> list[_Column]:
+    """The first history that has no times, and those as long in each row."""
+    kept: list[_Column] = []
+    offsets = np.zeros(1, np.int64)
+    for column in histories:
+        found = column.history
+        assert found is not None
+        if kept and not np.array_equal(found.offsets, offsets):
+            left_out[column.name] = f"not as long as {_yaml(kept[0].name)} in each row"
+        elif column.named(_TIMES) and column.kind != "list of text":
+            left_out[column.name] = "times of events? See `times` in config/README.md"
+        else:
+            offsets = found.offsets
+            kept.append(column)
+    return kept
+
+
+def _targets(
+    histories: Sequence[_Column], categories: Sequence[_Column]
+) -> dict[str, tuple[_Column, bool]]:
+    """The item of each history, and whether its values are the history's events.
+
+    That is a category that shares most values with it; else one named like an item, or the one of
+    most values. Later histories have none where there are too few categories.
+    """
+    found: dict[str, tuple[_Column, bool]] = {}
+    free = list(categories)
+    for column in histories[: len(free)]:
+        shares = [_shared(column, c) for c in free]
+        likely = [
+            (share >= _SHARED and share, c.named(_ITEMS), not c.named(_GROUPS), len(c.words))
+            for share, c in zip(shares, free)
+        ]
+        best = likely.index(max(likely))
+        found[column.name] = free.pop(best), shares[best] >= _SHARED
+    return found
+
+
+def _shared(history: _Column, category: _Column) -> float:
+    """The share of events that are values of the category, or of rows whose value is an event.
+
+    The smaller of the two, since small numbers are everywhere.
+    """
+    assert history.history is not None
+    events = history.history.values.astype(np.int64)
+    encoded = pc.drop_null(as_text(category.values)).dictionary_encode()
+    tokens = tokens_of(codes_of(encoded.dictionary.to_pylist()))[encoded.indices.to_numpy()]
+    pairs = (events, tokens), (tokens, events)
+    return min(float(np.isin(*pair).sum()) / max(1, len(pair[0])) for pair in pairs)
+
+
+def _hints(columns: Sequence[_Column], without: set[str]) -> Iterator[str]:
+    """Columns by which rows may be held out."""
+    others = [c for c in columns if c.name not in without and c.history is None]
+    for key, found in (
+        ("time", [c for c in others if c.kind == "timestamp" or c.named(_TIMES)]),
+        ("group", [c for c in others if c.named(_GROUPS) and 1 < len(c.words) < c.known]),
+    ):
+        for column in found[:1]:
+            yield (
+                f"# sampling: {{split: {{{key}: {_yaml(column.name)}}}}} # an honest validation? "
+                f"See docs/validation.md"
+            )
+
+
+def _check(text: str, tables: Sequence[RawTable]) -> None:
+    """Raise UserError unless the config's columns can be used."""
+    config = yaml.safe_load(text)["columns"]
+    columns = Columns.from_config(config)
+    train, *others = tables
+    train.check_columns(columns, columns.label)
+    for test in others:
+        test.check_columns(columns, columns.id)
+        test.check_kinds(train, columns)
+
+
+def _yaml(value: str | None) -> str:
+    """A text on one line of YAML, quoted where that is needed."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9)
+    return text.removesuffix("...\n").rstrip("\n")
