@@ -46,8 +46,8 @@ rule convert_train:
         *code("convert_train"),
         **settings(
             **part_params(RAW.train),
-            columns=COLUMNS.plain("label"),
         ),
+        **column_params("label"),
     message:
         "Converting part {wildcards.part} of the train table to H5, size {wildcards.size}"
     script:
@@ -72,8 +72,8 @@ checkpoint list_test:
         **settings(
             **raw_params(raw=RAW.test),
             **config["parts"],
-            columns=COLUMNS.plain("id"),
         ),
+        **column_params("id"),
     message:
         "Listing the parts of the test table"
     script:
@@ -97,8 +97,8 @@ rule convert_test:
         *code("convert_test"),
         **settings(
             **part_params(RAW.test),
-            columns=COLUMNS.plain("id"),
         ),
+        **column_params("id"),
     message:
         "Converting part {wildcards.part} of the test table to H5"
     script:
@@ -118,9 +118,8 @@ rule fit_feature_map:
         "../envs/data.yaml"
     params:
         *code("fit_feature_map"),
-        **settings(
-            min_count=size_param("min_count"), columns=COLUMNS.plain("shared", "ids")
-        ),
+        **settings(min_count=size_param("min_count")),
+        **column_params("shared", "ids"),
     message:
         "Fitting the feature map of size {wildcards.size}"
     script:

@@ -12,6 +12,7 @@ from feseq.config.catalog import (
     submission_weights,
     variant_settings,
 )
+from feseq.config.columns import described
 from feseq.config.declared import fields_of
 from feseq.config.space import space_of
 from feseq.families import (
@@ -173,6 +174,23 @@ def submitting_scalings(wildcards):
 
 # Each file is looked at once, and only for jobs that read it.
 file_version = clear_errors(RAW.version)
+
+
+def column_params(*others):
+    """The roles of columns for a script, and a text a column by which they count.
+
+    So Snakemake names the columns that came, went or changed, not all that stayed.
+    """
+    roles = COLUMNS.plain(*others)
+    order = f"columns {digest(roles)}"
+    texts = [
+        *(f"column {name}: {text}" for name, text in described(roles).items()),
+        order,
+    ]
+    counted = {
+        f"column_{i}": lambda wildcards, text=text: text for i, text in enumerate(texts)
+    }
+    return counted | not_counted(columns=roles)
 
 
 def raw_params(**raw):

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -109,7 +110,8 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     # The unnamed params, which stand first: digests of the code.
     unnamed = len(job.params) - len(dict(job.params.items()))
     known["code"] = [text for text in list(job.params)[:unnamed] if text]
-    known |= read_settings(text for _, text in job.params.items() if "=" in text)
+    # Others are for people, or only make the job stale.
+    known |= read_settings(t for _, t in job.params.items() if re.match(r"[\w.]+=", t))
     known |= dict(job.input.items()) | dict(job.output.items())
     return {name: known[name] for name in parameters if name in known}
 

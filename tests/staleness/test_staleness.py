@@ -205,3 +205,13 @@ def test_a_change_makes_stale_what_the_table_says(
 def test_changes_of_no_result_make_nothing_stale_all_together(copied: Path, tmp_path: Path) -> None:
     found, output = plan(copied, tmp_path / "code", *HARMLESS)
     assert found == {}, output
+
+
+def test_a_reason_names_the_columns_that_came_and_went_and_no_other(copied: Path) -> None:
+    roles = {"numeric": ["price"], "context": ["age"]}
+    config = copy.deepcopy(CONFIG)
+    config["columns"]["groups"]["shop"] |= roles
+    _, output = snakemake(copied, "-n", SUBMISSION, config=config)
+    reasons = [line for line in output.splitlines() if "Params have changed" in line]
+    assert len([line for line in reasons if "column age: context" in line]) >= 2
+    assert not [line for line in reasons for name in ("price", "product") if name in line]

@@ -141,6 +141,18 @@ class Columns:
         )
 
 
+def described(roles: Mapping[str, Any]) -> dict[str, str]:
+    """A text for each column in the roles that `Columns.plain` gives: its roles, and its group."""
+    found: dict[str, list[str]] = {}
+    for role, names in roles.items():
+        if role != "group_of":
+            for name in [names] if isinstance(names, str) else names:
+                found.setdefault(name, []).append(role)
+    for name, group in roles["group_of"].items():
+        found[name].append(f"group {group}")
+    return {name: ", ".join(texts) for name, texts in found.items()}
+
+
 def expand(names: Iterable[str]) -> list[str]:
     """Write out ranges: `l_feat_{1..3}` becomes l_feat_1, l_feat_2, l_feat_3."""
     expanded = []
