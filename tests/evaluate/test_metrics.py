@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, variance
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from feseq.evaluate.intervals import bootstrap
 from feseq.evaluate.metrics import BY_NAME, METRICS, Rows, balanced, expected_auc
 
 README = Path(__file__).parents[2] / "results/README.md"
@@ -55,7 +57,9 @@ def calibration_error(label: list[int], logit: list[float]) -> float:
     bins: dict[int, list[float]] = {}
     for y, x in zip(label, logit):
         bins.setdefault(sum(x >= edge for edge in edges), []).append(1 / (1 + math.exp(-x)) - y)
-    return sum(abs(sum(gaps)) for gaps in bins.values()) / len(label)
+    several = [gaps for gaps in bins.values() if len(gaps) > 1]
+    squares = [(mean(gaps) ** 2 - variance(gaps) / len(gaps)) * len(gaps) for gaps in several]
+    return math.sqrt(max(0, sum(squares) / len(label)))
 
 
 PLAIN: dict[str, Plain] = {
@@ -92,6 +96,30 @@ def test_a_metric_is_that_of_plain_loops(name: str, rows: list[tuple[int, ...]])
         label, logit = (np.repeat(x, count).tolist() for x in (label, logit))
         found = metric.of(arrays.resampled(np.array(count)))
         assert found == pytest.approx(plain(label, logit), abs=1e-9, nan_ok=True)
+
+
+def test_the_calibration_error_is_free_of_chance_and_lies_in_its_interval() -> None:
+    """Predictions whose odds are off by a factor, or right: the error without chance is known."""
+    random, rows, times = np.random.default_rng(3), 4_000, 30
+    error = BY_NAME["calibration_error"]
+    for factor in (0.0, 0.4):
+        errors, held = [], 0
+        for _ in range(times):
+            logit = random.normal(-2.5, 1, rows)
+            true = 1 / (1 + np.exp(-logit))
+            label = (random.random(rows) < true).astype(int)
+            shifted = Rows(label, logit + factor, 0.1)
+            gap = shifted.probability - true[shifted.order]
+            of_bins = [gap[shifted.bin == b].mean() ** 2 for b in range(20)]
+            entry = bootstrap(lambda rows: {"it": error.of(rows)}, (shifted,), 40)["it"]
+            low, value, high = (entry[key] or 0.0 for key in ("low", "value", "high"))
+            assert low <= value <= high
+            held += low <= math.sqrt(mean(of_bins)) <= high
+            errors.append(value**2 - mean(of_bins))
+        # Of 30 intervals that hold 95 %, 25 or fewer would come once in a hundred times.
+        assert held > 25
+        if factor:
+            assert abs(mean(errors)) < 2.5 * np.std(errors) / math.sqrt(times)
 
 
 def test_the_results_page_lists_every_metric() -> None:

@@ -109,8 +109,19 @@ def _score(rows: Rows) -> float:
 
 
 def _calibration_error(rows: Rows) -> float:
-    gap = np.bincount(rows.bin, rows.weight * (rows.probability - rows.label))
-    return float(np.abs(gap).sum() / rows.weight.sum())
+    """The root of the mean squared gap of the bins, less what chance adds to the square.
+
+    That is the gap's own variance (Kumar, Liang & Ma, NeurIPS 2019), by the residuals of the bin.
+    With squared weights it is twice as large in a resample, whose gaps have chance of two draws,
+    and so resamples lie around the value. A bin with one row counts as without a gap.
+    """
+    residual, bins = rows.probability - rows.label, rows.bin
+    count, weight = np.bincount(bins), np.bincount(bins, rows.weight)
+    known = np.where(weight > 0, weight, 1.0)
+    gap = np.bincount(bins, rows.weight * residual) / known
+    spread = np.bincount(bins, (rows.weight * (residual - gap[bins])) ** 2) / known**2
+    square = gap**2 - spread * count / np.maximum(count - 1, 1)
+    return math.sqrt(max(0.0, float(weight @ np.where(count > 1, square, 0) / weight.sum())))
 
 
 @dataclass(frozen=True)
@@ -152,8 +163,8 @@ METRICS = (
         -1,
         "calibration",
         4,
-        f"mean over {CALIBRATION_BINS} bins of equally many rows of |mean prediction - share of "
-        f"clicks|",
+        f"mean prediction less share of clicks, root mean square over {CALIBRATION_BINS} bins of "
+        f"equally many rows, less what chance adds",
     ),
 )
 # By name, with those at balanced odds.
