@@ -69,7 +69,8 @@ def test_json_comes_back_and_a_damaged_file_is_refused(tmp_path: Path) -> None:
     write_json(path, values)
     assert str(read_json(path)) == str(values)
     whole = path.read_bytes()
-    for content in (b"", whole[:-5], whole.replace("성".encode(), b"\xff")):
+    edited = (whole.replace(b"0.5", b"0.6"), whole.replace(b'"none"', b'"None"'), b'{"auc": 0.5}')
+    for content in (b"", b"[1]", whole[:-5], whole.replace("성".encode(), b"\xff"), *edited):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"a.json: damaged .*delete it"):
             read_json(path)

@@ -1,6 +1,5 @@
 """Weights of a blend, fitted to all but the holdout rows, equal with few clicks."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from feseq.common.files import read_json
 from feseq.common.logits import sigmoid
 from feseq.common.parquet import metadata_of, read_table, write_table
 from feseq.evaluate import blend as blend_module
@@ -156,14 +156,14 @@ def blend(
 ) -> dict[str, float]:
     outputs = (folder / "blend", folder / "weights", folder / "training")
     blend_predictions(paths, None, *outputs, by=by, prior=prior)
-    return json.loads((folder / "weights").read_text())
+    return read_json(folder / "weights")
 
 
 def test_fitted_weights_are_written_with_what_they_rest_on(tmp_path: Path) -> None:
     logits, label = noisy(0.5, 1.0)
     weights = blend(tmp_path, write(tmp_path, logits, label))
     assert weights["a"] > weights["b"]
-    training = json.loads((tmp_path / "training").read_text())
+    training = read_json(tmp_path / "training")
     assert training["settings"] == weights
     assert training["clicks"] == label.sum()
     assert 0 < training["spread"]["a"] < 0.1

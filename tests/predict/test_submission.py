@@ -1,6 +1,5 @@
 """The submission: joined by ID, checked, whole or not at all."""
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import pytest
 from scipy.special import expit
 
 from feseq.common.errors import UserError
-from feseq.common.files import fingerprint, write_json
+from feseq.common.files import fingerprint, read_json, write_json
 from feseq.common.ids import IdTables
 from feseq.common.parquet import write_table
 from feseq.predict.sample import check_sample
@@ -219,7 +218,7 @@ def test_a_submission_says_what_it_was_made_from(
 ) -> None:
     caplog.set_level("INFO")
     blended(folder, parts_of(folder, "a", np.zeros(10)))
-    assert json.loads((folder / "out/about.json").read_text()) == {
+    assert read_json(folder / "out/about.json") == {
         "simulated_data": True,
         "test_file": "new.parquet",
         "models": ["toy/a"],
@@ -237,7 +236,7 @@ def test_a_sample_is_compared_with_the_test_file_before_anything_is_trained(fold
     pq.write_table(pa.table({"uid": [3.0, 1.0, 2.0]}), test)
     sample.write_text("uid,y\n1,0\n2,0\n3,0\n")
     check_sample([str(test)], str(sample), "uid", checked)
-    assert json.loads(checked.read_text()) == {"ids": 3}
+    assert read_json(checked) == {"ids": 3}
     checked.unlink()
     sample.write_text("uid,y\n1,0\n9,0\n")
     with pytest.raises(UserError, match=r"1 of its IDs .*'9' and 2 IDs .*'3'"):

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from feseq.common.files import read_json
 from feseq.common.parquet import SIMULATED_MARK
 from support.shop import ROWS, TEST_ROWS, changed, copy_code, refused, snakemake, write_inputs
 
@@ -51,7 +52,7 @@ def test_both_families_submit_together_with_weights_fitted_to_the_validation_row
     code, output = snakemake(copied, "results/submission_full.csv", config=config)
     assert code == 0, output
     assert (copied / "results/full/len20/model.safetensors").stat().st_mtime_ns == before
-    weights = json.loads((copied / "results/full/blend/weights.json").read_text())
+    weights = read_json(copied / "results/full/blend/weights.json")
     assert set(weights) == {"len20", "boosting"}
     assert sum(weights.values()) == pytest.approx(1)
     logits = {

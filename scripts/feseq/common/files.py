@@ -63,17 +63,28 @@ def require_space(folder: Path, needed: int) -> None:
 
 
 def write_json(target: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` as JSON, complete or not at all."""
+    """Write `values` and their digest as JSON, complete or not at all."""
     with written_beside(target) as temporary:
-        text = json.dumps(values, indent=1, ensure_ascii=False)
+        signed = {**values, "digest": _digest(values)}
+        text = json.dumps(signed, indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
+
+
 def read_json(path: Path, parse: Callable[[Any], Any] = lambda content: content) -> Any:
-    """What `parse` makes of a JSON file of this workflow; raises UserError if it cannot."""
+    """What `parse` makes of what `write_json` wrote.
+
+    Raises UserError if the file is none, or was edited.
+    """
     try:
-        return parse(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("digest") != _digest(content):
+            raise ValueError("edited since it was written")
+        return parse(content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: damaged ({first_line(error)}); delete it and run the same command again; if "
             f"that finds nothing to be done, delete the file that you asked for, too"
