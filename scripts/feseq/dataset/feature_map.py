@@ -163,17 +163,16 @@ def fit_feature_map(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
-        texts = {name: table.vocabulary(name) for name in columns.sequences}
         place = {
             name: ByCode(known, np.arange(1, len(known) + 1), missing=0, other=0)
             for name, known in words.items()
         }
         category_counts = {name: np.zeros(len(words[name]) + 1, np.int64) for name in words}
-        token_counts = {name: TokenCounts() for name in columns.sequences}
+        token_counts = {name: TokenCounts(table.vocabulary(name)) for name in columns.sequences}
         numeric = NumericFit(table.numeric_columns, columns.ids)
-        pairs_of_columns = zip(columns.sequences, columns.targets)
+        targets = dict(zip(columns.sequences, columns.targets))
         histories = HistoryColumns(
-            table, {s: target if s in columns.shared else None for s, target in pairs_of_columns}
+            table, {s: target if s in columns.shared else None for s, target in targets.items()}
         )
         statistics = NumericFit(histories.columns)
         with progress("counted", table.rows) as counting:
@@ -187,7 +186,6 @@ def fit_feature_map(
                 if statistics.sample_rows < SAMPLE_ROWS:
                     statistics.add(histories(block, np.arange(len(block))))
                 counting.advance(len(block))
-        fitted_on = table.identity
 
     def category(name: str) -> CategoryField:
         enough = np.flatnonzero(category_counts[name][1:] >= min_count)
@@ -198,9 +196,9 @@ def fit_feature_map(
         if sequence not in columns.shared:
             return SequenceField(sequence, tokens.at_least(min_count)), category(target)
         counts = dict(zip(words[target], category_counts[target][1:].tolist()))
-        return _share(sequence, tokens, target, counts, min_count, texts[sequence])
+        return _share(sequence, tokens, target, counts, min_count)
 
-    pairs = [pair(*names) for names in zip(columns.sequences, columns.targets)]
+    pairs = [pair(*names) for names in targets.items()]
     return FeatureMap(
         profile=[category(name) for name in columns.profile],
         targets=[target for _, target in pairs],
@@ -208,7 +206,7 @@ def fit_feature_map(
         numeric=numeric.fields(columns.numeric),
         min_count=min_count,
         event_time=columns.event_time,
-        fitted_on=fitted_on,
+        fitted_on=table.identity,
         context=[category(name) for name in columns.context],
         ids=[LevelField(*item) for item in numeric.id_values(min_count).items()],
         levels=[LevelField(*item) for item in numeric.levels(columns.numeric, min_count).items()],
@@ -217,20 +215,15 @@ def fit_feature_map(
 
 
 def _share(
-    sequence: str,
-    tokens: "TokenCounts",
-    target: str,
-    words: dict[str, int],
-    min_count: int,
-    texts: Sequence[str],
+    sequence: str, tokens: "TokenCounts", target: str, words: dict[str, int], min_count: int
 ) -> tuple[SequenceField, CategoryField]:
     """Both fields, with a vocabulary of what occurs often enough in the two columns together.
 
-    `words` maps the target's words to their counts, which are added to `tokens`; `texts` are those
-    of the sequence that are no integers. In a sequence of integers only integers can be events.
+    `words` maps the target's words to their counts, which are added to `tokens`. In a sequence of
+    integers only integers can be events.
     """
-    events = {w: count for w, count in words.items() if texts or is_number(w)}
-    named = [*events, *texts]
+    events = {w: count for w, count in words.items() if tokens.texts or is_number(w)}
+    named = [*events, *tokens.texts]
     name_of = dict(zip(tokens_of(codes_of(named)).tolist(), named))
     if words and not any(map(tokens.count, [*name_of][: len(events)])):
         logger.warning(
@@ -250,9 +243,13 @@ def _share(
 
 
 class TokenCounts:
-    """Counts tokens: small ones in an array, others in a dictionary."""
+    """Counts tokens: small ones in an array, others in a dictionary.
 
-    def __init__(self) -> None:
+    `texts` are those that are no integers.
+    """
+
+    def __init__(self, texts: Sequence[str] = ()) -> None:
+        self.texts = texts
         self.dense = np.zeros(DENSE_LIMIT, np.int64)
         self.sparse: dict[int, int] = {}
 
