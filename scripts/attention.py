@@ -8,7 +8,7 @@ from pathlib import Path
 from entry import run_script
 from feseq.common.files import write_json
 from feseq.config.runtime import Runtime
-from feseq.predict.container import family_in, load_model
+from feseq.family.model import family_in, load_model
 
 
 def main(

@@ -34,8 +34,8 @@ WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "part",
 FULL_NAME = ("size", "model", "baseline", "name")
 
 
-def run_script(main: Callable[..., None]) -> None:
-    """Call `main` with what its signature names.
+def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = None) -> None:
+    """Call `main` with what its signature names, and `then` with what it made.
 
     A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
     parameters of the same name, as do `threads`, the digests of its `code`, the config block
@@ -64,7 +64,9 @@ def run_script(main: Callable[..., None]) -> None:
         typed = {name: _typed(parameters[name], value) for name, value in values.items()}
         if job is None:
             _check_apart(typed)
-        main(**typed)
+        made = main(**typed)
+        if then is not None:
+            then(made)
     except UserError as error:
         logging.error("%s", error)
         sys.exit(1)

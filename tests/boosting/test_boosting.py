@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +31,7 @@ from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
 from feseq.evaluate.importance import measure_importance
 from feseq.evaluate.validation import predict_validation
+from feseq.family.job import TrainJob
 from feseq.predict.part import predict_part
 from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import raw_table, split_events, to_test_h5, with_roles
@@ -59,12 +59,21 @@ def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(data: Path, out: Path, config: BoostingConfig = SMALL, **options: Any) -> dict[str, Path]:
+def train(
+    data: Path, out: Path, config: BoostingConfig = SMALL, full_name: str = ""
+) -> dict[str, Path]:
     outputs = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
     paths = {name: out / file for name, file in outputs.items()}
-    files = (data / "train.h5", data / "valid.h5", data / "feature_map.json")
-    settings = {"boosting": config.model_dump()}
-    train_boosting(*files, settings, paths, runtime=Runtime(device="cpu", verbosity=0), **options)
+    job = TrainJob(
+        train=data / "train.h5",
+        valid=data / "valid.h5",
+        feature_map=data / "feature_map.json",
+        settings={"boosting": config.model_dump()},
+        full_name=full_name,
+        runtime=Runtime(device="cpu", verbosity=0),
+        **paths,
+    )
+    train_boosting(job)
     return paths
 
 

@@ -14,6 +14,7 @@ from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.opening import AllRows
+from feseq.family.job import TrainJob
 from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, raw_table
 
@@ -30,9 +31,10 @@ def trained(data: Path, out: Path, replay: Path | None = None, **settings: Any) 
     paths = {name: out / name for name in ("model", "history", "training")}
     given = {"trees": 20, "min_child_weight": 1, "max_depth": 3, "learning_rate": 0.3} | settings
     codes = "feature_map.json" if replay is None else "all.json"
-    files = (data / "train.h5", data / "valid.h5", data / codes)
-    block = {"boosting": BoostingConfig(**given).model_dump()}
-    train(*files, block, paths, runtime=RUNTIME, replay=replay)
+    files = {"train": data / "train.h5", "valid": data / "valid.h5", "feature_map": data / codes}
+    settings = {"boosting": BoostingConfig(**given).model_dump()}
+    options = {"settings": settings, "runtime": RUNTIME, "replay": replay, "full_name": ""}
+    train(TrainJob(**options, **files, **paths))
     return read_json(paths["training"]) | {"model": load(paths["model"])}
 
 

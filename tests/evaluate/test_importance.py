@@ -1,7 +1,7 @@
 """What an AUC rests on: exactly the columns and histories that the prediction reads."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from feseq.dataset.table import MemoryTable
 from feseq.evaluate import importance
 from feseq.evaluate.importance import NEWEST, write_importance
 from feseq.evaluate.network_importance import NetworkPredict
+from feseq.family.model import About
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
@@ -114,7 +115,7 @@ def test_kept_histories_change_no_prediction(changes: dict[str, object], tmp_pat
     network = build_model(config, feature_map)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
-    model = TrainedModel(network, config, feature_map, simulated=False, click_rate=0.2)
+    model = TrainedModel(About({"model": asdict(config)}, feature_map, False, 0.2), network)
     with H5Table(valid) as table:
         block = table.read(0, table.rows)
         predict = NetworkPredict(model, table, block)

@@ -45,7 +45,7 @@ def read_h5(path: Path) -> Any:
 def read_model(path: Path) -> Any:
     model = TrainedModel.load(path)
     weights = plain(dict(model.network.state_dict()))
-    return [model.config, model.feature_map, model.simulated, model.click_rate, weights]
+    return [model.about, weights]
 
 
 def flip_each(path: Path, read: Callable[[Path], Any]) -> int:
@@ -96,8 +96,8 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     other, _ = to_train_h5(tmp_path / "shop", raw_table())
     with pytest.raises(UserError, match="lacks 5 columns"):
         model.source(other)
-    strange = replace(model.feature_map, fitted_on="another draw")
-    replace(model, feature_map=strange).save(tmp_path / "strange")
+    strange = replace(model.about.feature_map, fitted_on="another draw")
+    replace(model, about=replace(model.about, feature_map=strange)).save(tmp_path / "strange")
     with pytest.raises(UserError, match="not made from the same rows"):
         predict_validation(tmp_path / "strange", data / "valid.h5", *(tmp_path / n for n in "ps"))
     folder = tmp_path / "another"

@@ -1,6 +1,6 @@
 """The file of a trained model: all that predictions need, for the data it belongs to."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from feseq.common.errors import UserError
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.family.model import About
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.part import predict_part
@@ -19,7 +20,8 @@ from support.trainings import MODEL, train
 
 def untrained(data: Path, simulated: bool = True) -> TrainedModel:
     feature_map = FeatureMap.read(data / "feature_map.json")
-    return TrainedModel(build_model(MODEL, feature_map), MODEL, feature_map, simulated, 0.02)
+    about = About({"model": asdict(MODEL)}, feature_map, simulated, 0.02)
+    return TrainedModel(about, build_model(MODEL, feature_map))
 
 
 def test_another_file_is_refused_with_the_command_that_retrains(data: Path, tmp_path: Path) -> None:
@@ -37,9 +39,10 @@ def test_another_file_is_refused_with_the_command_that_retrains(data: Path, tmp_
 
 def test_a_model_in_the_place_of_another_is_refused(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    replace(untrained(data), full_name="toy/len100").save(path)
-    assert TrainedModel.load(path, "toy/len100").full_name == "toy/len100"
-    assert TrainedModel.load(path).full_name == "toy/len100"
+    model = untrained(data)
+    replace(model, about=replace(model.about, full_name="toy/len100")).save(path)
+    assert TrainedModel.load(path, "toy/len100").about.full_name == "toy/len100"
+    assert TrainedModel.load(path).about.full_name == "toy/len100"
     predictions = tmp_path / "part000.parquet"
     with pytest.raises(UserError, match=r"safetensors: was made for toy/len100, .* full/len100"):
         predict_part(path, data / "test.h5", predictions, full_name="full/len100")
@@ -51,13 +54,13 @@ def test_a_vocabulary_may_be_larger_than_a_header_of_safetensors(
 ) -> None:
     model = untrained(data)
     words = [letter * 40_000_000 for letter in "abc"]
-    profile = [replace(model.feature_map.profile[0], vocabulary=words)]
-    feature_map = replace(model.feature_map, profile=profile)
+    profile = [replace(model.about.feature_map.profile[0], vocabulary=words)]
+    feature_map = replace(model.about.feature_map, profile=profile)
     config = replace(MODEL, heads=1)
-    network = build_model(config, feature_map)
+    about = replace(model.about, settings={"model": asdict(config)}, feature_map=feature_map)
     path = tmp_path / "model.safetensors"
-    replace(model, network=network, config=config, feature_map=feature_map).save(path)
-    assert TrainedModel.load(path).feature_map == feature_map
+    TrainedModel(about, build_model(config, feature_map)).save(path)
+    assert TrainedModel.load(path).about.feature_map == feature_map
 
 
 def test_a_model_of_simulated_clicks_refuses_real_rows(data: Path, tmp_path: Path) -> None:

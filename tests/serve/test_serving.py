@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.opening import open_table
+from feseq.family.model import About
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
 from feseq.serve import export
@@ -40,7 +41,8 @@ def save_model(
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     path = folder / "model.safetensors"
-    TrainedModel(network, config, feature_map, simulated, 0.1).save(path)
+    about = About({"model": asdict(config)}, feature_map, simulated, 0.1)
+    TrainedModel(about, network).save(path)
     return path
 
 

@@ -22,6 +22,7 @@ from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.dataset.sampling import read_labels
 from feseq.dataset.selection import write_selections
+from feseq.family.job import TrainJob
 from feseq.model.device import Machine
 from feseq.raw.reading import open_parquet
 from feseq.simulation import simulate_split
@@ -81,15 +82,19 @@ def train(
     """The output files of a training; `options` are of the runtime."""
     names = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
     outputs = {name: out / file for name, file in names.items()}
-    run.train(
-        *(data / "train.h5", data / "valid.h5", feature_map or data / "feature_map.json"),
-        {"model": asdict(model), "train": asdict(config)},
-        outputs,
+    job = TrainJob(
+        train=data / "train.h5",
+        valid=data / "valid.h5",
+        feature_map=feature_map or data / "feature_map.json",
+        settings={"model": asdict(model), "train": asdict(config)},
         replay=replay,
+        full_name="",
         runtime=Runtime(**{"device": "cpu", "verbosity": 0} | options),
         threads=config.gpus,
         code=code,
+        **outputs,
     )
+    run.train(job)
     return outputs
 
 

@@ -6,7 +6,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +27,7 @@ from feseq.dataset.store import H5Table
 from feseq.evaluate.importance import measure_importance
 from feseq.evaluate.mean_attention import attention
 from feseq.evaluate.network_importance import NetworkPredict
+from feseq.family.model import About
 from feseq.model import FESeq
 from feseq.model.build import build_model
 from feseq.model.device import Machine, start_runtime
@@ -225,7 +226,7 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     network = build_model(WEIGHTED, fields)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    model = TrainedModel(network, WEIGHTED, fields, simulated=True, click_rate=0.2)
+    model = TrainedModel(About({"model": asdict(WEIGHTED)}, fields, True, 0.2), network)
     expected = results_of(data, model)
     forward = FESeq.forward
 

@@ -106,7 +106,7 @@ def test_it_sees_all_rows_says_whose_its_metrics_are_and_resumes(
     assert about["valid_auc"] == 0.7
     model = TrainedModel.load(outputs["model"])
     with open_table(AllRows(data / "train.h5", data / "valid.h5")) as table:
-        assert model.click_rate == pytest.approx(table.column("label").mean())
+        assert model.about.click_rate == pytest.approx(table.column("label").mean())
     # It was trained on the validation rows.
     with pytest.raises(UserError, match="not made from the same rows"):
         predict_validation(outputs["model"], data / "valid.h5", *(tmp_path / n for n in "ps"))

@@ -65,7 +65,7 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path, settings: dict[str
     source = model.source(data / "valid.h5")
     logit = predict_logits(model.network, source, CPU)
     label = source.table.column("label")
-    found = monitored_metrics(["auc", "logloss"], label, logit, model.click_rate)
+    found = monitored_metrics(["auc", "logloss"], label, logit, model.about.click_rate)
     assert found["auc"] == pytest.approx(metrics["valid_auc"], abs=1e-6)
     assert found["logloss"] == pytest.approx(metrics["valid_logloss"], abs=1e-6)
 

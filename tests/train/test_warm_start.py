@@ -1,7 +1,7 @@
 """Warm start: codes and weights of an earlier model are kept, new ones join them."""
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from feseq.config.model import ModelConfig
 from feseq.dataset.extension import extended
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.dataset.store import H5Table
+from feseq.family.model import About
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
 from feseq.train.step import Stepper
@@ -87,7 +88,8 @@ def earlier_model(folder: Path, feature_map: FeatureMap, config: ModelConfig = M
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     path = folder / "earlier.safetensors"
-    TrainedModel(network, config, feature_map, False, 0.2).save(path)
+    about = About({"model": asdict(config)}, feature_map, False, 0.2)
+    TrainedModel(about, network).save(path)
     return path
 
 
@@ -104,7 +106,8 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(
         start.carry_into(network, train)
     # Codes of the older rows at other places than the indices that the earlier map gives them.
     earlier = TrainedModel.load(path)
-    newer = replace(earlier, network=network, feature_map=start.feature_map)
+    about = replace(earlier.about, feature_map=start.feature_map)
+    newer = TrainedModel(about, network)
     with H5Table(folder / "train.h5") as train:
         logits = [model.predict(train) for model in (earlier, newer)]
     np.testing.assert_array_equal(*logits)

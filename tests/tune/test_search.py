@@ -22,6 +22,7 @@ from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
 from feseq.dataset.feature_map import fit_feature_map
 from feseq.families import family_of
+from feseq.family.job import TrainJob
 from feseq.train.run import train
 from feseq.tune import search
 from feseq.tune.search import tune_model
@@ -99,13 +100,15 @@ def trained(data: Path, out: Path, variant: Mapping[str, Any]) -> dict[str, Any]
     outputs = {name: out / name for name in ("model", "history", "training")}
     if "boosting" in variant:
         settings = {"boosting": BOOSTING.model_dump() | variant["boosting"]}
-        train_boosting(*files_of(data), settings, outputs, runtime=RUNTIME)
+        learn = train_boosting
     else:
         settings = {
             "model": asdict(replace(FESEQ, **variant["model"])),
             "train": asdict(replace(TRAINING, **variant["train"])),
         }
-        train(*files_of(data), settings, outputs, runtime=RUNTIME)
+        learn = train
+    files = dict(zip(("train", "valid", "feature_map"), files_of(data)))
+    learn(TrainJob(settings=settings, full_name="", runtime=RUNTIME, **files, **outputs))
     return json.loads(outputs["training"].read_text())
 
 

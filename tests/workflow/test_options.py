@@ -28,7 +28,8 @@ from feseq.evaluate.measure import measure_predictions
 from feseq.evaluate.valid_predictions import read_predictions
 from feseq.evaluate.validation import predict_validation
 from feseq.families import family_of
-from feseq.predict.container import load_model
+from feseq.family.job import TrainJob
+from feseq.family.model import load_model
 from feseq.predict.part import predict_part
 from feseq.predict.scoring import score_files
 from feseq.predict.submission import write_submission
@@ -136,16 +137,17 @@ def train(out: Path, config: dict[str, Any], name: str, replay: Path | None = No
     folder.mkdir()
     files = ("history.csv", "training.json", MODEL_FILE)
     outputs = dict(zip(("history", "training", "model"), (folder / file for file in files)))
-    family_of(name).verb("train")(
-        h5_files(out, "train"),
-        h5_files(out, "valid"),
-        out / ("all_rows.json" if replay else "map.json"),
-        model_settings(config, "toy", name),
-        outputs,
+    job = TrainJob(
+        train=h5_files(out, "train"),
+        valid=h5_files(out, "valid"),
+        feature_map=out / ("all_rows.json" if replay else "map.json"),
+        settings=model_settings(config, "toy", name),
         replay=replay,
+        full_name="",
         runtime=RUNTIME,
-        threads=1,
+        **outputs,
     )
+    family_of(name).verb("train")(job)
     return outputs["model"]
 
 

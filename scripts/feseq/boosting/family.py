@@ -4,35 +4,12 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
-from ..common.errors import UserError
 from ..config.boosting import BoostingConfig
-from ..config.catalog import check_variant, size_block, size_settings
-from ..families import Family, Settings, variant_of
+from ..family.base import Family
 
 
 class Boosting(Family):
     """Trees, by XGBoost."""
-
-    environment = "boosting"
-    blocks = {"boosting": BoostingConfig}  # noqa: RUF012
-    verbs = {  # noqa: RUF012
-        "load": "boosting.model_file",
-        "train": "boosting.training",
-        "importance": "evaluate.importance",
-        "trials": "boosting.trials",
-    }
-
-    def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
-        """Those of the trees; a variant must change some."""
-        size_block(config, size)
-        check_variant(config, model)
-        variant = variant_of(model)
-        if variant and not config["variants"][variant].get("boosting"):
-            raise UserError(
-                f"{model}: variants.{variant} has no settings of boosting, so this would be the "
-                f"same model as boosting; give it a block boosting, or use that"
-            )
-        return {"boosting": size_settings(config, size, variant)["boosting"]}
 
     def layout(
         self, config: Mapping[str, Any], size: str, model: str, own_environment: bool
@@ -54,4 +31,12 @@ def _may_use_gpus() -> bool:
     return False
 
 
-FAMILY = Boosting()
+FAMILY = Boosting(
+    environment="boosting",
+    blocks={"boosting": BoostingConfig},
+    verbs={
+        "load": "boosting.model_file",
+        "train": "boosting.training",
+        "trials": "boosting.trials",
+    },
+)

@@ -157,14 +157,12 @@ class Features:
         """The rows of a table up to `stop`, with the sequences that features need."""
         return _read(table, [sequence.column for sequence in self.sequences], stop)
 
-    def matrix(
-        self, encoder: FeatureEncoder, block: Block, *, blank_histories: bool = False
-    ) -> np.ndarray:
-        """The features of a block's rows, float32 [rows, columns]; histories may be emptied."""
+    def matrix(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
+        """The features of a block's rows, float32 [rows, columns]."""
         categories = encoder.categories(block)
         if self.unknown is not None:
             categories = with_unknown(categories, block.row, self.unknown)
-        histories = self._histories(encoder, block, blank_histories)
+        histories = self._histories(encoder, block)
         parts = [block.numeric[:, encoder.numeric_columns], categories[:, self.few]]
         for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
             target = categories[:, len(self.feature_map.profile) + i]
@@ -198,17 +196,13 @@ class Features:
         assert block.period is not None, "a train file has periods"
         return block.period.astype(np.int64)
 
-    def _histories(
-        self, encoder: FeatureEncoder, block: Block, blank: bool = False
-    ) -> list[Ragged]:
-        """The histories of a block's rows, as indices of the feature map; perhaps emptied."""
-        histories = []
-        for sequence, lookup in zip(self.sequences, encoder.sequences):
-            events = block.sequences[sequence.column]
-            if blank:
-                events = Ragged(events.values[:0], np.zeros_like(events.offsets))
-            histories.append(Ragged(lookup(events.values), events.offsets))
-        return histories
+    def _histories(self, encoder: FeatureEncoder, block: Block) -> list[Ragged]:
+        """The histories of a block's rows, as indices of the feature map."""
+        events = (block.sequences[sequence.column] for sequence in self.sequences)
+        return [
+            Ragged(lookup(one.values), one.offsets)
+            for lookup, one in zip(encoder.sequences, events)
+        ]
 
     def _tokens(
         self, categories: np.ndarray, histories: list[Ragged]

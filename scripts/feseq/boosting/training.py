@@ -1,10 +1,9 @@
 """Training of gradient boosting: from H5 files and a feature map to the model and its metrics."""
 
-import csv
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,17 +12,13 @@ import numpy as np
 import xgboost
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-from ..common.errors import UserError
-from ..common.files import folder_beside, read_json, write_json, written_beside
+from ..common.files import folder_beside
 from ..common.logits import log_odds, sigmoid
-from ..common.memory import peak_memory
 from ..config.boosting import FEATURE_SETS, BoostingConfig
-from ..config.runtime import Runtime
-from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.feature_map import FeatureMap
 from ..dataset.negatives import NegativeDraw
-from ..dataset.opening import Files, open_table, train_rows
-from ..dataset.table import SomeRows, Table, without_holdout
-from ..families import Settings
+from ..dataset.table import SomeRows, Table
+from ..family.job import TrainJob
 from .choice import choose_sets
 from .device import choose_device
 from .features import Features, fit_features, unknown_shares
@@ -37,68 +32,45 @@ logger = logging.getLogger(__name__)
 _METRICS = {"auc": roc_auc_score, "average_precision": average_precision_score, "logloss": log_loss}
 
 
-def train(
-    train_h5: Files,
-    valid_h5: Files,
-    feature_map: Path,
-    settings: Settings,
-    outputs: Mapping[str, Path],
-    *,
-    runtime: Runtime,
-    threads: int = 1,
-    replay: Path | None = None,
-    full_name: str = "",
-    start_from: Path | None = None,
-    code: Sequence[str] = (),
-) -> None:
-    """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
+def train(job: TrainJob) -> None:
+    """Train a model.
 
-    With `replay`, the training.json of an earlier training, as many trees as that one kept are
-    trained on train and validation rows; the validation metrics are the earlier one's. The same
-    data, settings and number of threads give the same model on the same machine. An interrupted
-    training begins again.
+    A refit has as many trees as the first training kept; the validation metrics are that one's. The
+    same data, settings and number of threads give the same model on the same machine. An
+    interrupted training begins again.
     """
-    started = time.monotonic()
-    config = BoostingConfig.from_values(settings["boosting"], "boosting")
-    device = choose_device(runtime.device)
-    before: dict[str, Any] = read_json(replay) if replay else {}
-    codes = FeatureMap.read(feature_map)
+    config = BoostingConfig.from_values(job.settings["boosting"], "boosting")
+    device, before = choose_device(job.runtime.device), job.before()
     with (
-        open_table(train_rows(train_h5, valid_h5, replay)) as train,
-        open_table(valid_h5) as valid,
-        folder_beside(outputs["model"].with_name("matrix")) as folder,
+        job.opened() as (codes, train, valid),
+        folder_beside(job.model.with_name("matrix")) as folder,
     ):
-        check_one_draw(codes, train, train if before else valid, full_name)
-        click_rate = checked_click_rate(train)
+        about = job.about(codes, train)
         place = folder if device == "cpu" else None
-        run = BoostingRun(train, valid, codes, config, device, threads, place, before)
+        run = BoostingRun(train, valid, codes, config, device, job.threads, place, before)
         made = run.make_features()
-        grown = run.grow(made, runtime.verbosity)
-        _write_history(outputs["history"], grown.curves)
-        seconds = time.monotonic() - started
-        metrics = {name: before[name] for name in before if name.startswith("valid_")}
-        about = {
-            **(metrics if before else grown.metrics),
-            "refit": bool(before),
-            "trees": [booster.num_boosted_rounds() for booster in grown.boosters],
-            "features": len(made.features.columns()),
-            "feature_sets": list(made.features.sets),
-            "sets_tried": made.tried,
-            "by_period": made.own.by_period,
-            "unknown_shares": made.unknown,
-            "train_rows": train.rows,
-            "rows_per_bag": grown.rows_per_bag,
-            "valid_rows": 0 if before else without_holdout(valid).rows,
-            "seconds": round(seconds, 3),
-            "samples_per_second": round(train.rows / seconds, 1),
-            "peak_memory_bytes": peak_memory(),
-            "device": device,
-            "simulated_data": train.source["simulated"],
-            "settings": config.model_dump(),
-        }
-        write_json(outputs["training"], about)
-        made_from = (train.source["simulated"], click_rate, full_name)
-        BoostedModel(grown.boosters, made.features, config, *made_from).save(outputs["model"])
+        grown = run.grow(made, job.runtime.verbosity)
+        seconds = time.monotonic() - job.started
+        metrics = grown.metrics
+        if before:
+            metrics = {name: before[name] for name in (f"valid_{metric}" for metric in _METRICS)}
+        job.write(
+            BoostedModel(about, grown.boosters, made.features),
+            [{"tree": tree, **line} for tree, line in enumerate(grown.lines(), 1)],
+            **metrics,
+            trees=[booster.num_boosted_rounds() for booster in grown.boosters],
+            features=len(made.features.columns()),
+            feature_sets=list(made.features.sets),
+            sets_tried=made.tried,
+            by_period=made.own.by_period,
+            unknown_shares=made.unknown,
+            train_rows=train.rows,
+            rows_per_bag=grown.rows_per_bag,
+            valid_rows=valid.rows if valid else 0,
+            samples_per_second=round(train.rows / seconds, 1),
+            device=device,
+            settings=config.model_dump(),
+        )
 
 
 class Made(NamedTuple):
@@ -129,17 +101,21 @@ class Grown(NamedTuple):
     metrics: Mapping[str, float]
     rows_per_bag: int
 
+    def lines(self) -> list[dict[str, float]]:
+        """The first bag's metrics of the validation rows after each tree."""
+        return [dict(zip(self.curves, values)) for values in zip(*self.curves.values())]
+
 
 @dataclass(frozen=True)
 class BoostingRun:
     """The rows and settings of one training, and what of the machine it uses.
 
-    A large matrix goes into a file in `folder`, if given. For a refit, `before` is what the first
-    training wrote; its validation rows are among the train rows.
+    A large matrix goes into a file in `folder`, if given. A refit has no `valid` rows: these are
+    among the train rows. `before` is what the first training wrote.
     """
 
     train: Table
-    valid: Table
+    valid: Table | None
     feature_map: FeatureMap
     config: BoostingConfig
     device: str
@@ -149,10 +125,12 @@ class BoostingRun:
 
     def make_features(self) -> Made:
         """The features of train and validation rows, of the sets that are given or chosen."""
-        config, before, valid = self.config, self.before, without_holdout(self.valid)
-        unknown = before.get("unknown_shares") or unknown_shares(valid, self.feature_map)
-        if not before and config.unknown_share != "auto":
-            unknown = dict.fromkeys(unknown, config.unknown_share)
+        config, before, valid = self.config, self.before, self.valid
+        unknown = before.get("unknown_shares", {})
+        if valid is not None:
+            unknown = unknown_shares(valid, self.feature_map)
+            if config.unknown_share != "auto":
+                unknown = dict.fromkeys(unknown, config.unknown_share)
         sets = before.get("feature_sets", config.features)
         is_free, tried = sets == "auto", before.get("sets_tried", [])
         own, features = fit_features(
@@ -162,7 +140,7 @@ class BoostingRun:
             unknown,
             by_period=before.get("by_period"),
         )
-        if is_free:
+        if is_free and valid is not None:
             tried = choose_sets((self.train, valid), (own, features), self.device, self.threads)
             kept = [entry["set"] for entry in tried if entry["kept"]]
             own, features = own.with_sets(kept), features.with_sets(kept)
@@ -183,9 +161,8 @@ class BoostingRun:
             start = float(label.mean())
             margin = log_odds(start) - math.log(draw.kept_share)
             matrix.set_base_margin(np.full(train.rows, margin, np.float32))
-        if not self.before:
-            rows = without_holdout(self.valid)
-            valid = quantile_matrix(rows, made.features, like=matrix, threads=threads)
+        if self.valid is not None:
+            valid = quantile_matrix(self.valid, made.features, like=matrix, threads=threads)
         logger.info(
             "%s train rows, %s validation rows, %d features",
             f"{matrix.num_row():,}",
@@ -221,24 +198,3 @@ class BoostingRun:
             metrics = {name: metric(*shown) for name, metric in _METRICS.items()}
         metrics = {f"valid_{name}": value for name, value in metrics.items()}
         return Grown(boosters, curves[0], metrics, bag.train.num_row())
-
-
-def checked_click_rate(train: Table) -> float:
-    """The share of clicks; raises UserError if all rows or none are clicks."""
-    if train.source["simulated"]:
-        logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
-    click_rate = float(train.column("label").mean())
-    if click_rate in (0, 1):
-        raise UserError(
-            f"{train.path}: label {click_rate:.0f} in all of its {train.rows:,} rows, from which "
-            f"nothing can be learned; raise sizes.<size>.rows"
-        )
-    return click_rate
-
-
-def _write_history(path: Path, curves: Mapping[str, list[float]]) -> None:
-    """One line a tree of the first bag: the metrics of the validation rows after it."""
-    with written_beside(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["tree", *curves])
-        writer.writerows([i, *row] for i, row in enumerate(zip(*curves.values()), 1))

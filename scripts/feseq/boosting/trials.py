@@ -10,9 +10,11 @@ from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import open_table
+from ..dataset.table import without_holdout
+from ..family.job import checked_click_rate
 from .device import choose_device
 from .features import SETTINGS
-from .training import BoostingRun, checked_click_rate
+from .training import BoostingRun
 from .trees import fit
 
 # The settings that the rows of a bag depend on.
@@ -45,11 +47,12 @@ def trials(
     ):
         check_one_draw(codes, train, valid)
         checked_click_rate(train)
+        chooses = without_holdout(valid)
 
         def run(changes: Mapping[str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
             config = base.model_copy(update=dict(changes["boosting"]))
             place = work if device == "cpu" else None
-            job = BoostingRun(train, valid, codes, config, device, threads, place)
+            job = BoostingRun(train, chooses, codes, config, device, threads, place)
             features, drawn = (config.model_dump(include=keys) for keys in (SETTINGS, _DRAW))
             # Each goes before the next one takes its memory.
             if features != kept.get("features"):

@@ -1,19 +1,20 @@
 """The models of a size, and the settings of each."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError, did_you_mean
-from ..families import Settings, family_of, is_model, variant_of
-from .boosting import BoostingConfig
+from ..families import Settings, families, family_of, is_model, variant_of
 from .columns import Columns
-from .model import ModelConfig
 from .names import BASELINES, BLEND, MODEL_FILE
-from .train import TrainConfig
 
-# Settings that stand at the top and, in part, in sizes and variants on top, by block.
-BLOCKS: dict[str, Any] = {"model": ModelConfig, "train": TrainConfig, "boosting": BoostingConfig}
+
+@cache
+def blocks() -> dict[str, Any]:
+    """The settings of all families by block, which stand at the top, and in sizes and variants."""
+    return {name: keys for family in families() for name, keys in family.blocks.items()}
 
 
 def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
@@ -27,10 +28,10 @@ def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
 def size_settings(
     config: Mapping[str, Any], size: str, variant: str | None = None
 ) -> dict[str, Any]:
-    """The settings of a size: its BLOCKS over the shared ones, a variant's on top."""
+    """The settings of a size: its blocks over the shared ones, a variant's on top."""
     settings = dict(size_block(config, size))
     changes = config["variants"][variant] if variant else {}
-    for block in BLOCKS:
+    for block in blocks():
         settings[block] = {**config[block], **settings.get(block, {}), **changes.get(block, {})}
     return settings
 
@@ -44,8 +45,8 @@ def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settin
     """What the variant of a model changes, by block of its family; {} where it has none."""
     model_settings(config, size, model)
     variant = variant_of(model)
-    blocks = config["variants"][variant] if variant else {}
-    return {block: blocks[block] for block in family_of(model).blocks if blocks.get(block)}
+    changes = config["variants"][variant] if variant else {}
+    return {block: changes[block] for block in family_of(model).blocks if changes.get(block)}
 
 
 def check_variant(config: Mapping[str, Any], model: str) -> None:

@@ -8,7 +8,7 @@ import yaml
 
 from ..common.errors import UserError
 from ..families import is_model
-from .catalog import BLOCKS, model_mistakes, size_settings
+from .catalog import blocks, model_mistakes, size_settings
 from .columns import Columns
 from .declared import defaults_of, fields_of, mistakes
 from .settings import Config
@@ -35,7 +35,7 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     full = Config(**config).model_dump(mode="json", warnings=False)
-    return full | {name: defaults_of(keys) | full[name] for name, keys in BLOCKS.items()}
+    return full | {name: defaults_of(keys) | full[name] for name, keys in blocks().items()}
 
 
 def _block_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
@@ -44,9 +44,9 @@ def _block_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
     for name in ("sizes", "variants"):
         if isinstance(inner := config.get(name), Mapping):
             places |= {f"{name}.{key}.": block for key, block in inner.items()}
-    for place, blocks in places.items():
-        for name, declared in BLOCKS.items():
-            given = blocks.get(name) if isinstance(blocks, Mapping) else None
+    for place, found in places.items():
+        for name, declared in blocks().items():
+            given = found.get(name) if isinstance(found, Mapping) else None
             if isinstance(given, Mapping):
                 yield from mistakes(declared, given, place + name, partly=True)
                 if "max_len" in given:
@@ -58,7 +58,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     missing = [
         f"sizes.{size}.{block}.{key}: Field required, here or in {block}"
         for size in config["sizes"]
-        for block, declared in BLOCKS.items()
+        for block, declared in blocks().items()
         for key in fields_of(declared)
         if key != "max_len" and key not in size_settings(config, size)[block]
     ]

@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from .catalog import BLOCKS
+from .catalog import blocks
 from .declared import defaults_of, fields_of
 from .settings import Config, Size, Sizes
 
@@ -31,8 +31,8 @@ def with_tables(readme: str) -> str:
     rows = list(key_rows())
 
     def table(match: re.Match[str]) -> str:
-        blocks = match[2].split(", ")
-        listed = [row for row in rows if row[0].split(".")[0] in blocks]
+        names = match[2].split(", ")
+        listed = [row for row in rows if row[0].split(".")[0] in names]
         lines = [_HEAD, *(f"| `{path}` | {' | '.join(others)} |\n" for path, *others in listed)]
         return match[1] + "".join(lines)
 
@@ -46,7 +46,7 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
     for name, field in fields_of(declared).items():
         path, block = place + name, field.annotation
         if declared is Config:
-            block = BLOCKS.get(name, block)
+            block = blocks().get(name, block)
         # Names that are the user's, or all alike.
         inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
         if fields_of(inner):
@@ -56,7 +56,12 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
         elif path != "model.max_len":
             defaults = defaults_of(declared)
             default = f"`{json.dumps(defaults[name])}`" if name in defaults else ""
-            yield path, _allowed(schema["properties"][name]), default, meanings.get(name, "")
+            yield (
+                path,
+                _allowed(schema["properties"][name]),
+                default,
+                meanings.get(name) or "settings over the shared ones",
+            )
 
 
 def _meanings(declared: Any) -> dict[str, str]:

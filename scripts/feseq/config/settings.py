@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
 from ..families import MODEL_PATTERN
+from .catalog import blocks
 from .declared import AS_WRITTEN, CLOSED, Seed
 from .model import MaxLen
 from .names import BASELINES, Baseline
@@ -14,7 +15,7 @@ from .space import TuneConfig
 
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
-# Some of the settings in BLOCKS.
+# Some of the settings of a block.
 Keys = dict[str, Any]
 
 
@@ -26,6 +27,11 @@ def _without_repeats(values: list[str]) -> list[str]:
 
 class _Block(BaseModel):
     model_config = CLOSED
+
+
+# With the blocks of all families.
+_KEYS: Any = dict.fromkeys(blocks(), (Keys, Field(default_factory=dict)))
+_WithBlocks: Any = create_model("_WithBlocks", __base__=_Block, **_KEYS)
 
 
 class Raw(_Block):
@@ -111,18 +117,11 @@ class Parts(_Block):
     within"""
 
 
-class Variant(_Block):
+class Variant(_WithBlocks):
     """Other settings by name."""
 
-    model: Keys = {}
-    """network settings over those of a size"""
-    train: Keys = {}
-    """training settings over those of a size"""
-    boosting: Keys = {}
-    """settings of gradient boosting over those of a size"""
 
-
-class Size(_Block):
+class Size(_WithBlocks):
     """What differs between the data sizes."""
 
     rows: Annotated[int, Field(ge=20)] | None
@@ -139,12 +138,6 @@ class Size(_Block):
     `submission.weights_by`, none below 0, and equal with fewer than 9 clicks"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
-    model: Keys = {}
-    """network settings of this size, over the shared ones"""
-    train: Keys = {}
-    """training settings of this size, over the shared ones"""
-    boosting: Keys = {}
-    """settings of gradient boosting of this size, over the shared ones"""
 
     @model_validator(mode="after")
     def _has_a_weight_for_each(self) -> Self:
@@ -194,7 +187,7 @@ class Evaluation(_Block):
     or any model, by name, in the sizes that can train it"""
 
 
-class Config(_Block):
+class Config(_WithBlocks):
     """TossCTR FESeq config"""
 
     raw: Raw = Field(default_factory=Raw)
@@ -202,13 +195,14 @@ class Config(_Block):
     columns: ColumnRoles
     sampling: Sampling = Field(default_factory=Sampling)
     parts: Parts = Field(default_factory=Parts)
-    model: Keys = {}
-    train: Keys = {}
-    boosting: Keys = {}
     sizes: Sizes
-    variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant] = {}
+    variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant] = Field(
+        default_factory=dict
+    )
     submission: Submission = Field(default_factory=Submission)
-    score: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], Name | Files] = {}
+    score: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], Name | Files] = Field(
+        default_factory=dict
+    )
     """tables to score by name, each a parquet file, pattern or folder like the test table, or a
     list of such, local or in a store; `results/scores/<name>.parquet` has the probabilities"""
     evaluation: Evaluation = Field(default_factory=Evaluation)

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from ..common.errors import did_you_mean
-from .catalog import BLOCKS
+from .catalog import blocks
 from .declared import AS_WRITTEN, CLOSED, Declared, fields_of, mistakes
 
-_SEARCHED = {f"{block}.{key}" for block, keys in BLOCKS.items() for key in fields_of(keys)}
+_SEARCHED = {f"{block}.{key}" for block, keys in blocks().items() for key in fields_of(keys)}
 # The name's, what trials are compared by, what belongs to one network, what changes no result or
 # what trials have once.
 _SEARCHED -= {"model.max_len", "train.monitor", "boosting.monitor", "train.start_from"}
@@ -53,7 +53,7 @@ def _mistakes(path: str, values: Any) -> Iterator[str]:
         yield f"{path}: {values!r} is neither a list of choices nor a range {{low, high}}"
     else:
         for value in values:
-            yield from mistakes(BLOCKS[block], {key: value}, block, partly=True)
+            yield from mistakes(blocks()[block], {key: value}, block, partly=True)
 
 
 def _checked(space: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -76,9 +76,9 @@ class TuneConfig(BaseModel, Declared, frozen=True):
     a `step`. Settings that contradict one another are a pruned trial"""
 
 
-def space_of(space: Mapping[str, Any], blocks: Iterable[str]) -> dict[str, Any]:
+def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """The settings of some blocks."""
-    return {path: values for path, values in space.items() if path.split(".")[0] in blocks}
+    return {path: values for path, values in space.items() if path.split(".")[0] in names}
 
 
 def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
@@ -88,8 +88,8 @@ def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
 
 def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """{"model.heads": 2} as {"model": {"heads": 2}, "train": {}, "boosting": {}}."""
-    blocks: dict[str, dict[str, Any]] = {block: {} for block in BLOCKS}
+    found: dict[str, dict[str, Any]] = {block: {} for block in blocks()}
     for path, value in settings.items():
         block, key = path.split(".")
-        blocks[block][key] = value
-    return blocks
+        found[block][key] = value
+    return found

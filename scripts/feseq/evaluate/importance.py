@@ -20,8 +20,7 @@ from ..dataset.block import Block
 from ..dataset.feature_map import FeatureMap, check_one_draw, check_same_kind
 from ..dataset.opening import open_table
 from ..dataset.table import MemoryTable, Table, reported
-from ..families import Model
-from ..predict.container import family_in, load_model
+from ..family.model import Model, family_in, load_model
 from .intervals import Auc, Entry, correct_together
 
 # Rows of either class. More than OTHERS rows without a click for each click take time, add little.
@@ -54,13 +53,13 @@ def measure_importance(
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     predictor = family_in(model).verb("importance")
     with open_table(valid) as table:
-        check_same_kind(table, loaded.simulated)
-        check_one_draw(loaded.feature_map, table, table, full_name, model)
+        check_same_kind(table, loaded.about.simulated)
+        check_one_draw(loaded.about.feature_map, table, table, full_name, model)
 
         def predict(block: Block) -> Predict:
             return predictor(loaded, table, block)
 
-        write_importance(importance, table, loaded.feature_map, predict, full_name)
+        write_importance(importance, table, loaded.about.feature_map, predict, full_name)
 
 
 def write_importance(
@@ -140,7 +139,7 @@ def _with_columns(
 def _with_histories(block: Block, donors: np.ndarray) -> Iterator[tuple[str, Block]]:
     """The rows with the same change of all histories, for each kind of change."""
     changes: dict[str, Callable[[Ragged], Ragged]] = {
-        "blanked": lambda events: Ragged(events.values[:0], np.zeros_like(events.offsets)),
+        "blanked": Ragged.emptied,
         "those of other rows": lambda events: events.take(donors),
         "events in another order": _shuffled,
         f"cut to the {NEWEST} newest": lambda events: events.take(np.arange(len(events)), NEWEST),

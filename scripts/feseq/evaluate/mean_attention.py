@@ -22,7 +22,8 @@ ROWS = 20_000
 
 def attention(model: TrainedModel, rows: Rows) -> dict[str, Any]:
     """What a trained network looks at in rows, see `mean_attention`."""
-    return mean_attention(model.network, model.feature_map, model.source(rows), model.machine)
+    fields, source = model.about.feature_map, model.source(rows)
+    return mean_attention(model.network, fields, source, model.machine)
 
 
 @torch.inference_mode()

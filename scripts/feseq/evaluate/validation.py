@@ -7,7 +7,7 @@ from ..common.files import write_json
 from ..config.runtime import Runtime
 from ..dataset.feature_map import check_one_draw, check_same_kind
 from ..dataset.opening import open_table
-from ..predict.container import load_model
+from ..family.model import load_model
 from ..predict.part import model_metadata
 from .valid_predictions import write_logits
 
@@ -30,8 +30,8 @@ def predict_validation(
     runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
-        check_same_kind(table, loaded.simulated)
-        check_one_draw(loaded.feature_map, table, table, full_name, model)
+        check_same_kind(table, loaded.about.simulated)
+        check_one_draw(loaded.about.feature_map, table, table, full_name, model)
         started = time.perf_counter()
         logits = {"logit": loaded.predict(table, verbosity=runtime.verbosity)}
         seconds = time.perf_counter() - started

@@ -1,9 +1,10 @@
 """A trained network, its file, and what it predicts."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,15 +12,13 @@ import torch
 from ..config.model import ModelConfig
 from ..config.runtime import Runtime
 from ..dataset.batches import BatchSource
-from ..dataset.feature_map import FeatureMap, check_same_kind
+from ..dataset.feature_map import check_same_kind
 from ..dataset.opening import Rows
+from ..family.model import About, Model
 from ..model import FESeq
 from ..model.build import build_model, placed
 from ..model.device import Machine, start_runtime
-from .container import Content, read_model, save_model, unreadable
 from .prediction import inference_source, predict_logits
-
-_FAMILY = "feseq"
 
 
 def _cpu() -> Machine:
@@ -27,40 +26,30 @@ def _cpu() -> Machine:
 
 
 @dataclass(frozen=True)
-class TrainedModel:
-    """What a model file holds, and the machine that it predicts on.
+class TrainedModel(Model):
+    """A network, and the machine that it predicts on."""
 
-    `simulated` is true if the train rows are simulated; `click_rate` is their share of clicks;
-    `full_name` is size and name, such as full/len150, '' if it was trained by hand.
-    """
+    family = "feseq"
 
     network: FESeq
-    config: ModelConfig
-    feature_map: FeatureMap
-    simulated: bool
-    click_rate: float
-    full_name: str = ""
-    machine: Machine = field(default_factory=_cpu, compare=False)
+    machine: Machine = field(default_factory=_cpu, compare=False, kw_only=True)
 
-    def save(self, path: Path) -> None:
-        """Write everything into one file."""
-        about = (self.feature_map, self.simulated, self.click_rate, self.full_name)
-        own = {"weights": self.network.state_dict()}
-        save_model(path, _FAMILY, Content({"model": asdict(self.config)}, *about, own))
+    @cached_property
+    def config(self) -> ModelConfig:
+        """What shapes the network."""
+        return ModelConfig(**self.about.settings["model"])
+
+    def content(self) -> dict[str, Any]:
+        """Its weights."""
+        return {"weights": self.network.state_dict()}
 
     @classmethod
-    def load(cls, path: Path, full_name: str = "") -> "TrainedModel":
-        """Read what `save` wrote; raises UserError for anything else, and for another model."""
-        read = read_model(path, _FAMILY, full_name)
-        try:
-            config = ModelConfig(**read.settings["model"])
-            network = build_model(config, read.feature_map)
-            network.load_state_dict(_tensors(read.own["weights"]))
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
-            raise unreadable(path, error) from None
-        return cls(
-            network, config, read.feature_map, read.simulated, read.click_rate, read.full_name
-        )
+    def made_of(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+        """The network with these weights."""
+        network = build_model(ModelConfig(**about.settings["model"]), about.feature_map)
+        weights = {name: torch.from_numpy(array) for name, array in content["weights"].items()}
+        network.load_state_dict(weights)
+        return cls(about, network, threads=threads)
 
     def predict(
         self, rows: Rows, *, blank_histories: bool = False, verbosity: int = 0
@@ -72,15 +61,11 @@ class TrainedModel:
 
     def source(self, rows: Rows) -> BatchSource:
         """Batches of rows; raises UserError if one is simulated and one real."""
-        source = inference_source(rows, self.feature_map, self.config, self.machine)
-        check_same_kind(source.table, self.simulated)
+        source = inference_source(rows, self.about.feature_map, self.config, self.machine)
+        check_same_kind(source.table, self.about.simulated)
         return source
 
 
 def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedModel:
     """The model in a file, on this machine."""
     return replace(TrainedModel.load(path, full_name), machine=start_runtime(runtime, threads))
-
-
-def _tensors(weights: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(array) for name, array in weights.items()}

@@ -15,8 +15,7 @@ from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import check_same_kind
 from ..dataset.opening import open_table
 from ..dataset.table import Table
-from ..families import Model
-from .container import load_model
+from ..family.model import Model, load_model
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +55,8 @@ def predict_table(model: Model, table: Table, verbosity: int = 0) -> np.ndarray:
 
     Raises UserError if the table is simulated and the model's rows are real, or the reverse.
     """
-    check_same_kind(table, model.simulated)
-    FeatureEncoder(model.feature_map, table).warn_of_unseen(table)
+    check_same_kind(table, model.about.simulated)
+    FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
     return model.predict(table, verbosity=verbosity)
 
 
@@ -68,4 +67,4 @@ def ids_of(table: Table) -> pa.StringArray:
 
 def model_metadata(model: Model) -> dict[str, str]:
     """What each file of predictions says of its model."""
-    return {"click_rate": repr(model.click_rate), "full_name": model.full_name}
+    return {"click_rate": repr(model.about.click_rate), "full_name": model.about.full_name}

@@ -24,9 +24,8 @@ from ..config.runtime import Runtime
 from ..dataset.conversion import convert_test
 from ..dataset.feature_map import check_kind, read_columns
 from ..dataset.opening import open_table
-from ..families import Model
+from ..family.model import Model, load_model
 from ..raw.reading import RawTable, open_parquet
-from .container import load_model
 from .part import ids_of, predict_table
 from .submission import diverged, prior_shift
 
@@ -67,10 +66,10 @@ def score_files(
         shares = read_json(fitted)
         weights = [share_of(shares, path) for path in model]
     weights = _checked_weights(weights, len(loaded))
-    shift = prior_shift(prior, (each.click_rate for each in loaded))
-    columns = read_columns([each.feature_map for each in loaded], row_time, id_column)
+    shift = prior_shift(prior, (each.about.click_rate for each in loaded))
+    columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
     files = [_checked(open_parquet(path), columns, loaded) for path in input]
-    names = " + ".join(each.full_name or str(path) for each, path in zip(loaded, model))
+    names = " + ".join(each.about.full_name or str(path) for each, path in zip(loaded, model))
     about = {"models": names, "prior": prior, "inputs": " ".join(input)}
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, about)
     total = sum(file.rows for file in files)
@@ -113,5 +112,5 @@ def _checked(file: RawTable, columns: Columns, models: Sequence[Model]) -> RawTa
     if file.rows == 0:
         raise UserError(f"{file.location}: the file has no rows; there is nothing to score")
     for model in models:
-        check_kind(file.location, file.is_simulated, model.simulated)
+        check_kind(file.location, file.is_simulated, model.about.simulated)
     return file

@@ -49,7 +49,7 @@ def export_model(
     about = _about(trained, row_time)
     program = _program(trained)
     with open_table(valid_h5) as table:
-        tokens = {field.column for field in trained.feature_map.sequences}
+        tokens = {field.column for field in trained.about.feature_map.sequences}
         rows, counts = check_rows(table, ROWS, row_time, tokens)
     scorer = Scorer(_content(program, about), name=str(onnx))
     exported, expected = scorer.logits(rows), trained.predict(scorer.table(rows))
@@ -86,14 +86,14 @@ def _check(exported: np.ndarray, expected: np.ndarray, onnx: Path, model: Path) 
 
 def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
     """What the exported file says beside the graph."""
-    feature_map = trained.feature_map
+    feature_map = trained.about.feature_map
     inputs = asdict(inputs_of(trained.config))
     return {
         "format": FORMAT,
         "version": VERSION,
-        "model": trained.full_name,
-        "simulated": trained.simulated,
-        "click_rate": trained.click_rate,
+        "model": trained.about.full_name,
+        "simulated": trained.about.simulated,
+        "click_rate": trained.about.click_rate,
         "max_len": trained.config.max_len,
         "row_time": read_columns([feature_map], row_time).row_time,
         # Others are as they are where nothing is said, so that older scorers need not know them.
@@ -131,7 +131,7 @@ def _example(
     trained: TrainedModel, rows: int = 3, events: int = 2
 ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """Inputs of the right shapes, in the order of INPUTS, and numbers; 0 stands in every table."""
-    sizes = field_sizes(trained.config, trained.feature_map)
+    sizes = field_sizes(trained.config, trained.about.feature_map)
     shapes = {
         "profile": (rows, len(sizes.profile)),
         "target": (rows, len(sizes.target)),

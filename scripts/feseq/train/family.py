@@ -4,27 +4,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..common.errors import ImpossibleNetworkError, UserError
-from ..config.catalog import check_variant, size_block, size_settings
+from ..config.catalog import size_block
 from ..config.columns import Columns
 from ..config.model import ModelConfig
 from ..config.train import TrainConfig
-from ..families import Family, Settings, variant_of
+from ..families import Settings, variant_of
+from ..family.base import Family
 
 
 class FESeq(Family):
     """Networks, by PyTorch."""
-
-    environment = "train"
-    blocks = {"model": ModelConfig, "train": TrainConfig}  # noqa: RUF012
-    verbs = {  # noqa: RUF012
-        "load": "predict.model_file",
-        "train": "train.run",
-        "importance": "evaluate.network_importance",
-        "attention": "evaluate.mean_attention",
-        "trials": "train.trials",
-        "export": "serve.export",
-    }
-    inference_gpus = 1
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
         """Those of network and training; max_len is the name's, and must be listed."""
@@ -35,8 +24,7 @@ class FESeq(Family):
                 f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is "
                 f"{listed}; ask for one of these or add it there"
             )
-        check_variant(config, model)
-        found = size_settings(config, size, variant_of(model))
+        found = super().settings(config, size, model)
         return {"model": {**found["model"], "max_len": max_len}, "train": found["train"]}
 
     def mistakes(
@@ -91,4 +79,16 @@ class FESeq(Family):
         return ["learning_curves", *(["attention"] if has_attention else [])]
 
 
-FAMILY = FESeq()
+FAMILY = FESeq(
+    environment="train",
+    blocks={"model": ModelConfig, "train": TrainConfig},
+    verbs={
+        "load": "predict.model_file",
+        "train": "train.run",
+        "importance": "evaluate.network_importance",
+        "attention": "evaluate.mean_attention",
+        "trials": "train.trials",
+        "export": "serve.export",
+    },
+    inference_gpus=1,
+)

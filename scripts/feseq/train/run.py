@@ -1,6 +1,5 @@
 """Training of one FESeq model: from H5 files and a feature map to the model and its metrics."""
 
-import csv
 import hashlib
 import json
 import logging
@@ -15,18 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..common.files import fingerprint, read_json, write_json, written_beside
+from ..common.files import fingerprint, read_json
 from ..common.log import only_errors
 from ..common.ranks import Ranks, in_group, joined
 from ..config.model import ModelConfig
-from ..config.runtime import Runtime
 from ..config.train import TrainConfig
 from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import Files, open_table, train_rows
 from ..dataset.table import Table, without_holdout
-from ..families import Settings
+from ..family.job import TrainJob
+from ..family.model import About
 from ..model.build import batch_source, build_model, field_sizes, inputs_of
 from ..model.device import Machine, start_runtime
 from ..model.history import TimeEmbedding
@@ -50,76 +49,54 @@ _ROWS_OF_SHARES = 200_000
 Sources = tuple[BatchSource, BatchSource | None]
 
 
-def train(
-    train_h5: Files,
-    valid_h5: Files,
-    feature_map: Path,
-    settings: Settings,
-    outputs: Mapping[str, Path],
-    *,
-    replay: Path | None = None,
-    start_from: Path | None = None,
-    full_name: str = "",
-    runtime: Runtime,
-    threads: int = 1,
-    code: Sequence[str] = (),
-) -> None:
-    """Train a model; write `outputs`: history (CSV), training (JSON), and, last, model.
+def train(job: TrainJob) -> None:
+    """Train a model.
 
-    `settings` are its blocks `model` and `train`. Where `gpus` processes are to train on each of
-    `nodes` machines, torchrun takes this process's place; processes that it has started join one
+    `job.settings` are its blocks `model` and `train`. Where `gpus` processes are to train on each
+    of `nodes` machines, torchrun takes this process's place; processes that it has started join one
     another. The state is kept in a folder `training_state` beside the model: an interrupted
-    training resumes from it if settings, data and `code`, digests of it, are the same, and ends
-    like an uninterrupted one on the same machine. See TrainingRun for `replay` and `full_name`.
+    training resumes from it if settings, data and `job.code` are the same, and ends like an
+    uninterrupted one on the same machine.
     """
-    config = TrainConfig.from_values(settings["train"], "train")
-    if start_from:
+    config = TrainConfig.from_values(job.settings["train"], "train")
+    if job.start_from:
         # The rule's path has the prefix of a workflow that imports this one.
-        config = replace(config, start_from=str(start_from))
-    model_config = ModelConfig.from_values(settings["model"], "model")
-    run = TrainingRun(train_h5, valid_h5, feature_map, model_config, config, replay, full_name)
-    job = (run, outputs, runtime, threads, code)
+        config = replace(config, start_from=str(job.start_from))
+    model_config = ModelConfig.from_values(job.settings["model"], "model")
+    files = (job.train, job.valid, job.feature_map)
+    run = TrainingRun(*files, model_config, config, job.replay, job.full_name)
     if in_group():
         end_with_launcher()
         # The others would log the same lines as the first.
         with joined() as ranks, only_errors(quiet=not ranks.is_first):
-            _train(ranks, *job)
+            _train(ranks, run, job)
     elif config.gpus * config.nodes == 1:
-        _train(Ranks(), *job)
+        _train(Ranks(), run, job)
     else:
-        run_under_torchrun(config.gpus, config.nodes, threads)
+        run_under_torchrun(config.gpus, config.nodes, job.threads)
 
 
-def _train(
-    ranks: Ranks,
-    run: "TrainingRun",
-    outputs: Mapping[str, Path],
-    runtime: Runtime,
-    threads: int,
-    code: Sequence[str],
-) -> None:
-    machine = start_runtime(runtime, threads, ranks)
-    folder = outputs["model"].with_name("training_state")
+def _train(ranks: Ranks, run: "TrainingRun", job: TrainJob) -> None:
+    machine = start_runtime(job.runtime, job.threads, ranks)
+    folder = job.model.with_name("training_state")
     with ExitStack() as stack:
         if ranks.is_first:
             stack.enter_context(locked(folder, "is training this model already"))
         sources = stack.enter_context(run.opened(machine))
         after_evaluation = None
-        if runtime.tensorboard and ranks.is_first:
-            after_evaluation = stack.enter_context(
-                curves(outputs["model"].with_name("tensorboard"))
-            )
+        if job.runtime.tensorboard and ranks.is_first:
+            after_evaluation = stack.enter_context(curves(job.model.with_name("tensorboard")))
         trainer = run.trainer(
             sources,
             machine,
-            checkpoint=Checkpoint(folder, run.key(sources, code)),
+            checkpoint=Checkpoint(folder, run.key(sources, job.code)),
             after_evaluation=after_evaluation,
-            verbosity=runtime.verbosity,
+            verbosity=job.runtime.verbosity,
         )
         trainer.fit()
         summary = _summary(trainer)
         if ranks.is_first:
-            _write(outputs, run, trainer, summary)
+            _write(job, run, trainer, summary)
 
 
 @dataclass(frozen=True)
@@ -261,23 +238,15 @@ def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
             )
 
 
-def _write(
-    outputs: Mapping[str, Path], run: TrainingRun, trainer: Trainer, summary: Mapping[str, Any]
-) -> None:
-    """Write all outputs, the model last."""
-    rows = [asdict(evaluation) for evaluation in trainer.history]
-    with written_beside(outputs["history"]) as path, open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, summary: Mapping[str, Any]) -> None:
     if run.model_config.unknown_share == "auto":
         shares = trainer.model.unknown.shares.tolist()
         summary = {**summary, "unknown_shares": dict(zip(run.categories, shares))}
-    settings = asdict(run.model_config) | asdict(run.train_config)
-    write_json(outputs["training"], {**summary, "settings": settings})
-    simulated = summary["simulated_data"]
-    about = (run.feature_map, simulated, trainer.click_rate, run.full_name)
-    TrainedModel(trainer.model, run.model_config, *about).save(outputs["model"])
+    network, training = asdict(run.model_config), asdict(run.train_config)
+    simulated, click_rate = trainer.train.table.source["simulated"], trainer.click_rate
+    about = About({"model": network}, run.feature_map, simulated, click_rate, run.full_name)
+    history = [asdict(evaluation) for evaluation in trainer.history]
+    job.write(TrainedModel(about, trainer.model), history, **summary, settings=network | training)
 
 
 def _summary(trainer: Trainer) -> dict[str, Any]:
@@ -287,8 +256,6 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "valid_auc": best.auc,
         "valid_logloss": best.logloss,
         "valid_monitor": best.monitor,
-        # True: the metrics are those of another run, whose steps this one replayed on all rows.
-        "refit": trainer.replay is not None,
         "best_epoch": best.epoch,
         "best_step": best.step,
         "learning_rate": asdict(trainer.learning_rate),
@@ -307,5 +274,4 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "device": str(trainer.machine.device),
         "precision": str(trainer.machine.precision).removeprefix("torch."),
         "micro_batch_rows": trainer.stepper.micro_rows,
-        "simulated_data": train.table.source["simulated"],
     }

@@ -50,7 +50,7 @@ class WarmStart:
                 f"train.start_from: {path} has other settings of the network: {found}; set these "
                 f"as there, or start_from to null"
             )
-        return cls(path, model, extended(model.feature_map, fitted))
+        return cls(path, model, extended(model.about.feature_map, fitted))
 
     @torch.no_grad()
     def carry_into(self, network: FESeq, table: Table) -> None:
@@ -58,14 +58,15 @@ class WarmStart:
 
         Raises UserError if the model is of simulated rows and `table` is not, or the reverse.
         """
-        check_same_kind(table, self.model.simulated)
+        check_same_kind(table, self.model.about.simulated)
         rows, earlier = self._rows(), self.model.network.state_dict()
         for name, value in network.state_dict().items():
             value[rows.get(name, ...)] = earlier[name]
 
     def _rows(self) -> Mapping[str, Tensor]:
         """The new row of each old row, by the name of the table of embeddings."""
-        old, new, inputs = self.model.feature_map, self.feature_map, inputs_of(self.model.config)
+        old, new = self.model.about.feature_map, self.feature_map
+        inputs = inputs_of(self.model.config)
         targets = [*zip(old.targets, new.targets)]
         # A shared sequence has the indices of its target.
         sequences: list[tuple[Field, Field]] = [

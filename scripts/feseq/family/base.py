@@ -1,0 +1,82 @@
+"""What a family of models is to rules and scripts."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from ..common.errors import UserError
+from ..config.catalog import check_variant, size_settings
+from ..config.columns import Columns
+from ..families import Settings, variant_of
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family's FAMILY, in a module `family.py`, is one of these, or of a class derived from it.
+
+    That module imports no more than settings do: rules import it. What a job does is in modules
+    that are imported when it runs, a function a verb:
+
+        train(job)       trains a model; see `family.job.TrainJob`
+        load             a model from its file, which then predicts; see `family.model.Model`
+        importance       how changed rows are predicted; where a family has no faster way,
+                         `evaluate.importance`
+        trials           trainings with other settings, in which `tune` searches
+    """
+
+    # The conda environment of its jobs, but those that tune: envs/{environment}.yaml.
+    environment: str
+    # Its blocks of the config, each with the class of its settings.
+    blocks: Mapping[str, Any]
+    # The module of each verb.
+    verbs: Mapping[str, str]
+    # GPUs of a job that predicts.
+    inference_gpus: int = 0
+
+    def __post_init__(self) -> None:
+        verbs = {"importance": "evaluate.importance", **self.verbs}
+        object.__setattr__(self, "verbs", verbs)
+
+    def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
+        """The settings of a model; raises UserError if the config has no such model."""
+        check_variant(config, model)
+        variant = variant_of(model)
+        found = size_settings(config, size, variant)
+        if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
+            own, base = " or ".join(self.blocks), model.partition("-")[0]
+            raise UserError(
+                f"{model}: variants.{variant} has no settings of {own}, so this would be the same "
+                f"model as {base}; give it a block {own}, or use that"
+            )
+        return {block: found[block] for block in self.blocks}
+
+    def mistakes(
+        self, config: Mapping[str, Any], columns: Columns, size: str, model: str
+    ) -> Iterator[str]:
+        """What keeps a model from being trained on a table of these columns, one line each."""
+        self.settings(config, size, model)
+        yield from ()
+
+    def layout(
+        self, config: Mapping[str, Any], size: str, model: str, own_environment: bool
+    ) -> tuple[int, int]:
+        """Machines that train a model, and the GPUs of each.
+
+        `own_environment` is true if the job has another environment than this Python's.
+        """
+        return 1, 0
+
+    def start_from(self, settings: Settings) -> str | None:
+        """The file of another model that a training with these settings goes on from."""
+        return None
+
+    def plots(self, settings: Settings) -> list[str]:
+        """Names of plots that not all models have; the rule `plot` draws each."""
+        return []
+
+    def verb(self, name: str) -> Any:
+        """The function of that name; raises UserError if the family has none."""
+        if name not in self.verbs:
+            raise UserError(f"models with settings of {' and '.join(self.blocks)} have no {name!r}")
+        return getattr(import_module(f"..{self.verbs[name]}", __package__), name)

@@ -1,0 +1,111 @@
+"""What a training is given, and what it writes, in every family of models."""
+
+import csv
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import UserError
+from ..common.files import read_json, write_json, written_beside
+from ..common.memory import peak_memory
+from ..config.runtime import Runtime
+from ..dataset.feature_map import FeatureMap, check_one_draw
+from ..dataset.opening import AllRows, Files, open_table
+from ..dataset.table import Table, without_holdout
+from ..families import Settings, family_of
+from .model import About, Model
+
+logger = logging.getLogger(__name__)
+
+# By hand, where no config says more.
+_RUNTIME = Runtime()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """The training of one model.
+
+    Files of `train` and validation rows, `valid`, and of a `feature_map`; `settings` by block; the
+    files to write: `model`, `history` (CSV) and `training` (JSON). With `replay`, the training.json
+    of an earlier training, the model is refitted: trained on all rows for as long as the validation
+    rows chose then. `start_from` is the file of an earlier model to go on from. `code` are digests
+    of what runs, by which a saved state is known to be of another version.
+    """
+
+    train: Files
+    valid: Files
+    feature_map: Path
+    settings: Settings
+    model: Path
+    history: Path
+    training: Path
+    replay: Path | None = None
+    start_from: Path | None = None
+    full_name: str
+    runtime: Runtime = _RUNTIME
+    threads: int = 1
+    code: Sequence[str] = ()
+    started: float = field(default_factory=time.monotonic, init=False, compare=False)
+
+    def run(self) -> None:
+        """Train the model, by the family that its name says."""
+        family_of(Path(self.full_name).name).verb("train")(self)
+
+    def before(self) -> dict[str, Any]:
+        """What the training that is replayed wrote; {} without one."""
+        return read_json(self.replay) if self.replay else {}
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[FeatureMap, Table, Table | None]]:
+        """The feature map, the rows to learn from, and those to choose by, which a refit has not.
+
+        Raises UserError unless all are of one draw of the model's size.
+        """
+        fields = FeatureMap.read(self.feature_map)
+        rows = AllRows(self.train, self.valid) if self.replay else self.train
+        with open_table(rows) as train, open_table(self.valid) as valid:
+            check_one_draw(fields, train, train if self.replay else valid, self.full_name)
+            if train.source["simulated"]:
+                logger.warning(
+                    "training on SIMULATED data: this model knows nothing of real clicks"
+                )
+            yield fields, train, None if self.replay else without_holdout(valid)
+
+    def about(self, feature_map: FeatureMap, train: Table) -> About:
+        """What the model says of its training; raises UserError if no rows, or all, are clicks."""
+        simulated, rate = train.source["simulated"], checked_click_rate(train)
+        return About(self.settings, feature_map, simulated, rate, self.full_name)
+
+    def write(self, model: Model, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
+        """Write the `history`, a mapping a line; `facts` and what all trainings say; the model."""
+        with written_beside(self.history) as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else [])
+            writer.writeheader()
+            writer.writerows(history)
+        shared = {
+            "refit": self.replay is not None,
+            "seconds": round(time.monotonic() - self.started, 3),
+            "peak_memory_bytes": peak_memory(),
+            "device": "cpu",
+            "simulated_data": model.about.simulated,
+            "settings": {
+                key: value for keys in self.settings.values() for key, value in keys.items()
+            },
+        }
+        write_json(self.training, shared | facts)
+        model.save(self.model)
+
+
+def checked_click_rate(train: Table) -> float:
+    """The share of clicks; raises UserError if all rows or none are clicks."""
+    click_rate = float(train.column("label").mean())
+    if click_rate in (0, 1):
+        raise UserError(
+            f"{train.path}: label {click_rate:.0f} in all of its {train.rows:,} rows, from which "
+            f"nothing can be learned; raise sizes.<size>.rows"
+        )
+    return click_rate

@@ -1,0 +1,151 @@
+"""A trained model of any family, and its file: one safetensors file with all that it needs."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from ..common import tensors
+from ..common.ahead import map_ahead
+from ..common.errors import UserError, first_line
+from ..common.progress import progress
+from ..config.names import check_name
+from ..config.runtime import Runtime
+from ..dataset.block import Block
+from ..dataset.encoding import FeatureEncoder
+from ..dataset.feature_map import FeatureMap, check_same_kind
+from ..dataset.opening import Rows, open_table
+from ..dataset.table import Table
+from ..families import Settings, family
+from .base import Family
+
+FORMAT, VERSION = "feseq-model", 11
+
+
+@dataclass(frozen=True)
+class About:
+    """What all models know of their training.
+
+    `settings` by block; `feature_map` says how rows are encoded; `simulated` is true if the train
+    rows are simulated; `click_rate` is their share of clicks; `full_name` is size and name, such as
+    full/len150, '' if the model was trained by hand.
+    """
+
+    settings: Settings
+    feature_map: FeatureMap
+    simulated: bool
+    click_rate: float
+    full_name: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, as the verb `load` of its family gives it.
+
+    A family derives a dataclass, whose fields are what it learned: these are what the file holds.
+    Fields that are no arrays or plain values need their own `content` and `made_of`. A model
+    predicts with `threads`.
+    """
+
+    # Its name in families.FAMILIES.
+    family: ClassVar[str]
+
+    about: About
+    threads: int = field(default=1, kw_only=True, compare=False)
+
+    def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
+        """Logits float32 [rows of the block], at the click rate of the train rows."""
+        raise NotImplementedError
+
+    def predict(
+        self, rows: Rows, *, blank_histories: bool = False, verbosity: int = 0
+    ) -> np.ndarray:
+        """Logits float32 [rows], in the order of the rows; histories may be emptied."""
+        table = open_table(rows)
+        check_same_kind(table, self.about.simulated)
+        logits = partial(self.logits, FeatureEncoder(self.about.feature_map, table))
+        blocks = (b.without_events() if blank_histories else b for b in self.blocks(table))
+        found = [np.empty(0, np.float32)]
+        with progress("predicted", table.rows, verbosity=verbosity) as predicting:
+            for made in map_ahead(logits, blocks, self.threads):
+                found.append(np.asarray(made, np.float32))
+                predicting.advance(len(made))
+        return np.concatenate(found)
+
+    def blocks(self, table: Table) -> Iterator[Block]:
+        """All rows, with what `logits` needs of them."""
+        return table.blocks([field.column for field in self.about.feature_map.sequences])
+
+    def content(self) -> dict[str, Any]:
+        """What it learned, as its file has it: by name, nested arrays and plain values."""
+        own = {f.name for f in fields(self)} - {f.name for f in fields(Model)}
+        return {name: getattr(self, name) for name in own}
+
+    @classmethod
+    def made_of(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+        """The model with this `content`."""
+        return cls(about, **content, threads=threads)
+
+    def save(self, path: Path) -> None:
+        """Write everything into one file."""
+        shared = {f.name: getattr(self.about, f.name) for f in fields(About)}
+        # As bytes: safetensors limits plain values, and so vocabularies, to 100 MB.
+        feature_map = json.dumps(self.about.feature_map.to_dict()).encode()
+        shared |= {"feature_map": np.frombuffer(feature_map, np.uint8)}
+        tensors.save({"marks": _marks(self.family), **shared, **self.content()}, path)
+
+    @classmethod
+    def load(
+        cls, path: Path, full_name: str = "", runtime: Runtime | None = None, threads: int = 1
+    ) -> Self:
+        """Read what `save` wrote; arrays come as NumPy's.
+
+        Raises UserError for anything else, and for another model than the one of this `full_name`.
+        """
+        try:
+            content = tensors.load(path)
+            if (found := content.pop("marks", None)) != (wanted := _marks(cls.family)):
+                raise ValueError(f"{found}, not {wanted}")
+            shared = {f.name: content.pop(f.name) for f in fields(About)}
+            plain = json.loads(shared.pop("feature_map").tobytes())
+            about = About(**shared, feature_map=FeatureMap.from_dict(plain))
+            model = cls.made_of(about, content, threads)
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+            raise unreadable(path, error) from None
+        check_name(path, about.full_name, full_name)
+        return model
+
+
+def _marks(family_name: str) -> dict[str, Any]:
+    return {"format": FORMAT, "version": VERSION, "family": family_name}
+
+
+def unreadable(path: Path, error: Exception) -> UserError:
+    """What to say of a file that is no model."""
+    return UserError(
+        f"{path}: not a complete model file of this workflow ({first_line(error)}); take another "
+        f"file or, where the workflow made it, delete it and run the same command again, or "
+        f"`snakemake --cores 4 {path}`: the model is retrained"
+    )
+
+
+def family_in(path: Path) -> Family:
+    """The family of the model in a file; raises UserError if it is none."""
+    try:
+        return family(tensors.peek(path, "marks")["family"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise unreadable(path, error) from None
+
+
+def load_model(
+    path: Path, full_name: str = "", *, runtime: Runtime | None = None, threads: int = 1
+) -> Model:
+    """The model in a file, ready to predict on this machine.
+
+    Raises UserError if it is no model, or not the one of this `full_name`.
+    """
+    return family_in(path).verb("load")(path, full_name, runtime or Runtime(), threads)
