@@ -232,6 +232,7 @@ def _script(command: list[str], printed: str, environment: dict[str, str], folde
 
 def _forget_library() -> None:
     """Import the library of another copy of the workflow."""
+    sys.path[:] = [path for path in sys.path if path != str(SCRIPTS)]
     for name in [name for name in sys.modules if name.split(".")[0] == "feseq"]:
         del sys.modules[name]
 

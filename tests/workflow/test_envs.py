@@ -107,14 +107,12 @@ def mistakes(env: str, packages: set[str]) -> set[str]:
 ENVIRONMENTS = environments()
 CODE = Code(SCRIPTS)
 # The verbs that run in an environment; a search and scores have those of all families.
-VERBS = {
-    family.environment: [m for verb, m in family.verbs.items() if verb not in ("trials", "export")]
-    for family in families()
-}
-VERBS |= {
-    env: [family.verbs[verb] for family in families()]
-    for env, verb in (("tune", "trials"), ("score", "load"))
-}
+VERBS: dict[str, list[str]] = {"tune": [], "score": []}
+for each in families():
+    others = {verb: module for verb, module in each.verbs.items() if verb != "export"}
+    VERBS["score"].append(others["load"])
+    VERBS["tune"] += [others.pop("trials")] if "trials" in others else []
+    VERBS.setdefault(each.environment, []).extend(others.values())
 VERBS["workflow"] = [f"{folder}.family" for _, folder in FAMILIES.values()]
 SCRIPTS_OF = scripts_of_environments()
 

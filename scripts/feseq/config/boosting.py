@@ -2,19 +2,17 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, Field, PlainSerializer
+from pydantic import Field, PlainSerializer
 
-from .declared import AS_WRITTEN, CLOSED, Declared
+from .declared import AS_WRITTEN, SettingsBlock
 
 FeatureSet = Literal["histories", "groups", "clicks", "ids"]
 # From the surest to the one that needs most of the later rows to be like the train rows.
 FEATURE_SETS: tuple[str, ...] = get_args(FeatureSet)
 
 
-class BoostingConfig(BaseModel, Declared, frozen=True):
+class BoostingConfig(SettingsBlock):
     """Gradient boosting of trees, by XGBoost."""
-
-    model_config = CLOSED
 
     trees: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """trees at most"""

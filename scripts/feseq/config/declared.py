@@ -7,7 +7,7 @@ of the config, the params of rules and the tables of config/README.md are made f
 from collections.abc import Mapping
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 from pydantic.fields import FieldInfo
 
 from ..common.errors import UserError, did_you_mean
@@ -36,6 +36,12 @@ class Declared:
         if found := mistakes(cls, values, name):
             raise UserError("\n".join(found))
         return cls(**values)
+
+
+class SettingsBlock(BaseModel, Declared):
+    """The settings of one block of the config: each a field with its meaning in a text below it."""
+
+    model_config = CLOSED | ConfigDict(frozen=True)
 
 
 def defaults_of(declared: Any) -> dict[str, Any]:

@@ -2,15 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from .declared import AS_WRITTEN, CLOSED, Declared
+from .declared import AS_WRITTEN, SettingsBlock
 
 
-class Runtime(BaseModel, Declared, frozen=True):
+class Runtime(SettingsBlock):
     """How a run uses the machine."""
-
-    model_config = CLOSED
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: CUDA where there is one, else the CPU, said in the log. `cuda`: an error where there

@@ -2,17 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from .declared import AS_WRITTEN, CLOSED, Declared, Seed
+from .declared import AS_WRITTEN, Seed, SettingsBlock
 
 _Column = Annotated[str, Field(min_length=1)]
 
 
-class Split(BaseModel, frozen=True):
+class Split(SettingsBlock):
     """Which rows are held out for validation: any, the newest, or whole groups."""
-
-    model_config = CLOSED
 
     time: _Column | None = None
     """a column of numbers, timestamps or text, whose newest values are held out; null: any rows"""
@@ -29,10 +27,8 @@ class Split(BaseModel, frozen=True):
         return self.time is None and self.group is None
 
 
-class Sampling(BaseModel, Declared, frozen=True):
+class Sampling(SettingsBlock):
     """Which rows are used, and the split."""
-
-    model_config = CLOSED
 
     split: Split = Field(default_factory=Split)
     """which rows are held out"""

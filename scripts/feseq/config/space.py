@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from ..common.errors import did_you_mean
 from .catalog import blocks
-from .declared import AS_WRITTEN, CLOSED, Declared, fields_of, mistakes
+from .declared import AS_WRITTEN, CLOSED, SettingsBlock, fields_of, mistakes
 
 _SEARCHED = {f"{block}.{key}" for block, keys in blocks().items() for key in fields_of(keys)}
 # The name's, what trials are compared by, what belongs to one network, what changes no result or
@@ -63,10 +63,8 @@ def _checked(space: Mapping[str, Any]) -> Mapping[str, Any]:
     return space
 
 
-class TuneConfig(BaseModel, Declared, frozen=True):
+class TuneConfig(SettingsBlock):
     """How to tune."""
-
-    model_config = CLOSED
 
     trials: Annotated[int, Field(ge=1)] = 20
     """trainings"""

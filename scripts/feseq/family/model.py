@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -21,7 +21,9 @@ from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..dataset.opening import Rows, open_table
 from ..dataset.table import Table
 from ..families import Settings, family
-from .base import Family
+
+if TYPE_CHECKING:
+    from .base import Family
 
 FORMAT, VERSION = "feseq-model", 11
 
@@ -133,7 +135,7 @@ def unreadable(path: Path, error: Exception) -> UserError:
     )
 
 
-def family_in(path: Path) -> Family:
+def family_in(path: Path) -> "Family":
     """The family of the model in a file; raises UserError if it is none."""
     try:
         return family(tensors.peek(path, "marks")["family"])

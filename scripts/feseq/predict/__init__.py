@@ -1,1 +1,1 @@
-"""The trained model's file, predictions, and the submission."""
+"""Networks that predict, predictions, and the submission."""
