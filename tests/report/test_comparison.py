@@ -349,7 +349,14 @@ def page_of(first: Path, other: Path) -> str:
 
 
 def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path) -> None:
-    low, high = ({"settings": {"heads": n, "seed": 42, "score": n}, "seconds": n} for n in (2, 4))
+    low, high = (
+        {
+            "settings": {"heads": n, "seed": 42, "score": n, "mlp": [n, 8], "kinds": ["a"] * n},
+            "seconds": n * 1000.123,
+            "parameters": n * 10_000,
+        }
+        for n in (2, 4)
+    )
     one = put_model(tmp_path, "full", "len150", 0.6, training=low, simulated_data=True)
     two = put_model(tmp_path, "full", "len150-wide", 0.99, training=high, simulated_data=True)
     text = page_of(one, two)
@@ -361,7 +368,10 @@ def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path
         "| heads | 2 | 4 |",
         "| score | 2 | 4 |",
         "| score | 0.6",
-        "| train_seconds | 2 | 4 |",
+        "| train_seconds | 2,000.2 | 4,000.5 |",
+        "| mlp | 2, 8 | 4, 8 |",
+        "| kinds | a, a | a, a, a, a |",
+        "| parameters | 20,000 | 40,000 |",
     ):
         assert part in text, part
     assert "| seed" not in text

@@ -88,6 +88,7 @@ def tune(data: Path, out: Path, model: str = "len5", **config: Any) -> Rows:
         tuning=TuneConfig(**{"trials": 6, "space": SPACE} | config),
         runtime=RUNTIME,
         threads=1,
+        configfiles=["mine.yaml"],
     )
     with open(out / "trials.csv") as file:
         rows = list(csv.DictReader(file))
@@ -124,7 +125,7 @@ def test_the_best_settings_give_the_value_that_was_found(
     ((name, variant),) = yaml.safe_load(text)["variants"].items()
     assert name == f"tuned_toy_{model.replace('-', '_')}"
     target = f"results/toy/{model.split('-')[0]}-{name}/model.safetensors"
-    assert f"#   snakemake --cores 4 {target} --configfile {tmp_path}/best.yaml\n" in text
+    assert f"#   snakemake --cores 4 {target} --configfile mine.yaml {tmp_path}/best.yaml\n" in text
     found = trained(data, tmp_path, variant)
     assert (found["valid_auc"], found["valid_logloss"]) == (
         float(best["auc"]),

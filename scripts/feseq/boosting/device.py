@@ -1,10 +1,10 @@
 """The device that XGBoost trains on."""
 
-import ctypes
 import logging
 
 import xgboost
 
+from ..common.cuda import has_cuda_device
 from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ def choose_device(name: str) -> str:
 
     Raises UserError if CUDA is named and missing, since XGBoost would take the CPU instead.
     """
-    has_device, missing = _has_cuda_device(), ""
+    has_device, missing = has_cuda_device(), ""
     if not xgboost.build_info().get("USE_CUDA"):
         missing = "this XGBoost is the build for CPUs (docs/boosting.md)"
     elif not has_device:
@@ -27,15 +27,3 @@ def choose_device(name: str) -> str:
     device = "cpu" if missing or name == "cpu" else "cuda"
     logger.info("device: %s", device)
     return device
-
-
-def _has_cuda_device() -> bool:
-    """By the driver, which heeds CUDA_VISIBLE_DEVICES."""
-    count = ctypes.c_int(0)
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return (
-        not (driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))) and count.value > 0
-    )

@@ -97,9 +97,9 @@ def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]
 def scored_files(config: Mapping[str, Any], name: str) -> list[str]:
     """The files to score of this name; raises UserError if there is none."""
     if name not in config["score"]:
-        hint = did_you_mean(name, config["score"], "names there")
+        hint = f"; {did_you_mean(name, config['score'], 'it has')}" if config["score"] else ""
         raise UserError(
-            f"score has no {name!r}; {hint}: add `score: {{{name}: <parquet file>}}` to the config"
+            f"score has no {name!r}{hint}; add `score: {{{name}: <parquet file>}}` to the config"
         )
     files = config["score"][name]
     return [files] if isinstance(files, str) else files

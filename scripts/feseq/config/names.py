@@ -13,6 +13,8 @@ from ..common.errors import UserError
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
+# With fewer clicks, chance says which model is the best.
+FEW_CLICKS = 30
 # The folder inside a model's for the same model trained again on all rows.
 REFIT = "refit"
 # The file of a trained model, of any family.

@@ -33,7 +33,7 @@ def alarms_of(facts: Mapping[str, Any], scalings: Collection[str]) -> list[Alarm
         *_unseen(
             sequences,
             "events are a code",
-            f"lower sizes.{facts['size']}.min_count, or use a larger size",
+            f"lower sizes.{facts['size']}.min_count, or take a larger size if the table has more",
         ),
         *_same_rows(facts["same_rows"]),
         *_few_clicks(facts["reported"], facts["rows"]["valid"]),
@@ -122,6 +122,7 @@ def _few_clicks(reported: Mapping[str, int], valid_rows: int) -> Iterator[Alarm]
         yield Alarm(
             f"The {rows:,} {kind} rows have {clicks:,} clicks, fewer than {LEAST_CLICKS}, so every "
             f"metric on them is uncertain",
-            "Measure models on a larger size, or raise sampling.valid_share"
-            + " or sampling.holdout_share" * kept_apart,
+            "Raise sampling.valid_share"
+            + " or sampling.holdout_share" * kept_apart
+            + ", or measure models on a larger size if the table has more rows",
         )

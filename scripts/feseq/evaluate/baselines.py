@@ -70,7 +70,7 @@ def fit_baseline(
     ):
         check_one_draw(mapped, rows, others, full_name)
         if rows.source["simulated"]:
-            logger.warning("fitting to SIMULATED data: this model knows nothing of real clicks")
+            logger.info("fitting to SIMULATED data: this model knows nothing of real clicks")
         fields = InputColumns(mapped)
         used = min(rows.rows, ROWS_AT_MOST)
         if baseline != "constant":

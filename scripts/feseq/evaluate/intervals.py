@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..config.names import FEW_CLICKS
 from .metrics import BY_NAME, Rows
 
 CONFIDENCE = 0.95
 # With fewer clicks, or fewer rows without one, two AUCs are not compared.
-LEAST_CLICKS = 30
+LEAST_CLICKS = FEW_CLICKS
 # The level of significance: differences with a larger p-value are not reported as such.
 SIGNIFICANCE = 0.05
 _Z = 1.959963984540054  # of a 95 % interval

@@ -70,9 +70,7 @@ class TrainJob:
         with open_table(rows) as train, open_table(self.valid) as valid:
             check_one_draw(fields, train, train if self.replay else valid, self.full_name)
             if train.source["simulated"]:
-                logger.warning(
-                    "training on SIMULATED data: this model knows nothing of real clicks"
-                )
+                logger.info("training on SIMULATED data: this model knows nothing of real clicks")
             yield fields, train, None if self.replay else without_holdout(valid)
 
     def about(self, feature_map: FeatureMap, train: Table) -> About:

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 _LOGIT = pa.field("logit", pa.float32())
 _PRIORS = {
-    "observed": "at the data's click rate (submission.prior: observed)",
-    "balanced": "shifted to 50:50 odds (submission.prior: balanced)",
+    "observed": "as predicted",
+    "balanced": "shifted to 50:50 odds",
 }
 
 
@@ -92,7 +92,8 @@ def write_submission(
     )
     write_json(about, made_from)
     logger.info(
-        "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f, %s",
+        "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f "
+        "%s (submission.prior: %s); %s of the train rows are clicks",
         submission,
         f"{made_from['rows']:,}",
         listing.table,
@@ -101,6 +102,8 @@ def write_submission(
         sample_submission or "the test file",
         mean,
         _PRIORS[prior],
+        prior,
+        f"{float(firsts[0]['click_rate']):.5f}",
     )
     if facts is not None:
         warn_of(read_alarms(facts), facts.with_suffix(".md"))

@@ -200,7 +200,8 @@ def _verdict(better: str, worse: str, gain: Entry, clicks: int, rows: int) -> st
     if gain["chance"] is None:
         return (
             f"**Too few clicks.** There are {counted}; with fewer than {LEAST_CLICKS}, or as few "
-            f"others, no model is called better. Compare on a larger size."
+            f"others, no model is called better. Raise sampling.valid_share, or compare on a "
+            f"larger size if the table has more rows."
         )
     by = f"{_text('auc', gain)} (p = {gain['chance']:.2g}, DeLong's test, {counted})"
     if gain["chance"] >= SIGNIFICANCE:
@@ -232,8 +233,12 @@ def _check_same_rows(one: Path, rows: pa.Table, other: Path, other_rows: pa.Tabl
 
 def _cell(value: Any) -> str:
     """A value as text, '' where there is none."""
-    if isinstance(value, list | dict):
-        return str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_cell(each)}" for key, each in value.items())
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if pd.isna(value):
         return ""
     return f"{value:,.5g}" if isinstance(value, float) else str(value)

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ..common.errors import NotFiniteError
 from ..common.progress import Progress, progress
 from ..common.signals import Signals
+from ..config.names import FEW_CLICKS
 from ..config.train import TrainConfig
 from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
@@ -244,7 +245,7 @@ class Trainer:
             "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s, "
             "next learning rate %g",
             *(self.epoch, self.step, train_loss, evaluation.auc, evaluation.logloss),
-            " (best so far)" if is_best else "",
+            f" (best so far{self._by_few_clicks})" if is_best else "",
             self._rate(self.step + 1),
         )
         if self.after_evaluation is not None:
@@ -276,6 +277,12 @@ class Trainer:
         """Labels of the validation rows."""
         assert self.valid is not None, "a replay is not evaluated"
         return self.valid.table.column("label")
+
+    @property
+    def _by_few_clicks(self) -> str:
+        """How few clicks choose the best weights, '' where they are many."""
+        clicks = int(self.valid_label.sum())
+        return f", by {clicks} click{'' if clicks == 1 else 's'}" if clicks < FEW_CLICKS else ""
 
     def _predict(self) -> np.ndarray:
         """Logits of all validation rows; each rank predicts a part of them."""

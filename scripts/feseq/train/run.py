@@ -169,7 +169,7 @@ class TrainingRun:
             # Half a click more: a rate of 0 has no odds.
             model.start_at((label.sum() + 0.5) / (len(label) + 1))
         if simulated:
-            logger.warning("training on SIMULATED data: this model knows nothing of real clicks")
+            logger.info("training on SIMULATED data: this model knows nothing of real clicks")
         if model.time is not None:
             _warn_of_odd_times(model.time, next(train.in_order(0, train.batch_rows)))
         logger.info(

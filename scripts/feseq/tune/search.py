@@ -31,10 +31,11 @@ from ..common.errors import (
 )
 from ..common.files import written_beside
 from ..common.log import only_errors
-from ..config.names import MODEL_FILE
+from ..config.names import FEW_CLICKS, MODEL_FILE
 from ..config.runtime import Runtime
 from ..config.space import TuneConfig, by_block, space_of, takes_fractions
 from ..dataset.opening import open_table
+from ..dataset.table import without_holdout
 from ..families import family_of
 from ..train.checkpoint import locked
 
@@ -76,13 +77,15 @@ def tune_model(
     runtime: Runtime,
     threads: int,
     code: Sequence[str] = (),
+    configfiles: Sequence[str] = (),
 ) -> None:
     """Search the settings of a model; write `trials` (CSV) and, last, `best` (YAML).
 
     `settings` are the model's by block, `variant` those that its variant changes. The study is
     kept in a folder `study` beside `best`; an interrupted one goes on if settings, space, data and
     `code`, digests of it, are the same. Raises UserError for a space without settings of this
-    model, and if no trial came to an end.
+    model, and if no trial came to an end. `configfiles` are those of the call, for the command in
+    `best`.
     """
     space = space_of(tuning.space, settings)
     if not space:
@@ -92,10 +95,13 @@ def tune_model(
     with open_table(train) as train_rows, open_table(valid) as valid_rows:
         data = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
         simulated = train_rows.source["simulated"]
+        clicks = int(without_holdout(valid_rows).column("label").sum())
     data.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
     key = [settings, space, data, [*code]]
     if simulated:
-        logger.warning("tuning on SIMULATED data: its best settings know nothing of real clicks")
+        logger.info("tuning on SIMULATED data: its best settings know nothing of real clicks")
+    if clicks < FEW_CLICKS:
+        logger.warning("%d validation rows with a click choose the best trial: by chance", clicks)
     files = (train, valid, feature_map)
     with (
         locked(folder, "is tuning this model already"),
@@ -110,7 +116,10 @@ def tune_model(
             f"{found[-1].user_attrs.get('reason')}"
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
-    _write_best(best, winner, variant, (size, model), simulated)
+    notes = ["SIMULATED DATA: these settings know nothing of real clicks."] * simulated
+    if clicks < FEW_CLICKS:
+        notes.append(f"TOO FEW CLICKS: {clicks} in the validation rows, by which none is better.")
+    _write_best(best, winner, variant, (size, model), notes, configfiles)
 
 
 def _search(
@@ -210,7 +219,8 @@ def _write_best(
     best: FrozenTrial,
     variant: Mapping[str, Any],
     names: tuple[str, str],
-    simulated: bool,
+    notes: Sequence[str],
+    configfiles: Sequence[str],
 ) -> None:
     """Write the best settings as a variant of the model `names`, size and name, says."""
     size, model = names
@@ -221,11 +231,11 @@ def _write_best(
     text = (
         f"The best settings of a search for {model} on size {size}: monitor {best.value:.5f}, "
         f"{metrics} on the validation rows. The best of many values on the same rows is a little "
-        f"too high. To train a model with them, with the config files of this search, and this one "
-        f"after them:"
+        f"too high. To train a model with them:"
     )
-    lines = ["SIMULATED DATA: these settings know nothing of real clicks."] if simulated else []
-    lines += [*textwrap.wrap(text, 98), f"  snakemake --cores 4 {target} --configfile {path}"]
+    files = " ".join([*configfiles, str(path)])
+    lines = [*notes, *textwrap.wrap(text, 98)]
+    lines.append(f"  snakemake --cores 4 {target} --configfile {files}")
     blocks = {
         block: {**variant.get(block, {}), **keys}
         for block, keys in by_block(_drawn(best)).items()
