@@ -132,7 +132,7 @@ EDITS = {
 SETTINGS = {
     "raw.source": "auto",
     "model.dropout": 0.2,
-    "model.scaling": "quantile",
+    "model.scaling": "minmax",
     "train.gpus": 2,
     "sizes.toy.train.epochs": 2,
     "sizes.toy.min_count": 3,
