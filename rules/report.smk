@@ -94,6 +94,7 @@ rule summarize:
             **config["submission"],
             split=config["sampling"]["split"],
             submitting=compared_submissions,
+            has_test=RAW.test is not None,
         ),
         **not_counted(options=CONFIG_OPTIONS),
     message:

@@ -279,6 +279,14 @@ def test_the_first_line_says_what_to_submit(
     assert f"{SUBMITS[:-1]} --configfile mine.yaml`" in with_options
 
 
+def test_the_first_line_says_that_a_test_file_is_lacking(
+    metrics: list[Path], tmp_path: Path
+) -> None:
+    for has_test in (True, False):
+        first = summary_of(metrics, tmp_path, has_test=has_test).splitlines()[0]
+        assert ("`raw.test`" in first) != has_test
+
+
 def test_the_first_line_has_the_figures_of_the_comparison(tmp_path: Path) -> None:
     line = first_line(tmp_path, len150=0.99)
     table = pd.read_csv(tmp_path / "comparison.csv").set_index("model")

@@ -43,13 +43,15 @@ def write_summary(
     refit: bool,
     split: Mapping[str, Any],
     evaluation: Mapping[str, Any],
+    has_test: bool = True,
     options: Sequence[str] = (),
 ) -> None:
     """Draw the `plots` of all models, and write the page as Markdown and as HTML.
 
     `importances` are plots of single models that it also shows, `facts` those of the data by size;
     `submitting` has the models that submit by size; `prior`, `refit`, `split` and `evaluation` are
-    of the config, which `options` of Snakemake lay over the workflow's own.
+    of the config, which `options` of Snakemake lay over the workflow's own. Without a test file
+    (`has_test`) nothing can be submitted yet.
     """
     models = pd.read_csv(comparison)
     for path in plots:
@@ -64,7 +66,8 @@ def write_summary(
         found += _best_model(rivals, baselines)
         found += _features(rivals)
         found += _submission(rivals, names, prior, refit)
-    parts = [f"{decisions[0]}\n", "# Click models on their validation rows\n"]
+    lacking = " That needs a test file, and `raw.test` is null." * (not has_test)
+    parts = [f"{decisions[0]}{lacking}\n", "# Click models on their validation rows\n"]
     parts += [SIMULATED] * bool(models["simulated_data"].any())
     parts += ["\n".join(f"- {line}" for line in found), ""]
     for path in facts:
