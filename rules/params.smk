@@ -34,6 +34,8 @@ CONFIG_FILES = [
     for file in map(os.path.abspath, workflow.overwrite_configfiles)
 ]
 CONFIG_OPTIONS = ["--configfile"] * bool(CONFIG_FILES) + CONFIG_FILES
+if workflow.overwrite_workdir is not None:
+    CONFIG_OPTIONS = ["--directory", os.getcwd(), *CONFIG_OPTIONS]
 # Settings of a training that change its result by rounding at most.
 LAYOUT = ("gpus", "nodes")
 

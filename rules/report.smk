@@ -28,7 +28,7 @@ rule compare:
             upstream=upstream(compared_jobs),
         ),
     message:
-        "Comparing all models trained so far"
+        "Comparing the trained models"
     script:
         "../scripts/compare.py"
 

@@ -1,4 +1,4 @@
-"""Compare all models trained so far in one table.
+"""Compare trained models in one table.
 
 By hand: python scripts/compare.py
 """

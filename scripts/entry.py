@@ -157,14 +157,19 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
 
 
 def _check_apart(values: Mapping[str, Any]) -> None:
-    """Raise UserError if two parameters name one file: an output would replace an input."""
+    """Raise UserError if two parameters name one file.
+
+    An output would replace an input, or two inputs would be the same rows.
+    """
     names: dict[str, str] = {}
     for name, value in values.items():
         for path in value if isinstance(value, list) else [value]:
             if isinstance(path, str | Path) and os.path.exists(path):
                 other = names.setdefault(os.path.realpath(path), name)
                 if other != name:
-                    raise UserError(f"{path}: given as --{other} and --{name}; give another file")
+                    raise UserError(
+                        f"{path}: given as --{other} and --{name}; give a different file for one"
+                    )
 
 
 def _json_or_text(text: str) -> Any:

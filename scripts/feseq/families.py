@@ -1,7 +1,7 @@
 """The families of models: each is a folder of this package, registered here.
 
-A family describes itself in the module `family.py` of its folder: an object FAMILY, of a class
-derived from `family.base.Family`. Rules and scripts know names of models alone:
+A family describes itself in the module `family.py` of its folder: an object FAMILY, which is
+a `family.base.Family`. Rules and scripts know names of models alone:
 
     len150           FESeq with the size's settings and histories of at most 150 events
     len150-paper     the same with the settings of the config's variant `paper` on top

@@ -50,6 +50,8 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
         note=[f"note {i}" for i in range(200)],
         seen_at=pa.array(days).cast(pa.int32()).cast(pa.date32()),
         empty=pa.nulls(200),
+        embedding=[[0.5, 1.5]] * 200,
+        picture=[b"\xff"] * 200,
     )
     found = written(tmp_path, table.drop_columns(["uid"]), table.drop_columns(["y", "unused"]))
     assert (found["label"], found["id"]) == ("y", "uid")

@@ -81,8 +81,8 @@ def read_json(path: Path, parse: Callable[[Any], Any] = lambda content: content)
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("digest") != _digest(content):
-            raise ValueError("edited since it was written")
+        if content.pop("digest", None) != _digest(content):
+            raise ValueError("edited since it was written, or of another version")
         return parse(content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What Ctrl-C and `kill -INT` do to a Snakemake, in whose process alone this runs."""
+"""What Ctrl-C and `kill -INT` do to Snakemake. It runs in Snakemake's own process."""
 
 import atexit
 import signal
@@ -10,9 +10,9 @@ import psutil
 
 
 def interrupt_jobs() -> None:
-    """Let SIGINT end the scripts that this Snakemake runs, which it would wait for.
+    """Make SIGINT end the scripts that this Snakemake runs; it would wait for them otherwise.
 
-    They get SIGTERM, and end by themselves. Of Ctrl-C, which reaches them too, they take the first.
+    They get SIGTERM and end by themselves. Ctrl-C reaches them too; they act on the first signal.
     """
 
     def end(kind: int, _: FrameType | None) -> None:

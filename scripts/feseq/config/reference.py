@@ -60,7 +60,7 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
                 path,
                 _allowed(schema["properties"][name]),
                 default,
-                meanings.get(name) or "settings over the shared ones",
+                meanings.get(name) or "settings that differ here",
             )
 
 

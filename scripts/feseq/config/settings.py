@@ -78,8 +78,7 @@ class Group(_Block):
     """categories of the row that go to the output network alone. Numeric columns may stand here
     too: IDs and levels, whose values then count both as numbers and as categories"""
     numeric: list[Name] = []
-    """numeric columns; `model.scaling` and `model.numerics` say how a network takes them; default:
-    scaled to [0, 1] by the range seen in training, missing = 0, values beyond it = its ends"""
+    """numeric columns; `model.scaling` and `model.numerics` say how a network takes them"""
     sequences: dict[str, Name] = {}
     """`sequence column: target column`. A sequence is text of tokens joined by commas, such as
     `12,7,301` or `a12,b7`, or a list of integers or texts, newest last, empty or missing for none;

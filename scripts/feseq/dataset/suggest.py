@@ -168,7 +168,7 @@ def _head(table: RawTable) -> list[_Column]:
             break
     found = pa.Table.from_batches(batches, schema).combine_chunks()
     if not rows:
-        raise UserError(f"{table.location}: the file has no rows")
+        raise UserError(f"{table.location}: the file has no rows; give one with rows")
     return [_Column(name, _plain(found[name])) for name in schema.names]
 
 
@@ -183,8 +183,9 @@ def _label(columns: Sequence[_Column]) -> _Column:
     best = [column for column in found if column.named(_LABELS)] or found
     if not best:
         raise UserError(
-            "no column that the test file lacks has 0 and 1, or true and false, and no other "
-            "values in the first rows: a label is such a column, which the test file has not"
+            f"no column of the train file is a label: one with 0 and 1, or true and false, and "
+            f"nothing else in the first {ROWS:,} rows, that is not in a test file; add one, or "
+            f"write the config by hand (config/README.md)"
         )
     return best[0]
 
@@ -197,7 +198,9 @@ def _identity(columns: Sequence[_Column], of_test: Sequence[_Column] | None) -> 
     found = [column for column in of_test if column.is_unique]
     found.sort(key=lambda column: (not column.named(_IDS), column.name in in_train))
     if not found:
-        raise UserError("no column of the test file has another value in each row, as an ID has")
+        raise UserError(
+            "no column of the test file has a different value in each row, as an ID has; add one"
+        )
     return found[0].name
 
 
@@ -278,7 +281,14 @@ def _shared(history: _Column, category: _Column) -> float:
 
 def _hints(columns: Sequence[_Column], without: set[str]) -> Iterator[str]:
     """Columns by which rows may be held out."""
-    others = [c for c in columns if c.name not in without and c.history is None]
+    others = [
+        column
+        for column in columns
+        if column.name not in without
+        and column.history is None
+        and not pa.types.is_nested(column.values.type)
+        and not pa.types.is_binary(column.values.type)
+    ]
     for key, found in (
         ("time", [c for c in others if c.kind == "timestamp" or c.named(_TIMES)]),
         ("group", [c for c in others if c.named(_GROUPS) and 1 < len(c.words) < c.known]),

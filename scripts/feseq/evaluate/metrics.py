@@ -109,11 +109,12 @@ def _score(rows: Rows) -> float:
 
 
 def _calibration_error(rows: Rows) -> float:
-    """The root of the mean squared gap of the bins, less what chance adds to the square.
+    """The root mean square of the bins' gaps, without what chance adds.
 
-    That is the gap's own variance (Kumar, Liang & Ma, NeurIPS 2019), by the residuals of the bin.
-    With squared weights it is twice as large in a resample, whose gaps have chance of two draws,
-    and so resamples lie around the value. A bin with one row counts as without a gap.
+    The variance that chance gives a gap is subtracted from its square (Kumar, Liang & Ma, NeurIPS
+    2019); the residuals of a bin estimate it. A resample's gaps have the chance of two draws; its
+    squared weights double the estimate, so resamples lie around the value. A bin with one row
+    counts as one without a gap.
     """
     residual, bins = rows.probability - rows.label, rows.bin
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)

@@ -78,5 +78,8 @@ class Family:
     def verb(self, name: str) -> Any:
         """The function of that name; raises UserError if the family has none."""
         if name not in self.verbs:
-            raise UserError(f"models with settings of {' and '.join(self.blocks)} have no {name!r}")
+            raise UserError(
+                f"models with settings of {' and '.join(self.blocks)} have no {name!r}; ask for "
+                f"another model, or add the function (docs/own-model.md)"
+            )
         return getattr(import_module(f"..{self.verbs[name]}", __package__), name)

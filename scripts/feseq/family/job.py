@@ -29,8 +29,9 @@ _RUNTIME = Runtime()
 class TrainJob:
     """The training of one model.
 
-    Files of `train` and validation rows, `valid`, and of a `feature_map`; `settings` by block; the
-    files to write: `model`, `history` (CSV) and `training` (JSON). With `replay`, the training.json
+    `train` and `valid` are the files of the train and validation rows, `feature_map` that of the
+    feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
+    files to write. With `replay`, the training.json
     of an earlier training, the model is refitted: trained on all rows for as long as the validation
     rows chose then. `start_from` is the file of an earlier model to go on from. `code` are digests
     of what runs, by which a saved state is known to be of another version.
@@ -61,7 +62,7 @@ class TrainJob:
 
     @contextmanager
     def opened(self) -> Iterator[tuple[FeatureMap, Table, Table | None]]:
-        """The feature map, the rows to learn from, and those to choose by, which a refit has not.
+        """The feature map, the rows to learn from, and the rows to choose by, None in a refit.
 
         Raises UserError unless all are of one draw of the model's size.
         """

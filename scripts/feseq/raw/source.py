@@ -96,10 +96,12 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
         return RawFiles(stand_in[0], test and stand_in[1], given, why)
     if missing:
         also = f" ({present[0]} is not; real and simulated data are never mixed)" if present else ""
+        is_test = test is not None and any(path in test.missing for path in missing)
+        without = ", or raw.test: null to train and compare without a test file" * is_test
         raise UserError(
             f"raw.source is {raw['source']}, and these raw files are missing: "
-            f"{', '.join(missing)}{also}; put them there, correct raw.train and raw.test, set "
-            f"raw.test: null to train and compare without a test file, or raw.source: simulated"
+            f"{', '.join(missing)}{also}; put them there, correct raw.train and raw.test, or set "
+            f"raw.source: simulated{without}"
         )
     return RawFiles(train, test, given)
 

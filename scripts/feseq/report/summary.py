@@ -1,6 +1,7 @@
 """One page for a person: which model is best, by how much, and what to submit."""
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def write_summary(
     decisions = []
     for size, rivals in models.groupby("size", sort=False):
         names, baselines = submitting[size], {*evaluation["baselines"]} - {*submitting[size]}
-        command = " ".join(["snakemake --cores 4", f"results/submission_{size}.csv", *options])
+        target = f"results/submission_{size}.csv"
+        command = shlex.join(["snakemake", "--cores", "4", target, *options])
         decisions.append(decision(rivals, names, baselines, command))
         found += decisions[1:][-1:]
         found += _best_model(rivals, baselines)

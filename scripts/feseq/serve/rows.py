@@ -86,6 +86,10 @@ def _time(value: Any) -> int | None:
 
 def _tokens(value: Any) -> str | list[str] | None:
     """A sequence as text, which is parsed faster, or as a list where only that can hold it."""
+    if isinstance(value, str) and NO_TEXT.search(value):
+        raise ValueError(
+            "join events by commas, without blanks, quotes, brackets, | or ;, or give a list"
+        )
     if value is None or isinstance(value, str):
         return value
     if not all(isinstance(token, str | int | np.integer) for token in value):

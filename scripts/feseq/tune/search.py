@@ -101,7 +101,11 @@ def tune_model(
     if simulated:
         logger.info("tuning on SIMULATED data: its best settings know nothing of real clicks")
     if clicks < FEW_CLICKS:
-        logger.warning("%d validation rows with a click choose the best trial: by chance", clicks)
+        logger.warning(
+            "only %d validation rows have a click, too few to tell which trial is best; raise "
+            "sampling.valid_share",
+            clicks,
+        )
     files = (train, valid, feature_map)
     with (
         locked(folder, "is tuning this model already"),
@@ -118,7 +122,10 @@ def tune_model(
     winner = max(complete, key=lambda trial: trial.value or 0)
     notes = ["SIMULATED DATA: these settings know nothing of real clicks."] * simulated
     if clicks < FEW_CLICKS:
-        notes.append(f"TOO FEW CLICKS: {clicks} in the validation rows, by which none is better.")
+        notes.append(
+            f"TOO FEW CLICKS: the validation rows have {clicks}, which cannot tell which settings "
+            f"are better."
+        )
     _write_best(best, winner, variant, (size, model), notes, configfiles)
 
 

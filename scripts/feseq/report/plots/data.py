@@ -129,6 +129,7 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
     """The columns that have drifted most from train to the test, and how much to validation."""
     columns = pd.DataFrame(facts["columns"])
     others = ["valid", "test"] if facts["rows"]["test"] else ["valid"]
+    where = "; the test may be elsewhere" * (len(others) > 1)
     indices = columns.sort_values(f"psi_{others[-1]}", ascending=False, kind="stable")[:_MOST_ROWS]
     figure = _new_plot(
         facts,
@@ -136,7 +137,7 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
         len(indices) * ROW + 1.6,
         f"Drift from train: population stability index, the {len(indices)} largest in {others[-1]}",
         f"Dotted: {SOME_DRIFT} and {MUCH_DRIFT}, from which one speaks of some and of much drift.",
-        "A random split keeps validation at the left; the test may be elsewhere.",
+        f"A random split keeps validation at the left{where}.",
     )
     ax = figure.subplots()
     style.draw_rows(ax, list(indices["column"].map(short)))
