@@ -116,7 +116,7 @@ def test_the_calibration_error_is_free_of_chance_and_lies_in_its_interval() -> N
             assert low <= value <= high
             held += low <= math.sqrt(mean(of_bins)) <= high
             errors.append(value**2 - mean(of_bins))
-        # Of 30 intervals that hold 95 %, 25 or fewer would come once in a hundred times.
+        # 25 or fewer of 30 intervals that hold 95 % would come once in a hundred times.
         assert held > 25
         if factor:
             assert abs(mean(errors)) < 2.5 * np.std(errors) / math.sqrt(times)

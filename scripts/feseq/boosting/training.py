@@ -28,7 +28,7 @@ from .trees import fit
 
 logger = logging.getLogger(__name__)
 
-# Of the bags' mean. XGBoost has them of each bag, by trees.METRICS.
+# The metrics of the bags' mean; XGBoost computes those of a single bag, see trees.METRICS.
 _METRICS = {"auc": roc_auc_score, "average_precision": average_precision_score, "logloss": log_loss}
 
 

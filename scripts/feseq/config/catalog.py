@@ -127,7 +127,7 @@ def compared_models(
     """Size and name of each model in the comparison.
 
     Its sizes are those whose models the targets ask for; if there are none, all with a trained
-    model. Of each it has the models asked for, all trained so far that the config still knows,
+    model. Each size has the models asked for, all trained so far that the config still knows,
     their blend if all that submit are among them, and the baselines. Raises UserError without a
     model.
     """

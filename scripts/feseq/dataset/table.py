@@ -53,7 +53,7 @@ class Table(Header, Closing, ABC):
     def vocabulary(self, column: str) -> list[str]:
         """The raw strings of a categorical column, sorted; a missing value is none of them.
 
-        Of a sequence, those of its tokens that are no integers.
+        For a sequence, the strings of its tokens that are no integers.
         """
 
     def close(self) -> None:
