@@ -31,10 +31,10 @@ class TrainJob:
 
     `train` and `valid` are the files of the train and validation rows, `feature_map` that of the
     feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
-    files to write. With `replay`, the training.json
-    of an earlier training, the model is refitted: trained on all rows for as long as the validation
-    rows chose then. `start_from` is the file of an earlier model to go on from. `code` are digests
-    of what runs, by which a saved state is known to be of another version.
+    files to write. With `replay`, the training.json of an earlier training, the model is refitted:
+    trained on all rows for as long as the validation rows chose then. `start_from` is the file of
+    an earlier model to go on from. `code` are digests of what runs, by which a saved state is known
+    to be of another version.
     """
 
     train: Files
