@@ -23,6 +23,7 @@ from feseq.families import (
     family_of,
     is_model,
 )
+from feseq.family.expected_time import expected_time
 from feseq.predict.warm_start import warm_start_file
 from feseq.staleness import Code, digest, not_counted, settings
 
@@ -153,12 +154,21 @@ def size_param(name):
 
 
 def rows_shown(wildcards, resources):
-    """How many rows a training reads, for its message; counts for nothing, as it has `resources`."""
+    """How many rows a training reads and how long it may take, for its message.
+
+    It counts for nothing, as it has `resources`.
+    """
     there = config["simulation"]["train_rows"] if RAW.simulated else TRAIN_ROWS
     known = [
         rows for rows in (size_block(config, wildcards.size)["rows"], there) if rows
     ]
-    return f"{min(known):,} rows" if known else "all rows"
+    if not known:
+        return "all rows"
+    found = settings_of(wildcards.size, wildcards.model).values()
+    shares = [block["negative_share"] for block in found if "negative_share" in block]
+    rows = round(min(known) * (1 - config["sampling"]["valid_share"]))
+    time = expected_time(results(), wildcards.model, rows, *(shares or [1]))
+    return ", ".join([f"{min(known):,} rows", *[time] * bool(time)])
 
 
 def size_weights(wildcards):

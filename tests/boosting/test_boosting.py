@@ -68,7 +68,7 @@ def train(
         train=data / "train.h5",
         valid=data / "valid.h5",
         feature_map=data / "feature_map.json",
-        settings={"boosting": config.model_dump()},
+        settings={"boosting": config.values()},
         full_name=full_name,
         runtime=Runtime(device="cpu", verbosity=0),
         **paths,
@@ -230,7 +230,7 @@ def test_bags_are_averaged_and_drawn_rows_stand_for_all(
     training = json.loads(files["training"].read_text())
     with H5Table(learnable / "train.h5") as rows, H5Table(learnable / "valid.h5") as valid:
         clicks = int(rows.column("label").sum())
-        assert training["rows_per_bag"] == clicks + round(0.3 * (rows.rows - clicks))
+        assert training["rows_per_epoch"] == clicks + round(0.3 * (rows.rows - clicks))
         click_rate, label = rows.column("label").mean(), valid.column("label")
         logit, whole = (load(each["model"]).predict(valid) for each in (files, trained))
     # Among the drawn rows the odds are three times as high.

@@ -32,7 +32,7 @@ def trained(data: Path, out: Path, replay: Path | None = None, **settings: Any) 
     given = {"trees": 20, "min_child_weight": 1, "max_depth": 3, "learning_rate": 0.3} | settings
     codes = "feature_map.json" if replay is None else "all.json"
     files = {"train": data / "train.h5", "valid": data / "valid.h5", "feature_map": data / codes}
-    settings = {"boosting": BoostingConfig(**given).model_dump()}
+    settings = {"boosting": BoostingConfig(**given).values()}
     options = {"settings": settings, "runtime": RUNTIME, "replay": replay, "full_name": ""}
     train(TrainJob(**options, **files, **paths))
     return read_json(paths["training"]) | {"model": load(paths["model"])}

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
-from feseq.dataset import batches
+from feseq.dataset import batches, negatives
 from feseq.dataset.batch import Batch
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.encoding import Inputs
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
-from feseq.dataset.negatives import NegativeDraw
+from feseq.dataset.negatives import NegativeDraw, NegativeShare
 from support.raw_tables import COLUMNS, raw_table, split_events, to_train_h5, with_roles
 
 ROWS = 1_003
@@ -48,7 +48,7 @@ def fields(train: Path) -> FeatureMap:
 @pytest.fixture
 def source(train: Path, fields: FeatureMap, monkeypatch: pytest.MonkeyPatch) -> Open:
     def opened(
-        *, window: int = 70, max_len: int = 20, batch_rows: int = 16, share: float = 1.0
+        *, window: int = 70, max_len: int = 20, batch_rows: int = 16, share: NegativeShare = 1.0
     ) -> BatchSource:
         monkeypatch.setattr(batches, "WINDOW_ROWS", window)
         monkeypatch.setattr(batches, "BLOCK_ROWS", max(1, window // 4))
@@ -207,7 +207,7 @@ def test_an_epoch_of_a_share_has_each_click_once_and_so_many_of_the_others(
 
 def test_every_row_without_a_click_is_drawn_as_often(table: pa.Table) -> None:
     label, epochs, block = table["y"].to_numpy()[:ROWS], 200, 100
-    draw, drawn = NegativeDraw(label, 0.25, block), np.zeros(ROWS)
+    draw, drawn = NegativeDraw(label, 0.25, block, "share"), np.zeros(ROWS)
     for epoch, first in product(range(epochs), range(0, ROWS, block)):
         places = draw.drawn(first, label[first : first + block], seed=1, epoch=epoch)
         drawn[first + places] += 1
@@ -229,6 +229,24 @@ def test_a_share_is_drawn_alike_by_all_ranks_and_where_an_epoch_goes_on(source: 
     for number, batch in enumerate(whole):
         of_batch = [share[number] for share in shares]
         assert sorted(order(of_batch)) == sorted(order([batch]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "clicks", "expected"),
+    [(900, 20, 900), (9_000, 20, 1_000), (9_000, 500, 2_500), (9_000, 3_000, 9_000)],
+)
+def test_auto_makes_an_epoch_of_so_many_rows_or_of_five_times_the_clicks(
+    monkeypatch: pytest.MonkeyPatch, rows: int, clicks: int, expected: int
+) -> None:
+    monkeypatch.setattr(negatives, "AUTO_ROWS", 1_000)
+    label = np.arange(rows) < clicks
+    share = negatives.chosen_share("auto", label, "share")
+    assert NegativeDraw(label, share, 100, "share").rows == expected
+    assert negatives.chosen_share(0.3, label, "share") == 0.3
+
+
+def test_auto_takes_all_of_few_rows(source: Open) -> None:
+    assert source(share="auto").rows_per_epoch == ROWS
 
 
 def test_a_share_that_keeps_nothing_is_an_error(source: Open) -> None:

@@ -11,10 +11,11 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.dataset import conversion, opening, shuffle
+from feseq.dataset import table as table_module
 from feseq.dataset.block import Block
 from feseq.dataset.categories import codes_of
 from feseq.dataset.opening import AllRows, open_table
-from feseq.dataset.table import MemoryTable, SomeRows, Table, without_holdout
+from feseq.dataset.table import MemoryTable, SomeRows, Table, monitored_rows, without_holdout
 from support.raw_tables import as_lists, raw_table, split_events, to_train_parts
 
 Files = tuple[list[Path], list[Path]]
@@ -124,3 +125,17 @@ def test_more_files_than_the_soft_limit_are_opened_and_closed_again(files: Files
         assert len(os.listdir("/proc/self/fd")) >= opened + 16
     assert len(os.listdir("/proc/self/fd")) == opened
     resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+
+
+@pytest.mark.parametrize(("rows", "clicks"), [(5, 1), (3, 2), (0, 3), (1_000, 0), (0, 1_000)])
+def test_monitored_rows_are_the_first_that_have_so_many_rows_and_clicks(
+    files: Files, monkeypatch: pytest.MonkeyPatch, rows: int, clicks: int
+) -> None:
+    monkeypatch.setattr(table_module, "MONITORED_ROWS", rows)
+    monkeypatch.setattr(table_module, "MONITORED_CLICKS", clicks)
+    with open_table(files[1]) as valid:
+        chooses, found = without_holdout(valid), monitored_rows(valid)
+        numbers, label = chooses.column("row"), chooses.column("label")
+        assert found.column("row").tolist() == numbers[: found.rows].tolist()
+        enough = [n for n in range(1, len(label) + 1) if n >= rows and label[:n].sum() >= clicks]
+        assert found.rows == (enough[0] if enough else len(label))

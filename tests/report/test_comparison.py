@@ -73,6 +73,7 @@ def put_model(
 @pytest.fixture
 def metrics(tmp_path: Path) -> list[Path]:
     training = {"train_rows": 45_000, "seconds": 61.5, "peak_memory_bytes": 3 * 2**30}
+    training |= {"negative_share": 0.1234}
     training |= {"settings": {"heads": 4, "mlp": [512, 256], "seed": 42}}
     chosen = {"feature_sets": ["groups", "clicks"], "sets_tried": [{"set": "groups"}]}
     return [
@@ -181,6 +182,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         "the best boosting model, boosting, by 0.",
         "they are worth 0.0800 [0.0500, 0.1100]",
         "groups+clicks",
+        "all clicks and 0.12 of the other rows",
         "the best possible 0.8100",
         "67.7% of what can be learned",
         "balanced scored higher",

@@ -41,7 +41,7 @@ FESEQ, TRAINING = (
 BOOSTING = BoostingConfig(trees=12, min_child_weight=1, learning_rate=0.5)
 SETTINGS: dict[str, Any] = {
     "len5": {"model": asdict(FESEQ), "train": asdict(TRAINING)},
-    "boosting-deep": {"boosting": BOOSTING.model_dump()},
+    "boosting-deep": {"boosting": BOOSTING.values()},
 }
 # Each family takes its own.
 SPACE: dict[str, Any] = {
@@ -100,7 +100,7 @@ def trained(data: Path, out: Path, variant: Mapping[str, Any]) -> dict[str, Any]
     """What training.json says of a training with the settings of a variant."""
     outputs = {name: out / name for name in ("model", "history", "training")}
     if "boosting" in variant:
-        settings = {"boosting": BOOSTING.model_dump() | variant["boosting"]}
+        settings = {"boosting": BOOSTING.values() | variant["boosting"]}
         learn = train_boosting
     else:
         settings = {

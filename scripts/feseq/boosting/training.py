@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from ..common.files import folder_beside
 from ..common.logits import log_odds, sigmoid
 from ..config.boosting import FEATURE_SETS, BoostingConfig
 from ..dataset.feature_map import FeatureMap
-from ..dataset.negatives import NegativeDraw
+from ..dataset.negatives import NegativeDraw, chosen_share
 from ..dataset.table import SomeRows, Table
 from ..family.job import TrainJob
 from .choice import choose_sets
@@ -65,11 +66,12 @@ def train(job: TrainJob) -> None:
             by_period=made.own.by_period,
             unknown_shares=made.unknown,
             train_rows=train.rows,
-            rows_per_bag=grown.rows_per_bag,
+            rows_per_epoch=grown.rows_per_bag,
+            negative_share=run.negative_share,
             valid_rows=valid.rows if valid else 0,
             samples_per_second=round(train.rows / seconds, 1),
             device=device,
-            settings=config.model_dump(),
+            settings=config.values(),
         )
 
 
@@ -123,6 +125,12 @@ class BoostingRun:
     folder: Path | None
     before: Mapping[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def negative_share(self) -> float:
+        """The share of the train rows without a click that a bag has."""
+        label = self.train.column("label")
+        return chosen_share(self.config.negative_share, label, "boosting.negative_share")
+
     def make_features(self) -> Made:
         """The features of train and validation rows, of the sets that are given or chosen."""
         config, before, valid = self.config, self.before, self.valid
@@ -149,7 +157,7 @@ class BoostingRun:
     def bin_rows(self, made: Made, bag: int) -> Bag:
         """The rows of a bag."""
         train, valid, start = self.train, None, None
-        share, threads = self.config.negative_share, self.threads
+        share, threads = self.negative_share, self.threads
         if share < 1:
             label = train.column("label")
             draw = NegativeDraw(label, share, len(label), "boosting.negative_share")
@@ -175,7 +183,7 @@ class BoostingRun:
         """Trees, bag by bag: as many as the validation rows want, or as the first training had."""
         boosters, curves, logits, bag = [], [], [], None
         for number in range(self.config.bags):
-            if bag is None or self.config.negative_share < 1:
+            if bag is None or self.negative_share < 1:
                 bag = None  # its memory and its file go before those of the next come
                 bag = self.bin_rows(made, number)
             changes = {"seed": (self.config.seed + number) % 2**31}

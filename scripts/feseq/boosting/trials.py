@@ -53,7 +53,7 @@ def trials(
             config = base.model_copy(update=dict(changes["boosting"]))
             place = work if device == "cpu" else None
             job = BoostingRun(train, chooses, codes, config, device, threads, place)
-            features, drawn = (config.model_dump(include=keys) for keys in (SETTINGS, _DRAW))
+            features, drawn = (config.values(keys) for keys in (SETTINGS, _DRAW))
             # Each goes before the next one takes its memory.
             if features != kept.get("features"):
                 kept.clear()

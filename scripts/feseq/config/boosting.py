@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, PlainSerializer
+from pydantic import Field
 
 from .declared import AS_WRITTEN, SettingsBlock
 
@@ -29,19 +29,16 @@ class BoostingConfig(SettingsBlock):
     """weight of the squared leaves in the loss"""
     colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
     """share of the features drawn for each tree"""
-    unknown_share: Annotated[
-        Literal["auto"] | Annotated[float, Field(ge=0, le=1), AS_WRITTEN],
-        PlainSerializer(lambda share: share),  # pydantic's warns of the 0 that AS_WRITTEN keeps
-    ] = "auto"
+    unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1), AS_WRITTEN] = "auto"
     """share of the train rows whose category is taken as out of vocabulary, drawn for each column,
     so that trees learn what to make of new ones. `auto`: the share that the validation rows have"""
     features: Literal["auto"] | list[FeatureSet] = "auto"
     """sets of features beside numerics, categories of few values and the histories' lengths, which
     are always there (docs/boosting.md). `auto`: those that surely lower the logloss of the
     validation rows in short trainings"""
-    negative_share: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1
+    negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
     """share of the train rows without a click, drawn at random, that trees are grown on;
-    probabilities are those of all rows"""
+    probabilities are those of all rows. `auto`: as that of `train`"""
     bags: Annotated[int, Field(ge=1, le=100)] = 1
     """so many times trees are grown, each time with another seed and other rows of that share; the
     logits are averaged"""

@@ -43,6 +43,11 @@ class SettingsBlock(BaseModel, Declared):
 
     model_config = CLOSED | ConfigDict(frozen=True)
 
+    def values(self, keys: set[str] | None = None) -> dict[str, Any]:
+        """All settings, or some, by name and as they were written."""
+        # It warns of numbers that AS_WRITTEN keeps as integers.
+        return self.model_dump(include=keys, warnings=False)
+
 
 def defaults_of(declared: Any) -> dict[str, Any]:
     """The defaults of a declared class, as JSON has them, without keys that have none."""

@@ -15,7 +15,7 @@ from .encoding import DEFAULT_INPUTS, Inputs
 from .feature_map import FeatureMap
 from .inputs import EncodedRows, InputEncoder
 from .layout import Layout
-from .negatives import NegativeDraw
+from .negatives import NegativeDraw, NegativeShare, chosen_share
 from .opening import Rows, open_table
 
 # Rows that an epoch reads at once, at a random place of the table.
@@ -28,8 +28,8 @@ class BatchSource:
     """Batches of a table, encoded by a feature map, histories cut to `max_len` events.
 
     `rows` are what `open_table` opens. `batch_rows` may be a function of the rows of an epoch. With
-    a `negative_share` below 1, an epoch has all clicks and that share of the other rows, another
-    draw each epoch.
+    a `negative_share` below 1, or `auto` on many rows, an epoch has all clicks and that share of
+    the other rows, another draw each epoch.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class BatchSource:
         max_len: int,
         batch_rows: int | Callable[[int], int],
         inputs: Inputs = DEFAULT_INPUTS,
-        negative_share: float = 1.0,
+        negative_share: NegativeShare = 1.0,
     ) -> None:
         self.table = open_table(rows)
         self.rows = self.table.rows
@@ -48,8 +48,11 @@ class BatchSource:
         self.max_len = max_len
         self.block_rows = BLOCK_ROWS
         self.draw = None
-        if negative_share < 1:
-            self.draw = NegativeDraw(self.table.column("label"), negative_share, self.block_rows)
+        if negative_share != 1:
+            label, key = self.table.column("label"), "train.negative_share"
+            share = chosen_share(negative_share, label, key)
+            if share < 1:
+                self.draw = NegativeDraw(label, share, self.block_rows, key)
         self.batch_rows = batch_rows(self.rows_per_epoch) if callable(batch_rows) else batch_rows
         self.window_rows = self.batch_rows * max(1, WINDOW_ROWS // self.batch_rows)
 

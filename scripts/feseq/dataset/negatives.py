@@ -1,8 +1,37 @@
 """An epoch of all clicks and a share of the other rows, another draw each time."""
 
+import logging
+from typing import Literal
+
 import numpy as np
 
 from ..common.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# What `auto` takes: an epoch of about so many rows, and so many others for each click at least.
+AUTO_ROWS = 1_500_000
+LEAST_OTHERS = 4
+NegativeShare = float | Literal["auto"]
+
+
+def chosen_share(share: NegativeShare, label: np.ndarray, key: str) -> float:
+    """The share of the rows without a click to train on; `auto` is 1 on tables of AUTO_ROWS.
+
+    `label` [train rows]; the log says what `auto` took, by the setting's `key`.
+    """
+    if share != "auto":
+        return share
+    clicks = int(label.sum())
+    others = len(label) - clicks
+    wanted = max(AUTO_ROWS - clicks, LEAST_OTHERS * clicks)
+    if wanted >= others:
+        return 1.0
+    logger.info(
+        "%s auto: %.3g of %s rows without a click, with all %s clicks",
+        *(key, wanted / others, f"{others:,}", f"{clicks:,}"),
+    )
+    return wanted / others
 
 
 class NegativeDraw:
@@ -13,13 +42,7 @@ class NegativeDraw:
     times that share, are those among all rows.
     """
 
-    def __init__(
-        self,
-        label: np.ndarray,
-        share: float,
-        block_rows: int,
-        key: str = "train.negative_share",
-    ) -> None:
+    def __init__(self, label: np.ndarray, share: float, block_rows: int, key: str) -> None:
         starts = np.arange(0, len(label), block_rows)
         others_K = np.add.reduceat(label == 0, starts, dtype=np.int64)
         # Rounded sums: the blocks' numbers add up to that of all rows, whatever their size.

@@ -11,6 +11,9 @@ import numpy as np
 from ..common.files import Closing
 from .block import Block
 
+# At least so many rows, and clicks among them, choose the best weights of a network.
+MONITORED_ROWS, MONITORED_CLICKS = 200_000, 2_000
+
 
 @dataclass(eq=False)
 class Header:
@@ -130,6 +133,17 @@ def without_holdout(table: Table) -> Table:
     """The rows that may choose epochs, settings and weights: all but the holdout rows."""
     holdout = table.holdout
     return SomeRows(table, np.flatnonzero(~holdout)) if holdout.any() else table
+
+
+def monitored_rows(table: Table) -> Table:
+    """The first of the rows that may choose, as many as suffice while a network is trained.
+
+    Rows of an H5 table are shuffled, so the first are a fair sample.
+    """
+    rows = without_holdout(table)
+    clicks = np.cumsum(rows.column("label"), dtype=np.int64)
+    most = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
+    return SomeRows(rows, np.arange(most)) if most < rows.rows else rows
 
 
 def reported(holdout: np.ndarray) -> np.ndarray:

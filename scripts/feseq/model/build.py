@@ -8,6 +8,7 @@ from ..config.model import ModelConfig
 from ..dataset.batches import BatchSource
 from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap
+from ..dataset.negatives import NegativeShare
 from ..dataset.numeric_kinds import count_blocks
 from ..dataset.opening import Rows
 from .attention import attend
@@ -56,7 +57,7 @@ def batch_source(
     feature_map: FeatureMap,
     config: ModelConfig,
     batch_rows: int | Callable[[int], int],
-    negative_share: float = 1.0,
+    negative_share: NegativeShare = 1.0,
 ) -> BatchSource:
     """Batches of `h5` with the inputs that a network of `config` takes; see BatchSource."""
     return BatchSource(

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 # Columns of comparison.csv by what training.json calls them, and those of metrics.json.
 _COSTS = {
     "train_rows": "train_rows",
+    "negative_share": "negative_share",
     "train_samples_per_second": "samples_per_second",
     "train_seconds": "seconds",
     "best_epoch": "best_epoch",

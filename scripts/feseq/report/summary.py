@@ -66,6 +66,7 @@ def write_summary(
         decisions.append(decision(rivals, names, baselines, command))
         found += decisions[1:][-1:]
         found += _best_model(rivals, baselines)
+        found += _training_rows(rivals)
         found += _features(rivals)
         found += _submission(rivals, names, prior, refit)
     lacking = " That needs a test file, and `raw.test` is null." * (not has_test)
@@ -176,6 +177,15 @@ def _weights_of_blend(rivals: pd.DataFrame) -> dict[str, float]:
     """The weights of the blend, which are its settings; {} where there is none."""
     settings = " ".join(rivals["settings"][rivals["model"] == BLEND]).split()
     return {name: float(weight) for name, weight in (text.split("=") for text in settings)}
+
+
+def _training_rows(models: pd.DataFrame) -> Iterator[str]:
+    """Which models were trained on a share of the rows without a click."""
+    for share, rows in models[models["negative_share"] < 1].groupby("negative_share", sort=False):
+        yield (
+            f"Trained on all clicks and {share:.2g} of the other rows, for time: "
+            f"{', '.join(rows['model'])}. `negative_share: 1` takes all rows."
+        )
 
 
 def _features(models: pd.DataFrame) -> Iterator[str]:

@@ -23,7 +23,7 @@ from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import Files, open_table, train_rows
-from ..dataset.table import Table, without_holdout
+from ..dataset.table import Table, monitored_rows
 from ..family.job import TrainJob
 from ..family.model import About
 from ..model.build import batch_source, build_model, field_sizes, inputs_of
@@ -145,7 +145,7 @@ class TrainingRun:
         batches = batch_source(train, fields, model, config.batch_rows, config.negative_share)
         if valid is None:
             return batches, None
-        return batches, inference_source(without_holdout(valid), fields, model, machine)
+        return batches, inference_source(monitored_rows(valid), fields, model, machine)
 
     def trainer(self, sources: Sources, machine: Machine, **options: Any) -> Trainer:
         """A trainer with seeded weights, and micro-batches that fit into memory; writes nothing.
@@ -264,6 +264,7 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "batch_rows": train.batch_rows,
         "train_rows": train.rows,
         "rows_per_epoch": train.rows_per_epoch,
+        "negative_share": train.kept_share,
         "valid_rows": trainer.valid.rows if trainer.valid else 0,
         "parameters": count_parameters(trainer.model),
         "seconds": last.seconds,
