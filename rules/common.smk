@@ -57,9 +57,9 @@ def clear_errors(function):
     """
 
     @functools.wraps(function)
-    def wrapped(*values):
+    def wrapped(*values, **named):
         try:
-            return function(*values)
+            return function(*values, **named)
         except UserError as error:
             logger.error(str(error))
             raise SystemExit(1) from None

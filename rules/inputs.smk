@@ -28,11 +28,22 @@ def results():
     return Path(rules.submit.output.submission).parent
 
 
+def named(path):
+    """An input that a user has named."""
+    if {"{", "}"} & set(path):
+        raise UserError(
+            f"{path}: Snakemake takes what stands between {{ and }} for a wildcard; rename the file "
+            f"or folder and correct the config"
+        )
+    return path
+
+
 def counted(path):
     """An input; the time of a raw file that has a version does not count."""
-    return ancient(path) if RAW.has_version(path) else path
+    return ancient(named(path)) if RAW.has_version(path) else path
 
 
+@clear_errors
 def local(**raw):
     """Inputs: those raw files that are local."""
     found = {}
@@ -59,13 +70,14 @@ def submitting(rule, name):
     )
 
 
+@clear_errors
 def start_from(wildcards):
     """The model that a training starts from; its time does not count where it has a version."""
     start = start_model(wildcards)
     if start is None:
         return []
     path, version = start
-    return ancient(path) if version else path
+    return ancient(named(path)) if version else named(path)
 
 
 @clear_errors

@@ -25,6 +25,7 @@ from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.parquet import read_table
 from feseq.config.boosting import BoostingConfig
+from feseq.config.columns import Columns
 from feseq.config.runtime import Runtime
 from feseq.dataset.encoding import FeatureEncoder
 from feseq.dataset.feature_map import FeatureMap
@@ -34,7 +35,7 @@ from feseq.evaluate.validation import predict_validation
 from feseq.family.job import TrainJob
 from feseq.predict.part import predict_part
 from support.learnable import ROWS, learnable_table, make
-from support.raw_tables import raw_table, split_events, to_test_h5, with_roles
+from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, with_roles
 
 SMALL = BoostingConfig(
     trees=30,
@@ -88,6 +89,11 @@ def matrices(h5: Path, features: Features) -> np.ndarray:
         return np.concatenate([features.matrix(encoder, b) for b in features.blocks(table)])
 
 
+def by_name(h5: Path, features: Features) -> dict[str, np.ndarray]:
+    names = [name for name, _ in features.columns()]
+    return dict(zip(names, matrices(h5, features).T, strict=True))
+
+
 def test_features_are_those_of_plain_loops(
     learnable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +105,7 @@ def test_features_are_those_of_plain_loops(
         own, others = fit_features(table, feature_map)
         row, label = table.column("row"), table.column("label")
     table = learnable_table()
-    found = dict(zip(others.columns(), matrices(learnable / "train.h5", others).T))
+    found = by_name(learnable / "train.h5", others)
     assert len(found) == len(others.columns()) == matrices(learnable / "train.h5", own).shape[1]
     price = np.array(table["price"].to_pylist(), np.float32)[row]
     np.testing.assert_array_equal(found["price"], price)
@@ -145,9 +151,7 @@ def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
     assert own.unknown is not None
     assert own.unknown.tolist() == pytest.approx([0.5, 0])
     own = replace(own, unknown=None)
-    found, later = (
-        dict(zip(each.columns(), matrices(tmp_path / "train.h5", each).T)) for each in (own, others)
-    )
+    found, later = (by_name(tmp_path / "train.h5", each) for each in (own, others))
     period, country = period[row], country[row]
     for name in "abc":
         for number in range(4):
@@ -171,9 +175,9 @@ def test_a_streamed_matrix_grows_the_trees_of_a_plain_one(
         label = table.column("label")
     assert streamed.num_row() == len(label)
     values = finite(matrices(learnable / "train.h5", own))
-    names, types = list(own.columns()), list(own.columns().values())
+    types = [kind for _, kind in own.columns()]
     whole = xgboost.QuantileDMatrix(
-        values, label, feature_names=names, feature_types=types, enable_categorical=True, nthread=1
+        values, label, feature_types=types, enable_categorical=True, nthread=1
     )
     settings = {"objective": "binary:logistic", "max_depth": 4, "nthread": 1}
     trees = [xgboost.train(settings, rows, 5) for rows in (streamed, whole)]
@@ -194,7 +198,7 @@ def test_bins_are_those_of_the_first_rows_and_know_categories_that_come_later(
         binned = quantile_matrix(table, own, threads=2)
         assert binned.num_row() == table.rows
     cuts, _ = binned.get_quantile_cut()
-    bins = dict(zip(own.columns(), np.diff(cuts)))
+    bins = dict(zip(dict(own.columns()), np.diff(cuts), strict=True))
     sizes = {field.column: field.size for field in (*feature_map.profile, *feature_map.targets)}
     assert {name: bins[name] for name in sizes} == sizes
     assert bins["price"] <= 22
@@ -290,11 +294,41 @@ def test_without_sets_no_more_of_a_history_than_its_length_is_a_feature(
     learnable: Path, tmp_path: Path
 ) -> None:
     model = load(train(learnable, tmp_path, SMALL.model_copy(update={"features": []}))["model"])
-    found = [name for name in model.features.columns() if "events" in name or "clicks" in name]
+    found = [name for name, _ in model.features.columns() if "events" in name or "clicks" in name]
     assert found == ["length of events"]
     with H5Table(learnable / "valid.h5") as valid:
         logit, label = model.predict(valid), valid.column("label")
     assert 0.6 < roc_auc_score(label, logit) < 0.8
+
+
+def test_any_names_of_columns_give_the_same_model(learnable: Path, tmp_path: Path) -> None:
+    names = {
+        "price": "price[0]",
+        "age": "length of a<b",
+        "events": "a<b",
+        "country": "a<b with clicks of a<b",
+        "item": "clicks of a<b",
+    }
+    columns = Columns(
+        label="y",
+        id="uid",
+        profile=(names["country"],),
+        numeric=(names["price"], names["age"]),
+        sequences=(names["events"],),
+        targets=(names["item"],),
+        group_of={},
+    )
+    table = learnable_table(600)
+    renamed = table.rename_columns([names.get(name, name) for name in table.column_names])
+    logits = []
+    for number, (rows, roles) in enumerate(((table, COLUMNS), (renamed, columns))):
+        data = make(tmp_path / str(number), rows, columns=roles)
+        model = load(train(data, data, SMALL)["model"])
+        assert {*model.features.sets} == {"histories", "clicks", "ids"}
+        with H5Table(data / "valid.h5") as valid:
+            logits.append(model.predict(valid))
+    np.testing.assert_array_equal(*logits)
+    assert len(np.unique(logits[0])) > 20
 
 
 def test_mistakes_are_named(learnable: Path, trained: dict[str, Path], tmp_path: Path) -> None:
@@ -334,12 +368,12 @@ def test_a_number_that_is_a_category_too_is_two_features(tmp_path: Path) -> None
     make(tmp_path, raw_table(100, age=age), columns=columns)
     model = train(tmp_path, tmp_path / "out", SMALL)["model"]
     features = load(model).features
-    found = dict(zip(features.columns(), matrices(tmp_path / "train.h5", features).T, strict=True))
-    kinds = [(name, kind) for name, kind in features.columns().items() if name.endswith("age")]
+    found = by_name(tmp_path / "train.h5", features)
+    kinds = [(name, kind) for name, kind in features.columns() if name.endswith("age")]
     assert kinds == [("age", "q"), ("category of age", "c"), ("clicks of age", "q")]
     without = features.with_sets(["clicks"])
-    assert {*features.columns()} - {*without.columns()} >= {"clicks of age"}
-    assert "clicks of item" in without.columns()
+    assert {*features.columns()} - {*without.columns()} >= {("clicks of age", "q")}
+    assert "clicks of item" in dict(without.columns())
     # Both tell the same values apart.
     pairs = set(zip(found["age"].astype(str), found["category of age"].tolist(), strict=True))
     assert len(pairs) == len({category for _, category in pairs}) == 4

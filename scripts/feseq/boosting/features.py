@@ -111,15 +111,12 @@ class Features:
         for i, sequence in enumerate(self.sequences):
             place, name, size = len(self.feature_map.profile) + i, sequence.column, sequence.size
             target = self.fields[place]
+            both, taken = f"{name} with {target.column}", {counted.name for counted in found}
+            while both in taken | {sequence.column for sequence in self.sequences}:
+                both += "'"  # a column may have any name
             found += [
                 _Counted(name, "clicks", Places(1, size), place, i),
-                _Counted(
-                    f"{name} with {target.column}",
-                    "clicks",
-                    Places(target.size, size),
-                    place,
-                    i,
-                ),
+                _Counted(both, "clicks", Places(target.size, size), place, i),
             ]
         return [counted for counted in found if counted.feature_set in self.sets]
 
@@ -128,8 +125,11 @@ class Features:
         fewer = replace(self, sets=[name for name in FEATURE_SETS if name in sets])
         return replace(fewer, tables={c.name: self.tables[c.name] for c in fewer.counted})
 
-    def columns(self) -> dict[str, str]:
-        """The features by name, each with XGBoost's type: `q`, a quantity, or `c`, a category."""
+    def columns(self) -> list[tuple[str, str]]:
+        """Name and type of each feature: `q`, a quantity, or `c`, a category.
+
+        XGBoost is told the types alone: it does not take all names, nor one twice.
+        """
         names = [(field.column, "q") for field in self.feature_map.numeric]
         for few in (self.fields[i] for i in self.few):
             # A level's column is a quantity as well.
@@ -146,7 +146,7 @@ class Features:
         for counted in self.counted:
             ends = [""] if counted.sequence is None else _WINDOW_NAMES
             names += [(f"clicks of {counted.name}{end}", "q") for end in ends]
-        return dict(names)
+        return names
 
     def most_categories(self) -> dict[int, int]:
         """The largest index of each feature of type `c`, by its place."""

@@ -45,19 +45,19 @@ class Blocks(xgboost.DataIter):
     def __init__(
         self,
         blocks: Callable[[], Iterator[Rows]],
-        columns: dict[str, str],
+        types: list[str],
         file: Path | None = None,
     ) -> None:
         super().__init__(str(file) if file else None, release_data=True, on_host=False)
         self.blocks = blocks
-        self.names = {"feature_names": [*columns], "feature_types": [*columns.values()]}
+        self.types = types
         self.left: Iterator[Rows] = iter(())
 
     def next(self, input_data: Any) -> bool:
         """Give the next block to `input_data`; false where there is none."""
         block = next(self.left, None)
         if block is not None:
-            input_data(data=block[0], label=block[1], **self.names)
+            input_data(data=block[0], label=block[1], feature_types=self.types)
         return block is not None
 
     def reset(self) -> None:
@@ -85,7 +85,7 @@ def quantile_matrix(
         blocks: Callable[[], Iterator[Rows]], ref: Matrix | None, file: Path | None = None
     ) -> Matrix:
         kind = xgboost.ExtMemQuantileDMatrix if file else xgboost.QuantileDMatrix
-        data = Blocks(blocks, features.columns(), file)
+        data = Blocks(blocks, [kind for _, kind in features.columns()], file)
         return kind(data, ref=ref, max_bin=BINS, nthread=threads, enable_categorical=True)
 
     blocks = partial(_blocks, table, features, rows, threads)
