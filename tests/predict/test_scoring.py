@@ -64,6 +64,7 @@ def with_column(name: str, text: str) -> pa.Table:
         (TABLE[:0], {}, "new.parquet: the file has no rows; there is nothing to score"),
         (with_column("price", "cheap"), {}, "column 'price' has type string, cannot be numeric"),
         (with_column("events", "1, x"), {}, "'events'.*row 0"),
+        (TABLE, {"id_column": "probability"}, "'probability'.*rename the column of the IDs"),
         (TABLE, {"weights": [1.0, 2.0]}, r"weights \[1.0, 2.0\] for 1 models; give each one"),
         (
             TABLE.replace_schema_metadata({"feseq": "simulated"}),

@@ -197,7 +197,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     two = [*metrics, put_model(tmp_path, "full", "len500", 0.72)]
     given: dict[str, Any] = {"split": {"time": "day", "group": "seq"}, "refit": True}
     text = summary_of(two, tmp_path, prior="balanced", **given)
-    for answer in ("the newest by `day`", "without a `seq`", "trained again on"):
+    for answer in ("the newest by day", "without a seq ", "trained again on"):
         assert answer in text, answer
     assert "balanced scored higher" not in text
 
@@ -226,7 +226,7 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
     claims = [line for line in text.splitlines() if re.search("ahead|worth|higher", line)]
     assert [line for line in claims if "not significant" not in line] == []
     assert len(claims) == (2 if clicks == 100 else 0)
-    assert "\\* |" not in text
+    assert "&#42; |" not in text
     if clicks < LEAST_CLICKS:
         assert "no model is called better than another" in text
         assert f"| full boosting | {clicks} | 0.7000 | too few clicks |" in text

@@ -2,14 +2,19 @@
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from feseq.common.files import write_json
 from feseq.describe.alarms import Alarm, read_alarms, warn_of
 from feseq.describe.checks import alarms_of
 from feseq.report.data_page import write_data_page
-from feseq.report.page import write_page
+from feseq.report.page import alarms_text, literal, markdown_table, write_page
 from feseq.report.plots.data import PLOTS
 from support.facts import facts_of, plain_facts
 from support.raw_tables import raw_table
@@ -56,6 +61,37 @@ def test_the_page_is_also_one_html_file_of_text_alone(tmp_path: Path) -> None:
     assert (tmp_path / "a.md").read_text().startswith(text)
 
 
+MARKS = st.sampled_from(
+    [*"\\`*_{}[]()<>#+-.!|&~$:;\"'\n\r\t \x00ax1", "](", "<b>", "&lt;", "![", "__"]
+)
+
+
+def without_blanks(text: str) -> str:
+    """HTML does not keep all of them."""
+    return "".join(text.split())
+
+
+@given(st.lists(MARKS, min_size=1, max_size=12).map("".join))
+def test_names_of_columns_stand_in_the_page_as_they_are(name: str) -> None:
+    with TemporaryDirectory() as folder:
+        view = Path(folder, "a.html")
+        parts = ["# A", markdown_table(pd.DataFrame({"a": [name], "b": ["1"]}))]
+        parts += [f"- of {literal(name)}, too", alarms_text([Alarm(f"Column {name}", "Correct")])]
+        write_page("\n\n".join(parts), Path(folder, "a.md"), view)
+        page = view.read_text()
+    main = ElementTree.fromstring(page[page.index("<main") : page.rindex("</html>")])
+    name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+    cells, lines = (
+        [without_blanks("".join(part.itertext())) for part in main.iter(kind)]
+        for kind in ("td", "li")
+    )
+    assert cells == [without_blanks(name), "1"]
+    expected = f"of {name}, too", f"Column {name}. Correct."
+    assert lines == list(map(without_blanks, expected))
+    kinds = "main h1 div table thead tbody tr th td ul li p strong"
+    assert {found.tag for found in main.iter()} <= {*kinds.split()}
+
+
 def test_the_page_says_what_stands_out(tmp_path: Path) -> None:
     page = page_of(tmp_path)
     assert "## Alarms\n\nNone." in page
@@ -65,7 +101,7 @@ def test_the_page_says_what_stands_out(tmp_path: Path) -> None:
         r"validation rows from train rows .*\b0\.501\b",
         r"test rows from train rows .*\b0\.950\b",
         r"age 9 \(0\.400\)",
-        r"40 % of the train rows .*`age`",
+        r"40 % of the train rows with age share",
         r"88\.9 % .*\b0\.0525 %.* age 0\.",
         r"0\.995 .*: age 1, age 2\.",
         r"sampling\.split",

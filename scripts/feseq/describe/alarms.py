@@ -23,11 +23,6 @@ def read_alarms(facts: Path) -> list[Alarm]:
     return read_json(facts, lambda found: [Alarm(**alarm) for alarm in found["alarms"]])
 
 
-def alarms_text(alarms: Sequence[Alarm]) -> str:
-    """A Markdown list of what is wrong and what to do."""
-    return "\n".join([f"- **{a.text}.** {a.advice}." for a in alarms] or ["None."]) + "\n"
-
-
 def warn_of(alarms: Sequence[Alarm], where: Path) -> None:
     """Log each alarm, and where to read more."""
     for alarm in alarms:

@@ -61,6 +61,11 @@ def score_files(
 
     Raises UserError, and writes nothing, for files without a column, a row or an ID that is needed.
     """
+    if id_column == "probability":
+        raise UserError(
+            "columns.id, or --id_column by hand, is 'probability', and so is the column of the "
+            "scores; rename the column of the IDs in the files"
+        )
     loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
     if fitted is not None:
         shares = read_json(fitted)

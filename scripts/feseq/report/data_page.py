@@ -7,10 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from ..describe.alarms import Alarm, alarms_text
+from ..describe.alarms import Alarm
 from ..describe.columns import SAME
 from ..describe.drift import MUCH_DRIFT, SOME_DRIFT
-from .page import SIMULATED, markdown_table, percent, texts, write_page
+from .page import (
+    SIMULATED,
+    alarms_text,
+    literal,
+    markdown_table,
+    percent,
+    texts,
+    write_page,
+)
 from .plots.data import PLOTS
 from .plots.style import save
 
@@ -122,7 +130,7 @@ def _adversary_line(found: Mapping[str, Any] | None, what: str) -> str:
     text = f"Boosting tells {what} rows from train rows with an AUC of **{found['auc']:.3f}**"
     if found["is_chance"]:
         return f"{text}: not at all, beyond chance."
-    given = ", ".join(f"{name} ({lost:.3f})" for name, lost in found["columns"].items())
+    given = ", ".join(f"{literal(name)} ({lost:.3f})" for name, lost in found["columns"].items())
     return (
         f"{text} (0.5: not at all). What gives them away, with the AUC lost when the column is "
         f"shuffled: {given}."
@@ -130,10 +138,10 @@ def _adversary_line(found: Mapping[str, Any] | None, what: str) -> str:
 
 
 def _sequence_lines(sequence: Mapping[str, Any], has_test: bool) -> Iterator[str]:
-    name, bins = sequence["column"], pd.DataFrame(sequence["lengths"])
+    name, bins = literal(sequence["column"]), pd.DataFrame(sequence["lengths"])
     empty = bins["train"].iloc[0] / max(1, bins["train"].sum())
     yield (
-        f"`{name}` has {sequence['mean']['train']:,.1f} events on average (median "
+        f"{name} has {sequence['mean']['train']:,.1f} events on average (median "
         f"{sequence['median']:,.0f}, longest {sequence['longest']['train']:,}), of "
         f"{sequence['tokens']:,} different codes; {percent(empty)} of the train rows have none."
         + has_test
@@ -146,7 +154,7 @@ def _sequence_lines(sequence: Mapping[str, Any], has_test: bool) -> Iterator[str
     flattered = has_test and again["valid"] > _MET_AGAIN + 2 * again["test"]
     of_test = f", and {percent(again['test'])} of the test rows," * has_test
     yield (
-        f"{percent(sequence['twice_in_train'])} of the train rows with a `{name}` share it with "
+        f"{percent(sequence['twice_in_train'])} of the train rows with {name} share it with "
         f"another train row; {percent(again['valid'])} of the validation rows{of_test} share it "
         f"with a train row."
         f"{f' {_FLATTERED}' * flattered}"
@@ -180,4 +188,4 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
 
 def _names(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return ", ".join(map(literal, names[:_NAMED])) + more

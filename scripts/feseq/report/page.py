@@ -3,7 +3,7 @@
 import base64
 import html
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from markdown import Markdown
 
 from ..common.files import written_beside
+from ..describe.alarms import Alarm
 
 # The last lines are for Snakemake's report, whose first page holds the summary: it takes the whole
 # width there, the graph of steps comes below, and nothing else is printed.
@@ -41,12 +42,26 @@ _STYLE = """\
 """
 
 
+# What Markdown, HTML or GitHub take for their own in the midst of a line.
+_SPECIAL = re.compile(r"[\\`*<>|&~$]|(?<![^\W_])_|_(?![^\W_])|\](?=[(:\[])")
+
 SIMULATED = "**SIMULATED DATA.** It comes from the stand-in and says nothing of real clicks.\n"
+
+
+def literal(text: str) -> str:
+    """A text, such as a column's name, for Markdown that shows it as it is, on one line."""
+    visible = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", visible)
+
+
+def alarms_text(alarms: Sequence[Alarm]) -> str:
+    """A Markdown list of what is wrong and what to do."""
+    return "\n".join([f"- **{literal(a.text)}.** {a.advice}." for a in alarms] or ["None."]) + "\n"
 
 
 def markdown_table(table: pd.DataFrame) -> str:
     """A table of texts, or of numbers as they are; its index is left out."""
-    cells = table.astype(str).replace(r"\|", r"\|", regex=True).to_numpy().tolist()
+    cells = table.astype(str).map(literal).to_numpy().tolist()
     lines = [[str(name) for name in table], ["---"] * len(table.columns), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 

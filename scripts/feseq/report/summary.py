@@ -9,11 +9,20 @@ from typing import Any
 import pandas as pd
 
 from ..config.names import BLEND
-from ..describe.alarms import alarms_text, read_alarms
+from ..describe.alarms import read_alarms
 from ..evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from ..evaluate.metrics import BALANCED, BY_NAME, METRICS
 from .decision import decision
-from .page import SIMULATED, column_text, counted, markdown_table, texts, write_page
+from .page import (
+    SIMULATED,
+    alarms_text,
+    column_text,
+    counted,
+    literal,
+    markdown_table,
+    texts,
+    write_page,
+)
 from .plots import models as model_plots
 from .plots.style import save
 
@@ -103,8 +112,8 @@ def _held_out(split: Mapping[str, Any], unseen: bool) -> str:
     """How the validation rows were held out, and what else they were used for."""
     time, group = split["time"], split["group"]
     kinds = [
-        *[f"the newest by `{time}`"] * bool(time),
-        *[f"without a `{group}` that is in the train rows"] * bool(group),
+        *[f"the newest by {literal(time or '')}"] * bool(time),
+        *[f"without a {literal(group or '')} that is in the train rows"] * bool(group),
     ] or [
         "drawn at random, so they share days and users with the train rows: where the test rows "
         "do not, every metric is too good (`sampling.split`)"
@@ -285,5 +294,5 @@ def _notes(table: pd.DataFrame) -> str:
 def _behind(model: pd.Series) -> str:
     if not model["enough_clicks"]:
         return "too few clicks"
-    mark = " \\*" if model["auc_behind_chance"] < SIGNIFICANCE else ""
+    mark = " *" if model["auc_behind_chance"] < SIGNIFICANCE else ""
     return column_text(model, "auc_behind") + mark
