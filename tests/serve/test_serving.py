@@ -208,6 +208,17 @@ def test_another_file_is_refused(files: dict[str, Any], tmp_path: Path) -> None:
         Scorer.load(tmp_path / "none.onnx")
 
 
+def test_a_single_changed_bit_is_refused_wherever_it_is(files: dict[str, Any]) -> None:
+    content = files["onnx"].read_bytes()
+    random = np.random.default_rng(5)
+    places = [0, len(content) - 1, *random.integers(0, len(content), 200).tolist()]
+    for place in places:
+        changed = bytearray(content)
+        changed[place] ^= 1 << int(random.integers(8))
+        with pytest.raises(UserError, match="wrong checksum"):
+            Scorer(bytes(changed))
+
+
 MISSING = """
 import sys
 

@@ -26,7 +26,7 @@ from ..model.input_layer import columns_of
 from ..model.padded import INPUTS, PaddedFESeq
 from ..predict.model_file import TrainedModel
 from .check_rows import check_rows
-from .scorer import FORMAT, METADATA, VERSION, Scorer
+from .scorer import FORMAT, METADATA, VERSION, Scorer, signed
 
 logger = logging.getLogger(__name__)
 
@@ -150,4 +150,4 @@ def _content(program: Any, about: Mapping[str, Any]) -> bytes:
     program.model.metadata_props[METADATA] = json.dumps(about)
     file = io.BytesIO()
     program.save(file)
-    return file.getvalue()
+    return signed(file.getvalue())
