@@ -18,7 +18,8 @@ from typing import Any
 
 import grimp
 
-from .common.files import written_beside
+from .common.errors import UserError
+from .common.files import read_json, write_json
 
 PACKAGE = "feseq"
 # Modules that change no output: they show what is going on, refuse what is wrong, or say how a run
@@ -83,8 +84,8 @@ class Code:
         self.imports = self._imports()
         before: dict[str, str] = {}
         # Without it, or if it is damaged, all is found out again.
-        with suppress(OSError, ValueError, TypeError):
-            before = dict(json.loads(kept.read_text() if kept else "{}"))
+        with suppress(OSError, UserError):
+            before = read_json(kept) if kept else {}
         own = f"{sys.implementation.cache_tag} {_hash(Path(__file__).read_bytes())}"
         keys = {name: f"{own} {_hash(text, 32)}" for name, text in self.texts.items()}
         self.digests = {
@@ -93,8 +94,8 @@ class Code:
         now = {keys[name]: found for name, found in self.digests.items()}
         if kept and now.keys() != before.keys():
             # A folder that cannot be written does without.
-            with suppress(OSError), written_beside(kept) as temporary:
-                temporary.write_text(json.dumps(now))
+            with suppress(OSError):
+                write_json(kept, now)
 
     def of(self, *names: str) -> list[str]:
         """`path@digest` of files and of all modules that they import, directly or not.

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from feseq.common.errors import UserError
+from feseq.common.files import read_json, write_json
 from feseq.raw import version
 from feseq.raw.location import Location
 from feseq.raw.reading import open_parquet
@@ -65,7 +66,7 @@ def test_a_touch_or_a_copy_keeps_the_version(large: Path) -> None:
 def test_an_untouched_file_is_not_read_again(large: Path) -> None:
     content_version(large)
     (memory,) = remembered()
-    memory.write_text(json.dumps(json.loads(memory.read_text()) | {"version": "as remembered"}))
+    write_json(memory, read_json(memory) | {"version": "as remembered"})
     assert content_version(large) == "as remembered"
     link = large.with_name("link")
     link.symlink_to(large)
@@ -82,11 +83,11 @@ def test_a_file_just_written_is_not_remembered(
     assert remembered() == []
 
 
-@pytest.mark.parametrize("damage", ["{", '{"version": 3}'])
-def test_a_damaged_memory_is_no_memory(large: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["{", '{"version": 3}', None])
+def test_a_damaged_memory_is_no_memory(large: Path, damage: str | None) -> None:
     before = content_version(large)
     (memory,) = remembered()
-    memory.write_text(damage)
+    memory.write_text(damage or memory.read_text().replace(before, before[::-1]))
     assert content_version(large) == before
     assert json.loads(memory.read_text())["version"] == before
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,7 +115,8 @@ def test_kept_digests_are_those_of_the_files_as_they_are(
     with monkeypatch.context() as patch:
         patch.setattr(staleness.ast, "parse", None)
         assert digests(folder, kept=kept) == plain
-    for text in ("[", "[]", kept.read_text()[:-9]):
+    whole = kept.read_text()
+    for text in ("[", "[]", whole[:-9], re.sub(r'": "\w{4}', '": "0000', whole)):
         kept.write_text(text)
         assert digests(folder, kept=kept) == plain
 

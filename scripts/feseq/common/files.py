@@ -84,7 +84,7 @@ def read_json(path: Path, parse: Callable[[Any], Any] = lambda content: content)
         if content.pop("digest", None) != _digest(content):
             raise ValueError("edited since it was written, or of another version")
         return parse(content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path}: damaged ({first_line(error)}); delete it and run the same command again; if "
             f"that finds nothing to be done, delete the file that you asked for, too"

@@ -5,7 +5,6 @@ says that nobody wrote to the file, so only a new or a touched file is read.
 """
 
 import hashlib
-import json
 import logging
 import os
 import time
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import xxhash
 
-from ..common.files import write_json
+from ..common.errors import UserError
+from ..common.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,6 @@ def _state(file: int) -> dict[str, int]:
 
 def _recall(memory: Path) -> dict[str, object]:
     try:
-        found = json.loads(memory.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) and isinstance(found.get("version"), str) else {}
-    except (OSError, ValueError):
+        return read_json(memory)
+    except (OSError, UserError):
         return {}
