@@ -58,6 +58,11 @@ FAULTS: dict[str, tuple[Callable[[], tuple[pa.Table, pa.Table]], str, str]] = {
     ),
     "test is train": (lambda: (TRAIN, TRAIN), "100% of the test rows are train rows", "raw.test"),
     "part of train": (lambda: (TRAIN, TRAIN[700:1000]), "test rows are train rows", "raw.test"),
+    "seconds since 1970": (
+        lambda: tuple(with_column(t, "age", 1.7e9 + 60 * np.arange(ROWS)) for t in (TRAIN, TEST)),
+        "Column age: values between 1700000000 and 1700119936 are kept in steps of 128",
+        "days since",
+    ),
     "another unit": (
         lambda: test_with("age", [a and a * 100 for a in TEST["age"].to_pylist()]),
         "Column age: 100% of the test values",

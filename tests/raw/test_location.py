@@ -64,9 +64,13 @@ def test_files_are_found_in_the_order_of_paths_and_what_is_hidden_is_no_data(fol
     assert found("in/[1].parquet") == ["in/[1].parquet"]
 
 
-def test_folders_name_columns_unless_the_files_do(folder: Path) -> None:
+def test_folders_name_columns_unless_the_files_do(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = "x=1/in/day=02/country=K%2FR/hour=__HIVE_DEFAULT_PARTITION__/a=b.parquet"
     assert Location(path).keys == {"day": "02", "country": "K/R", "hour": None}
+    open_parquet("in").check_columns(COLUMNS, COLUMNS.label)
+    assert "folders" not in caplog.text
     for path in found("in"):
         file = pq.read_table(path, partitioning=None)
         pq.write_table(file.append_column("country", pa.array(["its own"] * len(file))), path)
@@ -74,6 +78,8 @@ def test_folders_name_columns_unless_the_files_do(folder: Path) -> None:
     assert table.schema_arrow.names.count("country") == 1
     for _, batch in table.stream(["country"], 100):
         assert set(batch["country"].to_pylist()) == {"its own"}
+    table.check_columns(COLUMNS, COLUMNS.label)
+    assert "folders are named by column 'country', which the files have too" in caplog.text
 
 
 def test_the_columns_of_folders_can_be_read_alone(folder: Path) -> None:

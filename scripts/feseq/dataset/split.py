@@ -6,6 +6,7 @@ are holdout rows, for reporting alone.
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -23,6 +24,10 @@ from .selection import HOLDOUT, TRAIN, VALIDATION
 
 logger = logging.getLogger(__name__)
 
+# Days whose year comes last, and a number within a text.
+_DAY_FIRST = re.compile(r"\d{1,2}[./ -]\w{1,9}[./ -]\d{4}\b")
+_NUMBER = re.compile(r"(?<![\d.])(\d+)")
+_MOST_NAMED = 3
 # A row in no part.
 _OUT = -1
 # What the log calls a part.
@@ -179,12 +184,15 @@ def _check_parts(
 def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
     """What rows are ordered by, [rows], and their times as they are written, one by one.
 
-    Times are numbers, dates, timestamps or texts. Texts are ordered as numbers if each is one, else
-    as texts. Raises UserError if the column or a value is missing, or there is no order.
+    Times are numbers, dates, timestamps or texts. Texts are ordered as numbers if each is one, as
+    texts if none is. Raises UserError if the column or a value is missing, or the order cannot be
+    that of time.
     """
     parts: list[Any] = []
     for first_row, values in _values(file, column, "sampling.split.time"):
         is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+        if _is_text(values.type):
+            is_missing |= pc.fill_null(pc.binary_length(values), 0).to_numpy() == 0
         if is_missing.any():
             raise UserError(
                 f"{file.where(first_row)}: column {column!r} is missing in {is_missing.sum():,} of "
@@ -204,30 +212,68 @@ def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
         key = np.concatenate(parts)
         return key, key
     texts = pa.chunked_array(parts).unify_dictionaries().combine_chunks()
-    return _order(texts.dictionary)[texts.indices.to_numpy()], texts
+    try:
+        return _order(texts.dictionary.to_pylist())[texts.indices.to_numpy()], texts
+    except ValueError as error:
+        raise UserError(
+            f"{file.location}: column {column!r} {error}; write numbers, or texts such as "
+            f"2024-01-31, in every row, or name another column in sampling.split.time"
+        ) from None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _comparable(values: pa.Array) -> Any:
     """Numbers and times as an array that NumPy can sort, texts as a dictionary array."""
     kind = values.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if _is_text(kind):
         values.validate(full=True)
         return values.dictionary_encode()
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return values.to_numpy(zero_copy_only=False)
+    if pa.types.is_time(kind):
+        raise pa.ArrowTypeError("a time of day without its day")
     if pa.types.is_boolean(kind):
-        return values.cast(pa.int8()).to_numpy(zero_copy_only=False)
-    is_float = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    return values.cast(pa.float64() if is_float else pa.int64()).to_numpy(zero_copy_only=False)
+        values = values.cast(pa.int8())
+    elif pa.types.is_decimal(kind):
+        values = values.cast(pa.float64())
+    elif not (pa.types.is_temporal(kind) or pa.types.is_primitive(kind)):
+        raise pa.ArrowTypeError("neither numbers nor times nor text")
+    return values.to_numpy(zero_copy_only=False)
 
 
-def _order(words: pa.Array) -> np.ndarray:
-    """What each word is ordered by: its number if all are numbers, else its rank."""
+def _order(words: list[str]) -> np.ndarray:
+    """What each word is ordered by: its number if all are numbers, its rank if none is.
+
+    Raises ValueError, with the words that show it, if neither is the order of time.
+    """
+    numbers = np.array(list(map(_as_number, words)))
+    odd = [word for word, number in zip(words, numbers) if not np.isfinite(number)]
+    if not odd:
+        return numbers
+    if len(odd) < len(words):
+        shown = ", ".join(map(repr, sorted(odd)[:_MOST_NAMED]))
+        raise ValueError(f"holds {len(odd):,} different texts beside numbers, such as {shown}")
+    ordered, how = sorted(words), "is ordered by its first characters"
+    if day := next(filter(_DAY_FIRST.match, ordered), None):
+        raise ValueError(f"{how}, which are no years in {day!r}")
+    for one, other in pairwise(ordered if len({*map(len, words)}) > 1 else []):
+        if _with_numbers(one) > _with_numbers(other):
+            raise ValueError(f"{how}, and {one!r} comes before {other!r}")
+    rank = dict(zip(ordered, range(len(ordered))))
+    return np.array([rank[word] for word in words])
+
+
+def _as_number(word: str) -> float:
     try:
-        numbers = np.array([float(word) for word in words.to_pylist()])
+        return float(word)
     except ValueError:
-        numbers = np.full(1, np.nan)
-    return numbers if np.isfinite(numbers).all() else pc.rank(words, tiebreaker="dense").to_numpy()
+        return np.nan
+
+
+def _with_numbers(word: str) -> list[str | int]:
+    """Text and numbers in turn; digits behind a point are text."""
+    return [int(part) if i % 2 else part for i, part in enumerate(_NUMBER.split(word))]
 
 
 def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:

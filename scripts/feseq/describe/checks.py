@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .alarms import Alarm
@@ -18,6 +19,9 @@ SPREAD = 1e-3
 # Another unit makes values this much larger or smaller; other drift rarely does.
 SCALE = 5.0
 OUTSIDE = MISSING = 0.5
+# Numbers above 2^24 that span a smaller share of their size, such as seconds since 1970, lose what
+# tells them apart: float32 keeps 24 bits of a number.
+SPAN = 0.25
 _NAMED = 8
 
 
@@ -29,6 +33,7 @@ def alarms_of(facts: Mapping[str, Any], scalings: Collection[str]) -> list[Alarm
     columns, sequences = pd.DataFrame(facts["columns"]), pd.DataFrame(facts["sequences"])
     return [
         *_of_columns(columns, scalings),
+        *_too_coarse(columns),
         *_unseen(columns, "rows have a category", "leave out a column of IDs that are ever new"),
         *_unseen(
             sequences,
@@ -82,6 +87,17 @@ def _of_columns(columns: pd.DataFrame, scalings: Collection[str]) -> Iterator[Al
             "of the values fill {middle_share:.2g} of it",
             "Set model.scaling: quantile, or correct these values",
         )
+
+
+def _too_coarse(columns: pd.DataFrame) -> Iterator[Alarm]:
+    train = columns[columns["role"] == "numeric"].astype({"low": float, "high": float})
+    train["span"], size = train["high"] - train["low"], train[["low", "high"]].abs().max(axis=1)
+    train["step"] = np.spacing(size.to_numpy(np.float32))
+    yield from _alarms(
+        train[(train["step"] > 1) & (train["span"] > 0) & (train["span"] < SPAN * size)],
+        "values between {low:.10g} and {high:.10g} are kept in steps of {step:.0f}, as float32",
+        "Write them from another start or in another unit, such as days since the first",
+    )
 
 
 def _unseen(found: pd.DataFrame, what: str, advice: str) -> Iterator[Alarm]:

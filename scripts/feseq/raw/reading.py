@@ -147,6 +147,14 @@ class RawTable:
                     raise UserError(
                         f"{self.location}: column {name!r} has type {kind}, cannot be {role}"
                     )
+        keys = {name for file in self._files for name in file.location.keys.keys() - file.keys}
+        twice = [name for name in wanted if name in keys]
+        if twice:
+            logger.warning(
+                "%s: folders are named by column %s, which the files have too; their values count",
+                self.location,
+                _some(twice),
+            )
         unused = [name for name in present if name not in wanted]
         if unused:
             logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))
@@ -154,11 +162,11 @@ class RawTable:
     def check_kinds(self, other: "RawTable", columns: Columns) -> None:
         """Raise UserError if a category or a row's time is of another kind in the other file.
 
-        Values are compared as they are written: 7 is neither 07 nor true.
+        Values are compared as they are written: 7 is neither 07 nor true nor the decimal 7.0.
         """
         for name in (*columns.categorical, *_times(columns)):
             types = [file.schema_arrow.field(name).type for file in (other, self)]
-            kinds = {kind_of(kind).replace("integer", "float") for kind in types}
+            kinds = set(map(_written_like, types))
             if len(kinds - {""}) > 1:
                 raise UserError(
                     f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
@@ -312,6 +320,17 @@ def kind_of(kind: pa.DataType) -> str:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return f"list of {kind_of(kind.value_type)}"
     return next((name for name, is_kind in _KINDS.items() if is_kind(kind)), str(kind))
+
+
+def _written_like(kind: pa.DataType) -> str:
+    """Equal for types whose equal values are the same text; a time has a zone or none."""
+    if pa.types.is_dictionary(kind):
+        return _written_like(kind.value_type)
+    if pa.types.is_timestamp(kind):
+        return "timestamp with a zone" if kind.tz else "timestamp"
+    # 7.0 of a float reads 7.
+    scale = kind.scale if pa.types.is_decimal(kind) else 0
+    return f"decimal {scale}" if scale else kind_of(kind).replace("integer", "float")
 
 
 def _roles(columns: Columns) -> list[tuple[str, Sequence[str], Sequence[str]]]:
