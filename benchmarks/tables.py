@@ -35,15 +35,20 @@ RARE = 0.005
 class Table:
     """Train and test rows, the config's `columns` block, and how rows are held out.
 
-    `split` is the config's `sampling.split`. `chance` [test rows] is what the test judges by: the
-    labels, or the true probabilities of clicks.
+    `split` is the config's `sampling.split`. `truth` is the column that models are measured by: the
+    label, or the true probability of a click.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
     columns: dict[str, Any]
     split: dict[str, Any]
-    chance: np.ndarray
+    truth: str
+
+    @property
+    def chance(self) -> np.ndarray:
+        """What models are measured by, float64 [test rows]."""
+        return self.test[self.truth].to_numpy(np.float64)
 
     @property
     def label(self) -> str:
@@ -76,10 +81,8 @@ class Table:
     def inner(self) -> "Table":
         """The table without its test rows: a share of the train rows stands for them."""
         held_out = self.held_out(TEST_SHARE)
-        train, test = self.train[~held_out], self.train[held_out]
-        chance = test[self.label].to_numpy(np.float64)
-        parts = (part.reset_index(drop=True) for part in (train, test))
-        return Table(*parts, self.columns, self.split, chance)
+        parts = (self.train[part].reset_index(drop=True) for part in (~held_out, held_out))
+        return Table(*parts, self.columns, self.split, self.truth)
 
     def write(self, folder: Path) -> None:
         """Write train.parquet, and test.parquet without labels."""
@@ -123,7 +126,7 @@ def without_ids() -> Table:
         "share_embedding": [],
     }
     columns = {**table.columns, "groups": {"movielens": group}}
-    return Table(table.train, table.test, columns, table.split, table.chance)
+    return Table(table.train, table.test, columns, table.split, table.truth)
 
 
 def rare_ratings() -> Table:
@@ -146,7 +149,7 @@ def _movielens(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, str]) -
     }
     columns = {"label": "liked", "id": "ID", "use": ["movielens"], "groups": {"movielens": group}}
     train, test = (part.reset_index(drop=True) for part in (train, test))
-    return Table(train, test, columns, split, test["liked"].to_numpy(np.float64))
+    return Table(train, test, columns, split, "liked")
 
 
 @cache
@@ -229,22 +232,22 @@ def stand_in() -> Table:
             )
             chances = pd.read_parquet(truth)[["probability", "probability_of_new_user"]]
             parts[split] = pd.concat([pd.read_parquet(data), chances], axis=1)
-    chance = parts["test"]["probability"].to_numpy()
-    return Table(parts["train"], parts["test"], columns, {"time": "day_of_week", "last": 1}, chance)
+    split = {"time": "day_of_week", "last": 1}
+    return Table(parts["train"], parts["test"], columns, split, "probability")
 
 
-def _clicked_by(chance: str | Callable[[pd.DataFrame], pd.Series]) -> Table:
+def _clicked_by(chance: Callable[[pd.DataFrame], pd.Series]) -> Table:
     """The stand-in with clicks drawn again, from other probabilities."""
     table = stand_in()
-    of = chance if callable(chance) else lambda rows: rows[chance]
-    draw = np.random.default_rng(0).random(len(table.train))
-    train = table.train.assign(clicked=(draw < of(table.train)).astype(np.int64))
-    return Table(train, table.test, table.columns, table.split, of(table.test).to_numpy())
+    train, test = (rows.assign(probability=chance) for rows in (table.train, table.test))
+    draw = np.random.default_rng(0).random(len(train))
+    train = train.assign(clicked=(draw < train["probability"]).astype(np.int64))
+    return Table(train, test, table.columns, table.split, table.truth)
 
 
 def without_returning() -> Table:
     """Clicks of the stand-in depend on the row alone, not on who the user is."""
-    return _clicked_by("probability_of_new_user")
+    return _clicked_by(lambda rows: rows["probability_of_new_user"])
 
 
 def rare_clicks() -> Table:
@@ -256,7 +259,7 @@ def without_histories() -> Table:
     """Every history of the stand-in is empty."""
     table = stand_in()
     train, test = (part.assign(seq="") for part in (table.train, table.test))
-    return Table(train, test, table.columns, table.split, table.chance)
+    return Table(train, test, table.columns, table.split, table.truth)
 
 
 TABLES: dict[str, Callable[[], Table]] = {
