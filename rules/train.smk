@@ -9,7 +9,7 @@ rule train:
         train=train_parts,
         valid=valid_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
-        replay=[],
+        refit_of=[],
         start_from=start_from,
     output:
         model="results/{size}/{model}/model.safetensors",
@@ -41,8 +41,8 @@ use rule train as refit with:
         train=train_parts,
         valid=valid_parts,
         feature_map=rules.fit_feature_map_to_all.output.feature_map,
-        replay=rules.train.output.training,
-        start_from=start_from,
+        refit_of=rules.train.output.training,
+        start_from=rules.train.output.model,
     output:
         model="results/{size}/{model}/refit/model.safetensors",
         history="results/{size}/{model}/refit/history.csv",
@@ -52,7 +52,7 @@ use rule train as refit with:
     benchmark:
         "results/{size}/{model}/refit/train.benchmark.tsv"
     message:
-        "Training {wildcards.model} again on all of size {wildcards.size}, {params.rows}"
+        "Training {wildcards.model} on the validation rows, too, size {wildcards.size}"
 
 
 rule tune:

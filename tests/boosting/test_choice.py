@@ -26,14 +26,14 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_SHORT", choice._SHORT.model_copy(update={"trees": 30}))
 
 
-def trained(data: Path, out: Path, replay: Path | None = None, **settings: Any) -> dict[str, Any]:
+def trained(data: Path, out: Path, refit_of: Path | None = None, **settings: Any) -> dict[str, Any]:
     """What a training writes, and its model, with features chosen."""
     paths = {name: out / name for name in ("model", "history", "training")}
     given = {"trees": 20, "min_child_weight": 1, "max_depth": 3, "learning_rate": 0.3} | settings
-    codes = "feature_map.json" if replay is None else "all.json"
+    codes = "feature_map.json" if refit_of is None else "all.json"
     files = {"train": data / "train.h5", "valid": data / "valid.h5", "feature_map": data / codes}
     settings = {"boosting": BoostingConfig(**given).values()}
-    options = {"settings": settings, "runtime": RUNTIME, "replay": replay, "full_name": ""}
+    options = {"settings": settings, "runtime": RUNTIME, "refit_of": refit_of, "full_name": ""}
     train(TrainJob(**options, **files, **paths))
     return read_json(paths["training"]) | {"model": load(paths["model"])}
 
@@ -52,7 +52,7 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path)
     fit_feature_map(AllRows(data / "train.h5", data / "valid.h5"), COLUMNS, 1).write(
         data / "all.json"
     )
-    again = trained(data, tmp_path / "refit", replay=tmp_path / "first/training", bags=2)
+    again = trained(data, tmp_path / "refit", refit_of=tmp_path / "first/training", bags=2)
     assert len(found["trees"]) == 2
     for name in ("feature_sets", "sets_tried", "features", "trees", "valid_auc"):
         assert again[name] == found[name]

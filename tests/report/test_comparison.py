@@ -197,7 +197,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     two = [*metrics, put_model(tmp_path, "full", "len500", 0.72)]
     given: dict[str, Any] = {"split": {"time": "day", "group": "seq"}, "refit": True}
     text = summary_of(two, tmp_path, prior="balanced", **given)
-    for answer in ("the newest by day", "without a seq ", "trained again on"):
+    for answer in ("the newest by day", "without a seq ", "learned from the validation rows"):
         assert answer in text, answer
     assert "balanced scored higher" not in text
 

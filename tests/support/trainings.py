@@ -74,12 +74,15 @@ def train(
     config: TrainConfig = TRAIN,
     model: ModelConfig = MODEL,
     *,
-    replay: Path | None = None,
+    refit_of: Path | None = None,
     feature_map: Path | None = None,
     code: tuple[str, ...] = (),
     **options: Any,
 ) -> dict[str, Path]:
-    """The output files of a training; `options` are of the runtime."""
+    """The output files of a training, or of the refit of one, by its training.json.
+
+    `options` are of the runtime.
+    """
     names = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
     outputs = {name: out / file for name, file in names.items()}
     job = TrainJob(
@@ -87,7 +90,8 @@ def train(
         valid=data / "valid.h5",
         feature_map=feature_map or data / "feature_map.json",
         settings={"model": asdict(model), "train": asdict(config)},
-        replay=replay,
+        refit_of=refit_of,
+        start_from=refit_of and refit_of.with_name("model.safetensors"),
         full_name="",
         runtime=Runtime(**{"device": "cpu", "verbosity": 0} | options),
         threads=config.gpus,

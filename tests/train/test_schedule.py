@@ -1,10 +1,10 @@
-"""When a training is evaluated, its learning rates against PyTorch's own, and their replay."""
+"""When a training is evaluated, and its learning rates against PyTorch's own."""
 
 import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
 
-from feseq.train.schedule import FLOOR, LearningRate, Replay, are_gains, evaluated_batches
+from feseq.train.schedule import FLOOR, LearningRate, are_gains, evaluated_batches
 
 START, STEPS = 0.01, 50
 
@@ -50,10 +50,3 @@ def test_evaluations_divide_an_epoch(
 
 def test_a_gain_exceeds_all_before() -> None:
     assert are_gains([0.5, 0.4, 0.6, 0.6, 0.7]) == [True, False, True, False, True]
-
-
-def test_replayed_steps_and_rates_scale_with_the_epochs() -> None:
-    replay = Replay(6, LearningRate(1.0, 12, cuts=[3]), 2.0, {})
-    assert replay.steps == 12
-    assert [replay.at(step) for step in range(1, 13)] == pytest.approx([1.0] * 6 + [0.1] * 6)
-    assert Replay(7, LearningRate(1.0, 12), 1.1, {}).steps == 8

@@ -131,18 +131,19 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
         convert_test(raw / "test.parquet", columns, out / f"part{i}.h5", part=part)
 
 
-def train(out: Path, config: dict[str, Any], name: str, replay: Path | None = None) -> Path:
-    """The step `train`, or with `replay` the step `refit`, of one model; its file."""
-    folder = out / name / (REFIT if replay else "")
+def train(out: Path, config: dict[str, Any], name: str, refit_of: Path | None = None) -> Path:
+    """The step `train`, or with `refit_of` the step `refit`, of one model; its file."""
+    folder = out / name / (REFIT if refit_of else "")
     folder.mkdir()
     files = ("history.csv", "training.json", MODEL_FILE)
     outputs = dict(zip(("history", "training", "model"), (folder / file for file in files)))
     job = TrainJob(
         train=h5_files(out, "train"),
         valid=h5_files(out, "valid"),
-        feature_map=out / ("all_rows.json" if replay else "map.json"),
+        feature_map=out / ("all_rows.json" if refit_of else "map.json"),
         settings=model_settings(config, "toy", name),
-        replay=replay,
+        refit_of=refit_of,
+        start_from=refit_of and refit_of.with_name(MODEL_FILE),
         full_name="",
         runtime=RUNTIME,
         **outputs,

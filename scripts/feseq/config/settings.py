@@ -168,9 +168,8 @@ class Submission(_Block):
     """with `submission_weights: auto`: the metric of the blend that the weights are fitted to; the
     score is at the odds of `prior`"""
     refit: bool = False
-    """`true`: the models that submit are trained again on all rows, those held out too, with the
-    number of steps and the learning rates that the validation rows chose; metrics stay those of
-    the first training"""
+    """true: the models that submit also learn from the validation rows (docs/validation.md);
+    metrics stay those of the first training"""
 
 
 class Evaluation(_Block):

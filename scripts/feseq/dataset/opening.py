@@ -13,7 +13,7 @@ from ..common.errors import UserError
 from ..common.hashing import GOLDEN
 from .block import Block
 from .store import H5Table, of_other_draw
-from .table import Table
+from .table import SomeRows, Table
 
 # Consecutive rows of a file that are read at once: reading these takes as long as finding them.
 RUN_ROWS = 512
@@ -74,6 +74,11 @@ class FilesTable(Table):
             values = self.tables[file].column(name, first, last)
             parts.append(values + self._first_rows[file] if name == "row" else values)
         return np.concatenate(parts)
+
+    def files(self) -> np.ndarray:
+        """Which of `tables` has each row, int64 [rows]."""
+        lengths = np.diff(self._ends, prepend=0)
+        return np.repeat([file for file, _, _ in self._runs], lengths)
 
     def vocabulary(self, column: str) -> list[str]:
         """The raw strings of a categorical column in all files, sorted."""
@@ -152,6 +157,11 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def train_rows(train: Files, valid: Files, replay: Path | None) -> Rows:
-    """The rows of a training: the train rows, or all rows for a refit."""
-    return AllRows(train, valid) if replay else train
+def refit_rows(rows: AllRows, seed: int) -> Table:
+    """All validation rows among as many of the train rows, which are drawn at random."""
+    table = _open_files([rows.train, rows.valid])
+    is_valid = table.files() >= len(table.tables) // 2
+    train = np.flatnonzero(~is_valid)
+    count = min(len(train), int(is_valid.sum()))
+    drawn = np.random.default_rng(seed).choice(train, count, replace=False)
+    return SomeRows(table, np.sort(np.concatenate([np.flatnonzero(is_valid), drawn])))

@@ -31,10 +31,10 @@ class TrainJob:
 
     `train` and `valid` are the files of the train and validation rows, `feature_map` that of the
     feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
-    files to write. With `replay`, the training.json of an earlier training, the model is refitted:
-    trained on all rows for as long as the validation rows chose then. `start_from` is the file of
-    an earlier model to go on from. `code` are digests of what runs, by which a saved state is known
-    to be of another version.
+    files to write. With `refit_of`, the training.json of a first training, the model is refitted:
+    it also learns from the validation rows, by what they chose then. `start_from` is the file of an
+    earlier model to go on from; for a refit, the first training's. `code` are digests of what runs,
+    by which a saved state is known to be of another version.
     """
 
     train: Files
@@ -44,7 +44,7 @@ class TrainJob:
     model: Path
     history: Path
     training: Path
-    replay: Path | None = None
+    refit_of: Path | None = None
     start_from: Path | None = None
     full_name: str
     runtime: Runtime = _RUNTIME
@@ -57,8 +57,8 @@ class TrainJob:
         family_of(Path(self.full_name).name).verb("train")(self)
 
     def before(self) -> dict[str, Any]:
-        """What the training that is replayed wrote; {} without one."""
-        return read_json(self.replay) if self.replay else {}
+        """What the first training wrote, for a refit; {} without one."""
+        return read_json(self.refit_of) if self.refit_of else {}
 
     @contextmanager
     def opened(self) -> Iterator[tuple[FeatureMap, Table, Table | None]]:
@@ -67,12 +67,12 @@ class TrainJob:
         Raises UserError unless all are of one draw of the model's size.
         """
         fields = FeatureMap.read(self.feature_map)
-        rows = AllRows(self.train, self.valid) if self.replay else self.train
+        rows = AllRows(self.train, self.valid) if self.refit_of else self.train
         with open_table(rows) as train, open_table(self.valid) as valid:
-            check_one_draw(fields, train, train if self.replay else valid, self.full_name)
+            check_one_draw(fields, train, train if self.refit_of else valid, self.full_name)
             if train.source["simulated"]:
                 logger.info("training on SIMULATED data: this model knows nothing of real clicks")
-            yield fields, train, None if self.replay else without_holdout(valid)
+            yield fields, train, None if self.refit_of else without_holdout(valid)
 
     def about(self, feature_map: FeatureMap, train: Table) -> About:
         """What the model says of its training; raises UserError if no rows, or all, are clicks."""
@@ -86,7 +86,7 @@ class TrainJob:
             writer.writeheader()
             writer.writerows(history)
         shared = {
-            "refit": self.replay is not None,
+            "refit": self.refit_of is not None,
             "seconds": round(time.monotonic() - self.started, 3),
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",

@@ -213,8 +213,7 @@ def _submission(
     shares = _weights_of_blend(rivals) if writer == BLEND else {}
     parts = [f"{shares[name]:.2g} {name}" if name in shares else name for name in submitting]
     again = (
-        ", trained again on all rows, those held out too, with the number of steps that these rows "
-        "chose; the metrics here are those of the training before"
+        ", which then learned from the validation rows, too; the metrics here are those of before"
     )
     yield f"Size {rivals['size'].iloc[0]} submits {' + '.join(parts)}{again * refit}."
     for _, row in rivals[rivals["model"] == writer].iterrows():

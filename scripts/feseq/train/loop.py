@@ -27,7 +27,7 @@ from ..predict.prediction import predict_logits
 from .checkpoint import Checkpoint
 from .monitor import monitored_metrics
 from .optimizer import make_optimizer, set_learning_rate
-from .schedule import LearningRate, Replay, are_gains, evaluated_batches
+from .schedule import LearningRate, are_gains, evaluated_batches
 from .step import Stepper
 
 logger = logging.getLogger(__name__)
@@ -54,8 +54,8 @@ class Trainer:
     before each evaluation, and when a signal ends the process. `micro_rows` limits the rows that
     a step holds in memory at once. `after_evaluation` may raise to end the training.
 
-    With `replay`, it repeats another run's steps and learning rates, and needs no `valid`: that
-    run's metrics stand for its own.
+    Without `valid` all epochs are trained and the last weights kept; `metrics`, those of another
+    training, stand in their place.
 
     Each of several ranks has a trainer. They train on shares of the same batches, predict shares
     of the validation rows, and agree on all that they decide.
@@ -71,7 +71,7 @@ class Trainer:
         *,
         micro_rows: int | None = None,
         checkpoint: Checkpoint | None = None,
-        replay: Replay | None = None,
+        metrics: Mapping[str, float] | None = None,
         after_evaluation: Callable[["Trainer"], None] | None = None,
         verbosity: int = 0,
     ) -> None:
@@ -79,15 +79,14 @@ class Trainer:
         self.train, self.valid = train, valid
         self.config = config
         self.machine, self.ranks = machine, machine.ranks
-        self.checkpoint, self.replay = checkpoint, replay
+        self.checkpoint, self.metrics = checkpoint, metrics
         self.after_evaluation = after_evaluation
         # Rank 0 shows the progress, with the losses of all.
         self.verbosity = verbosity if self.ranks.is_first else 0
         self.click_rate = float(train.table.column("label").mean())
         self.per_epoch = train.batches_per_epoch
-        self.steps = replay.steps if replay else config.epochs * self.per_epoch
-        steps = config.epochs * self.per_epoch
-        self.learning_rate = LearningRate(config.learning_rate, steps, config.schedule)
+        self.steps = config.epochs * self.per_epoch
+        self.learning_rate = LearningRate(config.learning_rate, self.steps, config.schedule)
         self.evaluated_after = evaluated_batches(config.evaluations_per_epoch, self.per_epoch)
         self.stepper = Stepper(
             model,
@@ -112,7 +111,6 @@ class Trainer:
         self._resume()
         self.model.train()
         rows = self.config.epochs * self.train.rows_per_epoch
-        rows = min(rows, self.steps * self.train.batch_rows)
         options = {"done": self.rows_seen, "verbosity": self.verbosity}
         with progress("trained", rows, "samples", **options) as bar:
             batches = self._batches()
@@ -158,7 +156,7 @@ class Trainer:
         """True after a step that ends in an evaluation, until that is done."""
         is_last = self.step == self.steps
         batch = self.step - (self.epoch - 1) * self.per_epoch
-        is_due = is_last if self.replay else is_last or batch in self.evaluated_after
+        is_due = is_last or (self.valid is not None and batch in self.evaluated_after)
         return is_due and self.step > (self.history[-1].step if self.history else 0)
 
     def _deciding(self) -> list[Evaluation]:
@@ -207,7 +205,7 @@ class Trainer:
 
     def _take(self, batch: Batch) -> None:
         """One step."""
-        set_learning_rate(self.stepper.optimizer, self._rate(self.step + 1))
+        set_learning_rate(self.stepper.optimizer, self.learning_rate.at(self.step + 1))
         self.stepper.take(batch)
         if self.averaged is not self.model:
             # Not by torch's AveragedModel, which waits for a GPU each step. The weights of the
@@ -217,12 +215,9 @@ class Trainer:
             for kept, newest in zip(self.averaged.buffers(), self.model.buffers()):
                 kept.copy_(newest)
 
-    def _rate(self, step: int) -> float:
-        return (self.replay or self.learning_rate).at(step)
-
     def _evaluate(self) -> None:
         train_loss = self.stepper.mean_loss()
-        found = self.replay.metrics if self.replay else self._metrics()
+        found = self._metrics() if self.metrics is None else self.metrics
         evaluation = Evaluation(
             epoch=self.epoch,
             step=self.step,
@@ -230,14 +225,14 @@ class Trainer:
             auc=found["auc"],
             logloss=found["logloss"],
             monitor=found["monitor"],
-            learning_rate=self._rate(self.step),
+            learning_rate=self.learning_rate.at(self.step),
             seconds=round(time.monotonic() - self.started, 2),
         )
         self.history.append(evaluation)
         if is_best := are_gains(e.monitor for e in self.history)[-1]:
             weights = self.averaged.state_dict()
             self.best_weights = {name: value.clone() for name, value in weights.items()}
-        if self.replay is not None:
+        if self.metrics is not None:
             logger.info("the last step, %d: train loss %.5f", self.step, train_loss)
             return
         self._cut_learning_rate()
@@ -246,7 +241,7 @@ class Trainer:
             "next learning rate %g",
             *(self.epoch, self.step, train_loss, evaluation.auc, evaluation.logloss),
             f" (best so far{self._by_few_clicks})" if is_best else "",
-            self._rate(self.step + 1),
+            self.learning_rate.at(self.step + 1),
         )
         if self.after_evaluation is not None:
             self.after_evaluation(self)
@@ -275,7 +270,7 @@ class Trainer:
     @cached_property
     def valid_label(self) -> np.ndarray:
         """Labels of the validation rows."""
-        assert self.valid is not None, "a replay is not evaluated"
+        assert self.valid is not None, "a refit is not evaluated"
         return self.valid.table.column("label")
 
     @property
@@ -286,7 +281,7 @@ class Trainer:
 
     def _predict(self) -> np.ndarray:
         """Logits of all validation rows; each rank predicts a part of them."""
-        assert self.valid is not None, "a replay is not evaluated"
+        assert self.valid is not None, "a refit is not evaluated"
         start, stop = self.ranks.share(self.valid.rows)
         logit = torch.zeros(self.valid.rows)
         options: dict[str, Any] = {"start": start, "stop": stop, "verbosity": self.verbosity}

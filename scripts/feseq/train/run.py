@@ -22,7 +22,7 @@ from ..config.train import TrainConfig
 from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.opening import Files, open_table, train_rows
+from ..dataset.opening import AllRows, Files, open_table, refit_rows
 from ..dataset.table import Table, monitored_rows
 from ..family.job import TrainJob
 from ..family.model import About
@@ -35,7 +35,6 @@ from .checkpoint import Checkpoint, locked
 from .loop import Trainer
 from .memory import check_network, copies_of, count_parameters, micro_batch_rows
 from .processes import end_with_launcher, run_under_torchrun
-from .schedule import Replay
 from .tensorboard import curves
 from .warm_start import WarmStart
 
@@ -45,7 +44,9 @@ logger = logging.getLogger(__name__)
 _ODD_SHARE = 0.9
 # Train rows, which are shuffled, that tell how many categories are unknown.
 _ROWS_OF_SHARES = 200_000
-# Batches to train on and to validate; None for a replay.
+# A refit's learning rate, as a share of the first training's.
+_REFIT_RATE = 0.3
+# Batches to train on and to validate; None for a refit.
 Sources = tuple[BatchSource, BatchSource | None]
 
 
@@ -62,9 +63,12 @@ def train(job: TrainJob) -> None:
     if job.start_from:
         # The rule's path has the prefix of a workflow that imports this one.
         config = replace(config, start_from=str(job.start_from))
+    if job.refit_of:
+        lower = config.learning_rate * _REFIT_RATE
+        config = replace(config, epochs=1, learning_rate=lower, schedule="cosine")
     model_config = ModelConfig.from_values(job.settings["model"], "model")
     files = (job.train, job.valid, job.feature_map)
-    run = TrainingRun(*files, model_config, config, job.replay, job.full_name)
+    run = TrainingRun(*files, model_config, config, job.refit_of, job.full_name)
     if in_group():
         end_with_launcher()
         # The others would log the same lines as the first.
@@ -103,9 +107,10 @@ def _train(ranks: Ranks, run: "TrainingRun", job: TrainJob) -> None:
 class TrainingRun:
     """The data and the settings of one training.
 
-    With `replay`, the training.json of an earlier run, it repeats that run's steps up to its best
-    weights, on train and validation rows, without validation. `full_name` is size and name of
-    the model, such as full/len150, '' for one that has no place.
+    With `refit_of`, the training.json of an earlier run, it goes on from that run's weights, the
+    config's `start_from`: one epoch of the validation rows and as many train rows, at a lower
+    rate. `full_name` is size and name of the model, such as full/len150, '' for one that has no
+    place.
     """
 
     train_h5: Files
@@ -113,7 +118,7 @@ class TrainingRun:
     feature_map_json: Path
     model_config: ModelConfig
     train_config: TrainConfig
-    replay: Path | None = None
+    refit_of: Path | None = None
     full_name: str = ""
 
     @cached_property
@@ -125,6 +130,12 @@ class TrainingRun:
         return WarmStart.read(Path(path), self.model_config, FeatureMap.read(self.feature_map_json))
 
     @cached_property
+    def first(self) -> Mapping[str, Any]:
+        """What the training wrote that a refit goes on from."""
+        assert self.refit_of is not None, "asked by a refit alone"
+        return read_json(self.refit_of)
+
+    @cached_property
     def feature_map(self) -> FeatureMap:
         """The one fitted to its rows, or the earlier model's, extended by that."""
         return self.start.feature_map if self.start else FeatureMap.read(self.feature_map_json)
@@ -132,9 +143,14 @@ class TrainingRun:
     @contextmanager
     def opened(self, machine: Machine) -> Iterator[Sources]:
         """Its batches; raises UserError if the files do not belong together."""
-        rows = train_rows(self.train_h5, self.valid_h5, self.replay)
-        with open_table(rows) as train, ExitStack() as stack:
-            valid = None if self.replay else stack.enter_context(open_table(self.valid_h5))
+        valid = None
+        with ExitStack() as stack:
+            if self.refit_of:
+                rows = AllRows(self.train_h5, self.valid_h5)
+                train = stack.enter_context(refit_rows(rows, self.train_config.seed))
+            else:
+                train = stack.enter_context(open_table(self.train_h5))
+                valid = stack.enter_context(open_table(self.valid_h5))
             check_one_draw(self.feature_map, train, valid or train, self.full_name)
             yield self.sources(train, valid, machine)
 
@@ -142,7 +158,8 @@ class TrainingRun:
         """Its batches from open tables of train and validation rows."""
         model, config = self.model_config, self.train_config
         fields = self.feature_map
-        batches = batch_source(train, fields, model, config.batch_rows, config.negative_share)
+        rows = self.first["batch_rows"] if self.refit_of else config.batch_rows
+        batches = batch_source(train, fields, model, rows, config.negative_share)
         if valid is None:
             return batches, None
         return batches, inference_source(monitored_rows(valid), fields, model, machine)
@@ -181,8 +198,9 @@ class TrainingRun:
         )
         share_rows = -(-train.batch_rows // machine.ranks.count)
         rows = micro_batch_rows(model, self.model_config, sizes, machine, share_rows, copies)
-        if self.replay:
-            options["replay"] = Replay.read(self.replay, train.batches_per_epoch)
+        if self.refit_of:
+            names = ("auc", "logloss", "monitor")
+            options["metrics"] = {name: self.first[f"valid_{name}"] for name in names}
         return Trainer(model, train, valid, config, machine, micro_rows=rows, **options)
 
     @property
@@ -193,15 +211,15 @@ class TrainingRun:
         return [field.column for field in (*fields.profile, *fields.targets, *context)]
 
     def unknown_shares(self, train: BatchSource, valid: BatchSource | None) -> list[float]:
-        """The shares by column to draw as unknown; a replay draws those of the first run.
+        """The shares by column to draw as unknown; a refit draws those of the first run.
 
         With those that are unknown already, train rows have as many as validation rows. A newest
         code counts as known.
         """
-        if self.replay:
-            found = read_json(self.replay)["unknown_shares"]
+        if self.refit_of:
+            found = self.first["unknown_shares"]
         else:
-            assert valid is not None, "only a replay has no validation rows"
+            assert valid is not None, "only a refit has no validation rows"
             wanted = valid.encoder.unknown_shares(valid.table)
             unknown = train.encoder.unknown_shares(train.table, _ROWS_OF_SHARES)
             drawn = np.clip((wanted - unknown) / np.maximum(1 - unknown, 1e-9), 0, 1)
@@ -215,7 +233,7 @@ class TrainingRun:
         start = self.train_config.start_from
         inputs = [f"{source.table.identity} {source.rows}" for source in sources if source]
         inputs += [f"start {fingerprint(Path(start))}"] if start else []
-        files = [self.feature_map_json, self.replay]
+        files = [self.feature_map_json, self.refit_of]
         inputs += [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file]
         values = [asdict(self.model_config), config, inputs, *code]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

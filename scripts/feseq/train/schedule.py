@@ -1,13 +1,9 @@
-"""The learning rate of each step, when a training is evaluated, and the replay of another's."""
+"""The learning rate of each step, and when a training is evaluated."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
-from pathlib import Path
-from typing import Any
-
-from ..common.files import read_json
 
 # A cut divides the rate by 10; cuts and decay leave at least a thousandth of it.
 CUT, FLOOR = 0.1, 1e-3
@@ -18,7 +14,7 @@ EVALUATIONS_OF_A_LONG_EPOCH = 4
 
 @dataclass
 class LearningRate:
-    """The learning rate by step, a schedule that another training can replay.
+    """The learning rate by step.
 
     `plateau`: it stays at `start`, and falls to a tenth after each step in `cuts`.
     `cosine`, `linear`: it falls until `steps`, as half a cosine or in a line.
@@ -58,41 +54,3 @@ def are_gains(monitors: Iterable[float]) -> list[bool]:
     monitors = list(monitors)
     best = accumulate([-math.inf, *monitors], max)
     return [monitor > before for monitor, before in zip(monitors, best)]
-
-
-@dataclass(frozen=True)
-class Replay:
-    """The steps and learning rates of another run, up to its best weights, on more rows.
-
-    `best_step` led to that run's best weights, which reached these `metrics`; `scale` is the
-    number of steps here for one there.
-    """
-
-    best_step: int
-    learning_rate: LearningRate
-    scale: float
-    metrics: Mapping[str, float]
-
-    @classmethod
-    def read(cls, training_json: Path, steps_per_epoch: int) -> "Replay":
-        """From the other run's training.json; epochs here have `steps_per_epoch` steps."""
-        return read_json(training_json, lambda content: cls._of(content, steps_per_epoch))
-
-    @classmethod
-    def _of(cls, content: Mapping[str, Any], steps_per_epoch: int) -> "Replay":
-        steps_there = -(-content["rows_per_epoch"] // content["batch_rows"])
-        return cls(
-            content["best_step"],
-            LearningRate(**content["learning_rate"]),
-            steps_per_epoch / steps_there,
-            {name: content[f"valid_{name}"] for name in ("auc", "logloss", "monitor")},
-        )
-
-    @property
-    def steps(self) -> int:
-        """How many steps to train: as many epochs as led to the best weights."""
-        return max(1, round(self.scale * self.best_step))
-
-    def at(self, step: int) -> float:
-        """The learning rate of a step; steps count from 1."""
-        return self.learning_rate.at(min(step / self.scale, self.best_step))
