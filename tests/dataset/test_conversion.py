@@ -170,6 +170,10 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
         (pa.array(["b", None, "a", "b"]).dictionary_encode(), ["b", None, "a", "b"]),
         (pa.array(["b", None, "", "b"], pa.large_string()), ["b", None, "", "b"]),
         (pa.array([7, None, 7, 9]).dictionary_encode(), ["7", None, "7", "9"]),
+        (
+            pa.array(["700.00", None, "7.50", "0.01"]).cast(pa.decimal128(6, 2)),
+            ["700", None, "7.5", "0.01"],
+        ),
         (pa.nulls(4, pa.string()), [None] * 4),
     ],
     ids=lambda value: str(getattr(value, "type", "")),

@@ -31,16 +31,12 @@ def convert_batch(
     """
     numeric = np.empty((len(columns.numeric), len(order)), np.float32)
     for i, name in enumerate(columns.numeric):
-        np.take(_as_float32(batch.column(name)), order, out=numeric[i])
+        np.take(as_float32(batch.column(name)), order, out=numeric[i])
     categorical = np.empty((len(order), len(columns.categorical)), np.uint64)
     words: dict[str, list[str]] = {}
     for i, name in enumerate(columns.categorical):
-        encoded = as_text(batch.column(name)).dictionary_encode()
-        words[name] = checked_text(encoded.dictionary, name, path).to_pylist()
-        # The last one stands for missing values.
-        codes = np.append(codes_of(words[name]), np.uint64(MISSING_CODE))
-        places = pc.fill_null(encoded.indices, len(words[name])).to_numpy(zero_copy_only=False)
-        categorical[:, i] = codes[places[order]]
+        codes, words[name] = _as_codes(batch.column(name), name, path, rows)
+        categorical[:, i] = codes[order]
     sequences = {}
     for name in columns.ragged:
         times = name == columns.event_time
@@ -49,7 +45,7 @@ def convert_batch(
     require_equal_lengths(sequences, lambda i: f"{path}: row {rows[order][i]}")
     time = None
     if columns.row_time:
-        time = _as_seconds(batch.column(columns.row_time), columns.row_time, path, rows)[order]
+        time = as_seconds(batch.column(columns.row_time), columns.row_time, path, rows)[order]
     by_row = np.ascontiguousarray(numeric.T)
     return Block(by_row, categorical, sequences, rows[order], time=time), words
 
@@ -60,14 +56,33 @@ def add_words(known: dict[str, set[str]], words: Words) -> None:
         known.setdefault(name, set()).update(found)
 
 
-def _as_float32(column: pa.Array) -> np.ndarray:
-    """Null becomes NaN."""
+def as_float32(column: pa.Array) -> np.ndarray:
+    """A column of numbers as float32 [rows]; null becomes NaN."""
     if not pa.types.is_float32(column.type):
         column = column.cast(pa.float32(), safe=False)
     return column.to_numpy(zero_copy_only=False)
 
 
-def _as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.ndarray:
+def _as_codes(
+    column: pa.Array, name: str, path: str, rows: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """A column of categories as codes uint64 [rows], and its words."""
+    encoded = as_text(column).dictionary_encode()
+    words = checked_text(
+        encoded.dictionary,
+        name,
+        path,
+        lambda word: rows[pc.index(encoded.indices, pa.scalar(word, pa.int32())).as_py()],
+    ).to_pylist()
+    # The last one stands for missing values.
+    codes = np.append(codes_of(words), np.uint64(MISSING_CODE))
+    places = encoded.indices
+    if places.null_count:
+        places = pc.fill_null(places, len(words))
+    return codes[places.to_numpy()], words
+
+
+def as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.ndarray:
     """A column of times as int64 [rows]: integers as they are, timestamps in whole seconds.
 
     `rows` are the row numbers of `column` in the file; raises UserError for a time that is missing

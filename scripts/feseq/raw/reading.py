@@ -140,13 +140,7 @@ class RawTable:
                 + (cure or f"correct the columns block of the config, or {own}")
             )
         self._check_present(wanted)
-        for role, names, usable in _roles(columns):
-            for name in names:
-                kind = self.schema_arrow.field(name).type
-                if kind_of(kind) not in usable:
-                    raise UserError(
-                        f"{self.location}: column {name!r} has type {kind}, cannot be {role}"
-                    )
+        check_types(self.schema_arrow, columns, str(self.location))
         keys = {name for file in self._files for name in file.location.keys.keys() - file.keys}
         twice = [name for name in wanted if name in keys]
         if twice:
@@ -162,7 +156,7 @@ class RawTable:
     def check_kinds(self, other: "RawTable", columns: Columns) -> None:
         """Raise UserError if a category or a row's time is of another kind in the other file.
 
-        Values are compared as they are written: 7 is neither 07 nor true nor the decimal 7.0.
+        Values are compared as they are written: 7 is neither 07 nor true.
         """
         for name in (*columns.categorical, *_times(columns)):
             types = [file.schema_arrow.field(name).type for file in (other, self)]
@@ -328,18 +322,35 @@ def _written_like(kind: pa.DataType) -> str:
         return _written_like(kind.value_type)
     if pa.types.is_timestamp(kind):
         return "timestamp with a zone" if kind.tz else "timestamp"
-    # 7.0 of a float reads 7.
-    scale = kind.scale if pa.types.is_decimal(kind) else 0
-    return f"decimal {scale}" if scale else kind_of(kind).replace("integer", "float")
+    return kind_of(kind).replace("integer", "float")
 
 
-def _roles(columns: Columns) -> list[tuple[str, Sequence[str], Sequence[str]]]:
-    """Each role as messages call it, its columns, and the kinds that these can have."""
-    numbers = ("", "integer", "float", "boolean")
-    texts = ("", "text", "list of ", "list of text", "list of integer")
-    return [
-        ("categorical (string, integer, float, boolean)", columns.categorical, (*numbers, "text")),
-        ("numeric (integer, float, decimal or boolean)", columns.numeric, numbers),
-        ("a sequence (comma-joined text, or a list of integers or text)", columns.ragged, texts),
-        ("a time (integer, timestamp)", _times(columns), ("integer", "timestamp")),
-    ]
+_NUMBERS = ("", "integer", "float", "boolean")
+# Each role as messages call it, and the kinds that its columns can have.
+Role = tuple[str, Sequence[str]]
+CATEGORICAL: Role = "categorical (string, integer, float, boolean)", (*_NUMBERS, "text")
+NUMERIC: Role = "numeric (integer, float, decimal or boolean)", _NUMBERS
+SEQUENCE: Role = (
+    "a sequence (comma-joined text, or a list of integers or text)",
+    ("", "text", "list of ", "list of text", "list of integer"),
+)
+TIME: Role = "a time (integer, timestamp)", ("integer", "timestamp")
+
+
+def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
+    """Raise UserError unless all columns in use have a type that their role can have."""
+    for role, names in (
+        (CATEGORICAL, columns.categorical),
+        (NUMERIC, columns.numeric),
+        (SEQUENCE, columns.ragged),
+        (TIME, _times(columns)),
+    ):
+        for name in names:
+            check_type(schema.field(name).type, role, f"{where}: column {name!r}")
+
+
+def check_type(kind: pa.DataType, role: Role, where: str) -> None:
+    """Raise UserError unless a column of this type can have the role."""
+    name, usable = role
+    if kind_of(kind) not in usable:
+        raise UserError(f"{where} has type {kind}, cannot be {name}")

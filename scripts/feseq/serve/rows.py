@@ -1,7 +1,6 @@
-"""Rows as dictionaries, column name to raw value, as a table in memory."""
+"""Rows in memory, each column name to raw value, as a table that is read as raw files are."""
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,40 +8,33 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..common.errors import UserError
+from ..common.errors import UserError, first_line
 from ..config.columns import Columns
-from ..dataset.raw_text import value_as_text
-from ..dataset.raw_values import convert_batch
-from ..dataset.sequence_parser import NO_TEXT
+from ..dataset.raw_text import as_text
+from ..dataset.raw_values import as_float32, as_seconds, convert_batch
+from ..dataset.sequence_parser import parse_sequences, split_text
 from ..dataset.table import Header, MemoryTable
+from ..raw.reading import CATEGORICAL, NUMERIC, SEQUENCE, TIME, Role, check_type, check_types
 
 Row = Mapping[str, Any]
+# Mappings of column names to values, one of them, a pandas DataFrame or an Arrow table.
+Rows = Iterable[Row] | Row | Any
 _NAME = "the rows"
+# What Arrow raises for values that it cannot hold.
+_NOT_HELD = (pa.ArrowException, ValueError, TypeError, OverflowError)
+# Of these, Arrow refuses together what a double would round.
+_EXACT_TOGETHER = {int, float, np.float64}
 
 
 class RowTable(MemoryTable):
     """Rows with the columns named, converted as raw files are; others are not looked at.
 
-    Numeric columns are numbers, categorical ones texts or numbers, sequences lists of integers or
-    texts, or these joined by commas, the row's time a non-negative integer. None is missing, or an
-    empty history. Raises UserError, with the row and the column, for any other value, and for a
-    row without one of the columns.
+    A mapping's values have any types that parquet columns of their roles may have, whatever those
+    of other rows are; None, NaN and pandas.NA are missing, or an empty history. Raises UserError,
+    with the row and the column, for other values, and for a row without one of the columns.
     """
 
-    def __init__(self, rows: Sequence[Row], columns: Columns, simulated: bool) -> None:
-        numeric = np.empty((len(rows), len(columns.numeric)), np.float32)
-        for i, name in enumerate(columns.numeric):
-            numeric[:, i] = _values(rows, name, _number)
-        made = {
-            name: pa.array(_values(rows, name, value_as_text), pa.string())
-            for name in columns.categorical
-        }
-        made |= {name: _sequences(_values(rows, name, _tokens)) for name in columns.ragged}
-        if columns.row_time:
-            made[columns.row_time] = pa.array(_values(rows, columns.row_time, _time), pa.int64())
-        numbers, others = np.arange(len(rows)), replace(columns, numeric=())
-        batch = pa.RecordBatch.from_pydict(made)
-        block, words = convert_batch(batch, numbers, others, _NAME, numbers)
+    def __init__(self, rows: Rows, columns: Columns, simulated: bool) -> None:
         header = Header(
             Path(_NAME),
             columns.numeric,
@@ -51,58 +43,160 @@ class RowTable(MemoryTable):
             {"simulated": simulated},
             columns.row_time is not None,
         )
-        super().__init__(header, replace(block, numeric=numeric), words)
+        if hasattr(rows, "columns"):
+            batch = _from_frame(rows, columns)
+            numbers = np.arange(len(batch))
+            super().__init__(header, *convert_batch(batch, numbers, columns, _NAME, numbers))
+            return
+        listed = _listed(rows)
+        numbers, others = np.arange(len(listed)), replace(columns, numeric=())
+        batch = _from_rows(listed, others)
+        block, words = convert_batch(batch, numbers, others, _NAME, numbers)
+        # Numeric columns are many, and read as one.
+        flat = [value for name in columns.numeric for value in _values(listed, name)]
+        numeric = as_float32(_column(flat, NUMERIC, columns.numeric))
+        by_row = np.ascontiguousarray(numeric.reshape(len(columns.numeric), len(listed)).T)
+        super().__init__(header, replace(block, numeric=by_row), words)
 
 
-def _values(rows: Sequence[Row], column: str, parse: Callable[[Any], Any]) -> list[Any]:
-    """What `parse` makes of each row's value."""
+def _from_frame(frame: Any, columns: Columns) -> pa.RecordBatch:
+    names = list(columns.features)
     try:
-        return [parse(row[column]) for row in rows]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        # A second time, to find it.
-        for i, row in enumerate(rows):
-            if column not in row:
-                raise UserError(
-                    f"row {i}: lacks column {column!r}; give None where a value is missing"
-                ) from None
-            try:
-                parse(row[column])
-            except (TypeError, ValueError, OverflowError) as error:
-                raise UserError(
-                    f"row {i}: column {column!r} is {row[column]!r:.80}: {error}"
-                ) from None
-        raise
+        table = pa.table(frame.select(names) if hasattr(frame, "select") else frame[names])
+    except (KeyError, *_NOT_HELD) as error:
+        raise UserError(f"{_NAME}: {first_line(error)}; give columns {', '.join(names)}") from None
+    check_types(table.schema, columns, _NAME)
+    return pa.RecordBatch.from_arrays([table[name].combine_chunks() for name in names], names)
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, str):
-        raise ValueError("give a number, or None where it is missing")
-    return np.nan if value is None else float(value)
+def _listed(rows: Any) -> list[Row]:
+    """The rows as a list; raises UserError for what is no row."""
+    try:
+        listed = [rows] if hasattr(rows, "keys") else list(rows)
+    except TypeError:
+        listed = [rows]
+    for i, row in enumerate(listed):
+        if not hasattr(row, "keys"):
+            raise UserError(
+                f"row {i}: is of type {type(row).__name__}; give a mapping of column names to "
+                f"values, several of them, or a DataFrame"
+            )
+    return listed
 
 
-def _time(value: Any) -> int | None:
-    return None if value is None else operator.index(value)
+def _from_rows(rows: list[Row], columns: Columns) -> pa.RecordBatch:
+    roles = dict.fromkeys(columns.categorical, CATEGORICAL) | dict.fromkeys(
+        columns.ragged, SEQUENCE
+    )
+    if columns.row_time:
+        roles[columns.row_time] = TIME
+    arrays = [_column(_values(rows, name), role, [name]) for name, role in roles.items()]
+    return pa.RecordBatch.from_arrays(arrays, list(roles))
 
 
-def _tokens(value: Any) -> str | list[str] | None:
-    """A sequence as text, which is parsed faster, or as a list where only that can hold it."""
-    if isinstance(value, str) and NO_TEXT.search(value):
-        raise ValueError(
-            "join events by commas, without blanks, quotes, brackets, | or ;, or give a list"
-        )
-    if value is None or isinstance(value, str):
+def _values(rows: Sequence[Row], column: str) -> list[Any]:
+    try:
+        return [row[column] for row in rows]
+    except (KeyError, IndexError):
+        lacking = next(i for i, row in enumerate(rows) if column not in [*row.keys()])
+        raise UserError(
+            f"row {lacking}: lacks column {column!r}; give None where a value is missing"
+        ) from None
+
+
+def _column(values: list[Any], role: Role, names: Sequence[str]) -> pa.Array:
+    """The values of columns of one role, one column after the other, as one array.
+
+    Values of each Python type are read alone, as in a parquet file that has no others: Arrow rounds
+    some when they meet in a list. If there are several types, the array has a common one.
+    """
+    if role is SEQUENCE:
+        values = _as_lists(values, names[0])
+    kinds = [*map(_kind if role is SEQUENCE else type, values)]
+    groups: list[Sequence[int]] = [range(len(values))]
+    if len(distinct := {*kinds} - {type(None)}) > 1 and not distinct <= _EXACT_TOGETHER:
+        places: dict[Any, list[int]] = {}
+        for place, kind in enumerate(kinds):
+            places.setdefault(kind, []).append(place)
+        groups = [*places.values()]
+    parts = [part for places in groups for part in _arrays(values, places, role, names)]
+    if len(parts) == 1:
+        return parts[0][1]
+    order = np.concatenate([places for places, _ in parts])
+    arrays = [_in_common_type(array, role, names[0], np.array(rows)) for rows, array in parts]
+    return pa.concat_arrays(arrays).take(pa.array(np.argsort(order)))
+
+
+def _kind(value: Any) -> Any:
+    """The type of a value, and of a list's tokens."""
+    return frozenset(map(type, value)) if isinstance(value, list | tuple) else type(value)
+
+
+def _as_lists(values: list[Any], name: str) -> list[Any]:
+    found = []
+    for row, value in enumerate(values):
+        try:
+            found.append(_as_list(value))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"row {row}: column {name!r}: {first_line(error)}; give a list of integers or texts"
+            ) from None
+    return found
+
+
+def _as_list(value: Any) -> Any:
+    """A sequence whose tokens have one type, or as it is; an empty one is missing."""
+    if hasattr(value, "tolist"):  # an array, or a column of a DataFrame
+        value = value.tolist()
+    if isinstance(value, set):
+        raise TypeError("a set has no order")
+    if not isinstance(value, list | tuple):
         return value
-    if not all(isinstance(token, str | int | np.integer) for token in value):
-        raise ValueError("give a list of integers or texts")
-    tokens = list(map(str, value))
-    joined = ",".join(tokens)
-    is_text = joined.count(",") == max(0, len(tokens) - 1) and not NO_TEXT.search(joined)
-    return joined if is_text and "" not in tokens else tokens
+    kinds = set(map(type, value)) - {type(None)}
+    if len(kinds) < 2:
+        return value or None
+    if not all(issubclass(kind, str | int | np.integer) and kind is not bool for kind in kinds):
+        raise TypeError(f"a list of {', '.join(sorted(kind.__name__ for kind in kinds))}")
+    return [None if token is None else str(token) for token in value]
 
 
-def _sequences(values: list[str | list[str] | None]) -> pa.Array:
-    """A column of what `_tokens` gives."""
-    if not any(isinstance(value, list) for value in values):
-        return pa.array(values, pa.string())
-    lists = [value.split(",") if value and isinstance(value, str) else value for value in values]
-    return pa.array([value or None for value in lists], pa.list_(pa.string()))
+def _arrays(
+    values: list[Any], places: Sequence[int], role: Role, names: Sequence[str]
+) -> list[tuple[Sequence[int], pa.Array]]:
+    """Some of the values as one array, or each as one of its own if no type holds all."""
+    column, row = divmod(places[0], len(values) // len(names)) if places else (0, 0)
+    where = f"row {row}: column {names[column]!r}"
+    try:
+        some = values if len(places) == len(values) else [values[place] for place in places]
+        array = _array(some)
+        if places:
+            check_type(array.type, role, where)
+        return [(places, array)]
+    except (UserError, *_NOT_HELD) as error:
+        if len(places) > 1:
+            return [part for place in places for part in _arrays(values, [place], role, names)]
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{where}: {first_line(error)}; it cannot be {role[0]}") from None
+
+
+def _array(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values, from_pandas=True)
+    except OverflowError:  # Arrow takes Python's integers for int64
+        is_list = isinstance(values[0], list | tuple)
+        return pa.array(values, pa.list_(pa.uint64()) if is_list else pa.uint64(), from_pandas=True)
+
+
+def _in_common_type(array: pa.Array, role: Role, name: str, rows: np.ndarray) -> pa.Array:
+    """What is read of an array as one of the type that all values of a role can have."""
+    if role is NUMERIC:
+        return pa.array(as_float32(array))
+    if role is CATEGORICAL:
+        return as_text(array)
+    if role is TIME:
+        return pa.array(as_seconds(array, name, _NAME, rows))
+    if pa.types.is_string(array.type):
+        parse_sequences(array, name, _NAME, rows, np.arange(len(rows)))  # refuses bad tokens
+        array = split_text(array)
+    return array.cast(pa.list_(pa.string()))

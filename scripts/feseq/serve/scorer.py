@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..common.logits import sigmoid
 from ..dataset.encoding import Inputs
 from ..dataset.feature_map import FeatureMap, read_columns
 from ..dataset.inputs import InputEncoder
-from .rows import Row, RowTable
+from .rows import Rows, RowTable
 
 # The exported file's metadata has what the graph does not hold under this key, as JSON.
 METADATA = "feseq"
@@ -74,21 +74,21 @@ class Scorer:
         """The columns that a row needs."""
         return list(self.columns.features)
 
-    def table(self, rows: Sequence[Row]) -> RowTable:
+    def table(self, rows: Rows) -> RowTable:
         """The rows as a table; raises UserError where RowTable does."""
         return RowTable(rows, self.columns, self.about["simulated"])
 
-    def score(self, rows: Sequence[Row]) -> np.ndarray:
+    def score(self, rows: Rows) -> np.ndarray:
         """Click probabilities float64 [rows], at the click rate of the train rows.
 
-        A row maps column names to raw values, as RowTable says; further keys do not matter.
+        Rows map column names to raw values, as RowTable says; further columns do not matter.
         """
         return sigmoid(self.logits(rows))
 
-    def logits(self, rows: Sequence[Row]) -> np.ndarray:
+    def logits(self, rows: Rows) -> np.ndarray:
         """The same as logits float32, which can be averaged with those of other models."""
         table = self.table(rows)
-        found = np.empty(len(rows), np.float32)
+        found = np.empty(table.rows, np.float32)
         for some in self.chunks(table):
             (found[some],) = self.session.run(None, self.inputs(table, some))
         return found
