@@ -7,7 +7,8 @@ network, the briefing's, the paper's, the preset's others, boosting, and the bas
 AUC of the validation rows by their true probabilities, to which the number of clicks adds no error,
 for each seed, and the mean share of what the true probabilities reach. `--ablation` changes one
 part of the paper's network at a time (its Tables 4 to 10). `--bags` grows trees on all clicks and a
-share of the other rows.
+share of the other rows. `--shares 1 0.25` trains the preset's `light` network and boosting on such
+shares.
 """
 
 import argparse
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of a training")
     parser.add_argument("--ablation", action="store_true", help="the paper's network, part by part")
     parser.add_argument("--bags", action="store_true", help="boosting on shares of the rows")
+    parser.add_argument("--shares", type=float, nargs="+", help="of the rows without a click")
     parser.add_argument("--only", nargs="+", help="names of models; default all")
     parser.add_argument("--folder", type=Path, help="keeps files for a later call")
     options = parser.parse_args()
@@ -105,6 +107,15 @@ def main() -> None:
         models = {
             name: [f"boosting-{name}_seed{seed}" for seed in options.seeds] for name in chosen
         }
+    if options.shares:
+        light = networks(ablation=False)["light"]
+        models, chosen = {}, {}
+        for share in options.shares:
+            name, given = f"share{share:g}".replace(".", "_"), {"negative_share": share}
+            train = light.get("train", {}) | given
+            chosen[name] = {**light, "train": train, "boosting": given}
+            for base in (f"len{options.max_len}", "boosting"):
+                models[f"{base} {share:g}"] = [f"{base}-{name}_seed{s}" for s in options.seeds]
     medium = {"rows": None, "max_len": [options.max_len], "submission_models": ["boosting"]}
     settings = {
         "raw": {"source": "simulated"},
