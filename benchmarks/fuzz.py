@@ -26,11 +26,16 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY / "tests")]
 
+from fuzz_files import environment, json_files, onnx
+from fuzz_names import columns, paths, times
 from fuzz_values import raw_values
 
 from feseq.common.errors import UserError
 
-TARGETS = {prepare.__name__: prepare for prepare in (raw_values,)}
+TARGETS = {
+    prepare.__name__: prepare
+    for prepare in (raw_values, columns, paths, times, json_files, onnx, environment)
+}
 BAD = ("wrong", "traceback", "hang")
 
 

@@ -229,6 +229,15 @@ def test_what_others_set_in_the_environment_counts_for_nothing(
     assert_like(tmp_path, alone)
 
 
+def test_one_that_waits_for_others_in_vain_ends_at_a_signal(data: Path, tmp_path: Path) -> None:
+    place = {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "other"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    process = start(data, tmp_path, gpus=1, **place, **meeting)
+    read_until(process, "process 0 of 2 waits")
+    process.terminate()
+    assert end_of(process)[0] == -signal.SIGTERM
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_where_a_launcher_is_killed_the_other_machine_ends_too(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
-from feseq.common.ranks import Ranks, joined, process_rank
+from feseq.common.ranks import Ranks, joined
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
@@ -46,8 +46,8 @@ def follow(data: Path, out: Path) -> None:
     Stepper.take = noted  # type: ignore[method-assign]
     with joined() as ranks:
         trainer = fitted(data, MODEL, CONFIG, start_runtime(Runtime(device="cpu"), 1, ranks))
-    (out / f"rows{process_rank()}.json").write_text(json.dumps(rows))
-    torch.save(trainer.model.state_dict(), out / f"weights{process_rank()}.pt")
+    (out / f"rows{ranks.rank}.json").write_text(json.dumps(rows))
+    torch.save(trainer.model.state_dict(), out / f"weights{ranks.rank}.pt")
 
 
 def fitted(
@@ -116,3 +116,16 @@ def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=r"train.gpus is 4, and PyTorch finds 1 CUDA devices"):
         choose_device("auto", Ranks(1, 8, 1, 4))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{}, {"RANK": "x"}, {"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": ""}, {"LOCAL_RANK": "1"}],
+)
+def test_an_environment_that_is_not_torchruns_is_named(
+    monkeypatch: pytest.MonkeyPatch, place: dict[str, str]
+) -> None:
+    for name, value in ({"RANK": "0", "WORLD_SIZE": "2"} | place if place else {}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="unset TORCHELASTIC_RUN_ID"), joined():
+        pass

@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .errors import UserError, first_line
+from .signals import signals_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +105,20 @@ def in_group() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def process_rank() -> int:
-    """The rank that torchrun has given this process; 0 without it."""
-    return int(os.environ["RANK"]) if in_group() else 0
+def _place() -> Ranks:
+    """As torchrun has given it; raises UserError for another environment."""
+    names = {"RANK": None, "WORLD_SIZE": None, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    try:
+        found = [int(os.environ.get(name) or default or "") for name, default in names.items()]
+        if not (0 <= found[0] < found[1] and 0 <= found[2] < found[3] <= found[1]):
+            raise ValueError
+    except ValueError:
+        given = " ".join(f"{name}={os.environ.get(name, '')}" for name in names)
+        raise UserError(
+            f"TORCHELASTIC_RUN_ID is set, as torchrun does, and {given} are no place among its "
+            f"processes: start torchrun, or unset TORCHELASTIC_RUN_ID"
+        ) from None
+    return Ranks(*found)
 
 
 @contextmanager
@@ -115,22 +127,22 @@ def joined() -> Iterator[Ranks]:
 
     Tensors on GPUs go by NCCL, those on the CPU by Gloo.
     """
-    rank, count = process_rank(), int(os.environ["WORLD_SIZE"])
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    local_count = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    ranks = _place()
     if os.environ.get("MASTER_ADDR") in _THIS_MACHINE and sys.platform == "linux":
         # Otherwise Gloo takes the address of the machine's name, which it may not reach.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    logger.info("process %d of %d waits for the others", rank, count)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        dist.init_process_group(backend, timeout=_LONGEST_WAIT)
+        with signals_at_once():
+            logger.info("process %d of %d waits for the others", ranks.rank, ranks.count)
+            dist.init_process_group(backend, timeout=_LONGEST_WAIT)
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"process {rank} of {count} could not join the others ({first_line(error)}); the "
-            f"variables MASTER_ADDR and MASTER_PORT of its environment say where they meet"
+            f"process {ranks.rank} of {ranks.count} could not join the others "
+            f"({first_line(error)}); the variables MASTER_ADDR and MASTER_PORT of its environment "
+            f"say where they meet"
         ) from None
-    yield Ranks(rank, count, local_rank, local_count)
+    yield ranks
     # Not after a failure: NCCL would wait for the others, which wait for this one.
     dist.destroy_process_group()
     if os.environ.get("GROUP_WORLD_SIZE", "1") != "1" and os.environ.get("GROUP_RANK") == "0":

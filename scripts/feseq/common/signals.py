@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -23,6 +25,20 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, end)
+
+
+@contextmanager
+def signals_at_once() -> Iterator[None]:
+    """Within, SIGTERM and Ctrl-C end the process; Python hears of no signal while C++ waits."""
+    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}
+    for kind, handler in handlers.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(kind, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for kind, handler in handlers.items():
+            signal.signal(kind, handler)
 
 
 class Signals:
