@@ -10,7 +10,7 @@ from feseq.config.catalog import (
     submission_models,
     submission_weights,
 )
-from feseq.raw.location import Location, TableLocation
+from feseq.raw.location import Location, TableLocation, tables_of
 from feseq.raw.parts import part_name, read_parts
 
 # Which training of a model predicts the test file.
@@ -195,7 +195,7 @@ def scored(function):
         check_job(config, COLUMNS, names)
         one = [names["model"]] if "model" in names else None
         models = one or submission_models(config, names["size"])
-        files = [TableLocation(path) for path in scored_files(config, names["name"])]
+        files = tables_of(scored_files(config, names["name"]))
         return function(files, names["size"], models)
 
     return of_job

@@ -6,7 +6,7 @@ By hand: python scripts/attention.py --size toy --model len100
 from pathlib import Path
 
 from entry import run_script
-from feseq.common.files import write_json
+from feseq.common.files import Output, write_json
 from feseq.config.runtime import Runtime
 from feseq.family.model import family_in, load_model
 
@@ -18,7 +18,7 @@ def main(
     runtime: Runtime,
     threads: int,
     full_name: str = "",
-    attention: Path,
+    attention: Output,
 ) -> None:
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     write_json(attention, family_in(model).verb("attention")(loaded, valid))

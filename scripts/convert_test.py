@@ -6,6 +6,7 @@ By hand: python scripts/convert_test.py --part 000
 from pathlib import Path
 
 from entry import run_script
+from feseq.common.files import Output
 from feseq.config.columns import Columns
 from feseq.dataset.conversion import convert_test
 from feseq.raw.parts import read_parts
@@ -17,7 +18,7 @@ def main(
     parts: Path,
     part: int,
     columns: Columns,
-    h5: Path,
+    h5: Output,
     threads: int,
     code: list[str],
 ) -> None:

@@ -6,6 +6,7 @@ By hand: python scripts/convert_train.py --size toy --part 000
 from pathlib import Path
 
 from entry import run_script
+from feseq.common.files import Output
 from feseq.config.columns import Columns
 from feseq.dataset.conversion import convert_train
 from feseq.raw.parts import read_parts
@@ -18,8 +19,8 @@ def main(
     parts: Path,
     part: int,
     columns: Columns,
-    train: Path,
-    valid: Path,
+    train: Output,
+    valid: Output,
     threads: int,
     size: str = "",
     code: list[str],

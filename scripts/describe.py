@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from entry import run_script
-from feseq.common.files import write_json
+from feseq.common.files import Output, write_json
 from feseq.describe.alarms import warn_of
 from feseq.describe.checks import alarms_of
 from feseq.describe.facts import describe
@@ -22,10 +22,10 @@ def main(
     size: str,
     scalings: list[str],
     threads: int,
-    facts: Path,
-    page: Path,
-    view: Path,
-    plots: list[Path],
+    facts: Output,
+    page: Output,
+    view: Output,
+    plots: list[Output],
 ) -> None:
     found = describe(train, valid, test, feature_map, size=size, threads=threads)
     alarms = alarms_of(found, scalings)

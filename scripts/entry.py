@@ -10,9 +10,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 # Before anything loads OpenMP, whose threads wait for one another in loops: they soon go to sleep
 # instead. Beside other work on the same cores a training is several times as fast, alone a few
@@ -24,6 +25,7 @@ os.environ["MPLBACKEND"] = "svg"
 os.environ.pop("NUMBA_NUM_THREADS", None)
 
 from feseq.common.errors import UserError
+from feseq.common.files import Output
 from feseq.common.log import log_to
 from feseq.common.memory import keep_freed_memory
 from feseq.common.signals import exit_on_sigterm
@@ -32,6 +34,10 @@ from feseq.common.signals import exit_on_sigterm
 WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "part", "plot")
 # Those that name its model, as files say whose they are: full/len150.
 FULL_NAME = ("size", "model", "baseline", "name")
+
+
+# Parameters that are at least 1, and at most this, where a rule does not give them.
+_COUNTS = {"threads": 1_000, "part_rows": 10**9}
 
 
 def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = None) -> None:
@@ -61,9 +67,12 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
     keep_freed_memory()
     values = _shell_values(parameters) if job is None else _job_values(job, parameters)
     try:
+        force = values.pop("force", False)
         typed = {name: _typed(parameters[name], value) for name, value in values.items()}
         if job is None:
             _check_apart(typed)
+            if not force:
+                _check_new(typed, _outputs(parameters))
         made = main(**typed)
         if then is not None:
             then(made)
@@ -94,10 +103,18 @@ def _run_rule(script: Path, parameters: set[str]) -> None:
     for name in WILDCARDS:
         parser.add_argument(f"--{name}")
     given, others = parser.parse_known_args()
+    named = {name: value for name, value in vars(given).items() if value}
     options = {option.partition("=")[0].lstrip("-") for option in others if option[:1] == "-"}
     if options & (parameters | {"h", "help"}):
         return
-    job = ",".join(f"{name}={value}" for name, value in vars(given).items() if value)
+    by_hand = re.search(r"^By hand: (.*)", sys.modules["__main__"].__doc__ or "", re.MULTILINE)
+    lacking = [n for n in re.findall(r"--(\w+)", by_hand[1] if by_hand else "") if n not in named]
+    if lacking:
+        print((sys.modules["__main__"].__doc__ or "").strip(), file=sys.stderr)
+        sys.exit(
+            f"\n{script.name}: --{lacking[0]} is missing; --help has the options without rules"
+        )
+    job = ",".join(f"{name}={value}" for name, value in named.items())
     command = [sys.executable, "-m", "snakemake", "--cores", "all"]
     command += ["--snakefile", str(script.parents[1] / "Snakefile")]
     command += ["--allowed-rules", script.stem, "--target-jobs", f"{script.stem}:{job}", *others]
@@ -148,11 +165,14 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
         if get_origin(kind) is Literal:
             options["choices"] = get_args(kind)
         elif kind in (int, float):
-            options["type"] = kind
+            options["type"] = partial(_count, most=_COUNTS[name]) if name in _COUNTS else kind
         elif {str, Path} & _kinds(kind):
             options["type"] = str
             options |= {"nargs": "+", "action": "extend"} if list in _kinds(kind) else {}
         parser.add_argument(f"--{name}", **options)
+    if outputs := _outputs(parameters):
+        named = ", ".join(f"--{name}" for name in outputs)
+        parser.add_argument("--force", action="store_true", help=f"overwrite existing {named}")
     return vars(parser.parse_args()) | ({"code": []} if "code" in parameters else {})
 
 
@@ -170,6 +190,29 @@ def _check_apart(values: Mapping[str, Any]) -> None:
                     raise UserError(
                         f"{path}: given as --{other} and --{name}; give a different file for one"
                     )
+
+
+def _outputs(parameters: Any) -> list[str]:
+    """The parameters that name files to write."""
+    return [
+        name for name, p in parameters.items() if Output in (p.annotation, *get_args(p.annotation))
+    ]
+
+
+def _check_new(values: Mapping[str, Any], outputs: Iterable[str]) -> None:
+    """Raise UserError if an output exists: only a workflow knows that it is its own."""
+    for name in outputs:
+        for path in values[name] if isinstance(values[name], list) else [values[name]]:
+            if path is not None and os.path.lexists(path):
+                raise UserError(
+                    f"{path}: exists; give another --{name}, or --force to overwrite it"
+                )
+
+
+def _count(text: str, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {most:,}")
+    return int(text)
 
 
 def _json_or_text(text: str) -> Any:
@@ -203,7 +246,8 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
     if Path in kinds and str not in kinds:
         value = [Path(path) for path in value] if list in kinds else Path(value) if value else None
     if not _fits(value, parameter.annotation):
-        kind = inspect.formatannotation(parameter.annotation)
+        plain = Path if parameter.annotation == Output else parameter.annotation
+        kind = inspect.formatannotation(plain)
         raise UserError(f"{parameter.name}: {value!r} is no value of type {kind}; correct it")
     return value
 
@@ -213,6 +257,8 @@ def _fits(value: Any, annotation: Any) -> bool:
     kind, inner = get_origin(annotation) or annotation, get_args(annotation)
     if kind is Any:
         return True
+    if kind is Annotated:
+        return _fits(value, inner[0])
     if kind in (UnionType, Union):
         return any(_fits(value, option) for option in inner)
     if kind is Literal:

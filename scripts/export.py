@@ -8,11 +8,17 @@ Without rules:
 from pathlib import Path
 
 from entry import run_script
+from feseq.common.files import Output
 from feseq.serve.export import export_model
 
 
 def main(
-    *, model: Path, valid: list[Path], onnx: Path, row_time: str | None = None, full_name: str = ""
+    *,
+    model: Path,
+    valid: list[Path],
+    onnx: Output,
+    row_time: str | None = None,
+    full_name: str = "",
 ) -> None:
     export_model(model, valid, onnx, row_time=row_time, full_name=full_name)
 

@@ -6,6 +6,7 @@ By hand: python scripts/fit_feature_map.py --size toy
 from pathlib import Path
 
 from entry import run_script
+from feseq.common.files import Output
 from feseq.config.columns import Columns
 from feseq.dataset.feature_map import fit_feature_map
 
@@ -18,7 +19,7 @@ def main(
     valid: list[Path] = NONE,
     columns: Columns,
     min_count: int,
-    feature_map: Path,
+    feature_map: Output,
 ) -> None:
     fit_feature_map(train, columns, min_count, valid).write(feature_map)
 

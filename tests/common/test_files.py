@@ -27,12 +27,14 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     assert target.read_text() == "old"
 
 
-def test_a_folder_or_a_device_is_not_replaced(tmp_path: Path) -> None:
+def test_a_folder_a_device_or_a_uri_is_no_file_to_write(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
-    for target in tmp_path.iterdir():
-        with pytest.raises(UserError, match=target.name), written_beside(target):
-            pass
+    for target in (*tmp_path.iterdir(), Path("s3://bucket/folder")):
+        for beside in (written_beside, folder_beside):
+            with pytest.raises(UserError, match=target.name), beside(target):
+                pass
+    assert not Path("s3:").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 
 

@@ -1,5 +1,6 @@
 """New rows scored from parquet; test_options.py compares all options with submissions."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def test_scores_do_not_depend_on_parts_files_and_other_columns(model: Path, tmp_
 TABLE = learnable_table(20, seed=7)
 
 
+def test_a_file_is_scored_once(model: Path, tmp_path: Path) -> None:
+    new, link = write_raw(tmp_path, TABLE, "new"), tmp_path / "link.parquet"
+    link.symlink_to(new)
+    for other in (new, link, tmp_path / "n*"):
+        with pytest.raises(UserError, match=r"new.parquet, .* is found twice"):
+            score(model, [new, other], tmp_path / "out.parquet")
+
+
 def with_column(name: str, text: str) -> pa.Table:
     return TABLE.drop_columns([name]).append_column(name, pa.array([text] * len(TABLE)))
 
@@ -66,6 +75,8 @@ def with_column(name: str, text: str) -> pa.Table:
         (with_column("events", "1, x"), {}, "'events'.*row 0"),
         (TABLE, {"id_column": "probability"}, "'probability'.*rename the column of the IDs"),
         (TABLE, {"weights": [1.0, 2.0]}, r"weights \[1.0, 2.0\] for 1 models; give each one"),
+        (TABLE, {"weights": [1e308]}, r"weights \[1e\+308\] for 1 models"),
+        (TABLE, {"weights": [float("inf")]}, r"weights \[inf\] for 1 models"),
         (
             TABLE.replace_schema_metadata({"feseq": "simulated"}),
             {},
@@ -83,7 +94,9 @@ def test_what_cannot_be_scored_is_a_clear_error_and_leaves_no_file(
 
 @pytest.mark.workflow
 def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> None:
-    config = CONFIG | {"score": {"again": ["in/new.parquet", "in/new.parquet"]}}
+    shutil.copy(copied / "in/new.parquet", copied / "in/copy.parquet")
+    files = ["in/new.parquet", "in/copy.parquet"]
+    config = CONFIG | {"score": {"again": files, "twice": [*files, "in/c*.parquet"]}}
     target = "results/scores/toy/again.parquet"
     code, output = snakemake(copied, target, config=config)
     assert code == 0, output
@@ -93,3 +106,5 @@ def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> No
     assert scores["probability"].tolist() == 2 * np.float32(submitted["bought"]).tolist()
     output = refused(copied, "results/scores/agian.parquet", config=config)
     assert "score has no 'agian'; did you mean 'again'?" in output
+    output = refused(copied, "results/scores/twice.parquet", config=config)
+    assert "in/copy.parquet is found twice; name each file once" in output

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from entry import _check_apart, _typed
+from entry import _check_apart, _check_new, _outputs, _typed
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
@@ -43,8 +43,10 @@ def test_a_script_names_the_wildcards_of_its_rule_and_a_function_that_takes_what
         given |= params | {name.partition("_")[0] for name in params}
         module = importlib.import_module(Path(rule.script).stem)
         function = getattr(module, re.findall(r"run_script\((\w+)", text)[0])
-        for name, parameter in inspect.signature(function).parameters.items():
+        parameters = inspect.signature(function).parameters
+        for name, parameter in parameters.items():
             assert name in given or parameter.default is not parameter.empty, (rule.name, name)
+        assert {*_outputs(parameters)} == {*rule.output.keys()}, rule.name
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,33 @@ def test_a_file_is_not_input_and_output_at_once(tmp_path: Path) -> None:
     _check_apart({"input": [str(table)], "output": new, "prior": "observed", "threads": 2})
     with pytest.raises(UserError, match="--input and --output"):
         _check_apart({"input": [str(table)], "output": link})
+
+
+def test_what_exists_is_no_output(tmp_path: Path) -> None:
+    new, table, folder = (tmp_path / name for name in ("new", "table", "folder"))
+    table.write_text("rows")
+    folder.mkdir()
+    _check_new({"input": table, "output": new, "plots": [new]}, ["output", "plots"])
+    for values in ({"output": table}, {"output": folder}, {"output": [new, table]}):
+        with pytest.raises(UserError, match=r"exists.*--force"):
+            _check_new(values, ["output"])
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "score.py: --name is missing;"),
+        (["--threads", "0"], "'0' is no number from 1 to"),
+        (["--part_rows", "-1"], "'-1' is no number from 1 to"),
+    ],
+)
+def test_what_is_missing_or_no_count_is_told(arguments: list[str], named: str) -> None:
+    command = [sys.executable, str(SCRIPTS / "score.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2)
+    assert named in (output := done.stderr)
+    assert "Traceback" not in output
 
 
 @pytest.mark.workflow

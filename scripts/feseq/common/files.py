@@ -10,10 +10,12 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from .errors import UserError, first_line, is_of_machine
 
+# A parameter of a script's function that names a file to write.
+Output = Annotated[Path, "output"]
 _TAIL_BYTES = 1 << 16
 
 
@@ -23,13 +25,9 @@ def written_beside(target: Path) -> Iterator[Path]:
 
     The temporary file is in the same directory, so the rename is atomic. Its name holds the host
     and the process number, so two writers never share it. Leftovers of killed writers are removed.
-    Raises UserError if `target` is a folder or a device.
+    Raises UserError if `target` is a folder, a device or a URI.
     """
-    target = Path(target)
-    if target.exists() and not target.is_file():
-        raise UserError(f"{target}: a folder or device, no file to write; give another name")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _working_name(target, "part")
+    temporary = _working_name(Path(target), "part")
     try:
         yield temporary
         os.replace(temporary, target)
@@ -39,10 +37,11 @@ def written_beside(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_beside(target: Path) -> Iterator[Path]:
-    """Yield an empty working folder beside `target` and remove it afterwards."""
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = _working_name(target, "work")
+    """Yield an empty working folder beside `target`, and remove it afterwards.
+
+    Raises UserError if `target` is a folder, a device or a URI.
+    """
+    folder = _working_name(Path(target), "work")
     folder.mkdir()
     try:
         yield folder
@@ -134,6 +133,11 @@ def fingerprint(path: Path) -> str:
 
 def _working_name(target: Path, ending: str) -> Path:
     """A name beside `target` for this process alone; removes files of dead processes."""
+    if target.exists() and not target.is_file():
+        raise UserError(f"{target}: a folder or device, no file to write; give another name")
+    if ":/" in str(target):
+        raise UserError(f"{target}: written files are local; give a path, and copy the file later")
+    target.parent.mkdir(parents=True, exist_ok=True)
     host = socket.gethostname()
     for left in target.parent.glob(f".{glob.escape(target.name)}.{glob.escape(host)}.*.{ending}"):
         process = left.name.rsplit(".", 2)[1]

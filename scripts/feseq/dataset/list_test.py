@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ..common.errors import UserError
-from ..common.files import write_json
+from ..common.files import Output, write_json
 from ..common.ids import id_tables
 from ..common.progress import progress
 from ..config.columns import Columns
@@ -19,7 +19,7 @@ _BATCH_ROWS = 1 << 17
 def list_test(
     raw: str | Path | Sequence[str],
     columns: Columns,
-    parts: Path,
+    parts: Output,
     *,
     rows: int,
     threads: int = 1,

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.errors import UserError, first_line
-from ..common.files import write_json
+from ..common.files import Output, write_json
 from ..config.sampling import Sampling
 from ..raw.reading import RawTable, open_parquet
 from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
@@ -40,8 +40,8 @@ def sample(
     sampling: Sampling,
     *,
     part_rows: int,
-    selection: Path,
-    parts: Path,
+    selection: Output,
+    parts: Output,
 ) -> None:
     """Draw `rows` rows (None: all) of a train table, and write them and the table's parts.
 

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from ..common.ahead import map_ahead
 from ..common.errors import UserError
-from ..common.files import write_json
+from ..common.files import Output, write_json
 from ..common.logits import log_odds
 from ..common.memory import peak_memory
 from ..common.progress import progress
@@ -47,8 +47,8 @@ def fit_baseline(
     train: list[Path],
     valid: list[Path],
     feature_map: Path,
-    predictions: Path,
-    training: Path,
+    predictions: Output,
+    training: Output,
     *,
     threads: int = 1,
     full_name: str = "",

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..common.errors import UserError
-from ..common.files import write_json
+from ..common.files import Output, write_json
 from ..common.logits import mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name, share_of
@@ -38,9 +38,9 @@ _SEED = 20240714
 def blend_predictions(
     predictions: list[Path],
     given: Mapping[str, float] | None,
-    blend: Path,
-    weights: Path,
-    training: Path,
+    blend: Output,
+    weights: Output,
+    training: Output,
     *,
     by: str,
     prior: str,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..common.files import write_json
+from ..common.files import Output, write_json
 from ..common.ragged import Ragged
 from ..config.runtime import Runtime
 from ..dataset.block import Block
@@ -43,7 +43,7 @@ def importance(model: Model, table: Table, block: Block) -> Predict:
 def measure_importance(
     model: Path,
     valid: list[Path],
-    importance: Path,
+    importance: Output,
     *,
     full_name: str = "",
     runtime: Runtime | None = None,

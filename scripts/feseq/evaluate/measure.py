@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..common.errors import UserError
-from ..common.files import write_json
+from ..common.files import Output, write_json
 from ..common.parquet import metadata_of, read_table
 from ..dataset.categories import ByCode
 from ..dataset.opening import Rows as Source
@@ -84,7 +84,7 @@ def measure_predictions(
 def write_metrics(
     predictions: Path,
     valid: list[Path],
-    metrics: Path,
+    metrics: Output,
     *,
     truth: Path | None = None,
     full_name: str = "",

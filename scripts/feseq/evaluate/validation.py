@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from ..common.files import write_json
+from ..common.files import Output, write_json
 from ..config.runtime import Runtime
 from ..dataset.feature_map import check_one_draw, check_same_kind
 from ..dataset.opening import open_table
@@ -15,8 +15,8 @@ from .valid_predictions import write_logits
 def predict_validation(
     model: Path,
     valid: list[Path],
-    predictions: Path,
-    speed: Path,
+    predictions: Output,
+    speed: Output,
     *,
     full_name: str = "",
     runtime: Runtime | None = None,

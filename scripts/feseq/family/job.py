@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import UserError
-from ..common.files import read_json, write_json, written_beside
+from ..common.files import Output, read_json, write_json, written_beside
 from ..common.memory import peak_memory
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
@@ -41,9 +41,9 @@ class TrainJob:
     valid: Files
     feature_map: Path
     settings: Settings
-    model: Path
-    history: Path
-    training: Path
+    model: Output
+    history: Output
+    training: Output
     refit_of: Path | None = None
     start_from: Path | None = None
     full_name: str

@@ -137,6 +137,8 @@ def unreadable(path: Path, error: Exception) -> UserError:
 
 def family_in(path: Path) -> "Family":
     """The family of the model in a file; raises UserError if it is none."""
+    if path.is_dir():
+        raise UserError(f"{path}: a folder, no file of a model")
     try:
         return family(tensors.peek(path, "marks")["family"])
     except (ValueError, KeyError, TypeError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..common.files import fingerprint
+from ..common.files import Output, fingerprint
 from ..common.parquet import write_table
 from ..config.runtime import Runtime
 from ..dataset.encoding import FeatureEncoder
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def predict_part(
     model: Path,
     h5: Path,
-    predictions: Path,
+    predictions: Output,
     *,
     full_name: str = "",
     runtime: Runtime | None = None,

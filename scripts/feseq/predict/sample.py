@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
-from ..common.files import write_json
+from ..common.files import Output, write_json
 from ..common.ids import IdTables, id_tables
 from ..dataset.raw_text import checked_ids
 from ..raw.location import Location
@@ -22,7 +22,7 @@ _BATCH_ROWS = 1 << 20
 _BLOCK_BYTES = 1 << 23
 
 
-def check_sample(raw: list[str], sample_submission: str, id_column: str, checked: Path) -> None:
+def check_sample(raw: list[str], sample_submission: str, id_column: str, checked: Output) -> None:
     """Write how many IDs sample and test table have (JSON); UserError unless they are the same."""
     file = open_parquet(raw)
     if file.rows == 0:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..common.errors import UserError
-from ..common.files import folder_beside, read_json, written_beside
+from ..common.files import Output, folder_beside, read_json, written_beside
 from ..common.logits import mean_logit, sigmoid
 from ..common.progress import progress
 from ..config.columns import Columns
@@ -25,6 +25,7 @@ from ..dataset.conversion import convert_test
 from ..dataset.feature_map import check_kind, read_columns
 from ..dataset.opening import open_table
 from ..family.model import Model, load_model
+from ..raw.location import tables_of
 from ..raw.reading import RawTable, open_parquet
 from .part import ids_of, predict_table
 from .submission import diverged, prior_shift
@@ -32,6 +33,8 @@ from .submission import diverged, prior_shift
 logger = logging.getLogger(__name__)
 
 
+# Logits times more could overflow.
+_MOST_WEIGHT = 1e100
 # By hand, where no config says more.
 _RUNTIME = Runtime()
 
@@ -39,7 +42,7 @@ _RUNTIME = Runtime()
 def score_files(
     model: list[Path],
     input: list[str],
-    output: Path,
+    output: Output,
     *,
     id_column: str = "ID",
     row_time: str | None = None,
@@ -73,7 +76,7 @@ def score_files(
     weights = _checked_weights(weights, len(loaded))
     shift = prior_shift(prior, (each.about.click_rate for each in loaded))
     columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
-    files = [_checked(open_parquet(path), columns, loaded) for path in input]
+    files = [_checked(open_parquet(table), columns, loaded) for table in tables_of(input)]
     names = " + ".join(each.about.full_name or str(path) for each, path in zip(loaded, model))
     about = {"models": names, "prior": prior, "inputs": " ".join(input)}
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, about)
@@ -102,9 +105,10 @@ def score_files(
 
 def _checked_weights(weights: list[float] | None, models: int) -> list[float]:
     weights = [1.0] * models if weights is None else weights
-    if len(weights) != models or min(weights) < 0 or not sum(weights) > 0:
+    if len(weights) != models or min(weights) < 0 or not 0 < sum(weights) < _MOST_WEIGHT:
         raise UserError(
-            f"weights {weights} for {models} models; give each one, none below 0, not all 0"
+            f"weights {weights} for {models} models; give each one, none below 0, not all 0, with "
+            f"a sum of less than {_MOST_WEIGHT:g}"
         )
     return weights
 

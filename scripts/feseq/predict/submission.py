@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
-from ..common.files import fingerprint, read_json, write_json, written_beside
+from ..common.files import Output, fingerprint, read_json, write_json, written_beside
 from ..common.ids import IdTables, id_tables
 from ..common.logits import log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
@@ -36,8 +36,8 @@ def write_submission(
     predictions: list[Path],
     parts: Path,
     models: list[Path],
-    submission: Path,
-    about: Path,
+    submission: Output,
+    about: Output,
     *,
     id_column: str,
     label_column: str,

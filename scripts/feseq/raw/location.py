@@ -184,12 +184,7 @@ class TableLocation:
         Raises UserError if a folder or a pattern finds none, or a file is found twice.
         """
         found = [file for entry in self._entries for file in _files_of(entry)]
-        seen: set[str] = set()
-        for file in found:
-            real = file.written if self.is_remote else os.path.realpath(file.written)
-            if real in seen:
-                raise UserError(f"{self}: {file} is found twice; name each file once")
-            seen.add(real)
+        _check_once(found, self)
         return found
 
     @property
@@ -204,6 +199,22 @@ class TableLocation:
         if len(versions) == 1 and not versions[0][0]:
             return versions[0][1]
         return digest(json.dumps(versions))
+
+
+def tables_of(written: Sequence[str]) -> list[TableLocation]:
+    """A table for each path; raises UserError if two of them have a file in common."""
+    tables = list(map(TableLocation, written))
+    _check_once([file for table in tables for file in table.files], ", ".join(written))
+    return tables
+
+
+def _check_once(files: Sequence[Location], named: object) -> None:
+    seen: set[str] = set()
+    for file in files:
+        real = file.written if file.is_remote else os.path.realpath(file.written)
+        if real in seen:
+            raise UserError(f"{named}: {file} is found twice; name each file once")
+        seen.add(real)
 
 
 def _files_of(entry: Location) -> list[Location]:

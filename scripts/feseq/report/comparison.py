@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..common.errors import UserError
-from ..common.files import read_json, written_beside
+from ..common.files import Output, read_json, written_beside
 from ..common.parquet import metadata_of
 from ..config.names import BLEND, check_name, folder_name
 from ..evaluate.intervals import (
@@ -51,7 +51,7 @@ _ONE_SEED = (
 )
 
 
-def write_comparison(metrics: list[Path], comparison: Path, view: Path) -> None:
+def write_comparison(metrics: list[Path], comparison: Output, view: Output) -> None:
     """Write one row a model, as results/README.md lists the columns, and as HTML a column a model.
 
     Sizes with the most validation rows first, within a size the best AUC. Each `metrics` is a
@@ -146,7 +146,7 @@ def _behind(models: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=models.index).assign(agreement=agreement)
 
 
-def write_two_models(first: Path, other: Path, page: Path, *, resamples: int = RESAMPLES) -> None:
+def write_two_models(first: Path, other: Path, page: Output, *, resamples: int = RESAMPLES) -> None:
     """Write a page (Markdown) that compares two models, and what it finds to the log.
 
     Each is given by its metrics.json, with the files of its model beside it. Raises UserError

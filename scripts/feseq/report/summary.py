@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..common.files import Output
 from ..config.names import BLEND
 from ..describe.alarms import read_alarms
 from ..evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
@@ -44,9 +45,9 @@ def write_summary(
     comparison: Path,
     importances: list[Path],
     facts: list[Path],
-    plots: list[Path],
-    summary: Path,
-    view: Path,
+    plots: list[Output],
+    summary: Output,
+    view: Output,
     *,
     submitting: Mapping[str, Sequence[str]],
     prior: str,

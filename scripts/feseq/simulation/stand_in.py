@@ -1,14 +1,13 @@
 """Writing the stand-in: chunk by chunk, so that memory does not grow with the number of rows."""
 
 import logging
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..common.files import written_beside
+from ..common.files import Output, written_beside
 from ..common.parquet import SIMULATED_MARK
 from ..common.progress import progress
 from .clicks import click_model, mean_over_users, user_part
@@ -28,8 +27,8 @@ _TYPES = {
 
 
 def simulate_split(
-    parquet: Path,
-    truth: Path,
+    parquet: Output,
+    truth: Output,
     *,
     split: Literal["train", "test"],
     rows: int,

@@ -29,7 +29,7 @@ from ..common.errors import (
     UserError,
     first_line,
 )
-from ..common.files import written_beside
+from ..common.files import Output, written_beside
 from ..common.log import only_errors
 from ..config.names import FEW_CLICKS, MODEL_FILE
 from ..config.runtime import Runtime
@@ -67,8 +67,8 @@ def tune_model(
     valid: list[Path],
     feature_map: Path,
     settings: Mapping[str, Any],
-    best: Path,
-    trials: Path,
+    best: Output,
+    trials: Output,
     *,
     model: str,
     variant: Mapping[str, Any],

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
 from ...common.errors import UserError
-from ...common.files import read_json
+from ...common.files import Output, read_json
 from ...common.logits import sigmoid
 from ...evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from ...evaluate.metrics import BY_NAME, Rows
@@ -38,7 +38,7 @@ About = Mapping[str, Any]
 
 
 def plot_model(
-    predictions: Path, metrics: Path, roc_pr: Path, calibration: Path, slices: Path
+    predictions: Path, metrics: Path, roc_pr: Output, calibration: Output, slices: Output
 ) -> None:
     """Draw what valid_predictions.parquet and metrics.json say of a model."""
     table = read_predictions(predictions)
@@ -49,7 +49,7 @@ def plot_model(
     save(slices_plot(measured), slices)
 
 
-def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Path) -> None:
+def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
     """Draw `plot`, one of PLOTS, from its file of a model; `training` is its training.json."""
     content = pd.read_csv(data) if data.suffix == ".csv" else read_json(data)
     simulated = bool(read_json(training)["simulated_data"])
