@@ -34,11 +34,13 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     submission, measured = "results/submission_toy.csv", "results/toy/blend/metrics.json"
     importance = "results/toy/hashed/importance.json"
     targets = [submission, measured, importance, "results/toy/hashed/metrics.json"]
-    code, output = snakemake(folder, *targets, config=config, repository=repository)
+    summary = "results/summary.md"
+    code, output = snakemake(folder, *targets, summary, config=config, repository=repository)
     assert code == 0, output
     submitted = pd.read_csv(folder / submission)["bought"]
     assert len(submitted) == TEST_ROWS
     assert submitted.nunique() > TEST_ROWS / 10
+    assert "hashed-fast" in (folder / summary).read_text()
     for path in targets[1:]:
         read = json.loads((folder / path).read_text())
         auc = read["auc"] if path == importance else read["metrics"]["auc"]

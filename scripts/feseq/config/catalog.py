@@ -32,7 +32,7 @@ def size_settings(
     settings = dict(size_block(config, size))
     changes = config["variants"][variant] if variant else {}
     for block in blocks():
-        settings[block] = {**config[block], **settings.get(block, {}), **changes.get(block, {})}
+        settings[block] = config.get(block, {}) | settings.get(block, {}) | changes.get(block, {})
     return settings
 
 

@@ -13,6 +13,7 @@ from ..config.names import BLEND
 from ..describe.alarms import read_alarms
 from ..evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from ..evaluate.metrics import BALANCED, BY_NAME, METRICS
+from ..families import FAMILIES
 from .decision import decision
 from .page import (
     SIMULATED,
@@ -38,7 +39,6 @@ _PLOTS = {
     "importance": "What the AUC of a model that submits rests on. A column that others can stand "
     "in for loses little, however much it tells.",
 }
-_KINDS = {"boosting": "boosting model", "feseq": "FESeq model"}
 
 
 def write_summary(
@@ -150,11 +150,11 @@ def _best_model(models: pd.DataFrame, baselines: Set[str]) -> Iterator[str]:
         for _, baseline in plain.iterrows():
             yield _beside_baseline(best, baseline)
         # The best of each other kind.
-        others = models[models["kind"].isin(_KINDS) & (models["kind"] != best["kind"])]
+        others = models[models["kind"].isin(FAMILIES) & (models["kind"] != best["kind"])]
         others = others.drop_duplicates("kind")
         for _, other in others[~others["model"].isin(plain["model"])].iterrows():
             yield (
-                f"It is ahead of the best {_KINDS[other['kind']]}, {other['model']}, by "
+                f"It is ahead of the best {other['kind']} model, {other['model']}, by "
                 f"{column_text(other, 'auc_behind')}{_unless_significant(other, 'auc_behind')}."
             )
         if not pd.isna(best["auc_blanked"]):

@@ -1,14 +1,30 @@
 """Plots of all models side by side: AUC, the length of the history, speed and memory."""
 
+from itertools import cycle
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ...families import FAMILIES
 from ..page import texts
 from . import style
-from .style import BLUE, GREEN, ORANGE, ROW, VERMILION, WIDTH, draw_intervals, log_axis, short
+from .style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    ROW,
+    SKY,
+    VERMILION,
+    WIDTH,
+    draw_intervals,
+    log_axis,
+    short,
+)
 
-KINDS = {"feseq": BLUE, "boosting": ORANGE, "baseline": VERMILION, "blend": GREEN}
+KINDS = dict(zip(FAMILIES, cycle((BLUE, ORANGE, PURPLE, SKY))))
+KINDS |= {"baseline": VERMILION, "blend": GREEN}
 COSTS = {
     "train_samples_per_second": "training (samples/s)",
     "predict_samples_per_second": "prediction (samples/s)",

@@ -16,6 +16,7 @@ from ...common.files import written_beside
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, GREEN, VERMILION, ORANGE = "#0072B2", "#009E73", "#D55E00", "#E69F00"
+PURPLE, SKY = "#CC79A7", "#56B4E9"
 GREY = "#595959"
 WIDTH = 7.0  # inches
 ROW = 0.24  # inches of a row
