@@ -236,9 +236,10 @@ def test_parallel_sequences_are_kept_together(tmp_path: Path) -> None:
 
 
 def test_columns_whose_names_are_paths_keep_apart(tmp_path: Path) -> None:
-    names = {"profile": ("a", "a%2Fb"), "targets": ("a/b",), "sequences": ("/events",)}
-    table = raw_table(30, **{"a": ["x"] * 30, "a%2Fb": ["y"] * 30, "a/b": ["z"] * 30})
+    names = {"profile": ("a", "a%2Fb", "."), "targets": ("a/b",), "sequences": ("/events",)}
+    values = dict(zip(("a", "a%2Fb", "a/b", "."), "xyzw"))
+    table = raw_table(30, **{name: [value] * 30 for name, value in values.items()})
     table = table.append_column("/events", pa.array(["1,2"] * 30))
     with H5Table(to_test_h5(tmp_path, table, columns=with_roles(**names))) as h5:
-        assert [h5.vocabulary(name) for name in ("a", "a%2Fb", "a/b")] == [[w] for w in "xyz"]
+        assert {name: h5.vocabulary(name) for name in values} == {n: [v] for n, v in values.items()}
         assert h5.read(0, 1).sequences["/events"].values.tolist() == [1, 2]

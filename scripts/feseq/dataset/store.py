@@ -12,11 +12,11 @@
     row                int64 [rows], the row's number in its part of the raw table
     time               int64 [rows], the row's time, if the events have times
 
-In <col>, % and / of a column's name read %25 and %2F. Attributes: format, version, rows,
-numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's
-name, rows, bytes, fingerprint, whether it is simulated, and the digest of the draw that a train or
-valid file was made with). The rows of a train or valid file are shuffled as far as a conversion
-holds them in memory.
+In <col>, % and / of a column's name read %25 and %2F, and the name . reads %2E. Attributes: format,
+version, rows, numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON:
+the raw file's name, rows, bytes, fingerprint, whether it is simulated, and the digest of the draw
+that a train or valid file was made with). The rows of a train or valid file are shuffled as far as
+a conversion holds them in memory.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them;
 vocabularies, which it stores apart, have a digest of their own.
@@ -149,8 +149,8 @@ class H5Writer(Closing):
 
 
 def _h5_name(column: str) -> str:
-    """A column's name as one step of an H5 path."""
-    return column.replace("%", "%25").replace("/", "%2F")
+    """A column's name as one step of an H5 path, where . is the step to nowhere."""
+    return "%2E" if column == "." else column.replace("%", "%25").replace("/", "%2F")
 
 
 def of_other_draw(one: object, other: object) -> UserError:
