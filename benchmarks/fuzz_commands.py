@@ -132,8 +132,7 @@ def command(folder: Path, arguments: list[str], inputs: list[str]) -> str:
         if "Traceback" in printed or not (" ERROR " in printed or "error:" in printed):
             raise RuntimeError(f"exit code {code}: {printed.strip()[-300:]}")
         return "refused"
-    os.chdir(place)
-    scores = pd.read_parquet(arguments[arguments.index("--output") + 1])
+    scores = pd.read_parquet(place / arguments[arguments.index("--output") + 1])
     rows = sum(ROWS[name] for name in inputs)
     assert len(scores) == rows, f"{len(scores)} of {rows} rows are scored"
     assert scores["probability"].between(0, 1).all(), "a score is no probability"

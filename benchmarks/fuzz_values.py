@@ -168,10 +168,13 @@ def block_or_none(make: Callable[[], Block]) -> Block | None:
 def parquet_of(row: Mapping[str, Any], column: str) -> pa.Table | None:
     """This row alone, or behind a good one if its value is missing; None if no type holds it.
 
-    Arrow rounds some values of a list of several types, and such a list is no column of parquet.
+    Arrow rounds some values of a list of several types, and such a list is no column of parquet; a
+    set it puts into some order.
     """
     value = row[column]
-    if isinstance(value, list | tuple) and len(set(map(type, value))) > 1:
+    if isinstance(value, set) or (
+        isinstance(value, list | tuple) and len(set(map(type, value))) > 1
+    ):
         return None
     try:
         drawn = pa.array([value], from_pandas=True)

@@ -51,7 +51,9 @@ def parse_sequences(
     """
     where = column, file, rows, order
     if pa.types.is_list(text.type) or pa.types.is_large_list(text.type):
-        return _from_lists(text.take(pa.array(order)), _INTEGER if times else _LIST_TOKEN, *where)
+        is_whole = np.array_equal(order, np.arange(len(text)))
+        lists = text if is_whole else text.take(pa.array(order))
+        return _from_lists(lists, _INTEGER if times else _LIST_TOKEN, *where)
     if pa.types.is_dictionary(text.type):
         text = text.dictionary_decode()
     if pa.types.is_null(text.type):
@@ -125,8 +127,10 @@ def _from_lists(
 
     A null list is empty. Raises UserError for a token that does not match `good`, and for null.
     """
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    lengths = pc.list_value_length(lists)
+    if lengths.null_count:
+        lengths = pc.fill_null(lengths, 0)
+    offsets = np.concatenate(([0], np.cumsum(lengths.to_numpy(), dtype=np.int64)))
     tokens = lists.flatten()
     if pa.types.is_integer(tokens.type) and not tokens.null_count:
         values = tokens.to_numpy()

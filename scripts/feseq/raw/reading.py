@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -307,6 +308,7 @@ _KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
 }
 
 
+@cache
 def kind_of(kind: pa.DataType) -> str:
     """What values of a type are; '' for a column without a single value, which pandas writes."""
     if pa.types.is_dictionary(kind):
