@@ -100,5 +100,5 @@ def test_splits_holdout_refit_and_all_columns_reach_the_submission(
     )
     assert (metrics["rows"], metrics["unseen"]) == (holdout, True)
     assert (training["train_rows"], training["valid_rows"]) == (train, validation)
-    assert (again["train_rows"], again["refit"]) == (100, True)
+    assert (again["train_rows"], again["refit"]) == (2 * (validation + holdout), True)
     assert again["valid_auc"] == training["valid_auc"]

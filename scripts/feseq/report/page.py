@@ -51,7 +51,8 @@ SIMULATED = "**SIMULATED DATA.** It comes from the stand-in and says nothing of 
 def literal(text: str) -> str:
     """A text, such as a column's name, for Markdown that shows it as it is, on one line."""
     visible = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", visible)
+    # A backslash reads better, where all renderers take it.
+    return _SPECIAL.sub(lambda c: f"\\{c[0]}" if c[0] in "*_" else f"&#{ord(c[0])};", visible)
 
 
 def alarms_text(alarms: Sequence[Alarm]) -> str:
