@@ -129,6 +129,9 @@ def test_it_says_whose_its_metrics_are_and_resumes(data: Path, tmp_path: Path) -
     about = json.loads(outputs["training"].read_text())
     assert (about["train_rows"], about["valid_rows"], about["refit"]) == (200, 0, True)
     assert (about["steps"], about["valid_auc"]) == (10, 0.7)
+    with open_table(data / "train.h5") as some, open_table(data / "valid.h5") as others:
+        label = np.concatenate([some.column("label"), others.column("label")])
+    assert TrainedModel.load(outputs["model"]).about.click_rate == pytest.approx(label.mean())
     before = weights(first.with_name("model.safetensors"))
     assert any(
         not torch.equal(weight, before[name]) for name, weight in weights(outputs["model"]).items()

@@ -23,7 +23,7 @@ from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import AllRows, Files, open_table, refit_rows
-from ..dataset.table import Table, monitored_rows
+from ..dataset.table import SomeRows, Table, monitored_rows
 from ..family.job import TrainJob
 from ..family.model import About
 from ..model.build import batch_source, build_model, field_sizes, inputs_of
@@ -205,10 +205,11 @@ class TrainingRun:
 
     @property
     def categories(self) -> list[str]:
-        """The profile, target and context columns."""
+        """The profile, target and context columns; '' for the target of a table without one."""
         fields, inputs = self.feature_map, inputs_of(self.model_config)
+        targets = fields.for_networks().targets
         context = [*inputs.context_fields(fields), *inputs.newest_fields(fields)]
-        return [field.column for field in (*fields.profile, *fields.targets, *context)]
+        return [field.column for field in (*fields.profile, *targets, *context)]
 
     def unknown_shares(self, train: BatchSource, valid: BatchSource | None) -> list[float]:
         """The shares by column to draw as unknown; a refit draws those of the first run.
@@ -223,7 +224,7 @@ class TrainingRun:
             wanted = valid.encoder.unknown_shares(valid.table)
             unknown = train.encoder.unknown_shares(train.table, _ROWS_OF_SHARES)
             drawn = np.clip((wanted - unknown) / np.maximum(1 - unknown, 1e-9), 0, 1)
-            found = dict(zip(self.categories, drawn.tolist()))
+            found = dict(zip(filter(None, self.categories), drawn.tolist()))
         return [found.get(column, 0.0) for column in self.categories]
 
     def key(self, sources: Sources, code: Sequence[str]) -> str:
@@ -262,6 +263,9 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, summary: Mapping[s
         summary = {**summary, "unknown_shares": dict(zip(run.categories, shares))}
     network, training = asdict(run.model_config), asdict(run.train_config)
     simulated, click_rate = trainer.train.table.source["simulated"], trainer.click_rate
+    if isinstance(trainer.train.table, SomeRows):
+        # A refit learns from some rows; the models of a blend have the click rate of all.
+        click_rate = float(trainer.train.table.whole.column("label").mean())
     about = About({"model": network}, run.feature_map, simulated, click_rate, run.full_name)
     history = [asdict(evaluation) for evaluation in trainer.history]
     job.write(TrainedModel(about, trainer.model), history, **summary, settings=network | training)
