@@ -1,6 +1,7 @@
 """Which raw files are taken, and what footers and headers tell before anything is converted."""
 
 import gzip
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -195,3 +196,11 @@ def test_a_link_to_nowhere_or_an_empty_folder_is_no_reason_to_simulate(
     with pytest.raises(UserError, match=r"a.parquet: no file"):
         locate_raw(raw | {"source": source})
     assert locate_raw(raw | {"source": "simulated"}).simulated
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.parquet"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/null")):
+        with pytest.raises(UserError, match=path.name):
+            open_parquet(path)

@@ -127,6 +127,15 @@ def test_a_plot_of_one_model_is_drawn_from_its_file(tmp_path: Path) -> None:
     assert (tmp_path / "curves.svg").stat().st_size > 9_000
 
 
+@pytest.mark.parametrize("plot", ["nope", "importance"])
+def test_a_plot_or_a_file_that_does_not_fit_is_named(tmp_path: Path, plot: str) -> None:
+    data, training = tmp_path / "data.json", tmp_path / "training.json"
+    write_json(data, {"auc": 1})
+    write_json(training, {"simulated_data": False})
+    with pytest.raises(UserError, match=plot):
+        plot_one(plot, data, training, "toy/len100", tmp_path / "plot.svg")
+
+
 def test_learning_curves_mark_the_evaluation_with_the_best_monitor() -> None:
     rows = history(6)
     for ax in learning_curves_plot(rows, measured()).axes:

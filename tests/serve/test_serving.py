@@ -67,6 +67,7 @@ WHOLE = ModelConfig(
     transformer_layers=1,
     heads=2,
     times=True,
+    time_log_base=2,
     mlp=(8,),
     numerics=("linear", "buckets", "missing"),
     scaling="quantile",
@@ -128,6 +129,15 @@ def test_raw_values_get_the_logits_that_the_network_gives_the_file(files: dict[s
         expected = TrainedModel.load(files["model"]).predict(table)
         rows = raw_rows(table, table.rows, "now")
     np.testing.assert_allclose(Scorer.load(files["onnx"]).logits(rows), expected, 1e-5, 1e-5)
+
+
+def test_a_time_beside_a_bucket_bound_gets_the_logit_of_the_network(files: dict[str, Any]) -> None:
+    model, scorer = TrainedModel.load(files["model"]), Scorer.load(files["onnx"])
+    times = [2**power + offset for power in range(1, 60) for offset in (-2, -1, 0)]
+    rows = [{**ROW, "events": [7], "when": [0], "now": now} for now in times]
+    expected = model.predict(scorer.table(rows))
+    assert len(set(expected.tolist())) > 50
+    np.testing.assert_allclose(scorer.logits(rows), expected, atol=1e-5)
 
 
 def test_rows_get_the_same_score_alone_and_together(files: dict[str, Any]) -> None:

@@ -111,7 +111,7 @@ def suggest_columns(train: str, test: str | None = None) -> str:
     All is guessed from the first ROWS rows. Raises UserError if there is no label, no ID in the
     test table, or nothing to learn from.
     """
-    tables = [open_parquet(path) for path in (train, test) if path]
+    tables = [open_parquet(path) for path in (train, test) if path is not None]
     columns = _head(tables[0])
     of_test = _head(tables[1]) if test else None
     in_test = {column.name for column in of_test or ()}

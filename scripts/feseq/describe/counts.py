@@ -1,5 +1,7 @@
 """One pass over a table: what is counted over all of its rows, and a sample of them."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -27,8 +29,9 @@ class Counts:
     """What one pass over a table finds.
 
     `groups`, int64 [values, 3], by categorical column (0 is missing, the words of `words` come
-    next), by "length of" a sequence (the bins LENGTHS) and by "place": the rows; those of them
-    whose label may be looked at, which those of holdout rows may not; the clicks of these.
+    next), by "length of" a sequence (the bins LENGTHS), by None, the place in the file: the rows;
+    those of them whose label may be looked at, which those of holdout rows may not; the clicks of
+    these.
     `numbers` int64 [2, columns]: missing and infinite values. `events` by sequence: all, those of
     the sample, and those of these that the feature map does not know. `longest` by sequence.
     `keys` of the rows ("") and of each sequence, equal where these are equal: those whose first
@@ -44,8 +47,11 @@ class Counts:
             name: ByCode(words, np.arange(1, len(words) + 1), missing=0, other=0)
             for name, words in self.words.items()
         }
-        sizes = {name: len(words) + 1 for name, words in self.words.items()} | {"place": PLACES}
-        sizes |= {f"length of {name}": len(LENGTHS) for name in self.lookups}
+        columns = {*table.numeric_columns, *self.words}
+        self.derived = {name: derived_names(name, columns) for name in self.lookups}
+        sizes: dict[str | None, int] = {None: PLACES}
+        sizes |= {name: len(words) + 1 for name, words in self.words.items()}
+        sizes |= {length: len(LENGTHS) for length, _ in self.derived.values()}
         self.groups = {name: np.zeros((size, 3), np.int64) for name, size in sizes.items()}
         self.numbers = np.zeros((2, len(table.numeric_columns)), np.int64)
         self.events = {name: np.zeros(3, np.int64) for name in self.lookups}
@@ -74,11 +80,12 @@ class Counts:
         self.numbers += [np.isnan(block.numeric).sum(0), np.isinf(block.numeric).sum(0)]
         # Rows of a file that has been replaced by a longer one would lie behind its end.
         raw_rows = max(1, int(self.table.source.get("rows", 0)))
-        index = {"place": np.minimum(block.row * PLACES // raw_rows, PLACES - 1)}
-        index |= self._places(block.categorical)
+        index: dict[str | None, np.ndarray] = {}
+        index[None] = np.minimum(block.row * PLACES // raw_rows, PLACES - 1)
+        index.update(self._places(block.categorical))
         for name, lookup in self.lookups.items():
             ragged = block.sequences[name]
-            index[f"length of {name}"] = np.searchsorted(LENGTHS, ragged.lengths, "right") - 1
+            index[self.derived[name][0]] = np.searchsorted(LENGTHS, ragged.lengths, "right") - 1
             codes = lookup(ragged.take(sampled).values)
             self.events[name] += [
                 len(ragged.values),
@@ -86,8 +93,8 @@ class Counts:
                 (codes == OUT_OF_VOCABULARY).sum(),
             ]
             self.longest[name] = max(self.longest[name], int(ragged.lengths.max(initial=0)))
-        for name, values in index.items():
-            counts = self.groups[name]
+        for group, values in index.items():
+            counts = self.groups[group]
             for i, rows in enumerate((slice(None), known, known & clicked)):
                 counts[:, i] += np.bincount(values[rows], minlength=len(counts))
 
@@ -97,10 +104,10 @@ class Counts:
         for name, places in self._places(block.categorical[rows]).items():
             sample[name] = pd.Categorical.from_codes(places - 1, self.words[name])
         for name in self.lookups:
-            newest = block.sequences[name].take(rows, 1)
-            sample[f"length of {name}"] = block.sequences[name].lengths[rows]
-            sample[f"newest of {name}"] = pd.NA
-            sample.loc[newest.lengths > 0, f"newest of {name}"] = newest.values
+            newest, (length, last) = block.sequences[name].take(rows, 1), self.derived[name]
+            sample[length] = block.sequences[name].lengths[rows]
+            sample[last] = pd.NA
+            sample.loc[newest.lengths > 0, last] = newest.values
         return sample
 
     def _places(self, codes: np.ndarray) -> dict[str, np.ndarray]:
@@ -119,6 +126,13 @@ class Counts:
         found[""] = hashed((columns * _weights(columns.shape[1])).sum(axis=1))
         low = np.uint64(2 ** (64 - self.bits) - 1)
         return block, {name: key[key <= low] for name, key in found.items()}
+
+
+def derived_names(sequence: str, columns: Collection[str]) -> tuple[str, str]:
+    """What a sequence's length and newest event are called; none of the `columns` has the name."""
+    while not {f"length of {sequence}", f"newest of {sequence}"}.isdisjoint(columns):
+        sequence += "'"
+    return f"length of {sequence}", f"newest of {sequence}"
 
 
 def _sequence_keys(ragged: Ragged) -> np.ndarray:

@@ -157,13 +157,13 @@ def _click_rates(tables: Tables) -> list[Facts]:
     rows are left out.
     """
 
-    def counted(group: str, name: str, values: list[Any]) -> pd.DataFrame:
+    def counted(group: str | None, name: str, values: list[Any]) -> pd.DataFrame:
         counts = pd.DataFrame(tables[name].groups[group], columns=["all", "rows", "clicks"])
         return counts.assign(value=values, test_rows=counts["all"] * (name == "test"))
 
-    places = [str(i + 1) for i in range(len(tables["train"].groups["place"]))]
+    places = [str(i + 1) for i in range(len(tables["train"].groups[None]))]
     panels: dict[str | None, list[pd.DataFrame]] = {
-        None: [counted("place", name, places) for name in ("train", "valid")]
+        None: [counted(None, name, places) for name in ("train", "valid")]
     }
     for name in tables["train"].words:
         panels[name] = [
@@ -191,10 +191,11 @@ def _in_order(entry: Facts) -> tuple[int, float, str]:
 def _sequence(tables: Tables, field: SequenceField) -> Facts:
     """Lengths of a sequence by table, and the shares of rows that have it in common."""
     name = field.column
-    groups = {table: counts.groups[f"length of {name}"] for table, counts in tables.items()}
+    length, _ = tables["train"].derived[name]
+    groups = {table: counts.groups[length] for table, counts in tables.items()}
     bins = pd.DataFrame({table: counts[:, 0] for table, counts in groups.items()})
     known = groups["train"] + groups["valid"]
-    lengths = tables["train"].sample[f"length of {name}"]
+    lengths = tables["train"].sample[length]
     keys = {table: pd.Series(counts.keys[name]) for table, counts in tables.items()}
     test = tables["test"]
     _, events, unseen = test.events[name].tolist()

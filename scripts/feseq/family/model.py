@@ -137,8 +137,8 @@ def unreadable(path: Path, error: Exception) -> UserError:
 
 def family_in(path: Path) -> "Family":
     """The family of the model in a file; raises UserError if it is none."""
-    if path.is_dir():
-        raise UserError(f"{path}: a folder, no file of a model")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: a folder or device, no file of a model")
     try:
         return family(tensors.peek(path, "marks")["family"])
     except (ValueError, KeyError, TypeError) as error:

@@ -43,7 +43,9 @@ _STYLE = """\
 
 
 # What Markdown, HTML or GitHub take for their own in the midst of a line.
-_SPECIAL = re.compile(r"[\\`*<>|&~$]|(?<![^\W_])_|_(?![^\W_])|\](?=[(:\[])")
+_SPECIAL = re.compile(
+    r"[\\`*<>|&~$@]|(?<![^\W_])_|_(?![^\W_])|\](?=[(:\[])|:(?=//|[a-z_]+:)|(?<=www)\."
+)
 
 SIMULATED = "**SIMULATED DATA.** It comes from the stand-in and says nothing of real clicks.\n"
 

@@ -104,7 +104,8 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
 
 def _program(trained: TrainedModel) -> Any:
     """The network as an ONNX program, for any number of rows and events."""
-    network = trained.network.cpu().float()
+    # Not in float32 as a whole: the bounds of time buckets are of double precision.
+    network = trained.network.cpu()
     rows, events = (torch.export.Dim(name, max=1 << 20) for name in ("rows", "events"))
     example, numbers = _example(trained)
     shapes: dict[str, Any] = {"numbers": {kind: {0: rows} for kind in numbers}}

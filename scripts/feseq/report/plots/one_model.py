@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
-from ...common.errors import UserError
+from ...common.errors import UserError, did_you_mean
 from ...common.files import Output, read_json
 from ...common.logits import sigmoid
 from ...evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
@@ -51,9 +51,15 @@ def plot_model(
 
 def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
     """Draw `plot`, one of PLOTS, from its file of a model; `training` is its training.json."""
+    if plot not in PLOTS:
+        raise UserError(f"there is no plot {plot!r}; {did_you_mean(plot, PLOTS, 'plots')}")
     content = pd.read_csv(data) if data.suffix == ".csv" else read_json(data)
-    simulated = bool(read_json(training)["simulated_data"])
-    save(PLOTS[plot](content, {"full_name": full_name, "simulated_data": simulated}), svg)
+    about = {"full_name": full_name, "simulated_data": bool(read_json(training)["simulated_data"])}
+    try:
+        figure = PLOTS[plot](content, about)
+    except KeyError as error:
+        raise UserError(f"{data}: has no {error}, which the plot {plot} shows") from None
+    save(figure, svg)
 
 
 def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
