@@ -164,10 +164,11 @@ def rows_shown(wildcards, resources):
     ]
     if not known:
         return "all rows"
-    found = settings_of(wildcards.size, wildcards.model).values()
-    shares = [block["negative_share"] for block in found if "negative_share" in block]
+    found = {}
+    for block in settings_of(wildcards.size, wildcards.model).values():
+        found |= block
     rows = round(min(known) * (1 - config["sampling"]["valid_share"]))
-    time = expected_time(results(), wildcards.model, rows, *(shares or [1]))
+    time = expected_time(results(), wildcards.model, rows, found)
     return ", ".join([f"{min(known):,} rows", *[time] * bool(time)])
 
 

@@ -9,28 +9,37 @@ from feseq.dataset import negatives
 from feseq.family.expected_time import expected_time
 
 
-def put(results: Path, size: str, model: str, rows: int, seconds: float) -> None:
+def put(
+    results: Path, size: str, model: str, rows: int, seconds: float, **settings: object
+) -> None:
     folder = results / size / model
     folder.mkdir(parents=True)
-    write_json(folder / "training.json", {"train_rows": rows, "seconds": seconds})
+    training = {"train_rows": rows, "seconds": seconds, "settings": settings}
+    write_json(folder / "training.json", training)
 
 
 def test_the_largest_training_of_the_model_counts_by_its_rows(tmp_path: Path) -> None:
-    assert expected_time(tmp_path, "len150", 1_000, 1) == ""
+    assert expected_time(tmp_path, "len150", 1_000, {}) == ""
     put(tmp_path, "toy", "len150", 100, 60)
     put(tmp_path, "medium", "len150", 5_000, 600)
     put(tmp_path, "medium", "boosting", 50_000, 1)
     (tmp_path / "full/len150").mkdir(parents=True)
     (tmp_path / "full/len150/training.json").write_text("{}")
-    found = expected_time(tmp_path, "len150", 30_000, 1)
+    found = expected_time(tmp_path, "len150", 30_000, {})
     assert "1:00:00" in found
     assert str(tmp_path / "medium/len150") in found
     assert "negative_share" not in found
-    assert "0:15:00" in expected_time(tmp_path, "len150", 30_000, 0.25)
-    assert "negative_share" in expected_time(tmp_path, "len150", 1_000_000, 1)
+    assert "0:15:00" in expected_time(tmp_path, "len150", 30_000, {"negative_share": 0.25})
+    assert "negative_share" in expected_time(tmp_path, "len150", 1_000_000, {})
 
 
 @pytest.mark.parametrize("rows", [30_000_000, 300_000_000])
 def test_auto_takes_so_many_rows_an_epoch(tmp_path: Path, rows: int) -> None:
     put(tmp_path, "medium", "len150", negatives.AUTO_ROWS // 10, 60)
-    assert "0:10:00" in expected_time(tmp_path, "len150", rows, "auto")
+    assert "0:10:00" in expected_time(tmp_path, "len150", rows, {"negative_share": "auto"})
+
+
+def test_a_training_with_other_settings_tells_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "medium", "len150", 5_000, 600, embedding_dim=16, seed=1)
+    assert expected_time(tmp_path, "len150", 5_000, {"embedding_dim": 32, "seed": 1}) == ""
+    assert expected_time(tmp_path, "len150", 5_000, {"embedding_dim": 16, "seed": 2})

@@ -1,7 +1,9 @@
 """How long a training may take, by an earlier one of the same model."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ..common.errors import UserError
 from ..common.files import read_json
@@ -9,24 +11,31 @@ from ..common.progress import duration
 from ..dataset.negatives import AUTO_ROWS, NegativeShare
 
 _LONG = 24 * 3600
+# Settings that leave the time of a row as it is.
+_FREE = {"seed", "negative_share", "start_from", "monitor"}
 
 
-def expected_time(results: Path, model: str, rows: int, negative_share: NegativeShare) -> str:
-    """About how long a training on `rows` takes, '' where the model was trained on no size yet.
+def expected_time(results: Path, model: str, rows: int, settings: Mapping[str, Any]) -> str:
+    """About how long a training on `rows` takes, '' where none had these settings on any size.
 
     Time is proportional to the rows of an epoch. The training with most of them counts, since small
-    ones are mostly overhead. It knows nothing of early stopping, or of another machine.
+    ones are mostly overhead, of several the newest. It knows nothing of early stopping, of another
+    machine, or of other jobs that share this one.
     """
+    counted = {key: value for key, value in settings.items() if key not in _FREE}
     known = []
     for path in results.glob(f"*/{model}/training.json"):
         # What cannot be read tells nothing; the job that needs it says so.
         with suppress(UserError, KeyError):
             training = read_json(path)
+            if any(training["settings"].get(key) != counted[key] for key in counted):
+                continue
             epoch_rows = training.get("rows_per_epoch", training["train_rows"])
-            known.append((epoch_rows, training["seconds"], path))
+            known.append((epoch_rows, path.stat().st_mtime, training["seconds"], path))
     if not known:
         return ""
-    earlier_rows, seconds, path = max(known)
+    earlier_rows, _, seconds, path = max(known)
+    negative_share: NegativeShare = settings.get("negative_share", 1)
     epoch_rows = min(rows, AUTO_ROWS) if negative_share == "auto" else negative_share * rows
     expected = seconds * epoch_rows / max(1, earlier_rows)
     shorter = "; `negative_share` and `epochs` make it shorter" * (expected > _LONG)
