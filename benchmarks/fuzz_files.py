@@ -49,7 +49,7 @@ def json_files(folder: Path) -> Draw:
     def attempt(kind: str, content: bytes) -> str:
         changed = folder / "changed.json"
         changed.write_bytes(content)
-        # Of one size and time, as for the memory of `read_parts`.
+        # The same size and time as before, as for the memory of `read_parts`.
         os.utime(changed, (1, 1))
         assert readers[kind](changed) == expected[kind], "taken, and not as it was written"
         return "the same"

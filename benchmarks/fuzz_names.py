@@ -24,7 +24,7 @@ from feseq.family.job import TrainJob
 from feseq.raw.reading import open_parquet
 from support import REPOSITORY
 from support.learnable import learnable_table, make
-from support.raw_tables import COLUMNS, write_raw
+from support.raw_tables import COLUMNS, renamed, write_raw
 from support.shop import changed, write_inputs
 
 Draw = Callable[[Random], tuple[str, Callable[[], str]]]
@@ -50,17 +50,8 @@ def columns(folder: Path) -> Draw:
     expected = logits(folder, table, COLUMNS)
 
     def attempt(names: dict[str, str]) -> str:
-        roles = Columns(
-            label="y",
-            id="uid",
-            profile=(names["country"],),
-            numeric=(names["price"], names["age"]),
-            sequences=(names["events"],),
-            targets=(names["item"],),
-            group_of={},
-        )
-        renamed = table.rename_columns([names.get(each, each) for each in table.column_names])
-        assert np.array_equal(logits(folder, renamed, roles), expected), "other logits"
+        other = table.rename_columns([names.get(each, each) for each in table.column_names])
+        assert np.array_equal(logits(folder, other, renamed(names)), expected), "other logits"
         return "taken"
 
     def draw(random: Random) -> tuple[str, Callable[[], str]]:
@@ -77,7 +68,7 @@ def columns(folder: Path) -> Draw:
 
 
 def logits(folder: Path, table: pa.Table, roles: Columns) -> np.ndarray:
-    """Of the validation rows, by a small model."""
+    """Logits of the validation rows, by a small model."""
     make(folder, table, columns=roles)
     job = TrainJob(
         train=folder / "train.h5",

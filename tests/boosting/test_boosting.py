@@ -25,7 +25,6 @@ from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.parquet import read_table
 from feseq.config.boosting import BoostingConfig
-from feseq.config.columns import Columns
 from feseq.config.runtime import Runtime
 from feseq.dataset.encoding import FeatureEncoder
 from feseq.dataset.feature_map import FeatureMap
@@ -35,7 +34,7 @@ from feseq.evaluate.validation import predict_validation
 from feseq.family.job import TrainJob
 from feseq.predict.part import predict_part
 from support.learnable import ROWS, learnable_table, make
-from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, with_roles
+from support.raw_tables import COLUMNS, raw_table, renamed, split_events, to_test_h5, with_roles
 
 SMALL = BoostingConfig(
     trees=30,
@@ -309,19 +308,10 @@ def test_any_names_of_columns_give_the_same_model(learnable: Path, tmp_path: Pat
         "country": "a<b with clicks of a<b",
         "item": "clicks of a<b",
     }
-    columns = Columns(
-        label="y",
-        id="uid",
-        profile=(names["country"],),
-        numeric=(names["price"], names["age"]),
-        sequences=(names["events"],),
-        targets=(names["item"],),
-        group_of={},
-    )
     table = learnable_table(600)
-    renamed = table.rename_columns([names.get(name, name) for name in table.column_names])
+    other = table.rename_columns([names.get(name, name) for name in table.column_names])
     logits = []
-    for number, (rows, roles) in enumerate(((table, COLUMNS), (renamed, columns))):
+    for number, (rows, roles) in enumerate(((table, COLUMNS), (other, renamed(names)))):
         data = make(tmp_path / str(number), rows, columns=roles)
         model = load(train(data, data, SMALL)["model"])
         assert {*model.features.sets} == {"histories", "clicks", "ids"}

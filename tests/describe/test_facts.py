@@ -12,7 +12,7 @@ from feseq.describe import counts, facts
 from feseq.describe.columns import auc_alone, kind_of, middle_share, same_columns
 from feseq.describe.drift import adversary, stability_index
 from support.facts import column, facts_of, with_column
-from support.raw_tables import COLUMNS, raw_table, split_events, with_roles
+from support.raw_tables import raw_table, renamed, split_events
 
 
 def test_what_is_counted_is_what_pandas_counts(
@@ -210,16 +210,12 @@ def test_boosting_names_the_columns_that_give_a_table_away() -> None:
 def test_a_column_may_be_called_as_what_is_derived_from_others(tmp_path: Path) -> None:
     table, test = raw_table(300, 3), raw_table(90, 4)
     new = {"country": "place", "price": "length of events", "age": "newest of events"}
-    columns = with_roles(
-        profile=tuple(new.get(name, name) for name in COLUMNS.profile),
-        numeric=tuple(new.get(name, name) for name in COLUMNS.numeric),
-    )
-    renamed = [
+    others = [
         rows.rename_columns([new.get(name, name) for name in rows.column_names])
         for rows in (table, test)
     ]
     plain = facts_of(tmp_path / "plain", table, test)
-    found = facts_of(tmp_path / "renamed", *renamed, columns=columns)
+    found = facts_of(tmp_path / "renamed", *others, columns=renamed(new))
     assert len(found["columns"]) == len(plain["columns"])
     for old, name in new.items():
         assert column(found, name) | {"column": old} == column(plain, old)

@@ -56,7 +56,7 @@ def blend_predictions(
     _check_same_rows(predictions, tables)
     for path, table in zip(predictions, tables):
         if "logit_blanked" not in table.column_names:
-            raise UserError(f"{path}: predictions of a baseline or a blend; a blend takes models")
+            raise UserError(f"{path}: predictions of a baseline; a blend takes models")
     names = [path.absolute().parent.name for path in predictions]
     rows = {name: tables[0][name] for name in ("row", "label", "holdout")}
     label, holdout = (rows[name].to_numpy() for name in ("label", "holdout"))

@@ -22,7 +22,7 @@ Rows = Iterable[Row] | Row | Any
 _NAME = "the rows"
 # What Arrow raises for values that it cannot hold.
 _NOT_HELD = (pa.ArrowException, ValueError, TypeError, OverflowError)
-# Of these, Arrow refuses together what a double would round.
+# In a list of these types alone, Arrow refuses what a double would round.
 _EXACT_TOGETHER = {int, float, np.float64}
 
 
