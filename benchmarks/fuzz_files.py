@@ -7,13 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from feseq.common.files import read_json, write_json
+from feseq.common.parquet import read_table, write_table
 from feseq.config.model import ModelConfig
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.list_test import list_test
@@ -31,6 +34,7 @@ from support.raw_tables import COLUMNS, raw_table, write_raw
 from support.trainings import OFTEN, STILL, make_data
 
 Draw = Callable[[Random], tuple[str, Callable[[], str]]]
+FOOTER_BYTES = 1_200
 SMALL = ModelConfig(
     max_len=6, embedding_dim=4, interaction_layers=1, transformer_layers=1, heads=1, mlp=(8,)
 )
@@ -42,7 +46,11 @@ def json_files(folder: Path) -> Draw:
     list_test(write_raw(folder, raw_table(30)), COLUMNS, folder / "parts.json", rows=30)
     figures = {"auc": {"value": 0.703, "low": None}, "simulated_data": False, "rows": [3, 1e-05]}
     write_json(folder / "metrics.json", figures)
-    readers = {"feature_map": FeatureMap.read, "parts": read_parts, "metrics": read_json}
+    readers = {
+        "feature_map": FeatureMap.read,
+        "parts": read_parts,
+        "metrics": partial(read_json, keys=["auc"]),
+    }
     whole = {kind: (folder / f"{kind}.json").read_bytes() for kind in readers}
     expected = {kind: read(folder / f"{kind}.json") for kind, read in readers.items()}
 
@@ -68,8 +76,32 @@ def json_files(folder: Path) -> Draw:
                     del content[at : at + random.choice([1, 1, 9])]
                 case 4:
                     other = bytes(whole[random.choice([*readers])])
-                    content = bytearray(random.choice([b"{}", b"[]", b"", other[:at], b"[" * at]))
+                    others = [b"{}", b"[]", b"", other, other[:at], b"[" * at]
+                    content = bytearray(random.choice(others))
         return f"{kind}, byte {at}", lambda: attempt(kind, bytes(content))
+
+    return draw
+
+
+def predictions(folder: Path) -> Draw:
+    """Predictions with a few changed bits, most of them in the footer, are refused."""
+    table = pa.table({"id": ["U1", "U2", "U3"] * 50, "logit": np.arange(150, dtype=np.float32)})
+    path = folder / "part000.parquet"
+    write_table(table, path, {"click_rate": "0.1", "full_name": "toy/len5", "simulated": "true"})
+    whole, names = path.read_bytes(), table.column_names
+    expected = read_table(path, names)
+
+    def attempt(content: bytes) -> str:
+        path.write_bytes(content)
+        assert read_table(path, names).equals(expected, check_metadata=True), "another table"
+        return "the same"
+
+    def draw(random: Random) -> tuple[str, Callable[[], str]]:
+        content, first = bytearray(whole), random.choice([0, len(whole) - FOOTER_BYTES])
+        places = random.choices(range(max(0, first), len(whole)), k=random.choice([1, 1, 3]))
+        for place in places:
+            content[place] ^= 1 << random.randrange(8)
+        return f"bytes {places}", lambda: attempt(bytes(content))
 
     return draw
 

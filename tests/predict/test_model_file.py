@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from feseq.boosting.model_file import BoostedModel
 from feseq.common.errors import UserError
 from feseq.dataset.feature_map import FeatureMap, fit_feature_map
 from feseq.family.model import About
@@ -44,6 +45,9 @@ def test_a_model_in_the_place_of_another_is_refused(data: Path, tmp_path: Path) 
     assert TrainedModel.load(path, "toy/len100").about.full_name == "toy/len100"
     assert TrainedModel.load(path).about.full_name == "toy/len100"
     predictions = tmp_path / "part000.parquet"
+    with pytest.raises(UserError, match=r"safetensors: a model of the family feseq") as refusal:
+        BoostedModel.load(path)
+    assert "delete" not in str(refusal.value)
     with pytest.raises(UserError, match=r"safetensors: was made for toy/len100, .* full/len100"):
         predict_part(path, data / "test.h5", predictions, full_name="full/len100")
     assert not predictions.exists()

@@ -40,7 +40,7 @@ def submit(
     files = [folder / f"{i}.parquet" for i in range(3)]
     for file, rows in zip(files, np.array_split(np.arange(len(ids)), 3)):
         id_ = pa.array([ids[row] for row in rows], pa.string())
-        pq.write_table(pa.table({"id": id_, "logit": values[rows]}), file)
+        write_table(pa.table({"id": id_, "logit": values[rows]}), file)
     sample_file = None if sample is None else folder / "sample_submission.csv"
     if sample_file:
         text = sample if isinstance(sample, str) else "".join(f"{i},0\n" for i in ["uid", *sample])

@@ -10,12 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
+from feseq.common.parquet import write_table
 from feseq.predict.submission import join_predictions
 
 
@@ -44,7 +44,7 @@ def write_parts(folder: Path, logit: list[tuple[str, float]], cuts: list[int]) -
         )
         part = {"id": pa.array(ids, pa.string()), "logit": pa.array(values, pa.float32())}
         paths.append(folder / f"{number}.parquet")
-        pq.write_table(pa.table(part), paths[-1])
+        write_table(pa.table(part), paths[-1])
     return paths
 
 

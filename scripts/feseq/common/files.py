@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -64,29 +64,45 @@ def require_space(folder: Path, needed: int) -> None:
 def write_json(target: Path, values: Mapping[str, Any]) -> None:
     """Write `values` and their digest as JSON, complete or not at all."""
     with written_beside(target) as temporary:
-        signed = {**values, "digest": _digest(values)}
+        signed = {**values, "digest": digest_of(values)}
         text = json.dumps(signed, indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _digest(values: Mapping[str, Any]) -> str:
+def digest_of(values: Mapping[str, Any]) -> str:
+    """A digest of plain values."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
 
-def read_json(path: Path, parse: Callable[[Any], Any] = lambda content: content) -> Any:
+def read_json(
+    path: Path,
+    parse: Callable[[Any], Any] = lambda content: content,
+    *,
+    kind: str = "JSON file",
+    keys: Sequence[str] = (),
+) -> Any:
     """What `parse` makes of what `write_json` wrote.
 
-    Raises UserError if the file is none, or was edited.
+    `kind` is what the workflow calls such files, all of which have these `keys`. Raises UserError
+    if the file is none, was edited, or is of another kind.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("digest", None) != _digest(content):
+        if content.pop("digest", None) != digest_of(content):
             raise ValueError("edited since it was written, or of another version")
-        return parse(content)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path}: damaged ({first_line(error)}); delete it and run the same command again; if "
+            f"{path}: damaged or no {kind} of this workflow ({first_line(error)}); take another "
+            f"file or, where the workflow made it, delete it and run the same command again; if "
             f"that finds nothing to be done, delete the file that you asked for, too"
+        ) from None
+    try:
+        if lacking := [key for key in keys if key not in content]:
+            raise KeyError(lacking)
+        return parse(content)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{path}: of another kind or version than this workflow's {kind}; give a {kind}"
         ) from None
 
 
@@ -101,8 +117,9 @@ def whole_file(path: Path) -> Iterator[None]:
         if is_of_machine(error):
             raise
         raise UserError(
-            f"{path}: not a complete file of this workflow ({first_line(error)}); delete it and "
-            f"run the same command again, it is rebuilt"
+            f"{path}: not a complete file of this workflow ({first_line(error)}); take another "
+            f"file or, where the workflow made it, delete it and run the same command again, it is "
+            f"rebuilt"
         ) from None
 
 

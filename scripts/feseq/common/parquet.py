@@ -6,18 +6,29 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .files import whole_file, written_beside
+from .files import digest_of, whole_file, written_beside
 
 # Schema metadata of the stand-in's files; a rename or a copy does not make them real.
 SIMULATED_MARK = {b"feseq": b"simulated"}
+_DIGEST = b"digest"
 
 
 def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write `table`, with this metadata of its schema instead of its own."""
     if metadata is not None:
         table = table.replace_schema_metadata(dict(metadata))
+    table = table.replace_schema_metadata(signed(table.schema, len(table)).metadata)
     with written_beside(path) as temporary:
         pq.write_table(table, temporary, write_page_checksum=True)
+
+
+def signed(schema: pa.Schema, rows: int) -> pa.Schema:
+    """The schema of a file, with a digest of what the checksums of its pages leave out."""
+    metadata = schema.metadata or {}
+    plain = {key.decode(errors="replace"): str(value) for key, value in metadata.items()}
+    types = [(field.name, str(field.type)) for field in schema]
+    digest = digest_of({"metadata": plain, "types": types, "rows": rows})
+    return schema.with_metadata({**metadata, _DIGEST: digest})
 
 
 def write_groups(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
@@ -36,10 +47,14 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
     Raises UserError for any other file.
     """
     with whole_file(path):
-        columns = [*columns, *(n for n in pq.read_schema(path).names if n in optional)]
+        schema = pq.read_schema(path)
+        columns = [*columns, *(n for n in schema.names if n in optional)]
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+        metadata = {k: v for k, v in (schema.metadata or {}).items() if k != _DIGEST}
+        if schema.metadata != signed(schema.with_metadata(metadata), len(table)).metadata:
+            raise ValueError("wrong checksum, or of another version")
         table.validate(full=True)
-        return table.select(columns)
+        return table.select(columns).replace_schema_metadata(metadata)
 
 
 def read_group(path: Path, number: int, schema: pa.Schema) -> pa.Table:

@@ -137,7 +137,7 @@ class FeatureMap:
     @classmethod
     def read(cls, path: Path) -> "FeatureMap":
         """Read what `write` wrote."""
-        return read_json(path, cls.from_dict)
+        return read_json(path, cls.from_dict, kind="feature_map.json")
 
 
 def _of_plain(kind: Any, plain: Mapping[str, Any]) -> Any:

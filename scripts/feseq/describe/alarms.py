@@ -20,7 +20,9 @@ class Alarm:
 
 def read_alarms(facts: Path) -> list[Alarm]:
     """The alarms in the file of facts that `describe` has written."""
-    return read_json(facts, lambda found: [Alarm(**alarm) for alarm in found["alarms"]])
+    return read_json(
+        facts, lambda found: [Alarm(**alarm) for alarm in found["alarms"]], kind="facts.json"
+    )
 
 
 def warn_of(alarms: Sequence[Alarm], where: Path) -> None:

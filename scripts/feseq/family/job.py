@@ -58,7 +58,7 @@ class TrainJob:
 
     def before(self) -> dict[str, Any]:
         """What the first training wrote, for a refit; {} without one."""
-        return read_json(self.refit_of) if self.refit_of else {}
+        return read_first(self.refit_of) if self.refit_of else {}
 
     @contextmanager
     def opened(self) -> Iterator[tuple[FeatureMap, Table, Table | None]]:
@@ -97,6 +97,11 @@ class TrainJob:
         }
         write_json(self.training, shared | facts)
         model.save(self.model)
+
+
+def read_first(training: Path) -> dict[str, Any]:
+    """What a first training wrote; raises UserError for another file."""
+    return read_json(training, kind="training.json", keys=("refit", "settings", "seconds"))
 
 
 def checked_click_rate(train: Table) -> float:

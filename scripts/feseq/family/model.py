@@ -111,6 +111,11 @@ class Model:
         try:
             content = tensors.load(path)
             if (found := content.pop("marks", None)) != (wanted := _marks(cls.family)):
+                if isinstance(found, dict) and found.get("family") != cls.family:
+                    raise UserError(
+                        f"{path}: a model of the family {found.get('family')}, where one of the "
+                        f"family {cls.family} is needed; give the file of such a model"
+                    )
                 raise ValueError(f"{found}, not {wanted}")
             shared = {f.name: content.pop(f.name) for f in fields(About)}
             plain = json.loads(shared.pop("feature_map").tobytes())

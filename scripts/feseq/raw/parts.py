@@ -88,7 +88,7 @@ def _read(path: Path, *state: int) -> Listing:
         ]
         return Listing(**content | {"parts": parts})
 
-    return read_json(path, parse)
+    return read_json(path, parse, kind="parts.json")
 
 
 def cut(group_rows: Sequence[Sequence[int]], rows: int) -> list[list[tuple[int, int, int]]]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..common.files import Output, written_beside
-from ..common.parquet import SIMULATED_MARK
+from ..common.parquet import SIMULATED_MARK, signed
 from ..common.progress import progress
 from .clicks import click_model, mean_over_users, user_part
 from .columns import CATEGORIES, TEST_DAY, as_arrow, draw_columns, train_day
@@ -53,7 +53,8 @@ def simulate_split(
     names = names if is_train else ["ID", *(name for name in names if name != "clicked")]
     # The mark tells everything made from this file that it is simulated.
     schema = pa.schema(map(_field, names), SIMULATED_MARK)
-    truth_schema = pa.schema(map(_field, ["row" if is_train else "ID", *_PROBABILITIES]))
+    truth_names = ["row" if is_train else "ID", *_PROBABILITIES]
+    truth_schema = signed(pa.schema(map(_field, truth_names)), rows)
     with (
         written_beside(parquet) as data_part,
         written_beside(truth) as truth_part,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..common.files import fingerprint, read_json
+from ..common.files import fingerprint
 from ..common.log import only_errors
 from ..common.ranks import Ranks, in_group, joined
 from ..config.model import ModelConfig
@@ -24,7 +24,7 @@ from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import AllRows, Files, open_table, refit_rows
 from ..dataset.table import SomeRows, Table, monitored_rows
-from ..family.job import TrainJob
+from ..family.job import TrainJob, read_first
 from ..family.model import About
 from ..model.build import batch_source, build_model, field_sizes, inputs_of
 from ..model.device import Machine, start_runtime
@@ -133,7 +133,7 @@ class TrainingRun:
     def first(self) -> Mapping[str, Any]:
         """What the training wrote that a refit goes on from."""
         assert self.refit_of is not None, "asked by a refit alone"
-        return read_json(self.refit_of)
+        return read_first(self.refit_of)
 
     @cached_property
     def feature_map(self) -> FeatureMap:

@@ -43,7 +43,7 @@ def plot_model(
     """Draw what valid_predictions.parquet and metrics.json say of a model."""
     table = read_predictions(predictions)
     label, logit = (np.asarray(table[name].to_numpy()) for name in ("label", "logit"))
-    measured = read_json(metrics)
+    measured = read_json(metrics, kind="metrics.json", keys=("metrics", "slices"))
     save(roc_pr_plot(label, logit, measured), roc_pr)
     save(calibration_plot(label, logit, measured), calibration)
     save(slices_plot(measured), slices)
@@ -54,7 +54,8 @@ def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output)
     if plot not in PLOTS:
         raise UserError(f"there is no plot {plot!r}; {did_you_mean(plot, PLOTS, 'plots')}")
     content = pd.read_csv(data) if data.suffix == ".csv" else read_json(data)
-    about = {"full_name": full_name, "simulated_data": bool(read_json(training)["simulated_data"])}
+    of_training = read_json(training, kind="training.json", keys=("simulated_data",))
+    about = {"full_name": full_name, "simulated_data": bool(of_training["simulated_data"])}
     try:
         figure = PLOTS[plot](content, about)
     except KeyError as error:
