@@ -141,6 +141,7 @@ WRITTEN: dict[str, Callable[[int], Any]] = {
     "time": lambda i: f"{START + datetime.timedelta(hours=i):%Y-%m-%dT%H:%M}",
     "day first": lambda i: f"{START + datetime.timedelta(i):%d/%m/%Y}",
     "month first": lambda i: f"{START + datetime.timedelta(i):%m-%d-%Y}",
+    "two digits": lambda i: f"{START + datetime.timedelta(i):%d.%m.%y}",
     "month by name": lambda i: f"{START + datetime.timedelta(i):%d %b %Y}",
     "uint64": lambda i: 2**63 + i,
     "timestamp": lambda i: START + datetime.timedelta(hours=i),

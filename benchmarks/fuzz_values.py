@@ -89,6 +89,9 @@ ODD: list[Callable[[], Any]] = [
 ]
 
 
+EMPTY = ["", [], [None, None, None], np.array([]), np.array([], np.int8), np.array([], np.str_)]
+
+
 def integer(random: Random) -> int:
     return random.choice((1, 1, 1, -1)) * (random.choice(EDGES) + random.randint(-1, 1))
 
@@ -118,7 +121,9 @@ def scalar(random: Random) -> Any:
 
 
 def sequence(random: Random) -> Any:
-    """A list, tuple or text of three events."""
+    """A list, tuple or text of three events, or of none."""
+    if random.random() < 0.1:
+        return random.choice(EMPTY)
     events = [random.choice([integer, text, scalar])(random) for _ in range(3)]
     if random.random() < 0.5:
         events[1:] = [7, 9] if random.random() < 0.7 else ["a", "9"]
@@ -135,6 +140,8 @@ def raw_values(folder: Path) -> Callable[[Random], tuple[str, Callable[[], str]]
         is_list = column in ("events", "when") and random.random() < 0.7
         value = (sequence if is_list else scalar)(random)
         row = {**ROW, column: value}
+        if is_list and random.random() < 0.3:  # else an empty one is shorter than the other
+            row |= {"events": value, "when": value}
         return f"{column}={value!r}", lambda: compare(folder / "test.parquet", row, column)
 
     return draw

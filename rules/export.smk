@@ -15,7 +15,6 @@ rule export:
         "../envs/export.yaml"
     params:
         *code("export"),
-        **settings(row_time=COLUMNS.row_time),
     message:
         "Exporting {wildcards.model} of size {wildcards.size} to ONNX"
     script:

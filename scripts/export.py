@@ -17,10 +17,9 @@ def main(
     model: Path,
     valid: list[Path],
     onnx: Output,
-    row_time: str | None = None,
     full_name: str = "",
 ) -> None:
-    export_model(model, valid, onnx, row_time=row_time, full_name=full_name)
+    export_model(model, valid, onnx, full_name=full_name)
 
 
 if __name__ == "__main__":

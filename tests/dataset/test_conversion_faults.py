@@ -40,6 +40,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"price": TEN}, "'price'.*string"),
     ({"item": pa.array([[1]] * 10)}, "'item'.*list<"),
     ({"events": [*range(10)]}, "'events'.*int64"),
+    ({"events": pa.array([[1.0]] * 9 + [[]])}, "'events'.*list<"),
+    ({"events": [[None, None]] * 10}, "'events', row 0: token None"),
     ({"events": ["1,2"] * 9 + ["1, x"]}, "'events', row 9: token ' x'"),
 ]
 

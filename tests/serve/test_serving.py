@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.feature_map import FeatureMap, fit_feature_map, read_columns
 from feseq.dataset.opening import open_table
 from feseq.family.model import About
 from feseq.model.build import build_model
@@ -100,7 +100,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     program = export._program(TrainedModel.load(model))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "_program", lambda trained: program)
-        export_model(model, valid, onnx, row_time="now")
+        export_model(model, valid, onnx)
     return {"model": model, "valid_h5": valid, "onnx": onnx, "program": program}
 
 
@@ -238,6 +238,8 @@ def test_what_are_no_rows_is_told(files: dict[str, Any], rows: Any, named: str) 
         ({"item": "7\0"}, "item"),
         ({"events": [7, None, 2], "when": "1,2,3"}, "events"),
         ({"events": [7, 1.0, 2], "when": "1,2,3"}, "events"),
+        ({"events": np.array([]), "when": None}, "events"),
+        ({"events": [None, None], "when": "1,2"}, "events"),
         ({"events": [7, True, 2], "when": "1,2,3"}, "events"),
         ({"events": [10**5000, "a"], "when": "1,2"}, "events"),
         ({"events": {7, 9, 8}}, "events"),
@@ -278,9 +280,9 @@ def test_nothing_is_written_where_the_logits_differ(
     monkeypatch.setattr(export, "_program", lambda trained: files["program"])
     arguments = (tmp_path / "model.safetensors", files["valid_h5"], tmp_path / "model.onnx")
     with pytest.raises(UserError, match="not written: 1,000 of 1,000 rows"):
-        export_model(*arguments, row_time="now")
-    with pytest.raises(UserError, match="--row_time"):
         export_model(*arguments)
+    with pytest.raises(UserError, match="--row_time"):
+        read_columns([other.about.feature_map], None)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 

@@ -79,7 +79,7 @@ def convert_train(
                 shuffle.append(block, is_valid, place)
                 converting.advance(len(place))
         shuffle.write()
-        drawn = _source(file, code) | {"draw": chosen.digest, "size": size}
+        drawn = _source(file, columns, code) | {"draw": chosen.digest, "size": size}
         for writer in writers:
             writer.finish(known, drawn)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
@@ -116,7 +116,7 @@ def convert_test(
                 add_words(known, words)
                 writer.append(block)
                 converting.advance(len(block))
-        writer.finish(known, _source(file, code))
+        writer.finish(known, _source(file, columns, code))
     logger.info("%s: %s rows converted", file.location, f"{file.rows:,}")
 
 
@@ -148,12 +148,13 @@ def _writer(path: Path, columns: Columns) -> H5Writer:
     return H5Writer(path, columns.numeric, columns.categorical, columns.ragged)
 
 
-def _source(file: RawTable, code: Sequence[str]) -> dict[str, object]:
+def _source(file: RawTable, columns: Columns, code: Sequence[str]) -> dict[str, object]:
     return {
         "file": file.location.name,
         "rows": file.rows,
         "bytes": file.bytes,
         "fingerprint": file.version,
         "simulated": file.is_simulated,
+        "row_time": columns.row_time,
         "code": list(code),
     }

@@ -338,15 +338,18 @@ def check_kind(where: object, found: bool, simulated: bool) -> None:
 def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: str = "") -> Columns:
     """What models with these maps read of a table, each column once; all categories are profile.
 
-    `row_time` is the column of the rows' times. Raises UserError if it is needed and None.
+    `row_time` is the column of the rows' times. Raises UserError if it is needed and None, or the
+    reverse.
     """
     event_times = {found.event_time for found in maps if found.event_time}
     if len(event_times) > 1:
         raise UserError(f"the models take the events' times from other columns: {event_times}")
+    if row_time is not None and not event_times:
+        raise UserError(f"--row_time is {row_time!r}, and the model takes no times; leave it out")
     if event_times and row_time is None:
         raise UserError(
-            "the model takes the time of each row, and its file does not name the column; give it "
-            "as --row_time, or columns.groups.<group>.times in the config"
+            "the model takes the time of each row, and no column is named for it; give it to "
+            "score.py as --row_time, or as columns.groups.<group>.times in the config"
         )
 
     def names(fields: Iterable[str]) -> tuple[str, ...]:
@@ -362,5 +365,5 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
         targets=(),
         group_of={},
         event_time=next(iter(event_times), None),
-        row_time=row_time if event_times else None,
+        row_time=row_time,
     )

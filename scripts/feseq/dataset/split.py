@@ -24,8 +24,8 @@ from .selection import HOLDOUT, TRAIN, VALIDATION
 
 logger = logging.getLogger(__name__)
 
-# Days whose year comes last, and a number within a text.
-_DAY_FIRST = re.compile(r"\d{1,2}[./ -]\w{1,9}[./ -]\d{4}\b")
+# Days whose year comes last, or is one of two digits, and a number within a text.
+_DAY_FIRST = re.compile(r"\d{1,2}[./ -]\w{1,9}[./ -](\d\d|\d{4})(?!\d)")
 _NUMBER = re.compile(r"(?<![\d.])(\d+)")
 _MOST_NAMED = 3
 # A row in no part.

@@ -14,9 +14,9 @@
 
 In <col>, % and / of a column's name read %25 and %2F, and the name . reads %2E. Attributes: format,
 version, rows, numeric_columns, categorical_columns, sequence_columns (JSON lists), source (JSON:
-the raw file's name, rows, bytes, fingerprint, whether it is simulated, and the digest of the draw
-that a train or valid file was made with). The rows of a train or valid file are shuffled as far as
-a conversion holds them in memory.
+the raw file's name, rows, bytes, fingerprint, whether it is simulated, the column of the rows'
+times, and the digest of the draw that a train or valid file was made with). The rows of a train or
+valid file are shuffled as far as a conversion holds them in memory.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them;
 vocabularies, which it stores apart, have a digest of their own.

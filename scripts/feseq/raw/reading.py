@@ -282,12 +282,14 @@ def _batches(file: _File, names: Sequence[str], rows: int) -> Iterator[pa.Record
 def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: _File) -> pa.RecordBatch:
     """A batch of one file with all columns, in the table's types."""
     columns = [
-        pa.repeat(pa.scalar(file.keys[field.name], pa.string()).cast(field.type), len(batch))
+        pa.repeat(pa.scalar(file.keys[field.name], pa.string()), len(batch))
         if field.name in file.keys
-        else batch.column(field.name).cast(field.type)
+        else batch.column(field.name)
         for field in schema
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    # Arrow's cast of lists of null to their own type makes an invalid array.
+    cast = [c if c.type == f.type else c.cast(f.type) for c, f in zip(columns, schema)]
+    return pa.RecordBatch.from_arrays(cast, schema=schema)
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:

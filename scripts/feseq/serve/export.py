@@ -36,21 +36,20 @@ ROWS = 1_000
 CPU = Machine(torch.device("cpu"))
 
 
-def export_model(
-    model: Path, valid_h5: Files, onnx: Path, *, row_time: str | None = None, full_name: str = ""
-) -> None:
+def export_model(model: Path, valid_h5: Files, onnx: Path, *, full_name: str = "") -> None:
     """Write a trained network and its feature map as one ONNX file.
 
     Both score 1,000 rows of `valid_h5`, among them empty histories, unseen and missing values, the
     exported one from raw values. Raises UserError, and writes nothing, if two of their logits
-    differ by more than BOUND. `row_time` is the column of the rows' times, for a model with times.
+    differ by more than BOUND.
     """
     trained = TrainedModel.load(model, full_name)
-    about = _about(trained, row_time)
-    program = _program(trained)
     with open_table(valid_h5) as table:
+        row_time = table.source.get("row_time")
         tokens = {field.column for field in trained.about.feature_map.sequences}
         rows, counts = check_rows(table, ROWS, row_time, tokens)
+    about = _about(trained, row_time)
+    program = _program(trained)
     scorer = Scorer(_content(program, about), name=str(onnx))
     exported, expected = scorer.logits(rows), trained.predict(scorer.table(rows))
     _check(exported, expected, onnx, model)

@@ -147,7 +147,9 @@ def _as_lists(values: list[Any], name: str) -> list[Any]:
 def _as_list(value: Any) -> Any:
     """A sequence whose tokens have one type, or as it is; an empty one is missing."""
     if hasattr(value, "tolist"):  # an array, or a column of a DataFrame
-        value = value.tolist()
+        listed = value.tolist()
+        # An empty array has a type, as in a parquet file.
+        value = np.asarray(value) if listed == [] else listed
     if isinstance(value, set):
         raise TypeError("a set has no order")
     if not isinstance(value, list | tuple):
