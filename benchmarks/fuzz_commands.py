@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from glob import glob
 from pathlib import Path
 from random import Random
 
@@ -20,10 +21,9 @@ from support.learnable import learnable_table, make
 from support.raw_tables import write_raw
 
 ROWS = {"new.parquet": 20, "other.parquet": 15, "link.parquet": 20, "n*.parquet": 20}
-READ = ("new.parquet", "other.parquet", "model.safetensors")
 NEW, LINKED = ["scores.parquet"] * 40, ["link.parquet", "hard.parquet", "folder/../new.parquet"]
 NO_FILES = ["folder", ".", "..", "/", "", "-", "/dev/null", "kept.txt/x", "s3://none/x.parquet"]
-NAMES = ["folder/deep/er.parquet", "x" * 300, "a\nb.parquet", "{size}.parquet"]
+NAMES = ["~/home.parquet", "folder/deep/er.parquet", "x" * 300, "a\nb.parquet", "{size}.parquet"]
 OUTPUTS = [*NEW, *LINKED, *NO_FILES, *NAMES, "new.parquet", "model.safetensors", "kept.txt"]
 NUMBERS = ["0", "-1", "1", "2", "7", "x", "", "1e3", "1.5", "\u0662", "9" * 30]
 WEIGHTS = "[1] [1,1] [0.3,0.7] [1e308,1e308] [1e999,1] [NaN] [-1,2] [] [0,0] {} 1 [null] [true]"
@@ -38,6 +38,8 @@ OPTIONS: dict[str, list[str]] = {
     "fitted": ["kept.txt", "nowhere.json", "folder", "new.parquet"],
     "code": ["x"],
 }
+# As if it stood in the command before; `--input` adds to the files, and the others have one value.
+TWICE = [["--output", "other.out"], ["--id_column", "uid"], ["--input", "new.parquet"]]
 
 
 def in_child(function: Callable[[], object], printed: Path) -> int:
@@ -104,20 +106,24 @@ def outputs(folder: Path) -> Callable[[Random], tuple[str, Callable[[], str]]]:
             chosen[name] = random.choice(OPTIONS[name])
         arguments += [f"--{name}={value}" for name, value in chosen.items()]
         arguments += ["--force"] * (random.random() < 0.3)
-        return repr(arguments), lambda: command(folder, arguments, names)
+        if random.random() < 0.1:
+            arguments += random.choice(TWICE)
+        return repr(arguments), lambda: command(folder, arguments, models, names)
 
     return draw
 
 
-def command(folder: Path, arguments: list[str], inputs: list[str]) -> str:
+def command(folder: Path, arguments: list[str], models: list[str], inputs: list[str]) -> str:
     """The class of one command, in a fresh copy of the folder."""
     place = folder / "place"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(folder / "pristine", place, symlinks=True)
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    kept = {(place / p).resolve().name for n in [*models, *inputs] for p in glob(n, root_dir=place)}
 
     def run() -> None:
         os.chdir(place)
+        os.environ["HOME"] = str(place / "folder")
         sys.argv = ["score.py", *arguments]
         run_script(score_files)
 
@@ -125,14 +131,16 @@ def command(folder: Path, arguments: list[str], inputs: list[str]) -> str:
     printed = (folder / "printed.txt").read_text(errors="replace")
     after = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     changed = {path.name for path in before if after.get(path) != before[path]}
-    assert not changed & {*READ, "link.parquet"}, f"an input was changed: {changed}"
+    assert not changed & kept, f"an input was changed: {changed}"
     assert not changed or "--force" in arguments, f"changed without --force: {changed}"
     if code:
         assert after.keys() == before.keys(), f"left {after.keys() - before.keys()}"
         if "Traceback" in printed or not (" ERROR " in printed or "error:" in printed):
             raise RuntimeError(f"exit code {code}: {printed.strip()[-300:]}")
         return "refused"
-    scores = pd.read_parquet(place / arguments[arguments.index("--output") + 1])
+    assert not set(arguments[-2:]) & {"other.out"}, "one of two outputs was written"
+    output = arguments[arguments.index("--output") + 1].replace("~", "folder")
+    scores = pd.read_parquet(place / output)
     rows = sum(ROWS[name] for name in inputs)
     assert len(scores) == rows, f"{len(scores)} of {rows} rows are scored"
     assert scores["probability"].between(0, 1).all(), "a score is no probability"

@@ -101,7 +101,7 @@ def _run_rule(script: Path, parameters: set[str]) -> None:
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in WILDCARDS:
-        parser.add_argument(f"--{name}")
+        parser.add_argument(f"--{name}", action=_Once)
     given, others = parser.parse_known_args()
     named = {name: value for name, value in vars(given).items() if value}
     options = {option.partition("=")[0].lstrip("-") for option in others if option[:1] == "-"}
@@ -167,17 +167,28 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
         elif kind in (int, float):
             options["type"] = partial(_count, most=_COUNTS[name]) if name in _COUNTS else kind
         elif {str, Path} & _kinds(kind):
-            options["type"] = str
+            # A shell expands no ~ in --output=~/scores.parquet.
+            options["type"] = os.path.expanduser if {list, Path} & _kinds(kind) else str
             options |= {"nargs": "+", "action": "extend"} if list in _kinds(kind) else {}
-        parser.add_argument(f"--{name}", **options)
+        parser.add_argument(f"--{name}", **{"action": _Once} | options)
     if outputs := _outputs(parameters):
         named = ", ".join(f"--{name}" for name in outputs)
         parser.add_argument("--force", action="store_true", help=f"overwrite existing {named}")
     return vars(parser.parse_args()) | ({"code": []} if "code" in parameters else {})
 
 
+class _Once(argparse.Action):
+    """Keeps the value of an option that has one; a second would replace it silently."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        if hasattr(self, "given"):
+            parser.error(f"{option}: is given twice; it takes one value")
+        self.given = True
+        setattr(namespace, self.dest, values)
+
+
 def _check_apart(values: Mapping[str, Any]) -> None:
-    """Raise UserError if two parameters name one file.
+    """Raise UserError if a file is named twice.
 
     An output would replace an input, or two inputs would be the same rows.
     """
@@ -185,11 +196,12 @@ def _check_apart(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         for path in value if isinstance(value, list) else [value]:
             if isinstance(path, str | Path) and os.path.exists(path):
-                other = names.setdefault(os.path.realpath(path), name)
-                if other != name:
+                real = os.path.realpath(path)
+                if real in names:
                     raise UserError(
-                        f"{path}: given as --{other} and --{name}; give a different file for one"
+                        f"{path}: given as --{names[real]} and --{name}; give each file once"
                     )
+                names[real] = name
 
 
 def _outputs(parameters: Any) -> list[str]:

@@ -79,6 +79,8 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("sizes.full.submission_models", ["150"], "'150' is not the name of a model"),
     ("sizes.full.submission_weights", [1, 2], "sizes.full"),
     ("variants", {"Big one": {}}, "variants.Big one"),
+    ("variants", {"v" * 300: {}}, f"variants.{'v' * 300}"),
+    ("score", {"s" * 300: "in/new.parquet"}, f"score.{'s' * 300}"),
     ("columns.use", []),
     ("columns.use", ["bass"]),
     ("columns.groups.base.target", "item"),

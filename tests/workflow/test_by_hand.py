@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import pytest
 
-from entry import _check_apart, _check_new, _outputs, _typed
+from entry import _check_apart, _check_new, _outputs, _shell_values, _typed
 from feseq.common.errors import UserError
+from feseq.common.files import Output
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
@@ -95,13 +96,27 @@ def test_a_value_of_another_type_is_a_clear_error(kind: Any, value: Any, message
         _typed(parameter, value)
 
 
-def test_a_file_is_not_input_and_output_at_once(tmp_path: Path) -> None:
+def test_a_file_is_named_once(tmp_path: Path) -> None:
     table, link, new = (tmp_path / name for name in ("rows.parquet", "link.parquet", "new.parquet"))
     table.write_text("rows")
     link.symlink_to(table)
     _check_apart({"input": [str(table)], "output": new, "prior": "observed", "threads": 2})
     with pytest.raises(UserError, match="--input and --output"):
         _check_apart({"input": [str(table)], "output": link})
+    with pytest.raises(UserError, match="--input and --input"):
+        _check_apart({"input": [str(table), str(link)], "output": new})
+
+
+def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(*, input: list[str], output: Output, column: str) -> None:
+        raise NotImplementedError
+
+    arguments = ["--input", "~/a", "b~", "--output=~/c", "--column=~/d"]
+    monkeypatch.setattr(sys, "argv", ["script.py", *arguments])
+    monkeypatch.setenv("HOME", "/home/me")
+    values = _shell_values(inspect.signature(main).parameters)
+    paths = {"input": ["/home/me/a", "b~"], "output": "/home/me/c"}
+    assert values == {**paths, "column": "~/d", "force": False}
 
 
 def test_what_exists_is_no_output(tmp_path: Path) -> None:
@@ -121,9 +136,11 @@ def test_what_exists_is_no_output(tmp_path: Path) -> None:
         ([], "score.py: --name is missing;"),
         (["--threads", "0"], "'0' is no number from 1 to"),
         (["--part_rows", "-1"], "'-1' is no number from 1 to"),
+        (["--output", "a", "--output", "b"], "--output: is given twice"),
+        (["--name", "a", "--name", "b"], "--name: is given twice"),
     ],
 )
-def test_what_is_missing_or_no_count_is_told(arguments: list[str], named: str) -> None:
+def test_what_is_missing_given_twice_or_no_count_is_told(arguments: list[str], named: str) -> None:
     command = [sys.executable, str(SCRIPTS / "score.py"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (1, 2)

@@ -15,6 +15,8 @@ from .space import TuneConfig
 
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
+# Characters of a name that files are called by, with more around it: file systems hold 255 bytes.
+MOST_IN_NAME = 60
 # Some of the settings of a block.
 Keys = dict[str, Any]
 
@@ -194,13 +196,13 @@ class Config(_WithBlocks):
     sampling: Sampling = Field(default_factory=Sampling)
     parts: Parts = Field(default_factory=Parts)
     sizes: Sizes
-    variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant] = Field(
-        default_factory=dict
-    )
+    variants: dict[
+        Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=MOST_IN_NAME)], Variant
+    ] = Field(default_factory=dict)
     submission: Submission = Field(default_factory=Submission)
-    score: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], Name | Files] = Field(
-        default_factory=dict
-    )
+    score: dict[
+        Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=MOST_IN_NAME)], Name | Files
+    ] = Field(default_factory=dict)
     """tables to score by name, each a parquet file, pattern or folder like the test table, or a
     list of such, local or in a store; `results/scores/<name>.parquet` has the probabilities"""
     evaluation: Evaluation = Field(default_factory=Evaluation)

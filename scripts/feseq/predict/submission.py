@@ -46,7 +46,7 @@ def write_submission(
     weights: Mapping[str, float] | None = None,
     codes: Mapping[str, Sequence[str]] | None = None,
     fitted: Path | None = None,
-    sample_submission: str | None = None,
+    sample_submission: str | Path | None = None,
     facts: Path | None = None,
 ) -> None:
     """Write the CSV, see `join_predictions`, and what it was made from (JSON).
@@ -79,7 +79,7 @@ def write_submission(
         "models": [first["full_name"] or "?" for first in firsts],
         "weights": [share_of(shares, model) for model in models],
         "prior": prior,
-        "sample_submission": sample_submission,
+        "sample_submission": sample_submission and str(sample_submission),
     }
     made_from["rows"], mean = join_predictions(
         by_model,
