@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -11,13 +12,14 @@ from typing import Any, Literal
 
 import pytest
 
-from entry import _check_apart, _check_new, _outputs, _shell_values, _typed
+from entry import WILDCARDS, _check_apart, _check_new, _outputs, _shell_values, _typed
 from feseq.common.errors import UserError
 from feseq.common.files import Output
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
-from support import SCRIPTS
+from feseq.config.train import TrainConfig
+from support import PAGES, REPOSITORY, SCRIPTS
 from support.raw_tables import COLUMNS
 from support.rules import rules
 
@@ -27,6 +29,14 @@ def run(folder: Path, script: str, *arguments: str) -> tuple[int, str]:
     command += ["--configfile", str(folder / "shop.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+def parameters_of(script: str) -> Mapping[str, inspect.Parameter]:
+    """Those of the function that a script calls."""
+    text = (SCRIPTS / f"{script}.py").read_text()
+    module = importlib.import_module(script)
+    function = getattr(module, re.findall(r"run_script\((\w+)", text)[0])
+    return inspect.signature(function).parameters
 
 
 def test_a_script_names_the_wildcards_of_its_rule_and_a_function_that_takes_what_it_gives() -> None:
@@ -42,12 +52,29 @@ def test_a_script_names_the_wildcards_of_its_rule_and_a_function_that_takes_what
         given = {*rule.input.keys(), *rule.output.keys(), *rule.wildcard_names, *common}
         params = {*rule.params.keys()}
         given |= params | {name.partition("_")[0] for name in params}
-        module = importlib.import_module(Path(rule.script).stem)
-        function = getattr(module, re.findall(r"run_script\((\w+)", text)[0])
-        parameters = inspect.signature(function).parameters
+        parameters = parameters_of(Path(rule.script).stem)
         for name, parameter in parameters.items():
             assert name in given or parameter.default is not parameter.empty, (rule.name, name)
         assert {*_outputs(parameters)} == {*rule.output.keys()}, rule.name
+
+
+def test_scripts_have_the_options_that_the_pages_give_them() -> None:
+    found = set()
+    for page in PAGES:
+        for script, rest in re.findall(r"scripts/(\w+)\.py( --[^\n`#]*)", page.read_text()):
+            options = set(re.findall(r" --(\w+)", rest)) - {"force", "help", *WILDCARDS}
+            assert options <= {*parameters_of(script)}, (page, script)
+            found |= options
+    assert "settings" in found
+
+
+def test_the_settings_of_the_page_about_several_machines_are_complete() -> None:
+    text = (REPOSITORY / "docs/several-gpus.md").read_text()
+    (settings,) = re.findall(r"SETTINGS='(.*?)'", text, re.S)
+    blocks = json.loads(settings)
+    ModelConfig.from_values(blocks["model"], "model")
+    train = TrainConfig.from_values(blocks["train"], "train")
+    assert (train.gpus, train.nodes) == (4, 2)
 
 
 @pytest.mark.parametrize(

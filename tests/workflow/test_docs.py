@@ -4,9 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from support import REPOSITORY
-
-PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("[a-z]*/*.md")]
+from support import PAGES, REPOSITORY
 
 
 def test_make_targets_of_the_readme_exist() -> None:
