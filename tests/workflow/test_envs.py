@@ -134,6 +134,14 @@ def test_environments_have_the_versions_of_the_requirements() -> None:
     assert found == {*required.items(), ("python", "=3.11")}
 
 
+def test_the_page_about_conda_lists_the_packages() -> None:
+    text = (REPOSITORY / "docs/conda.md").read_text()
+    listed = dict(re.findall(r"^\| `envs/(\w+)\.yaml` \| (.*?) \|", text, re.M))
+    everywhere = {"python", "numpy", "numba", "h5py", "python-xxhash"}
+    others = {env: set(ENVIRONMENTS[env]) - everywhere for env in SCRIPTS_OF}
+    assert {env: set(names.split(", ")) for env, names in listed.items()} == others
+
+
 def test_pip_installs_the_scorer_with_the_versions_of_the_tests_or_others() -> None:
     lines = (REPOSITORY / "envs/requirements.txt").read_text().splitlines()
     tested = {one.name: one for one in map(Requirement, (n for n in lines if n[:1].isalpha()))}
