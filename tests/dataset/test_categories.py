@@ -12,7 +12,7 @@ WORDS = st.lists(st.text(max_size=8) | st.integers(0, 10**18 - 1).map(str), uniq
 @given(WORDS)
 def test_words_have_codes_of_their_own_and_numbers_can_be_read_back(words: list[str]) -> None:
     codes = codes_of(words)
-    assert len(np.unique(np.append(codes, 0))) == len(words) + 1
+    assert len(np.unique(np.append(codes, np.uint64(0)))) == len(words) + 1
     assert codes_of(words[::-1]).tolist() == codes[::-1].tolist()
     tokens = tokens_of(codes)
     assert len(np.unique(np.append(tokens, -1))) == len(words) + 1
