@@ -24,7 +24,7 @@ def write_table(table: pa.Table, path: Path, metadata: Mapping[str, str] | None 
 
 def signed(schema: pa.Schema, rows: int) -> pa.Schema:
     """The schema of a file, with a digest of what the checksums of its pages leave out."""
-    metadata = schema.metadata or {}
+    metadata = {k: v for k, v in (schema.metadata or {}).items() if k != _DIGEST}
     plain = {key.decode(errors="replace"): str(value) for key, value in metadata.items()}
     types = [(field.name, str(field.type)) for field in schema]
     digest = digest_of({"metadata": plain, "types": types, "rows": rows})
@@ -50,9 +50,10 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
         schema = pq.read_schema(path)
         columns = [*columns, *(n for n in schema.names if n in optional)]
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
-        metadata = {k: v for k, v in (schema.metadata or {}).items() if k != _DIGEST}
-        if schema.metadata != signed(schema.with_metadata(metadata), len(table)).metadata:
+        metadata = signed(schema, len(table)).metadata
+        if schema.metadata != metadata:
             raise ValueError("wrong checksum, or of another version")
+        del metadata[_DIGEST]
         table.validate(full=True)
         return table.select(columns).replace_schema_metadata(metadata)
 
