@@ -107,7 +107,9 @@ def outputs(folder: Path) -> Callable[[Random], tuple[str, Callable[[], str]]]:
         arguments += [f"--{name}={value}" for name, value in chosen.items()]
         arguments += ["--force"] * (random.random() < 0.3)
         if random.random() < 0.1:
-            arguments += random.choice(TWICE)
+            option, value = random.choice(TWICE)
+            arguments += [option, value]
+            names += [value] * (option == "--input")
         return repr(arguments), lambda: command(folder, arguments, models, names)
 
     return draw
