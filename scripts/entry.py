@@ -37,7 +37,7 @@ FULL_NAME = ("size", "model", "baseline", "name")
 
 
 # Parameters that are at least 1, and at most this, where a rule does not give them.
-_COUNTS = {"threads": 1_000, "part_rows": 10**9}
+_COUNTS = dict.fromkeys(("rows", "part_rows", "min_count"), 10**9) | {"threads": 1_000}
 
 
 def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = None) -> None:
@@ -70,7 +70,7 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
         force = values.pop("force", False)
         typed = {name: _typed(parameters[name], value) for name, value in values.items()}
         if job is None:
-            _check_apart(typed)
+            _check_apart(typed, parameters)
             if not force:
                 _check_new(typed, _outputs(parameters))
         made = main(**typed)
@@ -164,11 +164,12 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
         options |= {} if needed else {"default": parameter.default}
         if get_origin(kind) is Literal:
             options["choices"] = get_args(kind)
+        elif name in _COUNTS:
+            options["type"] = partial(_count, most=_COUNTS[name])
         elif kind in (int, float):
-            options["type"] = partial(_count, most=_COUNTS[name]) if name in _COUNTS else kind
+            options["type"] = kind
         elif {str, Path} & _kinds(kind):
-            # A shell expands no ~ in --output=~/scores.parquet.
-            options["type"] = os.path.expanduser if {list, Path} & _kinds(kind) else str
+            options["type"] = _path if _may_be_files(kind) else str
             options |= {"nargs": "+", "action": "extend"} if list in _kinds(kind) else {}
         parser.add_argument(f"--{name}", **{"action": _Once} | options)
     if outputs := _outputs(parameters):
@@ -187,15 +188,23 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def _check_apart(values: Mapping[str, Any]) -> None:
+def _check_apart(values: Mapping[str, Any], parameters: Any) -> None:
     """Raise UserError if a file is named twice.
 
-    An output would replace an input, or two inputs would be the same rows.
+    An output would replace an input or another output, or two inputs would be the same rows.
     """
+    # By hand alone: not all environments of jobs have what it needs.
+    from feseq.raw.location import TableLocation
+
     names: dict[str, str] = {}
     for name, value in values.items():
-        for path in value if isinstance(value, list) else [value]:
-            if isinstance(path, str | Path) and os.path.exists(path):
+        if not _may_be_files(parameters[name].annotation):
+            continue
+        for given in value if isinstance(value, list) else [value]:
+            paths = [given] if isinstance(given, Path) else []
+            if isinstance(given, str) and not (table := TableLocation(given)).is_remote:
+                paths = [Path(str(file)) for file in table.files]
+            for path in paths:
                 real = os.path.realpath(path)
                 if real in names:
                     raise UserError(
@@ -227,8 +236,18 @@ def _count(text: str, most: int) -> int:
     return int(text)
 
 
+def _path(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        message = f"{text!r} is no name in UTF-8; rename the file"
+        raise argparse.ArgumentTypeError(message) from None
+    # A shell expands no ~ in --output=~/scores.parquet.
+    return os.path.expanduser(text)
+
+
 def _json_or_text(text: str) -> Any:
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         return json.loads(text)
     return text
 
@@ -242,11 +261,18 @@ def _kinds(annotation: Any) -> set[Any]:
     return {kind}.union(*map(_kinds, get_args(annotation)))
 
 
+def _may_be_files(annotation: Any) -> bool:
+    """True if values may name files; other texts name columns and models."""
+    return bool({list, Path} & _kinds(annotation))
+
+
 def _typed(parameter: inspect.Parameter, value: Any) -> Any:
     """A value as the parameter's annotation says."""
     kinds = _kinds(parameter.annotation)
-    if value is parameter.default:
+    if value == parameter.default:
         return value
+    if value == "":
+        raise UserError(f"{parameter.name}: is empty; give a value, or leave it out")
     for kind in kinds:
         if hasattr(kind, "from_values"):
             return kind.from_values(value, parameter.name)

@@ -34,6 +34,12 @@ def written(folder: Path, train: pa.Table, test: pa.Table | None = None) -> dict
     return found["columns"] | {"text": text}
 
 
+def test_names_with_line_breaks_of_unicode_are_kept(tmp_path: Path) -> None:
+    names = ["a\x85b", " \u2028c", "\u2029", "값"]
+    table = pa.table({"y": [0, 1] * 30, **{name: np.arange(60) / 7 for name in names}})
+    assert written(tmp_path, table)["groups"]["all"]["numeric"] == names
+
+
 def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     days = np.repeat(np.arange(20_000, 20_010), 20)

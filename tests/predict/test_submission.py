@@ -158,7 +158,8 @@ def blended(folder: Path, *parts: list[Path], **options: Any) -> pd.Series:
     options = {"weights": dict.fromkeys(names, 1), "size": "toy"} | options
     options = {"codes": {name: ["a@1", "b@2"] for name in names}} | options
     about = folder / "out" / "about.json"
-    write_submission(files, folder / "parts.json", models, submission, about, **NAMES, **options)
+    options = NAMES | options
+    write_submission(files, folder / "parts.json", models, submission, about, **options)
     return pd.read_csv(submission, index_col="uid")["y"]
 
 
@@ -168,6 +169,13 @@ def test_a_blend_is_the_weighted_mean_of_the_logits(folder: Path) -> None:
     written = blended(folder, of_a, of_b, weights={"a": 3, "b": 1})
     assert written.index.tolist() == IDS
     assert written.tolist() == pytest.approx(expit((3 * a + b) / 4).tolist())
+    equal = blended(folder, of_a, of_b, weights=None)
+    assert equal.tolist() == pytest.approx(expit((a + b) / 2).tolist())
+    for weights in ({"a": 0, "b": 0}, {"a": -1, "b": 2}, {"a": float("nan"), "b": 1}):
+        with pytest.raises(UserError, match="weights"):
+            blended(folder, of_a, of_b, weights=weights)
+    with pytest.raises(UserError, match="'uid'"):
+        blended(folder, of_b, label_column="uid")
     write_json(folder / "fitted.json", {"b": 0.5})
     assert blended(folder, of_b, fitted=folder / "fitted.json").tolist() == pytest.approx(expit(b))
 

@@ -208,6 +208,12 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(files: dict[str, Any
     assert scorer.score(frame[:0].convert_dtypes()).shape == (0,)
 
 
+@pytest.mark.parametrize("threads", [0, -1, 10**9, "2", None, 1.5])
+def test_a_number_of_threads_that_is_none_is_refused(files: dict[str, Any], threads: Any) -> None:
+    with pytest.raises(UserError, match="threads"):
+        Scorer.load(files["onnx"], threads=threads)
+
+
 @pytest.mark.parametrize(
     ("rows", "named"),
     [
@@ -216,6 +222,7 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(files: dict[str, Any
         ("events", "row 0: is of type str"),
         ([[7]], "row 0: is of type list"),
         (pd.DataFrame([ROW]).drop(columns="item"), "the rows: .*item"),
+        (pd.DataFrame([[*ROW.values()]], columns=pd.MultiIndex.from_product([ROW, [""]])), "rows"),
         (pd.DataFrame([ROW, {**ROW, "price": "7"}]), "the rows: .*price"),
         (pd.DataFrame([{**ROW, "price": "7"}]), "the rows: column 'price' has type"),
     ],

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feseq.common.errors import UserError
 from feseq.simulation import users
 from feseq.simulation.statistics import load_statistics
 from support.simulated import ROWS, SEED, TEST_ROWS, Simulated, simulate
@@ -81,6 +82,12 @@ def test_no_row_names_a_later_row_as_its_user() -> None:
     assert not np.isin(alone, whole).any()
     assert 0.1 < of_train.mean() < 0.2
     assert np.array_equal(known[~of_train], alone[~of_train])
+
+
+@pytest.mark.parametrize("mean_length", [float("nan"), 0, 10**6])
+def test_a_length_that_no_history_has_is_refused(tmp_path: Path, mean_length: float) -> None:
+    with pytest.raises(UserError, match="mean_length"):
+        simulate(tmp_path, "a", mean_length=mean_length)
 
 
 def test_a_seed_draws_the_same_rows_again_and_another_seed_others(tmp_path: Path) -> None:

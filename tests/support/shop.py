@@ -206,7 +206,9 @@ def _snakemake(command: list[str], printed: str, environment: dict[str, str], fo
         with connection.Client(environment[STARTER]) as starter:
             starter.send(("script", [fname], printed, dict(os.environ), os.getcwd()))
             with ExitStack() as stack:
-                # A job that fails at once has ended before anyone looks at it.
+                # A job that ends at once has ended before anyone looks at it.
+                if script.bench_record is not None:
+                    script.bench_record.running_time = 0.0
                 with suppress(psutil.NoSuchProcess):
                     stack.enter_context(benchmarked(starter.recv(), script.bench_record))
                 code = starter.recv()

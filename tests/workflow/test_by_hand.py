@@ -99,6 +99,9 @@ def test_values_become_what_annotations_say(kind: Any, value: Any, expected: Any
     assert _typed(parameter, value) == expected
 
 
+ROLES = COLUMNS.plain()
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
@@ -111,6 +114,14 @@ def test_values_become_what_annotations_say(kind: Any, value: Any, expected: Any
         (Mapping[str, float] | None, [1, 2], "is no value"),
         (Columns, 3, "no roles of columns"),
         (Columns, {"profile": []}, "no roles of columns"),
+        (Columns, ROLES | {"profile": "country"}, "no roles of columns"),
+        (Columns, ROLES | {"numeric": None}, "no roles of columns"),
+        (Columns, ROLES | {"profile": [["a"]]}, "no roles of columns"),
+        (Columns, ROLES | {"group_of": 5}, "no roles of columns"),
+        (Columns, ROLES | {"targets": []}, "no roles of columns"),
+        (Columns, ROLES | {"event_time": "when"}, "no roles of columns"),
+        (str, "", "is empty"),
+        (Path | None, "", "is empty"),
         (ModelConfig, 7, "7 is no mapping"),
         (ModelConfig, {"head": 3}, "head: .* did you mean 'heads'?"),
         (ModelConfig, {"heads": 3}, "max_len: Field required"),
@@ -124,14 +135,41 @@ def test_a_value_of_another_type_is_a_clear_error(kind: Any, value: Any, message
 
 
 def test_a_file_is_named_once(tmp_path: Path) -> None:
-    table, link, new = (tmp_path / name for name in ("rows.parquet", "link.parquet", "new.parquet"))
+    def main(
+        *, input: list[str], output: Output, other: Output, threads: int, id_column: str
+    ) -> None:
+        raise NotImplementedError
+
+    table, link = tmp_path / "in/rows.parquet", tmp_path / "link.parquet"
+    table.parent.mkdir()
     table.write_text("rows")
     link.symlink_to(table)
-    _check_apart({"input": [str(table)], "output": new, "prior": "observed", "threads": 2})
-    with pytest.raises(UserError, match="--input and --output"):
-        _check_apart({"input": [str(table)], "output": link})
+    sound = {"input": [str(table)], "output": tmp_path / "new", "other": tmp_path / "other"}
+    sound |= {"threads": 2, "id_column": str(table)}
+    parameters = inspect.signature(main).parameters
+    _check_apart(sound, parameters)
+    for path in (tmp_path / "in", tmp_path / "in/*.parquet", table.as_uri(), table):
+        with pytest.raises(UserError, match="--input and --output"):
+            _check_apart(sound | {"input": [str(path)], "output": link}, parameters)
+    with pytest.raises(UserError, match="--output and --other"):
+        _check_apart(sound | {"other": tmp_path / "in/../new"}, parameters)
     with pytest.raises(UserError, match="--input and --input"):
-        _check_apart({"input": [str(table), str(link)], "output": new})
+        _check_apart(sound | {"input": [str(table), str(link)]}, parameters)
+
+
+def test_a_name_that_is_no_text_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(*, output: Output, runtime: Runtime) -> None:
+        raise NotImplementedError
+
+    parameters = inspect.signature(main).parameters
+    monkeypatch.setattr(sys, "argv", ["script.py", "--output", "a", "--runtime", "[" * 10**5])
+    assert _shell_values(parameters)["runtime"] == "[" * 10**5
+    monkeypatch.setattr(sys, "argv", ["script.py", "--output", "a\udcff", "--runtime", "{}"])
+    with pytest.raises(SystemExit):
+        _shell_values(parameters)
+    assert "UTF-8" in capsys.readouterr().err
 
 
 def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,17 @@ class Columns:
         given: dict[str, Any]
         try:
             given = {role: tuple(v) if isinstance(v, list) else v for role, v in roles.items()}
-            return cls(**{"label": "", "id": ""} | given)
+            found = cls(**{"label": "", "id": ""} | given)
+            if not isinstance(found.group_of, Mapping):
+                raise TypeError(f"group_of is {found.group_of!r}")
+            lists = (found.categorical, found.numeric, found.ragged, found.shared, found.ids)
+            if wrong := [name for names in lists for name in names if not isinstance(name, str)]:
+                raise TypeError(f"{wrong[0]!r} is no name")
+            if len(found.sequences) != len(found.targets):
+                raise TypeError("each sequence has one target")
+            if (found.event_time is None) != (found.row_time is None):
+                raise TypeError("event_time and row_time stand together")
+            return found
         except (AttributeError, TypeError) as error:
             raise UserError(
                 f"{name}: no roles of columns ({first_line(error)}); profile, numeric, sequences "

@@ -54,7 +54,10 @@ class TrainJob:
 
     def run(self) -> None:
         """Train the model, by the family that its name says."""
-        family_of(Path(self.full_name).name).verb("train")(self)
+        family = family_of(Path(self.full_name).name)
+        if lacking := [block for block in family.blocks if block not in self.settings]:
+            raise UserError(f"settings: has no block {lacking[0]!r}, which {self.full_name} needs")
+        family.verb("train")(self)
 
     def before(self) -> dict[str, Any]:
         """What the first training wrote, for a refit; {} without one."""

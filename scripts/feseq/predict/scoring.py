@@ -28,13 +28,10 @@ from ..family.model import Model, load_model
 from ..raw.location import tables_of
 from ..raw.reading import RawTable, open_parquet
 from .part import ids_of, predict_table
-from .submission import diverged, prior_shift
+from .submission import checked_weights, diverged, prior_shift
 
 logger = logging.getLogger(__name__)
 
-
-# Logits times more could overflow.
-_MOST_WEIGHT = 1e100
 # By hand, where no config says more.
 _RUNTIME = Runtime()
 
@@ -73,7 +70,7 @@ def score_files(
     if fitted is not None:
         shares = read_json(fitted)
         weights = [share_of(shares, path) for path in model]
-    weights = _checked_weights(weights, len(loaded))
+    weights = checked_weights(weights, len(loaded))
     shift = prior_shift(prior, (each.about.click_rate for each in loaded))
     columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
     files = [_checked(open_parquet(table), columns, loaded) for table in tables_of(input)]
@@ -101,16 +98,6 @@ def score_files(
                 writer.write_table(pa.table([ids, probability], schema))
                 scoring.advance(part.rows)
     logger.info("%s: %s rows of %s scored by %s", output, f"{total:,}", about["inputs"], names)
-
-
-def _checked_weights(weights: list[float] | None, models: int) -> list[float]:
-    weights = [1.0] * models if weights is None else weights
-    if len(weights) != models or min(weights) < 0 or not 0 < sum(weights) < _MOST_WEIGHT:
-        raise UserError(
-            f"weights {weights} for {models} models; give each one, none below 0, not all 0, with "
-            f"a sum of less than {_MOST_WEIGHT:g}"
-        )
-    return weights
 
 
 def _checked(file: RawTable, columns: Columns, models: Sequence[Model]) -> RawTable:

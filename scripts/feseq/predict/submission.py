@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,8 @@ _PRIORS = {
     "observed": "as predicted",
     "balanced": "shifted to 50:50 odds",
 }
+# Logits times more could overflow.
+_MOST_WEIGHT = 1e100
 
 
 def write_submission(
@@ -42,7 +45,7 @@ def write_submission(
     id_column: str,
     label_column: str,
     size: str = "",
-    prior: str = "observed",
+    prior: Literal["observed", "balanced"] = "observed",
     weights: Mapping[str, float] | None = None,
     codes: Mapping[str, Sequence[str]] | None = None,
     fitted: Path | None = None,
@@ -72,12 +75,14 @@ def write_submission(
         name = name_of(model)
         code = codes.get(name) if codes else None
         firsts.append(_checked(paths, listing.parts, model, code, f"{size}/{name}" if size else ""))
-    shares = read_json(fitted) if fitted else weights or {}
+    shares = read_json(fitted) if fitted else weights
+    of_models = [share_of(shares, model) for model in models] if shares else None
+    alarms = read_alarms(facts) if facts else []
     made_from = {
         "simulated_data": json.loads(firsts[0]["simulated"]),
         "test_file": listing.table,
         "models": [first["full_name"] or "?" for first in firsts],
-        "weights": [share_of(shares, model) for model in models],
+        "weights": checked_weights(of_models, len(models)),
         "prior": prior,
         "sample_submission": sample_submission and str(sample_submission),
     }
@@ -106,7 +111,7 @@ def write_submission(
         f"{float(firsts[0]['click_rate']):.5f}",
     )
     if facts is not None:
-        warn_of(read_alarms(facts), facts.with_suffix(".md"))
+        warn_of(alarms, facts.with_suffix(".md"))
 
 
 def _checked(
@@ -153,6 +158,8 @@ def join_predictions(
     Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
     a logit is not finite.
     """
+    if id_column == label_column:
+        raise UserError(f"{id_column!r} is to be the column of the IDs and of the label; name two")
     if sample_submission is not None:
         label_column = label_name(Location(sample_submission), id_column, label_column)
     with id_tables(submission) as tables:
@@ -172,6 +179,20 @@ def _not_as_needed(path: Path, wrong: str, old: str = "it") -> UserError:
     return UserError(
         f"{path}: {wrong}; delete {old} and run the same command again, the part is predicted again"
     )
+
+
+def checked_weights(weights: list[float] | None, models: int) -> list[float]:
+    """The weights of a mean of models, equal ones where there are none.
+
+    Raises UserError for those that give no mean.
+    """
+    weights = [1.0] * models if weights is None else weights
+    if len(weights) != models or min(weights) < 0 or not 0 < sum(weights) < _MOST_WEIGHT:
+        raise UserError(
+            f"weights {weights} for {models} models; give each one, none below 0, not all 0, with "
+            f"a sum of less than {_MOST_WEIGHT:g}"
+        )
+    return weights
 
 
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:

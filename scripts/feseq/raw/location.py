@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
@@ -28,14 +28,14 @@ _MOST_NAMED = 3
 
 
 class Location:
-    """A file or folder, by a path or a URI; `str` gives it as the user wrote it.
+    """A file or folder, by a path or a URI; `str` gives it as the user wrote it, file:/x as /x.
 
     No store is asked before something is read. Whatever then fails is raised as a UserError with
     the location and pyarrow's message.
     """
 
     def __init__(self, written: str | Path) -> None:
-        self.written = str(written)
+        self.written = _local(str(written))
         self.is_remote = _URI.match(self.written) is not None
 
     def __str__(self) -> str:
@@ -209,12 +209,21 @@ def tables_of(written: Sequence[str]) -> list[TableLocation]:
 
 
 def _check_once(files: Sequence[Location], named: object) -> None:
-    seen: set[str] = set()
+    seen: set[object] = set()
     for file in files:
-        real = file.written if file.is_remote else os.path.realpath(file.written)
-        if real in seen:
+        identity: object = file.written
+        if not file.is_remote and os.path.exists(file.written):
+            state = os.stat(file.written)
+            identity = state.st_dev, state.st_ino
+        if identity in seen:
             raise UserError(f"{named}: {file} is found twice; name each file once")
-        seen.add(real)
+        seen.add(identity)
+
+
+def _local(written: str) -> str:
+    """The path of a file URI of this machine; others as they are."""
+    uri = urlsplit(written) if written[:6].lower() == "file:/" else None
+    return unquote(uri.path) if uri and uri.netloc in ("", "localhost") else written
 
 
 def _files_of(entry: Location) -> list[Location]:

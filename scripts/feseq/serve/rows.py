@@ -62,7 +62,8 @@ class RowTable(MemoryTable):
 def _from_frame(frame: Any, columns: Columns) -> pa.RecordBatch:
     names = list(columns.features)
     try:
-        table = pa.table(frame.select(names) if hasattr(frame, "select") else frame[names])
+        chosen = frame.select(names) if hasattr(frame, "select") else frame[names]
+        table = pa.table(chosen).select(names)
     except (KeyError, *_NOT_HELD) as error:
         raise UserError(f"{_NAME}: {first_line(error)}; give columns {', '.join(names)}") from None
     check_types(table.schema, columns, _NAME)

@@ -21,6 +21,7 @@ METADATA = "feseq"
 FORMAT, VERSION = "feseq-onnx", 2
 # Bytes that `signed` adds.
 _SIGNATURE = 76
+_MOST_THREADS = 1_000
 # Positions of one run: few enough to stay in a core's caches.
 _POSITIONS = 1 << 13
 
@@ -32,6 +33,8 @@ class Scorer:
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
+        if type(threads) is not int or not 1 <= threads <= _MOST_THREADS:
+            raise UserError(f"threads is {threads!r}; give a number from 1 to {_MOST_THREADS:,}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # Else it warns of shapes that it cannot know.
