@@ -166,6 +166,11 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
     [
         (pa.array([3, None, -1, 3], pa.int32()), ["3", None, "-1", "3"]),
         (pa.array([1.0, float("nan"), 2.5, None]), ["1", None, "2.5", None]),
+        (
+            pa.array([0.1, None, 123456792.0, 2.5], pa.float32()),
+            ["0.1", None, "123456792", "2.5"],
+        ),
+        (pa.array([0.1, 2, None, 0.3], pa.float16()), ["0.1", "2", None, "0.3"]),
         (pa.array([True, False, None, True]), ["true", "false", None, "true"]),
         (pa.array(["b", None, "a", "b"]).dictionary_encode(), ["b", None, "a", "b"]),
         (pa.array(["b", None, "", "b"], pa.large_string()), ["b", None, "", "b"]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,18 +19,21 @@ def as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        # As a value of few bits is written, 0.1: as a double it reads 0.10000000149011612.
+        is_narrow = column.type in (pa.float16(), pa.float32())
+        written = column.type.to_pandas_dtype() if is_narrow else float
         # A missing float is NaN for pandas and null for parquet: one meaning, one value.
         texts = [
-            None if value is None or value != value else _number_as_text(value)
+            None if value is None or value != value else _number_as_text(value, written)
             for value in column.to_pylist()
         ]
         return pa.array(texts, pa.string())
     return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
 
-def _number_as_text(value: float | Decimal) -> str:
+def _number_as_text(value: float | Decimal, written: Callable[[float], Any]) -> str:
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
+        return str(int(value)) if value.is_integer() else repr(float(str(written(value))))
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
