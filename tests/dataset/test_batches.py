@@ -233,9 +233,9 @@ def test_a_share_is_drawn_alike_by_all_ranks_and_where_an_epoch_goes_on(source: 
 
 @pytest.mark.parametrize(
     ("rows", "clicks", "expected"),
-    [(900, 20, 900), (9_000, 20, 1_000), (9_000, 500, 2_500), (9_000, 3_000, 9_000)],
+    [(900, 20, 900), (9_000, 20, 1_000), (9_000, 500, 3_500), (9_000, 3_000, 9_000)],
 )
-def test_auto_makes_an_epoch_of_so_many_rows_or_of_five_times_the_clicks(
+def test_auto_makes_an_epoch_of_so_many_rows_or_of_seven_times_the_clicks(
     monkeypatch: pytest.MonkeyPatch, rows: int, clicks: int, expected: int
 ) -> None:
     monkeypatch.setattr(negatives, "AUTO_ROWS", 1_000)

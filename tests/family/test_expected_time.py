@@ -10,11 +10,18 @@ from feseq.family.expected_time import expected_time
 
 
 def put(
-    results: Path, size: str, model: str, rows: int, seconds: float, **settings: object
+    results: Path,
+    size: str,
+    model: str,
+    rows: int,
+    seconds: float,
+    click_rate: float = 0.01,
+    **settings: object,
 ) -> None:
     folder = results / size / model
     folder.mkdir(parents=True)
     training = {"train_rows": rows, "seconds": seconds, "settings": settings}
+    training["click_rate"] = click_rate
     write_json(folder / "training.json", training)
 
 
@@ -33,10 +40,15 @@ def test_the_largest_training_of_the_model_counts_by_its_rows(tmp_path: Path) ->
     assert "negative_share" in expected_time(tmp_path, "len150", 1_000_000, {})
 
 
-@pytest.mark.parametrize("rows", [30_000_000, 300_000_000])
-def test_auto_takes_so_many_rows_an_epoch(tmp_path: Path, rows: int) -> None:
-    put(tmp_path, "medium", "len150", negatives.AUTO_ROWS // 10, 60)
-    assert "0:10:00" in expected_time(tmp_path, "len150", rows, {"negative_share": "auto"})
+@pytest.mark.parametrize(
+    ("rows", "click_rate", "expected"),
+    [(1_000_000, 0.01, "0:10:00"), (10_000_000, 0.03, "2:20:00"), (20_000, 0.5, "0:01:20")],
+)
+def test_auto_takes_so_many_rows_an_epoch(
+    tmp_path: Path, rows: int, click_rate: float, expected: str
+) -> None:
+    put(tmp_path, "medium", "len150", negatives.AUTO_ROWS // 10, 60, click_rate)
+    assert expected in expected_time(tmp_path, "len150", rows, {"negative_share": "auto"})
 
 
 def test_a_training_with_other_settings_tells_nothing(tmp_path: Path) -> None:

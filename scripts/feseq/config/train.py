@@ -74,8 +74,8 @@ class TrainConfig(Declared):
     predictions take it back"""
     negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
     """an epoch has all clicks and this share of the other rows, another draw each time, which makes
-    it shorter; predictions are corrected for that. `auto`: 1, or what makes an epoch of 1.5 million
-    rows, with four other rows for each click at least"""
+    it shorter; predictions are corrected for that. `auto`: 1, or what makes an epoch of 150,000
+    rows, with six other rows for each click at least"""
     weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
     """d: a moving average of the weights, d * average + (1 - d) * weights after each step, is
     evaluated and saved in their place; 0: none"""

@@ -9,14 +9,15 @@ from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# What `auto` takes: an epoch of about so many rows, and so many others for each click at least.
-AUTO_ROWS = 1_500_000
-LEAST_OTHERS = 4
+# What `auto` takes: an epoch of so many rows, and so many others for each click at least. With more,
+# networks were worse and trees level (benchmarks/README.md, "Shares").
+AUTO_ROWS = 150_000
+LEAST_OTHERS = 6
 NegativeShare = float | Literal["auto"]
 
 
 def chosen_share(share: NegativeShare, label: np.ndarray, key: str) -> float:
-    """The share of the rows without a click to train on; `auto` is 1 on tables of AUTO_ROWS.
+    """The share of the rows without a click to train on; `auto` makes an epoch of `auto_rows`.
 
     `label` [train rows]; the log says what `auto` took, by the setting's `key`.
     """
@@ -24,14 +25,19 @@ def chosen_share(share: NegativeShare, label: np.ndarray, key: str) -> float:
         return share
     clicks = int(label.sum())
     others = len(label) - clicks
-    wanted = max(AUTO_ROWS - clicks, LEAST_OTHERS * clicks)
-    if wanted >= others:
+    wanted = auto_rows(len(label), clicks) - clicks
+    if wanted == others:
         return 1.0
     logger.info(
         "%s auto: %.3g of %s rows without a click, with all %s clicks",
         *(key, wanted / others, f"{others:,}", f"{clicks:,}"),
     )
     return wanted / others
+
+
+def auto_rows(rows: int, clicks: int) -> int:
+    """Rows of an epoch that `auto` takes of a table."""
+    return min(rows, max(AUTO_ROWS, (1 + LEAST_OTHERS) * clicks))
 
 
 class NegativeDraw:

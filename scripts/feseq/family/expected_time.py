@@ -8,7 +8,7 @@ from typing import Any
 from ..common.errors import UserError
 from ..common.files import read_json
 from ..common.progress import duration
-from ..dataset.negatives import AUTO_ROWS, NegativeShare
+from ..dataset.negatives import NegativeShare, auto_rows
 
 _LONG = 24 * 3600
 # Settings that leave the time of a row as it is.
@@ -31,12 +31,13 @@ def expected_time(results: Path, model: str, rows: int, settings: Mapping[str, A
             if any(training["settings"].get(key) != counted[key] for key in counted):
                 continue
             epoch_rows = training.get("rows_per_epoch", training["train_rows"])
-            known.append((epoch_rows, path.stat().st_mtime, training["seconds"], path))
+            clicks = round(rows * training["click_rate"])
+            known.append((epoch_rows, path.stat().st_mtime, training["seconds"], clicks, path))
     if not known:
         return ""
-    earlier_rows, _, seconds, path = max(known)
+    earlier_rows, _, seconds, clicks, path = max(known)
     negative_share: NegativeShare = settings.get("negative_share", 1)
-    epoch_rows = min(rows, AUTO_ROWS) if negative_share == "auto" else negative_share * rows
+    epoch_rows = auto_rows(rows, clicks) if negative_share == "auto" else negative_share * rows
     expected = seconds * epoch_rows / max(1, earlier_rows)
     shorter = "; `negative_share` and `epochs` make it shorter" * (expected > _LONG)
     return f"about {duration(expected)} by {path.parent}{shorter}"

@@ -94,6 +94,7 @@ class TrainJob:
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",
             "simulated_data": model.about.simulated,
+            "click_rate": model.about.click_rate,
             "settings": {
                 key: value for keys in self.settings.values() for key, value in keys.items()
             },
