@@ -203,7 +203,7 @@ def _check_apart(values: Mapping[str, Any], parameters: Any) -> None:
         for given in value if isinstance(value, list) else [value]:
             paths = [given] if isinstance(given, Path) else []
             if isinstance(given, str) and not (table := TableLocation(given)).is_remote:
-                paths = [Path(str(file)) for file in table.files]
+                paths = [Path(str(file)) for file in table.files if not file.is_missing]
             for path in paths:
                 real = os.path.realpath(path)
                 if real in names:

@@ -9,8 +9,8 @@ from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# What `auto` takes: an epoch of so many rows, and so many others for each click at least. With more,
-# networks were worse and trees level (benchmarks/README.md, "Shares").
+# What `auto` takes: an epoch of so many rows, and so many others for each click at least. With
+# more, networks were worse and trees level (benchmarks/README.md, "Shares").
 AUTO_ROWS = 150_000
 LEAST_OTHERS = 6
 NegativeShare = float | Literal["auto"]
