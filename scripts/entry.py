@@ -269,9 +269,9 @@ def _may_be_files(annotation: Any) -> bool:
 def _typed(parameter: inspect.Parameter, value: Any) -> Any:
     """A value as the parameter's annotation says."""
     kinds = _kinds(parameter.annotation)
-    if value == parameter.default:
+    if value is parameter.default:
         return value
-    if value == "":
+    if value == "" != parameter.default:
         raise UserError(f"{parameter.name}: is empty; give a value, or leave it out")
     for kind in kinds:
         if hasattr(kind, "from_values"):

@@ -21,7 +21,7 @@ class Alarm:
 def read_alarms(facts: Path) -> list[Alarm]:
     """The alarms in the file of facts that `describe` has written."""
     return read_json(
-        facts, lambda found: [Alarm(**alarm) for alarm in found["alarms"]], kind="facts.json"
+        facts, lambda found: [Alarm(**alarm) for alarm in found["alarms"]], kind="data.json"
     )
 
 

@@ -76,7 +76,7 @@ def write_submission(
         code = codes.get(name) if codes else None
         firsts.append(_checked(paths, listing.parts, model, code, f"{size}/{name}" if size else ""))
     shares = read_json(fitted) if fitted else weights
-    of_models = [share_of(shares, model) for model in models] if shares else None
+    of_models = None if shares is None else [share_of(shares, model) for model in models]
     alarms = read_alarms(facts) if facts else []
     made_from = {
         "simulated_data": json.loads(firsts[0]["simulated"]),

@@ -21,7 +21,6 @@ from ..dataset.encoding import DEFAULT_INPUTS
 from ..dataset.feature_map import read_columns
 from ..dataset.opening import Files, open_table
 from ..model.build import field_sizes, inputs_of
-from ..model.device import Machine
 from ..model.input_layer import columns_of
 from ..model.padded import INPUTS, PaddedFESeq
 from ..predict.model_file import TrainedModel
@@ -33,7 +32,6 @@ logger = logging.getLogger(__name__)
 # The largest difference of two logits, in units of the larger of 1 and the logit itself.
 BOUND = 1e-4
 ROWS = 1_000
-CPU = Machine(torch.device("cpu"))
 
 
 def export_model(model: Path, valid_h5: Files, onnx: Path, *, full_name: str = "") -> None:
