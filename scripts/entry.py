@@ -23,6 +23,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # it, must not end a job.
 os.environ["MPLBACKEND"] = "svg"
 os.environ.pop("NUMBA_NUM_THREADS", None)
+if sys.flags.optimize > 1:
+    sys.exit("PYTHONOPTIMIZE=2 takes away docstrings, which XGBoost needs; unset it")
 
 from feseq.common.errors import UserError
 from feseq.common.files import Output
@@ -243,7 +245,10 @@ def _path(text: str) -> str:
         message = f"{text!r} is no name in UTF-8; rename the file"
         raise argparse.ArgumentTypeError(message) from None
     # A shell expands no ~ in --output=~/scores.parquet.
-    return os.path.expanduser(text)
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise argparse.ArgumentTypeError(f"{text}: no such user; give ./{text} for a file")
+    return path
 
 
 def _json_or_text(text: str) -> Any:

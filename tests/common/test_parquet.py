@@ -4,9 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.parquet import read_table, write_table
+
+
+def test_a_missing_file_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"part000\.parquet"):
+        read_table(tmp_path / "part000.parquet", ["logit"])
 
 
 def test_a_changed_bit_of_a_footer_is_found_or_harmless(tmp_path: Path) -> None:

@@ -223,6 +223,12 @@ def test_a_table_that_lacks_a_column_is_refused(
         fit_feature_map(h5, COLUMNS, 1)
 
 
+def test_test_rows_teach_nothing(tmp_path: Path) -> None:
+    test = to_test_h5(tmp_path, raw_table())
+    with pytest.raises(UserError, match=r"test\.h5"):
+        fit_feature_map(test, COLUMNS, 1)
+
+
 def test_files_of_another_size_are_refused(tmp_path: Path) -> None:
     paths = to_train_h5(tmp_path, raw_table(), size="toy")
     feature_map = fit_feature_map(paths[0], COLUMNS, 1)

@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -201,7 +202,8 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(files: dict[str, Any
     expected = scorer.score(rows)
     frame = pd.DataFrame(rows)
     assert frame["item"].dtype == float
-    for others in (tuple(rows), iter(rows), frame, frame[::-1][::-1], pa.table(frame)):
+    polars = SimpleNamespace(columns=[*frame], to_arrow=lambda: pa.table(frame))
+    for others in (tuple(rows), iter(rows), frame, frame[::-1][::-1], pa.table(frame), polars):
         np.testing.assert_array_equal(scorer.score(others), expected)
     for row in (rows[1], frame.astype({"item": object}).iloc[1]):
         np.testing.assert_array_equal(scorer.score(row), expected[1:2])
@@ -301,6 +303,8 @@ def test_another_file_is_refused(files: dict[str, Any], tmp_path: Path) -> None:
             Scorer.load(path)
     with pytest.raises(UserError, match=r"none.onnx: no such file"):
         Scorer.load(tmp_path / "none.onnx")
+    with pytest.raises(UserError, match=r"no such file"):
+        Scorer.load("n" * 5_000)
 
 
 def test_a_single_changed_bit_is_refused_wherever_it_is(files: dict[str, Any]) -> None:

@@ -172,7 +172,9 @@ def test_a_name_that_is_no_text_is_refused(
     assert "UTF-8" in capsys.readouterr().err
 
 
-def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_may_begin_with_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def main(*, input: list[str], output: Output, column: str) -> None:
         raise NotImplementedError
 
@@ -182,6 +184,10 @@ def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) 
     values = _shell_values(inspect.signature(main).parameters)
     paths = {"input": ["/home/me/a", "b~"], "output": "/home/me/c"}
     assert values == {**paths, "column": "~/d", "force": False}
+    monkeypatch.setattr(sys, "argv", ["script.py", *arguments[:-2], "--output=~no-such-user/c"])
+    with pytest.raises(SystemExit):
+        _shell_values(inspect.signature(main).parameters)
+    assert "~no-such-user/c" in capsys.readouterr().err
 
 
 def test_what_exists_is_no_output(tmp_path: Path) -> None:

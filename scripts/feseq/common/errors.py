@@ -29,7 +29,8 @@ def is_of_machine(error: BaseException) -> bool:
     """True for an error of the machine, such as no permission, that does not condemn a file."""
     return isinstance(error, MemoryError) or (
         isinstance(error, OSError)
-        and error.errno in (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+        and error.errno
+        in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
     )
 
 

@@ -156,12 +156,15 @@ def fit_feature_map(
 ) -> FeatureMap:
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass in blocks over the train rows, or over these and the validation rows.
+    One pass in blocks over the train rows, or over these and the validation rows. Raises UserError
+    for a test table.
     """
     with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )
+        if "draw" not in table.source:
+            raise UserError(f"{table.path}: has no train rows; give the H5 files of those")
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
         place = {
             name: ByCode(known, np.arange(1, len(known) + 1), missing=0, other=0)

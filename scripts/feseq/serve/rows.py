@@ -61,6 +61,7 @@ class RowTable(MemoryTable):
 
 def _from_frame(frame: Any, columns: Columns) -> pa.RecordBatch:
     names = list(columns.features)
+    frame = frame.to_arrow() if hasattr(frame, "to_arrow") else frame  # of polars
     try:
         chosen = frame.select(names) if hasattr(frame, "select") else frame[names]
         table = pa.table(chosen).select(names)

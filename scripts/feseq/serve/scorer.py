@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Scorer:
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
         """The model of a file `model.onnx`; raises UserError for any other."""
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise UserError(f"{path}: no such file; make it by `snakemake --cores 4 {path}`")
         return cls(Path(path).read_bytes(), threads, str(path))
 
