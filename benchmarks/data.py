@@ -33,7 +33,8 @@ from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
 from feseq.dataset import shuffle
 from feseq.dataset.conversion import BATCH_ROWS, convert_test, convert_train
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.feature_map import FeatureMap
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.opening import Rows
 from feseq.dataset.sampling import sample
 from feseq.dataset.store import H5Table

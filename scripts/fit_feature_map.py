@@ -8,7 +8,7 @@ from pathlib import Path
 from entry import run_script
 from feseq.common.files import Output
 from feseq.config.columns import Columns
-from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.fitting import fit_feature_map
 
 NONE: list[Path] = []
 

@@ -12,7 +12,7 @@ from feseq.boosting.training import train
 from feseq.common.files import read_json
 from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
-from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.opening import AllRows
 from feseq.family.job import TrainJob
 from support.learnable import learnable_table, make

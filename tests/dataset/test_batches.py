@@ -16,7 +16,8 @@ from feseq.dataset import batches, negatives
 from feseq.dataset.batch import Batch
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.encoding import Inputs
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.feature_map import FeatureMap
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.negatives import NegativeDraw, NegativeShare
 from support.raw_tables import COLUMNS, raw_table, split_events, to_train_h5, with_roles
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset import encoding, feature_map
+from feseq.dataset import encoding, fitting
 from feseq.dataset.encoding import FeatureEncoder
 from feseq.dataset.feature_map import (
     MISSING,
@@ -20,8 +20,8 @@ from feseq.dataset.feature_map import (
     FeatureMap,
     SequenceField,
     check_one_draw,
-    fit_feature_map,
 )
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.inputs import InputEncoder
 from feseq.dataset.store import H5Table
 from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
@@ -94,9 +94,9 @@ def test_tokens_are_counted_and_looked_up_alike_below_and_above_the_dense_limit(
     seen: list[int], asked: list[int], limit: int, min_count: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feature_map, "DENSE_LIMIT", limit)
+        patch.setattr(fitting, "DENSE_LIMIT", limit)
         patch.setattr(encoding, "DENSE_LIMIT", limit)
-        counts = feature_map.TokenCounts()
+        counts = fitting.TokenCounts()
         for part in np.array_split(np.array(seen, np.uint64), 3):
             counts.add(part)
         vocabulary = counts.at_least(min_count)
@@ -137,7 +137,7 @@ def shop_of(kind: str, rows: int = 300) -> pa.Table:
 def test_a_shared_vocabulary_holds_what_both_columns_together_have_often_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int, kind: str
 ) -> None:
-    monkeypatch.setattr(feature_map, "DENSE_LIMIT", limit)
+    monkeypatch.setattr(fitting, "DENSE_LIMIT", limit)
     monkeypatch.setattr(encoding, "DENSE_LIMIT", limit)
     table = shop_of(kind)
     fields = fitted(tmp_path, table, min_count, columns=SHARED)
@@ -159,7 +159,7 @@ def test_a_shared_vocabulary_holds_what_both_columns_together_have_often_enough(
 def test_the_same_raw_item_has_the_same_index_as_target_and_in_the_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_count: int, limit: int, kind: str
 ) -> None:
-    monkeypatch.setattr(feature_map, "DENSE_LIMIT", limit)
+    monkeypatch.setattr(fitting, "DENSE_LIMIT", limit)
     monkeypatch.setattr(encoding, "DENSE_LIMIT", limit)
     fields = fitted(tmp_path, shop_of(kind), min_count, columns=SHARED)
     # Every item once as target and, where it can be one, as token.

@@ -10,7 +10,8 @@ import pytest
 
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.encoding import Inputs
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.feature_map import FeatureMap
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.history_statistics import NAMES
 from support.raw_tables import raw_table, split_events, to_test_h5, to_train_h5, with_roles
 

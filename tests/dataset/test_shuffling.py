@@ -10,7 +10,7 @@ from scipy import stats
 from feseq.dataset import batches, conversion, opening, shuffle
 from feseq.dataset.batch import Batch
 from feseq.dataset.batches import BatchSource
-from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.fitting import fit_feature_map
 from support.raw_tables import COLUMNS, to_train_parts
 
 # A 32nd of a full table's: its runs, blocks and windows are as much smaller.

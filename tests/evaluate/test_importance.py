@@ -10,7 +10,7 @@ import torch
 
 from feseq.common.files import read_json
 from feseq.dataset.block import Block
-from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.store import H5Table
 from feseq.dataset.table import MemoryTable
 from feseq.evaluate import importance

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from feseq.dataset.batches import BatchSource
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.feature_map import FeatureMap
+from feseq.dataset.fitting import fit_feature_map
 from feseq.evaluate.mean_attention import mean_attention
 from feseq.model import FESeq
 from feseq.model.build import build_model

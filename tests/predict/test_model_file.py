@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from feseq.boosting.model_file import BoostedModel
 from feseq.common.errors import UserError
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.feature_map import FeatureMap
+from feseq.dataset.fitting import fit_feature_map
 from feseq.family.model import About
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel

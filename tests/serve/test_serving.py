@@ -23,7 +23,8 @@ from packaging.requirements import Requirement
 
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map, read_columns
+from feseq.dataset.feature_map import FeatureMap, read_columns
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.opening import open_table
 from feseq.family.model import About
 from feseq.model.build import build_model

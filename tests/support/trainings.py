@@ -19,7 +19,7 @@ from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.sampling import read_labels
 from feseq.dataset.selection import write_selections
 from feseq.family.job import TrainJob

@@ -13,7 +13,7 @@ from feseq.common.errors import UserError
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
 from feseq.config.train import TrainConfig
-from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.opening import open_table
 from feseq.evaluate.validation import predict_validation
 from feseq.predict.model_file import TrainedModel

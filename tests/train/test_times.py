@@ -14,7 +14,8 @@ import torch
 from feseq.common.errors import UserError
 from feseq.dataset import batches
 from feseq.dataset.batches import BatchSource
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.feature_map import FeatureMap
+from feseq.dataset.fitting import fit_feature_map
 from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
 TIMED = with_roles(

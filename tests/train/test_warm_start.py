@@ -13,7 +13,8 @@ from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
 from feseq.dataset.extension import extended
-from feseq.dataset.feature_map import FeatureMap, fit_feature_map
+from feseq.dataset.feature_map import FeatureMap
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.store import H5Table
 from feseq.family.model import About
 from feseq.model.build import build_model

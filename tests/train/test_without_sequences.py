@@ -10,7 +10,7 @@ import torch
 
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
-from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.opening import open_table
 from feseq.predict.model_file import TrainedModel
 from feseq.serve.check_rows import raw_rows

@@ -20,7 +20,7 @@ from feseq.common.errors import NotFiniteError, UserError
 from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
-from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.fitting import fit_feature_map
 from feseq.families import family_of
 from feseq.family.job import TrainJob
 from feseq.train.run import train

@@ -18,7 +18,7 @@ from feseq.config.names import MODEL_FILE, REFIT
 from feseq.config.runtime import Runtime
 from feseq.config.sampling import Sampling
 from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.feature_map import fit_feature_map
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.list_test import list_test
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.sampling import sample

@@ -12,8 +12,8 @@ import numpy as np
 from ..common.errors import UserError
 from ..common.hashing import GOLDEN
 from .block import Block
-from .store import H5Table, of_other_draw
-from .table import SomeRows, Table
+from .store import H5Table
+from .table import SomeRows, Table, of_other_draw
 
 # Consecutive rows of a file that are read at once: reading these takes as long as finding them.
 RUN_ROWS = 512

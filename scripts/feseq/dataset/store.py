@@ -153,14 +153,6 @@ def _h5_name(column: str) -> str:
     return "%2E" if column == "." else column.replace("%", "%25").replace("/", "%2F")
 
 
-def of_other_draw(one: object, other: object) -> UserError:
-    """The error of two files whose rows were not drawn together: one may train on the other's."""
-    return UserError(
-        f"{one} and {other} were not made from the same rows and columns; delete both, with "
-        f"all files of their folders, and run the same command again, they are rebuilt"
-    )
-
-
 def _digest_of_words(words: Sequence[str]) -> str:
     # NUL, which no word holds, tells ["ab"] from ["a", "b"].
     return hashlib.sha256("\0".join(words).encode()).hexdigest()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..common.errors import UserError
 from ..common.files import Closing
 from .block import Block
 
@@ -149,3 +150,11 @@ def monitored_rows(table: Table) -> Table:
 def reported(holdout: np.ndarray) -> np.ndarray:
     """The rows that metrics are reported on: the holdout rows, or all rows where there are none."""
     return holdout if holdout.any() else ~holdout
+
+
+def of_other_draw(one: object, other: object) -> UserError:
+    """The error of two files whose rows were not drawn together: one may train on the other's."""
+    return UserError(
+        f"{one} and {other} were not made from the same rows and columns; delete both, with "
+        f"all files of their folders, and run the same command again, they are rebuilt"
+    )
