@@ -46,9 +46,9 @@ def test_the_preset_for_the_leaderboard_lies_over_the_config(config: Config) -> 
 REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("train.learning_rate", -1),
     ("train.learning_rate", "1e-3"),
-    ("train.max_grad_norm", float("nan")),
-    ("train.max_grad_norm", True),
-    ("train.pos_weight", 1e9),
+    ("train.embedding_l2", float("nan")),
+    ("train.embedding_l2", True),
+    ("train.embedding_rate_factor", 1e9),
     ("train.seed", 2**64),
     ("train.evaluations_per_epoch", 2.5),
     ("train.monitor", {"acu": 1}, "train.monitor.acu"),

@@ -49,7 +49,7 @@ def test_a_mistake_is_named(space: str, named: str) -> None:
     [
         "model.dropout: {low: 0.1, high: 0.4, step: 0.1}",
         "model.heads: {low: 1, high: 8, log: true}",
-        "train.max_grad_norm: {low: 1, high: 2.5}",
+        "train.embedding_l2: {low: 1, high: 2.5}",
         "model.time_log_base: [2, null, 1.5]",
         "train.evaluations_per_epoch: [auto, 4]",
         "boosting.l2: {low: 0.1, high: 30.0, log: true}",

@@ -12,8 +12,8 @@ from feseq.dataset.batches import BatchSource
 from feseq.dataset.encoding import Inputs
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.fitting import fit_feature_map
-from feseq.dataset.history_statistics import NAMES
-from support.raw_tables import raw_table, split_events, to_test_h5, to_train_h5, with_roles
+from feseq.dataset.history_statistics import NAMES, QUANTITIES, history_statistics
+from support.raw_tables import ragged, raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
 SHARED = with_roles(numeric=("price",), shared=("events",))
 # '07' is no item of the history, and the last is none that a plain array could count.
@@ -34,13 +34,10 @@ def plain(row: dict, names: tuple[str, ...]) -> list[float]:
     events = split_events(row["events"])
     counts = Counter(events)
     shares = [n / len(events) for n in counts.values()]
-    target = -1 if row["item"] in (None, "07") else int(row["item"])
     numbers = {
         "length": math.log(1 + len(events)),
         "distinct": math.log(1 + len(counts)),
         "entropy": -sum(share * math.log(share) for share in shares),
-        "target_count": math.log(1 + counts[target]),
-        "target_recency": 1 / (1 + events[::-1].index(target)) if counts[target] else 0,
     }
     return [numbers[name] for name in names]
 
@@ -52,14 +49,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FeatureMap]:
     return folder, FeatureMap.from_dict(fit_feature_map(train, SHARED, 1).to_dict())
 
 
-@pytest.mark.parametrize("names", [NAMES[:5], ("length",), ("target_recency", "newest"), ()])
+@pytest.mark.parametrize("names", [QUANTITIES, ("length",), ("entropy", "newest"), ()])
 def test_they_stand_behind_the_numeric_columns_whatever_is_cut(
     made: tuple[Path, FeatureMap], names: tuple[str, ...]
 ) -> None:
     folder, fields = made
     rows = table(200, 2)
     h5 = to_test_h5(folder, rows, columns=SHARED)
-    plainly = tuple(name for name in NAMES[:5] if name in names)
+    plainly = tuple(name for name in QUANTITIES if name in names)
     inputs = Inputs(numbers=("minmax", "bucket"), statistics=names)
     known = {field.column: field for field in fields.statistics}
     chosen = [known[f"{name} of events"] for name in plainly]
@@ -80,7 +77,7 @@ def test_they_stand_behind_the_numeric_columns_whatever_is_cut(
 
 def test_their_range_is_that_of_the_train_rows(made: tuple[Path, FeatureMap]) -> None:
     _, fields = made
-    rows = [plain(row, NAMES[:5]) for row in table(300, 1).to_pylist()[:298]]
+    rows = [plain(row, QUANTITIES) for row in table(300, 1).to_pylist()[:298]]
     for field, values in zip(fields.statistics, zip(*rows)):
         assert field.minimum == pytest.approx(min(values), abs=1e-6)
         assert field.maximum == pytest.approx(max(values), abs=1e-6)
@@ -95,8 +92,11 @@ def test_blank_histories_have_the_statistics_of_empty_ones(made: tuple[Path, Fea
     assert (batch.context_BC == 0).all()
 
 
-def test_codes_that_are_no_items_have_none_of_the_target(tmp_path: Path) -> None:
-    columns = with_roles(numeric=("price",))
-    train, _ = to_train_h5(tmp_path, table(50, 3), columns=columns, valid_rows=(1, 2))
-    fields = fit_feature_map(train, columns, 1)
-    assert [field.column.partition(" of ")[0] for field in fields.statistics] == list(NAMES[:3])
+def test_a_target_is_counted_and_found_from_the_newest_event_on() -> None:
+    lists = [[4, 7, 4, 2], [7], [], [5, 5]]
+    target = [4, 3, 4, -1]
+    found = history_statistics(ragged(lists), np.array(target))
+    for values, events, wanted in zip(found[:, 3:].tolist(), lists, target):
+        recency = 1 / (1 + events[::-1].index(wanted)) if wanted in events else 0
+        newest = events[-1] if events else 0
+        assert values == pytest.approx([events.count(wanted), recency, newest])

@@ -46,7 +46,6 @@ VALUES: dict[str, list[Any]] = {
     "train.batch_size": [16, 64],
     "train.learning_rate": [1e-3, 0.05],
     "train.embedding_rate_factor": [1, 2],
-    "train.pos_weight": [1, 20],
     # Every metric is in one of these.
     "train.monitor": [
         {name: -1 if name.endswith("loss") else 1 for name in METRICS[i::4]} for i in range(4)
@@ -103,14 +102,9 @@ REFUSED: list[Case] = [
             ("columns.groups.main.times", {"event_times": "at"}),
             ("columns.groups.main.share_embedding", ["events"]),
             ("model.times", True),
-            ("model.history_statistics", ["target_count", "target_recency", "newest"]),
         )
     ),
     {"model.times": True, "columns.groups.main.times": {}},
-    {
-        "model.history_statistics": ["target_count", "target_recency", "newest"],
-        "columns.groups.main.share_embedding": [],
-    },
     {"sampling.split.last": 2, "sampling.split.time": None},
     {"sizes.toy.submission_models": [FESEQ], "sizes.toy.submission_weights": [1, 3]},
     {"sizes.toy.submission_models": [BOOSTING], "sizes.toy.submission_weights": [1, 3]},

@@ -50,7 +50,7 @@ def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None
     assert not torch.equal(first.mlp[0].weight, other.mlp[0].weight)
 
 
-@pytest.mark.parametrize("settings", [{}, {"negative_share": 0.3, "pos_weight": 3}])
+@pytest.mark.parametrize("settings", [{}, {"negative_share": 0.3}])
 def test_the_files_of_a_run_agree(data: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     outputs = train(data, tmp_path, replace(TRAIN, **settings), SMALL_MODEL)
     with open(outputs["history"]) as file:
@@ -70,29 +70,27 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path, settings: dict[str
     assert found["logloss"] == pytest.approx(metrics["valid_logloss"], abs=1e-6)
 
 
-@pytest.mark.parametrize(("share", "weight"), [(1.0, 1.0), (0.3, 1.0), (1.0, 4.0), (0.3, 4.0)])
-def test_an_intercept_learned_from_draws_and_weights_predicts_the_click_rate(
-    data: Path, share: float, weight: float
-) -> None:
-    with opened(data, replace(TRAIN, negative_share=share, pos_weight=weight)) as trainer:
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_an_intercept_learned_from_draws_predicts_the_click_rate(data: Path, share: float) -> None:
+    with opened(data, replace(TRAIN, negative_share=share)) as trainer:
         model, source = trainer.model, trainer.train
         label = torch.cat([batch.label_B for batch in source.shuffled(1, 1)])
-        logit = math.log(weight * label.sum() / (1 - label).sum())
+        logit = math.log(label.sum() / (1 - label).sum())
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.zero_()
             model.mlp[-1].bias.fill_(logit)
         probability = torch.from_numpy(predict_logits(model, source, CPU)).sigmoid()
         assert probability.mean().item() == pytest.approx(trainer.click_rate, rel=1e-6)
-        # The loss is that of the draws and weights.
+        # The loss is that of the draws.
         assert model.train()(next(source.in_order()))[0].item() == pytest.approx(logit)
 
 
-@pytest.mark.parametrize(("share", "weight"), [(1.0, 1.0), (0.3, 4.0)])
+@pytest.mark.parametrize("share", [1.0, 0.3])
 def test_an_untrained_network_predicts_the_click_rate_if_it_starts_there(
-    data: Path, share: float, weight: float
+    data: Path, share: float
 ) -> None:
-    config = replace(TRAIN, negative_share=share, pos_weight=weight, start_at_click_rate=True)
+    config = replace(TRAIN, negative_share=share, start_at_click_rate=True)
     with opened(data, config) as trainer:
         with torch.no_grad():
             trainer.model.mlp[-1].weight.zero_()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feseq.dataset.history_statistics import NAMES
+from feseq.dataset.history_statistics import QUANTITIES
 from feseq.dataset.opening import open_table
 from support import shop
 
@@ -25,7 +25,7 @@ MODEL = {
     "time_log_base": 2,
     "numerics": ["linear", "direct", "buckets", "missing"],
     "scaling": "quantile",
-    "history_statistics": list(NAMES),
+    "history_statistics": [*QUANTITIES, "newest"],
     "levels": 10,
     "unknown_share": 0.1,
     "shortcuts": True,

@@ -37,7 +37,7 @@ from ..dataset.feature_map import (
     LevelField,
     SequenceField,
 )
-from ..dataset.history_statistics import NAMES, history_statistics, quantities
+from ..dataset.history_statistics import NAMES, history_statistics
 from ..dataset.table import Table
 from .clicks import FOLDS, ClickCounts, Places, hashed_below, mean_over_newest
 from .unknown import UnknownCount, with_unknown
@@ -292,8 +292,8 @@ def _fields(feature_map: FeatureMap) -> list[CategoryField | LevelField]:
 
 
 def _statistics(sequence: SequenceField) -> list[str]:
-    """Those of a history, without its length."""
-    return [name for name in quantities(bool(sequence.shared_with)) if name != "length"]
+    """Those of a history, without its length; some need a target with the history's codes."""
+    return ["distinct", "entropy", *["target_count", "target_recency"] * bool(sequence.shared_with)]
 
 
 def _commonest(count: np.ndarray) -> list[int]:

@@ -11,7 +11,7 @@ from .declared import AS_WRITTEN, CLOSED, Declared
 
 Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
 Numerics = Literal["linear", "direct", "buckets", "missing"]
-Statistic = Literal["length", "distinct", "entropy", "target_count", "target_recency", "newest"]
+Statistic = Literal["length", "distinct", "entropy", "newest"]
 MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -81,9 +81,8 @@ class ModelConfig(Declared):
         "newest",
     )
     """of each whole history, as further numeric columns: log(1 + events), log(1 + `distinct`
-    codes), `entropy` of their shares; of a sequence with `share_embedding`, log(1 + `target_count`)
-    and `target_recency`, 1 / (events since the target, itself included); and the `newest` code,
-    as a category for the output network"""
+    codes), `entropy` of their shares; and the `newest` code, as a category for the output
+    network"""
     levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0
     """numeric columns with at most this many distinct values are categories for the output network
     as well, like columns with the role `context`"""

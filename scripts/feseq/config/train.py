@@ -59,19 +59,14 @@ class TrainConfig(Declared):
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0.01
     """each step takes this share of a weight off, times the learning rate (AdamW); not off biases,
     norms and embeddings"""
-    schedule: Literal["plateau", "cosine", "linear"] = "cosine"
-    """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`, `linear`:
-    it falls over the steps of all epochs. A thousandth of it is always left"""
+    schedule: Literal["plateau", "cosine"] = "cosine"
+    """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it falls
+    over the steps of all epochs. A thousandth of it is always left"""
     start_at_click_rate: bool = True
     """the untrained network predicts the click rate of the train rows, not one half: where clicks
     are rare, it need not learn that first. With `start_from` the earlier network's logit stays"""
-    max_grad_norm: Annotated[float, Field(gt=0), AS_WRITTEN] = 10
-    """the gradient's norm is cut at this"""
     embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
     """weight of the squared norm of the embeddings in the loss"""
-    pos_weight: Annotated[float, Field(gt=0, le=10_000), AS_WRITTEN] = 1
-    """a click counts this many times in the loss, which raises the network's odds by that factor;
-    predictions take it back"""
     negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
     """an epoch has all clicks and this share of the other rows, another draw each time, which makes
     it shorter; predictions are corrected for that. `auto`: 1, or what makes an epoch of 150,000

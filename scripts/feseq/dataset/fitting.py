@@ -46,10 +46,7 @@ def fit_feature_map(
         category_counts = {name: np.zeros(len(words[name]) + 1, np.int64) for name in words}
         token_counts = {name: TokenCounts(table.vocabulary(name)) for name in columns.sequences}
         numeric = NumericFit(table.numeric_columns, columns.ids)
-        targets = dict(zip(columns.sequences, columns.targets))
-        histories = HistoryColumns(
-            table, {s: target if s in columns.shared else None for s, target in targets.items()}
-        )
+        histories = HistoryColumns(columns.sequences)
         statistics = NumericFit(histories.columns)
         with progress("counted", table.rows) as counting:
             for block in table.blocks(columns.sequences):
@@ -74,7 +71,7 @@ def fit_feature_map(
         counts = dict(zip(words[target], category_counts[target][1:].tolist()))
         return _share(sequence, tokens, target, counts, min_count)
 
-    pairs = [pair(*names) for names in targets.items()]
+    pairs = [pair(*names) for names in zip(columns.sequences, columns.targets)]
     return FeatureMap(
         profile=[category(name) for name in columns.profile],
         targets=[target for _, target in pairs],

@@ -9,22 +9,21 @@
 
 `target_count` and `target_recency` need histories whose codes are those of their target.
 
-As numeric columns they describe the raw codes, before any cut. Counts become log(1 + count), since
-they have long tails.
+As numeric columns of networks they describe the raw codes, before any cut. Counts become
+log(1 + count), since they have long tails.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numba
 import numpy as np
 
 from ..common.ragged import Ragged
 from .block import Block
-from .categories import tokens_of
-from .table import Table
 
 NAMES = ("length", "distinct", "entropy", "target_count", "target_recency", "newest")
-_COUNTS = ("length", "distinct", "target_count")
+# The first of them, which need no target; the first of these are counts.
+QUANTITIES, COUNTS = NAMES[:3], 2
 # Codes above this are numbered again, so that counting them takes little memory.
 _LARGEST_CODE = 1 << 21
 
@@ -76,43 +75,21 @@ def _describe(
 
 
 class HistoryColumns:
-    """The columns of one table; `targets` by sequence, the column of its items or None."""
+    """The statistics of the `sequences` as numeric columns, without those of targets and codes."""
 
-    def __init__(self, table: Table, targets: Mapping[str, str | None]) -> None:
-        self.places = {
-            sequence: [NAMES.index(name) for name in quantities(target is not None)]
-            for sequence, target in targets.items()
-        }
-        self.columns = [
-            f"{NAMES[i]} of {sequence}" for sequence, places in self.places.items() for i in places
-        ]
-        # By sequence, the place of its target among the categories.
-        self.targets = {
-            sequence: table.categorical_columns.index(target)
-            for sequence, target in targets.items()
-            if target is not None
-        }
+    def __init__(self, sequences: Sequence[str]) -> None:
+        self.sequences = sequences
+        self.columns = [f"{name} of {sequence}" for sequence in sequences for name in QUANTITIES]
 
     def __call__(self, block: Block, rows: np.ndarray) -> np.ndarray:
         """The columns of these rows of `block`, float32 [rows, columns]."""
         parts = [np.empty((len(rows), 0), np.float32)]
-        for sequence, places in self.places.items():
-            histories, target = block.sequences[sequence].take(rows), None
-            if sequence in self.targets:
-                target = tokens_of(block.categorical[rows, self.targets[sequence]])
-            found = history_statistics(*_with_small_codes(histories, target))
-            counts = [NAMES.index(name) for name in _COUNTS]
-            found[:, counts] = np.log1p(found[:, counts])
-            parts.append(found[:, places])
+        for sequence in self.sequences:
+            histories = _with_small_codes(block.sequences[sequence].take(rows))
+            found = history_statistics(histories)[:, : len(QUANTITIES)]
+            found[:, :COUNTS] = np.log1p(found[:, :COUNTS])
+            parts.append(found)
         return np.concatenate(parts, axis=1)
-
-
-def quantities(of_target: bool) -> list[str]:
-    """The statistics that are quantities; `newest` is a code, which has no order.
-
-    Those of the target need a target with the history's codes, `of_target`.
-    """
-    return [n for n in NAMES if n != "newest" and (of_target or not n.startswith("target_"))]
 
 
 def statistic_of(column: str) -> str:
@@ -120,15 +97,9 @@ def statistic_of(column: str) -> str:
     return column.partition(" of ")[0]
 
 
-def _with_small_codes(
-    histories: Ragged, target: np.ndarray | None
-) -> tuple[Ragged, np.ndarray | None]:
-    """The same events and targets; large codes by their place among the codes that occur."""
+def _with_small_codes(histories: Ragged) -> Ragged:
+    """The same events; large codes by their place among the codes that occur."""
     if histories.values.max(initial=0) < _LARGEST_CODE:
-        return histories, target
-    values = histories.values.astype(np.int64)
-    codes, place = np.unique(values, return_inverse=True)
-    if target is not None:
-        near = np.minimum(np.searchsorted(codes, target), len(codes) - 1)
-        target = np.where(codes[near] == target, near, -1)
-    return Ragged(place, histories.offsets), target
+        return histories
+    _, place = np.unique(histories.values, return_inverse=True)
+    return Ragged(place, histories.offsets)

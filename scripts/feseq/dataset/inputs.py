@@ -34,9 +34,7 @@ class InputEncoder(FeatureEncoder):
         fields = inputs.numeric_fields(feature_map)
         self.numbers = NumericEncoder(fields, inputs.numbers)
         self.newest = [field.column for field in inputs.newest_fields(feature_map)]
-        pairs = zip(feature_map.sequences, feature_map.targets)
-        targets = {s.column: target.column if s.shared_with else None for s, target in pairs}
-        self.history_statistics = HistoryColumns(table, targets)
+        self.history_statistics = HistoryColumns([s.column for s in feature_map.sequences])
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
         self.statistics = [self.history_statistics.columns.index(column) for column in chosen]
         self.event_time = feature_map.event_time

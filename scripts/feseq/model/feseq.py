@@ -102,10 +102,10 @@ class FESeq(nn.Module):
 
 
 class ObservedOdds(nn.Module):
-    """Outside training, corrects the odds for weighted clicks and for drawn train rows.
+    """Outside training, corrects the odds for train rows that were drawn.
 
-    Where a click counts w times, or others are drawn with probability 1 / w, the odds that a
-    network learns are w times too high. `shift` is minus the sum of such log w.
+    Where rows without a click are drawn with probability p, the odds that a network learns are
+    1 / p times too high; `shift` is log p.
     """
 
     def __init__(self) -> None:

@@ -42,14 +42,6 @@ class FESeq(Family):
                 f"write times: {{<sequence column of event times>: <column of the row's time>}} in "
                 f"a group, or set it to false"
             )
-        of_target = [n for n in settings["history_statistics"] if n.startswith("target_")]
-        if of_target and not columns.shared:
-            yield (
-                f"{model} on size {size}: model.history_statistics: "
-                f"{', '.join(sorted(of_target))} "
-                f"needs a sequence whose events are items of its target; write share_embedding: "
-                f"[<sequence column>] in a group, or leave it out"
-            )
         try:
             # Without a sequence, a network has one that is always empty.
             fields = max(1, len(columns.sequences)) + len(columns.profile)

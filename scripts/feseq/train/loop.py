@@ -93,8 +93,6 @@ class Trainer:
             make_optimizer(model, config),
             machine,
             micro_rows=micro_rows,
-            pos_weight=config.pos_weight,
-            max_grad_norm=config.max_grad_norm,
             embedding_l2=config.embedding_l2,
             seed=config.seed,
         )

@@ -180,7 +180,7 @@ class TrainingRun:
             logger.info("going on from %s", self.start.path)
         if self.model_config.unknown_share == "auto":
             model.unknown.take(self.unknown_shares(train, valid))
-        model.observed_odds.shift.fill_(math.log(train.kept_share) - math.log(config.pos_weight))
+        model.observed_odds.shift.fill_(math.log(train.kept_share))
         if config.start_at_click_rate and not self.start:
             label = train.table.column("label")
             # Half a click more: a rate of 0 has no odds.

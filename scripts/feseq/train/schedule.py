@@ -17,7 +17,7 @@ class LearningRate:
     """The learning rate by step.
 
     `plateau`: it stays at `start`, and falls to a tenth after each step in `cuts`.
-    `cosine`, `linear`: it falls until `steps`, as half a cosine or in a line.
+    `cosine`: it falls until `steps`, as half a cosine.
     """
 
     start: float
@@ -34,9 +34,7 @@ class LearningRate:
                 rate = max(rate * CUT, floor) if cut < step else rate
             return rate
         left = max(0, self.steps - step) / self.steps
-        if self.schedule == "cosine":
-            left = (1 - math.cos(math.pi * left)) / 2
-        return floor + (self.start - floor) * left
+        return floor + (self.start - floor) * (1 - math.cos(math.pi * left)) / 2
 
 
 def evaluated_batches(per_epoch: int | str, batches: int) -> set[int]:

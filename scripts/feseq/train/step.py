@@ -20,14 +20,8 @@ logger = logging.getLogger(__name__)
 
 # Steps between looks at the losses: reading each at once would wait for the GPU.
 STEPS_BETWEEN_CHECKS = 100
-
-
-def click_loss(logit_B: Tensor, label_B: Tensor, pos_weight: float = 1.0) -> Tensor:
-    """Binary cross-entropy [B] in the labels' type; a click counts `pos_weight` times."""
-    loss_B = F.binary_cross_entropy_with_logits(
-        logit_B.to(label_B.dtype), label_B, reduction="none"
-    )
-    return loss_B * (1 + label_B * (pos_weight - 1))
+# The gradient's norm is cut at this, as in the published code.
+MAX_GRAD_NORM = 10
 
 
 class Stepper:
@@ -48,8 +42,6 @@ class Stepper:
         machine: Machine,
         *,
         micro_rows: int | None = None,
-        pos_weight: float = 1.0,
-        max_grad_norm: float = math.inf,
         embedding_l2: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -57,8 +49,6 @@ class Stepper:
         self.optimizer = optimizer
         self.machine, self.ranks = machine, machine.ranks
         self.micro_rows = micro_rows
-        self.pos_weight = pos_weight
-        self.max_grad_norm = max_grad_norm
         self.embedding_l2 = embedding_l2
         self.seed = seed
         # In float16 small gradients vanish unless the loss is scaled up.
@@ -76,7 +66,7 @@ class Stepper:
         loss = self._gradients_in_memory(batch)
         self._join_ranks()
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRAD_NORM)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         rows = batch.row_B.tolist()
@@ -190,7 +180,10 @@ class Stepper:
             assert part.label_B is not None, "a train file has labels"
             with self.machine.autocast():
                 logit_B = self.model(part)
-            loss_B = click_loss(logit_B, part.label_B, self.pos_weight)
+            label_B = part.label_B
+            loss_B = F.binary_cross_entropy_with_logits(
+                logit_B.to(label_B.dtype), label_B, reduction="none"
+            )
             loss = loss_B.sum() / batch.step_rows
             self.scaler.scale(loss).backward()
             total += loss.detach()
