@@ -33,10 +33,10 @@ def plain_varlen(
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The arguments of each call; the kernel's own conditions hold, and loops stand in for it."""
-    pytest.importorskip("torch.nn.attention.varlen", reason="PyTorch before 2.10")
-    if not attention.HAS_VARLEN:
-        pytest.skip("PyTorch 2.10 had another signature")
-    signature, calls = inspect.signature(attention.varlen_attn), []
+    kernel = attention.flash_attention()
+    if kernel is None:
+        pytest.skip("PyTorch before 2.11")
+    signature, calls = inspect.signature(kernel), []
 
     def stand_in(*args: Any, **kwargs: Any) -> Tensor:
         given = signature.bind(*args, **kwargs).arguments
@@ -52,7 +52,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         parts = query, given["key"], given["value"]
         return plain_varlen(*parts, bounds, given["scale"], causal)
 
-    monkeypatch.setattr(attention, "varlen_attn", stand_in)
+    monkeypatch.setattr(attention, "flash_attention", lambda: stand_in)
     monkeypatch.setattr(attention, "takes_packed", lambda qkv: True)
     return calls
 
@@ -116,6 +116,7 @@ def test_packed_attention_is_for_half_precision_on_new_gpus(
 
     for capability, taken in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)  # noqa: B023
-        assert attention.takes_packed(OnGPU()) == (taken and attention.HAS_VARLEN)  # type: ignore
+        found = attention.takes_packed(OnGPU())  # type: ignore
+        assert found == (taken and attention.flash_attention() is not None)
     for change in ({"is_cuda": False}, {"dtype": torch.float32}, {"shape": (7, 3, 2, 264)}):
         assert not attention.takes_packed(OnGPU(**change))  # type: ignore

@@ -13,6 +13,9 @@ other, so no mask is ever needed:
 
 import inspect
 import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +23,6 @@ from torch import Tensor, nn
 
 from ..dataset.layout import Layout
 
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:
-    HAS_VARLEN = False
-else:
-    # PyTorch 2.10 had another signature.
-    HAS_VARLEN = {"scale", "window_size"} <= set(inspect.signature(varlen_attn).parameters)
 # What flash attention takes.
 MULTIPLE_OF_HEAD, WIDEST_HEAD = 8, 256
 # Taken off the scores of padding, which leaves nothing of a softmax's share in float32.
@@ -75,12 +71,27 @@ def attend(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:
 def takes_packed(qkv_N3HE: Tensor) -> bool:
     """True where flash attention on packed rows can run."""
     return (
-        HAS_VARLEN
-        and qkv_N3HE.is_cuda
+        qkv_N3HE.is_cuda
         and qkv_N3HE.dtype in (torch.float16, torch.bfloat16)
         and qkv_N3HE.shape[-1] <= WIDEST_HEAD
         and torch.cuda.get_device_capability(qkv_N3HE.device) >= (8, 0)
+        and flash_attention() is not None
     )
+
+
+@cache
+def flash_attention() -> Callable[..., Any] | None:
+    """PyTorch's flash attention on packed rows, or None where there is none.
+
+    It is imported late: with it comes the compiler, a second.
+    """
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    # PyTorch 2.10 had another signature.
+    has_all = {"scale", "window_size"} <= set(inspect.signature(varlen_attn).parameters)
+    return varlen_attn if has_all else None
 
 
 def packed(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:
@@ -88,8 +99,9 @@ def packed(qkv_N3HE: Tensor, layout: Layout, causal: bool) -> Tensor:
     width = qkv_N3HE.shape[-1]
     # Zeros add nothing to a product; the scale is that of the width without them.
     query, key, value = F.pad(qkv_N3HE, (0, -width % MULTIPLE_OF_HEAD)).unbind(1)
-    # A tuple only where more than the outputs are asked for.
-    attended_NHE: Tensor = varlen_attn(  # type: ignore[assignment]
+    attend_packed = flash_attention()
+    assert attend_packed is not None, "takes_packed says so"
+    attended_NHE: Tensor = attend_packed(
         query,
         key,
         value,
