@@ -37,7 +37,9 @@ def predict_validation(
         seconds = time.perf_counter() - started
         rate = table.rows / seconds
         write_json(speed, {"rows": table.rows, "seconds": seconds, "samples_per_second": rate})
-        logits["logit_blanked"] = loaded.predict(
-            table, blank_histories=True, verbosity=runtime.verbosity
-        )
+        logits["logit_blanked"] = logits["logit"]
+        if table.sequence_columns:
+            logits["logit_blanked"] = loaded.predict(
+                table, blank_histories=True, verbosity=runtime.verbosity
+            )
         write_logits(predictions, table, logits, model_metadata(loaded))
