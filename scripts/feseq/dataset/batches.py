@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from ..common.ahead import map_ahead
-from ..common.ragged import Ragged
 from .batch import Batch
 from .block import Block
 from .encoding import DEFAULT_INPUTS, Inputs
@@ -115,10 +114,15 @@ class BatchSource:
         windows = map_ahead(
             lambda first: self._read(first, min(first + self.window_rows, stop)), starts, waiting=1
         )
-        groups = self._longest_first(windows)
-        if blank_histories:
-            groups = ((_blanked(window), rows) for window, rows in groups)
-        return map_ahead(lambda pair: self._batch(*pair), groups)
+
+        def groups() -> Iterator[tuple[Block, np.ndarray]]:
+            for window in windows:
+                order = np.argsort(-self.encoder.lengths(window, self.max_len), kind="stable")
+                shown = window.without_events() if blank_histories else window
+                for i in range(0, len(order), self.batch_rows):
+                    yield shown, order[i : i + self.batch_rows]
+
+        return map_ahead(lambda pair: self._batch(*pair), groups())
 
     def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[Block]:
         """The rows of the blocks that start there, in windows of which all but the last are full.
@@ -163,12 +167,6 @@ class BatchSource:
             for i in random.permutation(len(groups)):
                 yield window, groups[i]
 
-    def _longest_first(self, windows: Iterable[Block]) -> Iterator[tuple[Block, np.ndarray]]:
-        for window in windows:
-            order = np.argsort(-self.encoder.lengths(window, self.max_len), kind="stable")
-            for i in range(0, len(order), self.batch_rows):
-                yield window, order[i : i + self.batch_rows]
-
     def _batch(self, block: Block, rows: np.ndarray) -> Batch:
         assert block.place is not None, "noted by _read"
         encoded = self.encoder.encode(block, rows)
@@ -194,12 +192,3 @@ def row_inputs(encoded: EncodedRows) -> dict[str, Any]:
         "target_BG": torch.from_numpy(encoded.target),
         "context_BC": torch.from_numpy(encoded.context),
     }
-
-
-def _blanked(block: Block) -> Block:
-    """The same rows with empty histories."""
-    sequences = {
-        name: Ragged(histories.values[:0], np.zeros_like(histories.offsets))
-        for name, histories in block.sequences.items()
-    }
-    return replace(block, sequences=sequences)

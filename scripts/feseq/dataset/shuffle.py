@@ -43,7 +43,11 @@ class Shuffle:
         """Write the rows that wait; a file without one gets its columns nevertheless."""
         for writer, waiting in zip(self.writers, self._waiting):
             for block in _in_order(waiting):
-                writer.append(_narrowed(block))
+                sequences = {
+                    name: Ragged(narrow(ragged.values), ragged.offsets)
+                    for name, ragged in block.sequences.items()
+                }
+                writer.append(replace(block, sequences=sequences))
             waiting.clear()
         self._bytes = 0
 
@@ -61,11 +65,3 @@ def _in_order(blocks: Sequence[tuple[Block, np.ndarray]]) -> Iterator[Block]:
         place = np.concatenate([place[slice(*cut)] for (_, place), cut in found])
         rows = Block.joined([block.part(*cut) for (block, _), cut in found])
         yield rows.take(np.argsort(place))
-
-
-def _narrowed(block: Block) -> Block:
-    sequences = {
-        name: Ragged(narrow(ragged.values), ragged.offsets)
-        for name, ragged in block.sequences.items()
-    }
-    return replace(block, sequences=sequences)
