@@ -1,7 +1,6 @@
 """Exceptions whose message is for the user, and the short form of all others."""
 
 import difflib
-import errno
 from collections.abc import Iterable
 
 
@@ -23,15 +22,6 @@ class NotEnoughMemoryError(UserError):
 
 class NotFiniteError(UserError):
     """A training's loss or validation metrics are not finite."""
-
-
-def is_of_machine(error: BaseException) -> bool:
-    """True for an error of the machine, such as no permission, that does not condemn a file."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, OSError)
-        and error.errno
-        in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
-    )
 
 
 def first_line(error: BaseException) -> str:

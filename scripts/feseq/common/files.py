@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from .errors import UserError, first_line, is_of_machine
+from .errors import UserError, first_line
 
 # A parameter of a script's function that names a file to write.
 Output = Annotated[Path, "output"]
 _TAIL_BYTES = 1 << 16
+# Errors of the machine, such as no permission, do not condemn a file.
+_OF_MACHINE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
 
 
 @contextmanager
@@ -111,10 +113,10 @@ def whole_file(path: Path) -> Iterator[None]:
     """Raise a UserError for whatever a damaged file of this workflow makes a library raise."""
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:  # damaged bytes can make HDF5 and Arrow raise anything
-        if is_of_machine(error):
+        if isinstance(error, OSError) and error.errno in _OF_MACHINE:
             raise
         raise UserError(
             f"{path}: not a complete file of this workflow ({first_line(error)}); take another "

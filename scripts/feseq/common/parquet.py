@@ -1,6 +1,6 @@
 """Parquet files of this workflow: written whole, with checksums that are compared on reading."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,16 +31,6 @@ def signed(schema: pa.Schema, rows: int) -> pa.Schema:
     return schema.with_metadata({**metadata, _DIGEST: digest})
 
 
-def write_groups(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
-    """Write each table as a row group of its own, whatever its size; one is held at a time."""
-    with (
-        written_beside(path) as temporary,
-        pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
-    ):
-        for table in tables:
-            writer.write_table(table, row_group_size=len(table) or None)
-
-
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
     """Read `columns`, and those of `optional` that exist, of a file that `write_table` wrote.
 
@@ -56,19 +46,6 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
         del metadata[_DIGEST]
         table.validate(full=True)
         return table.select(columns).replace_schema_metadata(metadata)
-
-
-def read_group(path: Path, number: int, schema: pa.Schema) -> pa.Table:
-    """Read the row group of this number of a file that `write_groups` wrote.
-
-    Raises UserError for any other file, or one without that group.
-    """
-    with whole_file(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        if number >= file.num_row_groups or file.schema_arrow.names != schema.names:
-            raise KeyError(f"row group {number} of {file.num_row_groups}")
-        table = file.read_row_group(number).cast(schema)
-        table.validate(full=True)
-        return table
 
 
 def metadata_of(table: pa.Table) -> dict[str, str]:

@@ -1,15 +1,16 @@
 """The chosen rows of one size, as drawing them leaves them and the conversion reads them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..common.errors import UserError
-from ..common.parquet import read_group, write_groups
+from ..common.files import whole_file, written_beside
 
 # The parts of a data set: rows that a model learns from; held-out rows that choose epoch, settings
 # and weights; held-out rows for reporting alone.
@@ -63,7 +64,11 @@ class Selection:
     @classmethod
     def read(cls, path: Path, number: int = 0, digest: str | None = None) -> "Selection":
         """The part of this number; raises UserError unless it has the `digest`, if any."""
-        table = read_group(path, number, _SCHEMA)
+        with whole_file(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if number >= file.num_row_groups or file.schema_arrow.names != _SCHEMA.names:
+                raise KeyError(f"row group {number} of {file.num_row_groups}")
+            table = file.read_row_group(number).cast(_SCHEMA)
+            table.validate(full=True)
         selection = cls(*(table[name].to_numpy() for name in _SCHEMA.names))
         if digest not in (None, selection.digest):
             raise UserError(
@@ -74,13 +79,14 @@ class Selection:
 
 
 def write_selections(selections: Iterable[Selection], path: Path) -> list[str]:
-    """Write those of all parts, one after the other, and return their digests."""
-    digests: list[str] = []
-
-    def tables() -> Iterator[pa.Table]:
+    """Write those of all parts, each as a row group, one held at a time; return their digests."""
+    digests = []
+    with (
+        written_beside(path) as temporary,
+        pq.ParquetWriter(temporary, _SCHEMA, write_page_checksum=True) as writer,
+    ):
         for selection in selections:
             digests.append(selection.digest)
-            yield pa.table(vars(selection), _SCHEMA)
-
-    write_groups(tables(), _SCHEMA, path)
+            table = pa.table(vars(selection), _SCHEMA)
+            writer.write_table(table, row_group_size=len(table) or None)
     return digests
