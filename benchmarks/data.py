@@ -40,7 +40,7 @@ from feseq.dataset.sampling import sample
 from feseq.dataset.store import H5Table
 from feseq.predict.submission import join_predictions
 from feseq.raw.parts import part_name, read_parts
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 from feseq.simulation import simulate_split
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
@@ -109,7 +109,7 @@ def decode_test(folder: Path, threads: int) -> int:
 def _decode(path: Path, extra: str, threads: int) -> int:
     pa.set_cpu_count(threads)
     names = (*COLUMNS.features, extra)
-    return sum(len(batch) for _, batch in open_parquet(path).stream(names, BATCH_ROWS))
+    return sum(len(batch) for _, batch in RawTable(path).stream(names, BATCH_ROWS))
 
 
 def train_to_h5(folder: Path, threads: int) -> int:

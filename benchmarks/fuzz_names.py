@@ -21,7 +21,7 @@ from feseq.config.runtime import Runtime
 from feseq.dataset.split import read_times
 from feseq.dataset.store import H5Table
 from feseq.family.job import TrainJob
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 from support import REPOSITORY
 from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, renamed, write_raw
@@ -155,7 +155,7 @@ def times(folder: Path) -> Draw:
     def attempt(values: list[Any], newest: set[Any], is_odd: bool) -> str:
         kind = pa.uint64() if isinstance(values[0], int) else None
         raw = write_raw(folder, pa.table({"t": pa.array(values, kind)}), row_group_size=7)
-        key, _ = read_times(open_parquet(raw), "t")
+        key, _ = read_times(RawTable(raw), "t")
         assert not is_odd, "an odd value has a place"
         assert values[int(key.argmax())] in newest, f"newest {values[int(key.argmax())]!r}"
         return "ordered"

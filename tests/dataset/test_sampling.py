@@ -14,7 +14,7 @@ from feseq.common.errors import UserError
 from feseq.config.sampling import Sampling, Split
 from feseq.dataset.sampling import draw, read_labels
 from feseq.dataset.selection import Selection, write_selections
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 from support.raw_tables import selected, write_raw
 
 DAY_ROWS = [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000]
@@ -101,7 +101,7 @@ def drawn_in_parts(
     groups = np.arange(len(labels)) // 7
     raw = write_raw(folder, pa.table({"y": labels, "group": groups}), row_group_size=999)
     settings = Sampling(**{"seed": 1, "valid_share": 0.1} | sampling)
-    return list(draw(open_parquet(raw), "y", rows, settings, bounds))
+    return list(draw(RawTable(raw), "y", rows, settings, bounds))
 
 
 @pytest.mark.parametrize("split", [Split(), Split(group="group")])
@@ -153,7 +153,7 @@ LABELS = [0, 1, 1, 0, 0, 1]
 )
 def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) -> None:
     raw = write_raw(tmp_path, pa.table({"unused": LABELS, "y": column}), row_group_size=2)
-    labels = read_labels(open_parquet(raw), "y")
+    labels = read_labels(RawTable(raw), "y")
     assert labels.tolist() == LABELS
     assert labels.dtype == np.uint8
 
@@ -175,7 +175,7 @@ def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) ->
 def test_an_unusable_label_is_refused_with_its_row(tmp_path: Path, values: Any, named: str) -> None:
     raw = write_raw(tmp_path, pa.table({"y": values}))
     with pytest.raises(UserError, match=named) as refusal:
-        read_labels(open_parquet(raw), "y")
+        read_labels(RawTable(raw), "y")
     assert str(raw) in str(refusal.value)
 
 

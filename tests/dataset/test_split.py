@@ -15,7 +15,7 @@ from feseq.config.sampling import Sampling, Split
 from feseq.dataset.sampling import draw, select_within
 from feseq.dataset.selection import HOLDOUT, TRAIN, VALIDATION, Selection
 from feseq.dataset.split import PERIODS, periods, read_groups, read_times
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 from support.raw_tables import selected, write_raw
 
 
@@ -28,7 +28,7 @@ def drawn_from(folder: Path, columns: dict[str, Any], split: Split, **options: A
     raw = write_raw(folder, pa.table(columns), row_group_size=100)
     rows = options.pop("rows", None)
     given = {"valid_share": 0.2, "seed": 1} | options
-    file = open_parquet(raw)
+    file = RawTable(raw)
     (drawn,) = draw(file, "y", rows, Sampling(split=split, **given), [0, file.rows])
     return drawn
 
@@ -188,7 +188,7 @@ def test_times_of_any_type_have_their_order(
     tmp_path: Path, column: pa.Array, order: list[int], last: str
 ) -> None:
     raw = write_raw(tmp_path, pa.table({"t": column}), row_group_size=3)
-    key, times = read_times(open_parquet(raw), "t")
+    key, times = read_times(RawTable(raw), "t")
     assert np.unique(key, return_inverse=True)[1].tolist() == order
     assert str(times[int(key.argmax())]).startswith(last)
 
@@ -198,7 +198,7 @@ def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
 ) -> None:
     texts = ["1,2", "1", "", None, "1,2", "12", "", "1"]
     raw = write_raw(tmp_path, pa.table({"g": texts, "n": [1.0, 1, 2, None, 1, 12, 2, 1]}))
-    groups = read_groups(open_parquet(raw), "g", 7)
+    groups = read_groups(RawTable(raw), "g", 7)
     assert np.unique(groups, return_counts=True)[1].tolist().count(2) == 2
     assert groups[0] == groups[4] != groups[1] == groups[7]
     assert "3 rows have no g" in caplog.text
@@ -207,11 +207,11 @@ def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
     for kind in (pa.list_(pa.int32()), pa.large_list(pa.uint16()), pa.list_(pa.string())):
         column = pa.array(lists, pa.list_(pa.int32())).cast(kind)
         as_list = write_raw(tmp_path, pa.table({"l": column}), "lists")
-        found = read_groups(open_parquet(as_list), "l", 7)
+        found = read_groups(RawTable(as_list), "l", 7)
         alike = [np.equal.outer(part, part).tolist() for part in (found, groups)]
         assert alike[0] == alike[1]
-    numbers = read_groups(open_parquet(raw), "n", 7)
-    assert numbers[5] == groups[5] != read_groups(open_parquet(raw), "g", 8)[5]
+    numbers = read_groups(RawTable(raw), "n", 7)
+    assert numbers[5] == groups[5] != read_groups(RawTable(raw), "g", 8)[5]
 
 
 BAD = {

@@ -17,7 +17,7 @@ from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import draw
 from feseq.dataset.selection import write_selections
 from feseq.raw.location import Location, TableLocation
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 from support.raw_tables import COLUMNS, content, raw_table
 
 TABLE = raw_table(rows=60)
@@ -69,12 +69,12 @@ def test_folders_name_columns_unless_the_files_do(
 ) -> None:
     path = "x=1/in/day=02/country=K%2FR/hour=__HIVE_DEFAULT_PARTITION__/a=b.parquet"
     assert Location(path).keys == {"day": "02", "country": "K/R", "hour": None}
-    open_parquet("in").check_columns(COLUMNS, COLUMNS.label)
+    RawTable("in").check_columns(COLUMNS, COLUMNS.label)
     assert "folders" not in caplog.text
     for path in found("in"):
         file = pq.read_table(path, partitioning=None)
         pq.write_table(file.append_column("country", pa.array(["its own"] * len(file))), path)
-    table = open_parquet("in")
+    table = RawTable("in")
     assert table.schema_arrow.names.count("country") == 1
     for _, batch in table.stream(["country"], 100):
         assert set(batch["country"].to_pylist()) == {"its own"}
@@ -83,7 +83,7 @@ def test_folders_name_columns_unless_the_files_do(
 
 
 def test_the_columns_of_folders_can_be_read_alone(folder: Path) -> None:
-    batches = [batch for _, batch in open_parquet("in").stream(["country"], 7)]
+    batches = [batch for _, batch in RawTable("in").stream(["country"], 7)]
     rows = [row["country"] for batch in batches for row in batch.to_pylist()]
     assert sorted(map(str, rows)) == sorted(map(str, TABLE["country"].to_pylist()))
 
@@ -98,7 +98,7 @@ def test_a_folder_converts_like_one_file_with_the_same_rows(folder: Path) -> Non
     pq.write_table(pa.concat_tables(parts), "one.parquet")
     made = []
     for name, written in (("one", "one.parquet"), ("many", "in"), ("files", found("in"))):
-        file = open_parquet(written)
+        file = RawTable(written)
         assert (file.rows, file.is_simulated) == (60, False)
         file.check_columns(COLUMNS, COLUMNS.label)
         selection, *h5 = (folder / f"{name}/{n}" for n in ("s", "train.h5", "valid.h5", "test.h5"))
@@ -122,7 +122,7 @@ def test_empty_files_columns_without_values_and_wider_numbers_go_with_the_others
     bare = with_age_as(pq.ParquetFile(second).read(), "int32")
     place = bare.schema.get_field_index("events")
     pq.write_table(bare.set_column(place, "events", pa.nulls(len(bare))), second)
-    file = open_parquet("in")
+    file = RawTable("in")
     file.check_columns(COLUMNS, COLUMNS.label)
     batches = list(file.stream(["events", "age"], 7))
     assert {tuple(map(str, batch.schema.types)) for _, batch in batches} == {("string", "int32")}
@@ -151,7 +151,7 @@ def test_files_that_do_not_belong_together_are_refused(
 ) -> None:
     spoil(Path("in/country=US/part-2.parquet"))
     with pytest.raises(UserError, match=rf"part-2.parquet.*{named}"):
-        open_parquet("in").check_columns(COLUMNS, COLUMNS.label)
+        RawTable("in").check_columns(COLUMNS, COLUMNS.label)
 
 
 @pytest.mark.parametrize(

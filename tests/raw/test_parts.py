@@ -13,7 +13,7 @@ from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.dataset.list_test import list_test
 from feseq.raw.parts import Listing, Part, Piece, cut, part_name, read_parts
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, write_raw
 
@@ -73,14 +73,14 @@ def files_of(part: Part) -> list[str]:
 
 def test_the_parts_give_all_rows_once_in_their_order_with_the_table_s_types(folder: Path) -> None:
     names = ["uid", "events", "shop"]
-    whole = pa.Table.from_batches([batch for _, batch in open_parquet("in").stream(names, 7)])
+    whole = pa.Table.from_batches([batch for _, batch in RawTable("in").stream(names, 7)])
     assert str(whole.schema.field("shop").type) == "string"
     for rows in (1, 2, 4, 5, 10, 20, 30, 1000):
         listing = listed(rows)
         assert sum(part.rows for part in listing.parts) == listing.rows == 60
         read = []
         for part in listing.parts:
-            table = open_parquet(files_of(part), part)
+            table = RawTable(files_of(part), part)
             assert table.rows == part.rows
             read += [batch for _, batch in table.stream(names, 7)]
         assert pa.Table.from_batches(read).equals(whole)
@@ -91,7 +91,7 @@ def test_a_file_outside_of_the_others_folders_can_come_first(folder: Path) -> No
     Path("in/shop=a/part-5.parquet").rename(files[0])
     list_test(files, COLUMNS, Path("parts.json"), rows=10)
     parts = read_parts(Path("parts.json")).parts
-    tables = [open_parquet(files_of(part), part) for part in parts]
+    tables = [RawTable(files_of(part), part) for part in parts]
     assert [table.rows for table in tables] == [10, 10]
     rows = [sum(len(batch) for _, batch in table.stream(["uid"], 10)) for table in tables]
     assert rows == [10, 10]
@@ -110,7 +110,7 @@ def test_a_replaced_file_changes_its_part_alone(folder: Path) -> None:
     assert is_same == [False, False, True]
     (folder / "in/shop=8").rename(folder / "in/shop=7")
     with pytest.raises(UserError, match=r"part-2.parquet: was replaced"):
-        open_parquet(files_of(before[1]), before[1])
+        RawTable(files_of(before[1]), before[1])
 
 
 def test_an_id_twice_in_different_parts_is_refused_with_count_and_example(folder: Path) -> None:
@@ -137,8 +137,8 @@ def test_rows_within_row_groups_are_those_that_were_asked_for(tmp_path: Path) ->
     table = raw_table(200)
     table = table.append_column("code", table["country"].dictionary_encode())
     path = write_raw(tmp_path, table, row_group_size=37)
-    piece = Piece(str(path), open_parquet(path).version, 40, 177)
-    part = open_parquet(path, Part("", 137, {}, [piece]))
+    piece = Piece(str(path), RawTable(path).version, 40, 177)
+    part = RawTable(path, Part("", 137, {}, [piece]))
     assert (part.rows, part.first_row, part.where(60)) == (137, 40, str(path))
     found = list(part.stream(["uid", "code"], 32))
     assert [row for row, _ in found] == list(np.cumsum([40, *(len(b) for _, b in found)])[:-1])

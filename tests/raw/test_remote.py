@@ -17,7 +17,7 @@ from feseq.predict.sample import sample_ids
 from feseq.raw import reading
 from feseq.raw.location import TableLocation
 from feseq.raw.parts import read_parts
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 from feseq.raw.source import locate_raw
 from support import shop
 from support.bucket import Bucket, use
@@ -50,7 +50,7 @@ def test_a_table_in_a_bucket_gives_the_same_h5_files_as_a_local_one(
     made = []
     for place in (str(tmp_path / "in"), "s3://shop/in"):
         out = tmp_path / str(len(made))
-        raw = open_parquet(place)
+        raw = RawTable(place)
         assert (raw.rows, raw.is_simulated) == (300, False)
         write_selections([selected(read_labels(raw, "y"), valid_share=0.25)], out / "selection")
         h5 = [out / name for name in ("train.h5", "valid.h5")]
@@ -133,11 +133,11 @@ def test_what_cannot_be_read_is_named(
         *("s3:/shop/cut.parquet", "https://shop/raw.parquet", "s3://shop/x?nothing=1"),
     ):
         with pytest.raises(UserError) as refused:
-            open_parquet(location)
+            RawTable(location)
         assert str(refused.value).startswith(f"{location}: ")
     use("http://127.0.0.1:1", monkeypatch)
     with pytest.raises(UserError, match=r"s3://shop/cut.parquet: cannot be read: .*NETWORK"):
-        open_parquet("s3://shop/cut.parquet")
+        RawTable("s3://shop/cut.parquet")
 
 
 @pytest.mark.parametrize("source", ["auto", "files"])
@@ -151,7 +151,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_refused(
     bucket: Bucket, tmp_path: Path, rows: int
 ) -> None:
     remote = bucket.put("a.parquet", write_raw(tmp_path, raw_table(5000), row_group_size=1000))
-    batches = open_parquet(remote).stream(["events"], 100)
+    batches = RawTable(remote).stream(["events"], 100)
     next(batches)
     bucket.put("a.parquet", write_raw(tmp_path, raw_table(rows, seed=5), row_group_size=500))
     with pytest.raises(UserError, match=f"{remote}: was replaced"):

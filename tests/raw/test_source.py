@@ -13,7 +13,7 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.raw.location import TableLocation
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 from feseq.raw.source import RawFiles, locate_raw
 from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
 
@@ -93,10 +93,10 @@ def test_a_table_as_text_is_refused_with_the_command_that_converts_it(
     content = text.getvalue().to_pybytes()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     with pytest.raises(UserError) as refusal:
-        open_parquet(tmp_path / name)
+        RawTable(tmp_path / name)
     command = str(refusal.value).splitlines()[-1].replace("python", sys.executable, 1)
     subprocess.run(command, shell=True, check=True)
-    found = open_parquet(tmp_path / f"{name.split('.')[0]}.parquet")
+    found = RawTable(tmp_path / f"{name.split('.')[0]}.parquet")
     found.check_columns(COLUMNS, COLUMNS.label)
     batches = [batch for _, batch in found.stream(table.column_names, 100)]
     read = pa.Table.from_batches(batches).to_pylist()
@@ -203,4 +203,4 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path in (pipe, Path("/dev/null")):
         with pytest.raises(UserError, match=path.name):
-            open_parquet(path)
+            RawTable(path)

@@ -10,7 +10,7 @@ from feseq.common.errors import UserError
 from feseq.common.files import read_json, write_json
 from feseq.raw import version
 from feseq.raw.location import Location
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 from feseq.raw.version import content_version, object_version
 from support.raw_tables import raw_table, write_raw
 
@@ -103,7 +103,7 @@ def test_what_a_store_says_tells_objects_of_one_size_apart() -> None:
 
 def test_a_file_that_changes_within_while_it_is_read_is_refused(tmp_path: Path) -> None:
     raw = write_raw(tmp_path, raw_table(rows=30))
-    file = open_parquet(raw)
+    file = RawTable(raw)
     batches = file.stream(["y"], 10)
     next(batches)
     swap(raw)

@@ -22,7 +22,7 @@ from feseq.dataset.list_test import list_test
 from feseq.dataset.sampling import quotas, read_labels, sample, select_rows
 from feseq.dataset.selection import HOLDOUT, Selection, write_selections
 from feseq.raw.parts import read_parts
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 
 COLUMNS = Columns(
     label="y",
@@ -111,7 +111,7 @@ def to_train_h5(
     raw = write_raw(folder, table, "train", **options)
     selection = folder / "selection.parquet"
     if valid_rows is None:
-        chosen = selected(read_labels(open_parquet(raw), columns.label), valid_share=0.25, seed=3)
+        chosen = selected(read_labels(RawTable(raw), columns.label), valid_share=0.25, seed=3)
     else:
         is_valid = np.isin(np.arange(len(table)), valid_rows)
         position = np.where(is_valid, np.cumsum(is_valid), np.cumsum(~is_valid)) - 1

@@ -24,7 +24,7 @@ from feseq.dataset.sampling import read_labels
 from feseq.dataset.selection import write_selections
 from feseq.family.job import TrainJob
 from feseq.model.device import Machine
-from feseq.raw.reading import open_parquet
+from feseq.raw.reading import RawTable
 from feseq.simulation import simulate_split
 from feseq.train import run
 from feseq.train.step import Stepper
@@ -55,7 +55,7 @@ def make_data(folder: Path) -> None:
         truth = folder / f"{split}_truth.parquet"
         simulate_split(raw[split], truth, split=split, rows=rows, mean_length=20, seed=1)
     selection, h5 = folder / "selection.parquet", (folder / "train.h5", folder / "valid.h5")
-    write_selections([selected(read_labels(open_parquet(raw["train"]), "clicked"))], selection)
+    write_selections([selected(read_labels(RawTable(raw["train"]), "clicked"))], selection)
     convert_train(raw["train"], selection, columns, *h5)
     convert_test(raw["test"], columns, folder / "test.h5")
     fit_feature_map(h5[0], columns, 1).write(folder / "feature_map.json")

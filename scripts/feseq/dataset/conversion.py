@@ -14,7 +14,7 @@ from ..common.files import written_beside
 from ..common.progress import progress
 from ..config.columns import Columns
 from ..raw.parts import Part
-from ..raw.reading import RawTable, open_parquet
+from ..raw.reading import RawTable
 from .block import Block
 from .raw_text import checked_ids
 from .raw_values import Words, add_words, convert_batch
@@ -46,7 +46,7 @@ def convert_train(
     Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random order. The
     H5 files keep `size` and `code`, digests of it, as parts of what they were made from.
     """
-    file = open_parquet(parquet, part)
+    file = RawTable(parquet, part)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, number, part.draw if part else None)
 
@@ -98,7 +98,7 @@ def convert_test(
 
     One pass over bounded memory.
     """
-    file = open_parquet(parquet, part)
+    file = RawTable(parquet, part)
     file.check_columns(columns, columns.id)
 
     def convert(item: tuple[int, pa.RecordBatch]) -> tuple[Block, Words]:

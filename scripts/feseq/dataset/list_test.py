@@ -10,7 +10,7 @@ from ..common.files import Output, write_json
 from ..common.ids import id_tables
 from ..common.progress import progress
 from ..config.columns import Columns
-from ..raw.reading import open_parquet
+from ..raw.reading import RawTable
 from .raw_text import checked_ids
 
 _BATCH_ROWS = 1 << 17
@@ -29,7 +29,7 @@ def list_test(
     Raises UserError if a file lacks a column or has it in another type than the others, there is no
     row, or an ID is missing or occurs twice.
     """
-    file = open_parquet(raw)
+    file = RawTable(raw)
     file.check_columns(columns, columns.id)
     if file.rows == 0:
         raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from ..common.errors import UserError, first_line
 from ..common.files import Output, write_json
 from ..config.sampling import Sampling
-from ..raw.reading import RawTable, open_parquet
+from ..raw.reading import RawTable
 from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
 from .split import require_column, split_rows
 
@@ -47,7 +47,7 @@ def sample(
 
     Each part has about `part_rows` of the drawn rows.
     """
-    file = open_parquet(raw)
+    file = RawTable(raw)
     share = min(1, rows / max(1, file.rows)) if rows else 1
     listing = file.listing(max(part_rows, min(round(part_rows / share), _MOST_RAW_ROWS)))
     bounds = np.cumsum([0, *(part.rows for part in listing.parts)]).tolist()

@@ -18,7 +18,7 @@ import xxhash
 
 from ..common.errors import UserError, first_line
 from ..config.sampling import Sampling, Split
-from ..raw.reading import RawTable
+from ..raw.reading import RawTable, kind_of
 from .raw_text import as_text
 from .selection import HOLDOUT, TRAIN, VALIDATION
 
@@ -191,7 +191,7 @@ def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
     parts: list[Any] = []
     for first_row, values in _values(file, column, "sampling.split.time"):
         is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-        if _is_text(values.type):
+        if kind_of(values.type) == "text":
             is_missing |= pc.fill_null(pc.binary_length(values), 0).to_numpy() == 0
         if is_missing.any():
             raise UserError(
@@ -221,14 +221,10 @@ def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
         ) from None
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
 def _comparable(values: pa.Array) -> Any:
     """Numbers and times as an array that NumPy can sort, texts as a dictionary array."""
     kind = values.type
-    if _is_text(kind):
+    if kind_of(kind) == "text":
         values.validate(full=True)
         return values.dictionary_encode()
     if pa.types.is_time(kind):

@@ -13,7 +13,9 @@ import yaml
 from ..common.errors import UserError
 from ..common.ragged import Ragged
 from ..config.columns import Columns, expand
-from ..raw.reading import RawTable, kind_of, open_parquet
+from ..raw.location import TableLocation
+from ..raw.reading import RawTable, kind_of
+from ..raw.source import RawFiles
 from .categories import codes_of, tokens_of
 from .raw_text import as_text
 from .sequence_parser import parse_sequences
@@ -111,9 +113,8 @@ def suggest_columns(train: str, test: str | None = None) -> str:
     All is guessed from the first ROWS rows. Raises UserError if there is no label, no ID in the
     test table, or nothing to learn from.
     """
-    tables = [open_parquet(path) for path in (train, test) if path is not None]
-    columns = _head(tables[0])
-    of_test = _head(tables[1]) if test else None
+    columns = _head(RawTable(train))
+    of_test = _head(RawTable(test)) if test else None
     in_test = {column.name for column in of_test or ()}
     label = _label([c for c in columns if c.name not in in_test] or columns)
     identity = _identity(columns, of_test)
@@ -154,7 +155,9 @@ def suggest_columns(train: str, test: str | None = None) -> str:
     lines += _hints(columns, {label.name, identity})
     lines += [f"# {_yaml(name)} is left out: {why}" for name, why in left_out.items()]
     text = "\n".join(lines) + "\n"
-    _check(text, tables)
+    # Can the columns be used as they are suggested?
+    locations = TableLocation(train), TableLocation(test) if test else None
+    RawFiles(*locations, None).check(Columns.from_config(yaml.safe_load(text)["columns"]))
     return text
 
 
@@ -298,17 +301,6 @@ def _hints(columns: Sequence[_Column], without: set[str]) -> Iterator[str]:
                 f"# sampling: {{split: {{{key}: {_yaml(column.name)}}}}} # an honest validation? "
                 f"See docs/validation.md"
             )
-
-
-def _check(text: str, tables: Sequence[RawTable]) -> None:
-    """Raise UserError unless the config's columns can be used."""
-    config = yaml.safe_load(text)["columns"]
-    columns = Columns.from_config(config)
-    train, *others = tables
-    train.check_columns(columns, columns.label)
-    for test in others:
-        test.check_columns(columns, columns.id)
-        test.check_kinds(train, columns)
 
 
 def _yaml(value: str | None) -> str:

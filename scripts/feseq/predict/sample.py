@@ -12,7 +12,7 @@ from ..common.files import Output, write_json
 from ..common.ids import IdTables, id_tables
 from ..dataset.raw_text import checked_ids
 from ..raw.location import Location
-from ..raw.reading import open_parquet
+from ..raw.reading import RawTable
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _BLOCK_BYTES = 1 << 23
 
 def check_sample(raw: list[str], sample_submission: str, id_column: str, checked: Output) -> None:
     """Write how many IDs sample and test table have (JSON); UserError unless they are the same."""
-    file = open_parquet(raw)
+    file = RawTable(raw)
     if file.rows == 0:
         raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")
     with id_tables(checked) as tables:

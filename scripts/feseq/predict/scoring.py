@@ -26,7 +26,7 @@ from ..dataset.feature_map import check_kind, read_columns
 from ..dataset.opening import open_table
 from ..family.model import Model, load_model
 from ..raw.location import tables_of
-from ..raw.reading import RawTable, open_parquet
+from ..raw.reading import RawTable
 from .part import ids_of, predict_table
 from .submission import checked_weights, diverged, prior_shift
 
@@ -73,7 +73,7 @@ def score_files(
     weights = checked_weights(weights, len(loaded))
     shift = prior_shift(prior, (each.about.click_rate for each in loaded))
     columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
-    files = [_checked(open_parquet(table), columns, loaded) for table in tables_of(input)]
+    files = [_checked(RawTable(table), columns, loaded) for table in tables_of(input)]
     names = " + ".join(each.about.full_name or str(path) for each, path in zip(loaded, model))
     about = {"models": names, "prior": prior, "inputs": " ".join(input)}
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, about)

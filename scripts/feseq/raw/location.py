@@ -148,7 +148,7 @@ class Location:
 
 
 class TableLocation:
-    """Where the files of one raw table lie; `written` is what the user wrote, one text or a list.
+    """Where the files of one raw table lie, as the user wrote it: one text or a list.
 
     A text is a file, a folder or a pattern (*, and locally ? and [a-z], within a name). `files`
     looks for them. Raises UserError for remote files beside local ones.
@@ -157,8 +157,6 @@ class TableLocation:
     def __init__(self, written: str | Path | Sequence[str | Path]) -> None:
         many = [written] if isinstance(written, str | Path) else written
         self._entries = list(map(Location, many))
-        texts = list(map(str, many))
-        self.written = texts if many is written else texts[0]
         self.is_remote = self._entries[0].is_remote
         if any(entry.is_remote != self.is_remote for entry in self._entries):
             raise UserError(

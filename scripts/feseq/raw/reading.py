@@ -64,11 +64,15 @@ class RawTable:
     Its rows are numbered through the files in order, from the place of its first row in its file
     on. A folder key=value above a file is a column of it unless the file has one of that name; its
     type is int64 where all values are integers, else string. A column has the type that all files'
-    values fit, as pyarrow's permissive promotion has it. Raises UserError if a file cannot be
-    opened, does not go with the others, or is simulated and another is not.
+    values fit, as pyarrow's permissive promotion has it. With a part, `written` names the files of
+    its pieces, which must be those that were listed. Raises UserError if a file cannot be opened,
+    does not go with the others, or is simulated and another is not.
     """
 
-    def __init__(self, location: TableLocation, part: Part | None = None) -> None:
+    def __init__(
+        self, written: str | Path | Sequence[str] | TableLocation, part: Part | None = None
+    ) -> None:
+        location = written if isinstance(written, TableLocation) else TableLocation(written)
         self.location = location
         pieces: Sequence[Piece | None] = part.pieces if part else [None] * len(location.files)
         if len(pieces) != len(location.files):
@@ -201,17 +205,6 @@ class RawTable:
                     f"{file.location}: there is no column {lacking[0]!r}; all files of a table "
                     f"have the same columns"
                 )
-
-
-def open_parquet(
-    written: str | Path | Sequence[str] | TableLocation, part: Part | None = None
-) -> RawTable:
-    """Open a raw table or a single file; raises UserError if that cannot be done.
-
-    With a part, `written` names the files of its pieces, which must be those that were listed.
-    """
-    location = written if isinstance(written, TableLocation) else TableLocation(written)
-    return RawTable(location, part)
 
 
 def _look_at(location: Location, piece: Piece | None) -> _File:

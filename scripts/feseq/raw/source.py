@@ -9,7 +9,7 @@ from typing import Any
 from ..common.errors import UserError
 from ..config.columns import Columns
 from .location import Location, TableLocation
-from .reading import open_parquet
+from .reading import RawTable
 
 _HEADER_BYTES = 1 << 16
 
@@ -58,11 +58,11 @@ class RawFiles:
             label_name(self.sample_submission, columns.id, columns.label)
         if self.simulated:
             return None
-        train = open_parquet(self.train)
+        train = RawTable(self.train)
         train.check_columns(columns, columns.label)
         if self.test is None:
             return train.rows
-        test = open_parquet(self.test)
+        test = RawTable(self.test)
         if train.is_simulated != test.is_simulated:
             simulated, real = (train, test) if train.is_simulated else (test, train)
             raise UserError(
