@@ -19,9 +19,10 @@ from feseq.dataset.encoding import Inputs
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.negatives import NegativeDraw, NegativeShare
-from support.raw_tables import COLUMNS, raw_table, split_events, to_train_h5, with_roles
+from support.raw_tables import raw_table, split_events, to_train_h5, with_roles
 
 ROWS = 1_003
+IN_USE = with_roles(context=("shop",))
 Open = Callable[..., BatchSource]
 
 
@@ -32,18 +33,20 @@ def table() -> pa.Table:
     lengths = random.lognormal(2.5, 1.0, ROWS).astype(int)
     lengths[:5] = 0, 0, 1, 2, 900
     events = [",".join(map(str, random.integers(0, 500, n))) for n in random.permutation(lengths)]
-    return raw_table(ROWS + 2, events=[*events, "3", "4"])
+    shop = random.choice(["a", "b", None], ROWS + 2)
+    return raw_table(ROWS + 2, events=[*events, "3", "4"], shop=shop)
 
 
 @pytest.fixture(scope="module")
 def train(table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows as in `table`, but for the two last, which are in valid.h5."""
-    return to_train_h5(tmp_path_factory.mktemp("h5"), table, valid_rows=(ROWS, ROWS + 1))[0]
+    folder = tmp_path_factory.mktemp("h5")
+    return to_train_h5(folder, table, columns=IN_USE, valid_rows=(ROWS, ROWS + 1))[0]
 
 
 @pytest.fixture(scope="module")
 def fields(train: Path) -> FeatureMap:
-    return fit_feature_map(train, COLUMNS, min_count=2)
+    return fit_feature_map(train, IN_USE, min_count=2)
 
 
 @pytest.fixture
@@ -85,6 +88,7 @@ def test_batches_equal_an_independent_encoding(
             for value, field in (
                 (batch.profile_BP[i, 0], fields.profile[0]),
                 (batch.target_BG[i, 0], fields.targets[0]),
+                (batch.context_BC[i, 0], fields.context[0]),
             ):
                 word = row[field.column]
                 expected_index = 2 if word is None else field.vocabulary.index(word) + 3
@@ -125,19 +129,6 @@ def test_parallel_sequences_are_cut_and_ordered_together(tmp_path: Path, table: 
         assert np.array_equal(events[first] + 1000, shifted[second])
         assert batch.target_BG.shape == (len(batch), 2)
         assert batch.profile_BP.shape == (len(batch), 0)
-
-
-def test_context_columns_come_as_indices_of_their_own(tmp_path: Path, table: pa.Table) -> None:
-    columns = with_roles(profile=(), context=("country",))
-    train, _ = to_train_h5(tmp_path, table, columns=columns, valid_rows=(0, 1))
-    fields = fit_feature_map(train, columns, 1)
-    rows = table.to_pylist()[2:]
-    for batch in BatchSource(train, fields, max_len=7, batch_rows=64).shuffled(1, 0):
-        assert batch.profile_BP.shape == (len(batch), 0)
-        words = [rows[row]["country"] for row in batch.row_B]
-        known = fields.context[0].vocabulary
-        expected = [[2 if word is None else 3 + known.index(word)] for word in words]
-        assert batch.context_BC.tolist() == expected
 
 
 @pytest.mark.parametrize(

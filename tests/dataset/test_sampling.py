@@ -54,6 +54,11 @@ def test_a_file_sorted_by_day_is_drawn_from_every_day_by_its_share(
     labels: np.ndarray, day: np.ndarray, rows: int
 ) -> None:
     drawn = selected(labels, rows, valid_share=0.2, seed=1)
+    assert (len(drawn), drawn.is_valid.sum()) == (rows, rows / 5)
+    assert abs(labels[drawn.row].sum() - rows * labels.mean()) <= 1
+    for part in (drawn.is_valid, ~drawn.is_valid):
+        assert abs(labels[drawn.row[part]].mean() - labels.mean()) < 0.01
+        assert abs(np.corrcoef(drawn.row[part], drawn.position[part])[0, 1]) < 0.1
     for value in (0, 1):
         of_class = labels == value
         for part in (drawn.is_valid, ~drawn.is_valid):
@@ -184,13 +189,3 @@ def test_the_seed_alone_decides_the_draw(labels: np.ndarray) -> None:
     assert same(drawn, selected(labels, 1_000, valid_share=0.1, seed=1))
     other = selected(labels, 1_000, valid_share=0.1, seed=2)
     assert len(np.intersect1d(drawn.row, other.row)) < 200
-
-
-def test_a_sample_has_the_click_rate_of_the_file(labels: np.ndarray) -> None:
-    drawn = selected(labels, 1_000, valid_share=0.1, seed=1)
-    assert (len(drawn.row), drawn.is_valid.sum()) == (1_000, 100)
-    train = ~drawn.is_valid
-    assert abs(np.corrcoef(drawn.row[train], drawn.position[train])[0, 1]) < 0.1
-    assert abs(labels[drawn.row].sum() - 1_000 * labels.mean()) <= 1
-    for part in (drawn.is_valid, ~drawn.is_valid):
-        assert abs(labels[drawn.row[part]].mean() - labels.mean()) < 0.01

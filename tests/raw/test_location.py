@@ -12,13 +12,9 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.parquet import SIMULATED_MARK
-from feseq.config.sampling import Sampling
-from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.sampling import draw
-from feseq.dataset.selection import write_selections
 from feseq.raw.location import Location, TableLocation
 from feseq.raw.reading import RawTable
-from support.raw_tables import COLUMNS, content, raw_table
+from support.raw_tables import COLUMNS, raw_table, read
 
 TABLE = raw_table(rows=60)
 
@@ -88,7 +84,7 @@ def test_the_columns_of_folders_can_be_read_alone(folder: Path) -> None:
     assert sorted(map(str, rows)) == sorted(map(str, TABLE["country"].to_pylist()))
 
 
-def test_a_folder_converts_like_one_file_with_the_same_rows(folder: Path) -> None:
+def test_a_folder_reads_like_one_file_with_the_same_rows(folder: Path) -> None:
     parts = [
         part.append_column(
             "country", pa.repeat(pa.scalar(Location(path).keys["country"], "string"), len(part))
@@ -96,18 +92,12 @@ def test_a_folder_converts_like_one_file_with_the_same_rows(folder: Path) -> Non
         for path, part in ((path, pq.ParquetFile(path).read()) for path in found("in"))
     ]
     pq.write_table(pa.concat_tables(parts), "one.parquet")
-    made = []
-    for name, written in (("one", "one.parquet"), ("many", "in"), ("files", found("in"))):
+    expected = read(RawTable("one.parquet")).to_pandas()
+    for written in ("in", found("in")):
         file = RawTable(written)
         assert (file.rows, file.is_simulated) == (60, False)
         file.check_columns(COLUMNS, COLUMNS.label)
-        selection, *h5 = (folder / f"{name}/{n}" for n in ("s", "train.h5", "valid.h5", "test.h5"))
-        (drawn,) = draw(file, COLUMNS.label, 40, Sampling(valid_share=0.2), [0, 60])
-        write_selections([drawn], selection)
-        convert_train(written, selection, COLUMNS, *h5[:2])
-        convert_test(written, COLUMNS, h5[2])
-        made.append([content(path) for path in h5])
-    assert made[0] == made[1] == made[2]
+        assert read(file).to_pandas().equals(expected)
 
 
 def with_age_as(table: pa.Table, kind: str) -> pa.Table:

@@ -15,7 +15,7 @@ from feseq.common.errors import UserError
 from feseq.raw.location import TableLocation
 from feseq.raw.reading import RawTable
 from feseq.raw.source import RawFiles, locate_raw
-from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
+from support.raw_tables import COLUMNS, raw_table, read, with_roles, write_raw
 
 TIMED = with_roles(event_time="times", row_time="when")
 
@@ -98,13 +98,12 @@ def test_a_table_as_text_is_refused_with_the_command_that_converts_it(
     subprocess.run(command, shell=True, check=True)
     found = RawTable(tmp_path / f"{name.split('.')[0]}.parquet")
     found.check_columns(COLUMNS, COLUMNS.label)
-    batches = [batch for _, batch in found.stream(table.column_names, 100)]
-    read = pa.Table.from_batches(batches).to_pylist()
+    rows = read(found)
     # Text tells no empty value from a missing one.
     events = [row["events"] or None for row in table.to_pylist()]
-    assert [row["events"] for row in read] == events
+    assert rows["events"].to_pylist() == events
     for column in ("uid", "age", "y"):
-        assert [row[column] for row in read] == table[column].to_pylist()
+        assert rows[column].to_pylist() == table[column].to_pylist()
 
 
 # Any raw.source with any files

@@ -84,6 +84,12 @@ def write_raw(folder: Path, table: pa.Table, name: str = "raw", **options: Any) 
     return path
 
 
+def read(table: RawTable, batch_rows: int = 7) -> pa.Table:
+    """All rows and columns of an opened raw table."""
+    batches = [batch for _, batch in table.stream(table.schema_arrow.names, batch_rows)]
+    return pa.Table.from_batches(batches)
+
+
 def selected(labels: np.ndarray, rows: int | None = None, **sampling: Any) -> Selection:
     """`rows` rows (None: all) of a table in one part with these labels."""
     settings = Sampling(**{"seed": 1} | sampling)
