@@ -18,6 +18,7 @@ from feseq.common.parquet import read_table
 from feseq.config.names import BASELINES
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
+from feseq.dataset.table import Table
 from feseq.evaluate import baselines
 from feseq.evaluate.baselines import InputColumns, fit_baseline
 from support.learnable import ROWS, learnable_table, make
@@ -44,7 +45,7 @@ def fit(
 def test_a_baseline_learns_what_was_simulated(
     simulated: Path, tmp_path: Path, baseline: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "BLOCK_ROWS", 500)
+    monkeypatch.setattr(Table, "block_rows", 500)
     predictions, training = fit(simulated, tmp_path, baseline, threads=2)
     label, logit = (predictions[name].to_numpy() for name in ("label", "logit"))
     with H5Table(simulated / "valid.h5") as valid, H5Table(simulated / "train.h5") as train:

@@ -96,8 +96,7 @@ class FeatureEncoder:
         """The share of a table's rows, all or the first, with an unknown category, [fields]."""
         unknown = np.zeros(len(self.profile) + len(self.target) + len(self.context))
         rows = table.rows if rows is None else min(rows, table.rows)
-        for start in range(0, rows, table.block_rows):
-            block = table.read(start, min(start + table.block_rows, rows), [])
+        for block in table.blocks([], rows):
             unknown += (self.categories(block) == OUT_OF_VOCABULARY).sum(0)
         return unknown / max(1, rows)
 

@@ -25,6 +25,7 @@ vocabularies, which it stores apart, have a digest of their own.
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -167,15 +168,11 @@ class H5Table(Table):
     def __init__(self, path: Path) -> None:
         if not Path(path).is_file():
             raise UserError(f"{path}: no such file; run snakemake to make it")
-        with whole_file(path):
+        with whole_file(path), ExitStack() as stack:
             # No cache: a chunk is read once, or by windows far apart.
-            self.file = h5py.File(path, "r", rdcc_nbytes=0)
-        try:
-            with whole_file(path):
-                self._read_structure(Path(path))
-        except BaseException:
-            self.file.close()
-            raise
+            self.file = stack.enter_context(h5py.File(path, "r", rdcc_nbytes=0))
+            self._read_structure(Path(path))
+            stack.pop_all()
 
     def _read_structure(self, path: Path) -> None:
         attributes = dict(self.file.attrs)

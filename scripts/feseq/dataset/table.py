@@ -63,10 +63,13 @@ class Table(Header, Closing, ABC):
     def close(self) -> None:
         """Close its files, if any."""
 
-    def blocks(self, sequences: Sequence[str] | None = None) -> Iterator[Block]:
-        """All rows in order, block by block, with all sequences or those named."""
-        for start in range(0, self.rows, self.block_rows):
-            yield self.read(start, min(start + self.block_rows, self.rows), sequences)
+    def blocks(
+        self, sequences: Sequence[str] | None = None, rows: int | None = None
+    ) -> Iterator[Block]:
+        """All rows, or the first, in order, block by block, with all sequences or those named."""
+        stop = self.rows if rows is None else min(rows, self.rows)
+        for start in range(0, stop, self.block_rows):
+            yield self.read(start, min(start + self.block_rows, stop), sequences)
 
     @property
     def holdout(self) -> np.ndarray:

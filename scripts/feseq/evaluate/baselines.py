@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 # Train rows at most, and float32 values of them (1 GiB), since they are all in memory.
 ROWS_AT_MOST = 1_000_000
 VALUES_AT_MOST = 1 << 28
-BLOCK_ROWS = 8_192
 # From the strongest penalty to none.
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
 _ITERATIONS = 1_000
@@ -166,9 +165,7 @@ class InputColumns:
             one_hot = [codes[:, [i]] == np.arange(size) for i, size in self.few]
             return np.concatenate([*encoded.numbers.values(), *one_hot], axis=1, dtype=np.float32)
 
-        starts = range(0, rows, BLOCK_ROWS)
-        blocks = (table.read(start, min(start + BLOCK_ROWS, rows)) for start in starts)
         with progress(what, rows) as reading:
-            for made in map_ahead(columns, blocks, threads):
+            for made in map_ahead(columns, table.blocks(rows=rows), threads):
                 reading.advance(len(made))
                 yield made

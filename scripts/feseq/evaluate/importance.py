@@ -19,7 +19,7 @@ from ..config.runtime import Runtime
 from ..dataset.block import Block
 from ..dataset.feature_map import FeatureMap, check_one_draw, check_same_kind
 from ..dataset.opening import open_table
-from ..dataset.table import MemoryTable, Table, reported
+from ..dataset.table import MemoryTable, SomeRows, Table, reported
 from ..family.model import Model, family_in, load_model
 from .intervals import Auc, Entry, correct_together
 
@@ -29,7 +29,6 @@ OTHERS = 5
 # Events that the cut leaves.
 NEWEST = 20
 _SEED = 0
-_BLOCK_ROWS = 8_192
 
 # Gives the logits float32 [rows] of changed rows; what is not changed are the block's own arrays.
 Predict = Callable[[Block], np.ndarray]
@@ -107,18 +106,12 @@ def _chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
     is_click = label[shown] == 1
     most = min(ROWS, OTHERS * max(1, int(is_click.sum())))
     chosen = np.sort(np.concatenate([shown[is_click][:ROWS], shown[~is_click][:most]]))
-    parts = []
-    for start in range(0, table.rows, _BLOCK_ROWS):
-        stop = min(start + _BLOCK_ROWS, table.rows)
-        inside = chosen[(start <= chosen) & (chosen < stop)]
-        if len(inside):
-            parts.append(table.read(start, stop).take(inside - start))
     clicked = label[chosen] == 1
     # As often as in the file, however many of each class are chosen.
     share = np.where(clicked, is_click.sum(), (~is_click).sum()).astype(np.float64)
     share /= np.where(clicked, clicked.sum(), (~clicked).sum())
     donors = np.random.default_rng(_SEED).choice(len(chosen), len(chosen), p=share / share.sum())
-    return Block.joined(parts), donors
+    return SomeRows(table, chosen).read(0, len(chosen)), donors
 
 
 def _with_columns(
