@@ -60,10 +60,17 @@ class IdTables:
             self._insert(name)
         return self._connection.sql(query)
 
-    def repeated(self, name: str) -> tuple[int, str | None, int | None]:
-        """How many IDs stand in a table more than once, the first of them, and its first row."""
+    def require_unique(self, name: str, where: str) -> None:
+        """Raise UserError if an ID stands in a table, which messages call `where`, twice."""
         repeated = f"SELECT id, min(row) AS row FROM {name} GROUP BY id HAVING count(*) > 1"
-        return self.ask(f"SELECT count(*), arg_min(id, row), min(row) FROM ({repeated})")
+        ids, example, row = self.ask(
+            f"SELECT count(*), arg_min(id, row), min(row) FROM ({repeated})"
+        )
+        if ids:
+            raise UserError(
+                f"{where}: {ids:,} IDs occur more than once, for example {example!r} (first at row "
+                f"{row}); a submission has one row per ID: remove the repeated rows"
+            )
 
     def missing(self, name: str, other: str) -> tuple[int, str | None]:
         """How many rows of a table have an ID that another lacks, and the first such ID."""

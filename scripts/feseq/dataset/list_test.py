@@ -38,11 +38,5 @@ def list_test(
             ids = checked_ids(batch.column(0), first_row, columns.id, file.where(first_row))
             tables.add("test", pa.table({"id": ids}))
             listing.advance(len(ids))
-        repeated, example, row = tables.repeated("test")
-    if repeated:
-        raise UserError(
-            f"{file.location}: {repeated:,} IDs of column {columns.id!r} occur more than once, for "
-            f"example {example!r} (first at row {row}); a submission needs one row per ID: remove "
-            f"the repeated rows"
-        )
+        tables.require_unique("test", f"{file.location}: column {columns.id!r}")
     write_json(parts, file.listing(rows).as_json())

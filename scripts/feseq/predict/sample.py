@@ -32,7 +32,7 @@ def check_sample(raw: list[str], sample_submission: str, id_column: str, checked
         for first_row, batch in file.stream([id_column], _BATCH_ROWS):
             ids = checked_ids(batch.column(0), first_row, id_column, file.where(first_row))
             tables.add("test", pa.table([ids], ID))
-        check_unique(tables, "test", str(file.location))
+        tables.require_unique("test", str(file.location))
         check_same(tables, "test", sample_submission, "in the test file")
     write_json(checked, {"ids": file.rows})
     logger.info("%s: the same %s IDs as in %s", sample_submission, f"{file.rows:,}", file.location)
@@ -46,7 +46,7 @@ def add_sample(tables: IdTables, path: str | Path, id_column: str) -> None:
     tables.add("sample", ID.empty_table())
     for batch in sample_ids(path, id_column):
         tables.add("sample", pa.Table.from_batches([batch], ID))
-    check_unique(tables, "sample", str(path))
+    tables.require_unique("sample", str(path))
 
 
 def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
@@ -83,14 +83,4 @@ def check_same(tables: IdTables, name: str, path: str | Path, there: str) -> Non
             f"{tables.rows(name):,} {there}); it must belong to the test file: take the file that "
             f"came with it, or move it away (raw.sample_submission) to submit in the order of the "
             f"test file"
-        )
-
-
-def check_unique(tables: IdTables, name: str, where: str) -> None:
-    """Raise UserError if an ID stands in the table, which is of `where`, twice."""
-    repeated, example, _ = tables.repeated(name)
-    if repeated:
-        raise UserError(
-            f"{where}: {repeated:,} IDs occur more than once, for example {example!r}; a "
-            f"submission has one row per ID"
         )

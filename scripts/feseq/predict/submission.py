@@ -22,7 +22,7 @@ from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.source import label_name
-from .sample import ID, add_sample, check_same, check_unique
+from .sample import ID, add_sample, check_same
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ def join_predictions(
         for means in _means(by_model, weights):
             tables.add("predicted", means)
         _check_finite(tables)
-        check_unique(tables, "predicted", "the predictions")
+        tables.require_unique("predicted", "the predictions")
         if sample_submission is not None:
             add_sample(tables, sample_submission, id_column)
             check_same(tables, "predicted", sample_submission, "predicted")
