@@ -111,14 +111,14 @@ class FeatureEncoder:
                 continue
             unseen = (lookup.index(categorical[:, lookup.column]) == OUT_OF_VOCABULARY).mean()
             if unseen > _UNSEEN_SHARE:
-                words = table.vocabulary(lookup.field.column)
+                words, known = table.vocabulary(lookup.field.column), lookup.field.vocabulary
                 logger.warning(
                     "column %r: %.0f %% of the rows have values never seen in training, such as "
                     "%r, but not such as %s: are both files coded in the same way?",
                     lookup.field.column,
                     100 * unseen,
-                    next(word for word in words if word not in lookup.field.index),
-                    ", ".join(map(repr, lookup.field.vocabulary[:3])),
+                    min({*words}.difference(known)),
+                    ", ".join(map(repr, known[:3])),
                 )
 
 

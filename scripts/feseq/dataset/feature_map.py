@@ -8,7 +8,6 @@ and token a12 that of category 'a12'.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -38,11 +37,6 @@ class CategoryField:
     def size(self) -> int:
         """Rows of this field's embedding table."""
         return FIRST_CATEGORY + len(self.vocabulary)
-
-    @cached_property
-    def index(self) -> dict[str, int]:
-        """The index of each word."""
-        return {word: i for i, word in enumerate(self.vocabulary, FIRST_CATEGORY)}
 
 
 @dataclass(frozen=True)
