@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from feseq.common import progress as module
-from feseq.common.progress import progress
+from feseq.common.progress import Progress
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,11 @@ def test_a_line_comes_every_half_minute_or_more_often(
     caplog.set_level(logging.INFO)
     now = 1000.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    with progress("converted", 100_000, done=2000, verbosity=verbosity) as converting:
-        for _ in range(95):
-            now += 1
-            converting.show(loss=0.123456)
-            converting.advance(100)
+    converting = Progress("converted", 100_000, done=2000, verbosity=verbosity)
+    for _ in range(95):
+        now += 1
+        converting.show(loss=0.123456)
+        converting.advance(100)
     # At 100 rows a second; what was done before tells nothing of the rate.
     assert caplog.messages == [
         f"converted {rows:,} of 100,000 rows, 100 rows/s, "

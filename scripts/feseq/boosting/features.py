@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..common.ahead import map_ahead
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..common.ragged import Ragged
 from ..config.boosting import FEATURE_SETS
 from ..dataset.block import Block
@@ -255,16 +255,16 @@ def fit_features(
     def encoded(block: Block) -> tuple[Block, np.ndarray, list[Ragged]]:
         return block, encoder.categories(block), features._histories(encoder, block)
 
-    with progress("counted", train.rows) as counting:
-        for block, categories, histories in map_ahead(encoded, features.blocks(train)):
-            assert block.label is not None, "a train file has labels"
-            known.add(categories)
-            for count, history in zip(events, histories):
-                count += np.bincount(history.values, minlength=len(count))
-            label, fold = block.label.astype(np.int64), features._fold(block, folds)
-            for counted, tokens, target in features._tokens(categories, histories):
-                counts[counted.name].add(fold, tokens, target, label)
-            counting.advance(len(block))
+    counting = Progress("counted", train.rows)
+    for block, categories, histories in map_ahead(encoded, features.blocks(train)):
+        assert block.label is not None, "a train file has labels"
+        known.add(categories)
+        for count, history in zip(events, histories):
+            count += np.bincount(history.values, minlength=len(count))
+        label, fold = block.label.astype(np.int64), features._fold(block, folds)
+        for counted, tokens, target in features._tokens(categories, histories):
+            counts[counted.name].add(fold, tokens, target, label)
+        counting.advance(len(block))
     common = {s.column: _commonest(count) for s, count in zip(features.sequences, events)}
     own = {
         name: count.of_older() if by_period else count.out_of_fold()

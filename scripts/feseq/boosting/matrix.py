@@ -14,7 +14,7 @@ import xgboost
 
 from ..common.ahead import map_ahead
 from ..common.files import require_space
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..dataset.block import Block
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.table import Table
@@ -107,10 +107,10 @@ def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterat
         assert block.label is not None, "a train file has labels"
         return finite(features.matrix(encoder, block)), block.label
 
-    with progress("binned", rows) as binning:
-        for made in map_ahead(described, features.blocks(table, rows), threads):
-            binning.advance(len(made[1]))
-            yield made
+    binning = Progress("binned", rows)
+    for made in map_ahead(described, features.blocks(table, rows), threads):
+        binning.advance(len(made[1]))
+        yield made
 
 
 def _with_every_category(blocks: Iterator[Rows], features: Features) -> Iterator[Rows]:

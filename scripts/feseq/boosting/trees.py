@@ -5,7 +5,7 @@ from typing import Any
 
 import xgboost
 
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..config.boosting import BoostingConfig
 from .matrix import BINS, Matrix
 
@@ -56,24 +56,24 @@ def fit(
     if start is not None:
         settings["base_score"] = start
     found: dict[str, dict[str, list[float]]] = {}
-    with progress("grown", config.trees, "trees", verbosity=verbosity) as growing:
+    growing = Progress("grown", config.trees, "trees", verbosity=verbosity)
 
-        def grown(metrics: dict[str, float]) -> None:
-            growing.show(**metrics)
-            growing.advance(1)
-            if after_tree is not None:
-                after_tree(growing.done, metrics)
+    def grown(metrics: dict[str, float]) -> None:
+        growing.show(**metrics)
+        growing.advance(1)
+        if after_tree is not None:
+            after_tree(growing.done, metrics)
 
-        booster = xgboost.train(
-            settings,
-            train,
-            config.trees,
-            evals=[(valid, "valid")] if valid else [],
-            evals_result=found,
-            early_stopping_rounds=EARLY_STOPPING if valid else None,
-            callbacks=[_AfterTree(grown)] if valid else [],
-            verbose_eval=False,
-        )
+    booster = xgboost.train(
+        settings,
+        train,
+        config.trees,
+        evals=[(valid, "valid")] if valid else [],
+        evals_result=found,
+        early_stopping_rounds=EARLY_STOPPING if valid else None,
+        callbacks=[_AfterTree(grown)] if valid else [],
+        verbose_eval=False,
+    )
     curves = {ours: found["valid"][name] if valid else [] for name, ours in METRICS.items()}
     # Predictions need no more, and the file should hold no more.
     return booster[: booster.best_iteration + 1] if valid else booster, curves

@@ -3,8 +3,6 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 logger = logging.getLogger(__name__)
@@ -14,12 +12,18 @@ SECONDS_BETWEEN_LINES = (math.inf, 30.0, 5.0)
 
 
 class Progress:
-    """Counts finished work and logs it; `progress` makes one."""
+    """Counts finished work, and logs how much of `total` is done, the rate and the time left.
 
-    def __init__(self, label: str, total: int, unit: str, done: int, every: float) -> None:
+    `label` is a past participle such as 'converted'; an earlier process did the first `done`.
+    Verbosity 0 logs nothing, 1 a line every 30 seconds, 2 every 5.
+    """
+
+    def __init__(
+        self, label: str, total: int, unit: str = "rows", *, done: int = 0, verbosity: int = 1
+    ) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done = self._done_before = done
-        self._every = every
+        self._every = SECONDS_BETWEEN_LINES[verbosity]
         self._values: dict[str, float] = {}
         self._started = self._last_line = time.monotonic()
 
@@ -41,18 +45,6 @@ class Progress:
                 *(f"{rate:,.0f}", self.unit, left),
                 "".join(f", {name} {value:.5g}" for name, value in self._values.items()),
             )
-
-
-@contextmanager
-def progress(
-    label: str, total: int, unit: str = "rows", *, done: int = 0, verbosity: int = 1
-) -> Iterator[Progress]:
-    """Log how much of `total` is done, the rate and the time left, while the block is open.
-
-    `label` is a past participle such as 'converted'; an earlier process did the first `done`.
-    Verbosity 0 logs nothing, 1 a line every 30 seconds, 2 every 5.
-    """
-    yield Progress(label, total, unit, done, SECONDS_BETWEEN_LINES[verbosity])
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from ..common.ahead import map_ahead
 from ..common.files import written_beside
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..config.columns import Columns
 from ..raw.parts import Part
 from ..raw.reading import RawTable
@@ -73,11 +73,11 @@ def convert_train(
         writers = (train_writer, valid_writer)
         shuffle = Shuffle(writers)
         batches = map_ahead(convert, _selected(file, columns, chosen.row), threads)
-        with progress("converted", len(chosen)) as converting:
-            for block, words, is_valid, place in batches:
-                add_words(known, words)
-                shuffle.append(block, is_valid, place)
-                converting.advance(len(place))
+        converting = Progress("converted", len(chosen))
+        for block, words, is_valid, place in batches:
+            add_words(known, words)
+            shuffle.append(block, is_valid, place)
+            converting.advance(len(place))
         shuffle.write()
         drawn = _source(file, columns, code) | {"draw": chosen.digest, "size": size}
         for writer in writers:
@@ -111,11 +111,11 @@ def convert_test(
     known: dict[str, set[str]] = {name: set() for name in columns.categorical}
     batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
     with written_beside(test_h5) as h5, _writer(h5, columns) as writer:
-        with progress("converted", file.rows) as converting:
-            for block, words in map_ahead(convert, batches, threads):
-                add_words(known, words)
-                writer.append(block)
-                converting.advance(len(block))
+        converting = Progress("converted", file.rows)
+        for block, words in map_ahead(convert, batches, threads):
+            add_words(known, words)
+            writer.append(block)
+            converting.advance(len(block))
         writer.finish(known, _source(file, columns, code))
     logger.info("%s: %s rows converted", file.location, f"{file.rows:,}")
 

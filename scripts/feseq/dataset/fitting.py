@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..common.errors import UserError
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..config.columns import Columns
 from .categories import ByCode, codes_of, is_number, tokens_of
 from .feature_map import (
@@ -48,17 +48,17 @@ def fit_feature_map(
         numeric = NumericFit(table.numeric_columns, columns.ids)
         histories = HistoryColumns(columns.sequences)
         statistics = NumericFit(histories.columns)
-        with progress("counted", table.rows) as counting:
-            for block in table.blocks(columns.sequences):
-                for i, (name, counts) in enumerate(category_counts.items()):
-                    places = place[name](block.categorical[:, i])
-                    counts += np.bincount(places, minlength=len(counts))
-                for name, token_count in token_counts.items():
-                    token_count.add(block.sequences[name].values)
-                numeric.add(block.numeric)
-                if statistics.sample_rows < SAMPLE_ROWS:
-                    statistics.add(histories(block, np.arange(len(block))))
-                counting.advance(len(block))
+        counting = Progress("counted", table.rows)
+        for block in table.blocks(columns.sequences):
+            for i, (name, counts) in enumerate(category_counts.items()):
+                places = place[name](block.categorical[:, i])
+                counts += np.bincount(places, minlength=len(counts))
+            for name, token_count in token_counts.items():
+                token_count.add(block.sequences[name].values)
+            numeric.add(block.numeric)
+            if statistics.sample_rows < SAMPLE_ROWS:
+                statistics.add(histories(block, np.arange(len(block))))
+            counting.advance(len(block))
 
     def category(name: str) -> CategoryField:
         enough = np.flatnonzero(category_counts[name][1:] >= min_count)

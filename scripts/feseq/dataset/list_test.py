@@ -8,7 +8,7 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.ids import id_tables
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..config.columns import Columns
 from ..raw.reading import RawTable
 from .raw_text import checked_ids
@@ -33,7 +33,8 @@ def list_test(
     file.check_columns(columns, columns.id)
     if file.rows == 0:
         raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")
-    with id_tables(parts, threads) as tables, progress("listed", file.rows) as listing:
+    listing = Progress("listed", file.rows)
+    with id_tables(parts, threads) as tables:
         for first_row, batch in file.stream([columns.id], _BATCH_ROWS):
             ids = checked_ids(batch.column(0), first_row, columns.id, file.where(first_row))
             tables.add("test", pa.table({"id": ids}))

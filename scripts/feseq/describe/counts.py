@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..common.ahead import map_ahead
 from ..common.hashing import GOLDEN, hashed
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..common.ragged import Ragged
 from ..dataset.block import Block
 from ..dataset.categories import ByCode
@@ -60,14 +60,14 @@ class Counts:
         empty = table.read(0, 0)
         samples, labels = [self._sampled(empty, np.empty(0, int))], [np.empty(0, np.uint8)]
         found = [self._keyed(empty)[1]]
-        with progress("described", table.rows) as describing:
-            for block, keys in map_ahead(self._keyed, table.blocks(), threads):
-                sampled = np.arange(-self.rows % step, len(block), step)
-                samples.append(self._sampled(block, sampled))
-                labels.append(labels[0] if block.label is None else block.label[sampled])
-                found.append(keys)
-                self._count(block, sampled)
-                describing.advance(len(block))
+        describing = Progress("described", table.rows)
+        for block, keys in map_ahead(self._keyed, table.blocks(), threads):
+            sampled = np.arange(-self.rows % step, len(block), step)
+            samples.append(self._sampled(block, sampled))
+            labels.append(labels[0] if block.label is None else block.label[sampled])
+            found.append(keys)
+            self._count(block, sampled)
+            describing.advance(len(block))
         self.sample = pd.concat(samples[1:] or samples)
         self.label = np.concatenate(labels)
         self.keys = {name: np.concatenate([keys[name] for keys in found]) for name in found[0]}

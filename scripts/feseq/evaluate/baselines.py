@@ -18,7 +18,7 @@ from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.logits import log_odds
 from ..common.memory import peak_memory
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..config.names import BASELINES
 from ..dataset.block import Block
 from ..dataset.encoding import Inputs
@@ -165,7 +165,7 @@ class InputColumns:
             one_hot = [codes[:, [i]] == np.arange(size) for i, size in self.few]
             return np.concatenate([*encoded.numbers.values(), *one_hot], axis=1, dtype=np.float32)
 
-        with progress(what, rows) as reading:
-            for made in map_ahead(columns, table.blocks(rows=rows), threads):
-                reading.advance(len(made))
-                yield made
+        reading = Progress(what, rows)
+        for made in map_ahead(columns, table.blocks(rows=rows), threads):
+            reading.advance(len(made))
+            yield made

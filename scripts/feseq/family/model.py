@@ -12,7 +12,7 @@ import numpy as np
 from ..common import tensors
 from ..common.ahead import map_ahead
 from ..common.errors import UserError, first_line
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..config.names import check_name
 from ..config.runtime import Runtime
 from ..dataset.block import Block
@@ -72,10 +72,10 @@ class Model:
         logits = partial(self.logits, FeatureEncoder(self.about.feature_map, table))
         blocks = (b.without_events() if blank_histories else b for b in self.blocks(table))
         found = [np.empty(0, np.float32)]
-        with progress("predicted", table.rows, verbosity=verbosity) as predicting:
-            for made in map_ahead(logits, blocks, self.threads):
-                found.append(np.asarray(made, np.float32))
-                predicting.advance(len(made))
+        predicting = Progress("predicted", table.rows, verbosity=verbosity)
+        for made in map_ahead(logits, blocks, self.threads):
+            found.append(np.asarray(made, np.float32))
+            predicting.advance(len(made))
         return np.concatenate(found)
 
     def blocks(self, table: Table) -> Iterator[Block]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import NotEnoughMemoryError
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..config.model import ModelConfig
 from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
@@ -66,15 +66,15 @@ def predict_logits(
             logits[rows.numpy() - start] = made.float().cpu().numpy()
             waiting.clear()
 
-    with progress("predicted", stop - start, verbosity=verbosity) as predicting:
-        batches = source.in_order(start, stop, blank_histories=blank_histories)
-        for batch in machine.ahead(batches):
-            parts = parts_that_fit(forward, batch, machine)
-            waiting.extend((part.row_B, logit_B) for part, logit_B in parts)
-            if len(waiting) >= BATCHES_BETWEEN_COPIES:
-                copy()
-            predicting.advance(len(batch))
-        copy()
+    predicting = Progress("predicted", stop - start, verbosity=verbosity)
+    batches = source.in_order(start, stop, blank_histories=blank_histories)
+    for batch in machine.ahead(batches):
+        parts = parts_that_fit(forward, batch, machine)
+        waiting.extend((part.row_B, logit_B) for part, logit_B in parts)
+        if len(waiting) >= BATCHES_BETWEEN_COPIES:
+            copy()
+        predicting.advance(len(batch))
+    copy()
     model.train(was_training)
     return logits
 

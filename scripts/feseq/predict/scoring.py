@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from ..common.errors import UserError
 from ..common.files import Output, folder_beside, read_json, written_beside
 from ..common.logits import mean_logit, sigmoid
-from ..common.progress import progress
+from ..common.progress import Progress
 from ..config.columns import Columns
 from ..config.names import share_of
 from ..config.runtime import Runtime
@@ -78,11 +78,11 @@ def score_files(
     about = {"models": names, "prior": prior, "inputs": " ".join(input)}
     schema = pa.schema({id_column: pa.string(), "probability": pa.float32()}, about)
     total = sum(file.rows for file in files)
+    scoring = Progress("scored", total, verbosity=runtime.verbosity)
     with (
         folder_beside(output) as folder,
         written_beside(output) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
-        progress("scored", total, verbosity=runtime.verbosity) as scoring,
     ):
         for file in files:
             for part in file.listing(part_rows).parts:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from ..common.errors import UserError
 from ..common.files import Output, written_beside
 from ..common.parquet import SIMULATED_MARK, signed
-from ..common.progress import progress
+from ..common.progress import Progress
 from .clicks import click_model, mean_over_users, user_part
 from .columns import CATEGORIES, TEST_DAY, as_arrow, draw_columns, train_day
 from .sequences import draw_sequences, join_codes
@@ -58,6 +58,7 @@ def simulate_split(
     schema = pa.schema(map(_field, names), SIMULATED_MARK)
     truth_names = ["row" if is_train else "ID", *_PROBABILITIES]
     truth_schema = signed(pa.schema(map(_field, truth_names)), rows)
+    simulating = Progress("simulated", rows)
     with (
         written_beside(parquet) as data_part,
         written_beside(truth) as truth_part,
@@ -65,7 +66,6 @@ def simulate_split(
             data_part, schema, compression="zstd", use_dictionary=list(CATEGORIES)
         ) as data_writer,
         pq.ParquetWriter(truth_part, truth_schema, compression="zstd") as truth_writer,
-        progress("simulated", rows) as simulating,
     ):
         for chunk, first in enumerate(range(0, rows, chunk_rows)):
             count = min(chunk_rows, rows - first)

@@ -14,7 +14,7 @@ import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..common.errors import NotFiniteError
-from ..common.progress import Progress, progress
+from ..common.progress import Progress
 from ..common.signals import Signals
 from ..config.names import FEW_CLICKS
 from ..config.train import TrainConfig
@@ -109,13 +109,12 @@ class Trainer:
         self._resume()
         self.model.train()
         rows = self.config.epochs * self.train.rows_per_epoch
-        options = {"done": self.rows_seen, "verbosity": self.verbosity}
-        with progress("trained", rows, "samples", **options) as bar:
-            batches = self._batches()
-            # An interrupted training may stand right before an evaluation.
-            while self._is_evaluation_due or not self.is_over:
-                self._train_until_evaluation(batches, bar)
-                self._evaluate()
+        bar = Progress("trained", rows, "samples", done=self.rows_seen, verbosity=self.verbosity)
+        batches = self._batches()
+        # An interrupted training may stand right before an evaluation.
+        while self._is_evaluation_due or not self.is_over:
+            self._train_until_evaluation(batches, bar)
+            self._evaluate()
         if self.step < self.steps:
             logger.info("no gain in %d evaluations: stopped", self.config.patience)
         self.model.load_state_dict(self.best_weights)
