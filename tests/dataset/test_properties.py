@@ -1,6 +1,7 @@
 """Properties of the H5 store and of batches, for any input, against plain Python."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def block_of(lists: Lists, first_row: int, dtype: Any) -> Block:
 
 
 def write_h5(path: Path, blocks: Sequence[Lists], dtypes: Sequence[Any]) -> None:
-    with H5Writer(path, ["number"], ["category"], ["events"]) as writer:
+    with closing(H5Writer(path, ["number"], ["category"], ["events"])) as writer:
         for lists, dtype in zip(blocks, dtypes):
             writer.append(block_of(lists, writer.rows, dtype))
         words = list(map(str, range(max(1, writer.rows))))

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from .errors import UserError, first_line
 
@@ -123,20 +123,6 @@ def whole_file(path: Path) -> Iterator[None]:
             f"file or, where the workflow made it, delete it and run the same command again, it is "
             f"rebuilt"
         ) from None
-
-
-class Closing:
-    """A base class for what `with` must close."""
-
-    def close(self) -> None:
-        """Release all resources; may be called twice."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def fingerprint(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,8 +145,8 @@ def _as_bytes(texts: pa.StringArray) -> np.ndarray:
     return np.frombuffer(padded.buffers()[2], f"S{width}", len(texts), start)
 
 
-def _writer(path: Path, columns: Columns) -> H5Writer:
-    return H5Writer(path, columns.numeric, columns.categorical, columns.ragged)
+def _writer(path: Path, columns: Columns) -> closing[H5Writer]:
+    return closing(H5Writer(path, columns.numeric, columns.categorical, columns.ragged))
 
 
 def _source(file: RawTable, columns: Columns, code: Sequence[str]) -> dict[str, object]:

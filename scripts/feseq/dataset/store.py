@@ -33,7 +33,7 @@ import h5py
 import numpy as np
 
 from ..common.errors import UserError
-from ..common.files import Closing, require_space, whole_file
+from ..common.files import require_space, whole_file
 from ..common.ragged import Ragged
 from .block import OPTIONAL, Block
 from .table import Table
@@ -49,7 +49,7 @@ _CHECKED: dict[str, Any] = {"fill_time": "never", "fletcher32": True}
 _OPEN_CHUNKS_BYTES = 4 << 20
 
 
-class H5Writer(Closing):
+class H5Writer:
     """Appends blocks to an H5 file; integers and IDs are as narrow as the values so far allow."""
 
     def __init__(
@@ -103,7 +103,7 @@ class H5Writer(Closing):
         self.file.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; may be called twice."""
         self.file.close()
 
     def _require_space(self, size: int) -> None:

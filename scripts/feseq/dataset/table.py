@@ -4,12 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ..common.errors import UserError
-from ..common.files import Closing
 from .block import Block
 
 # At least so many rows, and clicks among them, choose the best weights of a network.
@@ -38,7 +37,7 @@ class Header:
         return {field.name: getattr(self, field.name) for field in fields(Header)}
 
 
-class Table(Header, Closing, ABC):
+class Table(Header, ABC):
     """Rows that are read from `start` to `stop` (not included)."""
 
     rows: int
@@ -61,7 +60,13 @@ class Table(Header, Closing, ABC):
         """
 
     def close(self) -> None:
-        """Close its files, if any."""
+        """Close its files, if any; may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def blocks(
         self, sequences: Sequence[str] | None = None, rows: int | None = None
