@@ -15,7 +15,7 @@ import torch.onnx
 from torch import Tensor
 
 from ..common.errors import UserError
-from ..common.files import written_beside
+from ..common.files import Output, written_beside
 from ..common.logits import sigmoid
 from ..dataset.encoding import DEFAULT_INPUTS
 from ..dataset.feature_map import read_columns
@@ -34,15 +34,15 @@ BOUND = 1e-4
 ROWS = 1_000
 
 
-def export_model(model: Path, valid_h5: Files, onnx: Path, *, full_name: str = "") -> None:
+def export_model(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> None:
     """Write a trained network and its feature map as one ONNX file.
 
-    Both score 1,000 rows of `valid_h5`, among them empty histories, unseen and missing values, the
+    Both score 1,000 rows of `valid`, among them empty histories, unseen and missing values, the
     exported one from raw values. Raises UserError, and writes nothing, if two of their logits
     differ by more than BOUND.
     """
     trained = TrainedModel.load(model, full_name)
-    with open_table(valid_h5) as table:
+    with open_table(valid) as table:
         row_time = table.source.get("row_time")
         tokens = {field.column for field in trained.about.feature_map.sequences}
         rows, counts = check_rows(table, ROWS, row_time, tokens)
