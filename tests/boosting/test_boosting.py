@@ -262,7 +262,7 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
     again = train(learnable, tmp_path / "again")
     assert again["model"].read_bytes() == trained["model"].read_bytes()
     monkeypatch.setattr(features_module, "BLOCK_ROWS", 300)
-    monkeypatch.setattr(matrix, "PAGE_ROWS", 700)
+    monkeypatch.setattr(matrix, "PAGE_BLOCKS", 3)
     in_memory = train(learnable, tmp_path / "memory")
     monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)
     found = train(learnable, tmp_path / "out")

@@ -155,7 +155,10 @@ class Features:
 
     def blocks(self, table: Table, stop: int | None = None) -> Iterator[Block]:
         """The rows of a table up to `stop`, with the sequences that features need."""
-        return _read(table, [sequence.column for sequence in self.sequences], stop)
+        names = [sequence.column for sequence in self.sequences]
+        stop = table.rows if stop is None else stop
+        for first in range(0, stop, BLOCK_ROWS):
+            yield table.read(first, min(first + BLOCK_ROWS, stop), names)
 
     def matrix(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
         """The features of a block's rows, float32 [rows, columns]."""
@@ -279,12 +282,6 @@ def fit_features(
         replace(own_features, unknown=drawn if drawn.any() else None),
         replace(features, tables=of_all, common=common, by_period=False),
     )
-
-
-def _read(table: Table, sequences: list[str], stop: int | None = None) -> Iterator[Block]:
-    stop = table.rows if stop is None else stop
-    for first in range(0, stop, BLOCK_ROWS):
-        yield table.read(first, min(first + BLOCK_ROWS, stop), sequences)
 
 
 def _fields(feature_map: FeatureMap) -> list[CategoryField | LevelField]:

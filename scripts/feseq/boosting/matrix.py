@@ -6,6 +6,7 @@ while a tree reads them, and the system caches as many pages as there is room fo
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ SAMPLE_ROWS = 300_000
 # A matrix of more goes into a file. XGBoost has the bins by row and by column, a byte each.
 MOST_IN_MEMORY = 1 << 30
 _BYTES_A_FEATURE = 2
-# Rows of a page of that file; with small ones a tree takes twice as long.
-PAGE_ROWS = 65_536
+# Blocks of a page of that file, 65,536 rows; with small ones a tree takes twice as long.
+PAGE_BLOCKS = 8
 
 # Features [rows, columns] and labels [rows] of some rows.
 Rows = tuple[np.ndarray, np.ndarray]
@@ -129,20 +130,10 @@ def _with_every_category(blocks: Iterator[Rows], features: Features) -> Iterator
 
 
 def _pages(blocks: Iterator[Rows]) -> Iterator[Rows]:
-    """The same rows in blocks of PAGE_ROWS or a little more, the last one of fewer."""
-    waiting: list[Rows] = []
-    for block in blocks:
-        waiting.append(block)
-        if sum(len(label) for _, label in waiting) >= PAGE_ROWS:
-            yield _joined(waiting)
-            waiting = []
-    if waiting:
-        yield _joined(waiting)
-
-
-def _joined(blocks: list[Rows]) -> Rows:
-    features, labels = zip(*blocks)
-    return np.concatenate(features), np.concatenate(labels)
+    """The same rows in pages of PAGE_BLOCKS blocks, the last one of fewer."""
+    while several := [*islice(blocks, PAGE_BLOCKS)]:
+        features, labels = zip(*several)
+        yield np.concatenate(features), np.concatenate(labels)
 
 
 def finite(features: np.ndarray) -> np.ndarray:
