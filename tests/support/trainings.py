@@ -62,9 +62,13 @@ def make_data(folder: Path) -> None:
 
 
 def a_run(
-    data: Path, model: ModelConfig = MODEL, config: TrainConfig = TRAIN, **options: Any
+    data: Path,
+    model: ModelConfig = MODEL,
+    config: TrainConfig = TRAIN,
+    feature_map: Path | None = None,
+    **options: Any,
 ) -> run.TrainingRun:
-    files = (data / name for name in ("train.h5", "valid.h5", "feature_map.json"))
+    files = data / "train.h5", data / "valid.h5", feature_map or data / "feature_map.json"
     return run.TrainingRun(*files, model, config, **options)
 
 

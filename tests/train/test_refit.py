@@ -1,6 +1,5 @@
 """A refit goes on from a training's best weights, with the validation rows among as many others."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
+from feseq.common.files import read_json
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
 from feseq.config.train import TrainConfig
@@ -33,20 +33,24 @@ from support.trainings import (
 )
 
 
-def fit_to_all(data: Path, out: Path, min_count: int = 1) -> Path:
-    """A feature map of the train and validation rows."""
-    columns = Columns.from_config(CONFIG["columns"])
-    fit_feature_map(data / "train.h5", columns, min_count, data / "valid.h5").write(out)
+def fit(data: Path, out: Path, min_count: int = 1, *, all_rows: bool = True) -> Path:
+    """The file of a feature map of the train rows, or of these and the validation rows."""
+    columns, valid = Columns.from_config(CONFIG["columns"]), [data / "valid.h5"] * all_rows
+    fit_feature_map(data / "train.h5", columns, min_count, valid).write(out)
     return out
 
 
 def trained(
-    data: Path, out: Path, config: TrainConfig = FOUR_EPOCHS, model: ModelConfig = SMALL_MODEL
+    data: Path,
+    out: Path,
+    config: TrainConfig = FOUR_EPOCHS,
+    model: ModelConfig = SMALL_MODEL,
+    **options: Any,
 ) -> Path:
     """The training.json of a training whose third epoch is the best."""
     with pytest.MonkeyPatch.context() as patch:
         script_monitor(patch, 0.6, 0.5, 0.7, 0.65)
-        return train(data, out, config, model)["training"]
+        return train(data, out, config, model, **options)["training"]
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -55,27 +59,21 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def rare(data: Path, tmp_path: Path) -> Path:
-    """The same rows with a feature map that knows few categories."""
-    folder = tmp_path / "rare"
-    folder.mkdir()
-    for name in ("train.h5", "valid.h5"):
-        (folder / name).symlink_to(data / name)
-    columns = Columns.from_config(CONFIG["columns"])
-    fit_feature_map(data / "train.h5", columns, 40).write(folder / "feature_map.json")
-    return folder
+    """A feature map that knows few categories."""
+    return fit(data, tmp_path / "rare.json", 40, all_rows=False)
 
 
 def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
-    rare: Path, tmp_path: Path
+    data: Path, rare: Path, tmp_path: Path
 ) -> None:
     config, model = replace(FOUR_EPOCHS, batch_size=50), replace(STILL, unknown_share="auto")
-    training = trained(rare, tmp_path, config, model)
-    shares = json.loads(training.read_text())["unknown_shares"]
+    training = trained(data, tmp_path, config, model, feature_map=rare)
+    shares = read_json(training)["unknown_shares"]
     assert any(shares.values())
     # Steps so small that they leave the weights where they were.
     small = replace(config, learning_rate=1e-30, start_from=str(tmp_path / "model.safetensors"))
-    fit_to_all(rare, rare / "feature_map.json", 40)
-    run = a_run(rare, model, small, refit_of=training)
+    fit(data, rare, 40)
+    run = a_run(data, model, small, rare, before=read_json(training))
     with run.opened(CPU) as sources:
         trainer = run.trainer(sources, CPU)
         assert trainer.model.unknown.shares.tolist() == pytest.approx(list(shares.values()))
@@ -87,21 +85,17 @@ def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
 
 
 def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_path: Path) -> None:
-    training = trained(data, tmp_path)
+    before = read_json(trained(data, tmp_path))
     config = replace(FOUR_EPOCHS, start_from=str(tmp_path / "model.safetensors"))
     with open_table(data / "valid.h5") as table:
         held_out = set(table.column("row").tolist())
-    folder, found = tmp_path / "all", []
-    folder.mkdir()
-    for name in ("train.h5", "valid.h5"):
-        (folder / name).symlink_to(data / name)
-    fit_to_all(data, folder / "feature_map.json")
+    feature_map, found = fit(data, tmp_path / "all.json"), []
     for seed in (42, 42, 43):
-        run = a_run(folder, SMALL_MODEL, replace(config, seed=seed), refit_of=training)
+        run = a_run(data, SMALL_MODEL, replace(config, seed=seed), feature_map, before=before)
         with run.opened(CPU) as (source, valid):
             assert valid is None
             found.append(source.table.column("row").tolist())
-            assert source.batch_rows == json.loads(training.read_text())["batch_rows"]
+            assert source.batch_rows == before["batch_rows"]
     for rows in found:
         assert len(rows) == len(set(rows)) == 2 * len(held_out)
         assert held_out < set(rows)
@@ -109,9 +103,9 @@ def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_pat
 
 
 def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
-    rare: Path, tmp_path: Path
+    data: Path, rare: Path
 ) -> None:
-    run = a_run(rare, replace(SMALL_MODEL, unknown_share="auto"), FOUR_EPOCHS)
+    run = a_run(data, replace(SMALL_MODEL, unknown_share="auto"), FOUR_EPOCHS, rare)
     with run.opened(CPU) as (train, valid):
         assert valid is not None
         drawn = np.array(run.unknown_shares(train, valid))
@@ -122,11 +116,11 @@ def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
 
 
 def test_it_says_whose_its_metrics_are_and_resumes(data: Path, tmp_path: Path) -> None:
-    feature_map = fit_to_all(data, tmp_path / "feature_map.json")
+    feature_map = fit(data, tmp_path / "feature_map.json")
     first = trained(data, tmp_path / "first", replace(FOUR_EPOCHS, batch_size=20))
     options: dict[str, Any] = {"refit_of": first, "feature_map": feature_map}
     outputs = train_saving(data, tmp_path / "refit", **options)
-    about = json.loads(outputs["training"].read_text())
+    about = read_json(outputs["training"])
     assert (about["train_rows"], about["valid_rows"], about["refit"]) == (200, 0, True)
     assert (about["steps"], about["valid_auc"]) == (10, 0.7)
     with open_table(data / "train.h5") as some, open_table(data / "valid.h5") as others:

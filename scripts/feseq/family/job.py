@@ -60,8 +60,14 @@ class TrainJob:
         family.verb("train")(self)
 
     def before(self) -> dict[str, Any]:
-        """What the first training wrote, for a refit; {} without one."""
-        return read_first(self.refit_of) if self.refit_of else {}
+        """What the first training wrote, for a refit; {} without one.
+
+        Raises UserError for another file.
+        """
+        if self.refit_of is None:
+            return {}
+        keys = ("refit", "settings", "seconds")
+        return read_json(self.refit_of, kind="training.json", keys=keys)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[FeatureMap, Table, Table | None]]:
@@ -101,11 +107,6 @@ class TrainJob:
         }
         write_json(self.training, shared | facts)
         model.save(self.model)
-
-
-def read_first(training: Path) -> dict[str, Any]:
-    """What a first training wrote; raises UserError for another file."""
-    return read_json(training, kind="training.json", keys=("refit", "settings", "seconds"))
 
 
 def checked_click_rate(train: Table) -> float:

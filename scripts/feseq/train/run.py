@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import AllRows, Files, open_table, refit_rows
 from ..dataset.table import SomeRows, Table, monitored_rows
-from ..family.job import TrainJob, read_first
+from ..family.job import TrainJob
 from ..family.model import About
 from ..model.build import batch_source, build_model, field_sizes, inputs_of
 from ..model.device import Machine, start_runtime
@@ -68,7 +68,7 @@ def train(job: TrainJob) -> None:
         config = replace(config, epochs=1, learning_rate=lower, schedule="cosine")
     model_config = ModelConfig.from_values(job.settings["model"], "model")
     files = (job.train, job.valid, job.feature_map)
-    run = TrainingRun(*files, model_config, config, job.refit_of, job.full_name)
+    run = TrainingRun(*files, model_config, config, job.before(), job.full_name)
     if in_group():
         end_with_launcher()
         # The others would log the same lines as the first.
@@ -107,10 +107,10 @@ def _train(ranks: Ranks, run: "TrainingRun", job: TrainJob) -> None:
 class TrainingRun:
     """The data and the settings of one training.
 
-    With `refit_of`, the training.json of an earlier run, it goes on from that run's weights, the
-    config's `start_from`: one epoch of the validation rows and as many train rows, at a lower
-    rate. `full_name` is size and name of the model, such as full/len150, '' for one that has no
-    place.
+    With `before`, what the training.json of an earlier run says, it is a refit and goes on from
+    that run's weights, the config's `start_from`: one epoch of the validation rows and as many
+    train rows, at a lower rate. `full_name` is size and name of the model, such as full/len150, ''
+    for one that has no place.
     """
 
     train_h5: Files
@@ -118,7 +118,7 @@ class TrainingRun:
     feature_map_json: Path
     model_config: ModelConfig
     train_config: TrainConfig
-    refit_of: Path | None = None
+    before: Mapping[str, Any] = field(default_factory=dict)
     full_name: str = ""
 
     @cached_property
@@ -130,12 +130,6 @@ class TrainingRun:
         return WarmStart.read(Path(path), self.model_config, FeatureMap.read(self.feature_map_json))
 
     @cached_property
-    def first(self) -> Mapping[str, Any]:
-        """What the training wrote that a refit goes on from."""
-        assert self.refit_of is not None, "asked by a refit alone"
-        return read_first(self.refit_of)
-
-    @cached_property
     def feature_map(self) -> FeatureMap:
         """The one fitted to its rows, or the earlier model's, extended by that."""
         return self.start.feature_map if self.start else FeatureMap.read(self.feature_map_json)
@@ -145,7 +139,7 @@ class TrainingRun:
         """Its batches; raises UserError if the files do not belong together."""
         valid = None
         with ExitStack() as stack:
-            if self.refit_of:
+            if self.before:
                 rows = AllRows(self.train_h5, self.valid_h5)
                 train = stack.enter_context(refit_rows(rows, self.train_config.seed))
             else:
@@ -158,7 +152,7 @@ class TrainingRun:
         """Its batches from open tables of train and validation rows."""
         model, config = self.model_config, self.train_config
         fields = self.feature_map
-        rows = self.first["batch_rows"] if self.refit_of else config.batch_rows
+        rows = self.before["batch_rows"] if self.before else config.batch_rows
         batches = batch_source(train, fields, model, rows, config.negative_share)
         if valid is None:
             return batches, None
@@ -198,9 +192,9 @@ class TrainingRun:
         )
         share_rows = -(-train.batch_rows // machine.ranks.count)
         rows = micro_batch_rows(model, self.model_config, sizes, machine, share_rows, copies)
-        if self.refit_of:
+        if self.before:
             names = ("auc", "logloss", "monitor")
-            options["metrics"] = {name: self.first[f"valid_{name}"] for name in names}
+            options["metrics"] = {name: self.before[f"valid_{name}"] for name in names}
         return Trainer(model, train, valid, config, machine, micro_rows=rows, **options)
 
     @property
@@ -217,8 +211,8 @@ class TrainingRun:
         With those that are unknown already, train rows have as many as validation rows. A newest
         code counts as known.
         """
-        if self.refit_of:
-            found = self.first["unknown_shares"]
+        if self.before:
+            found = self.before["unknown_shares"]
         else:
             assert valid is not None, "only a refit has no validation rows"
             wanted = valid.encoder.unknown_shares(valid.table)
@@ -234,9 +228,8 @@ class TrainingRun:
         start = self.train_config.start_from
         inputs = [f"{source.table.identity} {source.rows}" for source in sources if source]
         inputs += [f"start {fingerprint(Path(start))}"] if start else []
-        files = [self.feature_map_json, self.refit_of]
-        inputs += [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file]
-        values = [asdict(self.model_config), config, inputs, *code]
+        inputs += [hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest()]
+        values = [asdict(self.model_config), config, inputs, self.before, *code]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
