@@ -19,20 +19,18 @@ from feseq.boosting.clicks import FOLDS
 from feseq.boosting.features import Features, fit_features
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import load
-from feseq.boosting.training import train as train_boosting
 from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.parquet import read_table
 from feseq.config.boosting import BoostingConfig
-from feseq.config.runtime import Runtime
 from feseq.dataset.encoding import FeatureEncoder
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
 from feseq.evaluate.importance import measure_importance
 from feseq.evaluate.validation import predict_validation
-from feseq.family.job import TrainJob
 from feseq.predict.part import predict_part
+from support.jobs import run_job
 from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import COLUMNS, raw_table, renamed, split_events, to_test_h5, with_roles
 
@@ -59,22 +57,8 @@ def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(
-    data: Path, out: Path, config: BoostingConfig = SMALL, full_name: str = ""
-) -> dict[str, Path]:
-    outputs = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
-    paths = {name: out / file for name, file in outputs.items()}
-    job = TrainJob(
-        train=data / "train.h5",
-        valid=data / "valid.h5",
-        feature_map=data / "feature_map.json",
-        settings={"boosting": config.values()},
-        full_name=full_name,
-        runtime=Runtime(device="cpu", verbosity=0),
-        **paths,
-    )
-    train_boosting(job)
-    return paths
+def train(data: Path, out: Path, config: BoostingConfig = SMALL) -> dict[str, Path]:
+    return run_job(data, out, {"boosting": config.values()})
 
 
 @pytest.fixture(scope="module")

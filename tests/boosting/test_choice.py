@@ -8,17 +8,13 @@ import pytest
 
 from feseq.boosting import choice
 from feseq.boosting.model_file import load
-from feseq.boosting.training import train
 from feseq.common.files import read_json
 from feseq.config.boosting import BoostingConfig
-from feseq.config.runtime import Runtime
 from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.opening import AllRows
-from feseq.family.job import TrainJob
+from support.jobs import run_job
 from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, raw_table
-
-RUNTIME = Runtime(device="cpu", verbosity=0)
 
 
 @pytest.fixture(autouse=True)
@@ -26,16 +22,11 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_SHORT", choice._SHORT.model_copy(update={"trees": 30}))
 
 
-def trained(data: Path, out: Path, refit_of: Path | None = None, **settings: Any) -> dict[str, Any]:
+def trained(data: Path, out: Path, files: dict[str, Any] | None = None, **settings: Any) -> Any:
     """What a training writes, and its model, with features chosen."""
-    paths = {name: out / name for name in ("model", "history", "training")}
     given = {"trees": 20, "min_child_weight": 1, "max_depth": 3, "learning_rate": 0.3} | settings
-    codes = "feature_map.json" if refit_of is None else "all.json"
-    files = {"train": data / "train.h5", "valid": data / "valid.h5", "feature_map": data / codes}
-    settings = {"boosting": BoostingConfig(**given).values()}
-    options = {"settings": settings, "runtime": RUNTIME, "refit_of": refit_of, "full_name": ""}
-    train(TrainJob(**options, **files, **paths))
-    return read_json(paths["training"]) | {"model": load(paths["model"])}
+    outputs = run_job(data, out, {"boosting": BoostingConfig(**given).values()}, **files or {})
+    return read_json(outputs["training"]) | {"model": load(outputs["model"])}
 
 
 def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path) -> None:
@@ -52,7 +43,8 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path)
     fit_feature_map(AllRows(data / "train.h5", data / "valid.h5"), COLUMNS, 1).write(
         data / "all.json"
     )
-    again = trained(data, tmp_path / "refit", refit_of=tmp_path / "first/training", bags=2)
+    files = {"refit_of": tmp_path / "first/training.json", "feature_map": data / "all.json"}
+    again = trained(data, tmp_path / "refit", files, bags=2)
     assert len(found["trees"]) == 2
     for name in ("feature_sets", "sets_tried", "features", "trees", "valid_auc"):
         assert again[name] == found[name]

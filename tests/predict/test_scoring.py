@@ -9,11 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from feseq.boosting.training import train
 from feseq.common.errors import UserError
 from feseq.config.runtime import Runtime
-from feseq.family.job import TrainJob
 from feseq.predict.scoring import score_files
+from support.jobs import run_job
 from support.learnable import learnable_table, make
 from support.raw_tables import write_raw
 from support.shop import CONFIG, refused, snakemake
@@ -24,13 +23,8 @@ RUNTIME = Runtime(device="cpu", verbosity=0)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make(tmp_path_factory.mktemp("learnable"), learnable_table(300))
-    files = {name: folder / f"{name}.h5" for name in ("train", "valid")}
-    files["feature_map"] = folder / "feature_map.json"
-    names = {"model": "boosting.safetensors", "history": "history.csv", "training": "training.json"}
-    outputs = {name: folder / file for name, file in names.items()}
     settings = {"boosting": {"trees": 5, "min_child_weight": 1}}
-    train(TrainJob(settings=settings, full_name="", runtime=RUNTIME, **files, **outputs))
-    return outputs["model"]
+    return run_job(folder, folder, settings)["model"]
 
 
 def score(model: Path, inputs: list[Path], out: Path, **options: Any) -> pd.DataFrame:

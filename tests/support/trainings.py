@@ -13,22 +13,22 @@ import pytest
 import torch
 import yaml
 
+from feseq.common import tensors
 from feseq.config.catalog import model_settings
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
-from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.sampling import read_labels
 from feseq.dataset.selection import write_selections
-from feseq.family.job import TrainJob
 from feseq.model.device import Machine
 from feseq.raw.reading import RawTable
 from feseq.simulation import simulate_split
 from feseq.train import run
 from feseq.train.step import Stepper
 from support import REPOSITORY
+from support.jobs import run_job
 from support.raw_tables import selected
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
@@ -73,37 +73,10 @@ def a_run(
 
 
 def train(
-    data: Path,
-    out: Path,
-    config: TrainConfig = TRAIN,
-    model: ModelConfig = MODEL,
-    *,
-    refit_of: Path | None = None,
-    feature_map: Path | None = None,
-    code: tuple[str, ...] = (),
-    **options: Any,
+    data: Path, out: Path, config: TrainConfig = TRAIN, model: ModelConfig = MODEL, **options: Any
 ) -> dict[str, Path]:
-    """The output files of a training, or of the refit of one, by its training.json.
-
-    `options` are of the runtime.
-    """
-    names = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
-    outputs = {name: out / file for name, file in names.items()}
-    job = TrainJob(
-        train=data / "train.h5",
-        valid=data / "valid.h5",
-        feature_map=feature_map or data / "feature_map.json",
-        settings={"model": asdict(model), "train": asdict(config)},
-        refit_of=refit_of,
-        start_from=refit_of and refit_of.with_name("model.safetensors"),
-        full_name="",
-        runtime=Runtime(**{"device": "cpu", "verbosity": 0} | options),
-        threads=config.gpus,
-        code=code,
-        **outputs,
-    )
-    run.train(job)
-    return outputs
+    """The output files of a training; `options` are those of `run_job`."""
+    return run_job(data, out, {"model": asdict(model), "train": asdict(config)}, **options)
 
 
 def train_saving(
@@ -117,6 +90,12 @@ def train_saving(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("feseq.train.checkpoint.SECONDS_BETWEEN_SAVES", 0)
         return train(data, out, config, model, **options)
+
+
+def same_weights(*models: Path) -> bool:
+    """True if two models' files hold the same weights, to the bit."""
+    one, other = (tensors.load(path, torch.from_numpy)["weights"] for path in models)
+    return all(torch.equal(weight, other[name]) for name, weight in one.items())
 
 
 def script_monitor(patch: pytest.MonkeyPatch, *aucs: float) -> None:

@@ -1,6 +1,5 @@
 """Training: what it keeps, when it cuts and stops, and that the same run gives the same model."""
 
-import csv
 import json
 import logging
 import math
@@ -10,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
@@ -53,12 +53,11 @@ def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("settings", [{}, {"negative_share": 0.3}])
 def test_the_files_of_a_run_agree(data: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     outputs = train(data, tmp_path, replace(TRAIN, **settings), SMALL_MODEL)
-    with open(outputs["history"]) as file:
-        history = list(csv.DictReader(file))
+    history = pd.read_csv(outputs["history"])
     metrics = json.loads(outputs["training"].read_text())
-    assert [int(row["epoch"]) for row in history] == [1, 2]
-    best = max(history, key=lambda row: float(row["auc"]) - float(row["logloss"]))
-    assert metrics["valid_auc"] == float(best["auc"])
+    assert history["epoch"].tolist() == [1, 2]
+    best = (history["auc"] - history["logloss"]).argmax()
+    assert metrics["valid_auc"] == history["auc"][best]
     assert metrics["train_rows"] + metrics["valid_rows"] == 1000
     assert metrics["simulated_data"] is True
     model = TrainedModel.load(outputs["model"])

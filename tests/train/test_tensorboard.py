@@ -1,10 +1,10 @@
 """Event files of TensorBoard say what history.csv says, once for each evaluation."""
 
-import csv
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -26,13 +26,8 @@ def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def history(folder: Path, column: str) -> list[tuple[int, float]]:
-    with open(folder / "history.csv") as file:
-        return [(int(row["step"]), float(row[column])) for row in csv.DictReader(file)]
-
-
 def assert_like_history(folder: Path) -> None:
-    found = points(folder)
+    found, history = points(folder), pd.read_csv(folder / "history.csv")
     rate = found.pop("training/samples_per_second")
     assert [step for step, _ in rate] == [3, 6]
     assert all(value > 0 for _, value in rate)
@@ -44,9 +39,8 @@ def assert_like_history(folder: Path) -> None:
         ("training/learning_rate", "learning_rate"),
     ):
         steps, values = zip(*found.pop(curve))
-        expected_steps, expected_values = zip(*history(folder, column))
-        assert steps == expected_steps == (3, 6)
-        assert values == pytest.approx(expected_values, rel=1e-6)
+        assert list(steps) == history["step"].tolist() == [3, 6]
+        assert values == pytest.approx(history[column].tolist(), rel=1e-6)
     assert found == {}
 
 

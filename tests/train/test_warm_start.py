@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.config.model import ModelConfig
 from feseq.dataset.extension import extended
@@ -23,7 +22,7 @@ from feseq.train.step import Stepper
 from feseq.train.warm_start import WarmStart
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 from support.shop import changed, refused, snakemake
-from support.trainings import FOUR_EPOCHS, counted_steps, ended_at, train_saving
+from support.trainings import FOUR_EPOCHS, counted_steps, ended_at, same_weights, train_saving
 
 ROLES = with_roles(shared=("events",), context=("unused",), ids=("age",))
 # A table of each kind.
@@ -171,13 +170,10 @@ def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_earlier
         resumed = train_saving(data, tmp_path / "resumed", config)
     assert len(steps) == 3
     scratch = train_saving(data, tmp_path / "scratch", replace(config, start_from=None))
-    weights, again, other = (
-        tensors.load(run["model"], torch.from_numpy)["weights"] for run in (whole, resumed, scratch)
-    )
-    assert all(torch.equal(weights[name], again[name]) for name in weights)
-    assert not any(
-        torch.equal(weights[name], other[name]) for name in ("mlp.0.weight", "mlp.3.bias")
-    )
+    assert same_weights(whole["model"], resumed["model"])
+    mlp, other = (TrainedModel.load(run["model"]).network.mlp for run in (whole, scratch))
+    assert not torch.equal(mlp[0].weight, other[0].weight)
+    assert not torch.equal(mlp[3].bias, other[3].bias)
     # Another earlier model is another training.
     with counted_steps() as steps:
         train_saving(data, tmp_path / "resumed", replace(config, start_from=str(whole["model"])))

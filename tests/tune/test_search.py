@@ -1,6 +1,5 @@
 """A search finds what it says it found, and ends as it would have, however often it is killed."""
 
-import csv
 import json
 import os
 import signal
@@ -12,21 +11,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
-from feseq.boosting.training import train as train_boosting
 from feseq.common.errors import NotFiniteError, UserError
+from feseq.common.files import read_json
 from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
 from feseq.dataset.fitting import fit_feature_map
 from feseq.families import family_of
-from feseq.family.job import TrainJob
-from feseq.train.run import train
 from feseq.tune import search
 from feseq.tune.search import tune_model
 from support import SCRIPTS
+from support.jobs import run_job
 from support.processes import read_until
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
 from support.trainings import MODEL, TRAIN
@@ -90,27 +89,16 @@ def tune(data: Path, out: Path, model: str = "len5", **config: Any) -> Rows:
         threads=1,
         configfiles=["mine.yaml"],
     )
-    with open(out / "trials.csv") as file:
-        rows = list(csv.DictReader(file))
+    rows = pd.read_csv(out / "trials.csv", dtype=str, keep_default_na=False).to_dict("records")
     assert all(float(row.pop("seconds")) >= 0 for row in rows)
     return rows
 
 
 def trained(data: Path, out: Path, variant: Mapping[str, Any]) -> dict[str, Any]:
     """What training.json says of a training with the settings of a variant."""
-    outputs = {name: out / name for name in ("model", "history", "training")}
-    if "boosting" in variant:
-        settings = {"boosting": BOOSTING.values() | variant["boosting"]}
-        learn = train_boosting
-    else:
-        settings = {
-            "model": asdict(replace(FESEQ, **variant["model"])),
-            "train": asdict(replace(TRAINING, **variant["train"])),
-        }
-        learn = train
-    files = dict(zip(("train", "valid", "feature_map"), files_of(data)))
-    learn(TrainJob(settings=settings, full_name="", runtime=RUNTIME, **files, **outputs))
-    return json.loads(outputs["training"].read_text())
+    model = "boosting-deep" if "boosting" in variant else "len5"
+    settings = {block: keys | variant[block] for block, keys in SETTINGS[model].items()}
+    return read_json(run_job(data, out, settings)["training"])
 
 
 @pytest.mark.parametrize("model", SETTINGS)

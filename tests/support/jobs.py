@@ -1,0 +1,39 @@
+"""Trainings of any family on the files of a folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from feseq.config.runtime import Runtime
+from feseq.families import family
+from feseq.family.job import TrainJob
+
+
+def run_job(
+    data: Path,
+    out: Path,
+    settings: Mapping[str, Mapping[str, Any]],
+    *,
+    refit_of: Path | None = None,
+    feature_map: Path | None = None,
+    code: tuple[str, ...] = (),
+    **runtime: Any,
+) -> dict[str, Path]:
+    """The output files of a training, or of the refit of one, by its training.json."""
+    names = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
+    outputs = {name: out / file for name, file in names.items()}
+    job = TrainJob(
+        train=data / "train.h5",
+        valid=data / "valid.h5",
+        feature_map=feature_map or data / "feature_map.json",
+        settings=settings,
+        refit_of=refit_of,
+        start_from=refit_of and refit_of.with_name("model.safetensors"),
+        full_name="",
+        runtime=Runtime(**{"device": "cpu", "verbosity": 0} | runtime),
+        threads=settings.get("train", {}).get("gpus", 1),
+        code=code,
+        **outputs,
+    )
+    family("boosting" if "boosting" in settings else "feseq").verb("train")(job)
+    return outputs
