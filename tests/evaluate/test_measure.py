@@ -19,6 +19,7 @@ from feseq.dataset.store import H5Table
 from feseq.evaluate.blend import blend_predictions
 from feseq.evaluate.measure import measure_predictions, write_metrics
 from feseq.evaluate.metrics import BY_NAME
+from support.predictions import put_predictions
 from support.raw_tables import raw_table, to_train_h5
 
 
@@ -30,9 +31,8 @@ def data(tmp_path: Path) -> Path:
     with H5Table(valid) as h5:
         row, label = h5.column("row"), h5.column("label")
     logit = np.random.default_rng(3).normal(size=len(row)).astype(np.float32) + label
-    columns = {"row": row, "label": label, "holdout": label > 1}
-    columns |= {"logit": logit, "logit_blanked": -logit}
-    write_table(pa.table(columns), tmp_path / "predictions.parquet", {"click_rate": "0.25"})
+    path = tmp_path / "predictions.parquet"
+    put_predictions(path, label, logit, 0.25, row=row, logit_blanked=-logit)
     truth = np.linspace(0, 1, len(table))
     columns = {"probability": truth, "probability_of_new_user": np.sqrt(truth)}
     write_table(pa.table(columns), tmp_path / "truth.parquet")
@@ -104,11 +104,9 @@ def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path
     country = random.choice(["10", "9", "2.5", "b", "a", "nan", None], 240).tolist()
     _, valid = to_train_h5(tmp_path, raw_table(240, country=country))
     with H5Table(valid) as h5:
-        rows = {name: h5.column(name) for name in ("row", "label")} | {"holdout": h5.holdout}
-    logit = random.normal(size=len(rows["row"])).astype(np.float32)
-    write_table(
-        pa.table({**rows, "logit": logit}), tmp_path / "predictions.parquet", {"click_rate": "0.2"}
-    )
+        row, label = h5.column("row"), h5.column("label")
+    logit = random.normal(size=len(row))
+    put_predictions(tmp_path / "predictions.parquet", label, logit, row=row)
     found = [of["slice"] for of in measured(tmp_path, resamples=0)["slices"]["country"]]
     assert found == ["2.5", "9", "10", "a", "b", "nan", "(missing)"]
 
@@ -153,11 +151,12 @@ def test_predictions_of_other_rows_or_another_model_are_refused(data: Path) -> N
 
 def test_a_blend_is_the_mean_of_its_logits(data: Path) -> None:
     plain = pd.read_parquet(data / "predictions.parquet")
+    label, row = plain["label"].to_numpy(), plain["row"]
     for name, factor in (("a", 1), ("b", -3)):
         (data / name).mkdir()
-        columns = {n: plain[n] for n in ("row", "label", "holdout")}
-        columns |= {n: plain[n] * np.float32(factor) for n in ("logit", "logit_blanked")}
-        write_table(pa.table(columns), data / name / "p.parquet", {"click_rate": "0.25"})
+        logit, blanked = (plain[n] * np.float32(factor) for n in ("logit", "logit_blanked"))
+        path = data / name / "p.parquet"
+        put_predictions(path, label, logit, 0.25, row=row, logit_blanked=blanked)
     paths = [data / name / "p.parquet" for name in "ab"]
     blended = data / "blend.parquet"
     blend(paths, {"b": 0.5, "a": 0.5}, blended)

@@ -23,6 +23,7 @@ from feseq.evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from feseq.report.comparison import write_comparison, write_two_models
 from feseq.report.summary import write_summary
 from support.configs import CONFIG as CONFIG_FILE
+from support.predictions import put_predictions
 from support.shop import CONFIG, refused, snakemake
 
 
@@ -63,9 +64,7 @@ def put_model(
     random = np.random.default_rng(0 if size == "full" else 1)
     label = np.arange(300) < clicks
     logit = random.normal(size=300) + label * 2 * (auc - 0.5)
-    columns = {"row": np.arange(300), "label": label.astype(np.uint8), "logit": logit}
-    columns |= {"logit": logit.astype(np.float32), "holdout": np.zeros(300, bool)}
-    write_table(pa.table(columns), folder / "valid_predictions.parquet", {"click_rate": "0.3"})
+    put_predictions(folder / "valid_predictions.parquet", label, logit)
     write_json(folder / "valid_speed.json", dict(speed))
     return folder / "metrics.json"
 

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -15,7 +14,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
-from feseq.common.parquet import write_table
 from feseq.report.plots.data import click_rates_plot, drift_plot, lengths_plot, missing_plot
 from feseq.report.plots.models import aucs_plot, by_max_len_plot, speed_plot
 from feseq.report.plots.one_model import (
@@ -44,6 +42,7 @@ from support.plots import (
     models,
     slice_of,
 )
+from support.predictions import put_predictions
 
 MEASURED = ("auc", "auc_low", "auc_high", "train_samples_per_second", "predict_samples_per_second")
 ABOUT = {"full_name": f"full/{LONG}", "simulated_data": True}
@@ -104,8 +103,7 @@ def test_a_plot_fits_on_its_page_and_says_that_data_are_simulated(name: str) -> 
 
 
 def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path: Path) -> None:
-    columns = {"row": np.arange(len(LABEL)), "label": LABEL, "logit": LOGIT}
-    write_table(pa.table(columns | {"holdout": LABEL > 1}), tmp_path / "valid.parquet")
+    put_predictions(tmp_path / "valid.parquet", LABEL, LOGIT)
     slices = {"hour": SLICES["hour"][:2]}
     write_json(tmp_path / "metrics.json", measured(slices) | {"simulated_data": False})
     for folder in (tmp_path / "a", tmp_path / "b"):
