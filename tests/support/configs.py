@@ -10,8 +10,8 @@ Config = dict[str, Any]
 
 
 def put(config: Config, path: str, value: Any) -> None:
-    """Set the value at a dotted path."""
+    """Set the value at a dotted path, and make what leads there."""
     *folders, key = path.split(".")
     for folder in folders:
-        config = config[folder]
+        config = config.setdefault(folder, {})
     config[key] = value

@@ -23,6 +23,7 @@ from feseq.config.model import ModelConfig
 from feseq.config.sampling import Sampling
 from feseq.config.settings import ColumnRoles, Group, Size, Submission
 from feseq.config.train import Monitored, TrainConfig
+from support.configs import put
 
 DECLARED = {
     "model": ModelConfig,
@@ -165,11 +166,7 @@ def as_config(case: Case) -> dict[str, Any]:
     """The checked config of a case, which has a model of each family; raises UserError."""
     config: dict[str, Any] = {"tuning": {"space": {"model.dropout": [0.0]}}}
     for path, value in {**case, **BESIDE}.items():
-        *parents, last = path.split(".")
-        block = config
-        for key in parents:
-            block = block.setdefault(key, {})
-        block[last] = json.loads(json.dumps(value))
+        put(config, path, json.loads(json.dumps(value)))
     size = config["sizes"]["toy"]
     names = both_models(config)
     size["submission_models"] = [names[model == BOOSTING] for model in size["submission_models"]]

@@ -29,6 +29,7 @@ from snakemake.script import PythonScript
 
 from feseq.staleness import Code
 from support import REPOSITORY, SCRIPTS
+from support.configs import put
 
 ROWS, TEST_ROWS = 400, 70
 SMALL = {
@@ -260,9 +261,5 @@ def copy_code(repository: Path) -> None:
 def changed(path: str, value: Any, config: dict[str, Any] = CONFIG) -> dict[str, Any]:
     """A copy of the config with the value at a dotted path replaced."""
     config = json.loads(json.dumps(config))
-    *parents, last = path.split(".")
-    block = config
-    for key in parents:
-        block = block.setdefault(key, {})
-    block[last] = value
+    put(config, path, value)
     return config
