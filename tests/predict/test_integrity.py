@@ -100,10 +100,6 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     replace(model, about=replace(model.about, feature_map=strange)).save(tmp_path / "strange")
     with pytest.raises(UserError, match="not made from the same rows"):
         predict_validation(tmp_path / "strange", data / "valid.h5", *(tmp_path / n for n in "ps"))
-    folder = tmp_path / "another"
-    folder.mkdir()
-    for name in ("train.h5", "valid.h5"):
-        (folder / name).write_bytes((data / name).read_bytes())
-    strange.write(folder / "feature_map.json")
+    strange.write(tmp_path / "map.json")
     with pytest.raises(UserError, match="not made from the same rows"):
-        train(folder, tmp_path / "out")
+        train(data, tmp_path / "out", feature_map=tmp_path / "map.json")

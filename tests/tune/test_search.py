@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -182,39 +183,29 @@ def test_a_killed_search_ends_like_an_undisturbed_one(data: Path, tmp_path: Path
     assert (tmp_path / "best.yaml").read_text() == again
 
 
-class Scripted:
-    """Trials whose values are given: reports each, and the last may not end the trial."""
+def scripted(
+    patch: pytest.MonkeyPatch, values: list[list[float]], error: Exception | None = None
+) -> None:
+    """Trials report the `values`, one list each, or fail; the last value may not end a trial."""
+    left = iter(values)
 
-    def __init__(self, values: list[list[float]], error: Exception | None = None) -> None:
-        self.values, self.error = iter(values), error
-
-    def __call__(self, *_: Any, **__: Any) -> "Scripted":
-        return self
-
-    def __enter__(self) -> Any:
-        return self.run
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def run(self, settings: Any, report: Any) -> dict[str, Any]:
-        if self.error:
-            raise self.error
-        values = next(self.values)
+    def run(settings: Any, report: Any) -> dict[str, Any]:
+        if error:
+            raise error
+        values = next(left)
         for step, value in enumerate(values):
             report(value, step, may_end=step < len(values) - 1)
         return {"value": max(values)}
 
-
-def scripted(patch: pytest.MonkeyPatch, trials: Scripted) -> None:
-    patch.setattr(type(family_of("len5")), "verb", lambda *_: trials)
+    verb = lambda *_: lambda *_, **__: nullcontext(run)  # noqa: E731
+    patch.setattr(type(family_of("len5")), "verb", verb)
 
 
 def test_a_trial_behind_the_median_is_pruned(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = [[0.5, 0.8], [0.6, 0.7], [0.7, 0.72], [0.59, 0.9], [0.61, 0.1]]
-    scripted(monkeypatch, Scripted(values))
+    scripted(monkeypatch, values)
     rows = tune(data, tmp_path, trials=5)
     assert [row["state"] for row in rows] == [*(3 * ["complete"]), "pruned", "complete"]
     assert [float(row["value"]) for row in rows] == [0.8, 0.7, 0.72, 0.59, 0.61]
@@ -235,7 +226,7 @@ def test_settings_that_cannot_be_are_pruned_trials(data: Path, tmp_path: Path) -
 def test_without_a_complete_trial_there_are_no_best_settings(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    scripted(monkeypatch, Scripted([], error))
+    scripted(monkeypatch, [], error)
     expected = UserError if isinstance(error, NotFiniteError) else type(error)
     with pytest.raises(expected, match=str(error)):
         tune(data, tmp_path)

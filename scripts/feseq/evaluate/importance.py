@@ -9,6 +9,7 @@ clicks are what makes it uncertain. Other rows are drawn at the file's click rat
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +56,7 @@ def measure_importance(
         check_same_kind(table, loaded.about.simulated)
         check_one_draw(loaded.about.feature_map, table, table, full_name, model)
 
-        def predict(block: Block) -> Predict:
-            return predictor(loaded, table, block)
-
+        predict = partial(predictor, loaded, table)
         write_importance(importance, table, loaded.about.feature_map, predict, full_name)
 
 

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import optuna
@@ -49,17 +49,10 @@ _SEED = 42
 # Tells the search the monitor's value after so many steps, rows or trees; raises if the trial is to
 # end. `may_end=False`: it goes on in any case.
 Report = Callable[..., None]
-
-
-class Trials(Protocol):
-    """Trainings of one model, as the verb `trials` of a family gives them."""
-
-    def __call__(self, settings: Mapping[str, Mapping[str, Any]], report: Report) -> dict[str, Any]:
-        """Train with `settings`, by block, over those of the model.
-
-        Returns metrics of the best moment, with the monitor's value as `value`. Raises
-        ImpossibleNetworkError, NotEnoughMemoryError or NotFiniteError for settings that cannot be.
-        """
+# Trains a model with settings, by block, over its own, as the verb `trials` of a family gives it.
+# Returns metrics of the best moment, with the monitor's value as `value`. Raises
+# ImpossibleNetworkError, NotEnoughMemoryError or NotFiniteError for settings that cannot be.
+Trials = Callable[[Mapping[str, Mapping[str, Any]], Report], dict[str, Any]]
 
 
 def tune_model(
