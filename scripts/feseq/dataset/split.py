@@ -24,9 +24,11 @@ from .selection import HOLDOUT, TRAIN, VALIDATION
 
 logger = logging.getLogger(__name__)
 
-# Days whose year comes last, or is one of two digits, and a number within a text.
-_DAY_FIRST = re.compile(r"\d{1,2}[./ -]\w{1,9}[./ -](\d\d|\d{4})(?!\d)")
-_NUMBER = re.compile(r"(?<![\d.])(\d+)")
+# What tells whether texts are in the order of time: their digits, a year in front, a day and a year
+# in one number, and what is behind a time of day.
+_DIGIT, _NUMBER = re.compile("[0-9]"), re.compile("[0-9]+")
+_YEAR, _DAY_FIRST = re.compile("(19|2[01])[0-9]{2}"), re.compile("[0-9]{4}(19|2[01])[0-9]{2}")
+_OFFSET, _HALF_DAY = re.compile(r":[0-9.]+([+-][0-9:]+)$"), re.compile(r"(?i)[0-9] ?[ap]\.?m\b")
 _MOST_NAMED = 3
 # A row in no part.
 _OUT = -1
@@ -184,9 +186,8 @@ def _check_parts(
 def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
     """What rows are ordered by, [rows], and their times as they are written, one by one.
 
-    Times are numbers, dates, timestamps or texts. Texts are ordered as numbers if each is one, as
-    texts if none is. Raises UserError if the column or a value is missing, or the order cannot be
-    that of time.
+    Times are numbers, dates, timestamps or texts, which are ordered as numbers if each is one.
+    Raises UserError if the column or a value is missing, or the order need not be that of time.
     """
     parts: list[Any] = []
     for first_row, values in _values(file, column, "sampling.split.time"):
@@ -241,21 +242,29 @@ def _comparable(values: pa.Array) -> Any:
 def _order(words: list[str]) -> np.ndarray:
     """What each word is ordered by: its number if all are numbers, its rank if none is.
 
-    Raises ValueError, with the words that show it, if neither is the order of time.
+    Texts are in the order of time if they differ in digits alone, and have one number, or the year
+    first. Raises ValueError, with the words that show it, for others.
     """
     numbers = np.array(list(map(_as_number, words)))
     odd = [word for word, number in zip(words, numbers) if not np.isfinite(number)]
+    if not odd and all(map(_DAY_FIRST.fullmatch, words)) and not all(map(_YEAR.match, words)):
+        raise ValueError(f"has the year last, as in {words[0]!r}")
     if not odd:
         return numbers
     if len(odd) < len(words):
         shown = ", ".join(map(repr, sorted(odd)[:_MOST_NAMED]))
         raise ValueError(f"holds {len(odd):,} different texts beside numbers, such as {shown}")
-    ordered, how = sorted(words), "is ordered by its first characters"
-    if day := next(filter(_DAY_FIRST.match, ordered), None):
-        raise ValueError(f"{how}, which are no years in {day!r}")
-    for one, other in pairwise(ordered if len({*map(len, words)}) > 1 else []):
-        if _with_numbers(one) > _with_numbers(other):
-            raise ValueError(f"{how}, and {one!r} comes before {other!r}")
+    ordered = sorted(words)
+    forms = {_DIGIT.sub("0", word): word for word in ordered}
+    if len(forms) > 1:
+        shown = " and ".join(map(repr, [*forms.values()][:2]))
+        raise ValueError(f"is text of {len(forms):,} forms, such as {shown}, in no order of time")
+    if len(_NUMBER.findall(ordered[0])) > 1:
+        if odd := [word for word in ordered if not _YEAR.match(_NUMBER.findall(word)[0])]:
+            raise ValueError(f"is text in which the year is not first, as in {odd[0]!r}")
+        offsets = {found[1] for word in ordered if (found := _OFFSET.search(word))}
+        if len(offsets) > 1 or _HALF_DAY.search(ordered[0]):
+            raise ValueError(f"has hours of several time zones or of AM and PM: {ordered[0]!r}")
     rank = dict(zip(ordered, range(len(ordered))))
     return np.array([rank[word] for word in words])
 
@@ -265,11 +274,6 @@ def _as_number(word: str) -> float:
         return float(word)
     except ValueError:
         return np.nan
-
-
-def _with_numbers(word: str) -> list[str | int]:
-    """Text and numbers in turn; digits behind a point are text."""
-    return [int(part) if i % 2 else part for i, part in enumerate(_NUMBER.split(word))]
 
 
 def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
