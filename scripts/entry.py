@@ -37,8 +37,11 @@ WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "part",
 FULL_NAME = ("size", "model", "baseline", "name")
 
 
-# Parameters that are at least 1, and at most this, where a rule does not give them.
-_COUNTS = dict.fromkeys(("rows", "part_rows", "min_count"), 10**9) | {"threads": 1_000}
+# Least and most of parameters, where a rule does not give them.
+_BOUNDS = dict.fromkeys(("rows", "part_rows", "min_count"), (1, 10**9))
+_BOUNDS |= {"threads": (1, 1_000), "seed": (0, 2**64 - 1)}
+# Bytes of an output's name; a working file beside it has a longer one.
+_LONGEST_NAME = 160
 
 
 def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = None) -> None:
@@ -73,8 +76,7 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
         if job is None:
             _check_types(typed, parameters)
             _check_apart(typed, parameters)
-            if not force:
-                _check_new(typed, _outputs(parameters))
+            _check_new(typed, _outputs(parameters), force)
         made = main(**typed)
         if then is not None:
             then(made)
@@ -166,8 +168,8 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
         options |= {} if needed else {"default": parameter.default}
         if get_origin(kind) is Literal:
             options["choices"] = get_args(kind)
-        elif name in _COUNTS:
-            options["type"] = partial(_count, most=_COUNTS[name])
+        elif name in _BOUNDS:
+            options["type"] = partial(_whole, bounds=_BOUNDS[name])
         elif kind in (int, float):
             options["type"] = kind
         elif {str, Path} & _kinds(kind):
@@ -198,6 +200,8 @@ def _check_types(values: Mapping[str, Any], parameters: Any) -> None:
 
     for name, value in values.items():
         kind = parameters[name].annotation
+        if value == [] != parameters[name].default:
+            raise UserError(f"--{name}: is empty; give a value, or leave it out")
         if not is_of_type(value, kind):
             plain = inspect.formatannotation(Path if kind == Output else kind)
             raise UserError(f"{name}: {value!r} is no value of type {plain}; correct it")
@@ -219,6 +223,8 @@ def _check_apart(values: Mapping[str, Any], parameters: Any) -> None:
             if isinstance(given, str) and not (table := TableLocation(given)).is_remote:
                 paths = [Path(str(file)) for file in table.files if not file.is_missing]
             for path in paths:
+                if os.path.exists(path) and not os.path.isfile(path):
+                    raise UserError(f"{path}: is a folder, pipe or device; give a file as --{name}")
                 real = os.path.realpath(path)
                 if real in names:
                     raise UserError(
@@ -234,19 +240,30 @@ def _outputs(parameters: Any) -> list[str]:
     ]
 
 
-def _check_new(values: Mapping[str, Any], outputs: Iterable[str]) -> None:
-    """Raise UserError if an output exists: only a workflow knows that it is its own."""
+def _check_new(values: Mapping[str, Any], outputs: Iterable[str], force: bool = False) -> None:
+    """Raise UserError if an output cannot be written, or exists, unless by `force`.
+
+    Only a workflow knows that what exists is its own.
+    """
     for name in outputs:
         for path in values[name] if isinstance(values[name], list) else [values[name]]:
-            if path is not None and os.path.lexists(path):
+            if path is None:
+                continue
+            above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+            if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+                raise UserError(f"{path}: {above} is no folder to write to; give another --{name}")
+            if len(os.fsencode(path.name)) > _LONGEST_NAME:
+                raise UserError(f"{path}: the name is too long; give a shorter --{name}")
+            if os.path.lexists(path) and not force:
                 raise UserError(
                     f"{path}: exists; give another --{name}, or --force to overwrite it"
                 )
 
 
-def _count(text: str, most: int) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= most):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {most:,}")
+def _whole(text: str, bounds: tuple[int, int]) -> int:
+    least, most = bounds
+    if not (text.isascii() and text.isdigit() and least <= int(text[:30]) <= most):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} to {most:,}")
     return int(text)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.logits import sigmoid
 from feseq.common.parquet import metadata_of, read_table
@@ -155,6 +156,18 @@ def test_fitted_weights_are_written_with_what_they_rest_on(tmp_path: Path) -> No
     assert blended["logit_best"].to_numpy().tolist() == logits[0].tolist()
     mean = weights["a"] * logits[0] + weights["b"] * logits[1]
     np.testing.assert_allclose(blended["logit_blanked"], mean, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [(0, 0), (-1, 2), (1e308, 1)])
+def test_given_weights_that_make_no_mean_are_refused(
+    tmp_path: Path, weights: tuple[float, float]
+) -> None:
+    paths = write(tmp_path, *noisy(0.5, 1.0))
+    outputs = [tmp_path / name for name in ("blend", "weights", "training")]
+    given = dict(zip("ab", weights))
+    with pytest.raises(UserError, match="weights"):
+        blend_predictions(paths, given, *outputs, by="logloss", prior="observed")
+    assert not any(path.exists() for path in outputs)
 
 
 @pytest.mark.parametrize("by", ["auc", "average_precision", "logloss", "score"])

@@ -136,8 +136,8 @@ def test_predictions_of_other_rows_or_another_model_are_refused(data: Path) -> N
     (data / "toy/len9").mkdir(parents=True)
     write_table(table, data / "toy/len9/valid_predictions.parquet", named)
     refusals = {
-        "place of toy/boosting": lambda: measured(data, full_name="toy/boosting"),
-        "place of toy/len9": lambda: blend(
+        "not for toy/boosting": lambda: measured(data, full_name="toy/boosting"),
+        "not for toy/len9": lambda: blend(
             [data / "toy/len9/valid_predictions.parquet"], {"len9": 1}, data / "blend.parquet"
         ),
     }

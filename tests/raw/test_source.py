@@ -180,6 +180,10 @@ def test_a_sample_submission_that_is_there_is_looked_at(raw: dict[str, str]) -> 
     assert str(found.sample_submission) == raw["sample_submission"]
     with pytest.raises(UserError, match="'uid'"):
         found.check(COLUMNS)
+    for header in (b"uid,klick\xe9\n", b"uid,\n"):
+        Path(raw["sample_submission"]).write_bytes(header)
+        with pytest.raises(UserError, match="UTF-8"):
+            found.check(COLUMNS)
 
 
 @pytest.mark.parametrize("source", ["auto", "files"])

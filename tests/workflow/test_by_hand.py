@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -157,6 +158,10 @@ def test_a_file_is_named_once(tmp_path: Path) -> None:
     sound = {"input": [str(table)], "output": tmp_path / "new", "other": tmp_path / "other"}
     sound |= {"threads": 2, "id_column": str(table)}
     parameters = inspect.signature(main).parameters
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UserError, match="--other"):
+            _check_apart(sound | {"other": path}, parameters)
     _check_apart(sound, parameters)
     for path in (tmp_path / "in", tmp_path / "in/*.parquet", table.as_uri(), table):
         with pytest.raises(UserError, match="--input and --output"):
@@ -208,6 +213,11 @@ def test_what_exists_is_no_output(tmp_path: Path) -> None:
     for values in ({"output": table}, {"output": folder}, {"output": [new, table]}):
         with pytest.raises(UserError, match=r"exists.*--force"):
             _check_new(values, ["output"])
+        _check_new(values, ["output"], force=True)
+    # Before hours of work.
+    for path in (table / "new", tmp_path / ("n" * 250)):
+        with pytest.raises(UserError, match="--output"):
+            _check_new({"output": path}, ["output"], force=True)
 
 
 @pytest.mark.workflow
@@ -218,6 +228,7 @@ def test_what_exists_is_no_output(tmp_path: Path) -> None:
         (["--threads", "0"], "'0' is no number from 1 to"),
         (["--part_rows", "-1"], "'-1' is no number from 1 to"),
         (["--output", "a", "--output", "b"], "--output: is given twice"),
+        (["--model=--", "--input", "b", "--output", "c"], "--model: is empty"),
         (["--name", "a", "--name", "b"], "--name: is given twice"),
     ],
 )

@@ -4,6 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .errors import UserError
+
+# Logits times more could overflow.
+_MOST_WEIGHT = 1e100
+
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
     """Probabilities float64; exact to rounding for logits of either sign."""
@@ -23,3 +28,17 @@ def mean_logit(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
     for logit, weight in zip(logits, weights, strict=True):
         total += weight * logit.astype(np.float64)
     return (total / sum(weights)).astype(np.float32)
+
+
+def checked_weights(weights: list[float] | None, models: int) -> list[float]:
+    """The weights of a mean of models, equal ones where there are none.
+
+    Raises UserError for those that give no mean.
+    """
+    weights = [1.0] * models if weights is None else weights
+    if len(weights) != models or min(weights) < 0 or not 0 < sum(weights) < _MOST_WEIGHT:
+        raise UserError(
+            f"weights {weights} for {models} models; give each one, none below 0, not all 0, with "
+            f"a sum of less than {_MOST_WEIGHT:g}"
+        )
+    return weights

@@ -94,7 +94,7 @@ def mistakes(declared: Any, values: Any, place: str = "", *, partly: bool = Fals
         elif item["type"] != "missing":
             loc = _path(loc, values)
             if item["type"] != "value_error":
-                end = f", not {item['input']!r}{_hint(item['input'])}"
+                end = f", not {item['input']!r}{_hint(item)}"
         where = ".".join(map(str, (*place.split(), *loc)))
         others = texts.setdefault(where, [])
         others.append(text.removeprefix("Input should be ") if others else text)
@@ -102,13 +102,17 @@ def mistakes(declared: Any, values: Any, place: str = "", *, partly: bool = Fals
     return [f"{where}: {' or '.join(dict.fromkeys(texts[where]))}{ends[where]}" for where in texts]
 
 
-def _hint(value: Any) -> str:
+def _hint(mistake: Any) -> str:
     """Why a number may have arrived as text."""
+    value, wanted = mistake["input"], ("int_type", "float_type", "literal_error")
     try:
-        float(value if isinstance(value, str) else "no number")
+        float(value if isinstance(value, str) and mistake["type"] in wanted else "no number")
     except ValueError:
         return ""
-    return "; YAML reads this as text: write it without quotes, and 1e-3 as 1.0e-3"
+    return (
+        "; this is text: in a file write it without quotes, and 1e-3 as 1.0e-3; for Snakemake's "
+        "--config numbers in a mapping are text, so give them by --configfile"
+    )
 
 
 def _meant(name: str, known: list[str]) -> str:

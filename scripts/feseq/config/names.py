@@ -28,8 +28,8 @@ def check_name(path: Path, found: str, wanted: str) -> None:
     """
     if found and wanted and found != wanted:
         raise UserError(
-            f"{path}: was made for {found}, and lies in the place of {wanted}; delete it and run "
-            f"the same command again, it is rebuilt"
+            f"{path}: was made for {found}, not for {wanted}; take that one's file or, where the "
+            f"workflow put it there, delete it and run the same command again, it is rebuilt"
         )
 
 

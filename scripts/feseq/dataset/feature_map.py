@@ -16,7 +16,7 @@ from ..common.files import read_json, write_json
 from ..config.columns import Columns
 from ..config.names import check_name
 from .numeric import NumericField
-from .table import Table, of_other_draw
+from .table import Table, of_other_draw, require_drawn
 
 PADDING, OUT_OF_VOCABULARY, MISSING = 0, 1, 2
 FIRST_CATEGORY, FIRST_TOKEN = 3, 2
@@ -172,6 +172,8 @@ def check_one_draw(
     The files must also be of the size of the model with this `full_name`. `fitted` names what holds
     the feature map.
     """
+    for table in (train, valid):
+        require_drawn(table)
     check_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
     for other, identity in ((valid.path, valid.identity), (fitted, feature_map.fitted_on)):
         if identity != train.identity:

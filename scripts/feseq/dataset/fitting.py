@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..common.errors import UserError
 from ..common.progress import Progress
 from ..config.columns import Columns
 from .categories import ByCode, codes_of, is_number, tokens_of
@@ -20,6 +19,7 @@ from .feature_map import (
 from .history_statistics import HistoryColumns
 from .numeric import SAMPLE_ROWS, NumericFit
 from .opening import AllRows, Files, open_table
+from .table import require_drawn
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,7 @@ def fit_feature_map(
         require_columns(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )
-        if "draw" not in table.source:
-            raise UserError(f"{table.path}: has no train rows; give the H5 files of those")
+        require_drawn(table)
         words = {name: table.vocabulary(name) for name in table.categorical_columns}
         place = {
             name: ByCode(known, np.arange(1, len(known) + 1), missing=0, other=0)

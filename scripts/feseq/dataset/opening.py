@@ -13,7 +13,7 @@ from ..common.errors import UserError
 from ..common.hashing import GOLDEN
 from .block import Block
 from .store import H5Table
-from .table import SomeRows, Table, of_other_draw
+from .table import SomeRows, Table, of_other_draw, require_drawn
 
 # Consecutive rows of a file that are read at once: reading these takes as long as finding them.
 RUN_ROWS = 512
@@ -142,6 +142,8 @@ def _open_files(tables: Sequence[Files]) -> FilesTable:
     with ExitStack() as stack:
         opened = [stack.enter_context(H5Table(path)) for path in paths]
         for number, other in enumerate(opened):
+            if len(tables) > 1:
+                require_drawn(other)
             if other.identity != opened[number % parts].identity:
                 raise of_other_draw(opened[number % parts].path, other.path)
         table = FilesTable(opened, paths[0].parent if parts > 1 else paths[0], parts)

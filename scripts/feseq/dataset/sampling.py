@@ -31,6 +31,8 @@ _MOST_RAW_ROWS = 1 << 24
 # Draws of their own.
 _ROUNDING = 4
 _BATCH_ROWS = 1 << 20
+# As in the config.
+_LEAST_ROWS = 20
 
 
 def sample(
@@ -47,6 +49,8 @@ def sample(
 
     Each part has about `part_rows` of the drawn rows.
     """
+    if rows is not None and rows < _LEAST_ROWS:
+        raise UserError(f"{rows} rows are too few for both labels in each part; draw {_LEAST_ROWS}")
     file = RawTable(raw)
     share = min(1, rows / max(1, file.rows)) if rows else 1
     listing = file.listing(max(part_rows, min(round(part_rows / share), _MOST_RAW_ROWS)))

@@ -160,9 +160,18 @@ def reported(holdout: np.ndarray) -> np.ndarray:
     return holdout if holdout.any() else ~holdout
 
 
+def require_drawn(table: Table) -> None:
+    """Raise UserError for a test table, whose rows were not drawn."""
+    if "draw" not in table.source:
+        raise UserError(
+            f"{table.path}: holds test rows; give the H5 files of train or validation rows"
+        )
+
+
 def of_other_draw(one: object, other: object) -> UserError:
     """The error of two files whose rows were not drawn together: one may train on the other's."""
     return UserError(
-        f"{one} and {other} were not made from the same rows and columns; delete both, with "
-        f"all files of their folders, and run the same command again, they are rebuilt"
+        f"{one} and {other} were not made from the same rows and columns; take files of one draw, "
+        f"or, where the workflow made both, delete their folders in data/h5 and run the same "
+        f"command again, they are rebuilt"
     )

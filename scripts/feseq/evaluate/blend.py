@@ -9,14 +9,14 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from ..common.errors import UserError
 from ..common.files import Output, write_json
-from ..common.logits import mean_logit
+from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name, share_of
 from .metrics import BALANCED, BY_NAME, Metric, Rows
@@ -42,8 +42,8 @@ def blend_predictions(
     weights: Output,
     training: Output,
     *,
-    by: str,
-    prior: str,
+    by: Literal["logloss", "auc", "average_precision", "score"],
+    prior: Literal["observed", "balanced"],
 ) -> None:
     """Write the weighted mean of the models' logits, as in a submission, and the weights (JSON).
 
@@ -78,7 +78,7 @@ def blend_predictions(
         fitted = bagged_weights(choosing, label[~holdout], metric, click_rate, least)
         found, about = _described(fitted, names, label[~holdout], least)
         by_halves = len(fitted) > 1 and not holdout.any()
-    shares = [share_of(found, path) for path in predictions]
+    shares = checked_weights([share_of(found, path) for path in predictions], len(predictions))
     # Of single models, the best has the largest value.
     values = [_value(logit, label[~holdout], metric, click_rate) for logit in choosing]
     best = int(np.argmax(values))

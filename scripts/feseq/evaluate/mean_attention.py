@@ -9,6 +9,7 @@ from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap
 from ..dataset.opening import Rows
+from ..dataset.table import require_drawn
 from ..model import FESeq
 from ..model.device import Machine
 from ..model.interaction import AutoInt
@@ -23,6 +24,7 @@ ROWS = 20_000
 def attention(model: TrainedModel, rows: Rows) -> dict[str, Any]:
     """What a trained network looks at in rows, see `mean_attention`."""
     fields, source = model.about.feature_map, model.source(rows)
+    require_drawn(source.table)
     return mean_attention(model.network, fields, source, model.machine)
 
 

@@ -15,7 +15,7 @@ from ..common.parquet import metadata_of, read_table
 from ..dataset.categories import ByCode
 from ..dataset.opening import Rows as Source
 from ..dataset.opening import open_table
-from ..dataset.table import Table, reported
+from ..dataset.table import Table, reported, require_drawn
 from .intervals import CONFIDENCE, RESAMPLES, Auc, correct_together, gain_entries, metric_entries
 from .metrics import Rows, expected_auc
 from .valid_predictions import read_predictions
@@ -40,6 +40,7 @@ def measure_predictions(
     are of other rows, or not of the model with this `full_name`.
     """
     with open_table(rows) as table:
+        require_drawn(table)
         simulated, holdout = table.source["simulated"], table.holdout
         has_histories = bool(table.sequence_columns)
         is_reported = reported(holdout)
@@ -48,8 +49,8 @@ def measure_predictions(
     read = read_predictions(predictions, full_name=full_name)
     if not all(np.array_equal(read[n].to_numpy(), x) for n, x in (("row", row), ("label", label))):
         raise UserError(
-            f"{predictions}: has other rows than {table.path}; delete it and run the same command "
-            f"again"
+            f"{predictions}: has other rows than {table.path}; take files of the same rows or, "
+            f"where the workflow made it, delete it and run the same command again"
         )
     logit, about = read["logit"].to_numpy(), metadata_of(read)
     auc, scored = Auc.of(label, logit), Rows(label, logit, float(about["click_rate"]))

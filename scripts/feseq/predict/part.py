@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ..common.errors import UserError
 from ..common.files import Output, fingerprint
 from ..common.parquet import write_table
 from ..config.runtime import Runtime
@@ -38,6 +39,8 @@ def predict_part(
     runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(h5) as test:
+        if "draw" in test.source:
+            raise UserError(f"{h5}: holds no test rows; give an H5 file of the test table")
         logit = predict_table(loaded, test, runtime.verbosity)
         metadata = {
             **model_metadata(loaded),

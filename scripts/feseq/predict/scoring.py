@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from ..common.errors import UserError
 from ..common.files import Output, folder_beside, read_json, written_beside
-from ..common.logits import mean_logit, sigmoid
+from ..common.logits import checked_weights, mean_logit, sigmoid
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..config.names import share_of
@@ -28,7 +28,7 @@ from ..family.model import Model, load_model
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
 from .part import ids_of, predict_table
-from .submission import checked_weights, diverged, prior_shift
+from .submission import diverged, prior_shift
 
 logger = logging.getLogger(__name__)
 

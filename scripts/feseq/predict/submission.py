@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 from ..common.errors import UserError
 from ..common.files import Output, fingerprint, read_json, write_json, written_beside
 from ..common.ids import IdTables, id_tables
-from ..common.logits import log_odds, mean_logit, sigmoid
+from ..common.logits import checked_weights, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import check_name, name_of, share_of
 from ..describe.alarms import read_alarms, warn_of
@@ -31,8 +31,6 @@ _PRIORS = {
     "observed": "as predicted",
     "balanced": "shifted to 50:50 odds",
 }
-# Logits times more could overflow.
-_MOST_WEIGHT = 1e100
 
 
 def write_submission(
@@ -177,22 +175,9 @@ def join_predictions(
 
 def _not_as_needed(path: Path, wrong: str, old: str = "it") -> UserError:
     return UserError(
-        f"{path}: {wrong}; delete {old} and run the same command again, the part is predicted again"
+        f"{path}: {wrong}; take such predictions or, where the workflow made it, delete {old} and "
+        f"run the same command again, the part is predicted again"
     )
-
-
-def checked_weights(weights: list[float] | None, models: int) -> list[float]:
-    """The weights of a mean of models, equal ones where there are none.
-
-    Raises UserError for those that give no mean.
-    """
-    weights = [1.0] * models if weights is None else weights
-    if len(weights) != models or min(weights) < 0 or not 0 < sum(weights) < _MOST_WEIGHT:
-        raise UserError(
-            f"weights {weights} for {models} models; give each one, none below 0, not all 0, with "
-            f"a sum of less than {_MOST_WEIGHT:g}"
-        )
-    return weights
 
 
 def prior_shift(prior: str, click_rates: Iterable[float]) -> np.float32:

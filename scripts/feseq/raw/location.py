@@ -95,7 +95,8 @@ class Location:
         try:
             yield
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            failed = first_line(error)
+            # Of a CSV file that is none, the line may be the whole file.
+            failed = first_line(error)[:300]
         if version is not None and Location(self.written).version != version:
             raise UserError(
                 f"{self}: was replaced while it was being read; nothing of it was kept: run the "
@@ -148,7 +149,7 @@ class Location:
 
 
 class TableLocation:
-    """Where the files of one raw table lie, as the user wrote it: one text or a list.
+    """Where the files of one raw table lie; `written` is what the user wrote, one text or a list.
 
     A text is a file, a folder or a pattern (*, and locally ? and [a-z], within a name). `files`
     looks for them. Raises UserError for remote files beside local ones.
@@ -157,6 +158,8 @@ class TableLocation:
     def __init__(self, written: str | Path | Sequence[str | Path]) -> None:
         many = [written] if isinstance(written, str | Path) else written
         self._entries = list(map(Location, many))
+        texts = [entry.written for entry in self._entries]
+        self.written = texts if many is written else texts[0]
         self.is_remote = self._entries[0].is_remote
         if any(entry.is_remote != self.is_remote for entry in self._entries):
             raise UserError(

@@ -221,7 +221,12 @@ def _look_at(location: Location, piece: Piece | None) -> _File:
         raise UserError(f"{location}: is no file that can be read in parts")
     # Before it is opened: a file that replaces it in between has another version in the end.
     version = location.version
-    with location.reading(piece.version if piece else None), location.open() as source:
+    if piece is not None and piece.version != version:
+        raise UserError(
+            f"{location}: was replaced since the parts of its table were listed, or is not of that "
+            f"listing; run the same command again, by hand with its own listing"
+        )
+    with location.reading(), location.open() as source:
         file = pq.ParquetFile(source)
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         rows = [group.num_rows for group in groups]

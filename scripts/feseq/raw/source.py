@@ -116,9 +116,10 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
         head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     header = next(csv.reader(io.StringIO(head, newline="")), [])
     others = [name for name in header if name != id_column]
+    head = ",".join(header)[:200]
     if id_column not in header:
         raise UserError(
-            f"{location}: its header {','.join(header)!r} has no column {id_column!r}; it should "
+            f"{location}: its header {head!r} has no column {id_column!r}; it should "
             f"name {id_column!r} and the label: correct the file, columns.id or "
             f"raw.sample_submission"
         )
@@ -126,8 +127,12 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
         return label_column
     if len(others) > 1:
         raise UserError(
-            f"{location}: its header {','.join(header)!r} has {len(others)} columns beside "
+            f"{location}: its header {head!r} has {len(others)} columns beside "
             f"{id_column!r}, and none is {label_column!r}: which one is the label? Correct the "
             f"file, or columns.label"
+        )
+    if not others[0] or "\ufffd" in others[0]:
+        raise UserError(
+            f"{location}: its header {head!r} names no label in UTF-8; write it as UTF-8"
         )
     return others[0]

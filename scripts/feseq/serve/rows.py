@@ -65,8 +65,13 @@ def _from_frame(frame: Any, columns: Columns) -> pa.RecordBatch:
     try:
         chosen = frame.select(names) if hasattr(frame, "select") else frame[names]
         table = pa.table(chosen).select(names)
-    except (KeyError, *_NOT_HELD) as error:
+    except KeyError as error:
         raise UserError(f"{_NAME}: {first_line(error)}; give columns {', '.join(names)}") from None
+    except _NOT_HELD as error:
+        told = " ".join(map(str, error.args))[:300]
+        raise UserError(
+            f"{_NAME}: {told}; give each column values of one type, or the rows as dictionaries"
+        ) from None
     check_types(table.schema, columns, _NAME)
     return pa.RecordBatch.from_arrays([table[name].combine_chunks() for name in names], names)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
-from ...common.errors import UserError, did_you_mean
+from ...common.errors import UserError, did_you_mean, first_line
 from ...common.files import Output, read_json
 from ...common.logits import sigmoid
 from ...evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
@@ -53,13 +53,13 @@ def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output)
     """Draw `plot`, one of PLOTS, from its file of a model; `training` is its training.json."""
     if plot not in PLOTS:
         raise UserError(f"there is no plot {plot!r}; {did_you_mean(plot, PLOTS, 'plots')}")
-    content = pd.read_csv(data) if data.suffix == ".csv" else read_json(data)
     of_training = read_json(training, kind="training.json", keys=("simulated_data",))
     about = {"full_name": full_name, "simulated_data": bool(of_training["simulated_data"])}
     try:
+        content = pd.read_csv(data) if plot == "learning_curves" else read_json(data)
         figure = PLOTS[plot](content, about)
-    except KeyError as error:
-        raise UserError(f"{data}: has no {error}, which the plot {plot} shows") from None
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{data}: is not what {plot} shows ({first_line(error)})") from None
     save(figure, svg)
 
 
