@@ -1,12 +1,11 @@
 """What an AUC rests on: exactly the columns and histories that the prediction reads."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from feseq.common.files import read_json
 from feseq.dataset.block import Block
@@ -16,9 +15,7 @@ from feseq.dataset.table import MemoryTable
 from feseq.evaluate import importance
 from feseq.evaluate.importance import NEWEST, write_importance
 from feseq.evaluate.network_importance import NetworkPredict
-from feseq.family.model import About
-from feseq.model.build import build_model
-from feseq.predict.model_file import TrainedModel
+from support.networks import random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
 from support.trainings import SMALL_MODEL
 
@@ -111,11 +108,7 @@ def test_kept_histories_change_no_prediction(changes: dict[str, object], tmp_pat
     train, valid = to_train_h5(tmp_path, raw_table(240, seed=5))
     feature_map = fit_feature_map(train, COLUMNS, 1)
     config = replace(SMALL_MODEL, **changes)  # type: ignore[arg-type]
-    torch.manual_seed(1)
-    network = build_model(config, feature_map)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.7)
-    model = TrainedModel(About({"model": asdict(config)}, feature_map, False, 0.2), network)
+    model = random_model(config, feature_map, spread=0.7)
     with H5Table(valid) as table:
         block = table.read(0, table.rows)
         predict = NetworkPredict(model, table, block)

@@ -12,7 +12,7 @@ from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.fitting import fit_feature_map
 from feseq.evaluate.mean_attention import mean_attention
 from feseq.model import FESeq
-from feseq.model.build import build_model
+from support.networks import random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
 from support.trainings import CPU, MODEL
 
@@ -34,11 +34,8 @@ def h5(tmp_path: Path) -> tuple[Path, FeatureMap]:
 
 
 def network_of(feature_map: FeatureMap, **changes: object) -> FESeq:
-    torch.manual_seed(1)
-    network = build_model(replace(PAPER, **changes), feature_map)  # type: ignore[arg-type]
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.7)
-    return network.eval()
+    config = replace(PAPER, **changes)  # type: ignore[arg-type]
+    return random_model(config, feature_map, spread=0.7).network.eval()
 
 
 def test_means_are_those_of_single_rows(h5: tuple[Path, FeatureMap]) -> None:

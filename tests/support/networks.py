@@ -1,15 +1,19 @@
 """A small network with weights that matter, and batches for it."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 import yaml
 
 from feseq.config.model import ModelConfig
 from feseq.dataset.batch import Batch
+from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.layout import Layout
 from feseq.dataset.numeric_kinds import BUCKETS
+from feseq.family.model import About
 from feseq.model import FESeq, FieldSizes
+from feseq.model.build import build_model
+from feseq.predict.model_file import TrainedModel
 
 from .configs import CONFIG as SHIPPED
 
@@ -55,6 +59,18 @@ def make_model(
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * size)
     return model
+
+
+def random_model(
+    config: ModelConfig, feature_map: FeatureMap, *, spread: float = 0.3, simulated: bool = False
+) -> TrainedModel:
+    """An untrained model with weights that matter."""
+    torch.manual_seed(0)
+    network = build_model(config, feature_map)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * spread)
+    return TrainedModel(About({"model": asdict(config)}, feature_map, simulated, 0.2), network)
 
 
 def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> Batch:

@@ -6,7 +6,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,16 +26,14 @@ from feseq.dataset.store import H5Table
 from feseq.evaluate.importance import measure_importance
 from feseq.evaluate.mean_attention import attention
 from feseq.evaluate.network_importance import NetworkPredict
-from feseq.family.model import About
 from feseq.model import FESeq
-from feseq.model.build import build_model
 from feseq.model.device import Machine, start_runtime
 from feseq.predict import prediction
 from feseq.predict.model_file import TrainedModel, load
 from feseq.train.loop import Trainer
 from feseq.train.optimizer import make_optimizer
 from feseq.train.step import Stepper
-from support.networks import CONFIG, SIZES, make_batch, make_model, single
+from support.networks import CONFIG, SIZES, make_batch, make_model, random_model, single
 from support.pretended_gpu import CUDA, OnGpu, PretendedGpu, pretended_gpu
 from support.trainings import FOUR_EPOCHS, STILL, TRAIN, ended_at, same_weights, train
 
@@ -217,11 +215,7 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = FeatureMap.read(data / "feature_map.json")
-    torch.manual_seed(1)
-    network = build_model(WEIGHTED, fields)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    model = TrainedModel(About({"model": asdict(WEIGHTED)}, fields, True, 0.2), network)
+    model = random_model(WEIGHTED, fields, simulated=True)
     expected = results_of(data, model)
     forward = FESeq.forward
 

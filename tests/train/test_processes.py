@@ -130,34 +130,24 @@ def test_sigterm_saves_and_one_process_or_two_go_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["worker", "launcher"])
-def test_after_a_kill_nothing_runs_and_three_processes_go_on(
-    data: Path, alone: Path, tmp_path: Path, victim: str
+@pytest.mark.parametrize("end", ["worker killed", "launcher killed", "Ctrl-C"])
+def test_after_a_sudden_end_nothing_runs_and_three_processes_go_on(
+    data: Path, alone: Path, tmp_path: Path, end: str
 ) -> None:
     process = start(data, tmp_path)
     wait_for_state(tmp_path, process)
     workers = workers_of(process.pid)
-    os.kill(workers[1] if victim == "worker" else process.pid, signal.SIGKILL)
-    code, log = end_of(process)
-    assert code != 0
-    assert have_ended(workers)
-    # What all processes would log is there once.
-    assert log.count("training on SIMULATED data") == 1
-    in_processes(3, train_here, data, tmp_path, 3)
-    assert_like(tmp_path, alone)
-
-
-@pytest.mark.slow
-def test_ctrl_c_saves(data: Path, alone: Path, tmp_path: Path) -> None:
-    process = start(data, tmp_path)
-    wait_for_state(tmp_path, process)
-    workers = workers_of(process.pid)
-    os.killpg(process.pid, signal.SIGINT)
+    if end == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        os.kill(workers[1] if end == "worker killed" else process.pid, signal.SIGKILL)
     code, log = end_of(process)
     assert code != 0, log
     assert have_ended(workers)
-    # Saved before an evaluation too, which the signal ends at once.
-    in_processes(2, train_here, data, tmp_path, 2)
+    # What all processes would log is there once.
+    assert log.count("training on SIMULATED data") == 1
+    # Saved before an evaluation too, which a signal ends at once.
+    in_processes(3, train_here, data, tmp_path, 3)
     assert_like(tmp_path, alone)
 
 

@@ -1,7 +1,7 @@
 """Warm start: codes and weights of an earlier model are kept, new ones join them."""
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from feseq.dataset.extension import extended
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.store import H5Table
-from feseq.family.model import About
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
 from feseq.train.step import Stepper
 from feseq.train.warm_start import WarmStart
+from support.networks import random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 from support.shop import changed, refused, snakemake
 from support.trainings import FOUR_EPOCHS, counted_steps, ended_at, same_weights, train_saving
@@ -80,16 +80,9 @@ def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path)
     assert (both.fitted_on, extended(old, old)) == (new.fitted_on, old)
 
 
-def earlier_model(folder: Path, feature_map: FeatureMap, config: ModelConfig = MODEL) -> Path:
-    """An untrained model with weights that matter."""
-    torch.manual_seed(0)
-    network = build_model(config, feature_map)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
+def earlier_model(folder: Path, feature_map: FeatureMap) -> Path:
     path = folder / "earlier.safetensors"
-    about = About({"model": asdict(config)}, feature_map, False, 0.2)
-    TrainedModel(about, network).save(path)
+    random_model(MODEL, feature_map).save(path)
     return path
 
 
