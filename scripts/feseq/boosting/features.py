@@ -87,7 +87,8 @@ class Features:
     @cached_property
     def fields(self) -> list[CategoryField | LevelField]:
         """All categories."""
-        return _fields(self.feature_map)
+        codes, context = self.feature_map, DEFAULT_INPUTS.context_fields(self.feature_map)
+        return [*codes.profile, *codes.targets, *context]
 
     @property
     def sequences(self) -> list[SequenceField]:
@@ -227,7 +228,7 @@ class Features:
 def unknown_shares(table: Table, feature_map: FeatureMap) -> dict[str, float]:
     """The share of the rows whose category the feature map does not know, by column."""
     shares = FeatureEncoder(feature_map, table).unknown_shares(table)
-    return dict(zip((field.column for field in _fields(feature_map)), shares.tolist()))
+    return dict(zip((field.column for field in Features(feature_map).fields), shares.tolist()))
 
 
 def fit_features(
@@ -282,10 +283,6 @@ def fit_features(
         replace(own_features, unknown=drawn if drawn.any() else None),
         replace(features, tables=of_all, common=common, by_period=False),
     )
-
-
-def _fields(feature_map: FeatureMap) -> list[CategoryField | LevelField]:
-    return [*feature_map.profile, *feature_map.targets, *DEFAULT_INPUTS.context_fields(feature_map)]
 
 
 def _statistics(sequence: SequenceField) -> list[str]:

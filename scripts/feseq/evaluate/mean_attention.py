@@ -74,18 +74,15 @@ def mean_attention(
                 weight_rows += torch.bincount(age_N, minlength=len(weight_rows))
     for handle in handles:
         handle.remove()
+    positions = [
+        {"position": position, "weight": float(weight_sum[position] / count), "rows": int(count)}
+        for position, count in enumerate(weight_rows.tolist())
+        if count
+    ]
     return {
         "rows": rows,
         "fields": fields,
         # A field's attention adds up to 1 at each position.
         "field_attention": (field_sum / field_sum.sum(1, keepdim=True)).tolist() if layer else None,
-        "positions": _positions(weight_sum, weight_rows) if pooling else None,
+        "positions": positions if pooling else None,
     }
-
-
-def _positions(weight_sum: Tensor, rows: Tensor) -> list[dict[str, float | int]]:
-    return [
-        {"position": position, "weight": float(weight_sum[position] / count), "rows": int(count)}
-        for position, count in enumerate(rows.tolist())
-        if count
-    ]

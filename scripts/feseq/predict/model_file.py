@@ -21,10 +21,6 @@ from ..model.device import Machine, start_runtime
 from .prediction import inference_source, predict_logits
 
 
-def _cpu() -> Machine:
-    return Machine(torch.device("cpu"))
-
-
 @dataclass(frozen=True)
 class TrainedModel(Model):
     """A network, and the machine that it predicts on."""
@@ -32,7 +28,9 @@ class TrainedModel(Model):
     family = "feseq"
 
     network: FESeq
-    machine: Machine = field(default_factory=_cpu, compare=False, kw_only=True)
+    machine: Machine = field(
+        default_factory=lambda: Machine(torch.device("cpu")), compare=False, kw_only=True
+    )
 
     @cached_property
     def config(self) -> ModelConfig:

@@ -163,7 +163,12 @@ def join_predictions(
     with id_tables(submission) as tables:
         for means in _means(by_model, weights):
             tables.add("predicted", means)
-        _check_finite(tables)
+        wrong, example, logit = tables.ask(
+            "SELECT count(*), arg_min(id, row), arg_min(logit, row) FROM predicted "
+            "WHERE NOT isfinite(logit)"
+        )
+        if wrong:
+            raise diverged(wrong, logit, example)
         tables.require_unique("predicted", "the predictions")
         if sample_submission is not None:
             add_sample(tables, sample_submission, id_column)
@@ -205,15 +210,6 @@ def _means(parts: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterato
                 raise _not_as_needed(path, f"its IDs are not those of {paths[0]}")
         mean = mean_logit([table["logit"].to_numpy() for table in tables], weights)
         yield pa.table([tables[0]["id"], mean], ID.append(_LOGIT))
-
-
-def _check_finite(tables: IdTables) -> None:
-    wrong, example, logit = tables.ask(
-        "SELECT count(*), arg_min(id, row), arg_min(logit, row) FROM predicted "
-        "WHERE NOT isfinite(logit)"
-    )
-    if wrong:
-        raise diverged(wrong, logit, example)
 
 
 def diverged(count: int, logit: float, example: str) -> UserError:

@@ -104,11 +104,6 @@ def _costs(path: Path, training: Mapping[str, Any]) -> dict[str, Any]:
     return costs | {"peak_memory_mib": None if peak is None else peak / 2**20}
 
 
-def _settings_and_costs(path: Path) -> dict[str, Any]:
-    training = read_json(path.with_name("training.json"))
-    return training.get("settings", {}) | _costs(path, training)
-
-
 def kind_of(model: str) -> str:
     """The family of a model, baseline or blend."""
     if is_model(model):
@@ -173,7 +168,10 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
         name: {metric: _text(metric, found["metrics"].get(metric)) for metric in gains}
         for name, found in measured.items()
     }
-    others = {name: _settings_and_costs(path) for name, path in paths.items()}
+    others = {}
+    for name, path in paths.items():
+        training = read_json(path.with_name("training.json"))
+        others[name] = training.get("settings", {}) | _costs(path, training)
     # A setting may have the name of a metric.
     table = pd.concat([pd.DataFrame(metrics), pd.DataFrame(others).map(_cell)])
     table[f"{better} better by"] = [

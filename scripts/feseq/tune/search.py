@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 _AT_RANDOM = 8
 # Seed of the sampler.
 _SEED = 42
+# Trials that count.
+_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 # Tells the search the monitor's value after so many steps, rows or trees; raises if the trial is to
 # end. `may_end=False`: it goes on in any case.
@@ -138,7 +140,7 @@ def _search(
         )
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)  # from a killed process
-        while len(found := _finished(study)) < config.trials:
+        while len(found := study.get_trials(states=_DONE)) < config.trials:
             # A sampler of its own for each trial, since no file keeps a sampler's state.
             seed = np.random.SeedSequence([_SEED, len(found)]).generate_state(1)
             study.sampler = optuna.samplers.TPESampler(
@@ -149,10 +151,6 @@ def _search(
         cause = first_line(error.__cause__ or error)
         raise UserError(f"{file}: {cause}; fix that, or delete the file to start again") from None
     return found[: config.trials]
-
-
-def _finished(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
 def _run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
