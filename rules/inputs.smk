@@ -55,7 +55,7 @@ def local(**raw):
     return found
 
 
-def output_of(rule, name, **wildcards):
+def output_of(rule, name, /, **wildcards):
     """An output of a rule by name."""
     return getattr(getattr(rules, rule).output, name).apply_wildcards(wildcards)
 
@@ -85,7 +85,7 @@ def fitted_weights(wildcards):
     """The weights of the job's size, where they are fitted."""
     if submission_weights(config, wildcards.size) is not None:
         return []
-    return rules.blend.output.weights.apply_wildcards({"size": wildcards.size})
+    return output_of("blend", "weights", size=wildcards.size)
 
 
 def listed(table, wildcards):
@@ -134,10 +134,8 @@ def parts_of(table, rule, name):
 
     @clear_errors
     def files(wildcards):
-        file = getattr(getattr(rules, rule).output, name)
-        known = dict(wildcards.items())
-        names = part_names(table, wildcards)
-        return [file.apply_wildcards({**known, "part": part}) for part in names]
+        known, parts = dict(wildcards.items()), part_names(table, wildcards)
+        return [output_of(rule, name, **known, part=part) for part in parts]
 
     return files
 
@@ -264,19 +262,14 @@ def compared_plots(wildcards):
             made += [plot.apply_wildcards(job) for plot in rules.plot_model.output]
         if is_model(name):
             own = family_of(name).plots(settings_of(size, name))
-            made += [
-                rules.plot.output.svg.apply_wildcards(job | {"plot": plot})
-                for plot in own
-            ]
+            made += [output_of("plot", "svg", **job, plot=plot) for plot in own]
     return made
 
 
 def importance_plots(wildcards):
     """What the AUC of each model in the comparison that submits rests on."""
     return [
-        rules.plot.output.svg.apply_wildcards(
-            {"size": size, "name": name, "plot": "importance"}
-        )
+        output_of("plot", "svg", size=size, name=name, plot="importance")
         for size, name in compared_jobs(wildcards)
         if name in submission_models(config, size)
     ]

@@ -11,7 +11,7 @@ rule score:
         ),
         fitted=scored(
             lambda files, size, models: (
-                rules.blend.output.weights.apply_wildcards({"size": size})
+                output_of("blend", "weights", size=size)
                 if scoring_weights(files, size, models) is None
                 else []
             )
