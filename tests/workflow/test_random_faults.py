@@ -1,4 +1,4 @@
-"""Random kills, a few rounds: benchmarks/kills.py makes as many as one likes."""
+"""Random kills and hostile inputs, a few rounds: benchmarks/ makes as many as one likes."""
 
 import subprocess
 import sys
@@ -21,3 +21,8 @@ def run(script: str, *arguments: str) -> str:
 def test_killed_trainings_end_in_the_same_submission() -> None:
     output = run("kills.py", "--kills", "2", "--group_kills", "1", "--terms", "1", "--at_once", "1")
     assert "4 ends, 0 without the same submission" in output
+
+
+@pytest.mark.parametrize("target", ["raw_values", "outputs"])
+def test_hostile_inputs_are_taken_as_meant_or_refused(target: str) -> None:
+    run("fuzz.py", target, "--trials", "100")
