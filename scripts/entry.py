@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 # Before anything loads OpenMP, whose threads wait for one another in loops: they soon go to sleep
 # instead. Beside other work on the same cores a training is several times as fast, alone a few
@@ -74,7 +75,6 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
         force = values.pop("force", False)
         typed = {name: _typed(parameters[name], value) for name, value in values.items()}
         if job is None:
-            _check_types(typed, parameters)
             _check_apart(typed, parameters)
             _check_new(typed, _outputs(parameters), force)
         made = main(**typed)
@@ -192,30 +192,18 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-# By hand alone: a job's values are of a checked config, and what the checks import is not in all
-# environments of jobs.
-def _check_types(values: Mapping[str, Any], parameters: Any) -> None:
-    """Raise UserError for a value that is not what its parameter's annotation says."""
-    from feseq.config.declared import is_of_type
-
-    for name, value in values.items():
-        kind = parameters[name].annotation
-        if value == [] != parameters[name].default:
-            raise UserError(f"--{name}: is empty; give a value, or leave it out")
-        if not is_of_type(value, kind):
-            plain = inspect.formatannotation(Path if kind == Output else kind)
-            raise UserError(f"{name}: {value!r} is no value of type {plain}; correct it")
-
-
 def _check_apart(values: Mapping[str, Any], parameters: Any) -> None:
-    """Raise UserError if a file is named twice.
+    """Raise UserError if a file is named twice, is none, or an option names none.
 
     An output would replace an input or another output, or two inputs would be the same rows.
     """
+    # By hand alone: not all environments of jobs have what it needs.
     from feseq.raw.location import TableLocation
 
     names: dict[str, str] = {}
     for name, value in values.items():
+        if value == [] != parameters[name].default:
+            raise UserError(f"--{name}: is empty; give a value, or leave it out")
         if not _may_be_files(parameters[name].annotation):
             continue
         for given in value if isinstance(value, list) else [value]:
@@ -317,4 +305,28 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
     # Where texts are allowed, they may name what is no local file.
     if Path in kinds and str not in kinds:
         value = [Path(path) for path in value] if list in kinds else Path(value) if value else None
+    if not _fits(value, parameter.annotation):
+        plain = Path if parameter.annotation == Output else parameter.annotation
+        kind = inspect.formatannotation(plain)
+        raise UserError(f"{parameter.name}: {value!r} is no value of type {kind}; correct it")
     return value
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """True if a plain value is what a parameter's annotation says."""
+    kind, inner = get_origin(annotation) or annotation, get_args(annotation)
+    if kind is Any:
+        return True
+    if kind is Annotated:
+        return _fits(value, inner[0])
+    if kind in (UnionType, Union):
+        return any(_fits(value, option) for option in inner)
+    if kind is Literal:
+        return value in inner
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    if kind in (list, Sequence):
+        return isinstance(value, list) and all(_fits(part, inner[0]) for part in value)
+    if kind in (dict, Mapping):
+        return isinstance(value, dict) and all(_fits(part, inner[1]) for part in value.values())
+    return isinstance(value, kind)

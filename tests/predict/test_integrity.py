@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
-from feseq.common.parquet import SIMULATED_MARK
+from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.store import H5Table
 from feseq.evaluate.mean_attention import attention
@@ -18,7 +18,7 @@ from feseq.evaluate.validation import predict_validation
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.part import predict_part
 from feseq.predict.submission import join_predictions
-from support.raw_tables import raw_table, to_test_h5, to_train_h5
+from support.raw_tables import COLUMNS, raw_table, to_test_h5, to_train_h5
 from support.trainings import train
 
 pytestmark = pytest.mark.workflow
@@ -93,19 +93,24 @@ def test_a_flipped_byte_of_a_model_or_predictions_never_reaches_a_submission(
     assert flip_each(model, read_model) > 10
 
 
-def test_a_test_table_is_no_validation_rows_and_the_reverse(data: Path, tmp_path: Path) -> None:
-    model = train(data, tmp_path)["model"]
-    test = to_test_h5(tmp_path / "test", raw_table().replace_schema_metadata(SIMULATED_MARK))
+def test_a_test_table_is_no_validation_rows_and_the_reverse(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    for path, name in zip(to_train_h5(folder, raw_table()), ("train", "valid")):
+        path.rename(folder / f"{name}.h5")
+    fit_feature_map(folder / "train.h5", COLUMNS, 1).write(folder / "feature_map.json")
+    model = train(folder, tmp_path)["model"]
+    test = to_test_h5(tmp_path / "test", raw_table())
     outputs = [tmp_path / name for name in "ps"]
     for call in (
         lambda: predict_validation(model, test, *outputs),
         lambda: attention(TrainedModel.load(model), test),
-        lambda: open_table(AllRows(data / "train.h5", test)),
+        lambda: open_table(AllRows(folder / "train.h5", test)),
     ):
         with pytest.raises(UserError, match=r"test\.h5: holds test rows"):
             call()
     with pytest.raises(UserError, match=r"valid\.h5: holds no test rows"):
-        predict_part(model, data / "valid.h5", tmp_path / "p")
+        predict_part(model, folder / "valid.h5", tmp_path / "p")
 
 
 def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ of the config, the params of rules and the tables of config/README.md are made f
 from collections.abc import Mapping
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 from pydantic.fields import FieldInfo
 
 from ..common.errors import UserError, did_you_mean
@@ -47,15 +47,6 @@ class SettingsBlock(BaseModel, Declared):
         """All settings, or some, by name and as they were written."""
         # It warns of numbers that AS_WRITTEN keeps as integers.
         return self.model_dump(include=keys, warnings=False)
-
-
-def is_of_type(value: Any, kind: Any) -> bool:
-    """True if a value is what an annotation says, as it is."""
-    try:
-        TypeAdapter(kind).validate_python(value, strict=True)
-    except ValidationError:
-        return False
-    return True
 
 
 def defaults_of(declared: Any) -> dict[str, Any]:
