@@ -202,7 +202,7 @@ def _check_apart(values: Mapping[str, Any], parameters: Any) -> None:
 
     names: dict[str, str] = {}
     for name, value in values.items():
-        if value == [] != parameters[name].default:
+        if value == [] != parameters[name].default and name != "code":
             raise UserError(f"--{name}: is empty; give a value, or leave it out")
         if not _may_be_files(parameters[name].annotation):
             continue

@@ -144,7 +144,13 @@ def test_a_value_of_another_type_is_a_clear_error(kind: Any, value: Any, message
 
 def test_a_file_is_named_once(tmp_path: Path) -> None:
     def main(
-        *, input: list[str], output: Output, other: Output, threads: int, id_column: str
+        *,
+        input: list[str],
+        output: Output,
+        other: Output,
+        threads: int,
+        id_column: str,
+        code: Sequence[str] = (),
     ) -> None:
         raise NotImplementedError
 
@@ -153,12 +159,14 @@ def test_a_file_is_named_once(tmp_path: Path) -> None:
     table.write_text("rows")
     link.symlink_to(table)
     sound = {"input": [str(table)], "output": tmp_path / "new", "other": tmp_path / "other"}
-    sound |= {"threads": 2, "id_column": str(table)}
+    sound |= {"threads": 2, "id_column": str(table), "code": []}
     parameters = inspect.signature(main).parameters
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(UserError, match="--other"):
             _check_apart(sound | {"other": path}, parameters)
+    with pytest.raises(UserError, match="--input: is empty"):
+        _check_apart(sound | {"input": []}, parameters)
     _check_apart(sound, parameters)
     for path in (tmp_path / "in", tmp_path / "in/*.parquet", table.as_uri(), table):
         with pytest.raises(UserError, match="--input and --output"):
