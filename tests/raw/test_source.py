@@ -12,9 +12,9 @@ import pyarrow.csv as pacsv
 import pytest
 
 from feseq.common.errors import UserError
-from feseq.raw.location import TableLocation
+from feseq.raw.location import Location, TableLocation
 from feseq.raw.reading import RawTable
-from feseq.raw.source import RawFiles, locate_raw
+from feseq.raw.source import RawFiles, label_name, locate_raw
 from support.raw_tables import COLUMNS, raw_table, read, with_roles, write_raw
 
 TIMED = with_roles(event_time="times", row_time="when")
@@ -205,5 +205,6 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.parquet"
     os.mkfifo(pipe)
     for path in (pipe, Path("/dev/null")):
-        with pytest.raises(UserError, match=path.name):
-            RawTable(path)
+        for opened in (RawTable, lambda path: label_name(Location(path), "uid", "y")):
+            with pytest.raises(UserError, match=path.name):
+                opened(path)

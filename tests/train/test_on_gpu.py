@@ -202,11 +202,11 @@ def counted(
 
 def results_of(data: Path, model: TrainedModel) -> list[np.ndarray]:
     """Logits, those with kept histories, and what attention saw."""
-    logit = model.predict(data / "test.h5")
-    with H5Table(data / "test.h5") as table:
+    logit = model.predict(data / "valid.h5")
+    with H5Table(data / "valid.h5") as table:
         block = table.read(0, table.rows)
         kept = NetworkPredict(model, table, block)(replace(block, numeric=block.numeric.copy()))
-    seen = attention(model, data / "test.h5")
+    seen = attention(model, data / "valid.h5")
     positions = [(position["weight"], position["rows"]) for position in seen["positions"]]
     return [logit, kept, np.array(seen["field_attention"]), np.array(positions)]
 
@@ -232,7 +232,7 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
         model = replace(model, machine=start_runtime(Runtime(**GPU_RUN), 1))
         forward_of(40)
         found = results_of(data, model)
-        assert caplog.text.count("out of GPU memory: predicting 75 rows in two halves") == 3 * 2
+        assert caplog.text.count("out of GPU memory: predicting 50 rows in two halves") == 3 * 2
         for of_halves, of_all in zip(found, expected):
             np.testing.assert_allclose(of_halves, of_all, rtol=1e-4, atol=1e-5)
         forward_of(0)

@@ -63,6 +63,7 @@ class Location:
     def version(self) -> str:
         """A digest of the content when it was first asked for, a store's where it is remote."""
         with self.reading():
+            self._require_file()
             if not self.is_remote:
                 return content_version(Path(self.written))
             with self.open() as file:
@@ -84,9 +85,15 @@ class Location:
 
     def open(self) -> pa.NativeFile:
         """The file, opened for reading."""
+        self._require_file()
         with self.reading():
             system, path = self._place
             return system.open_input_file(path)
+
+    def _require_file(self) -> None:
+        """Raise UserError for a folder, and for a pipe, which would be waited for."""
+        if not self.is_remote and os.path.exists(self.written) and not os.path.isfile(self.written):
+            raise UserError(f"{self}: is no file that can be read in parts")
 
     @contextmanager
     def reading(self, version: str | None = None) -> Iterator[None]:

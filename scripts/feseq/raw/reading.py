@@ -217,8 +217,6 @@ def _look_at(location: Location, piece: Piece | None) -> _File:
             f"{separator}).write_parquet(sys.argv[2])' {shlex.quote(str(location))} "
             f"{shlex.quote(f'{text[1]}.parquet')}"
         )
-    if not location.is_remote and (path := Path(str(location))).exists() and not path.is_file():
-        raise UserError(f"{location}: is no file that can be read in parts")
     # Before it is opened: a file that replaces it in between has another version in the end.
     version = location.version
     if piece is not None and piece.version != version:
