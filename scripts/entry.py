@@ -250,7 +250,9 @@ def _check_new(values: Mapping[str, Any], outputs: Iterable[str], force: bool = 
 
 def _whole(text: str, bounds: tuple[int, int]) -> int:
     least, most = bounds
-    if not (text.isascii() and text.isdigit() and least <= int(text[:30]) <= most):
+    # Python reads no more than some thousand digits.
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+    if not (is_number and least <= int(text) <= most):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} to {most:,}")
     return int(text)
 
