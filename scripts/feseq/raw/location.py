@@ -102,7 +102,7 @@ class Location:
         try:
             yield
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            # Of a CSV file that is none, the line may be the whole file.
+            # The first line of a binary file may be nearly all of it.
             failed = first_line(error)[:300]
         if version is not None and Location(self.written).version != version:
             raise UserError(
