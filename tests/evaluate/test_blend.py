@@ -158,13 +158,13 @@ def test_fitted_weights_are_written_with_what_they_rest_on(tmp_path: Path) -> No
     np.testing.assert_allclose(blended["logit_blanked"], mean, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("weights", [(0, 0), (-1, 2), (1e308, 1)])
+@pytest.mark.parametrize("weights", [(0, 0), (-1, 2), (1e308, 1), (1,), (1, 1, 1)])
 def test_given_weights_that_make_no_mean_are_refused(
-    tmp_path: Path, weights: tuple[float, float]
+    tmp_path: Path, weights: tuple[float, ...]
 ) -> None:
     paths = write(tmp_path, *noisy(0.5, 1.0))
     outputs = [tmp_path / name for name in ("blend", "weights", "training")]
-    given = dict(zip("ab", weights))
+    given = dict(zip("abc", weights))
     with pytest.raises(UserError, match="weights"):
         blend_predictions(paths, given, *outputs, by="logloss", prior="observed")
     assert not any(path.exists() for path in outputs)

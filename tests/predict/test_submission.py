@@ -159,10 +159,11 @@ def test_a_blend_is_the_weighted_mean_of_the_logits(folder: Path) -> None:
             blended(folder, of_a, of_b, weights=weights)
     with pytest.raises(UserError, match="'uid'"):
         blended(folder, of_b, label_column="uid")
-    write_json(folder / "fitted.json", {})
-    for none in ({"weights": {}}, {"fitted": folder / "fitted.json"}):
-        with pytest.raises(UserError, match="no weight for 'b'"):
-            blended(folder, of_b, **none)
+    for of_others in ({}, {"a": 1.0}, {"a": 0.5, "b": 0.5}):
+        write_json(folder / "fitted.json", of_others)
+        for option in ({"weights": of_others}, {"fitted": folder / "fitted.json"}):
+            with pytest.raises(UserError, match="weights of"):
+                blended(folder, of_b, **option)
     write_json(folder / "fitted.json", {"b": 0.5})
     assert blended(folder, of_b, fitted=folder / "fitted.json").tolist() == pytest.approx(expit(b))
 

@@ -1,6 +1,6 @@
 """Logits and probabilities, and the mean of several models' logits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -30,15 +30,24 @@ def mean_logit(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
     return (total / sum(weights)).astype(np.float32)
 
 
-def checked_weights(weights: list[float] | None, models: int) -> list[float]:
-    """The weights of a mean of models, equal ones where there are none.
+def checked_weights(
+    weights: Mapping[str, float] | Sequence[float] | None, models: Sequence[str]
+) -> list[float]:
+    """The weights of a mean of models, in their order or by their names; None: equal ones.
 
-    Raises UserError for those that give no mean.
+    Raises UserError for those that give no mean, or are of other models.
     """
-    weights = [1.0] * models if weights is None else weights
-    if len(weights) != models or min(weights) < 0 or not 0 < sum(weights) < _MOST_WEIGHT:
+    if isinstance(weights, Mapping):
+        if {*weights} != {*models}:
+            raise UserError(
+                f"weights of {', '.join(weights) or 'none'} for the models {', '.join(models)}; "
+                f"give those of the same models"
+            )
+        weights = [weights[model] for model in models]
+    weights = [1.0] * len(models) if weights is None else [*weights]
+    if len(weights) != len(models) or min(weights) < 0 or not 0 < sum(weights) < _MOST_WEIGHT:
         raise UserError(
-            f"weights {weights} for {models} models; give each one, none below 0, not all 0, with "
-            f"a sum of less than {_MOST_WEIGHT:g}"
+            f"weights {weights} for {len(models)} models; give each one, none below 0, not all 0, "
+            f"with a sum of less than {_MOST_WEIGHT:g}"
         )
     return weights

@@ -4,7 +4,6 @@ constant         a baseline
 blend            the models that submit together
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -42,11 +41,3 @@ def name_of(path: Path) -> str:
     """The name of the model in whose folder `path` lies, or in that of its refit."""
     folder = path.absolute().parent
     return folder.parent.name if folder.name == REFIT else folder.name
-
-
-def share_of(weights: Mapping[str, float], path: Path) -> float:
-    """The weight of the model in whose folder `path` lies; raises UserError if it has none."""
-    name = name_of(path)
-    if name not in weights:
-        raise UserError(f"{path}: no weight for {name!r}, only for {', '.join(weights)}")
-    return weights[name]

@@ -18,7 +18,7 @@ from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
-from ..config.names import folder_name, share_of
+from ..config.names import folder_name
 from .metrics import BALANCED, BY_NAME, Metric, Rows
 from .valid_predictions import read_predictions
 
@@ -78,7 +78,7 @@ def blend_predictions(
         fitted = bagged_weights(choosing, label[~holdout], metric, click_rate, least)
         found, about = _described(fitted, names, label[~holdout], least)
         by_halves = len(fitted) > 1 and not holdout.any()
-    shares = checked_weights([share_of(found, path) for path in predictions], len(predictions))
+    shares = checked_weights(found, names)
     # Of single models, the best has the largest value.
     values = [_value(logit, label[~holdout], metric, click_rate) for logit in choosing]
     best = int(np.argmax(values))

@@ -19,7 +19,7 @@ from ..common.files import Output, folder_beside, read_json, written_beside
 from ..common.logits import checked_weights, mean_logit, sigmoid
 from ..common.progress import Progress
 from ..config.columns import Columns
-from ..config.names import share_of
+from ..config.names import name_of
 from ..config.runtime import Runtime
 from ..dataset.conversion import convert_test
 from ..dataset.feature_map import check_kind, read_columns
@@ -67,10 +67,8 @@ def score_files(
             "scores; rename the column of the IDs in the files"
         )
     loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
-    if fitted is not None:
-        shares = read_json(fitted)
-        weights = [share_of(shares, path) for path in model]
-    weights = checked_weights(weights, len(loaded))
+    shares = weights if fitted is None else read_json(fitted)
+    weights = checked_weights(shares, [name_of(path) for path in model])
     shift = prior_shift(prior, (each.about.click_rate for each in loaded))
     columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
     files = [_checked(RawTable(table), columns, loaded) for table in tables_of(input)]

@@ -17,7 +17,7 @@ from ..common.files import Output, fingerprint, read_json, write_json, written_b
 from ..common.ids import IdTables, id_tables
 from ..common.logits import checked_weights, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
-from ..config.names import check_name, name_of, share_of
+from ..config.names import check_name, name_of
 from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
@@ -74,13 +74,12 @@ def write_submission(
         code = codes.get(name) if codes else None
         firsts.append(_checked(paths, listing.parts, model, code, f"{size}/{name}" if size else ""))
     shares = read_json(fitted) if fitted else weights
-    of_models = None if shares is None else [share_of(shares, model) for model in models]
     alarms = read_alarms(facts) if facts else []
     made_from = {
         "simulated_data": json.loads(firsts[0]["simulated"]),
         "test_file": listing.table,
         "models": [first["full_name"] or "?" for first in firsts],
-        "weights": checked_weights(of_models, len(models)),
+        "weights": checked_weights(shares, [name_of(model) for model in models]),
         "prior": prior,
         "sample_submission": sample_submission and str(sample_submission),
     }

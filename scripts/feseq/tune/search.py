@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import logging
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -223,7 +224,7 @@ def _write_best(
     """Write the best settings as a variant of the model `names`, size and name, says."""
     size, model = names
     # A name of its own for each search, since a config may hold the results of several.
-    name = f"tuned_{size}_{model.replace('-', '_')}"
+    name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
     target = f"results/{size}/{model.partition('-')[0]}-{name}/{MODEL_FILE}"
     metrics = ", ".join(f"{key} {value:.5f}" for key, value in best.user_attrs.items())
     text = (
