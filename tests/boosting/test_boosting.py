@@ -27,6 +27,7 @@ from feseq.config.boosting import BoostingConfig
 from feseq.dataset.encoding import FeatureEncoder
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
+from feseq.dataset.table import Table
 from feseq.evaluate.importance import measure_importance
 from feseq.evaluate.validation import predict_validation
 from feseq.predict.part import predict_part
@@ -69,7 +70,7 @@ def trained(learnable: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 def matrices(h5: Path, features: Features) -> np.ndarray:
     with H5Table(h5) as table:
         encoder = FeatureEncoder(features.feature_map, table)
-        return np.concatenate([features.matrix(encoder, b) for b in features.blocks(table)])
+        return np.concatenate([features.matrix(encoder, b) for b in table.blocks()])
 
 
 def by_name(h5: Path, features: Features) -> dict[str, np.ndarray]:
@@ -80,7 +81,7 @@ def by_name(h5: Path, features: Features) -> dict[str, np.ndarray]:
 def test_features_are_those_of_plain_loops(
     learnable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features_module, "BLOCK_ROWS", 700)
+    monkeypatch.setattr(Table, "block_rows", 700)
     feature_map = FeatureMap.read(learnable / "feature_map.json")
     monkeypatch.setattr(features_module, "TOP_CODES", 4)
     monkeypatch.setattr(features_module, "GROUPS", 7)
@@ -150,7 +151,7 @@ def test_where_rows_have_a_time_their_clicks_are_of_older_rows(
 def test_a_streamed_matrix_grows_the_trees_of_a_plain_one(
     learnable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features_module, "BLOCK_ROWS", 300)
+    monkeypatch.setattr(Table, "block_rows", 300)
     feature_map = FeatureMap.read(learnable / "feature_map.json")
     with H5Table(learnable / "train.h5") as table:
         own, _ = fit_features(table, feature_map)
@@ -174,7 +175,7 @@ def test_bins_are_those_of_the_first_rows_and_know_categories_that_come_later(
     learnable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matrix, "SAMPLE_ROWS", 20)
-    monkeypatch.setattr(features_module, "BLOCK_ROWS", 60)
+    monkeypatch.setattr(Table, "block_rows", 60)
     feature_map = FeatureMap.read(learnable / "feature_map.json")
     with H5Table(learnable / "train.h5") as table:
         own, _ = fit_features(table, feature_map)
@@ -250,7 +251,7 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
 ) -> None:
     again = train(learnable, tmp_path / "again")
     assert again["model"].read_bytes() == trained["model"].read_bytes()
-    monkeypatch.setattr(features_module, "BLOCK_ROWS", 300)
+    monkeypatch.setattr(Table, "block_rows", 300)
     monkeypatch.setattr(matrix, "PAGE_BLOCKS", 3)
     in_memory = train(learnable, tmp_path / "memory")
     monkeypatch.setattr(matrix, "MOST_IN_MEMORY", 0)

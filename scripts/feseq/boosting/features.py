@@ -44,8 +44,6 @@ from .unknown import UnknownCount, with_unknown
 
 # The settings that features depend on.
 SETTINGS = {"unknown_share", "features"}
-# Rows of one read: 4 million events at mean length 500.
-BLOCK_ROWS = 8_192
 # The share of each of so many of a history's commonest codes is a feature.
 TOP_CODES = 60
 GROUPS = 128
@@ -154,13 +152,6 @@ class Features:
         first = len(self.feature_map.numeric)
         return {first + i: self.fields[place].size - 1 for i, place in enumerate(self.few)}
 
-    def blocks(self, table: Table, stop: int | None = None) -> Iterator[Block]:
-        """The rows of a table up to `stop`, with the sequences that features need."""
-        names = [sequence.column for sequence in self.sequences]
-        stop = table.rows if stop is None else stop
-        for first in range(0, stop, BLOCK_ROWS):
-            yield table.read(first, min(first + BLOCK_ROWS, stop), names)
-
     def matrix(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
         """The features of a block's rows, float32 [rows, columns]."""
         categories = encoder.categories(block)
@@ -260,7 +251,9 @@ def fit_features(
         return block, encoder.categories(block), features._histories(encoder, block)
 
     counting = Progress("counted", train.rows)
-    for block, categories, histories in map_ahead(encoded, features.blocks(train)):
+    for block, categories, histories in map_ahead(
+        encoded, train.blocks(feature_map.history_columns)
+    ):
         assert block.label is not None, "a train file has labels"
         known.add(categories)
         for count, history in zip(events, histories):

@@ -109,7 +109,8 @@ def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterat
         return finite(features.matrix(encoder, block)), block.label
 
     binning = Progress("binned", rows)
-    for made in map_ahead(described, features.blocks(table, rows), threads):
+    blocks = table.blocks(features.feature_map.history_columns, rows)
+    for made in map_ahead(described, blocks, threads):
         binning.advance(len(made[1]))
         yield made
 

@@ -1,6 +1,6 @@
 """The trained model of boosting: XGBoost's trees, and how rows become features."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,7 +9,6 @@ import xgboost
 
 from ..dataset.block import Block
 from ..dataset.encoding import FeatureEncoder
-from ..dataset.table import Table
 from ..family.model import About, Model
 from .features import Features
 from .matrix import finite
@@ -46,10 +45,6 @@ class BoostedModel(Model):
             booster.set_param({"nthread": 1, "device": "cpu"})
         own = (content[name] for name in ("sets", "tables", "common"))
         return cls(about, boosters, Features(about.feature_map, *own), threads=threads)
-
-    def blocks(self, table: Table) -> Iterator[Block]:
-        """All rows, in blocks that suit the features."""
-        return self.features.blocks(table)
 
     def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
         """Logits float32 [rows of the block]."""

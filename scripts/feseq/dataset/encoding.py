@@ -77,7 +77,7 @@ class FeatureEncoder:
             table,
             [field.column for field in (*feature_map.profile, *feature_map.targets, *words)],
             [field.column for field in feature_map.numeric],
-            [field.column for field in feature_map.sequences],
+            feature_map.history_columns,
             feature_map.event_time,
         )
         self.sequences = [TokenLookup(field) for field in feature_map.sequences]

@@ -99,6 +99,11 @@ class FeatureMap:
     levels: list[LevelField] = field(default_factory=list)
     statistics: list[NumericField] = field(default_factory=list)
 
+    @property
+    def history_columns(self) -> list[str]:
+        """The columns of the histories."""
+        return [field.column for field in self.sequences]
+
     def for_networks(self) -> "FeatureMap":
         """The same; in place of no sequence, one that is always empty, whose target is missing."""
         if self.sequences:

@@ -34,13 +34,13 @@ class InputEncoder(FeatureEncoder):
         fields = inputs.numeric_fields(feature_map)
         self.numbers = NumericEncoder(fields, inputs.numbers)
         self.newest = [field.column for field in inputs.newest_fields(feature_map)]
-        self.history_statistics = HistoryColumns([s.column for s in feature_map.sequences])
+        self.history_statistics = HistoryColumns(feature_map.history_columns)
         chosen = [field.column for field in fields[len(feature_map.numeric) :]]
         self.statistics = [self.history_statistics.columns.index(column) for column in chosen]
         self.event_time = feature_map.event_time
         times = [self.event_time] if self.event_time else []
         # What is read of histories.
-        self.history_columns = [*(field.column for field in feature_map.sequences), *times]
+        self.history_columns = [*feature_map.history_columns, *times]
 
     def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
         """Numeric and categorical inputs of these rows of `block`."""

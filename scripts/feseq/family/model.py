@@ -80,7 +80,7 @@ class Model:
 
     def blocks(self, table: Table) -> Iterator[Block]:
         """All rows, with what `logits` needs of them."""
-        return table.blocks([field.column for field in self.about.feature_map.sequences])
+        return table.blocks(self.about.feature_map.history_columns)
 
     def content(self) -> dict[str, Any]:
         """What it learned, as its file has it: by name, nested arrays and plain values."""
