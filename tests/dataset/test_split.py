@@ -175,6 +175,9 @@ DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]
         (pa.array(["20240109", "20240110", "20231231", "20240110"]), [1, 2, 0, 2], "20240110"),
         (pa.array(["2024-W02", "2024-W10", "2023-W52"]), [1, 2, 0], "2024-W10"),
         (pa.array(["2024-01-09T23:59:01.50Z", "2024-01-10T00:00:00.25Z"]), [0, 1], "2024-01-10"),
+        (pa.array(["20240131123456002", "20240131123456001", "20240131123456000"]), [2, 1, 0], "2"),
+        (pa.array([10**30 + 1, 10**30], pa.decimal128(38)), [1, 0], "1" + "0" * 29 + "1"),
+        (pa.array(["2024-01-09 01:00:00 +0900", "2023-12-09 02:00:00 +0900"]), [1, 0], "2024"),
         (pa.array(["2024-01-09 01:00:00+09:00", "2023-01-09 02:00:00+09:00"]), [1, 0], "2024"),
         (pa.array(DATES), [1, 2, 0, 2], "2024-01-10"),
         (pa.array(DATES).dictionary_encode(), [1, 2, 0, 2], "2024-01-10"),
@@ -207,7 +210,8 @@ def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
     assert "3 rows have no g" in caplog.text
     lists = [text and [int(n) for n in text.split(",")] for text in texts]
     lists = [found if found != "" else [] for found in lists]
-    for kind in (pa.list_(pa.int32()), pa.large_list(pa.uint16()), pa.list_(pa.string())):
+    of_texts = pa.list_(pa.string()), pa.large_list(pa.large_string())
+    for kind in (pa.list_(pa.int32()), pa.large_list(pa.uint16()), *of_texts):
         column = pa.array(lists, pa.list_(pa.int32())).cast(kind)
         as_list = write_raw(tmp_path, pa.table({"l": column}), "lists")
         found = read_groups(RawTable(as_list), "l", 7)
@@ -228,6 +232,7 @@ BAD = {
     "clock": pa.array(range(40), pa.int32()).cast(pa.time32("ms")),
     "list": [[0.5]] * 40,
     "nulls": [[1, None]] * 40,
+    "no word": [["a", None]] * 40,
     "t": [*range(40)],
     "early": np.where(np.arange(40) < 30, clicks(40), 0).astype(np.int8),
     "all": ["u", "v"] * 20,
@@ -250,7 +255,8 @@ BAD = {
         (Split(time="clock"), r"'clock' of type time32.* day"),
         (Split(time="list"), r"'list'.* list<"),
         (Split(group="list"), r"'list'.* list<"),
-        (Split(group="nulls"), r"'nulls'.* list<"),
+        (Split(group="nulls"), r"'nulls'.* list<.*missing"),
+        (Split(group="no word"), r"'no word'.* list<.*missing"),
         (Split(time="bytes"), r"'bytes'.*UTF8"),
         (Split(time="t", last=40), r"'t'.*sampling\.split\.last"),
         (Split(time="t", group="all"), r"8 rows fall"),
@@ -279,6 +285,9 @@ def test_a_split_that_cannot_be_is_refused_with_what_there_is(
         ["2024-01-01 12:30 PM", "2024-01-01 01:00 PM"],
         ["2024-01-01 01:00 PM", "2024-01-01 11:00 AM"],
         ["2023-12-31T20:00:00-05:00", "2024-01-01T01:00:00-03:00"],
+        ["2024-01-01 20:00:00 +0900", "2024-01-01 13:00:00 +0000"],
+        ["20240101T200000-0500", "20240102T010000-0300"],
+        ["2024-01-01 20 UTC+9", "2024-01-01 13 UTC+0"],
         ["2024-01-01T10:00:00Z", "2024-01-01T10:00:00.5Z"],
         ["2024-01-31", "2024/01/01"],
         ["2024-01-31T00", "2024-01-31 01"],

@@ -7,7 +7,8 @@ are holdout rows, for reporting alone.
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -28,7 +29,8 @@ logger = logging.getLogger(__name__)
 # in one number, and what is behind a time of day.
 _DIGIT, _NUMBER = re.compile("[0-9]"), re.compile("[0-9]+")
 _YEAR, _DAY_FIRST = re.compile("(19|2[01])[0-9]{2}"), re.compile("[0-9]{4}(19|2[01])[0-9]{2}")
-_OFFSET, _HALF_DAY = re.compile(r":[0-9.]+([+-][0-9:]+)$"), re.compile(r"(?i)[0-9] ?[ap]\.?m\b")
+_OFFSET = re.compile(r"[0-9].*[T ][0-9:.,]+ ?[A-Z]*([+-][0-9:]+)$")
+_HALF_DAY = re.compile(r"(?i)[0-9] ?[ap]\.?m\b")
 _MOST_NAMED = 3
 # A row in no part.
 _OUT = -1
@@ -223,7 +225,7 @@ def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
 
 
 def _comparable(values: pa.Array) -> Any:
-    """Numbers and times as an array that NumPy can sort, texts as a dictionary array."""
+    """Numbers and times as an array that NumPy can sort, decimals and texts as a dictionary."""
     kind = values.type
     if kind_of(kind) == "text":
         values.validate(full=True)
@@ -233,14 +235,14 @@ def _comparable(values: pa.Array) -> Any:
     if pa.types.is_boolean(kind):
         values = values.cast(pa.int8())
     elif pa.types.is_decimal(kind):
-        values = values.cast(pa.float64())
+        return values.cast(pa.string()).dictionary_encode()  # a float has fewer digits
     elif not (pa.types.is_temporal(kind) or pa.types.is_primitive(kind)):
         raise pa.ArrowTypeError("neither numbers nor times nor text")
     return values.to_numpy(zero_copy_only=False)
 
 
 def _order(words: list[str]) -> np.ndarray:
-    """What each word is ordered by: its number if all are numbers, its rank if none is.
+    """The rank of each word: by number if all are numbers, by text if none is.
 
     Texts are in the order of time if they differ in digits alone, and have one number, or the year
     first. Raises ValueError, with the words that show it, for others.
@@ -250,7 +252,7 @@ def _order(words: list[str]) -> np.ndarray:
     if not odd and all(map(_DAY_FIRST.fullmatch, words)) and not all(map(_YEAR.match, words)):
         raise ValueError(f"has the year last, as in {words[0]!r}")
     if not odd:
-        return numbers
+        return _ranks([*map(Decimal, words)])
     if len(odd) < len(words):
         shown = ", ".join(map(repr, sorted(odd)[:_MOST_NAMED]))
         raise ValueError(f"holds {len(odd):,} different texts beside numbers, such as {shown}")
@@ -265,8 +267,13 @@ def _order(words: list[str]) -> np.ndarray:
         offsets = {found[1] for word in ordered if (found := _OFFSET.search(word))}
         if len(offsets) > 1 or _HALF_DAY.search(ordered[0]):
             raise ValueError(f"has hours of several time zones or of AM and PM: {ordered[0]!r}")
-    rank = dict(zip(ordered, range(len(ordered))))
-    return np.array([rank[word] for word in words])
+    return _ranks(words)
+
+
+def _ranks(keys: Sequence[Any]) -> np.ndarray:
+    """The place of each key among them all, equal for equal ones."""
+    rank = {key: place for place, key in enumerate(sorted(set(keys)))}
+    return np.array([rank[key] for key in keys])
 
 
 def _as_number(word: str) -> float:
@@ -288,11 +295,11 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     for _, values in _values(file, column, "sampling.split.group"):
         try:
             bounds, data = _bytes_of(values)
-        except pa.ArrowException:
+        except pa.ArrowException as error:
             raise UserError(
-                f"{file.location}: column {column!r} has type {values.type}, and no group can be "
-                f"told by it; name a column of text, numbers or lists of these in "
-                f"sampling.split.group"
+                f"{file.location}: column {column!r} of type {values.type} tells no groups "
+                f"({first_line(error)}); name a column of text, numbers, or lists of texts or "
+                f"integers in sampling.split.group"
             ) from None
         digests = (
             xxhash.xxh3_64_intdigest(data[start:stop], seed)
@@ -318,13 +325,16 @@ def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
 
     None where the value is missing or empty. Raises ArrowException for values of other types.
     """
-    if pa.types.is_list(values.type) and pa.types.is_string(values.type.value_type):
+    if kind_of(values.type) == "list of text":
+        values = values.cast(pa.list_(pa.string()))
+        if values.flatten().null_count:
+            raise pa.ArrowInvalid("a token is missing")
         values = pc.binary_join(values, "\0")
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
         events = values.flatten()
         if not pa.types.is_integer(events.type) or events.null_count:
-            raise pa.ArrowInvalid("not a list of integers")
+            raise pa.ArrowInvalid("a token is missing, or no integer or text")
         numbers = np.ascontiguousarray(events.to_numpy(zero_copy_only=False))
         bounds = np.concatenate([[0], np.cumsum(lengths)]) * numbers.itemsize
         return bounds, numbers.view(np.uint8).data

@@ -61,12 +61,17 @@ class RowTable(MemoryTable):
 
 def _from_frame(frame: Any, columns: Columns) -> pa.RecordBatch:
     names = list(columns.features)
-    frame = frame.to_arrow() if hasattr(frame, "to_arrow") else frame  # of polars
+    there = [
+        *(frame.column_names if isinstance(frame, pa.Table | pa.RecordBatch) else frame.columns)
+    ]
+    if lacking := [name for name in names if name not in there]:
+        raise UserError(f"{_NAME}: lack the columns {', '.join(lacking)}; give all of {names}")
     try:
-        chosen = frame.select(names) if hasattr(frame, "select") else frame[names]
+        # Not asked of the frame itself, whose columns may have these names.
+        chosen = frame.select(names) if hasattr(type(frame), "select") else frame[names]
+        if hasattr(type(frame), "to_arrow"):  # of polars
+            chosen = chosen.to_arrow()
         table = pa.table(chosen).select(names)
-    except KeyError as error:
-        raise UserError(f"{_NAME}: {first_line(error)}; give columns {', '.join(names)}") from None
     except _NOT_HELD as error:
         told = " ".join(map(str, error.args))[:300]
         raise UserError(
@@ -166,7 +171,12 @@ def _as_list(value: Any) -> Any:
         return value or None
     if not all(issubclass(kind, str | int | np.integer) and kind is not bool for kind in kinds):
         raise TypeError(f"a list of {', '.join(sorted(kind.__name__ for kind in kinds))}")
-    return [None if token is None else str(token) for token in value]
+    # Not str(token), which is the name of an enum's member.
+    return [token if token is None else _as_token(token) for token in value]
+
+
+def _as_token(token: Any) -> str:
+    return str.__str__(token) if isinstance(token, str) else str(int(token))
 
 
 def _arrays(

@@ -70,7 +70,7 @@ class Scorer:
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":
         """The model of a file `model.onnx`; raises UserError for any other."""
         if not os.path.isfile(path):
-            raise UserError(f"{path}: no such file; make it by `snakemake --cores 4 {path}`")
+            raise UserError(f"{path}: is no file; make it by `snakemake --cores 4 {path}`")
         return cls(Path(path).read_bytes(), threads, str(path))
 
     @property
