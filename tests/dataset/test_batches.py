@@ -52,12 +52,22 @@ def fields(train: Path) -> FeatureMap:
 @pytest.fixture
 def source(train: Path, fields: FeatureMap, monkeypatch: pytest.MonkeyPatch) -> Open:
     def opened(
-        *, window: int = 70, max_len: int = 20, batch_rows: int = 16, share: NegativeShare = 1.0
+        *,
+        window: int = 70,
+        max_len: int = 20,
+        batch_rows: int = 16,
+        share: NegativeShare = 1.0,
+        whole: bool = False,
     ) -> BatchSource:
         monkeypatch.setattr(batches, "WINDOW_ROWS", window)
         monkeypatch.setattr(batches, "BLOCK_ROWS", max(1, window // 4))
         return BatchSource(
-            train, fields, max_len=max_len, batch_rows=batch_rows, negative_share=share
+            train,
+            fields,
+            max_len=max_len,
+            batch_rows=batch_rows,
+            inputs=Inputs(whole_histories=whole),
+            negative_share=share,
         )
 
     return opened
@@ -67,12 +77,13 @@ def order(epoch: list[Batch]) -> list[int]:
     return [row for batch in epoch for row in batch.row_B.tolist()]
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("max_len", [1, 20, 1_000])
 def test_batches_equal_an_independent_encoding(
-    source: Open, table: pa.Table, fields: FeatureMap, max_len: int
+    source: Open, table: pa.Table, fields: FeatureMap, max_len: int, whole: bool
 ) -> None:
     raw = table.to_pylist()
-    opened = source(max_len=max_len)
+    opened = source(max_len=max_len, whole=whole)
     for batch in [*opened.shuffled(seed=3, epoch=0), *opened.in_order()]:
         offsets = batch.offsets.tolist()
         assert batch.history_ST.shape == (1, offsets[-1])
@@ -82,9 +93,14 @@ def test_batches_equal_an_independent_encoding(
             row = raw[row_number]
             assert batch.label_B[i] == row["y"]
             vocabulary = fields.sequences[0].vocabulary
-            newest = split_events(row["events"])[-max_len:]
-            expected = [vocabulary.index(t) + 2 if t in vocabulary else 1 for t in newest]
-            assert batch.history_ST[0, offsets[i] : offsets[i + 1]].tolist() == expected
+            events = split_events(row["events"])
+            expected = [vocabulary.index(t) + 2 if t in vocabulary else 1 for t in events]
+            history = batch.history_ST[0, offsets[i] : offsets[i + 1]].tolist()
+            assert history == (expected if whole else expected[-max_len:])
+            start, target = batch.layout.start_B[i : i + 2].tolist()
+            places = batch.layout.place_N[start : target - 1]
+            at_positions = batch.history_ST[0, batch.layout.event_V[places]].tolist()
+            assert at_positions == expected[-max_len:]
             for value, field in (
                 (batch.profile_BP[i, 0], fields.profile[0]),
                 (batch.target_BG[i, 0], fields.targets[0]),

@@ -48,7 +48,7 @@ SIZED = FieldSizes(
 )
 
 
-@pytest.mark.parametrize("lengths", [[3, 0, 6], [2, 2], [0]], ids=str)
+@pytest.mark.parametrize("lengths", [[3, 0, 6], [2, 2], [0], [9, 0, 31, 4, 7]], ids=str)
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_logits_and_gradients_are_those_of_padded_rows(
     variant: dict[str, Any], lengths: list[int]
@@ -135,7 +135,7 @@ def test_neighbours_in_a_batch_change_no_logit(pooling: str) -> None:
 def test_order_of_events_matters_only_through_positions() -> None:
     batch = make_batch([6])
     history_ST = batch.history_ST.flip(1)
-    layout = Layout.of(history_ST, batch.offsets)
+    layout = Layout.of(history_ST, batch.offsets, batch.layout.newest)
     reversed_batch = replace(batch, history_ST=history_ST, layout=layout)
     with_positions = make_model()
     assert (with_positions(batch) - with_positions(reversed_batch)).abs() > 1e-4

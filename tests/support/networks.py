@@ -74,7 +74,7 @@ def random_model(
 
 
 def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> Batch:
-    """A batch of rows with histories of these lengths."""
+    """A batch of rows with histories of these lengths, and positions for the newest 6 events."""
     random = torch.Generator().manual_seed(seed)
 
     def codes(table_sizes: tuple[int, ...], rows: int) -> torch.Tensor:
@@ -97,7 +97,7 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
         target_BG=target_BG,
         history_ST=history_ST,
         offsets=offsets,
-        layout=Layout.of(history_ST, offsets),
+        layout=Layout.of(history_ST, offsets, CONFIG.max_len),
         elapsed_T=torch.randint(0, 30, (events,), generator=random),
         row_B=torch.arange(rows),
         label_B=torch.randint(0, 2, (rows,), generator=random).double(),

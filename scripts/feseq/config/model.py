@@ -91,11 +91,11 @@ class ModelConfig(Declared):
     time, so that the network learns what to make of new ones. `auto`: in each column, until
     train rows have as many unknown ones as validation rows"""
     shortcuts: bool = True
-    """the target's embedding, the sum of the history's over the root of its length, and their
+    """the target's embedding, the sum of the whole history's over the root of its length, and their
     product go to the output network too"""
     crossing: Annotated[int, Field(ge=0, le=1024)] = 32
     """size of further vectors, of the target and of the history's codes, whose product goes
-    straight to the logit: the target's times the sum of the codes' over the root of the history's
+    straight to the logit: the target's times the sum of all codes' over the root of the history's
     length; 0: none"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the embeddings' start values"""

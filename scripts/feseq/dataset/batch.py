@@ -23,8 +23,8 @@ class Batch:
     all rows]: row b is offsets[b]:offsets[b+1], newest last. `elapsed_T` int64: the row's time
     minus the event's, 0 if the event is later; None in a table without times. `row_B` int64: place
     of each row in its table. `label_B` float32, None without labels. `layout` says where events
-    stand among the positions. `shared_rows`: rows of the whole batch if this is one rank's share of
-    it, else None.
+    stand among the positions, which may be those of the newest events alone. `shared_rows`: rows of
+    the whole batch if this is one rank's share of it, else None.
 
         histories [[7, 8], [], [9]]:   history_ST [[7, 8, 9]], offsets [0, 2, 2, 3]
     """
@@ -65,9 +65,8 @@ class Batch:
             if each.metadata
         }
         offsets = offsets - first
-        return replace(
-            self, **parts, offsets=offsets, layout=Layout.of(parts["history_ST"], offsets)
-        )
+        layout = Layout.of(parts["history_ST"], offsets, self.layout.newest)
+        return replace(self, **parts, offsets=offsets, layout=layout)
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`; a pinned one is copied while the device works."""

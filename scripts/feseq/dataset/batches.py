@@ -24,7 +24,7 @@ WINDOW_ROWS = 65_536
 
 
 class BatchSource:
-    """Batches of a table, encoded by a feature map, histories cut to `max_len` events.
+    """Batches of a table, encoded by a feature map, with positions for `max_len` events of a row.
 
     `rows` are what `open_table` opens. `batch_rows` may be a function of the rows of an epoch. With
     a `negative_share` below 1, or `auto` on many rows, an epoch has all clicks and that share of
@@ -45,6 +45,7 @@ class BatchSource:
         self.rows = self.table.rows
         self.encoder = InputEncoder(feature_map, self.table, inputs)
         self.max_len = max_len
+        self.most_events = None if inputs.whole_histories else max_len
         self.block_rows = BLOCK_ROWS
         self.draw = None
         if negative_share != 1:
@@ -170,7 +171,7 @@ class BatchSource:
     def _batch(self, block: Block, rows: np.ndarray) -> Batch:
         assert block.place is not None, "noted by _read"
         encoded = self.encoder.encode(block, rows)
-        codes, bounds, elapsed = self.encoder.histories(block, rows, self.max_len)
+        codes, bounds, elapsed = self.encoder.histories(block, rows, self.most_events)
         history_ST, offsets = torch.from_numpy(codes), torch.from_numpy(bounds)
         label = block.label
         return Batch(
@@ -180,7 +181,7 @@ class BatchSource:
             history_ST=history_ST,
             elapsed_T=None if elapsed is None else torch.from_numpy(elapsed),
             offsets=offsets,
-            layout=Layout.of(history_ST, offsets),
+            layout=Layout.of(history_ST, offsets, self.max_len),
         )
 
 

@@ -33,12 +33,14 @@ _UNSEEN_SHARE = 0.5
 class Inputs:
     """The inputs that a model takes beside profile, target and histories.
 
-    `numbers` are kinds of `dataset/numeric_kinds.py`.
+    `numbers` are kinds of `dataset/numeric_kinds.py`. `whole_histories`: whether it also takes sums
+    over all events, not only positions for the newest.
     """
 
     numbers: Sequence[str] = ("minmax",)
     levels: int = 0
     statistics: Sequence[str] = ()
+    whole_histories: bool = False
 
     def numeric_fields(self, feature_map: FeatureMap) -> list[NumericField]:
         """The numeric columns, then the statistics of the histories."""

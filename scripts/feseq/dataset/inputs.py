@@ -64,9 +64,9 @@ class InputEncoder(FeatureEncoder):
         return np.minimum(history.lengths, newest)
 
     def histories(
-        self, block: Block, rows: np.ndarray, newest: int
+        self, block: Block, rows: np.ndarray, newest: int | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """The `newest` events of these rows: their codes, where rows begin, and times elapsed.
+        """The `newest` events of these rows, or all: codes, where rows begin, and times elapsed.
 
         Codes int64 [sequences, events], of no sequence [1, 0]; offsets int64 [rows + 1]; from each
         event to its row, 0 if it is later, int64 [events], or None without times.

@@ -25,7 +25,7 @@ from ..families import Settings, family
 if TYPE_CHECKING:
     from .base import Family
 
-FORMAT, VERSION = "feseq-model", 11
+FORMAT, VERSION = "feseq-model", 12
 
 
 @dataclass(frozen=True)

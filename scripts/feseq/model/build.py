@@ -76,4 +76,5 @@ def inputs_of(config: ModelConfig) -> Inputs:
         numbers=tuple(dict.fromkeys(numbers_of(config).values())),
         levels=config.levels,
         statistics=config.history_statistics,
+        whole_histories=config.shortcuts or config.crossing > 0,
     )

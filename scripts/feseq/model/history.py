@@ -194,8 +194,7 @@ class TimeEmbedding(nn.Module):
         """[N, d]."""
         assert batch.elapsed_T is not None, "a model with times needs a table with times"
         row_N, age_N = batch.layout.row_N, batch.layout.age_N
-        # Events are fewer than positions: one target stands behind each earlier row's.
-        event_N = torch.arange(len(age_N), device=age_N.device) - row_N
+        event_N = batch.offsets[1:].index_select(0, row_N) - age_N
         elapsed_N = F.pad(batch.elapsed_T, (0, 1)).index_select(0, event_N)
         return self.table(self.buckets(elapsed_N).masked_fill(age_N == 0, 0))
 

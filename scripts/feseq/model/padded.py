@@ -3,7 +3,8 @@
 FESeq packs histories and computes each distinct event once, which depends on the values and cannot
 be a graph. PaddedFESeq has its layers and weights, and works on left-padded rows: the export to
 ONNX, the reference of the tests, and the plain side of the benchmark. B rows, S sequence fields
-(and targets), H events of the longest history, L = H + 1 positions, D width of a position.
+(and targets), W events of the longest history, H of the longest as cut to max_len, L = H + 1
+positions, D width of a position.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,16 @@ from ..dataset.batch import Batch
 from .feseq import FESeq
 
 # The inputs in the order of `PaddedFESeq.forward`, behind the numbers by kind.
-INPUTS = ("profile", "target", "history", "length", "elapsed", "context")
+INPUTS = (
+    "profile",
+    "target",
+    "history",
+    "length",
+    "elapsed",
+    "whole_history",
+    "whole_length",
+    "context",
+)
 
 
 class PaddedFESeq(nn.Module):
@@ -36,12 +46,13 @@ class PaddedFESeq(nn.Module):
         history_SBH: Tensor,
         length_B: Tensor,
         elapsed_BH: Tensor,
+        whole_SBW: Tensor,
+        whole_length_B: Tensor,
         context_BC: Tensor,
     ) -> Tensor:
-        """Logits [B]; what stands before a row's newest `length_B` events is not read."""
-        network, events = self.network, history_SBH.shape[2]
-        column_H = torch.arange(events, device=length_B.device)
-        is_event_BH = column_H >= events - length_B[:, None]
+        """Logits [B]; what stands before the newest events of a row's length is not read."""
+        network = self.network
+        is_event_BH = _is_newest(length_B, history_SBH.shape[2])
         is_position_BL = F.pad(is_event_BH, (0, 1), value=True)
         profile = [table(profile_BP[:, i]) for i, table in enumerate(network.profile)]
         fields_BLFd = network.interaction(network.history.padded(history_SBH, target_BG, profile))
@@ -56,31 +67,40 @@ class PaddedFESeq(nn.Module):
         # What the input layer reads of a batch.
         rows: Any = SimpleNamespace(numbers=numbers, context_BC=context_BC)
         features = [*profile, network.inputs(rows), pooled_BU]
+        whole = whole_SBW, target_BG, _is_newest(whole_length_B, whole_SBW.shape[2])
         if network.shortcuts:
-            features.append(network.history.padded_shortcuts(history_SBH, target_BG, is_event_BH))
+            features.append(network.history.padded_shortcuts(*whole))
         if network.crossing is not None:
-            features.append(network.crossing.padded(history_SBH, target_BG, is_event_BH))
+            features.append(network.crossing.padded(*whole))
         return network.output(features)
 
     def logits(self, batch: Batch, longest: int = 1, filled: int = 0) -> Tensor:
         """Logits [B] of a packed batch, padded with `filled` to at least `longest` events."""
-        length_B = batch.offsets.diff()
+        length_B, newest = batch.offsets.diff(), batch.layout.newest
         events = max(longest, int(length_B.max()))
-        column_H = torch.arange(events, device=length_B.device)
-        is_event_BH = column_H >= events - length_B[:, None]
+        is_event_BW = _is_newest(length_B, events)
 
         def padded(packed: Tensor) -> Tensor:
             rows = packed.new_full((*packed.shape[:-1], len(batch), events), filled)
-            rows[..., is_event_BH] = packed
+            rows[..., is_event_BW] = packed
             return rows
 
         elapsed_T = batch.history_ST[0] if batch.elapsed_T is None else batch.elapsed_T
+        whole_SBW, elapsed_BW = padded(batch.history_ST), padded(elapsed_T)
         return self(
             batch.numbers,
             batch.profile_BP,
             batch.target_BG,
-            padded(batch.history_ST),
+            whole_SBW[..., -newest:],
+            length_B.clamp(max=newest),
+            elapsed_BW[..., -newest:],
+            whole_SBW,
             length_B,
-            padded(elapsed_T),
             batch.context_BC,
         )
+
+
+def _is_newest(length_B: Tensor, events: int) -> Tensor:
+    """True for the last columns of each row, as many as its length, bool [B, events]."""
+    column = torch.arange(events, device=length_B.device)
+    return column >= events - length_B[:, None]

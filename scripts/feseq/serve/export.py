@@ -103,11 +103,14 @@ def _program(trained: TrainedModel) -> Any:
     """The network as an ONNX program, for any number of rows and events."""
     # Not in float32 as a whole: the bounds of time buckets are of double precision.
     network = trained.network.cpu()
-    rows, events = (torch.export.Dim(name, max=1 << 20) for name in ("rows", "events"))
+    rows, events, whole = (
+        torch.export.Dim(name, max=1 << 20) for name in ("rows", "events", "whole")
+    )
     example, numbers = _example(trained)
     shapes: dict[str, Any] = {"numbers": {kind: {0: rows} for kind in numbers}}
     shapes |= {name: {0: rows} for name in INPUTS}
     shapes |= {"history": {1: rows, 2: events}, "elapsed": {0: rows, 1: events}}
+    shapes["whole_history"] = {1: rows, 2: whole}
     for name in ("torch.onnx", "onnx_ir", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -136,6 +139,8 @@ def _example(
         "history": (len(sizes.sequence), rows, events),
         "length": (rows,),
         "elapsed": (rows, events),
+        "whole_history": (len(sizes.sequence), rows, 2 * events),
+        "whole_length": (rows,),
         "context": (rows, len(sizes.context)),
     }
     codes = tuple(torch.zeros(shapes[name], dtype=torch.long) for name in INPUTS)

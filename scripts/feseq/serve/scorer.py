@@ -114,12 +114,16 @@ class Scorer:
         if elapsed is None:
             elapsed = np.zeros(codes.shape[1], np.int64)
         *history, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
+        # Models exported before there was such an input have none.
+        whole, bounds, _ = encoder.histories(block, rows)
         inputs = {
             "profile": encoded.profile,
             "target": encoded.target,
             "history": np.stack(history),
             "length": np.diff(offsets),
             "elapsed": elapsed,
+            "whole_history": np.stack([_padded(values, bounds) for values in whole]),
+            "whole_length": np.diff(bounds),
             "context": encoded.context,
             **encoded.numbers,
         }

@@ -163,5 +163,5 @@ def full_rows(config: ModelConfig, sizes: FieldSizes, rows: int) -> Batch:
         history_ST=history_ST,
         elapsed_T=torch.zeros(events, dtype=torch.long) if config.times else None,
         offsets=offsets,
-        layout=Layout.of(history_ST, offsets),
+        layout=Layout.of(history_ST, offsets, config.max_len),
     )
