@@ -209,8 +209,8 @@ def _histories(rows: pd.DataFrame) -> list[str]:
 
 
 @cache
-def stand_in() -> Table:
-    """The simulated stand-in of the default run; the test is the day after the train rows."""
+def stand_in(mean_length: float | None = None) -> Table:
+    """The simulated stand-in, by default the default run's; the test is the day after the train."""
     config = yaml.safe_load((runs.REPOSITORY / "config/config.yaml").read_text())
     columns = config["columns"]
     columns["groups"]["base"] |= yaml.safe_load(runs.PRESET.read_text())["columns"]["groups"][
@@ -226,7 +226,7 @@ def stand_in() -> Table:
                 truth,
                 split=split,
                 rows=simulation[f"{split}_rows"],
-                mean_length=simulation["mean_length"],
+                mean_length=mean_length or simulation["mean_length"],
                 seed=simulation["seed"],
                 train_rows=simulation["train_rows"],
             )
@@ -262,6 +262,11 @@ def without_histories() -> Table:
     return Table(train, test, table.columns, table.split, table.truth)
 
 
+def long_histories() -> Table:
+    """The stand-in with 500 events in a history on average, as the real data have them."""
+    return stand_in(500)
+
+
 TABLES: dict[str, Callable[[], Table]] = {
     "movielens": movielens,
     "movielens, new users": new_users,
@@ -271,4 +276,5 @@ TABLES: dict[str, Callable[[], Table]] = {
     "stand-in, none returns": without_returning,
     "stand-in, rare": rare_clicks,
     "stand-in, no histories": without_histories,
+    "stand-in, long histories": long_histories,
 }
