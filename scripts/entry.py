@@ -40,7 +40,7 @@ FULL_NAME = ("size", "model", "baseline", "name")
 
 # Least and most of parameters, where a rule does not give them.
 _BOUNDS = dict.fromkeys(("rows", "part_rows", "min_count"), (1, 10**9))
-_BOUNDS |= {"threads": (1, 1_000), "seed": (0, 2**64 - 1)}
+_BOUNDS |= {"threads": (1, 1_000), "seed": (0, 2**64 - 1), "resamples": (0, 10**6)}
 # Bytes of an output's name; a working file beside it has a longer one.
 _LONGEST_NAME = 160
 

@@ -170,6 +170,12 @@ def test_given_weights_that_make_no_mean_are_refused(
     assert not any(path.exists() for path in outputs)
 
 
+def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
+    paths = [write(tmp_path / run, *noisy(0.5, 1.0))[0] for run in ("yesterday", "today")]
+    with pytest.raises(UserError, match="two models are called 'a'"):
+        blend(tmp_path, paths)
+
+
 @pytest.mark.parametrize("by", ["auc", "average_precision", "logloss", "score"])
 def test_a_model_that_is_noise_has_no_weight_at_any_odds(tmp_path: Path, by: str) -> None:
     (good,), label = noisy(0.3)

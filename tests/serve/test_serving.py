@@ -332,6 +332,12 @@ def test_another_file_is_refused(files: dict[str, Any], tmp_path: Path) -> None:
         Scorer.load("n" * 5_000)
 
 
+def test_rows_of_other_columns_check_no_export(files: dict[str, Any], tmp_path: Path) -> None:
+    _, valid = to_train_h5(tmp_path, raw_table(60))
+    with pytest.raises(UserError, match=f"{valid}: lacks"):
+        export_model(files["model"], valid, tmp_path / "model.onnx")
+
+
 def test_a_single_changed_bit_is_refused_wherever_it_is(files: dict[str, Any]) -> None:
     content = files["onnx"].read_bytes()
     random = np.random.default_rng(5)

@@ -58,6 +58,10 @@ def blend_predictions(
         if "logit_blanked" not in table.column_names:
             raise UserError(f"{path}: predictions of a baseline; a blend takes models")
     names = [path.absolute().parent.name for path in predictions]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(
+            f"two models are called {twice[0]!r}; copy the files of one to a new folder"
+        )
     rows = {name: tables[0][name] for name in ("row", "label", "holdout")}
     label, holdout = (rows[name].to_numpy() for name in ("label", "holdout"))
     logits = [table["logit"].to_numpy() for table in tables]

@@ -147,7 +147,10 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
     Each is given by its metrics.json, with the files of its model beside it. Raises UserError
     unless both were measured on the same rows.
     """
-    paths = {path.absolute().parent.name: path for path in (first, other)}
+    names = [path.absolute().parent.name for path in (first, other)]
+    if names[0] == names[1]:  # of two runs
+        names = [str(path.parent) for path in (first, other)]
+    paths = dict(zip(names, (first, other)))
     measured = {name: read_json(path) for name, path in paths.items()}
     predictions = _predictions(first), _predictions(other)
     _check_same_rows(first, predictions[0], other, predictions[1])

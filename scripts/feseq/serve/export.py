@@ -17,7 +17,7 @@ from torch import Tensor
 from ..common.errors import UserError
 from ..common.files import Output, written_beside
 from ..common.logits import sigmoid
-from ..dataset.encoding import DEFAULT_INPUTS
+from ..dataset.encoding import DEFAULT_INPUTS, FeatureEncoder
 from ..dataset.feature_map import read_columns
 from ..dataset.opening import Files, open_table
 from ..model.build import field_sizes, inputs_of
@@ -43,6 +43,7 @@ def export_model(model: Path, valid: Files, onnx: Output, *, full_name: str = ""
     """
     trained = TrainedModel.load(model, full_name)
     with open_table(valid) as table:
+        FeatureEncoder(trained.about.feature_map, table)  # refuses one of other columns
         row_time = table.source.get("row_time")
         tokens = {field.column for field in trained.about.feature_map.sequences}
         rows, counts = check_rows(table, ROWS, row_time, tokens)
