@@ -53,7 +53,10 @@ def family_name(model: str) -> str:
         if re.fullmatch(begin + VARIANT, model):
             return name
     plain = [begin for begin, _ in FAMILIES.values() if begin.isidentifier()]
-    hint = did_you_mean(model, (*plain, "constant", "logistic_regression"), "others are")
+    baselines = "constant", "logistic_regression"
+    hint = did_you_mean(model, (*plain, *baselines), "others are")
+    if model in baselines:
+        hint = "it is a baseline"
     raise UserError(
         f"{model!r} is not the name of a model: len and the max_len, such as len150, or "
         f"{' or '.join(plain)}, and for a variant its name, such as len150-paper; {hint}"
