@@ -60,6 +60,7 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
         ("medium", "len150-feseq_papr", "'feseq_paper'"),
         ("full", "len150-odd", "variants.odd.model, on size full: 7 heads"),
         ("full", "bosting", "did you mean 'boosting'"),
+        ("full", "constant", "it is a baseline"),
         ("full", "boosting-gone", "no variant 'gone'"),
         ("full", "boosting-feseq_paper", "has no settings of boosting"),
         ("fulll", "len150", "'fulll'.*'full'"),
