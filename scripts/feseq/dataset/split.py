@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 # in one number, and what is behind a time of day.
 _DIGIT, _NUMBER = re.compile("[0-9]"), re.compile("[0-9]+")
 _YEAR, _DAY_FIRST = re.compile("(19|2[01])[0-9]{2}"), re.compile("[0-9]{4}(19|2[01])[0-9]{2}")
-_OFFSET = re.compile(r"[0-9].*[T ][0-9:.,]+ ?[A-Z]*([+-][0-9:]+)$")
+_OFFSET = re.compile(r"([+\u2212].*)|[0-9].*[T ][0-9:.,]+[ A-Z(]*(-.*)")
 _HALF_DAY = re.compile(r"(?i)[0-9] ?[ap]\.?m\b")
 _MOST_NAMED = 3
 # A row in no part.
@@ -264,7 +264,7 @@ def _order(words: list[str]) -> np.ndarray:
     if len(_NUMBER.findall(ordered[0])) > 1:
         if odd := [word for word in ordered if not _YEAR.match(_NUMBER.findall(word)[0])]:
             raise ValueError(f"is text in which the year is not first, as in {odd[0]!r}")
-        offsets = {found[1] for word in ordered if (found := _OFFSET.search(word))}
+        offsets = {found[1] or found[2] for word in ordered if (found := _OFFSET.search(word))}
         if len(offsets) > 1 or _HALF_DAY.search(ordered[0]):
             raise ValueError(f"has hours of several time zones or of AM and PM: {ordered[0]!r}")
     return _ranks(words)
