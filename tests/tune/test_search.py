@@ -159,7 +159,7 @@ def test_a_killed_search_ends_like_an_undisturbed_one(data: Path, tmp_path: Path
         "best": tmp_path / "best.yaml",
         "trials": tmp_path / "trials.csv",
     }
-    command = [sys.executable, str(SCRIPTS / "tune.py")]
+    command = [sys.executable, str(SCRIPTS / "tune.py"), "--force"]
     command += [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
 
     def start() -> subprocess.Popen[str]:
