@@ -126,8 +126,8 @@ def test_no_profile_and_no_numeric_fields_are_allowed() -> None:
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_neighbours_in_a_batch_change_no_logit(pooling: str) -> None:
-    model = make_model(replace(CONFIG, pooling=pooling))
-    batch = make_batch([3, 0, 6, 1, 5])
+    model = make_model(replace(CONFIG, pooling=pooling, shortcuts=True, crossing=3))
+    batch = make_batch([3, 0, 9, 1, 31])
     alone = torch.cat([model(batch.rows(row, row + 1)) for row in range(5)])
     torch.testing.assert_close(model(batch), alone, rtol=0, atol=1e-12)
 
@@ -135,7 +135,7 @@ def test_neighbours_in_a_batch_change_no_logit(pooling: str) -> None:
 def test_order_of_events_matters_only_through_positions() -> None:
     batch = make_batch([6])
     history_ST = batch.history_ST.flip(1)
-    layout = Layout.of(history_ST, batch.offsets, batch.layout.newest)
+    layout = Layout.of(history_ST, batch.offsets, batch.layout.max_len)
     reversed_batch = replace(batch, history_ST=history_ST, layout=layout)
     with_positions = make_model()
     assert (with_positions(batch) - with_positions(reversed_batch)).abs() > 1e-4

@@ -17,6 +17,7 @@ from scipy.special import expit
 from feseq.common.errors import UserError
 from feseq.common.files import fingerprint, read_json, write_json
 from feseq.common.ids import IdTables
+from feseq.common.logits import checked_weights
 from feseq.common.parquet import write_table
 from feseq.predict.sample import check_sample
 from feseq.predict.submission import join_predictions, write_submission
@@ -159,6 +160,8 @@ def test_a_blend_is_the_weighted_mean_of_the_logits(folder: Path) -> None:
             blended(folder, of_a, of_b, weights=weights)
     with pytest.raises(UserError, match="'uid'"):
         blended(folder, of_b, label_column="uid")
+    with pytest.raises(UserError, match="weights of"):  # two models of one name
+        checked_weights({"a": 0.9, "b": 0.1}, ["a", "b", "b"])
     for of_others in ({}, {"a": 1.0}, {"a": 0.5, "b": 0.5}):
         write_json(folder / "fitted.json", of_others)
         for option in ({"weights": of_others}, {"fitted": folder / "fitted.json"}):

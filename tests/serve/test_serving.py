@@ -170,6 +170,17 @@ def test_rows_get_the_same_score_alone_and_together(files: dict[str, Any]) -> No
     assert scorer.score([]).shape == (0,)
 
 
+def test_a_long_history_is_not_padded_to_by_hundreds_of_rows(files: dict[str, Any]) -> None:
+    scorer, long = Scorer.load(files["onnx"]), 10_000
+    rows = [{**ROW, "events": [7] * n, "when": [1] * n} for n in (20, long, *[30] * 500)]
+    table = scorer.table(rows)
+    chunks = [*scorer.chunks(table)]
+    assert sorted(np.concatenate(chunks).tolist()) == [*range(len(rows))]
+    largest = max(scorer.inputs(table, some)["whole_history"].size for some in chunks)
+    assert largest < 10 * long
+    assert len(chunks) < 10
+
+
 @pytest.mark.parametrize(
     "same",
     [

@@ -35,7 +35,7 @@ def weights(model: FESeq) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("micro_rows", [1, 3, 8])
 def test_micro_batches_train_like_the_whole_batch(micro_rows: int) -> None:
-    batches = [make_batch([3, 0, 6, 1, 5, 2, 4, 4], seed=seed) for seed in range(5)]
+    batches = [make_batch([3, 0, 9, 1, 31, 2, 4, 4], seed=seed) for seed in range(5)]
     whole = make_stepper(embedding_l2=0.01)
     cut = make_stepper(embedding_l2=0.01, micro_rows=micro_rows)
     for batch in batches:

@@ -38,7 +38,7 @@ def checked_weights(
     Raises UserError for those that give no mean, or are of other models.
     """
     if isinstance(weights, Mapping):
-        if {*weights} != {*models}:
+        if sorted(weights) != sorted(models):
             raise UserError(
                 f"weights of {', '.join(weights) or 'none'} for the models {', '.join(models)}; "
                 f"give those of the same models"

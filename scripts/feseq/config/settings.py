@@ -128,8 +128,8 @@ class Size(_WithBlocks):
     rows: Annotated[int, Field(ge=20)] | None
     """rows drawn evenly from the whole train file, stratified by label; null: all"""
     max_len: Annotated[list[MaxLen], Field(min_length=1)]
-    """events of a history that have positions in a network, its newest, by which models are named;
-    sums and statistics are of whole histories"""
+    """how many of a history's newest events have positions in a network; models are named by it.
+    Sums and statistics take all events"""
     submission_models: Annotated[list[str], Field(min_length=1), AfterValidator(_without_repeats)]
     """the models that submit, by name: `len150`, or `len150-briefing` for a variant; of several,
     the mean of their logits"""

@@ -65,7 +65,7 @@ class Batch:
             if each.metadata
         }
         offsets = offsets - first
-        layout = Layout.of(parts["history_ST"], offsets, self.layout.newest)
+        layout = Layout.of(parts["history_ST"], offsets, self.layout.max_len)
         return replace(self, **parts, offsets=offsets, layout=layout)
 
     def to(self, device: torch.device) -> "Batch":

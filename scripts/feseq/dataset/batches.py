@@ -45,7 +45,6 @@ class BatchSource:
         self.rows = self.table.rows
         self.encoder = InputEncoder(feature_map, self.table, inputs)
         self.max_len = max_len
-        self.most_events = None if inputs.whole_histories else max_len
         self.block_rows = BLOCK_ROWS
         self.draw = None
         if negative_share != 1:
@@ -171,7 +170,8 @@ class BatchSource:
     def _batch(self, block: Block, rows: np.ndarray) -> Batch:
         assert block.place is not None, "noted by _read"
         encoded = self.encoder.encode(block, rows)
-        codes, bounds, elapsed = self.encoder.histories(block, rows, self.most_events)
+        cut = None if self.encoder.inputs.whole_histories else self.max_len
+        codes, bounds, elapsed = self.encoder.histories(block, rows, cut)
         history_ST, offsets = torch.from_numpy(codes), torch.from_numpy(bounds)
         label = block.label
         return Batch(

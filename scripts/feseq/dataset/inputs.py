@@ -56,22 +56,22 @@ class InputEncoder(FeatureEncoder):
             np.concatenate([stack(self.context, *values), self._newest(block, rows)], axis=1),
         )
 
-    def lengths(self, block: Block, newest: int) -> np.ndarray:
-        """Events of each row's history, int64 [rows], at most `newest`."""
+    def lengths(self, block: Block, max_len: int | None = None) -> np.ndarray:
+        """Events of each row's history, int64 [rows], at most the newest `max_len`."""
         history = next(iter(block.sequences.values()), None)
         if history is None:
             return np.zeros(len(block), np.int64)
-        return np.minimum(history.lengths, newest)
+        return history.lengths if max_len is None else np.minimum(history.lengths, max_len)
 
     def histories(
-        self, block: Block, rows: np.ndarray, newest: int | None = None
+        self, block: Block, rows: np.ndarray, max_len: int | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """The `newest` events of these rows, or all: codes, where rows begin, and times elapsed.
+        """All events of these rows, or the newest: codes, where rows begin, and times elapsed.
 
         Codes int64 [sequences, events], of no sequence [1, 0]; offsets int64 [rows + 1]; from each
         event to its row, 0 if it is later, int64 [events], or None without times.
         """
-        cut = {name: block.sequences[name].take(rows, newest) for name in self.history_columns}
+        cut = {name: block.sequences[name].take(rows, max_len) for name in self.history_columns}
         if not self.sequences:
             return np.zeros((1, 0), np.int64), np.zeros(len(rows) + 1, np.int64), None
         codes = [lookup(cut[lookup.column].values) for lookup in self.sequences]

@@ -1,6 +1,7 @@
 """Where a batch's positions stand, computed on the host so that a GPU need not wait.
 
-B rows, T events of all rows, N = T + B positions, V distinct events.
+B rows, T events of all rows, N positions (each row's newest events, then its target), V distinct
+events.
 """
 
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ class Layout:
         row_V       0   0   2                       repeat their codes many times
 
     `place_N` counts the distinct positions: all distinct events, then the targets. Tensors are
-    int32; `start_B` has one entry more than there are rows. At most the `newest` events of a row
-    have positions. `runs` has the number of neighbouring rows of one length, and that length with
-    the target: ((1, 4), (1, 1), (1, 2)).
+    int32; `start_B` has one entry more than there are rows. At most the newest `max_len` events of
+    a row have positions. `runs` has the number of neighbouring rows of one length, and that length
+    with the target: ((1, 4), (1, 1), (1, 2)).
     """
 
     start_B: Tensor
@@ -39,7 +40,7 @@ class Layout:
     place_N: Tensor
     event_V: Tensor
     row_V: Tensor
-    newest: int
+    max_len: int
     runs: tuple[tuple[int, int], ...]
 
     @property
@@ -48,17 +49,17 @@ class Layout:
         return max((length for _, length in self.runs), default=0)
 
     @classmethod
-    def of(cls, history_ST: Tensor, offsets: Tensor, newest: int) -> "Layout":
-        """The layout of the `newest` events of packed histories, which lie on the host."""
+    def of(cls, history_ST: Tensor, offsets: Tensor, max_len: int) -> "Layout":
+        """The layout of the newest events of packed histories, which lie on the host."""
         codes, bounds = history_ST.numpy(), offsets.numpy()
-        lengths = np.minimum(np.diff(bounds), newest) + 1
+        lengths = np.minimum(np.diff(bounds), max_len) + 1
         positions = int(lengths.sum())
         events = positions - len(lengths)
         row, age, place = np.empty((3, positions), np.int32)
         event, event_row = np.empty((2, events), np.int32)
         # At most half full, so that a code's slot is near.
         slots = np.full(1 << int(2 * lengths.max(initial=1)).bit_length(), -1, np.int32)
-        distinct = _lay_out(codes, bounds, newest, slots, row, age, place, event, event_row)
+        distinct = _lay_out(codes, bounds, max_len, slots, row, age, place, event, event_row)
         arrays = {
             "start_B": np.concatenate(([0], np.cumsum(lengths))).astype(np.int32),
             "row_N": row,
@@ -69,14 +70,14 @@ class Layout:
         }
         runs = tuple((sum(1 for _ in run), length) for length, run in groupby(lengths.tolist()))
         tensors = {name: torch.from_numpy(x) for name, x in arrays.items()}
-        return cls(**tensors, newest=newest, runs=runs)
+        return cls(**tensors, max_len=max_len, runs=runs)
 
 
 @numba.njit(nogil=True)
 def _lay_out(
     codes: np.ndarray,
     bounds: np.ndarray,
-    newest: int,
+    max_len: int,
     slots: np.ndarray,
     row: np.ndarray,
     age: np.ndarray,
@@ -89,7 +90,7 @@ def _lay_out(
     for b in range(len(bounds) - 1):
         # Slots of earlier rows count as empty.
         first = distinct
-        for t in range(max(bounds[b], bounds[b + 1] - newest), bounds[b + 1]):
+        for t in range(max(bounds[b], bounds[b + 1] - max_len), bounds[b + 1]):
             key = np.uint64(0)
             for s in range(len(codes)):
                 key = (key + np.uint64(codes[s, t])) * np.uint64(0x9E3779B97F4A7C15)

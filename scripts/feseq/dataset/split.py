@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 # in one number, and what is behind a time of day.
 _DIGIT, _NUMBER = re.compile("[0-9]"), re.compile("[0-9]+")
 _YEAR, _DAY_FIRST = re.compile("(19|2[01])[0-9]{2}"), re.compile("[0-9]{4}(19|2[01])[0-9]{2}")
-_OFFSET = re.compile(r"([+\u2212].*)|[0-9].*[T ][0-9:.,]+[ A-Z(]*(-.*)")
+_OFFSET = re.compile(r"([+\u2212].*)|[0-9].*[T ][0-9:.,]+[^0-9-]*(-.*)")
 _HALF_DAY = re.compile(r"(?i)[0-9] ?[ap]\.?m\b")
 _MOST_NAMED = 3
 # A row in no part.
@@ -328,13 +328,13 @@ def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
     if kind_of(values.type) == "list of text":
         values = values.cast(pa.list_(pa.string()))
         if values.flatten().null_count:
-            raise pa.ArrowInvalid("a token is missing")
+            raise pa.ArrowInvalid("its lists hold a missing value")
         values = pc.binary_join(values, "\0")
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
         events = values.flatten()
         if not pa.types.is_integer(events.type) or events.null_count:
-            raise pa.ArrowInvalid("a token is missing, or no integer or text")
+            raise pa.ArrowInvalid("its lists hold a missing value, or neither integers nor texts")
         numbers = np.ascontiguousarray(events.to_numpy(zero_copy_only=False))
         bounds = np.concatenate([[0], np.cumsum(lengths)]) * numbers.itemsize
         return bounds, numbers.view(np.uint8).data

@@ -59,9 +59,7 @@ def blend_predictions(
             raise UserError(f"{path}: predictions of a baseline; a blend takes models")
     names = [path.absolute().parent.name for path in predictions]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(
-            f"two models are called {twice[0]!r}; copy the files of one to a new folder"
-        )
+        raise UserError(f"two models are called {twice[0]!r}; give models of different names")
     rows = {name: tables[0][name] for name in ("row", "label", "holdout")}
     label, holdout = (rows[name].to_numpy() for name in ("label", "holdout"))
     logits = [table["logit"].to_numpy() for table in tables]

@@ -50,7 +50,7 @@ class PaddedFESeq(nn.Module):
         whole_length_B: Tensor,
         context_BC: Tensor,
     ) -> Tensor:
-        """Logits [B]; what stands before the newest events of a row's length is not read."""
+        """Logits [B]. Of each row, only the last columns are read, as many as its length."""
         network = self.network
         is_event_BH = _is_newest(length_B, history_SBH.shape[2])
         is_position_BL = F.pad(is_event_BH, (0, 1), value=True)
@@ -76,7 +76,7 @@ class PaddedFESeq(nn.Module):
 
     def logits(self, batch: Batch, longest: int = 1, filled: int = 0) -> Tensor:
         """Logits [B] of a packed batch, padded with `filled` to at least `longest` events."""
-        length_B, newest = batch.offsets.diff(), batch.layout.newest
+        length_B, max_len = batch.offsets.diff(), batch.layout.max_len
         events = max(longest, int(length_B.max()))
         is_event_BW = _is_newest(length_B, events)
 
@@ -91,9 +91,9 @@ class PaddedFESeq(nn.Module):
             batch.numbers,
             batch.profile_BP,
             batch.target_BG,
-            whole_SBW[..., -newest:],
-            length_B.clamp(max=newest),
-            elapsed_BW[..., -newest:],
+            whole_SBW[..., -max_len:],
+            length_B.clamp(max=max_len),
+            elapsed_BW[..., -max_len:],
             whole_SBW,
             length_B,
             batch.context_BC,

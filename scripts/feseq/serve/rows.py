@@ -65,11 +65,13 @@ def _from_frame(frame: Any, columns: Columns) -> pa.RecordBatch:
         *(frame.column_names if isinstance(frame, pa.Table | pa.RecordBatch) else frame.columns)
     ]
     if lacking := [name for name in names if name not in there]:
-        raise UserError(f"{_NAME}: lack the columns {', '.join(lacking)}; give all of {names}")
+        raise UserError(
+            f"{_NAME}: columns {', '.join(lacking)} are missing; give {', '.join(names)}"
+        )
     try:
         # Not asked of the frame itself, whose columns may have these names.
         chosen = frame.select(names) if hasattr(type(frame), "select") else frame[names]
-        if hasattr(type(frame), "to_arrow"):  # of polars
+        if hasattr(type(chosen), "to_arrow"):  # of polars
             chosen = chosen.to_arrow()
         table = pa.table(chosen).select(names)
     except _NOT_HELD as error:

@@ -25,6 +25,8 @@ _SIGNATURE = 76
 _MOST_THREADS = 1_000
 # Positions of one run: few enough to stay in a core's caches.
 _POSITIONS = 1 << 13
+# Events of one run: those of long histories have no positions but are summed.
+_EVENTS = 1 << 15
 
 
 class Scorer:
@@ -99,10 +101,12 @@ class Scorer:
 
     def chunks(self, table: RowTable) -> Iterator[np.ndarray]:
         """The rows that are run together, of like length so that there is little padding."""
-        lengths = self.encoder.lengths(table.block, self.about["max_len"])
+        lengths, max_len = self.encoder.lengths(table.block), self.about["max_len"]
         order = np.argsort(-lengths, kind="stable")
         while len(order):
-            at_once = max(1, _POSITIONS // (int(lengths[order[0]]) + 1))
+            longest = int(lengths[order[0]])
+            positions, events = min(longest, max_len) + 1, longest + 1
+            at_once = max(1, min(_POSITIONS // positions, _EVENTS // events))
             yield order[:at_once]
             order = order[at_once:]
 
@@ -110,20 +114,20 @@ class Scorer:
         """What the graph takes for these rows."""
         block, encoder = table.block, self.encoder
         encoded = encoder.encode(block, rows)
-        codes, offsets, elapsed = encoder.histories(block, rows, self.about["max_len"])
+        codes, offsets, elapsed = encoder.histories(block, rows)
         if elapsed is None:
             elapsed = np.zeros(codes.shape[1], np.int64)
-        *history, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
-        # Models exported before there was such an input have none.
-        whole, bounds, _ = encoder.histories(block, rows)
+        *each, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
+        history, length, max_len = np.stack(each), np.diff(offsets), self.about["max_len"]
+        # Networks without sums, and older exports, take no whole histories.
         inputs = {
             "profile": encoded.profile,
             "target": encoded.target,
-            "history": np.stack(history),
-            "length": np.diff(offsets),
-            "elapsed": elapsed,
-            "whole_history": np.stack([_padded(values, bounds) for values in whole]),
-            "whole_length": np.diff(bounds),
+            "history": history[..., -max_len:],
+            "length": np.minimum(length, max_len),
+            "elapsed": elapsed[:, -max_len:],
+            "whole_history": history,
+            "whole_length": length,
             "context": encoded.context,
             **encoded.numbers,
         }

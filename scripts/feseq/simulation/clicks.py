@@ -32,10 +32,10 @@ Floats32 = NDArray[np.float32]
 STRENGTH = {"numerics": 0.75, "adverts": 0.4, "affinity": 0.9, "order": 0.4, "far": 1.1}
 USER_STRENGTH = 1.2
 
-RECENT_EVENTS = 150  # what `affinity` sees, and what `far` does not see
+RECENT_EVENTS = 150  # what `affinity` takes, and what `far` does not take
 NEWEST_EVENTS = 50  # what `order` sees; counted more by `affinity`
 NEWEST_WEIGHT = 1.5
-FAR_LIMIT = 500  # `far` looks back no further than the longest history a model is given
+FAR_LIMIT = 500  # `far` looks back no further
 FAR_LEAST = 5
 INVENTORY_GROUPS = 3
 # A mean over n events counts n / (n + this): a handful of events must not outshout hundreds.
@@ -188,8 +188,8 @@ def order_groups() -> NDArray[np.int8]:
 def far(columns: Columns, sequences: Ragged) -> Floats32:
     """Mean of b[token] over the events 151 to 500 positions back; 0 where there are fewer than 5.
 
-    b has nothing in common with the effects of `affinity`. A model of max_len 150 or less cannot
-    see these events; it can only guess at them from the interests a row shows later.
+    b has nothing in common with the effects of `affinity`. A model of max_len 150 has no
+    positions for these events; it sees them in sums of whole histories alone.
     """
     ends = sequences.offsets[1:] - RECENT_EVENTS
     starts = np.maximum(sequences.offsets[:-1], sequences.offsets[1:] - FAR_LIMIT)

@@ -85,7 +85,7 @@ def by_max_len_plot(models: pd.DataFrame) -> Figure:
         panels[0].vlines(rows["max_len"], rows["auc_low"], rows["auc_high"], color=f"C{i % 10}")
     for ax, label in zip(panels, BY_MAX_LEN.values()):
         ax.set_ylabel(label)
-    panels[-1].set_xlabel("max_len: the newest events of a history that are kept")
+    panels[-1].set_xlabel("max_len: how many of the newest events have positions")
     if len(drawn):
         log_axis(panels[-1], "x", drawn["max_len"].min(), drawn["max_len"].max())
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
