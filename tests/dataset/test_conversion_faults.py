@@ -2,13 +2,13 @@
 
 import os
 import re
+import resource
 import signal
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -154,20 +154,25 @@ def test_an_h5_that_was_never_finished_is_refused(
         H5Table(to_test_h5(tmp_path, raw_table()))
 
 
-def test_a_full_disk_stops_with_a_clear_error_and_no_half_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("most", [0, 10_000, 100_000])
+def test_where_no_more_can_be_written_a_clear_error_and_no_half_file_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    calls = iter(range(1_000))
-
-    def nearly_full(_: Path) -> SimpleNamespace:
-        # Enough for the first blocks, then no more.
-        return SimpleNamespace(free=10**12 if next(calls) < 2 else 10**6)
-
     monkeypatch.setattr(conversion, "BATCH_ROWS", 7)
-    monkeypatch.setattr("feseq.common.files.shutil.disk_usage", nearly_full)
-    with pytest.raises(OSError, match="No space left on device: 0 MiB free"):
-        to_test_h5(tmp_path, raw_table(40))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts.json", "test.parquet"]
+    expected = content(to_test_h5(tmp_path, raw_table(400)))
+    convert = partial(convert_test, tmp_path / "test.parquet", COLUMNS, tmp_path / "again.h5")
+    before = set(os.listdir(tmp_path))
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As a quota does, it lets some writes through.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, unlimited[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*again\.h5"):
+            convert()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert set(os.listdir(tmp_path)) == before
+    convert()
+    assert content(tmp_path / "again.h5") == expected
 
 
 def killed(work: Callable[[], None], owner: Any, name: str, last: int) -> int:

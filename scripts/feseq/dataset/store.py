@@ -23,9 +23,10 @@ vocabularies, which it stores apart, have a digest of their own.
 """
 
 import hashlib
+import io
 import json
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ import h5py
 import numpy as np
 
 from ..common.errors import UserError
-from ..common.files import require_space, whole_file
+from ..common.files import whole_file
 from ..common.ragged import Ragged
 from .block import OPTIONAL, Block
 from .table import Table
@@ -42,11 +43,30 @@ FORMAT, VERSION = "feseq-table", 7
 # One chunk of a dataset, at most: large enough to read near the disk's speed, small enough that
 # little is read in vain where a window takes a thousand rows from each of many places.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096
-_CACHE_BYTES = 64 << 20
 # How each dataset is stored.
 _CHECKED: dict[str, Any] = {"fill_time": "never", "fletcher32": True}
 # Cache of each dataset for the chunk at its end until it is full.
 _OPEN_CHUNKS_BYTES = 4 << 20
+
+
+class _File(io.FileIO):
+    """A file that HDF5 can close even where the disk is full or a quota is reached.
+
+    HDF5 crashes if it cannot write what it holds. Here the first error is kept, and what would be
+    written after it is dropped.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of it, or note why not."""
+        left = memoryview(data)
+        while len(left) and self.error is None:
+            try:
+                left = left[super().write(left) :]
+            except OSError as error:
+                self.error = OSError(error.errno, error.strerror, str(self.name))
+        return len(data)
 
 
 class H5Writer:
@@ -59,10 +79,9 @@ class H5Writer:
         categorical: Sequence[str],
         sequences: Sequence[str],
     ) -> None:
-        self.folder = Path(path).resolve().parent
-        self._require_space(0)
+        self._disk = _File(path, "w+")
         self.file = h5py.File(
-            path, "w", libver=("v110", "v110"), rdcc_nbytes=_OPEN_CHUNKS_BYTES, rdcc_w0=1
+            self._disk, "w", libver=("v110", "v110"), rdcc_nbytes=_OPEN_CHUNKS_BYTES, rdcc_w0=1
         )
         self.columns = {
             "numeric_columns": list(numeric),
@@ -75,17 +94,17 @@ class H5Writer:
 
     def append(self, block: Block) -> None:
         """Write the rows of `block` behind those already written."""
-        self._require_space(block.nbytes)
-        self._append("numeric", block.numeric)
-        self._append("categorical", block.categorical)
-        for name, ragged in block.sequences.items():
-            offsets = self.file[f"sequence/{_h5_name(name)}/offsets"]
-            self._append(f"sequence/{_h5_name(name)}/values", ragged.values)
-            self._append(offsets.name, ragged.offsets[1:] + offsets[-1])
-        for name in ("row", *OPTIONAL):
-            values = getattr(block, name)
-            if values is not None:
-                self._append(name, values)
+        with self._writing():
+            self._append("numeric", block.numeric)
+            self._append("categorical", block.categorical)
+            for name, ragged in block.sequences.items():
+                offsets = self.file[f"sequence/{_h5_name(name)}/offsets"]
+                self._append(f"sequence/{_h5_name(name)}/values", ragged.values)
+                self._append(offsets.name, ragged.offsets[1:] + offsets[-1])
+            for name in ("row", *OPTIONAL):
+                values = getattr(block, name)
+                if values is not None:
+                    self._append(name, values)
         self.rows += len(block)
 
     def finish(self, words: Mapping[str, Collection[str]], source: Mapping[str, Any]) -> None:
@@ -100,15 +119,21 @@ class H5Writer:
         attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows}
         attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
         self.file.attrs.update(attributes | {"source": json.dumps(dict(source))})
-        self.file.close()
+        self.close()
 
     def close(self) -> None:
-        """Close the file; may be called twice."""
-        self.file.close()
+        """Close the file; may be called twice. Raises OSError if something was not written."""
+        with closing(self._disk), self._writing():
+            self.file.close()
 
-    def _require_space(self, size: int) -> None:
-        """Raise OSError while HDF5 can still close the file; on a full disk it would crash."""
-        require_space(self.folder, size + 2 * _CACHE_BYTES)
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raise the error of a write, in place of whatever came of it."""
+        try:
+            yield
+        finally:
+            if self._disk.error is not None:
+                raise self._disk.error
 
     def _append(self, name: str, values: np.ndarray) -> None:
         if name not in self.file:
