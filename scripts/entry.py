@@ -1,6 +1,7 @@
 """Runs a function of the library, for a Snakemake job or for a person at the shell."""
 
 import argparse
+import errno
 import inspect
 import json
 import logging
@@ -88,7 +89,8 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
         sys.exit(130)
     except OSError as error:
         # A full disk, a read-only folder: the machine's state, no fault of the code.
-        advice = "free some space" if "No space left" in str(error) else "fix that"
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "free some space" if is_full else "fix that"
         logging.error("%s; %s and run the same command again", error, advice)
         sys.exit(1)
     except Exception:
