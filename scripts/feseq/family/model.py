@@ -1,7 +1,7 @@
 """A trained model of any family, and its file: one safetensors file with all that it needs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from ..dataset.block import Block
 from ..dataset.encoding import FeatureEncoder
 from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..dataset.opening import Rows, open_table
-from ..dataset.table import Table
 from ..families import Settings, family
 
 if TYPE_CHECKING:
@@ -70,17 +69,14 @@ class Model:
         table = open_table(rows)
         check_same_kind(table, self.about.simulated)
         logits = partial(self.logits, FeatureEncoder(self.about.feature_map, table))
-        blocks = (b.without_events() if blank_histories else b for b in self.blocks(table))
+        read = table.blocks(self.about.feature_map.history_columns)
+        blocks = (block.without_events() if blank_histories else block for block in read)
         found = [np.empty(0, np.float32)]
         predicting = Progress("predicted", table.rows, verbosity=verbosity)
         for made in map_ahead(logits, blocks, self.threads):
             found.append(np.asarray(made, np.float32))
             predicting.advance(len(made))
         return np.concatenate(found)
-
-    def blocks(self, table: Table) -> Iterator[Block]:
-        """All rows, with what `logits` needs of them."""
-        return table.blocks(self.about.feature_map.history_columns)
 
     def content(self) -> dict[str, Any]:
         """What it learned, as its file has it: by name, nested arrays and plain values."""
