@@ -260,6 +260,7 @@ def test_a_number_of_threads_that_is_none_is_refused(files: dict[str, Any], thre
         ("events", "row 0: is of type str"),
         ([[7]], "row 0: is of type list"),
         (pd.DataFrame([ROW]).drop(columns="item"), "the rows: .*item"),
+        (pa.table(pd.DataFrame([ROW])).append_column("item", [[7]]), "the rows: .*item"),
         (pd.DataFrame([[*ROW.values()]], columns=pd.MultiIndex.from_product([ROW, [""]])), "rows"),
         (pd.DataFrame([ROW, {**ROW, "price": "7"}]), "the rows: .*price"),
         (pd.DataFrame([{**ROW, "price": "7"}]), "the rows: column 'price' has type"),

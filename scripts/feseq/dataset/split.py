@@ -25,10 +25,11 @@ from .selection import HOLDOUT, TRAIN, VALIDATION
 
 logger = logging.getLogger(__name__)
 
-# What tells whether texts are in the order of time: their digits, a year in front, a day and a year
-# in one number, and what is behind a time of day.
+# What tells whether texts are in the order of time: their digits, a year in front, a month or day
+# before the year in one number, and what is behind a time of day.
 _DIGIT, _NUMBER = re.compile("[0-9]"), re.compile("[0-9]+")
-_YEAR, _DAY_FIRST = re.compile("(19|2[01])[0-9]{2}"), re.compile("[0-9]{4}(19|2[01])[0-9]{2}")
+_YEAR = re.compile("(19|2[01])[0-9]{2}")
+_YEAR_LAST = re.compile("([0-9]{2}){1,2}(19|2[01])[0-9]{2}")
 _OFFSET = re.compile(r"([+\u2212].*)|[0-9].*[T ][0-9:.,]+[^0-9-]*(-.*)")
 _HALF_DAY = re.compile(r"(?i)[0-9] ?[ap]\.?m\b")
 _MOST_NAMED = 3
@@ -249,7 +250,7 @@ def _order(words: list[str]) -> np.ndarray:
     """
     numbers = np.array(list(map(_as_number, words)))
     odd = [word for word, number in zip(words, numbers) if not np.isfinite(number)]
-    if not odd and all(map(_DAY_FIRST.fullmatch, words)) and not all(map(_YEAR.match, words)):
+    if not odd and all(map(_YEAR_LAST.fullmatch, words)) and not all(map(_YEAR.match, words)):
         raise ValueError(f"has the year last, as in {words[0]!r}")
     if not odd:
         return _ranks([*map(Decimal, words)])

@@ -64,9 +64,9 @@ def _from_frame(frame: Any, columns: Columns) -> pa.RecordBatch:
     there = [
         *(frame.column_names if isinstance(frame, pa.Table | pa.RecordBatch) else frame.columns)
     ]
-    if lacking := [name for name in names if name not in there]:
+    if odd := [name for name in names if there.count(name) != 1]:
         raise UserError(
-            f"{_NAME}: columns {', '.join(lacking)} are missing; give {', '.join(names)}"
+            f"{_NAME}: columns {', '.join(odd)} are missing or there twice; give {', '.join(names)}"
         )
     try:
         # Not asked of the frame itself, whose columns may have these names.
