@@ -389,7 +389,7 @@ def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path
     assert verdict == re.findall(r"^\*\*.*better than.*", page_of(two, one), re.M)
     near = put_model(tmp_path, "full", "boosting", 0.601)
     assert "not significant" in page_of(one, near)
-    # Of two runs, a model has one name.
+    # Two runs have a model of the same name.
     again = put_model(tmp_path / "again", "full", "len150", 0.99, training=high)
     assert f"{again.parent} is better than {one.parent}" in page_of(one, again)
     few = [put_model(tmp_path, "toy", f"len{n}", n / 10, clicks=29, rows=300) for n in (5, 9)]

@@ -50,7 +50,7 @@ class PaddedFESeq(nn.Module):
         whole_length_B: Tensor,
         context_BC: Tensor,
     ) -> Tensor:
-        """Logits [B]. Of each row, only the last columns are read, as many as its length."""
+        """Logits [B]. A row's last columns are read, as many as its length, and no others."""
         network = self.network
         is_event_BH = _is_newest(length_B, history_SBH.shape[2])
         is_position_BL = F.pad(is_event_BH, (0, 1), value=True)
