@@ -25,13 +25,8 @@ from .selection import HOLDOUT, TRAIN, VALIDATION
 
 logger = logging.getLogger(__name__)
 
-# What tells whether texts are in the order of time: their digits, a year in front, a month or day
-# before the year in one number, and what is behind a time of day.
-_DIGIT, _NUMBER = re.compile("[0-9]"), re.compile("[0-9]+")
-_YEAR = re.compile("(19|2[01])[0-9]{2}")
-_YEAR_LAST = re.compile("([0-9]{2}){1,2}(19|2[01])[0-9]{2}")
-_OFFSET = re.compile(r"([+\u2212].*)|[0-9].*[T ][0-9:.,]+[^0-9-]*(-.*)")
-_HALF_DAY = re.compile(r"(?i)[0-9] ?[ap]\.?m\b")
+_ZONE = re.compile("[Z+-]")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MOST_NAMED = 3
 # A row in no part.
 _OUT = -1
@@ -189,8 +184,8 @@ def _check_parts(
 def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
     """What rows are ordered by, [rows], and their times as they are written, one by one.
 
-    Times are numbers, dates, timestamps or texts, which are ordered as numbers if each is one.
-    Raises UserError if the column or a value is missing, or the order need not be that of time.
+    Times are numbers, dates or timestamps, or texts that are all numbers or all in ISO 8601.
+    Raises UserError if the column or a value is missing, or is of another kind.
     """
     parts: list[Any] = []
     for first_row, values in _values(file, column, "sampling.split.time"):
@@ -212,16 +207,18 @@ def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
                 f"({first_line(error)}); name a column of numbers, timestamps or text in "
                 f"sampling.split.time"
             ) from None
-    if isinstance(parts[0], np.ndarray):
-        key = np.concatenate(parts)
-        return key, key
-    texts = pa.chunked_array(parts).unify_dictionaries().combine_chunks()
     try:
-        return _order(texts.dictionary.to_pylist())[texts.indices.to_numpy()], texts
-    except ValueError as error:
+        if not isinstance(parts[0], np.ndarray):
+            texts = pa.chunked_array(parts).unify_dictionaries().combine_chunks()
+            return _order(texts.dictionary)[texts.indices.to_numpy()], texts
+        key = np.concatenate(parts)
+        _require_year_first(key)
+        return key, key
+    except ValueError as error:  # Arrow's is one, too
         raise UserError(
-            f"{file.location}: column {column!r} {error}; write numbers, or texts such as "
-            f"2024-01-31, in every row, or name another column in sampling.split.time"
+            f"{file.location}: column {column!r} {first_line(error)}; write numbers such as "
+            f"20240131, or texts such as 2024-01-31 or 2024-01-31 23:59:00, in every row, or name "
+            f"another column in sampling.split.time"
         ) from None
 
 
@@ -242,46 +239,33 @@ def _comparable(values: pa.Array) -> Any:
     return values.to_numpy(zero_copy_only=False)
 
 
-def _order(words: list[str]) -> np.ndarray:
-    """The rank of each word: by number if all are numbers, by text if none is.
+def _order(words: pa.Array) -> np.ndarray:
+    """What each word is ordered by: its place among the numbers if all are, else the time it is.
 
-    Texts are in the order of time if they differ in digits alone, and have one number, or the year
-    first. Raises ValueError, with the words that show it, for others.
+    Raises ValueError unless all are numbers, or Arrow reads all as ISO 8601, with zones or without.
     """
-    numbers = np.array(list(map(_as_number, words)))
-    odd = [word for word, number in zip(words, numbers) if not np.isfinite(number)]
-    if not odd and all(map(_YEAR_LAST.fullmatch, words)) and not all(map(_YEAR.match, words)):
-        raise ValueError(f"has the year last, as in {words[0]!r}")
+    odd = [word for word in words.to_pylist() if not _NUMBER.fullmatch(word)]
     if not odd:
-        return _ranks([*map(Decimal, words)])
+        numbers = np.array([*map(Decimal, words.to_pylist())])  # a float has fewer digits
+        _require_year_first(numbers)
+        return np.unique(numbers, return_inverse=True)[1]
     if len(odd) < len(words):
         shown = ", ".join(map(repr, sorted(odd)[:_MOST_NAMED]))
         raise ValueError(f"holds {len(odd):,} different texts beside numbers, such as {shown}")
-    ordered = sorted(words)
-    forms = {_DIGIT.sub("0", word): word for word in ordered}
-    if len(forms) > 1:
-        shown = " and ".join(map(repr, [*forms.values()][:2]))
-        raise ValueError(f"is text of {len(forms):,} forms, such as {shown}, in no order of time")
-    if len(_NUMBER.findall(ordered[0])) > 1:
-        if odd := [word for word in ordered if not _YEAR.match(_NUMBER.findall(word)[0])]:
-            raise ValueError(f"is text in which the year is not first, as in {odd[0]!r}")
-        offsets = {found[1] or found[2] for word in ordered if (found := _OFFSET.search(word))}
-        if len(offsets) > 1 or _HALF_DAY.search(ordered[0]):
-            raise ValueError(f"has hours of several time zones or of AM and PM: {ordered[0]!r}")
-    return _ranks(words)
+    zone = "UTC" if _ZONE.search(odd[0], len("2024-01-31")) else None
+    return words.cast(pa.timestamp("ns", zone)).to_numpy(zero_copy_only=False)
 
 
-def _ranks(keys: Sequence[Any]) -> np.ndarray:
-    """The place of each key among them all, equal for equal ones."""
-    rank = {key: place for place, key in enumerate(sorted(set(keys)))}
-    return np.array([rank[key] for key in keys])
-
-
-def _as_number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        return np.nan
+def _require_year_first(times: np.ndarray) -> None:
+    """Raise ValueError if all are days or months before their year: 31012024, 12024."""
+    if times.dtype.kind == "M" or times.min() < 11_900 or times.max() > 31_122_199:
+        return
+    front, year = np.divmod(times.astype(np.float64), 10_000)
+    day, month = np.divmod(front, 100)
+    is_date = (year >= 1900) & (year < 2200) & (month >= 1) & (month <= 12) & (day <= 31)
+    # With one day or month, years are in order.
+    if is_date.all() and front.min() < front.max():
+        raise ValueError(f"has the year last, as in {times[0]}")
 
 
 def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
