@@ -71,6 +71,7 @@ def with_column(name: str, text: str) -> pa.Table:
         (TABLE, {"id_column": "probability"}, "'probability'.*rename the column of the IDs"),
         (TABLE, {"row_time": "price"}, "--row_time is 'price', and the model takes no times"),
         (TABLE, {"weights": [1.0, 2.0]}, r"weights \[1.0, 2.0\] for 1 models; give each one"),
+        (TABLE, {"weights": [1.0], "fitted": Path("w.json")}, r"weights \[1.0\].* w.json"),
         (TABLE, {"weights": [1e308]}, r"weights \[1e\+308\] for 1 models"),
         (TABLE, {"weights": [float("inf")]}, r"weights \[inf\] for 1 models"),
         (

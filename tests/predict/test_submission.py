@@ -138,9 +138,8 @@ def blended(folder: Path, *parts: list[Path], **options: Any) -> pd.Series:
     models = [paths[0].with_name("model.safetensors") for paths in parts]
     files = [path for paths in parts for path in paths]
     write_json(folder / "parts.json", LISTING.as_json())
-    names = [model.parent.name for model in models]
-    options = {"weights": dict.fromkeys(names, 1), "size": "toy"} | options
-    options = {"codes": {name: ["a@1", "b@2"] for name in names}} | options
+    options = {"size": "toy"} | options
+    options = {"codes": {model.parent.name: ["a@1", "b@2"] for model in models}} | options
     about = folder / "out" / "about.json"
     options = NAMES | options
     write_submission(files, folder / "parts.json", models, submission, about, **options)
@@ -167,6 +166,8 @@ def test_a_blend_is_the_weighted_mean_of_the_logits(folder: Path) -> None:
         for option in ({"weights": of_others}, {"fitted": folder / "fitted.json"}):
             with pytest.raises(UserError, match="weights of"):
                 blended(folder, of_b, **option)
+    with pytest.raises(UserError, match=r"fitted\.json.* one of them"):
+        blended(folder, of_b, weights={"b": 1}, fitted=folder / "fitted.json")
     write_json(folder / "fitted.json", {"b": 0.5})
     assert blended(folder, of_b, fitted=folder / "fitted.json").tolist() == pytest.approx(expit(b))
 

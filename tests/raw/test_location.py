@@ -1,5 +1,6 @@
 """Which files a raw table has, in which order, and what they must have in common."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -153,14 +154,22 @@ def test_files_that_do_not_belong_together_are_refused(
         (["in", "in/country=KR/part-2.parquet"], "part-2.parquet"),
         (["in/country=KR", "link"], "link/part-1.parquet"),
         (["in", "s3://bucket/in/"], "local"),
+        ("odd/nowhere", "b.parquet.*No such file"),
+        ("odd/nowhere/*.parquet", "b.parquet.*No such file"),
+        ("odd", "b.parquet.*No such file"),
+        ("odd/pipe", "b.parquet.*no file"),
     ],
 )
 @pytest.mark.usefixtures("folder")
 def test_what_names_no_table_is_refused(written: Any, named: str) -> None:
     Path("empty").mkdir()
     Path("link").symlink_to("in/country=KR")
+    for name in ("nowhere", "pipe"):
+        shutil.copytree("in/country=KR", f"odd/{name}")
+    Path("odd/nowhere/b.parquet").symlink_to("/nowhere")
+    os.mkfifo("odd/pipe/b.parquet")
     with pytest.raises(UserError, match=named):
-        found(written)
+        RawTable(written)
 
 
 def test_a_table_changes_with_its_files_and_their_order_and_not_with_a_touch(folder: Path) -> None:

@@ -146,6 +146,16 @@ def test_a_time_beside_a_bucket_bound_gets_the_logit_of_the_network(files: dict[
     np.testing.assert_allclose(scorer.logits(rows), expected, atol=1e-5)
 
 
+def test_row_times_in_another_unit_are_warned_of_once(
+    files: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    model, scorer = TrainedModel.load(files["model"]), Scorer.load(files["onnx"])
+    for now in (85, 2, 1):
+        model.predict(scorer.table([{**ROW, "now": now}]))
+        assert len(caplog.records) == (now == 2)
+        caplog.clear()
+
+
 def test_rows_get_the_same_score_alone_and_together(files: dict[str, Any]) -> None:
     scorer = Scorer.load(files["onnx"])
     others = [

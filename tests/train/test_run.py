@@ -22,7 +22,6 @@ from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import predict_logits
 from feseq.train.loop import Trainer
 from feseq.train.monitor import monitored_metrics
-from feseq.train.run import _warn_of_odd_times
 from support.networks import make_batch
 from support.trainings import CPU, MODEL, SMALL_MODEL, TRAIN, a_run, script_monitor, train
 
@@ -209,6 +208,6 @@ def test_times_that_tell_nothing_are_worth_a_warning(
 ) -> None:
     batch = replace(make_batch([3]), elapsed_T=torch.tensor(elapsed))
     config = replace(MODEL, times=True, time_log_base=base)
-    _warn_of_odd_times(TimeEmbedding(config, embedding_dim=4), batch)
+    TimeEmbedding(config, embedding_dim=4).check(batch)
     assert (warning or "") in caplog.text
     assert bool(caplog.text) == (warning is not None)

@@ -1,10 +1,12 @@
 """Logits and probabilities, and the mean of several models' logits."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from .errors import UserError
+from .files import read_json
 
 # Logits times more could overflow.
 _MOST_WEIGHT = 1e100
@@ -31,12 +33,19 @@ def mean_logit(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
 
 
 def checked_weights(
-    weights: Mapping[str, float] | Sequence[float] | None, models: Sequence[str]
+    weights: Mapping[str, float] | Sequence[float] | None,
+    models: Sequence[str],
+    fitted: Path | None = None,
 ) -> list[float]:
     """The weights of a mean of models, in their order or by their names; None: equal ones.
 
-    Raises UserError for those that give no mean, or are of other models.
+    Those in the file `fitted` count, if there is one. Raises UserError for weights that give no
+    mean, are of other models, or are given twice.
     """
+    if fitted is not None:
+        if weights is not None:
+            raise UserError(f"weights {weights} and the weights in {fitted}: give one of them")
+        weights = read_json(fitted)
     if isinstance(weights, Mapping):
         if sorted(weights) != sorted(models):
             raise UserError(

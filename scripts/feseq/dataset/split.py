@@ -7,7 +7,7 @@ are holdout rows, for reporting alone.
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any

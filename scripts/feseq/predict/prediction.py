@@ -68,7 +68,9 @@ def predict_logits(
 
     predicting = Progress("predicted", stop - start, verbosity=verbosity)
     batches = source.in_order(start, stop, blank_histories=blank_histories)
-    for batch in machine.ahead(batches):
+    for i, batch in enumerate(machine.ahead(batches)):
+        if model.time is not None and i == 0:
+            model.time.check(batch)
         parts = parts_that_fit(forward, batch, machine)
         waiting.extend((part.row_B, logit_B) for part, logit_B in parts)
         if len(waiting) >= BATCHES_BETWEEN_COPIES:

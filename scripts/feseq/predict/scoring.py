@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..common.errors import UserError
-from ..common.files import Output, folder_beside, read_json, written_beside
+from ..common.files import Output, folder_beside, written_beside
 from ..common.logits import checked_weights, mean_logit, sigmoid
 from ..common.progress import Progress
 from ..config.columns import Columns
@@ -67,8 +67,7 @@ def score_files(
             "scores; rename the column of the IDs in the files"
         )
     loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
-    shares = weights if fitted is None else read_json(fitted)
-    weights = checked_weights(shares, [name_of(path) for path in model])
+    weights = checked_weights(weights, [name_of(path) for path in model], fitted)
     shift = prior_shift(prior, (each.about.click_rate for each in loaded))
     columns = read_columns([each.about.feature_map for each in loaded], row_time, id_column)
     files = [_checked(RawTable(table), columns, loaded) for table in tables_of(input)]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ..common.errors import UserError
-from ..common.files import Output, fingerprint, read_json, write_json, written_beside
+from ..common.files import Output, fingerprint, write_json, written_beside
 from ..common.ids import IdTables, id_tables
 from ..common.logits import checked_weights, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
@@ -73,13 +73,12 @@ def write_submission(
         name = name_of(model)
         code = codes.get(name) if codes else None
         firsts.append(_checked(paths, listing.parts, model, code, f"{size}/{name}" if size else ""))
-    shares = read_json(fitted) if fitted else weights
     alarms = read_alarms(facts) if facts else []
     made_from = {
         "simulated_data": json.loads(firsts[0]["simulated"]),
         "test_file": listing.table,
         "models": [first["full_name"] or "?" for first in firsts],
-        "weights": checked_weights(shares, [name_of(model) for model in models]),
+        "weights": checked_weights(weights, [name_of(model) for model in models], fitted),
         "prior": prior,
         "sample_submission": sample_submission and str(sample_submission),
     }

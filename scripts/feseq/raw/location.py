@@ -131,7 +131,16 @@ class Location:
         def inside(info: fs.FileInfo, recursive: bool = False) -> list[fs.FileInfo]:
             if info.type != fs.FileType.Directory:
                 return []
-            return system.get_file_info(fs.FileSelector(info.path, recursive=recursive))
+            found = system.get_file_info(fs.FileSelector(info.path, recursive=recursive))
+            if self.is_remote:
+                return found
+            # Arrow leaves out links to nowhere, whose rows would be missing without a word.
+            folders = [info, *(i for i in found if recursive and i.type == fs.FileType.Directory)]
+            known = {os.path.normpath(i.path) for i in found}
+            there = (
+                f"{folder.path}/{name}" for folder in folders for name in os.listdir(folder.path)
+            )
+            return found + [fs.FileInfo(p) for p in there if os.path.normpath(p) not in known]
 
         with self.reading():
             found = [system.get_file_info(path)]
@@ -144,10 +153,11 @@ class Location:
                     if fnmatchcase(info.base_name, piece)
                     and (piece[0] == info.base_name[0] or not _is_hidden(info.base_name))
                 ]
-            files = [info.path for info in found if info.is_file]
+            files = [info.path for info in found if info.type != fs.FileType.Directory]
             for folder in found:
-                below = [i.path for i in inside(folder, recursive=True) if i.is_file]
-                files += [path for path in below if not _is_hidden(path[len(folder.path) :])]
+                below = inside(folder, recursive=True)
+                paths = [i.path for i in below if i.type != fs.FileType.Directory]
+                files += [path for path in paths if not _is_hidden(path[len(folder.path) :])]
         return [Location(self._written_as(path)) for path in sorted(files)]
 
     def _written_as(self, path: str) -> str:

@@ -19,7 +19,6 @@ from ..common.log import only_errors
 from ..common.ranks import Ranks, in_group, joined
 from ..config.model import ModelConfig
 from ..config.train import TrainConfig
-from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import AllRows, Files, open_table, refit_rows
@@ -28,7 +27,6 @@ from ..family.job import TrainJob
 from ..family.model import About
 from ..model.build import batch_source, build_model, field_sizes, inputs_of
 from ..model.device import Machine, start_runtime
-from ..model.history import TimeEmbedding
 from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source
 from .checkpoint import Checkpoint, locked
@@ -40,8 +38,6 @@ from .warm_start import WarmStart
 
 logger = logging.getLogger(__name__)
 
-# A larger share of events with uninformative times is worth a warning.
-_ODD_SHARE = 0.9
 # Train rows, which are shuffled, that tell how many categories are unknown.
 _ROWS_OF_SHARES = 200_000
 # A refit's learning rate, as a share of the first training's.
@@ -182,7 +178,7 @@ class TrainingRun:
         if simulated:
             logger.info("training on SIMULATED data: this model knows nothing of real clicks")
         if model.time is not None:
-            _warn_of_odd_times(model.time, next(train.in_order(0, train.batch_rows)))
+            model.time.check(next(train.in_order(0, train.batch_rows)))
         logger.info(
             "%s train rows, %s validation rows, max_len %d, %s parameters",
             f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),
@@ -231,23 +227,6 @@ class TrainingRun:
         inputs += [hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest()]
         values = [asdict(self.model_config), config, inputs, self.before, *code]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _warn_of_odd_times(time: TimeEmbedding, batch: Batch) -> None:
-    """Times of events and rows in different units give meaningless intervals."""
-    assert batch.elapsed_T is not None, "a model with times needs a table with times"
-    is_last_T = time.buckets(batch.elapsed_T) == time.last_bucket
-    shares = {
-        "later than their row": (batch.elapsed_T == 0).double().mean().item(),
-        "in the last time bucket": is_last_T.double().mean().item(),
-    }
-    for what, share in shares.items():
-        if share > _ODD_SHARE:
-            logger.warning(
-                "%.0f %% of the first %d rows' events are %s: do the times of events and rows have "
-                "the same unit, and does model.time_log_base fit it?",
-                *(100 * share, len(batch), what),
-            )
 
 
 def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, summary: Mapping[str, Any]) -> None:
