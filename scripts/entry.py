@@ -111,10 +111,10 @@ def _run_rule(script: Path, parameters: set[str]) -> None:
     given, others = parser.parse_known_args()
     named = {name: value for name, value in vars(given).items() if value}
     options = {option.partition("=")[0].lstrip("-") for option in others if option[:1] == "-"}
-    if options & (parameters | {"h", "help"}):
-        return
     by_hand = re.search(r"^By hand: (.*)", sys.modules["__main__"].__doc__ or "", re.MULTILINE)
-    lacking = [n for n in re.findall(r"--(\w+)", by_hand[1] if by_hand else "") if n not in named]
+    if by_hand is None or options & (parameters | {"h", "help"}):
+        return
+    lacking = [n for n in re.findall(r"--(\w+)", by_hand[1]) if n not in named]
     if lacking:
         print((sys.modules["__main__"].__doc__ or "").strip(), file=sys.stderr)
         sys.exit(

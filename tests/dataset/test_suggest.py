@@ -17,7 +17,7 @@ from feseq.config.sampling import Sampling
 from feseq.dataset import suggest
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import sample
-from feseq.dataset.suggest import suggest_columns
+from feseq.dataset.suggest import suggested
 from support import REPOSITORY
 from support.raw_tables import raw_table, write_raw
 
@@ -27,8 +27,8 @@ DEFAULT = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 
 def written(folder: Path, train: pa.Table, test: pa.Table | None = None) -> dict[str, Any]:
     """What is suggested for two tables, as YAML reads it."""
-    paths = [str(write_raw(folder, t, n)) for t, n in ((train, "train"), (test, "test")) if t]
-    text = suggest_columns(*paths)
+    paths = [[str(write_raw(folder, t, n))] for t, n in ((train, "train"), (test, "test")) if t]
+    text = suggested(*paths)
     found = yaml.safe_load(text)
     assert found["raw"]["test"] == (paths[1] if test else None)
     return found["columns"] | {"text": text}

@@ -44,10 +44,10 @@ def test_what_is_suggested_for_a_table_of_texts_submits_as_it_is(tmp_path: Path)
         if name == "new":
             table = table.drop(columns="bought").assign(visit=[f"v{i}" for i in range(rows)])
         table.to_parquet(tmp_path / f"in/{name}.parquet")
-    command = [sys.executable, SCRIPTS / "suggest_columns.py", "in/log.parquet"]
-    command += ["--test", "in/new.parquet"]
-    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    found = yaml.safe_load(printed.stdout)
+    command = [sys.executable, SCRIPTS / "suggest_columns.py", "--output", "mine.yaml"]
+    command += ["--train", "in/log.parquet", "--test", "in/new.parquet"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    found = yaml.safe_load((tmp_path / "mine.yaml").read_text())
     assert found["columns"]["groups"]["all"]["share_embedding"] == ["pages"]
     target = "results/submission_toy.csv"
     code, output = snakemake(tmp_path, target, config={**CONFIG, **found})

@@ -1,5 +1,6 @@
 """A first config for a table: roles of its columns, guessed from types, names and some rows."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import yaml
 
 from ..common.errors import UserError
+from ..common.files import Output, written_beside
 from ..common.ragged import Ragged
 from ..config.columns import Columns, expand
 from ..raw.location import TableLocation
@@ -107,7 +109,13 @@ class _Column:
         return f"{self.kind}{seen}{f', {missing:.0%} missing' if missing >= 0.005 else ''}{more}"
 
 
-def suggest_columns(train: str, test: str | None = None) -> str:
+def suggest_columns(train: list[str], output: Output, *, test: list[str] | None = None) -> None:
+    """Write `suggested` of the files to `output`."""
+    with written_beside(output) as temporary:
+        temporary.write_text(suggested(train, test))
+
+
+def suggested(train: list[str], test: list[str] | None = None) -> str:
     """A config for a train table and, if there is one, its test table, as YAML with remarks.
 
     All is guessed from the first ROWS rows. Raises UserError if there is no label, no ID in the
@@ -137,7 +145,7 @@ def suggest_columns(train: str, test: str | None = None) -> str:
     rate = pc.mean(label.values.cast(pa.float64())).as_py()
     lines = [
         f"# Guessed from the first {len(label.values):,} rows: check each line.",
-        f"raw: {{source: files, train: {_yaml(train)}, test: {_yaml(test)}}}",
+        f"raw: {{source: files, train: {json.dumps(train)}, test: {json.dumps(test)}}}",
         "columns:",
         f"  label: {_yaml(label.name)} # {rate:.3g} of the rows are 1",
         f"  id: {_yaml(identity)} # {'one value a row' if test else 'of a test file, not read'}",
