@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 # Before anything loads OpenMP, whose threads wait for one another in loops: they soon go to sleep
 # instead. Beside other work on the same cores a training is several times as fast, alone a few
@@ -26,6 +25,8 @@ os.environ["MPLBACKEND"] = "svg"
 os.environ.pop("NUMBA_NUM_THREADS", None)
 if sys.flags.optimize > 1:
     sys.exit("PYTHONOPTIMIZE=2 takes away docstrings, which XGBoost needs; unset it")
+
+from pydantic import TypeAdapter, ValidationError
 
 from feseq.common.errors import UserError
 from feseq.common.files import Output
@@ -304,33 +305,17 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
             return kind.from_values(value, parameter.name)
     if parameter.annotation is int and isinstance(value, str) and value.isdecimal():
         value = int(value)
-    if list in kinds and isinstance(value, str):
+    elif list in kinds and isinstance(value, str):
         value = [value]
-    # Where texts are allowed, they may name what is no local file.
-    if Path in kinds and str not in kinds:
-        value = [Path(path) for path in value] if list in kinds else Path(value) if value else None
-    if not _fits(value, parameter.annotation):
-        plain = Path if parameter.annotation == Output else parameter.annotation
-        kind = inspect.formatannotation(plain)
-        raise UserError(f"{parameter.name}: {value!r} is no value of type {kind}; correct it")
-    return value
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    """True if a plain value is what a parameter's annotation says."""
-    kind, inner = get_origin(annotation) or annotation, get_args(annotation)
-    if kind is Any:
-        return True
-    if kind is Annotated:
-        return _fits(value, inner[0])
-    if kind in (UnionType, Union):
-        return any(_fits(value, option) for option in inner)
-    if kind is Literal:
-        return value in inner
-    if kind in (int, float):
-        return isinstance(value, int | kind) and not isinstance(value, bool)
-    if kind in (list, Sequence):
-        return isinstance(value, list) and all(_fits(part, inner[0]) for part in value)
-    if kind in (dict, Mapping):
-        return isinstance(value, dict) and all(_fits(part, inner[1]) for part in value.values())
-    return isinstance(value, kind)
+    elif Path in kinds and list not in kinds and not value:  # a rule gives no file as a list
+        value = None
+    try:
+        # Paths are given as texts; of other types only their own values are taken.
+        adapter = TypeAdapter(parameter.annotation)
+        return adapter.validate_python(value, strict=Path not in kinds)
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        path = "".join(f" {part}:" for part in found["loc"])
+        raise UserError(
+            f"{parameter.name}: {value!r} is no value of it ({path}{found['msg']}); correct it"
+        ) from None
