@@ -248,12 +248,26 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(files: dict[str, Any
     frame = pd.DataFrame(rows)
     assert frame["item"].dtype == float
     named = frame.assign(select=1, column_names=2, to_arrow=3)
-    frames = (frame, frame[::-1][::-1], named, pa.table(frame), Polars(frame))
+    frames = (frame, frame.astype(object), frame[::-1][::-1], named, pa.table(frame), Polars(frame))
     for others in (tuple(rows), iter(rows), *frames):
         np.testing.assert_array_equal(scorer.score(others), expected)
     for row in (rows[1], frame.astype({"item": object}).iloc[1]):
         np.testing.assert_array_equal(scorer.score(row), expected[1:2])
     assert scorer.score(frame[:0].convert_dtypes()).shape == (0,)
+
+
+def test_values_of_several_types_are_the_same_in_a_frame_and_in_rows(files: dict[str, Any]) -> None:
+    scorer = Scorer.load(files["onnx"])
+    items = [2**53 + 1, 7, 0.5, np.True_, np.float32(0.1), "e28", Item.SEVEN]
+    rows = [{**ROW, "item": item, "country": item, "now": now} for item in items for now in (9, 90)]
+    rows[3]["now"] = np.int8(90)
+    tables = scorer.table(pd.DataFrame(rows)), scorer.table(rows)
+    for name in ("item", "country"):
+        of_frame, of_rows = (table.vocabulary(name) for table in tables)
+        assert of_frame == of_rows
+    np.testing.assert_array_equal(scorer.score(pd.DataFrame(rows)), scorer.score(rows))
+    with pytest.raises(UserError, match="row 3: column 'now'"):
+        scorer.score(pd.DataFrame([*rows[:3], {**ROW, "now": np.True_}]))
 
 
 @pytest.mark.parametrize("threads", [0, -1, 10**9, "2", None, 1.5])
@@ -272,7 +286,7 @@ def test_a_number_of_threads_that_is_none_is_refused(files: dict[str, Any], thre
         (pd.DataFrame([ROW]).drop(columns="item"), "the rows: .*item"),
         (pa.table(pd.DataFrame([ROW])).append_column("item", [[7]]), "the rows: .*item"),
         (pd.DataFrame([[*ROW.values()]], columns=pd.MultiIndex.from_product([ROW, [""]])), "rows"),
-        (pd.DataFrame([ROW, {**ROW, "price": "7"}]), "the rows: .*price"),
+        (pd.DataFrame([ROW, {**ROW, "price": "7"}]), "row 1: column 'price'"),
         (pd.DataFrame([{**ROW, "price": "7"}]), "the rows: column 'price' has type"),
     ],
 )

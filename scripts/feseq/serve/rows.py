@@ -73,14 +73,24 @@ def _from_frame(frame: Any, columns: Columns) -> pa.RecordBatch:
         chosen = frame.select(names) if hasattr(type(frame), "select") else frame[names]
         if hasattr(type(chosen), "to_arrow"):  # of polars
             chosen = chosen.to_arrow()
-        table = pa.table(chosen).select(names)
+        # Columns of pandas that hold Python's objects, whose types may differ.
+        mixed = [n for n in names if getattr(chosen[n], "dtype", "") == "object"]
+        table = pa.table(chosen.drop(columns=mixed) if mixed else chosen)
     except _NOT_HELD as error:
         told = " ".join(map(str, error.args))[:300]
         raise UserError(
             f"{_NAME}: {told}; give each column values of one type, or the rows as dictionaries"
         ) from None
-    check_types(table.schema, columns, _NAME)
-    return pa.RecordBatch.from_arrays([table[name].combine_chunks() for name in names], names)
+    roles = _roles(columns)
+    arrays = [
+        _column(chosen[name].tolist(), roles[name], [name])
+        if name in mixed
+        else table[name].combine_chunks()
+        for name in names
+    ]
+    batch = pa.RecordBatch.from_arrays(arrays, names)
+    check_types(batch.schema, columns, _NAME)
+    return batch
 
 
 def _listed(rows: Any) -> list[Row]:
@@ -99,13 +109,21 @@ def _listed(rows: Any) -> list[Row]:
 
 
 def _from_rows(rows: list[Row], columns: Columns) -> pa.RecordBatch:
-    roles = dict.fromkeys(columns.categorical, CATEGORICAL) | dict.fromkeys(
-        columns.ragged, SEQUENCE
-    )
-    if columns.row_time:
-        roles[columns.row_time] = TIME
+    roles = _roles(columns)
     arrays = [_column(_values(rows, name), role, [name]) for name, role in roles.items()]
     return pa.RecordBatch.from_arrays(arrays, list(roles))
+
+
+def _roles(columns: Columns) -> dict[str, Role]:
+    """The role of each column that is read."""
+    times = [columns.row_time] if columns.row_time else []
+    named = {
+        NUMERIC: columns.numeric,
+        CATEGORICAL: columns.categorical,  # as a text, a number is both
+        SEQUENCE: columns.ragged,
+        TIME: times,
+    }
+    return {name: role for role, names in named.items() for name in names}
 
 
 def _values(rows: Sequence[Row], column: str) -> list[Any]:
