@@ -23,6 +23,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # it, must not end a job.
 os.environ["MPLBACKEND"] = "svg"
 os.environ.pop("NUMBA_NUM_THREADS", None)
+try:
+    os.getcwd()
+except OSError:
+    sys.exit("the working folder is gone; change to another")
 if sys.flags.optimize > 1:
     sys.exit("PYTHONOPTIMIZE=2 takes away docstrings, which XGBoost needs; unset it")
 

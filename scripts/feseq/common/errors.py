@@ -31,6 +31,12 @@ def first_line(error: BaseException) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str], listed: str) -> str:
-    """The end of an error about an unknown name: the nearest known one, or all, as `listed`."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"{listed}: {', '.join(known)}"
+    """The end of an error about an unknown name: the nearest known one, or all, as `listed`.
+
+    Of block.key the keys are compared; else their block would make unlike ones near.
+    """
+    block, dot, key = name.rpartition(".")
+    known = list(known)
+    keys = [k.removeprefix(block + dot) for k in known if k.startswith(block + dot)]
+    near = difflib.get_close_matches(key, keys, n=1)
+    return f"did you mean '{block}{dot}{near[0]}'?" if near else f"{listed}: {', '.join(known)}"
