@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from feseq.dataset.feature_map import OUT_OF_VOCABULARY
-from feseq.model.dropout import Dropout, UnknownDraws, VectorDropout
-from support.networks import CONFIG, SIZES, make_batch, make_model
+from feseq.model.dropout import Dropout, UnknownDraws
+from support.networks import SIZES, make_batch
 
 N = 400_000
 
@@ -82,47 +82,6 @@ def test_each_column_is_drawn_at_its_share() -> None:
         known = before[:, column] > OUT_OF_VOCABULARY
         found = (after[known, column] == OUT_OF_VOCABULARY).double().mean().item()
         assert found == pytest.approx(share, abs=0.03)
-
-
-def test_vectors_are_dropped_whole() -> None:
-    x = torch.ones(2_000, 5, 4)
-    torch.manual_seed(0)
-    ratio = VectorDropout(0.3).train()(x)
-    assert torch.equal(ratio, ratio[..., :1].expand_as(ratio))
-    kept = ratio[..., 0] != 0
-    assert kept.float().mean().item() == pytest.approx(0.7, abs=0.02)
-    torch.testing.assert_close(
-        ratio[kept], torch.full_like(ratio[kept], 1 / 0.7), rtol=1e-3, atol=0
-    )
-
-
-@pytest.mark.parametrize("shortcuts", [False, True])
-def test_a_network_without_its_embeddings_sees_no_categories(shortcuts: bool) -> None:
-    config = replace(CONFIG, dropout=0.0, embedding_dropout=0.9999, numerics=("direct",))
-    config = replace(config, shortcuts=shortcuts)
-    model, batch = make_model(config).train(), make_batch([3, 0, 2])
-    for name in ("profile_BP", "target_BG", "history_ST"):
-        other = replace(batch, **{name: torch.ones_like(getattr(batch, name))})
-        torch.testing.assert_close(model(other), model(batch))
-        assert not torch.allclose(model.eval()(other), model(batch))
-        model.train()
-
-
-def test_dropped_shortcuts_have_the_mean_of_whole_ones() -> None:
-    config = replace(CONFIG, shortcuts=True, embedding_dropout=0.5, embedding_std=1.0)
-    history, one, rows = make_model(config).history, make_batch([3]), 20_000
-    batch = replace(
-        one,
-        target_BG=one.target_BG.repeat(rows, 1),
-        history_ST=one.history_ST.repeat(1, rows),
-        offsets=3 * torch.arange(rows + 1),
-    )
-    torch.manual_seed(0)
-    drawn = history.train().shortcuts(batch).detach()
-    whole = history.eval().shortcuts(one).detach()[0]
-    deviation = drawn.std(0)
-    assert deviation.min() > 0.01
-    assert ((drawn.mean(0) - whole).abs() < 5 * deviation / rows**0.5 + 1e-4).all()
 
 
 def test_a_probability_near_1_leaves_finite_values() -> None:

@@ -51,7 +51,6 @@ PARTS = {
         crossing=4,
         mlp_cross_rank=2,
         unknown_share=0.2,
-        embedding_dropout=0.1,
     ),
     "attention": replace(
         CONFIG,
@@ -96,7 +95,7 @@ def test_a_step_does_not_wait_for_the_gpu(name: str, precision: torch.dtype) -> 
         assert not found
         assert waits(gpu, stepper.mean_loss).total() == 1
     # Without dropout the losses are the CPU's: nothing is missing, and a scale changes nothing.
-    still = replace(PARTS[name], dropout=0.0, embedding_dropout=0.0, unknown_share=0.0)
+    still = replace(PARTS[name], dropout=0.0, unknown_share=0.0)
     with pretended_gpu():
         found = losses(a_stepper(still, precision))
     assert found == pytest.approx(losses(a_stepper(still, device="cpu")), rel=1e-5)

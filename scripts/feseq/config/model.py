@@ -99,9 +99,6 @@ class ModelConfig(Declared):
     length; 0: none"""
     embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
     """standard deviation of the embeddings' start values"""
-    embedding_dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0
-    """probability with which a training step takes a whole embedding, of a category, an event in
-    its row, or a bucket, as zeros"""
     dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
     """dropout probability"""
 

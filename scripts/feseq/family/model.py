@@ -24,7 +24,7 @@ from ..families import Settings, family
 if TYPE_CHECKING:
     from .base import Family
 
-FORMAT, VERSION = "feseq-model", 12
+FORMAT, VERSION = "feseq-model", 13
 
 
 @dataclass(frozen=True)

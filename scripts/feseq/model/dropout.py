@@ -27,15 +27,6 @@ class Dropout(nn.Dropout):
         return _MaskedScale.apply(x, min(round(self.p * _VALUES), _VALUES - 1))
 
 
-class VectorDropout(Dropout):
-    """Drops whole vectors [..., d]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return x
-        return x * super().forward(torch.ones_like(x[..., :1]))
-
-
 class UnknownDraws(nn.Module):
     """In training, takes a share of the row's categories as out of vocabulary.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..common.logits import log_odds
 from ..config.model import ModelConfig
 from ..dataset.batch import Batch
-from .dropout import Dropout, UnknownDraws, VectorDropout
+from .dropout import Dropout, UnknownDraws
 from .history import Crossing, HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from .input_layer import InputLayer
 from .interaction import Interaction
@@ -38,9 +38,8 @@ class FESeq(nn.Module):
         self.embedding_dim = d
         self.unknown = UnknownDraws(0 if config.unknown_share == "auto" else config.unknown_share)
         self.inputs = InputLayer(config, sizes)
-        self.embedding_dropout = VectorDropout(config.embedding_dropout)
         self.profile = nn.ModuleList(nn.Embedding(size, d) for size in sizes.profile)
-        self.history = HistoryEmbedding(sizes, d, config.embedding_dropout)
+        self.history = HistoryEmbedding(sizes, d)
         self.interaction = Interaction(config.interaction, config.interaction_layers, fields, d)
         self.position = PositionEmbedding(config.max_len, d) if config.positions else None
         self.time = TimeEmbedding(config, d) if config.times else None
@@ -98,7 +97,7 @@ class FESeq(nn.Module):
         if not self.profile:
             return next(self.mlp.parameters()).new_zeros(len(profile_BP), 0, self.embedding_dim)
         tables = enumerate(self.profile)
-        return self.embedding_dropout(torch.stack([t(profile_BP[:, i]) for i, t in tables], 1))
+        return torch.stack([t(profile_BP[:, i]) for i, t in tables], 1)
 
 
 class ObservedOdds(nn.Module):

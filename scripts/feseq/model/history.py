@@ -15,7 +15,6 @@ from ..config.model import ModelConfig
 from ..dataset.batch import Batch
 from ..dataset.feature_map import FIRST_CATEGORY
 from ..dataset.layout import Layout
-from .dropout import VectorDropout
 from .sizes import FieldSizes
 
 logger = logging.getLogger(__name__)
@@ -33,9 +32,8 @@ class HistoryEmbedding(nn.Module):
     codes many times, so each distinct position is computed once.
     """
 
-    def __init__(self, sizes: FieldSizes, embedding_dim: int, dropout: float) -> None:
+    def __init__(self, sizes: FieldSizes, embedding_dim: int) -> None:
         super().__init__()
-        self.dropout = VectorDropout(dropout)
         self.target = nn.ModuleList(nn.Embedding(size, embedding_dim) for size in sizes.target)
         self.sequence = nn.ModuleList(
             target if is_shared else nn.Embedding(size, embedding_dim, padding_idx=0)
@@ -48,7 +46,7 @@ class HistoryEmbedding(nn.Module):
         codes_SV = batch.history_ST.index_select(1, layout.event_V)
         history_VSd = torch.stack([t(c) for t, c in zip(self.sequence, codes_SV)], dim=1)
         target_BGd = torch.stack([t(c) for t, c in zip(self.target, batch.target_BG.T)], dim=1)
-        behaviour_USd = self.dropout(torch.cat([history_VSd, target_BGd]))
+        behaviour_USd = torch.cat([history_VSd, target_BGd])
         # Unlike indexing, an embedding adds up its gradient in a fixed order on all threads.
         profile_VX = F.embedding(layout.row_V, profile_BPd.flatten(1))
         profile_UPd = torch.cat([profile_VX.unflatten(1, profile_BPd.shape[1:]), profile_BPd])
@@ -67,20 +65,9 @@ class HistoryEmbedding(nn.Module):
         return history, [table(target_BG[:, i]) for i, table in enumerate(self.target)]
 
     def shortcuts(self, batch: Batch) -> Tensor:
-        """Target, sum of the history over the root of its length, their product [B, 3 * G * d].
-
-        Embeddings are dropped here too, by draws of their own: without the layers between, the
-        network would overfit single codes even more.
-        """
+        """Target, sum of the history over the root of its length, their product [B, 3 * G * d]."""
         target_BGd = torch.stack([t(c) for t, c in zip(self.target, batch.target_BG.T)], dim=1)
-        target_BGd, kept_ST = self.dropout(target_BGd), None
-        if self.training and self.dropout.p:
-            ones_ST = torch.ones_like(batch.history_ST, dtype=target_BGd.dtype)
-            kept_ST = self.dropout(ones_ST[..., None]).squeeze(2)
-        sums = [
-            _event_sum(batch, i, table, None if kept_ST is None else kept_ST[i])
-            for i, table in enumerate(self.sequence)
-        ]
+        sums = [_event_sum(batch, i, table) for i, table in enumerate(self.sequence)]
         history_BGd = torch.stack(sums, dim=1) / _root_length(batch, target_BGd)[..., None]
         parts = [target_BGd, history_BGd, target_BGd * history_BGd]
         return torch.cat([part.flatten(1) for part in parts], dim=1)
@@ -94,16 +81,13 @@ class HistoryEmbedding(nn.Module):
         return torch.cat([target_BX, sum_BX, target_BX * sum_BX], dim=1)
 
 
-def _event_sum(
-    batch: Batch, sequence: int, table: nn.Module, weight_T: Tensor | None = None
-) -> Tensor:
-    """The sum [B, d] of the events' vectors in a sequence, each times its weight."""
+def _event_sum(batch: Batch, sequence: int, table: nn.Module) -> Tensor:
+    """The sum [B, d] of the events' vectors in a sequence."""
     return F.embedding_bag(
         batch.history_ST[sequence],
         table.get_parameter("weight"),
         batch.offsets,
         mode="sum",
-        per_sample_weights=weight_T,
         include_last_offset=True,
     )
 

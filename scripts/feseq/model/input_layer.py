@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from ..config.model import ModelConfig
 from ..dataset.batch import Batch
 from ..dataset.numeric_kinds import BUCKETS
-from .dropout import VectorDropout
 from .sizes import FieldSizes
 
 
@@ -68,14 +67,13 @@ class Tables(nn.Embedding):
 
     def __init__(self, sizes: tuple[int, ...], config: ModelConfig) -> None:
         super().__init__(sum(sizes), config.embedding_dim)
-        self.dropout = VectorDropout(config.embedding_dropout)
         self.first: Tensor
         first = torch.tensor(sizes, dtype=torch.long).cumsum(0) - torch.tensor(sizes)
         self.register_buffer("first", first.long(), persistent=False)
 
     def forward(self, index: Tensor) -> Tensor:
         """Vectors [B, columns, d] of indices [B, columns], each from 0 on in its column's table."""
-        return self.dropout(super().forward(index + self.first))
+        return super().forward(index + self.first)
 
 
 def numbers_of(config: ModelConfig) -> dict[str, str]:

@@ -17,7 +17,7 @@ from ..model.build import inputs_of
 from ..predict.model_file import TrainedModel
 
 # They shape the training and not the network.
-_MAY_DIFFER = {"dropout", "embedding_dropout", "embedding_std", "unknown_share"}
+_MAY_DIFFER = {"dropout", "embedding_std", "unknown_share"}
 
 
 @dataclass(frozen=True)
