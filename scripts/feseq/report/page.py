@@ -12,6 +12,7 @@ from markdown import Markdown
 
 from ..common.files import written_beside
 from ..describe.alarms import Alarm
+from ..evaluate.intervals import SIGNIFICANCE
 
 # The last lines are for Snakemake's report, whose first page holds the summary: it takes the whole
 # width there, the graph of steps comes below, and nothing else is printed.
@@ -88,6 +89,17 @@ def column_text(model: pd.Series, name: str) -> str:
     """A column of a row of comparison.csv with its interval."""
     ends = {end: model[f"{name}_{end}"] for end in ("low", "high")}
     return with_interval({"value": model[name], **ends})
+
+
+def difference_text(model: pd.Series, name: str) -> str:
+    """The same of a difference, and whether it is significant.
+
+    It is by its p-value, or because its interval leaves out 0; never with too few clicks.
+    """
+    is_apart = model[f"{name}_low"] > 0 or model[f"{name}_high"] < 0
+    chance = model.get(f"{name}_chance", not is_apart)
+    is_sure = model["enough_clicks"] and chance < SIGNIFICANCE
+    return f"{column_text(model, name)}, {'' if is_sure else 'not '}significant"
 
 
 def counted(count: int, what: str) -> str:

@@ -2,10 +2,11 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..common.files import Output
@@ -13,13 +14,13 @@ from ..config.names import BLEND
 from ..describe.alarms import read_alarms
 from ..evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from ..evaluate.metrics import BALANCED, BY_NAME, METRICS
-from ..families import FAMILIES
 from .decision import decision
 from .page import (
     SIMULATED,
     alarms_text,
     column_text,
     counted,
+    difference_text,
     literal,
     markdown_table,
     texts,
@@ -67,17 +68,16 @@ def write_summary(
     models = pd.read_csv(comparison)
     for path in plots:
         save(model_plots.PLOTS[path.stem](models), path)
-    found = [*_tasks(models), _held_out(split, bool(models["unseen"].all()))]
+    found = [_held_out(split, bool(models["unseen"].all()))]
     decisions = []
     for size, rivals in models.groupby("size", sort=False):
-        names, baselines = submitting[size], {*evaluation["baselines"]} - {*submitting[size]}
+        names = submitting[size]
+        baselines = {*evaluation["baselines"]} - {*names}
+        rivals["role"] = rivals["kind"].mask(rivals["model"].isin(baselines), "baseline")
         target = f"results/submission_{size}.csv"
         command = shlex.join(["snakemake", "--cores", "4", target, *options])
-        decisions.append(decision(rivals, names, baselines, command))
-        found += decisions[1:][-1:]
-        found += _best_model(rivals, baselines)
-        found += _training_rows(rivals)
-        found += _features(rivals)
+        decisions.append(decision(rivals, names, command))
+        found += [*decisions[1:][-1:], _task(rivals), *_best_model(rivals)]
         found += _submission(rivals, names, prior, refit)
     lacking = " That needs a test file, and `raw.test` is null." * (not has_test)
     parts = [f"{decisions[0]}{lacking}\n", "# Click models on their validation rows\n"]
@@ -96,17 +96,16 @@ def write_summary(
     write_page("\n".join(parts), summary, view)
 
 
-def _tasks(models: pd.DataFrame) -> Iterator[str]:
-    """What is predicted, and from what."""
-    for size, rows in models.groupby("size", sort=False):
-        first, trained = rows.iloc[0], rows["train_rows"].max()
-        kind = "simulated" if first["simulated_data"] else "real"
-        learned = "" if pd.isna(trained) else f", learned from {trained:,.0f} {kind} rows"
-        yield (
-            f"Size {size}: {counted(len(rows), 'model')} of the probability of a click{learned}, "
-            f"measured on {first['valid_rows']:,} other {kind} rows with "
-            f"{counted(first['valid_clicks'], 'click')}."
-        )
+def _task(rivals: pd.DataFrame) -> str:
+    """What is predicted at a size, and from what."""
+    first, trained = rivals.iloc[0], rivals["train_rows"].max()
+    kind = "simulated" if first["simulated_data"] else "real"
+    learned = "" if pd.isna(trained) else f", learned from {trained:,.0f} {kind} rows"
+    return (
+        f"Size {first['size']}: {counted(len(rivals), 'model')} of the probability of a click"
+        f"{learned}, measured on {first['valid_rows']:,} other {kind} rows with "
+        f"{counted(first['valid_clicks'], 'click')}."
+    )
 
 
 def _held_out(split: Mapping[str, Any], unseen: bool) -> str:
@@ -128,136 +127,64 @@ def _held_out(split: Mapping[str, Any], unseen: bool) -> str:
     return f"The validation rows are {', '.join(kinds)}. {chose}"
 
 
-def _best_model(models: pd.DataFrame, baselines: Set[str]) -> Iterator[str]:
-    """How good the best model of a size is, beside others on the same rows.
-
-    `baselines` are the names of those that models are measured against, and do not submit.
-    """
-    best = models.iloc[0]
-    clicks = counted(best["valid_clicks"], "click")
-    if not best["enough_clicks"]:
-        yield (
-            f"Size {best['size']} has {clicks} among {best['valid_rows']:,} validation rows. With "
-            f"fewer than {LEAST_CLICKS} clicks, or as few others, no model is called better than "
-            f"another."
-        )
-    else:
-        yield (
-            f"Highest AUC on the {best['valid_rows']:,} validation rows of size {best['size']}, "
-            f"{clicks} among them: **{best['model']}**, {column_text(best, 'auc')}."
-        )
-        plain = models[models["model"].isin(baselines)].head(1)
-        for _, baseline in plain.iterrows():
-            yield _beside_baseline(best, baseline)
-        # The best of each other kind.
-        others = models[models["kind"].isin(FAMILIES) & (models["kind"] != best["kind"])]
-        others = others.drop_duplicates("kind")
-        for _, other in others[~others["model"].isin(plain["model"])].iterrows():
+def _best_model(rivals: pd.DataFrame) -> Iterator[str]:
+    """How good the best model of a size is, beside others on the same rows."""
+    best = rivals.iloc[0]
+    name, size = best["model"], best["size"]
+    if best["enough_clicks"]:
+        yield f"Highest AUC of size {size}: **{name}**, {column_text(best, 'auc')}."
+        others = rivals[rivals["role"] != best["role"]].drop_duplicates("role")
+        for _, other in others.iterrows():
             yield (
-                f"It is ahead of the best {other['kind']} model, {other['model']}, by "
-                f"{column_text(other, 'auc_behind')}{_unless_significant(other, 'auc_behind')}."
+                f"It is ahead of {other['model']}, the best {other['role']} model, by "
+                f"{difference_text(other, 'auc_behind')}."
             )
         if not pd.isna(best["auc_blanked"]):
             yield (
                 f"Without histories its AUC is {best['auc_blanked']:.4f}: they are worth "
-                f"{column_text(best, 'histories')}{_unless_significant(best, 'histories')}."
+                f"{difference_text(best, 'histories')}."
             )
     if not pd.isna(best["share_of_best"]):
         yield (
-            f"By the true probabilities, which no click's chance is in, the AUC of {best['model']} "
-            f"is {best['expected_auc']:.4f} and the best possible {best['best_auc']:.4f}, or "
+            f"By the true probabilities, which no click's chance is in, the AUC of {name} is "
+            f"{best['expected_auc']:.4f} and the best possible {best['best_auc']:.4f}, or "
             f"{best['best_auc_of_new_users']:.4f} without knowing the users. It has "
             f"{best['share_of_best']:.1%} of what can be learned, (AUC - 0.5) / (best possible - "
             f"0.5)."
         )
 
 
-def _beside_baseline(best: pd.Series, baseline: pd.Series) -> str:
-    """Whether the best model is better than the best baseline."""
-    name = baseline["model"]
-    if best["model"] == name:
-        return "It is a baseline: no other model is better."
-    ahead = f"It is ahead of the best baseline, {name}, by {column_text(baseline, 'auc_behind')}"
-    if chance := _unless_significant(baseline, "auc_behind"):
-        return f"{ahead}{chance}, so no model is surely better than this baseline."
-    return f"{ahead}."
-
-
-def _weights_of_blend(rivals: pd.DataFrame) -> dict[str, float]:
-    """The weights of the blend, which are its settings; {} where there is none."""
-    settings = " ".join(rivals["settings"][rivals["model"] == BLEND]).split()
-    return {name: float(weight) for name, weight in (text.split("=") for text in settings)}
-
-
-def _training_rows(models: pd.DataFrame) -> Iterator[str]:
-    """Which models were trained on a share of the rows without a click."""
-    for share, rows in models[models["negative_share"] < 1].groupby("negative_share", sort=False):
-        yield (
-            f"Trained on all clicks and {share:.2g} of the other rows, for time: "
-            f"{', '.join(rows['model'])}. `negative_share: 1` takes all rows."
-        )
-
-
-def _features(models: pd.DataFrame) -> Iterator[str]:
-    """Which sets of features models use, where the validation rows chose them."""
-    chosen = models[models["features"].notna()]
-    for sets, rows in chosen.groupby("features", sort=False):
-        names = ", ".join(rows["model"])
-        yield f"Sets of features that the validation rows chose for {names}: {sets}."
-
-
 def _submission(
     rivals: pd.DataFrame, submitting: Sequence[str], prior: str, refit: bool
 ) -> Iterator[str]:
     """What a size submits, what the blend gains, and at which odds."""
-    writer = BLEND if len(submitting) > 1 else submitting[0]
-    shares = _weights_of_blend(rivals) if writer == BLEND else {}
-    parts = [f"{shares[name]:.2g} {name}" if name in shares else name for name in submitting]
-    again = (
-        ", which then learned from the validation rows, too; the metrics here are those of before"
-    )
-    yield f"Size {rivals['size'].iloc[0]} submits {' + '.join(parts)}{again * refit}."
-    for _, row in rivals[rivals["model"] == writer].iterrows():
-        if writer == BLEND:
+    is_blend = len(submitting) > 1
+    again = ", trained again on validation rows too, after the metrics here were measured" * refit
+    yield f"Size {rivals['size'].iloc[0]} submits {' + '.join(submitting)}{again}."
+    for _, row in rivals[rivals["model"] == (BLEND if is_blend else submitting[0])].iterrows():
+        if is_blend:
             score = f"{BALANCED}score_ahead" if prior == "balanced" else "score_ahead"
             yield (
-                f"The competition score of the blend is {column_text(row, score)} above that of "
-                f"{row['ahead_of']}, the best model in it, on rows that the weights were not "
-                f"fitted to: the difference is {_significance(row, score)}."
+                f"The blend has the weights {row['settings']}. Its competition score is above that "
+                f"of {row['ahead_of']}, the best model in it, by {difference_text(row, score)}, on "
+                f"rows that the weights were not fitted to."
             )
-        significance = _significance(row, "score_gain")
-        better = "balanced" if row["score_gain"] > 0 else "observed"
-        is_advised = better != prior and significance == "significant"
         yield (
-            f"Where the competition's score 0.5 AP + 0.5 / (1 + WLL) counts: that of "
-            f"{row['model']} is {row['score']:.4f} with observed and "
-            f"{row[f'{BALANCED}score']:.4f} with balanced odds. The difference is {significance}; "
-            f"`submission.prior` is {prior}"
-            f"{f', and {better} scored higher' if is_advised else ''}."
+            f"The competition's score 0.5 AP + 0.5 / (1 + WLL) of {row['model']} is "
+            f"{row['score']:.4f} with observed and {row[f'{BALANCED}score']:.4f} with balanced "
+            f"odds, which gain {difference_text(row, 'score_gain')}; `submission.prior` is {prior}."
         )
 
 
-def _significance(model: pd.Series, name: str) -> str:
-    """Whether a difference is: by its p-value, or because its interval leaves out 0."""
-    is_apart = model[f"{name}_low"] > 0 or model[f"{name}_high"] < 0
-    if model["enough_clicks"] and model.get(f"{name}_chance", not is_apart) < SIGNIFICANCE:
-        return "significant"
-    return f"not significant ({counted(model['valid_clicks'], 'click')})"
-
-
-def _unless_significant(model: pd.Series, name: str) -> str:
-    found = _significance(model, name)
-    return "" if found == "significant" else f"; the difference is {found}"
-
-
 def _table(models: pd.DataFrame) -> pd.DataFrame:
-    """The models with their main metrics and costs, as texts."""
+    """The models with their main metrics and costs, as texts; columns without any are left out."""
+    behind = models.apply(column_text, axis=1, name="auc_behind")
     cells = pd.DataFrame(
         {
             "model": models["size"] + " " + models["model"],
             "clicks": models["valid_clicks"].map("{:,}".format),
             "AUC": models.apply(column_text, axis=1, name="auc"),
-            "behind": models.apply(_behind, axis=1),
+            "behind": behind + np.where(models["auc_behind_chance"] < SIGNIFICANCE, " *", ""),
         }
     )
     forms = {"agreement": ("agreement", "{:.3f}")}
@@ -267,6 +194,8 @@ def _table(models: pd.DataFrame) -> pd.DataFrame:
     }
     forms |= {
         "share": ("share_of_best", "{:.3f}"),
+        "others": ("negative_share", "{:.2g}"),
+        "features": ("features", "{}"),
         "train": ("train_seconds", "{:.0f} s"),
         "MiB": ("peak_memory_mib", "{:,.0f}"),
     }
@@ -287,12 +216,6 @@ def _notes(table: pd.DataFrame) -> str:
         "Agreement: the rank correlation of the predictions with those of the best model; of good "
         f"models, the one that agrees least adds most to a blend. {metrics} Balanced score: the "
         "score at the odds 50:50. Share: how much of what can be learned from simulated data was "
-        "learned. MiB: peak memory of the training.\n"
+        "learned. Others: how much of the rows without a click was trained on. Features: sets that "
+        "the validation rows chose. MiB: peak memory of the training.\n"
     )
-
-
-def _behind(model: pd.Series) -> str:
-    if not model["enough_clicks"]:
-        return "too few clicks"
-    mark = " *" if model["auc_behind_chance"] < SIGNIFICANCE else ""
-    return column_text(model, "auc_behind") + mark
