@@ -19,13 +19,11 @@ from .page import (
     texts,
     write_page,
 )
-from .plots.data import PLOTS
+from .plots.data import PLOTS, TABLES
 from .plots.style import save
 
 # Columns in a sentence.
 _NAMED = 12
-# From this share of rows with a sequence of train on, users are said to be on both sides.
-_MET_AGAIN = 0.02
 _TRY = "try them as `context` columns, or `model.numerics: [buckets]`"
 _LOOKS = {
     "constant": "Numeric columns with one value, which tell nothing",
@@ -33,10 +31,6 @@ _LOOKS = {
     "levels": f"Numeric columns with few values, levels rather than measurements; {_TRY}",
     "whole": f"Whole numbers with many values, counts or IDs; for IDs, {_TRY}",
 }
-_FLATTERED = (
-    "So metrics on the validation rows flatter a model that remembers users; `sampling.split` can "
-    "hold out whole users or the newest rows."
-)
 # What a reader learns from each plot.
 _PLOTS = {
     "click_rates": "Whether clicks depend on the place in the file, which tells of its order in "
@@ -46,7 +40,13 @@ _PLOTS = {
     "drift": "Which columns the test rows have other values in, and whether the validation rows "
     "show it: where they do not, their metrics flatter.",
 }
-_TABLE = f"""\
+_SEQUENCES = """\
+Events: on average, and at most. None: rows without events. Shared: of the rows with five events or
+more, those that have them in common with a train row, train rows with another one. If far more
+validation rows than test rows share theirs, metrics flatter a model that remembers users, and
+`sampling.split` can hold out whole users or the newest rows.
+"""
+_COLUMNS = f"""\
 Values: how many differ. Missing: of the train rows, and of the test rows. Low and high: of all
 train rows. Middle: the share of this range that holds the middle 98 % of the values. AUC: how well
 the column alone ranks the train clicks. PSI: population stability index from train; below
@@ -64,6 +64,8 @@ def write_data_page(
     parts = [f"# Data of size {facts['size']}\n"]
     parts += [SIMULATED] * facts["simulated_data"]
     parts += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
+    if facts["sequences"]:
+        parts += ["## Sequences\n", *map(_sequence_table, facts["sequences"]), _SEQUENCES]
     parts += ["## What stands out\n", "\n".join(f"- {line}" for line in _findings(facts)), ""]
     parts.append("## Plots\n")
     for path in plots:
@@ -74,28 +76,38 @@ def write_data_page(
 
 
 def _rows_table(facts: Mapping[str, Any]) -> str:
-    rows = pd.Series({name: count for name, count in facts["rows"].items() if count})
-    clicks = pd.Series(facts["clicks"]).reindex(rows.index)
-    table = pd.DataFrame(
-        {
-            "table": rows.index,
-            "rows": texts(rows, "{:,}".format).to_numpy(),
-            "clicks": texts(clicks, "{:,.0f}".format).to_numpy(),
-            "click rate": texts(clicks / rows.clip(lower=1), percent).to_numpy(),
-        }
+    rows, clicks = pd.Series(facts["rows"]), pd.Series(facts["clicks"])
+    cells = {
+        "rows": rows[rows > 0].map("{:,}".format),
+        "clicks": clicks.map("{:,}".format),
+        "click rate": (clicks / rows).dropna().map(percent),
+        "sample": pd.Series(facts["sampled_rows"]).map("{:,}".format),
+    }
+    return (
+        f"{_by_table(cells)}\nWhat compares columns is from the sample, rows at equal distances. "
+        f"Missing values, unseen categories, click rates and lengths are of all rows.\n"
     )
-    sampled = " and ".join(
-        f"{count:,} of {facts['rows'][name]:,} {name} rows"
-        for name, count in facts["sampled_rows"].items()
-        if count < facts["rows"][name]
-    )
-    note = "All rows are counted."
-    if sampled:
-        note += (
-            f" What compares columns is from a sample, rows at equal distances: {sampled}; missing "
-            f"values, unseen categories, click rates and lengths are from all rows."
-        )
-    return f"{markdown_table(table)}\n{note}\n"
+
+
+def _sequence_table(sequence: Mapping[str, Any]) -> str:
+    lengths = pd.DataFrame(sequence["lengths"])[list(TABLES)]
+    rows = lengths.sum()
+    cells = {
+        "events": pd.Series(sequence["mean"])[rows > 0].map("{:,.1f}".format),
+        "longest": pd.Series(sequence["longest"]).map("{:,}".format),
+        "none": (lengths.iloc[0] / rows).map(percent),
+        "shared": pd.Series({"train": sequence["twice_in_train"], **sequence["in_train"]}).map(
+            percent
+        ),
+        "unknown codes": pd.Series({"test": percent(sequence["unseen_test"])}),
+    }
+    return f"### {literal(sequence['column'])}, {sequence['tokens']:,} codes\n\n{_by_table(cells)}"
+
+
+def _by_table(cells: Mapping[str, pd.Series]) -> str:
+    """A row for each table of the first column."""
+    table = pd.DataFrame(cells).loc[next(iter(cells.values())).index].fillna("")
+    return markdown_table(table.rename_axis("table").reset_index())
 
 
 def _findings(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -103,8 +115,6 @@ def _findings(facts: Mapping[str, Any]) -> Iterator[str]:
     for name, what in (("test", "test"), ("valid", "validation")):
         if facts["rows"][name]:
             yield _adversary_line(facts["adversary"][name], what)
-    for sequence in facts["sequences"]:
-        yield from _sequence_lines(sequence, bool(facts["rows"]["test"]))
     for block in facts["missing_blocks"][:3]:
         share = percent(block["rows"] / facts["sampled_rows"]["train"])
         rate = percent(block["clicks"] / block["rows"])
@@ -137,30 +147,6 @@ def _adversary_line(found: Mapping[str, Any] | None, what: str) -> str:
     )
 
 
-def _sequence_lines(sequence: Mapping[str, Any], has_test: bool) -> Iterator[str]:
-    name, bins = literal(sequence["column"]), pd.DataFrame(sequence["lengths"])
-    empty = bins["train"].iloc[0] / max(1, bins["train"].sum())
-    yield (
-        f"{name} has {sequence['mean']['train']:,.1f} events on average (median "
-        f"{sequence['median']:,.0f}, longest {sequence['longest']['train']:,}), of "
-        f"{sequence['tokens']:,} different codes; {percent(empty)} of the train rows have none."
-        + has_test
-        * (
-            f" In the test the average is {sequence['mean']['test']:,.1f}, and "
-            f"{percent(sequence['unseen_test'])} of the events are unknown codes."
-        )
-    )
-    again = sequence["in_train"]
-    flattered = has_test and again["valid"] > _MET_AGAIN + 2 * again["test"]
-    of_test = f", and {percent(again['test'])} of the test rows," * has_test
-    yield (
-        f"{percent(sequence['twice_in_train'])} of the train rows with {name} share it with "
-        f"another train row; {percent(again['valid'])} of the validation rows{of_test} share it "
-        f"with a train row."
-        f"{f' {_FLATTERED}' * flattered}"
-    )
-
-
 def _columns_table(facts: Mapping[str, Any]) -> str:
     columns = pd.DataFrame(facts["columns"])
     shown: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -183,7 +169,7 @@ def _columns_table(facts: Mapping[str, Any]) -> str:
             if facts["rows"]["test"] or not name.endswith("_test")
         }
     )
-    return f"{markdown_table(table)}\n{_TABLE}"
+    return f"{markdown_table(table)}\n{_COLUMNS}"
 
 
 def _names(names: Sequence[str]) -> str:
