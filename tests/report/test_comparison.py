@@ -334,7 +334,7 @@ def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path
     scores = [pq.read_table(path.with_name("valid_predictions.parquet")) for path in (one, two)]
     aucs = [roc_auc_score(table["label"], table["logit"]) for table in scores]
     for part in (
-        f"**len150-wide is better than len150.** Its AUC is higher by {aucs[1] - aucs[0]:.5f} [",
+        f"**len150-wide is better than len150**: the AUCs differ by {aucs[1] - aucs[0]:.5f} [",
         "SIMULATED",
         "| heads | 2 | 4 |",
         "| score | 2 | 4 |",

@@ -147,11 +147,9 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
     Each is given by its metrics.json, with the files of its model beside it. Raises UserError
     unless both were measured on the same rows.
     """
-    names = [path.absolute().parent.name for path in (first, other)]
-    if names[0] == names[1]:  # of two runs
-        names = [str(path.parent) for path in (first, other)]
-    paths = dict(zip(names, (first, other)))
-    measured = {name: read_json(path) for name, path in paths.items()}
+    paths = {path.absolute().parent.name: path for path in (first, other)}
+    if len(paths) == 1:  # of two runs
+        paths = {str(path.parent): path for path in (first, other)}
     predictions = _predictions(first), _predictions(other)
     _check_same_rows(first, predictions[0], other, predictions[1])
     tables = dict(zip(paths, predictions))
@@ -167,29 +165,26 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
         for name, table in tables.items()
     }
     gains = gain_entries(rows[better], rows[worse], gain, resamples)
+    measured = {name: read_json(path) for name, path in paths.items()}
+    entries = {name: found["metrics"] for name, found in measured.items()}
+    entries[f"{better} better by"] = gains
     metrics = {
-        name: {metric: _text(metric, found["metrics"].get(metric)) for metric in gains}
-        for name, found in measured.items()
+        name: {metric: _text(metric, of.get(metric)) for metric in gains}
+        for name, of in entries.items()
     }
     others = {}
     for name, path in paths.items():
         training = read_json(path.with_name("training.json"))
         others[name] = training.get("settings", {}) | _costs(path, training)
-    # A setting may have the name of a metric.
-    table = pd.concat([pd.DataFrame(metrics), pd.DataFrame(others).map(_cell)])
-    table[f"{better} better by"] = [
-        *(_text(name, gain) for name, gain in gains.items()),
-        *[""] * (len(table) - len(gains)),
-    ]
-    table = table[table[worse] != table[better]]
+    table = pd.concat([pd.DataFrame(metrics), pd.DataFrame(others).map(_cell)]).fillna("")
+    table = table[table[worse] != table[better]].rename_axis("").reset_index()
     about = measured[better]
     verdict = _verdict(better, worse, gain, about["clicks"], about["rows"])
     parts = [
         f"# {' beside '.join([*paths][::-1])}, size {first.absolute().parts[-3]}\n",
         *[SIMULATED] * about["simulated_data"],
         f"{verdict}\n\n{_ONE_SEED}\n",
-        "## Metrics, settings and costs that differ\n",
-        markdown_table(table.rename_axis("").reset_index()),
+        f"## Metrics, settings and costs that differ\n\n{markdown_table(table)}",
     ]
     with written_beside(page) as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
@@ -198,17 +193,16 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
 
 def _verdict(better: str, worse: str, gain: Entry, clicks: int, rows: int) -> str:
     """Whether the better one is better; `gain` is how far its AUC is above the other's."""
-    counted = f"{clicks:,} clicks in {rows:,} rows"
+    by = f"the AUCs differ by {_text('auc', gain)}, {clicks:,} clicks in {rows:,} rows"
     if gain["chance"] is None:
         return (
-            f"**Too few clicks.** There are {counted}; with fewer than {LEAST_CLICKS}, or as few "
-            f"others, no model is called better. Raise sampling.valid_share, or compare on a "
-            f"larger size if the table has more rows."
+            f"**Too few clicks**: {by}; below {LEAST_CLICKS} clicks, or as few others, no model is "
+            f"called better. Raise sampling.valid_share, or compare on a larger size."
         )
-    by = f"{_text('auc', gain)} (p = {gain['chance']:.2g}, DeLong's test, {counted})"
-    if gain["chance"] >= SIGNIFICANCE:
-        return f"**The difference is not significant.** The AUCs differ by {by}."
-    return f"**{better} is better than {worse}.** Its AUC is higher by {by}."
+    claim = "The difference is not significant"
+    if gain["chance"] < SIGNIFICANCE:
+        claim = f"{better} is better than {worse}"
+    return f"**{claim}**: {by}, p = {gain['chance']:.2g} by DeLong's test."
 
 
 def _text(metric: str, entry: Entry | None) -> str:
