@@ -97,6 +97,7 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
         "valid_clicks": 97,
         "enough_clicks": True,
         "auc_behind": auc[0] - auc,
+        "auc_behind_chance": 0.5,
         "score_gain": 0.0,
         "auc": auc,
         "auc_low": auc - 0.01,

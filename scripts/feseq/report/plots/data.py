@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from ...describe.drift import MUCH_DRIFT, SOME_DRIFT
 from ..page import percent
 from . import style
-from .style import BLUE, GREY, ROW, VERMILION, WIDTH, log_axis, rate_interval, short
+from .style import BLUE, GREY, ROW, VERMILION, WIDTH, new_plot, short
 
 # The most columns with their click rates, and the most rows in charts of single columns.
 _MOST_PANELS = 6
@@ -32,7 +32,7 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
         "Grey bars: how much of the test a category has; all of it would fill the frame.",
     )
     title, width = "Click rate along the file, and by category", WIDTH * (1 + across) / 2
-    figure = _new_plot(facts, width, 2.3 * down + 1, title, *notes)
+    figure = new_plot(facts, width, 2.3 * down + 1, title, *notes)
     panels = figure.subplots(down, across, squeeze=False).flat
     for panel, ax in zip(drawn, panels):
         values = pd.DataFrame(panel["values"])
@@ -54,7 +54,7 @@ def _draw_rates(ax: Axes, entries: pd.DataFrame, overall: float) -> None:
     """Click rates side by side, with 95 % intervals."""
     known = entries[entries["rows"] > 0]
     rate = known["clicks"] / known["rows"]
-    ax.vlines(known.index, *rate_interval(known["clicks"], known["rows"]), color=BLUE)
+    ax.vlines(known.index, *style.rate_interval(known["clicks"], known["rows"]), color=BLUE)
     ax.plot(known.index, rate, "o", color=BLUE)
     ax.axhline(overall, ls=":", color=GREY)
     # Intervals of few rows may leave the frame.
@@ -68,33 +68,26 @@ def missing_plot(facts: Mapping[str, Any]) -> Figure:
     blocks = pd.DataFrame(facts["missing_blocks"][:_MOST_ROWS])
     sampled, overall = facts["sampled_rows"]["train"], _rate(facts)
     if blocks.empty:
-        return _new_plot(facts, WIDTH, 1.2, "No sampled train row lacks a value")
-    figure = _new_plot(
+        return new_plot(facts, WIDTH, 1.2, "No sampled train row lacks a value")
+    figure = new_plot(
         facts,
-        WIDTH + 2,
+        WIDTH,
         len(blocks) * ROW + 1.6,
         "Values missing together",
-        f"{sampled:,} sampled train rows. A click rate far from the dotted "
+        f"Share of {sampled:,} sampled train rows. A click rate far from the dotted "
         f"{percent(overall)} of all rows",
         "says that the block tells something: `missing` of model.numerics.",
     )
-    shares, rates = figure.subplots(1, 2, sharey=True)
+    ax = figure.subplots()
     names = [
-        short(first, 24) + f" and {len(others)} more" * bool(others)
-        for first, *others in blocks["columns"]
+        f"{short(first, 24)}{f' and {len(others)} more' * bool(others)}   {percent(rows / sampled)}"
+        for (first, *others), rows in zip(blocks["columns"], blocks["rows"])
     ]
-    style.draw_rows(shares, names)
-    share = blocks["rows"] / sampled
-    shares.barh(blocks.index, share, color=BLUE, height=0.6)
-    log_axis(shares, "x", share.min() / 2, 1.0, lambda value, _: percent(value))
-    shares.set_xlabel("share of the rows")
-    low, high = rate_interval(blocks["clicks"], blocks["rows"])
-    rows = pd.DataFrame({"value": blocks["clicks"] / blocks["rows"], "low": low, "high": high})
-    style.draw_intervals(rates, rows, [BLUE] * len(rows))
-    rates.axvline(overall, ls=":", color=GREY)
-    rates.xaxis.set_major_formatter(PercentFormatter(1))
-    rates.xaxis.set_major_locator(MaxNLocator(5))
-    rates.set_xlabel("click rate of these rows, with 95 % interval")
+    low, high = style.rate_interval(blocks["clicks"], blocks["rows"])
+    rates = blocks.assign(value=blocks["clicks"] / blocks["rows"], low=low, high=high)
+    label = "click rate of these rows, with 95 % interval"
+    style.draw_intervals(ax, rates.assign(name=names, chance=1.0), overall, label)
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
@@ -102,10 +95,10 @@ def lengths_plot(facts: Mapping[str, Any]) -> Figure:
     """How long sequences are in each table, and the click rate by length."""
     sequences, overall = facts["sequences"], _rate(facts)
     if not sequences:
-        return _new_plot(facts, WIDTH, 1.2, "There are no sequences")
+        return new_plot(facts, WIDTH, 1.2, "There are no sequences")
     note = f"Click rates of train and validation rows, 95 % intervals; dotted: {percent(overall)}."
     title, height = "Lengths of sequences", 2.6 * len(sequences) + 0.9
-    figure = _new_plot(facts, WIDTH + 2, height, title, note)
+    figure = new_plot(facts, WIDTH + 2, height, title, note)
     panels = figure.subplots(len(sequences), 2, squeeze=False)
     for (left, right), sequence in zip(panels, sequences):
         bins = pd.DataFrame(sequence["lengths"])
@@ -131,7 +124,7 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
     others = ["valid", "test"] if facts["rows"]["test"] else ["valid"]
     where = "; the test may be elsewhere" * (len(others) > 1)
     indices = columns.sort_values(f"psi_{others[-1]}", ascending=False, kind="stable")[:_MOST_ROWS]
-    figure = _new_plot(
+    figure = new_plot(
         facts,
         WIDTH,
         len(indices) * ROW + 1.6,
@@ -148,7 +141,7 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
         ax.plot(values, range(len(values)), marker, color=colour, label=name)
     for bound in (SOME_DRIFT, MUCH_DRIFT):
         ax.axvline(bound, ls=":", color=GREY)
-    log_axis(ax, "x", smallest, max(1.0, indices[f"psi_{others[-1]}"].max()))
+    style.log_axis(ax, "x", smallest, max(1.0, indices[f"psi_{others[-1]}"].max()))
     ax.set_xlabel("population stability index")
     figure.legend(loc="outside right upper")
     return figure
@@ -160,12 +153,6 @@ PLOTS = {
     "lengths": lengths_plot,
     "drift": drift_plot,
 }
-
-
-def _new_plot(
-    facts: Mapping[str, Any], width: float, height: float, title: str, *notes: str
-) -> Figure:
-    return style.new_plot(width, height, title, *notes, simulated=facts["simulated_data"])
 
 
 def _rate(facts: Mapping[str, Any]) -> float:

@@ -14,12 +14,11 @@ from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocC
 from ...common.errors import UserError, did_you_mean, first_line
 from ...common.files import Output, read_json
 from ...common.logits import sigmoid
-from ...evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from ...evaluate.metrics import BY_NAME, Rows
 from ...evaluate.valid_predictions import read_predictions
 from ..page import percent, with_interval
 from . import style
-from .style import BLUE, GREY, ROW, VERMILION, WIDTH, log_axis, rate_interval, save, short
+from .style import BLUE, GREY, VERMILION, WIDTH, About, interval_panels, new_plot, save, short
 
 MOST_SLICES = 24  # of a column, such as all hours of a day
 MOST_COLUMNS = 20
@@ -27,14 +26,6 @@ SMALLEST = 1e-6  # probability that is drawn: -80 as a logit is 1e-35
 # Positions that fewer of the rows have are left out: their means leap.
 THIN_SHARE = 0.01
 NEWEST = 10
-
-_SIGNIFICANT = (
-    f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out.\n"
-    f"Hollow: fewer than {LEAST_CLICKS} clicks."
-)
-
-# What a plot needs to know of its model: `full_name` and `simulated_data`.
-About = Mapping[str, Any]
 
 
 def plot_model(
@@ -71,7 +62,7 @@ def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
         f"Best of {len(history)} evaluations: epoch {best['epoch']:.0f} of "
         f"{history['epoch'].iloc[-1]:.0f}, step {best['step']:,.0f}, AUC {best['auc']:.4f}"
     )
-    figure = _new_plot(about, WIDTH, 5.5, title)
+    figure = new_plot(about, WIDTH, 5.5, title)
     losses, aucs = figure.subplots(2, 1, sharex=True)
     step = history["step"]
     losses.plot(step, history["train_loss"], "s--", color=VERMILION, label="training")
@@ -86,7 +77,7 @@ def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
     low, high = np.nanmin(drawn), np.nanmax(drawn)
     # As with a weight on clicks.
     if 0 < 5 * low < high:
-        log_axis(losses, "y", low, high)
+        style.log_axis(losses, "y", low, high)
     return figure
 
 
@@ -95,8 +86,8 @@ def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure
     clicks, rows = int(label.sum()), len(label)
     title = f"{clicks:,} clicks in {rows:,} validation rows"
     if clicks in (0, rows):
-        return _new_plot(measured, WIDTH, 1.2, f"{title}: no curves to draw")
-    figure = _new_plot(measured, 9, 4.8, title, "In brackets: 95 % intervals.")
+        return new_plot(measured, WIDTH, 1.2, f"{title}: no curves to draw")
+    figure = new_plot(measured, 9, 4.8, title, "In brackets: 95 % intervals.")
     roc, pr = figure.subplots(1, 2)
     roc_name = f"AUC {_metric(measured, 'auc')}"
     pr_name = f"average precision {_metric(measured, 'average_precision')}"
@@ -128,7 +119,7 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> F
         f"calibration error {_metric(measured, 'calibration_error')}"
     )
     notes = f"{len(bins)} bins with 95 % intervals.", "Bins without clicks have no dot."
-    figure = _new_plot(measured, WIDTH, 5.5, title, *notes)
+    figure = new_plot(measured, WIDTH, 5.5, title, *notes)
     ax = figure.subplots()
     ax.vlines(bins["predicted"], bins["low"], bins["high"], color=BLUE)
     ax.plot(some["predicted"], some["clicks"] / some["rows"], "o", color=BLUE, label="a bin")
@@ -136,7 +127,7 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> F
     high = max([bins["predicted"].max(), *bins["high"]])
     ax.plot([low, high], [low, high], ":", color=GREY, label="clicks as predicted")
     for axis in ("x", "y"):
-        log_axis(ax, axis, low, high, lambda value, _: percent(value))
+        style.log_axis(ax, axis, low, high, lambda value, _: percent(value))
     ax.set(xlabel="predicted probability", ylabel="share of clicks")
     ax.legend(loc="upper left")
     return figure
@@ -150,7 +141,7 @@ def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
     bins = found.agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
     )
-    low, high = rate_interval(bins["clicks"].astype(float), bins["rows"])
+    low, high = style.rate_interval(bins["clicks"].astype(float), bins["rows"])
     return bins.assign(low=np.maximum(low, SMALLEST), high=high)
 
 
@@ -166,7 +157,7 @@ def slices_plot(measured: About) -> Figure:
                     f"{short(s.strip(), 24)} ({clicks:,} of {rows:,})" for s, clicks, rows in counts
                 ]
             )
-    return _interval_panels(
+    return interval_panels(
         measured,
         panels,
         f"AUC by slice: at most the {MOST_SLICES} largest of a column",
@@ -186,7 +177,7 @@ def importance_plot(found: Mapping[str, Any], about: About) -> Figure:
     )
     shown = columns[:MOST_COLUMNS]
     title = f"Columns, the {len(shown)} of {len(columns)} that cost most"
-    return _interval_panels(
+    return interval_panels(
         about,
         {"The history": histories, title: shown},
         f"What its AUC of {with_interval(found['auc'], 3)} loses by a change\n"
@@ -204,43 +195,6 @@ def _intervals(table: pd.DataFrame, entry: str, difference: str) -> pd.DataFrame
     return table.reindex(columns=names).set_axis(["value", "low", "high", "chance"], axis=1)
 
 
-def _interval_panels(
-    about: About,
-    panels: Mapping[str, pd.DataFrame],
-    title: str,
-    note: str,
-    *,
-    middle: float,
-    label: str,
-    across: int = 2,
-) -> Figure:
-    """Intervals by panel, each row with its `name`; a dotted line at `middle`."""
-    panels = {name: table for name, table in panels.items() if len(table)}
-    if not panels:
-        return _new_plot(about, WIDTH, 1.2, "There is nothing to compare", title)
-    across = min(across, len(panels))
-    rows = [len(table) for table in panels.values()]
-    heights = [max(rows[i : i + across]) + 3.5 for i in range(0, len(rows), across)]
-    size = WIDTH * (1 + across) / 2, sum(heights) * ROW + 1.6
-    figure = _new_plot(about, *size, title, note, _SIGNIFICANT)
-    axes = figure.subplots(
-        len(heights), across, height_ratios=heights, squeeze=False, sharex=True
-    ).flat
-    for (name, table), ax in zip(panels.items(), axes):
-        ax.set_title(short(name, 60), loc="left", fontsize="medium")
-        ax.axvline(middle, color=GREY, linestyle=":")
-        style.draw_rows(ax, list(table["name"]))
-        chance = table["chance"].astype(float)
-        faces = np.select([chance < SIGNIFICANCE, chance.isna()], [VERMILION, "none"], BLUE)
-        colours = np.where(chance.isna(), GREY, faces)
-        style.draw_intervals(ax, table, colours.tolist(), faces.tolist())
-        ax.set_xlabel(label)
-        ax.tick_params(labelbottom=True)
-    for ax in list(axes):
-        ax.remove()
-    return figure
-
-
 def attention_plot(attention: Mapping[str, Any], about: About) -> Figure:
     """A model's attention field by field, and in its pooling by position, whichever there is.
 
@@ -256,7 +210,7 @@ def attention_plot(attention: Mapping[str, Any], about: About) -> Figure:
     side = 0.5 * len(fields) + 2 if weights is not None else 0
     heights = [*[side] * (weights is not None), *[3.2] * bool(positions)]
     title = f"Mean attention over {attention['rows']:,} validation rows"
-    figure = _new_plot(about, max(WIDTH, side + 1.5), sum(heights) + 1, title)
+    figure = new_plot(about, max(WIDTH, side + 1.5), sum(heights) + 1, title)
     panels = list(figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
     if weights is not None:
         display = ConfusionMatrixDisplay(np.array(weights, float), display_labels=fields)
@@ -282,10 +236,10 @@ def _draw_positions(ax: Axes, positions: pd.DataFrame, rows: int) -> None:
     drawn = positions[~is_target & (positions["rows"] >= THIN_SHARE * rows)]
     newest = f"events: {on_newest} on the {NEWEST} newest"
     ax.plot(drawn["position"], drawn["weight"], ".-", color=BLUE, label=newest)
-    log_axis(ax, "x", 1, max(1, drawn["position"].max()) if len(drawn) else 1)
+    style.log_axis(ax, "x", 1, max(1, drawn["position"].max()) if len(drawn) else 1)
     low, high = (end([target, *drawn["weight"]]) for end in (min, max))
     if 0 < 30 * low < high:
-        log_axis(ax, "y", low, high)
+        style.log_axis(ax, "y", low, high)
     else:
         ax.set_ylim(bottom=0)
     ax.set(xlabel="position, from the newest event (1) to older ones", ylabel="mean attention")
@@ -297,13 +251,6 @@ PLOTS: dict[str, Callable[[Any, About], Figure]] = {
     "importance": importance_plot,
     "attention": attention_plot,
 }
-
-
-def _new_plot(about: About, width: float, height: float, title: str, *notes: str) -> Figure:
-    """An empty plot with size and name of the model above its title."""
-    title = f"{short(about['full_name'] or 'a model')}\n{title}"
-    simulated = bool(about["simulated_data"])
-    return style.new_plot(width, height, title, *notes, simulated=simulated)
 
 
 def _metric(measured: About, name: str) -> str:

@@ -1,6 +1,6 @@
 """The look that all plots share, and SVG files that are the same whenever their input is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,14 +13,18 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import beta
 
 from ...common.files import written_beside
+from ...evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
-BLUE, GREEN, VERMILION, ORANGE = "#0072B2", "#009E73", "#D55E00", "#E69F00"
-PURPLE, SKY = "#CC79A7", "#56B4E9"
+BLUE, VERMILION = "#0072B2", "#D55E00"
 GREY = "#595959"
 WIDTH = 7.0  # inches
 ROW = 0.24  # inches of a row
 SIMULATED = "Simulated data: says nothing of real clicks."
+_BARS = (
+    f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out.\n"
+    f"Hollow: fewer than {LEAST_CLICKS} clicks."
+)
 
 # Not the look of the user's own matplotlibrc.
 matplotlib.style.use(
@@ -43,13 +47,17 @@ matplotlib.style.use(
 )
 
 
-def new_plot(
-    width: float, height: float, title: str, *notes: str, simulated: bool = False
-) -> Figure:
+# What a plot says of its data: `simulated_data`, and the `full_name` of its model if it has one.
+About = Mapping[str, Any]
+
+
+def new_plot(about: About, width: float, height: float, title: str, *notes: str) -> Figure:
     """An empty plot of that many inches, with its title above and its notes below."""
     figure = Figure(figsize=(width, height), layout="constrained")
+    if about.get("full_name"):
+        title = f"{short(about['full_name'])}\n{title}"
     figure.suptitle(title, x=0.02, ha="left")
-    if foot := [*notes, *[SIMULATED] * simulated]:
+    if foot := [*notes, *[SIMULATED] * bool(about["simulated_data"])]:
         figure.supxlabel("\n".join(foot), x=0.02, ha="left", fontsize=9, color=GREY)
     return figure
 
@@ -66,13 +74,52 @@ def draw_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.set_ylim(len(names) - 0.5, -0.5)
 
 
-def draw_intervals(
-    ax: Axes, rows: pd.DataFrame, colours: Sequence[str], faces: Sequence[str] | None = None
-) -> None:
-    """A point and its 95 % interval in each row of a horizontal chart: `value`, `low`, `high`."""
-    y, values = np.arange(len(rows)), rows[["value", "low", "high"]].astype(float)
-    ax.hlines(y, values["low"], values["high"], color=colours)
-    ax.scatter(values["value"], y, s=25, edgecolors=colours, facecolors=faces or colours, zorder=2)
+def draw_intervals(ax: Axes, rows: pd.DataFrame, middle: float, label: str) -> None:
+    """A point and its 95 % interval in each row of a horizontal chart, a dotted line at `middle`.
+
+    Rows have their `name`, `value`, `low` and `high`, and the `chance` that there is no difference:
+    red where it is small, hollow where it is unknown.
+    """
+    draw_rows(ax, list(rows["name"]))
+    ax.axvline(middle, color=GREY, linestyle=":")
+    numbers = rows[["value", "low", "high", "chance"]].astype(float).assign(y=range(len(rows)))
+    unknown = numbers["chance"].isna()
+    faces = np.select([numbers["chance"] < SIGNIFICANCE, unknown], [VERMILION, "none"], BLUE)
+    edges = np.where(unknown, GREY, faces).tolist()
+    ax.hlines(numbers["y"], numbers["low"], numbers["high"], color=edges)
+    ax.scatter("value", "y", data=numbers, s=25, ec=edges, fc=faces.tolist(), zorder=2)
+    ax.set_xlabel(label)
+
+
+def interval_panels(
+    about: About,
+    panels: Mapping[str, pd.DataFrame],
+    title: str,
+    note: str,
+    *,
+    middle: float,
+    label: str,
+    across: int = 2,
+) -> Figure:
+    """Intervals by panel, as `draw_intervals` draws them."""
+    panels = {name: table for name, table in panels.items() if len(table)}
+    if not panels:
+        return new_plot(about, WIDTH, 1.2, "There is nothing to compare", title)
+    across = min(across, len(panels))
+    rows = [len(table) for table in panels.values()]
+    heights = [max(rows[i : i + across]) + 3.5 for i in range(0, len(rows), across)]
+    size = WIDTH * (1 + across) / 2, sum(heights) * ROW + 1.6
+    figure = new_plot(about, *size, title, note, _BARS)
+    axes = figure.subplots(
+        len(heights), across, height_ratios=heights, squeeze=False, sharex=True
+    ).flat
+    for (name, table), ax in zip(panels.items(), axes):
+        ax.set_title(short(name, 60), loc="left", fontsize="medium")
+        draw_intervals(ax, table, middle, label)
+        ax.tick_params(labelbottom=True)
+    for ax in list(axes):
+        ax.remove()
+    return figure
 
 
 def log_axis(
