@@ -2,6 +2,7 @@
 
 import base64
 import html
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,12 @@ def literal(text: str) -> str:
 def alarms_text(alarms: Sequence[Alarm]) -> str:
     """A Markdown list of what is wrong and what to do."""
     return "\n".join([f"- **{literal(a.text)}.** {a.advice}." for a in alarms] or ["None."]) + "\n"
+
+
+def plots_text(plots: Sequence[Path], page: Path) -> str:
+    """Markdown that shows `plots` on the page of that path."""
+    places = {path.stem: os.path.relpath(path, page.parent) for path in plots}
+    return "\n".join(f"![{name}]({place})\n" for name, place in places.items())
 
 
 def markdown_table(table: pd.DataFrame) -> str:

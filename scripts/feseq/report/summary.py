@@ -23,6 +23,7 @@ from .page import (
     difference_text,
     literal,
     markdown_table,
+    plots_text,
     texts,
     write_page,
 )
@@ -31,15 +32,6 @@ from .plots.style import save
 
 # Models in the table; the comparison has them all.
 _MOST = 30
-# What a reader learns from each plot.
-_PLOTS = {
-    "aucs": "The AUC of every model with its 95 % interval. Whether two models differ is said "
-    "above, by their difference on the same rows: it can be significant where intervals overlap.",
-    "by_max_len": "What longer histories bring, and what they cost.",
-    "speed": "What each model costs, on the machine that ran it.",
-    "importance": "What the AUC of a model that submits rests on. A column that others can stand "
-    "in for loses little, however much it tells.",
-}
 
 
 def write_summary(
@@ -90,9 +82,7 @@ def write_summary(
     parts += ["## All models\n", markdown_table(table), _notes(table)]
     if len(models) > _MOST:
         parts.append(f"{len(models) - _MOST} more are in {comparison.name}.\n")
-    for path in [*plots, *importances]:
-        place = os.path.relpath(path, summary.parent)
-        parts.append(f"{_PLOTS[path.stem]}\n\n![{path.stem}]({place})\n")
+    parts.append(plots_text([*plots, *importances], summary))
     write_page("\n".join(parts), summary, view)
 
 

@@ -32,7 +32,7 @@ def aucs_plot(models: pd.DataFrame) -> Figure:
         _about(models),
         panels,
         "AUC of all models",
-        "Compared with the best model of the size, on the same rows.",
+        "Compared with the best on the same rows; intervals of two that differ may overlap.",
         middle=np.nan,
         label="AUC",
         across=1,
@@ -88,7 +88,8 @@ def speed_plot(models: pd.DataFrame) -> Figure:
         if known.notna().any():
             low, high = known.min(), known.max()
             # The numbers of the longest bars need room.
-            log_axis(ax, "x", low / 2, high * (high / low) ** 0.4 * 3)
+            ax.set(xscale="log", xlim=(low / 2, high * (high / low) ** 0.4 * 3))
+        ax.tick_params(axis="x", which="both", labelbottom=False)
     draw_rows(panels[0], list((models["size"] + " " + models["model"]).map(short)))
     return figure
 

@@ -182,7 +182,7 @@ def importance_plot(found: Mapping[str, Any], about: About) -> Figure:
         {"The history": histories, title: shown},
         f"What its AUC of {with_interval(found['auc'], 3)} loses by a change\n"
         f"{found['clicks']:,} clicks in {found['rows']:,} validation rows",
-        "A column is given the values of other rows.",
+        "A column is given the values of other rows: those that others stand in for lose little.",
         middle=0,
         label="AUC lost",
         across=1,
@@ -237,11 +237,8 @@ def _draw_positions(ax: Axes, positions: pd.DataFrame, rows: int) -> None:
     newest = f"events: {on_newest} on the {NEWEST} newest"
     ax.plot(drawn["position"], drawn["weight"], ".-", color=BLUE, label=newest)
     style.log_axis(ax, "x", 1, max(1, drawn["position"].max()) if len(drawn) else 1)
-    low, high = (end([target, *drawn["weight"]]) for end in (min, max))
-    if 0 < 30 * low < high:
-        style.log_axis(ax, "y", low, high)
-    else:
-        ax.set_ylim(bottom=0)
+    high = max([target, *drawn["weight"]])
+    style.log_axis(ax, "y", max(min([target, *drawn["weight"]]), high / 1e4), high)
     ax.set(xlabel="position, from the newest event (1) to older ones", ylabel="mean attention")
     ax.legend()
 
