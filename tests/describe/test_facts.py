@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from feseq.common.errors import UserError
 from feseq.describe import counts, facts
 from feseq.describe.columns import auc_alone, kind_of, middle_share, same_columns
 from feseq.describe.drift import adversary, stability_index
@@ -207,16 +208,11 @@ def test_boosting_names_the_columns_that_give_a_table_away() -> None:
     assert adversary(train[:9], other) is None
 
 
-def test_a_column_may_be_called_as_what_is_derived_from_others(tmp_path: Path) -> None:
-    table, test = raw_table(300, 3), raw_table(90, 4)
-    new = {"country": "place", "price": "length of events", "age": "newest of events"}
-    others = [
+def test_a_column_called_as_what_is_derived_from_others_is_refused(tmp_path: Path) -> None:
+    new = {"age": "newest of events"}
+    tables = [
         rows.rename_columns([new.get(name, name) for name in rows.column_names])
-        for rows in (table, test)
+        for rows in (raw_table(300, 3), raw_table(90, 4))
     ]
-    plain = facts_of(tmp_path / "plain", table, test)
-    found = facts_of(tmp_path / "renamed", *others, columns=renamed(new))
-    assert len(found["columns"]) == len(plain["columns"])
-    for old, name in new.items():
-        assert column(found, name) | {"column": old} == column(plain, old)
-    assert found["sequences"] == plain["sequences"]
+    with pytest.raises(UserError, match="newest of events"):
+        facts_of(tmp_path, *tables, columns=renamed(new))

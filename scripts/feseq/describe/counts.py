@@ -1,11 +1,12 @@
 """One pass over a table: what is counted over all of its rows, and a sample of them."""
 
-from collections.abc import Collection
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from ..common.ahead import map_ahead
+from ..common.errors import UserError
 from ..common.hashing import GOLDEN, hashed
 from ..common.progress import Progress
 from ..common.ragged import Ragged
@@ -47,28 +48,31 @@ class Counts:
             name: ByCode(words, np.arange(1, len(words) + 1), missing=0, other=0)
             for name, words in self.words.items()
         }
-        columns = {*table.numeric_columns, *self.words}
-        self.derived = {name: derived_names(name, columns) for name in self.lookups}
+        derived = {f"{what} of {name}" for name in self.lookups for what in ("length", "newest")}
+        if same := derived.intersection([*table.numeric_columns, *self.words]):
+            raise UserError(
+                f"a sequence has facts of the same name as column {min(same)}; rename it"
+            )
         sizes: dict[str | None, int] = {None: PLACES}
         sizes |= {name: len(words) + 1 for name, words in self.words.items()}
-        sizes |= {length: len(LENGTHS) for length, _ in self.derived.values()}
+        sizes |= {f"length of {name}": len(LENGTHS) for name in self.lookups}
         self.groups = {name: np.zeros((size, 3), np.int64) for name, size in sizes.items()}
         self.numbers = np.zeros((2, len(table.numeric_columns)), np.int64)
         self.events = {name: np.zeros(3, np.int64) for name in self.lookups}
         self.longest = dict.fromkeys(self.lookups, 0)
         step = -(-table.rows // SAMPLE_ROWS) or 1
-        empty = table.read(0, 0)
-        samples, labels = [self._sampled(empty, np.empty(0, int))], [np.empty(0, np.uint8)]
-        found = [self._keyed(empty)[1]]
+        samples, labels, found = [], [], []
         describing = Progress("described", table.rows)
-        for block, keys in map_ahead(self._keyed, table.blocks(), threads):
+        # Of a table without rows, the columns at least.
+        blocks = chain([table.read(0, 0)], table.blocks())
+        for block, keys in map_ahead(self._keyed, blocks, threads):
             sampled = np.arange(-self.rows % step, len(block), step)
             samples.append(self._sampled(block, sampled))
-            labels.append(labels[0] if block.label is None else block.label[sampled])
+            labels.append(np.empty(0, np.uint8) if block.label is None else block.label[sampled])
             found.append(keys)
             self._count(block, sampled)
             describing.advance(len(block))
-        self.sample = pd.concat(samples[1:] or samples)
+        self.sample = pd.concat(samples)
         self.label = np.concatenate(labels)
         self.keys = {name: np.concatenate([keys[name] for keys in found]) for name in found[0]}
 
@@ -85,13 +89,10 @@ class Counts:
         index.update(self._places(block.categorical))
         for name, lookup in self.lookups.items():
             ragged = block.sequences[name]
-            index[self.derived[name][0]] = np.searchsorted(LENGTHS, ragged.lengths, "right") - 1
+            index[f"length of {name}"] = np.searchsorted(LENGTHS, ragged.lengths, "right") - 1
             codes = lookup(ragged.take(sampled).values)
-            self.events[name] += [
-                len(ragged.values),
-                len(codes),
-                (codes == OUT_OF_VOCABULARY).sum(),
-            ]
+            unknown = codes == OUT_OF_VOCABULARY
+            self.events[name] += [len(ragged.values), len(codes), unknown.sum()]
             self.longest[name] = max(self.longest[name], int(ragged.lengths.max(initial=0)))
         for group, values in index.items():
             counts = self.groups[group]
@@ -104,10 +105,10 @@ class Counts:
         for name, places in self._places(block.categorical[rows]).items():
             sample[name] = pd.Categorical.from_codes(places - 1, self.words[name])
         for name in self.lookups:
-            newest, (length, last) = block.sequences[name].take(rows, 1), self.derived[name]
-            sample[length] = block.sequences[name].lengths[rows]
-            sample[last] = pd.NA
-            sample.loc[newest.lengths > 0, last] = newest.values
+            newest = block.sequences[name].take(rows, 1)
+            sample[f"length of {name}"] = block.sequences[name].lengths[rows]
+            sample[f"newest of {name}"] = pd.NA
+            sample.loc[newest.lengths > 0, f"newest of {name}"] = newest.values
         return sample
 
     def _places(self, codes: np.ndarray) -> dict[str, np.ndarray]:
@@ -126,13 +127,6 @@ class Counts:
         found[""] = hashed((columns * _weights(columns.shape[1])).sum(axis=1))
         low = np.uint64(2 ** (64 - self.bits) - 1)
         return block, {name: key[key <= low] for name, key in found.items()}
-
-
-def derived_names(sequence: str, columns: Collection[str]) -> tuple[str, str]:
-    """What a sequence's length and newest event are called; none of the `columns` has the name."""
-    while not {f"length of {sequence}", f"newest of {sequence}"}.isdisjoint(columns):
-        sequence += "'"
-    return f"length of {sequence}", f"newest of {sequence}"
 
 
 def _sequence_keys(ragged: Ragged) -> np.ndarray:

@@ -13,7 +13,7 @@ from ..dataset.feature_map import FeatureMap, SequenceField
 from ..dataset.opening import Files, open_table
 from ..dataset.table import SomeRows, Table, reported
 from .columns import auc_alone, kind_of, middle_share, missing_blocks, same_columns
-from .counts import LENGTHS, Counts
+from .counts import LENGTHS, PLACES, Counts
 from .drift import adversary, stability_index
 
 # The tables that are compared with train.
@@ -93,7 +93,7 @@ def _column(
     tables: Tables, samples: Mapping[str, pd.DataFrame], feature_map: FeatureMap, name: str
 ) -> Facts:
     """One row of the table of columns; `low` and `high` are of all train rows."""
-    train = tables["train"]
+    train, test = tables["train"], tables["test"]
     numeric = list(train.table.numeric_columns)
     role = "numeric" if name in numeric else "category" if name in train.words else name.split()[0]
     is_category = role in ("category", "newest")
@@ -105,10 +105,10 @@ def _column(
         "kind": "categories" if is_category else kind,
         "distinct": distinct,
         "click_auc": auc_alone(values["train"], train.label, is_category),
+        # What not all columns have.
+        **dict.fromkeys(("low", "high", "middle_share", "test_outside", "test_scale")),
+        **dict.fromkeys(("infinite", "unseen_test")),
     }
-    # What not all columns have.
-    entry |= dict.fromkeys(("low", "high", "middle_share", "test_outside", "test_scale"))
-    entry |= dict.fromkeys(("infinite", "unseen_test"))
     for other in OTHERS:
         found = stability_index(values["train"], values[other], is_category)
         entry[f"psi_{other}"] = found if len(values[other]) else None
@@ -126,10 +126,8 @@ def _column(
     if role == "category":
         fields = (*feature_map.profile, *feature_map.targets, *feature_map.context)
         vocabulary = next(f.vocabulary for f in fields if f.column == name)
-        test = tables["test"]
         unknown = ~np.isin(np.array(test.words[name], object), vocabulary)
-        unseen = test.groups[name][1:, 0][unknown].sum()
-        entry["unseen_test"] = float(unseen / max(1, test.rows))
+        entry["unseen_test"] = float(test.groups[name][1:, 0][unknown].sum() / max(1, test.rows))
     return entry
 
 
@@ -137,16 +135,14 @@ def _numeric(train: np.ndarray, test: np.ndarray, low: float, high: float) -> Fa
     """How test values compare with the range of all train rows, and with train's values."""
     known = test[~np.isnan(test)]
     sizes = [np.abs(values[np.isfinite(values) & (values != 0)]) for values in (train, test)]
-    scale = None
-    if min(map(len, sizes)) >= _LEAST_FOR_SCALE:
-        scale = float(np.median(sizes[1]) / np.median(sizes[0]))
+    has_scale = min(map(len, sizes)) >= _LEAST_FOR_SCALE
     return {
         "low": low,
         "high": high,
         "middle_share": middle_share(train, low, high),
         "test_outside": float(((known < low) | (known > high)).mean()) if len(known) else None,
         # The median size of test values by that of train values, without zeros.
-        "test_scale": scale,
+        "test_scale": float(np.median(sizes[1]) / np.median(sizes[0])) if has_scale else None,
     }
 
 
@@ -157,26 +153,21 @@ def _click_rates(tables: Tables) -> list[Facts]:
     rows are left out.
     """
 
-    def counted(group: str | None, name: str, values: list[Any]) -> pd.DataFrame:
-        counts = pd.DataFrame(tables[name].groups[group], columns=["all", "rows", "clicks"])
-        return counts.assign(value=values, test_rows=counts["all"] * (name == "test"))
-
-    places = [str(i + 1) for i in range(len(tables["train"].groups[None]))]
-    panels: dict[str | None, list[pd.DataFrame]] = {
-        None: [counted(None, name, places) for name in ("train", "valid")]
-    }
-    for name in tables["train"].words:
-        panels[name] = [
-            counted(name, table, [None, *of.words[name]]) for table, of in tables.items()
-        ]
+    places: list[Any] = [str(i + 1) for i in range(PLACES)]
     found = []
-    for column, parts in panels.items():
+    for column in (None, *tables["train"].words):
+        parts = []
+        for name in ("train", "valid") if column is None else tables:
+            of = tables[name]
+            counts = pd.DataFrame(of.groups[column], columns=["all", "rows", "clicks"])
+            values = places if column is None else [None, *of.words[column]]
+            parts.append(counts.assign(value=values, test_rows=counts["all"] * (name == "test")))
         sums = pd.concat(parts).groupby("value", dropna=False, sort=False).sum()
         sums = sums[sums["all"] > 0].drop(columns="all")
         words = [None if pd.isna(word) else word for word in sums.index]
         if column is None or 1 < len(words) <= _MOST_CATEGORIES:
-            values = sums.assign(value=pd.Series(words, sums.index, object)).to_dict("records")
-            found.append({"column": column, "values": sorted(values, key=_in_order)})
+            records = sums.assign(value=pd.Series(words, sums.index, object)).to_dict("records")
+            found.append({"column": column, "values": sorted(records, key=_in_order)})
     return found
 
 
@@ -191,7 +182,7 @@ def _in_order(entry: Facts) -> tuple[int, float, str]:
 def _sequence(tables: Tables, field: SequenceField) -> Facts:
     """Lengths of a sequence by table, and the shares of rows that have it in common."""
     name = field.column
-    length, _ = tables["train"].derived[name]
+    length = f"length of {name}"
     groups = {table: counts.groups[length] for table, counts in tables.items()}
     bins = pd.DataFrame({table: counts[:, 0] for table, counts in groups.items()})
     known = groups["train"] + groups["valid"]
