@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from feseq.describe.checks import alarms_of
-from support.facts import facts_of, plain_facts, with_column
+from support.facts import facts_of, with_column
 from support.raw_tables import raw_table
 
 ROWS = 2_000
@@ -34,65 +34,40 @@ def test_with(name: str, values: object) -> tuple[pa.Table, pa.Table]:
 
 test_with.__test__ = False  # type: ignore[attr-defined]
 OUTLIER = with_column(TRAIN, "age", [*AGES[:-1], 1e9]), with_column(TEST, "age", AGES)
-# What the alarm names, and what its advice does.
-FAULTS: dict[str, tuple[Callable[[], tuple[pa.Table, pa.Table]], str, str]] = {
-    "a leak": (
-        lambda: train_with("price", PRICES),
-        "Column price: predicts",
-        "columns.groups",
-    ),
-    "a leak of a category": (
-        lambda: train_with("item", [f"item {2 * (i % 5) + 1 - y}" for i, y in enumerate(CLICKS)]),
-        "Column item: predicts the clicks",
-        "columns.groups",
-    ),
-    "a leak by what is missing": (
-        lambda: train_with("price", pa.array(NORMAL, mask=CLICKS == 1)),
-        "Column price: predicts",
-        "columns.groups",
-    ),
-    "a leak in events": (
-        lambda: train_with("events", EVENTS),
-        "newest of events: predicts",
-        "columns",
-    ),
-    "test is train": (lambda: (TRAIN, TRAIN), "100% of the test rows are train rows", "raw.test"),
-    "part of train": (lambda: (TRAIN, TRAIN[700:1000]), "test rows are train rows", "raw.test"),
+# What the alarm names.
+FAULTS: dict[str, tuple[Callable[[], tuple[pa.Table, pa.Table]], str]] = {
+    "a leak": (lambda: train_with("price", PRICES), "Column price: predicts"),
+    "a leak in events": (lambda: train_with("events", EVENTS), "newest of events: predicts"),
+    "test is train": (lambda: (TRAIN, TRAIN), "100% of the test rows are train rows"),
+    "part of train": (lambda: (TRAIN, TRAIN[700:1000]), "test rows are train rows"),
     "seconds since 1970": (
         lambda: tuple(with_column(t, "age", 1.7e9 + 60 * np.arange(ROWS)) for t in (TRAIN, TEST)),
         "Column age: values between 1700000000 and 1700119936 are kept in steps of 128",
-        "days since",
     ),
     "another unit": (
         lambda: test_with("age", [a and a * 100 for a in TEST["age"].to_pylist()]),
         "Column age: 100% of the test values",
-        "unit",
     ),
     "a smaller unit": (
         lambda: (with_column(TRAIN, "price", SMALL), with_column(TEST, "price", SMALL[::-1] / 60)),
         "Column price: test values are 0.0",
-        "one unit",
     ),
     "missing in test": (
         lambda: test_with("age", pa.nulls(ROWS, pa.int16())),
         "Column age: missing in 100%",
-        "columns.groups",
     ),
     "new categories": (
         lambda: test_with("item", [f"item {i % 12}" for i in range(ROWS)]),
         "Column item: 25% of the test rows",
-        "coded alike",
     ),
     "new codes": (
         lambda: test_with("events", ["5,9001"] * ROWS),
         "Column events: 50% of the test events",
-        "min_count",
     ),
-    "an outlier": (lambda: OUTLIER, "Column age: outliers", "scaling: quantile"),
+    "an outlier": (lambda: OUTLIER, "Column age: outliers"),
     "few clicks": (
         lambda: train_with("y", [int(i % 6 == 0) for i in range(ROWS)]),
         "validation rows have 84 clicks",
-        "sampling.valid_share",
     ),
 }
 
@@ -103,24 +78,18 @@ def test_a_fault_gives_its_alarm_and_no_other(
 ) -> None:
     # No alarm rests on it.
     monkeypatch.setattr("feseq.describe.facts.adversary", lambda *_: None)
-    tables, text, advice = FAULTS[fault]
+    tables, text = FAULTS[fault]
     facts = facts_of(tmp_path, *tables())
     (alarm,) = alarms_of(facts, ["minmax"])
     assert text in alarm.text
-    assert advice in alarm.advice
     # Models that take ranks see no outlier.
     assert bool(alarms_of(facts, ["quantile"])) == (fault != "an outlier")
 
 
-def test_a_healthy_table_gives_no_alarm(tmp_path: Path) -> None:
+def test_a_healthy_table_gives_no_alarm_but_of_few_holdout_clicks(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, TRAIN, TEST)
     assert alarms_of(facts, ["minmax"]) == []
     for results in facts["adversary"].values():
         assert results["is_chance"]
-
-
-def test_the_clicks_that_count_are_those_of_the_holdout_rows() -> None:
-    few = {"rows": 5_000, "clicks": 60}
-    (alarm,) = [a for a in alarms_of(plain_facts(reported=few), ["quantile"]) if "clicks" in a.text]
-    assert "The 5,000 holdout rows have 60 clicks" in alarm.text
-    assert "sampling.holdout_share" in alarm.advice
+    (alarm,) = alarms_of(facts | {"reported": {"rows": 400, "clicks": 60}}, ["minmax"])
+    assert "The 400 holdout rows have 60 clicks" in alarm.text

@@ -30,6 +30,7 @@ from feseq.report.plots.one_model import (
 from feseq.report.plots.style import BLUE, SIMULATED, VERMILION
 from support.facts import plain_facts
 from support.plots import (
+    ABOUT,
     LABEL,
     LOGIT,
     LONG,
@@ -45,7 +46,6 @@ from support.plots import (
 from support.predictions import put_predictions
 
 MEASURED = ("auc", "auc_low", "auc_high", "train_samples_per_second", "predict_samples_per_second")
-ABOUT = {"full_name": f"full/{LONG}", "simulated_data": True}
 UNKNOWN = dict.fromkeys((*MEASURED, "train_seconds", "peak_memory_mib", "device"), math.nan)
 MANY = [f"len{n}-{v}{'_and_more' * 6}" for v in "abcdefghij" for n in (50, 150, 500)]
 SLICES = {
@@ -117,14 +117,6 @@ def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path: Path) -> None
         assert file.stat().st_size < 300_000
 
 
-def test_a_plot_of_one_model_is_drawn_from_its_file(tmp_path: Path) -> None:
-    history(4).to_csv(tmp_path / "history.csv", index=False)
-    write_json(tmp_path / "training.json", {"simulated_data": True})
-    files = tmp_path / "history.csv", tmp_path / "training.json"
-    plot_one("learning_curves", *files, "toy/len5", tmp_path / "curves.svg")
-    assert (tmp_path / "curves.svg").stat().st_size > 9_000
-
-
 @pytest.mark.parametrize("plot", ["nope", "importance"])
 def test_a_plot_or_a_file_that_does_not_fit_is_named(tmp_path: Path, plot: str) -> None:
     data, training = tmp_path / "data.json", tmp_path / "training.json"
@@ -160,8 +152,7 @@ def test_calibration_bins_hold_all_rows_and_equal_predictions_share_one() -> Non
         wilson = binomtest(row.clicks, row.rows).proportion_ci(0.95, "wilson")
         assert (row.low, row.high) == pytest.approx((wilson.low, wilson.high), abs=0.001)
     tied = calibration_bins(LABEL, np.repeat([-3.0, -5.0], len(LABEL) // 2))
-    expected = [1 / (1 + math.exp(5)), 1 / (1 + math.exp(3))]
-    assert tied["predicted"].tolist() == pytest.approx(expected)
+    assert tied["predicted"].tolist() == pytest.approx([1 / (1 + math.exp(x)) for x in (5, 3)])
 
 
 def test_intervals_are_red_where_significant_and_hollow_where_unknown() -> None:
@@ -172,13 +163,6 @@ def test_intervals_are_red_where_significant_and_hollow_where_unknown() -> None:
     assert np.array(bars.get_segments())[:, :, 0] == pytest.approx(np.array([[0.59, 0.61]] * 3))
     expected = [to_rgba(VERMILION), to_rgba(BLUE), to_rgba("none")]
     assert points.get_facecolors().tolist() == np.array(expected).tolist()
-
-
-def test_of_many_slices_the_largest_are_drawn_in_their_order() -> None:
-    slices = [slice_of(f"s{i}", 100 + (i * 7) % 40, 0.7) for i in range(40)]
-    (ax,) = slices_plot(measured({"column": slices})).axes
-    largest = [s["slice"] for s in slices if s["rows"] >= 116]
-    assert [label.get_text().split()[0] for label in ax.get_yticklabels()] == largest
 
 
 def test_attention_to_positions_is_drawn_as_given_without_rare_ones() -> None:
