@@ -21,6 +21,7 @@ from feseq.common.parquet import write_table
 from feseq.config.check import checked_config
 from feseq.evaluate.intervals import LEAST_CLICKS
 from feseq.report.comparison import write_comparison, write_two_models
+from feseq.report.page import difference_text
 from feseq.report.summary import write_summary
 from support.configs import CONFIG as CONFIG_FILE
 from support.predictions import put_predictions
@@ -41,23 +42,17 @@ def put_model(
     folder.mkdir(parents=True)
     clicks = given.get("clicks", 100)
     enough = clicks >= LEAST_CLICKS
-    near = {"low": auc - 0.01, "high": auc + 0.01} if enough else {"low": None, "high": None}
+    near = {"value": auc, "low": auc - 0.01 if enough else None, "high": auc + 0.01}
     names = ("auc", "logloss", "average_precision", "weighted_logloss", "score", "balanced_score")
-    nothing = {"value": 0.1, "low": None, "high": None}
     metrics = {
         **dict.fromkeys(("auc_blanked", "histories", "ahead_of", "ahead", "share_of_best")),
         **dict.fromkeys(("expected_auc", "best_auc", "best_auc_of_new_users")),
-        "rows": 5000,
-        "unseen": False,
-        "clicks": clicks,
-        "enough_clicks": enough,
+        **{"rows": 5000, "unseen": False, "clicks": clicks, "enough_clicks": enough},
         "simulated_data": False,
-        "metrics": dict.fromkeys(names, {"value": auc} | near),
+        "metrics": dict.fromkeys(names, near),
         "score_gain": {"value": 0.1, "low": 0.05, "high": 0.15},
         **given,
     }
-    if not enough:
-        metrics |= {"score_gain": nothing, "histories": nothing | {"chance": None}}
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "training.json", dict(training))
     # A click's logit is higher by what gives about this AUC.
@@ -75,23 +70,13 @@ def metrics(tmp_path: Path) -> list[Path]:
     training |= {"negative_share": 0.1234}
     training |= {"settings": {"heads": 4, "mlp": [512, 256], "seed": 42}}
     chosen = {"feature_sets": ["groups", "clicks"], "sets_tried": [{"set": "groups"}]}
+    measured = {"histories": {"value": 0.08, "low": 0.05, "high": 0.11, "chance": 0.001}}
+    measured |= {"auc_blanked": 0.63, "share_of_best": 0.677, "simulated_data": True}
+    measured |= {"expected_auc": 0.73, "best_auc": 0.81, "best_auc_of_new_users": 0.81}
+    speed = {"samples_per_second": 2000.0}
     return [
         put_model(tmp_path, "full", "constant", 0.5),
-        put_model(
-            tmp_path,
-            "full",
-            "len150",
-            0.71,
-            auc_blanked=0.63,
-            histories={"value": 0.08, "low": 0.05, "high": 0.11, "chance": 0.001},
-            expected_auc=0.73,
-            best_auc=0.81,
-            best_auc_of_new_users=0.81,
-            share_of_best=0.677,
-            simulated_data=True,
-            training=training,
-            speed={"samples_per_second": 2000.0},
-        ),
+        put_model(tmp_path, "full", "len150", 0.71, training, speed, **measured),
         put_model(tmp_path, "full", "boosting", 0.70, training=chosen),
         put_model(tmp_path, "toy", "boosting", 0.95, rows=100),
     ]
@@ -203,34 +188,36 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
 @pytest.mark.parametrize("clicks", [1, LEAST_CLICKS - 1, 100])
 def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int) -> None:
     """Few clicks, however far apart the AUCs are; many clicks and hardly a difference."""
-    unsure = {"value": 0.004, "low": -0.01, "high": 0.02}
-    same = {"auc_blanked": 0.7, "histories": unsure | {"chance": 0.6}, "score_gain": unsure}
-    learned = {"share_of_best": 0.742, "expected_auc": 0.8, "best_auc": 0.9}
-    learned["best_auc_of_new_users"] = 0.9
+    unsure = {"value": 0.004, "low": -0.01, "high": 0.02, "chance": 0.6}
+    if clicks < LEAST_CLICKS:
+        unsure |= dict.fromkeys(("low", "high", "chance"))
+    measured = {"auc_blanked": 0.7, "histories": unsure, "score_gain": unsure, "clicks": clicks}
     other = 0.9899 if clicks == 100 else 0.7
     paths = [
-        put_model(
-            tmp_path,
-            "full",
-            "len150",
-            0.99,
-            clicks=clicks,
-            **learned,
-            **same,
-        ),
-        put_model(tmp_path, "full", "boosting", other, clicks=clicks),
+        put_model(tmp_path, "full", "len150", 0.99, **measured),
+        put_model(tmp_path, "full", "boosting", other, **measured),
     ]
     text = summary_of(paths, tmp_path)
     claims = [line for line in text.splitlines() if re.search("ahead|worth|gain 0", line)]
     assert [line for line in claims if "not significant" not in line] == []
     assert len(claims) == (3 if clicks == 100 else 1)
-    assert "&#42; |" not in text
+    assert "* |" not in text
     assert ("cannot tell" in text) == (clicks < LEAST_CLICKS)
-    # The share rests on the true probabilities, not on the clicks.
-    assert "74.2%" in text
 
 
-SUBMITS = "`snakemake --cores 4 results/submission_full.csv`"
+@pytest.mark.parametrize("enough", [True, False])
+def test_a_difference_is_significant_by_its_chance_or_its_interval(enough: bool) -> None:
+    cases = [(0.1, 0.06, False), (0.1, None, True), (-0.1, None, False), (-0.1, 0.04, True)]
+    for low, chance, is_sure in cases:
+        row = pd.Series({"a": 0.2, "a_low": low, "a_high": 0.3, "enough_clicks": enough})
+        if chance is not None:
+            row["a_chance"] = chance
+        found = difference_text(row, "a")
+        assert found.startswith(f"0.2000 [{low:.4f}, 0.3000], ")
+        assert found.endswith(", significant") == (enough and is_sure)
+
+
+SUBMITS = "`snakemake --cores 4 results/submission_full.csv --configfile mine.yaml`"
 
 
 def first_line(folder: Path, **given: Any) -> str:
@@ -241,6 +228,7 @@ def first_line(folder: Path, **given: Any) -> str:
     paths = [put_model(folder, "full", name, auc, clicks=clicks) for name, auc in aucs.items()]
     # A model that submits is none.
     given["evaluation"] = {"baselines": ["boosting", "logistic_regression", "len150"]}
+    given["options"] = ["--configfile", "mine.yaml"]
     return summary_of(paths, folder, **given).splitlines()[0]
 
 
@@ -274,43 +262,17 @@ def test_the_first_line_says_what_to_submit(
         update_config(config, yaml.safe_load(text))
         assert checked_config(config)["sizes"]["full"]["submission_models"] == [key]
     assert SUBMITS in line
-    with_options = first_line(tmp_path / "mine", **given, options=["--configfile", "mine.yaml"])
-    assert f"{SUBMITS[:-1]} --configfile mine.yaml`" in with_options
 
 
-def test_the_first_line_says_that_a_test_file_is_lacking(
-    metrics: list[Path], tmp_path: Path
+def test_the_first_line_has_the_figures_of_the_comparison_and_what_is_lacking(
+    tmp_path: Path,
 ) -> None:
-    for has_test in (True, False):
-        first = summary_of(metrics, tmp_path, has_test=has_test).splitlines()[0]
-        assert ("`raw.test`" in first) != has_test
-
-
-def test_the_first_line_has_the_figures_of_the_comparison(tmp_path: Path) -> None:
-    line = first_line(tmp_path, len150=0.99)
+    line = first_line(tmp_path, len150=0.99, has_test=False)
+    assert "`raw.test` is null" in line
     table = pd.read_csv(tmp_path / "comparison.csv").set_index("model")
     for figure in ("auc_behind", "auc_behind_low", "auc_behind_high"):
         assert f"{table.loc['boosting', figure]:.4f}" in line
     assert "0.9900 [0.9800, 1.0000]" in line
-
-
-@pytest.mark.parametrize(
-    ("clicks", "low", "expected"),
-    [(100, 0.01, ", significant"), (100, -0.01, "not significant"), (29, 0.01, "not significant")],
-)
-def test_a_blend_is_better_only_where_enough_clicks_say_so(
-    tmp_path: Path, clicks: int, low: float, expected: str
-) -> None:
-    score = {"value": 0.02, "low": low, "high": 0.03}
-    blend = {"ahead_of": "a", "ahead": {"score": score}, "clicks": clicks}
-    blend["training"] = {"settings": {"a": 0.5, "b": 0.5}}
-    path = put_model(tmp_path, "full", "blend", 0.7, **blend)
-    (line,) = (
-        line
-        for line in summary_of([path], tmp_path, submits=["a", "b"]).splitlines()
-        if "The blend has" in line
-    )
-    assert expected in line
 
 
 def page_of(first: Path, other: Path) -> str:
@@ -323,8 +285,7 @@ def test_two_models_are_compared_by_their_rows_settings_and_costs(tmp_path: Path
     low, high = (
         {
             "settings": {"heads": n, "seed": 42, "score": n, "mlp": [n, 8], "kinds": ["a"] * n},
-            "seconds": n * 1000.123,
-            "parameters": n * 10_000,
+            **{"seconds": n * 1000.123, "parameters": n * 10_000},
         }
         for n in (2, 4)
     )
