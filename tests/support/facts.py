@@ -46,26 +46,23 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
         for i in range(30)
     ]
     along = [value | {"value": str(i), "test_rows": 0} for i, value in enumerate(values[:20])]
-    numeric = {
-        "role": "numeric",
-        "kind": "levels",
-        "distinct": 31,
-        "click_auc": 0.6,
-        "low": 0.0,
-        "high": 1e6,
-        "middle_share": 0.5,
-        "infinite": 7,
-        "test_outside": 0.0,
-        "test_scale": 1.0,
-        "unseen_test": None,
-    } | {f"missing_{part}": 0.25 for part in parts}
+    numeric = {"role": "numeric", "kind": "levels", "distinct": 31, "infinite": 7}
+    numeric |= {"click_auc": 0.6, "low": 0.0, "high": 1e6, "middle_share": 0.5, "unseen_test": None}
+    numeric |= {f"missing_{part}": 0.25 for part in parts}
     bins = {"rows": 1_800, "clicks": 20} | dict.fromkeys(parts, 900)
+    sequence = {
+        "column": name,
+        "mean": dict.fromkeys(parts, 400.0),
+        "longest": dict.fromkeys(parts, 12_345),
+        "lengths": [bins | {"start": int(start)} for start in LENGTHS],
+        **{"tokens": 240, "unseen_test": 0.02, "twice_in_train": 0.4},
+        "in_train": {"valid": 0.4, "test": 0.01},
+    }
     return {
         "size": "full",
         "simulated_data": True,
         "rows": {"train": 90_000, "valid": 10_000, "test": 50_000},
         "clicks": {"train": 1_800, "valid": 200},
-        "reported": {"rows": 10_000, "clicks": 200},
         "sampled_rows": {"train": 45_000, "valid": 10_000, "test": 50_000},
         "columns": [
             numeric | {"column": f"{name} {i}", "psi_valid": 0.001 * i, "psi_test": 0.1 * i}
@@ -81,20 +78,7 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
             {"column": name, "values": values},
             {"column": "hour", "values": [{**v, "value": v["value"][-2:]} for v in values]},
         ],
-        "sequences": [
-            {
-                "column": name,
-                "mean": dict.fromkeys(parts, 400.0),
-                "median": 300.0,
-                "longest": dict.fromkeys(parts, 12_345),
-                "lengths": [bins | {"start": int(start)} for start in LENGTHS],
-                "tokens": 240,
-                "unseen_test": 0.02,
-                "twice_in_train": 0.4,
-                "in_train": {"valid": 0.4, "test": 0.01},
-            }
-        ],
-        "same_rows": {"valid_in_train": 0.0, "test_in_known": 0.0, "known_in_test": 0.0},
+        "sequences": [sequence],
         "adversary": {
             "valid": {"auc": 0.501, "is_chance": True, "columns": {}},
             "test": {"auc": 0.95, "is_chance": False, "columns": {f"{name} 9": 0.4}},
