@@ -148,7 +148,7 @@ def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
         "split": {"time": None, "group": None},
         "evaluation": {"baselines": ["constant", "logistic_regression"]},
     }
-    inputs = folder / "comparison.csv", (), given.pop("facts", ())
+    inputs = folder / "comparison.csv", given.pop("importances", ()), given.pop("facts", ())
     files = folder / "summary.md", folder / "summary.html"
     write_summary(*inputs, plots, *files, **options | given)
     return (folder / "summary.md").read_text()
@@ -158,7 +158,11 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     alarm = {"text": "Column age alone predicts the clicks", "advice": "Take it out"}
     (tmp_path / "full").mkdir(exist_ok=True)
     write_json(tmp_path / "full/data.json", {"alarms": [alarm]})
-    text = summary_of(metrics, tmp_path, facts=[tmp_path / "full/data.json"], plots=["aucs"])
+    drawn = [tmp_path / f"full/{name}/importance.svg" for name in ("len150", "boosting")]
+    for path in drawn:
+        path.write_text("<svg/>")
+    facts = [tmp_path / "full/data.json"]
+    text = summary_of(metrics, tmp_path, facts=facts, plots=["aucs"], importances=drawn)
     for answer in (
         "SIMULATED DATA",
         "**len150**, 0.7100 [0.7000, 0.7200]",
@@ -174,6 +178,8 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         "drawn at random",
         "They also chose each model's epoch",
         "![aucs](plots/aucs.svg)",
+        "(full/len150/importance.svg)",
+        "(full/boosting/importance.svg)",
         "| full len150 | 100 | 0.7100 [0.7000, 0.7200] |",
         "[full/data.md](full/data.md)\n\n- **Column age alone predicts the clicks.** Take it out.",
     ):

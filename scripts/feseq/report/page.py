@@ -66,8 +66,8 @@ def alarms_text(alarms: Sequence[Alarm]) -> str:
 
 def plots_text(plots: Sequence[Path], page: Path) -> str:
     """Markdown that shows `plots` on the page of that path."""
-    places = {path.stem: os.path.relpath(path, page.parent) for path in plots}
-    return "\n".join(f"![{name}]({place})\n" for name, place in places.items())
+    places = [(path.stem, os.path.relpath(path, page.parent)) for path in plots]
+    return "\n".join(f"![{name}]({place})\n" for name, place in places)
 
 
 def markdown_table(table: pd.DataFrame) -> str:

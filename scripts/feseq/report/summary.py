@@ -30,9 +30,6 @@ from .page import (
 from .plots import models as model_plots
 from .plots.style import save
 
-# Models in the table; the comparison has them all.
-_MOST = 30
-
 
 def write_summary(
     comparison: Path,
@@ -78,10 +75,8 @@ def write_summary(
     for path in facts:
         page = os.path.relpath(path.with_suffix(".md"), summary.parent)
         parts.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms_text(read_alarms(path))}")
-    table = _table(models[:_MOST])
+    table = _table(models)
     parts += ["## All models\n", markdown_table(table), _notes(table)]
-    if len(models) > _MOST:
-        parts.append(f"{len(models) - _MOST} more are in {comparison.name}.\n")
     parts.append(plots_text([*plots, *importances], summary))
     write_page("\n".join(parts), summary, view)
 
