@@ -35,7 +35,6 @@ def aucs_plot(models: pd.DataFrame) -> Figure:
         "Compared with the best on the same rows; intervals of two that differ may overlap.",
         middle=np.nan,
         label="AUC",
-        across=1,
     )
     # A point at chance would squeeze those of the other models; its number is enough.
     ends = models[models["auc"] > 0.5]

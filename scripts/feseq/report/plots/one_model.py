@@ -89,23 +89,22 @@ def roc_pr_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> Figure
         return new_plot(measured, WIDTH, 1.2, f"{title}: no curves to draw")
     figure = new_plot(measured, 9, 4.8, title, "In brackets: 95 % intervals.")
     roc, pr = figure.subplots(1, 2)
-    roc_name = f"AUC {_metric(measured, 'auc')}"
-    pr_name = f"average precision {_metric(measured, 'average_precision')}"
-    look = {"plot_chance_level": True, "drop_intermediate": True}
-    RocCurveDisplay.from_predictions(
-        label, logit, ax=roc, curve_kwargs={"color": BLUE, "label": roc_name}, **look
-    )
-    curve = PrecisionRecallDisplay.from_predictions(
-        label, logit, ax=pr, curve_kwargs={"color": BLUE, "label": pr_name}, **look
-    )
+    for ax, curve, name, metric in (
+        (roc, RocCurveDisplay, "AUC", "auc"),
+        (pr, PrecisionRecallDisplay, "average precision", "average_precision"),
+    ):
+        look = {"color": BLUE, "label": f"{name} {_metric(measured, metric)}"}
+        curve.from_predictions(
+            label, logit, ax=ax, plot_chance_level=True, drop_intermediate=True, curve_kwargs=look
+        )
+        ax.legend(fontsize=8)
     # The precision of the first clicks leaps; the frame is made for the rest.
-    settled = curve.precision[:-1][curve.recall[:-1] * clicks >= min(10, clicks)].max()
+    recall, precision = pr.get_lines()[0].get_data()
+    settled = precision[:-1][recall[:-1] * clicks >= min(10, clicks)].max()
     roc.set(title="ROC", xlabel="share of the other rows", ylabel="share of the clicks")
     pr.set(title="Precision-recall", xlabel="share of the clicks (recall)", aspect="auto")
     pr.set(ylabel="clicks among the rows picked (precision)", ylim=(0, min(1.02, 1.3 * settled)))
     pr.yaxis.set_major_formatter(PercentFormatter(1))
-    for ax in (roc, pr):
-        ax.legend(fontsize=8)
     return figure
 
 
@@ -185,7 +184,6 @@ def importance_plot(found: Mapping[str, Any], about: About) -> Figure:
         "A column is given the values of other rows: those that others stand in for lose little.",
         middle=0,
         label="AUC lost",
-        across=1,
     )
 
 

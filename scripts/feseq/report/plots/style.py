@@ -99,26 +99,18 @@ def interval_panels(
     *,
     middle: float,
     label: str,
-    across: int = 2,
 ) -> Figure:
-    """Intervals by panel, as `draw_intervals` draws them."""
+    """Panels one below the other, as `draw_intervals` draws them."""
     panels = {name: table for name, table in panels.items() if len(table)}
     if not panels:
         return new_plot(about, WIDTH, 1.2, "There is nothing to compare", title)
-    across = min(across, len(panels))
-    rows = [len(table) for table in panels.values()]
-    heights = [max(rows[i : i + across]) + 3.5 for i in range(0, len(rows), across)]
-    size = WIDTH * (1 + across) / 2, sum(heights) * ROW + 1.6
-    figure = new_plot(about, *size, title, note, _BARS)
-    axes = figure.subplots(
-        len(heights), across, height_ratios=heights, squeeze=False, sharex=True
-    ).flat
-    for (name, table), ax in zip(panels.items(), axes):
+    heights = [len(table) + 3.5 for table in panels.values()]
+    figure = new_plot(about, WIDTH + 2, sum(heights) * ROW + 1.6, title, note, _BARS)
+    axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False, sharex=True)
+    for (name, table), ax in zip(panels.items(), axes.flat):
         ax.set_title(short(name, 60), loc="left", fontsize="medium")
         draw_intervals(ax, table, middle, label)
         ax.tick_params(labelbottom=True)
-    for ax in list(axes):
-        ax.remove()
     return figure
 
 
