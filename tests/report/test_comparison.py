@@ -184,10 +184,19 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         "[full/data.md](full/data.md)\n\n- **Column age alone predicts the clicks.** Take it out.",
     ):
         assert answer in text, answer
-    two = [*metrics, put_model(tmp_path, "full", "len500", 0.72)]
+    ahead = {"score": {"value": 0.3}, "balanced_score": {"value": 0.02, "low": 0.01, "high": 0.03}}
+    blend = {"ahead_of": "len150", "ahead": ahead}
+    training = {"settings": {"len150": 0.6, "boosting": 0.4}}
+    more = [*metrics, put_model(tmp_path, "full", "blend", 0.72, training, **blend)]
     given: dict[str, Any] = {"split": {"time": "day", "group": "seq"}, "refit": True}
-    text = summary_of(two, tmp_path, prior="balanced", **given)
-    for answer in ("the newest by day", "without a seq ", "on validation rows too"):
+    text = summary_of(more, tmp_path, prior="balanced", submits=["len150", "boosting"], **given)
+    for answer in (
+        "the newest by day",
+        "without a seq ",
+        "on validation rows too",
+        "The blend has the weights len150=0.6 boosting=0.4.",
+        "of len150, the best model in it, by 0.0200 [0.0100, 0.0300], significant",
+    ):
         assert answer in text, answer
 
 
