@@ -28,6 +28,6 @@ def long_rows() -> Drawn:
     """12,000 rows of mean length 500, by a stream that no file and no pilot uses."""
     rows = 12_000
     strangers = users.strangers(314, rows)
-    day = columns.train_day(0, rows, rows)
+    day = columns.train_day(np.arange(rows), rows)
     drawn = columns.draw_columns(np.random.default_rng(314), strangers, day)
     return drawn, sequences.draw_sequences(strangers, 500.0)

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from feseq.common.ragged import Ragged
+from feseq.evaluate.metrics import expected_auc
 from feseq.simulation import clicks, columns, sequences, users
 from feseq.simulation.statistics import category_values, logistic
 from support.simulated import MEAN_LENGTH, ROWS, SEED, Drawn, Simulated, ragged
@@ -24,13 +23,6 @@ def parsed(table: pa.Table) -> columns.Columns:
         elif pa.types.is_floating(field.type):
             found[field.name] = table[field.name].to_numpy()
     return found
-
-
-def expected_auc(score: np.ndarray, probability: np.ndarray) -> float:
-    """The AUC over all labels that the probabilities allow."""
-    label = np.repeat([1, 0], len(score))
-    weight = np.concatenate([probability, 1 - probability])
-    return float(roc_auc_score(label, np.tile(score, 2), sample_weight=weight))
 
 
 def test_click_rates_are_the_measured_ones(simulated: Simulated) -> None:
@@ -62,23 +54,22 @@ def test_a_new_users_probability_is_the_mean_over_users(simulated: Simulated) ->
     true, new_user = (truth[name].to_numpy() for name in truth.schema.names[1:])
     assert 0.03 < expected_auc(true, true) - expected_auc(new_user, true) < 0.1
     lift = np.log(true / new_user)
-    part = clicks.user_part(users.train_users(SEED, 0, ROWS))
+    part = clicks.user_part(users.train_users(SEED, np.arange(ROWS)))
     np.testing.assert_allclose(np.corrcoef(lift, part)[0, 1], 1, atol=0.01)
 
 
 def test_truth_of_a_new_user_follows_from_the_file_alone(simulated: Simulated) -> None:
-    model = clicks.click_model(MEAN_LENGTH)
     for split in ("train", "test"):
         table = simulated[split].slice(0, 2_000)
-        recomputed = clicks.mean_over_users(model.logit(parsed(table), ragged(table)))
+        logit = clicks.click_logit(parsed(table), ragged(table), MEAN_LENGTH)
+        recomputed = clicks.mean_over_users(logit)
         expected = simulated[f"{split}_truth"]["probability_of_new_user"].slice(0, 2_000)
         np.testing.assert_allclose(recomputed, expected.to_numpy(), rtol=1e-4)
 
 
 def test_each_component_has_its_strength_and_matters(long_rows: Drawn) -> None:
-    model = clicks.click_model(500.0)
-    components = model.components(*long_rows)
-    logit = model.intercept + np.sum(list(components.values()), axis=0)
+    components = clicks.components(*long_rows)
+    logit = clicks.click_logit(*long_rows, 500.0)
     probability = clicks.mean_over_users(logit)
     best = expected_auc(logit, probability)
     assert 0.84 < best < 0.89
@@ -117,21 +108,11 @@ def test_shuffling_the_newest_events_changes_only_the_order_component(long_rows:
     for start, end in zip(events.offsets[:-1], events.offsets[1:], strict=True):
         newest = slice(max(start, end - clicks.NEWEST_EVENTS), end)
         tokens[newest] = rng.permutation(tokens[newest])
-    model = clicks.click_model(500.0)
-    before = model.components(drawn, events)
-    after = model.components(drawn, replace(events, values=tokens))
+    before = clicks.components(drawn, events)
+    after = clicks.components(drawn, replace(events, values=tokens))
     for name in set(before) - {"order"}:
         np.testing.assert_allclose(after[name], before[name], atol=1e-4, err_msg=name)
     assert np.corrcoef(before["order"], after["order"])[0, 1] < 0.3
-
-
-def test_order_of_two_tokens_decides_the_sign() -> None:
-    sign = clicks.order_groups()
-    x, y = int(np.argmax(sign)), int(np.argmin(sign))
-    events = Ragged(np.array([x, y, y, x, x], dtype=np.uint16), np.array([0, 2, 4, 5]))
-    x_first, y_first, neither = clicks.order({}, events)
-    assert x_first > 0 > y_first
-    assert (x_first, neither) == (-y_first, 0)
 
 
 def test_far_component_is_blind_to_the_newest_150_events(long_rows: Drawn) -> None:

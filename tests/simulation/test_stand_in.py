@@ -58,7 +58,7 @@ def test_users_come_back_with_all_that_is_their_own(simulated: Simulated) -> Non
     last = np.array(train["day_of_week"].to_pylist())[is_long[0]] == "7"
     on_last_day = np.isin(long_train[last], long_train[~last]).mean()
     assert 0.1 < np.isin(long_test, long_train).mean() < 0.2 < on_last_day < 0.4
-    key = users.train_users(SEED, 0, ROWS)
+    key = users.train_users(SEED, np.arange(ROWS))
     _, first, user = np.unique(key, return_index=True, return_inverse=True)
     assert len(key) / len(first) == pytest.approx(1.491, abs=0.02)
     for name in ("seq", "gender", "age_group"):
@@ -72,12 +72,12 @@ def test_users_come_back_with_all_that_is_their_own(simulated: Simulated) -> Non
 
 def test_no_row_names_a_later_row_as_its_user() -> None:
     """The users of the first rows are the same however many follow, and in any chunks."""
-    whole = users.train_users(3, 0, 5_000)
-    parts = [users.train_users(3, first, 250) for first in range(0, 5_000, 250)]
+    row = np.arange(5_000)
+    whole = users.train_users(3, row)
+    parts = [users.train_users(3, part) for part in np.split(row, 20)]
     assert np.array_equal(whole, np.concatenate(parts))
-    assert len(np.unique(users.train_users(3, 10_000_000, 5_000))) > 4_500
-    alone = users.test_users(3, 0, 2_000, train_rows=0)
-    known = users.test_users(3, 0, 2_000, train_rows=5_000)
+    assert len(np.unique(users.train_users(3, 10_000_000 + row))) > 4_500
+    alone, known = (users.test_users(3, row[:2_000], train_rows) for train_rows in (0, 5_000))
     of_train = np.isin(known, whole)
     assert not np.isin(alone, whole).any()
     assert 0.1 < of_train.mean() < 0.2

@@ -12,9 +12,7 @@ but not the world. Only the intercept depends on the mean length.
 Legend: R rows, W events of a window, V tokens, G groups of inventories.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -82,15 +80,13 @@ def _category_log_odds(column: str) -> Floats32:
 
     Rates of rare values are shrunk to the mean by pseudo-rows.
     """
-    statistics, mean = load_statistics(), float(load_statistics()["click_rate"])
+    statistics, mean = load_statistics(), load_statistics()["click_rate"]
     measured = statistics["categories"][column]
-    log_odds = []
-    for value, share in {**measured["shares"], "null": measured["null"]}.items():
-        count = share * statistics["category_rows"]
-        clicks = measured["click_rate"].get(value, mean) * count + mean * _SHRINKAGE_ROWS
-        rate = clicks / (count + _SHRINKAGE_ROWS)
-        log_odds.append(math.log(rate / (1.0 - rate)) - math.log(mean / (1.0 - mean)))
-    return np.array(log_odds, dtype=np.float32)
+    shares = {**measured["shares"], "null": measured["null"]}
+    rows = np.array(list(shares.values())) * statistics["category_rows"]
+    rate = np.array([measured["click_rate"].get(value, mean) for value in shares])
+    rate = (rate * rows + mean * _SHRINKAGE_ROWS) / (rows + _SHRINKAGE_ROWS)
+    return (np.log(rate / (1.0 - rate)) - np.log(mean / (1.0 - mean))).astype(np.float32)
 
 
 def numerics(columns: Columns, sequences: Ragged) -> Floats32:
@@ -234,25 +230,28 @@ COMPONENTS: Mapping[str, Callable[[Columns, Ragged], Floats32]] = {
 }
 
 
-@dataclass(frozen=True)
-class ClickModel:
-    """The world: mean and scale of each component, and the intercept."""
+@cache
+def _scales() -> Mapping[str, tuple[float, float]]:
+    """The mean of each component on the pilot sample, and what gives it its strength."""
+    scales, pilot = {}, _pilot(_PILOT_LENGTH, 0)
+    for name, component in COMPONENTS.items():
+        value = component(*pilot).astype(np.float64)
+        scales[name] = value.mean(), STRENGTH[name] / value.std() if name in STRENGTH else 1.0
+    return scales
 
-    mean: Mapping[str, float]
-    scale: Mapping[str, float]
-    intercept: float = 0.0
 
-    def components(self, columns: Columns, sequences: Ragged) -> dict[str, Floats32]:
-        """Each component in log-odds, [R], by name."""
-        return {
-            name: np.float32(self.scale[name])
-            * (component(columns, sequences) - np.float32(self.mean[name]))
-            for name, component in COMPONENTS.items()
-        }
+def components(columns: Columns, sequences: Ragged) -> dict[str, Floats32]:
+    """Each component in log-odds, [R], by name."""
+    return {
+        name: np.float32(scale) * (COMPONENTS[name](columns, sequences) - np.float32(mean))
+        for name, (mean, scale) in _scales().items()
+    }
 
-    def logit(self, columns: Columns, sequences: Ragged) -> Floats32:
-        """The log-odds of a click without the user's part, [R]."""
-        return self.intercept + np.sum(list(self.components(columns, sequences).values()), axis=0)
+
+def click_logit(columns: Columns, sequences: Ragged, mean_length: float) -> Floats32:
+    """The log-odds of a click without the user's part, [R]."""
+    found = components(columns, sequences).values()
+    return intercept(mean_length) + np.sum(list(found), axis=0)
 
 
 def user_part(users: Users) -> Floats:
@@ -273,36 +272,26 @@ def _mean_table() -> tuple[Floats, Floats]:
 
 
 @cache
-def click_model(mean_length: float) -> ClickModel:
-    """The click model whose mean probability at this mean length is the measured rate."""
-    pilot = _pilot(_PILOT_LENGTH, 0)
-    values = {name: component(*pilot).astype(np.float64) for name, component in COMPONENTS.items()}
-    mean = {name: float(value.mean()) for name, value in values.items()}
-    strong = {name: strength / float(values[name].std()) for name, strength in STRENGTH.items()}
-    model = ClickModel(mean, dict.fromkeys(COMPONENTS, 1.0) | strong)
+def intercept(mean_length: float) -> float:
+    """What makes the mean probability at this mean length the measured click rate."""
     logits: list[Floats32] = []
     for part in range(1, 1 + _INTERCEPT_PILOTS):
-        components = model.components(*_pilot(mean_length, part))
+        found = components(*_pilot(mean_length, part))
         # Independent of all others, the numerics may meet any row: more pairs, less chance.
-        numeric_R = components.pop("numerics")
-        other_R = np.sum(list(components.values()), axis=0)
+        numeric_R = found.pop("numerics")
+        other_R = np.sum(list(found.values()), axis=0)
         shifts = range(0, _PILOT_ROWS, _PILOT_ROWS // _PAIRINGS)
         logits.extend(other_R + np.roll(numeric_R, shift) for shift in shifts)
-    return replace(model, intercept=_intercept(np.concatenate(logits)))
-
-
-def _pilot(mean_length: float, part: int) -> tuple[Columns, Ragged]:
-    rng = np.random.default_rng([_PILOT_SEED, part])
-    users = strangers(_PILOT_SEED + part, _PILOT_ROWS)
-    day = train_day(0, _PILOT_ROWS, _PILOT_ROWS)
-    return draw_columns(rng, users, day), draw_sequences(users, mean_length)
-
-
-def _intercept(logit: Floats32) -> float:
-    """What to add to the logits so that the mean probability is the measured click rate."""
-    low, high = -20.0, 10.0
+    logit, low, high = np.concatenate(logits), -20.0, 10.0
     for _ in range(30):
         middle = (low + high) / 2
         too_high = mean_over_users(middle + logit).mean() > load_statistics()["click_rate"]
         low, high = (low, middle) if too_high else (middle, high)
     return (low + high) / 2
+
+
+def _pilot(mean_length: float, part: int) -> tuple[Columns, Ragged]:
+    rng = np.random.default_rng([_PILOT_SEED, part])
+    users = strangers(_PILOT_SEED + part, _PILOT_ROWS)
+    day = train_day(np.arange(_PILOT_ROWS), _PILOT_ROWS)
+    return draw_columns(rng, users, day), draw_sequences(users, mean_length)

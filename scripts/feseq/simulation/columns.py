@@ -40,14 +40,13 @@ _ADVERT_SEED = 20_258
 _GRID_DISTINCT = 160
 
 
-def train_day(first_row: int, rows: int, total_rows: int) -> Days:
-    """The calendar day 0..6 of train rows `first_row`, ...: the file is sorted by day.
+def train_day(row: NDArray[np.int64], total_rows: int) -> Days:
+    """The calendar day 0..6 of these train rows: the file is sorted by day.
 
     Each day has, on average, as many rows without a click as any other, and its clicks.
     """
     rate = np.array(list(load_statistics()["categories"]["day_of_week"]["click_rate"].values()))
     upper = np.cumsum(1.0 / (1.0 - rate))
-    row = np.arange(first_row, first_row + rows, dtype=np.int64)
     return np.searchsorted(upper / upper[-1] * total_rows, row + 0.5).astype(np.int8)
 
 
@@ -153,8 +152,7 @@ def quantile_function(column: str) -> Callable[[Floats], Floats]:
         if grid is not None:
             found = grid[np.searchsorted((grid[1:] + grid[:-1]) / 2, found)]
         elif is_integer:
-            # A value that merely rounds to 0 would add to the zero share: it becomes 1 or -1.
-            found = np.where(np.rint(found) == 0.0, np.sign(found), np.rint(found))
+            found = np.rint(found)
         return np.where((at >= zero_from) & (at < zero_to), 0.0, found)
 
     return observed

@@ -26,9 +26,10 @@ MEAN_SEGMENT = 60.0
 _PREFERENCE = 1.2
 # How many times more likely an interest makes its own tokens.
 _TILT = 5.0
-# Standard deviation of the log length: 3.5 % of rows come out below a tenth of the mean.
-_LOG_LENGTH = 1.0
+# Log-normal lengths whose logarithm has deviation 1: 3.5 % come out below a tenth of the mean.
 _LONGEST_IN_MEANS = 10.0
+# The mean of min(X, 10) for such an X of mean 1, to make up for the cut.
+_MEAN_OF_CUT = 0.9896207205726549
 _LEVELS = 4_096
 _WORLD_SEED = 20_252
 # Successors were counted for the 12 most frequent only: each token keeps this much for the rest.
@@ -127,14 +128,8 @@ def _next_token_table() -> NDArray[np.uint16]:
 
 def draw_lengths(users: Users, mean_length: float) -> NDArray[np.int64]:
     """Draw log-normal lengths, [R]: at least 1, at most 10 means, `mean_length` on average."""
-    spread, longest = _LOG_LENGTH, _LONGEST_IN_MEANS
-    # Mean of min(X, longest) for a log-normal X of mean 1, to make up for the cut.
-    cut = (math.log(longest) + spread**2 / 2) / spread
-    below = 0.5 * (1 + math.erf((cut - spread) / math.sqrt(2)))
-    above = 0.5 * (1 - math.erf(cut / math.sqrt(2)))
-    scale = mean_length / (below + longest * above)
-    length = scale * np.exp(spread * normal(users, Draw.LENGTH) - spread**2 / 2)
-    return np.rint(length.clip(1.0, longest * mean_length)).astype(np.int64)
+    length = mean_length / _MEAN_OF_CUT * np.exp(normal(users, Draw.LENGTH) - 0.5)
+    return np.rint(length.clip(1.0, _LONGEST_IN_MEANS * mean_length)).astype(np.int64)
 
 
 def draw_sequences(users: Users, mean_length: float) -> Ragged:

@@ -1,7 +1,7 @@
 """Writing the stand-in: chunk by chunk, so that memory does not grow with the number of rows."""
 
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ from ..common.errors import UserError
 from ..common.files import Output, written_beside
 from ..common.parquet import SIMULATED_MARK, signed
 from ..common.progress import Progress
-from .clicks import click_model, mean_over_users, user_part
+from .clicks import click_logit, mean_over_users, user_part
 from .columns import CATEGORIES, TEST_DAY, as_arrow, draw_columns, train_day
 from .sequences import draw_sequences, join_codes
 from .statistics import load_statistics, logistic
@@ -19,11 +19,10 @@ from .users import test_users, train_users
 
 logger = logging.getLogger(__name__)
 
-_PROBABILITIES = ("probability", "probability_of_new_user")
 _TYPES = {
     **dict.fromkeys((*CATEGORIES, "seq", "ID"), pa.string()),
     **dict.fromkeys(("clicked", "row"), pa.int64()),
-    **dict.fromkeys(_PROBABILITIES, pa.float64()),
+    **dict.fromkeys(("probability", "probability_of_new_user"), pa.float64()),
 }
 
 
@@ -51,13 +50,12 @@ def simulate_split(
     if not 5 <= mean_length <= 5_000:
         raise UserError(f"mean_length {mean_length}: give 5 to 5,000 events")
     is_train = split == "train"
-    model = click_model(mean_length)
     names = load_statistics()["column_order"]
     names = names if is_train else ["ID", *(name for name in names if name != "clicked")]
     # The mark tells everything made from this file that it is simulated.
-    schema = pa.schema(map(_field, names), SIMULATED_MARK)
-    truth_names = ["row" if is_train else "ID", *_PROBABILITIES]
-    truth_schema = signed(pa.schema(map(_field, truth_names)), rows)
+    schema = _schema(*names).with_metadata(SIMULATED_MARK)
+    truth_names = ("row" if is_train else "ID", "probability", "probability_of_new_user")
+    truth_schema = signed(_schema(*truth_names), rows)
     simulating = Progress("simulated", rows)
     with (
         written_beside(parquet) as data_part,
@@ -68,29 +66,28 @@ def simulate_split(
         pq.ParquetWriter(truth_part, truth_schema, compression="zstd") as truth_writer,
     ):
         for chunk, first in enumerate(range(0, rows, chunk_rows)):
-            count = min(chunk_rows, rows - first)
+            row = np.arange(first, min(first + chunk_rows, rows))
             rng = np.random.default_rng([seed, not is_train, chunk])
-            if is_train:
-                users, day = train_users(seed, first, count), train_day(first, count, rows)
-            else:
-                users = test_users(seed, first, count, train_rows)
-                day = np.full(count, TEST_DAY, np.int8)
+            users = train_users(seed, row) if is_train else test_users(seed, row, train_rows)
+            day = train_day(row, rows) if is_train else np.full(len(row), TEST_DAY, np.int8)
             columns, sequences = draw_columns(rng, users, day), draw_sequences(users, mean_length)
-            logit = model.logit(columns, sequences)
-            probabilities = logistic(logit + user_part(users)), mean_over_users(logit)
-            arrays = as_arrow(columns) | {"seq": join_codes(sequences)}
-            arrays |= dict(zip(_PROBABILITIES, map(pa.array, probabilities)))
+            logit = click_logit(columns, sequences, mean_length)
+            probability = logistic(logit + user_part(users))
+            drawn: dict[str, Any] = {
+                **as_arrow(columns),
+                "seq": join_codes(sequences),
+                "probability": probability,
+                "probability_of_new_user": mean_over_users(logit),
+                "row": row,
+                "ID": [f"TEST_{i:07d}" for i in row],
+            }
             if is_train:
-                clicked = rng.random(count) < probabilities[0]
-                arrays["clicked"] = pa.array(clicked.astype(np.int64))
-                arrays["row"] = pa.array(np.arange(first, first + count))
-            else:
-                arrays["ID"] = pa.array([f"TEST_{i:07d}" for i in range(first, first + count)])
+                drawn["clicked"] = (rng.random(len(row)) < probability).astype(np.int64)
             for writer in (data_writer, truth_writer):
-                writer.write_batch(pa.RecordBatch.from_pydict(arrays, writer.schema))
-            simulating.advance(count)
+                writer.write_batch(pa.RecordBatch.from_pydict(drawn, writer.schema))
+            simulating.advance(len(row))
     logger.info("%s: %s rows simulated", parquet, f"{rows:,}")
 
 
-def _field(column: str) -> pa.Field:
-    return pa.field(column, _TYPES.get(column, pa.float32()))
+def _schema(*columns: str) -> pa.Schema:
+    return pa.schema([(name, _TYPES.get(name, pa.float32())) for name in columns])

@@ -45,51 +45,40 @@ def normal(users: Users, draw: Draw) -> Floats:
     return normal_quantile(uniform(users, draw))
 
 
-def strangers(seed: int, rows: int) -> Users:
-    """`rows` different users: for samples that no file holds."""
-    return _first_seen_in(seed, _STRANGERS, np.arange(rows))
+def train_users(seed: int, row: Rows) -> Users:
+    """The users of these train rows."""
+    return _returning(seed, _TRAIN, row, TRAIN_RETURNS)
 
 
-def train_users(seed: int, first: int, rows: int) -> Users:
-    """The users of train rows `first`, ..."""
-    row = np.arange(first, first + rows)
-    return _first_seen_in(seed, _TRAIN, _first_rows(seed, _TRAIN, row, TRAIN_RETURNS))
-
-
-def test_users(seed: int, first: int, rows: int, train_rows: int) -> Users:
-    """The users of test rows `first`, ...: some of them of the `train_rows` train rows."""
-    row = _first_rows(seed, _TEST, np.arange(first, first + rows), TEST_RETURNS)
-    users = _first_seen_in(seed, _TEST, row)
+def test_users(seed: int, row: Rows, train_rows: int) -> Users:
+    """The users of these test rows: some of them of the `train_rows` train rows."""
+    users = _returning(seed, _TEST, row, TEST_RETURNS)
     known = (uniform(users, Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
-    earlier = _earlier(np.full(known.sum(), train_rows), users[known])
-    row = _first_rows(seed, _TRAIN, earlier, TRAIN_RETURNS)
-    users[known] = _first_seen_in(seed, _TRAIN, row)
+    users[known] = train_users(seed, _earlier(np.full(known.sum(), train_rows), users[known]))
     return users
 
 
-def _first_rows(seed: int, split: int, row: Rows, returns: float) -> Rows:
-    """The first row of each row's user, [R].
+def strangers(seed: int, rows: int) -> Users:
+    """`rows` different users: for samples that no file holds."""
+    return _returning(seed, _STRANGERS, np.arange(rows), 0.0)
+
+
+def _returning(seed: int, split: int, row: Rows, returns: float) -> Users:
+    """The users of these rows of a split, [R].
 
     A row is a new user's with probability 1 - `returns`, else it has the user of an earlier row,
     which in turn may have that of one still earlier.
     """
-    row = row.copy()
-    left = np.flatnonzero(row > 0)
-    while len(left):
-        users = _first_seen_in(seed, split, row[left])
-        again = uniform(users, Draw.RETURNS) < returns
-        left = left[again]
-        row[left] = _earlier(row[left], users[again])
-        left = left[row[left] > 0]
-    return row
+    start = np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]
+    users = hashed(start + row.astype(np.uint64) * GOLDEN)
+    again = (uniform(users, Draw.RETURNS) < returns) & (row > 0)
+    if again.any():
+        earlier = _earlier(row[again], users[again])
+        users[again] = _returning(seed, split, earlier, returns)
+    return users
 
 
 def _earlier(before: Rows, users: Users) -> Rows:
     """A row below `before` for each, [R], recent ones more often: users soon return."""
     row = (before * np.sqrt(uniform(users, Draw.EARLIER))).astype(np.int64)
     return np.minimum(row, before - 1)
-
-
-def _first_seen_in(seed: int, split: int, row: Rows) -> Users:
-    start = np.random.SeedSequence([seed, split]).generate_state(1, np.uint64)[0]
-    return hashed(start + row.astype(np.uint64) * GOLDEN)
