@@ -10,11 +10,11 @@ import torch
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.fitting import fit_feature_map
-from feseq.evaluate.mean_attention import mean_attention
-from feseq.model import FESeq
+from feseq.evaluate.mean_attention import attention
+from feseq.predict.model_file import TrainedModel
 from support.networks import random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
-from support.trainings import CPU, MODEL
+from support.trainings import MODEL
 
 MAX_LEN = 8
 PAPER = replace(
@@ -33,16 +33,14 @@ def h5(tmp_path: Path) -> tuple[Path, FeatureMap]:
     return valid, fit_feature_map(train, COLUMNS, 1)
 
 
-def network_of(feature_map: FeatureMap, **changes: object) -> FESeq:
-    config = replace(PAPER, **changes)  # type: ignore[arg-type]
-    return random_model(config, feature_map, spread=0.7).network.eval()
+def model_of(feature_map: FeatureMap, **changes: object) -> TrainedModel:
+    return random_model(replace(PAPER, **changes), feature_map, spread=0.7)  # type: ignore[arg-type]
 
 
 def test_means_are_those_of_single_rows(h5: tuple[Path, FeatureMap]) -> None:
     valid, feature_map = h5
-    network = network_of(feature_map)
-    source = BatchSource(valid, feature_map, max_len=MAX_LEN, batch_rows=16)
-    found = mean_attention(network, feature_map, source, CPU)
+    model = model_of(feature_map)
+    network, found = model.network, attention(model, valid)
     fields = np.zeros((2, 2))
     by_position: dict[int, list[float]] = {}
     pooled: list[torch.Tensor] = []
@@ -60,7 +58,7 @@ def test_means_are_those_of_single_rows(h5: tuple[Path, FeatureMap]) -> None:
                 field_2d = torch.stack([event, profile])
                 first, last = network.interaction.layers
                 fields += last.attention(first(field_2d)).numpy()  # type: ignore
-    assert found["rows"] == source.rows
+    assert found["rows"] == len(by_position[0])
     assert found["fields"] == ["events", "country"]
     np.testing.assert_allclose(
         found["field_attention"], fields / fields.sum(1, keepdims=True), atol=1e-5
@@ -73,8 +71,5 @@ def test_means_are_those_of_single_rows(h5: tuple[Path, FeatureMap]) -> None:
 
 def test_a_network_without_attention_has_no_views(h5: tuple[Path, FeatureMap]) -> None:
     valid, feature_map = h5
-    source = BatchSource(valid, feature_map, max_len=MAX_LEN, batch_rows=16)
-    network = network_of(feature_map, interaction="crossnetv2", pooling="mean")
-    found = mean_attention(network, feature_map, source, CPU)
-    assert found["field_attention"] is None
-    assert found["positions"] is None
+    found = attention(model_of(feature_map, interaction="crossnetv2", pooling="mean"), valid)
+    assert (found["field_attention"], found["positions"]) == (None, None)

@@ -19,7 +19,7 @@ from ..common.files import Output, write_json
 from ..common.logits import log_odds
 from ..common.memory import peak_memory
 from ..common.progress import Progress
-from ..config.names import BASELINES
+from ..config.names import Baseline
 from ..dataset.block import Block
 from ..dataset.encoding import Inputs
 from ..dataset.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
@@ -42,7 +42,7 @@ INPUTS = Inputs(numbers=("quantile", "missing"), statistics=("length",))
 
 
 def fit_baseline(
-    baseline: str,
+    baseline: Baseline,
     train: list[Path],
     valid: list[Path],
     feature_map: Path,
@@ -57,16 +57,10 @@ def fit_baseline(
     Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
     and fitting. Of many train rows the first are used; the file is shuffled.
     """
-    if baseline not in BASELINES:
-        raise UserError(f"there is no baseline {baseline!r}, only {', '.join(BASELINES)}")
     # Warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
     mapped = FeatureMap.read(feature_map)
-    with (
-        open_table(train) as rows,
-        open_table(valid) as others,
-        threadpool_limits(threads),
-    ):
+    with open_table(train) as rows, open_table(valid) as others, threadpool_limits(threads):
         check_one_draw(mapped, rows, others, full_name)
         if rows.source["simulated"]:
             logger.info("fitting to SIMULATED data: this model knows nothing of real clicks")
@@ -75,8 +69,8 @@ def fit_baseline(
         if baseline != "constant":
             used = min(used, VALUES_AT_MOST // fields.count)
         if used < rows.rows:
-            text = f"{used:,} of {rows.rows:,}"
-            logger.warning("%s: only the first %s train rows are used", rows.path, text)
+            count = f"{used:,} of {rows.rows:,}"
+            logger.warning("%s: only the first %s train rows are used", rows.path, count)
         started = time.monotonic()
         label = rows.column("label", 0, used)
         if label.min() == label.max():
@@ -86,17 +80,21 @@ def fit_baseline(
             )
         settings: dict[str, float] = {}
         if baseline == "constant":
+            fitted = time.monotonic()
             logit = np.full(others.rows, log_odds(label.mean()), np.float32)
-            fitted = predicted = time.monotonic()
         else:
             weights = _fit(fields, rows, label, threads)
             fitted = time.monotonic()
             logits = np.concatenate(
                 [x @ weights[1:] + weights[0] for x in fields.read(others, "predicted", threads)]
             )
-            best = _best(logits, others)
+            # The strength with the lowest logloss on the rows that choose.
+            chooses = ~others.holdout
+            labels = others.column("label")[chooses]
+            losses = [BY_NAME["logloss"].of(Rows(labels, z)) for z in logits[chooses].T]
+            best = int(np.argmin(losses))
             logit, settings = logits[:, best], {"C": STRENGTHS[best]}
-            predicted = time.monotonic()
+        predicted = time.monotonic()
         seconds = fitted - started
         logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{used:,}", seconds)
         about = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
@@ -127,14 +125,6 @@ def _fit(fields: "InputColumns", table: Table, label: np.ndarray, threads: int) 
         model.set_params(C=strength).fit(x, label)
         found.append(np.append(model.intercept_, model.coef_))
     return np.stack(found, axis=1).astype(np.float32)
-
-
-def _best(logits: np.ndarray, valid: Table) -> int:
-    """Which of the logits [rows, STRENGTHS] has the lowest logloss on the rows that choose."""
-    chooses = ~valid.holdout
-    label = valid.column("label")[chooses]
-    losses = [BY_NAME["logloss"].of(Rows(label, logit)) for logit in logits[chooses].T]
-    return int(np.argmin(losses))
 
 
 class InputColumns:

@@ -8,6 +8,7 @@ spread over the models.
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,65 +54,59 @@ def blend_predictions(
     also has the logits of the best of the models. Raises UserError unless all have the same rows.
     """
     tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
-    _check_same_rows(predictions, tables)
+    about = _of_rows(tables[0])
     for path, table in zip(predictions, tables):
         if "logit_blanked" not in table.column_names:
             raise UserError(f"{path}: predictions of a baseline; a blend takes models")
+        if not (table["row"].equals(tables[0]["row"]) and _of_rows(table) == about):
+            raise UserError(
+                f"{path}: has other rows than {predictions[0]}; delete both and run the same "
+                f"command again"
+            )
     names = [path.absolute().parent.name for path in predictions]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"two models are called {twice[0]!r}; give models of different names")
     rows = {name: tables[0][name] for name in ("row", "label", "holdout")}
-    label, holdout = (rows[name].to_numpy() for name in ("label", "holdout"))
+    label, chooses = rows["label"].to_numpy(), ~rows["holdout"].to_numpy()
     logits = [table["logit"].to_numpy() for table in tables]
-    choosing = [logit[~holdout] for logit in logits]
+    choosing, clicked = [logit[chooses] for logit in logits], label[chooses]
     # Other metrics mean something at the odds of the rows alone.
     metric = BY_NAME[BALANCED + by if (by, prior) == ("score", "balanced") else by]
-    click_rate = float(metadata_of(tables[0])["click_rate"])
-    found, about = given, dict[str, Any]()
-
-    by_halves = False
-
-    def of_half(logits: Sequence[np.ndarray], label: np.ndarray) -> list[float]:
-        return bagged_weights(logits, label, metric, click_rate).mean(0).tolist()
-
+    click_rate = float(about["click_rate"])
+    found, basis, blended = given, dict[str, Any](), None
     if found is None:
         # Without holdout rows each half is blended by weights of the other.
-        least = LEAST_CLICKS if holdout.any() else 2 * LEAST_CLICKS
-        fitted = bagged_weights(choosing, label[~holdout], metric, click_rate, least)
-        found, about = _described(fitted, names, label[~holdout], least)
-        by_halves = len(fitted) > 1 and not holdout.any()
+        least = 2 * LEAST_CLICKS if chooses.all() else LEAST_CLICKS
+        fitted = bagged_weights(choosing, clicked, metric, click_rate, least)
+        found = dict(zip(names, fitted.mean(0).tolist()))
+        basis = {"clicks": int(clicked.sum()), "spread": None}
+        shown = f"{basis['clicks']:,} clicks in {len(clicked):,} rows"
+        if len(fitted) > 1:
+            logger.info("weights are fitted to %s", shown)
+            basis["spread"] = dict(zip(names, fitted.std(0).tolist()))
+            if chooses.all():
+                fit = partial(bagged_weights, metric=metric, click_rate=click_rate)
+                blended = cross_fitted(logits, label, fit)
+        else:
+            logger.warning(
+                "%s: fewer than %d clicks, or as few others, say nothing of weights, so all are "
+                "equal",
+                shown,
+                least,
+            )
     shares = checked_weights(found, names)
     # Of single models, the best has the largest value.
-    values = [_value(logit, label[~holdout], metric, click_rate) for logit in choosing]
-    best = int(np.argmax(values))
+    best = int(np.argmax([_value(logit, clicked, metric, click_rate) for logit in choosing]))
     columns = {
-        "logit": cross_fitted(logits, label, of_half) if by_halves else mean_logit(logits, shares),
+        "logit": mean_logit(logits, shares) if blended is None else blended,
         "logit_blanked": mean_logit([t["logit_blanked"].to_numpy() for t in tables], shares),
         "logit_best": logits[best],
     }
-    write_table(pa.table({**rows, **columns}), blend, {**_of_rows(tables[0]), "best": names[best]})
+    write_table(pa.table({**rows, **columns}), blend, {**about, "best": names[best]})
     write_json(weights, found)
-    write_json(training, {"settings": dict(found), **about})
+    write_json(training, {"settings": dict(found), **basis})
     shown = ", ".join(f"{name} {weight:.2g}" for name, weight in found.items())
     logger.info("%s; the best of them is %s", shown, names[best])
-
-
-def _described(
-    fitted: np.ndarray, names: Sequence[str], label: np.ndarray, least: int
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """The weights by name, and what training.json says of them; the log says it too."""
-    clicks, found = int(label.sum()), dict(zip(names, fitted.mean(0).tolist()))
-    if len(fitted) > 1:
-        logger.info("weights are fitted to %s clicks in %s rows", f"{clicks:,}", f"{len(label):,}")
-        return found, {"clicks": clicks, "spread": dict(zip(names, fitted.std(0).tolist()))}
-    logger.warning(
-        "%d clicks in %s rows: fewer than %d clicks, or as few others, say nothing of weights, so "
-        "all are equal",
-        clicks,
-        f"{len(label):,}",
-        least,
-    )
-    return found, {"clicks": clicks, "spread": None}
 
 
 def bagged_weights(
@@ -147,31 +142,30 @@ def fit_weights(
     each as often as that helps (ensemble selection with replacement, Caruana et al., ICML 2004);
     how often a model is among the best set gives its weight.
     """
-    total = np.zeros(len(label))
-    picked: list[int] = []
-    best, best_size = -np.inf, 0
+    total, picked, best = np.zeros(len(label)), [], []
     for size in range(1, _STEPS + 1):
         blends = ((total + logit) / size for logit in logits)
         values = [_value(blend, label, metric, click_rate) for blend in blends]
-        choice = int(np.argmax(values))
-        total += logits[choice]
-        picked.append(choice)
-        if values[choice] > best:
-            best, best_size = values[choice], size
-    counts = np.bincount(picked[:best_size], minlength=len(logits))
-    return (counts / best_size).tolist()
+        picked.append(int(np.argmax(values)))
+        best.append(max(values))
+        total += logits[picked[-1]]
+    size = int(np.argmax(best)) + 1
+    return (np.bincount(picked[:size], minlength=len(logits)) / size).tolist()
 
 
 def cross_fitted(
-    logits: Sequence[np.ndarray], label: np.ndarray, fit: Callable[..., Sequence[float]]
+    logits: Sequence[np.ndarray], label: np.ndarray, fit: Callable[..., np.ndarray]
 ) -> np.ndarray:
-    """A blend float32 [rows] to measure: each half of the rows by weights of the other half."""
+    """A blend float32 [rows] to measure: each half of the rows by weights of the other half.
+
+    `fit` gives weights [draws, models], whose mean is the half's.
+    """
     blend, place = np.empty(len(label), np.float32), np.empty(len(label), np.int64)
     # Each half has every other click, and every other row without one.
     place[np.argsort(label, kind="stable")] = np.arange(len(label))
     for half in (0, 1):
         here = place % 2 == half
-        weights = fit([logit[~here] for logit in logits], label[~here])
+        weights = fit([logit[~here] for logit in logits], label[~here]).mean(0).tolist()
         blend[here] = mean_logit([logit[here] for logit in logits], weights)
     return blend
 
@@ -184,12 +178,3 @@ def _value(logit: np.ndarray, label: np.ndarray, metric: Metric, click_rate: flo
 def _of_rows(table: pa.Table) -> dict[str, str]:
     """The metadata of a table that tell of its rows, not of its model."""
     return {**metadata_of(table), "full_name": ""}
-
-
-def _check_same_rows(predictions: Sequence[Path], tables: Sequence[pa.Table]) -> None:
-    for path, table in zip(predictions, tables):
-        if not (table["row"].equals(tables[0]["row"]) and _of_rows(table) == _of_rows(tables[0])):
-            raise UserError(
-                f"{path}: has other rows than {predictions[0]}; delete both and run the same "
-                f"command again"
-            )

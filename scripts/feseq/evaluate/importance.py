@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,25 +79,19 @@ def write_importance(
     predict, label = predictor(block), block.label
     assert label is not None, "validation rows have labels"
     auc = Auc.of(label, predict(block))
-
-    def lost(changes: Iterator[tuple[str, Block]]) -> list[tuple[str, Entry]]:
-        return [(name, auc.minus(Auc.of(label, predict(changed)))) for name, changed in changes]
-
-    found = {
-        "columns": lost(_with_columns(block, table, feature_map, donors)),
-        "histories": lost(_with_histories(block, donors)),
-    }
-    correct_together([entry for entries in found.values() for _, entry in entries])
-    ranked = {
-        kind: [
-            {"changed": name, "auc_lost": entry}
-            for name, entry in sorted(entries, key=lambda pair: -(pair[1]["value"] or 0))
-        ]
-        for kind, entries in found.items()
-    }
-    about = {"full_name": full_name, "simulated_data": table.source["simulated"]}
-    about |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
-    write_json(path, about | ranked)
+    found: dict[str, Any] = {"full_name": full_name, "simulated_data": table.source["simulated"]}
+    found |= {"rows": len(block), "clicks": int(label.sum()), "auc": auc.entry()}
+    entries: list[Entry] = []
+    for kind, changes in (
+        ("columns", _with_columns(block, table, feature_map, donors)),
+        ("histories", _with_histories(block, donors)),
+    ):
+        lost = {name: auc.minus(Auc.of(label, predict(changed))) for name, changed in changes}
+        ranked = sorted(lost.items(), key=lambda pair: -(pair[1]["value"] or 0))
+        found[kind] = [{"changed": name, "auc_lost": entry} for name, entry in ranked]
+        entries += lost.values()
+    correct_together(entries)
+    write_json(path, found)
 
 
 def _chosen_rows(table: Table) -> tuple[Block, np.ndarray]:

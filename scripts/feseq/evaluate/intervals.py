@@ -92,11 +92,10 @@ def _share_below(score: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 def correct_together(entries: Sequence[Entry]) -> None:
     """Correct the p-values, `chance`, of several differences (Holm)."""
-    known = [(e["chance"], e) for e in entries if e["chance"] is not None]
-    highest = 0.0
-    for rank, (chance, entry) in enumerate(sorted(known, key=lambda pair: pair[0])):
-        highest = max(highest, min(1.0, (len(known) - rank) * chance))
-        entry["chance"] = highest
+    chances = pd.Series([entry["chance"] for entry in entries], dtype=float).dropna().sort_values()
+    times = np.arange(len(chances), 0, -1)
+    for place, chance in (chances * times).clip(upper=1).cummax().items():
+        entries[place]["chance"] = chance
 
 
 def metric_entries(rows: Rows, auc: Auc, resamples: int) -> dict[str, Entry]:

@@ -6,12 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..dataset.batch import Batch
-from ..dataset.batches import BatchSource
-from ..dataset.feature_map import FeatureMap
 from ..dataset.opening import Rows
 from ..dataset.table import require_drawn
-from ..model import FESeq
-from ..model.device import Machine
 from ..model.interaction import AutoInt
 from ..model.pooling import WeightedSumPooling
 from ..predict.model_file import TrainedModel
@@ -21,25 +17,18 @@ from ..predict.prediction import parts_that_fit
 ROWS = 20_000
 
 
-def attention(model: TrainedModel, rows: Rows) -> dict[str, Any]:
-    """What a trained network looks at in rows, see `mean_attention`."""
-    fields, source = model.about.feature_map, model.source(rows)
-    require_drawn(source.table)
-    return mean_attention(model.network, fields, source, model.machine)
-
-
 @torch.inference_mode()
-def mean_attention(
-    network: FESeq, feature_map: FeatureMap, source: BatchSource, machine: Machine
-) -> dict[str, Any]:
-    """Mean attention over the first rows of `source`, as plain values.
+def attention(model: TrainedModel, rows: Rows) -> dict[str, Any]:
+    """Mean attention of a trained network over the first of the rows, as plain values.
 
     `rows`; `fields`: names of the F fields at a position; `field_attention` [F, F]: how much a
     field (row) looks at each (column) in the last autoint layer, over all positions, or None;
     `positions`: for each position, 0 the target and 1 the newest event, the mean `weight` of the
     pooling attention over the `rows` that have it, or None without weighted_sum.
     """
-    rows = min(ROWS, source.rows)
+    feature_map, machine, source = model.about.feature_map, model.machine, model.source(rows)
+    require_drawn(source.table)
+    network, most = model.network.to(machine.device).eval(), min(ROWS, source.rows)
     fields = [field.column or "target" for field in feature_map.for_networks().sequences]
     fields += [field.column for field in feature_map.profile]
     layers = network.interaction.layers
@@ -47,7 +36,6 @@ def mean_attention(
     pooling = network.pooling if isinstance(network.pooling, WeightedSumPooling) else None
     field_sum = torch.zeros(len(fields), len(fields), dtype=torch.float64)
     weight_sum, weight_rows = torch.zeros(2, source.max_len + 1, dtype=torch.float64)
-    network.to(machine.device).eval()
 
     # The inputs of each module's last call.
     seen: dict[nn.Module, Any] = {}
@@ -62,7 +50,7 @@ def mean_attention(
             network(batch)
         return {module: module.attention(*seen[module]).double().cpu() for module in modules}
 
-    for batch in source.in_order(0, rows) if modules else ():
+    for batch in source.in_order(0, most) if modules else ():
         for part, weight in parts_that_fit(weights, batch, machine):
             place_N, age_N = part.layout.place_N, part.layout.age_N
             if layer is not None:
@@ -80,7 +68,7 @@ def mean_attention(
         if count
     ]
     return {
-        "rows": rows,
+        "rows": most,
         "fields": fields,
         # A field's attention adds up to 1 at each position.
         "field_attention": (field_sum / field_sum.sum(1, keepdim=True)).tolist() if layer else None,

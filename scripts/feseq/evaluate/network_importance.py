@@ -13,11 +13,6 @@ from ..predict.model_file import TrainedModel
 from ..predict.prediction import parts_that_fit
 
 
-def importance(model: TrainedModel, table: Table, block: Block) -> "NetworkPredict":
-    """How the network predicts changed rows of a table."""
-    return NetworkPredict(model, table, block)
-
-
 class NetworkPredict:
     """Predicts changed rows; where only numeric columns change, histories are not computed again.
 
@@ -66,3 +61,6 @@ class NetworkPredict:
             logit_B = network.output([inputs_BI[:, :first], numbers_BX, inputs_BI[:, end:]])
             logits[rows] = logit_B.float().cpu().numpy()
         return logits
+
+
+importance = NetworkPredict
