@@ -44,10 +44,8 @@ logger = logging.getLogger(__name__)
 
 # Trials before the sampler learns from them, and before the pruner compares with them.
 _AT_RANDOM = 8
-# Seed of the sampler.
-_SEED = 42
-# Trials that count.
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+_SEED = 42  # of the sampler
+_DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # trials that count
 
 # Tells the search the monitor's value after so many steps, rows or trees; raises if the trial is to
 # end. `may_end=False`: it goes on in any case.
@@ -86,27 +84,26 @@ def tune_model(
     space = space_of(tuning.space, settings)
     if not space:
         raise UserError("tuning.space: has no setting of this model's family")
-    folder = best.parent / "study"
-    start: Callable[..., AbstractContextManager[Trials]] = family_of(model).verb("trials")
     with open_table(train) as train_rows, open_table(valid) as valid_rows:
         data = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
         simulated = train_rows.source["simulated"]
         clicks = int(without_holdout(valid_rows).column("label").sum())
     data.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
-    key = [settings, space, data, [*code]]
-    if simulated:
-        logger.info("tuning on SIMULATED data: its best settings know nothing of real clicks")
+    notes = ["SIMULATED DATA: the best settings know nothing of real clicks."] * simulated
     if clicks < FEW_CLICKS:
-        logger.warning(
-            "only %d validation rows have a click, too few to tell which trial is best; raise "
-            "sampling.valid_share",
-            clicks,
+        notes.append(
+            f"TOO FEW CLICKS: only {clicks} validation rows have one, which cannot tell which "
+            f"settings are best; raise sampling.valid_share."
         )
-    files = (train, valid, feature_map)
+    for note in notes:  # of simulated data the whole run has warned
+        logger.log(logging.WARNING if clicks < FEW_CLICKS else logging.INFO, note)
+    folder, files = best.parent / "study", (train, valid, feature_map)
+    start: Callable[..., AbstractContextManager[Trials]] = family_of(model).verb("trials")
     with (
         locked(folder, "is tuning this model already"),
         start(*files, settings, folder, runtime=runtime, threads=threads) as run,
     ):
+        key = [settings, space, data, [*code]]
         found = _search(run, folder / "study.db", key, space, tuning)
     _write_trials(trials, found)
     complete = [trial for trial in found if trial.state == TrialState.COMPLETE]
@@ -116,13 +113,26 @@ def tune_model(
             f"{found[-1].user_attrs.get('reason')}"
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
-    notes = ["SIMULATED DATA: these settings know nothing of real clicks."] * simulated
-    if clicks < FEW_CLICKS:
-        notes.append(
-            f"TOO FEW CLICKS: the validation rows have {clicks}, which cannot tell which settings "
-            f"are better."
-        )
-    _write_best(best, winner, variant, (size, model), notes, configfiles)
+    # A name of its own for each search, since a config may hold the results of several.
+    name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
+    target = f"results/{size}/{model.partition('-')[0]}-{name}/{MODEL_FILE}"
+    metrics = ", ".join(f"{metric} {value:.5f}" for metric, value in winner.user_attrs.items())
+    text = (
+        f"The best settings of a search for {model} on size {size}: monitor {winner.value:.5f}, "
+        f"{metrics} on the validation rows. The best of many values on the same rows is a little "
+        f"too high. To train a model with them:"
+    )
+    command = f"  snakemake --cores 4 {target} --configfile {' '.join([*configfiles, str(best)])}"
+    lines = [*notes, *textwrap.wrap(text, 98), command]
+    blocks = {
+        block: {**variant.get(block, {}), **keys}
+        for block, keys in by_block(_drawn(winner)).items()
+        if keys or block in variant
+    }
+    content = yaml.safe_dump({"variants": {name: blocks}}, sort_keys=False)
+    with written_beside(best) as temporary:
+        temporary.write_text("".join(f"# {line}\n" for line in lines) + content)
+    logger.info("best: monitor %.5f with %s; %s", winner.value, _drawn(winner), best)
 
 
 def _search(
@@ -155,9 +165,7 @@ def _search(
 
 
 def _run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
-    settings = by_block(
-        {path: _draw(trial, path, values) for path, values in sorted(space.items())}
-    )
+    drawn = {path: _draw(trial, path, values) for path, values in sorted(space.items())}
 
     def report(value: float, step: int, *, may_end: bool = True) -> None:
         trial.report(value, step)
@@ -167,7 +175,7 @@ def _run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
 
     try:
         with only_errors():
-            metrics = run(settings, report)
+            metrics = run(by_block(drawn), report)
     except (ImpossibleNetworkError, NotEnoughMemoryError, NotFiniteError) as error:
         trial.set_user_attr("reason", str(error))
         raise optuna.TrialPruned(str(error)) from None
@@ -179,8 +187,7 @@ def _run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
 
 def _draw(trial: Trial, path: str, values: Any) -> Any:
     if isinstance(values, Mapping):
-        fractions = takes_fractions(path, values)
-        suggest: Any = trial.suggest_float if fractions else trial.suggest_int
+        suggest: Any = trial.suggest_float if takes_fractions(path, values) else trial.suggest_int
         return suggest(path, **values)
     # As texts: Optuna takes no list as a choice, and 1 equals true.
     return json.loads(trial.suggest_categorical(path, [json.dumps(value) for value in values]))
@@ -211,36 +218,3 @@ def _write_trials(path: Path, trials: list[FrozenTrial]) -> None:
         writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _write_best(
-    path: Path,
-    best: FrozenTrial,
-    variant: Mapping[str, Any],
-    names: tuple[str, str],
-    notes: Sequence[str],
-    configfiles: Sequence[str],
-) -> None:
-    """Write the best settings as a variant of the model `names`, size and name, says."""
-    size, model = names
-    # A name of its own for each search, since a config may hold the results of several.
-    name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
-    target = f"results/{size}/{model.partition('-')[0]}-{name}/{MODEL_FILE}"
-    metrics = ", ".join(f"{key} {value:.5f}" for key, value in best.user_attrs.items())
-    text = (
-        f"The best settings of a search for {model} on size {size}: monitor {best.value:.5f}, "
-        f"{metrics} on the validation rows. The best of many values on the same rows is a little "
-        f"too high. To train a model with them:"
-    )
-    files = " ".join([*configfiles, str(path)])
-    lines = [*notes, *textwrap.wrap(text, 98)]
-    lines.append(f"  snakemake --cores 4 {target} --configfile {files}")
-    blocks = {
-        block: {**variant.get(block, {}), **keys}
-        for block, keys in by_block(_drawn(best)).items()
-        if keys or block in variant
-    }
-    content = yaml.safe_dump({"variants": {name: blocks}}, sort_keys=False)
-    with written_beside(path) as temporary:
-        temporary.write_text("".join(f"# {line}\n" for line in lines) + content)
-    logger.info("best: monitor %.5f with %s; %s", best.value, _drawn(best), path)
