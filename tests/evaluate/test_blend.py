@@ -45,17 +45,6 @@ def test_the_less_noise_the_more_weight(by: str) -> None:
     assert weights[0] == pytest.approx(0.8, abs=0.12)
 
 
-def test_no_weights_on_a_grid_have_a_better_logloss() -> None:
-    logits, label = noisy(0.7, 1.1)
-
-    def logloss(share: float) -> float:
-        p = sigmoid(share * logits[0].astype(float) + (1 - share) * logits[1])
-        return float(-np.log(np.where(label, p, 1 - p)).mean())
-
-    best = min(np.linspace(0, 1, 51), key=logloss)
-    assert fit_weights(logits, label, "logloss")[0] == pytest.approx(best, abs=0.03)
-
-
 def test_the_odds_of_the_submission_count_in_the_score() -> None:
     (logit,), label = noisy(0.3)
     rate = label.mean()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -14,15 +15,12 @@ from support.simulated import MEAN_LENGTH, ROWS, SEED, Drawn, Simulated, ragged
 
 def parsed(table: pa.Table) -> columns.Columns:
     """The columns of a file as they were drawn."""
-    found = {}
-    for field in table.schema:
-        if field.name in columns.CATEGORIES:
-            code_of = {value: code for code, value in enumerate(category_values(field.name))}
-            codes = [code_of.get(value, -1) for value in table[field.name].to_pylist()]
-            found[field.name] = np.array(codes, dtype=np.int8)
-        elif pa.types.is_floating(field.type):
-            found[field.name] = table[field.name].to_numpy()
-    return found
+    found = {
+        name: pd.Categorical(table[name].to_pandas(), category_values(name)).codes
+        for name in columns.CATEGORIES
+    }
+    numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    return found | {name: table[name].to_numpy() for name in numbers}
 
 
 def test_click_rates_are_the_measured_ones(simulated: Simulated) -> None:
