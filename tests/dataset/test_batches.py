@@ -119,17 +119,6 @@ def test_batches_equal_an_independent_encoding(
                 assert value == pytest.approx(scaled, abs=1e-6)
 
 
-def padding_share(epoch: list[Batch]) -> float:
-    places = sum(len(batch) * int(batch.offsets.diff().max()) for batch in epoch)
-    return 1 - sum(int(batch.offsets[-1]) for batch in epoch) / places
-
-
-def test_batches_of_like_length_need_little_padding(source: Open) -> None:
-    opened = source(window=5_000, max_len=100)
-    assert padding_share(list(opened.shuffled(seed=1, epoch=0))) < 0.12
-    assert padding_share(list(opened.in_order())) < 0.12
-
-
 def test_parallel_sequences_are_cut_and_ordered_together(tmp_path: Path, table: pa.Table) -> None:
     columns = with_roles(sequences=("events", "visits"), targets=("item", "country"), profile=())
     visits = [
@@ -226,19 +215,6 @@ def test_every_row_without_a_click_is_drawn_as_often(table: pa.Table) -> None:
     assert others.min() > 0.1
 
 
-def test_a_share_is_drawn_alike_by_all_ranks_and_where_an_epoch_goes_on(source: Open) -> None:
-    opened = source(share=0.25)
-    whole = list(opened.shuffled(seed=3, epoch=2))
-    assert order(list(source(share=0.25).shuffled(seed=3, epoch=2))) == order(whole)
-    for first_batch in (1, 5, len(whole)):
-        rest = opened.shuffled(seed=3, epoch=2, first_batch=first_batch)
-        assert order(list(rest)) == order(whole[first_batch:])
-    shares = [list(opened.shuffled(seed=3, epoch=2, rank=r, ranks=3)) for r in range(3)]
-    for number, batch in enumerate(whole):
-        of_batch = [share[number] for share in shares]
-        assert sorted(order(of_batch)) == sorted(order([batch]))
-
-
 @pytest.mark.parametrize(
     ("rows", "clicks", "expected"),
     [(900, 20, 900), (9_000, 20, 1_000), (9_000, 500, 3_500), (9_000, 3_000, 9_000)],
@@ -253,21 +229,9 @@ def test_auto_makes_an_epoch_of_so_many_rows_or_of_seven_times_the_clicks(
     assert negatives.chosen_share(0.3, label, "share") == 0.3
 
 
-def test_auto_takes_all_of_few_rows(source: Open) -> None:
-    assert source(share="auto").rows_per_epoch == ROWS
-
-
 def test_a_share_that_keeps_nothing_is_an_error(source: Open) -> None:
     with pytest.raises(UserError, match=r"train\.negative_share"):
         source(share=0.0001)
-
-
-def test_seed_and_epoch_alone_decide_the_order(source: Open) -> None:
-    first = order(list(source().shuffled(seed=1, epoch=4)))
-    assert order(list(source().shuffled(seed=1, epoch=4))) == first
-    for seed, epoch in ((1, 5), (2, 4), (4, 1)):
-        other = order(list(source().shuffled(seed=seed, epoch=epoch)))
-        assert sum(a == b for a, b in zip(first, other)) < 50
 
 
 def test_ranks_have_like_numbers_of_rows_and_events(source: Open) -> None:
@@ -276,3 +240,11 @@ def test_ranks_have_like_numbers_of_rows_and_events(source: Open) -> None:
         assert max(map(len, of_batch)) - min(map(len, of_batch)) <= 1
         events = [len(share.history_ST[0]) for share in of_batch]
         assert max(events) <= 1.2 * min(events) + 2 * 7
+
+
+def test_seed_and_epoch_alone_decide_the_order(source: Open) -> None:
+    first = order(list(source().shuffled(seed=1, epoch=4)))
+    assert order(list(source().shuffled(seed=1, epoch=4))) == first
+    for seed, epoch in ((1, 5), (2, 4), (4, 1)):
+        other = order(list(source().shuffled(seed=seed, epoch=epoch)))
+        assert sum(a == b for a, b in zip(first, other)) < 50

@@ -10,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from feseq.common.errors import UserError
-from feseq.config.columns import Columns
 from feseq.dataset import conversion, shuffle
 from feseq.dataset.categories import codes_of
 from feseq.dataset.conversion import convert_train
@@ -32,13 +30,13 @@ from support.raw_tables import (
 Row = dict[str, Any]
 
 
-def rows_of_raw(table: pa.Table, columns: Columns = COLUMNS) -> list[Row]:
+def rows_of_raw(table: pa.Table) -> list[Row]:
     """What H5 must give back, from the raw table, row by row."""
     rows = []
-    for row in table.select(list(dict.fromkeys(columns.features))).to_pylist():
-        kept = {name: row[name] for name in columns.categorical}
-        kept |= {name: split_events(row[name]) for name in columns.sequences}
-        for name in columns.numeric:
+    for row in table.to_pylist():
+        kept = {name: row[name] for name in COLUMNS.categorical}
+        kept |= {name: split_events(row[name]) for name in COLUMNS.sequences}
+        for name in COLUMNS.numeric:
             value = np.float32(np.nan if row[name] is None else row[name])
             kept[name] = "nan" if np.isnan(value) else float(value)
         rows.append(kept)
@@ -224,20 +222,6 @@ def test_numerics_of_every_type_become_float32_and_null_nan(
 def test_ids_are_kept_as_they_are(tmp_path: Path, ids: list[Any], texts: Any) -> None:
     with h5py.File(to_test_h5(tmp_path, raw_table(uid=ids))) as file:
         assert [value.decode() for value in file["id"]] == (texts or ids)
-
-
-def test_parallel_sequences_are_kept_together(tmp_path: Path) -> None:
-    columns = with_roles(sequences=("events", "shops"), targets=("item", "shop"))
-    shops = [
-        ",".join(str(i) for i, _ in enumerate(split_events(text)))
-        for text in raw_table()["events"].to_pylist()
-    ]
-    table = raw_table(shops=shops, shop=["s"] * 120)
-    train, _ = to_train_h5(tmp_path, table, columns=columns, valid_rows=range(20))
-    assert rows_of_h5(train) == rows_of_raw(table, columns)[20:]
-    shops[33] += ",1,2"
-    with pytest.raises(UserError, match=r"row 33: .*'shops'.*equally long"):
-        to_test_h5(tmp_path, raw_table(shops=shops, shop=["s"] * 120), columns=columns)
 
 
 def test_columns_whose_names_are_paths_keep_apart(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The stand-in never takes the place of what was made from real data."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,41 +17,28 @@ REAL = RawFiles(TableLocation("train"), TableLocation("test"), None)
 STAND_IN = dataclasses.replace(REAL, why="no train and no test")
 
 
-def refusal(folder: Path) -> str:
-    refuse_stand_in_over_real(REAL, folder / "results")
-    with pytest.raises(UserError) as refused:
-        refuse_stand_in_over_real(STAND_IN, folder / "results")
-    message = str(refused.value)
-    assert message.startswith("no train and no test, so this run would use the simulated stand-in")
-    assert "nothing was run" in message
-    assert "--directory" in message
-    return message
-
-
 @pytest.mark.parametrize(
-    "file", ["submission_toy.json", "toy/len5/training.json", "full/boosting/metrics.json"]
+    "file", ["submission_toy.json", "toy/len5/training.json", "full/boosting/metrics.json", None]
 )
-def test_one_real_result_is_enough_and_is_named(tmp_path: Path, file: str) -> None:
+def test_one_real_result_or_h5_file_is_enough_and_is_named(
+    data: Path, tmp_path: Path, file: str | None
+) -> None:
+    results, h5 = tmp_path / "results", tmp_path / "data/h5"
     others = ["submission_full.json", "toy/len9/training.json", "toy/constant/metrics.json"]
     for name in others:
-        write_json(tmp_path / "results" / name, {"simulated_data": True})
-    # Neither says anything.
-    write_json(tmp_path / "results/full/len9/training.json", {"settings": {}})
-    (tmp_path / "results/full/len9/metrics.json").write_text("{")
-    refuse_stand_in_over_real(STAND_IN, tmp_path / "results")
-    write_json(tmp_path / "results" / file, {"simulated_data": False})
-    assert f"{tmp_path / 'results' / file} were made from real data" in refusal(tmp_path)
-
-
-def test_real_rows_in_h5_are_enough(tmp_path: Path) -> None:
-    (tmp_path / "data/h5/test").mkdir(parents=True)
-    (tmp_path / "data/h5/test/part000.h5").write_text("damaged")
-    refuse_stand_in_over_real(STAND_IN, tmp_path / "results")
-    to_train_h5(tmp_path / "data/h5/toy", raw_table())
-    assert "train.h5, " in refusal(tmp_path)
-
-
-def test_simulated_files_alone_are_no_reason_to_stop(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/h5").symlink_to(data)
-    refuse_stand_in_over_real(STAND_IN, tmp_path / "results")
+        write_json(results / name, {"simulated_data": True})
+    # These say nothing.
+    write_json(results / "full/len9/training.json", {"settings": {}})
+    (results / "full/len9/metrics.json").write_text("{")
+    (h5 / "test").mkdir(parents=True)
+    (h5 / "test/part000.h5").write_text("damaged")
+    shutil.copy(data / "valid.h5", h5)
+    refuse_stand_in_over_real(STAND_IN, results)
+    if file is None:
+        to_train_h5(h5 / "toy", raw_table())
+    else:
+        write_json(results / file, {"simulated_data": False})
+    refuse_stand_in_over_real(REAL, results)
+    with pytest.raises(UserError, match=file or "train.h5, ") as refused:
+        refuse_stand_in_over_real(STAND_IN, results)
+    assert str(refused.value).startswith("no train and no test, so this run would use")

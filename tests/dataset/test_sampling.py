@@ -1,6 +1,5 @@
 """Which rows are drawn, and how labels are read."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +87,6 @@ def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObje
         assert set(labels[drawn.row[part]]) == {0, 1}
 
 
-def test_asking_for_more_rows_than_there_are_takes_all_and_warns(
-    labels: np.ndarray, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        drawn = selected(labels, len(labels) + 1, valid_share=0.1, seed=1)
-    assert "50,001 rows asked for, the file has 50,000: taking all" in caplog.text
-    assert np.array_equal(drawn.row, np.arange(len(labels)))
-    caplog.clear()
-    assert len(selected(labels, None, valid_share=0.1, seed=1).row) == len(labels)
-    assert not caplog.records
-
-
 def drawn_in_parts(
     folder: Path, labels: np.ndarray, bounds: list[int], rows: int | None, **sampling: Any
 ) -> list[Selection]:
@@ -137,7 +124,8 @@ def test_a_changed_part_leaves_the_draws_of_the_others_as_they_are(
     after = drawn_in_parts(tmp_path, changed, bounds, None)
     is_same = [one.digest == other.digest for one, other in zip(before, after)]
     assert is_same == [True, False, *[True] * 8]
-    # Each part has draws of its own.
+    # Each seed and part has draws of its own.
+    assert before[0].digest != drawn_in_parts(tmp_path, labels, bounds, None, seed=2)[0].digest
     assert not np.array_equal(before[0].position, before[2].position)
 
 
@@ -182,10 +170,3 @@ def test_an_unusable_label_is_refused_with_its_row(tmp_path: Path, values: Any, 
     with pytest.raises(UserError, match=named) as refusal:
         read_labels(RawTable(raw), "y")
     assert str(raw) in str(refusal.value)
-
-
-def test_the_seed_alone_decides_the_draw(labels: np.ndarray) -> None:
-    drawn = selected(labels, 1_000, valid_share=0.1, seed=1)
-    assert same(drawn, selected(labels, 1_000, valid_share=0.1, seed=1))
-    other = selected(labels, 1_000, valid_share=0.1, seed=2)
-    assert len(np.intersect1d(drawn.row, other.row)) < 200

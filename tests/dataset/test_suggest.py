@@ -34,12 +34,6 @@ def written(folder: Path, train: pa.Table, test: pa.Table | None = None) -> dict
     return found["columns"] | {"text": text}
 
 
-def test_names_with_line_breaks_of_unicode_are_kept(tmp_path: Path) -> None:
-    names = ["a\x85b", " \u2028c", "\u2029", "값"]
-    table = pa.table({"y": [0, 1] * 30, **{name: np.arange(60) / 7 for name in names}})
-    assert written(tmp_path, table)["groups"]["all"]["numeric"] == names
-
-
 def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     days = np.repeat(np.arange(20_000, 20_010), 20)
@@ -90,9 +84,11 @@ def test_without_a_label_or_an_id_nothing_is_suggested(
 
 
 # Names that YAML or the config could take for something else.
-NAMES = st.sampled_from(
-    ["a", "yes", "1", "1e3", "a: b", "#c", "- d", "", " ", "'", '"', "f_{1..3}", "{x}", "null", "~"]
-) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+NAMES = st.one_of(
+    st.sampled_from(["a", "yes", "1", "1e3", "a: b", "#c", "- d", "", " ", "'", '"', "f_{1..3}"]),
+    st.sampled_from(["{x}", "null", "~", "a\x85b", " \u2028c", "\u2029", "값"]),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6),
+)
 LISTS = st.lists(st.integers(0, 9), max_size=4)
 VALUES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (pa.string(), st.sampled_from(["x", "y", "", None])),
