@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,7 +20,6 @@ from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import predict_logits
 from feseq.train.loop import Trainer
-from feseq.train.monitor import monitored_metrics
 from support.networks import make_batch
 from support.trainings import CPU, MODEL, SMALL_MODEL, TRAIN, a_run, script_monitor, train
 
@@ -49,23 +47,15 @@ def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None
     assert not torch.equal(first.mlp[0].weight, other.mlp[0].weight)
 
 
-@pytest.mark.parametrize("settings", [{}, {"negative_share": 0.3}])
-def test_the_files_of_a_run_agree(data: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
-    outputs = train(data, tmp_path, replace(TRAIN, **settings), SMALL_MODEL)
+def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
+    outputs = train(data, tmp_path, TRAIN, SMALL_MODEL)
     history = pd.read_csv(outputs["history"])
-    metrics = json.loads(outputs["training"].read_text())
+    about = json.loads(outputs["training"].read_text())
     assert history["epoch"].tolist() == [1, 2]
-    best = (history["auc"] - history["logloss"]).argmax()
-    assert metrics["valid_auc"] == history["auc"][best]
-    assert metrics["train_rows"] + metrics["valid_rows"] == 1000
-    assert metrics["simulated_data"] is True
-    model = TrainedModel.load(outputs["model"])
-    source = model.source(data / "valid.h5")
-    logit = predict_logits(model.network, source, CPU)
-    label = source.table.column("label")
-    found = monitored_metrics(["auc", "logloss"], label, logit, model.about.click_rate)
-    assert found["auc"] == pytest.approx(metrics["valid_auc"], abs=1e-6)
-    assert found["logloss"] == pytest.approx(metrics["valid_logloss"], abs=1e-6)
+    best = history.loc[(history["auc"] - history["logloss"]).argmax()]
+    assert [about["valid_auc"], about["valid_logloss"]] == best[["auc", "logloss"]].tolist()
+    assert about["train_rows"] + about["valid_rows"] == 1000
+    assert about["simulated_data"] is True
 
 
 @pytest.mark.parametrize("share", [1.0, 0.3])
@@ -114,12 +104,6 @@ def test_best_weights_are_kept_and_the_learning_rate_cut(
     one, other, third = (each.model.mlp[0].weight for each in (second, half, last))
     assert torch.equal(one, other)
     assert not torch.equal(one, third)
-
-
-def test_patience_ends_the_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script_monitor(monkeypatch, 0.6, 0.59, 0.58, 0.99)
-    trainer = fitted(data, replace(TRAIN, epochs=10, patience=2))
-    assert [evaluation.epoch for evaluation in trainer.history] == [1, 2, 3]
 
 
 def test_the_average_of_the_weights_is_evaluated_and_kept(
@@ -175,14 +159,6 @@ def test_batches_shrink_loudly_on_small_data(caplog: pytest.LogCaptureFixture) -
     assert config.batch_rows(50) == 1
     assert "batch_size 512" in caplog.text
     assert caplog.records[0].levelno == logging.WARNING
-
-
-def test_a_diverging_loss_names_step_and_learning_rate(data: Path) -> None:
-    with opened(data, TRAIN) as trainer:
-        with torch.no_grad():
-            trainer.model.mlp[0].bias.fill_(float("nan"))
-        with pytest.raises(UserError, match=r"loss is nan at step 1 \(.* 0.001, rows \d+ to"):
-            trainer.fit()
 
 
 def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(

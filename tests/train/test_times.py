@@ -26,20 +26,18 @@ TIMED = with_roles(
 ROWS = 403
 
 
-def timed_table(rows: int = ROWS, seed: int = 0, **given: Any) -> pa.Table:
+def timed_table() -> pa.Table:
     """A raw table in seconds since 1970; some events are later than their row."""
-    random = np.random.default_rng(seed)
-    plain = raw_table(rows, seed, longest=40)
-    now = random.integers(0, 2_000_000_000, rows)
+    random = np.random.default_rng(0)
+    plain = raw_table(ROWS, longest=40)
+    now = random.integers(0, 2_000_000_000, ROWS)
     when = [
         ",".join(
             str(max(0, now[i] - past)) for past in random.integers(-(10**5), 10**6, len(events))
         )
         for i, events in enumerate(map(split_events, plain["events"].to_pylist()))
     ]
-    for name, column in ({"when": when, "now": now} | given).items():
-        plain = plain.append_column(name, pa.chunked_array([pa.array(column)]))
-    return plain
+    return plain.append_column("when", [when]).append_column("now", [now])
 
 
 def times_of_h5(path: Path) -> dict[int, tuple[int, list[int]]]:
@@ -79,7 +77,7 @@ def test_timestamps_become_whole_seconds_since_1970(
     later = [moment + timedelta(seconds=2, milliseconds=999) for moment in moments]
     now = pa.array(later, pa.timestamp("us", "UTC"))
     now = now.cast(pa.timestamp(unit, "UTC"), safe=False).cast(pa.timestamp(unit, zone))
-    table = timed_table(10).drop_columns("now").append_column("now", now)
+    table = raw_table(10, events=["1"] * 10, when=["1"] * 10, now=now)
     found = times_of_h5(to_test_h5(tmp_path, table, columns=TIMED))
     assert [time for time, _ in found.values()] == [int(m.timestamp()) + 2 for m in moments]
 
@@ -153,39 +151,34 @@ def test_a_table_without_times_is_refused_where_the_model_needs_them(
         BatchSource(h5, plain, max_len=9, batch_rows=8)
 
 
-def changed(column: str, place: int, value: Any, kind: pa.DataType | None = None) -> pa.Table:
-    """The table with one other value."""
-    values = timed_table()[column].to_pylist() if kind is None else [10**9] * ROWS
-    values[place] = value
-    base = pa.int64() if kind is not None and pa.types.is_timestamp(kind) else kind
-    found = pa.array(values, base)
-    return timed_table(**{column: found if kind is None else found.cast(kind)})
-
-
-FIVE = next(
-    i for i, text in enumerate(timed_table()["when"].to_pylist()) if len(split_events(text)) == 5
-)
+EVENTS, NOW = ["1,2,3,4,5"] * 9, [10**9] * 9
 
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize(
-    ("table", "named"),
+    ("columns", "named"),
     [
-        (changed("when", FIVE, "1,2,3,4"), f"row {FIVE}: sequence 'events' has 5 events, 'when'"),
-        (changed("when", FIVE, None), f"row {FIVE}: sequence 'events' has 5 events, 'when'"),
-        (changed("when", FIVE, "1,2,3,4,-5"), f"column 'when', row {FIVE}: token '-5'"),
-        (changed("now", 77, None, pa.int64()), "column 'now', row 77"),
-        (changed("now", 77, -5, pa.int32()), "column 'now', row 77"),
-        (changed("now", 77, 2**63, pa.uint64()), "column 'now', row 77"),
-        (changed("now", 77, -1, pa.timestamp("ms", "Asia/Seoul")), "column 'now', row 77"),
-        (timed_table(when=[1] * ROWS), "'when' has type int64"),
-        (timed_table(now=[1.5] * ROWS), "'now' has type double"),
-        (timed_table(now=["7"] * ROWS), "'now' has type string"),
-        (timed_table().drop_columns("now"), "'now'.*'clock'"),
+        ({"when": [*EVENTS, "1,2,3,4"]}, "row 9: sequence 'events' has 5 events, 'when'"),
+        ({"when": [*EVENTS, None]}, "row 9: sequence 'events' has 5 events, 'when'"),
+        ({"when": [*EVENTS, "1,2,3,4,-5"]}, "column 'when', row 9: token '-5'"),
+        ({"now": pa.array([*NOW, None], pa.int64())}, "column 'now', row 9"),
+        ({"now": pa.array([*NOW, -5], pa.int32())}, "column 'now', row 9"),
+        ({"now": pa.array([*NOW, 2**63], pa.uint64())}, "column 'now', row 9"),
+        (
+            {"now": pa.array([*NOW, -1]).cast(pa.timestamp("ms", "Asia/Seoul"))},
+            "column 'now', row 9",
+        ),
+        ({"when": [1] * 10}, "'when' has type int64"),
+        ({"now": [1.5] * 10}, "'now' has type double"),
+        ({"now": ["7"] * 10}, "'now' has type string"),
+        ({"now": None}, "'now'.*'clock'"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_times_that_cannot_be_are_refused(tmp_path: Path, table: pa.Table, named: str) -> None:
+def test_times_that_cannot_be_are_refused(
+    tmp_path: Path, columns: dict[str, Any], named: str
+) -> None:
+    given = {"events": [*EVENTS, EVENTS[0]], "when": [*EVENTS, EVENTS[0]], "now": [*NOW, 1]}
+    given = {name: values for name, values in (given | columns).items() if values is not None}
     with pytest.raises(UserError, match=named):
-        to_test_h5(tmp_path, table, columns=TIMED)
+        to_test_h5(tmp_path, raw_table(10, **given), columns=TIMED)
     assert not list(tmp_path.glob("*.h5"))

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
@@ -17,7 +16,7 @@ from feseq.serve.check_rows import raw_rows
 from feseq.serve.export import export_model
 from feseq.serve.scorer import Scorer
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
-from support.trainings import CPU, FOUR_EPOCHS, SMALL_MODEL, a_run, train
+from support.trainings import FOUR_EPOCHS, SMALL_MODEL, train
 
 WITHOUT = with_roles(sequences=(), targets=())
 # All that has a part for the history or the target.
@@ -51,15 +50,6 @@ def test_it_is_trained_as_if_its_only_sequence_were_always_empty(
             logits.append(TrainedModel.load(file).predict(table))
     assert np.ptp(logits[0]) > 0
     np.testing.assert_array_equal(*logits)
-
-
-def test_shares_of_unknown_categories_are_those_of_a_batch(tmp_path: Path) -> None:
-    trained(tmp_path, WITHOUT, MODEL)
-    run = a_run(tmp_path, replace(MODEL, unknown_share="auto"))
-    with run.opened(CPU) as (source, valid):
-        batch = next(source.in_order())
-        columns = torch.cat([batch.profile_BP, batch.target_BG, batch.context_BC], dim=1)
-        assert len(run.unknown_shares(source, valid)) == columns.shape[1]
 
 
 def test_it_is_served(tmp_path: Path) -> None:
