@@ -27,13 +27,12 @@ from feseq.evaluate.blend import blend_predictions
 from feseq.evaluate.measure import measure_predictions
 from feseq.evaluate.valid_predictions import read_predictions
 from feseq.evaluate.validation import predict_validation
-from feseq.families import family_of
-from feseq.family.job import TrainJob
 from feseq.family.model import load_model
 from feseq.predict.part import predict_part
 from feseq.predict.scoring import score_files
 from feseq.predict.submission import write_submission
 from feseq.raw.parts import read_parts
+from support.jobs import run_job
 from support.options import (
     BOOSTING,
     REFUSED,
@@ -107,7 +106,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def h5_files(out: Path, split: str) -> list[Path]:
     """The files of all parts."""
-    return sorted((out / split).glob("*.h5"))
+    return sorted(out.glob(f"{split}*.h5"))
 
 
 def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
@@ -120,7 +119,7 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     sample(train, columns.label, size["rows"], sampling, part_rows=TRAIN_PART_ROWS, **files)
     listing = read_parts(files["parts"])
     for i, part in enumerate(listing.parts):
-        h5 = [out / f"{split}/part{i}.h5" for split in ("train", "valid")]
+        h5 = [out / f"{split}{i}.h5" for split in ("train", "valid")]
         convert_train(train, selection, columns, *h5, part=part, number=i)
     h5 = [h5_files(out, split) for split in ("train", "valid")]
     fit_feature_map(h5[0], columns, size["min_count"]).write(out / "map.json")
@@ -131,36 +130,18 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
         convert_test(raw / "test.parquet", columns, out / f"part{i}.h5", part=part)
 
 
-def train(out: Path, config: dict[str, Any], name: str, refit_of: Path | None = None) -> Path:
-    """The step `train`, or with `refit_of` the step `refit`, of one model; its file."""
-    folder = out / name / (REFIT if refit_of else "")
-    folder.mkdir()
-    files = ("history.csv", "training.json", MODEL_FILE)
-    outputs = dict(zip(("history", "training", "model"), (folder / file for file in files)))
-    job = TrainJob(
-        train=h5_files(out, "train"),
-        valid=h5_files(out, "valid"),
-        feature_map=out / ("all_rows.json" if refit_of else "map.json"),
-        settings=model_settings(config, "toy", name),
-        refit_of=refit_of,
-        start_from=refit_of and refit_of.with_name(MODEL_FILE),
-        full_name="",
-        runtime=RUNTIME,
-        **outputs,
-    )
-    family_of(name).verb("train")(job)
-    return outputs["model"]
-
-
 def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     """The steps of one model."""
-    model, valid = train(out, config, name), h5_files(out, "valid")
+    settings, valid = model_settings(config, "toy", name), h5_files(out, "valid")
+    made = run_job(out, out / name, settings, feature_map=out / "map.json")
+    model = made["model"]
     predictions = model.with_name("valid_predictions.parquet")
     predict_validation(model, valid, predictions, out / "speed.json", runtime=RUNTIME)
     measured = measure_predictions(predictions, valid, None, resamples=2)
     assert np.isfinite([metric["value"] for metric in measured["metrics"].values()]).all()
     if config["submission"]["refit"]:
-        model = train(out, config, name, model.with_name("training.json"))
+        again = {"refit_of": made["training"], "feature_map": out / "all_rows.json"}
+        model = run_job(out, out / name / REFIT, settings, **again)["model"]
     for i in range(PARTS_OF_TEST):
         part = out / name / f"part{i}.parquet"
         predict_part(model, out / f"part{i}.h5", part, runtime=RUNTIME)
@@ -307,22 +288,6 @@ def test_a_pair_that_cannot_be_is_refused(pair: Case) -> None:
     for case in covering_cases()[:5]:
         with pytest.raises(UserError, match=option):
             as_config(case | pair)
-
-
-def test_heads_that_do_not_divide_the_width_are_refused_and_no_others() -> None:
-    refused = 0
-    for case in covering_cases():
-        group = "columns.groups.main."
-        fields = max(1, len(case[f"{group}sequences"])) + len(case[f"{group}profile"])
-        fields += ("more" in case["columns.use"]) + case["model.positions"] + case["model.times"]
-        case = case | {"model.embedding_dim": 3, "model.heads": 2}
-        if fields % 2:
-            refused += 1
-            with pytest.raises(UserError, match="heads"):
-                as_config(case)
-        else:
-            as_config(case)
-    assert 0 < refused < len(covering_cases())
 
 
 @pytest.mark.workflow
