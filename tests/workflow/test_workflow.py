@@ -5,9 +5,11 @@ import hashlib
 import json
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,33 +79,20 @@ def sample(ids: list[str]) -> str:
     return "visit,bought\n" + "".join(f"{name},0\n" for name in ids)
 
 
-IDS = [f"v-{i:03}" for i in range(TEST_ROWS)]
-
-
-def test_the_sample_submission_gives_the_order(copied: Path) -> None:
-    shuffled = list(np.random.default_rng(0).permutation(IDS))
-    (copied / "in/sample.csv").write_text(sample(shuffled))
-    before = pd.read_csv(copied / "results/submission_medium.csv").set_index("visit")["bought"]
-    (copied / "results/submission_medium.csv").unlink()
-    code, output = snakemake(
-        copied,
-        "results/submission_medium.csv",
-        config=changed("raw.sample_submission", "in/sample.csv"),
-    )
-    assert code == 0, output
-    submission = pd.read_csv(copied / "results/submission_medium.csv").set_index("visit")["bought"]
-    assert submission.index.tolist() == shuffled
-    assert submission.to_dict() == before.to_dict()
-
-
-def test_a_wrong_sample_submission_is_refused(copied: Path) -> None:
-    (copied / "in/sample.csv").write_text(sample(IDS[1:]))
-    before = (copied / "results/submission_full.csv").read_bytes()
+def test_the_sample_submission_gives_the_order_and_a_wrong_one_is_refused(copied: Path) -> None:
+    ids, target = [f"v-{i:03}" for i in range(TEST_ROWS)], copied / "results/submission_medium.csv"
     config = changed("raw.sample_submission", "in/sample.csv")
-    output = refused(copied, "results/submission_full.csv", config=config)
+    before = target.read_bytes()
+    (copied / "in/sample.csv").write_text(sample(ids[1:]))
+    output = refused(copied, "results/submission_medium.csv", config=config)
     assert "are not in it, such as 'v-000'" in output
     assert "Writing the submission" not in output
-    assert (copied / "results/submission_full.csv").read_bytes() == before
+    assert target.read_bytes() == before
+    (copied / "in/sample.csv").write_text(sample(ids[::-1]))
+    code, output = snakemake(copied, "results/submission_medium.csv", config=config)
+    assert code == 0, output
+    header, *lines = before.splitlines()
+    assert target.read_bytes().splitlines() == [header, *lines[::-1]]
 
 
 def bad_token(folder: Path) -> None:
@@ -141,6 +130,25 @@ def test_a_clone_with_braces_in_its_path_is_refused(tmp_path: Path) -> None:
     copy_code(tmp_path / "{code}")
     output = refused(tmp_path, "-n", TARGET, repository=tmp_path / "{code}")
     assert "{code}: a folder with { or } in its name cannot hold the workflow" in output
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "target"),
+    [
+        # Snakemake would read in/toy.parquet.
+        ("raw.train", "in/{size}.parquet", "data/h5/toy/feature_map.json"),
+        ("raw.train", "in/*/*.parquet", "data/h5/toy/feature_map.json"),
+        ("score", {"some": "in/{name}.parquet"}, "results/scores/toy/some.parquet"),
+        ("train.start_from", "in/{model}", "results/toy/len20/model.safetensors"),
+    ],
+)
+def test_paths_with_braces_are_refused(key: str, value: Any, target: str, tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    (tmp_path / "in/a}").mkdir()
+    for copy in ("{size}.parquet", "toy.parquet", "{name}.parquet", "a}/1.parquet", "{model}"):
+        shutil.copy(tmp_path / LOG, tmp_path / "in" / copy)
+    output = refused(tmp_path, "-n", target, config=changed(key, value))
+    assert "Snakemake takes" in output
 
 
 @pytest.mark.parametrize(
