@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import combinations
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from feseq.common.errors import UserError
 from feseq.config.boosting import BoostingConfig
@@ -89,8 +89,6 @@ BESIDE = {
     "evaluation.baselines": ["constant"],
 }
 
-_BOUNDS = ("ge", "gt", "le", "lt")
-
 # Ends the search for cases where a pair is in none; some forty are enough.
 _ROUNDS = 200
 
@@ -114,52 +112,47 @@ REFUSED: list[Case] = [
 
 def options() -> dict[str, list[Any]]:
     """The values of every declared option, by its dotted name."""
-    found = {}
-    for block, declared in DECLARED.items():
-        for path, field in _fields(block, declared):
-            found[path] = VALUES.get(path) or _values(
-                Annotated[field.annotation, *field.metadata, None], field.default
-            )
-    return found
+    return {
+        path: VALUES.get(path) or _values(schema, default)
+        for block, declared in DECLARED.items()
+        for path, schema, default in _fields(block, declared)
+    }
 
 
-def _fields(block: str, declared: Any) -> Iterator[tuple[str, Any]]:
+def _fields(block: str, declared: Any) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Dotted name, JSON schema and default of each option of a declared class."""
+    schemas = TypeAdapter(declared).json_schema()["properties"]
     for name, field in fields_of(declared).items():
         path = f"{block}.{name}"
-        if fields_of(field.annotation) and path not in ELSEWHERE:
-            yield from _fields(path, field.annotation)
-        elif path not in ELSEWHERE:
-            yield path, field
+        if path not in ELSEWHERE:
+            if fields_of(field.annotation):
+                yield from _fields(path, field.annotation)
+            else:
+                yield path, schemas[name], field.default
 
 
-def _values(kind: Any, default: Any = None) -> list[Any]:
-    """Some values of a type: all of a choice, two of a number, of lists of choices some."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return list(inner)
-    if kind in (bool, NoneType):
-        return [False, True] if kind is bool else [None]
-    if origin in (Union, UnionType):
-        return [value for option in inner for value in _values(option)]
-    if origin is tuple and (each := _values(inner[0])):
-        middle = len(each) // 2
-        some = [*([v] for v in each), each] if middle < 3 else [each[:middle], each[middle:]]
-        return [[], *some] if default == () else some
-    if origin is Annotated and inner[0] in (int, float):
-        return _numbers(inner[0], inner[1:], default)
-    return _values(inner[0], default) if origin is Annotated else []
-
-
-def _numbers(kind: type, annotations: Sequence[Any], default: Any) -> list[Any]:
-    """The two least integers, or the default and the middle of what bounds allow."""
-    bounds = [bound for each in annotations for bound in getattr(each, "metadata", [each])]
-    of = {name: getattr(b, name) for b in bounds for name in _BOUNDS if hasattr(b, name)}
-    if kind is int:
-        return [of["ge"], of["ge"] + 1]
-    low = of.get("ge", of.get("gt"))
-    middle = (low + of.get("le", of.get("lt", low + 2))) / 2
-    values = (default, middle, of.get("le"), of.get("ge"))
-    return list(dict.fromkeys(value for value in values if isinstance(value, int | float)))[:2]
+def _values(schema: dict[str, Any], default: Any = None) -> list[Any]:
+    """Some values: all of a choice, two of a number, of lists of choices some."""
+    if "anyOf" in schema:
+        return [value for each in schema["anyOf"] for value in _values(each, default)]
+    least, most = schema.get("minimum"), schema.get("maximum")
+    match schema.get("type"):
+        case "boolean":
+            return [False, True]
+        case "null":
+            return [None]
+        case "integer":
+            return [least, least + 1]
+        case "number":
+            low = schema.get("exclusiveMinimum", least)
+            middle = (low + schema.get("exclusiveMaximum", low + 2 if most is None else most)) / 2
+            values = (default, middle, most, least)
+            return list(dict.fromkeys(v for v in values if isinstance(v, int | float)))[:2]
+        case "array" if each := _values(schema["items"]):
+            middle = len(each) // 2
+            some = [*([v] for v in each), each] if middle < 3 else [each[:middle], each[middle:]]
+            return [[], *some] if default == () else some
+    return schema.get("enum") or ([schema["const"]] if "const" in schema else [])
 
 
 def as_config(case: Case) -> dict[str, Any]:
