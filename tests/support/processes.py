@@ -6,10 +6,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
 import pytest
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -24,12 +25,11 @@ _PORTS = range(20_000, 32_000)
 
 def workers_of(launcher: int) -> list[int]:
     """The processes that torchrun has started, once they are there."""
-    children = Path(f"/proc/{launcher}/task/{launcher}/children")
     until = time.monotonic() + PATIENCE_SECONDS
-    while not (found := [int(child) for child in children.read_text().split()]):
+    while not (found := psutil.Process(launcher).children()):
         assert time.monotonic() < until
         time.sleep(0.05)
-    return found
+    return [child.pid for child in found]
 
 
 def have_ended(processes: list[int]) -> bool:
@@ -43,12 +43,10 @@ def have_ended(processes: list[int]) -> bool:
 
 
 def _is_alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][:1]
-    except OSError:
-        return False
-    # A dead one may be unread.
-    return state != "Z"
+    with suppress(psutil.NoSuchProcess):
+        # A dead one may be unread.
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> list[str]:

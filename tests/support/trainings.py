@@ -26,6 +26,7 @@ from feseq.model.device import Machine
 from feseq.raw.reading import RawTable
 from feseq.simulation import simulate_split
 from feseq.train import run
+from feseq.train.loop import Trainer
 from feseq.train.step import Stepper
 from support import REPOSITORY
 from support.jobs import run_job
@@ -70,6 +71,27 @@ def a_run(
 ) -> run.TrainingRun:
     files = data / "train.h5", data / "valid.h5", feature_map or data / "feature_map.json"
     return run.TrainingRun(*files, model, config, **options)
+
+
+@contextmanager
+def a_trainer(
+    data: Path,
+    config: TrainConfig,
+    model: ModelConfig = SMALL_MODEL,
+    machine: Machine = CPU,
+    **options: Any,
+) -> Iterator[Trainer]:
+    """The trainer of a run, whose files are open."""
+    training = a_run(data, model, config)
+    with training.opened(machine) as sources:
+        yield training.trainer(sources, machine, **options)
+
+
+def fitted(*arguments: Any, **options: Any) -> Trainer:
+    """The trainer after its training; arguments are those of `a_trainer`."""
+    with a_trainer(*arguments, **options) as trainer:
+        trainer.fit()
+    return trainer
 
 
 def train(

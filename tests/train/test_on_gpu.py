@@ -4,12 +4,11 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock, call
 
 import numpy as np
 import pytest
@@ -110,22 +109,13 @@ def losses(stepper: Stepper) -> list[float]:
 
 
 def test_a_pinned_batch_is_copied_beside_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    happened: list[str] = []
-    copying, working = SimpleNamespace(), SimpleNamespace()
-    working.wait_stream = lambda stream: happened.append("wait" if stream is copying else "")
-
-    @contextmanager
-    def used(stream: object) -> Iterator[None]:
-        happened.append("begin" if stream is copying else "")
-        yield
-        happened.append("end")
-
-    monkeypatch.setattr(batch_module, "_copy_stream", lambda device: copying)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: working)
-    monkeypatch.setattr(torch.cuda, "stream", used)
+    cuda = MagicMock()
+    monkeypatch.setattr(batch_module, "_copy_stream", lambda device: "copying")
+    monkeypatch.setattr(torch.cuda, "current_stream", cuda.current_stream)
+    monkeypatch.setattr(torch.cuda, "stream", cuda.stream)
     monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: True)
     # The memory of a tensor that is not kept for the step would be used again too early.
-    monkeypatch.setattr(OnGpu, "record_stream", lambda copy, stream: happened.append("kept"))
+    monkeypatch.setattr(OnGpu, "record_stream", lambda copy, stream: cuda.kept(stream))
     batch = single(make_batch(LENGTHS, SIZED))
     with pretended_gpu() as gpu:
         moved = batch.to(CUDA)
@@ -140,7 +130,14 @@ def test_a_pinned_batch_is_copied_beside_the_steps(monkeypatch: pytest.MonkeyPat
         for name, before in one.items()
         if isinstance(before, torch.Tensor)
     ]
-    assert happened == ["begin", *["kept"] * len(pairs), "end", "wait"]
+    assert cuda.mock_calls == [
+        call.current_stream(CUDA),
+        call.stream("copying"),
+        call.stream().__enter__(),
+        *[call.kept(cuda.current_stream.return_value)] * len(pairs),
+        call.stream().__exit__(None, None, None),
+        call.current_stream().wait_stream("copying"),
+    ]
     assert all(isinstance(copy, OnGpu) and torch.equal(copy.values, x) for x, copy in pairs)
 
 

@@ -10,15 +10,13 @@ import torch
 
 from feseq.common.errors import UserError
 from feseq.common.ranks import Ranks, joined
-from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
-from feseq.config.train import TrainConfig
-from feseq.model.device import Machine, choose_device, start_runtime
+from feseq.model.device import choose_device, start_runtime
 from feseq.train.checkpoint import Checkpoint
 from feseq.train.loop import Trainer
 from feseq.train.step import Stepper
 from support.processes import in_processes
-from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run
+from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run, fitted
 
 # Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
 MODEL = replace(SMALL_MODEL, pooling="weighted_sum", score="din")
@@ -45,19 +43,9 @@ def follow(data: Path, out: Path) -> None:
 
     Stepper.take = noted  # type: ignore[method-assign]
     with joined() as ranks:
-        trainer = fitted(data, MODEL, CONFIG, start_runtime(Runtime(device="cpu"), 1, ranks))
+        trainer = fitted(data, CONFIG, MODEL, start_runtime(Runtime(device="cpu"), 1, ranks))
     (out / f"rows{ranks.rank}.json").write_text(json.dumps(rows))
     torch.save(trainer.model.state_dict(), out / f"weights{ranks.rank}.pt")
-
-
-def fitted(
-    data: Path, model: ModelConfig, config: TrainConfig, machine: Machine, **options: Any
-) -> Trainer:
-    run = a_run(data, model, config)
-    with run.opened(machine) as sources:
-        trainer = run.trainer(sources, machine, **options)
-        trainer.fit()
-    return trainer
 
 
 @pytest.mark.workflow
@@ -96,7 +84,7 @@ def test_only_the_first_saves_and_by_its_own_clock(
         monkeypatch.setattr(saved, "save", lambda state: saves.append(state["stepper"]["step"]))  # noqa: B023
         machine = replace(CPU, ranks=Ranks(rank, 2))
         config = replace(OFTEN, epochs=1, evaluations_per_epoch=1)
-        fitted(data, STILL, config, machine, checkpoint=saved)
+        fitted(data, config, STILL, machine, checkpoint=saved)
         # Before the evaluation alone.
         assert saves == expected
     assert gathered == [30, 30]
@@ -108,7 +96,7 @@ def test_all_resume_from_the_same_state_or_none_does(
     # Another rank is at a later step.
     monkeypatch.setattr(Ranks, "largest", lambda ranks, *steps: [step + 1 for step in steps])
     with pytest.raises(UserError, match="could read its saved state"):
-        fitted(data, STILL, OFTEN, replace(CPU, ranks=Ranks(0, 2)))
+        fitted(data, OFTEN, STILL, replace(CPU, ranks=Ranks(0, 2)))
 
 
 def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,6 @@
 import json
 import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,27 +12,21 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from feseq.common.errors import UserError
-from feseq.config.train import TrainConfig
 from feseq.dataset.batch import Batch
 from feseq.model.history import TimeEmbedding
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import predict_logits
-from feseq.train.loop import Trainer
 from support.networks import make_batch
-from support.trainings import CPU, MODEL, SMALL_MODEL, TRAIN, a_run, script_monitor, train
-
-
-@contextmanager
-def opened(data: Path, config: TrainConfig) -> Iterator[Trainer]:
-    run = a_run(data, SMALL_MODEL, config)
-    with run.opened(CPU) as sources:
-        yield run.trainer(sources, CPU)
-
-
-def fitted(data: Path, config: TrainConfig) -> Trainer:
-    with opened(data, config) as trainer:
-        trainer.fit()
-    return trainer
+from support.trainings import (
+    CPU,
+    MODEL,
+    SMALL_MODEL,
+    TRAIN,
+    a_trainer,
+    fitted,
+    script_monitor,
+    train,
+)
 
 
 def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
@@ -60,7 +52,7 @@ def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_an_intercept_learned_from_draws_predicts_the_click_rate(data: Path, share: float) -> None:
-    with opened(data, replace(TRAIN, negative_share=share)) as trainer:
+    with a_trainer(data, replace(TRAIN, negative_share=share)) as trainer:
         model, source = trainer.model, trainer.train
         label = torch.cat([batch.label_B for batch in source.shuffled(1, 1)])
         logit = math.log(label.sum() / (1 - label).sum())
@@ -79,7 +71,7 @@ def test_an_untrained_network_predicts_the_click_rate_if_it_starts_there(
     data: Path, share: float
 ) -> None:
     config = replace(TRAIN, negative_share=share, start_at_click_rate=True)
-    with opened(data, config) as trainer:
+    with a_trainer(data, config) as trainer:
         with torch.no_grad():
             trainer.model.mlp[-1].weight.zero_()
         probability = torch.from_numpy(predict_logits(trainer.model, trainer.train, CPU)).sigmoid()
@@ -111,8 +103,8 @@ def test_the_average_of_the_weights_is_evaluated_and_kept(
 ) -> None:
     config = replace(TRAIN, epochs=1, batch_size=100)
     with (
-        opened(data, replace(config, weight_average=0.8)) as trainer,
-        opened(data, config) as plain,
+        a_trainer(data, replace(config, weight_average=0.8)) as trainer,
+        a_trainer(data, config) as plain,
     ):
         expected: dict[str, torch.Tensor] = {}
         take = plain.stepper.take

@@ -25,7 +25,6 @@ MODEL = replace(
     pooling="weighted_sum",
     shortcuts=True,
     crossing=3,
-    history_statistics=("length", "newest"),
 )
 
 
@@ -42,7 +41,6 @@ def trained(folder: Path, columns: Columns, model: ModelConfig) -> tuple[Path, P
 def test_it_is_trained_as_if_its_only_sequence_were_always_empty(
     tmp_path: Path, model: ModelConfig
 ) -> None:
-    model = replace(model, history_statistics=())
     logits = []
     for name, columns in (("without", WITHOUT), ("empty", COLUMNS)):
         file, valid = trained(tmp_path / name, columns, model)

@@ -67,13 +67,3 @@ def test_paths_in_the_pages_exist() -> None:
         if page.name != "CHANGELOG.md":
             for path in re.findall(rf"(?<![\w/.])((?:{folders})/[\w/.-]*\w)", page.read_text()):
                 assert (REPOSITORY / path).exists(), (page, path)
-
-
-def test_every_rule_has_a_script_of_its_name_and_the_reverse() -> None:
-    rules = re.findall(
-        r"^(?:rule|checkpoint) (\w+):",
-        "\n".join(file.read_text() for file in (REPOSITORY / "rules").glob("*.smk")),
-        re.M,
-    )
-    scripts = {file.stem for file in (REPOSITORY / "scripts").glob("*.py")}
-    assert set(rules) == scripts - {"entry", "suggest_columns"}

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from packaging.requirements import Requirement
 from feseq.families import FAMILIES, families
 from feseq.staleness import Code
 from support import REPOSITORY, SCRIPTS
+from support.rules import rules
 
 WORKFLOW = "\n".join(
     file.read_text() for file in (REPOSITORY / "Snakefile", *(REPOSITORY / "rules").glob("*.smk"))
@@ -77,19 +79,15 @@ def _file(module: str) -> str:
     return f"{module.replace('.', '/')}.py"
 
 
-def scripts_of_environments() -> dict[str, list[str]]:
+def scripts_of_environments() -> dict[str, set[str]]:
     """Scripts by environment; those of models are in the environments of all families."""
-    found = re.findall(
-        r'conda:\s+(?:"\.\./envs/(\w+)\.yaml"|(model_env)).*?"\.\./scripts/(\w+\.py)"',
-        WORKFLOW,
-        re.S,
-    )
-    assert len(found) == len(re.findall("script:", WORKFLOW)) > 0
-    own = {family.environment for family in families()}
-    scripts: dict[str, list[str]] = {}
-    for env, _, file in found:
-        for each in [env] if env else own:
-            scripts.setdefault(each, []).append(file)
+    scripts: dict[str, set[str]] = {}
+    for rule in rules().values():
+        if rule.script is not None:
+            env = rule.conda_env
+            own = {family.environment for family in families()} if callable(env) else {env}
+            for each in own:
+                scripts.setdefault(Path(each).stem, set()).add(Path(rule.script).name)
     return scripts
 
 
