@@ -1,9 +1,7 @@
 """An interrupted training goes on as if nothing had happened, or says why it does not."""
 
 import json
-import logging
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -247,16 +245,3 @@ def test_a_full_disk_under_the_state_does_not_end_the_training(
     monkeypatch.setattr(tensors, "save_file", nearly_full)
     assert_goes_on(6)
     assert caplog.text.count("could not be saved: I/O error: No space left on device") == 4
-
-
-def test_progress_of_a_resumed_training_counts_on_and_ends_at_all_samples(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr("feseq.common.progress.SECONDS_BETWEEN_LINES", (0, 0, 0))
-    with ended_at(Stepper, "take", 4, signal.SIGTERM):
-        train_saving(data, tmp_path, CONFIG, verbosity=2)
-    train_saving(data, tmp_path, CONFIG, verbosity=2)
-    done = re.findall(r"trained ([\d,]+) of 1,800 samples, ", caplog.text)
-    assert done == [f"{300 * step:,}" for step in range(1, 7)]
-    assert caplog.text.count("predicted 100 of 100 rows") == 2

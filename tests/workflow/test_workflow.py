@@ -18,7 +18,16 @@ import pytest
 
 from feseq.common.files import read_json
 from feseq.common.parquet import SIMULATED_MARK
-from support.shop import ROWS, TEST_ROWS, changed, copy_code, refused, snakemake, write_inputs
+from support.shop import (
+    CONFIG,
+    ROWS,
+    TEST_ROWS,
+    changed,
+    copy_code,
+    refused,
+    snakemake,
+    write_inputs,
+)
 
 pytestmark = pytest.mark.workflow
 
@@ -132,37 +141,31 @@ def test_a_clone_with_braces_in_its_path_is_refused(tmp_path: Path) -> None:
     assert "{code}: a folder with { or } in its name cannot hold the workflow" in output
 
 
+FEATURE_MAP, TRAINED = "data/h5/toy/feature_map.json", "results/toy/len20/model.safetensors"
+SCORES = "results/scores/toy/some.parquet"
+
+
 @pytest.mark.parametrize(
-    ("key", "value", "target"),
+    ("target", "change", "message"),
     [
-        # Snakemake would read in/toy.parquet.
-        ("raw.train", "in/{size}.parquet", "data/h5/toy/feature_map.json"),
-        ("raw.train", "in/*/*.parquet", "data/h5/toy/feature_map.json"),
-        ("score", {"some": "in/{name}.parquet"}, "results/scores/toy/some.parquet"),
-        ("train.start_from", "in/{model}", "results/toy/len20/model.safetensors"),
+        ("results/toy/len300/model.safetensors", None, "sizes.toy.max_len is [5, 20]"),
+        ("results/submission_fulll.csv", None, "did you mean 'full'?"),
+        # Of braces Snakemake would make wildcards, and read in/toy.parquet.
+        (FEATURE_MAP, ("raw.train", "in/{size}.parquet"), "Snakemake takes"),
+        (FEATURE_MAP, ("raw.train", "in/*/*.parquet"), "Snakemake takes"),
+        (SCORES, ("score", {"some": "in/{name}.parquet"}), "Snakemake takes"),
+        (TRAINED, ("train.start_from", "in/{model}"), "Snakemake takes"),
     ],
 )
-def test_paths_with_braces_are_refused(key: str, value: Any, target: str, tmp_path: Path) -> None:
+def test_targets_and_paths_that_cannot_be_are_refused(
+    tmp_path: Path, target: str, change: tuple[str, Any] | None, message: str
+) -> None:
     write_inputs(tmp_path)
     (tmp_path / "in/a}").mkdir()
     for copy in ("{size}.parquet", "toy.parquet", "{name}.parquet", "a}/1.parquet", "{model}"):
         shutil.copy(tmp_path / LOG, tmp_path / "in" / copy)
-    output = refused(tmp_path, "-n", target, config=changed(key, value))
-    assert "Snakemake takes" in output
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("results/toy/len300/model.safetensors", "sizes.toy.max_len is [5, 20]"),
-        ("results/submission_fulll.csv", "did you mean 'full'?"),
-    ],
-)
-def test_a_target_of_an_unknown_size_or_model_is_refused(
-    tmp_path: Path, target: str, message: str
-) -> None:
-    write_inputs(tmp_path)
-    assert message in refused(tmp_path, "-n", target)
+    config = changed(*change) if change else CONFIG
+    assert message in refused(tmp_path, "-n", target, config=config)
 
 
 def test_the_summary_asks_for_no_size_that_the_call_does_not_name(tmp_path: Path) -> None:
