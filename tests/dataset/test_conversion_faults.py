@@ -92,28 +92,29 @@ def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None
     assert not train.exists()
 
 
-def damaged(whole: bytes) -> dict[str, bytes]:
-    cuts = {f"cut to {share} %": whole[: len(whole) * share // 100] for share in (0, 20, 90)}
-    other = {"short of 1": whole[:-1], "text": b"uid,item\n1,2\n" * 50}
-    return cuts | other | {"pages": whole[:4] + b"\xff" * 3000 + whole[3004:]}
-
-
-@pytest.mark.parametrize("kind", damaged(bytes(10_000)))
-def test_damaged_parquet_is_refused_and_leaves_nothing(tmp_path: Path, kind: str) -> None:
-    to_train_h5(tmp_path, raw_table())
-    for name in ("train.h5", "valid.h5"):
-        (tmp_path / name).unlink()
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[: len(whole) // 5],
+        lambda whole: whole[: len(whole) * 9 // 10],
+        lambda whole: whole[:-1],
+        lambda whole: b"uid,item\n1,2\n" * 50,
+        lambda whole: whole[:4] + b"\xff" * 3000 + whole[3004:],
+    ],
+    ids=["empty", "a fifth", "nine tenths", "short of 1", "text", "pages"],
+)
+def test_damaged_parquet_is_refused_and_leaves_nothing(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    train, valid = to_train_h5(tmp_path, raw_table())
+    train.unlink()
+    valid.unlink()
     raw = tmp_path / "train.parquet"
-    raw.write_bytes(damaged(raw.read_bytes())[kind])
+    raw.write_bytes(damage(raw.read_bytes()))
     before = sorted(os.listdir(tmp_path))
     with pytest.raises(UserError, match=re.escape(str(raw))):
-        convert_train(
-            raw,
-            tmp_path / "selection.parquet",
-            COLUMNS,
-            tmp_path / "train.h5",
-            tmp_path / "valid.h5",
-        )
+        convert_train(raw, tmp_path / "selection.parquet", COLUMNS, train, valid)
     with pytest.raises(UserError, match=re.escape(str(raw))):
         convert_test(raw, COLUMNS, tmp_path / "test.h5")
     assert sorted(os.listdir(tmp_path)) == before

@@ -66,21 +66,12 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
     assert "# sampling: {split: {group: user_id}}" in found["text"]
 
 
-@pytest.mark.parametrize(
-    ("train", "test", "message"),
-    [
-        ({"y": [0, 1, 2] * 20}, None, "label"),
-        ({}, {"uid": ["a"] * ROWS}, "ID"),
-    ],
-)
-def test_without_a_label_or_an_id_nothing_is_suggested(
-    tmp_path: Path, train: dict[str, Any], test: dict[str, Any] | None, message: str
-) -> None:
-    tables = [raw_table(ROWS, 0, **train), None]
-    if test is not None:
-        tables[1] = raw_table(ROWS, 1, **test).select(["uid", "price", "country"])
-    with pytest.raises(UserError, match=message):
-        written(tmp_path, *tables)
+def test_without_a_label_or_an_id_nothing_is_suggested(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="label"):
+        written(tmp_path, raw_table(ROWS, y=[0, 1, 2] * 20))
+    test = raw_table(ROWS, 1, uid=["a"] * ROWS).select(["uid", "price", "country"])
+    with pytest.raises(UserError, match="ID"):
+        written(tmp_path, raw_table(ROWS), test)
 
 
 # Names that YAML or the config could take for something else.

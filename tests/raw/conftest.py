@@ -4,18 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.bucket import Bucket, Store
+from support.bucket import Bucket, running
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A store on this machine."""
-    store = Store(tmp_path_factory.mktemp("store") / "moto.log")
-    yield store
-    store.close()
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of a store on this machine."""
+    yield from running(tmp_path_factory.mktemp("store") / "moto.log")
 
 
 @pytest.fixture
-def bucket(store: Store, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+def bucket(store: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """An empty bucket `shop` in it."""
-    return Bucket(store.endpoint, monkeypatch)
+    return Bucket(store, monkeypatch)

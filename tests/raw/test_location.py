@@ -80,12 +80,6 @@ def test_folders_name_columns_unless_the_files_do(
     assert "folders are named by column 'country', which the files have too" in caplog.text
 
 
-def test_the_columns_of_folders_can_be_read_alone(folder: Path) -> None:
-    batches = [batch for _, batch in RawTable("in").stream(["country"], 7)]
-    rows = [row["country"] for batch in batches for row in batch.to_pylist()]
-    assert sorted(map(str, rows)) == sorted(map(str, TABLE["country"].to_pylist()))
-
-
 def test_a_folder_reads_like_one_file_with_the_same_rows(folder: Path) -> None:
     parts = [
         part.append_column(
@@ -100,6 +94,8 @@ def test_a_folder_reads_like_one_file_with_the_same_rows(folder: Path) -> None:
         assert (file.rows, file.is_simulated) == (60, False)
         file.check_columns(COLUMNS, COLUMNS.label)
         assert read(file).to_pandas().equals(expected)
+        of_folders = pa.Table.from_batches([batch for _, batch in file.stream(["country"], 7)])
+        assert of_folders.to_pandas().equals(expected[["country"]])
 
 
 def with_age_as(table: pa.Table, kind: str) -> pa.Table:

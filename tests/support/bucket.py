@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,24 +18,18 @@ from . import REPOSITORY
 _MOTO = REPOSITORY / ".venv/moto/bin/moto_server"
 
 
-class Store:
-    """A running server and its endpoint."""
-
-    def __init__(self, log: Path) -> None:
-        server = _MOTO if _MOTO.exists() else shutil.which("moto_server")
-        if server is None:
-            pytest.skip("moto_server is not installed: make test")
-        with open(log, "w") as file:
-            command = [server, "-H", "127.0.0.1", "-p", "0"]
-            self.process = subprocess.Popen(command, stderr=file)
+def running(log: Path) -> Iterator[str]:
+    """The endpoint of a server that runs until this is closed."""
+    server = _MOTO if _MOTO.exists() else shutil.which("moto_server")
+    if server is None:
+        pytest.skip("moto_server is not installed: make test")
+    command = [server, "-H", "127.0.0.1", "-p", "0"]
+    with open(log, "w") as file, subprocess.Popen(command, stderr=file) as process:
         while not (place := re.search(r"Running on (http://[\d.:]+)", log.read_text())):
-            assert self.process.poll() is None, log.read_text()
+            assert process.poll() is None, log.read_text()
             time.sleep(0.1)
-        self.endpoint = place[1]
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
+        yield place[1]
+        process.terminate()
 
 
 class Bucket:
