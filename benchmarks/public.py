@@ -33,7 +33,6 @@ from tables import TABLES, Table
 # What the preset submits, and baselines, by the workflow's name.
 SUBMITTED = {
     "FESeq": "len150",
-    "attention": "len150-attention",
     "light": "len150-light",
     "boosting": "boosting",
 }
