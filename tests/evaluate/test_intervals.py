@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from feseq.config.names import FEW_CLICKS, SIGNIFICANCE
 from feseq.evaluate import intervals as module
 from feseq.evaluate.intervals import (
-    LEAST_CLICKS,
-    SIGNIFICANCE,
     Auc,
     Entry,
     correct_together,
@@ -47,7 +46,7 @@ def test_aucs_errors_and_differences_are_those_of_all_pairs(
     label, *scores = np.array(rows, dtype=float).T
     expected, covariance = plain_delong(label, scores)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LEAST_CLICKS", 2)
+        patch.setattr(module, "FEW_CLICKS", 2)
         first, second = (Auc.of(label, score) for score in scores)
         entry = first.minus(second)
     assert [first.value, second.value] == pytest.approx(expected)
@@ -72,7 +71,7 @@ def test_few_clicks_at_the_floor_hold_what_they_say() -> None:
     """Phi(1 / sqrt 2) = 0.7602 lies in the interval; equal models are rarely told apart."""
     random, held, apart, times = np.random.default_rng(2), 0, 0, 400
     for _ in range(times):
-        label, *scores = normal_rows(random, LEAST_CLICKS)
+        label, *scores = normal_rows(random, FEW_CLICKS)
         first, second = (Auc.of(label, score) for score in scores)
         entry = first.entry()
         held += entry["low"] <= norm.cdf(1 / math.sqrt(2)) <= entry["high"]
@@ -84,7 +83,7 @@ def test_few_clicks_at_the_floor_hold_what_they_say() -> None:
 def test_below_the_floor_there_is_no_interval_and_no_chance() -> None:
     """One click that the model ranks first has an AUC of 1, which says nothing."""
     random = np.random.default_rng(3)
-    for clicks in (0, 1, LEAST_CLICKS - 1, 600 - LEAST_CLICKS + 1, 599, 600):
+    for clicks in (0, 1, FEW_CLICKS - 1, 600 - FEW_CLICKS + 1, 599, 600):
         label, *scores = normal_rows(random, clicks, lift=9.0)
         first, second = (Auc.of(label, score) for score in (scores[0], -scores[1]))
         assert first.entry()["low"] is None

@@ -19,7 +19,7 @@ from feseq.common.errors import UserError
 from feseq.common.files import read_json, write_json
 from feseq.common.parquet import write_table
 from feseq.config.check import checked_config
-from feseq.evaluate.intervals import LEAST_CLICKS
+from feseq.config.names import FEW_CLICKS
 from feseq.report.comparison import write_comparison, write_two_models
 from feseq.report.page import difference_text
 from feseq.report.summary import write_summary
@@ -41,7 +41,7 @@ def put_model(
     folder = results / size / name
     folder.mkdir(parents=True)
     clicks = given.get("clicks", 100)
-    enough = clicks >= LEAST_CLICKS
+    enough = clicks >= FEW_CLICKS
     near = {"value": auc, "low": auc - 0.01 if enough else None, "high": auc + 0.01}
     names = ("auc", "logloss", "average_precision", "weighted_logloss", "score", "balanced_score")
     metrics = {
@@ -200,11 +200,11 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
         assert answer in text, answer
 
 
-@pytest.mark.parametrize("clicks", [1, LEAST_CLICKS - 1, 100])
+@pytest.mark.parametrize("clicks", [1, FEW_CLICKS - 1, 100])
 def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int) -> None:
     """Few clicks, however far apart the AUCs are; many clicks and hardly a difference."""
     unsure = {"value": 0.004, "low": -0.01, "high": 0.02, "chance": 0.6}
-    if clicks < LEAST_CLICKS:
+    if clicks < FEW_CLICKS:
         unsure |= dict.fromkeys(("low", "high", "chance"))
     measured = {"auc_blanked": 0.7, "histories": unsure, "score_gain": unsure, "clicks": clicks}
     other = 0.9899 if clicks == 100 else 0.7
@@ -217,7 +217,7 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
     assert [line for line in claims if "not significant" not in line] == []
     assert len(claims) == (3 if clicks == 100 else 1)
     assert "* |" not in text
-    assert ("cannot tell" in text) == (clicks < LEAST_CLICKS)
+    assert ("cannot tell" in text) == (clicks < FEW_CLICKS)
 
 
 @pytest.mark.parametrize("enough", [True, False])
@@ -257,7 +257,7 @@ def first_line(folder: Path, **given: Any) -> str:
         ({"logistic_regression": 0.8}, "logistic_regression", "len150", None),
         ({"logistic_regression": 0.99}, "logistic_regression", "len150", None),
         ({"boosting": 0.99, "logistic_regression": 0.99}, "Submit boosting", "len150", "boosting"),
-        ({"clicks": LEAST_CLICKS - 1, "boosting": 0.99}, "cannot tell", "29 clicks", None),
+        ({"clicks": FEW_CLICKS - 1, "boosting": 0.99}, "cannot tell", "29 clicks", None),
         ({"submits": ["boosting"]}, "Submit len150", "boosting", "len150"),
         ({"submits": ["len500"]}, "Submit len150", "len500", "len150"),
         ({"submits": ["len150", "len500"]}, "Submit len150", "len500", "len150"),

@@ -14,6 +14,8 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
 # With fewer clicks, chance says which model is the best.
 FEW_CLICKS = 30
+# The level of significance: differences with a larger p-value are not reported as such.
+SIGNIFICANCE = 0.05
 # The folder inside a model's for the same model trained again on all rows.
 REFIT = "refit"
 # The file of a trained model, of any family.

@@ -16,10 +16,6 @@ from ..config.names import FEW_CLICKS
 from .metrics import BY_NAME, Rows
 
 CONFIDENCE = 0.95
-# With fewer clicks, or fewer rows without one, two AUCs are not compared.
-LEAST_CLICKS = FEW_CLICKS
-# The level of significance: differences with a larger p-value are not reported as such.
-SIGNIFICANCE = 0.05
 _Z = 1.959963984540054  # of a 95 % interval
 _SEED = 20240714
 # Resamples of the rows behind an interval.
@@ -39,7 +35,7 @@ class Auc:
 
     value: float  # NaN with one class only
     influence: np.ndarray
-    enough: bool  # LEAST_CLICKS clicks, and as many others
+    enough: bool  # FEW_CLICKS clicks, and as many others: else two AUCs are not compared
 
     @classmethod
     def of(cls, label: np.ndarray, score: np.ndarray) -> "Auc":
@@ -55,7 +51,7 @@ class Auc:
         value = float(placement[is_click].mean())
         count = np.where(is_click, clicks, others)
         influence = (placement - value) / np.sqrt(count * np.maximum(1, count - 1))
-        return cls(value, influence, min(clicks, others) >= LEAST_CLICKS)
+        return cls(value, influence, min(clicks, others) >= FEW_CLICKS)
 
     @property
     def error(self) -> float:

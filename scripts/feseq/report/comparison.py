@@ -11,11 +11,9 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import Output, read_json, written_beside
 from ..common.parquet import metadata_of
-from ..config.names import BLEND, check_name, folder_name
+from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
 from ..evaluate.intervals import (
-    LEAST_CLICKS,
     RESAMPLES,
-    SIGNIFICANCE,
     Auc,
     Entry,
     correct_together,
@@ -196,7 +194,7 @@ def _verdict(better: str, worse: str, gain: Entry, clicks: int, rows: int) -> st
     by = f"the AUCs differ by {_text('auc', gain)}, {clicks:,} clicks in {rows:,} rows"
     if gain["chance"] is None:
         return (
-            f"**Too few clicks**: {by}; below {LEAST_CLICKS} clicks, or as few others, no model is "
+            f"**Too few clicks**: {by}; below {FEW_CLICKS} clicks, or as few others, no model is "
             f"called better. Raise sampling.valid_share, or compare on a larger size."
         )
     claim = "The difference is not significant"

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..config.names import BLEND
-from ..evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
+from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE
 from ..families import is_model
 from .page import column_text, counted, difference_text
 
@@ -25,7 +24,7 @@ def decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> s
         return (
             f"**These rows cannot tell what to submit**: size {size} has "
             f"{counted(best['valid_clicks'], 'click')} among its {best['valid_rows']:,} validation "
-            f"rows, and {LEAST_CLICKS} are needed, and as many others; `{command}` submits "
+            f"rows, and {FEW_CLICKS} are needed, and as many others; `{command}` submits "
             f"{named}, as configured."
         )
 

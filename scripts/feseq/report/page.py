@@ -12,8 +12,8 @@ import pandas as pd
 from markdown import Markdown
 
 from ..common.files import written_beside
+from ..config.names import SIGNIFICANCE
 from ..describe.alarms import Alarm
-from ..evaluate.intervals import SIGNIFICANCE
 
 # The last lines are for Snakemake's report, whose first page holds the summary: it takes the whole
 # width there, the graph of steps comes below, and nothing else is printed.

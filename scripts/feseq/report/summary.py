@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..common.files import Output
-from ..config.names import BLEND
+from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE
 from ..describe.alarms import read_alarms
-from ..evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
 from ..evaluate.metrics import BALANCED, BY_NAME, METRICS
 from .decision import decision
 from .page import (
@@ -195,7 +194,7 @@ def _notes(table: pd.DataFrame) -> str:
     metrics = " ".join(f"{m.heading[0].upper()}{m.heading[1:]}: {m.note}." for m in shown)
     return (
         "Clicks: those among the validation rows; each size has validation rows of its own. "
-        f"Intervals hold 95 %; there are none with fewer than {LEAST_CLICKS} clicks. Behind: the "
+        f"Intervals hold 95 %; there are none with fewer than {FEW_CLICKS} clicks. Behind: the "
         "best AUC of the same size minus the model's, on the same rows; \\* marks a significant "
         f"difference (p < {SIGNIFICANCE}, DeLong, corrected for the number of models by Holm). "
         "Agreement: the rank correlation of the predictions with those of the best model; of good "

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import beta
 
 from ...common.files import written_beside
-from ...evaluate.intervals import LEAST_CLICKS, SIGNIFICANCE
+from ...config.names import FEW_CLICKS, SIGNIFICANCE
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, VERMILION = "#0072B2", "#D55E00"
@@ -23,7 +23,7 @@ ROW = 0.24  # inches of a row
 SIMULATED = "Simulated data: says nothing of real clicks."
 _BARS = (
     f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out.\n"
-    f"Hollow: fewer than {LEAST_CLICKS} clicks."
+    f"Hollow: fewer than {FEW_CLICKS} clicks."
 )
 
 # Not the look of the user's own matplotlibrc.
