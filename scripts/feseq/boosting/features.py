@@ -32,6 +32,7 @@ from ..dataset.encoding import DEFAULT_INPUTS, FeatureEncoder
 from ..dataset.feature_map import (
     FIRST_CATEGORY,
     MOST_CATEGORIES,
+    OUT_OF_VOCABULARY,
     CategoryField,
     FeatureMap,
     LevelField,
@@ -40,7 +41,6 @@ from ..dataset.feature_map import (
 from ..dataset.history_statistics import NAMES, history_statistics
 from ..dataset.table import Table
 from .clicks import FOLDS, ClickCounts, Places, hashed_below, mean_over_newest
-from .unknown import UnknownCount, with_unknown
 
 # The settings that features depend on.
 SETTINGS = {"unknown_share", "features"}
@@ -50,6 +50,8 @@ GROUPS = 128
 # Newest events whose clicks are averaged; the last stands for all of them.
 _WINDOWS = (1, 20, 50, 150, 2**62)
 _WINDOW_NAMES = [*(f", newest {window}" for window in _WINDOWS[:-1]), ""]
+# Draws of unknown categories are numbers below this.
+_DRAWS = 1 << 20
 # Added to a history's length where shares are taken: one event is no habit.
 _DAMPING = 10
 
@@ -232,10 +234,11 @@ def fit_features(
 ) -> tuple[Features, Features]:
     """The features of the train rows, which no row's own click is in, and of all others.
 
-    A share of the train rows, `unknown` by column, is given an unknown category. Where clicks are
-    of older rows, a category is unknown at first, and columns of few categories alone need that.
-    `by_period`: whether clicks are of older rows; None: if there are several periods. One pass over
-    the train file. Raises UserError if it lacks a column of the feature map.
+    A share of the train rows, `unknown` by column, is given an unknown category: trees would trust
+    the known ones too much where a later row has a new one. Where clicks are of older rows, a
+    category is unknown at first, and columns of few categories alone need that. `by_period`:
+    whether clicks are of older rows; None: if there are several periods. One pass over the train
+    file. Raises UserError if it lacks a column of the feature map.
     """
     periods = int(train.column("period").max()) + 1
     by_period = periods > 1 if by_period is None else by_period
@@ -244,7 +247,7 @@ def fit_features(
     features = Features(feature_map, sets, by_period=by_period)
     encoder = FeatureEncoder(feature_map, train)
     counts = {counted.name: ClickCounts(counted.places, folds) for counted in features.counted}
-    known = UnknownCount([field.column for field in features.fields])
+    new_rows, known_rows = np.zeros((2, len(features.fields)))
     events = [np.zeros(sequence.size, np.int64) for sequence in features.sequences]
 
     def encoded(block: Block) -> tuple[Block, np.ndarray, list[Ragged]]:
@@ -255,7 +258,8 @@ def fit_features(
         encoded, train.blocks(feature_map.history_columns)
     ):
         assert block.label is not None, "a train file has labels"
-        known.add(categories)
+        new_rows += (categories == OUT_OF_VOCABULARY).sum(0)
+        known_rows += (categories >= FIRST_CATEGORY).sum(0)
         for count, history in zip(events, histories):
             count += np.bincount(history.values, minlength=len(count))
         label, fold = block.label.astype(np.int64), features._fold(block, folds)
@@ -268,7 +272,8 @@ def fit_features(
         for name, count in counts.items()
     }
     of_all = {name: count.of_all() for name, count in counts.items()}
-    drawn = known.to_draw(unknown or {})
+    wanted = np.array([(unknown or {}).get(field.column, 0) for field in features.fields])
+    drawn = np.clip((wanted * train.rows - new_rows) / np.maximum(1, known_rows), 0, 1)
     if by_period:
         drawn[[i for i in range(len(drawn)) if i not in features.few]] = 0
     own_features = replace(features, tables=own, common=common)
@@ -276,6 +281,17 @@ def fit_features(
         replace(own_features, unknown=drawn if drawn.any() else None),
         replace(features, tables=of_all, common=common, by_period=False),
     )
+
+
+def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The categories int64 [rows, columns] with a share [columns] of the known ones as unknown.
+
+    The draws depend on the rows' numbers int64 [rows] in the raw file alone.
+    """
+    columns = len(share)
+    draw = hashed_below(row[:, None] * columns + np.arange(columns), _DRAWS)
+    is_drawn = (draw < share * _DRAWS) & (categories >= FIRST_CATEGORY)
+    return np.where(is_drawn, OUT_OF_VOCABULARY, categories)
 
 
 def _statistics(sequence: SequenceField) -> list[str]:

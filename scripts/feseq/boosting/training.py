@@ -50,23 +50,18 @@ def train(job: TrainJob) -> None:
         place = folder if device == "cpu" else None
         run = BoostingRun(train, valid, codes, config, device, job.threads, place, before)
         made = run.make_features()
-        grown = run.grow(made, job.runtime.verbosity)
+        boosters, history, facts = run.grow(made, job.runtime.verbosity)
         seconds = time.monotonic() - job.started
-        metrics = grown.metrics
-        if before:
-            metrics = {name: before[name] for name in (f"valid_{metric}" for metric in _METRICS)}
         job.write(
-            BoostedModel(about, grown.boosters, made.features),
-            [{"tree": tree, **line} for tree, line in enumerate(grown.lines(), 1)],
-            **metrics,
-            trees=[booster.num_boosted_rounds() for booster in grown.boosters],
+            BoostedModel(about, boosters, made.features),
+            history,
+            **facts,
             features=len(made.features.columns()),
             feature_sets=list(made.features.sets),
             sets_tried=made.tried,
             by_period=made.own.by_period,
             unknown_shares=made.unknown,
             train_rows=train.rows,
-            rows_per_epoch=grown.rows_per_bag,
             negative_share=run.negative_share,
             valid_rows=valid.rows if valid else 0,
             samples_per_second=round(train.rows / seconds, 1),
@@ -93,19 +88,6 @@ class Bag(NamedTuple):
     train: Matrix
     valid: Matrix | None
     start: float | None
-
-
-class Grown(NamedTuple):
-    """The trees of all bags, the first bag's curves, and metrics of the bags' mean."""
-
-    boosters: list[xgboost.Booster]
-    curves: Mapping[str, list[float]]
-    metrics: Mapping[str, float]
-    rows_per_bag: int
-
-    def lines(self) -> list[dict[str, float]]:
-        """The first bag's metrics of the validation rows after each tree."""
-        return [dict(zip(self.curves, values)) for values in zip(*self.curves.values())]
 
 
 @dataclass(frozen=True)
@@ -179,8 +161,14 @@ class BoostingRun:
         )
         return Bag(matrix, valid, start)
 
-    def grow(self, made: Made, verbosity: int) -> Grown:
-        """Trees, bag by bag: as many as the validation rows want, or as the first training had."""
+    def grow(
+        self, made: Made, verbosity: int
+    ) -> tuple[list[xgboost.Booster], list[dict[str, float]], dict[str, Any]]:
+        """The trees of all bags, the first bag's history, and what training.json says of them.
+
+        There are as many as the validation rows want, or as the first training had, whose metrics
+        are those of a refit.
+        """
         boosters, curves, logits, bag = [], [], [], None
         for number in range(self.config.bags):
             if bag is None or self.negative_share < 1:
@@ -197,12 +185,15 @@ class BoostingRun:
             if bag.valid is not None:
                 logits.append(booster.predict(bag.valid, output_margin=True))
         assert bag is not None, "there is at least one bag"
-        metrics = {}
-        if len(boosters) == 1:
-            last = boosters[0].num_boosted_rounds() - 1
-            metrics = {name: values[last] for name, values in curves[0].items() if values}
-        elif bag.valid is not None:
+        trees = [booster.num_boosted_rounds() for booster in boosters]
+        if bag.valid is None:
+            metrics = {name: self.before[f"valid_{name}"] for name in _METRICS}
+        elif len(boosters) == 1:
+            metrics = {name: values[trees[0] - 1] for name, values in curves[0].items()}
+        else:
             shown = bag.valid.get_label(), sigmoid(np.stack(logits).mean(axis=0))
             metrics = {name: metric(*shown) for name, metric in _METRICS.items()}
-        metrics = {f"valid_{name}": value for name, value in metrics.items()}
-        return Grown(boosters, curves[0], metrics, bag.train.num_row())
+        lines = enumerate(zip(*curves[0].values()), 1)
+        history = [{"tree": tree, **dict(zip(curves[0], values))} for tree, values in lines]
+        facts = {f"valid_{name}": value for name, value in metrics.items()}
+        return boosters, history, {**facts, "trees": trees, "rows_per_epoch": bag.train.num_row()}
