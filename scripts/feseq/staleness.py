@@ -2,7 +2,7 @@
 
 Snakemake stores the params of each job as a set of texts, and the job runs again when that set
 changes. So a setting is a text with its name, and code is one text a module. What only people
-read does not count: comments, docstrings, formatting, the text of errors, log lines, descriptions.
+read does not count: comments, docstrings, formatting, what errors and log lines say.
 """
 
 import ast
@@ -156,44 +156,18 @@ def _digest(text: bytes) -> str:
 
 
 class _Plain(ast.NodeTransformer):
-    """Removes docstrings and other texts that stand alone, and the text of messages."""
-
-    is_message = False
-
-    def visit(self, node: ast.AST) -> Any:
-        """A node without that; in a message all but its text stays, such as the values it names."""
-        outer, self.is_message = self.is_message, self.is_message or _is_message(node)
-        visited = super().visit(node)
-        self.is_message = outer
-        return visited
+    """Removes docstrings and other texts that stand alone, and what messages say."""
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         """A text that stands alone goes."""
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_text else self.generic_visit(node)
 
-    def visit_Constant(self, node: ast.Constant) -> Any:
-        """Any text is the same in a message."""
-        is_text = self.is_message and isinstance(node.value, str)
-        return ast.Constant("") if is_text else node
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
-        """Keeps the values that stand in a message's text, however they are written."""
-        if not self.is_message:
-            return self.generic_visit(node)
-        values = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
-        return ast.Tuple([self.visit(value) for value in values]) if values else ast.Constant("")
-
-
-def _is_message(node: ast.AST) -> bool:
-    """True for what tells a person something, and for nothing else.
-
-    That is `raise`, the making of an error (`UserError(...)`), calls of a logger, `progress` and
-    the ranks' `agree`, and `description=`.
-    """
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        return node.func.id.endswith("Error") or node.func.id == "progress"
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        owner = getattr(node.func.value, "id", "")
-        return owner in ("logger", "logging") or node.func.attr == "agree"
-    return isinstance(node, ast.Raise) or getattr(node, "arg", None) == "description"
+    def visit_Call(self, node: ast.Call) -> Any:
+        """An error (`UserError(...)`), a line of the log and `agree` of ranks say nothing."""
+        function = node.func
+        name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+        owner = getattr(getattr(function, "value", None), "id", "")
+        if name.endswith("Error") or name == "agree" or owner in ("logger", "logging"):
+            return ast.Call(function, [], [])
+        return self.generic_visit(node)

@@ -64,7 +64,7 @@ import logging
 
 logger = logging.getLogger(__name__)
 
-def check(rows: int, limit: int = Field(default=9, description="most rows")) -> int:
+def check(rows: int, limit: int = Field(default=9)) -> int:
     """How many."""
     if rows > limit:
         raise ValueError(f"{rows:,} rows; " + "at most 9")
@@ -78,12 +78,11 @@ READ_BY_PEOPLE = [
     ("at most 9", "no more than nine"),
     ("%d rows in %s", "%d of %s"),
     ("file {limit:>5}", "{limit}"),
-    ("most rows", "largest number of rows"),
+    ("{rows:,}", "{limit}"),
 ]
 LOGIC = [
     ("rows > limit:", "rows >= limit:"),
-    ("{rows:,}", "{next(rows)}"),
-    ('at most 9"', 'at most 9" + str(limit)'),
+    ("ValueError", "TypeError"),
     ("default=9", "default=8"),
     ("logger.info", "print"),
     ('return "rows"', 'return "row"'),
