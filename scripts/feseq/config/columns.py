@@ -172,14 +172,10 @@ def expand(names: Iterable[str]) -> list[str]:
             expanded.append(name)
             continue
         first, last = int(match["first"]), int(match["last"])
-        if first > last:
+        if not 0 <= last - first < _MOST_IN_RANGE:
             raise UserError(
-                f"columns.groups: the range in {name!r} is empty; write {last}..{first}"
-            )
-        if last - first >= _MOST_IN_RANGE:
-            raise UserError(
-                f"columns.groups: the range in {name!r} has {last - first + 1:,} columns; write "
-                f"one of at most {_MOST_IN_RANGE:,}"
+                f"columns.groups: the range in {name!r} goes from the lower number to the higher, "
+                f"and has {_MOST_IN_RANGE:,} columns at most; correct it"
             )
         expanded += [f"{match['head']}{i}{match['tail']}" for i in range(first, last + 1)]
     return expanded

@@ -11,7 +11,6 @@ from torch.func import functional_call
 
 from ..common.errors import NotEnoughMemoryError
 from ..config.model import ModelConfig
-from ..config.train import TrainConfig
 from ..dataset.batch import Batch
 from ..dataset.layout import Layout
 from ..model import FESeq, FieldSizes
@@ -106,11 +105,6 @@ def check_network(
             f"{' x '.join(f'{size:,}' for size in largest.shape)}: use a smaller model, or "
             f"raise sizes.<size>.min_count, which makes vocabularies smaller"
         )
-
-
-def copies_of(config: TrainConfig) -> int:
-    """Values that a training keeps for each parameter; averaging the weights adds one."""
-    return COPIES_OF_PARAMETERS + (config.weight_average > 0)
 
 
 def count_parameters(network: FESeq) -> int:

@@ -31,7 +31,7 @@ from ..predict.model_file import TrainedModel
 from ..predict.prediction import inference_source
 from .checkpoint import Checkpoint, locked
 from .loop import Trainer
-from .memory import check_network, copies_of, count_parameters, micro_batch_rows
+from .memory import COPIES_OF_PARAMETERS, check_network, count_parameters, micro_batch_rows
 from .processes import end_with_launcher, run_under_torchrun
 from .tensorboard import curves
 from .warm_start import WarmStart
@@ -94,9 +94,10 @@ def _train(ranks: Ranks, run: "TrainingRun", job: TrainJob) -> None:
             verbosity=job.runtime.verbosity,
         )
         trainer.fit()
-        summary = _summary(trainer)
+        # The largest of all processes, or GPUs.
+        (peak,) = ranks.largest(machine.peak_memory())
         if ranks.is_first:
-            _write(job, run, trainer, summary)
+            _write(job, run, trainer, peak)
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,9 @@ class TrainingRun:
         """
         train, valid = sources
         config, simulated = self.train_config, train.table.source["simulated"]
-        sizes, copies = field_sizes(self.model_config, self.feature_map), copies_of(config)
+        sizes = field_sizes(self.model_config, self.feature_map)
+        # An average of the weights is one more of them.
+        copies = COPIES_OF_PARAMETERS + (config.weight_average > 0)
         check_network(self.model_config, sizes, machine.memory(), copies)
         torch.manual_seed(config.seed)
         model = build_model(self.model_config, self.feature_map)
@@ -229,44 +232,43 @@ class TrainingRun:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, summary: Mapping[str, Any]) -> None:
+def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) -> None:
+    """The model, its history, and training.json, whose speed counts the evaluations' time too."""
+    best, last, train, machine = trainer.best, trainer.history[-1], trainer.train, trainer.machine
+    facts: dict[str, Any] = {}
     if run.model_config.unknown_share == "auto":
         shares = trainer.model.unknown.shares.tolist()
-        summary = {**summary, "unknown_shares": dict(zip(run.categories, shares))}
+        facts["unknown_shares"] = dict(zip(run.categories, shares))
     network, training = asdict(run.model_config), asdict(run.train_config)
-    simulated, click_rate = trainer.train.table.source["simulated"], trainer.click_rate
-    if isinstance(trainer.train.table, SomeRows):
+    simulated, click_rate = train.table.source["simulated"], trainer.click_rate
+    if isinstance(train.table, SomeRows):
         # A refit learns from some rows; the models of a blend have the click rate of all.
-        click_rate = float(trainer.train.table.whole.column("label").mean())
+        click_rate = float(train.table.whole.column("label").mean())
     about = About({"model": network}, run.feature_map, simulated, click_rate, run.full_name)
-    history = [asdict(evaluation) for evaluation in trainer.history]
-    job.write(TrainedModel(about, trainer.model), history, **summary, settings=network | training)
-
-
-def _summary(trainer: Trainer) -> dict[str, Any]:
-    """What training.json says; `samples_per_second` counts its evaluations' time too."""
-    best, last, train = trainer.best, trainer.history[-1], trainer.train
-    return {
-        "valid_auc": best.auc,
-        "valid_logloss": best.logloss,
-        "valid_monitor": best.monitor,
-        "best_epoch": best.epoch,
-        "best_step": best.step,
-        "learning_rate": asdict(trainer.learning_rate),
-        "epochs": last.epoch,
-        "steps": trainer.step,
-        "batch_rows": train.batch_rows,
-        "train_rows": train.rows,
-        "rows_per_epoch": train.rows_per_epoch,
-        "negative_share": train.kept_share,
-        "valid_rows": trainer.valid.rows if trainer.valid else 0,
-        "parameters": count_parameters(trainer.model),
-        "seconds": last.seconds,
-        "samples_per_second": trainer.step * train.batch_rows / max(last.seconds, 1e-9),
-        # The largest of all processes, or GPUs.
-        "peak_memory_bytes": trainer.ranks.largest(trainer.machine.peak_memory())[0],
-        "processes": trainer.ranks.count,
-        "device": str(trainer.machine.device),
-        "precision": str(trainer.machine.precision).removeprefix("torch."),
-        "micro_batch_rows": trainer.stepper.micro_rows,
-    }
+    job.write(
+        TrainedModel(about, trainer.model),
+        [asdict(evaluation) for evaluation in trainer.history],
+        valid_auc=best.auc,
+        valid_logloss=best.logloss,
+        valid_monitor=best.monitor,
+        best_epoch=best.epoch,
+        best_step=best.step,
+        learning_rate=asdict(trainer.learning_rate),
+        epochs=last.epoch,
+        steps=trainer.step,
+        batch_rows=train.batch_rows,
+        train_rows=train.rows,
+        rows_per_epoch=train.rows_per_epoch,
+        negative_share=train.kept_share,
+        valid_rows=trainer.valid.rows if trainer.valid else 0,
+        parameters=count_parameters(trainer.model),
+        seconds=last.seconds,
+        samples_per_second=trainer.step * train.batch_rows / max(last.seconds, 1e-9),
+        peak_memory_bytes=peak_memory,
+        processes=trainer.ranks.count,
+        device=str(machine.device),
+        precision=str(machine.precision).removeprefix("torch."),
+        micro_batch_rows=trainer.stepper.micro_rows,
+        **facts,
+        settings=network | training,
+    )
