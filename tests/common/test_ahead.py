@@ -37,12 +37,6 @@ def test_no_more_items_are_taken_than_the_caller_can_soon_use(
         assert used <= len(taken) <= used + most
 
 
-def test_work_happens_beside_the_caller() -> None:
-    meeting = threading.Barrier(2, timeout=PATIENCE_SECONDS)
-    # Two calls that wait for each other end only if they run at the same time.
-    assert list(map_ahead(lambda _: meeting.wait() >= 0, range(4), threads=2)) == [True] * 4
-
-
 def test_items_are_made_while_the_caller_works() -> None:
     made = threading.Event()
 

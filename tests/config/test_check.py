@@ -116,14 +116,6 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "monitor", [{"auc": 1}, {"logloss": -2}, {"score": 1, "balanced_logloss": -0.5}]
-)
-def test_any_metrics_may_be_the_monitor(config: Config, monitor: dict[str, float]) -> None:
-    put(config, "train.monitor", monitor)
-    assert checked_config(config)["train"]["monitor"] == monitor
-
-
 def test_the_highest_seed_seeds_numpy_and_torch(config: Config) -> None:
     put(config, "train.seed", 2**64 - 1)
     seed = checked_config(config)["train"]["seed"]

@@ -55,7 +55,4 @@ def test_layers_are_compiled_where_that_is_possible(
     single = {"device": "cuda", "precision": "float32"}
     assert start_runtime(Runtime(**single), 1).compile == (missing is None)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * (missing is not None)
-
-
-def test_nothing_is_compiled_on_the_cpu() -> None:
     assert not start_runtime(Runtime(device="cpu"), 1).compile

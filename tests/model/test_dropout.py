@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from feseq.dataset.batch import Batch
 from feseq.dataset.feature_map import OUT_OF_VOCABULARY
 from feseq.model.dropout import Dropout, UnknownDraws
 from support.networks import SIZES, make_batch
@@ -50,38 +51,31 @@ def test_nothing_is_dropped_in_evaluation_or_at_probability_0() -> None:
     assert torch.equal(Dropout(0.0).train()(x), x)
 
 
-def test_categories_are_drawn_as_unknown_at_their_share_in_training_alone() -> None:
-    sizes = replace(SIZES, context=(9, 3))
-    batch = make_batch([0] * 5_000, sizes)
+@pytest.mark.parametrize("shares", [None, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]])
+def test_each_column_s_categories_are_drawn_as_unknown_at_its_share_in_training_alone(
+    shares: list[float] | None,
+) -> None:
+    batch = make_batch([0] * 5_000, replace(SIZES, context=(9, 3)))
     batch = replace(batch, context_BC=batch.context_BC * (torch.arange(5_000)[:, None] % 4 > 0))
     draws = UnknownDraws(0.2).train()
+    if shares is not None:
+        draws.take(shares)
+
+    def columns(batch: Batch) -> torch.Tensor:
+        return torch.cat([batch.profile_BP, batch.target_BG, batch.context_BC], dim=1)
+
     torch.manual_seed(3)
-    drawn = draws(batch)
-    for name in ("profile_BP", "target_BG", "context_BC"):
-        before, after = getattr(batch, name), getattr(drawn, name)
-        assert torch.equal(after[before == 0], before[before == 0])
-        changed = after != before
-        assert (after[changed] == OUT_OF_VOCABULARY).all()
-        assert changed[before > 1].double().mean().item() == pytest.approx(0.2, abs=0.02)
+    before, after = columns(batch), columns(draws(batch))
+    assert torch.equal(after[before == 0], before[before == 0])
+    changed = after != before
+    assert (after[changed] == OUT_OF_VOCABULARY).all()
+    for column, share in enumerate(shares or [0.2] * before.shape[1]):
+        found = changed[before[:, column] > OUT_OF_VOCABULARY, column].double().mean().item()
+        assert found == pytest.approx(share, abs=0.03)
     torch.manual_seed(3)
-    assert torch.equal(draws(batch).context_BC, drawn.context_BC)
+    assert torch.equal(columns(draws(batch)), after)
     assert draws.eval()(batch) is batch
     assert UnknownDraws(0).train()(batch) is batch
-
-
-def test_each_column_is_drawn_at_its_share() -> None:
-    batch = make_batch([0] * 5_000, replace(SIZES, context=(9, 3)))
-    parts = (batch.profile_BP, batch.target_BG, batch.context_BC)
-    shares = [0.1 * i for i in range(sum(part.shape[1] for part in parts))]
-    draws = UnknownDraws(0).train()
-    draws.take(shares)
-    drawn = draws(batch)
-    after = torch.cat([drawn.profile_BP, drawn.target_BG, drawn.context_BC], dim=1)
-    before = torch.cat(parts, dim=1)
-    for column, share in enumerate(shares):
-        known = before[:, column] > OUT_OF_VOCABULARY
-        found = (after[known, column] == OUT_OF_VOCABULARY).double().mean().item()
-        assert found == pytest.approx(share, abs=0.03)
 
 
 def test_a_probability_near_1_leaves_finite_values() -> None:

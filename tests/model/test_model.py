@@ -106,18 +106,6 @@ def test_computing_each_distinct_event_once_changes_nothing(sequences: int) -> N
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
-def test_context_columns_widen_no_position() -> None:
-    wide, plain = (
-        make_model(CONFIG, replace(SIZES, context=context)) for context in ((4, 9, 3), ())
-    )
-    for part in ("interaction", "refiner", "position", "history"):
-        shapes, plain_shapes = (
-            [parameter.shape for parameter in getattr(network, part).parameters()]
-            for network in (wide, plain)
-        )
-        assert shapes == plain_shapes
-
-
 def test_no_profile_and_no_numeric_fields_are_allowed() -> None:
     sizes = FieldSizes(profile=(), target=(6,), sequence=(11,), numeric=0)
     model, batch = make_model(CONFIG, sizes), make_batch([2, 0, 5], sizes)

@@ -121,7 +121,8 @@ def test_the_average_of_the_weights_is_evaluated_and_kept(
         trainer.fit()
         for name, weight in trainer.model.named_parameters():
             torch.testing.assert_close(weight.double(), expected[name], rtol=0, atol=1e-6)
-        auc = roc_auc_score(trainer.valid_label, predict_logits(trainer.model, trainer.valid, CPU))
+        label = trainer.valid.table.column("label")
+        auc = roc_auc_score(label, predict_logits(trainer.model, trainer.valid, CPU))
         assert auc == pytest.approx(trainer.best.auc, abs=1e-9)
         assert trainer.history[-1].train_loss == plain.history[-1].train_loss
 

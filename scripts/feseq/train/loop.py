@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ..common.errors import NotFiniteError
 from ..common.progress import Progress
 from ..common.signals import Signals
-from ..config.names import FEW_CLICKS
 from ..config.train import TrainConfig
 from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
@@ -237,7 +235,7 @@ class Trainer:
             "epoch %d, step %d: train loss %.5f, validation AUC %.5f, logloss %.5f%s, "
             "next learning rate %g",
             *(self.epoch, self.step, train_loss, evaluation.auc, evaluation.logloss),
-            f" (best so far{self._by_few_clicks})" if is_best else "",
+            " (best so far)" if is_best else "",
             self.learning_rate.at(self.step + 1),
         )
         if self.after_evaluation is not None:
@@ -252,7 +250,8 @@ class Trainer:
 
     def _metrics(self) -> Mapping[str, float]:
         """`auc`, `logloss` and `monitor`, the weighted sum of what is monitored."""
-        label, weights = self.valid_label, self.config.monitor
+        assert self.valid is not None, "a refit is not evaluated"
+        label, weights = self.valid.table.column("label"), self.config.monitor
         names = dict.fromkeys(("auc", "logloss", *weights))
         found = monitored_metrics(names, label, self._predict(), self.click_rate)
         monitor = sum(weight * found[name] for name, weight in weights.items())
@@ -263,18 +262,6 @@ class Trainer:
                 f"lower train.learning_rate or raise sampling.valid_share"
             )
         return {**found, "monitor": monitor}
-
-    @cached_property
-    def valid_label(self) -> np.ndarray:
-        """Labels of the validation rows."""
-        assert self.valid is not None, "a refit is not evaluated"
-        return self.valid.table.column("label")
-
-    @property
-    def _by_few_clicks(self) -> str:
-        """How few clicks choose the best weights, '' where they are many."""
-        clicks = int(self.valid_label.sum())
-        return f", by {clicks} click{'' if clicks == 1 else 's'}" if clicks < FEW_CLICKS else ""
 
     def _predict(self) -> np.ndarray:
         """Logits of all validation rows; each rank predicts a part of them."""
