@@ -66,19 +66,14 @@ def test_a_fingerprint_follows_content_and_not_time(tmp_path: Path) -> None:
     assert fingerprint(path) != before
 
 
-def test_a_sound_file_of_another_kind_is_not_to_be_deleted(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.json"
-    write_json(path, {"auc": 0.5})
-    for given in ({"parse": lambda found: found["parts"]}, {"keys": ["auc", "parts"]}):
-        with pytest.raises(UserError, match=r"metrics.json: .*parts.json") as refusal:
-            read_json(path, kind="parts.json", **given)
-        assert "delete" not in str(refusal.value)
-
-
-def test_json_comes_back_and_a_damaged_file_is_refused(tmp_path: Path) -> None:
+def test_json_comes_back_and_what_is_damaged_or_of_another_kind_is_refused(tmp_path: Path) -> None:
     path, values = tmp_path / "a.json", {"auc": 0.5, "name": "성별", "none": float("nan")}
     write_json(path, values)
     assert str(read_json(path)) == str(values)
+    for given in ({"parse": lambda found: found["parts"]}, {"keys": ["auc", "parts"]}):
+        with pytest.raises(UserError, match=r"a.json: .*parts.json") as refusal:
+            read_json(path, kind="parts.json", **given)
+        assert "delete" not in str(refusal.value)
     whole = path.read_bytes()
     edited = (whole.replace(b"0.5", b"0.6"), whole.replace(b'"none"', b'"None"'), b'{"auc": 0.5}')
     for content in (b"", b"[1]", whole[:-5], whole.replace("성".encode(), b"\xff"), *edited):
