@@ -173,6 +173,7 @@ class TimeEmbedding(nn.Module):
         super().__init__()
         self.table = nn.Embedding(TIME_BUCKETS, embedding_dim)
         self.bounds: Tensor | None
+        self.has_warned = False
         bounds = None
         if config.time_log_base is not None:
             # Bounds by powers: a logarithm's rounding would put whole powers one bucket too low.
@@ -194,9 +195,9 @@ class TimeEmbedding(nn.Module):
         return self.table(F.pad(bucket_BH, (0, 1)))
 
     def check(self, batch: Batch) -> None:
-        """Warn if times of events and rows seem to be in different units."""
+        """Warn, once, if times of events and rows seem to be in different units."""
         assert batch.elapsed_T is not None, "a model with times needs a table with times"
-        if not len(batch.elapsed_T):
+        if self.has_warned or not len(batch.elapsed_T):
             return
         is_last_T = self.buckets(batch.elapsed_T.to(self.table.weight.device)) == self.last_bucket
         shares = {
@@ -205,6 +206,7 @@ class TimeEmbedding(nn.Module):
         }
         for what, share in shares.items():
             if share > _ODD_SHARE:
+                self.has_warned = True
                 logger.warning(
                     "%.0f %% of the first %d rows' events are %s: do the times of events and rows "
                     "have the same unit, and does model.time_log_base fit it?",
