@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -117,7 +117,7 @@ ROW = {
     "item": 7,
     "unused": "x",
     "events": [7, 9, 7],
-    "when": "10,20,30",
+    "when": [10, 20, 30],
     "now": 85,
 }
 
@@ -159,16 +159,13 @@ def test_row_times_in_another_unit_are_warned_of_once(
 def test_rows_get_the_same_score_alone_and_together(files: dict[str, Any]) -> None:
     scorer = Scorer.load(files["onnx"])
     others = [
-        {"item": "never seen"},
+        {"item": 9},
         {"events": None, "when": None},
         {"events": [7] * 20, "when": list(range(20))},
-        {"events": ["e27", 9, "e28"], "item": "e28"},
-        {"events": ["never seen", "e27"], "when": [1, 2]},
-        {"events": [2**63, 9], "when": (1, 2)},
-        {"events": np.array([2**64 - 1, 9, 9], np.uint64), "age": np.uint64(2**64 - 1)},
-        {"now": datetime(1970, 1, 1, 0, 1, 38)},
-        {"price": 2, "age": Decimal("31.5"), "country": True},
-        {"price": True, "age": 2**53 + 1},
+        {"events": np.array([9, 7, 9], np.uint8), "age": np.int8(31)},
+        {"events": (7, 2**40, 9)},
+        {"price": 2, "age": 2**53 + 1},
+        {"price": None, "now": np.int64(98)},
         dict.fromkeys(("country", "price", "age", "item", "unused")),
     ]
     rows = [{**ROW, **other} for other in ({}, *others)]
@@ -197,12 +194,12 @@ def test_a_long_history_is_not_padded_to_by_hundreds_of_rows(files: dict[str, An
         {"item": "7"},
         {"item": 7.0},
         {"item": Decimal("7.00")},
-        {"events": "7,9,7"},
-        {"events": [Item.SEVEN, 9, "7"]},
+        {"events": "7,9,7", "when": "10,20,30"},
+        {"events": ["7", "9", Item.SEVEN]},
         {"events": np.array([7, 9, 7])},
-        {"events": pd.Series([7, 9, 7], [1, 2, 3])},
         {"price": np.float32(0.5)},
         {"price": Decimal("0.50")},
+        {"age": np.float32(30)},
         {"now": pd.Timestamp(85, unit="s")},
         {"id": object()},
     ],
@@ -215,30 +212,12 @@ def test_a_value_may_be_written_in_several_ways(
 
 
 @pytest.mark.parametrize("name", ["country", "price", "item", "events"])
-@pytest.mark.parametrize("missing", [float("nan"), pd.NA, pd.NaT, np.float32("nan")])
+@pytest.mark.parametrize("missing", [float("nan"), pd.NA, pd.NaT])
 def test_what_pandas_calls_missing_is_missing(
     files: dict[str, Any], name: str, missing: object
 ) -> None:
     scorer, row = Scorer.load(files["onnx"]), {**ROW, "when": None if name == "events" else "1,2,3"}
     assert scorer.score([{**row, name: missing}]) == scorer.score([{**row, name: None}])
-
-
-@dataclass
-class Polars:
-    """A data frame that Arrow takes only if all of its columns have types of Arrow's."""
-
-    frame: pd.DataFrame
-
-    @property
-    def columns(self) -> list[str]:
-        return [*self.frame, "of another type"]
-
-    def select(self, names: list[str]) -> "Polars":
-        return Polars(self.frame[names])
-
-    def to_arrow(self) -> pa.Table:
-        assert "id" not in self.frame
-        return pa.table(self.frame)
 
 
 def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(files: dict[str, Any]) -> None:
@@ -247,8 +226,8 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(files: dict[str, Any
     expected = scorer.score(rows)
     frame = pd.DataFrame(rows)
     assert frame["item"].dtype == float
-    named = frame.assign(select=1, column_names=2, to_arrow=3)
-    frames = (frame, frame.astype(object), frame[::-1][::-1], named, pa.table(frame), Polars(frame))
+    named = frame.assign(select=1, columns=2)
+    frames = (frame, frame.astype(object), frame[::-1][::-1], named, pa.table(frame))
     for others in (tuple(rows), iter(rows), *frames):
         np.testing.assert_array_equal(scorer.score(others), expected)
     for row in (rows[1], frame.astype({"item": object}).iloc[1]):
@@ -256,18 +235,27 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(files: dict[str, Any
     assert scorer.score(frame[:0].convert_dtypes()).shape == (0,)
 
 
-def test_values_of_several_types_are_the_same_in_a_frame_and_in_rows(files: dict[str, Any]) -> None:
-    scorer = Scorer.load(files["onnx"])
-    items = [2**53 + 1, 7, 0.5, np.True_, np.float32(0.1), "e28", Item.SEVEN]
-    rows = [{**ROW, "item": item, "country": item, "now": now} for item in items for now in (9, 90)]
-    rows[3]["now"] = np.int8(90)
-    tables = scorer.table(pd.DataFrame(rows)), scorer.table(rows)
-    for name in ("item", "country"):
-        of_frame, of_rows = (table.vocabulary(name) for table in tables)
-        assert of_frame == of_rows
-    np.testing.assert_array_equal(scorer.score(pd.DataFrame(rows)), scorer.score(rows))
-    with pytest.raises(UserError, match="row 3: column 'now'"):
-        scorer.score(pd.DataFrame([*rows[:3], {**ROW, "now": np.True_}]))
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("item", [7, "7"]),
+        ("item", ["e28", b"7"]),
+        ("item", [np.float32(0.1), 0.5]),
+        ("item", [7, np.True_]),
+        ("price", [0.5, "cheap"]),
+        ("price", [0.5, Decimal("0.5")]),
+        ("events", [[7, 9, 7], "7,9,7"]),
+        ("events", [[7, 9, 7], {7, 8, 9}]),
+        ("now", [85, datetime(1970, 1, 1, 0, 1, 38)]),
+    ],
+)
+def test_values_of_several_types_are_refused_in_rows_and_in_a_frame(
+    files: dict[str, Any], column: str, values: list[Any]
+) -> None:
+    rows = [{**ROW, column: value} for value in (values[0], *values)]
+    for given in (rows, pd.DataFrame(rows, dtype=object)):
+        with pytest.raises(UserError, match=f"row 2: column '{column}'"):
+            Scorer.load(files["onnx"]).score(given)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 10**9, "2", None, 1.5])
@@ -286,7 +274,6 @@ def test_a_number_of_threads_that_is_none_is_refused(files: dict[str, Any], thre
         (pd.DataFrame([ROW]).drop(columns="item"), "the rows: .*item"),
         (pa.table(pd.DataFrame([ROW])).append_column("item", [[7]]), "the rows: .*item"),
         (pd.DataFrame([[*ROW.values()]], columns=pd.MultiIndex.from_product([ROW, [""]])), "rows"),
-        (pd.DataFrame([ROW, {**ROW, "price": "7"}]), "row 1: column 'price'"),
         (pd.DataFrame([{**ROW, "price": "7"}]), "the rows: column 'price' has type"),
     ],
 )
@@ -303,21 +290,17 @@ def test_what_are_no_rows_is_told(files: dict[str, Any], rows: Any, named: str) 
         ({"price": 10**5000}, "price"),
         ({"price": object()}, "price"),
         ({"item": ["7"]}, "item"),
-        ({"item": b"7"}, "item"),
         ({"item": "\ud800"}, "item"),
         ({"item": "7\0"}, "item"),
-        ({"events": [7, None, 2], "when": "1,2,3"}, "events"),
-        ({"events": [7, 1.0, 2], "when": "1,2,3"}, "events"),
+        ({"events": [7, None, 2]}, "events"),
+        ({"events": [7, 1.0, 2]}, "events"),
+        ({"events": [7, "9", 2]}, "events"),
+        ({"events": [7, 2**64, 2]}, "events"),
         ({"events": np.array([]), "when": None}, "events"),
-        ({"events": [None, None], "when": "1,2"}, "events"),
-        ({"events": [7, True, 2], "when": "1,2,3"}, "events"),
-        ({"events": [10**5000, "a"], "when": "1,2"}, "events"),
+        ({"events": [7, True, 2]}, "events"),
         ({"events": {7, 9, 8}}, "events"),
-        ({"events": b"7,9,7"}, "events"),
         ({"events": (event for event in (7, 9, 7))}, "events"),
         ({"events": "7, 9,7"}, "events"),
-        ({"events": "7,9,7\n"}, "events"),
-        ({"events": "7,9\v,7"}, "events"),
         ({"when": [10, -1, 30]}, "when"),
         ({"when": "10,x,30"}, "when"),
         ({"events": 7}, "events"),
@@ -326,16 +309,15 @@ def test_what_are_no_rows_is_told(files: dict[str, Any], rows: Any, named: str) 
         ({"now": 1.5}, "now"),
         ({"now": True}, "now"),
         ({"now": 2**63}, "now"),
-        ({"now": 2**64}, "now"),
-        ({"now": 1e300}, "now"),
     ],
 )
-def test_a_row_that_cannot_be_scored_is_named_with_its_column(
+def test_a_row_that_cannot_be_scored_is_told_with_its_column(
     files: dict[str, Any], wrong: dict[str, Any], column: str
 ) -> None:
     scorer = Scorer.load(files["onnx"])
-    with pytest.raises(UserError, match=f"row 1.*'{column}'|'{column}'.*row 1"):
-        scorer.score([ROW, {**ROW, **wrong}])
+    for rows in ([{**ROW, **wrong}], [ROW, {**ROW, **wrong}]):
+        with pytest.raises(UserError, match=f"'{column}'"):
+            scorer.score(rows)
     with pytest.raises(UserError, match=f"row 1: lacks column '{column}'"):
         scorer.score([ROW, {name: value for name, value in ROW.items() if name != column}])
 
@@ -431,4 +413,4 @@ def test_the_example_of_the_page_runs_with_what_pip_installs(
     *scores, error = ran.stdout.splitlines()
     assert [line.split()[0] for line in scores] == ["36", "29", "88"]
     assert all(0 < float(line.split()[1]) < 1 for line in scores)
-    assert error.startswith("row 0: column 'hour' ")
+    assert error.startswith("the rows: column 'hour' ")

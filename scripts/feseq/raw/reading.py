@@ -348,11 +348,6 @@ def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
         (TIME, _times(columns)),
     ):
         for name in names:
-            check_type(schema.field(name).type, role, f"{where}: column {name!r}")
-
-
-def check_type(kind: pa.DataType, role: Role, where: str) -> None:
-    """Raise UserError unless a column of this type can have the role."""
-    name, usable = role
-    if kind_of(kind) not in usable:
-        raise UserError(f"{where} has type {kind}, cannot be {name}")
+            kind = schema.field(name).type
+            if kind_of(kind) not in role[1]:
+                raise UserError(f"{where}: column {name!r} has type {kind}, cannot be {role[0]}")

@@ -7,7 +7,7 @@ import numpy as np
 from ..dataset.categories import codes_of, tokens_of
 from ..dataset.table import Table
 
-_UNSEEN_WORD, _UNSEEN_TOKEN = "never seen in training", 10**12
+_UNSEEN_WORD, _UNSEEN_TOKEN = "never seen in training", str(10**12)
 # Shares of the rows without history; of values that are missing; of values that are unseen.
 _EMPTY, _MISSING, _UNSEEN = 0.1, 0.05, 0.05
 
@@ -24,7 +24,7 @@ def raw_rows(table: Table, rows: int, row_time: str | None = None) -> list[dict[
         words = table.vocabulary(name)
         name_of = dict(zip(tokens_of(codes_of(words)).tolist(), words))
         tokens = np.split(ragged.values, ragged.offsets[1:-1])
-        columns[name] = [[name_of.get(token, token) for token in row.tolist()] for row in tokens]
+        columns[name] = [[name_of.get(t) or str(t) for t in row.tolist()] for row in tokens]
     if row_time and block.time is not None:
         columns[row_time] = block.time.tolist()
     return [dict(zip(columns, row)) for row in zip(*columns.values())]
