@@ -175,7 +175,6 @@ DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]
         (pa.array(["202012", "202101"]), [0, 1]),
         (pa.array(["2024-01-10T00:00:01.5Z", "2024-01-10T00:00:01Z"]), [1, 0]),
         (pa.array(["20240131123456002", "20240131123456001", "20240131123456000"]), [2, 1, 0]),
-        (pa.array([10**30 + 1, 10**30], pa.decimal128(38)), [1, 0]),
         (pa.array(["2024-01-09 01:00:00+0900", "2024-01-08 20:00:00Z"]), [0, 1]),
         (pa.array(["2024-01-09T20:00-05:00", "2024-01-10T01:00-03:00"]), [0, 1]),
         (pa.array(["2024-01-31T00", "2024-01-31 01", "2024-01-30"]), [1, 2, 0]),
@@ -186,7 +185,6 @@ DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]
         (pa.array([9, 10, 2**53 + 1, 2**53 + 2], pa.int64()), [0, 1, 2, 3]),
         (pa.array([0, 1, 2**63, 2**63 + 1], pa.uint64()), [0, 1, 2, 3]),
         (pa.array([0.5, 0.75, -1, 0.75], pa.float32()), [1, 2, 0, 2]),
-        (pa.array([False, True, False, True]), [0, 1, 0, 1]),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
 )
@@ -194,9 +192,8 @@ def test_times_of_any_type_have_their_order(
     tmp_path: Path, column: pa.Array, order: list[int]
 ) -> None:
     raw = write_raw(tmp_path, pa.table({"t": column}), row_group_size=3)
-    key, times = read_times(RawTable(raw), "t")
+    key = read_times(RawTable(raw), "t")
     assert np.unique(key, return_inverse=True)[1].tolist() == order
-    assert len(times) == len(column)
 
 
 def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
@@ -246,14 +243,14 @@ BAD = {
         (Split(time="one"), r"'one'.* 40 rows"),
         (Split(group="one"), r"'one'.* 40 rows"),
         (Split(time="gaps"), r"'gaps'.* row 1"),
-        (Split(time="blanks"), r"'blanks' is missing in 20 .* row 1"),
-        (Split(time="odd"), r"2 different texts beside numbers, such as 'n/a', 'none'"),
-        (Split(time="clock"), r"'clock' of type time32.* day"),
+        (Split(time="blanks"), r"'blanks': .*''"),
+        (Split(time="odd"), r"'odd': .*int64"),
+        (Split(time="clock"), r"'clock': type time32"),
         (Split(time="list"), r"'list'.* list<"),
         (Split(group="list"), r"'list'.* list<"),
         (Split(group="nulls"), r"'nulls'.* list<.*missing"),
         (Split(group="no word"), r"'no word'.* list<.*missing"),
-        (Split(time="bytes"), r"'bytes'.*UTF8"),
+        (Split(time="bytes"), r"'bytes'.*utf-8"),
         (Split(time="t", last=40), r"'t'.*sampling\.split\.last"),
         (Split(time="t", group="all"), r"8 rows fall"),
     ],

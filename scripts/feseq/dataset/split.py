@@ -8,7 +8,6 @@ are holdout rows, for reporting alone.
 import logging
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -26,8 +25,7 @@ from .selection import HOLDOUT, TRAIN, VALIDATION
 logger = logging.getLogger(__name__)
 
 _ZONE = re.compile("[Z+-]")
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_MOST_NAMED = 3
+_NUMBER = re.compile("[0-9]+")
 # A row in no part.
 _OUT = -1
 # What the log calls a part.
@@ -51,7 +49,7 @@ def split_rows(
     of the held-out rows are holdout rows. Raises UserError if a part lacks rows of a label.
     """
     split, where = sampling.split, str(file.location)
-    time, times = read_times(file, split.time) if split.time else (None, None)
+    time = read_times(file, split.time) if split.time else None
     group = read_groups(file, split.group, sampling.seed) if split.group else None
     part = _cut(time, group, sampling.valid_share, split.last, split, where)
     held = part == VALIDATION
@@ -64,7 +62,7 @@ def split_rows(
                 held_group = random.integers(0, 1 << 64, int(held.sum()), np.uint64)
         again = _cut(held_time, held_group, sampling.holdout_share, None, split, where)
         part[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
-    _check_parts(part, labels, time, times, split, where)
+    _check_parts(part, labels, time, split, where)
     return part, np.zeros(len(part), np.uint8) if time is None else periods(time)
 
 
@@ -148,7 +146,6 @@ def _check_parts(
     part: np.ndarray,
     labels: np.ndarray,
     time: np.ndarray | None,
-    times: Any,
     split: Split,
     where: str,
 ) -> None:
@@ -162,8 +159,8 @@ def _check_parts(
         clicks, span = int(labels[rows].sum()), ""
         lacks |= not 0 < clicks < len(rows)
         if time is not None and len(rows):
-            ends = [str(times[int(rows[find(time[rows])])]) for find in (np.argmin, np.argmax)]
-            span = f", {split.time} {' to '.join(dict.fromkeys(ends))}"
+            ends = dict.fromkeys(map(str, (time[rows].min(), time[rows].max())))
+            span = f", {split.time} {' to '.join(ends)}"
         found.append(f"{len(rows):,} {name} rows ({clicks:,} clicks{span})")
     out = np.count_nonzero(part == _OUT)
     logger.info("split by %s: %s", by, "; ".join(found))
@@ -181,17 +178,15 @@ def _check_parts(
         )
 
 
-def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
-    """What rows are ordered by, [rows], and their times as they are written, one by one.
+def read_times(file: RawTable, column: str) -> np.ndarray:
+    """What rows are ordered by, [rows]: numbers or, of dates, timestamps and ISO 8601, datetime64.
 
-    Times are numbers, dates or timestamps, or texts that are all numbers or all in ISO 8601.
-    Raises UserError if the column or a value is missing, or is of another kind.
+    Texts are all whole numbers, or all in ISO 8601, with zones or without. Raises UserError if the
+    column or a value is missing, or is of another kind.
     """
-    parts: list[Any] = []
+    parts, read_as = [], None
     for first_row, values in _values(file, column, "sampling.split.time"):
         is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-        if kind_of(values.type) == "text":
-            is_missing |= pc.fill_null(pc.binary_length(values), 0).to_numpy() == 0
         if is_missing.any():
             raise UserError(
                 f"{file.where(first_row)}: column {column!r} is missing in {is_missing.sum():,} of "
@@ -200,72 +195,47 @@ def read_times(file: RawTable, column: str) -> tuple[np.ndarray, Any]:
                 f"row: fill the column, or name another one"
             )
         try:
-            parts.append(_comparable(values))
-        except pa.ArrowException as error:
-            raise UserError(
-                f"{file.location}: column {column!r} of type {values.type} has no order in time "
-                f"({first_line(error)}); name a column of numbers, timestamps or text in "
-                f"sampling.split.time"
-            ) from None
-    try:
-        if not isinstance(parts[0], np.ndarray):
-            texts = pa.chunked_array(parts).unify_dictionaries().combine_chunks()
-            return _order(texts.dictionary)[texts.indices.to_numpy()], texts
-        key = np.concatenate(parts)
-        _require_year_first(key)
-        return key, key
-    except ValueError as error:  # Arrow's is one, too
-        raise UserError(
-            f"{file.location}: column {column!r} {first_line(error)}; write numbers such as "
-            f"20240131, or texts such as 2024-01-31 or 2024-01-31 23:59:00, in every row, or name "
-            f"another column in sampling.split.time"
-        ) from None
+            read_as = read_as or _read_as(values)
+            parts.append(values.cast(read_as).to_numpy(zero_copy_only=False))
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise _no_times(file, column, first_line(error)) from None
+    key = np.concatenate(parts)
+    if _is_year_last(key):
+        raise _no_times(file, column, f"the year is last, as in {key[0]}")
+    return key
 
 
-def _comparable(values: pa.Array) -> Any:
-    """Numbers and times as an array that NumPy can sort, decimals and texts as a dictionary."""
+def _read_as(values: pa.Array) -> pa.DataType:
+    """The type in which values of a column have the order of time."""
     kind = values.type
     if kind_of(kind) == "text":
-        values.validate(full=True)
-        return values.dictionary_encode()
-    if pa.types.is_time(kind):
-        raise pa.ArrowTypeError("a time of day without its day")
-    if pa.types.is_boolean(kind):
-        values = values.cast(pa.int8())
-    elif pa.types.is_decimal(kind):
-        return values.cast(pa.string()).dictionary_encode()  # a float has fewer digits
-    elif not (pa.types.is_temporal(kind) or pa.types.is_primitive(kind)):
-        raise pa.ArrowTypeError("neither numbers nor times nor text")
-    return values.to_numpy(zero_copy_only=False)
+        word = values[0].as_py()
+        if _NUMBER.fullmatch(word):
+            return pa.int64()
+        return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if is_number or pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return kind
+    raise pa.ArrowTypeError(f"type {kind} has no order in time")
 
 
-def _order(words: pa.Array) -> np.ndarray:
-    """What each word is ordered by: its place among the numbers if all are, else the time it is.
-
-    Raises ValueError unless all are numbers, or Arrow reads all as ISO 8601, with zones or without.
-    """
-    odd = [word for word in words.to_pylist() if not _NUMBER.fullmatch(word)]
-    if not odd:
-        numbers = np.array([*map(Decimal, words.to_pylist())])  # a float has fewer digits
-        _require_year_first(numbers)
-        return np.unique(numbers, return_inverse=True)[1]
-    if len(odd) < len(words):
-        shown = ", ".join(map(repr, sorted(odd)[:_MOST_NAMED]))
-        raise ValueError(f"holds {len(odd):,} different texts beside numbers, such as {shown}")
-    zone = "UTC" if _ZONE.search(odd[0], len("2024-01-31")) else None
-    return words.cast(pa.timestamp("ns", zone)).to_numpy(zero_copy_only=False)
+def _no_times(file: RawTable, column: str, why: str) -> UserError:
+    return UserError(
+        f"{file.location}: column {column!r}: {why}; sampling.split.time takes whole numbers such "
+        f"as 20240131, dates, timestamps, or texts such as 2024-01-31 or 2024-01-31 23:59:00 in "
+        f"every row"
+    )
 
 
-def _require_year_first(times: np.ndarray) -> None:
-    """Raise ValueError if all are days or months before their year: 31012024, 12024."""
+def _is_year_last(times: np.ndarray) -> bool:
+    """True if all are days or months before their year: 31012024, 12024."""
     if times.dtype.kind == "M" or times.min() < 11_900 or times.max() > 31_122_199:
-        return
+        return False
     front, year = np.divmod(times.astype(np.float64), 10_000)
     day, month = np.divmod(front, 100)
     is_date = (year >= 1900) & (year < 2200) & (month >= 1) & (month <= 12) & (day <= 31)
     # With one day or month, years are in order.
-    if is_date.all() and front.min() < front.max():
-        raise ValueError(f"has the year last, as in {times[0]}")
+    return bool(is_date.all() and front.min() < front.max())
 
 
 def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
