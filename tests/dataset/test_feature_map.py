@@ -22,7 +22,6 @@ from feseq.dataset.feature_map import (
     check_one_draw,
 )
 from feseq.dataset.fitting import fit_feature_map
-from feseq.dataset.inputs import InputEncoder
 from feseq.dataset.store import H5Table
 from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
@@ -43,7 +42,7 @@ def fitted(folder: Path, table: pa.Table, min_count: int = 1, **options: Any) ->
 def encoded(h5: Path, fields: FeatureMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
     """Numeric, profile, target and sequence indices of all rows."""
     with H5Table(h5) as table:
-        encoder = InputEncoder(fields, table)
+        encoder = FeatureEncoder(fields, table)
         block = table.read(0, table.rows)
         rows = encoder.encode(block, np.arange(table.rows))
         tokens = encoder.sequences[0](block.sequences[fields.sequences[0].column].values)

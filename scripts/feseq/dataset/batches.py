@@ -10,9 +10,8 @@ import torch
 from ..common.ahead import map_ahead
 from .batch import Batch
 from .block import Block
-from .encoding import DEFAULT_INPUTS, Inputs
+from .encoding import DEFAULT_INPUTS, EncodedRows, FeatureEncoder, Inputs
 from .feature_map import FeatureMap
-from .inputs import EncodedRows, InputEncoder
 from .layout import Layout
 from .negatives import NegativeDraw, NegativeShare, chosen_share
 from .opening import Rows, open_table
@@ -43,7 +42,7 @@ class BatchSource:
     ) -> None:
         self.table = open_table(rows)
         self.rows = self.table.rows
-        self.encoder = InputEncoder(feature_map, self.table, inputs)
+        self.encoder = FeatureEncoder(feature_map, self.table, inputs)
         self.max_len = max_len
         self.block_rows = BLOCK_ROWS
         self.draw = None

@@ -21,9 +21,8 @@ from ..common.memory import peak_memory
 from ..common.progress import Progress
 from ..config.names import Baseline
 from ..dataset.block import Block
-from ..dataset.encoding import Inputs
+from ..dataset.encoding import FeatureEncoder, Inputs
 from ..dataset.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
-from ..dataset.inputs import InputEncoder
 from ..dataset.numeric_kinds import count_blocks
 from ..dataset.opening import open_table
 from ..dataset.table import Table
@@ -146,7 +145,7 @@ class InputColumns:
         self, table: Table, what: str, threads: int, rows: int | None = None
     ) -> Iterator[np.ndarray]:
         """The first rows of a table, or all, as float32 [rows of a block, columns]."""
-        encoder = InputEncoder(self.feature_map, table, INPUTS)
+        encoder = FeatureEncoder(self.feature_map, table, INPUTS)
         rows = table.rows if rows is None else rows
 
         def columns(block: Block) -> np.ndarray:

@@ -12,9 +12,8 @@ import onnxruntime
 
 from ..common.errors import UserError, first_line
 from ..common.logits import sigmoid
-from ..dataset.encoding import Inputs
+from ..dataset.encoding import FeatureEncoder, Inputs
 from ..dataset.feature_map import FeatureMap, read_columns
-from ..dataset.inputs import InputEncoder
 from .rows import Rows, RowTable
 
 # The exported file's metadata has what the graph does not hold under this key, as JSON.
@@ -64,7 +63,7 @@ class Scorer:
             ) from None
         self.wanted = {wanted.name for wanted in self.session.get_inputs()}
         self.columns = read_columns([self.feature_map], self.about["row_time"])
-        self.encoder = InputEncoder(self.feature_map, self.table([]), inputs)
+        self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
         # What is compiled at its first use, is compiled now.
         self.logits([dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}])
 
