@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
 from feseq.dataset.numeric import NumericField, NumericFit
-from feseq.dataset.numeric_kinds import BUCKETS, KINDS, NumericEncoder, RawNumbers, count_blocks
+from feseq.dataset.numeric_kinds import BUCKETS, KINDS, NumericEncoder, count_blocks
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 MISSING = st.just(float("nan"))
@@ -25,7 +25,7 @@ def fit(*blocks: np.ndarray) -> list[NumericField]:
 
 def ranks_of(column: np.ndarray, fields: list[NumericField]) -> np.ndarray:
     """The ranks of raw values by these fields."""
-    return RawNumbers(column, NumericEncoder(fields, []).knots).rank
+    return NumericEncoder(fields, []).rank(column)
 
 
 @given(st.lists(FINITE | MISSING, min_size=1, max_size=60))
