@@ -1,20 +1,16 @@
-"""Any IDs, in any order, parts and CSV style, keep their probability or are refused."""
+"""Any IDs, in any order, parts and CSV style, keep their probability."""
 
 import csv
 import math
-import os
-from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from feseq.common.errors import UserError
 from feseq.common.parquet import write_table
 from feseq.predict.submission import join_predictions
 
@@ -88,35 +84,3 @@ def test_any_ids_in_any_parts_and_order_keep_their_probability(
     assert [i for i, _ in rows] == order
     expected = [1 / (1 + math.exp(-logit[i])) for i in order]
     assert [float(value) for _, value in rows] == pytest.approx(expected, rel=1e-6)
-
-
-@given(
-    predicted=st.lists(ID, min_size=1, max_size=9),
-    dropped=st.sets(st.integers(0, 8)),
-    added=st.lists(ID, max_size=3),
-    data=st.data(),
-)
-def test_any_ids_missing_extra_or_duplicate_are_counted_and_nothing_is_written(
-    predicted: list[str], dropped: set[int], added: list[str], data: st.DataObject
-) -> None:
-    wanted = [name for i, name in enumerate(predicted) if i not in dropped] + added
-    twice = [sum(n > 1 for n in Counter(ids).values()) for ids in (predicted, wanted)]
-    missing, extra = len({*wanted} - {*predicted}), len({*predicted} - {*wanted})
-    assume(any((*twice, missing, extra)))
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        parts = write_parts(folder, [(i, 0.5) for i in predicted], [])
-        write_sample(folder / "sample.csv", data.draw(st.permutations(wanted)), data)
-        before = sorted(os.listdir(folder))
-        with pytest.raises(UserError) as refusal:
-            submit(parts, folder / "sample.csv", folder)
-        assert sorted(os.listdir(folder)) == before
-    message = str(refusal.value)
-    if twice[0]:
-        assert message.startswith(f"the predictions: {twice[0]} IDs occur more than once")
-    elif twice[1]:
-        assert message.startswith(f"{folder / 'sample.csv'}: {twice[1]} IDs occur more than once")
-    else:
-        assert (f"{missing} of its IDs are not predicted" in message) == bool(missing)
-        assert (f"{extra} IDs predicted are not in it" in message) == bool(extra)
-        assert f"({len(wanted)} IDs in it, {len(predicted)} predicted)" in message
