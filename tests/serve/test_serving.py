@@ -243,6 +243,7 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(files: dict[str, Any
         ("item", [np.float32(0.1), 0.5]),
         ("item", [7, np.True_]),
         ("price", [0.5, "cheap"]),
+        ("price", [0.5, np.uint64(2**64 - 1)]),
         ("price", [0.5, Decimal("0.5")]),
         ("events", [[7, 9, 7], "7,9,7"]),
         ("events", [[7, 9, 7], {7, 8, 9}]),

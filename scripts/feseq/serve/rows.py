@@ -137,7 +137,8 @@ def _is_missing(value: Any) -> bool:
 
 def _kind(value: Any) -> type:
     """Equal for types that Arrow converts to a common one exactly, or refuses."""
-    if isinstance(value, int | float | np.integer) and not isinstance(value, bool):
+    # Arrow wraps large uint64 beside others.
+    if isinstance(value, int | float | np.signedinteger) and not isinstance(value, bool):
         return float
     if isinstance(value, list | tuple | np.ndarray):
         return list
