@@ -124,6 +124,8 @@ def _column(values: Sequence[Any], name: str) -> pa.Array:
     try:
         if any(isinstance(value, set | frozenset) for value in values):
             raise TypeError("a set has no order")
+        if any(np.bool_ in map(type, value) for value in values if isinstance(value, list | tuple)):
+            raise TypeError("True and False are no events")  # Arrow takes NumPy's for 1 and 0
         return pa.array(values, from_pandas=True)
     except _NOT_HELD as error:
         raise UserError(f"{_NAME}: column {name!r}: {first_line(error)[:300]}; {_CURE}") from None
