@@ -320,7 +320,7 @@ def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:
         training = train(tmp_path / name, tmp_path / name, config)["training"]
         trainings[name] = json.loads(training.read_text())
     auc = {name: entry["valid_auc"] for name, entry in trainings.items()}
-    assert auc["trusted"] + 0.03 < auc["none"] < auc["auto"] + 0.01
+    assert auc["trusted"] + 0.02 < auc["none"] < auc["auto"] + 0.01
     assert trainings["auto"]["unknown_shares"]["item"] == 1
 
 

@@ -299,6 +299,7 @@ def test_what_are_no_rows_is_told(files: dict[str, Any], rows: Any, named: str) 
         ({"events": [7, 2**64, 2]}, "events"),
         ({"events": np.array([]), "when": None}, "events"),
         ({"events": [7, True, 2]}, "events"),
+        ({"events": [7, np.True_, 2]}, "events"),
         ({"events": {7, 9, 8}}, "events"),
         ({"events": (event for event in (7, 9, 7))}, "events"),
         ({"events": "7, 9,7"}, "events"),
