@@ -235,6 +235,21 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(files: dict[str, Any
     assert scorer.score(frame[:0].convert_dtypes()).shape == (0,)
 
 
+@pytest.mark.parametrize("column", ["item", "age", "events"])
+def test_whole_numbers_of_64_bits_are_the_same_in_rows_and_in_a_table(
+    files: dict[str, Any], column: str
+) -> None:
+    scorer, values = Scorer.load(files["onnx"]), [7, 2**63 + 5, 2**64 - 1]
+    if column == "events":
+        values = [[7, value, 9] for value in values]
+    rows = [{**ROW, column: value} for value in values]
+    kind = pa.list_(pa.uint64()) if column == "events" else pa.uint64()
+    plain = pa.table(pd.DataFrame([ROW] * 3).drop(columns=column))
+    table = plain.append_column(column, pa.array(values, kind))
+    np.testing.assert_array_equal(scorer.score(rows), scorer.score(table))
+    np.testing.assert_array_equal(scorer.score(rows), scorer.score(table.to_batches()[0]))
+
+
 @pytest.mark.parametrize(
     ("column", "values"),
     [
@@ -300,6 +315,7 @@ def test_what_are_no_rows_is_told(files: dict[str, Any], rows: Any, named: str) 
         ({"events": np.array([]), "when": None}, "events"),
         ({"events": [7, True, 2]}, "events"),
         ({"events": [7, np.True_, 2]}, "events"),
+        ({"events": np.array([7, np.True_, 2], object)}, "events"),
         ({"events": {7, 9, 8}}, "events"),
         ({"events": (event for event in (7, 9, 7))}, "events"),
         ({"events": "7, 9,7"}, "events"),

@@ -7,7 +7,6 @@ Legend: P parts; 2 labels; 3 parts of the data set: train, validation, holdout.
 """
 
 import logging
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -17,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.errors import UserError, first_line
+from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..config.sampling import Sampling
 from ..raw.reading import RawTable
 from .selection import HOLDOUT, TRAIN, VALIDATION, Selection, write_selections
-from .split import require_column, split_rows
+from .split import cast_rows, require_column, split_rows
 
 logger = logging.getLogger(__name__)
 
@@ -83,15 +82,14 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
     for first_row, batch in file.stream([label], _BATCH_ROWS):
         column, path = batch.column(0), file.where(first_row)
         try:
-            numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
-        except pa.ArrowException:
-            rows = range(len(column))
-            bad = bisect_left(rows, True, key=lambda i: bool(_not_numbers(column.slice(0, i + 1))))
+            read = cast_rows(column, pa.float64(), first_row)
+        except ValueError as error:
             raise UserError(
                 f"{path}: label {label!r} has type {column.type}, and not every value is a number "
-                f"(row {first_row + bad}: {_not_numbers(column.slice(bad, 1))}); labels are 0 and "
-                f"1, or of a boolean type: correct the column, or name another in columns.label"
+                f"({error}); labels are 0 and 1, or of a boolean type: correct the column, or name "
+                f"another in columns.label"
             ) from None
+        numbers = pc.fill_null(read, float("nan")).to_numpy()
         wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
         if len(wrong):
             raise UserError(
@@ -111,15 +109,6 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
             f"and validation need one row of each label, 0 and 1"
         )
     return labels
-
-
-def _not_numbers(values: pa.Array) -> str:
-    """Why these are no numbers; '' if they are."""
-    try:
-        values.cast(pa.float64())
-    except pa.ArrowException as error:
-        return first_line(error)
-    return ""
 
 
 def quotas(count_P2: np.ndarray, rows: int | None, sampling: Sampling) -> np.ndarray:

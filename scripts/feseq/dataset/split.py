@@ -7,7 +7,9 @@ are holdout rows, for reporting alone.
 
 import logging
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -196,8 +198,9 @@ def read_times(file: RawTable, column: str) -> np.ndarray:
             )
         try:
             read_as = read_as or _read_as(values)
-            parts.append(values.cast(read_as).to_numpy(zero_copy_only=False))
-        except (pa.ArrowException, UnicodeDecodeError) as error:
+            found = cast_rows(values, read_as, first_row)
+            parts.append(found.to_numpy(zero_copy_only=False))
+        except (ValueError, pa.ArrowException) as error:
             raise _no_times(file, column, first_line(error)) from None
     key = np.concatenate(parts)
     if _is_year_last(key):
@@ -219,6 +222,23 @@ def _read_as(values: pa.Array) -> pa.DataType:
     raise pa.ArrowTypeError(f"type {kind} has no order in time")
 
 
+def cast_rows(values: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
+    """The values as another type; raises ValueError for the first that cannot be, with its row."""
+
+    def fault(some: pa.Array) -> str:
+        try:
+            some.cast(kind)
+        except pa.ArrowException as error:
+            return first_line(error)
+        return ""
+
+    with suppress(pa.ArrowException):
+        return values.cast(kind)
+    rows = range(len(values))
+    bad = bisect_left(rows, True, key=lambda i: bool(fault(values.slice(0, i + 1))))
+    raise ValueError(f"row {first_row + bad}: {fault(values.slice(bad, 1))}")
+
+
 def _no_times(file: RawTable, column: str, why: str) -> UserError:
     return UserError(
         f"{file.location}: column {column!r}: {why}; sampling.split.time takes whole numbers such "
@@ -228,12 +248,12 @@ def _no_times(file: RawTable, column: str, why: str) -> UserError:
 
 
 def _is_year_last(times: np.ndarray) -> bool:
-    """True if all are days or months before their year: 31012024, 12024."""
+    """True if all are days or months before their year: 31012024, 12312024, 12024."""
     if times.dtype.kind == "M" or times.min() < 11_900 or times.max() > 31_122_199:
         return False
     front, year = np.divmod(times.astype(np.float64), 10_000)
-    day, month = np.divmod(front, 100)
-    is_date = (year >= 1900) & (year < 2200) & (month >= 1) & (month <= 12) & (day <= 31)
+    first, second = np.divmod(front, 100)
+    is_date = (year >= 1900) & (year < 2200) & (second >= 1) & (second <= 31) & (first <= 31)
     # With one day or month, years are in order.
     return bool(is_date.all() and front.min() < front.max())
 

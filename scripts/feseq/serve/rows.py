@@ -63,7 +63,9 @@ class RowTable(MemoryTable):
 def _from_frame(frame: Any, columns: Columns) -> dict[str, pa.Array]:
     names = list(columns.features)
     try:
-        chosen = frame.select(names) if isinstance(frame, pa.Table) else frame[names]
+        chosen = (
+            frame.select(names) if isinstance(frame, pa.Table | pa.RecordBatch) else frame[names]
+        )
         # Columns of pandas that hold Python's objects, whose types may differ.
         mixed = [n for n in names if getattr(chosen[n], "dtype", "") == "object"]
         table = pa.table(chosen.drop(columns=mixed) if mixed else chosen)
@@ -117,16 +119,22 @@ def _column(values: Sequence[Any], name: str) -> pa.Array:
         first = next(iter(kinds.values()), object)
         for row, kind in kinds.items():
             if kind is not first:
+                found, before = type(values[row]).__name__, type(values[next(iter(kinds))]).__name__
                 raise UserError(
-                    f"row {row}: column {name!r} is of type {kind.__name__}, and the rows before "
-                    f"it of {first.__name__}; {_CURE}"
+                    f"row {row}: column {name!r} is of type {found}, and the rows before it of "
+                    f"{before}; {_CURE}"
                 )
     try:
         if any(isinstance(value, set | frozenset) for value in values):
             raise TypeError("a set has no order")
-        if any(np.bool_ in map(type, value) for value in values if isinstance(value, list | tuple)):
+        lists = [value for value in values if isinstance(value, list | tuple | np.ndarray)]
+        if any(np.bool_ in map(type, value) for value in lists):
             raise TypeError("True and False are no events")  # Arrow takes NumPy's for 1 and 0
-        return pa.array(values, from_pandas=True)
+        try:
+            return pa.array(values, from_pandas=True)
+        except OverflowError:  # Arrow takes Python's integers for int64
+            kind = pa.list_(pa.uint64()) if lists else pa.uint64()
+            return pa.array(values, kind, from_pandas=True)
     except _NOT_HELD as error:
         raise UserError(f"{_NAME}: column {name!r}: {first_line(error)[:300]}; {_CURE}") from None
 
