@@ -318,8 +318,9 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
         adapter = TypeAdapter(parameter.annotation)
         return adapter.validate_python(value, strict=Path not in kinds)
     except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        path = "".join(f" {part}:" for part in found["loc"])
+        # Of several types that are allowed, the one that the value comes nearest to.
+        found = max(error.errors(include_url=False), key=lambda each: len(each["loc"]))
+        path = "".join(f"{part}: " for part in found["loc"])
         raise UserError(
             f"{parameter.name}: {value!r} is no value of it ({path}{found['msg']}); correct it"
         ) from None

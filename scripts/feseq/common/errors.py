@@ -35,8 +35,10 @@ def did_you_mean(name: str, known: Iterable[str], listed: str) -> str:
 
     Of block.key the keys are compared; else their block would make unlike ones near.
     """
-    block, dot, key = name.rpartition(".")
-    known = list(known)
-    keys = [k.removeprefix(block + dot) for k in known if k.startswith(block + dot)]
-    near = difflib.get_close_matches(key, keys, n=1)
-    return f"did you mean '{block}{dot}{near[0]}'?" if near else f"{listed}: {', '.join(known)}"
+    block, known = name[: name.rfind(".") + 1], list(known)
+    inside = [each for each in known if each.startswith(block)]
+    if not inside:
+        block, inside = "", known
+    keys = [each.removeprefix(block) for each in inside]
+    near = difflib.get_close_matches(name.removeprefix(block), keys, n=1)
+    return f"did you mean '{block}{near[0]}'?" if near else f"{listed}: {', '.join(known)}"

@@ -27,7 +27,7 @@ from .selection import HOLDOUT, TRAIN, VALIDATION
 logger = logging.getLogger(__name__)
 
 _ZONE = re.compile("[Z+-]")
-_NUMBER = re.compile("[0-9]+")
+_NUMBER = re.compile("-?[0-9]+")
 # A row in no part.
 _OUT = -1
 # What the log calls a part.

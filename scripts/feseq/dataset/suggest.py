@@ -112,7 +112,7 @@ class _Column:
 def suggest_columns(train: list[str], output: Output, *, test: list[str] | None = None) -> None:
     """Write `suggested` of the files to `output`."""
     with written_beside(output) as temporary:
-        temporary.write_text(suggested(train, test))
+        temporary.write_text(suggested(train, test), encoding="utf-8")
 
 
 def suggested(train: list[str], test: list[str] | None = None) -> str:

@@ -105,6 +105,8 @@ def alarms_of(facts: Mapping[str, Any], scalings: Collection[str]) -> list[Alarm
 def _found(columns: pd.DataFrame, fault: str, text: str, advice: str) -> Iterator[Alarm]:
     """An alarm of the columns with a fault, if there are any."""
     found = columns.query(fault)
+    if "click_auc" in found:  # the columns that tell most come first
+        found = found.sort_values("click_auc", ascending=False, kind="stable")
     names = list(found["column"])
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

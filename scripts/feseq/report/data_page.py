@@ -52,7 +52,8 @@ def write_data_page(
     parts += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
     if facts["sequences"]:
         parts += ["## Sequences\n", *map(_sequence_table, facts["sequences"]), _SEQUENCES]
-    parts += ["## Missing or alike\n", *(f"- {line}" for line in _findings(facts)), ""]
+    findings = [f"- {line}" for line in _findings(facts)]
+    parts += ["## Missing, infinite or alike\n", *(findings or ["None."]), ""]
     parts += ["## Plots\n", plots_text(plots, page)]
     parts += ["## Columns\n", _columns_table(facts)]
     write_page("\n".join(parts), page, view)

@@ -12,7 +12,7 @@ from .page import column_text, counted, difference_text
 def decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> str:
     """The sentence about one size, for Markdown.
 
-    `rivals` are its rows of comparison.csv, the best AUC first, each with its `role`; `submitting`
+    `rivals` are its rows of comparison.csv, the best AUC first, each with its `group`; `submitting`
     are the models that submit, by `command`. A model is surely behind the best if the p-value of
     the difference, corrected for the number of models, is below SIGNIFICANCE.
     """
@@ -33,7 +33,7 @@ def decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> s
 
     level = rivals[rivals["auc_behind_chance"] >= SIGNIFICANCE]  # the best is level with itself
     trained, candidates = (rows[rows["model"].map(is_model)] for rows in (rivals, level))
-    own, baselines = rivals[rivals["model"] == name], rivals[rivals["role"] == "baseline"]
+    own, baselines = rivals[rivals["model"] == name], rivals[rivals["group"] == "baseline"]
     reasons = [_standing(row, best) for _, row in pd.concat([own, baselines[:1]]).iterrows()]
     if own.empty:
         reasons = [f"{named}, as configured, is not trained", *reasons]
@@ -42,7 +42,7 @@ def decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> s
         # Without a level one, the best trained model; there is one.
         model = pd.concat([candidates, trained])["model"].iloc[0]
         return f"**Submit {model}**: with {instead(model)}, `{command}`; {why}."
-    plain = level[level["role"] == "baseline"]
+    plain = level[level["group"] == "baseline"]
     if plain.empty:
         return f"**Submit {named}**: `{command}`; {why}."
     # One that can be submitted, if there is one.

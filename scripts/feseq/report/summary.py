@@ -1,6 +1,7 @@
 """One page for a person: which model is best, by how much, and what to submit."""
 
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def write_summary(
     for size, rivals in models.groupby("size", sort=False):
         names = submitting[size]
         baselines = {*evaluation["baselines"]} - {*names}
-        rivals["role"] = rivals["kind"].mask(rivals["model"].isin(baselines), "baseline")
+        rivals["group"] = rivals["kind"].mask(rivals["model"].isin(baselines), "baseline")
         target = f"results/submission_{size}.csv"
         command = shlex.join(["snakemake", "--cores", "4", target, *options])
         decisions.append(decision(rivals, names, command))
@@ -117,10 +118,10 @@ def _best_model(rivals: pd.DataFrame) -> Iterator[str]:
     name, size = best["model"], best["size"]
     if best["enough_clicks"]:
         yield f"Highest AUC of size {size}: **{name}**, {column_text(best, 'auc')}."
-        others = rivals[rivals["role"] != best["role"]].drop_duplicates("role")
+        others = rivals[~rivals["group"].isin([best["group"], BLEND])].drop_duplicates("group")
         for _, other in others.iterrows():
             yield (
-                f"It is ahead of {other['model']}, the best {other['role']} model, by "
+                f"It is ahead of {other['model']}, the best {other['group']} model, by "
                 f"{difference_text(other, 'auc_behind')}."
             )
         if not pd.isna(best["auc_blanked"]):
@@ -148,9 +149,10 @@ def _submission(
     for _, row in rivals[rivals["model"] == (BLEND if is_blend else submitting[0])].iterrows():
         if is_blend:
             score = f"{BALANCED}score_ahead" if prior == "balanced" else "score_ahead"
+            weights = re.sub(r"=(\S+)", lambda found: f"={float(found[1]):.2g}", row["settings"])
             yield (
-                f"The blend has the weights {row['settings']}. Its competition score is above that "
-                f"of {row['ahead_of']}, the best model in it, by {difference_text(row, score)}, on "
+                f"The blend has the weights {weights}. Its competition score differs from that of "
+                f"{row['ahead_of']}, the best model in it, by {difference_text(row, score)}, on "
                 f"rows that the weights were not fitted to."
             )
         yield (

@@ -114,6 +114,8 @@ def _column(values: Sequence[Any], name: str) -> pa.Array:
 
     Arrow rounds some when they meet in a list.
     """
+    # Arrays and columns of pandas, but for empty ones, which have a type.
+    values = [v.tolist() if getattr(v, "ndim", 0) == 1 and len(v) else v for v in values]
     if len(set(map(type, values)) - {type(None)}) > 1:
         kinds = {i: _kind(value) for i, value in enumerate(values) if not _is_missing(value)}
         first = next(iter(kinds.values()), object)
@@ -127,7 +129,7 @@ def _column(values: Sequence[Any], name: str) -> pa.Array:
     try:
         if any(isinstance(value, set | frozenset) for value in values):
             raise TypeError("a set has no order")
-        lists = [value for value in values if isinstance(value, list | tuple | np.ndarray)]
+        lists = [value for value in values if isinstance(value, list | tuple)]
         if any(np.bool_ in map(type, value) for value in lists):
             raise TypeError("True and False are no events")  # Arrow takes NumPy's for 1 and 0
         try:

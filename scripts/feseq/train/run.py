@@ -233,7 +233,7 @@ class TrainingRun:
 
 
 def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) -> None:
-    """The model, its history, and training.json, whose speed counts the evaluations' time too."""
+    """Write the model, its history, and training.json."""
     best, last, train, machine = trainer.best, trainer.history[-1], trainer.train, trainer.machine
     facts: dict[str, Any] = {}
     if run.model_config.unknown_share == "auto":
@@ -263,6 +263,7 @@ def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) 
         valid_rows=trainer.valid.rows if trainer.valid else 0,
         parameters=count_parameters(trainer.model),
         seconds=last.seconds,
+        # Evaluations count, too.
         samples_per_second=trainer.step * train.batch_rows / max(last.seconds, 1e-9),
         peak_memory_bytes=peak_memory,
         processes=trainer.ranks.count,

@@ -95,7 +95,7 @@ def tune_model(
             f"TOO FEW CLICKS: only {clicks} validation rows have one, which cannot tell which "
             f"settings are best; raise sampling.valid_share."
         )
-    for note in notes:  # of simulated data the whole run has warned
+    for note in notes:  # the run has already warned of simulated data
         logger.log(logging.WARNING if clicks < FEW_CLICKS else logging.INFO, note)
     folder, files = best.parent / "study", (train, valid, feature_map)
     start: Callable[..., AbstractContextManager[Trials]] = family_of(model).verb("trials")
