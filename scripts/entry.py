@@ -270,6 +270,8 @@ def _path(text: str) -> str:
     except UnicodeEncodeError:
         message = f"{text!r} is no name in UTF-8; rename the file"
         raise argparse.ArgumentTypeError(message) from None
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; give a value, or leave it out")
     # A shell expands no ~ in --output=~/scores.parquet.
     path = os.path.expanduser(text)
     if path.startswith("~"):

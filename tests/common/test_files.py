@@ -30,7 +30,12 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
 def test_a_folder_a_device_or_a_uri_is_no_file_to_write(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
-    for target in (*tmp_path.iterdir(), Path("s3://bucket/folder")):
+    for target in (
+        *tmp_path.iterdir(),
+        Path("s3://bucket/folder"),
+        Path("/dev/fd/1"),
+        Path("/dev/new"),
+    ):
         for beside in (written_beside, folder_beside):
             with pytest.raises(UserError, match=target.name), beside(target):
                 pass

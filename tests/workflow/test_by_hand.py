@@ -187,7 +187,11 @@ def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(
     ("argument", "named"),
-    [("--output=~no-such-user/c", "~no-such-user/c"), ("--output=a\udcff", "UTF-8")],
+    [
+        ("--output=~no-such-user/c", "~no-such-user/c"),
+        ("--output=a\udcff", "UTF-8"),
+        ("--input=", "is empty"),
+    ],
 )
 def test_a_text_that_is_no_path_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argument: str, named: str

@@ -138,7 +138,10 @@ def fingerprint(path: Path) -> str:
 
 def _working_name(target: Path, ending: str) -> Path:
     """A name beside `target` for this process alone; removes files of dead processes."""
-    if target.exists() and not target.is_file():
+    folder = target.absolute().parent.resolve()
+    # A redirected /dev/stdout is a link to a file, and would be replaced by one.
+    is_device = folder == Path("/dev") or folder.is_relative_to("/proc")
+    if is_device or (target.exists() and not target.is_file()):
         raise UserError(f"{target}: a folder or device, no file to write; give another name")
     if ":/" in str(target):
         raise UserError(f"{target}: written files are local; give a path, and copy the file later")
