@@ -118,6 +118,36 @@ def test_empty_files_columns_without_values_and_wider_numbers_go_with_the_others
     assert file.where(0).startswith(first)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (pa.array(["1.50"]).cast(pa.decimal128(5, 2)), pa.array([1])),
+        (pa.array([2**53 + 1]), pa.array([1.5])),
+        (pa.array([2**64 - 1], pa.uint64()), pa.array([-1])),
+    ],
+    ids=["decimals", "exact numbers", "64 bits"],
+)
+def test_values_that_the_type_of_all_files_cannot_hold_are_refused(
+    tmp_path: Path, first: pa.Array, second: pa.Array
+) -> None:
+    for name, column in (("a", first), ("b", second)):
+        pq.write_table(pa.table({"n": column}), tmp_path / f"{name}.parquet")
+    with pytest.raises(UserError, match=r"[ab]\.parquet: column 'n'"):
+        list(RawTable(tmp_path).stream(["n"], 10))
+
+
+@pytest.mark.parametrize(("keys", "kind"), [("7 12", "int64"), ("007 12", "string")])
+def test_folders_give_whole_numbers_where_they_are_written_as_such(
+    tmp_path: Path, keys: str, kind: str
+) -> None:
+    for key in keys.split():
+        (tmp_path / f"code={key}").mkdir()
+        pq.write_table(pa.table({"n": [1]}), tmp_path / f"code={key}/a.parquet")
+    ((_, first), _) = RawTable(tmp_path).stream(["code"], 10)
+    code = first.column("code")
+    assert (str(code.type), str(code[0])) == (kind, min(keys.split()))
+
+
 def edited(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
     return lambda path: pq.write_table(change(pq.ParquetFile(path).read()), path)
 

@@ -242,7 +242,9 @@ def _key_types(files: Sequence[_File], part: Part | None) -> dict[str, pa.DataTy
     for name in dict.fromkeys(name for file in files for name in file.keys):
         try:
             values = pa.array([file.keys.get(name) for file in files], pa.string())
-            kind = part.key_types.get(name) if part else str(values.cast(pa.int64()).type)
+            # 07 is a text, for whoever has only some of the folders too.
+            is_whole = values.cast(pa.int64()).cast(pa.string()).equals(values)
+            kind = part.key_types.get(name) if part else "int64" if is_whole else "string"
         except pa.ArrowInvalid:
             kind = "string"
         types[name] = pa.int64() if kind == "int64" else pa.string()
@@ -283,8 +285,17 @@ def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: _File) -> pa.Reco
         else batch.column(field.name)
         for field in schema
     ]
-    # Arrow's cast of lists of null to their own type makes an invalid array.
-    cast = [c if c.type == f.type else c.cast(f.type) for c, f in zip(columns, schema)]
+    cast = []
+    for column, field in zip(columns, schema):
+        try:
+            # Arrow's cast of lists of null to their own type makes an invalid array.
+            cast.append(column if column.type == field.type else column.cast(field.type))
+        except pa.ArrowException as error:
+            raise UserError(
+                f"{file.location}: column {field.name!r} has type {column.type}, with the other "
+                f"files {field.type}, and not all values fit both ({first_line(error)}); write all "
+                f"files with one type"
+            ) from None
     return pa.RecordBatch.from_arrays(cast, schema=schema)
 
 
