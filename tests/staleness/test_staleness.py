@@ -134,7 +134,7 @@ SETTINGS = {
     "model.dropout": 0.2,
     "model.scaling": "minmax",
     "train.gpus": 2,
-    "sizes.toy.train.epochs": 3,
+    "sizes.toy.train.epochs": 2,
     "sizes.toy.min_count": 3,
     "sizes.toy.rows": 99,
     "submission.prior": "balanced",

@@ -45,7 +45,7 @@ class TrainConfig(Declared):
     """rows of one step, at most"""
     min_steps_per_epoch: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """data too small for that many steps of `batch_size` get smaller batches, said in the log"""
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 2
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """passes over the train rows"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1e-3
     """step size of Adam, before cuts or decay"""
