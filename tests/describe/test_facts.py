@@ -189,7 +189,8 @@ def test_equal_columns_and_those_in_the_same_order_are_found() -> None:
 def test_boosting_names_the_columns_that_give_a_table_away() -> None:
     random = np.random.default_rng(0)
     train, other, same = (
-        pd.DataFrame(values, columns=list("abcd")) for values in random.normal(size=(3, 3_000, 4))
+        pd.DataFrame(values, columns=list("abcd")).assign(empty=np.nan)
+        for values in random.normal(size=(3, 3_000, 4))
     )
     other["c"] += 2
     other.loc[::5, "b"] = np.nan

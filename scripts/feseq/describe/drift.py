@@ -66,6 +66,8 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     values = np.nan_to_num(picked.to_numpy(np.float64), nan=np.nan)
     is_other = np.repeat([0, 1], rows)
     learns = np.tile(np.arange(rows) < rows // 2, 2)
+    # scikit-learn makes no bins of a column without a value.
+    values[:, np.isnan(values[learns]).all(axis=0)] = 0
     model = HistGradientBoostingClassifier(**_BOOSTING).fit(values[learns], is_other[learns])
     held_out, is_other = values[~learns], is_other[~learns]
     auc = float(roc_auc_score(is_other, model.decision_function(held_out)))
