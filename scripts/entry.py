@@ -320,7 +320,7 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
         adapter = TypeAdapter(parameter.annotation)
         return adapter.validate_python(value, strict=Path not in kinds)
     except ValidationError as error:
-        # Of several types that are allowed, the one that the value comes nearest to.
+        # A union gives an error for each of its types; the deepest is the nearest type's.
         found = max(error.errors(include_url=False), key=lambda each: len(each["loc"]))
         path = "".join(f"{part}: " for part in found["loc"])
         raise UserError(

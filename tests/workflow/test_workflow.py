@@ -150,7 +150,7 @@ SCORES = "results/scores/toy/some.parquet"
     [
         ("results/toy/len300/model.safetensors", None, "sizes.toy.max_len is [5, 20]"),
         ("results/submission_fulll.csv", None, "did you mean 'full'?"),
-        # Of braces Snakemake would make wildcards, and read in/toy.parquet.
+        # Snakemake would take braces for wildcards, and read in/toy.parquet.
         (FEATURE_MAP, ("raw.train", "in/{size}.parquet"), "Snakemake takes"),
         (FEATURE_MAP, ("raw.train", "in/*/*.parquet"), "Snakemake takes"),
         (SCORES, ("score", {"some": "in/{name}.parquet"}), "Snakemake takes"),

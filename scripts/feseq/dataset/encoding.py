@@ -135,7 +135,7 @@ class FeatureEncoder:
         for field in self.fields:
             if not isinstance(field, CategoryField):
                 continue
-            unseen = (_lookup(field, table)(categorical, categorical) == OUT_OF_VOCABULARY).mean()
+            unseen = (_category_lookup(field, table)(categorical) == OUT_OF_VOCABULARY).mean()
             if unseen > _UNSEEN_SHARE:
                 words, known = table.vocabulary(field.column), field.vocabulary
                 logger.warning(
@@ -201,12 +201,18 @@ class FeatureEncoder:
 Lookup = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+def _category_lookup(field: CategoryField, table: Table) -> Callable[[np.ndarray], np.ndarray]:
+    """From the table's categorical values [rows, columns] to the field's indices [rows]."""
+    column = table.categorical_columns.index(field.column)
+    indices = np.arange(FIRST_CATEGORY, field.size)
+    find = ByCode(field.vocabulary, indices, missing=MISSING, other=OUT_OF_VOCABULARY)
+    return lambda categorical: find(categorical[:, column])
+
+
 def _lookup(field: CategoryField | LevelField, table: Table) -> Lookup:
     if isinstance(field, CategoryField):
-        column = table.categorical_columns.index(field.column)
-        indices = np.arange(FIRST_CATEGORY, field.size)
-        find = ByCode(field.vocabulary, indices, missing=MISSING, other=OUT_OF_VOCABULARY)
-        return lambda categorical, _: find(categorical[:, column])
+        find = _category_lookup(field, table)
+        return lambda categorical, _: find(categorical)
     level_column = table.numeric_columns.index(field.column)
     # No value reaches the entry after the largest one.
     values = np.array([*field.vocabulary, np.nan], np.float32)

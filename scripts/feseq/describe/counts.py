@@ -63,7 +63,7 @@ class Counts:
         step = -(-table.rows // SAMPLE_ROWS) or 1
         samples, labels, found = [], [], []
         describing = Progress("described", table.rows)
-        # Of a table without rows, the columns at least.
+        # A table without rows has its columns at least.
         blocks = chain([table.read(0, 0)], table.blocks())
         for block, keys in map_ahead(self._keyed, blocks, threads):
             sampled = np.arange(-self.rows % step, len(block), step)
