@@ -45,6 +45,7 @@ def put_model(
     near = {"value": auc, "low": auc - 0.01 if enough else None, "high": auc + 0.01}
     names = ("auc", "logloss", "average_precision", "weighted_logloss", "score", "balanced_score")
     metrics = {
+        "full_name": f"{size}/{name}",
         **dict.fromkeys(("auc_blanked", "histories", "ahead_of", "ahead", "share_of_best")),
         **dict.fromkeys(("expected_auc", "best_auc", "best_auc_of_new_users")),
         **{"rows": 5000, "unseen": False, "clicks": clicks, "enough_clicks": enough},
@@ -119,7 +120,7 @@ def test_models_of_a_size_are_compared_on_the_same_rows(
         assert row["agreement"] == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["other rows", "other place"])
+@pytest.mark.parametrize("kind", ["other rows", "other place", "other file"])
 def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path, kind: str) -> None:
     if kind == "other rows":
         predictions = metrics[2].with_name("valid_predictions.parquet")
@@ -131,6 +132,8 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path,
                 write_two_models(*two, tmp_path / "page.md", resamples=0)
     if kind == "other place":
         write_json(metrics[2], read_json(metrics[0]) | {"full_name": "full/constant"})
+    if kind == "other file":
+        write_json(metrics[2], {"columns": []})
     with pytest.raises(UserError, match="full/boosting"):
         compared(metrics, tmp_path)
 

@@ -94,8 +94,10 @@ def mistakes(declared: Any, values: Any, place: str = "", *, partly: bool = Fals
 
 
 def _hint(mistake: Any) -> str:
-    """Why a number may have arrived as text."""
+    """Why a number may have arrived as text, or a text as true or false."""
     value, wanted = mistake["input"], ("int_type", "float_type", "literal_error")
+    if isinstance(value, bool) and mistake["type"] == "string_type":
+        return "; YAML reads yes, no, on and off as true and false: put texts in quotes"
     try:
         float(value if isinstance(value, str) and mistake["type"] in wanted else "no number")
     except ValueError:

@@ -34,6 +34,9 @@ _OUT = -1
 _NAMES = {TRAIN: "train", VALIDATION: "validation", HOLDOUT: "holdout"}
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
+# Times in one unit that are _LARGE have no gap in which they grow _JUMP times; seconds beside
+# milliseconds have one, and days beside hours (20240131 and 2024013123).
+_LARGE, _JUMP = 10_000_000, 50
 # A row's time is one of so many periods, at most.
 PERIODS = 8
 # Rows of one read: 16 MB of sequences of 500 events.
@@ -203,8 +206,8 @@ def read_times(file: RawTable, column: str) -> np.ndarray:
         except (ValueError, pa.ArrowException) as error:
             raise _no_times(file, column, first_line(error)) from None
     key = np.concatenate(parts)
-    if _is_year_last(key):
-        raise _no_times(file, column, f"the year is last, as in {key[0]}")
+    if key.dtype.kind != "M":
+        _check_numbers(file, column, key)
     return key
 
 
@@ -247,11 +250,25 @@ def _no_times(file: RawTable, column: str, why: str) -> UserError:
     )
 
 
+def _check_numbers(file: RawTable, column: str, times: np.ndarray) -> None:
+    """Raise UserError if the numbers are in no order of time.
+
+    They have the year last, with minutes or seconds behind it or none, or are of two units.
+    """
+    if any(_is_year_last(times.astype(np.float64) // clock) for clock in (1, 10**4, 10**6)):
+        raise _no_times(file, column, f"the year is last, as in {times[0]}")
+    ordered = np.sort(times)
+    is_far = (ordered[:-1] >= _LARGE) & (ordered[1:] // _JUMP >= ordered[:-1])
+    if is_far.any():
+        before, after = ordered[is_far.argmax() :][:2]
+        raise _no_times(file, column, f"{before} and {after}, the next, are of two units")
+
+
 def _is_year_last(times: np.ndarray) -> bool:
     """True if all are days or months before their year: 31012024, 12312024, 12024."""
-    if times.dtype.kind == "M" or times.min() < 11_900 or times.max() > 31_122_199:
+    if times.min() < 11_900 or times.max() > 31_122_199:
         return False
-    front, year = np.divmod(times.astype(np.float64), 10_000)
+    front, year = np.divmod(times, 10_000)
     first, second = np.divmod(front, 100)
     is_date = (year >= 1900) & (year < 2200) & (second >= 1) & (second <= 31) & (first <= 31)
     # With one day or month, years are in order.

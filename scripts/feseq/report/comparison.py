@@ -73,8 +73,7 @@ def write_comparison(metrics: list[Path], comparison: Output, view: Output) -> N
 
 def _row(path: Path) -> dict[str, Any]:
     """What the files beside a model's metrics.json say of it, as columns of comparison.csv."""
-    measured, training = read_json(path), read_json(path.with_name("training.json"))
-    check_name(path, measured.get("full_name", ""), folder_name(path))
+    measured, training = _measured(path), read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
     row: dict[str, Any] = {"size": size, "model": name, "kind": kind_of(name)}
     row |= {"valid_rows": measured["rows"], "valid_clicks": measured["clicks"]}
@@ -90,6 +89,13 @@ def _row(path: Path) -> dict[str, Any]:
     settings = training.get("settings", {}).items()
     row["settings"] = " ".join(f"{key}={value}".replace(" ", "") for key, value in settings)
     return row
+
+
+def _measured(path: Path) -> dict[str, Any]:
+    """The content of a metrics.json; raises UserError for another file, or another model's."""
+    measured = read_json(path, kind="metrics.json", keys=("full_name", "metrics", "clicks"))
+    check_name(path, measured["full_name"], folder_name(path))
+    return measured
 
 
 def _costs(path: Path, training: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +154,7 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
     paths = {path.absolute().parent.name: path for path in (first, other)}
     if len(paths) == 1:  # of two runs
         paths = {str(path.parent): path for path in (first, other)}
+    measured = {name: _measured(path) for name, path in paths.items()}
     predictions = _predictions(first), _predictions(other)
     _check_same_rows(first, predictions[0], other, predictions[1])
     tables = dict(zip(paths, predictions))
@@ -163,7 +170,6 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
         for name, table in tables.items()
     }
     gains = gain_entries(rows[better], rows[worse], gain, resamples)
-    measured = {name: read_json(path) for name, path in paths.items()}
     entries = {name: found["metrics"] for name, found in measured.items()}
     entries[f"{better} better by"] = gains
     metrics = {
