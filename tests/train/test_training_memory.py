@@ -9,7 +9,15 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from feseq.common.errors import NotEnoughMemoryError
 from feseq.model import FESeq
 from feseq.model.device import Machine
-from feseq.train.memory import SPARE_SHARE, StepMemory, check_network, full_rows, saved_bytes
+from feseq.train.memory import (
+    CPU_BYTES,
+    SPARE_SHARE,
+    StepMemory,
+    check_network,
+    full_rows,
+    micro_batch_rows,
+    saved_bytes,
+)
 from feseq.train.step import Stepper
 from support.networks import CONFIG, SIZES, make_model
 
@@ -90,3 +98,14 @@ def test_rows_that_fit_do_and_one_more_does_not() -> None:
         rows = found.rows_in(memory)
         assert found.step(rows) <= memory < found.step(rows + 1)
     assert found.rows_in(900_000) == 0
+
+
+def test_micro_batches_of_a_cpu_are_small_however_much_memory_it_has() -> None:
+    model, per_row = FESeq(WIDE, SIZES), {}
+    for device in ("cpu", "cuda"):
+        machine = Machine(torch.device(device), memory_gib=64)
+        rows = micro_batch_rows(model, WIDE, SIZES, machine, 10**9)
+        per_row[device] = CPU_BYTES / rows
+    needed = StepMemory.measured(model, WIDE, SIZES, torch.float32).per_row
+    assert needed <= per_row["cpu"] < 1.1 * needed
+    assert per_row["cuda"] < needed / 50

@@ -21,7 +21,8 @@ class Runtime(SettingsBlock):
     """memory that a training may use; batches are cut into micro-batches that fit, whose gradients
     add up to the batch's (dropout, and the statistics of the `din` score, are those of a
     micro-batch). `auto`: all of the GPU's, or half of the computer's, or of the part that a Slurm
-    job or a container has by its control group"""
+    job or a container has by its control group. On a CPU a micro-batch takes half a GiB at most:
+    larger ones are no faster"""
     tensorboard: bool = False
     """`true`: each training writes its curves (losses, AUC, monitor, learning rate, samples/s, by
     step, at each evaluation) into `tensorboard/` beside its model; `tensorboard --logdir results`

@@ -25,6 +25,8 @@ COPIES_OF_PARAMETERS = 4
 GRADIENTS_AT_ONCE = 3
 # Left free for the allocator's gaps and the kernels' workspace.
 SPARE_SHARE = 0.1
+# Of the rows of a micro-batch on a CPU, where larger ones are no faster.
+CPU_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -72,19 +74,24 @@ def micro_batch_rows(
     batch_rows: int,
     copies: int = COPIES_OF_PARAMETERS,
 ) -> int:
-    """Rows of a batch that fit into memory; raises NotEnoughMemoryError if not even one does."""
+    """Rows of a batch that are computed at once: those that fit into memory, on a CPU CPU_BYTES.
+
+    Raises NotEnoughMemoryError if not even one fits.
+    """
     needed = StepMemory.measured(network, config, sizes, machine.precision, copies)
     rows = min(batch_rows, needed.rows_in(machine.memory()))
-    available = f"{machine.memory() / 2**20:,.0f} MiB of memory"
     if rows == 0:
         raise NotEnoughMemoryError(
-            f"{available} (runtime.memory_gib) do not hold the training of a single row, which "
-            f"needs {needed.step(1) / 2**20:,.0f} MiB; raise it, or use a smaller max_len or model"
+            f"{machine.memory() / 2**20:,.0f} MiB of memory (runtime.memory_gib) do not hold the "
+            f"training of a single row, which needs {needed.step(1) / 2**20:,.0f} MiB; raise it, "
+            f"or use a smaller max_len or model"
         )
+    if machine.device.type == "cpu":
+        rows = min(rows, max(1, CPU_BYTES // needed.per_row))
     if rows < batch_rows:
         logger.info(
-            "%s: batches of %d rows in micro-batches of %d, whose gradients add up to the batch's",
-            *(available, batch_rows, rows),
+            "batches of %d rows in micro-batches of %d, whose gradients add up to the batch's",
+            *(batch_rows, rows),
         )
     return rows
 
