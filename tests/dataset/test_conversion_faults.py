@@ -63,7 +63,7 @@ def test_a_table_that_cannot_be_used_is_refused_by_column_and_row(
             "'item', 'price'.* 'basic' and 'money'",
         ),
         (lambda table: table.drop_columns(["uid"]), "'uid'.*columns.id"),
-        (lambda table: table.append_column("uid", table["uid"]), "duplicate"),
+        (lambda table: table.append_column("uid", table["uid"]), "occurs twice"),
         (lambda table: table[:0], "no rows"),
     ],
 )

@@ -239,6 +239,13 @@ def test_a_column_that_is_mostly_unseen_is_said_loudly(
         assert len(caplog.records) == warnings
     assert "column 'item': 100 % of the rows" in caplog.text
     assert "such as '1', but not such as '1.0'" in caplog.text
+    for events, warnings in (("1,2", 0), ("1.0,2.0", 1)):
+        fields = fitted(tmp_path, raw_table(60, events=["1,2,3"] * 60))
+        caplog.clear()
+        with H5Table(to_test_h5(tmp_path, raw_table(20, events=[events] * 20))) as table:
+            FeatureEncoder(fields, table).warn_of_unseen(table)
+        assert len(caplog.records) == warnings
+    assert "column 'events': 100 % of the events" in caplog.text
 
 
 def test_a_feature_map_of_another_shape_is_refused(tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ def test_without_a_label_or_an_id_nothing_is_suggested(tmp_path: Path) -> None:
     test = raw_table(ROWS, 1, uid=["a"] * ROWS).select(["uid", "price", "country"])
     with pytest.raises(UserError, match="ID"):
         written(tmp_path, raw_table(ROWS), test)
+    vectors = [[0.5]] * ROWS
+    with pytest.raises(UserError, match="'vector': list of float"):
+        written(tmp_path, pa.table({"y": [0, 1] * (ROWS // 2), "vector": vectors}))
 
 
 # Names that YAML or the config could take for something else.

@@ -158,7 +158,7 @@ def edited(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
         (edited(lambda t: with_age_as(t, "string")), "age"),
         (edited(lambda t: t.drop_columns(["price"])), "'price'"),
         (edited(lambda t: t.append_column("country", pa.nulls(len(t)).cast("int8"))), "country"),
-        (edited(lambda t: t.append_column("price", t["price"])), "duplicate"),
+        (edited(lambda t: t.append_column("price", t["price"])), "'price' occurs twice"),
         (edited(lambda t: t.replace_schema_metadata(SIMULATED_MARK)), "simulated"),
         (lambda path: shutil.move(path, "in/part-2.parquet"), "'country'"),
         (lambda path: path.write_bytes(b"text"), "cannot be read"),

@@ -366,6 +366,8 @@ def test_another_file_is_refused(files: dict[str, Any], tmp_path: Path) -> None:
         Scorer.load(tmp_path / "none.onnx")
     with pytest.raises(UserError, match="is no file"):
         Scorer.load("n" * 5_000)
+    with pytest.raises(UserError, match=r"Scorer\.load"):
+        Scorer(str(files["onnx"]))  # type: ignore[arg-type]
 
 
 def test_rows_of_other_columns_check_no_export(files: dict[str, Any], tmp_path: Path) -> None:

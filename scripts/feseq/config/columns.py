@@ -79,6 +79,8 @@ class Columns:
             if not isinstance(found.group_of, Mapping):
                 raise TypeError(f"group_of is {found.group_of!r}")
             lists = (found.categorical, found.numeric, found.ragged, found.shared, found.ids)
+            if texts := [names for names in lists if not isinstance(names, tuple)]:
+                raise TypeError(f"{texts[0]!r} is no list")
             if wrong := [name for names in lists for name in names if not isinstance(name, str)]:
                 raise TypeError(f"{wrong[0]!r} is no name")
             if len(found.sequences) != len(found.targets):

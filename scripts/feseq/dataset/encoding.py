@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -127,9 +128,10 @@ class FeatureEncoder:
         return unknown / max(1, rows)
 
     def warn_of_unseen(self, table: Table) -> None:
-        """Log the categorical columns of a table whose values are mostly unknown to the model.
+        """Log the categories and histories of a table whose values are mostly unknown to the model.
 
-        A prediction is still possible, but the two files are most likely coded differently.
+        A prediction is still possible, but the two files are most likely coded differently. Of
+        histories, the first rows tell it.
         """
         categorical = table.column("categorical")
         for field in self.fields:
@@ -146,6 +148,16 @@ class FeatureEncoder:
                     min({*words}.difference(known)),
                     ", ".join(map(repr, known[:3])),
                 )
+        for block in islice(table.blocks([lookup.column for lookup in self.sequences]), 1):
+            for lookup in self.sequences:
+                codes = lookup(block.sequences[lookup.column].values)
+                if (unseen := (codes == OUT_OF_VOCABULARY).sum()) > _UNSEEN_SHARE * len(codes):
+                    logger.warning(
+                        "column %r: %.0f %% of the events were never seen in training: are both "
+                        "files coded in the same way?",
+                        lookup.column,
+                        100 * unseen / len(codes),
+                    )
 
     def encode(self, block: Block, rows: np.ndarray) -> EncodedRows:
         """Numeric and categorical inputs of these rows of `block`."""

@@ -142,6 +142,9 @@ def suggested(train: list[str], test: list[str] | None = None) -> str:
         "share_embedding": [(n, "its events are items") for n, (_, s) in targets.items() if s],
         "numeric": [(c.name, c.about()) for c in others if not c.is_category],
     }
+    if not any(groups.values()) and not targets:
+        why = "".join(f"\n  {name!r}: {reason}" for name, reason in left_out.items())
+        raise UserError(f"no column of the train file can be learned from; add one:{why}")
     rate = pc.mean(label.values.cast(pa.float64())).as_py()
     lines = [
         f"# Guessed from the first {len(label.values):,} rows: check each line.",

@@ -230,6 +230,8 @@ def _look_at(location: Location, piece: Piece | None) -> _File:
         rows = [group.num_rows for group in groups]
         largest = max((group.total_byte_size for group in groups), default=0)
         schema = file.schema_arrow
+        if twice := {name for name in schema.names if schema.names.count(name) > 1}:
+            raise UserError(f"{location}: column {min(twice)!r} occurs twice; rename or drop one")
         # Some writers leave the columns of the folders in the files.
         keys = {name: key for name, key in location.keys.items() if name not in schema.names}
         bounds = (piece.start, piece.stop) if piece else (0, sum(rows))

@@ -37,6 +37,9 @@ class Scorer:
     def __init__(self, content: bytes, threads: int = 1, name: str = "the model") -> None:
         if type(threads) is not int or not 1 <= threads <= _MOST_THREADS:
             raise UserError(f"threads is {threads!r}; give a number from 1 to {_MOST_THREADS:,}")
+        if not isinstance(content, bytes):
+            kind = type(content).__name__
+            raise UserError(f"content is of type {kind}; give a file's bytes, or use Scorer.load")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # Else it warns of shapes that it cannot know.
