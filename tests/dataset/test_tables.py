@@ -16,7 +16,7 @@ from feseq.dataset.block import Block
 from feseq.dataset.categories import codes_of
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.table import MemoryTable, SomeRows, Table, monitored_rows, without_holdout
-from support.raw_tables import as_lists, raw_table, split_events, to_train_parts
+from support.raw_tables import as_lists, raw_table, split_events, to_train_h5, to_train_parts
 
 Files = tuple[list[Path], list[Path]]
 
@@ -102,6 +102,9 @@ def test_files_of_other_draws_are_refused(files: Files, table: pa.Table, tmp_pat
     other = to_train_parts(tmp_path, table, 40, row_group_size=20, seed=4)
     with pytest.raises(UserError, match=r"part000.h5 and .*part000.h5"):
         open_table(AllRows(files[0], other[1]))
+    train = to_train_h5(tmp_path, table, size="toy")[0]
+    with pytest.raises(UserError, match=r"part000.h5 and .*train.h5"):
+        open_table([files[0][0], train])
     with open_table(files[0]) as train, open_table(other[0]) as drawn_again:
         assert train.identity != drawn_again.identity
 

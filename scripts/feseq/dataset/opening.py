@@ -33,7 +33,7 @@ class FilesTable(Table):
     def __init__(self, tables: Sequence[Table], path: Path, parts: int) -> None:
         first = tables[0]
         for other in tables:
-            if _columns(other) != _columns(first):
+            if _made_as(other) != _made_as(first):
                 raise of_other_draw(first.path, other.path)
         *first_rows, raw_rows = np.cumsum(
             [0, *(int(table.source.get("rows", 0)) for table in tables[:parts])]
@@ -103,9 +103,9 @@ class FilesTable(Table):
             number += 1
 
 
-def _columns(table: Table) -> tuple[object, ...]:
+def _made_as(table: Table) -> tuple[object, ...]:
     named = table.numeric_columns, table.categorical_columns, table.sequence_columns
-    return (*named, table.has_times)
+    return (*named, table.has_times, table.source.get("size"))
 
 
 @dataclass(frozen=True)
