@@ -45,8 +45,7 @@ FULL_NAME = ("size", "model", "baseline", "name")
 
 
 # Least and most of parameters, where a rule does not give them.
-_BOUNDS = dict.fromkeys(("rows", "part_rows", "min_count"), (1, 10**9))
-_BOUNDS |= {"threads": (1, 1_000), "seed": (0, 2**64 - 1), "resamples": (0, 10**6)}
+_BOUNDS = {"part_rows": (1, 10**9), "threads": (1, 1_000)}
 # Bytes of an output's name; a working file beside it has a longer one.
 _LONGEST_NAME = 160
 
@@ -57,9 +56,10 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
     A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
     parameters of the same name, as do `threads`, the digests of its `code`, the config block
     `runtime`, and the `full_name` of its model. At the shell, wildcards (`--size toy --model
-    len100`) name the job of a rule, and `--name value` for each parameter runs the script without
-    rules. Values become what the parameters' annotations say. A UserError, or an error of the
-    operating system, ends the script with its message and no traceback.
+    len100`) name the job of a rule; a script whose docstring says so also runs without rules, by
+    `--name value` for each parameter. Values become what the parameters' annotations say. A
+    UserError, or an error of the operating system, ends the script with its message and no
+    traceback.
     """
     # A job has a global `snakemake`, and runs a copy of the script, which knows the original.
     job = getattr(sys.modules["__main__"], "snakemake", None)
@@ -104,7 +104,7 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
 
 
 def _run_rule(script: Path, parameters: set[str]) -> None:
-    """Become the Snakemake that runs one job of the script's rule; return if others are given.
+    """Become the Snakemake that runs one job of the script's rule; return for one without rules.
 
     Files and settings are then those of the rule, and Snakemake knows of the run. It makes missing
     inputs first, and takes stale ones as they are. What is no wildcard is for Snakemake, such as
@@ -116,15 +116,18 @@ def _run_rule(script: Path, parameters: set[str]) -> None:
     given, others = parser.parse_known_args()
     named = {name: value for name, value in vars(given).items() if value}
     options = {option.partition("=")[0].lstrip("-") for option in others if option[:1] == "-"}
-    by_hand = re.search(r"^By hand: (.*)", sys.modules["__main__"].__doc__ or "", re.MULTILINE)
-    if by_hand is None or options & (parameters | {"h", "help"}):
+    usage = (sys.modules["__main__"].__doc__ or "").strip()
+    by_hand = re.search(r"^By hand: (.*)", usage, re.MULTILINE)
+    asks, foreign = options & {"h", "help"}, sorted(options & parameters)
+    if by_hand is None or ("Without rules" in usage and (asks or foreign)):
         return
     lacking = [n for n in re.findall(r"--(\w+)", by_hand[1]) if n not in named]
-    if lacking:
-        print((sys.modules["__main__"].__doc__ or "").strip(), file=sys.stderr)
-        sys.exit(
-            f"\n{script.name}: --{lacking[0]} is missing; --help has the options without rules"
-        )
+    if asks or foreign or lacking:
+        why = f"--{lacking[0]} is missing" if lacking else ""
+        if foreign:
+            why = f"--{foreign[0]}: the rule gives files and settings, by the config"
+        print(usage, file=sys.stdout if asks else sys.stderr)
+        sys.exit(None if asks else f"\n{script.name}: {why}")
     job = ",".join(f"{name}={value}" for name, value in named.items())
     command = [sys.executable, "-m", "snakemake", "--cores", "all"]
     command += ["--snakefile", str(script.parents[1] / "Snakefile")]
@@ -177,8 +180,6 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
             options["choices"] = get_args(kind)
         elif name in _BOUNDS:
             options["type"] = partial(_whole, bounds=_BOUNDS[name])
-        elif kind in (int, float):
-            options["type"] = kind
         elif {str, Path} & _kinds(kind):
             options["type"] = _path if _may_be_files(kind) else str
             options |= {"nargs": "+", "action": "extend"} if list in _kinds(kind) else {}

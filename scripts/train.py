@@ -1,6 +1,7 @@
 """Train one model.
 
 By hand: python scripts/train.py --size toy --model len100
+Without rules, on several machines: docs/several-gpus.md
 """
 
 from entry import run_script

@@ -105,9 +105,6 @@ def test_values_become_what_annotations_say(kind: Any, value: Any, expected: Any
     assert _typed(parameter, value) == expected
 
 
-ROLES = COLUMNS.plain()
-
-
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
@@ -115,11 +112,6 @@ ROLES = COLUMNS.plain()
         (int | None, True, "True is no value"),
         (dict[str, float], {"len5": "1"}, "is no value.*len5.*number"),
         (list[str] | None, [1], "is no value"),
-        (Columns, 3, "no roles of columns"),
-        (Columns, ROLES | {"profile": "country"}, "no roles of columns"),
-        (Columns, ROLES | {"group_of": 5}, "no roles of columns"),
-        (Columns, ROLES | {"targets": []}, "no roles of columns"),
-        (Columns, ROLES | {"event_time": "when"}, "no roles of columns"),
         (str, "", "is empty"),
         (ModelConfig, 7, "7 is no mapping"),
         (ModelConfig, {"head": 3}, "head: .* did you mean 'heads'?"),
@@ -220,16 +212,19 @@ def test_what_exists_is_no_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ([], "score.py: --name is missing;"),
-        (["--threads", "0"], "'0' is no number from 1 to"),
-        (["--part_rows", "-1"], "'-1' is no number from 1 to"),
-        (["--output", "a", "--output", "b"], "--output: is given twice"),
-        (["--model=--", "--input", "b", "--output", "c"], "--model: is empty"),
-        (["--name", "a", "--name", "b"], "--name: is given twice"),
+        (["score"], "score.py: --name is missing"),
+        (["score", "--threads", "0"], "'0' is no number from 1 to"),
+        (["score", "--part_rows", "-1"], "'-1' is no number from 1 to"),
+        (["score", "--output", "a", "--output", "b"], "--output: is given twice"),
+        (["score", "--model=--", "--input", "b", "--output", "c"], "--model: is empty"),
+        (["score", "--name", "a", "--name", "b"], "--name: is given twice"),
+        (["describe", "--size", "toy", "--plots=a.svg"], "describe.py: --plots: the rule gives"),
     ],
 )
-def test_what_is_missing_given_twice_or_no_count_is_told(arguments: list[str], named: str) -> None:
-    command = [sys.executable, str(SCRIPTS / "score.py"), *arguments]
+def test_options_missing_twice_foreign_or_no_count_are_told(
+    arguments: list[str], named: str
+) -> None:
+    command = [sys.executable, str(SCRIPTS / f"{arguments[0]}.py"), *arguments[1:]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (1, 2)
     assert named in (output := done.stderr)

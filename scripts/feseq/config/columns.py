@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..common.errors import UserError, first_line
+from ..common.errors import UserError
 
 _RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
 # Numeric columns with more distinct values are no levels.
@@ -67,32 +67,12 @@ class Columns:
         return roles | {name: value for name, value in optional.items() if value}
 
     @classmethod
-    def from_values(cls, roles: Any, name: str = "columns") -> "Columns":
-        """The opposite of `plain`; a label or ID that was left out reads ''.
-
-        Raises UserError for other values; `name` is that of a script's argument.
-        """
-        given: dict[str, Any]
-        try:
-            given = {role: tuple(v) if isinstance(v, list) else v for role, v in roles.items()}
-            found = cls(**{"label": "", "id": ""} | given)
-            if not isinstance(found.group_of, Mapping):
-                raise TypeError(f"group_of is {found.group_of!r}")
-            lists = (found.categorical, found.numeric, found.ragged, found.shared, found.ids)
-            if texts := [names for names in lists if not isinstance(names, tuple)]:
-                raise TypeError(f"{texts[0]!r} is no list")
-            if wrong := [name for names in lists for name in names if not isinstance(name, str)]:
-                raise TypeError(f"{wrong[0]!r} is no name")
-            if len(found.sequences) != len(found.targets):
-                raise TypeError("each sequence has one target")
-            if (found.event_time is None) != (found.row_time is None):
-                raise TypeError("event_time and row_time stand together")
-            return found
-        except (AttributeError, TypeError) as error:
-            raise UserError(
-                f"{name}: no roles of columns ({first_line(error)}); profile, numeric, sequences "
-                f"and targets are lists of names, group_of a mapping"
-            ) from None
+    def from_values(cls, roles: Mapping[str, Any], _: str = "") -> "Columns":
+        """The opposite of `plain`; a label or ID that was left out reads ''."""
+        given: dict[str, Any] = {
+            role: tuple(v) if isinstance(v, list) else v for role, v in roles.items()
+        }
+        return cls(**{"label": "", "id": ""} | given)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Columns":

@@ -221,8 +221,8 @@ def _look_at(location: Location, piece: Piece | None) -> _File:
     version = location.version
     if piece is not None and piece.version != version:
         raise UserError(
-            f"{location}: was replaced since the parts of its table were listed, or is not of that "
-            f"listing; run the same command again, by hand with its own listing"
+            f"{location}: was replaced since the parts of its table were listed; run the same "
+            f"command again"
         )
     with location.reading(), location.open() as source:
         file = pq.ParquetFile(source)
