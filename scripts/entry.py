@@ -118,16 +118,19 @@ def _run_rule(script: Path, parameters: set[str]) -> None:
     options = {option.partition("=")[0].lstrip("-") for option in others if option[:1] == "-"}
     usage = (sys.modules["__main__"].__doc__ or "").strip()
     by_hand = re.search(r"^By hand: (.*)", usage, re.MULTILINE)
+    wanted = re.findall(r"--(\w+)", by_hand[1]) if by_hand else []
     asks, foreign = options & {"h", "help"}, sorted(options & parameters)
-    if by_hand is None or ("Without rules" in usage and (asks or foreign)):
+    lacking = [name for name in wanted if name not in named]
+    if not by_hand or ("Without rules" in usage and (asks or (foreign and lacking))):
         return
-    lacking = [n for n in re.findall(r"--(\w+)", by_hand[1]) if n not in named]
-    if asks or foreign or lacking:
-        why = f"--{lacking[0]} is missing" if lacking else ""
-        if foreign:
-            why = f"--{foreign[0]}: the rule gives files and settings, by the config"
+    why = [f"--{name}: the rule gives files and settings, by the config" for name in foreign]
+    why += [f"--{name} is missing" for name in lacking]
+    why += [f"--{name} is no option of its rule" for name in named if name not in wanted]
+    if asks or why:
         print(usage, file=sys.stdout if asks else sys.stderr)
-        sys.exit(None if asks else f"\n{script.name}: {why}")
+        sys.exit(None if asks else f"\n{script.name}: {why[0]}")
+    if "part" in named:
+        named["part"] = named["part"].zfill(3)
     job = ",".join(f"{name}={value}" for name, value in named.items())
     command = [sys.executable, "-m", "snakemake", "--cores", "all"]
     command += ["--snakefile", str(script.parents[1] / "Snakefile")]

@@ -218,7 +218,9 @@ def test_what_exists_is_no_output(tmp_path: Path) -> None:
         (["score", "--output", "a", "--output", "b"], "--output: is given twice"),
         (["score", "--model=--", "--input", "b", "--output", "c"], "--model: is empty"),
         (["score", "--name", "a", "--name", "b"], "--name: is given twice"),
+        (["score", "--size", "toy", "--name", "a"], "score.py: --size is no option"),
         (["describe", "--size", "toy", "--plots=a.svg"], "describe.py: --plots: the rule gives"),
+        (["train", "--size=a", "--model=b", "--threads=2"], "train.py: --threads: the rule gives"),
     ],
 )
 def test_options_missing_twice_foreign_or_no_count_are_told(
@@ -236,7 +238,7 @@ def test_one_step_runs_with_the_files_and_settings_of_its_rule(copied: Path) -> 
     part = copied / "results/toy/len20/predictions/part001.parquet"
     before = part.read_bytes()
     part.unlink()
-    code, output = run(copied, "predict.py", "--size=toy", "--model", "len20", "--part", "001")
+    code, output = run(copied, "predict.py", "--size=toy", "--model", "len20", "--part", "1")
     assert code == 0, output
     assert "1 of 1 steps" in output
     assert part.read_bytes() == before
