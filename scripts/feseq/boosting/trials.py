@@ -10,7 +10,7 @@ from ..config.boosting import BoostingConfig
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import open_table
-from ..dataset.table import without_holdout
+from ..dataset.table import monitored_rows
 from ..family.job import checked_click_rate
 from .device import choose_device
 from .features import SETTINGS
@@ -47,7 +47,7 @@ def trials(
     ):
         check_one_draw(codes, train, valid)
         checked_click_rate(train)
-        chooses = without_holdout(valid)
+        chooses = monitored_rows(valid)
 
         def run(changes: Mapping[str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
             config = base.model_copy(update=dict(changes["boosting"]))

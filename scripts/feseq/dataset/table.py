@@ -145,7 +145,7 @@ def without_holdout(table: Table) -> Table:
 
 
 def monitored_rows(table: Table) -> Table:
-    """The first of the rows that may choose, as many as suffice while a network is trained.
+    """The first of the rows that may choose, as many as suffice while a model is trained.
 
     Rows of an H5 table are shuffled, so the first are a fair sample.
     """

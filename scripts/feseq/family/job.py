@@ -15,7 +15,7 @@ from ..common.memory import peak_memory
 from ..config.runtime import Runtime
 from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import AllRows, Files, open_table
-from ..dataset.table import Table, without_holdout
+from ..dataset.table import Table, monitored_rows
 from ..families import Settings, family_of
 from .model import About, Model
 
@@ -81,7 +81,7 @@ class TrainJob:
             check_one_draw(fields, train, train if self.refit_of else valid, self.full_name)
             if train.source["simulated"]:
                 logger.info("training on SIMULATED data: this model knows nothing of real clicks")
-            yield fields, train, None if self.refit_of else without_holdout(valid)
+            yield fields, train, None if self.refit_of else monitored_rows(valid)
 
     def about(self, feature_map: FeatureMap, train: Table) -> About:
         """What the model says of its training; raises UserError if no rows, or all, are clicks."""
