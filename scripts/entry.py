@@ -126,6 +126,8 @@ def _run_rule(script: Path, parameters: set[str]) -> None:
     why = [f"--{name}: the rule gives files and settings, by the config" for name in foreign]
     why += [f"--{name} is missing" for name in lacking]
     why += [f"--{name} is no option of its rule" for name in named if name not in wanted]
+    if not named.get("part", "0").isdecimal():
+        why.append(f"--part {named['part']} is no number")
     if asks or why:
         print(usage, file=sys.stdout if asks else sys.stderr)
         sys.exit(None if asks else f"\n{script.name}: {why[0]}")

@@ -15,7 +15,6 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from ..common.files import folder_beside
 from ..common.logits import log_odds, sigmoid
-from ..common.memory import return_freed_memory
 from ..config.boosting import FEATURE_SETS, BoostingConfig
 from ..dataset.feature_map import FeatureMap
 from ..dataset.negatives import NegativeDraw, chosen_share
@@ -51,7 +50,6 @@ def train(job: TrainJob) -> None:
         place = folder if device == "cpu" else None
         run = BoostingRun(train, valid, codes, config, device, job.threads, place, before)
         made = run.make_features()
-        return_freed_memory()
         boosters, history, facts = run.grow(made, job.runtime.verbosity)
         seconds = time.monotonic() - job.started
         job.write(

@@ -5,7 +5,6 @@ import logging
 import os
 import resource
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -29,12 +28,6 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     except (OSError, AttributeError):
         logger.debug("no glibc: its allocator is left as it is")
-
-
-def return_freed_memory() -> None:
-    """Return to the kernel what `keep_freed_memory` has kept, after a stage that took much more."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def machine_memory(root: Path = Path("/")) -> int:
