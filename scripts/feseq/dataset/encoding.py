@@ -130,8 +130,8 @@ class FeatureEncoder:
     def warn_of_unseen(self, table: Table) -> None:
         """Log the categories and histories of a table whose values are mostly unknown to the model.
 
-        A prediction is still possible, but the two files are most likely coded differently. Of
-        histories, the first rows tell it.
+        A prediction is still possible, but the two files are most likely coded differently.
+        Histories are read of the first rows alone.
         """
         categorical = table.column("categorical")
         for field in self.fields:

@@ -34,7 +34,7 @@ _OUT = -1
 _NAMES = {TRAIN: "train", VALIDATION: "validation", HOLDOUT: "holdout"}
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
-# A share of times; some may stand for none, as 0 does.
+# The share of all times; a few may stand for none, as 0 does.
 _NEARLY_ALL = 0.9
 # Times in one unit that are _LARGE have no gap in which they grow _JUMP times; seconds beside
 # milliseconds have one, and days beside hours (20240131 and 2024013123).

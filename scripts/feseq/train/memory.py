@@ -25,7 +25,7 @@ COPIES_OF_PARAMETERS = 4
 GRADIENTS_AT_ONCE = 3
 # Left free for the allocator's gaps and the kernels' workspace.
 SPARE_SHARE = 0.1
-# Of the rows of a micro-batch on a CPU, where larger ones are no faster.
+# A CPU is no faster with more rows at once than take so many bytes.
 CPU_BYTES = 1 << 29
 
 
@@ -74,7 +74,7 @@ def micro_batch_rows(
     batch_rows: int,
     copies: int = COPIES_OF_PARAMETERS,
 ) -> int:
-    """Rows of a batch that are computed at once: those that fit into memory, on a CPU CPU_BYTES.
+    """Rows of a batch that are computed at once: those that fit into memory, or into CPU_BYTES.
 
     Raises NotEnoughMemoryError if not even one fits.
     """
