@@ -1,7 +1,4 @@
-"""Write what a network looks at in the validation rows, as means of its attention.
-
-By hand: python scripts/attention.py --size toy --model len100
-"""
+"""Write what a network looks at in the validation rows, as means of its attention."""
 
 from pathlib import Path
 

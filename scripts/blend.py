@@ -1,7 +1,4 @@
-"""Blend the validation predictions of the models that submit together.
-
-By hand: python scripts/blend.py --size toy
-"""
+"""Blend the validation predictions of the models that submit together."""
 
 from entry import run_script
 from feseq.evaluate.blend import blend_predictions

@@ -1,7 +1,4 @@
-"""Compare the IDs of the sample submission with those of the test file, before anything is trained.
-
-By hand: python scripts/check_sample.py
-"""
+"""Compare the IDs of the sample submission with the test file's, before anything is trained."""
 
 from entry import run_script
 from feseq.predict.sample import check_sample

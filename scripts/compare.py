@@ -1,7 +1,4 @@
-"""Compare trained models in one table.
-
-By hand: python scripts/compare.py
-"""
+"""Compare trained models in one table."""
 
 from entry import run_script
 from feseq.report.comparison import write_comparison

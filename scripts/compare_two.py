@@ -1,7 +1,4 @@
-"""Compare two models of one size: which is better, and whether that is chance.
-
-By hand: python scripts/compare_two.py --size toy --one len100 --two boosting
-"""
+"""Compare two models of one size: which is better, and whether that is chance."""
 
 from entry import run_script
 from feseq.report.comparison import write_two_models

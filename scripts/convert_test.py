@@ -1,7 +1,4 @@
-"""Convert one part of the test table to H5.
-
-By hand: python scripts/convert_test.py --part 000
-"""
+"""Convert one part of the test table to H5."""
 
 from pathlib import Path
 

@@ -1,7 +1,4 @@
-"""Convert the selected rows of one part of the train table to a train and a valid file, shuffled.
-
-By hand: python scripts/convert_train.py --size toy --part 000
-"""
+"""Convert the selected rows of one part of the train table to a train and a valid file."""
 
 from pathlib import Path
 

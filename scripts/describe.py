@@ -1,7 +1,4 @@
-"""Describe the rows of one size before any training: facts, alarms, plots and a page.
-
-By hand: python scripts/describe.py --size toy
-"""
+"""Describe the rows of one size before any training: facts, alarms, plots and a page."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -38,11 +38,8 @@ from feseq.common.log import log_to
 from feseq.common.memory import keep_freed_memory
 from feseq.common.signals import exit_on_sigterm
 
-# Those that name the job of a rule.
-WILDCARDS = ("split", "size", "model", "baseline", "name", "one", "two", "part", "plot")
-# Those that name its model, as files say whose they are: full/len150.
+# Wildcards that name the model of a job, as files say whose they are: full/len150.
 FULL_NAME = ("size", "model", "baseline", "name")
-
 
 # Least and most of parameters, where a rule does not give them.
 _BOUNDS = {"part_rows": (1, 10**9), "threads": (1, 1_000)}
@@ -50,14 +47,18 @@ _BOUNDS = {"part_rows": (1, 10**9), "threads": (1, 1_000)}
 _LONGEST_NAME = 160
 
 
-def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = None) -> None:
+def run_script(
+    main: Callable[..., Any],
+    then: Callable[[Any], None] | None = None,
+    *,
+    at_shell: bool = False,
+) -> None:
     """Call `main` with what its signature names, and `then` with what it made.
 
     A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
     parameters of the same name, as do `threads`, the digests of its `code`, the config block
-    `runtime`, and the `full_name` of its model. At the shell, wildcards (`--size toy --model
-    len100`) name the job of a rule; a script whose docstring says so also runs without rules, by
-    `--name value` for each parameter. Values become what the parameters' annotations say. A
+    `runtime`, and the `full_name` of its model. A script that also runs `at_shell` takes `--name
+    value` for each parameter there. Values become what the parameters' annotations say. A
     UserError, or an error of the operating system, ends the script with its message and no
     traceback.
     """
@@ -65,8 +66,8 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
     job = getattr(sys.modules["__main__"], "snakemake", None)
     script = Path(sys.modules["__main__"].__file__ or "")
     parameters = inspect.signature(main).parameters
-    if job is None:
-        _run_rule(script.resolve(), {*parameters})
+    if job is None and not at_shell:
+        sys.exit(f"{script.name} is run by Snakemake: name a file that it makes (README.md)")
     logs = list(job.log) if job is not None else []
     if "MASTER_ADDR" not in os.environ:  # else another machine may have begun the log
         python = f"Python {platform.python_version()}, {sys.executable}"
@@ -101,44 +102,6 @@ def run_script(main: Callable[..., Any], then: Callable[[Any], None] | None = No
     except Exception:
         logging.exception("%s failed", script.name)
         sys.exit(1)
-
-
-def _run_rule(script: Path, parameters: set[str]) -> None:
-    """Become the Snakemake that runs one job of the script's rule; return for one without rules.
-
-    Files and settings are then those of the rule, and Snakemake knows of the run. It makes missing
-    inputs first, and takes stale ones as they are. What is no wildcard is for Snakemake, such as
-    `--configfile mine.yaml` or `-n`.
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in WILDCARDS:
-        parser.add_argument(f"--{name}", action=_Once)
-    given, others = parser.parse_known_args()
-    named = {name: value for name, value in vars(given).items() if value}
-    options = {option.partition("=")[0].lstrip("-") for option in others if option[:1] == "-"}
-    usage = (sys.modules["__main__"].__doc__ or "").strip()
-    by_hand = re.search(r"^By hand: (.*)", usage, re.MULTILINE)
-    wanted = re.findall(r"--(\w+)", by_hand[1]) if by_hand else []
-    asks, foreign = options & {"h", "help"}, sorted(options & parameters)
-    lacking = [name for name in wanted if name not in named]
-    if not by_hand or ("Without rules" in usage and (asks or (foreign and lacking))):
-        return
-    why = [f"--{name}: the rule gives files and settings, by the config" for name in foreign]
-    why += [f"--{name} is missing" for name in lacking]
-    why += [f"--{name} is no option of its rule" for name in named if name not in wanted]
-    if not named.get("part", "0").isdecimal():
-        why.append(f"--part {named['part']} is no number")
-    if asks or why:
-        print(usage, file=sys.stdout if asks else sys.stderr)
-        sys.exit(None if asks else f"\n{script.name}: {why[0]}")
-    if "part" in named:
-        named["part"] = named["part"].zfill(3)
-    job = ",".join(f"{name}={value}" for name, value in named.items())
-    command = [sys.executable, "-m", "snakemake", "--cores", "all"]
-    command += ["--snakefile", str(script.parents[1] / "Snakefile")]
-    command += ["--allowed-rules", script.stem, "--target-jobs", f"{script.stem}:{job}", *others]
-    print("running", *command[2:], file=sys.stderr, flush=True)
-    os.execv(sys.executable, command)
 
 
 def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
@@ -176,7 +139,7 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, parameter in parameters.items():
-        if name == "code":  # Without rules, nobody asks later what code made a file.
+        if name == "code":  # Nobody asks later what code made a file of the shell.
             continue
         kind, needed = parameter.annotation, parameter.default is parameter.empty
         options: dict[str, Any] = {"required": needed, "type": _json_or_text}
@@ -210,7 +173,7 @@ def _check_apart(values: Mapping[str, Any], parameters: Any) -> None:
 
     An output would replace an input or another output, or two inputs would be the same rows.
     """
-    # By hand alone: not all environments of jobs have what it needs.
+    # Not all environments of jobs have what it needs.
     from feseq.raw.location import TableLocation
 
     names: dict[str, str] = {}

@@ -1,7 +1,4 @@
-"""Predict the validation rows with and without their histories.
-
-By hand: python scripts/evaluate.py --size toy --model len100
-"""
+"""Predict the validation rows with and without their histories."""
 
 from entry import run_script
 from feseq.evaluate.validation import predict_validation

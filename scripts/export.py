@@ -1,9 +1,4 @@
-"""Export one trained network to ONNX, checked against the network itself.
-
-By hand: python scripts/export.py --size toy --model len100
-Without rules:
-    python scripts/export.py --model model.safetensors --valid valid/part*.h5 --onnx model.onnx
-"""
+"""Export one trained network to ONNX, checked against the network itself."""
 
 from entry import run_script
 from feseq.serve.export import export_model

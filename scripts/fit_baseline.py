@@ -1,7 +1,4 @@
-"""Fit one baseline and predict the validation rows with it.
-
-By hand: python scripts/fit_baseline.py --size toy --baseline constant
-"""
+"""Fit one baseline and predict the validation rows with it."""
 
 from entry import run_script
 from feseq.evaluate.baselines import fit_baseline

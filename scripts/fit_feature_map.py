@@ -1,7 +1,4 @@
-"""Fit vocabularies and numeric ranges on the train split.
-
-By hand: python scripts/fit_feature_map.py --size toy
-"""
+"""Fit vocabularies and numeric ranges on the train split."""
 
 from pathlib import Path
 

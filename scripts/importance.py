@@ -1,7 +1,4 @@
-"""Measure what a model's AUC rests on: each column, and the history.
-
-By hand: python scripts/importance.py --size toy --model len100
-"""
+"""Measure what a model's AUC rests on: each column, and the history."""
 
 from entry import run_script
 from feseq.evaluate.importance import measure_importance

@@ -1,7 +1,4 @@
-"""List the parts of the test table, each of which is converted and predicted by itself.
-
-By hand: python scripts/list_test.py
-"""
+"""List the parts of the test table, each of which is converted and predicted by itself."""
 
 from entry import run_script
 from feseq.dataset.list_test import list_test

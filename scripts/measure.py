@@ -1,7 +1,4 @@
-"""Measure how good a model's validation predictions are.
-
-By hand: python scripts/measure.py --size toy --name len100
-"""
+"""Measure how good a model's validation predictions are."""
 
 from entry import run_script
 from feseq.evaluate.measure import write_metrics

@@ -1,7 +1,4 @@
-"""Draw the learning curves of one network, what a model's AUC rests on, or where it looks.
-
-By hand: python scripts/plot.py --size toy --name len100 --plot importance
-"""
+"""Draw the learning curves of one network, what a model's AUC rests on, or where it looks."""
 
 from entry import run_script
 from feseq.report.plots.one_model import plot_one

@@ -1,7 +1,4 @@
-"""Draw one model's ROC and precision-recall curves, calibration and slices.
-
-By hand: python scripts/plot_model.py --size toy --name len100
-"""
+"""Draw one model's ROC and precision-recall curves, calibration and slices."""
 
 from entry import run_script
 from feseq.report.plots.one_model import plot_model

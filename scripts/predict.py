@@ -1,7 +1,4 @@
-"""Predict one part of the test table.
-
-By hand: python scripts/predict.py --size toy --model len100 --part 000
-"""
+"""Predict one part of the test table."""
 
 from entry import run_script
 from feseq.predict.part import predict_part

@@ -1,7 +1,4 @@
-"""Draw the rows of one size from the train table, split them, and list the table's parts.
-
-By hand: python scripts/sample.py --size toy
-"""
+"""Draw the rows of one size from the train table, split them, and list the table's parts."""
 
 from entry import run_script
 from feseq.dataset.sampling import sample

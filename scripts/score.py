@@ -1,7 +1,6 @@
 """Score new rows by the models that submit.
 
-By hand: python scripts/score.py --name week
-Without rules, --model and --input once or more often:
+At the shell, --model and --input once or more often:
     python scripts/score.py --model model.safetensors --input new.parquet --output scores.parquet
 """
 
@@ -9,4 +8,4 @@ from entry import run_script
 from feseq.predict.scoring import score_files
 
 if __name__ == "__main__":
-    run_script(score_files)
+    run_script(score_files, at_shell=True)

@@ -1,7 +1,4 @@
-"""Write the simulated stand-in of one raw file, and its true click probabilities apart.
-
-By hand: python scripts/simulate.py --split train
-"""
+"""Write the simulated stand-in of one raw file, and its true click probabilities apart."""
 
 from entry import run_script
 from feseq.simulation import simulate_split

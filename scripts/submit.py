@@ -1,7 +1,4 @@
-"""Join the predictions of all parts to the submission CSV.
-
-By hand: python scripts/submit.py --size toy
-"""
+"""Join the predictions of all parts to the submission CSV."""
 
 from entry import run_script
 from feseq.predict.submission import write_submission

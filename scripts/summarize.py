@@ -1,7 +1,4 @@
-"""Write one page on all models: which is best, by how much, and what to submit.
-
-By hand: python scripts/summarize.py
-"""
+"""Write one page on all models: which is best, by how much, and what to submit."""
 
 from entry import run_script
 from feseq.report.summary import write_summary

@@ -1,11 +1,10 @@
 """Train one model.
 
-By hand: python scripts/train.py --size toy --model len100
-Without rules, on several machines: docs/several-gpus.md
+At the shell, on several machines: docs/several-gpus.md
 """
 
 from entry import run_script
 from feseq.family.job import TrainJob
 
 if __name__ == "__main__":
-    run_script(TrainJob, TrainJob.run)
+    run_script(TrainJob, TrainJob.run, at_shell=True)

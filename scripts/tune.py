@@ -1,7 +1,4 @@
-"""Search the settings of one model.
-
-By hand: python scripts/tune.py --size toy --model len100
-"""
+"""Search the settings of one model."""
 
 from entry import run_script
 from feseq.tune.search import tune_model

@@ -13,14 +13,7 @@ from typing import Any
 
 import pytest
 
-from entry import (
-    WILDCARDS,
-    _check_apart,
-    _check_new,
-    _outputs,
-    _shell_values,
-    _typed,
-)
+from entry import _check_apart, _check_new, _outputs, _shell_values, _typed
 from feseq.common.errors import UserError
 from feseq.common.files import Output
 from feseq.config.columns import Columns
@@ -32,13 +25,6 @@ from support.raw_tables import COLUMNS
 from support.rules import rules
 
 
-def run(folder: Path, script: str, *arguments: str) -> tuple[int, str]:
-    command = [sys.executable, str(SCRIPTS / script), *arguments, "--directory", str(folder)]
-    command += ["--configfile", str(folder / "shop.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
-
-
 def parameters_of(script: str) -> Mapping[str, inspect.Parameter]:
     """Those of the function that a script calls."""
     text = (SCRIPTS / f"{script}.py").read_text()
@@ -47,16 +33,11 @@ def parameters_of(script: str) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(function).parameters
 
 
-def test_a_script_names_the_wildcards_of_its_rule_and_a_function_that_takes_what_it_gives() -> None:
+def test_a_script_calls_a_function_that_takes_what_its_rule_gives() -> None:
     common = {"threads", "runtime", "full_name", "code"}
     for rule in rules().values():
         if rule.script is None:
             continue
-        text = (SCRIPTS / Path(rule.script).name).read_text()
-        command = re.search(rf"^By hand: python scripts/{Path(rule.script).name}(.*)", text, re.M)
-        assert command is not None, rule.name
-        if rule.name == Path(rule.script).stem:
-            assert set(re.findall(r"--(\w+)", command[1])) == rule.wildcard_names
         given = {*rule.input.keys(), *rule.output.keys(), *rule.wildcard_names, *common}
         params = {*rule.params.keys()}
         given |= params | {name.partition("_")[0] for name in params}
@@ -70,7 +51,7 @@ def test_scripts_have_the_options_that_the_pages_give_them() -> None:
     found = set()
     for page in PAGES:
         for script, rest in re.findall(r"scripts/(\w+)\.py( --[^\n`#]*)", page.read_text()):
-            options = set(re.findall(r" --(\w+)", rest)) - {"force", "help", *WILDCARDS}
+            options = set(re.findall(r" --(\w+)", rest)) - {"force", "help"}
             assert options <= {*parameters_of(script)}, (page, script)
             found |= options
     assert "settings" in found
@@ -212,45 +193,17 @@ def test_what_exists_is_no_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["score"], "score.py: --name is missing"),
+        (["score", "--output", "a"], "required: --model, --input"),
         (["score", "--threads", "0"], "'0' is no number from 1 to"),
         (["score", "--part_rows", "-1"], "'-1' is no number from 1 to"),
         (["score", "--output", "a", "--output", "b"], "--output: is given twice"),
         (["score", "--model=--", "--input", "b", "--output", "c"], "--model: is empty"),
-        (["score", "--name", "a", "--name", "b"], "--name: is given twice"),
-        (["score", "--size", "toy", "--name", "a"], "score.py: --size is no option"),
-        (["describe", "--size", "toy", "--plots=a.svg"], "describe.py: --plots: the rule gives"),
-        (["train", "--size=a", "--model=b", "--threads=2"], "train.py: --threads: the rule gives"),
+        (["describe"], "describe.py is run by Snakemake"),
     ],
 )
-def test_options_missing_twice_foreign_or_no_count_are_told(
-    arguments: list[str], named: str
-) -> None:
+def test_options_missing_twice_or_no_count_are_told(arguments: list[str], named: str) -> None:
     command = [sys.executable, str(SCRIPTS / f"{arguments[0]}.py"), *arguments[1:]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (1, 2)
     assert named in (output := done.stderr)
     assert "Traceback" not in output
-
-
-@pytest.mark.workflow
-def test_one_step_runs_with_the_files_and_settings_of_its_rule(copied: Path) -> None:
-    part = copied / "results/toy/len20/predictions/part001.parquet"
-    before = part.read_bytes()
-    part.unlink()
-    code, output = run(copied, "predict.py", "--size=toy", "--model", "len20", "--part", "1")
-    assert code == 0, output
-    assert "1 of 1 steps" in output
-    assert part.read_bytes() == before
-
-
-@pytest.mark.workflow
-def test_missing_inputs_are_made_first_and_stale_ones_left(copied: Path) -> None:
-    (copied / "data/h5/toy/feature_map.json").unlink()
-    (copied / "data/samples/toy.parquet").touch()
-    arguments = ("--size", "toy", "--model", "len5", "-n")
-    code, output = run(copied, "train.py", *arguments)
-    assert code == 0, output
-    assert "Fitting the feature map of size toy" in output
-    assert "Training len5 on size toy" in output
-    assert "Converting" not in output
