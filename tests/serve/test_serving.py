@@ -201,6 +201,8 @@ def test_a_long_history_is_not_padded_to_by_hundreds_of_rows(files: dict[str, An
         {"price": Decimal("0.50")},
         {"age": np.float32(30)},
         {"now": pd.Timestamp(85, unit="s")},
+        {"now": np.datetime64(85, "s")},
+        {"now": np.datetime64(85 * 10**9, "ns")},
         {"id": object()},
     ],
 )

@@ -321,6 +321,8 @@ def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
         values = values.cast(pa.list_(pa.string()))
         if values.flatten().null_count:
             raise pa.ArrowInvalid("its lists hold a missing value")
+        if pc.any(pc.match_substring(values.flatten(), "\0")).as_py():
+            raise pa.ArrowInvalid("its texts hold the character NUL, which parts them here")
         values = pc.binary_join(values, "\0")
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)

@@ -116,6 +116,7 @@ def _column(values: Sequence[Any], name: str) -> pa.Array:
     """
     # Arrays and columns of pandas, but for empty ones, which have a type.
     values = [v.tolist() if getattr(v, "ndim", 0) == 1 and len(v) else v for v in values]
+    values = [v.astype("M8[us]").tolist() if isinstance(v, np.datetime64) else v for v in values]
     if len(set(map(type, values)) - {type(None)}) > 1:
         kinds = {i: _kind(value) for i, value in enumerate(values) if not _is_missing(value)}
         first = next(iter(kinds.values()), object)
