@@ -10,14 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from feseq.config.names import FEW_CLICKS, SIGNIFICANCE
-from feseq.evaluate import intervals as module
-from feseq.evaluate.intervals import (
-    Auc,
-    Entry,
-    correct_together,
-    gain_entries,
-    metric_entries,
-)
+from feseq.evaluate import delong as module
+from feseq.evaluate.delong import Auc, Entry, correct_together
+from feseq.evaluate.intervals import gain_entries, metric_entries
 from feseq.evaluate.metrics import Rows
 
 

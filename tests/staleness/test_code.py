@@ -125,7 +125,10 @@ def reached(*names: str) -> set[str]:
     return {text.split("/")[1] for text in Code(SCRIPTS).of(*names) if text.count("/") > 1}
 
 
-def test_a_new_metric_trains_and_predicts_nothing_again() -> None:
+def test_a_new_metric_trains_fits_and_predicts_nothing_again() -> None:
+    for script in ("fit_baseline.py", "importance.py"):
+        assert not any("evaluate/metrics" in text for text in Code(SCRIPTS).of(script))
+    assert any("evaluate/metrics" in text for text in Code(SCRIPTS).of("measure.py"))
     for family in families():
         verbs = [f"feseq/{family.verbs[verb].replace('.', '/')}.py" for verb in ("train", "load")]
         shows = {"describe", "evaluate", "report", "serve", "tune"}

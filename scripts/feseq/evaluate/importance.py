@@ -23,7 +23,7 @@ from ..dataset.feature_map import FeatureMap, check_one_draw, check_same_kind
 from ..dataset.opening import open_table
 from ..dataset.table import MemoryTable, SomeRows, Table, reported
 from ..family.model import Model, family_in, load_model
-from .intervals import Auc, Entry, correct_together
+from .delong import Auc, Entry, correct_together
 
 # Rows of either class. More than OTHERS rows without a click for each click take time, add little.
 ROWS = 2_048

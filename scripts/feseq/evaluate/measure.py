@@ -16,7 +16,8 @@ from ..dataset.categories import ByCode
 from ..dataset.opening import Rows as Source
 from ..dataset.opening import open_table
 from ..dataset.table import Table, reported, require_drawn
-from .intervals import CONFIDENCE, RESAMPLES, Auc, correct_together, gain_entries, metric_entries
+from .delong import CONFIDENCE, Auc, correct_together
+from .intervals import RESAMPLES, gain_entries, metric_entries
 from .metrics import Rows, expected_auc
 from .valid_predictions import read_predictions
 

@@ -12,13 +12,8 @@ from ..common.errors import UserError
 from ..common.files import Output, read_json, written_beside
 from ..common.parquet import metadata_of
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
-from ..evaluate.intervals import (
-    RESAMPLES,
-    Auc,
-    Entry,
-    correct_together,
-    gain_entries,
-)
+from ..evaluate.delong import Auc, Entry, correct_together
+from ..evaluate.intervals import RESAMPLES, gain_entries
 from ..evaluate.metrics import BALANCED, BY_NAME, Rows
 from ..evaluate.valid_predictions import read_predictions
 from ..families import family_name, is_model
