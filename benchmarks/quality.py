@@ -68,11 +68,12 @@ def show(name: str, metrics: list[Mapping[str, Any]], trainings: list[Mapping[st
     """A row of the table, from the metrics and trainings of each seed."""
     aucs = [metric["expected_auc"] for metric in metrics]
     share = np.mean([metric["share_of_best"] for metric in metrics])
+    ap = np.mean([metric["metrics"]["average_precision"]["value"] for metric in metrics])
     by_seed = " ".join(f"{auc:.4f}" for auc in aucs)
     seconds = np.mean([training["seconds"] for training in trainings])
     memory = max(training["peak_memory_bytes"] for training in trainings) / 2**20
-    costs = f"{seconds:.0f} | {memory:,.0f}"
-    print(f"| {name} | {np.mean(aucs):.4f} | {by_seed} | {share:.3f} | {costs} |", flush=True)
+    rest = f"{share:.3f} | {ap:.4f} | {seconds:.0f} | {memory:,.0f}"
+    print(f"| {name} | {np.mean(aucs):.4f} | {by_seed} | {rest} |", flush=True)
 
 
 def main() -> None:
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--ablation", action="store_true", help="the paper's network, part by part")
     parser.add_argument("--bags", action="store_true", help="boosting on shares of the rows")
     parser.add_argument("--shares", type=float, nargs="+", help="of the rows without a click")
+    parser.add_argument("--epochs", type=int, help="of the networks of --shares")
     parser.add_argument("--only", nargs="+", help="names of models; default all")
     parser.add_argument("--folder", type=Path, help="keeps files for a later call")
     options = parser.parse_args()
@@ -113,6 +115,7 @@ def main() -> None:
         for share in options.shares:
             name, given = f"share{share:g}".replace(".", "_"), {"negative_share": share}
             train = light.get("train", {}) | given
+            train |= {"epochs": options.epochs} if options.epochs else {}
             chosen[name] = {**light, "train": train, "boosting": given}
             for base in (f"len{options.max_len}", "boosting"):
                 models[f"{base} {share:g}"] = [f"{base}-{name}_seed{s}" for s in options.seeds]
@@ -134,8 +137,8 @@ def main() -> None:
             files = (folder / results / model / name for model in models)
             return [json.loads(file.read_text()) for file in files]
 
-        print("| model | AUC by the true probabilities | by seed | share of the best | s | MiB |")
-        print("|---|---|---|---|---|---|")
+        print("| model | AUC by the true probabilities | by seed | share of the best |", end="")
+        print(" AP by clicks | s | MiB |\n|---|---|---|---|---|---|---|")
         for name, seeds in models.items():
             show(name, read(seeds, "metrics.json"), read(seeds, "training.json"))
 
