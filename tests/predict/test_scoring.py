@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 
 from feseq.common.errors import UserError
+from feseq.common.files import write_json
 from feseq.config.runtime import Runtime
+from feseq.family.model import load_model
 from feseq.predict.scoring import score_files
 from support.jobs import run_job
 from support.learnable import learnable_table, make
@@ -54,6 +56,19 @@ def test_a_file_is_scored_once(model: Path, tmp_path: Path) -> None:
     for other in (new, link, tmp_path / "n*", tmp_path / "hard.parquet", new.as_uri()):
         with pytest.raises(UserError, match=r"new.parquet, .* is found twice"):
             score(model, [new, other], tmp_path / "out.parquet")
+
+
+def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_path: Path) -> None:
+    new, weights = write_raw(tmp_path, TABLE, "new"), tmp_path / "weights.json"
+    copy = Path(shutil.copy(model, tmp_path / "copy.safetensors"))
+    name = load_model(model, runtime=RUNTIME).about.full_name.rpartition("/")[2]
+    write_json(weights, {name: 0.5})
+    plain = score(model, [new], tmp_path / "plain.out")
+    found = score(copy, [new], tmp_path / "out", fitted=weights)
+    pd.testing.assert_frame_equal(found, plain)
+    write_json(weights, {"other": 0.5})
+    with pytest.raises(UserError, match=rf"weights.json: weights of other for the models {name};"):
+        score(copy, [new], tmp_path / "out", fitted=weights)
 
 
 def with_column(name: str, text: str) -> pa.Table:
