@@ -14,9 +14,10 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.parquet import SIMULATED_MARK
+from feseq.dataset.split import read_groups
 from feseq.raw.location import Location, TableLocation
 from feseq.raw.reading import RawTable
-from support.raw_tables import COLUMNS, raw_table, read
+from support.raw_tables import COLUMNS, raw_table, read, with_roles
 
 TABLE = raw_table(rows=60)
 
@@ -134,6 +135,20 @@ def test_values_that_the_type_of_all_files_cannot_hold_are_refused(
         pq.write_table(pa.table({"n": column}), tmp_path / f"{name}.parquet")
     with pytest.raises(UserError, match=r"[ab]\.parquet: column 'n'"):
         list(RawTable(tmp_path).stream(["n"], 10))
+
+
+def test_floats_of_two_widths_are_numbers_and_no_categories(tmp_path: Path) -> None:
+    table = raw_table(9)
+    for name, kind in (("a", pa.float32()), ("b", pa.float64())):
+        tenths = pa.array([0.1] * 9, kind)
+        wide = table.append_column("tenth", tenths).append_column("weight", tenths)
+        pq.write_table(wide, tmp_path / f"{name}.parquet")
+    both = RawTable(tmp_path)
+    both.check_columns(with_roles(numeric=("weight",)), COLUMNS.label)
+    with pytest.raises(UserError, match=r"a\.parquet: column 'tenth' has type float"):
+        both.check_columns(with_roles(context=("tenth",)), COLUMNS.label)
+    with pytest.raises(UserError, match=r"a\.parquet: column 'tenth' has type float"):
+        read_groups(both, "tenth", 7)
 
 
 @pytest.mark.parametrize(("keys", "kind"), [("7 12", "int64"), ("007 12", "string")])

@@ -235,6 +235,12 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(files: dict[str, Any
     for row in (rows[1], frame.astype({"item": object}).iloc[1]):
         np.testing.assert_array_equal(scorer.score(row), expected[1:2])
     assert scorer.score(frame[:0].convert_dtypes()).shape == (0,)
+    table = pa.table({name: [value] for name, value in ROW.items()})
+    moment = pa.array([datetime(1970, 1, 1, 0, 1, 25)]).dictionary_encode()
+    lists = pa.DictionaryArray.from_arrays([0], table["events"].combine_chunks())
+    encoded = {"now": moment, "events": lists}
+    by_dictionary = pa.table({name: encoded.get(name, table[name]) for name in table.column_names})
+    np.testing.assert_array_equal(scorer.score(by_dictionary), scorer.score([ROW]))
 
 
 @pytest.mark.parametrize("column", ["item", "age", "events"])

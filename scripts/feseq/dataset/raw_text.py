@@ -16,8 +16,6 @@ def as_text(column: pa.Array) -> pa.Array:
     Whole floats and decimals read like integers, 1.0 like 1: pandas turns an integer column with
     missing values into floats, databases write decimals, and one of two files may have them.
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
         # As a value of few bits is written, 0.1: as a double it reads 0.10000000149011612.
         is_narrow = column.type in (pa.float16(), pa.float32())

@@ -54,8 +54,6 @@ def parse_sequences(
         is_whole = np.array_equal(order, np.arange(len(text)))
         lists = text if is_whole else text.take(pa.array(order))
         return _from_lists(lists, _INTEGER if times else _LIST_TOKEN, *where)
-    if pa.types.is_dictionary(text.type):
-        text = text.dictionary_decode()
     if pa.types.is_null(text.type):
         text = text.cast(pa.string())
     if text.null_count:

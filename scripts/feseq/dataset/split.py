@@ -282,6 +282,8 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     a value, or with an empty one, is a group of its own. 64 bits keep a hundred million groups
     apart but for a chance of 1 in 3,000.
     """
+    require_column(file, column, "sampling.split.group")
+    file.check_one_width([column])
     random = np.random.default_rng([seed, 1])
     hashes, alone = [], 0
     for _, values in _values(file, column, "sampling.split.group"):
@@ -338,12 +340,10 @@ def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
 
 
 def _values(file: RawTable, column: str, key: str) -> Iterator[tuple[int, pa.Array]]:
-    """The column without its dictionary, some rows at a time."""
+    """The column, some rows at a time."""
     require_column(file, column, key)
     for first_row, batch in file.stream([column], _BATCH_ROWS):
-        values = batch.column(0)
-        is_encoded = pa.types.is_dictionary(values.type)
-        yield first_row, values.dictionary_decode() if is_encoded else values
+        yield first_row, batch.column(0)
 
 
 def require_column(file: RawTable, column: str, key: str) -> None:

@@ -183,12 +183,7 @@ def _head(table: RawTable) -> list[_Column]:
     found = pa.Table.from_batches(batches, schema).combine_chunks()
     if not rows:
         raise UserError(f"{table.location}: the file has no rows; give one with rows")
-    return [_Column(name, _plain(found[name])) for name in schema.names]
-
-
-def _plain(column: pa.ChunkedArray) -> pa.Array:
-    values = column.chunk(0)
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+    return [_Column(name, found[name].chunk(0)) for name in schema.names]
 
 
 def _label(columns: Sequence[_Column]) -> _Column:

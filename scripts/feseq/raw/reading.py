@@ -145,6 +145,7 @@ class RawTable:
                 + (cure or f"correct the columns block of the config, or {own}")
             )
         self._check_present(wanted)
+        self.check_one_width(columns.categorical)
         check_types(self.schema_arrow, columns, str(self.location))
         keys = {name for file in self._files for name in file.location.keys.keys() - file.keys}
         twice = [name for name in wanted if name in keys]
@@ -171,6 +172,20 @@ class RawTable:
                     f"column {name!r} has type {types[0]} in {other.location} and {types[1]} in "
                     f"{self.location}; values are compared as they are written: take one type"
                 )
+
+    def check_one_width(self, names: Sequence[str]) -> None:
+        """Raise UserError for a column of floats of 32 bits or less in some of the files alone.
+
+        Among the others' types its values are written otherwise: 0.1 as 0.10000000149011612.
+        """
+        for file in self._files:
+            for name in file.schema.names:
+                found, kind = file.schema.field(name).type, self.schema_arrow.field(name).type
+                if name in names and found != kind and found in (pa.float16(), pa.float32()):
+                    raise UserError(
+                        f"{file.location}: column {name!r} has type {found}, with the other files "
+                        f"{kind}; values are compared as they are written: take one type"
+                    )
 
     def listing(self, rows: int) -> Listing:
         """The table in parts of about `rows` rows."""
@@ -229,7 +244,8 @@ def _look_at(location: Location, piece: Piece | None) -> _File:
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         rows = [group.num_rows for group in groups]
         largest = max((group.total_byte_size for group in groups), default=0)
-        schema = file.schema_arrow
+        fields = [field.with_type(value_type(field.type)) for field in file.schema_arrow]
+        schema = pa.schema(fields, file.schema_arrow.metadata)
         if twice := {name for name in schema.names if schema.names.count(name) > 1}:
             raise UserError(f"{location}: column {min(twice)!r} occurs twice; rename or drop one")
         # Some writers leave the columns of the folders in the files.
@@ -279,12 +295,22 @@ def _batches(file: _File, names: Sequence[str], rows: int) -> Iterator[pa.Record
                     break
 
 
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the values, where they are given by a dictionary too."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def decoded(values: pa.Array) -> pa.Array:
+    """The values themselves, where they are given by a dictionary."""
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
 def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: _File) -> pa.RecordBatch:
     """A batch of one file with all columns, in the table's types."""
     columns = [
         pa.repeat(pa.scalar(file.keys[field.name], pa.string()), len(batch))
         if field.name in file.keys
-        else batch.column(field.name)
+        else decoded(batch.column(field.name))
         for field in schema
     ]
     cast = []
@@ -324,17 +350,13 @@ _KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
 @cache
 def kind_of(kind: pa.DataType) -> str:
     """What values of a type are; '' for a column without a single value, which pandas writes."""
-    if pa.types.is_dictionary(kind):
-        return kind_of(kind.value_type)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return f"list of {kind_of(kind.value_type)}"
+        return f"list of {kind_of(value_type(kind.value_type))}"
     return next((name for name, is_kind in _KINDS.items() if is_kind(kind)), str(kind))
 
 
 def _written_like(kind: pa.DataType) -> str:
     """Equal for types whose equal values are the same text; a time has a zone or none."""
-    if pa.types.is_dictionary(kind):
-        return _written_like(kind.value_type)
     if pa.types.is_timestamp(kind):
         return "timestamp with a zone" if kind.tz else "timestamp"
     return kind_of(kind).replace("integer", "float")

@@ -13,7 +13,7 @@ from ..common.errors import UserError, first_line
 from ..config.columns import Columns
 from ..dataset.raw_values import as_float32, convert_batch
 from ..dataset.table import Header, MemoryTable
-from ..raw.reading import check_types
+from ..raw.reading import check_types, decoded
 
 Row = Mapping[str, Any]
 # Mappings of column names to values, one of them, a pandas DataFrame or an Arrow table.
@@ -72,7 +72,7 @@ def _from_frame(frame: Any, columns: Columns) -> dict[str, pa.Array]:
         return {
             name: _column(chosen[name].tolist(), name)
             if name in mixed
-            else table[name].combine_chunks()
+            else decoded(table[name].combine_chunks())
             for name in names
         }
     except (KeyError, AttributeError, *_NOT_HELD) as error:
