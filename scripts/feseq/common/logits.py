@@ -49,8 +49,8 @@ def checked_weights(
     if isinstance(weights, Mapping):
         if sorted(weights) != sorted(models):
             raise UserError(
-                f"{f'{fitted}: ' if fitted else ''}weights of {', '.join(weights) or 'none'} for the "
-                f"models {', '.join(models)}; give those of the same models"
+                f"{f'{fitted}: ' if fitted else ''}weights of {', '.join(weights) or 'none'} for "
+                f"the models {', '.join(models)}; give those of the same models"
             )
         weights = [weights[model] for model in models]
     weights = [1.0] * len(models) if weights is None else [*weights]
