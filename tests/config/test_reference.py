@@ -19,6 +19,6 @@ def test_every_key_is_in_one_table_with_its_meaning() -> None:
 
 
 def test_every_key_that_the_page_names_exists() -> None:
-    named = re.findall(r"`([a-z_]+(?:\.[a-z_<>]+)+)`", README)
+    named = re.findall(r"`([a-z_]+(?:\.[a-z0-9_<>]+)+)`", README)
     known = {path for path, *_ in key_rows()} | {"config.yaml"}
     assert [key for key in named if key not in known] == []

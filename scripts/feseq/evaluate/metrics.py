@@ -1,8 +1,4 @@
-"""The table of metrics, which intervals, blends, tables, plots and the summary read.
-
-To add one: its function and its row in METRICS, its reference in tests/evaluate/test_metrics.py and
-its line in results/README.md. No model is trained or fitted again.
-"""
+"""The table of metrics, which intervals, blends, tables, plots and the summary read."""
 
 import math
 from collections.abc import Callable
