@@ -167,9 +167,17 @@ def test_launchers_of_two_machines_meet(data: Path, alone: Path, tmp_path: Path)
     assert sorted(os.listdir(tmp_path)) == names
 
 
-def test_several_machines_need_to_know_where_they_meet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(UserError, match=r"train.nodes is 2: .* MASTER_ADDR and MASTER_PORT"):
+@pytest.mark.parametrize(
+    "wrong", ["MASTER_ADDR=", "MASTER_PORT=99999", "NODE_RANK=2", "NODE_RANK=x"]
+)
+def test_several_machines_need_to_know_where_they_meet(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    name, value = wrong.split("=")
+    meeting = {"MASTER_ADDR": "node1", "MASTER_PORT": "29500", "NODE_RANK": "1", name: value}
+    for variable, text in meeting.items():
+        monkeypatch.setenv(variable, text)
+    with pytest.raises(UserError, match=rf"train.nodes is 2: .*{name} \('{value}'\)"):
         run_under_torchrun(1, 2, 1)
 
 

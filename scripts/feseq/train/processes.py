@@ -40,13 +40,15 @@ def _meeting(machines: int) -> list[str]:
         return ["--standalone"]
     if "SLURM_JOB_ID" in os.environ and "MASTER_ADDR" not in os.environ:
         _become_srun(machines)
-    node = os.environ.get("NODE_RANK", os.environ.get("SLURM_NODEID"))
-    host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
-    if host is None or port is None or node is None:
+    node = os.environ.get("NODE_RANK", os.environ.get("SLURM_NODEID", ""))
+    host, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
+    are_numbers = port.isdecimal() and node.isdecimal()
+    if not (host and are_numbers and int(port) < 1 << 16 and int(node) < machines):
         raise UserError(
             f"train.nodes is {machines}: start the same command on each machine, with the "
-            f"environment variables MASTER_ADDR and MASTER_PORT, a free port of the first machine, "
-            f"and NODE_RANK, from 0 to {machines - 1}; docs/several-gpus.md says how"
+            f"environment variables MASTER_ADDR ({host!r}) and MASTER_PORT ({port!r}), a free port "
+            f"of the first machine, and NODE_RANK ({node!r}), from 0 to {machines - 1}; "
+            f"docs/several-gpus.md says how"
         )
     place = {"nnodes": machines, "node-rank": node, "master-addr": host, "master-port": port}
     return [f"--{name}={value}" for name, value in place.items()]
