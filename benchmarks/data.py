@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import h5py
@@ -47,7 +46,6 @@ CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 COLUMNS = Columns.from_config(CONFIG["columns"])
 # Rows of the plain reference, whose memory and time grow with every one of them.
 REFERENCE_ROWS = 3_000
-TRAIN_STEPS = 5
 EPOCHS = 3
 # The train rows of the full size, and their parts.
 FULL_ROWS = 10_704_179
@@ -214,29 +212,6 @@ def _batches(h5: Rows, folder: Path, threads: int) -> int:
     return EPOCHS * source.rows
 
 
-def train_steps(folder: Path, threads: int) -> int:
-    """Some training steps of the medium model at max_len 500, which the batch source must feed."""
-    import torch
-
-    from feseq.config.model import ModelConfig
-    from feseq.dataset.batches import BatchSource
-    from feseq.model.build import build_model
-    from feseq.model.device import Machine
-    from feseq.train.step import Stepper
-
-    torch.set_num_threads(threads)
-    model_settings = CONFIG["model"] | CONFIG["sizes"]["medium"]["model"]
-    fields = FeatureMap.read(folder / "feature_map.json")
-    model = build_model(ModelConfig(max_len=500, **model_settings), fields)
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    stepper = Stepper(model, optimizer, Machine(torch.device("cpu")))
-    source = BatchSource(folder / "train.h5", fields, max_len=500, batch_rows=128)
-    steps = list(islice(source.shuffled(seed=1, epoch=1), TRAIN_STEPS))
-    for batch in steps:
-        stepper.take(batch)
-    return sum(map(len, steps))
-
-
 def make_predictions(folder: Path, threads: int) -> int:
     """Random predictions for the submission, and a sample file in another order; not timed."""
     with h5py.File(folder / "test.h5", "r") as file:
@@ -285,7 +260,6 @@ STAGES: dict[Callable[..., int], Callable[..., int] | None] = {
     feature_map: read_h5,
     batches: read_h5,
     batches_of_parts: batches,
-    train_steps: batches,
     decode_test: None,
     test_to_h5: decode_test,
     make_predictions: None,
