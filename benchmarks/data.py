@@ -28,6 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from feseq.common.memory import keep_freed_memory
+from feseq.common.parquet import write_table
 from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
 from feseq.dataset import shuffle
@@ -218,7 +219,7 @@ def make_predictions(folder: Path, threads: int) -> int:
         ids = np.char.decode(file["id"][:], "utf-8")
     random = np.random.default_rng(0)
     table = pa.table({"id": ids, "logit": random.standard_normal(len(ids), np.float32)})
-    pq.write_table(table, folder / "predictions.parquet")
+    write_table(table, folder / "predictions.parquet")
     with open(folder / "sample.csv", "w") as file:
         file.write("ID,clicked\n")
         file.writelines(f"{name},0\n" for name in random.permutation(ids))
