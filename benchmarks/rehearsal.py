@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--test_rows", type=int, default=300_000)
     parser.add_argument("--mean_length", type=float, default=500)
-    parser.add_argument("--part_rows", type=int, default=data.CONFIG["parts"]["rows"])
+    parser.add_argument("--part_rows", type=int, default=500_000)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", help="names of rules; default all")
     parser.add_argument("--folder", type=Path, help="where the raw files are (default: temporary)")

@@ -1,4 +1,4 @@
-"""Random kills and hostile inputs, a few rounds: benchmarks/ makes as many as one likes."""
+"""Benchmarks, each in small: they run, and random kills and hostile inputs do no harm."""
 
 import subprocess
 import sys
@@ -16,6 +16,20 @@ def run(script: str, *arguments: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "data.py --rows 2000 --mean_length 20",
+        "model.py --max_len 20 --batch_rows 8 --steps 1",
+        "rehearsal.py --rows 3000 --test_rows 2000 --mean_length 10 --part_rows 1000 --cores 1",
+        "quality.py --rows 3000 --only constant",
+        "blend.py --clicks 9 --draws 2",
+    ],
+)
+def test_a_benchmark_prints_its_table(command: str) -> None:
+    assert "|---|" in run(*command.split())
 
 
 def test_killed_trainings_end_in_the_same_submission() -> None:
