@@ -1,6 +1,7 @@
 """Several processes at one training: the script runs itself under PyTorch's torchrun."""
 
 import ctypes
+import logging
 import os
 import signal
 import socket
@@ -8,6 +9,8 @@ import sys
 from typing import NoReturn
 
 from ..common.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 # Time to save after a signal; then torchrun kills the processes.
 _SECONDS_TO_SAVE = 3600
@@ -50,6 +53,7 @@ def _meeting(machines: int) -> list[str]:
             f"of the first machine, and NODE_RANK ({node!r}), from 0 to {machines - 1}; "
             f"docs/several-gpus.md says how"
         )
+    logger.info("machine %s of 0 to %d meets the others at %s:%s", node, machines - 1, host, port)
     place = {"nnodes": machines, "node-rank": node, "master-addr": host, "master-port": port}
     return [f"--{name}={value}" for name, value in place.items()]
 
