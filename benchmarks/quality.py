@@ -117,7 +117,8 @@ def main() -> None:
             train = light.get("train", {}) | given
             train |= {"epochs": options.epochs} if options.epochs else {}
             chosen[name] = {**light, "train": train, "boosting": given}
-            for base in (f"len{options.max_len}", "boosting"):
+            bases = (f"len{options.max_len}", "boosting")
+            for base in (base for base in bases if base in (options.only or bases)):
                 models[f"{base} {share:g}"] = [f"{base}-{name}_seed{s}" for s in options.seeds]
     medium = {"rows": None, "max_len": [options.max_len], "submission_models": ["boosting"]}
     settings = {
