@@ -22,6 +22,7 @@ from feseq.common.interrupt import interrupt_jobs
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns
 from feseq.config.names import BASELINES, BLEND
+from feseq.families import MODEL_PATTERN
 from feseq.raw.source import locate_raw
 
 # A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.
@@ -78,7 +79,8 @@ wildcard_constraints:
     model=rf"(?!(?:{'|'.join(OTHERS)})/)[^/]+",
     baseline="|".join(BASELINES),
     name="[^/]+",
-    one="[^/]+",
+    # A variant's name may have _vs_ in it.
+    one=rf"{MODEL_PATTERN}|[^/]+",
     two="[^/]+",
     part=r"\d\d\d+",
     plot="learning_curves|importance|attention",

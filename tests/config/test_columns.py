@@ -82,6 +82,7 @@ def test_roles_survive_json(roles: dict[str, Any]) -> None:
 
 def test_a_range_is_written_out_where_it_stands() -> None:
     assert expand(["a", "f_{9..11}_x", "b"]) == ["a", "f_9_x", "f_10_x", "f_11_x", "b"]
+    assert expand(["{08..10}", "f{0..1}"]) == ["08", "09", "10", "f0", "f1"]
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

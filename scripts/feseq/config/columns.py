@@ -146,7 +146,7 @@ def described(roles: Mapping[str, Any]) -> dict[str, str]:
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """Write out ranges: `l_feat_{1..3}` becomes l_feat_1, l_feat_2, l_feat_3."""
+    """Write out ranges: `f_{1..3}` becomes f_1, f_2, f_3, and `f_{08..10}` f_08, f_09, f_10."""
     expanded = []
     for name in names:
         match = _RANGE.match(name)
@@ -159,7 +159,9 @@ def expand(names: Iterable[str]) -> list[str]:
                 f"columns.groups: the range in {name!r} goes from the lower number to the higher, "
                 f"and has {_MOST_IN_RANGE:,} columns at most; correct it"
             )
-        expanded += [f"{match['head']}{i}{match['tail']}" for i in range(first, last + 1)]
+        width = len(match["first"]) if match["first"][0] == "0" else 0
+        numbers = (f"{i:0{width}}" for i in range(first, last + 1))
+        expanded += [f"{match['head']}{number}{match['tail']}" for number in numbers]
     return expanded
 
 

@@ -255,8 +255,11 @@ def _no_times(file: RawTable, column: str, why: str) -> UserError:
 def _check_numbers(file: RawTable, column: str, times: np.ndarray) -> None:
     """Raise UserError if the numbers are in no order of time.
 
-    They have the year last, with minutes or seconds behind it or none, or are of two units.
+    They are infinite, have the year last, with minutes or seconds behind it or none, or are of two
+    units.
     """
+    if np.isinf(times).any():
+        raise _no_times(file, column, f"row {np.isinf(times).argmax()} is infinite")
     if any(_is_year_last(times.astype(np.float64) // clock) for clock in (1, 10**4, 10**6)):
         raise _no_times(file, column, f"the year is last, as in {times[0]}")
     ordered = np.sort(times)

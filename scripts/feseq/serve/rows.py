@@ -68,7 +68,7 @@ def _from_frame(frame: Any, columns: Columns) -> dict[str, pa.Array]:
         )
         # Columns of pandas that hold Python's objects, whose types may differ.
         mixed = [n for n in names if getattr(chosen[n], "dtype", "") == "object"]
-        table = pa.table(chosen.drop(columns=mixed) if mixed else chosen)
+        table = pa.table(chosen[[n for n in names if n not in mixed]] if mixed else chosen)
         return {
             name: _column(chosen[name].tolist(), name)
             if name in mixed
@@ -116,7 +116,7 @@ def _column(values: Sequence[Any], name: str) -> pa.Array:
     """
     # Arrays and columns of pandas, but for empty ones, which have a type.
     values = [v.tolist() if getattr(v, "ndim", 0) == 1 and len(v) else v for v in values]
-    values = [v.astype("M8[us]").tolist() if isinstance(v, np.datetime64) else v for v in values]
+    values = [v.astype("M8[s]").tolist() if isinstance(v, np.datetime64) else v for v in values]
     if len(set(map(type, values)) - {type(None)}) > 1:
         kinds = {i: _kind(value) for i, value in enumerate(values) if not _is_missing(value)}
         first = next(iter(kinds.values()), object)
