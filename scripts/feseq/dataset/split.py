@@ -285,7 +285,6 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
     a value, or with an empty one, is a group of its own. 64 bits keep a hundred million groups
     apart but for a chance of 1 in 3,000.
     """
-    require_column(file, column, "sampling.split.group")
     file.check_one_width([column])
     random = np.random.default_rng([seed, 1])
     hashes, alone = [], 0
