@@ -101,21 +101,21 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
 
 def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    country = random.choice(["10", "9", "2.5", "b", "a", "nan", None], 240).tolist()
+    country = random.choice(["10", "9", "2.5", "b", "(missing)", "nan", None], 240).tolist()
     _, valid = to_train_h5(tmp_path, raw_table(240, country=country))
     with H5Table(valid) as h5:
         row, label = h5.column("row"), h5.column("label")
     logit = random.normal(size=len(row))
     put_predictions(tmp_path / "predictions.parquet", label, logit, row=row)
     found = [of["slice"] for of in measured(tmp_path, resamples=0)["slices"]["country"]]
-    assert found == ["2.5", "9", "10", "a", "b", "nan", "(missing)"]
+    assert found == ["2.5", "9", "10", "(missing)", "b", "nan", "(missing)'"]
 
 
 def test_histories_are_sliced_by_their_length(data: Path) -> None:
     rows = pd.read_parquet(data / "predictions.parquet")["row"]
     events = pd.read_parquet(data / "train.parquet")["events"].iloc[rows]
     lengths = [len(text.split(",")) if text else 0 for text in events.fillna("")]
-    found = {of["slice"]: of["rows"] for of in measured(data)["slices"]["history_length"]}
+    found = {of["slice"]: of["rows"] for of in measured(data)["slices"]["length of events"]}
     assert found == {
         "0": sum(n == 0 for n in lengths),
         "1-9": sum(1 <= n <= 9 for n in lengths),

@@ -7,7 +7,7 @@ import sys
 import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from importlib.metadata import packages_distributions, requires
@@ -271,6 +271,7 @@ def test_whole_numbers_of_64_bits_are_the_same_in_rows_and_in_a_table(
         ("events", [[7, 9, 7], "7,9,7"]),
         ("events", [[7, 9, 7], {7, 8, 9}]),
         ("now", [85, datetime(1970, 1, 1, 0, 1, 38)]),
+        ("now", [datetime(1970, 1, 1, 0, 1, 38), datetime(1970, 1, 1, 0, 1, 38, tzinfo=UTC)]),
     ],
 )
 def test_values_of_several_types_are_refused_in_rows_and_in_a_frame(

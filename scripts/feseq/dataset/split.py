@@ -67,7 +67,8 @@ def split_rows(
             held_time, random = None, np.random.default_rng([sampling.seed, HOLDOUT])
             if held_group is None:  # each row is one of its own
                 held_group = random.integers(0, 1 << 64, int(held.sum()), np.uint64)
-        again = _cut(held_time, held_group, sampling.holdout_share, None, split, where)
+        whose = f"{where}, held-out rows"
+        again = _cut(held_time, held_group, sampling.holdout_share, None, split, whose)
         part[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
     _check_parts(part, labels, time, split, where)
     return part, np.zeros(len(part), np.uint8) if time is None else periods(time)
@@ -122,7 +123,7 @@ def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -
     if ascending[0] == ascending[-1]:
         raise UserError(
             f"{column} has one value in all of {total:,} rows, and rows of one value stay "
-            f"together: name another column in sampling.split"
+            f"together: name another column in sampling.split, or hold out more rows"
         )
     if last is not None:
         firsts = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1

@@ -124,15 +124,21 @@ def _slices(table: Table) -> pd.DataFrame:
         # Numbers by their size, then words, missing last.
         words = sorted(table.vocabulary(column), key=_by_number)
         place = ByCode(words, np.arange(len(words)), missing=len(words), other=len(words))
-        names = pd.Index([*(word or "(empty)" for word in words), "(missing)"])
+        empty, missing = (_apart_from(words, name) for name in ("(empty)", "(missing)"))
+        names = pd.Index([*(word or empty for word in words), missing])
         slices[column] = pd.Categorical.from_codes(place(codes), names, ordered=True)
     for first in table.sequence_columns[:1]:
         lengths = np.concatenate([b.sequences[first].lengths for b in table.blocks([first])])
         names = [f"{a}" if a == b - 1 else f"{a}-{b - 1}" for a, b in pairwise(LENGTHS)]
         bins = [*LENGTHS, np.inf]
         names = [*names, f"{LENGTHS[-1]}+"]
-        slices["history_length"] = pd.cut(lengths, bins, right=False, labels=names)
+        slices[f"length of {first}"] = pd.cut(lengths, bins, right=False, labels=names)
     return pd.DataFrame(slices, index=range(table.rows))
+
+
+def _apart_from(words: list[str], name: str) -> str:
+    """The name, or one like it that is none of the words."""
+    return name if name not in words else _apart_from(words, f"{name}'")
 
 
 def _by_number(word: str) -> tuple[float, str]:

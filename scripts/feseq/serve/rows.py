@@ -117,15 +117,15 @@ def _column(values: Sequence[Any], name: str) -> pa.Array:
     # Arrays and columns of pandas, but for empty ones, which have a type.
     values = [v.tolist() if getattr(v, "ndim", 0) == 1 and len(v) else v for v in values]
     values = [v.astype("M8[s]").tolist() if isinstance(v, np.datetime64) else v for v in values]
-    if len(set(map(type, values)) - {type(None)}) > 1:
+    types = set(map(type, values)) - {type(None)}
+    if len(types) > 1 or any(hasattr(kind, "tzinfo") for kind in types):
         kinds = {i: _kind(value) for i, value in enumerate(values) if not _is_missing(value)}
-        first = next(iter(kinds.values()), object)
+        first = next(iter(kinds.values()), "")
         for row, kind in kinds.items():
-            if kind is not first:
-                found, before = type(values[row]).__name__, type(values[next(iter(kinds))]).__name__
+            if kind != first:
                 raise UserError(
-                    f"row {row}: column {name!r} is of type {found}, and the rows before it of "
-                    f"{before}; {_CURE}"
+                    f"row {row}: column {name!r} holds a {kind}, and the rows before it a {first}; "
+                    f"{_CURE}"
                 )
     try:
         if any(isinstance(value, set | frozenset) for value in values):
@@ -148,11 +148,14 @@ def _is_missing(value: Any) -> bool:
     return value is None or of_pandas or (isinstance(value, float) and value != value)
 
 
-def _kind(value: Any) -> type:
-    """Equal for types that Arrow converts to a common one exactly, or refuses."""
+def _kind(value: Any) -> str:
+    """Equal for values that Arrow converts to a common type exactly, or refuses."""
     # Arrow wraps large uint64 beside others.
     if isinstance(value, int | float | np.signedinteger) and not isinstance(value, bool):
-        return float
+        return "number"
     if isinstance(value, list | tuple | np.ndarray):
-        return list
-    return str if isinstance(value, str) else type(value)
+        return "list"
+    if isinstance(value, str):
+        return "text"
+    zone = "" if getattr(value, "tzinfo", None) is None else " with a zone"
+    return f"{type(value).__name__}{zone}"
