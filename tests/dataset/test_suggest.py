@@ -80,7 +80,7 @@ def test_without_a_label_or_an_id_nothing_is_suggested(tmp_path: Path) -> None:
 # Names that YAML or the config could take for something else.
 NAMES = st.one_of(
     st.sampled_from(["a", "yes", "1", "1e3", "a: b", "#c", "- d", "", " ", "'", '"', "f_{1..3}"]),
-    st.sampled_from(["{x}", "null", "~", "a\x85b", " \u2028c", "\u2029", "값"]),
+    st.sampled_from(["{x}", "null", "~", "a\nb: c", "a\x85b", " \u2028c", "\u2029", "값"]),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6),
 )
 LISTS = st.lists(st.integers(0, 9), max_size=4)

@@ -312,6 +312,12 @@ def _hints(columns: Sequence[_Column], without: set[str]) -> Iterator[str]:
 def _yaml(value: str | None) -> str:
     """A text on one line of YAML, quoted where that is needed."""
     # As it is, YAML takes a line break of Unicode for one of its own.
-    is_one_line = re.search("[\x85\u2028\u2029]", value or "") is None
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=is_one_line, width=10**9)
+    breaks = re.search("[\n\r\x85\u2028\u2029]", value or "")
+    text = yaml.safe_dump(
+        value,
+        default_flow_style=True,
+        default_style='"' if breaks else None,
+        allow_unicode=not breaks,
+        width=10**9,
+    )
     return text.removesuffix("...\n").rstrip("\n")
