@@ -65,6 +65,8 @@ def score_files(
             "columns.id, or --id_column by hand, is 'probability', and so is the column of the "
             "scores; rename the column of the IDs in the files"
         )
+    if output.suffix in (".csv", ".tsv", ".json"):
+        raise UserError(f"{output}: scores are written as parquet; name it {output.stem}.parquet")
     loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
     named = [each.about.full_name.rpartition("/")[2] for each in loaded]
     weights = checked_weights(weights, named, fitted)
