@@ -237,7 +237,7 @@ def _path(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        message = f"{text!r} is no name in UTF-8; rename the file"
+        message = f"{text!r} is no name in UTF-8; rename it, or set LC_ALL=C.UTF-8"
         raise argparse.ArgumentTypeError(message) from None
     if not text:
         raise argparse.ArgumentTypeError("is empty; give a value, or leave it out")
