@@ -99,8 +99,12 @@ def run_script(
         advice = "free some space" if is_full else "fix that"
         logging.error("%s; %s and run the same command again", error, advice)
         sys.exit(1)
-    except Exception:
-        logging.exception("%s failed", script.name)
+    except Exception as error:
+        if not isinstance(error, MemoryError) and "can't start new thread" not in str(error):
+            logging.exception("%s failed", script.name)
+            sys.exit(1)
+        why = str(error) or "out of memory"
+        logging.error("%s: raise the limit of memory or threads (ulimit, a container's)", why)
         sys.exit(1)
 
 

@@ -181,6 +181,14 @@ def test_several_machines_need_to_know_where_they_meet(
         run_under_torchrun(1, 2, 1)
 
 
+def test_a_slurm_job_needs_srun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    for name, value in {"SLURM_JOB_ID": "7", "PATH": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"train.nodes is 2: .*srun"):
+        run_under_torchrun(1, 2, 1)
+
+
 # The port is found from the number of the job.
 SRUN = """#!/bin/sh
 while [ "${1#--}" != "$1" ]; do echo "srun option $1" >&2; shift; done

@@ -207,3 +207,27 @@ def test_options_missing_twice_or_no_count_are_told(arguments: list[str], named:
     assert done.returncode in (1, 2)
     assert named in (output := done.stderr)
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("fault", "has_traceback"),
+    [
+        ("MemoryError()", False),
+        ('RuntimeError("can\'t start new thread")', False),
+        ("OSError(28, 'No space left on device')", False),
+        ("ZeroDivisionError()", True),
+    ],
+)
+def test_the_machine_s_limits_are_no_fault_of_the_code(
+    tmp_path: Path, fault: str, has_traceback: bool
+) -> None:
+    script = tmp_path / "script.py"
+    lines = ["from entry import run_script", "def main() -> None:", f"    raise {fault}"]
+    script.write_text("\n".join([*lines, "run_script(main, at_shell=True)"]))
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert ("Traceback" in done.stderr) == has_traceback
+    assert "ERROR" in done.stderr

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -65,6 +66,11 @@ def _become_srun(machines: int) -> NoReturn:
     command = ["srun", "--overlap", "--kill-on-bad-exit", f"--nodes={machines}"]
     command += [f"--ntasks={machines}", "--ntasks-per-node=1"]
     command += [f"--cpus-per-task={len(os.sched_getaffinity(0))}", sys.executable, *sys.argv]
+    if shutil.which("srun") is None:
+        raise UserError(
+            f"train.nodes is {machines}: a Slurm job starts the other machines by srun, which is in no "
+            f"folder of PATH; add its folder, or set MASTER_ADDR (docs/several-gpus.md)"
+        )
     os.execvp(command[0], command)
 
 
