@@ -68,8 +68,8 @@ def _become_srun(machines: int) -> NoReturn:
     command += [f"--cpus-per-task={len(os.sched_getaffinity(0))}", sys.executable, *sys.argv]
     if shutil.which("srun") is None:
         raise UserError(
-            f"train.nodes is {machines}: a Slurm job starts the other machines by srun, which is in no "
-            f"folder of PATH; add its folder, or set MASTER_ADDR (docs/several-gpus.md)"
+            f"train.nodes is {machines}: a Slurm job starts the others by srun, which is in "
+            f"no folder of PATH; add its folder, or set MASTER_ADDR (docs/several-gpus.md)"
         )
     os.execvp(command[0], command)
 
