@@ -49,9 +49,10 @@ def test_scores_do_not_depend_on_parts_files_and_other_columns(model: Path, tmp_
 TABLE = learnable_table(20, seed=7)
 
 
-def test_scores_are_not_called_csv(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"out\.csv: .*out\.parquet"):
-        score(model, [write_raw(tmp_path, TABLE, "new")], tmp_path / "out.csv")
+@pytest.mark.parametrize("ending", ["csv", "CSV", "csv.gz"])
+def test_scores_are_not_called_csv(model: Path, tmp_path: Path, ending: str) -> None:
+    with pytest.raises(UserError, match=rf"out\.{ending}: .*out\.parquet"):
+        score(model, [write_raw(tmp_path, TABLE, "new")], tmp_path / f"out.{ending}")
 
 
 def test_a_file_is_scored_once(model: Path, tmp_path: Path) -> None:

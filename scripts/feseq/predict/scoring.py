@@ -6,6 +6,7 @@ probabilities of a submission, to the bit.
 
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,8 @@ from .submission import diverged, prior_shift
 
 logger = logging.getLogger(__name__)
 
+# Endings of files in other formats.
+_OTHER_FORMAT = re.compile(r"\.(csv|tsv|txt|json|jsonl|xlsx?|feather|arrow)(\.|$)", re.IGNORECASE)
 # By hand, where no config says more.
 _RUNTIME = Runtime()
 
@@ -65,8 +68,9 @@ def score_files(
             "columns.id, or --id_column by hand, is 'probability', and so is the column of the "
             "scores; rename the column of the IDs in the files"
         )
-    if output.suffix in (".csv", ".tsv", ".json"):
-        raise UserError(f"{output}: scores are written as parquet; name it {output.stem}.parquet")
+    if other := _OTHER_FORMAT.search(output.name):
+        name = f"{output.name[: other.start()]}.parquet"
+        raise UserError(f"{output}: scores are written as parquet; name it {name}")
     loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
     named = [each.about.full_name.rpartition("/")[2] for each in loaded]
     weights = checked_weights(weights, named, fitted)
