@@ -42,7 +42,7 @@ def _meeting(machines: int) -> list[str]:
     """
     if machines == 1:
         return ["--standalone"]
-    if "SLURM_JOB_ID" in os.environ and "MASTER_ADDR" not in os.environ:
+    if os.environ.get("SLURM_JOB_ID", "").isdecimal() and "MASTER_ADDR" not in os.environ:
         _become_srun(machines)
     node = os.environ.get("NODE_RANK", os.environ.get("SLURM_NODEID", ""))
     host, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
