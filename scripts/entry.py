@@ -100,11 +100,11 @@ def run_script(
         logging.error("%s; %s and run the same command again", error, advice)
         sys.exit(1)
     except Exception as error:
-        if not isinstance(error, MemoryError) and "can't start new thread" not in str(error):
+        if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+            why = str(error) or "out of memory"
+            logging.error("%s: raise the limit of memory or threads (ulimit, a container's)", why)
+        else:
             logging.exception("%s failed", script.name)
-            sys.exit(1)
-        why = str(error) or "out of memory"
-        logging.error("%s: raise the limit of memory or threads (ulimit, a container's)", why)
         sys.exit(1)
 
 

@@ -20,7 +20,7 @@ from feseq.evaluate.blend import blend_predictions
 from feseq.evaluate.measure import measure_predictions, write_metrics
 from feseq.evaluate.metrics import BY_NAME
 from support.predictions import put_predictions
-from support.raw_tables import raw_table, to_train_h5
+from support.raw_tables import raw_table, to_train_h5, with_roles
 
 
 @pytest.fixture
@@ -109,6 +109,19 @@ def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path
     put_predictions(tmp_path / "predictions.parquet", label, logit, row=row)
     found = [of["slice"] for of in measured(tmp_path, resamples=0)["slices"]["country"]]
     assert found == ["2.5", "9", "10", "(missing)", "b", "nan", "(missing)'"]
+
+
+def test_a_column_called_like_the_slices_of_histories_keeps_its_own(tmp_path: Path) -> None:
+    name = "length of events"
+    columns = with_roles(context=(name,))
+    table = raw_table(240).append_column(name, pa.array(["long", "short"] * 120))
+    _, valid = to_train_h5(tmp_path, table, columns=columns)
+    with H5Table(valid) as h5:
+        row, label = h5.column("row"), h5.column("label")
+    put_predictions(tmp_path / "predictions.parquet", label, label * 1.0, row=row)
+    slices = measured(tmp_path, resamples=0)["slices"]
+    assert {of["slice"] for of in slices[name]} == {"long", "short"}
+    assert f"{name}'" in slices
 
 
 def test_histories_are_sliced_by_their_length(data: Path) -> None:

@@ -89,8 +89,9 @@ def fit_baseline(
             # The strength with the lowest logloss on the rows that choose.
             chooses = ~others.holdout
             labels = others.column("label")[chooses]
-            of_other = np.where(labels == 1, -1, 1)[:, None] * logits[chooses].astype(np.float64)
-            best = int(np.logaddexp(0, of_other).mean(axis=0).argmin())
+            # The log odds of the label that a row does not have.
+            wrong = np.where(labels == 1, -1, 1)[:, None] * logits[chooses].astype(np.float64)
+            best = int(np.logaddexp(0, wrong).mean(axis=0).argmin())
             logit, settings = logits[:, best], {"C": STRENGTHS[best]}
         predicted = time.monotonic()
         seconds = fitted - started

@@ -1,6 +1,7 @@
 """The rule `measure`: metrics of validation predictions with intervals, also by slice."""
 
 import logging
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -132,13 +133,14 @@ def _slices(table: Table) -> pd.DataFrame:
         names = [f"{a}" if a == b - 1 else f"{a}-{b - 1}" for a, b in pairwise(LENGTHS)]
         bins = [*LENGTHS, np.inf]
         names = [*names, f"{LENGTHS[-1]}+"]
-        slices[f"length of {first}"] = pd.cut(lengths, bins, right=False, labels=names)
+        name = _apart_from(table.categorical_columns, f"length of {first}")
+        slices[name] = pd.cut(lengths, bins, right=False, labels=names)
     return pd.DataFrame(slices, index=range(table.rows))
 
 
-def _apart_from(words: list[str], name: str) -> str:
-    """The name, or one like it that is none of the words."""
-    return name if name not in words else _apart_from(words, f"{name}'")
+def _apart_from(others: Sequence[str], name: str) -> str:
+    """The name, or one like it that is none of the others."""
+    return name if name not in others else _apart_from(others, f"{name}'")
 
 
 def _by_number(word: str) -> tuple[float, str]:
