@@ -173,7 +173,6 @@ def test_launchers_of_two_machines_meet(data: Path, alone: Path, tmp_path: Path)
 def test_several_machines_need_to_know_where_they_meet(
     monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
-    monkeypatch.setenv("SLURM_JOB_ID", "")
     name, value = wrong.split("=")
     meeting = {"MASTER_ADDR": "node1", "MASTER_PORT": "29500", "NODE_RANK": "1", name: value}
     for variable, text in meeting.items():
@@ -182,11 +181,16 @@ def test_several_machines_need_to_know_where_they_meet(
         run_under_torchrun(1, 2, 1)
 
 
-def test_a_slurm_job_needs_srun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("job", "lacking"), [("7", "by srun"), ("", r"_ADDR \(''\)"), ("12.batch", r"_ADDR \(''\)")]
+)
+def test_a_slurm_job_has_a_number_and_srun(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, job: str, lacking: str
+) -> None:
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    for name, value in {"SLURM_JOB_ID": "7", "PATH": str(tmp_path)}.items():
+    for name, value in {"SLURM_JOB_ID": job, "PATH": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=r"train.nodes is 2: .*srun"):
+    with pytest.raises(UserError, match=f"train.nodes is 2: .*{lacking}"):
         run_under_torchrun(1, 2, 1)
 
 
