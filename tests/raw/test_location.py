@@ -199,6 +199,7 @@ def test_files_that_do_not_belong_together_are_refused(
         ("odd/nowhere/*.parquet", "b.parquet.*No such file"),
         ("odd", "b.parquet.*No such file"),
         ("odd/pipe", "b.parquet.*no file"),
+        ("in/**/*.parquet", r"in/\*\*/\*.parquet: .*folder"),
     ],
 )
 @pytest.mark.usefixtures("folder")

@@ -39,6 +39,8 @@ _NEARLY_ALL = 0.9
 # Times in one unit that are _LARGE have no gap in which they grow _JUMP times; seconds beside
 # milliseconds have one, and days beside hours (20240131 and 2024013123).
 _LARGE, _JUMP = 10_000_000, 50
+# What stands behind a day: nothing, HH, HHMM, HHMMSS, HHMMSSmmm.
+_CLOCKS = (1, 10**2, 10**4, 10**6, 10**9)
 # A row's time is one of so many periods, at most.
 PERIODS = 8
 # Rows of one read: 16 MB of sequences of 500 events.
@@ -256,12 +258,12 @@ def _no_times(file: RawTable, column: str, why: str) -> UserError:
 def _check_numbers(file: RawTable, column: str, times: np.ndarray) -> None:
     """Raise UserError if the numbers are in no order of time.
 
-    They are infinite, have the year last, with minutes or seconds behind it or none, or are of two
-    units.
+    They are infinite, have the year last, alone or with hours to milliseconds behind it, or are of
+    two units.
     """
     if np.isinf(times).any():
         raise _no_times(file, column, f"row {np.isinf(times).argmax()} is infinite")
-    if any(_is_year_last(times.astype(np.float64) // clock) for clock in (1, 10**4, 10**6)):
+    if any(_is_year_last(times.astype(np.float64) // clock) for clock in _CLOCKS):
         raise _no_times(file, column, f"the year is last, as in {times[0]}")
     ordered = np.sort(times)
     is_far = (ordered[:-1] >= _LARGE) & (ordered[1:] // _JUMP >= ordered[:-1])

@@ -254,6 +254,8 @@ def _files_of(entry: Location) -> list[Location]:
     written, remote = entry.written, entry.is_remote
     place, mark, options = written.partition("?") if remote else (written, "", "")
     pieces = place.rstrip("/").split("/")
+    if any("**" in piece for piece in pieces) and (remote or entry.is_missing):
+        raise UserError(f"{entry}: ** is no pattern; name the folder above, which is read whole")
     patterns = [
         i for i, piece in enumerate(pieces) if re.search(r"\*" if remote else r"[*?[]", piece)
     ]
