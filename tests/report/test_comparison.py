@@ -70,7 +70,7 @@ def metrics(tmp_path: Path) -> list[Path]:
     training = {"train_rows": 45_000, "seconds": 61.5, "peak_memory_bytes": 3 * 2**30}
     training |= {"negative_share": 0.1234}
     training |= {"settings": {"heads": 4, "mlp": [512, 256], "seed": 42}}
-    chosen = {"feature_sets": ["groups", "clicks"], "sets_tried": [{"set": "groups"}]}
+    chosen = {"sets": ["groups", "clicks"]}
     measured = {"histories": {"value": 0.08, "low": 0.05, "high": 0.11, "chance": 0.001}}
     measured |= {"auc_blanked": 0.63, "share_of_best": 0.677, "simulated_data": True}
     measured |= {"expected_auc": 0.73, "best_auc": 0.81, "best_auc_of_new_users": 0.81}

@@ -20,7 +20,7 @@ from ..dataset.feature_map import FeatureMap
 from ..dataset.negatives import NegativeDraw, chosen_share
 from ..dataset.table import SomeRows, Table
 from ..family.job import TrainJob
-from .choice import choose_sets
+from .choice import Choice, choose
 from .device import choose_device
 from .features import Features, fit_features, unknown_shares
 from .matrix import Matrix, quantile_matrix
@@ -57,8 +57,7 @@ def train(job: TrainJob) -> None:
             history,
             **facts,
             features=len(made.features.columns()),
-            feature_sets=list(made.features.sets),
-            sets_tried=made.tried,
+            **made.choice._asdict(),
             by_period=made.own.by_period,
             unknown_shares=made.unknown,
             train_rows=train.rows,
@@ -71,15 +70,12 @@ def train(job: TrainJob) -> None:
 
 
 class Made(NamedTuple):
-    """The features of train rows, `own`, and of others.
-
-    `unknown`: shares by column. `tried`: what each set of features did, if they were chosen.
-    """
+    """The features of train rows, `own`, and of others; `unknown` has shares by column."""
 
     own: Features
     features: Features
     unknown: Mapping[str, float]
-    tried: list[dict[str, Any]]
+    choice: Choice
 
 
 class Bag(NamedTuple):
@@ -121,20 +117,29 @@ class BoostingRun:
             unknown = unknown_shares(valid, self.feature_map)
             if config.unknown_share != "auto":
                 unknown = dict.fromkeys(unknown, config.unknown_share)
-        sets = before.get("feature_sets", config.features)
-        is_free, tried = sets == "auto", before.get("sets_tried", [])
+        chosen = before.get("sets", config.features)
         own, features = fit_features(
             self.train,
             self.feature_map,
-            FEATURE_SETS if is_free else sets,
+            FEATURE_SETS if chosen == "auto" else chosen,
             unknown,
             by_period=before.get("by_period"),
         )
-        if is_free and valid is not None:
-            tried = choose_sets((self.train, valid), (own, features), self.device, self.threads)
-            kept = [entry["set"] for entry in tried if entry["kept"]]
-            own, features = own.with_sets(kept), features.with_sets(kept)
-        return Made(own, features, unknown, tried)
+        if valid is None:
+            choice = Choice(*(before[name] for name in Choice._fields))
+        elif "auto" in (config.features, config.min_child_weight):
+            rows = (self.train, valid)
+            choice = choose(rows, (own, features), config, self.device, self.threads)
+        else:
+            choice = Choice(float(config.min_child_weight), list(config.features), [])
+        sets = choice.sets
+        return Made(own.with_sets(sets), features.with_sets(sets), unknown, choice)
+
+    def settled(self, made: Made) -> BoostingConfig:
+        """The settings, with what was chosen in place of `auto`."""
+        if self.config.min_child_weight != "auto":
+            return self.config
+        return self.config.model_copy(update={"min_child_weight": made.choice.min_child_weight})
 
     def bin_rows(self, made: Made, bag: int) -> Bag:
         """The rows of a bag."""
@@ -177,7 +182,7 @@ class BoostingRun:
             changes = {"seed": (self.config.seed + number) % 2**31}
             if self.before:
                 changes["trees"] = self.before["trees"][number]
-            config = self.config.model_copy(update=changes)
+            config = self.settled(made).model_copy(update=changes)
             where = (self.device, self.threads, verbosity)
             booster, curve = fit(bag.train, bag.valid, config, *where, start=bag.start)
             boosters.append(booster)

@@ -75,7 +75,8 @@ def trials(
                     report(best["value"], learned, may_end=trees < config.trees)
 
             bag = kept["bag"]
-            fit(bag.train, bag.valid, config, device, threads, 0, after_tree, start=bag.start)
+            settled = job.settled(kept["made"])
+            fit(bag.train, bag.valid, settled, device, threads, 0, after_tree, start=bag.start)
             return best
 
         yield run

@@ -78,8 +78,8 @@ def _row(path: Path) -> dict[str, Any]:
     ahead = measured["ahead"] or {}
     row |= _flat({f"{key}_ahead": ahead.get(key) for key in ("score", f"{BALANCED}score")})
     row |= _costs(path, training)
-    has_chosen = bool(training.get("sets_tried"))
-    row["features"] = "+".join(training["feature_sets"]) or "none" if has_chosen else None
+    has_sets = "sets" in training
+    row["features"] = "+".join(training["sets"]) or "none" if has_sets else None
     # Values without spaces, which part the settings.
     settings = training.get("settings", {}).items()
     row["settings"] = " ".join(f"{key}={value}".replace(" ", "") for key, value in settings)
