@@ -123,6 +123,10 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Pat
     replace(model, about=replace(model.about, feature_map=strange)).save(tmp_path / "strange")
     with pytest.raises(UserError, match="not made from the same rows"):
         predict_validation(tmp_path / "strange", data / "valid.h5", *(tmp_path / n for n in "ps"))
+    (tmp_path / "train.h5").symlink_to(data / "valid.h5")
+    (tmp_path / "valid.h5").symlink_to(data / "train.h5")
+    with pytest.raises(UserError, match=r"train\.h5 holds validation rows"):
+        train(tmp_path, tmp_path / "out", feature_map=data / "feature_map.json")
     strange.write(tmp_path / "map.json")
     with pytest.raises(UserError, match="not made from the same rows"):
         train(data, tmp_path / "out", feature_map=tmp_path / "map.json")

@@ -174,12 +174,16 @@ def check_one_draw(
 ) -> None:
     """Raise UserError unless the files are of one draw; rows of two draws may overlap.
 
-    The files must also be of the size of the model with this `full_name`. `fitted` names what holds
-    the feature map.
+    The files must not be exchanged, and be of the size of the model with this `full_name`. `fitted`
+    names what holds the feature map.
     """
     for table in (train, valid):
         require_drawn(table)
     check_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
+    if (train.kind, valid.kind) == ("validation", "train"):
+        raise UserError(
+            f"{train.path} holds validation rows and {valid.path} train rows: exchange them"
+        )
     for other, identity in ((valid.path, valid.identity), (fitted, feature_map.fitted_on)):
         if identity != train.identity:
             raise of_other_draw(train.path, other)
