@@ -56,3 +56,10 @@ def test_a_damaged_file_is_refused(tmp_path: Path, place: int) -> None:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"checksum|header|JSON|UTF"):
             tensors.load(path)
+
+
+def test_what_cannot_be_opened_is_not_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        tensors.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        tensors.load(tmp_path / "none")

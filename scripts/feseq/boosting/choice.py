@@ -1,10 +1,10 @@
-"""What the validation rows choose: how small a leaf may be, and which sets of features there are.
+"""What is chosen before a training: how small a leaf may be, and which sets of features there are.
 
-Small leaves learn much where much can be known, and learn chance by heart where clicks are few.
-What is learned of a user or an ad helps where these come back, and misleads where they do not. The
-validation rows show which it is. So changes are tried one after the other, each in a short
-training. A change stays if the validation rows' logloss falls by more than its standard error, so
-the simplest model that is as good as the best wins.
+Small leaves learn much where much can be known, and learn chance by heart where it cannot. What is
+learned of a user or an ad helps where these come back, and misleads where they do not, which the
+validation rows show. So changes are tried one after the other, each in short trainings. A change
+stays if the logloss of held-out rows falls by more than its standard error, so the simplest model
+that is as good as the best wins.
 """
 
 import logging
@@ -30,13 +30,16 @@ _SHORT = BoostingConfig(learning_rate=0.1, trees=300)
 _LEAF, _MOST_OF_LEAF = 20.0, 0.1
 # Then a quarter of it, as long as that helps; else four times as much.
 _STEPS = (0.25, 4.0)
+# Train rows that choose it, by cross-validation. In trees of so few levels, leaves of larger tables
+# are large anyway.
+_LEAF_ROWS, _LEAF_FOLDS = 60_000, 3
 
 
 class Choice(NamedTuple):
-    """What the validation rows chose, and in `tried` what each change did, in order.
+    """What was chosen, and in `tried` what each change did, in order.
 
-    `gain` is by how much it lowers their logloss beside what was kept before, `error` its standard
-    error, from the rows' differences.
+    `gain` is by how much it lowers the logloss of `rows` beside what was kept before, `error` its
+    standard error, from the rows' differences.
     """
 
     min_child_weight: float
@@ -57,54 +60,92 @@ def choose(
     all sets.
     """
     train, valid = (SomeRows(table, np.arange(min(table.rows, _MOST_ROWS))) for table in rows)
-    label, rate = valid.column("label"), train.column("label").mean()
+    rate = train.column("label").mean()
     weight = min(_LEAF, _MOST_OF_LEAF * train.rows * rate * (1 - rate))
     sets: list[str] = [] if config.features == "auto" else list(config.features)
     tried: list[dict[str, Any]] = []
+    if config.min_child_weight == "auto":
+        few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
+        weight = _chosen_leaf(few, features[0].with_sets(sets), weight, device, threads, tried)
+    if config.features != "auto":
+        return Choice(weight, sets, tried)
+    label = valid.column("label")
 
-    def binned(sets: Sequence[str]) -> tuple[Matrix, Matrix]:
+    def losses(sets: Sequence[str]) -> np.ndarray:
+        """The logloss of each validation row, of a model with these sets."""
         own, others = (each.with_sets(sets) for each in features)
         matrix = quantile_matrix(train, own, threads=threads)
-        return matrix, quantile_matrix(valid, others, like=matrix, threads=threads)
+        held = quantile_matrix(valid, others, like=matrix, threads=threads)
+        return _losses(matrix, held, label, weight, device, threads)
 
-    def losses(matrices: tuple[Matrix, Matrix], weight: float) -> np.ndarray:
-        """The logloss of each validation row, of a short training."""
-        short = _SHORT.model_copy(update={"min_child_weight": weight})
-        booster, _ = fit(*matrices, short, device, threads, verbosity=0)
-        logit = booster.predict(matrices[1], output_margin=True).astype(np.float64)
-        return np.logaddexp(0, logit) - label * logit
-
-    matrices = binned(sets)
-    best = losses(matrices, weight)
-
-    def helps(what: str, matrices: tuple[Matrix, Matrix], weight: float) -> bool:
-        nonlocal best
-        loss = losses(matrices, weight)
-        gain = float((best - loss).mean())
-        error = float((best - loss).std() / np.sqrt(len(loss)))
-        kept = gain > error
-        best = loss if kept else best
-        logger.info(
-            "%s: the logloss of %s validation rows falls by %.5f +- %.5f, %s",
-            what,
-            f"{len(loss):,}",
-            gain,
-            error,
-            "kept" if kept else "not kept",
-        )
-        tried.append({"what": what, "gain": gain, "error": error, "kept": kept})
-        return kept
-
-    for step in _STEPS if config.min_child_weight == "auto" else ():
-        before = weight
-        while helps(f"min_child_weight {weight * step:.3g}", matrices, weight * step):
-            weight *= step
-        if weight != before:
-            break
-    for name in FEATURE_SETS if config.features == "auto" else ():
+    best = losses(sets)
+    for name in FEATURE_SETS:
         columns = len(features[0].with_sets([*sets, name]).columns())
         if columns == len(features[0].with_sets(sets).columns()):
             continue  # no column of its kind
-        if helps(f"features {name}", binned([*sets, name]), weight):
-            sets.append(name)
+        loss = losses([*sets, name])
+        if _helps(f"features {name}", best, loss, tried):
+            best, sets = loss, [*sets, name]
     return Choice(weight, sets, tried)
+
+
+def _chosen_leaf(
+    rows: Table,
+    features: Features,
+    weight: float,
+    device: str,
+    threads: int,
+    tried: list[dict[str, Any]],
+) -> float:
+    """The `min_child_weight` by cross-validation of train rows, from `weight` on."""
+    label, fold = rows.column("label"), np.arange(rows.rows) % _LEAF_FOLDS
+    matrix = quantile_matrix(rows, features, threads=threads)
+    held = quantile_matrix(rows, features, like=matrix, threads=threads)
+
+    def losses(weight: float) -> np.ndarray:
+        """The logloss of each row, of a model that has not seen it."""
+        found = np.zeros(rows.rows)
+        for number in range(_LEAF_FOLDS):
+            is_out = fold == number
+            matrix.set_weight((~is_out).astype(np.float32))
+            held.set_weight(is_out.astype(np.float32))
+            found[is_out] = _losses(matrix, held, label, weight, device, threads)[is_out]
+        return found
+
+    best, start = losses(weight), weight
+    for step in _STEPS:
+        while True:
+            loss = losses(weight * step)
+            if not _helps(f"min_child_weight {weight * step:.3g}", best, loss, tried):
+                break
+            best, weight = loss, weight * step
+        if weight != start:
+            break
+    return weight
+
+
+def _losses(
+    train: Matrix, held: Matrix, label: np.ndarray, weight: float, device: str, threads: int
+) -> np.ndarray:
+    """The logloss of each row of `held`, of a short training."""
+    short = _SHORT.model_copy(update={"min_child_weight": weight})
+    booster, _ = fit(train, held, short, device, threads, verbosity=0)
+    logit = booster.predict(held, output_margin=True).astype(np.float64)
+    return np.logaddexp(0, logit) - label * logit
+
+
+def _helps(what: str, before: np.ndarray, after: np.ndarray, tried: list[dict[str, Any]]) -> bool:
+    """If a change lowers the losses of rows for sure; says so, and adds it to `tried`."""
+    gain = float((before - after).mean())
+    error = float((before - after).std() / np.sqrt(len(after)))
+    kept = gain > error
+    logger.info(
+        "%s: the logloss of %s held-out rows falls by %.5f +- %.5f, %s",
+        what,
+        f"{len(after):,}",
+        gain,
+        error,
+        "kept" if kept else "not kept",
+    )
+    tried.append({"what": what, "rows": len(after), "gain": gain, "error": error, "kept": kept})
+    return kept

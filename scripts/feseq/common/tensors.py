@@ -51,7 +51,7 @@ def load(path: Path, convert: Callable[[np.ndarray], Any] = lambda array: array)
     Raises ValueError for another format or damaged bytes, OSError for an unreadable file.
     """
     try:
-        with safe_open(path, framework="np") as file:
+        with _opened(path) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = (file.metadata() or {}).get("content", "")
     except SafetensorError as error:
@@ -68,11 +68,17 @@ def peek(path: Path, name: str) -> Any:
     Raises ValueError for another format, KeyError if there is no such value.
     """
     try:
-        with safe_open(path, framework="np") as file:
+        with _opened(path) as file:
             text = (file.metadata() or {}).get("content", "")
     except SafetensorError as error:
         raise ValueError(first_line(error)) from None
     return _restored(dict(json.loads(text)["dict"])[name], {})
+
+
+def _opened(path: Path) -> Any:
+    # safetensors says that there is no such file, also where it may not be read.
+    open(path, "rb").close()
+    return safe_open(path, framework="np")
 
 
 def _described(
