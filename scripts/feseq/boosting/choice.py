@@ -1,10 +1,10 @@
-"""What is chosen before a training: how small a leaf may be, and which sets of features there are.
+"""What is chosen before a training: the sets of features, and how small a leaf may be.
 
-Small leaves learn much where much can be known, and learn chance by heart where it cannot. What is
-learned of a user or an ad helps where these come back, and misleads where they do not, which the
-validation rows show. So changes are tried one after the other, each in short trainings. A change
-stays if the logloss of held-out rows falls by more than its standard error, so the simplest model
-that is as good as the best wins.
+What is learned of a user or an ad helps where these come back, and misleads where they do not. The
+validation rows show which it is. Small leaves learn much where much can be known, and learn chance
+by heart where it cannot, which train rows tell by cross-validation. So changes are tried one after
+the other, in short trainings. A change stays if the logloss of held-out rows falls by more than its
+standard error, so the simplest model that is as good as the best wins.
 """
 
 import logging
@@ -32,7 +32,7 @@ _LEAF, _MOST_OF_LEAF = 20.0, 0.1
 _STEPS = (0.25, 4.0)
 # Train rows that choose it, by cross-validation. In trees of so few levels, leaves of larger tables
 # are large anyway.
-_LEAF_ROWS, _LEAF_FOLDS = 60_000, 3
+_LEAF_ROWS, _LEAF_FOLDS = 30_000, 3
 
 
 class Choice(NamedTuple):
@@ -60,16 +60,9 @@ def choose(
     all sets.
     """
     train, valid = (SomeRows(table, np.arange(min(table.rows, _MOST_ROWS))) for table in rows)
-    rate = train.column("label").mean()
+    label, rate = valid.column("label"), train.column("label").mean()
     weight = min(_LEAF, _MOST_OF_LEAF * train.rows * rate * (1 - rate))
-    sets: list[str] = [] if config.features == "auto" else list(config.features)
     tried: list[dict[str, Any]] = []
-    if config.min_child_weight == "auto":
-        few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
-        weight = _chosen_leaf(few, features[0].with_sets(sets), weight, device, threads, tried)
-    if config.features != "auto":
-        return Choice(weight, sets, tried)
-    label = valid.column("label")
 
     def losses(sets: Sequence[str]) -> np.ndarray:
         """The logloss of each validation row, of a model with these sets."""
@@ -78,14 +71,23 @@ def choose(
         held = quantile_matrix(valid, others, like=matrix, threads=threads)
         return _losses(matrix, held, label, weight, device, threads)
 
-    best = losses(sets)
-    for name in FEATURE_SETS:
-        columns = len(features[0].with_sets([*sets, name]).columns())
-        if columns == len(features[0].with_sets(sets).columns()):
-            continue  # no column of its kind
-        loss = losses([*sets, name])
-        if _helps(f"features {name}", best, loss, tried):
-            best, sets = loss, [*sets, name]
+    sets: list[str] = []
+    if config.features == "auto":
+        best = losses(sets)
+        for name in FEATURE_SETS:
+            columns = len(features[0].with_sets([*sets, name]).columns())
+            if columns == len(features[0].with_sets(sets).columns()):
+                continue  # no column of its kind
+            loss = losses([*sets, name])
+            if _helps(f"features {name}", best, loss, tried):
+                best, sets = loss, [*sets, name]
+    else:
+        sets += config.features
+    if config.min_child_weight == "auto":
+        few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
+        weight = _chosen_leaf(few, features[0].with_sets(sets), weight, device, threads, tried)
+    else:
+        weight = config.min_child_weight
     return Choice(weight, sets, tried)
 
 
