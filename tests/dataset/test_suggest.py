@@ -47,6 +47,8 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
         pages=[",".join("123456"[:n]) for n in days % 7],
         hour=random.integers(0, 24, 200),
         user_id=random.integers(0, 30, 200),
+        shown_time=days * 86_400,
+        playtime=days,
         note=[f"note {i}" for i in range(200)],
         seen_at=pa.array(days).cast(pa.int32()).cast(pa.date32()),
         empty=pa.nulls(200),
@@ -59,10 +61,10 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
     assert group["sequences"] == {"events": "item", "pages": "hour"}
     assert group["share_embedding"] == ["events"]
     assert {*group["profile"]} == {"country", "user_id"}
-    assert {*group["numeric"]} == {"age", "price"}
-    for name in ("event_time", "other", "note", "seen_at", "empty", "unused"):
+    assert {*group["numeric"]} == {"age", "price", "playtime"}
+    for name in ("event_time", "shown_time", "other", "note", "seen_at", "empty", "unused"):
         assert f"# {name} is left out: " in found["text"]
-    assert "# sampling: {split: {time: seen_at}}" in found["text"]
+    assert "# sampling: {split: {time: shown_time}}" in found["text"]
     assert "# sampling: {split: {group: user_id}}" in found["text"]
 
 

@@ -39,6 +39,8 @@ _CATEGORIES += (
     r"|hour|weekday|day_of_week|month|os|device|brand|channel|site|app|user|item|product)$"
 )
 _ITEMS = r"item|product|inventory|sku|article|video|movie|news|ad(_|$)|target|candidate"
+# Numbers from here on are no minutes of a day: 20000101, or seconds since 1970.
+_FIRST_DATE = 10_000_000
 _TIMES, _GROUPS = r"time|date|^day$|^ts$|_at$", r"user|member|customer|visitor|session|uid"
 
 
@@ -80,6 +82,12 @@ class _Column:
             return False
         numbers = {*pc.unique(self.values.cast(pa.float64(), safe=False)).to_pylist()}
         return numbers <= {0, 1} and (len(numbers) == 2 or self.named(_LABELS))
+
+    @property
+    def is_date(self) -> bool:
+        """True for numbers of a time's name that are days, or seconds since 1970."""
+        is_number = self.kind in ("integer", "float") and self.named(_TIMES)
+        return is_number and pc.min(self.values).as_py() >= _FIRST_DATE
 
     @cached_property
     def history(self) -> Ragged | None:
@@ -235,6 +243,8 @@ def _unusable(columns: Sequence[_Column], of_test: Sequence[_Column]) -> Iterato
             yield column.name, f"{kind} is no type of a feature"
         elif column.is_category and len(column.words) > _UNIQUE * column.known + 1:
             yield column.name, "nearly one value a row: an ID, or free text"
+        elif column.is_date:
+            yield column.name, "a point in time, and later rows have others"
 
 
 def _equally_long(histories: Sequence[_Column], left_out: dict[str, str]) -> list[_Column]:
