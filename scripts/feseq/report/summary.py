@@ -202,6 +202,6 @@ def _notes(table: pd.DataFrame) -> str:
         "Agreement: the rank correlation of the predictions with those of the best model; of good "
         f"models, the one that agrees least adds most to a blend. {metrics} Balanced score: the "
         "score at the odds 50:50. Share: how much of what can be learned from simulated data was "
-        "learned. Others: how much of the rows without a click was trained on. Features: sets that "
-        "the validation rows chose. MiB: peak memory of the training.\n"
+        "learned. Others: how much of the rows without a click was trained on. Features: the "
+        "sets that boosting has. MiB: peak memory of the training.\n"
     )
