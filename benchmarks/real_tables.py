@@ -92,7 +92,7 @@ def coupons() -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def _seen_before(lines: pd.DataFrame, used: pd.Series) -> pd.DataFrame:
-    """Lines of the household and the product before this receipt; the share of them with coupons."""
+    """Lines of the household and the product before this receipt; the share with a coupon."""
     found = pd.DataFrame(index=lines.index)
     # A product is on one line of a receipt.
     for name, receipt in (("household", lines["basket_id"]), ("product", None)):
