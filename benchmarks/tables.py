@@ -2,7 +2,7 @@
 
 MovieLens 100k (who gives a film four stars or more) comes from PyPI's recbole wheel. The stand-in
 is simulated, and its test rows are judged by their true probabilities. `real_tables.py` has four
-more, by which no setting was chosen.
+more.
 """
 
 from collections.abc import Callable
