@@ -1,4 +1,4 @@
-"""Sets of features: those stay that lower the logloss of the validation rows."""
+"""Sets of features and the size of leaves: what lowers the logloss of held-out rows."""
 
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,9 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path)
     tried = {entry["what"]: entry for entry in found["tried"]}
     names = ["histories", "groups", "clicks"]  # there are no IDs
     assert list(tried)[:3] == [f"features {name}" for name in names]
-    for entry in tried.values():
-        assert entry["kept"] == (entry["gain"] > entry["error"])
     # Clicks follow one code of the histories.
     assert tried["features histories"]["gain"] > 0.05
+    assert tried["features histories"]["kept"]
     assert found["sets"] == [name for name in names if tried[f"features {name}"]["kept"]]
     assert list(found["model"].features.sets) == found["sets"]
     fit_feature_map(AllRows(data / "train.h5", data / "valid.h5"), COLUMNS, 1).write(
@@ -47,11 +46,15 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path)
     files = {"refit_of": tmp_path / "first/training.json", "feature_map": data / "all.json"}
     again = trained(data, tmp_path / "refit", files, bags=2)
     assert len(found["trees"]) == 2
+    for run in (found, again):
+        for booster in run["model"].boosters:
+            covers = booster.trees_to_dataframe()["Cover"]
+            assert covers.min() >= run["min_child_weight"]
     for name in ("sets", "min_child_weight", "tried", "features", "trees", "valid_auc"):
         assert again[name] == found[name]
     settings = {"features": ["clicks", "histories"], "min_child_weight": 3}
     given = trained(data, tmp_path / "given", **settings)
-    assert given["model"].features.sets == ["histories", "clicks"]
+    assert given["model"].features.sets == given["sets"] == ["histories", "clicks"]
     assert (given["min_child_weight"], given["tried"]) == (3, [])
 
 
@@ -78,9 +81,14 @@ def test_trees_of_few_clicks_can_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_sure", [True, False])
 def test_leaves_are_as_small_as_the_rows_can_fill(tmp_path: Path, is_sure: bool) -> None:
     random = np.random.default_rng(0)
-    level = random.integers(0, 60, 3000)  # some 2,400 train rows: 40 of each
+    level = random.integers(0, 60, 3000)  # 2,000 train rows: some 33 of each
     chance = np.where(random.random(60) < 0.5, 0.02, 0.98)[level] if is_sure else np.full(3000, 0.5)
     columns = {"y": (random.random(3000) < chance).astype(np.int8), "price": level.astype(float)}
     make(tmp_path, raw_table(3000, **columns), valid_rows=range(2000, 3000))
     found = trained(tmp_path, tmp_path / "out", features=[])
     assert (found["min_child_weight"] < 20) == is_sure
+    few = make(tmp_path / "few", raw_table(3000, **columns), valid_rows=range(100, 3000))
+    # A tenth of what 100 rows have, which two thirds of them could not fill as well.
+    found = trained(few, tmp_path / "out", features=[])
+    assert found["min_child_weight"] < 2.5
+    assert not found["tried"]

@@ -47,8 +47,9 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
         pages=[",".join("123456"[:n]) for n in days % 7],
         hour=random.integers(0, 24, 200),
         user_id=random.integers(0, 30, 200),
-        shown_time=days * 86_400,
+        shown_time=np.append(0, days[1:] * 86_400),
         playtime=days,
+        candidate_id=days + 10**7,
         note=[f"note {i}" for i in range(200)],
         seen_at=pa.array(days).cast(pa.int32()).cast(pa.date32()),
         empty=pa.nulls(200),
@@ -58,9 +59,9 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
     found = written(tmp_path, table.drop_columns(["uid"]), table.drop_columns(["y", "unused"]))
     assert (found["label"], found["id"]) == ("y", "uid")
     (group,) = found["groups"].values()
-    assert group["sequences"] == {"events": "item", "pages": "hour"}
+    assert group["sequences"] == {"events": "item", "pages": "candidate_id"}
     assert group["share_embedding"] == ["events"]
-    assert {*group["profile"]} == {"country", "user_id"}
+    assert {*group["profile"]} == {"country", "user_id", "hour"}
     assert {*group["numeric"]} == {"age", "price", "playtime"}
     for name in ("event_time", "shown_time", "other", "note", "seen_at", "empty", "unused"):
         assert f"# {name} is left out: " in found["text"]

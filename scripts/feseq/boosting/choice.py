@@ -1,8 +1,8 @@
 """What is chosen before a training: the sets of features, and how small a leaf may be.
 
 What is learned of a user or an ad helps where these come back, and misleads where they do not. The
-validation rows show which it is. Small leaves learn much where much can be known, and learn chance
-by heart where it cannot, which train rows tell by cross-validation. So changes are tried one after
+validation rows show which it is. Small leaves learn much where much can be known, and memorize
+chance where it cannot, which train rows tell by cross-validation. So changes are tried one after
 the other, in short trainings. A change stays if the logloss of held-out rows falls by more than its
 standard error, so the simplest model that is as good as the best wins.
 """
@@ -25,19 +25,18 @@ logger = logging.getLogger(__name__)
 _MOST_ROWS = 200_000
 # Other settings than the model's, so that all trials of a search have the sets of its best.
 _SHORT = BoostingConfig(learning_rate=0.1, trees=300)
-# The first `min_child_weight`. It is at most this share of that of all rows, so that trees of few
-# clicks can split too.
+# The first `min_child_weight`. It is at most this share of the sum of p (1 - p) over all rows, so
+# that trees of few clicks can split too.
 _LEAF, _MOST_OF_LEAF = 20.0, 0.1
-# Train rows that choose a smaller one, by cross-validation. In trees of so few levels, leaves of
-# large tables are large anyway.
+# Train rows that choose a smaller one, by cross-validation.
 _LEAF_ROWS, _LEAF_FOLDS = 20_000, 3
 
 
 class Choice(NamedTuple):
-    """What was chosen, and in `tried` what each change did, in order.
+    """What was chosen. `tried` has what each change did, in order.
 
-    `gain` is by how much it lowers the logloss of `rows` beside what was kept before, `error` its
-    standard error, from the rows' differences.
+    `gain` is by how much it lowers the logloss of `rows` compared with what was kept before,
+    `error` its standard error, from the rows' differences.
     """
 
     min_child_weight: float
@@ -59,7 +58,7 @@ def choose(
     """
     train, valid = (SomeRows(table, np.arange(min(table.rows, _MOST_ROWS))) for table in rows)
     label, rate = valid.column("label"), train.column("label").mean()
-    weight = min(_LEAF, _MOST_OF_LEAF * train.rows * rate * (1 - rate))
+    leaf = min(_LEAF, _most_of_leaf(train.rows, rate))
     tried: list[dict[str, Any]] = []
 
     def losses(sets: Sequence[str]) -> np.ndarray:
@@ -67,9 +66,9 @@ def choose(
         own, others = (each.with_sets(sets) for each in features)
         matrix = quantile_matrix(train, own, threads=threads)
         held = quantile_matrix(valid, others, like=matrix, threads=threads)
-        return _losses(matrix, held, label, weight, device, threads)
+        return _losses(matrix, held, label, leaf, device, threads)
 
-    sets: list[str] = []
+    sets = [name for name in FEATURE_SETS if name in config.features]
     if config.features == "auto":
         best = losses(sets)
         for name in FEATURE_SETS:
@@ -77,59 +76,63 @@ def choose(
             if columns == len(features[0].with_sets(sets).columns()):
                 continue  # no column of its kind
             loss = losses([*sets, name])
-            if _helps(f"features {name}", best, loss, tried):
+            if _compare(f"features {name}", best, loss, tried):
                 best, sets = loss, [*sets, name]
-    else:
-        sets += config.features
-    if config.min_child_weight == "auto":
-        few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
-        weight = _chosen_leaf(few, features[0].with_sets(sets), weight, device, threads, tried)
-    else:
-        weight = config.min_child_weight
-    return Choice(weight, sets, tried)
+    few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
+    if config.min_child_weight != "auto":
+        leaf = config.min_child_weight
+    elif leaf <= _most_of_leaf(few.rows * (1 - 1 / _LEAF_FOLDS), rate):
+        # Fewer clicks could not fill leaves as well as all rows do, and smaller ones would win.
+        leaf = _chosen_leaf(few, features[0].with_sets(sets), leaf, device, threads, tried)
+    return Choice(leaf, sets, tried)
+
+
+def _most_of_leaf(rows: float, rate: float) -> float:
+    """The largest `min_child_weight` for so many rows."""
+    return _MOST_OF_LEAF * rows * rate * (1 - rate)
 
 
 def _chosen_leaf(
     rows: Table,
     features: Features,
-    weight: float,
+    leaf: float,
     device: str,
     threads: int,
     tried: list[dict[str, Any]],
 ) -> float:
-    """The `min_child_weight` by cross-validation of train rows: `weight`, or a fraction of it."""
+    """The `min_child_weight` by cross-validation of train rows: `leaf`, or a fraction of it."""
     label, fold = rows.column("label"), np.arange(rows.rows) % _LEAF_FOLDS
     matrix = quantile_matrix(rows, features, threads=threads)
     held = quantile_matrix(rows, features, like=matrix, threads=threads)
 
-    def losses(weight: float) -> np.ndarray:
-        """The logloss of each row, of a model that has not seen it."""
+    def losses(leaf: float) -> np.ndarray:
+        """The logloss of each row, of trees that were not grown on it."""
         found = np.zeros(rows.rows)
         for number in range(_LEAF_FOLDS):
             is_out = fold == number
             matrix.set_weight((~is_out).astype(np.float32))
             held.set_weight(is_out.astype(np.float32))
-            found[is_out] = _losses(matrix, held, label, weight, device, threads)[is_out]
+            found[is_out] = _losses(matrix, held, label, leaf, device, threads)[is_out]
         return found
 
-    best, smaller = losses(weight), weight / 4
-    while _helps(f"min_child_weight {smaller:.3g}", best, loss := losses(smaller), tried):
-        best, weight, smaller = loss, smaller, smaller / 4
-    return weight
+    best, smaller = losses(leaf), leaf / 4
+    while _compare(f"min_child_weight {smaller:.3g}", best, loss := losses(smaller), tried):
+        best, leaf, smaller = loss, smaller, smaller / 4
+    return leaf
 
 
 def _losses(
-    train: Matrix, held: Matrix, label: np.ndarray, weight: float, device: str, threads: int
+    train: Matrix, held: Matrix, label: np.ndarray, leaf: float, device: str, threads: int
 ) -> np.ndarray:
     """The logloss of each row of `held`, of a short training."""
-    short = _SHORT.model_copy(update={"min_child_weight": weight})
+    short = _SHORT.model_copy(update={"min_child_weight": leaf})
     booster, _ = fit(train, held, short, device, threads, verbosity=0)
     logit = booster.predict(held, output_margin=True).astype(np.float64)
     return np.logaddexp(0, logit) - label * logit
 
 
-def _helps(what: str, before: np.ndarray, after: np.ndarray, tried: list[dict[str, Any]]) -> bool:
-    """If a change lowers the losses of rows for sure; says so, and adds it to `tried`."""
+def _compare(what: str, before: np.ndarray, after: np.ndarray, tried: list[dict[str, Any]]) -> bool:
+    """Log a change and add it to `tried`; true if it lowers the losses by more than their error."""
     gain = float((before - after).mean())
     error = float((before - after).std() / np.sqrt(len(after)))
     kept = gain > error

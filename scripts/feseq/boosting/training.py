@@ -131,9 +131,10 @@ class BoostingRun:
             rows = (self.train, valid)
             choice = choose(rows, (own, features), config, self.device, self.threads)
         else:
-            choice = Choice(float(config.min_child_weight), list(config.features), [])
-        sets = choice.sets
-        return Made(own.with_sets(sets), features.with_sets(sets), unknown, choice)
+            sets = [name for name in FEATURE_SETS if name in config.features]
+            choice = Choice(float(config.min_child_weight), sets, [])
+        own, features = (each.with_sets(choice.sets) for each in (own, features))
+        return Made(own, features, unknown, choice)
 
     def settled(self, made: Made) -> BoostingConfig:
         """The settings, with what was chosen in place of `auto`."""

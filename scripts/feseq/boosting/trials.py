@@ -54,6 +54,7 @@ def trials(
             place = work if device == "cpu" else None
             job = BoostingRun(train, chooses, codes, config, device, threads, place)
             features, drawn = (config.values(keys) for keys in (SETTINGS, _DRAW))
+            features["leaf"] = config.min_child_weight == "auto"
             # Each goes before the next one takes its memory.
             if features != kept.get("features"):
                 kept.clear()

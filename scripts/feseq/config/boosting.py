@@ -24,8 +24,8 @@ class BoostingConfig(SettingsBlock):
     """splits between a tree's root and a leaf, at most"""
     min_child_weight: Literal["auto"] | Annotated[float, Field(ge=0), AS_WRITTEN] = "auto"
     """least sum of p (1 - p) over the rows of a leaf; at a click rate of 2 %, 20 are some thousand
-    rows. `auto`: 20, or less where that surely lowers the logloss of train rows held out from
-    short trainings"""
+    rows. `auto`: 20, or less where clicks are few, or where that lowers the logloss of held-out
+    train rows (docs/boosting.md)"""
     l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 1
     """weight of the squared leaves in the loss"""
     colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5

@@ -81,8 +81,8 @@ def convert_train(
             converting.advance(len(place))
         shuffle.write()
         drawn = _source(file, columns, code) | {"draw": chosen.digest, "size": size}
-        for writer, kind in zip(writers, ("train", "validation")):
-            writer.finish(known, drawn, kind)
+        for writer, side in zip(writers, ("train", "validation")):
+            writer.finish(known, drawn, side)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
 
 

@@ -174,15 +174,16 @@ def check_one_draw(
 ) -> None:
     """Raise UserError unless the files are of one draw; rows of two draws may overlap.
 
-    The files must not be exchanged, and be of the size of the model with this `full_name`. `fitted`
-    names what holds the feature map.
+    One must have train rows and the other validation rows, of the size of the model with this
+    `full_name`. `fitted` names what holds the feature map.
     """
     for table in (train, valid):
         require_drawn(table)
     check_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
-    if (train.kind, valid.kind) == ("validation", "train"):
+    if train is not valid and (train.side == "validation" or valid.side == "train"):
         raise UserError(
-            f"{train.path} holds validation rows and {valid.path} train rows: exchange them"
+            f"{train.path} holds {train.side} rows and {valid.path} {valid.side} rows; give train "
+            f"rows to learn from and validation rows to choose by"
         )
     for other, identity in ((valid.path, valid.identity), (fitted, feature_map.fitted_on)):
         if identity != train.identity:

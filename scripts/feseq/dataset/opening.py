@@ -47,7 +47,7 @@ class FilesTable(Table):
             "path": path,
             "source": {**first.source, "rows": raw_rows},
             "identity": identity if len(identities) > 1 else first.identity,
-            "kind": first.kind if len(tables) == parts else "",
+            "side": first.side if len(tables) == parts else "",
         }
         super().__init__(**first.as_dict() | changed)
         self.tables, self.rows = tables, sum(table.rows for table in tables)

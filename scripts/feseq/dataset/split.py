@@ -39,7 +39,7 @@ _NEARLY_ALL = 0.9
 # Times in one unit that are _LARGE have no gap in which they grow _JUMP times; seconds beside
 # milliseconds have one, and days beside hours (20240131 and 2024013123).
 _LARGE, _JUMP = 10_000_000, 50
-# What stands behind a day: nothing, HH, HHMM, HHMMSS, HHMMSSmmm.
+# Dividing by one of these drops the clock behind a day: none, HH, HHMM, HHMMSS, HHMMSSmmm.
 _CLOCKS = (1, 10**2, 10**4, 10**6, 10**9)
 # A row's time is one of so many periods, at most.
 PERIODS = 8

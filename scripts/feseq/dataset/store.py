@@ -13,7 +13,7 @@
     time               int64 [rows], the row's time, if the events have times
 
 In <col>, % and / of a column's name read %25 and %2F, and the name . reads %2E. Attributes: format,
-version, rows, kind (train, validation or, of test rows, empty), numeric_columns,
+version, rows, side (train, validation or, of test rows, empty), numeric_columns,
 categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's name, rows, bytes,
 fingerprint, whether it is simulated, the column of the rows' times, and the digest of the draw that
 a train or valid file was made with). The rows of a train or valid file are shuffled as far as a
@@ -109,7 +109,7 @@ class H5Writer:
         self.rows += len(block)
 
     def finish(
-        self, words: Mapping[str, Collection[str]], source: Mapping[str, Any], kind: str = ""
+        self, words: Mapping[str, Collection[str]], source: Mapping[str, Any], side: str = ""
     ) -> None:
         """Write vocabularies and attributes, and close; H5Table refuses an unfinished file."""
         for name, found in words.items():
@@ -119,7 +119,7 @@ class H5Writer:
                 f"vocabulary/{_h5_name(name)}", data=sorted(found), dtype=h5py.string_dtype()
             )
             dataset.attrs["sha256"] = _digest_of_words(sorted(found))
-        attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows, "kind": kind}
+        attributes = {"format": FORMAT, "version": VERSION, "rows": self.rows, "side": side}
         attributes |= {key: json.dumps(names) for key, names in self.columns.items()}
         self.file.attrs.update(attributes | {"source": json.dumps(dict(source))})
         self.close()
@@ -212,8 +212,8 @@ class H5Table(Table):
         made_from = json.dumps([VERSION, *said.values()], sort_keys=True)
         identity = hashlib.sha256(made_from.encode()).hexdigest()[:16]
         self.rows = int(attributes["rows"])
-        kind, has_times = str(attributes["kind"]), "time" in self.file
-        super().__init__(path, **said, has_times=has_times, identity=identity, kind=kind)
+        side, has_times = str(attributes["side"]), "time" in self.file
+        super().__init__(path, **said, has_times=has_times, identity=identity, side=side)
         # Kept, since each look into the file costs as much as some hundred rows.
         names = ["numeric", "categorical", "row", *(name for name in OPTIONAL if name in self.file)]
         self._data = {name: self.file[name] for name in names}

@@ -41,7 +41,10 @@ _CATEGORIES += (
 _ITEMS = r"item|product|inventory|sku|article|video|movie|news|ad(_|$)|target|candidate"
 # Numbers from here on are no minutes of a day: 20000101, or seconds since 1970.
 _FIRST_DATE = 10_000_000
-_TIMES, _GROUPS = r"time|date|^day$|^ts$|_at$", r"user|member|customer|visitor|session|uid"
+_TIMES, _GROUPS = (
+    r"time|(?<!candi)date|^day$|^ts$|_at$",
+    r"user|member|customer|visitor|session|uid",
+)
 
 
 @dataclass
@@ -85,9 +88,9 @@ class _Column:
 
     @property
     def is_date(self) -> bool:
-        """True for numbers of a time's name that are days, or seconds since 1970."""
+        """True for numbers of a time's name such as 20240131 or seconds since 1970."""
         is_number = self.kind in ("integer", "float") and self.named(_TIMES)
-        return is_number and pc.min(self.values).as_py() >= _FIRST_DATE
+        return is_number and pc.quantile(self.values)[0].as_py() >= _FIRST_DATE
 
     @cached_property
     def history(self) -> Ragged | None:

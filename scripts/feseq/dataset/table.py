@@ -21,7 +21,7 @@ class Header:
 
     `path` is what messages call it. Columns are those of a block's arrays and sequences. `source`
     says what the table was made from, whether `simulated`. `identity` is equal for the train and
-    the validation rows of one draw; `kind` says which of them a file has.
+    the validation rows of one draw; `side` says which of them a file has.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class Header:
     source: Mapping[str, Any]
     has_times: bool = False
     identity: str = ""
-    kind: str = ""
+    side: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """All of it by name."""
