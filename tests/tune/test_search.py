@@ -210,6 +210,22 @@ def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
     assert reports == [(-0.1, 1), (-0.1, 2), (-0.1, 3), (-0.1, 4), (-0.1, 1), (-0.1, 2)]
 
 
+def test_a_trial_that_chooses_its_leaves_forgets_those_of_the_one_before(
+    data: Path, tmp_path: Path
+) -> None:
+    trials = family_of("boosting").verb("trials")
+
+    def values(*leaves: float | str) -> list[float]:
+        given = *files_of(data), SETTINGS["boosting-deep"], tmp_path
+        with trials(*given, runtime=RUNTIME, threads=1) as run:
+            changes = [{"boosting": {"min_child_weight": leaf}} for leaf in leaves]
+            return [run(change, lambda *args, **kwargs: None)["value"] for change in changes]
+
+    without = values("auto")
+    assert values(1000, "auto")[1:] == without
+    assert values(1000) != without
+
+
 def test_a_space_of_another_family_is_refused_before_any_trial(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^tuning\.space"):
         tune(data, tmp_path, space={"boosting.max_depth": [3]})
