@@ -35,6 +35,9 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path)
     tried = {entry["what"]: entry for entry in found["tried"]}
     names = ["histories", "groups", "clicks"]  # there are no IDs
     assert list(tried)[:3] == [f"features {name}" for name in names]
+    for name in names:
+        entry = tried[f"features {name}"]
+        assert entry["kept"] == (entry["gain"] > entry["error"] > 0)
     # Clicks follow one code of the histories.
     assert tried["features histories"]["gain"] > 0.05
     assert tried["features histories"]["kept"]

@@ -49,6 +49,7 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
         user_id=random.integers(0, 30, 200),
         shown_time=np.append(0, days[1:] * 86_400),
         playtime=days,
+        lost_time=[np.nan] * 200,
         candidate_id=days + 10**7,
         note=[f"note {i}" for i in range(200)],
         seen_at=pa.array(days).cast(pa.int32()).cast(pa.date32()),
@@ -62,7 +63,7 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
     assert group["sequences"] == {"events": "item", "pages": "candidate_id"}
     assert group["share_embedding"] == ["events"]
     assert {*group["profile"]} == {"country", "user_id", "hour"}
-    assert {*group["numeric"]} == {"age", "price", "playtime"}
+    assert {*group["numeric"]} == {"age", "price", "playtime", "lost_time"}
     for name in ("event_time", "shown_time", "other", "note", "seen_at", "empty", "unused"):
         assert f"# {name} is left out: " in found["text"]
     assert "# sampling: {split: {time: shown_time}}" in found["text"]

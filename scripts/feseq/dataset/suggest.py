@@ -89,8 +89,10 @@ class _Column:
     @property
     def is_date(self) -> bool:
         """True for numbers of a time's name such as 20240131 or seconds since 1970."""
-        is_number = self.kind in ("integer", "float") and self.named(_TIMES)
-        return is_number and pc.quantile(self.values)[0].as_py() >= _FIRST_DATE
+        if self.kind not in ("integer", "float") or not self.named(_TIMES):
+            return False
+        median = pc.quantile(self.values)[0].as_py()  # None where all are NaN
+        return median is not None and median >= _FIRST_DATE
 
     @cached_property
     def history(self) -> Ragged | None:
