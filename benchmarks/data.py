@@ -31,15 +31,12 @@ from feseq.common.memory import keep_freed_memory
 from feseq.common.parquet import write_table
 from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
-from feseq.dataset import shuffle
 from feseq.dataset.conversion import BATCH_ROWS, convert_test, convert_train
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.fitting import fit_feature_map
-from feseq.dataset.opening import Rows
 from feseq.dataset.sampling import sample
 from feseq.dataset.store import H5Table
 from feseq.predict.submission import join_predictions
-from feseq.raw.parts import part_name, read_parts
 from feseq.raw.reading import RawTable
 from feseq.simulation import simulate_split
 
@@ -48,9 +45,6 @@ COLUMNS = Columns.from_config(CONFIG["columns"])
 # Rows of the plain reference, whose memory and time grow with every one of them.
 REFERENCE_ROWS = 3_000
 EPOCHS = 3
-# The train rows of the full size, and their parts.
-FULL_ROWS = 10_704_179
-PARTS = 22
 
 
 def make(folder: Path, rows: int, mean_length: float, valid_share: float = 0.1) -> None:
@@ -76,23 +70,16 @@ def simulate(folder: Path, rows: int, mean_length: float) -> int:
 
 def select(folder: Path, valid_share: float = 0.1) -> None:
     """Write the selection of all train rows, as one part."""
-    draw(folder / "train.parquet", folder, Sampling(valid_share=valid_share, seed=1))
-
-
-def draw(raw: Path, folder: Path, sampling: Sampling, parts: int = 1, label: str = "") -> int:
-    """Write the selection of all rows of `raw`, and its parts; the number of rows."""
-    rows = pq.ParquetFile(raw).metadata.num_rows
-    files = {"selection": folder / "selection.parquet", "parts": folder / "parts.json"}
-    part_rows = -(-rows // parts)
-    sample(raw, label or COLUMNS.label, None, sampling, part_rows=part_rows, **files)
-    return rows
-
-
-def convert(raw: Path, folder: Path, columns: Columns, sampling: Sampling, threads: int) -> None:
-    """Write train.h5 and valid.h5 of all rows of `raw`, as one part."""
-    draw(raw, folder, sampling, label=columns.label)
-    files = (folder / name for name in ("train.h5", "valid.h5"))
-    convert_train(raw, folder / "selection.parquet", columns, *files, threads=threads)
+    raw = folder / "train.parquet"
+    sample(
+        raw,
+        COLUMNS.label,
+        None,
+        Sampling(valid_share=valid_share, seed=1),
+        part_rows=pq.ParquetFile(raw).metadata.num_rows,
+        selection=folder / "selection.parquet",
+        parts=folder / "parts.json",
+    )
 
 
 def decode_train(folder: Path, threads: int) -> int:
@@ -122,20 +109,6 @@ def train_to_h5(folder: Path, threads: int) -> int:
         threads=threads,
     )
     return pq.ParquetFile(folder / "train.parquet").metadata.num_rows
-
-
-def train_in_parts(folder: Path, threads: int) -> int:
-    """The same rows, a million or more, in as many parts and shuffles as the full size has."""
-    out = folder / "in_parts"
-    out.mkdir(exist_ok=True)
-    raw = folder / "train.parquet"
-    rows = draw(raw, out, Sampling(valid_share=0.1, seed=1), PARTS)
-    shuffle.SHUFFLED_BYTES = shuffle.SHUFFLED_BYTES * rows // FULL_ROWS
-    for number, part in enumerate(read_parts(out / "parts.json").parts):
-        files = (out / split / f"part{part_name(number)}.h5" for split in ("train", "valid"))
-        how = {"part": part, "number": number, "threads": threads}
-        convert_train(raw, out / "selection.parquet", COLUMNS, *files, **how)
-    return rows
 
 
 def test_to_h5(folder: Path, threads: int) -> int:
@@ -168,8 +141,6 @@ def plain_reference(folder: Path, threads: int) -> int:
 
 def read_h5(folder: Path, threads: int) -> int:
     """Floor of the batch source: the same bytes of train.h5, block by block, thrown away."""
-    from feseq.dataset.store import H5Table
-
     with H5Table(folder / "train.h5") as table:
         table.block_rows = 65_536
         return sum(len(block) for block in table.blocks())
@@ -182,27 +153,15 @@ def feature_map(folder: Path, threads: int, columns: Columns = COLUMNS) -> int:
         return int(file.attrs["rows"])
 
 
-def batches_of_parts(folder: Path, threads: int) -> int:
-    """The same batches from all parts."""
-    return _batches(sorted((folder / "in_parts/train").glob("*.h5")), folder, threads)
-
-
 def batches(folder: Path, threads: int) -> int:
-    """Three epochs of shuffled batches of 2,048 rows at max_len 500, encoded, on the host.
-
-    The file is read in its own order.
-    """
-    return _batches(H5Table(folder / "train.h5"), folder, threads)
-
-
-def _batches(h5: Rows, folder: Path, threads: int) -> int:
+    """Three epochs of shuffled batches of 2,048 rows at max_len 500, encoded, on the host."""
     import torch
 
     from feseq.dataset.batches import BatchSource
 
     torch.set_num_threads(threads)
     fields = FeatureMap.read(folder / "feature_map.json")
-    source = BatchSource(h5, fields, max_len=500, batch_rows=2_048)
+    source = BatchSource(H5Table(folder / "train.h5"), fields, max_len=500, batch_rows=2_048)
     padded = events = 0
     for epoch in range(EPOCHS):
         for batch in source.shuffled(seed=1, epoch=epoch):
@@ -239,28 +198,14 @@ def submission(folder: Path, threads: int) -> int:
     return pq.ParquetFile(folder / "predictions.parquet").metadata.num_rows
 
 
-def write_bytes(folder: Path, threads: int) -> int:
-    """The bytes of train.h5 and valid.h5, written to one file: what the disk cache costs."""
-    left = sum((folder / name).stat().st_size for name in ("train.h5", "valid.h5"))
-    piece = bytes(1 << 20)
-    with open(folder / "bytes", "wb", buffering=0) as file:
-        for _ in range(left >> 20):
-            file.write(piece)
-    (folder / "bytes").unlink()
-    return pq.ParquetFile(folder / "train.parquet").metadata.num_rows
-
-
 # Stage -> the floor that it is compared with, in the order that they need each other's files.
 STAGES: dict[Callable[..., int], Callable[..., int] | None] = {
     decode_train: None,
     train_to_h5: decode_train,
-    train_in_parts: decode_train,
-    write_bytes: decode_train,
     plain_reference: decode_train,
     read_h5: None,
     feature_map: read_h5,
     batches: read_h5,
-    batches_of_parts: batches,
     decode_test: None,
     test_to_h5: decode_test,
     make_predictions: None,
