@@ -13,7 +13,7 @@ import pytest
 from feseq.dataset import conversion, shuffle
 from feseq.dataset.categories import codes_of
 from feseq.dataset.conversion import convert_train
-from feseq.dataset.selection import HOLDOUT, Selection, write_selections
+from feseq.dataset.selection import HOLDOUT, write_selections
 from feseq.dataset.store import H5Table
 from support.raw_tables import (
     COLUMNS,
@@ -28,19 +28,22 @@ from support.raw_tables import (
 )
 
 Row = dict[str, Any]
+F32 = float(np.float32(0.1))
+DECIMALS = pa.array(["700.00", None, "7.50"]).cast(pa.decimal128(6, 2))
 
 
 def rows_of_raw(table: pa.Table) -> list[Row]:
     """What H5 must give back, from the raw table, row by row."""
-    rows = []
-    for row in table.to_pylist():
-        kept = {name: row[name] for name in COLUMNS.categorical}
-        kept |= {name: split_events(row[name]) for name in COLUMNS.sequences}
+    rows = table.select([*COLUMNS.categorical, *COLUMNS.sequences, *COLUMNS.numeric]).to_pylist()
+    for row in rows:
+        row |= {name: split_events(row[name]) for name in COLUMNS.sequences}
         for name in COLUMNS.numeric:
-            value = np.float32(np.nan if row[name] is None else row[name])
-            kept[name] = "nan" if np.isnan(value) else float(value)
-        rows.append(kept)
+            row[name] = plain_number(np.float32(np.nan if row[name] is None else row[name]))
     return rows
+
+
+def plain_number(value: np.float32) -> float | str:
+    return "nan" if np.isnan(value) else float(value)
 
 
 def rows_of_h5(path: Path) -> list[Row]:
@@ -68,73 +71,59 @@ def rows_of_h5(path: Path) -> list[Row]:
                 row[name] = values[offsets[i] : offsets[i + 1]].tolist()
         for i, name in enumerate(names["numeric"]):
             for row, value in zip(rows, file["numeric"][:, i]):
-                row[name] = "nan" if np.isnan(value) else float(value)
+                row[name] = plain_number(value)
     return rows
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_train_and_valid_give_back_every_raw_value(tmp_path: Path) -> None:
-    table = raw_table()
+@pytest.mark.parametrize(("shuffled_bytes", "fewest", "most"), [(1 << 30, 1, 1), (4_000, 3, 39)])
+def test_train_and_valid_give_back_every_raw_value_and_are_shuffled_as_far_as_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shuffled_bytes: int, fewest: int, most: int
+) -> None:
+    monkeypatch.setattr(shuffle, "SHUFFLED_BYTES", shuffled_bytes)
+    table = raw_table(200)
     expected = rows_of_raw(table)
-    assert any(row["price"] == "nan" for row in expected)
-    assert {float("inf"), float("-inf")} <= {row["price"] for row in expected}
+    assert {"nan", float("inf"), float("-inf")} <= {row["price"] for row in expected}
     assert {None, ""} <= {row["country"] for row in expected}
-    parts = to_train_h5(tmp_path, table)
+    chosen = selected(table["y"].to_numpy(), valid_share=0.4, holdout_share=0.5)
+    chosen = replace(chosen, period=(chosen.row % 5).astype(np.uint8))
+    write_selections([chosen], tmp_path / "selection.parquet")
+    files = tmp_path / "train.h5", tmp_path / "valid.h5"
+    convert_train(write_raw(tmp_path, table), tmp_path / "selection.parquet", COLUMNS, *files)
+    place, part = np.empty((2, 200), int)
+    place[chosen.row], part[chosen.row] = chosen.position, chosen.part
     seen: list[int] = []
-    for path, is_valid in zip(parts, (False, True)):
+    for path in files:
         with h5py.File(path) as file:
-            raw_rows, labels = file["row"][:], file["label"][:]
-        assert rows_of_h5(path) == [expected[row] for row in raw_rows]
-        assert labels.tolist() == [table["y"][int(row)].as_py() for row in raw_rows]
-        assert labels.dtype == np.uint8
-        chosen = Selection.read(tmp_path / "selection.parquet")
-        of_part = chosen.is_valid == is_valid
-        in_order = chosen.row[of_part][np.argsort(chosen.position[of_part])]
-        with H5Table(path) as table_of_part:
-            assert np.array_equal(table_of_part.column("row"), in_order)
-        seen += raw_rows.tolist()
-    assert sorted(seen) == list(range(len(table)))
+            found = {name: file[name][:] for name in ("row", "label", "holdout", "period")}
+        row = found["row"]
+        assert rows_of_h5(path) == [expected[i] for i in row]
+        assert found["label"].tolist() == table["y"].to_numpy()[row].tolist()
+        assert found["holdout"].tolist() == (part[row] == HOLDOUT).tolist()
+        assert found["period"].tolist() == (row % 5).tolist()
+        # Shuffles that follow each other: in the drawn order, and behind all rows before them.
+        cuts = [0, *(1 + np.flatnonzero(np.diff(place[row]) < 0)), len(row)]
+        assert fewest <= len(cuts) - 1 <= most
+        assert sum(row[i:].min() > max([-1, *row[:i]]) for i in cuts[:-1]) >= fewest
+        seen += row.tolist()
+    assert sorted(seen) == list(range(200))
 
 
 @pytest.mark.usefixtures("small_batches")
 def test_test_rows_come_back_in_file_order_with_their_ids(tmp_path: Path) -> None:
-    table = raw_table().drop_columns("y")
+    ids = [f"{10 ** (i % 40)}" for i in range(40)] + [
+        f"아이디,{'é' * (i % 5)}{i}" for i in range(40)
+    ]
+    ids += [f"{i:07d}" for i in range(40)]
+    table = raw_table(uid=ids).drop_columns("y")
     path = to_test_h5(tmp_path, table)
     assert rows_of_h5(path) == rows_of_raw(table)
     with h5py.File(path) as file:
-        assert [word.decode() for word in file["id"]] == table["uid"].to_pylist()
+        assert [word.decode() for word in file["id"]] == ids
         assert file["row"][:].tolist() == list(range(len(table)))
         assert "label" not in file
-
-
-@pytest.mark.usefixtures("small_batches")
-def test_more_than_memory_may_hold_is_shuffled_as_far_as_it_fits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shuffle, "SHUFFLED_BYTES", 4_000)
-    table = raw_table(200)
-    raw, selection = write_raw(tmp_path, table), tmp_path / "selection.parquet"
-    chosen = selected(table["y"].to_numpy(), valid_share=0.4, holdout_share=0.5)
-    chosen = replace(chosen, period=(chosen.row % 5).astype(np.uint8))
-    write_selections([chosen], selection)
-    files = tmp_path / "train.h5", tmp_path / "valid.h5"
-    convert_train(raw, selection, COLUMNS, *files)
-    expected, place = rows_of_raw(table), dict(zip(chosen.row.tolist(), chosen.position.tolist()))
-    holdout = set(chosen.row[chosen.part == HOLDOUT].tolist())
-    seen: list[int] = []
-    for path in files:
-        with h5py.File(path) as file:
-            row, is_holdout = file["row"][:].tolist(), file["holdout"][:].tolist()
-            assert np.array_equal(file["period"][:], file["row"][:] % 5)
-        assert rows_of_h5(path) == [expected[i] for i in row]
-        assert is_holdout == [i in holdout for i in row]
-        # Shuffles that follow each other: in the drawn order, and behind all rows before them.
-        cuts = [0, *(i for i in range(1, len(row)) if place[row[i]] < place[row[i - 1]]), len(row)]
-        assert 3 < len(cuts) < 40
-        starts = [i for i in cuts[:-1] if min(row[i:]) > max([-1, *row[:i]])]
-        assert len(starts) > 2
-        seen += row
-    assert sorted(seen) == list(range(200))
+    with h5py.File(to_test_h5(tmp_path, raw_table(uid=range(0, 360, 3)))) as file:
+        assert [word.decode() for word in file["id"]] == [str(i) for i in range(0, 360, 3)]
 
 
 def test_the_result_does_not_depend_on_batches_and_row_groups(
@@ -160,50 +149,29 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "values"),
+    ("column", "words", "numbers"),
     [
-        ("country", pa.array([3, None, -1, 3], pa.int32()), ["3", None, "-1", "3"]),
-        ("country", pa.array([1.0, float("nan"), 2.5, None]), ["1", None, "2.5", None]),
-        ("country", pa.array([0.1, None, 123456792.0], pa.float32()), ["0.1", None, "123456792"]),
-        ("country", pa.array([0.1, 2, None, 0.3], pa.float16()), ["0.1", "2", None, "0.3"]),
-        ("country", pa.array([True, False, None, True]), ["true", "false", None, "true"]),
-        ("country", pa.array(["b", None, "a", "b"]).dictionary_encode(), ["b", None, "a", "b"]),
-        ("country", pa.array(["b", None, "", "b"], pa.large_string()), ["b", None, "", "b"]),
-        ("country", pa.array([7, None, 7, 9]).dictionary_encode(), ["7", None, "7", "9"]),
-        (
-            "country",
-            pa.array(["700.00", None, "7.50"]).cast(pa.decimal128(6, 2)),
-            ["700", None, "7.5"],
-        ),
-        ("country", pa.nulls(4, pa.string()), [None] * 4),
-        ("age", pa.array([1, None, 2**24 + 1], pa.int64()), [1, "nan", 2**24]),
-        ("age", pa.array([0.1, None, 3], pa.float64()), [float(np.float32(0.1)), "nan", 3]),
-        ("age", pa.array([True, None, False]), [1, "nan", 0]),
-        ("age", pa.array(["1.25", None]).cast(pa.decimal128(6, 2)), [1.25, "nan"]),
+        (pa.array([3, None, -1], pa.int32()), ["3", None, "-1"], [3, "nan", -1]),
+        (pa.array([2**24 + 1, None]), ["16777217", None], [2**24, "nan"]),
+        (pa.array([1.0, np.nan, 2.5, None]), ["1", None, "2.5", None], [1, "nan", 2.5, "nan"]),
+        (pa.array([0.1, 123456792.0], pa.float32()), ["0.1", "123456792"], [F32, 123456792]),
+        (pa.array([0.1, 2, None], pa.float16()), ["0.1", "2", None], None),
+        (pa.array([True, False, None]), ["true", "false", None], [1, 0, "nan"]),
+        (pa.array(["b", None, "a", "b"]).dictionary_encode(), ["b", None, "a", "b"], None),
+        (pa.array(["b", None, ""], pa.large_string()), ["b", None, ""], None),
+        (pa.array([7, None, 7, 9]).dictionary_encode(), ["7", None, "7", "9"], None),
+        (DECIMALS, ["700", None, "7.5"], [700, "nan", 7.5]),
+        (pa.nulls(4, pa.string()), [None] * 4, None),
     ],
     ids=lambda value: str(getattr(value, "type", "")),
 )
 def test_values_of_every_type_become_their_text_or_float32(
-    tmp_path: Path, name: str, column: pa.Array, values: list[Any]
+    tmp_path: Path, column: pa.Array, words: list[Any], numbers: list[Any] | None
 ) -> None:
-    h5 = to_test_h5(tmp_path, raw_table(len(column), **{name: column}))
-    assert [row[name] for row in rows_of_h5(h5)] == values
-
-
-@pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize(
-    ("ids", "texts"),
-    [
-        (list(range(0, 360, 3)), [str(i) for i in range(0, 360, 3)]),
-        ([f"{10**i}" for i in range(120)], None),
-        ([f"아이디,{'é' * (i % 5)}{i}" for i in range(120)], None),
-        ([f"{i:07d}" for i in range(120)], None),
-    ],
-    ids=["integers", "growing", "not ASCII", "leading zeros"],
-)
-def test_ids_are_kept_as_they_are(tmp_path: Path, ids: list[Any], texts: Any) -> None:
-    with h5py.File(to_test_h5(tmp_path, raw_table(uid=ids))) as file:
-        assert [value.decode() for value in file["id"]] == (texts or ids)
+    given = {"country": column} | ({"age": column} if numbers else {})
+    rows = rows_of_h5(to_test_h5(tmp_path, raw_table(len(column), **given)))
+    assert [row["country"] for row in rows] == words
+    assert numbers is None or [row["age"] for row in rows] == numbers
 
 
 def test_columns_whose_names_are_paths_keep_apart(tmp_path: Path) -> None:

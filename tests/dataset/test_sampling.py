@@ -135,20 +135,17 @@ LABELS = [0, 1, 1, 0, 0, 1]
 @pytest.mark.parametrize(
     "column",
     [
-        pa.array(LABELS, pa.int64()),
         pa.array(LABELS, pa.float32()),
-        pa.array([bool(x) for x in LABELS]),
-        pa.array([str(x) for x in LABELS]),
+        pa.array([x == 1 for x in LABELS]),
         pa.array([f"{x}.0" for x in LABELS]),
         pa.array(LABELS, pa.int8()).dictionary_encode(),
     ],
-    ids=lambda column: f"{column.type} {column[1]}",
+    ids=lambda column: str(column.type),
 )
 def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) -> None:
     raw = write_raw(tmp_path, pa.table({"unused": LABELS, "y": column}), row_group_size=2)
     labels = read_labels(RawTable(raw), "y")
-    assert labels.tolist() == LABELS
-    assert labels.dtype == np.uint8
+    assert (labels.tolist(), labels.dtype) == (LABELS, np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -160,13 +157,11 @@ def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) ->
         (["0", "1", "0", "1", "yes", "no"], r"'y' has type string, .*row 4: .*'yes'"),
         ([[0], [1]], r"type list"),
         (pa.array([b"0", b"\xff"]).view(pa.string()).dictionary_encode(), r"row 1: "),
-        ([0] * 7, r"'y' is 1 in 0 of 7"),
         ([0, 0, 1, 0], r"'y' is 1 in 1 of 4"),
         (pa.array([], pa.int8()), r"no rows"),
     ],
 )
 def test_an_unusable_label_is_refused_with_its_row(tmp_path: Path, values: Any, named: str) -> None:
     raw = write_raw(tmp_path, pa.table({"y": values}))
-    with pytest.raises(UserError, match=named) as refusal:
+    with pytest.raises(UserError, match=rf"{raw}.*{named}"):
         read_labels(RawTable(raw), "y")
-    assert str(raw) in str(refusal.value)

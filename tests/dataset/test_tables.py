@@ -2,7 +2,6 @@
 
 import os
 import resource
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,16 +44,15 @@ def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 def check_rows(found: Table, table: pa.Table) -> list[int]:
     """The table has the raw values of its rows, however it is read; returns the rows' numbers."""
     whole = found.read(0, found.rows)
+    raw = table.take(whole.row).to_pylist()
     assert whole.label is not None
-    country, item = (found.categorical_columns.index(name) for name in ("country", "item"))
+    assert whole.label.tolist() == [row["y"] for row in raw]
+    assert whole.categorical.tolist() == [
+        [0 if row[name] is None else codes_of([row[name]])[0] for name in found.categorical_columns]
+        for row in raw
+    ]
     events = as_lists(whole.sequences["events"])
-    for i, row in enumerate(whole.row.tolist()):
-        raw = {name: table[name][row].as_py() for name in ("country", "item", "y", "events")}
-        for place, name in ((country, "country"), (item, "item")):
-            code = 0 if raw[name] is None else codes_of([raw[name]])[0]
-            assert whole.categorical[i, place] == code
-        assert whole.label[i] == raw["y"]
-        assert events[i] == split_events(raw["events"])
+    assert events == [split_events(row["events"]) for row in raw]
     for column in ("row", "label", "categorical", "holdout", "period"):
         assert np.array_equal(found.column(column), getattr(whole, column))
         assert np.array_equal(found.column(column, 9, 31), getattr(whole, column)[9:31])
@@ -65,59 +63,45 @@ def check_rows(found: Table, table: pa.Table) -> list[int]:
     return whole.row.tolist()
 
 
-def test_the_parts_of_a_table_read_as_one(files: Files, table: pa.Table) -> None:
-    assert len(files[0]) == 8
-    with open_table(files[0]) as train, open_table(files[1]) as valid:
-        rows = check_rows(train, table) + check_rows(valid, table)
-        assert train.identity == valid.identity
-        assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
-        with open_table(AllRows(*files)) as together:
-            assert sorted(check_rows(together, table)) == sorted(rows) == list(range(300))
-            assert together.identity not in (train.identity, valid.identity)
-
-
-@pytest.mark.parametrize(
-    "some",
-    [
-        without_holdout,
-        lambda valid: SomeRows(valid, np.array([5, 6, 7, 30, 40])),
-        lambda valid: MemoryTable(valid, valid.read(3, 50)),
-    ],
-    ids=["without holdout", "some", "in memory"],
-)
-def test_some_rows_of_a_table_are_a_table(
-    files: Files, table: pa.Table, some: Callable[[Table], Table]
+def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(
+    files: Files, table: pa.Table
 ) -> None:
-    with open_table(files[1]) as valid:
-        part = some(valid)
-        rows = check_rows(part, table)
-        assert 0 < len(rows) == part.rows < valid.rows
-        assert part.identity == valid.identity
-        if some is without_holdout:
-            holdout = valid.column("row")[valid.holdout]
-            assert sorted([*rows, *holdout]) == sorted(valid.column("row"))
+    assert len(files[0]) == 8
+    with (
+        open_table(files[0]) as train,
+        open_table(files[1]) as valid,
+        open_table(AllRows(*files)) as together,
+    ):
+        rows = check_rows(train, table) + check_rows(valid, table)
+        assert train.identity == valid.identity != together.identity != train.identity
+        assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
+        assert sorted(check_rows(together, table)) == sorted(rows) == list(range(300))
+        chosen = without_holdout(valid)
+        some = SomeRows(valid, np.array([5, 6, 7, 30, 40]))
+        for part in (chosen, some, MemoryTable(valid, valid.read(3, 50))):
+            assert 0 < len(check_rows(part, table)) == part.rows < valid.rows
+            assert part.identity == valid.identity
+        holdout = valid.column("row")[valid.holdout]
+        assert sorted([*chosen.column("row"), *holdout]) == sorted(valid.column("row"))
 
 
-def test_files_of_other_draws_are_refused(files: Files, table: pa.Table, tmp_path: Path) -> None:
-    other = to_train_parts(tmp_path, table, 40, row_group_size=20, seed=4)
-    with pytest.raises(UserError, match=r"part000.h5 and .*part000.h5"):
-        open_table(AllRows(files[0], other[1]))
-    train = to_train_h5(tmp_path, table, size="toy")[0]
-    with pytest.raises(UserError, match=r"part000.h5 and .*train.h5"):
-        open_table([files[0][0], train])
-    with open_table(files[0]) as train, open_table(other[0]) as drawn_again:
-        assert train.identity != drawn_again.identity
-
-
-def test_files_of_unequal_number_are_refused(files: Files) -> None:
+def test_files_of_other_draws_or_of_unequal_number_are_refused(
+    files: Files, table: pa.Table, tmp_path: Path
+) -> None:
     train, valid = files
+    other = to_train_parts(tmp_path, table, 40, row_group_size=20, seed=4)
+    toy = to_train_h5(tmp_path, table, size="toy")[0]
     for rows, named in (
+        (AllRows(train, other[1]), r"part000\.h5 and .*part000\.h5"),
+        ([train[0], toy], r"part000\.h5 and .*train\.h5"),
         ([], "no H5 files"),
         (AllRows(train, valid[:3]), r"8 of .*train and 3 of .*valid"),
         (AllRows(train[0], valid[1]), r"part000\.h5 and .*part001\.h5"),
     ):
         with pytest.raises(UserError, match=named):
             open_table(rows)
+    with open_table(train) as first, open_table(other[0]) as drawn_again:
+        assert first.identity != drawn_again.identity
 
 
 def test_more_files_than_the_soft_limit_are_opened_and_closed_again(files: Files) -> None:

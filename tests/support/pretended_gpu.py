@@ -13,7 +13,7 @@ not seen. For these `benchmarks/gpu.py` counts what CUDA's own debug mode says.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from feseq.dataset.batch import Batch
 
@@ -97,8 +98,7 @@ class PretendedGpu(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        tensors: list[Tensor] = []
-        _map(tensors.append, [args, kwargs])
+        tensors = [value for value in tree_leaves([args, kwargs]) if isinstance(value, Tensor)]
         on_gpu = [tensor for tensor in tensors if isinstance(tensor, OnGpu)]
         device = kwargs.get("device")
         goes_to_gpu = bool(on_gpu) if device is None else torch.device(device).type != "cpu"
@@ -108,34 +108,31 @@ class PretendedGpu(TorchDispatchMode):
         with self:
             if (result := func.decompose(*args, **kwargs)) is not NotImplemented:
                 return result
-        if func.overloadpacket in (_aten._to_copy, _aten.copy_):
-            is_in_place = func.overloadpacket is _aten.copy_
-            target = isinstance(args[0], OnGpu) if is_in_place else goes_to_gpu
-            blocks = not (args[2:3] == (True,) or kwargs.get("non_blocking"))
-            self._note_copy(isinstance(tensors[-1], OnGpu), target, blocks)
+        kind = func.overloadpacket
+        if kind in (_aten._to_copy, _aten.copy_):
+            from_gpu = isinstance(tensors[-1], OnGpu)
+            to_gpu = isinstance(args[0], OnGpu) if kind is _aten.copy_ else goes_to_gpu
+            if from_gpu and not to_gpu:
+                self.waits["copy to the host"] += 1
+            elif to_gpu and not (from_gpu or args[2:3] == (True,) or kwargs.get("non_blocking")):
+                self.waits["blocking copy to the GPU"] += 1
         else:
             # A single value may come from the host.
             if on_gpu and any(t.dim() for t in tensors if not isinstance(t, OnGpu)):
                 shapes = [f"{list(t.shape)} on {t.device.type}" for t in tensors]
                 raise RuntimeError(f"{func}: tensors on different devices: {', '.join(shapes)}")
-            self._note_reading(func, args, kwargs)
+            self._note_reading(kind, args, kwargs)
         if device is not None:
             kwargs["device"] = "cpu"
-        result = func(*_map(_values, args), **_map(_values, kwargs))
-        if func.overloadpacket is _aten.copy_:
+        args_on_host, kwargs = tree_map_only(OnGpu, lambda tensor: tensor.values, (args, kwargs))
+        result = func(*args_on_host, **kwargs)
+        if kind is _aten.copy_:
             return args[0]
         known = {id(tensor.values): tensor for tensor in on_gpu}
         wrapped = lambda value: known[id(value)] if id(value) in known else OnGpu(value)  # noqa: E731
-        return _map(wrapped, result) if goes_to_gpu else result
+        return tree_map_only(Tensor, wrapped, result) if goes_to_gpu else result
 
-    def _note_copy(self, from_gpu: bool, to_gpu: bool, blocks: bool) -> None:
-        if from_gpu and not to_gpu:
-            self.waits["copy to the host"] += 1
-        elif to_gpu and not from_gpu and blocks:
-            self.waits["blocking copy to the GPU"] += 1
-
-    def _note_reading(self, func: Any, args: Any, kwargs: Any) -> None:
-        kind = func.overloadpacket
+    def _note_reading(self, kind: Any, args: Any, kwargs: Any) -> None:
         name = str(kind).removeprefix("aten.")
         indices = args[1] if kind in _MASKABLE else []
         if any(index is not None and index.dtype == torch.bool for index in indices):
@@ -156,21 +153,6 @@ class _Numbered(TorchFunctionMode):
 
 def _is_cuda(value: Any) -> bool:
     return isinstance(value, str | torch.device) and str(value) == "cuda"
-
-
-def _values(tensor: Tensor) -> Tensor:
-    return tensor.values if isinstance(tensor, OnGpu) else tensor
-
-
-def _map(function: Callable[[Tensor], Any], value: Any) -> Any:
-    """`value` with all tensors in its lists, tuples and dicts replaced."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, list | tuple):
-        return type(value)(_map(function, part) for part in value)
-    if isinstance(value, dict):
-        return {key: _map(function, part) for key, part in value.items()}
-    return value
 
 
 @contextmanager

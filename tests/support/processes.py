@@ -34,19 +34,17 @@ def workers_of(launcher: int) -> list[int]:
 
 def have_ended(processes: list[int]) -> bool:
     """True once none of them runs any more; False if that takes too long."""
+
+    def is_alive(process: int) -> bool:
+        with suppress(psutil.NoSuchProcess):
+            # A dead one may be unread.
+            return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+        return False
+
     until = time.monotonic() + PATIENCE_SECONDS
-    while any(map(_is_alive, processes)):
-        if time.monotonic() > until:
-            return False
+    while (alive := any(map(is_alive, processes))) and time.monotonic() < until:
         time.sleep(0.05)
-    return True
-
-
-def _is_alive(process: int) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        # A dead one may be unread.
-        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
-    return False
+    return not alive
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> list[str]:

@@ -1,0 +1,307 @@
+"""The simulated stand-in: its files, users and statistics, and the click model behind them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feseq.common.errors import UserError
+from feseq.common.ragged import Ragged
+from feseq.evaluate.metrics import expected_auc
+from feseq.simulation import clicks, columns, sequences, simulate_split, users
+from feseq.simulation.statistics import category_values, load_statistics, missing_shares
+
+ROWS, TEST_ROWS, SEED, MEAN_LENGTH = 20_000, 4_000, 7, 50.0
+# By name: train, test, and the truth of each.
+Simulated = dict[str, pa.Table]
+Drawn = tuple[columns.Columns, Ragged]
+
+
+def simulate(folder: Path, name: str, **settings: Any) -> tuple[Path, Path]:
+    """Small files, and where they lie."""
+    parquet, truth = folder / f"{name}.parquet", folder / f"{name}_truth.parquet"
+    defaults: dict[str, Any] = {"split": "train", "rows": 600, "mean_length": 20.0, "seed": 1}
+    simulate_split(parquet, truth, **{**defaults, "chunk_rows": 200, **settings})
+    return parquet, truth
+
+
+@pytest.fixture(scope="session")
+def simulated(shared: Callable[..., Path]) -> Simulated:
+    """A train file of 20,000 rows, a test file of 4,000, and their truth."""
+
+    def make(folder: Path) -> None:
+        size = {"mean_length": MEAN_LENGTH, "seed": SEED, "chunk_rows": 8_000}
+        simulate(folder, "train", rows=ROWS, **size)
+        simulate(folder, "test", split="test", rows=TEST_ROWS, train_rows=ROWS, **size)
+
+    return {path.stem: pq.read_table(path) for path in shared("simulated", make).glob("*.parquet")}
+
+
+@pytest.fixture(scope="module")
+def long_rows() -> Drawn:
+    """12,000 rows of mean length 500, by a stream that no file and no pilot uses."""
+    rows = 12_000
+    strangers = users.strangers(314, rows)
+    day = columns.train_day(np.arange(rows), rows)
+    drawn = columns.draw_columns(np.random.default_rng(314), strangers, day)
+    return drawn, sequences.draw_sequences(strangers, 500.0)
+
+
+def parsed(table: pa.Table) -> tuple[columns.Columns, Ragged]:
+    """The columns and histories of a file, as they were drawn."""
+    found = {
+        name: pd.Categorical(table[name].to_pandas(), category_values(name)).codes
+        for name in columns.CATEGORIES
+    }
+    numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    token_of = {code: token for token, code in enumerate(sequences.vocabulary())}
+    rows = [[token_of[code] for code in text.split(",")] for text in table["seq"].to_pylist()]
+    offsets = np.cumsum([0, *map(len, rows)])
+    histories = Ragged(np.concatenate(rows).astype(np.uint16), offsets)
+    return found | {name: table[name].to_numpy() for name in numbers}, histories
+
+
+def test_the_files_have_the_columns_and_types_of_the_real_ones(simulated: Simulated) -> None:
+    schema, test = simulated["train"].schema, simulated["test"]
+    assert schema.names == load_statistics()["column_order"]
+    texts = {"gender", "age_group", "inventory_id", "day_of_week", "hour", "seq"}
+    assert {field.name for field in schema if field.type == pa.string()} == texts
+    assert {field.name for field in schema if field.type == pa.int64()} == {"clicked"}
+    assert sum(field.type == pa.float32() for field in schema) == 75 + 37
+    assert test.schema.names == ["ID", *(name for name in schema.names if name != "clicked")]
+    assert test["ID"].to_pylist() == [f"TEST_{row:07d}" for row in range(TEST_ROWS)]
+    assert test["day_of_week"].unique().to_pylist() == ["7"]
+    # The truth lies apart, in the same order.
+    assert simulated["train_truth"]["row"].to_pylist() == list(range(ROWS))
+    assert simulated["test_truth"]["ID"].equals(test["ID"])
+
+
+def test_click_rates_of_days_are_the_measured_ones_and_labels_follow_them(
+    simulated: Simulated,
+) -> None:
+    for split, rate in (("train", 0.0191), ("test", 0.01725)):
+        for name in ("probability", "probability_of_new_user"):
+            probability = simulated[f"{split}_truth"][name].to_numpy()
+            tolerance = 5 * probability.std() / np.sqrt(len(probability))
+            assert probability.mean() == pytest.approx(rate, abs=tolerance), name
+    day = np.array(simulated["train"]["day_of_week"].to_pylist())
+    assert list(day) == sorted(day)
+    probability = simulated["train_truth"]["probability"].to_numpy()
+    rates = load_statistics()["categories"]["day_of_week"]["click_rate"]
+    found = [probability[day == name].mean() for name in rates]
+    np.testing.assert_allclose(found, list(rates.values()), rtol=0.2)
+    clicked = simulated["train"]["clicked"].to_numpy()
+    others = np.array([(clicked[day == name] == 0).sum() for name in "1234567"])
+    np.testing.assert_allclose(others, (clicked == 0).sum() / 7, rtol=0.01)
+    order = np.argsort(probability)
+    for part in [*np.array_split(order, 5)[1:], order[-400:]]:
+        deviation = np.sqrt((probability[part] * (1 - probability[part])).sum())
+        assert abs(clicked[part].sum() - probability[part].sum()) < 4 * deviation
+
+
+def test_users_come_back_with_all_that_is_their_own(simulated: Simulated) -> None:
+    """10,704,179 rows have 7,179,942 sequences; texts below ten events are equal by chance."""
+    train, test = simulated["train"], simulated["test"]
+    texts = [np.array(table["seq"].to_pylist()) for table in (train, test)]
+    is_long = [np.char.count(text, ",") >= 9 for text in texts]
+    long_train, long_test = (text[long] for text, long in zip(texts, is_long))
+    assert len(long_train) / len(np.unique(long_train)) == pytest.approx(1.491, abs=0.03)
+    last = np.array(train["day_of_week"].to_pylist())[is_long[0]] == "7"
+    on_last_day = np.isin(long_train[last], long_train[~last]).mean()
+    assert 0.1 < np.isin(long_test, long_train).mean() < 0.2 < on_last_day < 0.4
+    key = users.train_users(SEED, np.arange(ROWS))
+    _, first, user = np.unique(key, return_index=True, return_inverse=True)
+    for name in ("seq", "gender", "age_group"):
+        values = np.array(train[name].to_pylist(), dtype=object)
+        assert (values == values[first][user]).all(), name
+    hour = np.array(train["hour"].to_pylist())
+    assert (hour != hour[first][user]).mean() > 0.2
+
+
+def test_no_row_names_a_later_row_as_its_user() -> None:
+    """The users of the first rows are the same however many follow, and in any chunks."""
+    row = np.arange(5_000)
+    whole = users.train_users(3, row)
+    parts = [users.train_users(3, part) for part in np.split(row, 20)]
+    assert np.array_equal(whole, np.concatenate(parts))
+    assert len(np.unique(users.train_users(3, 10_000_000 + row))) > 4_500
+    alone, known = (users.test_users(3, row[:2_000], train_rows) for train_rows in (0, 5_000))
+    of_train = np.isin(known, whole)
+    assert not np.isin(alone, whole).any()
+    assert 0.1 < of_train.mean() < 0.2
+    assert np.array_equal(known[~of_train], alone[~of_train])
+
+
+@pytest.mark.parametrize("mean_length", [float("nan"), 0, 10**6])
+def test_a_length_that_no_history_has_is_refused(tmp_path: Path, mean_length: float) -> None:
+    with pytest.raises(UserError, match="mean_length"):
+        simulate(tmp_path, "a", mean_length=mean_length)
+
+
+def test_rows_depend_on_the_seed_and_not_on_how_many_follow(tmp_path: Path) -> None:
+    """But for what depends on the day, which their number sets."""
+    first, again, other = (
+        [path.read_bytes() for path in simulate(tmp_path, name, rows=400, seed=seed)]
+        for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
+    for one, two, three in zip(first, again, other, strict=True):
+        assert one == two != three
+    short, long = pq.read_table(tmp_path / "a.parquet"), simulate(tmp_path, "d", rows=900, seed=5)
+    longer = pq.read_table(long[0])
+    of_day = ["day_of_week", "l_feat_11", "l_feat_12", "l_feat_14", "clicked"]
+    assert longer.slice(0, 400).drop_columns(of_day).equals(short.drop_columns(of_day))
+    test = pq.read_table(simulate(tmp_path, "test", split="test", seed=5)[0])["seq"]
+    parts = [longer["seq"].slice(0, 200), longer["seq"].slice(200, 200), test.slice(0, 200)]
+    assert len({tuple(part.to_pylist()) for part in parts}) == 3
+
+
+# Statistics of the real file
+
+
+def test_categories_and_missing_blocks_follow_the_statistics(simulated: Simulated) -> None:
+    """77 columns in 17,208 of 10,704,179 rows, 18 feat_a_* in 18,598, feat_e_3 in 1,085,557."""
+    train = simulated["train"]
+    for name in ("gender", "age_group", "inventory_id", "hour"):
+        shares = load_statistics()["categories"][name]["shares"]
+        value = np.array(train[name].to_pylist(), dtype=object)
+        expected = np.array(list(shares.values()))
+        found = np.array([(value == text).mean() for text in shares])
+        np.testing.assert_allclose(found, expected / expected.sum(), atol=0.012)
+        assert set(value) - {None} <= set(shares)
+    missing = {name: train[name].is_null().to_numpy() for name in train.schema.names}
+    for name, count, share in (
+        ("gender", 77, 0.0016076),
+        ("feat_a_1", 18, 0.0017374),
+        ("feat_e_3", 1, 0.1014144),
+        ("seq", 23, 0),
+    ):
+        assert sum(np.array_equal(missing[name], other) for other in missing.values()) == count
+        # A user's rows are missing together: two rows say little more than one.
+        expected_share = pytest.approx(share, abs=6 * np.sqrt(share / ROWS))
+        assert missing[name].mean() == expected_share
+
+
+def test_numbers_follow_the_statistics(simulated: Simulated) -> None:
+    numeric = load_statistics()["numeric"]
+    level = np.array(load_statistics()["quantile_levels"])[1:-1]
+    # The statistics count null as 0.
+    values = {name: np.nan_to_num(simulated["train"][name].to_numpy()) for name in numeric}
+    for name, value in values.items():
+        measured, distinct = numeric[name], numeric[name]["distinct"]
+        low, *inner, high = measured["quantiles"]
+        if name not in load_statistics()["ids"]:
+            assert (low - 1e-3 <= value.min(), value.max() <= high + 1e-3) == (True, True), name
+        assert distinct > 100 or len(np.unique(value)) <= distinct + 1, name
+        # They were measured on rows of which other shares are missing than in the file.
+        more = np.subtract(*missing_shares(name))
+        zeros = measured["zero_share"] + more
+        chance = 5 * np.sqrt(zeros * (1 - zeros) / ROWS)
+        assert (value == 0).mean() == pytest.approx(zeros, abs=chance + 0.001), name
+        off = 0.015 + abs(more)
+        for p, quantile, near in zip(level, inner, 1e-5 * np.abs(inner), strict=True):
+            assert (value < quantile - near).mean() <= p + off, (name, p)
+            assert (value <= quantile + near).mean() >= p - off, (name, p)
+    index = [i for i, name in enumerate(numeric) if numeric[name]["distinct"] > 100]
+    expected = np.array(load_statistics()["rank_correlation"])[np.ix_(index, index)]
+    many = np.stack([values[list(numeric)[i]] for i in index])
+    apart = np.abs(np.corrcoef(many.argsort(axis=1).argsort(axis=1)) - expected)
+    assert (apart.max() < 0.15, apart.mean() < 0.02) == (True, True)
+
+
+def test_advert_ids_come_and_go(simulated: Simulated) -> None:
+    """Some of the test's IDs are new, about as many as on the last train day."""
+    day = np.array(simulated["train"]["day_of_week"].to_pylist())
+    for name, count in (("l_feat_11", 1_524), ("l_feat_12", 5_050), ("l_feat_14", 3_237)):
+        train, test = simulated["train"][name].to_numpy(), simulated["test"][name].to_numpy()
+        assert {*train.tolist()} < {*range(1, count + 1)}
+        assert 0.1 < (~np.isin(test, train)).mean() < 0.4, name
+        assert 0.1 < (~np.isin(train[day == "7"], train[day != "7"])).mean() < 0.4, name
+
+
+def test_histories_follow_the_statistics(simulated: Simulated) -> None:
+    _, drawn = parsed(simulated["train"])
+    lengths = drawn.lengths
+    assert lengths.mean() == pytest.approx(MEAN_LENGTH, rel=0.03)
+    assert 1 <= lengths.min() <= lengths.max() <= 10 * MEAN_LENGTH
+    assert 0.01 < (lengths < 0.1 * MEAN_LENGTH).mean() < 0.06
+    assert np.quantile(lengths, 0.99) > 4 * MEAN_LENGTH
+    share, size = sequences.token_shares(), len(sequences.vocabulary())
+    realised = np.bincount(drawn.values, minlength=size) / len(drawn.values)
+    assert np.abs(realised - share).sum() / 2 < 0.06
+    to = np.setdiff1d(np.arange(len(drawn.values)), drawn.offsets[:-1])
+    pairs = np.zeros((size, size))
+    np.add.at(pairs, (drawn.values[to - 1], drawn.values[to]), 1.0)
+    successors = pairs[:60] / pairs[:60].sum(axis=1, keepdims=True)
+    apart = np.abs(successors - sequences.measured_successors()[:60]).sum(axis=1) / 2
+    assert np.average(apart, weights=share[:60]) < 0.05
+
+
+# The click model
+
+
+def test_a_new_users_probability_follows_from_the_file_and_a_known_ones_tells_more(
+    simulated: Simulated,
+) -> None:
+    for split in ("train", "test"):
+        logit = clicks.click_logit(*parsed(simulated[split].slice(0, 2_000)), MEAN_LENGTH)
+        expected = simulated[f"{split}_truth"]["probability_of_new_user"].slice(0, 2_000)
+        np.testing.assert_allclose(clicks.mean_over_users(logit), expected.to_numpy(), rtol=1e-4)
+    truth = simulated["train_truth"]
+    true, new_user = (truth[name].to_numpy() for name in truth.schema.names[1:])
+    assert 0.03 < expected_auc(true, true) - expected_auc(new_user, true) < 0.1
+    part = clicks.user_part(users.train_users(SEED, np.arange(ROWS)))
+    np.testing.assert_allclose(np.corrcoef(np.log(true / new_user), part)[0, 1], 1, atol=0.01)
+
+
+def test_each_component_has_its_strength_and_matters(long_rows: Drawn) -> None:
+    components = clicks.components(*long_rows)
+    logit = clicks.click_logit(*long_rows, 500.0)
+    probability = clicks.mean_over_users(logit)
+    best = expected_auc(logit, probability)
+    assert 0.84 < best < 0.89
+    least_loss = {
+        "categories": 0.008,
+        "numerics": 0.02,
+        "missing": 0.0003,
+        "adverts": 0.005,
+        "affinity": 0.025,
+        "order": 0.005,
+        "far": 0.04,
+    }
+    assert set(least_loss) == set(components)
+    for name, component in components.items():
+        strength = clicks.STRENGTH.get(name, component.std())
+        assert component.std() == pytest.approx(strength, rel=0.15)
+        assert best - expected_auc(logit - component, probability) > least_loss[name], name
+    assert abs(np.corrcoef(components["far"], components["affinity"])[0, 1]) < 0.1
+
+
+def test_order_and_age_of_events_matter_to_one_component_each(long_rows: Drawn) -> None:
+    drawn, events = long_rows
+    before = clicks.components(drawn, events)
+    rng = np.random.default_rng(0)
+    tokens = events.values.copy()
+    for start, end in zip(events.offsets[:-1], events.offsets[1:], strict=True):
+        newest = slice(max(start, end - clicks.NEWEST_EVENTS), end)
+        tokens[newest] = rng.permutation(tokens[newest])
+    after = clicks.components(drawn, replace(events, values=tokens))
+    for name in set(before) - {"order"}:
+        np.testing.assert_allclose(after[name], before[name], atol=1e-4, err_msg=name)
+    assert np.corrcoef(before["order"], after["order"])[0, 1] < 0.3
+    # The far component is blind to the newest 150 events.
+    age = np.repeat(events.offsets[1:], events.lengths) - 1 - np.arange(len(events.values))
+    random = rng.integers(0, len(sequences.vocabulary()), len(age)).astype(np.uint16)
+    newest_replaced, older_replaced = (
+        clicks.far({}, replace(events, values=np.where(replaced, random, events.values)))
+        for replaced in (age < 150, age >= 150)
+    )
+    far, long_enough = clicks.far({}, events), events.lengths >= 155
+    np.testing.assert_array_equal(newest_replaced, far)
+    assert np.all(older_replaced[long_enough] != far[long_enough])
+    assert np.all(far[~long_enough] == 0)
