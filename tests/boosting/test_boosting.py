@@ -5,8 +5,8 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,24 +16,22 @@ from sklearn.metrics import roc_auc_score
 from feseq.boosting import family, matrix, trees
 from feseq.boosting import features as features_module
 from feseq.boosting.clicks import FOLDS
-from feseq.boosting.features import Features, fit_features
+from feseq.boosting.features import Features, fit_features, with_unknown
 from feseq.boosting.matrix import finite, quantile_matrix
 from feseq.boosting.model_file import load
-from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.parquet import read_table
 from feseq.config.boosting import BoostingConfig
 from feseq.dataset.encoding import FeatureEncoder
-from feseq.dataset.feature_map import FeatureMap
+from feseq.dataset.feature_map import MISSING, OUT_OF_VOCABULARY, FeatureMap
 from feseq.dataset.store import H5Table
 from feseq.dataset.table import Table
 from feseq.evaluate.importance import measure_importance
 from feseq.evaluate.validation import predict_validation
-from feseq.predict.part import predict_part
 from support.jobs import run_job
 from support.learnable import ROWS, learnable_table, make
-from support.raw_tables import COLUMNS, raw_table, renamed, split_events, to_test_h5, with_roles
+from support.raw_tables import COLUMNS, raw_table, renamed, split_events, with_roles
 
 SMALL = BoostingConfig(
     trees=30,
@@ -53,9 +51,7 @@ def stops_early() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make(tmp_path_factory.mktemp("learnable"), learnable_table())
-    to_test_h5(folder, learnable_table(90, seed=6))
-    return folder
+    return make(tmp_path_factory.mktemp("learnable"), learnable_table())
 
 
 def train(data: Path, out: Path, config: BoostingConfig = SMALL) -> dict[str, Path]:
@@ -74,8 +70,7 @@ def matrices(h5: Path, features: Features) -> np.ndarray:
 
 
 def by_name(h5: Path, features: Features) -> dict[str, np.ndarray]:
-    names = [name for name, _ in features.columns()]
-    return dict(zip(names, matrices(h5, features).T, strict=True))
+    return dict(zip(dict(features.columns()), matrices(h5, features).T, strict=True))
 
 
 def test_features_are_those_of_plain_loops(
@@ -169,16 +164,10 @@ def test_a_streamed_matrix_grows_the_trees_of_a_plain_one(
     # Quantiles of a sketch that saw the rows in blocks may differ in the last digits.
     assert np.corrcoef(first, second)[0, 1] > 0.99
     assert len(np.unique(first)) > 20
-
-
-def test_bins_are_those_of_the_first_rows_and_know_categories_that_come_later(
-    learnable: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    # Bins are those of the first rows, and know categories that come later.
     monkeypatch.setattr(matrix, "SAMPLE_ROWS", 20)
     monkeypatch.setattr(Table, "block_rows", 60)
-    feature_map = FeatureMap.read(learnable / "feature_map.json")
     with H5Table(learnable / "train.h5") as table:
-        own, _ = fit_features(table, feature_map)
         binned = quantile_matrix(table, own, threads=2)
         assert binned.num_row() == table.rows
     cuts, _ = binned.get_quantile_cut()
@@ -226,20 +215,10 @@ def test_bags_are_averaged_and_drawn_rows_stand_for_all(
     assert roc_auc_score(label, logit) > roc_auc_score(label, whole) - 0.03
     assert training["valid_auc"] == pytest.approx(roc_auc_score(label, logit), abs=1e-6)
     values = finite(matrices(learnable / "valid.h5", load(files["model"]).features))
-    of_bags = []
-    for raw in tensors.load(files["model"])["boosters"].values():
-        booster = xgboost.Booster()
-        booster.load_model(bytearray(raw))
-        of_bags.append(
-            booster.inplace_predict(values, predict_type="margin", validate_features=False)
-        )
+    given: dict[str, Any] = {"predict_type": "margin", "validate_features": False}
+    of_bags = [each.inplace_predict(values, **given) for each in load(files["model"]).boosters]
     assert np.abs(of_bags[0] - of_bags[1]).mean() > 0.01
     np.testing.assert_array_equal(np.mean(of_bags, axis=0), logit)
-    predict_part(files["model"], learnable / "test.h5", tmp_path / "part")
-    with H5Table(learnable / "test.h5") as test:
-        logit = load(files["model"]).predict(test)
-    part = read_table(tmp_path / "part", ("id", "logit"))
-    np.testing.assert_array_equal(part["logit"].to_numpy(), logit)
 
 
 @pytest.mark.filterwarnings("error")
@@ -259,17 +238,6 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))
     with pytest.raises(OSError, match="0 MiB free, 0 MiB needed"):
         train(learnable, tmp_path / "full")
-
-
-def test_without_sets_no_more_of_a_history_than_its_length_is_a_feature(
-    learnable: Path, tmp_path: Path
-) -> None:
-    model = load(train(learnable, tmp_path, SMALL.model_copy(update={"features": []}))["model"])
-    found = [name for name, _ in model.features.columns() if "events" in name or "clicks" in name]
-    assert found == ["length of events"]
-    with H5Table(learnable / "valid.h5") as valid:
-        logit, label = model.predict(valid), valid.column("label")
-    assert 0.6 < roc_auc_score(label, logit) < 0.8
 
 
 def test_any_names_of_columns_give_the_same_model(learnable: Path, tmp_path: Path) -> None:
@@ -293,13 +261,10 @@ def test_any_names_of_columns_give_the_same_model(learnable: Path, tmp_path: Pat
     assert len(np.unique(logits[0])) > 20
 
 
-def test_mistakes_are_named(learnable: Path, trained: dict[str, Path], tmp_path: Path) -> None:
+def test_rows_without_any_click_are_a_clear_error(tmp_path: Path) -> None:
     no_clicks = make(tmp_path / "none", raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
     with pytest.raises(UserError, match=r"label 0 in all of its 39 rows.*raise sizes"):
         train(no_clicks, tmp_path)
-    other = make(tmp_path / "other", raw_table(90))
-    with pytest.raises(UserError, match="not made from the same rows"):
-        predict_validation(trained["model"], other / "valid.h5", tmp_path / "p", tmp_path / "s")
 
 
 def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:
@@ -353,14 +318,10 @@ def test_a_number_that_is_a_category_too_is_two_features(tmp_path: Path) -> None
 def test_a_gpu_is_asked_for_where_one_may_be_used(
     installed: str, device: str, own_environment: bool, gpus: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def distribution(name: str) -> None:
-        if name != installed:
-            raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(family, "distribution", distribution)
+    monkeypatch.setattr(family, "distribution", lambda name: {installed: name}[name])
+    monkeypatch.setattr(family, "PackageNotFoundError", KeyError)
     config = {"runtime": {"device": device}}
-    found = family.FAMILY.layout(config, "toy", "boosting", own_environment)
-    assert found == (1, gpus)
+    assert family.FAMILY.layout(config, "toy", "boosting", own_environment) == (1, gpus)
 
 
 def test_its_auc_rests_on_what_clicks_follow(
@@ -372,3 +333,20 @@ def test_its_auc_rests_on_what_clicks_follow(
     sure = {name for name, entry in lost.items() if entry["chance"] < 0.05}
     assert sure == {"price", "country", "blanked", "those of other rows"}
     assert found["columns"][0]["changed"] == "price"
+
+
+def test_known_categories_are_drawn_as_unknown_at_their_share() -> None:
+    rows = 40_000
+    random = np.random.default_rng(0)
+    categories, row = random.integers(3, 50, (rows, 3)), random.permutation(rows)
+    categories[random.random(rows) < 0.2, 1] = MISSING
+    share = np.array([0.25, 0.4, 0])
+    drawn = with_unknown(categories, row, share)
+    is_new = drawn == OUT_OF_VOCABULARY
+    assert is_new.mean(axis=0).tolist() == pytest.approx([0.25, 0.8 * 0.4, 0], abs=0.01)
+    np.testing.assert_array_equal(drawn[~is_new], categories[~is_new])
+    # The same rows, in whatever order.
+    np.testing.assert_array_equal(with_unknown(categories[::-1], row[::-1], share)[::-1], drawn)
+    # The columns' draws are independent of each other, and of the folds.
+    assert abs(np.corrcoef(is_new[:, 0], is_new[:, 1])[0, 1]) < 0.02
+    assert abs(np.corrcoef(is_new[:, 0], row % 5 == 0)[0, 1]) < 0.02

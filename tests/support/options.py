@@ -51,7 +51,7 @@ VALUES: dict[str, list[Any]] = {
     "train.monitor": [
         {name: -1 if name.endswith("loss") else 1 for name in METRICS[i::4]} for i in range(4)
     ],
-    # tests/train/test_ranks.py and test_warm_start.py have others.
+    # tests/train/test_processes.py and test_warm_start.py have others.
     "train.start_from": [None],
     "train.gpus": [1],
     "train.nodes": [1],

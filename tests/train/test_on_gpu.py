@@ -3,12 +3,13 @@
 `support.pretended_gpu` says what is pretended.
 """
 
+import importlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock, call
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from feseq.predict.model_file import TrainedModel, load
 from feseq.train.loop import Trainer
 from feseq.train.optimizer import make_optimizer
 from feseq.train.step import Stepper
+from support import REPOSITORY
 from support.networks import CONFIG, SIZES, make_batch, make_model, random_model, single
 from support.pretended_gpu import CUDA, OnGpu, PretendedGpu, pretended_gpu
 from support.trainings import FOUR_EPOCHS, STILL, TRAIN, ended_at, same_weights, train
@@ -108,37 +110,32 @@ def losses(stepper: Stepper) -> list[float]:
     return found
 
 
-def test_a_pinned_batch_is_copied_beside_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pinned_batch_is_copied_beside_the_steps_and_kept_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cuda = MagicMock()
     monkeypatch.setattr(batch_module, "_copy_stream", lambda device: "copying")
     monkeypatch.setattr(torch.cuda, "current_stream", cuda.current_stream)
     monkeypatch.setattr(torch.cuda, "stream", cuda.stream)
     monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: True)
     # The memory of a tensor that is not kept for the step would be used again too early.
-    monkeypatch.setattr(OnGpu, "record_stream", lambda copy, stream: cuda.kept(stream))
+    kept: list[torch.Tensor] = []
+    monkeypatch.setattr(OnGpu, "record_stream", lambda copy, stream: kept.append(copy))
     batch = single(make_batch(LENGTHS, SIZED))
     with pretended_gpu() as gpu:
         moved = batch.to(CUDA)
         assert not gpu.waits
+    cuda.stream.assert_called_once_with("copying")
+    cuda.current_stream.return_value.wait_stream.assert_called_once_with("copying")
+    parts = [(vars(each), vars(each.layout), each.numbers) for each in (batch, moved)]
     pairs = [
-        (before, after[name])
-        for one, after in (
-            (vars(batch), vars(moved)),
-            (vars(batch.layout), vars(moved.layout)),
-            (batch.numbers, moved.numbers),
-        )
-        for name, before in one.items()
-        if isinstance(before, torch.Tensor)
+        (values, after[name])
+        for before, after in zip(*parts)
+        for name, values in before.items()
+        if isinstance(values, torch.Tensor)
     ]
-    assert cuda.mock_calls == [
-        call.current_stream(CUDA),
-        call.stream("copying"),
-        call.stream().__enter__(),
-        *[call.kept(cuda.current_stream.return_value)] * len(pairs),
-        call.stream().__exit__(None, None, None),
-        call.current_stream().wait_stream("copying"),
-    ]
-    assert all(isinstance(copy, OnGpu) and torch.equal(copy.values, x) for x, copy in pairs)
+    assert all(torch.equal(copy.values, values) for values, copy in pairs)
+    assert {*map(id, kept)} == {id(copy) for _, copy in pairs}
 
 
 WEIGHTED = replace(STILL, interaction="autoint", pooling="weighted_sum")
@@ -171,29 +168,27 @@ def test_the_loop_waits_for_no_step_and_once_for_many_predictions(
 ) -> None:
     monkeypatch.setitem(prediction.POSITIONS_PER_BATCH, "cuda", 100)
     found: dict[str, list[int]] = {"_take": [], "_predict": []}
+
+    def counting(name: str) -> None:
+        method = getattr(Trainer, name)
+
+        def call(*arguments: Any) -> Any:
+            result: list[Any] = []
+            found[name].append(waits(gpu, lambda: result.append(method(*arguments))).total())
+            return result[0]
+
+        monkeypatch.setattr(Trainer, name, call)
+
     with pretended_gpu() as gpu:
-        for name, numbers in found.items():
-            monkeypatch.setattr(Trainer, name, counted(gpu, getattr(Trainer, name), numbers))
+        for name in found:
+            counting(name)
         config = replace(FOUR_EPOCHS, epochs=2, weight_average=0.5)
         train(data, tmp_path, config, STILL, **GPU_RUN)
         assert torch.are_deterministic_algorithms_enabled()
         # With it, fused attention would round differently in each run.
         assert not torch.is_deterministic_algorithms_warn_only_enabled()
     # Three steps an epoch; the logits of many small batches go to the host together.
-    assert found["_take"] == [0] * 6
-    assert found["_predict"] == [1] * 2
-
-
-def counted(
-    gpu: PretendedGpu, method: Callable[..., Any], numbers: list[int]
-) -> Callable[..., Any]:
-    def call(*arguments: Any) -> Any:
-        before = gpu.waits.total()
-        result = method(*arguments)
-        numbers.append(gpu.waits.total() - before)
-        return result
-
-    return call
+    assert found == {"_take": [0] * 6, "_predict": [1] * 2}
 
 
 def results_of(data: Path, model: TrainedModel) -> list[np.ndarray]:
@@ -246,30 +241,41 @@ def test_a_rank_without_rows_takes_part_in_float16(monkeypatch: pytest.MonkeyPat
             torch.testing.assert_close(new, old, rtol=0, atol=1e-4)
 
 
-def test_a_tensor_on_the_host_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    plant(monkeypatch, lambda logit_B: logit_B + torch.zeros(len(logit_B)))
-    named = r"devices: \[4\] on cuda, \[4\] on cpu"
-    with pretended_gpu(), pytest.raises(RuntimeError, match=named):
-        a_stepper().take(single(make_batch(LENGTHS, SIZED)))
-
-
 @pytest.mark.parametrize(
     ("mistake", "name"),
     [
+        (lambda logit_B: logit_B + torch.zeros(len(logit_B)), None),
         (lambda logit_B: logit_B / logit_B.detach().max().item(), "_local_scalar_dense"),
         (lambda logit_B: logit_B + logit_B[logit_B > 0].sum(), "index by a mask"),
         (lambda logit_B: logit_B + torch.ones(4).to(logit_B.device), "blocking copy to the GPU"),
         (lambda logit_B: logit_B + logit_B.detach().nonzero().sum(), "nonzero"),
     ],
 )
-def test_a_wait_is_counted(monkeypatch: pytest.MonkeyPatch, mistake: Any, name: str) -> None:
+def test_what_is_pretended_finds_a_wait_and_a_tensor_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, mistake: Any, name: str | None
+) -> None:
+    forward, batch = FESeq.forward, single(make_batch(LENGTHS, SIZED))
+    monkeypatch.setattr(FESeq, "forward", lambda network, b: mistake(forward(network, b)))
     with pretended_gpu() as gpu:
-        plant(monkeypatch, mistake)
         stepper = a_stepper()
-        assert waits(gpu, lambda: stepper.take(single(make_batch(LENGTHS, SIZED))))[name] == 1
+        if name is None:
+            with pytest.raises(RuntimeError, match=r"devices: \[4\] on cuda, \[4\] on cpu"):
+                stepper.take(batch)
+        else:
+            assert waits(gpu, lambda: stepper.take(batch))[name] == 1
 
 
-def plant(monkeypatch: pytest.MonkeyPatch, mistake: Callable[[torch.Tensor], Any]) -> None:
-    """A network whose logits are changed last."""
-    forward = FESeq.forward
-    monkeypatch.setattr(FESeq, "forward", lambda network, batch: mistake(forward(network, batch)))
+@pytest.mark.workflow
+@pytest.mark.parametrize("section", ["card", "speed_toy", "waits", "memory", "small_cards"])
+def test_a_section_of_the_benchmark_runs(
+    data: Path, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    benchmark: Any = importlib.import_module("gpu")
+    monkeypatch.setattr(benchmark, "matmul_peak", lambda *_: 50.0)
+    work = benchmark.SECTIONS[section][0]
+    with pretended_gpu(memory=80 << 30):
+        rows = list(work(benchmark.Setting(data, "cuda", tiny=True, threads=1)))
+    assert rows
+    assert all(len(row) == benchmark.HEAD.splitlines()[0].count("|") - 1 for row in rows)
+    assert benchmark.NEEDS_GPU not in {cell for row in rows for cell in row}

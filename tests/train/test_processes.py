@@ -1,4 +1,4 @@
-"""Trainings of several processes as their user starts them: losses, signals, kills, machines."""
+"""Trainings of several processes: rows, weights, losses, signals, kills, machines."""
 
 import json
 import os
@@ -8,14 +8,23 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from feseq.common.errors import UserError
+from feseq.common.ranks import Ranks, joined
+from feseq.config.runtime import Runtime
+from feseq.model.device import choose_device, start_runtime
+from feseq.train.checkpoint import Checkpoint
+from feseq.train.loop import Trainer
 from feseq.train.processes import run_under_torchrun
+from feseq.train.step import Stepper
 from support import SCRIPTS
 from support.processes import (
     PATIENCE_SECONDS,
@@ -25,9 +34,20 @@ from support.processes import (
     read_until,
     workers_of,
 )
-from support.trainings import OFTEN, STILL, same_weights, train
+from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run, fitted, same_weights, train
 
-pytestmark = pytest.mark.workflow
+# Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
+DRAWN = replace(SMALL_MODEL, pooling="weighted_sum", score="din")
+SHARED = replace(
+    OFTEN,
+    batch_size=229,
+    evaluations_per_epoch=1,
+    negative_share=0.5,
+    weight_average=0.8,
+    embedding_second_moment="table",
+    epochs=1,
+    schedule="cosine",
+)
 
 
 def start(
@@ -48,14 +68,9 @@ def start(
         "training": out / "training.json",
     }
     command = [*(launcher or (sys.executable,)), str(SCRIPTS / "train.py")]
-    command += [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
-    return subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | variables,
-    )
+    command += [f"--{name}={value}" for name, value in arguments.items()]
+    options: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    return subprocess.Popen(command, env=os.environ | variables, **options)
 
 
 def wait_for_state(out: Path, *processes: subprocess.Popen[str]) -> None:
@@ -93,24 +108,15 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(scope="module")
-def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The outputs of two."""
-    out = tmp_path_factory.mktemp("together")
-    in_processes(2, train_here, data, out, 2)
-    return out
-
-
-def test_losses_are_those_of_one_process(alone: Path, together: Path) -> None:
+@pytest.mark.workflow
+def test_two_processes_learn_like_one_and_go_on_after_a_sigterm_as_one_or_two(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    together, out = tmp_path / "together", tmp_path / "out"
+    in_processes(2, train_here, data, together, 2)
     assert_like(together, alone)
     assert pd.read_csv(together / "history.csv")["train_loss"].round(4).nunique() > 10
     assert json.loads((together / "training.json").read_text())["processes"] == 2
-
-
-def test_sigterm_saves_and_one_process_or_two_go_on(
-    data: Path, alone: Path, together: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
     process = start(data, out)
     read_until(process, ": train loss ")
     workers = workers_of(process.pid)
@@ -157,6 +163,7 @@ def start_two(data: Path, out: Path) -> list[subprocess.Popen[str]]:
     return [start(data, out, gpus=1, nodes=2, NODE_RANK=str(node), **meeting) for node in range(2)]
 
 
+@pytest.mark.workflow
 def test_launchers_of_two_machines_meet(data: Path, alone: Path, tmp_path: Path) -> None:
     (code, log), (other_code, other_log) = map(end_of, start_two(data, tmp_path))
     assert (code, other_code) == (0, 0), log + other_log
@@ -168,29 +175,23 @@ def test_launchers_of_two_machines_meet(data: Path, alone: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "wrong", ["MASTER_ADDR=", "MASTER_PORT=99999", "NODE_RANK=2", "NODE_RANK=x"]
+    ("wrong", "named"),
+    [
+        ({"MASTER_ADDR": ""}, r"MASTER_ADDR \(''\)"),
+        ({"MASTER_PORT": "99999"}, r"MASTER_PORT \('99999'\)"),
+        *(({"NODE_RANK": node}, rf"NODE_RANK \('{node}'\)") for node in "2x"),
+        # A Slurm job has a number, and srun.
+        ({"SLURM_JOB_ID": "7", "PATH": ""}, "by srun"),
+        *(({"SLURM_JOB_ID": job}, r"_ADDR \(''\)") for job in ("", "12.batch")),
+    ],
 )
 def test_several_machines_need_to_know_where_they_meet(
-    monkeypatch: pytest.MonkeyPatch, wrong: str
+    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], named: str
 ) -> None:
-    name, value = wrong.split("=")
-    meeting = {"MASTER_ADDR": "node1", "MASTER_PORT": "29500", "NODE_RANK": "1", name: value}
-    for variable, text in meeting.items():
+    meeting = {"MASTER_ADDR": "node1", "MASTER_PORT": "29500", "NODE_RANK": "1"}
+    for variable, text in (wrong if "SLURM_JOB_ID" in wrong else meeting | wrong).items():
         monkeypatch.setenv(variable, text)
-    with pytest.raises(UserError, match=rf"train.nodes is 2: .*{name} \('{value}'\)"):
-        run_under_torchrun(1, 2, 1)
-
-
-@pytest.mark.parametrize(
-    ("job", "lacking"), [("7", "by srun"), ("", r"_ADDR \(''\)"), ("12.batch", r"_ADDR \(''\)")]
-)
-def test_a_slurm_job_has_a_number_and_srun(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, job: str, lacking: str
-) -> None:
-    monkeypatch.delenv("MASTER_ADDR", raising=False)
-    for name, value in {"SLURM_JOB_ID": job, "PATH": str(tmp_path)}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=f"train.nodes is 2: .*{lacking}"):
+    with pytest.raises(UserError, match=f"train.nodes is 2: .*{named}"):
         run_under_torchrun(1, 2, 1)
 
 
@@ -219,6 +220,7 @@ def test_a_slurm_job_of_two_machines_starts_the_second_by_srun(
     assert log.count("epoch 2, step 60") == 1
 
 
+@pytest.mark.workflow
 def test_what_others_set_in_the_environment_counts_for_nothing(
     data: Path, alone: Path, tmp_path: Path
 ) -> None:
@@ -228,6 +230,7 @@ def test_what_others_set_in_the_environment_counts_for_nothing(
     assert_like(tmp_path, alone)
 
 
+@pytest.mark.workflow
 def test_one_that_waits_for_others_in_vain_ends_at_a_signal(data: Path, tmp_path: Path) -> None:
     place = {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "other"}
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
@@ -262,3 +265,90 @@ def test_processes_that_torchrun_has_started_join_one_another(
     assert_like(tmp_path, alone)
     assert json.loads((tmp_path / "training.json").read_text())["processes"] == 3
     assert log.count("epoch 2, step 60") == 1
+
+
+def follow(data: Path, out: Path) -> None:
+    """Train as one of several; write the rows of each step, and the weights at the end."""
+    rows: list[list[int]] = []
+    take = Stepper.take
+
+    def noted(self: Stepper, batch: Any) -> None:
+        rows.append(batch.row_B.tolist())
+        take(self, batch)
+
+    Stepper.take = noted  # type: ignore[method-assign]
+    with joined() as ranks:
+        trainer = fitted(data, SHARED, DRAWN, start_runtime(Runtime(device="cpu"), 1, ranks))
+    (out / f"rows{ranks.rank}.json").write_text(json.dumps(rows))
+    torch.save(trainer.model.state_dict(), out / f"weights{ranks.rank}.pt")
+
+
+@pytest.mark.workflow
+def test_ranks_share_the_batches_of_one_and_end_with_the_same_weights(
+    data: Path, tmp_path: Path
+) -> None:
+    in_processes(3, follow, data, tmp_path)
+    rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(3)]
+    with a_run(data, DRAWN, SHARED).opened(CPU) as (source, _):
+        batches = [sorted(batch.row_B.tolist()) for batch in source.shuffled(SHARED.seed, 1)]
+    steps = [*zip(*rows, strict=True)]
+    assert [sorted(row for share in step for row in share) for step in steps] == batches
+    # Two ranks without rows, in the batch of one.
+    assert [len(share) for step in steps for share in step].count(0) == 2
+    first, *others = (
+        torch.load(tmp_path / f"weights{rank}.pt", weights_only=True) for rank in range(3)
+    )
+    # A norm without rows has counted fewer batches; nothing depends on the count.
+    names = [name for name in first if not name.endswith("num_batches_tracked")]
+    for other in others:
+        assert all(torch.equal(first[name], other[name]) for name in names)
+
+
+def test_only_the_first_saves_and_by_its_own_clock(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ranks, "_reduce", lambda ranks, tensor, operation: tensor)
+    # All gather what is saved.
+    gathered: list[int] = []
+    save = Trainer._save
+    monkeypatch.setattr(Trainer, "_save", lambda self: (gathered.append(self.step), save(self))[1])
+    saved = Checkpoint(tmp_path, "")
+    for rank, expected in ((0, [30]), (1, [])):
+        saves: list[dict[str, Any]] = []
+        monkeypatch.setattr(saved, "is_due", partial(bool, rank))
+        monkeypatch.setattr(saved, "save", saves.append)
+        machine = replace(CPU, ranks=Ranks(rank, 2))
+        config = replace(OFTEN, epochs=1, evaluations_per_epoch=1)
+        fitted(data, config, STILL, machine, checkpoint=saved)
+        # Before the evaluation alone.
+        assert [state["stepper"]["step"] for state in saves] == expected
+    assert gathered == [30, 30]
+
+
+def test_all_resume_from_the_same_state_or_none_does(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another rank is at a later step.
+    monkeypatch.setattr(Ranks, "largest", lambda ranks, *steps: [step + 1 for step in steps])
+    with pytest.raises(UserError, match="could read its saved state"):
+        fitted(data, OFTEN, STILL, replace(CPU, ranks=Ranks(0, 2)))
+
+
+def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match=r"train.gpus is 4, and PyTorch finds 1 CUDA devices"):
+        choose_device("auto", Ranks(1, 8, 1, 4))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{}, {"RANK": "x"}, {"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": ""}, {"LOCAL_RANK": "1"}],
+)
+def test_an_environment_that_is_not_torchruns_is_named(
+    monkeypatch: pytest.MonkeyPatch, place: dict[str, str]
+) -> None:
+    for name, value in ({"RANK": "0", "WORLD_SIZE": "2"} | place if place else {}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="unset TORCHELASTIC_RUN_ID"), joined():
+        pass

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from safetensors import SafetensorError
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from feseq.common import tensors
 from feseq.common.errors import UserError
@@ -19,7 +21,6 @@ from feseq.config.train import TrainConfig
 from feseq.model import FESeq
 from feseq.train import checkpoint
 from feseq.train import loop as trainer
-from feseq.train.checkpoint import Checkpoint
 from feseq.train.step import Stepper
 from support import SCRIPTS
 from support.trainings import (
@@ -109,18 +110,14 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
     assert_goes_on(left)
 
 
-OPTIONS: list[dict[str, Any]] = [
-    {
-        "schedule": "cosine",
-        "weight_decay": 0.1,
-        "embedding_second_moment": "table",
-        "weight_average": 0.5,
-    },
-    {"evaluations_per_epoch": 2, "monitor": {"balanced_score": 1}, "negative_share": 0.6},
-]
-
-
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schedule": "cosine", "weight_decay": 0.1, "embedding_second_moment": "table"},
+        {"evaluations_per_epoch": 2, "monitor": {"balanced_score": 1}, "negative_share": 0.6},
+        {"weight_average": 0.5},
+    ],
+)
 def test_what_a_training_has_of_its_options_is_in_its_state(
     data: Path, undisturbed: dict[str, Path], tmp_path: Path, options: dict[str, Any]
 ) -> None:
@@ -155,70 +152,53 @@ def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
 
 
 @pytest.mark.parametrize(
-    ("config", "options"),
-    [(replace(CONFIG, learning_rate=0.01), {}), (CONFIG, {"code": ("model.py@1",)})],
+    ("config", "options", "said"),
+    [
+        (replace(CONFIG, learning_rate=0.01), {}, "belongs to other settings, data or code"),
+        (CONFIG, {"code": ("model.py@1",)}, "belongs to other settings, data or code"),
+        (CONFIG, {}, "cannot be read (wrong checksum)"),
+    ],
+    ids=["settings", "code", "damaged"],
 )
-def test_other_settings_or_code_train_from_the_start_and_say_so(
+def test_a_state_that_is_of_no_use_trains_from_the_start_and_says_so(
     data: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     config: TrainConfig,
     options: dict[str, Any],
+    said: str,
 ) -> None:
     with ended_at(Stepper, "take", 4):
         train_saving(data, tmp_path, CONFIG)
+    if "checksum" in said:
+        state = tmp_path / "training_state/state.safetensors"
+        content = bytearray(state.read_bytes())
+        content[len(content) // 2] ^= 1
+        state.write_bytes(content)
     with counted_steps() as steps:
         train_saving(data, tmp_path, config, **options)
     assert len(steps) == 6
-    assert "belongs to other settings, data or code: training from the start" in caplog.text
-
-
-def test_a_damaged_state_trains_from_the_start_and_says_so(
-    data: Path,
-    assert_goes_on: Callable[[int], None],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with ended_at(Stepper, "take", 4):
-        train_saving(data, tmp_path, CONFIG)
-    state = tmp_path / "training_state/state.safetensors"
-    content = bytearray(state.read_bytes())
-    content[len(content) // 2] ^= 1
-    state.write_bytes(content)
-    assert_goes_on(6)
-    assert "cannot be read (wrong checksum)" in caplog.text
+    assert said in caplog.text
 
 
 def test_two_trainings_of_one_model_keep_apart(data: Path, tmp_path: Path) -> None:
-    held = "\n".join(
-        [
-            f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})",
-            "from pathlib import Path",
-            "from feseq.train.checkpoint import locked",
-            f"with locked(Path({str(tmp_path / 'training_state')!r}), 'is training this model'):",
-            "    print('held', flush=True); sys.stdin.read()",
-        ]
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert other.stdout.readline() == b"held\n"
-    try:
+    state = tmp_path / "training_state"
+    held = f"""
+import sys; sys.path.insert(0, {str(SCRIPTS)!r})
+from pathlib import Path
+from feseq.train.checkpoint import locked
+with locked(Path({str(state)!r}), 'is training this model'):
+    print('held', flush=True); sys.stdin.read()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", held], **pipes) as other:
+        assert other.stdout.readline() == b"held\n"
         with pytest.raises(UserError, match=f"process {other.pid} on .* is training this model"):
             train_saving(data, tmp_path, CONFIG)
-    finally:
         other.kill()
-        other.wait()
     # The lock ends with its holder, however that ended.
-    with checkpoint.locked(tmp_path / "training_state", "is free"):
+    with checkpoint.locked(state, "is free"):
         pass
-
-
-def test_a_state_is_due_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved = Checkpoint(tmp_path, "")
-    assert not saved.is_due()
-    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_SAVES", 0)
-    assert saved.is_due()
 
 
 def test_a_training_lost_after_its_end_is_not_done_again(
@@ -245,3 +225,62 @@ def test_a_full_disk_under_the_state_does_not_end_the_training(
     monkeypatch.setattr(tensors, "save_file", nearly_full)
     assert_goes_on(6)
     assert caplog.text.count("could not be saved: I/O error: No space left on device") == 4
+
+
+def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values of each curve, as TensorBoard reads them."""
+    events = EventAccumulator(str(folder / "tensorboard"), {"scalars": 0}).Reload()
+    return {
+        curve: [(point.step, point.value) for point in events.Scalars(curve)]
+        for curve in events.Tags()["scalars"]
+    }
+
+
+def assert_points_like_history(folder: Path) -> None:
+    found, history = points(folder), pd.read_csv(folder / "history.csv")
+    rate = found.pop("training/samples_per_second")
+    assert [step for step, value in rate if value > 0] == [3, 6]
+    columns = {
+        "loss/train": "train_loss",
+        "loss/validation": "logloss",
+        "validation/auc": "auc",
+        "validation/monitor": "monitor",
+        "training/learning_rate": "learning_rate",
+    }
+    assert found.keys() == columns.keys()
+    for curve, column in columns.items():
+        steps, values = zip(*found[curve])
+        assert list(steps) == history["step"].tolist() == [3, 6]
+        assert values == pytest.approx(history[column].tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    # Before the first evaluation, between two, during the second, and when its state is saved.
+    [
+        (Stepper, "take", 2),
+        (Stepper, "take", 5),
+        (trainer, "predict_logits", 2),
+        (trainer.Trainer, "_state", 6),
+    ],
+)
+def test_event_files_of_tensorboard_have_each_point_of_a_resumed_training_once(
+    data: Path, tmp_path: Path, owner: object, name: str, call: int
+) -> None:
+    with ended_at(owner, name, call):
+        train_saving(data, tmp_path, CONFIG, tensorboard=True)
+    train_saving(data, tmp_path, CONFIG, tensorboard=True)
+    assert_points_like_history(tmp_path)
+
+
+def test_another_training_of_the_same_name_withdraws_the_points_of_the_first(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_saving(data, tmp_path, replace(CONFIG, evaluations_per_epoch=3), tensorboard=True)
+    assert len(points(tmp_path)["validation/auc"]) == 6
+    train_saving(data, tmp_path, CONFIG, tensorboard=True)
+    assert_points_like_history(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match="package tensorboard is missing; install it"):
+        train_saving(data, tmp_path / "without", CONFIG, tensorboard=True)
+    assert train_saving(data, tmp_path / "without", CONFIG)["model"].exists()

@@ -1,7 +1,6 @@
 """Training: what it keeps, when it cuts and stops, and that the same run gives the same model."""
 
 import json
-import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from feseq.common.errors import UserError
 from feseq.dataset.batch import Batch
 from feseq.model.history import TimeEmbedding
-from feseq.predict.model_file import TrainedModel
 from feseq.predict.prediction import predict_logits
+from feseq.train.loop import Trainer
 from support.networks import make_batch
 from support.trainings import (
     CPU,
@@ -24,23 +23,21 @@ from support.trainings import (
     TRAIN,
     a_trainer,
     fitted,
+    same_weights,
     script_monitor,
     train,
 )
 
 
-def test_the_same_run_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
-    first, second, other = (
-        TrainedModel.load(train(data, tmp_path / name, config, SMALL_MODEL)["model"]).network
+def test_the_same_run_gives_the_same_weights_and_its_files_agree(
+    data: Path, tmp_path: Path
+) -> None:
+    outputs, second, other = (
+        train(data, tmp_path / name, config, SMALL_MODEL)
         for name, config in (("a", TRAIN), ("b", TRAIN), ("c", replace(TRAIN, seed=43)))
     )
-    for name, weight in first.state_dict().items():
-        assert torch.equal(weight, second.state_dict()[name])
-    assert not torch.equal(first.mlp[0].weight, other.mlp[0].weight)
-
-
-def test_the_files_of_a_run_agree(data: Path, tmp_path: Path) -> None:
-    outputs = train(data, tmp_path, TRAIN, SMALL_MODEL)
+    assert same_weights(outputs["model"], second["model"])
+    assert not same_weights(outputs["model"], other["model"])
     history = pd.read_csv(outputs["history"])
     about = json.loads(outputs["training"].read_text())
     assert history["epoch"].tolist() == [1, 2]
@@ -60,24 +57,21 @@ def test_an_intercept_learned_from_draws_predicts_the_click_rate(data: Path, sha
             for parameter in model.parameters():
                 parameter.zero_()
             model.mlp[-1].bias.fill_(logit)
-        probability = torch.from_numpy(predict_logits(model, source, CPU)).sigmoid()
-        assert probability.mean().item() == pytest.approx(trainer.click_rate, rel=1e-6)
+        assert mean_probability(trainer) == pytest.approx(trainer.click_rate, rel=1e-6)
         # The loss is that of the draws.
         assert model.train()(next(source.in_order()))[0].item() == pytest.approx(logit)
-
-
-@pytest.mark.parametrize("share", [1.0, 0.3])
-def test_an_untrained_network_predicts_the_click_rate_if_it_starts_there(
-    data: Path, share: float
-) -> None:
+    # Or the training starts there.
     config = replace(TRAIN, negative_share=share, start_at_click_rate=True)
     with a_trainer(data, config) as trainer:
-        with torch.no_grad():
-            trainer.model.mlp[-1].weight.zero_()
-        probability = torch.from_numpy(predict_logits(trainer.model, trainer.train, CPU)).sigmoid()
+        torch.nn.init.zeros_(trainer.model.mlp[-1].weight)
         label = trainer.train.table.column("label")
         expected = (label.sum() + 0.5) / (len(label) + 1)
-        assert probability.mean().item() == pytest.approx(expected, rel=1e-5)
+        assert mean_probability(trainer) == pytest.approx(expected, rel=1e-5)
+
+
+def mean_probability(trainer: Trainer) -> float:
+    logit = torch.from_numpy(predict_logits(trainer.model, trainer.train, CPU))
+    return logit.sigmoid().mean().item()
 
 
 def test_best_weights_are_kept_and_the_learning_rate_cut(
@@ -144,21 +138,14 @@ def test_looks_within_a_long_epoch_find_better_weights_and_change_nothing_else(
     assert looking.best.step == 7
 
 
-def test_batches_shrink_loudly_on_small_data(caplog: pytest.LogCaptureFixture) -> None:
-    config = replace(TRAIN, batch_size=512, min_steps_per_epoch=100)
-    assert config.batch_rows(1_000_000) == 512
-    assert not caplog.records
-    assert config.batch_rows(900) == 9
-    assert config.batch_rows(50) == 1
-    assert "batch_size 512" in caplog.text
-    assert caplog.records[0].levelno == logging.WARNING
-
-
 def test_memory_decides_over_micro_batches_and_refuses_what_cannot_fit(
-    data: Path, tmp_path: Path
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics = json.loads(train(data, tmp_path, memory_gib=0.02)["training"].read_text())
     assert 1 <= metrics["micro_batch_rows"] < metrics["batch_rows"]
+    # Batches shrink loudly on small data.
+    assert replace(TRAIN, batch_size=512, min_steps_per_epoch=100).batch_rows(900) == 9
+    assert "batch_size 512" in caplog.text
     with pytest.raises(UserError, match=r"3 MiB of memory \(runtime.memory_gib\) do not hold"):
         train(data, tmp_path, memory_gib=0.0026)
 

@@ -16,7 +16,6 @@ from feseq.train.memory import (
     check_network,
     full_rows,
     micro_batch_rows,
-    saved_bytes,
 )
 from feseq.train.step import Stepper
 from support.networks import CONFIG, SIZES, make_model
@@ -37,34 +36,17 @@ def test_a_network_that_cannot_fit_is_refused_before_it_is_made() -> None:
         check_network(CONFIG, SIZES, 16 * parameters - 1)
 
 
-def test_saved_bytes_are_those_of_a_known_graph() -> None:
-    model = make_model()
-
-    def work() -> torch.Tensor:
-        x = torch.ones(1000, requires_grad=True)
-        y = x.exp().sin()
-        return (y * y).sum() * next(model.parameters()).sum()
-
-    # exp saves its result, which is sin's input, and the product y; no parameter is counted.
-    assert 8_000 <= sum(saved_bytes(model, work)) <= 8_100
-
-
-def test_measuring_leaves_network_and_random_state_as_they_were() -> None:
-    config = replace(WIDE, pooling="weighted_sum", score="din")
-    model = FESeq(config, SIZES)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    state = torch.get_rng_state()
-    StepMemory.measured(model, config, SIZES, torch.float32)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_what_is_measured_is_near_the_peak_of_a_step(precision: torch.dtype) -> None:
     # Wide enough that positions, not the rows' other fields, take the memory.
-    config = replace(WIDE, embedding_dim=32)
+    config = replace(WIDE, embedding_dim=32, pooling="weighted_sum", score="din")
     model = FESeq(config, SIZES).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
     found = StepMemory.measured(model, config, SIZES, precision)
+    # Network and random numbers stay as they were.
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     stepper = Stepper(model, optimizer, Machine(torch.device("cpu"), precision))
     stepper.take(full_rows(config, SIZES, 1))
@@ -80,6 +62,11 @@ def test_what_is_measured_is_near_the_peak_of_a_step(precision: torch.dtype) -> 
     assert (1 - SPARE_SHARE) * per_row < found.per_row < 1.3 * per_row
     assert peaks[0] < found.step(4)
     assert peaks[1] < found.step(12)
+    # Rows that fit do, and one more does not.
+    for memory in (10 * found.step(1), 3_456_789_012):
+        rows = found.rows_in(memory)
+        assert found.step(rows) <= memory < found.step(rows + 1)
+    assert found.rows_in(found.step(1) - 1) == 0
 
 
 def test_attention_needs_no_memory_that_grows_with_the_square_of_the_length() -> None:
@@ -90,14 +77,6 @@ def test_attention_needs_no_memory_that_grows_with_the_square_of_the_length() ->
         per_row.append(found.per_row)
     short, middle, long = per_row
     assert (long - middle) == pytest.approx(2 * (middle - short), rel=0.02)
-
-
-def test_rows_that_fit_do_and_one_more_does_not() -> None:
-    found = StepMemory(fixed=1_000_000, per_row=50_000)
-    for memory in (10_000_000, 3_456_789):
-        rows = found.rows_in(memory)
-        assert found.step(rows) <= memory < found.step(rows + 1)
-    assert found.rows_in(900_000) == 0
 
 
 def test_micro_batches_of_a_cpu_are_small_however_much_memory_it_has() -> None:

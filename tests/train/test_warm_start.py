@@ -1,4 +1,7 @@
-"""Warm start: codes and weights of an earlier model are kept, new ones join them."""
+"""Warm starts keep an earlier model's codes and weights, and new ones join them.
+
+A refit is one, on the validation rows among as many others.
+"""
 
 import os
 from dataclasses import replace
@@ -10,11 +13,16 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
+from feseq.common.files import read_json
+from feseq.config.columns import Columns
 from feseq.config.model import ModelConfig
+from feseq.config.train import TrainConfig
 from feseq.dataset.extension import extended
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.fitting import fit_feature_map
+from feseq.dataset.opening import open_table
 from feseq.dataset.store import H5Table
+from feseq.evaluate.validation import predict_validation
 from feseq.model.build import build_model
 from feseq.predict.model_file import TrainedModel
 from feseq.train.step import Stepper
@@ -22,7 +30,20 @@ from feseq.train.warm_start import WarmStart
 from support.networks import random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 from support.shop import changed, refused, snakemake
-from support.trainings import FOUR_EPOCHS, counted_steps, ended_at, same_weights, train_saving
+from support.trainings import (
+    CONFIG,
+    CPU,
+    FOUR_EPOCHS,
+    SMALL_MODEL,
+    STILL,
+    a_run,
+    counted_steps,
+    ended_at,
+    same_weights,
+    script_monitor,
+    train,
+    train_saving,
+)
 
 ROLES = with_roles(shared=("events",), context=("unused",), ids=("age",))
 # A table of each kind.
@@ -95,13 +116,11 @@ def test_older_rows_get_their_logits_and_new_codes_their_start_values(
     torch.manual_seed(1)
     network = build_model(MODEL, start.feature_map)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
-    with H5Table(folder / "train.h5") as train:
-        start.carry_into(network, train)
     # Codes of the older rows at other places than the indices that the earlier map gives them.
     earlier = TrainedModel.load(path)
-    about = replace(earlier.about, feature_map=start.feature_map)
-    newer = TrainedModel(about, network)
+    newer = TrainedModel(replace(earlier.about, feature_map=start.feature_map), network)
     with H5Table(folder / "train.h5") as train:
+        start.carry_into(network, train)
         logits = [model.predict(train) for model in (earlier, newer)]
     np.testing.assert_array_equal(*logits)
     # No other row of a table was touched.
@@ -116,39 +135,26 @@ def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
     folder: Path, tmp_path: Path
 ) -> None:
     path, here = earlier_model(tmp_path, fitted(folder, "train")), fitted(folder, "valid")
-
-    def read(path: Path = path, config: ModelConfig = MODEL, found: FeatureMap = here) -> WarmStart:
-        return WarmStart.read(path, config, found)
-
-    read(config=replace(MODEL, dropout=0.4, embedding_std=0.1))
-    for found, message in (
+    WarmStart.read(path, replace(MODEL, dropout=0.4, embedding_std=0.1), here)
+    damaged = tmp_path / "other"
+    damaged.write_bytes(path.read_bytes()[:-9])
+    numeric_age = "column 'age' is numeric, and for the earlier model it was context and numeric;"
+    for given, message in (
+        ((path, MODEL, fitted(folder, "valid", roles=COLUMNS)), numeric_age),
+        ((path, MODEL, replace(here, profile=[])), "'country' is unused, and .* was profile"),
         (
-            fitted(folder, "valid", roles=COLUMNS),
-            "'age' is numeric, and for the earlier model it was context and numeric;",
+            (path, replace(MODEL, heads=1, causal=True, dropout=0.9), here),
+            "network: heads 2 there, 1 here; causal False there, True here;",
         ),
-        (
-            replace(here, profile=[]),
-            "'country' is unused, and for the earlier model it was profile",
-        ),
-        (
-            replace(here, numeric=here.numeric[:1]),
-            "'age' is context, and .* was context and numeric;",
-        ),
+        ((damaged, MODEL, here), r"other is no model.safetensors of"),
     ):
-        with pytest.raises(UserError, match=f"train.start_from: column .*{message}"):
-            read(found=found)
-    other = replace(MODEL, heads=1, causal=True, dropout=0.9)
-    with pytest.raises(
-        UserError, match="network: heads 2 there, 1 here; causal False there, True here;"
-    ):
-        read(config=other)
-    (tmp_path / "other").write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"train.start_from: .*other is no model.safetensors of"):
-        read(tmp_path / "other")
+        with pytest.raises(UserError, match=f"train.start_from: .*{message}"):
+            WarmStart.read(*given)
+    start = WarmStart.read(path, MODEL, here)
     with H5Table(folder / "train.h5") as train:
         train.source["simulated"] = True
         with pytest.raises(UserError, match="holds simulated data, and the model was trained on"):
-            read().carry_into(build_model(MODEL, read().feature_map), train)
+            start.carry_into(build_model(MODEL, start.feature_map), train)
 
 
 def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_earlier_model(
@@ -164,9 +170,7 @@ def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_earlier
     assert len(steps) == 3
     scratch = train_saving(data, tmp_path / "scratch", replace(config, start_from=None))
     assert same_weights(whole["model"], resumed["model"])
-    mlp, other = (TrainedModel.load(run["model"]).network.mlp for run in (whole, scratch))
-    assert not torch.equal(mlp[0].weight, other[0].weight)
-    assert not torch.equal(mlp[3].bias, other[3].bias)
+    assert not same_weights(whole["model"], scratch["model"])
     # Another earlier model is another training.
     with counted_steps() as steps:
         train_saving(data, tmp_path / "resumed", replace(config, start_from=str(whole["model"])))
@@ -183,9 +187,8 @@ def test_the_workflow_goes_on_from_a_file_and_retrains_where_its_content_changes
     config = changed("train.start_from", "earlier.safetensors")
     code, output = snakemake(copied, target, config=config)
     assert code == 0, output
-    assert (
-        "going on from earlier.safetensors" in (copied / "results/toy/len20/train.log").read_text()
-    )
+    log = (copied / "results/toy/len20/train.log").read_text()
+    assert "going on from earlier.safetensors" in log
     assert earlier.read_bytes() != (copied / target).read_bytes()
     earlier.touch()
     assert "Nothing to be done" in snakemake(copied, "-n", target, config=config)[1]
@@ -194,10 +197,115 @@ def test_the_workflow_goes_on_from_a_file_and_retrains_where_its_content_changes
     os.utime(earlier, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert "now: 'start_version=" in snakemake(copied, "-n", target, config=config)[1]
     (copied / "link").symlink_to("results")
-    own = (target, f"./{target}", target.replace("results", "link"), str(copied / target))
-    wrong = [(start, "is the file of the very model") for start in own]
-    for start, message in (*wrong, ("no", "no: no such file")):
-        config = changed("train.start_from", start)
-        output = refused(copied, "-n", target, config=config)
+    own = "is the file of the very model"
+    for start, message in (
+        (f"./{target}", own),
+        (target.replace("results", "link"), own),
+        (str(copied / target), own),
+        ("no", "no: no such file"),
+    ):
+        output = refused(copied, "-n", target, config=changed("train.start_from", start))
         assert f"train.start_from: {os.path.normpath(start)}" in output
         assert message in output
+
+
+def map_file(data: Path, out: Path, min_count: int = 1, *, all_rows: bool = True) -> Path:
+    """The file of a feature map of the train rows, or of these and the validation rows."""
+    columns, valid = Columns.from_config(CONFIG["columns"]), [data / "valid.h5"] * all_rows
+    fit_feature_map(data / "train.h5", columns, min_count, valid).write(out)
+    return out
+
+
+def first_training(
+    data: Path,
+    out: Path,
+    config: TrainConfig = FOUR_EPOCHS,
+    model: ModelConfig = SMALL_MODEL,
+    **options: Any,
+) -> Path:
+    """The training.json of a training whose third epoch is the best."""
+    with pytest.MonkeyPatch.context() as patch:
+        script_monitor(patch, 0.6, 0.5, 0.7, 0.65)
+        return train(data, out, config, model, **options)["training"]
+
+
+@pytest.fixture
+def rare_map(data: Path, tmp_path: Path) -> Path:
+    """A feature map that knows few categories."""
+    return map_file(data, tmp_path / "rare.json", 40, all_rows=False)
+
+
+def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
+    data: Path, rare_map: Path, tmp_path: Path
+) -> None:
+    config, model = replace(FOUR_EPOCHS, batch_size=50), replace(STILL, unknown_share="auto")
+    training = first_training(data, tmp_path, config, model, feature_map=rare_map)
+    shares = read_json(training)["unknown_shares"]
+    assert any(shares.values())
+    # Steps so small that they leave the weights where they were.
+    small = replace(config, learning_rate=1e-30, start_from=str(tmp_path / "model.safetensors"))
+    map_file(data, rare_map, 40)
+    run = a_run(data, model, small, rare_map, before=read_json(training))
+    with run.opened(CPU) as sources:
+        trainer = run.trainer(sources, CPU)
+        assert trainer.model.unknown.shares.tolist() == pytest.approx(list(shares.values()))
+        trainer.fit()
+    first = TrainedModel.load(tmp_path / "model.safetensors").network
+    for name, weight in first.state_dict().items():
+        after = trainer.model.state_dict()[name]
+        # New categories have rows of their own.
+        assert weight.numel() < after.numel() or torch.allclose(weight, after), name
+
+
+def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_path: Path) -> None:
+    before = read_json(first_training(data, tmp_path))
+    config = replace(FOUR_EPOCHS, start_from=str(tmp_path / "model.safetensors"))
+    with open_table(data / "valid.h5") as table:
+        held_out = set(table.column("row").tolist())
+    feature_map, found = map_file(data, tmp_path / "all.json"), []
+    for seed in (42, 42, 43):
+        run = a_run(data, SMALL_MODEL, replace(config, seed=seed), feature_map, before=before)
+        with run.opened(CPU) as (source, valid):
+            assert valid is None
+            found.append(source.table.column("row").tolist())
+            assert source.batch_rows == before["batch_rows"]
+    for rows in found:
+        assert len(rows) == len(set(rows)) == 2 * len(held_out)
+        assert held_out < set(rows)
+    assert found[0] == found[1] != found[2]
+
+
+def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
+    data: Path, rare_map: Path
+) -> None:
+    run = a_run(data, replace(SMALL_MODEL, unknown_share="auto"), FOUR_EPOCHS, rare_map)
+    with run.opened(CPU) as (train, valid):
+        assert valid is not None
+        drawn = np.array(run.unknown_shares(train, valid))
+        before = train.encoder.unknown_shares(train.table)
+        wanted = valid.encoder.unknown_shares(valid.table)
+    assert before.max() > 0.2
+    np.testing.assert_allclose(before + (1 - before) * drawn, np.maximum(before, wanted))
+
+
+def test_it_says_whose_its_metrics_are_and_resumes(data: Path, tmp_path: Path) -> None:
+    feature_map = map_file(data, tmp_path / "feature_map.json")
+    first = first_training(data, tmp_path / "first", replace(FOUR_EPOCHS, batch_size=20))
+    options: dict[str, Any] = {"refit_of": first, "feature_map": feature_map}
+    outputs = train_saving(data, tmp_path / "refit", **options)
+    about = read_json(outputs["training"])
+    assert (about["train_rows"], about["valid_rows"], about["refit"]) == (200, 0, True)
+    assert (about["steps"], about["valid_auc"]) == (10, 0.7)
+    with open_table(data / "train.h5") as some, open_table(data / "valid.h5") as others:
+        label = np.concatenate([some.column("label"), others.column("label")])
+    assert TrainedModel.load(outputs["model"]).about.click_rate == pytest.approx(label.mean())
+    assert not same_weights(first.with_name("model.safetensors"), outputs["model"])
+    # It was trained on the validation rows.
+    with pytest.raises(UserError, match="not made from the same rows"):
+        predict_validation(outputs["model"], data / "valid.h5", *(tmp_path / n for n in "ps"))
+    with ended_at(Stepper, "take", 7):
+        train_saving(data, tmp_path / "resumed", **options)
+    with counted_steps() as steps:
+        resumed = train_saving(data, tmp_path / "resumed", **options)
+    assert len(steps) == 4
+    assert same_weights(outputs["model"], resumed["model"])
