@@ -14,8 +14,8 @@ rule export:
     conda:
         "../envs/export.yaml"
     params:
-        *code("export"),
+        *code("serve.export.export_model"),
     message:
         "Exporting {wildcards.model} of size {wildcards.size} to ONNX"
     script:
-        "../scripts/export.py"
+        "../scripts/entry.py"

@@ -41,7 +41,7 @@ rule score:
             )
         ),
     params:
-        *code("score"),
+        *code("predict.scoring.score_files"),
         **settings(
             input=scored(lambda files, size, models: list(map(str, files))),
             versions=scored(

@@ -25,15 +25,13 @@ from support.raw_tables import COLUMNS
 from support.rules import rules
 
 
-def parameters_of(script: str) -> Mapping[str, inspect.Parameter]:
-    """Those of the function that a script calls."""
-    text = (SCRIPTS / f"{script}.py").read_text()
-    module = importlib.import_module(script)
-    function = getattr(module, re.findall(r"run_script\((\w+)", text)[0])
-    return inspect.signature(function).parameters
+def parameters_of(function: str) -> Mapping[str, inspect.Parameter]:
+    """Those of a function of the library."""
+    module, _, name = function.rpartition(".")
+    return inspect.signature(getattr(importlib.import_module(f"feseq.{module}"), name)).parameters
 
 
-def test_a_script_calls_a_function_that_takes_what_its_rule_gives() -> None:
+def test_a_rule_names_a_function_that_takes_what_it_gives() -> None:
     common = {"threads", "runtime", "full_name", "code"}
     for rule in rules().values():
         if rule.script is None:
@@ -41,18 +39,22 @@ def test_a_script_calls_a_function_that_takes_what_its_rule_gives() -> None:
         given = {*rule.input.keys(), *rule.output.keys(), *rule.wildcard_names, *common}
         params = {*rule.params.keys()}
         given |= params | {name.partition("_")[0] for name in params}
-        parameters = parameters_of(Path(rule.script).stem)
+        parameters = parameters_of(rule.params[0])
         for name, parameter in parameters.items():
             assert name in given or parameter.default is not parameter.empty, (rule.name, name)
         assert {*_outputs(parameters)} == {*rule.output.keys()}, rule.name
 
 
 def test_scripts_have_the_options_that_the_pages_give_them() -> None:
-    found = set()
+    found, known = set(), dict[str, set[str]]()
+    for script in SCRIPTS.glob("*.py"):
+        text = script.read_text()
+        for module, name in re.findall(r"^from feseq\.(\S+) import (\w+)\n\nif", text, re.M):
+            known[script.stem] = {*parameters_of(f"{module}.{name}")}
     for page in PAGES:
         for script, rest in re.findall(r"scripts/(\w+)\.py( --[^\n`#]*)", page.read_text()):
             options = set(re.findall(r" --(\w+)", rest)) - {"force", "help"}
-            assert options <= {*parameters_of(script)}, (page, script)
+            assert options <= known[script], (page, script)
             found |= options
     assert "settings" in found
 
@@ -198,7 +200,7 @@ def test_what_exists_is_no_output(tmp_path: Path) -> None:
         (["score", "--part_rows", "-1"], "'-1' is no number from 1 to"),
         (["score", "--output", "a", "--output", "b"], "--output: is given twice"),
         (["score", "--model=--", "--input", "b", "--output", "c"], "--model: is empty"),
-        (["describe"], "describe.py is run by Snakemake"),
+        (["entry"], "entry.py is run by Snakemake"),
     ],
 )
 def test_options_missing_twice_or_no_count_are_told(arguments: list[str], named: str) -> None:
@@ -223,7 +225,7 @@ def test_the_machine_s_limits_are_no_fault_of_the_code(
 ) -> None:
     script = tmp_path / "script.py"
     lines = ["from entry import run_script", "def main() -> None:", f"    raise {fault}"]
-    script.write_text("\n".join([*lines, "run_script(main, at_shell=True)"]))
+    script.write_text("\n".join([*lines, "run_script(main)"]))
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run(
         [sys.executable, script], env=environment, capture_output=True, text=True, check=False
