@@ -129,7 +129,9 @@ class Code:
         files = {_module(name): name for name in self.texts}
         found = {}
         for module, name in files.items():
-            imported = {module, *graph.find_modules_directly_imported_by(module)}
+            imported = {module}
+            if module in graph.modules:  # not in a folder without __init__.py
+                imported |= graph.find_modules_directly_imported_by(module)
             folders = {
                 other[: dot.start()] for other in imported for dot in re.finditer(r"\.", other)
             }
