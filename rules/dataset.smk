@@ -156,7 +156,10 @@ rule describe:
             subcategory="{size}",
             labels={"plot": "page"},
         ),
-        plots=list(map(data_plot, ("click_rates", "missing", "lengths", "drift"))),
+        plots=[
+            plot(f"results/{{size}}/plots/{name}.svg", "Data", "{size}")
+            for name in ("click_rates", "missing", "lengths", "drift")
+        ],
     log:
         "results/{size}/describe.log",
     benchmark:

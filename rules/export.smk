@@ -3,7 +3,7 @@
 
 rule export:
     input:
-        model=exported,
+        model=getattr(rules, LAST_FIT).output.model,
         valid=valid_parts,
     output:
         onnx="results/{size}/{model}/model.onnx",

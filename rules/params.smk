@@ -29,19 +29,10 @@ from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
 HAS_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-# The config files of this call, for commands that pages print; relative to the folder of the call,
-# which with --directory is unknown.
-IN_FOLDER = workflow.overwrite_workdir is not None
-CONFIG_FILES = [
-    (
-        str(file)
-        if IN_FOLDER or Path(os.getcwd()) not in Path(file).parents
-        else os.path.relpath(file)
-    )
-    for file in map(os.path.abspath, workflow.overwrite_configfiles)
-]
+# The config files of this call, and its folder where it names one, for commands that pages print.
+CONFIG_FILES = list(map(str, workflow.overwrite_configfiles))
 CONFIG_OPTIONS = ["--configfile"] * bool(CONFIG_FILES) + CONFIG_FILES
-if IN_FOLDER:
+if workflow.overwrite_workdir is not None:
     CONFIG_OPTIONS = ["--directory", os.getcwd(), *CONFIG_OPTIONS]
 # Settings of a training that change its result by rounding at most.
 LAYOUT = ("gpus", "nodes")

@@ -71,9 +71,9 @@ rule summarize:
     output:
         summary="results/summary.md",
         plots=[
-            overall_plot("aucs"),
+            plot("results/plots/aucs.svg", "All models"),
             "results/plots/by_max_len.svg",
-            overall_plot("speed"),
+            plot("results/plots/speed.svg", "All models"),
         ],
         view=report(
             "results/summary.html",
@@ -93,7 +93,9 @@ rule summarize:
             upstream=upstream(compared_jobs),
             **config["submission"],
             split=config["sampling"]["split"],
-            submitting=compared_submissions,
+            submitting={
+                size: submission_models(config, size) for size in config["sizes"]
+            },
             has_test=RAW.test is not None,
         ),
         **not_counted(options=CONFIG_OPTIONS),

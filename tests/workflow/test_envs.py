@@ -105,7 +105,7 @@ CODE = Code(SCRIPTS)
 # The verbs that run in an environment; a search and scores have those of all families.
 VERBS: dict[str, list[str]] = {"tune": [], "score": []}
 for each in families():
-    others = {verb: module for verb, module in each.verbs.items() if verb != "export"}
+    others = dict(each.verbs)
     VERBS["score"].append(others["load"])
     VERBS["tune"] += [others.pop("trials")] if "trials" in others else []
     VERBS.setdefault(each.environment, []).extend(others.values())
