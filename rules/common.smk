@@ -79,6 +79,7 @@ wildcard_constraints:
     model=rf"(?!(?:{'|'.join(OTHERS)})/)[^/]+",
     baseline="|".join(BASELINES),
     name="[^/]+",
+    scored="([^/]+/){0,2}[^/]+",
     # A variant's name may have _vs_ in it.
     one=rf"{MODEL_PATTERN}|[^/]+",
     two="[^/]+",

@@ -14,7 +14,7 @@ checkpoint sample:
     conda:
         "../envs/data.yaml"
     params:
-        *code("sample"),
+        *code("dataset.sampling.sample"),
         **settings(
             **raw_params(raw=RAW.train),
             label=config["columns"]["label"],
@@ -25,7 +25,7 @@ checkpoint sample:
     message:
         "Drawing the rows of size {wildcards.size}"
     script:
-        "../scripts/sample.py"
+        "../scripts/entry.py"
 
 
 rule convert_train:
@@ -43,7 +43,7 @@ rule convert_train:
     conda:
         "../envs/data.yaml"
     params:
-        *code("convert_train"),
+        *code("dataset.conversion.convert_train_part"),
         **settings(
             **part_params(RAW.train),
         ),
@@ -51,7 +51,7 @@ rule convert_train:
     message:
         "Converting part {wildcards.part} of the train table to H5, size {wildcards.size}"
     script:
-        "../scripts/convert_train.py"
+        "../scripts/entry.py"
 
 
 checkpoint list_test:
@@ -68,7 +68,7 @@ checkpoint list_test:
         "../envs/data.yaml"
     threads: 2
     params:
-        *code("list_test"),
+        *code("dataset.list_test.list_test"),
         **settings(
             **raw_params(raw=RAW.test),
             **config["parts"],
@@ -77,7 +77,7 @@ checkpoint list_test:
     message:
         "Listing the parts of the test table"
     script:
-        "../scripts/list_test.py"
+        "../scripts/entry.py"
 
 
 rule convert_test:
@@ -94,7 +94,7 @@ rule convert_test:
     conda:
         "../envs/data.yaml"
     params:
-        *code("convert_test"),
+        *code("dataset.conversion.convert_test_part"),
         **settings(
             **part_params(RAW.test),
         ),
@@ -102,7 +102,7 @@ rule convert_test:
     message:
         "Converting part {wildcards.part} of the test table to H5"
     script:
-        "../scripts/convert_test.py"
+        "../scripts/entry.py"
 
 
 rule fit_feature_map:
@@ -117,13 +117,13 @@ rule fit_feature_map:
     conda:
         "../envs/data.yaml"
     params:
-        *code("fit_feature_map"),
+        *code("dataset.fitting.write_feature_map"),
         **settings(min_count=size_param("min_count")),
         **column_params("shared", "ids"),
     message:
         "Fitting the feature map of size {wildcards.size}"
     script:
-        "../scripts/fit_feature_map.py"
+        "../scripts/entry.py"
 
 
 use rule fit_feature_map as fit_feature_map_to_all with:
@@ -156,7 +156,10 @@ rule describe:
             subcategory="{size}",
             labels={"plot": "page"},
         ),
-        plots=list(map(data_plot, ("click_rates", "missing", "lengths", "drift"))),
+        plots=[
+            plot(f"results/{{size}}/plots/{name}.svg", "Data", "{size}")
+            for name in ("click_rates", "missing", "lengths", "drift")
+        ],
     log:
         "results/{size}/describe.log",
     benchmark:
@@ -167,7 +170,7 @@ rule describe:
         "../envs/report.yaml"
     threads: 2
     params:
-        *code("describe"),
+        *code("report.data_page.describe_data"),
         **settings(
             scalings=submitting_scalings,
             upstream=upstream(
@@ -178,4 +181,4 @@ rule describe:
     message:
         "Describing the data of size {wildcards.size}"
     script:
-        "../scripts/describe.py"
+        "../scripts/entry.py"

@@ -18,11 +18,11 @@ rule evaluate:
     resources:
         gpu=inference_gpus,
     params:
-        *code("evaluate", "load"),
+        *code("evaluate.validation.predict_validation", "load"),
     message:
         "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
     script:
-        "../scripts/evaluate.py"
+        "../scripts/entry.py"
 
 
 rule importance:
@@ -41,11 +41,11 @@ rule importance:
     resources:
         gpu=inference_gpus,
     params:
-        *code("importance", "load", "importance"),
+        *code("evaluate.importance.measure_importance", "load", "importance"),
     message:
         "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
     script:
-        "../scripts/importance.py"
+        "../scripts/entry.py"
 
 
 rule attention:
@@ -64,11 +64,11 @@ rule attention:
     resources:
         gpu=inference_gpus,
     params:
-        *code("attention", "load", "attention"),
+        *code("evaluate.importance.measure_attention", "load", "attention"),
     message:
         "Measuring what {wildcards.model} of size {wildcards.size} looks at"
     script:
-        "../scripts/attention.py"
+        "../scripts/entry.py"
 
 
 rule blend:
@@ -83,7 +83,7 @@ rule blend:
     conda:
         "../envs/report.yaml"
     params:
-        *code("blend"),
+        *code("evaluate.blend.blend_predictions"),
         **settings(
             given=size_weights,
             by=config["submission"]["weights_by"],
@@ -92,7 +92,7 @@ rule blend:
     message:
         "Blending the models of size {wildcards.size} that submit"
     script:
-        "../scripts/blend.py"
+        "../scripts/entry.py"
 
 
 rule fit_baseline:
@@ -111,11 +111,11 @@ rule fit_baseline:
         "../envs/baseline.yaml"
     threads: 8
     params:
-        *code("fit_baseline"),
+        *code("evaluate.baselines.fit_baseline"),
     message:
         "Fitting {wildcards.baseline} on size {wildcards.size}"
     script:
-        "../scripts/fit_baseline.py"
+        "../scripts/entry.py"
 
 
 rule measure:
@@ -134,8 +134,8 @@ rule measure:
     conda:
         "../envs/report.yaml"
     params:
-        *code("measure"),
+        *code("evaluate.measure.write_metrics"),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"
     script:
-        "../scripts/measure.py"
+        "../scripts/entry.py"

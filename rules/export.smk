@@ -3,7 +3,7 @@
 
 rule export:
     input:
-        model=exported,
+        model=getattr(rules, LAST_FIT).output.model,
         valid=valid_parts,
     output:
         onnx="results/{size}/{model}/model.onnx",
@@ -14,8 +14,8 @@ rule export:
     conda:
         "../envs/export.yaml"
     params:
-        *code("export"),
+        *code("serve.export.export_model"),
     message:
         "Exporting {wildcards.model} of size {wildcards.size} to ONNX"
     script:
-        "../scripts/export.py"
+        "../scripts/entry.py"

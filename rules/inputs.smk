@@ -1,5 +1,4 @@
 # Inputs of rules, and plots as the report shows them.
-import functools
 import os
 from pathlib import Path
 
@@ -15,12 +14,6 @@ from feseq.raw.parts import part_name, read_parts
 
 # Which training of a model predicts the test file.
 LAST_FIT = "refit" if config["submission"]["refit"] else "train"
-# Plots of a model, of the data, and of all models: their folder and place in the report.
-PLOTS = {
-    "model": ("results/{size}/{name}/plots", "Single models", "{size} {name}"),
-    "data": ("results/{size}/plots", "Data", "{size}"),
-    "overall": ("results/plots", "All models", None),
-}
 
 
 def results():
@@ -189,12 +182,14 @@ def scored(function):
 
     @clear_errors
     def of_job(wildcards):
-        names = {"size": "full", **dict(wildcards.items())}
-        check_job(config, COLUMNS, names)
-        one = [names["model"]] if "model" in names else None
-        models = one or submission_models(config, names["size"])
-        files = tables_of(scored_files(config, names["name"]))
-        return function(files, names["size"], models)
+        *place, name = wildcards.scored.split("/")
+        job = dict(zip(("size", "model"), place or ["full"]))
+        check_job(config, COLUMNS, job)
+        models = [job["model"]] if "model" in job else None
+        files = tables_of(scored_files(config, name))
+        return function(
+            files, job["size"], models or submission_models(config, job["size"])
+        )
 
     return of_job
 
@@ -248,11 +243,6 @@ def compared_jobs(wildcards):
     return compared_models(config, results(), map(os.path.relpath, targets()))
 
 
-def compared_sizes(wildcards):
-    """The sizes in the comparison."""
-    return list(dict(compared_jobs(wildcards)))
-
-
 def compared_plots(wildcards):
     """The plots of each model in the comparison but the baselines."""
     made = []
@@ -277,27 +267,8 @@ def importance_plots(wildcards):
 
 def compared_facts(wildcards):
     """What is known of the data of each size in the comparison."""
-    return [
-        output_of("describe", "facts", size=size) for size in compared_sizes(wildcards)
-    ]
-
-
-def compared_submissions(wildcards):
-    """The models that submit, by size in the comparison."""
-    return {size: submission_models(config, size) for size in compared_sizes(wildcards)}
-
-
-@clear_errors
-def exported(wildcards):
-    """The model to export, of a family that can be."""
-    check_job(config, COLUMNS, dict(wildcards.items()))
-    model = output_of(LAST_FIT, "model", **dict(wildcards.items()))
-    if "export" not in family_of(wildcards.model).verbs:
-        raise UserError(
-            f"{wildcards.model} is no network, and only networks are exported to ONNX; "
-            f"docs/serving.md says how to score rows with {model}"
-        )
-    return model
+    sizes = dict(compared_jobs(wildcards))
+    return [output_of("describe", "facts", size=size) for size in sizes]
 
 
 def plot_data(wildcards):
@@ -307,11 +278,11 @@ def plot_data(wildcards):
     return f"results/{wildcards.size}/{wildcards.name}/{file}"
 
 
-def plot_of(kind, name, caption=None):
-    """A plot of a kind, in the place that it has in the report."""
-    folder, category, subcategory = PLOTS[kind]
+def plot(path, category, subcategory=None, caption=None):
+    """A plot, with its place in the report."""
+    name = Path(path).stem
     return report(
-        f"{folder}/{name}.svg",
+        path,
         caption=f"captions/{caption or name}.rst",
         category=category,
         subcategory=subcategory,
@@ -319,6 +290,7 @@ def plot_of(kind, name, caption=None):
     )
 
 
-model_plot, data_plot, overall_plot = (
-    functools.partial(plot_of, kind) for kind in PLOTS
-)
+def model_plot(name, caption=None):
+    """A plot of one model."""
+    path = f"results/{{size}}/{{name}}/plots/{name}.svg"
+    return plot(path, "Single models", "{size} {name}", caption)

@@ -18,11 +18,11 @@ rule predict:
     resources:
         gpu=inference_gpus,
     params:
-        *code("predict", "load"),
+        *code("predict.part.predict_part", "load"),
     message:
         "Predicting part {wildcards.part} of the test table, size {wildcards.size}, {wildcards.model}"
     script:
-        "../scripts/predict.py"
+        "../scripts/entry.py"
 
 
 rule check_sample:
@@ -38,7 +38,7 @@ rule check_sample:
     conda:
         "../envs/data.yaml"
     params:
-        *code("check_sample"),
+        *code("predict.sample.check_sample"),
         **settings(
             id_column=config["columns"]["id"],
             **raw_params(raw=RAW.test, sample_submission=RAW.sample_submission),
@@ -46,7 +46,7 @@ rule check_sample:
     message:
         "Comparing the IDs of the sample submission with those of the test file"
     script:
-        "../scripts/check_sample.py"
+        "../scripts/entry.py"
 
 
 rule submit:
@@ -69,7 +69,7 @@ rule submit:
     conda:
         "../envs/data.yaml"
     params:
-        *code("submit"),
+        *code("predict.submission.write_submission"),
         **settings(
             id_column=config["columns"]["id"],
             label_column=config["columns"]["label"],
@@ -82,7 +82,7 @@ rule submit:
     message:
         "Writing the submission of size {wildcards.size}"
     script:
-        "../scripts/submit.py"
+        "../scripts/entry.py"
 
 
 # Here, where the folder of results is known.

@@ -14,7 +14,7 @@ rule simulate:
     conda:
         "../envs/data.yaml"
     params:
-        *code("simulate"),
+        *code("simulation.stand_in.simulate_split"),
         **settings(
             rows=lambda wildcards: config["simulation"][f"{wildcards.split}_rows"],
             mean_length=config["simulation"]["mean_length"],
@@ -27,4 +27,4 @@ rule simulate:
     message:
         "Simulating the stand-in for the {wildcards.split} file"
     script:
-        "../scripts/simulate.py"
+        "../scripts/entry.py"

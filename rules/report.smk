@@ -22,7 +22,7 @@ rule compare:
     conda:
         "../envs/report.yaml"
     params:
-        *code("compare"),
+        *code("report.comparison.write_comparison"),
         **settings(
             evaluation=config["evaluation"],
             upstream=upstream(compared_jobs),
@@ -30,7 +30,7 @@ rule compare:
     message:
         "Comparing the trained models"
     script:
-        "../scripts/compare.py"
+        "../scripts/entry.py"
 
 
 # Compares two models; needs no other model and no test file.
@@ -47,7 +47,7 @@ rule compare_two:
     conda:
         "../envs/report.yaml"
     params:
-        *code("compare_two"),
+        *code("report.comparison.write_two_models"),
         **settings(
             upstream=upstream(
                 lambda wildcards: [
@@ -58,7 +58,7 @@ rule compare_two:
     message:
         "Comparing {wildcards.one} with {wildcards.two} on size {wildcards.size}"
     script:
-        "../scripts/compare_two.py"
+        "../scripts/entry.py"
 
 
 rule summarize:
@@ -71,9 +71,9 @@ rule summarize:
     output:
         summary="results/summary.md",
         plots=[
-            overall_plot("aucs"),
+            plot("results/plots/aucs.svg", "All models"),
             "results/plots/by_max_len.svg",
-            overall_plot("speed"),
+            plot("results/plots/speed.svg", "All models"),
         ],
         view=report(
             "results/summary.html",
@@ -87,17 +87,19 @@ rule summarize:
     conda:
         "../envs/report.yaml"
     params:
-        *code("summarize"),
+        *code("report.summary.write_summary"),
         **settings(
             evaluation=config["evaluation"],
             upstream=upstream(compared_jobs),
             **config["submission"],
             split=config["sampling"]["split"],
-            submitting=compared_submissions,
+            submitting={
+                size: submission_models(config, size) for size in config["sizes"]
+            },
             has_test=RAW.test is not None,
         ),
         **not_counted(options=CONFIG_OPTIONS),
     message:
         "Summing up all models"
     script:
-        "../scripts/summarize.py"
+        "../scripts/entry.py"

@@ -1,4 +1,5 @@
-# Scores of further files, by the models that submit for a size, or by one model.
+# Scores of further files: results/scores/{file}.parquet by the models that submit for size full,
+# {size}/{file} for another size, {size}/{model}/{file} by one model.
 
 
 rule score:
@@ -17,20 +18,16 @@ rule score:
             )
         ),
         raw=scored(
-            lambda files, size, models: [
-                path
-                for paths in local(
-                    **{str(i): file for i, file in enumerate(files)}
-                ).values()
-                for path in paths
-            ]
+            lambda files, size, models: sum(
+                local(**{str(i): file for i, file in enumerate(files)}).values(), []
+            )
         ),
     output:
-        output="results/scores/{name}.parquet",
+        output="results/scores/{scored}.parquet",
     log:
-        "results/scores/{name}.log",
+        "results/scores/{scored}.log",
     benchmark:
-        "results/scores/{name}.benchmark.tsv"
+        "results/scores/{scored}.benchmark.tsv"
     conda:
         "../envs/score.yaml"
     threads: 8
@@ -41,7 +38,7 @@ rule score:
             )
         ),
     params:
-        *code("score"),
+        *code("predict.scoring.score_files"),
         **settings(
             input=scored(lambda files, size, models: list(map(str, files))),
             versions=scored(
@@ -60,28 +57,6 @@ rule score:
             prior=config["submission"]["prior"],
         ),
     message:
-        "Scoring {wildcards.name}"
+        "Scoring {wildcards.scored}"
     script:
         "../scripts/score.py"
-
-
-use rule score as score_by_size with:
-    output:
-        output="results/scores/{size}/{name}.parquet",
-    log:
-        "results/scores/{size}/{name}.log",
-    benchmark:
-        "results/scores/{size}/{name}.benchmark.tsv"
-    message:
-        "Scoring {wildcards.name} by the models of size {wildcards.size}"
-
-
-use rule score as score_by_model with:
-    output:
-        output="results/scores/{size}/{model}/{name}.parquet",
-    log:
-        "results/scores/{size}/{model}/{name}.log",
-    benchmark:
-        "results/scores/{size}/{model}/{name}.benchmark.tsv"
-    message:
-        "Scoring {wildcards.name} by {wildcards.model} of size {wildcards.size}"

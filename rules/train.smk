@@ -25,7 +25,7 @@ rule train:
     resources:
         gpu=lambda wildcards: layout(wildcards)[0] * layout(wildcards)[1],
     params:
-        *code("train", "train"),
+        *code("family.job.TrainJob", "train"),
         **model_params(),
         **settings(start_version=start_version),
         rows=rows_shown,
@@ -75,14 +75,14 @@ rule tune:
         # Trials share the card.
         gpu=lambda wildcards: min(1, layout(wildcards)[1]),
     params:
-        *code("tune", "trials"),
+        *code("tune.search.tune_model", "trials"),
         **model_params(),
         **settings(tuning=config["tuning"] | {"space": tuning_space}, variant=variant),
         **not_counted(configfiles=CONFIG_FILES),
     message:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
     script:
-        "../scripts/tune.py"
+        "../scripts/entry.py"
 
 
 onstart:

@@ -1,7 +1,6 @@
 """Runs a function of the library, for a Snakemake job or for a person at the shell."""
 
 import argparse
-import errno
 import inspect
 import json
 import logging
@@ -11,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -33,7 +32,7 @@ if sys.flags.optimize > 1:
 from pydantic import TypeAdapter, ValidationError
 
 from feseq.common.errors import UserError
-from feseq.common.files import Output
+from feseq.common.files import Output, folder_beside
 from feseq.common.log import log_to
 from feseq.common.memory import keep_freed_memory
 from feseq.common.signals import exit_on_sigterm
@@ -41,39 +40,35 @@ from feseq.common.signals import exit_on_sigterm
 # Wildcards that name the model of a job, as files say whose they are: full/len150.
 FULL_NAME = ("size", "model", "baseline", "name")
 
-# Least and most of parameters, where a rule does not give them.
-_BOUNDS = {"part_rows": (1, 10**9), "threads": (1, 1_000)}
-# Bytes of an output's name; a working file beside it has a longer one.
-_LONGEST_NAME = 160
-
 
 def run_script(
-    main: Callable[..., Any],
-    then: Callable[[Any], None] | None = None,
-    *,
-    at_shell: bool = False,
+    main: Callable[..., Any] | None = None, then: Callable[[Any], None] | None = None
 ) -> None:
     """Call `main` with what its signature names, and `then` with what it made.
 
     A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
     parameters of the same name, as do `threads`, the digests of its `code`, the config block
-    `runtime`, and the `full_name` of its model. A script that also runs `at_shell` takes `--name
-    value` for each parameter there. Values become what the parameters' annotations say. A
-    UserError, or an error of the operating system, ends the script with its message and no
-    traceback.
+    `runtime`, and the `full_name` of its model. Without `main`, the job's first param names the
+    function of the library. At the shell, `--name value` gives a parameter. Values become what the
+    parameters' annotations say. A UserError, or an error of the operating system, ends the script
+    with its message and no traceback.
     """
     # A job has a global `snakemake`, and runs a copy of the script, which knows the original.
     job = getattr(sys.modules["__main__"], "snakemake", None)
     script = Path(sys.modules["__main__"].__file__ or "")
+    if main is None:
+        if job is None:
+            sys.exit(f"{script.name} is run by Snakemake: name a file that it makes (README.md)")
+        module, _, name = job.params[0].rpartition(".")
+        main = getattr(import_module(f"feseq.{module}"), name)
+    name = job.rule if job else script.stem
     parameters = inspect.signature(main).parameters
-    if job is None and not at_shell:
-        sys.exit(f"{script.name} is run by Snakemake: name a file that it makes (README.md)")
     logs = list(job.log) if job is not None else []
     if "MASTER_ADDR" not in os.environ:  # else another machine may have begun the log
         python = f"Python {platform.python_version()}, {sys.executable}"
         for path in logs:
-            Path(path).write_text(f"{script.name} in {python}, on {platform.node()}\n")
-    log_to(logs, " ".join([script.stem, "/".join(job.wildcards)]).strip() if job else "")
+            Path(path).write_text(f"{name} in {python}, on {platform.node()}\n")
+    log_to(logs, " ".join([name, "/".join(job.wildcards)]).strip() if job else "")
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
     exit_on_sigterm()
     keep_freed_memory()
@@ -82,8 +77,7 @@ def run_script(
         force = values.pop("force", False)
         typed = {name: _typed(parameters[name], value) for name, value in values.items()}
         if job is None:
-            _check_apart(typed, parameters)
-            _check_new(typed, _outputs(parameters), force)
+            _check_files(typed, parameters, force)
         made = main(**typed)
         if then is not None:
             then(made)
@@ -93,18 +87,16 @@ def run_script(
     except KeyboardInterrupt:
         logging.error("interrupted; the same command goes on with what is missing")
         sys.exit(130)
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:
         # A full disk, a read-only folder: the machine's state, no fault of the code.
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "free some space" if is_full else "fix that"
-        logging.error("%s; %s and run the same command again", error, advice)
+        logging.error("%s; fix that and run the same command again", error)
         sys.exit(1)
     except Exception as error:
         if isinstance(error, MemoryError) or "can't start new thread" in str(error):
             why = str(error) or "out of memory"
             logging.error("%s: raise the limit of memory or threads (ulimit, a container's)", why)
         else:
-            logging.exception("%s failed", script.name)
+            logging.exception("%s failed", name)
         sys.exit(1)
 
 
@@ -112,9 +104,9 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     known: dict[str, Any] = dict(job.wildcards.items())
     known["full_name"] = "/".join(known[key] for key in FULL_NAME if key in known)
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
-    # The unnamed params, which stand first: digests of the code.
+    # The unnamed params, which stand first: the function, and digests of the code.
     unnamed = len(job.params) - len(dict(job.params.items()))
-    known["code"] = [text for text in list(job.params)[:unnamed] if text]
+    known["code"] = [text for text in list(job.params)[1:unnamed] if text]
     # Others are for people, or only make the job stale.
     known |= read_settings(t for _, t in job.params.items() if re.match(r"[\w.]+=", t))
     known |= dict(job.input.items()) | dict(job.output.items())
@@ -150,40 +142,28 @@ def _shell_values(parameters: Any) -> dict[str, Any]:
         options |= {} if needed else {"default": parameter.default}
         if get_origin(kind) is Literal:
             options["choices"] = get_args(kind)
-        elif name in _BOUNDS:
-            options["type"] = partial(_whole, bounds=_BOUNDS[name])
         elif {str, Path} & _kinds(kind):
-            options["type"] = _path if _may_be_files(kind) else str
+            # A shell expands no ~ in --output=~/scores.parquet.
+            options["type"] = os.path.expanduser if _may_be_files(kind) else str
             options |= {"nargs": "+", "action": "extend"} if list in _kinds(kind) else {}
-        parser.add_argument(f"--{name}", **{"action": _Once} | options)
-    if outputs := _outputs(parameters):
-        named = ", ".join(f"--{name}" for name in outputs)
-        parser.add_argument("--force", action="store_true", help=f"overwrite existing {named}")
-    return vars(parser.parse_args()) | ({"code": []} if "code" in parameters else {})
+        parser.add_argument(f"--{name}", **options)
+    named = ", ".join(f"--{name}" for name in _outputs(parameters))
+    parser.add_argument("--force", action="store_true", help=f"overwrite existing {named}")
+    return vars(parser.parse_args())
 
 
-class _Once(argparse.Action):
-    """Keeps the value of an option that has one; a second would replace it silently."""
+def _check_files(values: Mapping[str, Any], parameters: Any, force: bool) -> None:
+    """Raise UserError if a file is named twice, or an output exists, unless by `force`.
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
-        if hasattr(self, "given"):
-            parser.error(f"{option}: is given twice; it takes one value")
-        self.given = True
-        setattr(namespace, self.dest, values)
-
-
-def _check_apart(values: Mapping[str, Any], parameters: Any) -> None:
-    """Raise UserError if a file is named twice, is none, or an option names none.
-
-    An output would replace an input or another output, or two inputs would be the same rows.
+    An output would replace an input or another output, or two inputs would be the same rows. Only
+    a workflow knows that what exists is its own. What cannot be written is found out here, too,
+    before hours of work.
     """
     # Not all environments of jobs have what it needs.
     from feseq.raw.location import TableLocation
 
     names: dict[str, str] = {}
     for name, value in values.items():
-        if value == [] != parameters[name].default and name != "code":
-            raise UserError(f"--{name}: is empty; give a value, or leave it out")
         if not _may_be_files(parameters[name].annotation):
             continue
         for given in value if isinstance(value, list) else [value]:
@@ -191,14 +171,20 @@ def _check_apart(values: Mapping[str, Any], parameters: Any) -> None:
             if isinstance(given, str) and not (table := TableLocation(given)).is_remote:
                 paths = [Path(str(file)) for file in table.files if not file.is_missing]
             for path in paths:
-                if os.path.exists(path) and not os.path.isfile(path):
-                    raise UserError(f"{path}: is a folder, pipe or device; give a file as --{name}")
                 real = os.path.realpath(path)
                 if real in names:
                     raise UserError(
                         f"{path}: given as --{names[real]} and --{name}; give each file once"
                     )
                 names[real] = name
+                if name not in _outputs(parameters):
+                    continue
+                if os.path.lexists(path) and not force:
+                    raise UserError(
+                        f"{path}: exists; give another --{name}, or --force to overwrite it"
+                    )
+                with folder_beside(path):
+                    pass
 
 
 def _outputs(parameters: Any) -> list[str]:
@@ -206,50 +192,6 @@ def _outputs(parameters: Any) -> list[str]:
     return [
         name for name, p in parameters.items() if Output in (p.annotation, *get_args(p.annotation))
     ]
-
-
-def _check_new(values: Mapping[str, Any], outputs: Iterable[str], force: bool = False) -> None:
-    """Raise UserError if an output cannot be written, or exists, unless by `force`.
-
-    Only a workflow knows that what exists is its own.
-    """
-    for name in outputs:
-        for path in values[name] if isinstance(values[name], list) else [values[name]]:
-            if path is None:
-                continue
-            above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-            if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-                raise UserError(f"{path}: {above} is no folder to write to; give another --{name}")
-            if len(os.fsencode(path.name)) > _LONGEST_NAME:
-                raise UserError(f"{path}: the name is too long; give a shorter --{name}")
-            if os.path.lexists(path) and not force:
-                raise UserError(
-                    f"{path}: exists; give another --{name}, or --force to overwrite it"
-                )
-
-
-def _whole(text: str, bounds: tuple[int, int]) -> int:
-    least, most = bounds
-    # Python reads no more than some thousand digits.
-    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
-    if not (is_number and least <= int(text) <= most):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} to {most:,}")
-    return int(text)
-
-
-def _path(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        message = f"{text!r} is no name in UTF-8; rename it, or set LC_ALL=C.UTF-8"
-        raise argparse.ArgumentTypeError(message) from None
-    if not text:
-        raise argparse.ArgumentTypeError("is empty; give a value, or leave it out")
-    # A shell expands no ~ in --output=~/scores.parquet.
-    path = os.path.expanduser(text)
-    if path.startswith("~"):
-        raise argparse.ArgumentTypeError(f"{text}: no such user; give ./{text} for a file")
-    return path
 
 
 def _json_or_text(text: str) -> Any:
@@ -277,7 +219,7 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
     kinds = _kinds(parameter.annotation)
     if value is parameter.default:
         return value
-    if value == "" != parameter.default:
+    if "" in (value if isinstance(value, list) else [value]) and value != parameter.default:
         raise UserError(f"{parameter.name}: is empty; give a value, or leave it out")
     for kind in kinds:
         if hasattr(kind, "from_values"):
@@ -299,3 +241,7 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
         raise UserError(
             f"{parameter.name}: {value!r} is no value of it ({path}{found['msg']}); correct it"
         ) from None
+
+
+if __name__ == "__main__":
+    run_script()

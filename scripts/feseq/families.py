@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .common.errors import UserError, did_you_mean
+from .common.errors import UserError
 
 if TYPE_CHECKING:
     from .family.base import Family
@@ -53,13 +53,9 @@ def family_name(model: str) -> str:
         if re.fullmatch(begin + VARIANT, model):
             return name
     plain = [begin for begin, _ in FAMILIES.values() if begin.isidentifier()]
-    baselines = "constant", "logistic_regression"
-    hint = did_you_mean(model, (*plain, *baselines), "others are")
-    if model in baselines:
-        hint = "it is a baseline"
     raise UserError(
         f"{model!r} is not the name of a model: len and the max_len, such as len150, or "
-        f"{' or '.join(plain)}, and for a variant its name, such as len150-paper; {hint}"
+        f"{' or '.join(plain)}, and for a variant its name, such as len150-paper"
     )
 
 

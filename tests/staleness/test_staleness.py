@@ -120,7 +120,6 @@ EDITS = {
     "code in predict/submission.py": (
         *("scripts/feseq/predict/submission.py", '"none"', '"all_valid"'),
     ),
-    "code in scripts/predict.py": ("scripts/predict.py", "\nif ", "\nX = 1\n\nif "),
     "code in evaluate/metrics.py": (
         *("scripts/feseq/evaluate/metrics.py", "\ndef ", "\nX = 1\n\n\ndef "),
     ),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from entry import _check_apart, _check_new, _outputs, _shell_values, _typed
+from entry import _check_files, _outputs, _shell_values, _typed
 from feseq.common.errors import UserError
 from feseq.common.files import Output
 from feseq.config.columns import Columns
@@ -25,15 +25,13 @@ from support.raw_tables import COLUMNS
 from support.rules import rules
 
 
-def parameters_of(script: str) -> Mapping[str, inspect.Parameter]:
-    """Those of the function that a script calls."""
-    text = (SCRIPTS / f"{script}.py").read_text()
-    module = importlib.import_module(script)
-    function = getattr(module, re.findall(r"run_script\((\w+)", text)[0])
-    return inspect.signature(function).parameters
+def parameters_of(function: str) -> Mapping[str, inspect.Parameter]:
+    """Those of a function of the library."""
+    module, _, name = function.rpartition(".")
+    return inspect.signature(getattr(importlib.import_module(f"feseq.{module}"), name)).parameters
 
 
-def test_a_script_calls_a_function_that_takes_what_its_rule_gives() -> None:
+def test_a_rule_names_a_function_that_takes_what_it_gives() -> None:
     common = {"threads", "runtime", "full_name", "code"}
     for rule in rules().values():
         if rule.script is None:
@@ -41,18 +39,22 @@ def test_a_script_calls_a_function_that_takes_what_its_rule_gives() -> None:
         given = {*rule.input.keys(), *rule.output.keys(), *rule.wildcard_names, *common}
         params = {*rule.params.keys()}
         given |= params | {name.partition("_")[0] for name in params}
-        parameters = parameters_of(Path(rule.script).stem)
+        parameters = parameters_of(rule.params[0])
         for name, parameter in parameters.items():
             assert name in given or parameter.default is not parameter.empty, (rule.name, name)
         assert {*_outputs(parameters)} == {*rule.output.keys()}, rule.name
 
 
 def test_scripts_have_the_options_that_the_pages_give_them() -> None:
-    found = set()
+    found, known = set(), dict[str, set[str]]()
+    for script in SCRIPTS.glob("*.py"):
+        text = script.read_text()
+        for module, name in re.findall(r"^from feseq\.(\S+) import (\w+)\n\nif", text, re.M):
+            known[script.stem] = {*parameters_of(f"{module}.{name}")}
     for page in PAGES:
         for script, rest in re.findall(r"scripts/(\w+)\.py( --[^\n`#]*)", page.read_text()):
             options = set(re.findall(r" --(\w+)", rest)) - {"force", "help"}
-            assert options <= {*parameters_of(script)}, (page, script)
+            assert options <= known[script], (page, script)
             found |= options
     assert "settings" in found
 
@@ -105,16 +107,10 @@ def test_a_value_of_another_type_is_a_clear_error(kind: Any, value: Any, message
         _typed(parameter, value)
 
 
-def test_a_file_is_named_once(tmp_path: Path) -> None:
-    def main(
-        *,
-        input: list[str],
-        output: Output,
-        other: Output,
-        threads: int,
-        id_column: str,
-        code: Sequence[str] = (),
-    ) -> None:
+def test_a_file_is_named_once_and_what_exists_or_cannot_be_written_is_no_output(
+    tmp_path: Path,
+) -> None:
+    def main(*, input: list[str], output: Output, other: Output, id_column: str) -> None:
         raise NotImplementedError
 
     table, link = tmp_path / "in/rows.parquet", tmp_path / "link.parquet"
@@ -122,22 +118,29 @@ def test_a_file_is_named_once(tmp_path: Path) -> None:
     table.write_text("rows")
     link.symlink_to(table)
     sound = {"input": [str(table)], "output": tmp_path / "new", "other": tmp_path / "other"}
-    sound |= {"threads": 2, "id_column": str(table), "code": []}
-    parameters = inspect.signature(main).parameters
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(UserError, match="--other"):
-            _check_apart(sound | {"other": path}, parameters)
-    with pytest.raises(UserError, match="--input: is empty"):
-        _check_apart(sound | {"input": []}, parameters)
-    _check_apart(sound, parameters)
-    for path in (tmp_path / "in", tmp_path / "in/*.parquet", table.as_uri(), table):
-        with pytest.raises(UserError, match="--input and --output"):
-            _check_apart(sound | {"input": [str(path)], "output": link}, parameters)
-    with pytest.raises(UserError, match="--output and --other"):
-        _check_apart(sound | {"other": tmp_path / "in/../new"}, parameters)
-    with pytest.raises(UserError, match="--input and --input"):
-        _check_apart(sound | {"input": [str(table), str(link)]}, parameters)
+    sound["id_column"] = str(table)
+
+    def check(force: bool = True, **values: Any) -> None:
+        _check_files(sound | values, inspect.signature(main).parameters, force)
+
+    check(force=False)
+    (tmp_path / "other").write_text("before")
+    check()
+    for values, message in (
+        *(
+            ({"input": [str(path)], "output": link}, "--input and --output")
+            for path in (tmp_path / "in", tmp_path / "in/*.parquet", table.as_uri(), table)
+        ),
+        ({"other": tmp_path / "in/../new"}, "--output and --other"),
+        ({"input": [str(table), str(link)]}, "--input and --input"),
+        ({"force": False}, "other: exists.*--force"),
+        ({"output": tmp_path / "in"}, "in: a folder"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check(**values)
+    for path in (table / "new", tmp_path / ("n" * 250)):
+        with pytest.raises(OSError, match=r"rows|long"):
+            check(output=path)
 
 
 def shell_values(patch: pytest.MonkeyPatch, *more: str) -> dict[str, Any]:
@@ -158,35 +161,7 @@ def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) 
     assert shell_values(monkeypatch) == {**paths, **others}
 
 
-@pytest.mark.parametrize(
-    ("argument", "named"),
-    [
-        ("--output=~no-such-user/c", "~no-such-user/c"),
-        ("--output=a\udcff", "UTF-8"),
-        ("--input=", "is empty"),
-    ],
-)
-def test_a_text_that_is_no_path_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argument: str, named: str
-) -> None:
-    with pytest.raises(SystemExit):
-        shell_values(monkeypatch, argument)
-    assert named in capsys.readouterr().err
-
-
-def test_what_exists_is_no_output(tmp_path: Path) -> None:
-    new, table, folder = (tmp_path / name for name in ("new", "table", "folder"))
-    table.write_text("rows")
-    folder.mkdir()
-    _check_new({"input": table, "output": new, "plots": [new]}, ["output", "plots"])
-    for values in ({"output": table}, {"output": folder}, {"output": [new, table]}):
-        with pytest.raises(UserError, match=r"exists.*--force"):
-            _check_new(values, ["output"])
-        _check_new(values, ["output"], force=True)
-    # Before hours of work.
-    for path in (table / "new", tmp_path / ("n" * 250)):
-        with pytest.raises(UserError, match="--output"):
-            _check_new({"output": path}, ["output"], force=True)
+SCORE = ["score", "--model", "a", "--input", "b", "--output", "c"]
 
 
 @pytest.mark.workflow
@@ -194,14 +169,14 @@ def test_what_exists_is_no_output(tmp_path: Path) -> None:
     ("arguments", "named"),
     [
         (["score", "--output", "a"], "required: --model, --input"),
-        (["score", "--threads", "0"], "'0' is no number from 1 to"),
-        (["score", "--part_rows", "-1"], "'-1' is no number from 1 to"),
-        (["score", "--output", "a", "--output", "b"], "--output: is given twice"),
-        (["score", "--model=--", "--input", "b", "--output", "c"], "--model: is empty"),
-        (["describe"], "describe.py is run by Snakemake"),
+        ([*SCORE, "--threads", "0"], "threads: 0 is no value of it"),
+        ([*SCORE, "--part_rows", "-1"], "part_rows: -1 is no value of it"),
+        ([*SCORE, "--part_rows", "9" * 5_000], "is no value of it"),
+        ([*SCORE, "--output="], "output: is empty"),
+        (["entry"], "entry.py is run by Snakemake"),
     ],
 )
-def test_options_missing_twice_or_no_count_are_told(arguments: list[str], named: str) -> None:
+def test_options_that_are_missing_or_no_count_are_told(arguments: list[str], named: str) -> None:
     command = [sys.executable, str(SCRIPTS / f"{arguments[0]}.py"), *arguments[1:]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (1, 2)
@@ -223,7 +198,7 @@ def test_the_machine_s_limits_are_no_fault_of_the_code(
 ) -> None:
     script = tmp_path / "script.py"
     lines = ["from entry import run_script", "def main() -> None:", f"    raise {fault}"]
-    script.write_text("\n".join([*lines, "run_script(main, at_shell=True)"]))
+    script.write_text("\n".join([*lines, "run_script(main)"]))
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run(
         [sys.executable, script], env=environment, capture_output=True, text=True, check=False

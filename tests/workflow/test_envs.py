@@ -67,34 +67,32 @@ def imports_of_the_workflow() -> set[str]:
 
 
 def imported_in(env: str) -> set[str]:
-    """Dotted names imported in an environment, by its scripts or through the library."""
-    names = imports_of_the_workflow() if env == "workflow" else set[str]()
-    starts = list(map(_file, names)) if env == "workflow" else ["entry.py", *SCRIPTS_OF[env]]
-    starts += [_file(f"feseq.{module}") for module in VERBS.get(env, ())]
-    files = CODE.reached(*filter(CODE.texts.__contains__, starts))
+    """Dotted names imported in an environment, by its jobs or through the library."""
+    text = WORKFLOW if env == "workflow" else (SCRIPTS / "entry.py").read_text()
+    names = imports_of_the_workflow() if env == "workflow" else imports(text)
+    # What is imported inside of functions, at the shell alone, does not count.
+    starts = set(re.findall(r"^from (feseq[\w.]*) import", text, re.M))
+    starts |= {f"feseq.{module}" for module in (*VERBS.get(env, ()), *MODULES_OF.get(env, ()))}
+    files = CODE.reached(*(f"{module.replace('.', '/')}.py" for module in starts))
     return names.union(*(imports(CODE.texts[file]) for file in files))
 
 
-def _file(module: str) -> str:
-    return f"{module.replace('.', '/')}.py"
-
-
-def scripts_of_environments() -> dict[str, set[str]]:
-    """Scripts by environment; those of models are in the environments of all families."""
-    scripts: dict[str, set[str]] = {}
+def modules_of_environments() -> dict[str, set[str]]:
+    """Modules by environment; those of models are in the environments of all families."""
+    modules: dict[str, set[str]] = {}
     for rule in rules().values():
         if rule.script is not None:
             env = rule.conda_env
             own = {family.environment for family in families()} if callable(env) else {env}
             for each in own:
-                scripts.setdefault(Path(each).stem, set()).add(Path(rule.script).name)
-    return scripts
+                modules.setdefault(Path(each).stem, set()).add(rule.params[0].rpartition(".")[0])
+    return modules
 
 
 def mistakes(env: str, packages: set[str]) -> set[str]:
     """Packages of an environment too few and too many for what is imported in it."""
     names = imported_in(env)
-    third_party = {name.split(".")[0] for name in names} - {"feseq", "entry"}
+    third_party = {name.split(".")[0] for name in names} - {"feseq"}
     modules = third_party - set(sys.stdlib_module_names)
     modules |= {module for name, module in BEHIND.items() if name in names} - UNUSED.get(env, set())
     needed = {PACKAGE_OF.get(name, CONDA_NAME.get(name, name)) for name in modules} | {"python"}
@@ -107,16 +105,16 @@ CODE = Code(SCRIPTS)
 # The verbs that run in an environment; a search and scores have those of all families.
 VERBS: dict[str, list[str]] = {"tune": [], "score": []}
 for each in families():
-    others = {verb: module for verb, module in each.verbs.items() if verb != "export"}
+    others = dict(each.verbs)
     VERBS["score"].append(others["load"])
     VERBS["tune"] += [others.pop("trials")] if "trials" in others else []
     VERBS.setdefault(each.environment, []).extend(others.values())
 VERBS["workflow"] = [f"{folder}.family" for _, folder in FAMILIES.values()]
-SCRIPTS_OF = scripts_of_environments()
+MODULES_OF = modules_of_environments()
 
 
 def test_every_environment_is_used() -> None:
-    assert set(ENVIRONMENTS) == {*SCRIPTS_OF, "workflow"}
+    assert set(ENVIRONMENTS) == {*MODULES_OF, "workflow"}
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
@@ -136,7 +134,7 @@ def test_the_page_about_conda_lists_the_packages() -> None:
     text = (REPOSITORY / "docs/conda.md").read_text()
     listed = dict(re.findall(r"^\| `envs/(\w+)\.yaml` \| (.*?) \|", text, re.M))
     everywhere = {"python", "numpy", "numba", "h5py", "python-xxhash"}
-    others = {env: set(ENVIRONMENTS[env]) - everywhere for env in SCRIPTS_OF}
+    others = {env: set(ENVIRONMENTS[env]) - everywhere for env in MODULES_OF}
     assert {env: set(names.split(", ")) for env, names in listed.items()} == others
 
 

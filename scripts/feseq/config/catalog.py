@@ -49,14 +49,6 @@ def variant_settings(config: Mapping[str, Any], size: str, model: str) -> Settin
     return {block: changes[block] for block in family_of(model).blocks if changes.get(block)}
 
 
-def check_variant(config: Mapping[str, Any], model: str) -> None:
-    """Raise UserError if the config has no such variant."""
-    variant = variant_of(model)
-    if variant and variant not in config["variants"]:
-        hint = did_you_mean(variant, config["variants"], "known")
-        raise UserError(f"{model}: the config has no variant {variant!r}; {hint}")
-
-
 def model_mistakes(
     config: Mapping[str, Any], columns: Columns, size: str, model: str
 ) -> Iterator[str]:

@@ -22,7 +22,7 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
 
     Raises one UserError that lists every mistake in it, and in the text of the `files` it is from.
     """
-    found = [*repeated_keys(files), *mistakes(Config, config), *_block_mistakes(config)]
+    found = [*repeated_keys(files), *mistakes(Config, config)]
     if not found:
         full = _with_defaults(config)
         found += dict.fromkeys(_contradictions(full))
@@ -36,21 +36,6 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     full = Config(**config).model_dump(mode="json", warnings=False)
     return full | {name: defaults_of(keys) | full[name] for name, keys in blocks().items()}
-
-
-def _block_mistakes(config: Mapping[str, Any]) -> Iterator[str]:
-    """Mistakes in the settings of a config that may have others, at the top and elsewhere."""
-    places = {"": config}
-    for name in ("sizes", "variants"):
-        if isinstance(inner := config.get(name), Mapping):
-            places |= {f"{name}.{key}.": block for key, block in inner.items()}
-    for place, found in places.items():
-        for name, declared in blocks().items():
-            given = found.get(name) if isinstance(found, Mapping) else None
-            if isinstance(given, Mapping):
-                yield from mistakes(declared, given, place + name, partly=True)
-                if "max_len" in given:
-                    yield f"{place}{name}.max_len: stands in sizes.<size>.max_len"
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:

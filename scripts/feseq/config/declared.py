@@ -4,10 +4,20 @@ A setting is declared once, with its type, bounds, default and meaning: the text
 of the config, the params of rules and the tables of config/README.md are made from that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
+from functools import cache
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+    create_model,
+    model_serializer,
+)
 from pydantic.fields import FieldInfo
 
 from ..common.errors import UserError, did_you_mean
@@ -19,9 +29,6 @@ AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
 
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
-
-# New names of keys.
-_RENAMED = {"judge_share": "holdout_share", "histories": "features", "hash_groups": "features"}
 
 
 class Declared:
@@ -49,6 +56,29 @@ class SettingsBlock(BaseModel, Declared):
         return self.model_dump(include=keys, warnings=False)
 
 
+class _Partial(BaseModel):
+    model_config = CLOSED
+
+    @model_serializer(mode="wrap")
+    def _given(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if name in self.model_fields_set}
+
+
+@cache
+def partial(declared: Any) -> type[BaseModel]:
+    """Some settings of a declared class: a size, a variant and a search change some alone.
+
+    `max_len` is none of them: it is in the names of models.
+    """
+    fields: dict[str, Any] = {}
+    for name, field in fields_of(declared).items():
+        optional = copy(field)
+        optional.default, optional.default_factory = None, None
+        fields[name] = (field.annotation, optional)
+    fields.pop("max_len", None)
+    return create_model(declared.__name__, __base__=_Partial, **fields)
+
+
 def defaults_of(declared: Any) -> dict[str, Any]:
     """The defaults of a declared class, as JSON has them, without keys that have none."""
     found = {
@@ -59,11 +89,8 @@ def defaults_of(declared: Any) -> dict[str, Any]:
     return {n: list(value) if isinstance(value, tuple) else value for n, value in found.items()}
 
 
-def mistakes(declared: Any, values: Any, place: str = "", *, partly: bool = False) -> list[str]:
-    """What is wrong with `values` of a declared class, one line each, in pydantic's words.
-
-    `partly`: they need not have all keys, as in a size or a variant.
-    """
+def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
+    """What is wrong with `values` of a declared class, one line each, in pydantic's words."""
     if not isinstance(values, Mapping):
         return [f"{place}: {values!r} is no mapping"]
     try:
@@ -74,43 +101,16 @@ def mistakes(declared: Any, values: Any, place: str = "", *, partly: bool = Fals
         return []
     # What may be of several kinds has an error for each.
     texts: dict[str, list[str]] = {}
-    ends: dict[str, str] = {}
     for item in found:
-        loc, end = item["loc"], ""
-        if partly and item["type"] == "missing":
-            continue
-        text = item["msg"].removeprefix("Value error, ").split(" or instance of ")[0]
+        loc, text = item["loc"], item["msg"].removeprefix("Value error, ")
         if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            text, end = "unknown key", f"; {_meant(str(loc[-1]), _known(declared, loc[:-1]))}"
+            known = _known(declared, loc[:-1])
+            text = f"unknown key; {did_you_mean(str(loc[-1]), known, 'keys here')}"
         elif item["type"] != "missing":
             loc = _path(loc, values)
-            if item["type"] != "value_error":
-                end = f", not {item['input']!r}{_hint(item)}"
-        where = ".".join(map(str, (*place.split(), *loc)))
-        others = texts.setdefault(where, [])
-        others.append(text.removeprefix("Input should be ") if others else text)
-        ends[where] = end
-    return [f"{where}: {' or '.join(dict.fromkeys(texts[where]))}{ends[where]}" for where in texts]
-
-
-def _hint(mistake: Any) -> str:
-    """Why a number may have arrived as text, or a text as true or false."""
-    value, wanted = mistake["input"], ("int_type", "float_type", "literal_error")
-    if isinstance(value, bool) and mistake["type"] == "string_type":
-        return "; YAML reads yes, no, on and off as true and false: put texts in quotes"
-    try:
-        float(value if isinstance(value, str) and mistake["type"] in wanted else "no number")
-    except ValueError:
-        return ""
-    return (
-        "; this is text: in a file write it without quotes, and 1e-3 as 1.0e-3; for Snakemake's "
-        "--config numbers in a mapping are text, so give them by --configfile"
-    )
-
-
-def _meant(name: str, known: list[str]) -> str:
-    new = _RENAMED.get(name)
-    return f"its name is {new!r} now" if new in known else did_you_mean(name, known, "keys here")
+            text += f", not {item['input']!r}" * (item["type"] != "value_error")
+        texts.setdefault(".".join(map(str, (*place.split(), *loc))), []).append(text)
+    return [f"{where}: {', or '.join(dict.fromkeys(found))}" for where, found in texts.items()]
 
 
 def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:

@@ -45,8 +45,8 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
     meanings = _meanings(declared)
     for name, field in fields_of(declared).items():
         path, block = place + name, field.annotation
-        if declared is Config:
-            block = blocks().get(name, block)
+        if name in blocks():
+            block = blocks()[name] if declared is Config else None
         # Names that are the user's, or all alike.
         inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
         if fields_of(inner):
@@ -55,7 +55,9 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
             yield from key_rows(block, f"{path}.")
         elif path != "model.max_len":
             defaults = defaults_of(declared)
-            default = f"`{json.dumps(defaults[name])}`" if name in defaults else ""
+            # Of a size's or variant's block, nothing.
+            shown = json.dumps(defaults.get(name), default=lambda _: {})
+            default = f"`{shown}`" if name in defaults else ""
             yield (
                 path,
                 _allowed(schema["properties"][name]),

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, Field, create_model, model_valid
 
 from ..families import MODEL_PATTERN
 from .catalog import blocks
-from .declared import AS_WRITTEN, CLOSED, Seed
+from .declared import AS_WRITTEN, CLOSED, Seed, partial
 from .model import MaxLen
 from .names import BASELINES, Baseline
 from .runtime import Runtime
@@ -17,8 +17,6 @@ Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[list[Name], Field(min_length=1)]
 # Characters of a name that files are called by, with more around it: file systems hold 255 bytes.
 MOST_IN_NAME = 60
-# Some of the settings of a block.
-Keys = dict[str, Any]
 
 
 def _without_repeats(values: list[str]) -> list[str]:
@@ -31,9 +29,12 @@ class _Block(BaseModel):
     model_config = CLOSED
 
 
-# With the blocks of all families.
-_KEYS: Any = dict.fromkeys(blocks(), (Keys, Field(default_factory=dict)))
-_WithBlocks: Any = create_model("_WithBlocks", __base__=_Block, **_KEYS)
+# With some settings of the blocks of all families.
+_SOME: Any = {
+    name: (partial(declared), Field(default_factory=partial(declared)))
+    for name, declared in blocks().items()
+}
+_WithBlocks: Any = create_model("_WithBlocks", __base__=_Block, **_SOME)
 
 
 class Raw(_Block):

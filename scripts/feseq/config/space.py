@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from ..common.errors import did_you_mean
 from .catalog import blocks
-from .declared import AS_WRITTEN, CLOSED, SettingsBlock, fields_of, mistakes
+from .declared import AS_WRITTEN, CLOSED, SettingsBlock, fields_of, mistakes, partial
 
 _SEARCHED = {f"{block}.{key}" for block, keys in blocks().items() for key in fields_of(keys)}
 # The name's, what trials are compared by, what belongs to one network, what changes no result or
@@ -53,7 +53,7 @@ def _mistakes(path: str, values: Any) -> Iterator[str]:
         yield f"{path}: {values!r} is neither a list of choices nor a range {{low, high}}"
     else:
         for value in values:
-            yield from mistakes(blocks()[block], {key: value}, block, partly=True)
+            yield from mistakes(partial(blocks()[block]), {key: value}, block)
 
 
 def _checked(space: Mapping[str, Any]) -> Mapping[str, Any]:

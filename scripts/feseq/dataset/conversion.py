@@ -5,16 +5,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.ahead import map_ahead
-from ..common.files import written_beside
+from ..common.files import Output, written_beside
 from ..common.progress import Progress
 from ..config.columns import Columns
-from ..raw.parts import Part
+from ..raw.parts import Part, read_parts
 from ..raw.reading import RawTable
 from .block import Block
 from .raw_text import checked_ids
@@ -159,3 +160,35 @@ def _source(file: RawTable, columns: Columns, code: Sequence[str]) -> dict[str, 
         "row_time": columns.row_time,
         "code": list(code),
     }
+
+
+def convert_train_part(
+    raw: list[str],
+    selection: Path,
+    parts: Path,
+    part: int,
+    columns: Columns,
+    train: Output,
+    valid: Output,
+    *,
+    threads: int,
+    size: str,
+    code: Sequence[str],
+) -> None:
+    """`convert_train` of the part with this number in the listing `parts`."""
+    options: Any = {"part": read_parts(parts)[part], "number": part, "threads": threads}
+    convert_train(raw, selection, columns, train, valid, **options, size=size, code=code)
+
+
+def convert_test_part(
+    raw: list[str],
+    parts: Path,
+    part: int,
+    columns: Columns,
+    h5: Output,
+    *,
+    threads: int,
+    code: Sequence[str],
+) -> None:
+    """`convert_test` of the part with this number in the listing `parts`."""
+    convert_test(raw, columns, h5, part=read_parts(parts)[part], threads=threads, code=code)

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from ..common.files import Output
 from ..common.progress import Progress
 from ..config.columns import Columns
 from .categories import ByCode, codes_of, is_number, tokens_of
@@ -22,6 +24,18 @@ from .opening import AllRows, Files, open_table
 from .table import require_drawn
 
 logger = logging.getLogger(__name__)
+
+
+def write_feature_map(
+    train: list[Path],
+    columns: Columns,
+    min_count: int,
+    feature_map: Output,
+    *,
+    valid: Sequence[Path] = (),
+) -> None:
+    """Write what `fit_feature_map` finds."""
+    fit_feature_map(train, columns, min_count, list(valid)).write(feature_map)
 
 
 def fit_feature_map(

@@ -61,6 +61,20 @@ def measure_importance(
         write_importance(importance, table, loaded.about.feature_map, predict, full_name)
 
 
+def measure_attention(
+    model: Path,
+    valid: list[Path],
+    attention: Output,
+    *,
+    full_name: str = "",
+    runtime: Runtime | None = None,
+    threads: int = 1,
+) -> None:
+    """Write what a network looks at in validation rows, see `mean_attention`."""
+    loaded = load_model(model, full_name, runtime=runtime, threads=threads)
+    write_json(attention, family_in(model).verb("attention")(loaded, valid))
+
+
 def write_importance(
     path: Path,
     table: Table,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from ..common.errors import UserError
-from ..config.catalog import check_variant, size_settings
+from ..common.errors import UserError, did_you_mean
+from ..config.catalog import size_settings
 from ..config.columns import Columns
 from ..families import Settings, variant_of
 
@@ -40,8 +40,10 @@ class Family:
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
         """The settings of a model; raises UserError if the config has no such model."""
-        check_variant(config, model)
         variant = variant_of(model)
+        if variant and variant not in config["variants"]:
+            hint = did_you_mean(variant, config["variants"], "known")
+            raise UserError(f"{model}: the config has no variant {variant!r}; {hint}")
         found = size_settings(config, size, variant)
         if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
             own, base = " or ".join(self.blocks), model.partition("-")[0]

@@ -9,11 +9,12 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from ..common.errors import UserError
 from ..common.files import Output, folder_beside, written_beside
@@ -48,9 +49,9 @@ def score_files(
     weights: list[float] | None = None,
     fitted: Path | None = None,
     prior: Literal["observed", "balanced"] = "observed",
-    part_rows: int = 500_000,
+    part_rows: Annotated[int, Field(ge=1, le=10**9)] = 500_000,
     runtime: Runtime = _RUNTIME,
-    threads: int = os.cpu_count() or 1,
+    threads: Annotated[int, Field(ge=1, le=1_000)] = os.cpu_count() or 1,
 ) -> None:
     """Write parquet with `id_column` (string) and probability (float32) for each row of `input`.
 

@@ -1,14 +1,18 @@
 """The data page: what the rows of one size look like, to be read before any training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..describe.alarms import Alarm
+from ..common.files import Output, write_json
+from ..describe.alarms import Alarm, warn_of
+from ..describe.checks import alarms_of
 from ..describe.columns import SAME
 from ..describe.drift import MUCH_DRIFT, SOME_DRIFT
+from ..describe.facts import describe
 from .page import (
     SIMULATED,
     alarms_text,
@@ -39,6 +43,28 @@ the values. AUC: how well the column alone ranks the train clicks. PSI: populati
 from train; below {SOME_DRIFT} there is hardly any drift, from {MUCH_DRIFT} on much. Unseen: test
 rows with a category that the model does not know.
 """
+
+
+def describe_data(
+    train: list[Path],
+    valid: list[Path],
+    test: list[Path],
+    feature_map: Path,
+    facts: Output,
+    page: Output,
+    view: Output,
+    plots: list[Output],
+    *,
+    size: str,
+    scalings: list[str],
+    threads: int,
+) -> None:
+    """Find facts and alarms of the rows of one size; write them, the page and its plots."""
+    found = describe(train, valid, test, feature_map, size=size, threads=threads)
+    alarms = alarms_of(found, scalings)
+    write_data_page(found, alarms, plots, page, view)
+    write_json(facts, {**found, "alarms": [asdict(alarm) for alarm in alarms]})
+    warn_of(alarms, page)
 
 
 def write_data_page(

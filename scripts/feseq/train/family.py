@@ -80,7 +80,6 @@ FAMILY = FESeq(
         "importance": "evaluate.network_importance",
         "attention": "evaluate.mean_attention",
         "trials": "train.trials",
-        "export": "serve.export",
     },
     inference_gpus=1,
 )

@@ -1,19 +1,18 @@
 """Plots of the data page: click rates, missing values, lengths of sequences, drift."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ...describe.drift import MUCH_DRIFT, SOME_DRIFT
-from ..page import percent
+from ..page import percent, texts
 from . import style
-from .style import BLUE, GREY, ROW, VERMILION, WIDTH, new_plot, short
+from .style import BLUE, GREY, ROW, VERMILION, WIDTH, interval_panels, new_plot, short
 
 # The most columns with their click rates, and the most rows in charts of single columns.
 _MOST_PANELS = 6
@@ -23,98 +22,74 @@ TABLES = {"train": (GREY, "s"), "valid": (BLUE, "o"), "test": (VERMILION, "D")}
 
 def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
     """The click rate along the raw file and by category, and which categories the test has."""
-    drawn = facts["click_rates"][:_MOST_PANELS]
-    across = min(2, len(drawn))
-    down = -(-len(drawn) // across)
-    overall = _rate(facts)
-    notes = (
-        f"Train and validation rows with 95 % intervals; dotted: {percent(overall)}, all of them.",
-        "Grey bars: how much of the test a category has; all of it would fill the frame.",
-    )
-    title, width = "Click rate along the file, and by category", WIDTH * (1 + across) / 2
-    figure = new_plot(facts, width, 2.3 * down + 1, title, *notes)
-    panels = figure.subplots(down, across, squeeze=False).flat
-    for panel, ax in zip(drawn, panels):
+    panels = {}
+    for panel in facts["click_rates"][:_MOST_PANELS]:
         values = pd.DataFrame(panel["values"])
-        test = values["test_rows"].fillna(0).astype(float)
-        # As a share of the frame's height.
-        place = ax.get_xaxis_transform()
-        ax.bar(values.index, test / max(1, test.sum()), color=GREY, alpha=0.25, transform=place)
-        _draw_rates(ax, values, overall)
-        ax.set_xlabel(short(panel["column"] or "place in the raw file, in twentieths"))
-        step = 1 + len(values) // 12
-        words = values["value"].fillna("(missing)").map(lambda word: short(word, 12))[::step]
-        ax.set_xticks(words.index, words, rotation=30 if words.str.len().max() > 3 else 0)
-    for ax in list(panels):
-        ax.remove()
-    return figure
-
-
-def _draw_rates(ax: Axes, entries: pd.DataFrame, overall: float) -> None:
-    """Click rates side by side, with 95 % intervals."""
-    known = entries[entries["rows"] > 0]
-    rate = known["clicks"] / known["rows"]
-    ax.vlines(known.index, *style.rate_interval(known["clicks"], known["rows"]), color=BLUE)
-    ax.plot(known.index, rate, "o", color=BLUE)
-    ax.axhline(overall, ls=":", color=GREY)
-    # Intervals of few rows may leave the frame.
-    top = max(2 * overall, 1.2 * rate.max() if len(rate) else 0, 1e-6)
-    ax.set(ylabel="click rate", ylim=(0, top), xlim=(-0.6, len(entries) - 0.4))
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+        of_test = values["test_rows"].astype(float)
+        shares = texts(of_test.where(of_test > 0) / of_test.sum(), lambda x: f" ({percent(x)})")
+        names = values["value"].fillna("(missing)").map(lambda word: short(word, 24))
+        title = panel["column"] or "place in the raw file, in twentieths"
+        panels[title] = _rates(values, names + shares)
+    title, note = (
+        "Click rate along the file, and by category",
+        "In brackets: share of the test rows.",
+    )
+    return _rates_plot(facts, panels, title, note)
 
 
 def missing_plot(facts: Mapping[str, Any]) -> Figure:
     """Blocks of columns that are missing together: how often, and the click rate there."""
-    blocks = pd.DataFrame(facts["missing_blocks"][:_MOST_ROWS])
-    sampled, overall = facts["sampled_rows"]["train"], _rate(facts)
-    if blocks.empty:
-        return new_plot(facts, WIDTH, 1.2, "No sampled train row lacks a value")
-    figure = new_plot(
-        facts,
-        WIDTH,
-        len(blocks) * ROW + 1.6,
-        "Values missing together",
-        f"Share of {sampled:,} sampled train rows. A click rate far from the dotted "
-        f"{percent(overall)} of all rows",
-        "says that the block tells something: `missing` of model.numerics.",
-    )
-    ax = figure.subplots()
+    blocks, sampled = facts["missing_blocks"][:_MOST_ROWS], facts["sampled_rows"]["train"]
     names = [
         f"{short(first, 24)}{f' and {len(others)} more' * bool(others)}   {percent(rows / sampled)}"
-        for (first, *others), rows in zip(blocks["columns"], blocks["rows"])
+        for (first, *others), rows in ((block["columns"], block["rows"]) for block in blocks)
     ]
-    low, high = style.rate_interval(blocks["clicks"], blocks["rows"])
-    rates = blocks.assign(value=blocks["clicks"] / blocks["rows"], low=low, high=high)
-    label = "click rate of these rows, with 95 % interval"
-    style.draw_intervals(ax, rates.assign(name=names, chance=1.0), overall, label)
-    ax.xaxis.set_major_formatter(PercentFormatter(1))
-    return figure
+    panels = {"Columns": _rates(pd.DataFrame(blocks), names)} if blocks else {}
+    note = f"Percentages: share of {sampled:,} sampled train rows; `missing` of model.numerics."
+    return _rates_plot(facts, panels, "Values missing together, and the click rate there", note)
 
 
 def lengths_plot(facts: Mapping[str, Any]) -> Figure:
     """How long sequences are in each table, and the click rate by length."""
-    sequences, overall = facts["sequences"], _rate(facts)
-    if not sequences:
-        return new_plot(facts, WIDTH, 1.2, "There are no sequences")
-    note = f"Click rates of train and validation rows, 95 % intervals; dotted: {percent(overall)}."
-    title, height = "Lengths of sequences", 2.6 * len(sequences) + 0.9
-    figure = new_plot(facts, WIDTH + 2, height, title, note)
-    panels = figure.subplots(len(sequences), 2, squeeze=False)
-    for (left, right), sequence in zip(panels, sequences):
+    panels = {}
+    for sequence in facts["sequences"]:
         bins = pd.DataFrame(sequence["lengths"])
-        bins = bins[: int(np.flatnonzero(bins[list(TABLES)].any(axis=1))[-1]) + 1]
-        for name, (colour, marker) in TABLES.items():
-            share = bins[name] / max(1, bins[name].sum())
-            left.plot(bins.index, share, marker, ls="-", color=colour, label=name)
-        left.set(ylabel="share of the rows", ylim=(0, None))
-        left.yaxis.set_major_formatter(PercentFormatter(1))
-        left.legend()
-        _draw_rates(right, bins, overall)
-        starts = bins["start"].tolist()
-        names = [f"{a:,}" + f"-{b - 1:,}" * (a + 1 < b) for a, b in pairwise(starts)]
-        for ax in (left, right):
-            ax.set_xticks(bins.index, [*names, f"{starts[-1]:,}+"], rotation=45)
-            ax.set_xlabel(f"events of {short(sequence['column'])}")
+        starts = [*bins["start"], np.inf]
+        shares = bins[list(TABLES)] / bins[list(TABLES)].sum().clip(lower=1)
+        names = [
+            f"{a:,}{'+' if b == np.inf else f'-{b - 1:,}' * (a + 1 < b)}   "
+            f"({', '.join(map(percent, row))})"
+            for (a, b), row in zip(pairwise(starts), shares.to_numpy())
+        ]
+        longest = int(np.flatnonzero(shares.any(axis=1))[-1])
+        panels[f"events of {sequence['column']}"] = _rates(bins, names)[: longest + 1]
+    title, note = (
+        "Lengths of sequences",
+        "In brackets: share of the train, validation and test rows.",
+    )
+    return _rates_plot(facts, panels, title, note)
+
+
+def _rates(entries: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Click rates with 95 % intervals, as `interval_panels` takes them."""
+    rows = entries["rows"].where(entries["rows"] > 0)
+    low, high = style.rate_interval(entries["clicks"], rows)
+    rate = entries["clicks"] / rows
+    return pd.DataFrame({"name": names, "value": rate, "low": low, "high": high, "chance": 1.0})
+
+
+def _rates_plot(
+    facts: Mapping[str, Any], panels: Mapping[str, pd.DataFrame], title: str, note: str
+) -> Figure:
+    """Click rates, with that of train and validation rows as a dotted line."""
+    overall = _rate(facts)
+    notes = note, f"Bars: 95 % intervals. Dotted: {percent(overall)}, that of all rows."
+    figure = interval_panels(facts, panels, title, *notes, middle=overall, label="click rate")
+    if figure.axes:
+        # Intervals of few rows may leave the frame.
+        largest = max(table["value"].max() for table in panels.values())
+        figure.axes[0].set_xlim(0, np.nanmax([2 * overall, 1.2 * largest, 1e-6]))
+        figure.axes[0].xaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 

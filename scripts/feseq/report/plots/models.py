@@ -5,7 +5,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..page import texts
-from .style import BLUE, ROW, WIDTH, About, draw_rows, interval_panels, log_axis, new_plot, short
+from .style import (
+    BARS,
+    BLUE,
+    ROW,
+    WIDTH,
+    About,
+    draw_rows,
+    interval_panels,
+    log_axis,
+    new_plot,
+    short,
+)
 
 COSTS = {
     "train_samples_per_second": "training (samples/s)",
@@ -33,6 +44,7 @@ def aucs_plot(models: pd.DataFrame) -> Figure:
         panels,
         "AUC of all models",
         "Compared with the best on the same rows; intervals of two that differ may overlap.",
+        BARS,
         middle=np.nan,
         label="AUC",
     )

@@ -18,7 +18,7 @@ from ...evaluate.metrics import BY_NAME, Rows
 from ...evaluate.valid_predictions import read_predictions
 from ..page import percent, with_interval
 from . import style
-from .style import BLUE, GREY, VERMILION, WIDTH, About, interval_panels, new_plot, save, short
+from .style import BARS, BLUE, GREY, VERMILION, WIDTH, About, interval_panels, new_plot, save, short
 
 MOST_SLICES = 24  # of a column, such as all hours of a day
 MOST_COLUMNS = 20
@@ -161,6 +161,7 @@ def slices_plot(measured: About) -> Figure:
         panels,
         f"AUC by slice: at most the {MOST_SLICES} largest of a column",
         f"Dotted: AUC of all rows, {_metric(measured, 'auc')}. In brackets: clicks of rows.",
+        BARS,
         middle=measured["metrics"]["auc"]["value"] or np.nan,
         label="AUC",
     )
@@ -182,6 +183,7 @@ def importance_plot(found: Mapping[str, Any], about: About) -> Figure:
         f"What its AUC of {with_interval(found['auc'], 3)} loses by a change\n"
         f"{found['clicks']:,} clicks in {found['rows']:,} validation rows",
         "A column is given the values of other rows: those that others stand in for lose little.",
+        BARS,
         middle=0,
         label="AUC lost",
     )

@@ -21,7 +21,7 @@ GREY = "#595959"
 WIDTH = 7.0  # inches
 ROW = 0.24  # inches of a row
 SIMULATED = "Simulated data: says nothing of real clicks."
-_BARS = (
+BARS = (
     f"Bars: 95 % intervals. Red: significant, among all that are drawn or left out.\n"
     f"Hollow: fewer than {FEW_CLICKS} clicks."
 )
@@ -95,8 +95,7 @@ def interval_panels(
     about: About,
     panels: Mapping[str, pd.DataFrame],
     title: str,
-    note: str,
-    *,
+    *notes: str,
     middle: float,
     label: str,
 ) -> Figure:
@@ -105,7 +104,7 @@ def interval_panels(
     if not panels:
         return new_plot(about, WIDTH, 1.2, "There is nothing to compare", title)
     heights = [len(table) + 3.5 for table in panels.values()]
-    figure = new_plot(about, WIDTH + 2, sum(heights) * ROW + 1.6, title, note, _BARS)
+    figure = new_plot(about, WIDTH + 2, sum(heights) * ROW + 1.6, title, *notes)
     axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False, sharex=True)
     for (name, table), ax in zip(panels.items(), axes.flat):
         ax.set_title(short(name, 60), loc="left", fontsize="medium")
