@@ -1,5 +1,6 @@
 """The suggested config: its roles, and that whatever the table, it can be used as it is."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from feseq.common.errors import UserError
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
-from feseq.dataset import suggest
 from feseq.dataset.conversion import convert_test, convert_train
 from feseq.dataset.sampling import sample
 from feseq.dataset.suggest import suggested
@@ -65,9 +65,9 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
     assert {*group["profile"]} == {"country", "user_id", "hour"}
     assert {*group["numeric"]} == {"age", "price", "playtime", "lost_time"}
     for name in ("event_time", "shown_time", "other", "note", "seen_at", "empty", "unused"):
-        assert f"# {name} is left out: " in found["text"]
-    assert "# sampling: {split: {time: shown_time}}" in found["text"]
-    assert "# sampling: {split: {group: user_id}}" in found["text"]
+        assert f'# "{name}" is left out: ' in found["text"]
+    assert '# sampling: {split: {time: "shown_time"}}' in found["text"]
+    assert '# sampling: {split: {group: "user_id"}}' in found["text"]
 
 
 def test_without_a_label_or_an_id_nothing_is_suggested(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_without_a_label_or_an_id_nothing_is_suggested(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ID"):
         written(tmp_path, raw_table(ROWS), test)
     vectors = [[0.5]] * ROWS
-    with pytest.raises(UserError, match="'vector': list of float"):
+    with pytest.raises(UserError, match=r"vector.* list of float"):
         written(tmp_path, pa.table({"y": [0, 1] * (ROWS // 2), "vector": vectors}))
 
 
@@ -135,7 +135,7 @@ def test_whatever_the_table_what_is_suggested_can_be_used_as_it_is(
     text = found.pop("text")
     columns = Columns.from_config(checked_config(DEFAULT | {"columns": found})["columns"])
     for name in given:
-        remark = f"# {suggest._yaml(name)} is left out: "
+        remark = f"# {json.dumps(name)} is left out: "
         assert (name in columns.features) != (remark in text), name
     files: dict[str, Any] = {"selection": folder / "s.parquet", "parts": folder / "parts.json"}
     sample(folder / "train.parquet", "y", None, Sampling(), part_rows=ROWS, **files)

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,17 +35,15 @@ _LABELS = r"click|label|target|bought|purchas|convert|conversion|^y$"
 _IDS = r"(^|_)(id|uid|uuid|key|index|row)$"
 _CATEGORIES = (
     r"(^|_|\b)(id|code|type|kind|cat(egory)?|group|class|zone|region|city|country|gender|sex"
-)
-_CATEGORIES += (
     r"|hour|weekday|day_of_week|month|os|device|brand|channel|site|app|user|item|product)$"
 )
 _ITEMS = r"item|product|inventory|sku|article|video|movie|news|ad(_|$)|target|candidate"
-# Numbers from here on are no minutes of a day: 20000101, or seconds since 1970.
-_FIRST_DATE = 10_000_000
 _TIMES, _GROUPS = (
     r"time|(?<!candi)date|^day$|^ts$|_at$",
     r"user|member|customer|visitor|session|uid",
 )
+# Numbers from here on are no minutes of a day: 20000101, or seconds since 1970.
+_FIRST_DATE = 10_000_000
 
 
 @dataclass
@@ -68,7 +67,7 @@ class _Column:
         """Its values as text, each once."""
         return pc.drop_null(pc.unique(as_text(self.values)))
 
-    @cached_property
+    @property
     def known(self) -> int:
         """Rows with a value."""
         return len(self.values) - self.values.null_count
@@ -115,12 +114,6 @@ class _Column:
         is_code = self.kind in ("integer", "float") and self.named(_CATEGORIES)
         return self.kind in ("text", "boolean") or is_code
 
-    def about(self, more: str = "") -> str:
-        """What is seen of it, as a remark."""
-        missing = 1 - self.known / max(1, len(self.values))
-        seen = "" if self.history is not None else f", {len(self.words):,} different values"
-        return f"{self.kind}{seen}{f', {missing:.0%} missing' if missing >= 0.005 else ''}{more}"
-
 
 def suggest_columns(train: list[str], output: Output, *, test: list[str] | None = None) -> None:
     """Write `suggested` of the files to `output`."""
@@ -135,54 +128,51 @@ def suggested(train: list[str], test: list[str] | None = None) -> str:
     test table, or nothing to learn from.
     """
     columns = _head(RawTable(train))
-    of_test = _head(RawTable(test)) if test else None
-    in_test = {column.name for column in of_test or ()}
-    label = _label([c for c in columns if c.name not in in_test] or columns)
-    identity = _identity(columns, of_test)
+    of_test = _head(RawTable(test)) if test else columns
+    kinds = {column.name: column.kind for column in of_test}
+    label = _label([c for c in columns if not test or c.name not in kinds] or columns)
+    identity = _identity(columns, of_test) if test else "ID"
     features = [c for c in columns if c.name not in (label.name, identity)]
-    left_out = dict(_unusable(features, of_test or columns))
+    left_out = {c.name: why for c in features if (why := _fault(c, kinds))}
     usable = [c for c in features if c.name not in left_out]
     histories = _equally_long([c for c in usable if c.history is not None], left_out)
-    others = [c for c in usable if c.history is None and c.name not in left_out]
+    others = [c for c in usable if c.history is None]
     targets = _targets(histories, [c for c in others if c.is_category])
     left_out |= {c.name: "a sequence, and no column is its item" for c in histories[len(targets) :]}
-    items = {target.name for target, _ in targets.values()}
+    items = {item.name for item, _ in targets.values()}
     categories = [c for c in others if c.is_category and c.name not in items]
     profile = [c for c in categories if len(c.words) <= _LARGEST_PROFILE][:_MOST_IN_PROFILE]
-    groups: dict[str, list[tuple[str, str]]] = {
-        "profile": [(c.name, c.about()) for c in profile],
-        "context": [(c.name, c.about()) for c in categories if c not in profile],
-        "share_embedding": [(n, "its events are items") for n, (_, s) in targets.items() if s],
-        "numeric": [(c.name, c.about()) for c in others if not c.is_category],
+    roles: dict[str, list[str] | dict[str, str]] = {
+        "sequences": {name: item.name for name, (item, _) in targets.items()},
+        "share_embedding": [name for name, (_, is_shared) in targets.items() if is_shared],
+        "profile": [c.name for c in profile],
+        "context": [c.name for c in categories if c not in profile],
+        "numeric": [c.name for c in others if not c.is_category],
     }
-    if not any(groups.values()) and not targets:
-        why = "".join(f"\n  {name!r}: {reason}" for name, reason in left_out.items())
+    remarks = [f"{json.dumps(name)} is left out: {why}" for name, why in left_out.items()]
+    if not any(roles.values()):
+        why = "\n  ".join(["", *remarks])
         raise UserError(f"no column of the train file can be learned from; add one:{why}")
-    rate = pc.mean(label.values.cast(pa.float64())).as_py()
-    lines = [
-        f"# Guessed from the first {len(label.values):,} rows: check each line.",
-        f"raw: {{source: files, train: {json.dumps(train)}, test: {json.dumps(test)}}}",
-        "columns:",
-        f"  label: {_yaml(label.name)} # {rate:.3g} of the rows are 1",
-        f"  id: {_yaml(identity)} # {'one value a row' if test else 'of a test file, not read'}",
-        "  use: [all]",
-        "  groups:",
-        "    all:",
-    ]
-    lines += ["      sequences:"] * bool(targets)
-    for name, (target, is_shared) in targets.items():
-        why = "whose items are its events" if is_shared else "the item? Else name another column"
-        lines.append(f"        {_yaml(name)}: {_yaml(target.name)} # {why}")
-    for role, named in groups.items():
-        lines += [f"      {role}:"] * bool(named)
-        lines += [f"        - {_yaml(name)} # {remark}" for name, remark in named]
-    lines += _hints(columns, {label.name, identity})
-    lines += [f"# {_yaml(name)} is left out: {why}" for name, why in left_out.items()]
-    text = "\n".join(lines) + "\n"
+    found: dict[str, Any] = {"label": label.name, "id": identity, "use": ["all"]}
+    found["groups"] = {"all": {role: names for role, names in roles.items() if names}}
     # Can the columns be used as they are suggested?
     locations = TableLocation(train), TableLocation(test) if test else None
-    RawFiles(*locations, None).check(Columns.from_config(yaml.safe_load(text)["columns"]))
-    return text
+    RawFiles(*locations, None).check(Columns.from_config(found))
+    remarks += _hints([c for c in columns if c.name not in (label.name, identity)])
+    config = {"raw": {"source": "files", "train": train, "test": test}, "columns": found}
+    return "\n".join(
+        [
+            f"# Guessed from the first {len(label.values):,} rows: check each line.",
+            # As they are, YAML takes line breaks of Unicode for its own.
+            yaml.safe_dump(config, sort_keys=False, allow_unicode=not _has_breaks(columns)).strip(),
+            *(f"# {remark}" for remark in remarks),
+            "",
+        ]
+    )
+
+
+def _has_breaks(columns: Sequence[_Column]) -> bool:
+    return any(column.named("[\x85\u2028\u2029]") for column in columns)
 
 
 def _head(table: RawTable) -> list[_Column]:
@@ -212,10 +202,8 @@ def _label(columns: Sequence[_Column]) -> _Column:
     return best[0]
 
 
-def _identity(columns: Sequence[_Column], of_test: Sequence[_Column] | None) -> str:
-    """The column of the rows' IDs, of the test table if there is one."""
-    if of_test is None:
-        return next((c.name for c in columns if c.is_unique and c.named(_IDS)), "ID")
+def _identity(columns: Sequence[_Column], of_test: Sequence[_Column]) -> str:
+    """The column of the IDs of the test table."""
     in_train = {column.name for column in columns}
     found = [column for column in of_test if column.is_unique]
     found.sort(key=lambda column: (not column.named(_IDS), column.name in in_train))
@@ -226,30 +214,23 @@ def _identity(columns: Sequence[_Column], of_test: Sequence[_Column] | None) -> 
     return found[0].name
 
 
-def _unusable(columns: Sequence[_Column], of_test: Sequence[_Column]) -> Iterator[tuple[str, str]]:
-    """Columns that cannot be learned from, and why."""
-    kinds = {column.name: column.kind for column in of_test}
-    for column in columns:
-        kind, of_other = column.kind, kinds.get(column.name)
-        alike = {k.replace("integer", "float") for k in (kind, of_other or "")} - {""}
-        if of_other is None:
-            yield column.name, "the test file has no such column"
-        elif not column.known:
-            yield column.name, "it has no values"
-        elif len(alike) > 1 and column.history is None:
-            yield column.name, f"{kind} here, and {of_other} in the test file"
-        elif not column.name or [column.name] != expand([column.name]):
-            yield column.name, "its name is empty, or reads as a range"
-        elif column.named("^__index_level_"):
-            yield column.name, "an index of pandas"
-        elif column.history is not None:
-            continue
-        elif kind not in ("text", "boolean", "integer", "float"):
-            yield column.name, f"{kind} is no type of a feature"
-        elif column.is_category and len(column.words) > _UNIQUE * column.known + 1:
-            yield column.name, "nearly one value a row: an ID, or free text"
-        elif column.is_date:
-            yield column.name, "a point in time, and later rows have others"
+def _fault(column: _Column, of_test: Mapping[str, str]) -> str:
+    """Why a column cannot be learned from, or ''; `of_test` are the kinds of the test's columns."""
+    kind, other = column.kind, of_test.get(column.name)
+    is_plain = kind in ("text", "boolean", "integer", "float")
+    unique = is_plain and column.is_category and len(column.words) > _UNIQUE * column.known + 1
+    faults = {
+        "the test file has no such column": other is None,
+        "it has no values": not column.known,
+        f"{kind} here, and {other} in the test file": other
+        and column.history is None
+        and len({k.replace("integer", "float") for k in (kind, other)} - {""}) > 1,
+        "its name is empty, or reads as a range": expand([column.name]) != [column.name or None],
+        f"{kind} is no type of a feature": column.history is None and not is_plain,
+        "nearly one value a row: an ID, or free text": column.history is None and unique,
+        "a point in time, and later rows have others": column.is_date,
+    }
+    return next((why for why, is_so in faults.items() if is_so), "")
 
 
 def _equally_long(histories: Sequence[_Column], left_out: dict[str, str]) -> list[_Column]:
@@ -260,7 +241,7 @@ def _equally_long(histories: Sequence[_Column], left_out: dict[str, str]) -> lis
         found = column.history
         assert found is not None
         if kept and not np.array_equal(found.offsets, offsets):
-            left_out[column.name] = f"not as long as {_yaml(kept[0].name)} in each row"
+            left_out[column.name] = f"not as long as {json.dumps(kept[0].name)} in each row"
         elif column.named(_TIMES) and column.kind != "list of text":
             left_out[column.name] = "times of events? See `times` in config/README.md"
         else:
@@ -303,36 +284,14 @@ def _shared(history: _Column, category: _Column) -> float:
     return min(float(np.isin(*pair).sum()) / max(1, len(pair[0])) for pair in pairs)
 
 
-def _hints(columns: Sequence[_Column], without: set[str]) -> Iterator[str]:
+def _hints(columns: Sequence[_Column]) -> Iterator[str]:
     """Columns by which rows may be held out."""
-    others = [
-        column
-        for column in columns
-        if column.name not in without
-        and column.history is None
-        and not pa.types.is_nested(column.values.type)
-        and not pa.types.is_binary(column.values.type)
-    ]
-    for key, found in (
-        ("time", [c for c in others if c.kind == "timestamp" or c.named(_TIMES)]),
-        ("group", [c for c in others if c.named(_GROUPS) and 1 < len(c.words) < c.known]),
-    ):
+    plain = [c for c in columns if c.history is None and not pa.types.is_nested(c.values.type)]
+    times = [c for c in plain if c.kind == "timestamp" or c.named(_TIMES)]
+    groups = [c for c in plain if c.named(_GROUPS) and c.kind in ("text", "integer")]
+    for key, found in (("time", times), ("group", groups)):
         for column in found[:1]:
             yield (
-                f"# sampling: {{split: {{{key}: {_yaml(column.name)}}}}} # an honest validation? "
-                f"See docs/validation.md"
+                f"sampling: {{split: {{{key}: {json.dumps(column.name)}}}}} # an honest "
+                f"validation? See docs/validation.md"
             )
-
-
-def _yaml(value: str | None) -> str:
-    """A text on one line of YAML, quoted where that is needed."""
-    # As it is, YAML takes a line break of Unicode for one of its own.
-    breaks = re.search("[\n\r\x85\u2028\u2029]", value or "")
-    text = yaml.safe_dump(
-        value,
-        default_flow_style=True,
-        default_style='"' if breaks else None,
-        allow_unicode=not breaks,
-        width=10**9,
-    )
-    return text.removesuffix("...\n").rstrip("\n")
