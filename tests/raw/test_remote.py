@@ -42,8 +42,7 @@ def test_a_table_in_a_bucket_has_the_rows_and_parts_of_a_local_one(
         path = write_raw(folder, table[100 * i : 100 * i + 100], "a", row_group_size=70)
         bucket.put(str(path.relative_to(tmp_path)), path)
     bucket.put("in/_SUCCESS", b"")
-    found = list(map(str, TableLocation("s3://shop/i*").files))
-    assert found == list(map(str, TableLocation("s3://shop/in/").files))
+    found = list(map(str, TableLocation("s3://shop/in/").files))
     assert found[0] == "s3://shop/in/country=K%20R/a.parquet"
     made = []
     for place in (str(tmp_path / "in"), "s3://shop/in"):

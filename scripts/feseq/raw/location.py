@@ -3,15 +3,15 @@
 A URI, its options and its credentials are those of `pyarrow.fs.FileSystem.from_uri`.
 """
 
+import glob
 import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from pyarrow import fs
@@ -29,15 +29,17 @@ _RETRY_SECONDS = 60
 
 
 class Location:
-    """A file or folder, by a path or a URI; `str` gives it as the user wrote it, file:/x as /x.
+    """A file or folder, by a path or a URI; `str` gives it as the user wrote it.
 
     No store is asked before something is read. Whatever then fails is raised as a UserError with
     the location and pyarrow's message.
     """
 
     def __init__(self, written: str | Path) -> None:
-        self.written = _local(str(written))
+        self.written = str(written)
         self.is_remote = _URI.match(self.written) is not None
+        if self.written[:6].lower() == "file:/":  # no store, which would know its versions
+            raise UserError(f"{written}: give the path of a local file")
 
     def __str__(self) -> str:
         return self.written
@@ -120,45 +122,25 @@ class Location:
                 + "; see docs/object-storage.md" * self.is_remote
             )
 
-    def matches(self, pieces: Sequence[str]) -> list["Location"]:
-        """The files whose paths below this one match the pieces of a pattern, in order of path.
+    @property
+    def files(self) -> list["Location"]:
+        """The files in this folder, at any depth, in the order of their paths; else itself.
 
-        A folder that matches, or this one where there are no pieces, gives all files in it. Names
-        that begin with _ or . are no data (_SUCCESS, _delta_log), unless the pattern says so.
+        Names that begin with _ or . are no data (_SUCCESS, _delta_log).
         """
-        system, path = self._place
-
-        def inside(info: fs.FileInfo, recursive: bool = False) -> list[fs.FileInfo]:
-            if info.type != fs.FileType.Directory:
-                return []
-            found = system.get_file_info(fs.FileSelector(info.path, recursive=recursive))
-            if self.is_remote:
-                return found
-            # Arrow leaves out links to nowhere, whose rows would be missing without a word.
-            folders = [info, *(i for i in found if recursive and i.type == fs.FileType.Directory)]
-            known = {os.path.normpath(i.path) for i in found}
-            there = (
-                f"{folder.path}/{name}" for folder in folders for name in os.listdir(folder.path)
-            )
-            return found + [fs.FileInfo(p) for p in there if os.path.normpath(p) not in known]
-
         with self.reading():
-            found = [system.get_file_info(path)]
-            if not pieces and found[0].type != fs.FileType.Directory:
+            system, path = self._place
+            if system.get_file_info(path).type != fs.FileType.Directory:
                 return [self]
-            for piece in pieces:
-                found = [
-                    info
-                    for info in (info for folder in found for info in inside(folder))
-                    if fnmatchcase(info.base_name, piece)
-                    and (piece[0] == info.base_name[0] or not _is_hidden(info.base_name))
-                ]
-            files = [info.path for info in found if info.type != fs.FileType.Directory]
-            for folder in found:
-                below = inside(folder, recursive=True)
-                paths = [i.path for i in below if i.type != fs.FileType.Directory]
-                files += [path for path in paths if not _is_hidden(path[len(folder.path) :])]
-        return [Location(self._written_as(path)) for path in sorted(files)]
+            if self.is_remote:
+                inside = system.get_file_info(fs.FileSelector(path, recursive=True))
+                below = [each.path for each in inside if each.type != fs.FileType.Directory]
+            else:
+                # Arrow leaves out links to nowhere, whose rows would be missing without a word.
+                walked = os.walk(path, onerror=_raise, followlinks=True)
+                below = [os.path.join(place, name) for place, _, names in walked for name in names]
+        data = [each for each in below if not re.search("/[_.]", each[len(path.rstrip("/")) :])]
+        return [Location(self._written_as(each)) for each in sorted(data)]
 
     def _written_as(self, path: str) -> str:
         """A path of this file system, as a user would write it."""
@@ -173,8 +155,8 @@ class Location:
 class TableLocation:
     """Where the files of one raw table lie; `written` is what the user wrote, one text or a list.
 
-    A text is a file, a folder or a pattern (*, and locally ? and [a-z], within a name). `files`
-    looks for them. Raises UserError for remote files beside local ones.
+    A text is a file, a folder or, of local files, a pattern as `glob` knows it. `files` looks for
+    them. Raises UserError for remote files beside local ones.
     """
 
     def __init__(self, written: str | Path | Sequence[str | Path]) -> None:
@@ -243,34 +225,21 @@ def _check_once(files: Sequence[Location], named: object) -> None:
         seen.add(identity)
 
 
-def _local(written: str) -> str:
-    """The path of a file URI of this machine; others as they are."""
-    uri = urlsplit(written) if written[:6].lower() == "file:/" else None
-    return unquote(uri.path) if uri and uri.netloc in ("", "localhost") else written
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _files_of(entry: Location) -> list[Location]:
     """The files of one path, folder or pattern; a named file need not exist."""
-    written, remote = entry.written, entry.is_remote
-    place, mark, options = written.partition("?") if remote else (written, "", "")
-    pieces = place.rstrip("/").split("/")
-    if any("**" in piece for piece in pieces) and (remote or entry.is_missing):
-        raise UserError(f"{entry}: ** is no pattern; name the folder above, which is read whole")
-    patterns = [
-        i for i, piece in enumerate(pieces) if re.search(r"\*" if remote else r"[*?[]", piece)
-    ]
-    if not patterns or (not remote and not entry.is_missing):
-        found = entry.matches([])
+    if entry.is_missing and glob.has_magic(entry.written):
+        paths = sorted(glob.glob(entry.written, recursive=True))
+        shown = [Location(path) for path in paths if not os.path.basename(path).startswith("_")]
+        found = sorted((file for each in shown for file in each.files), key=str)
     else:
-        above = "/".join(pieces[: patterns[0]]) or ("/" if patterns[0] else ".")
-        found = Location(f"{above}{mark}{options}").matches(pieces[patterns[0] :])
+        found = entry.files
     if not found:
         raise UserError(
             f"{entry}: no file with data is found there (names that begin with _ or . do not "
             f"count); put the files there, mount the disk, or correct raw.train and raw.test"
         )
     return found
-
-
-def _is_hidden(path: str) -> bool:
-    return any(piece[:1] in ("_", ".") for piece in path.split("/"))

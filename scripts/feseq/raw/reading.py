@@ -2,8 +2,6 @@
 
 import json
 import logging
-import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,8 +26,6 @@ _OPENED_AT_ONCE = 8
 # A remote row group of at most this many bytes is fetched at once, since each request takes a
 # while; a larger one, and a local one, is read in pieces, so that memory stays flat.
 _MOST_OF_GROUP = 1 << 30
-# Names of tables as text, without and with the ending of a compressed file.
-_CSV = re.compile(r"(.*)\.(csv|tsv)(\.(gz|zst))?", re.IGNORECASE)
 # Bytes of one read of a column, by whether the file is remote.
 _BUFFER = {False: 1 << 16, True: 1 << 22}
 
@@ -75,12 +71,7 @@ class RawTable:
         location = written if isinstance(written, TableLocation) else TableLocation(written)
         self.location = location
         pieces: Sequence[Piece | None] = part.pieces if part else [None] * len(location.files)
-        if len(pieces) != len(location.files):
-            raise UserError(
-                f"{location}: {len(location.files)} files are given for a part of {len(pieces)}; "
-                f"give those that the listing of the parts names"
-            )
-        pairs = zip(location.files, pieces)
+        pairs = zip(location.files, pieces, strict=True)
         self._files = list(map_ahead(lambda pair: _look_at(*pair), pairs, _OPENED_AT_ONCE))
         self.version = part.version if part else location.version
         self.first_row = self._files[0].start
@@ -135,26 +126,14 @@ class RawTable:
         wanted, present = (*columns.features, extra), self.schema_arrow.names
         missing = [name for name in wanted if name not in present]
         if missing:
-            groups = {columns.group_of[name] for name in missing if name in columns.group_of}
-            own = f"drop group {' and '.join(map(repr, sorted(groups)))} from columns.use"
-            if not groups:
-                own = "name the right column in columns.label or columns.id"
             raise UserError(
                 f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
                 f"{_some(missing)}; the file has {len(present)}: {_some(present)}; "
-                + (cure or f"correct the columns block of the config, or {own}")
+                + (cure or "correct columns in the config, or drop their group from columns.use")
             )
         self._check_present(wanted)
         self.check_one_width(columns.categorical)
         check_types(self.schema_arrow, columns, str(self.location))
-        keys = {name for file in self._files for name in file.location.keys.keys() - file.keys}
-        twice = [name for name in wanted if name in keys]
-        if twice:
-            logger.warning(
-                "%s: folders are named by column %s, which the files have too; their values count",
-                self.location,
-                _some(twice),
-            )
         unused = [name for name in present if name not in wanted]
         if unused:
             logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))
@@ -223,15 +202,6 @@ class RawTable:
 
 
 def _look_at(location: Location, piece: Piece | None) -> _File:
-    if text := _CSV.fullmatch(str(location)):
-        separator = r', sep="\t"' * (text[2].lower() == "tsv")
-        raise UserError(
-            f"{location}: a table is a parquet file, which is read in parts and by columns; "
-            f"convert it once, then name the new file in its place:\n"
-            f"python -c 'import duckdb, sys; duckdb.read_csv(sys.argv[1], sample_size=-1"
-            f"{separator}).write_parquet(sys.argv[2])' {shlex.quote(str(location))} "
-            f"{shlex.quote(f'{text[1]}.parquet')}"
-        )
     # Before it is opened: a file that replaces it in between has another version in the end.
     version = location.version
     if piece is not None and piece.version != version:

@@ -95,13 +95,10 @@ def locate_raw(raw: Mapping[str, Any]) -> RawFiles:
         stand_in = [TableLocation(f"data/simulated/{name}.parquet") for name in ("train", "test")]
         return RawFiles(stand_in[0], test and stand_in[1], given, why)
     if missing:
-        also = f" ({present[0]} is not; real and simulated data are never mixed)" if present else ""
-        is_test = test is not None and any(path in test.missing for path in missing)
-        without = ", or raw.test: null to train and compare without a test file" * is_test
         raise UserError(
             f"raw.source is {raw['source']}, and these raw files are missing: "
-            f"{', '.join(missing)}{also}; put them there, correct raw.train and raw.test, or set "
-            f"raw.source: simulated{without}"
+            f"{', '.join(missing)}; put them there, correct raw.train and raw.test (raw.test: null "
+            f"to do without), or set raw.source: simulated; real and simulated data never mix"
         )
     return RawFiles(train, test, given)
 
@@ -116,23 +113,12 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
         head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     header = next(csv.reader(io.StringIO(head, newline="")), [])
     others = [name for name in header if name != id_column]
-    head = ",".join(header)[:200]
-    if id_column not in header:
-        raise UserError(
-            f"{location}: its header {head!r} has no column {id_column!r}; it should "
-            f"name {id_column!r} and the label: correct the file, columns.id or "
-            f"raw.sample_submission"
-        )
-    if label_column in others or not others:
+    if id_column in header and (label_column in others or not others):
         return label_column
-    if len(others) > 1:
-        raise UserError(
-            f"{location}: its header {head!r} has {len(others)} columns beside "
-            f"{id_column!r}, and none is {label_column!r}: which one is the label? Correct the "
-            f"file, or columns.label"
-        )
-    if not others[0] or "\ufffd" in others[0]:
-        raise UserError(
-            f"{location}: its header {head!r} names no label in UTF-8; write it as UTF-8"
-        )
-    return others[0]
+    if id_column in header and len(others) == 1 and others[0] and "\ufffd" not in others[0]:
+        return others[0]
+    raise UserError(
+        f"{location}: its header {','.join(header)[:200]!r} names, in UTF-8, no column "
+        f"{id_column!r} and one other, the label: correct the file, columns.id, columns.label or "
+        f"raw.sample_submission"
+    )
