@@ -107,7 +107,7 @@ def test_the_ids_of_a_remote_sample_submission_are_read(bucket: Bucket) -> None:
     (batch,) = sample_ids(sample, "ID")
     assert batch["id"].to_pylist() == ["a,b", "c"]
     # The header is looked at first.
-    with pytest.raises(UserError, match=r"s3://shop/s.csv: .* no column 'uid'"):
+    with pytest.raises(UserError, match=r"s3://shop/s.csv: .* column 'uid'"):
         found.check(COLUMNS)
 
 

@@ -1,6 +1,7 @@
 """Which raw files are taken, and what footers and headers tell before anything is converted."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 

@@ -134,6 +134,14 @@ class RawTable:
         self._check_present(wanted)
         self.check_one_width(columns.categorical)
         check_types(self.schema_arrow, columns, str(self.location))
+        keys = {name for file in self._files for name in file.location.keys.keys() - file.keys}
+        twice = [name for name in wanted if name in keys]
+        if twice:
+            logger.warning(
+                "%s: folders are named by column %s, which the files have too; their values count",
+                self.location,
+                _some(twice),
+            )
         unused = [name for name in present if name not in wanted]
         if unused:
             logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))

@@ -118,7 +118,7 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
     if id_column in header and len(others) == 1 and others[0] and "\ufffd" not in others[0]:
         return others[0]
     raise UserError(
-        f"{location}: its header {','.join(header)[:200]!r} names, in UTF-8, no column "
+        f"{location}: its header {','.join(header)[:200]!r} should name, in UTF-8, column "
         f"{id_column!r} and one other, the label: correct the file, columns.id, columns.label or "
         f"raw.sample_submission"
     )
