@@ -1,15 +1,15 @@
 """Each simulated fault gives its alarm and no other, and a healthy table gives none."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from feseq.describe.checks import alarms_of
-from support.facts import facts_of, with_column
-from support.raw_tables import raw_table
+from support.facts import facts_of
+from support.raw_tables import raw_table, with_column
 
 ROWS = 2_000
 TRAIN, TEST = raw_table(ROWS, 1), raw_table(ROWS, 2)
@@ -22,54 +22,40 @@ PRICES = np.empty(ROWS)
 PRICES[np.argsort(CLICKS, kind="stable")] = np.linspace(-3, 3, ROWS)
 # The newest event tells of a click.
 EVENTS = [f"{e or 3},{333 if y else 5}" for e, y in zip(TRAIN["events"].to_pylist(), CLICKS)]
-
-
-def train_with(name: str, values: object) -> tuple[pa.Table, pa.Table]:
-    return with_column(TRAIN, name, values), TEST
-
-
-def test_with(name: str, values: object) -> tuple[pa.Table, pa.Table]:
-    return TRAIN, with_column(TEST, name, values)
-
-
-test_with.__test__ = False  # type: ignore[attr-defined]
-OUTLIER = with_column(TRAIN, "age", [*AGES[:-1], 1e9]), with_column(TEST, "age", AGES)
-# What the alarm names.
-FAULTS: dict[str, tuple[Callable[[], tuple[pa.Table, pa.Table]], str]] = {
-    "a leak": (lambda: train_with("price", PRICES), "Column price: predicts"),
-    "a leak in events": (lambda: train_with("events", EVENTS), "newest of events: predicts"),
-    "test is train": (lambda: (TRAIN, TRAIN), "100% of the test rows are train rows"),
-    "part of train": (lambda: (TRAIN, TRAIN[700:1000]), "test rows are train rows"),
+SECONDS = {"age": 1.7e9 + 60 * np.arange(ROWS)}
+TEST_AGES = [a and a * 100 for a in TEST["age"].to_pylist()]
+SIXTHS = [int(i % 6 == 0) for i in range(ROWS)]
+# The columns that are other ones in the train table and in the test table, or all of the latter,
+# and what the alarm names.
+FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any] | pa.Table, str]] = {
+    "a leak": ({"price": PRICES}, {}, "Column price: predicts"),
+    "a leak in events": ({"events": EVENTS}, {}, "newest of events: predicts"),
+    "test is train": ({}, TRAIN, "100% of the test rows are train rows"),
+    "part of train": ({}, TRAIN[700:1000], "test rows are train rows"),
     "seconds since 1970": (
-        lambda: tuple(with_column(t, "age", 1.7e9 + 60 * np.arange(ROWS)) for t in (TRAIN, TEST)),
+        *(SECONDS, SECONDS),
         "Column age: values between 1700000000 and 1700119936 are kept in steps of 128",
     ),
-    "another unit": (
-        lambda: test_with("age", [a and a * 100 for a in TEST["age"].to_pylist()]),
-        "Column age: 100% of the test values",
-    ),
+    "another unit": ({}, {"age": TEST_AGES}, "Column age: 100% of the test values"),
     "a smaller unit": (
-        lambda: (with_column(TRAIN, "price", SMALL), with_column(TEST, "price", SMALL[::-1] / 60)),
+        *({"price": SMALL}, {"price": SMALL[::-1] / 60}),
         "Column price: test values are 0.0",
     ),
-    "missing in test": (
-        lambda: test_with("age", pa.nulls(ROWS, pa.int16())),
-        "Column age: missing in 100%",
-    ),
+    "missing in test": ({}, {"age": pa.nulls(ROWS, pa.int16())}, "Column age: missing in 100%"),
     "new categories": (
-        lambda: test_with("item", [f"item {i % 12}" for i in range(ROWS)]),
+        *({}, {"item": [f"item {i % 12}" for i in range(ROWS)]}),
         "Column item: 25% of the test rows",
     ),
-    "new codes": (
-        lambda: test_with("events", ["5,9001"] * ROWS),
-        "Column events: 50% of the test events",
-    ),
-    "an outlier": (lambda: OUTLIER, "Column age: outliers"),
-    "few clicks": (
-        lambda: train_with("y", [int(i % 6 == 0) for i in range(ROWS)]),
-        "validation rows have 84 clicks",
-    ),
+    "new codes": ({}, {"events": ["5,9001"] * ROWS}, "Column events: 50% of the test events"),
+    "an outlier": ({"age": [*AGES[:-1], 1e9]}, {"age": AGES}, "Column age: outliers"),
+    "few clicks": ({"y": SIXTHS}, {}, "validation rows have 84 clicks"),
 }
+
+
+def with_columns(table: pa.Table, given: dict[str, Any]) -> pa.Table:
+    for name, values in given.items():
+        table = with_column(table, name, values)
+    return table
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -78,8 +64,9 @@ def test_a_fault_gives_its_alarm_and_no_other(
 ) -> None:
     # No alarm rests on it.
     monkeypatch.setattr("feseq.describe.facts.adversary", lambda *_: None)
-    tables, text = FAULTS[fault]
-    facts = facts_of(tmp_path, *tables())
+    train, test, text = FAULTS[fault]
+    test_table = with_columns(TEST, test) if isinstance(test, dict) else test
+    facts = facts_of(tmp_path, with_columns(TRAIN, train), test_table)
     (alarm,) = alarms_of(facts, ["minmax"])
     assert text in alarm.text
     # Models that take ranks see no outlier.
@@ -89,7 +76,6 @@ def test_a_fault_gives_its_alarm_and_no_other(
 def test_a_healthy_table_gives_no_alarm_but_of_few_holdout_clicks(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, TRAIN, TEST)
     assert alarms_of(facts, ["minmax"]) == []
-    for results in facts["adversary"].values():
-        assert results["is_chance"]
+    assert all(results["is_chance"] for results in facts["adversary"].values())
     (alarm,) = alarms_of(facts | {"reported": {"rows": 400, "clicks": 60}}, ["minmax"])
     assert "The 400 holdout rows have 60 clicks" in alarm.text

@@ -12,8 +12,8 @@ from feseq.common.errors import UserError
 from feseq.describe import counts, facts
 from feseq.describe.columns import auc_alone, kind_of, middle_share, same_columns
 from feseq.describe.drift import adversary, stability_index
-from support.facts import column, facts_of, with_column
-from support.raw_tables import raw_table, renamed, split_events
+from support.facts import column, facts_of
+from support.raw_tables import raw_table, renamed, split_events, with_column
 
 
 def test_what_is_counted_is_what_pandas_counts(
