@@ -21,31 +21,17 @@ def config(config: Config) -> Config:
     return checked_config(config)
 
 
-def test_a_size_overrules_the_shared_settings_and_nothing_else(config: Config) -> None:
-    put(config, "sizes.toy.model.dropout", 0.75)
-    toy, full = size_settings(config, "toy"), size_settings(config, "full")
-    assert toy["model"]["dropout"] == 0.75
-    assert full["model"]["dropout"] == config["model"]["dropout"] != 0.75
-    assert toy["model"]["pooling"] == config["model"]["pooling"]
-    assert toy["min_count"] == config["sizes"]["toy"]["min_count"]
-
-
-def test_a_model_is_made_for_listed_lengths_alone(config: Config) -> None:
-    put(config, "sizes.medium.max_len", [150, 500])
-    made = model_settings(config, "medium", "len500")
-    assert made["model"]["max_len"] == 500
-    assert made["train"]["batch_size"] == config["sizes"]["medium"]["train"]["batch_size"]
-    with pytest.raises(UserError, match=r"max_len 100 is not listed for size medium.*\[150, 500\]"):
-        model_settings(config, "medium", "len100")
-
-
 def test_a_variant_lies_over_the_size_which_lies_over_the_shared_settings(config: Config) -> None:
     config["variants"] = {"wide": {"model": {"embedding_dim": 64}, "train": {"seed": 1}}}
-    put(config, "sizes.full.model.dropout", 0.5)
+    put(config, "sizes.full.model.dropout", 0.75)
+    toy, full = size_settings(config, "toy"), size_settings(config, "full")
+    assert full["model"]["dropout"] == 0.75
+    assert toy["model"]["dropout"] == config["model"]["dropout"] != 0.75
+    assert toy["min_count"] == config["sizes"]["toy"]["min_count"]
     made, plain = (model_settings(config, "full", name) for name in ("len150-wide", "len150"))
+    assert plain["model"] == full["model"] | {"max_len": 150}
     assert made["model"] == plain["model"] | {"embedding_dim": 64}
     assert made["train"] == plain["train"] | {"seed": 1}
-    assert plain["model"]["dropout"] == 0.5
 
 
 def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
