@@ -37,21 +37,13 @@ LISTS = LIMITS.flatmap(
 )
 
 
-def block_of(lists: Lists, first_row: int, dtype: Any) -> Block:
-    """A block with as many rows as lists, each with its row's number as its category and number."""
-    rows = np.arange(first_row, first_row + len(lists))
-    return Block(
-        rows[:, None].astype(np.float32),
-        rows[:, None].astype(np.uint64),
-        {"events": ragged(lists, dtype)},
-        rows,
-    )
-
-
 def write_h5(path: Path, blocks: Sequence[Lists], dtypes: Sequence[Any]) -> None:
+    """Each row has its number as its category and number, and a list as its events."""
     with closing(H5Writer(path, ["number"], ["category"], ["events"])) as writer:
         for lists, dtype in zip(blocks, dtypes):
-            writer.append(block_of(lists, writer.rows, dtype))
+            row = np.arange(writer.rows, writer.rows + len(lists))
+            values = row[:, None].astype(np.float32), row[:, None].astype(np.uint64)
+            writer.append(Block(*values, {"events": ragged(lists, dtype)}, row))
         words = list(map(str, range(max(1, writer.rows))))
         writer.finish({"category": words}, {"simulated": False})
 
@@ -95,10 +87,8 @@ def sources(draw: st.DrawFn, folder: Path) -> tuple[BatchSource, Lists]:
     events = iter(range(sum(lengths)))
     lists = [[next(events) for _ in range(length)] for length in lengths]
     write_h5(folder / "batches.h5", [lists], [np.uint16])
-    vocabulary = list(range(sum(lengths)))
-    fields = FeatureMap(
-        [], [], [SequenceField("events", vocabulary)], [], min_count=1, fitted_on=""
-    )
+    sequences = [SequenceField("events", list(range(sum(lengths))))]
+    fields = FeatureMap([], [], sequences, [], min_count=1, fitted_on="")
     max_len, batch_rows = draw(st.integers(1, 12)), draw(st.integers(1, 50))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "WINDOW_ROWS", draw(st.integers(1, 60)))

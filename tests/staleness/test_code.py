@@ -120,37 +120,22 @@ def test_kept_digests_are_those_of_the_files_as_they_are(
         assert digests(folder, kept=kept) == plain
 
 
-def reached(*names: str) -> set[str]:
-    """The packages of the library that files reach."""
-    return {text.split("/")[1] for text in Code(SCRIPTS).of(*names) if text.count("/") > 1}
-
-
-def test_a_new_metric_trains_fits_and_predicts_nothing_again() -> None:
-    for script in ("fit_baseline.py", "importance.py"):
-        assert not any("evaluate/metrics" in text for text in Code(SCRIPTS).of(script))
-    assert any("evaluate/metrics" in text for text in Code(SCRIPTS).of("measure.py"))
-    for family in families():
+def test_a_new_metric_trains_and_predicts_nothing_again_and_a_family_reaches_no_other() -> None:
+    for script in ("fit_baseline.py", "importance.py", "measure.py"):
+        measures = any("evaluate/metrics" in text for text in Code(SCRIPTS).of(script))
+        assert measures == (script == "measure.py")
+    for family, others in zip(families(), ({"boosting"}, {"model", "train"}), strict=True):
         verbs = [f"feseq/{family.verbs[verb].replace('.', '/')}.py" for verb in ("train", "load")]
-        shows = {"describe", "evaluate", "report", "serve", "tune"}
-        assert not shows & reached("train.py", "predict.py", *verbs)
-
-
-def test_a_family_reaches_no_other() -> None:
-    assert "boosting" not in reached("train.py", "feseq/train/run.py")
-    assert not {"model", "train"} & reached("train.py", "feseq/boosting/training.py")
+        reached = Code(SCRIPTS).of("train.py", "predict.py", *verbs)
+        packages = {text.split("/")[1] for text in reached if text.count("/") > 1}
+        assert not packages & {"describe", "evaluate", "report", "serve", "tune", *others}
 
 
 def test_settings_come_back_from_their_texts() -> None:
-    values: dict[str, Any] = {
-        "rows": None,
-        "model.heads": 2,
-        "model.mlp": [1, 2],
-        "name": "a=b {x} 'ü'",
-    }
-    values["size"] = lambda wildcards: wildcards.size
-    job = SimpleNamespace(size="toy")
-    values |= {"sampling": {"seed": 1, "split": {"by": "a.b"}}, "absent": ...}
-    texts = [param(job) for param in settings(**values).values()]
+    given: dict[str, Any] = {"rows": None, "model.heads": 2, "model.mlp": [1, 2]}
+    given |= {"name": "a=b {x} 'ü'", "size": lambda wildcards: wildcards.size}
+    given |= {"sampling": {"seed": 1, "split": {"by": "a.b"}}, "absent": ...}
+    texts = [param(SimpleNamespace(size="toy")) for param in settings(**given).values()]
     assert texts.pop() == ""
     assert read_settings(texts) == {
         "rows": None,
@@ -159,9 +144,7 @@ def test_settings_come_back_from_their_texts() -> None:
         "size": "toy",
         "sampling": {"seed": 1, "split": {"by": "a.b"}},
     }
-
-
-def test_snakemake_never_compares_what_does_not_count() -> None:
+    # Snakemake never compares what does not count.
     (param,) = not_counted(gpus=2).values()
     assert "resources" in inspect.signature(param).parameters
     assert param(None, None) == "gpus=2"
