@@ -1,4 +1,4 @@
-"""The parser of sequences: any text is read as by a plain split, or refused with its row."""
+"""The parser of sequences and the codes of categories, against plain splits and loops."""
 
 from itertools import chain
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset.categories import codes_of, tokens_of
+from feseq.dataset.categories import ByCode, codes_of, is_number, tokens_of
 from feseq.dataset.sequence_parser import NO_TEXT, parse_sequences
 from support.raw_tables import as_lists, split_events
 
@@ -129,3 +129,36 @@ def test_what_is_no_token_or_time_is_refused_with_its_row(
     # Rows that are not asked for are not read.
     parsed, _ = parse_sequences(column, "events", "raw.parquet", rows, order[2:3], times=times)
     assert as_lists(parsed) == [[]]
+
+
+CATEGORIES = st.lists(st.text(max_size=8) | st.integers(0, 10**18 - 1).map(str), unique=True)
+
+
+@given(CATEGORIES)
+def test_words_have_codes_of_their_own_and_numbers_can_be_read_back(words: list[str]) -> None:
+    codes = codes_of(words)
+    assert len(np.unique(np.append(codes, np.uint64(0)))) == len(words) + 1
+    assert codes_of(words[::-1]).tolist() == codes[::-1].tolist()
+    tokens = tokens_of(codes)
+    assert len(np.unique(np.append(tokens, -1))) == len(words) + 1
+    # No integer of a sequence is as large.
+    expected = [int(w) if is_number(w) else t for w, t in zip(words, tokens.clip(10**18).tolist())]
+    assert tokens.tolist() == expected
+    assert tokens_of(np.zeros(1, np.uint64)).tolist() == [-1]
+
+
+def test_a_code_is_fixed_as_files_keep_it() -> None:
+    assert codes_of(["0", "12", "012", "", "일본"]).tolist() == [
+        1,
+        13,
+        10291484856862268816,
+        12467793378338378946,
+        14475150507552910542,
+    ]
+
+
+@given(CATEGORIES, CATEGORIES)
+def test_what_belongs_to_a_word_is_found_by_its_code(known: list[str], asked: list[str]) -> None:
+    find = ByCode(known, np.arange(len(known)), missing=-1, other=-2)
+    expected = [known.index(word) if word in known else -2 for word in asked]
+    assert find(np.append(codes_of(asked), np.uint64(0))).tolist() == [*expected, -1]
