@@ -18,57 +18,72 @@ from feseq.dataset.split import PERIODS, periods, read_groups, read_times
 from feseq.raw.reading import RawTable
 from support.raw_tables import selected, write_raw
 
-DAY_ROWS = [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000]
+# 2 % clicks in most days, 10 % in the fourth; sorted by day.
+DAY = np.repeat(np.arange(7), [9_000, 1_000, 14_000, 6_000, 2_000, 11_000, 7_000])
+LABEL = (np.random.default_rng(5).random(50_000) < np.where(DAY == 3, 0.1, 0.02)).astype(np.uint8)
 
 
-@pytest.fixture(scope="module")
-def day() -> np.ndarray:
-    return np.repeat(np.arange(len(DAY_ROWS)), DAY_ROWS)
+def drawn(
+    folder: Path,
+    columns: dict[str, Any],
+    split: Split = Split(),  # noqa: B008
+    rows: int | None = None,
+    bounds: list[int] | None = None,
+    **options: Any,
+) -> list[Selection]:
+    """The rows that are drawn of a raw table, in parts of these bounds or in one."""
+    file = RawTable(write_raw(folder, pa.table(columns), row_group_size=999))
+    sampling = Sampling(split=split, **{"valid_share": 0.2, "seed": 1} | options)
+    return list(draw(file, "y", rows, sampling, bounds or [0, file.rows]))
 
 
-@pytest.fixture(scope="module")
-def labels(day: np.ndarray) -> np.ndarray:
-    """2 % clicks in most days, 10 % in the fourth; sorted by day."""
-    random = np.random.default_rng(5)
-    return (random.random(len(day)) < np.where(day == 3, 0.1, 0.02)).astype(np.uint8)
-
-
-def same(one: Selection, other: Selection) -> bool:
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in vars(one))
-
-
-def test_a_selection_survives_its_file(labels: np.ndarray, tmp_path: Path) -> None:
-    drawn = selected(labels, 500, valid_share=0.1, seed=1)
+def test_a_selection_survives_its_file(tmp_path: Path) -> None:
+    whole = selected(LABEL, 500, valid_share=0.1, seed=1)
     path = tmp_path / "selection.parquet"
-    others = [Selection(*(column[:n] for column in vars(drawn).values())) for n in (0, 7)]
-    digests = write_selections([others[0], drawn, others[1]], path)
-    for number, expected in enumerate([others[0], drawn, others[1]]):
-        assert same(expected, Selection.read(path, number, digests[number]))
+    parts = [Selection(*(column[:n] for column in vars(whole).values())) for n in (0, 500, 7)]
+    digests = write_selections(parts, path)
+    for number, expected in enumerate(parts):
+        found = Selection.read(path, number, digests[number])
+        assert all(map(np.array_equal, vars(found).values(), vars(expected).values()))
     with pytest.raises(UserError, match=r"selection.parquet: was drawn for other parts .*delete"):
         Selection.read(path, 1, digests[0])
     with pytest.raises(UserError, match=r"not a complete file .*row group 3 of 3"):
         Selection.read(path, 3)
 
 
-@pytest.mark.parametrize("rows", [1_000, 20_000])
-def test_a_file_sorted_by_day_is_drawn_from_every_day_by_its_share(
-    labels: np.ndarray, day: np.ndarray, rows: int
+@pytest.mark.parametrize(
+    ("rows", "split", "bounds"),
+    [
+        (1_000, Split(), [0, 50_000]),
+        (20_000, Split(), [0, 7, 1_000, 1_000, 30_000, 50_000]),
+        (20_000, Split(group="group"), [0, 7, 1_000, 1_000, 30_000, 50_000]),
+    ],
+)
+def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
+    tmp_path: Path, rows: int, split: Split, bounds: list[int]
 ) -> None:
-    drawn = selected(labels, rows, valid_share=0.2, seed=1)
-    assert (len(drawn), drawn.is_valid.sum()) == (rows, rows / 5)
-    assert abs(labels[drawn.row].sum() - rows * labels.mean()) <= 1
-    for part in (drawn.is_valid, ~drawn.is_valid):
-        assert abs(labels[drawn.row[part]].mean() - labels.mean()) < 0.01
-        assert abs(np.corrcoef(drawn.row[part], drawn.position[part])[0, 1]) < 0.1
-    for value in (0, 1):
-        of_class = labels == value
-        for part in (drawn.is_valid, ~drawn.is_valid):
-            chosen = drawn.row[part & of_class[drawn.row]]
-            share = len(chosen) / of_class.sum()
-            expected = np.bincount(day[of_class], minlength=7) * share
-            found = np.bincount(day[chosen], minlength=7)
-            # A span may reach over either end of a day; the validation draw doubles that.
-            assert np.abs(found - expected).max() <= 4
+    table = {"y": LABEL, "group": np.arange(50_000) // 7}
+    parts = drawn(tmp_path, table, split, rows, bounds, holdout_share=0.5)
+    assert [len(part) for part in parts] == pytest.approx(np.diff(bounds) * rows / 50_000, abs=3)
+    row = np.concatenate([part.row + first for part, first in zip(parts, bounds)])
+    held = np.concatenate([part.part for part in parts])
+    assert len(row) == rows
+    assert (np.diff(row) > 0).all()
+    assert abs(LABEL[row].sum() - rows * LABEL.mean()) <= 3
+    assert np.bincount(held) / rows == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
+    for number in range(3):
+        rate = LABEL[row[held == number]].mean()
+        assert rate == pytest.approx(LABEL.mean(), abs=0.01)
+    for is_valid in () if split.group else (held > 0, held == 0):
+        for is_class in (LABEL == 0, LABEL == 1):
+            days = DAY[row[is_valid & is_class[row]]]
+            expected = np.bincount(DAY[is_class], minlength=7) * len(days) / is_class.sum()
+            # A span may reach over either end of a day, and of a part; of validation twice.
+            most = 4 + len(parts)
+            assert np.abs(np.bincount(days, minlength=7) - expected).max() <= most
+    last = parts[-1]
+    for chosen in (last.is_valid, ~last.is_valid):
+        assert abs(np.corrcoef(last.row[chosen], last.position[chosen])[0, 1]) < 0.1
 
 
 @given(data=st.data())
@@ -76,58 +91,25 @@ def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObje
     total = data.draw(st.integers(20, 300), "total")
     clicks = data.draw(st.integers(2, total - 2), "clicks")
     rows = data.draw(st.none() | st.integers(20, total), "rows")
-    valid_share = data.draw(st.floats(0.001, 0.999), "valid_share")
+    share = data.draw(st.floats(0.001, 0.999), "valid_share")
     labels = (np.random.default_rng(total).permutation(total) < clicks).astype(np.uint8)
-    seed = data.draw(st.integers(0, 9), "seed")
-    drawn = selected(labels, rows, valid_share=valid_share, seed=seed)
-    assert len(drawn.row) == (total if rows is None else rows)
-    assert (np.diff(drawn.row) > 0).all()
-    assert drawn.row[0] >= 0
-    assert drawn.row[-1] < total
-    for part in (drawn.is_valid, ~drawn.is_valid):
-        assert sorted(drawn.position[part]) == list(range(part.sum()))
-        assert set(labels[drawn.row[part]]) == {0, 1}
+    found = selected(labels, rows, valid_share=share, seed=data.draw(st.integers(0, 9), "seed"))
+    assert len(found.row) == (rows or total)
+    assert (np.diff(found.row, prepend=-1, append=total) > 0).all()
+    for part in (found.is_valid, ~found.is_valid):
+        assert sorted(found.position[part]) == list(range(part.sum()))
+        assert set(labels[found.row[part]]) == {0, 1}
 
 
-def drawn_in_parts(
-    folder: Path, labels: np.ndarray, bounds: list[int], rows: int | None, **sampling: Any
-) -> list[Selection]:
-    groups = np.arange(len(labels)) // 7
-    raw = write_raw(folder, pa.table({"y": labels, "group": groups}), row_group_size=999)
-    settings = Sampling(**{"seed": 1, "valid_share": 0.1} | sampling)
-    return list(draw(RawTable(raw), "y", rows, settings, bounds))
-
-
-@pytest.mark.parametrize("split", [Split(), Split(group="group")])
-def test_all_parts_together_give_the_rows_and_shares_that_are_asked_for(
-    labels: np.ndarray, tmp_path: Path, split: Split
-) -> None:
-    bounds = [0, 7, 1_000, 1_000, 30_000, 50_000]
-    sampling = {"split": split, "valid_share": 0.2, "holdout_share": 0.5}
-    parts = drawn_in_parts(tmp_path, labels, bounds, 20_000, **sampling)
-    assert [len(part) for part in parts] == pytest.approx(np.diff(bounds) * 0.4, abs=3)
-    assert sum(map(len, parts)) == 20_000
-    rows = np.concatenate([part.row + first for part, first in zip(parts, bounds)])
-    assert (np.diff(rows) > 0).all()
-    assert abs(labels[rows].sum() - 20_000 * labels.mean()) <= 3
-    held = np.concatenate([part.part for part in parts])
-    assert np.bincount(held) / 20_000 == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
-    for number in range(3):
-        assert labels[rows[held == number]].mean() == pytest.approx(labels.mean(), abs=0.008)
-
-
-def test_a_changed_part_leaves_the_draws_of_the_others_as_they_are(
-    labels: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_changed_part_leaves_the_draws_of_the_others_as_they_are(tmp_path: Path) -> None:
     bounds = list(range(0, 50_001, 5_000))
-    before = drawn_in_parts(tmp_path, labels, bounds, None)
-    changed = labels.copy()
-    changed[5_000:10_000] = labels[:5_000]
-    after = drawn_in_parts(tmp_path, changed, bounds, None)
+    changed = LABEL.copy()
+    changed[5_000:10_000] = LABEL[:5_000]
+    before, after = (drawn(tmp_path, {"y": y}, bounds=bounds) for y in (LABEL, changed))
     is_same = [one.digest == other.digest for one, other in zip(before, after)]
     assert is_same == [True, False, *[True] * 8]
     # Each seed and part has draws of its own.
-    assert before[0].digest != drawn_in_parts(tmp_path, labels, bounds, None, seed=2)[0].digest
+    assert before[0].digest != drawn(tmp_path, {"y": LABEL}, bounds=bounds, seed=2)[0].digest
     assert not np.array_equal(before[0].position, before[2].position)
 
 
@@ -135,24 +117,12 @@ LABELS = [0, 1, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize(
-    "column",
+    ("values", "refused"),
     [
-        pa.array(LABELS, pa.float32()),
-        pa.array([x == 1 for x in LABELS]),
-        pa.array([f"{x}.0" for x in LABELS]),
-        pa.array(LABELS, pa.int8()).dictionary_encode(),
-    ],
-    ids=lambda column: str(column.type),
-)
-def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) -> None:
-    raw = write_raw(tmp_path, pa.table({"unused": LABELS, "y": column}), row_group_size=2)
-    labels = read_labels(RawTable(raw), "y")
-    assert (labels.tolist(), labels.dtype) == (LABELS, np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("values", "named"),
-    [
+        (pa.array(LABELS, pa.float32()), None),
+        ([x == 1 for x in LABELS], None),
+        ([f"{x}.0" for x in LABELS], None),
+        (pa.array(LABELS, pa.int8()).dictionary_encode(), None),
         ([0, 1, 0, 1, 2, 1], r"row 4: 2 "),
         ([0.0, 1.0, float("nan"), 0.0], r"row 2: nan "),
         ([0, 1, 1, 0, None, None], r"row 4: None .*2 such rows"),
@@ -163,21 +133,21 @@ def test_labels_of_any_number_type_are_read(tmp_path: Path, column: pa.Array) ->
         (pa.array([], pa.int8()), r"no rows"),
     ],
 )
-def test_an_unusable_label_is_refused_with_its_row(tmp_path: Path, values: Any, named: str) -> None:
-    raw = write_raw(tmp_path, pa.table({"y": values}))
-    with pytest.raises(UserError, match=rf"{raw}.*{named}"):
+def test_labels_of_any_number_type_are_read_or_refused_with_their_row(
+    tmp_path: Path, values: Any, refused: str | None
+) -> None:
+    raw = write_raw(tmp_path, pa.table({"y": values}), row_group_size=4)
+    if refused is None:
+        labels = read_labels(RawTable(raw), "y")
+        assert (labels.tolist(), labels.dtype) == (LABELS, np.uint8)
+        return
+    with pytest.raises(UserError, match=rf"{raw}.*{refused}"):
         read_labels(RawTable(raw), "y")
 
 
 def clicks(rows: int, seed: int = 0) -> np.ndarray:
     """Labels with a third of clicks."""
     return (np.random.default_rng(seed).random(rows) < 1 / 3).astype(np.int8)
-
-
-def drawn_from(folder: Path, columns: dict[str, Any], split: Split, **options: Any) -> Selection:
-    file = RawTable(write_raw(folder, pa.table(columns), row_group_size=100))
-    sampling = Sampling(split=split, **{"valid_share": 0.2, "seed": 1} | options)
-    return next(draw(file, "y", None, sampling, [0, file.rows]))
 
 
 @pytest.fixture(scope="module")
@@ -199,25 +169,25 @@ def test_by_time_the_newest_rows_are_held_out_but_of_groups_that_have_older_ones
     share: float,
 ) -> None:
     with caplog.at_level(logging.INFO):
-        drawn = drawn_from(tmp_path, users, Split(time="t", group=group), valid_share=share)
-    time = users["t"][drawn.row]
-    cut = time[drawn.is_valid].min()
+        (chosen,) = drawn(tmp_path, users, Split(time="t", group=group), valid_share=share)
+    time = users["t"][chosen.row]
+    cut = time[chosen.is_valid].min()
     older = {u for t, u in zip(users["t"], users["u"]) if group and t < cut}
     expected = [
         TRAIN if t < cut else -1 if u in older else VALIDATION
         for t, u in zip(users["t"], users["u"])
     ]
     found = np.full(600, -1)
-    found[drawn.row] = drawn.part
+    found[chosen.row] = chosen.part
     assert found.tolist() == expected
     if group:
         assert f"{expected.count(-1)} of 600 rows FALL OUT" in caplog.text
     else:
-        assert abs(drawn.is_valid.mean() - share) < 0.01
-        assert np.bincount(drawn.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
+        assert abs(chosen.is_valid.mean() - share) < 0.01
+        assert np.bincount(chosen.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
     # Rows of a later period are newer.
     order = np.argsort(time, kind="stable")
-    assert (np.diff(drawn.period[order].astype(int)) >= 0).all()
+    assert (np.diff(chosen.period[order].astype(int)) >= 0).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -234,17 +204,17 @@ def test_periods_ascend_with_time_and_keep_one_time_together(times: list[int]) -
 
 
 def test_by_group_no_group_is_on_both_sides(tmp_path: Path, users: dict[str, Any]) -> None:
-    drawn = [
-        drawn_from(tmp_path, users, Split(group="u"), seed=seed, holdout_share=0.4)
-        for seed in (1, 2)
+    both = [
+        *drawn(tmp_path, users, Split(group="u"), seed=1, holdout_share=0.4),
+        *drawn(tmp_path, users, Split(group="u"), seed=2, holdout_share=0.4),
     ]
-    for found in drawn:
+    for found in both:
         group = np.array(users["u"])[found.row]
         parts = [{*group[found.part == part]} for part in (TRAIN, VALIDATION, HOLDOUT)]
         assert sum(map(len, parts)) == len({*users["u"]})
         assert abs(found.is_valid.mean() - 0.2) < 0.02
         assert not found.period.any()
-    assert not np.array_equal(drawn[0].part, drawn[1].part)
+    assert not np.array_equal(both[0].part, both[1].part)
 
 
 @settings(max_examples=40, deadline=None)
@@ -260,16 +230,16 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
     rows = data.draw(st.none() | st.integers(min(20, inside), inside + 5), "rows")
     seed = data.draw(st.integers(0, 9), "seed")
     period = random.integers(0, 9, total).astype(np.uint8)
-    (drawn,) = select_within(labels, part, period, rows, seed, [0, total])
+    (found,) = select_within(labels, part, period, rows, seed, [0, total])
     count = inside if rows is None else min(rows, inside)
-    assert len(np.unique(drawn.row)) == len(drawn.row) == count
-    assert np.array_equal(part[drawn.row], drawn.part)
-    assert np.array_equal(period[drawn.row], drawn.period)
-    valid = drawn.is_valid
+    assert len(np.unique(found.row)) == len(found.row) == count
+    assert np.array_equal(part[found.row], found.part)
+    assert np.array_equal(period[found.row], found.period)
+    valid = found.is_valid
     for of_file in (~valid, valid):
-        assert sorted(drawn.position[of_file]) == list(range(of_file.sum()))
+        assert sorted(found.position[of_file]) == list(range(of_file.sum()))
     for number in (TRAIN, VALIDATION, HOLDOUT):
-        there, taken = labels[part == number], labels[drawn.row[drawn.part == number]]
+        there, taken = labels[part == number], labels[found.row[found.part == number]]
         assert set(taken) == {0, 1}
         # Two of each part at least, which the largest part pays for.
         assert abs(len(taken) - len(there) * count / inside) <= 5
@@ -281,10 +251,10 @@ def test_of_one_last_day_holdout_rows_are_drawn_and_of_two_they_are_newer(
 ) -> None:
     day = np.repeat([3, 1, 2, 10], 100)
     columns = {"y": clicks(400), "day": [str(d) for d in day]}
-    one = drawn_from(tmp_path, columns, Split(time="day", last=1), holdout_share=0.3)
+    (one,) = drawn(tmp_path, columns, Split(time="day", last=1), holdout_share=0.3)
     assert np.bincount(one.part).tolist() == [300, 70, 30]
     assert set(day[one.row[one.is_valid]]) == {10}
-    two = drawn_from(tmp_path, columns, Split(time="day", last=2), holdout_share=0.3)
+    (two,) = drawn(tmp_path, columns, Split(time="day", last=2), holdout_share=0.3)
     assert [set(day[two.row[two.part == p]]) for p in range(3)] == [{1, 2}, {3}, {10}]
 
 
@@ -408,5 +378,5 @@ def test_a_split_that_cannot_be_is_refused_with_what_there_is(
     tmp_path: Path, split: Split, message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as refusal:
-        drawn_from(tmp_path, BAD, split)
+        drawn(tmp_path, BAD, split)
     assert "raw.parquet" in str(refusal.value)
