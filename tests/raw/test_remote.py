@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -32,22 +32,7 @@ from support.raw_tables import COLUMNS, raw_table, read, write_raw
 _MOTO = REPOSITORY / ".venv/moto/bin/moto_server"
 
 
-class Bucket:
-    """The bucket `shop`, empty, of what s3:// means from now on."""
-
-    def __init__(self, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        use(endpoint, monkeypatch)
-        urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"").close()
-        # A small object in one request, so that its ETag depends on its content alone.
-        options = "region=us-east-1&allow_bucket_creation=true&allow_delayed_open=true"
-        self._system, _ = fs.FileSystem.from_uri(f"s3://shop/x?{options}")
-        self._system.create_dir("shop")
-
-    def put(self, key: str, content: bytes | Path) -> str:
-        """Store an object or a file's content as shop/key; its URI."""
-        with self._system.open_output_stream(f"shop/{key}") as file:
-            file.write(content.read_bytes() if isinstance(content, Path) else content)
-        return f"s3://shop/{key}"
+Put = Callable[[str, bytes | Path], str]
 
 
 def use(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,9 +62,21 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(store: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """An empty bucket `shop` in it."""
-    return Bucket(store, monkeypatch)
+def put(store: str, monkeypatch: pytest.MonkeyPatch) -> Put:
+    """Stores bytes or a file as shop/key, in a bucket that is empty; returns the URI."""
+    use(store, monkeypatch)
+    urllib.request.urlopen(f"{store}/moto-api/reset", data=b"").close()
+    # A small object in one request, so that its ETag depends on its content alone.
+    options = "region=us-east-1&allow_bucket_creation=true&allow_delayed_open=true"
+    system, _ = fs.FileSystem.from_uri(f"s3://shop/x?{options}")
+    system.create_dir("shop")
+
+    def put(key: str, content: bytes | Path) -> str:
+        with system.open_output_stream(f"shop/{key}") as file:
+            file.write(content.read_bytes() if isinstance(content, Path) else content)
+        return f"s3://shop/{key}"
+
+    return put
 
 
 S3 = {
@@ -91,7 +88,7 @@ S3 = {
 
 @pytest.mark.parametrize("most_of_group", [1 << 30, 0])
 def test_a_table_in_a_bucket_has_the_rows_and_parts_of_a_local_one(
-    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_of_group: int
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_of_group: int
 ) -> None:
     """Large row groups are read in pieces. The country comes from the folders."""
     monkeypatch.setattr(reading, "_MOST_OF_GROUP", most_of_group)
@@ -100,8 +97,8 @@ def test_a_table_in_a_bucket_has_the_rows_and_parts_of_a_local_one(
         folder = tmp_path / f"in/country={country}"
         folder.mkdir(parents=True)
         path = write_raw(folder, table[100 * i : 100 * i + 100], "a", row_group_size=70)
-        bucket.put(str(path.relative_to(tmp_path)), path)
-    bucket.put("in/_SUCCESS", b"")
+        put(str(path.relative_to(tmp_path)), path)
+    put("in/_SUCCESS", b"")
     found = list(map(str, TableLocation("s3://shop/i*").files))
     assert found == list(map(str, TableLocation("s3://shop/in/").files))
     assert found[0] == "s3://shop/in/country=K%20R/a.parquet"
@@ -117,7 +114,7 @@ def test_a_table_in_a_bucket_has_the_rows_and_parts_of_a_local_one(
 
 @pytest.mark.workflow
 def test_the_chain_from_a_bucket_ends_in_the_same_submission(
-    bucket: Bucket, finished: tuple[Path, str], tmp_path: Path
+    put: Put, finished: tuple[Path, str], tmp_path: Path
 ) -> None:
     shop.write_inputs(tmp_path)
     inputs = tmp_path / "in"
@@ -126,9 +123,9 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     sample = "\n".join(["visit,bought", *(f"{i},0" for i in ids)]).encode()
     # The rows of the train file, as two objects, which are the parts that the file is cut into.
     for name, rows in (("day=1/b c", log[:150]), ("day=2/a", log[150:])):
-        bucket.put(f"in/log/{name}.parquet", parquet(rows))
-    bucket.put("in/new.parquet", inputs / "new.parquet")
-    bucket.put("in/s.csv", sample)
+        put(f"in/log/{name}.parquet", parquet(rows))
+    put("in/new.parquet", inputs / "new.parquet")
+    put("in/s.csv", sample)
     shutil.rmtree(inputs)
     config = shop.changed("raw", S3 | {"train": "s3://shop/in/log/"})
     config = shop.changed("parts.rows", 50, config)
@@ -145,11 +142,11 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
         (train, second, other, dict.fromkeys(steps, "toy")),
         ("in/s.csv", sample, sample + b"\n", submits),
     ):
-        bucket.put(key, after)
+        put(key, after)
         code, output = shop.snakemake(tmp_path, "-n", submission, config=config)
         assert code == 0, output
         assert planned(output) == stale
-        bucket.put(key, before)
+        put(key, before)
 
 
 def parquet(table: pa.Table) -> bytes:
@@ -158,8 +155,8 @@ def parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def test_the_ids_of_a_remote_sample_submission_are_read(bucket: Bucket) -> None:
-    sample = bucket.put("s.csv", b'\xef\xbb\xbfID,clicked\n"a,b",0\nc,0\n')
+def test_the_ids_of_a_remote_sample_submission_are_read(put: Put) -> None:
+    sample = put("s.csv", b'\xef\xbb\xbfID,clicked\n"a,b",0\nc,0\n')
     found = locate_raw(S3 | {"train": "s3://shop/no.parquet", "sample_submission": sample})
     (batch,) = sample_ids(sample, "ID")
     assert batch["id"].to_pylist() == ["a,b", "c"]
@@ -169,11 +166,11 @@ def test_the_ids_of_a_remote_sample_submission_are_read(bucket: Bucket) -> None:
 
 
 def test_what_cannot_be_read_is_named(
-    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = write_raw(tmp_path, raw_table()).read_bytes()
-    bucket.put("cut.parquet", body[:-100])
-    bucket.put("empty/_SUCCESS", b"")
+    put("cut.parquet", body[:-100])
+    put("empty/_SUCCESS", b"")
     for location in (
         *("s3://shop/none.parquet", "s3://nobody/raw.parquet", "s3://shop/cut.parquet"),
         *("s3://shop/empty/", "s3://shop/*.csv.gz", "s3://shop/a b.parquet"),
@@ -195,11 +192,11 @@ def test_a_remote_file_beside_a_missing_local_one_is_no_reason_to_simulate(sourc
 
 @pytest.mark.parametrize("rows", [1000, 9000])
 def test_an_object_that_is_replaced_while_it_is_read_is_refused(
-    bucket: Bucket, tmp_path: Path, rows: int
+    put: Put, tmp_path: Path, rows: int
 ) -> None:
-    remote = bucket.put("a.parquet", write_raw(tmp_path, raw_table(5000), row_group_size=1000))
+    remote = put("a.parquet", write_raw(tmp_path, raw_table(5000), row_group_size=1000))
     batches = RawTable(remote).stream(["events"], 100)
     next(batches)
-    bucket.put("a.parquet", write_raw(tmp_path, raw_table(rows, seed=5), row_group_size=500))
+    put("a.parquet", write_raw(tmp_path, raw_table(rows, seed=5), row_group_size=500))
     with pytest.raises(UserError, match=f"{remote}: was replaced"):
         list(batches)

@@ -76,21 +76,16 @@ def test_a_table_as_text_is_refused_with_the_command_that_converts_it(
         RawTable(tmp_path / name)
     command = str(refusal.value).splitlines()[-1].replace("python", sys.executable, 1)
     subprocess.run(command, shell=True, check=True)
-    found = RawTable(tmp_path / f"{name.split('.')[0]}.parquet")
-    found.check_columns(COLUMNS, COLUMNS.label)
-    rows = read(found)
+    raw = RawTable(tmp_path / f"{name.split('.')[0]}.parquet")
+    raw.check_columns(COLUMNS, COLUMNS.label)
     # Text tells no empty value from a missing one.
-    events = [row["events"] or None for row in table.to_pylist()]
-    assert rows["events"].to_pylist() == events
-    for column in ("uid", "age", "y"):
-        assert rows[column].to_pylist() == table[column].to_pylist()
-
-
-# Any raw.source with any files
+    found, expected = (t.select(["uid", "age", "y", "events"]) for t in (read(raw), table))
+    events = [text or None for text in expected["events"].to_pylist()]
+    assert found.to_pydict() == expected.to_pydict() | {"events": events}
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> dict[str, str]:
+def raw(tmp_path: Path) -> dict[str, Any]:
     names = {"train": "a.parquet", "test": "b.parquet", "sample_submission": "c.csv"}
     return {"source": "auto"} | {key: str(tmp_path / name) for key, name in names.items()}
 
@@ -100,35 +95,27 @@ BOTH = ("train", "test")
 
 @pytest.mark.parametrize("source", ["auto", "files", "simulated"])
 @pytest.mark.parametrize("there", [(), ("train",), ("test",), BOTH])
+@pytest.mark.parametrize("named", [("train",), BOTH])
 def test_the_files_are_used_or_the_stand_in_or_what_is_missing_is_named(
-    raw: dict[str, str], source: str, there: tuple[str, ...]
+    raw: dict[str, Any], source: str, there: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
     for name in there:
         Path(raw[name]).touch()
-    missing = [raw[name] for name in BOTH if name not in there]
-    simulated = source == "simulated" or (source == "auto" and len(missing) == 2)
+    raw |= {"source": source, "test": raw["test"] if "test" in named else None}
+    missing = [raw[name] for name in named if name not in there]
+    simulated = source == "simulated" or (source == "auto" and len(missing) == len(named))
     if missing and not simulated:
         with pytest.raises(UserError, match=rf"missing: {re.escape(', '.join(missing))}[ ;]"):
-            locate_raw(raw | {"source": source})
+            locate_raw(raw)
         return
-    found = locate_raw(raw | {"source": source})
+    found = locate_raw(raw)
+    tables = found.train, *([found.test] if found.test else [])
     assert found.simulated == simulated
-    are_users = [str(table) == raw[name] for name, table in zip(BOTH, (found.train, found.test))]
-    assert are_users == [not simulated] * 2
+    assert len(tables) == len(named)
+    for name, table in zip(named, tables):
+        assert (str(table) == raw[name]) != simulated
     assert "SIMULATED DATA" in found.warning
     assert (raw["train"] in found.warning) == (simulated and source == "auto")
-
-
-def test_where_no_test_file_is_named_the_train_file_is_enough(raw: dict[str, Any]) -> None:
-    raw["test"] = None
-    found = locate_raw(raw)
-    assert (found.simulated, found.test) == (True, None)
-    with pytest.raises(UserError, match=r"missing: .*a\.parquet;"):
-        locate_raw(raw | {"source": "files"})
-    Path(raw["train"]).touch()
-    for source in ("auto", "files"):
-        found = locate_raw(raw | {"source": source})
-        assert (str(found.train), found.test, found.simulated) == (raw["train"], None, False)
 
 
 def test_a_sample_submission_that_is_there_is_looked_at(raw: dict[str, str]) -> None:
