@@ -1,9 +1,6 @@
 """From a file sorted by day to batches that are samples of it, as those of a plain shuffle are."""
 
-from pathlib import Path
-
 import numpy as np
-import pyarrow as pa
 import pytest
 from scipy import stats
 
@@ -11,7 +8,7 @@ from feseq.dataset import batches, conversion, opening, shuffle
 from feseq.dataset.batch import Batch
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.fitting import fit_feature_map
-from support.raw_tables import COLUMNS, to_train_parts
+from support.raw_tables import COLUMNS, raw_table, to_train_parts
 
 # A 32nd of a full table's: its runs, blocks and windows are as much smaller.
 ROWS, DAYS, BATCH_ROWS = 24_000, 7, 256
@@ -21,21 +18,20 @@ DayAndEpochs = tuple[np.ndarray, list[list[Batch]]]
 
 
 @pytest.fixture(scope="module", params=["parts", "one file"])
-def train(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> list[Path]:
-    """Rows sorted by `age`, here the day, from unequal days; history lengths have a long tail."""
+def day_and_epochs(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> DayAndEpochs:
+    """The day of each row, and the batches of some epochs.
+
+    Rows are sorted by `age`, here the day, from unequal days; history lengths have a long tail.
+    """
     random = np.random.default_rng(5)
-    day = np.sort(random.choice(DAYS, ROWS, p=np.arange(1, 8) / 28))
     lengths = np.minimum(random.lognormal(1.5, 1.0, ROWS).astype(int), 60)
-    table = pa.table(
-        {
-            "y": (random.random(ROWS) < 0.1).astype(np.int8),
-            "age": day,
-            "price": random.random(ROWS),
-            "events": [",".join("7" * n) for n in lengths],
-            "country": ["KR"] * ROWS,
-            "item": ["i"] * ROWS,
-            "uid": [str(i) for i in range(ROWS)],
-        }
+    table = raw_table(
+        ROWS,
+        longest=0,
+        age=np.sort(random.choice(DAYS, ROWS, p=np.arange(1, 8) / 28)),
+        events=[",".join("7" * n) for n in lengths],
     )
     with pytest.MonkeyPatch.context() as patch:
         # Many parts, or many shuffles in one, most of them of one day, as a full table has.
@@ -44,33 +40,24 @@ def train(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
             patch.setattr(shuffle, "SHUFFLED_BYTES", 50_000)
         rows = ROWS // 24 if request.param == "parts" else ROWS
         folder = tmp_path_factory.mktemp("days")
-        files, _ = to_train_parts(folder, table, rows, row_group_size=500)
-    assert len(files) == ROWS // rows
-    return files
-
-
-@pytest.fixture(scope="module")
-def day_and_epochs(train: list[Path]) -> DayAndEpochs:
-    """The day of each row of the table, and the batches of some epochs."""
-    with pytest.MonkeyPatch.context() as patch:
+        train, _ = to_train_parts(folder, table, rows, row_group_size=500)
+        assert len(train) == ROWS // rows
         patch.setattr(opening, "RUN_ROWS", RUN_ROWS)
         patch.setattr(batches, "BLOCK_ROWS", BLOCK_ROWS)
         patch.setattr(batches, "WINDOW_ROWS", WINDOW_ROWS)
         fields = fit_feature_map(train, COLUMNS, 1)
         source = BatchSource(train, fields, max_len=50, batch_rows=BATCH_ROWS)
-        with source.table as table:
-            day = table.column("numeric")[:, list(COLUMNS.numeric).index("age")].astype(int)
+        with source.table as opened:
+            day = opened.column("numeric")[:, list(COLUMNS.numeric).index("age")].astype(int)
             return day, [[*source.shuffled(seed=1, epoch=epoch)] for epoch in range(4)]
 
 
 def unevenness(groups: list[np.ndarray], day: np.ndarray) -> float:
     """How far the days of groups of rows are from those of all, in expectation 1 for any draws."""
-    found = []
     share = np.bincount(day, minlength=DAYS) / len(day)
-    for group in groups:
-        expected = len(group) * share
-        found.append(((np.bincount(group, minlength=DAYS) - expected) ** 2 / expected).sum())
-    return float(np.mean(found)) / (DAYS - 1)
+    found = np.array([np.bincount(group, minlength=DAYS) for group in groups])
+    expected = found.sum(axis=1, keepdims=True) * share
+    return float(((found - expected) ** 2 / expected).sum(axis=1).mean()) / (DAYS - 1)
 
 
 def test_every_batch_is_a_sample_of_a_window_of_random_blocks(
