@@ -8,12 +8,7 @@ import pytest
 import yaml
 
 from feseq.common.errors import UserError
-from feseq.config.catalog import (
-    check_job,
-    compared_models,
-    model_settings,
-    size_settings,
-)
+from feseq.config.catalog import check_job, compared_models, model_settings, size_settings
 from feseq.config.check import checked_config
 from feseq.config.columns import Columns, expand
 from support.configs import CONFIG, Config, put
@@ -39,48 +34,50 @@ def shop(**roles: Any) -> dict[str, Any]:
     )
 
 
-def test_roles_come_from_the_groups_in_use_in_their_order() -> None:
-    columns = Columns.from_config(written(use=["spare", "basic"]))
-    assert columns.sequences == ("shops", "events")
-    assert columns.targets == ("shop", "item")
-    assert columns.numeric == ("age",)
-    assert columns.categorical == ("country", "shop", "item")
-    assert set(columns.features) == {"country", "shop", "item", "age", "shops", "events"}
-    assert columns.group_of["shop"] == "spare"
-    without_sequence = Columns.from_config(written(use=["money"]))
-    assert without_sequence.sequences == without_sequence.targets == without_sequence.ragged == ()
-    assert without_sequence.features == ("price", "f_2", "f_3", "f_4")
+TIMES = {"times": {"when": "now"}}
+NUMBERS = ("price", "f_2", "f_3", "f_4")
+# A config of columns, and roles as they come from the groups in use, in their order.
+ROLES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        written(use=["spare", "basic"]),
+        {
+            "sequences": ("shops", "events"),
+            "targets": ("shop", "item"),
+            "numeric": ("age",),
+            "categorical": ("country", "shop", "item"),
+            "features": ("country", "shop", "item", "age", "shops", "events"),
+            "event_time": None,
+            "row_time": None,
+        },
+    ),
+    (
+        written(use=["money"]),
+        {"ragged": (), "features": NUMBERS, "group_of": dict.fromkeys(NUMBERS, "money")},
+    ),
+    # Numeric columns of any group can be context too, and stay numeric.
+    (
+        shop(context=["f_{3..4}", "ad"], numeric=["price", "f_{2..4}"]),
+        {
+            "numeric": NUMBERS,
+            "categorical": ("item", "shop", "ad"),
+            "context": ("ad",),
+            "ids": ("f_3", "f_4"),
+        },
+    ),
+    (
+        written(use=["basic", "clock"], groups=written()["groups"] | {"clock": TIMES}),
+        {"event_time": "when", "row_time": "now", "ragged": ("events", "when")},
+    ),
+    (shop(share_embedding=["shops", "events"]), {"shared": ("events", "shops")}),
+]
 
 
-def test_numeric_columns_of_any_group_can_be_context_too_and_stay_numeric() -> None:
-    groups = written()["groups"]
-    groups["basic"]["context"] = ["f_{3..4}", "ad"]
-    columns = Columns.from_config(written(groups=groups))
-    assert columns.numeric == ("price", "f_2", "f_3", "f_4")
-    assert columns.categorical == ("country", "item", "ad")
-    assert (columns.context, columns.ids) == (("ad",), ("f_3", "f_4"))
-
-
-def test_times_and_shared_sequences_come_from_the_groups_in_use() -> None:
-    groups = written()["groups"]
-    groups["clock"] = {"times": {"when": "now"}}
-    groups["basic"]["share_embedding"] = ["events"]
-    columns = Columns.from_config(written(use=["clock", "basic"], groups=groups))
-    assert (columns.event_time, columns.row_time) == ("when", "now")
-    assert columns.shared == columns.sequences == ("events",)
-    without = Columns.from_config(written(use=["basic", "spare"], groups=groups))
-    assert (without.event_time, without.row_time) == (None, None)
-    # In the order of the sequences.
-    both = Columns.from_config(shop(share_embedding=["shops", "events"]))
-    assert both.shared == ("events", "shops")
-
-
-@pytest.mark.parametrize(
-    "roles",
-    [{}, {"times": {"when": "now"}}, {"share_embedding": ["shops"]}, {"context": ["x"]}],
-)
-def test_roles_survive_json(roles: dict[str, Any]) -> None:
-    columns = Columns.from_config(shop(**roles))
+@pytest.mark.parametrize(("given", "expected"), ROLES)
+def test_roles_come_from_the_groups_in_use_and_survive_json(
+    given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    columns = Columns.from_config(given)
+    assert {name: getattr(columns, name) for name in expected} == expected
     plain = json.loads(json.dumps(columns.plain("label", "id", "shared", "ids")))
     assert Columns.from_values(plain) == columns
 
@@ -93,7 +90,7 @@ def test_a_range_is_written_out_where_it_stands() -> None:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (written(use=["basic", "mony"]), "mony"),
     (written(use=["empty"], groups={"empty": {}}), "use.*no column"),
-    (written(use=["a"], groups={"a": {"profile": ["x"], "times": {"when": "now"}}}), "sequence"),
+    (written(use=["a"], groups={"a": {"profile": ["x"]} | TIMES}), "sequence"),
     (written(label="price"), "price"),
     (written(id="item"), "item"),
     (written(id="y"), "y"),
@@ -181,17 +178,10 @@ MEDIUM = [
 FULL = [("full", name) for name in ("len150", "constant", PAPER)]
 
 
-def test_without_targets_the_comparison_has_each_size_with_a_trained_model(
-    config: Config, trained: Path
-) -> None:
-    assert compared_models(config, trained) == [*TOY, *MEDIUM, *FULL]
-    with pytest.raises(UserError, match="submission_medium"):
-        compared_models(config, trained / "toy")
-
-
 @pytest.mark.parametrize(
     ("targets", "expected"),
     [
+        ([], [*TOY, *MEDIUM, *FULL]),
         (["summary.md", "medium/data.md", "full/blend/metrics.json"], [*TOY, *MEDIUM, *FULL]),
         (["toy/len100/metrics.json"], TOY),
         (["submission_toy.csv", "medium/boosting/plots/roc_pr.svg"], [*TOY, *MEDIUM]),
@@ -202,8 +192,10 @@ def test_without_targets_the_comparison_has_each_size_with_a_trained_model(
         (["medium/len150/metrics.json"], [("medium", "len150"), *MEDIUM]),
     ],
 )
-def test_the_comparison_has_no_size_that_the_targets_do_not_name(
+def test_the_comparison_has_the_sizes_of_trained_models_and_none_that_targets_do_not_name(
     config: Config, trained: Path, targets: list[str], expected: list[tuple[str, str]]
 ) -> None:
     files = [str(trained / name) for name in targets]
     assert compared_models(config, trained, files) == expected
+    with pytest.raises(UserError, match="submission_medium"):
+        compared_models(config, trained / "toy")
