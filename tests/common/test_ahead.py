@@ -38,7 +38,7 @@ def test_no_more_items_are_taken_than_the_caller_can_soon_use(
 
 
 def test_items_are_made_while_the_caller_works_and_closed_where_it_stops_early() -> None:
-    made, closed = threading.Event(), threading.Event()
+    made, closed, before = threading.Event(), threading.Event(), {*threading.enumerate()}
 
     def items() -> Iterator[int]:
         try:
@@ -56,6 +56,7 @@ def test_items_are_made_while_the_caller_works_and_closed_where_it_stops_early()
     assert isinstance(results, Generator)
     results.close()
     assert closed.is_set()
+    assert {*threading.enumerate()} <= before
 
 
 def test_an_error_comes_after_the_results_before_it() -> None:

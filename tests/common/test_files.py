@@ -1,6 +1,5 @@
-"""Files of any kind appear complete or not at all, and come back as they were; progress, memory."""
+"""Files of any kind appear complete or not at all, and come back as they were; memory."""
 
-import logging
 import math
 import os
 import socket
@@ -13,13 +12,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from feseq.common import progress as module
 from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.common.files import fingerprint, folder_beside, read_json, write_json, written_beside
 from feseq.common.memory import machine_memory
 from feseq.common.parquet import read_table, write_table
-from feseq.common.progress import Progress
 
 
 def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -97,11 +94,6 @@ def test_json_comes_back_and_what_is_damaged_or_of_another_kind_is_refused(tmp_p
             read_json(path)
 
 
-def test_a_missing_file_is_not_called_damaged(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"part000\.parquet"):
-        read_table(tmp_path / "part000.parquet", ["logit"])
-
-
 def test_a_changed_bit_of_a_footer_is_found_or_harmless(tmp_path: Path) -> None:
     path, table = tmp_path / "part000.parquet", pa.table({"logit": np.arange(300, dtype="f4")})
     write_table(table, path, {"click_rate": "0.25"})
@@ -169,13 +161,6 @@ def test_a_damaged_file_is_refused(tmp_path: Path, place: int) -> None:
             tensors.load(path)
 
 
-def test_what_cannot_be_opened_is_not_called_missing(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError):
-        tensors.load(tmp_path)
-    with pytest.raises(FileNotFoundError):
-        tensors.load(tmp_path / "none")
-
-
 COMPUTER = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 JOB = "system.slice/job_7/step_0"
 VERSION_2, VERSION_1 = f"0::/{JOB}\n", f"3:cpuset:/\n4:cpu,memory:/{JOB}\n"
@@ -206,29 +191,3 @@ def test_a_control_group_s_limit_counts_as_the_machine_s_memory(
         (tmp_path / "proc/self").mkdir(parents=True)
         (tmp_path / "proc/self/cgroup").write_text(groups)
     assert machine_memory(tmp_path) == expected
-
-
-@pytest.mark.parametrize(
-    ("verbosity", "done"),
-    [(0, []), (1, [5000, 8000, 11_000]), (2, list(range(2500, 11_501, 500)))],
-)
-def test_a_line_comes_every_half_minute_or_more_often(
-    verbosity: int,
-    done: list[int],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO)
-    now = 1000.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    converting = Progress("converted", 100_000, done=2000, verbosity=verbosity)
-    for _ in range(95):
-        now += 1
-        converting.show(loss=0.123456)
-        converting.advance(100)
-    # At 100 rows a second; what was done before tells nothing of the rate.
-    assert caplog.messages == [
-        f"converted {rows:,} of 100,000 rows, 100 rows/s, "
-        f"{module.duration((100_000 - rows) / 100)} left, loss 0.12346"
-        for rows in done
-    ]

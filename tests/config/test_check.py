@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 import yaml
 from snakemake.utils import update_config
 
@@ -112,13 +110,6 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
         *("runtime", "sizes.toy.max_len", "sizes.toy.rows"),
         *("train.batchsize", "train.learning_rate"),
     ]
-
-
-def test_the_highest_seed_seeds_numpy_and_torch(config: Config) -> None:
-    put(config, "train.seed", 2**64 - 1)
-    seed = checked_config(config)["train"]["seed"]
-    torch.manual_seed(seed)
-    np.random.default_rng([seed, 1])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs as fs
 import pyarrow.parquet as pq
 import pytest
 
@@ -223,12 +222,3 @@ def test_a_table_changes_with_its_files_and_their_order_and_not_with_a_touch(fol
     assert TableLocation(alone).version != Location(alone).version
     shutil.copy(alone, "alone.parquet")
     assert TableLocation("alone.parquet").version == Location(alone).version
-
-
-def test_a_store_without_answer_is_tried_for_a_minute_or_as_long_as_the_uri_says() -> None:
-    def system(uri: str) -> fs.FileSystem:
-        return Location(uri)._place[0]
-
-    uri = "gs://anonymous@bucket/key?scheme=http"
-    assert system(uri) == fs.FileSystem.from_uri(f"{uri}&retry_limit_seconds=60")[0]
-    assert system(f"{uri}&retry_limit_seconds=5") != system(uri)

@@ -1,8 +1,11 @@
-"""Which raw files are taken, and what footers and headers tell before anything is converted."""
+"""Which raw files are taken, what footers tell, and a version that follows the content alone."""
 
+import dataclasses
 import gzip
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +15,14 @@ import pyarrow as pa
 import pytest
 
 from feseq.common.errors import UserError
+from feseq.common.files import read_json, write_json
+from feseq.dataset.origin import refuse_stand_in_over_real
+from feseq.raw import version
 from feseq.raw.location import Location, TableLocation
 from feseq.raw.reading import RawTable
 from feseq.raw.source import RawFiles, label_name, locate_raw
-from support.raw_tables import COLUMNS, raw_table, read, with_roles, write_raw
+from feseq.raw.version import content_version, object_version
+from support.raw_tables import COLUMNS, raw_table, read, to_train_h5, with_roles, write_raw
 
 TIMED = with_roles(event_time="times", row_time="when")
 
@@ -154,3 +161,118 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         for opened in (RawTable, lambda path: label_name(Location(path), "uid", "y")):
             with pytest.raises(UserError, match=path.name):
                 opened(path)
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in a folder of Snakemake, which counts as settled."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    monkeypatch.setattr(version, "_SETTLED_NS", -(10**12))
+    path = tmp_path / "raw"
+    path.write_bytes(bytes(range(256)) * 1000)
+    return path
+
+
+def remembered() -> list[Path]:
+    return sorted(version.REMEMBERED.glob("*"))
+
+
+def swap(path: Path) -> None:
+    """Swap two bytes far from the end, in place, and set the old time."""
+    times = os.stat(path)
+    with open(path, "r+b") as file:
+        file.seek(1000)
+        two = file.read(2)
+        file.seek(1000)
+        file.write(two[::-1])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_version_follows_the_content_and_not_time_or_place(large: Path) -> None:
+    before = content_version(large)
+    size, time = large.stat().st_size, large.stat().st_mtime_ns
+    swap(large)
+    assert (large.stat().st_size, large.stat().st_mtime_ns) == (size, time)
+    assert content_version(large) != before
+    swap(large)
+    os.utime(large, (1, 1))
+    assert content_version(large) == before
+    copy = large.with_name("copy")
+    copy.write_bytes(large.read_bytes())
+    assert content_version(copy) == before
+    os.replace(copy, large)
+    assert content_version(large) == before
+
+
+def test_an_untouched_file_is_not_read_again_unless_just_written(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(version, "_SETTLED_NS", 10**12)
+        content_version(large)
+    assert remembered() == []
+    content_version(large)
+    (memory,) = remembered()
+    write_json(memory, read_json(memory) | {"version": "as remembered"})
+    assert content_version(large) == "as remembered"
+    os.utime(large)
+    assert content_version(large) != "as remembered"
+
+
+@pytest.mark.parametrize("damage", ["{", '{"version": 3}', None])
+def test_a_damaged_memory_is_no_memory(large: Path, damage: str | None) -> None:
+    before = content_version(large)
+    (memory,) = remembered()
+    memory.write_text(damage or memory.read_text().replace(before, before[::-1]))
+    assert content_version(large) == before
+    assert json.loads(memory.read_text())["version"] == before
+
+
+def test_what_a_store_says_tells_objects_of_one_size_apart() -> None:
+    one, other = ({"ETag": etag, "Content-Length": b"9"} for etag in (b'"a"', b'"b"'))
+    assert object_version(one, 9) == object_version(dict(one), 9) != object_version(other, 9)
+    assert object_version(one, 9) != object_version(one, 8)
+    # Of Google's, the ETag counts uploads too.
+    of_google = [{"ETag": etag, "md5Hash": b"m"} for etag in (b"1", b"2")]
+    assert object_version(of_google[0], 9) == object_version(of_google[1], 9)
+
+
+def test_a_file_that_changes_within_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path, raw_table(rows=30))
+    file = RawTable(raw)
+    batches = file.stream(["y"], 10)
+    next(batches)
+    swap(raw)
+    with pytest.raises(UserError, match="was replaced while it was being read"):
+        list(batches)
+    assert file.version != Location(raw).version
+
+
+REAL = RawFiles(TableLocation("train"), TableLocation("test"), None)
+STAND_IN = dataclasses.replace(REAL, why="no train and no test")
+
+
+@pytest.mark.parametrize(
+    "file", ["submission_toy.json", "toy/len5/training.json", "full/boosting/metrics.json", None]
+)
+def test_one_real_result_or_h5_file_is_enough_and_is_named(
+    data: Path, tmp_path: Path, file: str | None
+) -> None:
+    results, h5 = tmp_path / "results", tmp_path / "data/h5"
+    for name in ("submission_full.json", "toy/len9/training.json", "toy/constant/metrics.json"):
+        write_json(results / name, {"simulated_data": True})
+    # These say nothing.
+    write_json(results / "full/len9/training.json", {"settings": {}})
+    (results / "full/len9/metrics.json").write_text("{")
+    (h5 / "test").mkdir(parents=True)
+    (h5 / "test/part000.h5").write_text("damaged")
+    shutil.copy(data / "valid.h5", h5)
+    refuse_stand_in_over_real(STAND_IN, results)
+    if file is None:
+        to_train_h5(h5 / "toy", raw_table())
+    else:
+        write_json(results / file, {"simulated_data": False})
+    refuse_stand_in_over_real(REAL, results)
+    with pytest.raises(UserError, match=f"^no train and no test, .*{file or 'train.h5, '}"):
+        refuse_stand_in_over_real(STAND_IN, results)
