@@ -1,15 +1,22 @@
-"""Files appear complete or not at all, and nobody's leftovers stay."""
+"""Files of any kind appear complete or not at all, and come back as they were; memory."""
 
+import math
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 
+from feseq.common import tensors
 from feseq.common.errors import UserError
 from feseq.common.files import fingerprint, folder_beside, read_json, write_json, written_beside
+from feseq.common.memory import machine_memory
+from feseq.common.parquet import read_table, write_table
 
 
 def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -85,3 +92,102 @@ def test_json_comes_back_and_what_is_damaged_or_of_another_kind_is_refused(tmp_p
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"a.json: damaged .*delete it"):
             read_json(path)
+
+
+def test_a_changed_bit_of_a_footer_is_found_or_harmless(tmp_path: Path) -> None:
+    path, table = tmp_path / "part000.parquet", pa.table({"logit": np.arange(300, dtype="f4")})
+    write_table(table, path, {"click_rate": "0.25"})
+    whole, expected = path.read_bytes(), read_table(path, ["logit"])
+    assert expected.equals(table)
+    refused, start = 0, len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for bit in range(8 * start, 8 * len(whole)):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        try:
+            assert read_table(path, ["logit"]).equals(expected, check_metadata=True), bit
+        except UserError:
+            refused += 1
+    assert refused > 100
+
+
+SHARED = torch.arange(6.0).reshape(2, 3)
+CONTENT = {
+    "table": SHARED,
+    "again": {"table": SHARED, "transposed": torch.arange(6).reshape(2, 3).T},
+    "numbers": [math.inf, 0.1, -3, True, None, "日本"],
+    # An optimizer's parameters have numbers for names.
+    "state": {0: {"step": torch.tensor(5.0), "sum": torch.zeros(0, 4)}, 1: {}},
+    "random": torch.get_rng_state(),
+}
+
+
+def same(found: object, expected: object) -> bool:
+    if isinstance(expected, torch.Tensor):
+        return isinstance(found, torch.Tensor) and torch.equal(found, expected)
+    if isinstance(expected, dict):
+        return list(found) == list(expected) and all(same(found[k], expected[k]) for k in expected)
+    return found == expected and type(found) is type(expected)
+
+
+def test_nested_values_come_back_as_they_were_and_others_may_read_them(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    tensors.save(CONTENT, path)
+    assert same(tensors.load(path, torch.from_numpy), CONTENT)
+    (tmp_path / "ordinary").touch()
+    assert path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+    whole = path.read_bytes()
+    tensors.save(CONTENT, path)
+    assert path.read_bytes() == whole
+
+
+def test_a_shared_tensor_is_stored_once_and_shared_again(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    table = torch.zeros(10**5)
+    tensors.save({"history": table, "target": table}, path)
+    assert path.stat().st_size < 1.1 * table.nbytes
+    found = tensors.load(path)
+    assert found["history"] is found["target"]
+
+
+@pytest.mark.parametrize("place", [3, 20, 300, -500, -1])
+def test_a_damaged_file_is_refused(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "state.safetensors"
+    tensors.save(CONTENT, path)
+    whole = bytearray(path.read_bytes())
+    for content in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place:][1:]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"checksum|header|JSON|UTF"):
+            tensors.load(path)
+
+
+COMPUTER = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+JOB = "system.slice/job_7/step_0"
+VERSION_2, VERSION_1 = f"0::/{JOB}\n", f"3:cpuset:/\n4:cpu,memory:/{JOB}\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "expected"),
+    [
+        (VERSION_2, {f"{JOB}/memory.max": "3000000"}, 3_000_000),
+        (VERSION_2, {f"{JOB}/memory.max": "max", "system.slice/job_7/memory.max": "5000"}, 5000),
+        # A container sees its own group as the top.
+        ("0::/\n", {"memory.max": "7000"}, 7000),
+        (VERSION_2, {f"{JOB}/memory.max": "max"}, COMPUTER),
+        (VERSION_1, {f"memory/{JOB}/memory.limit_in_bytes": "4000"}, 4000),
+        (VERSION_1, {f"memory/{JOB}/memory.limit_in_bytes": str(2**63 - 4096)}, COMPUTER),
+        (VERSION_1, {}, COMPUTER),
+        (None, {}, COMPUTER),
+    ],
+)
+def test_a_control_group_s_limit_counts_as_the_machine_s_memory(
+    groups: str | None, limits: dict[str, str], expected: int, tmp_path: Path
+) -> None:
+    for path, limit in limits.items():
+        file = tmp_path / "sys/fs/cgroup" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{limit}\n")
+    if groups is not None:
+        (tmp_path / "proc/self").mkdir(parents=True)
+        (tmp_path / "proc/self/cgroup").write_text(groups)
+    assert machine_memory(tmp_path) == expected

@@ -28,9 +28,12 @@ def run(kind: signal.Signals, *lines: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_second_sigterm_does_not_disturb_the_end() -> None:
+def test_a_second_sigterm_does_not_disturb_the_end_and_an_ignored_one_nothing() -> None:
     closing = "try:\n ask()\n time.sleep(300)\nfinally:\n ask()\n print('closed')"
     assert run(signal.SIGTERM, "exit_on_sigterm()", closing) == (143, "closed\n")
+    ignoring = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    saving = "with Signals():\n ask()\nprint('goes on')"
+    assert run(signal.SIGTERM, ignoring, saving) == (0, "goes on\n")
 
 
 @BOTH
@@ -38,12 +41,6 @@ def test_what_signals_are_held_from_comes_to_its_end(kind: signal.Signals) -> No
     saving = "try:\n with Signals():\n  ask()\n  print('saved')\n print('goes on')"
     ending = "except KeyboardInterrupt:\n sys.exit(130)"
     assert run(kind, "exit_on_sigterm()", saving, ending) == (128 + kind, "saved\n")
-
-
-def test_a_signal_that_is_ignored_stays_so() -> None:
-    ignoring = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-    saving = "with Signals():\n ask()\nprint('goes on')"
-    assert run(signal.SIGTERM, ignoring, saving) == (0, "goes on\n")
 
 
 SCRIPT = """

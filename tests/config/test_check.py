@@ -1,18 +1,24 @@
-"""The config check: all mistakes at once, each with its path; what is left out has its default."""
+"""The check of a config and of a search space; the page of all keys."""
 
+import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 import yaml
 from snakemake.utils import update_config
 
 from feseq.common.errors import UserError
 from feseq.config.check import checked_config, repeated_keys
+from feseq.config.reference import key_rows, with_tables
+from feseq.config.space import TuneConfig, by_block
 from feseq.families import family_name
 from support.configs import CONFIG, Config, put
+
+
+@pytest.fixture
+def config() -> Config:
+    return yaml.safe_load(CONFIG.read_text())
 
 
 def named(config: Config) -> list[str]:
@@ -44,34 +50,26 @@ def test_the_preset_for_the_leaderboard_lies_over_the_config(config: Config) -> 
 
 # A path, a value that is refused there, and the path that the refusal names where it is another.
 REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
-    ("train.learning_rate", -1),
     ("train.learning_rate", "1e-3"),
     ("train.embedding_l2", float("nan")),
     ("train.embedding_l2", True),
     ("train.embedding_rate_factor", 1e9),
     ("train.seed", 2**64),
-    ("train.evaluations_per_epoch", 2.5),
     ("train.monitor", {"acu": 1}, "train.monitor.acu"),
-    ("train.monitor", {}),
     ("train.monitor", {"auc": 0}),
     ("train.monitor", {"auc": 1, "logloss": 0.5}),
     ("variants.feseq_paper.train.monitor", {"auc": 0, "logloss": 0}),
     ("train.learnin_rate", 1),
     ("model.max_len", 150),
-    ("model.pooling", "no such pooling"),
     ("model.times", True),
     ("sampling.split.last", 2),
     ("sampling.split.time", "seq"),
-    ("sampling.valid_share", 1),
     ("sizzes", {}),
-    ("sizes.huge", {}),
     ("sizes.toy.model.head", 1),
     ("sizes.toy.model.heads", 5),
     ("sizes.toy.train", {}, "sizes.toy.train.batch_size"),
     ("sizes.toy.rows", 1000.0),
     ("sizes.toy.min_count", True),
-    ("sizes.toy.min_count", None),
-    ("sizes.toy.min_count", "5"),
     ("sizes.full.max_len", [150, 0], "sizes.full.max_len.1"),
     ("sizes.full.submission_models", ["len150", "len150"]),
     ("sizes.full.submission_models", ["len151"], "max_len 151 is not listed for size full"),
@@ -81,13 +79,11 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("variants", {"Big one": {}}, "variants.Big one"),
     ("variants", {"v" * 300: {}}, f"variants.{'v' * 300}"),
     ("score", {"s" * 300: "in/new.parquet"}, f"score.{'s' * 300}"),
-    ("columns.use", []),
     ("columns.use", ["bass"]),
     ("columns.groups.base.target", "item"),
     ("columns.groups.base.times", ["seq_time"]),
     ("columns.groups.base.share_embedding", ["inventory_id"]),
     ("columns.groups", {1: {}}, "columns.groups.1"),
-    ("runtime", 3),
     ("tuning.space", {"model.droput": [0.1]}),
 ]
 
@@ -115,13 +111,6 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
     ]
 
 
-def test_the_highest_seed_seeds_numpy_and_torch(config: Config) -> None:
-    put(config, "train.seed", 2**64 - 1)
-    seed = checked_config(config)["train"]["seed"]
-    torch.manual_seed(seed)
-    np.random.default_rng([seed, 1])
-
-
 @pytest.mark.parametrize(
     ("text", "places"),
     [
@@ -140,3 +129,63 @@ def test_a_key_that_stands_twice_is_named_with_its_line(
     file.write_text(text)
     found = [line.removeprefix(f"{file}, ").split(":")[0] for line in repeated_keys([file])]
     assert found == places
+
+
+@pytest.mark.parametrize(
+    ("space", "named"),
+    [
+        ("model.droput: [0.1]", "model.droput"),
+        ("model.max_len: [50]", "model.max_len"),
+        ("boosting.bags: [1, 3]", "boosting.bags"),
+        ("boosting.max_depth: {low: 3, high: 17}", "boosting.max_depth"),
+        ("model.dropout: []", "model.dropout"),
+        ("model.dropout: [0.1, 1.5]", "model.dropout"),
+        ("model.pooling: {low: 1, high: 2}", "model.pooling"),
+        ("train.learning_rate: [1e-3, 1.0e-2]", "train.learning_rate"),
+        ("model.mlp: [[64], 64]", "model.mlp"),
+        ("model.dropout: {low: 0, high: 0.1, hihg: 1}", "model.dropout.hihg"),
+        ("model.dropout: {low: 0}", "model.dropout.high"),
+        ("model.dropout: {low: 0, high: .nan}", "model.dropout.high"),
+        ("model.dropout: {low: 0.3, high: 0.1}", "model.dropout"),
+        ("model.dropout: {low: 0.0, high: 0.3, log: true}", "model.dropout"),
+        ("model.dropout: {low: 0.1, high: 0.3, log: true, step: 0.1}", "model.dropout"),
+        ("model.heads: {low: 1, high: 8, step: 0.5}", "model.heads"),
+        ("model.dropout: {low: 0.1, high: 0.4, step: 0.1}", None),
+        ("model.heads: {low: 1, high: 8, log: true}", None),
+        ("train.embedding_l2: {low: 1, high: 2.5}", None),
+        ("model.time_log_base: [2, null, 1.5]", None),
+        ("train.evaluations_per_epoch: [auto, 4]", None),
+        ("boosting.l2: {low: 0.1, high: 30.0, log: true}", None),
+    ],
+)
+def test_a_mistake_is_named_and_a_sound_space_passes(space: str, named: str | None) -> None:
+    values = {"space": yaml.safe_load(space)}
+    if named is None:
+        TuneConfig.from_values(values, "tuning")
+        return
+    with pytest.raises(UserError) as refusal:
+        TuneConfig.from_values(values, "tuning")
+    assert str(refusal.value).split(": ")[:2] == ["tuning.space", named]
+
+
+def test_the_settings_of_every_size_can_be_searched(config: Config) -> None:
+    for size in config["sizes"].values():
+        space: dict[str, Any] = {f"model.{key}": [value] for key, value in size["model"].items()}
+        TuneConfig.from_values({"space": space}, "tuning")
+        assert by_block({path: values[0] for path, values in space.items()}) == {
+            "model": size["model"],
+            "train": {},
+            "boosting": {},
+        }
+
+
+README = CONFIG.with_name("README.md").read_text()
+
+
+def test_the_page_of_all_keys_is_in_step_with_the_declared_settings() -> None:
+    assert with_tables(README) == README, "run `make reference` and commit what it changes"
+    rows = list(key_rows())
+    assert [path for path, _, _, meaning in rows if not meaning] == []
+    assert [path for path, *_ in rows if README.count(f"\n| `{path}` |") != 1] == []
+    named = re.findall(r"`([a-z_]+(?:\.[a-z0-9_<>]+)+)`", README)
+    assert {*named} <= {path for path, *_ in rows} | {"config.yaml"}

@@ -1,4 +1,4 @@
-"""The parser of sequences: any text is read as by a plain split, or refused with its row."""
+"""The parser of sequences and the codes of categories, against plain splits and loops."""
 
 from itertools import chain
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
-from feseq.dataset.categories import codes_of, tokens_of
+from feseq.dataset.categories import ByCode, codes_of, is_number, tokens_of
 from feseq.dataset.sequence_parser import NO_TEXT, parse_sequences
 from support.raw_tables import as_lists, split_events
 
@@ -20,10 +20,6 @@ STRINGS = pa.list_(pa.string())
 DIGITS = st.integers(1, 18).flatmap(lambda n: st.text("0123456789", min_size=n, max_size=n))
 TOKENS = st.sampled_from([st.text("0123456789", min_size=1, max_size=4), DIGITS])
 TEXT = TOKENS.flatmap(lambda token: st.none() | st.lists(token, max_size=30).map(",".join))
-# Not empty, no comma, and not 1 to 18 ASCII digits.
-BAD_TOKEN = st.text(
-    st.characters(exclude_characters=",", exclude_categories=["Cs"]) | st.sampled_from("0123456789")
-).filter(lambda token: not (token.isascii() and token.isdigit() and len(token) <= 18))
 
 
 @st.composite
@@ -66,38 +62,6 @@ def test_any_text_of_integers_is_parsed_as_by_a_plain_loop(
     )
 
 
-@given(
-    good=st.lists(TEXT, min_size=2, max_size=8),
-    bad=st.dictionaries(st.integers(0, 7), BAD_TOKEN, min_size=1, max_size=3),
-    data=st.data(),
-)
-def test_any_token_that_is_no_time_is_refused_with_its_own_row(
-    good: Texts, bad: dict[int, str], data: st.DataObject
-) -> None:
-    bad = {row: token for row, token in bad.items() if row < len(good)}
-    texts = list(good)
-    for row, token in bad.items():
-        tokens = (texts[row] or "1").split(",")
-        tokens.insert(data.draw(st.integers(0, len(tokens))), token)
-        texts[row] = ",".join(tokens)
-    column = data.draw(columns_of(texts))
-    order = data.draw(st.lists(st.sampled_from(range(len(texts))), unique=True))
-    rows = data.draw(
-        st.lists(st.integers(0, 10**6), min_size=len(texts), max_size=len(texts), unique=True)
-    )
-    arguments = (column, "events", "raw.parquet", np.array(rows), np.array(order, np.int64))
-    found = sorted(bad.keys() & set(order))
-    if not found:
-        # Rows that are not asked for are not read.
-        parsed, _ = parse_sequences(*arguments, times=True)
-        assert as_lists(parsed) == [split_events(texts[i]) for i in order]
-        return
-    with pytest.raises(UserError) as refusal:
-        parse_sequences(*arguments, times=True)
-    where = f"raw.parquet: column 'events', row {rows[found[0]]}: token {bad[found[0]]!r} is not"
-    assert str(refusal.value).startswith(where)
-
-
 # Whatever can stand in text, integers among them, and what a list alone may hold.
 WORDS = st.text(min_size=1, max_size=5).filter(lambda w: not NO_TEXT.search(w) and "," not in w)
 ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
@@ -138,6 +102,9 @@ LISTS: list[list[str] | None] = [["a"], ["b c"], None]
         (pa.array([[1, 2], None, [], [10**18], [3]]), True, f"'{10**18}'"),
         (pa.array([["1", "2"], None, [], ["3", "4,5"], ["x"]]), True, "'4,5'"),
         (pa.array([["1", "2"], None, [], [""], ["x"]]), True, "''"),
+        (pa.array(["1", "2,3", None, "4,٣", ""]), True, "'٣'"),
+        (pa.array(["1", "2,3", None, ",4", ""]), True, "''"),
+        (pa.array(["1", "2,3", None, f"4,{10**18}", ""]), True, f"'{10**18}'"),
         (pa.array([*BEFORE, "a, b", "x|y"]), False, "' b'"),
         (pa.array([*BEFORE, "a,,b", ",a"]), False, "''"),
         (pa.array([*BEFORE, "[1", "2]"]), False, "'[1'"),
@@ -159,3 +126,39 @@ def test_what_is_no_token_or_time_is_refused_with_its_row(
         with pytest.raises(UserError) as refusal:
             parse_sequences(column, "events", "raw.parquet", rows, order, times=times)
         assert f"raw.parquet: column 'events', row 16: token {token}" in str(refusal.value)
+    # Rows that are not asked for are not read.
+    parsed, _ = parse_sequences(column, "events", "raw.parquet", rows, order[2:3], times=times)
+    assert as_lists(parsed) == [[]]
+
+
+CATEGORIES = st.lists(st.text(max_size=8) | st.integers(0, 10**18 - 1).map(str), unique=True)
+
+
+@given(CATEGORIES)
+def test_words_have_codes_of_their_own_and_numbers_can_be_read_back(words: list[str]) -> None:
+    codes = codes_of(words)
+    assert len(np.unique(np.append(codes, np.uint64(0)))) == len(words) + 1
+    assert codes_of(words[::-1]).tolist() == codes[::-1].tolist()
+    tokens = tokens_of(codes)
+    assert len(np.unique(np.append(tokens, -1))) == len(words) + 1
+    # No integer of a sequence is as large.
+    expected = [int(w) if is_number(w) else t for w, t in zip(words, tokens.clip(10**18).tolist())]
+    assert tokens.tolist() == expected
+    assert tokens_of(np.zeros(1, np.uint64)).tolist() == [-1]
+
+
+def test_a_code_is_fixed_as_files_keep_it() -> None:
+    assert codes_of(["0", "12", "012", "", "일본"]).tolist() == [
+        1,
+        13,
+        10291484856862268816,
+        12467793378338378946,
+        14475150507552910542,
+    ]
+
+
+@given(CATEGORIES, CATEGORIES)
+def test_what_belongs_to_a_word_is_found_by_its_code(known: list[str], asked: list[str]) -> None:
+    find = ByCode(known, np.arange(len(known)), missing=-1, other=-2)
+    expected = [known.index(word) if word in known else -2 for word in asked]
+    assert find(np.append(codes_of(asked), np.uint64(0))).tolist() == [*expected, -1]

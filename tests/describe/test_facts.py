@@ -1,19 +1,21 @@
-"""The facts of the data against plain pandas and scikit-learn."""
+"""The facts of the data against plain pandas and scikit-learn, and the alarms of each fault."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from feseq.common.errors import UserError
 from feseq.describe import counts, facts
+from feseq.describe.checks import alarms_of
 from feseq.describe.columns import auc_alone, kind_of, middle_share, same_columns
 from feseq.describe.drift import adversary, stability_index
-from support.facts import column, facts_of, with_column
-from support.raw_tables import raw_table, renamed, split_events
+from support.facts import column, facts_of
+from support.raw_tables import raw_table, renamed, split_events, with_column
 
 
 def test_what_is_counted_is_what_pandas_counts(
@@ -145,24 +147,21 @@ def test_a_column_alone_has_its_auc_in_order_or_by_click_rates() -> None:
     random = np.random.default_rng(0)
     values = random.normal(size=20_000)
     label = (values + random.normal(0, 2, 20_000) > 2).astype(np.uint8)
-    expected = roc_auc_score(label, values)
-    assert auc_alone(values, label, False) == pytest.approx(expected, abs=0.003)
-    assert auc_alone(-values, label, False) == pytest.approx(expected, abs=0.003)
-    assert auc_alone(values.round(), label, False) == pytest.approx(
-        roc_auc_score(label, values.round()), abs=0.003
-    )
+    for each in (values, -values, values.round()):
+        auc = roc_auc_score(label, each)
+        found = auc_alone(each, label, False)
+        assert found == pytest.approx(max(auc, 1 - auc), abs=0.003)
     # Clicks in the middle, of categories without an order, and where the value is missing.
     assert auc_alone(values, (np.abs(values) < 0.1).astype(int), False) > 0.98
-    assert auc_alone(random.integers(0, 50, 20_000), label, True) == pytest.approx(0.5, abs=0.02)
     words = random.integers(0, 50, 20_000)
+    assert auc_alone(words, label, True) == pytest.approx(0.5, abs=0.02)
     assert auc_alone(words, np.isin(words, [3, 17, 40]).astype(int), True) == pytest.approx(1)
     assert auc_alone(np.where(label, np.nan, values), label, False) == 1
     assert auc_alone(values, 0 * label, False) is None
 
 
 def test_columns_are_told_by_their_values() -> None:
-    random = np.random.default_rng(0)
-    n = 5_000
+    random, n = np.random.default_rng(0), 5_000
     for expected, values in {
         ("empty", 0): np.full(n, np.nan),
         ("constant", 1): np.where(np.arange(n) % 3, 4.0, np.nan),
@@ -171,16 +170,10 @@ def test_columns_are_told_by_their_values() -> None:
         ("real", n): random.random(n),
     }.items():
         assert kind_of(values.astype(np.float32)) == expected
-    assert kind_of(np.arange(10.0)) == ("whole", 10)
     few, many = random.random(n), np.where(np.arange(n) % 50, 0, random.random(n) + 1)
     assert middle_share(few, 0, 1) == pytest.approx(0.98, abs=0.02)
     assert middle_share(many, 0, 1e6) == pytest.approx(0.98e-6, rel=0.1)
-    assert middle_share(np.arange(n) % 2, 0, 1) is None
-
-
-def test_equal_columns_and_those_in_the_same_order_are_found() -> None:
-    random = np.random.default_rng(0)
-    a, b = random.normal(size=900), random.normal(size=900)
+    a, b = random.normal(size=(2, 900))
     a[::9] = np.nan
     columns = {"a": a, "b": b, "a2": a, "exp(-a)": np.exp(-a), "b+": b + 0.01 * a, "one": 0 * b}
     assert same_columns(pd.DataFrame(columns)) == [["a", "a2", "exp(-a)"]]
@@ -199,17 +192,87 @@ def test_boosting_names_the_columns_that_give_a_table_away() -> None:
     # Two normal distributions two deviations apart have an AUC of 0.921.
     assert result["auc"] > 0.91
     assert [*result["columns"]][:2] == ["c", "b"]
-    result = adversary(train, same)
-    assert result is not None
-    assert result["columns"] == {}
+    alike = adversary(train, same)
+    assert alike is not None
+    assert alike["columns"] == {}
     assert adversary(train[:9], other) is None
 
 
 def test_a_column_called_as_what_is_derived_from_others_is_refused(tmp_path: Path) -> None:
     new = {"age": "newest of events"}
     tables = [
-        rows.rename_columns([new.get(name, name) for name in rows.column_names])
+        rows.append_column(new["age"], rows["age"])
         for rows in (raw_table(300, 3), raw_table(90, 4))
     ]
     with pytest.raises(UserError, match="newest of events"):
         facts_of(tmp_path, *tables, columns=renamed(new))
+
+
+ROWS = 2_000
+TRAIN, TEST = raw_table(ROWS, 1), raw_table(ROWS, 2)
+CLICKS = TRAIN["y"].to_numpy()
+NORMAL = np.random.default_rng(0).normal(size=ROWS)
+SMALL = np.append(1e-6, np.exp(NORMAL[1:]))
+AGES = [None if i % 9 == 0 else float(20 + i % 50) for i in range(ROWS)]
+# The highest prices are those of the clicks.
+PRICES = np.empty(ROWS)
+PRICES[np.argsort(CLICKS, kind="stable")] = np.linspace(-3, 3, ROWS)
+# The newest event tells of a click.
+EVENTS = [f"{e or 3},{333 if y else 5}" for e, y in zip(TRAIN["events"].to_pylist(), CLICKS)]
+SECONDS = {"age": 1.7e9 + 60 * np.arange(ROWS)}
+TEST_AGES = [a and a * 100 for a in TEST["age"].to_pylist()]
+SIXTHS = [int(i % 6 == 0) for i in range(ROWS)]
+# The columns that are other ones in the train table and in the test table, or all of the latter,
+# and what the alarm names.
+FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any] | pa.Table, str]] = {
+    "a leak": ({"price": PRICES}, {}, "Column price: predicts"),
+    "a leak in events": ({"events": EVENTS}, {}, "newest of events: predicts"),
+    "test is train": ({}, TRAIN, "100% of the test rows are train rows"),
+    "part of train": ({}, TRAIN[700:1000], "test rows are train rows"),
+    "seconds since 1970": (
+        *(SECONDS, SECONDS),
+        "Column age: values between 1700000000 and 1700119936 are kept in steps of 128",
+    ),
+    "another unit": ({}, {"age": TEST_AGES}, "Column age: 100% of the test values"),
+    "a smaller unit": (
+        *({"price": SMALL}, {"price": SMALL[::-1] / 60}),
+        "Column price: test values are 0.0",
+    ),
+    "missing in test": ({}, {"age": pa.nulls(ROWS, pa.int16())}, "Column age: missing in 100%"),
+    "new categories": (
+        *({}, {"item": [f"item {i % 12}" for i in range(ROWS)]}),
+        "Column item: 25% of the test rows",
+    ),
+    "new codes": ({}, {"events": ["5,9001"] * ROWS}, "Column events: 50% of the test events"),
+    "an outlier": ({"age": [*AGES[:-1], 1e9]}, {"age": AGES}, "Column age: outliers"),
+    "few clicks": ({"y": SIXTHS}, {}, "validation rows have 84 clicks"),
+}
+
+
+def with_columns(table: pa.Table, given: dict[str, Any]) -> pa.Table:
+    for name, values in given.items():
+        table = with_column(table, name, values)
+    return table
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_gives_its_alarm_and_no_other(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No alarm rests on it.
+    monkeypatch.setattr("feseq.describe.facts.adversary", lambda *_: None)
+    train, test, text = FAULTS[fault]
+    test_table = with_columns(TEST, test) if isinstance(test, dict) else test
+    facts = facts_of(tmp_path, with_columns(TRAIN, train), test_table)
+    (alarm,) = alarms_of(facts, ["minmax"])
+    assert text in alarm.text
+    # Models that take ranks see no outlier.
+    assert bool(alarms_of(facts, ["quantile"])) == (fault != "an outlier")
+
+
+def test_a_healthy_table_gives_no_alarm_but_of_few_holdout_clicks(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, TRAIN, TEST)
+    assert alarms_of(facts, ["minmax"]) == []
+    assert all(results["is_chance"] for results in facts["adversary"].values())
+    (alarm,) = alarms_of(facts | {"reported": {"rows": 400, "clicks": 60}}, ["minmax"])
+    assert "The 400 holdout rows have 60 clicks" in alarm.text

@@ -1,6 +1,7 @@
 """Parts of a raw table: where it is cut, what changes a part, and its rows read by themselves."""
 
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def listed(rows: int) -> Listing:
-    list_test("in", COLUMNS, Path("parts.json"), rows=rows)
+def listed(rows: int, written: Any = "in") -> Listing:
+    list_test(written, COLUMNS, Path("parts.json"), rows=rows)
     return read_parts(Path("parts.json"))
 
 
@@ -72,29 +73,20 @@ def files_of(part: Part) -> list[str]:
 
 
 def test_the_parts_give_all_rows_once_in_their_order_with_the_table_s_types(folder: Path) -> None:
-    names = ["uid", "events", "shop"]
-    whole = pa.Table.from_batches([batch for _, batch in RawTable("in").stream(names, 7)])
-    assert str(whole.schema.field("shop").type) == "string"
-    for rows in (1, 2, 4, 5, 10, 20, 30, 1000):
-        listing = listed(rows)
-        assert sum(part.rows for part in listing.parts) == listing.rows == 60
-        read = []
+    # Also where a file outside of the others' folders comes first.
+    Path("first.parquet").hardlink_to("in/shop=a/part-5.parquet")
+    for written, rows in product(("in", ["first.parquet", "in/shop=7"]), (1, 2, 5, 10, 30, 1000)):
+        names = ["uid", "events"] + ["shop"] * (written == "in")
+        whole = pa.Table.from_batches([batch for _, batch in RawTable(written).stream(names, 7)])
+        assert written != "in" or str(whole.schema.field("shop").type) == "string"
+        listing = listed(rows, written)
+        assert sum(part.rows for part in listing.parts) == listing.rows == len(whole)
+        found = []
         for part in listing.parts:
             table = RawTable(files_of(part), part)
             assert table.rows == part.rows
-            read += [batch for _, batch in table.stream(names, 7)]
-        assert pa.Table.from_batches(read).equals(whole)
-
-
-def test_a_file_outside_of_the_others_folders_can_come_first(folder: Path) -> None:
-    files = ["in/first.parquet", "in/shop=7/part-0.parquet"]
-    Path("in/shop=a/part-5.parquet").rename(files[0])
-    list_test(files, COLUMNS, Path("parts.json"), rows=10)
-    parts = read_parts(Path("parts.json")).parts
-    tables = [RawTable(files_of(part), part) for part in parts]
-    assert [table.rows for table in tables] == [10, 10]
-    rows = [sum(len(batch) for _, batch in table.stream(["uid"], 10)) for table in tables]
-    assert rows == [10, 10]
+            found += [batch for _, batch in table.stream(names, 7)]
+        assert pa.Table.from_batches(found).equals(whole)
 
 
 def test_a_replaced_file_changes_its_part_alone(folder: Path) -> None:
@@ -104,13 +96,12 @@ def test_a_replaced_file_changes_its_part_alone(folder: Path) -> None:
     after = listed(20)
     is_same = [a == b for a, b in zip(before.parts, after.parts, strict=True)]
     assert is_same == [True, False, True]
+    with pytest.raises(UserError, match=r"part-2.parquet: was replaced"):
+        RawTable(files_of(before[1]), before[1])
     # And so does a folder's name.
     (folder / "in/shop=7").rename(folder / "in/shop=8")
     is_same = [a.version == b.version for a, b in zip(after.parts, listed(20).parts, strict=True)]
     assert is_same == [False, False, True]
-    (folder / "in/shop=8").rename(folder / "in/shop=7")
-    with pytest.raises(UserError, match=r"part-2.parquet: was replaced"):
-        RawTable(files_of(before[1]), before[1])
 
 
 def test_an_id_twice_in_different_parts_is_refused_with_count_and_example(folder: Path) -> None:
@@ -153,13 +144,12 @@ def made(folder: Path, config: dict[str, Any], target: str) -> list[str]:
     return sorted(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", output))
 
 
-def in_files(folder: Path, split: str, rows: int, files: int) -> tuple[pa.Table, dict[str, Any]]:
-    """A raw table of the shop, and a config where its first rows lie in a folder of files."""
+def in_files(folder: Path, split: str, name: str, rows: int) -> tuple[pa.Table, dict[str, Any]]:
+    """A raw table of the shop, and a config where it lies in a folder of files of so many rows."""
     shop.write_inputs(folder)
-    name = {"train": "log", "test": "new"}[split]
     table = pq.read_table(folder / f"in/{name}.parquet")
     (folder / "in" / name).mkdir()
-    for i in range(files):
+    for i in range(len(table) // rows):
         write_raw(folder / "in" / name, table[rows * i : rows * i + rows], f"{i}")
     config = shop.changed("parts.rows", rows)
     return table, shop.changed(f"raw.{split}", f"in/{name}", config)
@@ -168,19 +158,14 @@ def in_files(folder: Path, split: str, rows: int, files: int) -> tuple[pa.Table,
 @pytest.mark.workflow
 def test_a_replaced_file_runs_its_part_again_and_no_other(tmp_path: Path) -> None:
     submission = "results/submission_toy.csv"
-    table, config = in_files(tmp_path, "test", 20, files=3)
+    table, config = in_files(tmp_path, "test", "new", 20)
     ran = made(tmp_path, config, submission)
     assert (ran.count("convert_test"), ran.count("predict")) == (3, 3)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/**/part00?.*")}
     first = (tmp_path / submission).read_text().splitlines()
     write_raw(tmp_path / "in/new", table[50:70], "2")
-    assert made(tmp_path, config, submission) == [
-        "convert_test",
-        "describe",
-        "list_test",
-        "predict",
-        "submit",
-    ]
+    once = ["convert_test", "describe", "list_test", "predict", "submit"]
+    assert made(tmp_path, config, submission) == once
     changed = {path.name for path in before if before[path] != path.stat().st_mtime_ns}
     assert {name[:7] for name in changed} == {"part002"}
     second = (tmp_path / submission).read_text().splitlines()
@@ -193,7 +178,7 @@ def test_a_replaced_file_runs_its_part_again_and_no_other(tmp_path: Path) -> Non
 @pytest.mark.workflow
 def test_a_replaced_train_file_is_drawn_and_converted_again_and_no_other(tmp_path: Path) -> None:
     target = "data/h5/full/feature_map.json"
-    table, config = in_files(tmp_path, "train", 100, files=4)
+    table, config = in_files(tmp_path, "train", "log", 100)
     assert made(tmp_path, config, target) == [*["convert_train"] * 4, "fit_feature_map", "sample"]
     h5 = sorted(tmp_path.glob("data/h5/full/*/part*.h5"))
     assert len(h5) == 8
@@ -208,4 +193,3 @@ def test_a_replaced_train_file_is_drawn_and_converted_again_and_no_other(tmp_pat
     (tmp_path / target).unlink()
     assert made(tmp_path, config, target) == ["convert_train", "fit_feature_map"]
     assert h5[0].read_bytes() == before[h5[0]][1]
-    assert made(tmp_path, config, target) == []

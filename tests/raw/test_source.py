@@ -1,7 +1,10 @@
-"""Which raw files are taken, and what footers and headers tell before anything is converted."""
+"""Which raw files are taken, what footers tell, and a version that follows the content alone."""
 
+import dataclasses
+import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,14 @@ import pyarrow as pa
 import pytest
 
 from feseq.common.errors import UserError
+from feseq.common.files import read_json, write_json
+from feseq.dataset.origin import refuse_stand_in_over_real
+from feseq.raw import version
 from feseq.raw.location import Location, TableLocation
 from feseq.raw.reading import RawTable
 from feseq.raw.source import RawFiles, label_name, locate_raw
-from support.raw_tables import COLUMNS, raw_table, with_roles, write_raw
+from feseq.raw.version import content_version, object_version
+from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles, write_raw
 
 TIMED = with_roles(event_time="times", row_time="when")
 
@@ -71,7 +78,7 @@ def test_a_table_as_text_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> dict[str, str]:
+def raw(tmp_path: Path) -> dict[str, Any]:
     names = {"train": "a.parquet", "test": "b.parquet", "sample_submission": "c.csv"}
     return {"source": "auto"} | {key: str(tmp_path / name) for key, name in names.items()}
 
@@ -81,35 +88,27 @@ BOTH = ("train", "test")
 
 @pytest.mark.parametrize("source", ["auto", "files", "simulated"])
 @pytest.mark.parametrize("there", [(), ("train",), ("test",), BOTH])
+@pytest.mark.parametrize("named", [("train",), BOTH])
 def test_the_files_are_used_or_the_stand_in_or_what_is_missing_is_named(
-    raw: dict[str, str], source: str, there: tuple[str, ...]
+    raw: dict[str, Any], source: str, there: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
     for name in there:
         Path(raw[name]).touch()
-    missing = [raw[name] for name in BOTH if name not in there]
-    simulated = source == "simulated" or (source == "auto" and len(missing) == 2)
+    raw |= {"source": source, "test": raw["test"] if "test" in named else None}
+    missing = [raw[name] for name in named if name not in there]
+    simulated = source == "simulated" or (source == "auto" and len(missing) == len(named))
     if missing and not simulated:
         with pytest.raises(UserError, match=rf"missing: {re.escape(', '.join(missing))}[ ;]"):
-            locate_raw(raw | {"source": source})
+            locate_raw(raw)
         return
-    found = locate_raw(raw | {"source": source})
+    found = locate_raw(raw)
+    tables = found.train, *([found.test] if found.test else [])
     assert found.simulated == simulated
-    are_users = [str(table) == raw[name] for name, table in zip(BOTH, (found.train, found.test))]
-    assert are_users == [not simulated] * 2
+    assert len(tables) == len(named)
+    for name, table in zip(named, tables):
+        assert (str(table) == raw[name]) != simulated
     assert "SIMULATED DATA" in found.warning
     assert (raw["train"] in found.warning) == (simulated and source == "auto")
-
-
-def test_where_no_test_file_is_named_the_train_file_is_enough(raw: dict[str, Any]) -> None:
-    raw["test"] = None
-    found = locate_raw(raw)
-    assert (found.simulated, found.test) == (True, None)
-    with pytest.raises(UserError, match=r"missing: .*a\.parquet;"):
-        locate_raw(raw | {"source": "files"})
-    Path(raw["train"]).touch()
-    for source in ("auto", "files"):
-        found = locate_raw(raw | {"source": source})
-        assert (str(found.train), found.test, found.simulated) == (raw["train"], None, False)
 
 
 def test_a_sample_submission_that_is_there_is_looked_at(raw: dict[str, str]) -> None:
@@ -148,3 +147,118 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         for opened in (RawTable, lambda path: label_name(Location(path), "uid", "y")):
             with pytest.raises(UserError, match=path.name):
                 opened(path)
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in a folder of Snakemake, which counts as settled."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    monkeypatch.setattr(version, "_SETTLED_NS", -(10**12))
+    path = tmp_path / "raw"
+    path.write_bytes(bytes(range(256)) * 1000)
+    return path
+
+
+def remembered() -> list[Path]:
+    return sorted(version.REMEMBERED.glob("*"))
+
+
+def swap(path: Path) -> None:
+    """Swap two bytes far from the end, in place, and set the old time."""
+    times = os.stat(path)
+    with open(path, "r+b") as file:
+        file.seek(1000)
+        two = file.read(2)
+        file.seek(1000)
+        file.write(two[::-1])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_version_follows_the_content_and_not_time_or_place(large: Path) -> None:
+    before = content_version(large)
+    size, time = large.stat().st_size, large.stat().st_mtime_ns
+    swap(large)
+    assert (large.stat().st_size, large.stat().st_mtime_ns) == (size, time)
+    assert content_version(large) != before
+    swap(large)
+    os.utime(large, (1, 1))
+    assert content_version(large) == before
+    copy = large.with_name("copy")
+    copy.write_bytes(large.read_bytes())
+    assert content_version(copy) == before
+    os.replace(copy, large)
+    assert content_version(large) == before
+
+
+def test_an_untouched_file_is_not_read_again_unless_just_written(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(version, "_SETTLED_NS", 10**12)
+        content_version(large)
+    assert remembered() == []
+    content_version(large)
+    (memory,) = remembered()
+    write_json(memory, read_json(memory) | {"version": "as remembered"})
+    assert content_version(large) == "as remembered"
+    os.utime(large)
+    assert content_version(large) != "as remembered"
+
+
+@pytest.mark.parametrize("damage", ["{", '{"version": 3}', None])
+def test_a_damaged_memory_is_no_memory(large: Path, damage: str | None) -> None:
+    before = content_version(large)
+    (memory,) = remembered()
+    memory.write_text(damage or memory.read_text().replace(before, before[::-1]))
+    assert content_version(large) == before
+    assert json.loads(memory.read_text())["version"] == before
+
+
+def test_what_a_store_says_tells_objects_of_one_size_apart() -> None:
+    one, other = ({"ETag": etag, "Content-Length": b"9"} for etag in (b'"a"', b'"b"'))
+    assert object_version(one, 9) == object_version(dict(one), 9) != object_version(other, 9)
+    assert object_version(one, 9) != object_version(one, 8)
+    # Of Google's, the ETag counts uploads too.
+    of_google = [{"ETag": etag, "md5Hash": b"m"} for etag in (b"1", b"2")]
+    assert object_version(of_google[0], 9) == object_version(of_google[1], 9)
+
+
+def test_a_file_that_changes_within_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path, raw_table(rows=30))
+    file = RawTable(raw)
+    batches = file.stream(["y"], 10)
+    next(batches)
+    swap(raw)
+    with pytest.raises(UserError, match="was replaced while it was being read"):
+        list(batches)
+    assert file.version != Location(raw).version
+
+
+REAL = RawFiles(TableLocation("train"), TableLocation("test"), None)
+STAND_IN = dataclasses.replace(REAL, why="no train and no test")
+
+
+@pytest.mark.parametrize(
+    "file", ["submission_toy.json", "toy/len5/training.json", "full/boosting/metrics.json", None]
+)
+def test_one_real_result_or_h5_file_is_enough_and_is_named(
+    data: Path, tmp_path: Path, file: str | None
+) -> None:
+    results, h5 = tmp_path / "results", tmp_path / "data/h5"
+    for name in ("submission_full.json", "toy/len9/training.json", "toy/constant/metrics.json"):
+        write_json(results / name, {"simulated_data": True})
+    # These say nothing.
+    write_json(results / "full/len9/training.json", {"settings": {}})
+    (results / "full/len9/metrics.json").write_text("{")
+    (h5 / "test").mkdir(parents=True)
+    (h5 / "test/part000.h5").write_text("damaged")
+    shutil.copy(data / "valid.h5", h5)
+    refuse_stand_in_over_real(STAND_IN, results)
+    if file is None:
+        to_train_h5(h5 / "toy", raw_table())
+    else:
+        write_json(results / file, {"simulated_data": False})
+    refuse_stand_in_over_real(REAL, results)
+    with pytest.raises(UserError, match=f"^no train and no test, .*{file or 'train.h5, '}"):
+        refuse_stand_in_over_real(STAND_IN, results)

@@ -214,16 +214,6 @@ def test_numbers_follow_the_statistics(simulated: Simulated) -> None:
     assert (apart.max() < 0.15, apart.mean() < 0.02) == (True, True)
 
 
-def test_advert_ids_come_and_go(simulated: Simulated) -> None:
-    """Some of the test's IDs are new, about as many as on the last train day."""
-    day = np.array(simulated["train"]["day_of_week"].to_pylist())
-    for name, count in (("l_feat_11", 1_524), ("l_feat_12", 5_050), ("l_feat_14", 3_237)):
-        train, test = simulated["train"][name].to_numpy(), simulated["test"][name].to_numpy()
-        assert {*train.tolist()} < {*range(1, count + 1)}
-        assert 0.1 < (~np.isin(test, train)).mean() < 0.4, name
-        assert 0.1 < (~np.isin(train[day == "7"], train[day != "7"])).mean() < 0.4, name
-
-
 def test_histories_follow_the_statistics(simulated: Simulated) -> None:
     _, drawn = parsed(simulated["train"])
     lengths = drawn.lengths

@@ -34,10 +34,6 @@ def column(facts: dict[str, Any], name: str) -> dict[str, Any]:
     return next(entry for entry in facts["columns"] if entry["column"] == name)
 
 
-def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
-    return table.set_column(table.schema.get_field_index(name), name, pa.array(values))
-
-
 def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict[str, Any]:
     """Made-up facts of simulated data; `given` replaces entries."""
     parts = ("train", "valid", "test")

@@ -6,25 +6,18 @@ That saves each job some seconds. The jobs of a copy of the workflow forget the 
 import importlib
 import pkgutil
 
-import duckdb  # noqa: F401
-import h5py  # noqa: F401
-import matplotlib.figure  # noqa: F401
 import numpy as np
-import pandas  # noqa: F401
 import pyarrow as pa
-import pyarrow.dataset
-import pydantic  # noqa: F401
 import pytest
-import safetensors.torch  # noqa: F401
-import scipy.stats  # noqa: F401
-import sklearn.ensemble
-import sklearn.metrics  # noqa: F401
-import smart_open  # noqa: F401
 import snakemake.cli
-import torch._dynamo  # noqa: F401
-import xgboost  # noqa: F401
 
 from support import SCRIPTS
+
+LIBRARIES = (
+    *("duckdb", "h5py", "matplotlib.figure", "pandas", "pyarrow.dataset", "pydantic"),
+    *("safetensors.torch", "scipy.stats", "sklearn.ensemble", "sklearn.metrics", "smart_open"),
+    *("torch._dynamo", "xgboost"),
+)
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(SCRIPTS)
@@ -33,8 +26,9 @@ with pytest.MonkeyPatch.context() as patch:
     from feseq.dataset.sequence_parser import parse_sequences
     from support import shop  # noqa: F401
 
-    for module in pkgutil.walk_packages(feseq.__path__, "feseq."):
-        importlib.import_module(module.name)
+    modules = [module.name for module in pkgutil.walk_packages(feseq.__path__, "feseq.")]
+    for name in (*LIBRARIES, *modules):
+        importlib.import_module(name)
 
 snakemake.cli.get_argument_parser()  # imports the plugins
 rows = np.arange(2)

@@ -22,34 +22,17 @@ CONFIG = ModelConfig(
     **BRIEFING,
     max_len=6,
     embedding_dim=4,
-    interaction="crossnetv2",
     interaction_layers=2,
     transformer_layers=2,
     heads=2,
-    causal=False,
-    layer_norm=True,
-    positions=True,
-    times=False,
-    time_log_base=None,
-    pooling="mean",
-    score="bilinear",
-    scaled_scores=True,
-    item_interaction_layers=1,
     attention_dim=6,
     mlp=(8, 5),
-    mlp_activation="relu",
     dropout=0.3,
 )
-
-
 SIZES = FieldSizes(profile=(5, 7, 4), target=(6,), sequence=(11,), numeric=3)
 
 
-def make_model(
-    config: ModelConfig = CONFIG,
-    sizes: FieldSizes = SIZES,
-    seed: int = 0,
-) -> FESeq:
+def make_model(config: ModelConfig = CONFIG, sizes: FieldSizes = SIZES, seed: int = 0) -> FESeq:
     """A float64 model in evaluation mode whose weights are large enough for all parts to matter."""
     torch.manual_seed(seed)
     model = FESeq(config, sizes).double().eval()

@@ -77,6 +77,10 @@ def raw_table(rows: int = 120, seed: int = 0, *, longest: int = 12, **given: Any
     return pa.table(columns | given)
 
 
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+
+
 def write_raw(folder: Path, table: pa.Table, name: str = "raw", **options: Any) -> Path:
     """Write `table` as parquet into `folder`."""
     path = folder / f"{name}.parquet"
