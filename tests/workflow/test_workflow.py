@@ -1,4 +1,4 @@
-"""The workflow as its user calls it, to the CSV, on a table that is not Toss's; its refusals."""
+"""The workflow as its user calls it, to the CSV, on tables that are not Toss's; its refusals."""
 
 import base64
 import hashlib
@@ -6,18 +6,19 @@ import json
 import platform
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from feseq.common.files import read_json
 from feseq.common.parquet import SIMULATED_MARK
+from support import SCRIPTS
 from support.shop import (
     CONFIG,
     ROWS,
@@ -25,6 +26,7 @@ from support.shop import (
     changed,
     copy_code,
     refused,
+    shop_table,
     snakemake,
     write_inputs,
 )
@@ -54,54 +56,21 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     assert log.startswith(f"{script}{platform.node()}\n")
 
 
-def test_both_families_submit_together_with_weights_fitted_to_the_validation_rows(
-    copied: Path,
-) -> None:
-    config = changed("sizes.full.submission_models", ["len20", "boosting"])
-    config["sizes"]["full"] |= {"submission_weights": "auto", "boosting": {"min_child_weight": 1}}
-    before = (copied / "results/full/len20/model.safetensors").stat().st_mtime_ns
-    code, output = snakemake(copied, "results/submission_full.csv", config=config)
-    assert code == 0, output
-    assert (copied / "results/full/len20/model.safetensors").stat().st_mtime_ns == before
-    weights = read_json(copied / "results/full/blend/weights.json")
-    assert set(weights) == {"len20", "boosting"}
-    assert sum(weights.values()) == pytest.approx(1)
-    logits = {
-        name: pd.concat(
-            pd.read_parquet(copied / f"results/full/{name}/predictions/part00{part}.parquet")
-            for part in (0, 1)
-        )
-        for name in weights
-    }
-    logit = sum(share * logits[name]["logit"] for name, share in weights.items())
-    submission = pd.read_csv(copied / "results/submission_full.csv")
-    assert submission["visit"].tolist() == logits["boosting"]["id"].tolist()
-    np.testing.assert_allclose(submission["bought"], 1 / (1 + np.exp(-logit)), rtol=1e-4)
-    config["boosting"] = {"learning_rate": 0.2}
-    _, output = snakemake(copied, "-n", "results/submission_full.csv", config=config)
-    assert "Training boosting on size full" in output
-    assert "Training len20" not in output
-    assert "Writing the submission of size full" in output
-
-
-def sample(ids: list[str]) -> str:
-    return "visit,bought\n" + "".join(f"{name},0\n" for name in ids)
-
-
 def test_the_sample_submission_gives_the_order_and_a_wrong_one_is_refused(copied: Path) -> None:
-    ids, target = [f"v-{i:03}" for i in range(TEST_ROWS)], copied / "results/submission_medium.csv"
+    target, sample = "results/submission_medium.csv", copied / "in/sample.csv"
     config = changed("raw.sample_submission", "in/sample.csv")
-    before = target.read_bytes()
-    (copied / "in/sample.csv").write_text(sample(ids[1:]))
-    output = refused(copied, "results/submission_medium.csv", config=config)
+    before = (copied / target).read_bytes()
+    ids = pd.DataFrame({"visit": [f"v-{i:03}" for i in range(TEST_ROWS)], "bought": 0})
+    ids[1:].to_csv(sample, index=False)
+    output = refused(copied, target, config=config)
     assert "are not in it, such as 'v-000'" in output
     assert "Writing the submission" not in output
-    assert target.read_bytes() == before
-    (copied / "in/sample.csv").write_text(sample(ids[::-1]))
-    code, output = snakemake(copied, "results/submission_medium.csv", config=config)
+    assert (copied / target).read_bytes() == before
+    ids[::-1].to_csv(sample, index=False)
+    code, output = snakemake(copied, target, config=config)
     assert code == 0, output
     header, *lines = before.splitlines()
-    assert target.read_bytes().splitlines() == [header, *lines[::-1]]
+    assert (copied / target).read_bytes().splitlines() == [header, *lines[::-1]]
 
 
 def bad_token(folder: Path) -> None:
@@ -134,13 +103,6 @@ def test_bad_input_gives_one_clear_error_and_no_output(
     assert made == ["parts.json"] * (target == TEST_H5)
 
 
-def test_a_clone_with_braces_in_its_path_is_refused(tmp_path: Path) -> None:
-    write_inputs(tmp_path)
-    copy_code(tmp_path / "{code}")
-    output = refused(tmp_path, "-n", TARGET, repository=tmp_path / "{code}")
-    assert "{code}: a folder with { or } in its name cannot hold the workflow" in output
-
-
 FEATURE_MAP, TRAINED = "data/h5/toy/feature_map.json", "results/toy/len20/model.safetensors"
 SCORES = "results/scores/toy/some.parquet"
 
@@ -166,6 +128,12 @@ def test_targets_and_paths_that_cannot_be_are_refused(
         shutil.copy(tmp_path / LOG, tmp_path / "in" / copy)
     config = changed(*change) if change else CONFIG
     assert message in refused(tmp_path, "-n", target, config=config)
+
+
+def test_a_clone_with_braces_in_its_path_is_refused(tmp_path: Path) -> None:
+    copy_code(tmp_path / "{code}")
+    output = refused(tmp_path, "-n", TARGET, repository=tmp_path / "{code}")
+    assert "{code}: a folder with { or } in its name cannot hold the workflow" in output
 
 
 def test_the_summary_asks_for_no_size_that_the_call_does_not_name(tmp_path: Path) -> None:
@@ -212,13 +180,53 @@ def test_predictions_of_other_code_that_snakemake_lost_sight_of_are_not_submitte
     repository = tmp_path / "code"
     copy_code(repository)
     script = repository / "scripts/predict.py"
-    text = script.read_text().replace("run_script(", "done = run_script(")
-    assert text != script.read_text()
-    script.write_text(text)
+    script.write_text(script.read_text().replace("run_script(", "done = run_script("))
     medium = (copied, "results/submission_medium.csv")
     output = refused(*medium, repository=repository)
     assert f"{part}: not predicted by the code as it is now" in output
     (copied / part).unlink()
     code, output = snakemake(*medium, repository=repository)
     assert code == 0, output
-    assert (copied / "results/submission_medium.csv").exists()
+
+
+def test_without_sequences_and_a_test_file_models_are_compared_and_nothing_is_submitted(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "in").mkdir()
+    table = shop_table(300, 1).drop(columns="pages")
+    table.assign(bought=table["bought"] == 1).to_parquet(tmp_path / "in/log.parquet")
+    config = changed("raw.test", None)
+    config["columns"]["groups"]["shop"] |= {"sequences": {}, "profile": ["country", "product"]}
+    config["evaluation"] = {"baselines": ["logistic_regression", "boosting"]}
+    # Without a target, the models that would submit are trained.
+    code, output = snakemake(tmp_path, config=config)
+    assert code == 0, output
+    summary = (tmp_path / "results/summary.md").read_text()
+    for model in ("len20", "logistic_regression", "boosting"):
+        assert f"| full {model} |" in summary
+    for target in ("results/submission_toy.csv", "data/h5/test/part000.h5"):
+        assert "raw.test is null" in refused(tmp_path, target, config=config)
+    assert "raw.test: null" in refused(tmp_path, "-n", config=CONFIG)
+
+
+def test_what_is_suggested_for_a_table_of_texts_submits_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, rows in (("log", 300), ("new", TEST_ROWS)):
+        table = shop_table(rows, rows)
+        pages = [text.split(",") if text else [] for text in table["pages"]]
+        table["pages"] = [[f"page {number}" for number in row] for row in pages]
+        table["product"] = [f"page {row % 45}" for row in range(rows)]
+        if name == "new":
+            table = table.drop(columns="bought").assign(visit=[f"v{i}" for i in range(rows)])
+        table.to_parquet(tmp_path / f"in/{name}.parquet")
+    command = [sys.executable, SCRIPTS / "suggest_columns.py", "--output", "mine.yaml"]
+    command += ["--train", "in/log.parquet", "--test", "in/new.parquet"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    found = yaml.safe_load((tmp_path / "mine.yaml").read_text())
+    assert found["columns"]["groups"]["all"]["share_embedding"] == ["pages"]
+    target = "results/submission_toy.csv"
+    code, output = snakemake(tmp_path, target, config={**CONFIG, **found})
+    assert code == 0, output
+    submission = pd.read_csv(tmp_path / target)
+    assert submission["visit"].tolist() == [f"v{i}" for i in range(TEST_ROWS)]
+    assert submission["bought"].nunique() > 20
