@@ -1,6 +1,5 @@
 """Boosting from H5 files to predictions: features, the streamed matrix, the model and its file."""
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from feseq.evaluate.importance import measure_importance
 from feseq.evaluate.validation import predict_validation
 from support.jobs import run_job
 from support.learnable import ROWS, learnable_table, make
-from support.raw_tables import COLUMNS, raw_table, renamed, split_events, with_roles
+from support.raw_tables import COLUMNS, raw_table, renamed, split_events
 
 SMALL = BoostingConfig(
     trees=30,
@@ -189,7 +188,7 @@ def test_it_learns_what_there_is_and_its_files_say_how(
     assert 0.6 < roc_auc_score(label, table["logit_blanked"].to_numpy()) < 0.8
     with H5Table(learnable / "valid.h5") as valid:
         assert table["row"].to_pylist() == valid.column("row").tolist()
-    training = json.loads(trained["training"].read_text())
+    training = read_json(trained["training"])
     assert training["valid_auc"] == pytest.approx(roc_auc_score(label, logit), abs=1e-6)
     assert training["train_rows"] + training["valid_rows"] == ROWS
     history = trained["history"].read_text().splitlines()
@@ -204,19 +203,19 @@ def test_bags_are_averaged_and_drawn_rows_stand_for_all(
 ) -> None:
     config = SMALL.model_copy(update={"negative_share": 0.3, "bags": 2})
     files = train(learnable, tmp_path / "bags", config)
-    training = json.loads(files["training"].read_text())
+    model = load(files["model"])
     with H5Table(learnable / "train.h5") as rows, H5Table(learnable / "valid.h5") as valid:
         clicks = int(rows.column("label").sum())
-        assert training["rows_per_epoch"] == clicks + round(0.3 * (rows.rows - clicks))
+        expected = clicks + round(0.3 * (rows.rows - clicks))
         click_rate, label = rows.column("label").mean(), valid.column("label")
-        logit, whole = (load(each["model"]).predict(valid) for each in (files, trained))
+        logit, whole = (each.predict(valid) for each in (model, load(trained["model"])))
+    assert read_json(files["training"])["rows_per_epoch"] == expected
     # Among the drawn rows the odds are three times as high.
     assert (1 / (1 + np.exp(-logit))).mean() == pytest.approx(click_rate, rel=0.15)
     assert roc_auc_score(label, logit) > roc_auc_score(label, whole) - 0.03
-    assert training["valid_auc"] == pytest.approx(roc_auc_score(label, logit), abs=1e-6)
-    values = finite(matrices(learnable / "valid.h5", load(files["model"]).features))
+    values = finite(matrices(learnable / "valid.h5", model.features))
     given: dict[str, Any] = {"predict_type": "margin", "validate_features": False}
-    of_bags = [each.inplace_predict(values, **given) for each in load(files["model"]).boosters]
+    of_bags = [booster.inplace_predict(values, **given) for booster in model.boosters]
     assert np.abs(of_bags[0] - of_bags[1]).mean() > 0.01
     np.testing.assert_array_equal(np.mean(of_bags, axis=0), logit)
 
@@ -262,7 +261,7 @@ def test_any_names_of_columns_give_the_same_model(learnable: Path, tmp_path: Pat
 
 
 def test_rows_without_any_click_are_a_clear_error(tmp_path: Path) -> None:
-    no_clicks = make(tmp_path / "none", raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
+    no_clicks = make(tmp_path, raw_table(40, y=[0] * 39 + [1]), valid_rows=[39])
     with pytest.raises(UserError, match=r"label 0 in all of its 39 rows.*raise sizes"):
         train(no_clicks, tmp_path)
 
@@ -282,46 +281,23 @@ def test_an_id_that_is_new_in_validation_does_no_harm(tmp_path: Path) -> None:
         table = raw_table(3000, item=np.broadcast_to(item, 3000), price=price, y=y)
         make(tmp_path / name, table, valid_rows=range(1900, 3000))
         config = SMALL.model_copy(update={"unknown_share": share})
-        training = train(tmp_path / name, tmp_path / name, config)["training"]
-        trainings[name] = json.loads(training.read_text())
+        trainings[name] = read_json(train(tmp_path / name, tmp_path / name, config)["training"])
     auc = {name: entry["valid_auc"] for name, entry in trainings.items()}
     assert auc["trusted"] + 0.02 < auc["none"] < auc["auto"] + 0.01
     assert trainings["auto"]["unknown_shares"]["item"] == 1
 
 
-def test_a_number_that_is_a_category_too_is_two_features(tmp_path: Path) -> None:
-    age = np.tile([20.0, np.nan, 33.0, 41.0], 25)
-    columns = with_roles(ids=("age",))
-    make(tmp_path, raw_table(100, age=age), columns=columns)
-    model = train(tmp_path, tmp_path / "out", SMALL)["model"]
-    features = load(model).features
-    found = by_name(tmp_path / "train.h5", features)
-    kinds = [(name, kind) for name, kind in features.columns() if name.endswith("age")]
-    assert kinds == [("age", "q"), ("category of age", "c"), ("clicks of age", "q")]
-    without = features.with_sets(["clicks"])
-    assert {*features.columns()} - {*without.columns()} >= {("clicks of age", "q")}
-    assert "clicks of item" in dict(without.columns())
-    # Both tell the same values apart.
-    pairs = set(zip(found["age"].astype(str), found["category of age"].tolist(), strict=True))
-    assert len(pairs) == len({category for _, category in pairs}) == 4
-
-
-@pytest.mark.parametrize(
-    ("installed", "device", "own_environment", "gpus"),
-    [
+def test_a_gpu_is_asked_for_where_one_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for installed, device, own_environment, gpus in (
         ("xgboost", "auto", False, 1),
         ("xgboost", "cpu", True, 0),
         ("xgboost-cpu", "auto", False, 0),
         ("xgboost-cpu", "auto", True, 1),
-    ],
-)
-def test_a_gpu_is_asked_for_where_one_may_be_used(
-    installed: str, device: str, own_environment: bool, gpus: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(family, "distribution", lambda name: {installed: name}[name])
-    monkeypatch.setattr(family, "PackageNotFoundError", KeyError)
-    config = {"runtime": {"device": device}}
-    assert family.FAMILY.layout(config, "toy", "boosting", own_environment) == (1, gpus)
+    ):
+        monkeypatch.setattr(family, "distribution", {installed: ""}.__getitem__)
+        monkeypatch.setattr(family, "PackageNotFoundError", KeyError)
+        config = {"runtime": {"device": device}}
+        assert family.FAMILY.layout(config, "toy", "boosting", own_environment) == (1, gpus)
 
 
 def test_its_auc_rests_on_what_clicks_follow(

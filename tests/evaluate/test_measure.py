@@ -1,5 +1,6 @@
-"""The file of metrics against plain computations from the rows."""
+"""Metrics of predictions and blends of models against plain computations from the rows."""
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -14,29 +15,37 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.logits import sigmoid
-from feseq.common.parquet import write_table
+from feseq.common.parquet import metadata_of, read_table, write_table
+from feseq.config.columns import Columns
 from feseq.dataset.store import H5Table
-from feseq.evaluate.blend import blend_predictions
+from feseq.evaluate import blend as blend_module
+from feseq.evaluate.blend import LEAST_CLICKS, bagged_weights, blend_predictions, cross_fitted
+from feseq.evaluate.blend import fit_weights as fit_by_metric
 from feseq.evaluate.measure import measure_predictions, write_metrics
 from feseq.evaluate.metrics import BY_NAME
+from feseq.evaluate.valid_predictions import read_predictions
 from support.predictions import put_predictions
-from support.raw_tables import raw_table, to_train_h5, with_roles
+from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """valid.h5 of 300 rows, predictions.parquet for it, and truth.parquet."""
-    table = raw_table(1200, seed=5)
-    _, valid = to_train_h5(tmp_path, table)
-    with H5Table(valid) as h5:
-        row, label = h5.column("row"), h5.column("label")
-    logit = np.random.default_rng(3).normal(size=len(row)).astype(np.float32) + label
-    path = tmp_path / "predictions.parquet"
-    put_predictions(path, label, logit, 0.25, row=row, logit_blanked=-logit)
-    truth = np.linspace(0, 1, len(table))
+    put_rows(tmp_path, raw_table(1200, seed=5))
+    truth = np.linspace(0, 1, 1200)
     columns = {"probability": truth, "probability_of_new_user": np.sqrt(truth)}
     write_table(pa.table(columns), tmp_path / "truth.parquet")
     return tmp_path
+
+
+def put_rows(folder: Path, table: pa.Table, columns: Columns = COLUMNS) -> None:
+    """valid.h5 of a table, and predictions.parquet for it."""
+    _, valid = to_train_h5(folder, table, columns=columns)
+    with H5Table(valid) as h5:
+        row, label = h5.column("row"), h5.column("label")
+    logit = np.random.default_rng(3).normal(size=len(row)).astype(np.float32) + label
+    path = folder / "predictions.parquet"
+    put_predictions(path, label, logit, 0.25, row=row, logit_blanked=-logit)
 
 
 def measured(data: Path, **options: Any) -> dict[str, Any]:
@@ -100,64 +109,48 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
 
 
 def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
+    random, name = np.random.default_rng(0), "length of events"
     country = random.choice(["10", "9", "2.5", "b", "(missing)", "nan", None], 240).tolist()
-    _, valid = to_train_h5(tmp_path, raw_table(240, country=country))
-    with H5Table(valid) as h5:
-        row, label = h5.column("row"), h5.column("label")
-    logit = random.normal(size=len(row))
-    put_predictions(tmp_path / "predictions.parquet", label, logit, row=row)
-    found = [of["slice"] for of in measured(tmp_path, resamples=0)["slices"]["country"]]
-    assert found == ["2.5", "9", "10", "(missing)", "b", "nan", "(missing)'"]
-
-
-def test_a_column_called_like_the_slices_of_histories_keeps_its_own(tmp_path: Path) -> None:
-    name = "length of events"
-    columns = with_roles(context=(name,))
-    table = raw_table(240).append_column(name, pa.array(["long", "short"] * 120))
-    _, valid = to_train_h5(tmp_path, table, columns=columns)
-    with H5Table(valid) as h5:
-        row, label = h5.column("row"), h5.column("label")
-    put_predictions(tmp_path / "predictions.parquet", label, label * 1.0, row=row)
+    table = raw_table(240, country=country)
+    table = table.append_column(name, pa.array(["long", "short"] * 120))
+    put_rows(tmp_path, table, with_roles(context=(name,)))
     slices = measured(tmp_path, resamples=0)["slices"]
+    names = ["2.5", "9", "10", "(missing)", "b", "nan", "(missing)'"]
+    assert [of["slice"] for of in slices["country"]] == names
+    # A column called like the slices of histories keeps its own.
     assert {of["slice"] for of in slices[name]} == {"long", "short"}
-    assert f"{name}'" in slices
-
-
-def test_histories_are_sliced_by_their_length(data: Path) -> None:
-    rows = pd.read_parquet(data / "predictions.parquet")["row"]
-    events = pd.read_parquet(data / "train.parquet")["events"].iloc[rows]
+    rows = pd.read_parquet(tmp_path / "predictions.parquet")["row"]
+    events = table["events"].to_pandas().iloc[rows]
     lengths = [len(text.split(",")) if text else 0 for text in events.fillna("")]
-    found = {of["slice"]: of["rows"] for of in measured(data)["slices"]["length of events"]}
-    assert found == {
+    assert {of["slice"]: of["rows"] for of in slices[f"{name}'"]} == {
         "0": sum(n == 0 for n in lengths),
         "1-9": sum(1 <= n <= 9 for n in lengths),
         "10-19": sum(10 <= n <= 19 for n in lengths),
     }
 
 
-def blend(paths: list[Path], weights: dict[str, float], blended: Path) -> None:
-    files = (blended, blended.with_name("weights.json"), blended.with_name("training.json"))
-    blend_predictions(paths, weights, *files, by="logloss", prior="observed")
+def blend(
+    folder: Path, paths: list[Path], weights: dict[str, float] | None = None, **options: str
+) -> dict[str, float]:
+    """The weights of a blend, whose files are in the folder."""
+    outputs = (folder / "blend", folder / "weights", folder / "training")
+    blend_predictions(paths, weights, *outputs, **{"by": "logloss", "prior": "observed"} | options)
+    return read_json(folder / "weights")
 
 
 def test_predictions_of_other_rows_or_another_model_are_refused(data: Path) -> None:
-    table = pq.read_table(data / "predictions.parquet")
-    named = {"click_rate": "0.25", "full_name": "toy/len5"}
-    write_table(table, data / "predictions.parquet", named)
+    predictions = data / "predictions.parquet"
+    table, named = pq.read_table(predictions), {"click_rate": "0.25", "full_name": "toy/len5"}
+    write_table(table, predictions, named)
     assert measured(data, full_name="toy/len5")["full_name"] == "toy/len5"
-    (data / "toy/len9").mkdir(parents=True)
-    write_table(table, data / "toy/len9/valid_predictions.parquet", named)
-    refusals = {
-        "not for toy/boosting": lambda: measured(data, full_name="toy/boosting"),
-        "not for toy/len9": lambda: blend(
-            [data / "toy/len9/valid_predictions.parquet"], {"len9": 1}, data / "blend.parquet"
-        ),
-    }
-    for text, call in refusals.items():
-        with pytest.raises(UserError, match=text):
-            call()
-    write_table(table[::-1], data / "predictions.parquet", named)
+    with pytest.raises(UserError, match="not for toy/boosting"):
+        measured(data, full_name="toy/boosting")
+    other = data / "toy/len9/valid_predictions.parquet"
+    other.parent.mkdir(parents=True)
+    write_table(table, other, named)
+    with pytest.raises(UserError, match="not for toy/len9"):
+        blend(data, [other], {"len9": 1})
+    write_table(table[::-1], predictions, named)
     with pytest.raises(UserError, match=r"predictions.parquet: .* rows"):
         measured(data)
 
@@ -169,14 +162,157 @@ def test_a_blend_is_the_mean_of_its_logits(data: Path) -> None:
         path.parent.mkdir()
         other = plain.assign(logit=plain["logit"] * np.float32(factor))
         write_table(pa.Table.from_pandas(other), path, {"click_rate": "0.25"})
-    blended = data / "blend.parquet"
-    blend(paths, {"b": 0.25, "a": 0.75}, blended)
-    found = pd.read_parquet(blended)
+    blend(data, paths, {"b": 0.25, "a": 0.75})
+    found = pd.read_parquet(data / "blend")
     np.testing.assert_allclose(found["logit"], 0 * plain["logit"], atol=1e-6)
-    measured = measure_predictions(blended, data / "valid.h5", None, resamples=0)
+    measured = measure_predictions(data / "blend", data / "valid.h5", None, resamples=0)
     assert measured["ahead_of"] == "a"
     best, both = (roc_auc_score(plain["label"], found[name]) for name in ("logit_best", "logit"))
     assert measured["ahead"]["auc"]["value"] == pytest.approx(both - best)
     write_table(pa.Table.from_pandas(plain[::-1]), paths[1], {"click_rate": "0.25"})
     with pytest.raises(UserError, match=r"b/p.parquet: has other rows"):
-        blend(paths, {"a": 1, "b": 1}, blended)
+        blend(data, paths, {"a": 1, "b": 1})
+
+
+ROWS, JUDGING = 6_000, 1_500
+
+
+def noisy(*noises: float, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Logits of models that see the truth through noise of their own, and labels."""
+    random = np.random.default_rng(seed)
+    truth = random.normal(-1, 1, ROWS)
+    label = (random.random(ROWS) < sigmoid(truth)).astype(np.uint8)
+    logits = [(truth + random.normal(0, s, ROWS)).astype(np.float32) for s in noises]
+    return logits, label
+
+
+BY = pytest.mark.parametrize("by", ["auc", "average_precision", "logloss", "score"])
+
+
+def fit_weights(
+    logits: list[np.ndarray], label: np.ndarray, by: str, click_rate: float = 0.5
+) -> list[float]:
+    return fit_by_metric(logits, label, BY_NAME[by], click_rate)
+
+
+@BY
+def test_the_less_noise_the_more_weight(by: str) -> None:
+    logits, label = noisy(0.5, 1.0, 4.0)
+    weights = fit_weights(logits, label, by)
+    assert sum(weights) == pytest.approx(1)
+    assert weights[0] > weights[1] > weights[2] >= 0
+    # Noises of their own average out best in inverse proportion to their variance.
+    assert weights[0] == pytest.approx(0.8, abs=0.12)
+
+
+def test_the_odds_of_the_submission_count_in_the_score() -> None:
+    (logit,), label = noisy(0.3)
+    rate = label.mean()
+    odds = np.log(rate / (1 - rate))
+    models = [logit, logit + np.float32(2)]
+    # The score weighs both classes alike, so it wants the odds moved up to 50:50, once.
+    assert fit_weights(models, label, "score", rate)[1] == pytest.approx(-odds / 2, abs=0.05)
+    assert fit_weights(models, label, "balanced_score", rate)[1] < 0.05
+
+
+def test_no_row_has_a_part_in_its_own_weights() -> None:
+    logits, label = noisy(0.5, 1.0)
+    seen = []
+
+    def fit(parts: list[np.ndarray], labels: np.ndarray) -> np.ndarray:
+        seen.append(set(parts[0].tolist()))
+        assert labels.sum() == pytest.approx(label.sum() / 2, abs=0.5)
+        return np.eye(2)[[len(seen) - 1]]
+
+    blended = cross_fitted(logits, label, fit)
+    for i, logit in enumerate(logits):
+        by_these = blended == logit
+        assert by_these.sum() == ROWS / 2
+        assert seen[i].isdisjoint(logits[0][by_these].tolist())
+
+
+def bagged(logits: list[np.ndarray], label: np.ndarray) -> list[float]:
+    found = bagged_weights(logits, label, BY_NAME["logloss"], 0.5)
+    assert found.sum(1) == pytest.approx(1)
+    assert found.min() >= 0
+    return found.mean(0).tolist()
+
+
+def test_draws_of_fewer_rows_give_about_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, label = noisy(0.5, 1.0)
+    all_rows = bagged(logits, label)
+    monkeypatch.setattr(blend_module, "_ROWS_OF_DRAW", ROWS // 4)
+    assert bagged(logits, label) == pytest.approx(all_rows, abs=0.05)
+    assert bagged(logits, label) != all_rows
+
+
+def write_models(
+    folder: Path, logits: list[np.ndarray], label: np.ndarray, holdout: int = 0
+) -> list[Path]:
+    """Predictions of two models; the last `holdout` rows are holdout rows."""
+    is_holdout = np.arange(len(label)) >= len(label) - holdout
+    paths = [folder / name / "valid_predictions.parquet" for name in ("a", "b")]
+    for path, logit in zip(paths, logits):
+        put_predictions(path, label, logit, holdout=is_holdout, logit_blanked=logit)
+    return paths
+
+
+def assert_blend_is(folder: Path, weights: list[float], logits: list[np.ndarray]) -> None:
+    expected = sum(weight * logit for weight, logit in zip(weights, logits))
+    for name in ("logit", "logit_blanked"):
+        found = read_table(folder / "blend", (name,))[name].to_numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fitted_weights_rest_on_all_but_the_holdout_rows(tmp_path: Path) -> None:
+    logits, label = noisy(0.5, 1.0)
+    # In the holdout rows, the first model is noise.
+    logits[0][-JUDGING:] = np.random.default_rng(2).normal(size=JUDGING)
+    weights = blend(tmp_path, write_models(tmp_path, logits, label, JUDGING))
+    early = [logit[:-JUDGING] for logit in logits], label[:-JUDGING]
+    assert [*weights.values()] == bagged(*early)
+    assert [*weights.values()] == pytest.approx(fit_weights(*early, "logloss"), abs=0.1)
+    assert_blend_is(tmp_path, [*weights.values()], logits)
+    training = read_json(tmp_path / "training")
+    assert training["settings"] == weights
+    assert training["clicks"] == early[1].sum()
+    assert 0 < training["spread"]["a"] < 0.1
+    seen = read_predictions(tmp_path / "blend")
+    assert metadata_of(seen)["best"] == "a"
+    assert seen["logit_best"].to_numpy().tolist() == logits[0][-JUDGING:].tolist()
+
+
+def test_what_makes_no_mean_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    runs = [write_models(tmp_path / run, *noisy(0.5, 1.0)) for run in ("yesterday", "today")]
+    for paths, given, named in (
+        (runs[0], {"a": 0, "b": 0}, "weights"),
+        ([run[0] for run in runs], None, "two models are called 'a'"),
+    ):
+        with pytest.raises(UserError, match=named):
+            blend(tmp_path, paths, given)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["today", "yesterday"]
+
+
+@BY
+def test_a_model_that_is_noise_has_no_weight_at_any_odds(tmp_path: Path, by: str) -> None:
+    (good,), label = noisy(0.3)
+    # Low predictions, as at even odds most rows seem to want.
+    noise = np.random.default_rng(1).normal(-2, 2, ROWS).astype(np.float32)
+    paths = write_models(tmp_path, [good, noise], label)
+    weights = blend(tmp_path, paths, by=by, prior="balanced")
+    assert weights["b"] < 0.05
+
+
+@pytest.mark.parametrize("few", [0, 1, 2 * LEAST_CLICKS - 1])
+@pytest.mark.parametrize("of", ["clicks", "others"])
+def test_with_few_clicks_or_others_the_blend_is_the_mean_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, few: int, of: str
+) -> None:
+    logits, label = noisy(0.5, 4.0)
+    label[np.cumsum(label) > few] = 0
+    label = label if of == "clicks" else 1 - label
+    weights = blend(tmp_path, write_models(tmp_path, logits, label))
+    assert weights == {"a": 0.5, "b": 0.5}
+    (warned,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
+    assert warned.startswith(f"{label.sum():,} clicks in {ROWS:,} rows")
+    assert_blend_is(tmp_path, [0.5, 0.5], logits)

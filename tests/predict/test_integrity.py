@@ -1,16 +1,20 @@
 """Damaged files and files of other data: a clear error or the right result, never a wrong one."""
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from feseq.boosting.model_file import BoostedModel
 from feseq.common.errors import UserError
-from feseq.dataset.fitting import fit_feature_map
+from feseq.common.ragged import Ragged
+from feseq.dataset.block import Block
+from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.opening import AllRows, open_table
 from feseq.dataset.store import H5Table
 from feseq.evaluate.mean_attention import attention
@@ -18,25 +22,20 @@ from feseq.evaluate.validation import predict_validation
 from feseq.predict.model_file import TrainedModel
 from feseq.predict.part import predict_part
 from feseq.predict.submission import join_predictions
-from support.raw_tables import COLUMNS, raw_table, to_test_h5, to_train_h5
-from support.trainings import train
-
-pytestmark = pytest.mark.workflow
+from support.networks import random_model
+from support.raw_tables import raw_table, to_test_h5, to_train_h5
+from support.trainings import MODEL, train
 
 FLIPS = 40
 
 
 def plain(value: Any) -> Any:
     """A value whose parts can be compared by ==."""
-    if isinstance(value, torch.Tensor):
-        value = value.numpy()
-    if isinstance(value, np.ndarray):
-        return value.tobytes()
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return np.asarray(value).tobytes()
     if isinstance(value, dict):
         return {key: plain(part) for key, part in value.items()}
-    if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    return value
+    return plain(vars(value)) if isinstance(value, Block | Ragged) else value
 
 
 def read_h5(path: Path) -> Any:
@@ -47,8 +46,7 @@ def read_h5(path: Path) -> Any:
 
 def read_model(path: Path) -> Any:
     model = TrainedModel.load(path)
-    weights = plain(dict(model.network.state_dict()))
-    return [model.about, weights]
+    return [model.about, plain(dict(model.network.state_dict()))]
 
 
 def flip_each(path: Path, read: Callable[[Path], Any]) -> int:
@@ -72,15 +70,11 @@ def flip_each(path: Path, read: Callable[[Path], Any]) -> int:
     return refused
 
 
-def test_a_flipped_byte_of_an_h5_file_is_found_or_harmless(tmp_path: Path) -> None:
+@pytest.mark.workflow
+def test_a_flipped_byte_of_a_file_is_found_or_harmless(data: Path, tmp_path: Path) -> None:
     train_h5, _ = to_train_h5(tmp_path, raw_table(1000), valid_rows=range(100))
     for h5 in (train_h5, to_test_h5(tmp_path, raw_table(1000))):
         assert flip_each(h5, read_h5) > 5
-
-
-def test_a_flipped_byte_of_a_model_or_predictions_never_reaches_a_submission(
-    data: Path, tmp_path: Path
-) -> None:
     model, part = train(data, tmp_path)["model"], tmp_path / "part000.parquet"
     predict_part(model, data / "test.h5", part)
 
@@ -93,40 +87,77 @@ def test_a_flipped_byte_of_a_model_or_predictions_never_reaches_a_submission(
     assert flip_each(model, read_model) > 10
 
 
-def test_a_test_table_is_no_validation_rows_and_the_reverse(tmp_path: Path) -> None:
-    folder = tmp_path / "shop"
-    folder.mkdir()
-    for path, name in zip(to_train_h5(folder, raw_table()), ("train", "valid")):
-        path.rename(folder / f"{name}.h5")
-    fit_feature_map(folder / "train.h5", COLUMNS, 1).write(folder / "feature_map.json")
-    model = train(folder, tmp_path)["model"]
-    test = to_test_h5(tmp_path / "test", raw_table())
-    outputs = [tmp_path / name for name in "ps"]
-    for call in (
-        lambda: predict_validation(model, test, *outputs),
-        lambda: attention(TrainedModel.load(model), test),
-        lambda: open_table(AllRows(folder / "train.h5", test)),
-    ):
-        with pytest.raises(UserError, match=r"test\.h5: holds test rows"):
-            call()
-    with pytest.raises(UserError, match=r"valid\.h5: holds no test rows"):
-        predict_part(model, folder / "valid.h5", tmp_path / "p")
-
-
 def test_files_that_do_not_belong_together_are_refused(data: Path, tmp_path: Path) -> None:
-    model = TrainedModel.load(train(data, tmp_path)["model"])
-    (tmp_path / "shop").mkdir()
-    other, _ = to_train_h5(tmp_path / "shop", raw_table())
-    with pytest.raises(UserError, match="lacks 5 columns"):
-        model.source(other)
+    path, outputs = train(data, tmp_path)["model"], [tmp_path / name for name in "ps"]
+    model = TrainedModel.load(path)
+    train_h5, _ = to_train_h5(tmp_path / "shop", raw_table())
+    test_h5 = to_test_h5(tmp_path / "shop", raw_table())
     strange = replace(model.about.feature_map, fitted_on="another draw")
     replace(model, about=replace(model.about, feature_map=strange)).save(tmp_path / "strange")
-    with pytest.raises(UserError, match="not made from the same rows"):
-        predict_validation(tmp_path / "strange", data / "valid.h5", *(tmp_path / n for n in "ps"))
+    strange.write(tmp_path / "map.json")
     (tmp_path / "train.h5").symlink_to(data / "valid.h5")
     (tmp_path / "valid.h5").symlink_to(data / "train.h5")
-    with pytest.raises(UserError, match=r"train\.h5 holds validation rows"):
-        train(tmp_path, tmp_path / "out", feature_map=data / "feature_map.json")
-    strange.write(tmp_path / "map.json")
-    with pytest.raises(UserError, match="not made from the same rows"):
-        train(data, tmp_path / "out", feature_map=tmp_path / "map.json")
+    for named, call in {
+        "lacks 5 columns": lambda: model.source(train_h5),
+        r"test\.h5: holds test rows": lambda: predict_validation(path, data / "test.h5", *outputs),
+        r"h5: holds test rows": lambda: attention(model, data / "test.h5"),
+        r".*h5: holds test rows": lambda: open_table(AllRows(train_h5, test_h5)),
+        r"valid\.h5: holds no test rows": lambda: predict_part(path, data / "valid.h5", outputs[0]),
+        "not made from the same rows": lambda: predict_validation(
+            tmp_path / "strange", data / "valid.h5", *outputs
+        ),
+        r"train\.h5 holds validation rows": lambda: train(
+            tmp_path, tmp_path / "out", feature_map=data / "feature_map.json"
+        ),
+        ".*not made from the same rows": lambda: train(
+            data, tmp_path / "out", feature_map=tmp_path / "map.json"
+        ),
+    }.items():
+        with pytest.raises(UserError, match=named):
+            call()
+
+
+def untrained(data: Path, simulated: bool = True) -> TrainedModel:
+    feature_map = FeatureMap.read(data / "feature_map.json")
+    return random_model(MODEL, feature_map, simulated=simulated)
+
+
+def test_another_file_is_refused_with_the_command_that_retrains(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    untrained(data).save(path)
+    whole = path.read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
+        (tmp_path / name).write_bytes(content)
+    torch.save({"format": "feseq-model", "version": 3}, tmp_path / "version_3")
+    save_file({"weight": torch.zeros(3)}, tmp_path / "foreign")
+    for name in ("cut", "empty", "text", "version_3", "foreign"):
+        with pytest.raises(UserError, match=f"{name}: not .*`snakemake --cores 4 .*{name}"):
+            TrainedModel.load(tmp_path / name)
+
+
+def test_a_model_in_the_place_of_another_or_of_other_data_is_refused(
+    data: Path, tmp_path: Path
+) -> None:
+    path, predictions = tmp_path / "model.safetensors", tmp_path / "part000.parquet"
+    model = untrained(data)
+    replace(model, about=replace(model.about, full_name="toy/len100")).save(path)
+    assert TrainedModel.load(path, "toy/len100").about.full_name == "toy/len100"
+    with pytest.raises(UserError, match=r"safetensors: a model of the family feseq"):
+        BoostedModel.load(path)
+    with pytest.raises(UserError, match=r"safetensors: was made for toy/len100, .* full/len100"):
+        predict_part(path, data / "test.h5", predictions, full_name="full/len100")
+    assert not predictions.exists()
+    assert TrainedModel.load(path).source(data / "test.h5").rows == 150
+    untrained(data, simulated=False).save(path)
+    with pytest.raises(UserError, match=r"holds simulated data, .* trained on real data"):
+        TrainedModel.load(path).source(data / "test.h5")
+
+
+def test_a_vocabulary_may_be_larger_than_a_header_of_safetensors(
+    data: Path, tmp_path: Path
+) -> None:
+    found, path = FeatureMap.read(data / "feature_map.json"), tmp_path / "model.safetensors"
+    words = [letter * 40_000_000 for letter in "abc"]
+    found = replace(found, profile=[replace(found.profile[0], vocabulary=words)])
+    random_model(replace(MODEL, heads=1), found).save(path)
+    assert TrainedModel.load(path).about.feature_map == found

@@ -49,12 +49,6 @@ def test_scores_do_not_depend_on_parts_files_and_other_columns(model: Path, tmp_
 TABLE = learnable_table(20, seed=7)
 
 
-@pytest.mark.parametrize("ending", ["csv", "CSV", "csv.gz"])
-def test_scores_are_not_called_csv(model: Path, tmp_path: Path, ending: str) -> None:
-    with pytest.raises(UserError, match=rf"out\.{ending}: .*out\.parquet"):
-        score(model, [write_raw(tmp_path, TABLE, "new")], tmp_path / f"out.{ending}")
-
-
 def test_a_file_is_scored_once(model: Path, tmp_path: Path) -> None:
     new, link = write_raw(tmp_path, TABLE, "new"), tmp_path / "link.parquet"
     link.symlink_to(new)
@@ -62,6 +56,9 @@ def test_a_file_is_scored_once(model: Path, tmp_path: Path) -> None:
     for other in (new, link, tmp_path / "n*", tmp_path / "hard.parquet", new.as_uri()):
         with pytest.raises(UserError, match=r"new.parquet, .* is found twice"):
             score(model, [new, other], tmp_path / "out.parquet")
+    for ending in ("csv", "CSV", "csv.gz"):
+        with pytest.raises(UserError, match=rf"out\.{ending}: .*out\.parquet"):
+            score(model, [new], tmp_path / f"out.{ending}")
 
 
 def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_path: Path) -> None:

@@ -1,10 +1,16 @@
-"""The submission: joined by ID, checked, whole or not at all."""
+"""The submission: any IDs in any order, joined, checked, whole or not at all."""
 
+import csv
+import io
+import math
 import os
 import shutil
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import Mock
 
 import duckdb
 import numpy as np
@@ -12,6 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import expit
 
 from feseq.common.errors import UserError
@@ -24,7 +32,7 @@ from feseq.predict.submission import join_predictions, write_submission
 from feseq.raw.parts import Listing, Part
 
 IDS = [f"U{i:03d}" for i in range(10)]
-NAMES = {"id_column": "uid", "label_column": "y"}
+NAMES = {"id_column": "the ID", "label_column": "y"}
 
 
 @pytest.fixture
@@ -34,29 +42,29 @@ def folder(tmp_path: Path) -> Path:
 
 
 def submit(
-    folder: Path, ids: Sequence[str], sample: Sequence[str] | str | None = None, logit: Any = None
+    folder: Path,
+    ids: Sequence[str],
+    sample: Sequence[str] | str | None = None,
+    logit: Any = None,
+    cuts: Sequence[int] = (3, 6),
 ) -> pd.DataFrame:
-    """Write predictions in parts and a sample, join, and read the CSV as a participant would."""
+    """Write predictions in parts that end at `cuts`, and a sample; join, and read the CSV."""
     values = np.float32(np.linspace(-4, 4, len(ids)) if logit is None else logit)
-    files = [folder / f"{i}.parquet" for i in range(3)]
-    for file, rows in zip(files, np.array_split(np.arange(len(ids)), 3)):
-        id_ = pa.array([ids[row] for row in rows], pa.string())
-        write_table(pa.table({"id": id_, "logit": values[rows]}), file)
+    files = []
+    for start, stop in pairwise([0, *sorted(cuts), len(ids)]):
+        part = {"id": pa.array(ids[start:stop], pa.string()), "logit": values[start:stop]}
+        files.append(folder / f"{len(files)}.parquet")
+        write_table(pa.table(part), files[-1])
     sample_file = None if sample is None else folder / "sample_submission.csv"
     if sample_file:
-        text = sample if isinstance(sample, str) else "".join(f"{i},0\n" for i in ["uid", *sample])
-        sample_file.write_text(text.replace("uid,0", "uid,y"))
+        lines = ["the ID,y", *(f"{name},0" for name in sample), ""]
+        text = sample if isinstance(sample, str) else "\n".join(lines)
+        sample_file.write_bytes(text.encode())
     written = folder / "out" / "submission.csv"
     join_predictions([files], [1.0], written, sample_submission=sample_file, **NAMES)
-    return pd.read_csv(written, dtype={"uid": str}, keep_default_na=False)
-
-
-def refused(folder: Path, *arguments: Any, **options: Any) -> str:
-    """The message of a refusal that left nothing behind."""
-    with pytest.raises(UserError) as refusal:
-        submit(folder, *arguments, **options)
-    assert os.listdir(folder / "out") == []
-    return str(refusal.value)
+    with open(written, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file, strict=True)
+    return pd.DataFrame(rows, columns=header).astype({header[1]: float})
 
 
 NOT_FINITE = [0.5] * 4 + [float("nan"), 0.5, 0.5, float("-inf"), 0.5, 0.5]
@@ -71,19 +79,21 @@ NOT_FINITE = [0.5] * 4 + [float("nan"), 0.5, 0.5, float("-inf"), 0.5, 0.5]
         ([*IDS, "U003"], None, None, ["1 IDs", "'U003'"]),
         (IDS, [*IDS, "U005"], None, ["sample_submission.csv", "1 IDs", "'U005'"]),
         (IDS, [*IDS[:9], " U009"], None, ["' U009'", "'U009'"]),
-        (IDS, "", None, ["sample_submission.csv", "'uid'"]),
-        (IDS, "uid;y\nU000;0\n", None, ["sample_submission.csv", "'uid;y'"]),
-        (IDS, "uid,y\nU000,0\nU001,0,0\n", None, ["sample_submission.csv"]),
-        (IDS, "uid,y\n", None, ["10 IDs predicted", "'U000'"]),
-        (IDS[:1], "uid,yes,no\nU000,0,0\n", None, ["'uid,yes,no'", "'y'"]),
+        (IDS, "", None, ["sample_submission.csv", "'the ID'"]),
+        (IDS, "the ID;y\nU000;0\n", None, ["sample_submission.csv", "'the ID;y'"]),
+        (IDS, "the ID,y\nU000,0\nU001,0,0\n", None, ["sample_submission.csv"]),
+        (IDS, "the ID,y\n", None, ["10 IDs predicted", "'U000'"]),
+        (IDS[:1], "the ID,yes,no\nU000,0,0\n", None, ["'the ID,yes,no'", "'y'"]),
         (IDS, IDS, NOT_FINITE, ["2 predictions", "'U004'"]),
     ],
 )
 def test_a_wrong_sample_ids_or_logits_stop_with_count_and_example(
     folder: Path, ids: list[str], sample: list[str] | str | None, logit: Any, said: list[str]
 ) -> None:
-    message = refused(folder, ids, sample, logit)
-    assert [part for part in said if part not in message] == []
+    with pytest.raises(UserError) as refusal:
+        submit(folder, ids, sample, logit)
+    assert [part for part in said if part not in str(refusal.value)] == []
+    assert os.listdir(folder / "out") == []
 
 
 def test_logits_of_any_size_give_probabilities(folder: Path) -> None:
@@ -95,11 +105,11 @@ def test_logits_of_any_size_give_probabilities(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "label"),
     [
-        ("\ufeffuid,y\nU000,0\nU001,0\nU002,0\n", "y"),
-        ("uid,probability\r\nU000,0\r\nU001,0\r\nU002,0\r\n", "probability"),
-        ("odds,uid\n0,U000\n0,U001\n0,U002", "odds"),
-        ("y,uid,odds\n0,U000,0\n0,U001,0\n0,U002,0\n", "y"),
-        ("uid\nU000\nU001\nU002\n", "y"),
+        ("\ufeffthe ID,y\nU000,0\nU001,0\nU002,0\n", "y"),
+        ("the ID,probability\r\nU000,0\r\nU001,0\r\nU002,0\r\n", "probability"),
+        ("odds,the ID\n0,U000\n0,U001\n0,U002", "odds"),
+        ("y,the ID,odds\n0,U000,0\n0,U001,0\n0,U002,0\n", "y"),
+        ("the ID\nU000\nU001\nU002\n", "y"),
     ],
     ids=["byte order mark", "Windows", "turned", "two labels", "IDs alone"],
 )
@@ -107,8 +117,8 @@ def test_sample_files_of_any_make_are_read_and_name_the_label(
     folder: Path, text: str, label: str
 ) -> None:
     written = submit(folder, IDS[:3], text)
-    assert written["uid"].tolist() == IDS[:3]
-    assert written.columns.tolist() == ["uid", label]
+    assert written["the ID"].tolist() == IDS[:3]
+    assert written.columns.tolist() == ["the ID", label]
     assert '"' not in (folder / "out" / "submission.csv").read_text()
 
 
@@ -143,7 +153,7 @@ def blended(folder: Path, *parts: list[Path], **options: Any) -> pd.Series:
     about = folder / "out" / "about.json"
     options = NAMES | options
     write_submission(files, folder / "parts.json", models, submission, about, **options)
-    return pd.read_csv(submission, index_col="uid")["y"]
+    return pd.read_csv(submission, index_col="the ID")["y"]
 
 
 def test_a_blend_is_the_weighted_mean_of_the_logits(folder: Path) -> None:
@@ -154,22 +164,23 @@ def test_a_blend_is_the_weighted_mean_of_the_logits(folder: Path) -> None:
     assert written.tolist() == pytest.approx(expit((3 * a + b) / 4).tolist())
     equal = blended(folder, of_a, of_b, weights=None)
     assert equal.tolist() == pytest.approx(expit((a + b) / 2).tolist())
-    for weights in ({"a": 0, "b": 0}, {"a": -1, "b": 2}, {"a": float("nan"), "b": 1}):
-        with pytest.raises(UserError, match="weights"):
-            blended(folder, of_a, of_b, weights=weights)
-    with pytest.raises(UserError, match="'uid'"):
-        blended(folder, of_b, label_column="uid")
+    fitted = folder / "fitted.json"
+    write_json(fitted, {"b": 0.5})
+    assert blended(folder, of_b, fitted=fitted).tolist() == pytest.approx(expit(b))
+    refusals: list[tuple[list[list[Path]], dict[str, Any], str]] = [
+        *(([of_a, of_b], {"weights": {"a": x, "b": 1 - x}}, "weights") for x in (-1, float("nan"))),
+        ([of_a, of_b], {"weights": {"a": 0, "b": 0}}, "weights"),
+        *(([of_b], {"weights": others}, "weights of") for others in ({}, {"a": 1.0})),
+        ([of_b], {"weights": {"a": 0.5, "b": 0.5}}, "weights of"),
+        ([of_a], {"fitted": fitted}, "weights of"),
+        ([of_b], {"weights": {"b": 1}, "fitted": fitted}, r"fitted\.json.* one of them"),
+        ([of_b], {"label_column": "the ID"}, "'the ID'"),
+    ]
+    for parts, options, named in refusals:
+        with pytest.raises(UserError, match=named):
+            blended(folder, *parts, **options)
     with pytest.raises(UserError, match="weights of"):  # two models of one name
         checked_weights({"a": 0.9, "b": 0.1}, ["a", "b", "b"])
-    for of_others in ({}, {"a": 1.0}, {"a": 0.5, "b": 0.5}):
-        write_json(folder / "fitted.json", of_others)
-        for option in ({"weights": of_others}, {"fitted": folder / "fitted.json"}):
-            with pytest.raises(UserError, match="weights of"):
-                blended(folder, of_b, **option)
-    with pytest.raises(UserError, match=r"fitted\.json.* one of them"):
-        blended(folder, of_b, weights={"b": 1}, fitted=folder / "fitted.json")
-    write_json(folder / "fitted.json", {"b": 0.5})
-    assert blended(folder, of_b, fitted=folder / "fitted.json").tolist() == pytest.approx(expit(b))
 
 
 def test_balanced_probabilities_are_those_of_a_click_rate_of_one_half(folder: Path) -> None:
@@ -213,43 +224,74 @@ def test_every_part_must_be_predicted_by_every_model_once_and_in_order(folder: P
     assert os.listdir(folder / "out") == []
 
 
-def test_a_submission_says_what_it_was_made_from(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
+def test_a_submission_says_what_it_was_made_from(folder: Path) -> None:
     blended(folder, parts_of(folder, "a", np.zeros(10)))
-    assert read_json(folder / "out/about.json") == {
-        "simulated_data": True,
-        "test_file": "new.parquet",
-        "models": ["toy/a"],
-        "sample_submission": None,
-        "weights": [1.0],
-        "prior": "observed",
-        "rows": 10,
-    }
-    assert "10 rows of new.parquet by toy/a, from SIMULATED data" in caplog.text
+    about = {"simulated_data": True, "test_file": "new.parquet", "models": ["toy/a"], "rows": 10}
+    about |= {"sample_submission": None, "weights": [1.0], "prior": "observed"}
+    assert read_json(folder / "out/about.json") == about
 
 
 def test_a_sample_is_compared_with_the_test_file_before_anything_is_trained(folder: Path) -> None:
     test, sample, checked = folder / "test.parquet", folder / "s.csv", folder / "out/checked.json"
     # A pandas column of integers with a gap, as floats.
-    pq.write_table(pa.table({"uid": [3.0, 1.0, 2.0]}), test)
-    sample.write_text("uid,y\n1,0\n2,0\n3,0\n")
-    check_sample([str(test)], str(sample), "uid", checked)
+    pq.write_table(pa.table({"the ID": [3.0, 1.0, 2.0]}), test)
+    sample.write_text("the ID,y\n1,0\n2,0\n3,0\n")
+    check_sample([str(test)], str(sample), "the ID", checked)
     assert read_json(checked) == {"ids": 3}
     checked.unlink()
-    sample.write_text("uid,y\n1,0\n9,0\n")
+    sample.write_text("the ID,y\n1,0\n9,0\n")
     with pytest.raises(UserError, match=r"1 of its IDs .*'9' and 2 IDs .*'3'"):
-        check_sample([str(test)], str(sample), "uid", checked)
-    pq.write_table(pa.table({"uid": pa.array([], pa.string())}), test)
+        check_sample([str(test)], str(sample), "the ID", checked)
+    pq.write_table(pa.table({"the ID": pa.array([], pa.string())}), test)
     with pytest.raises(UserError, match=r"test\.parquet: the file has no rows"):
-        check_sample([str(test)], str(sample), "uid", checked)
+        check_sample([str(test)], str(sample), "the ID", checked)
     assert not checked.exists()
 
 
 def test_a_full_disk_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def add(*_: object) -> None:
-        raise duckdb.IOException("Could not write file: No space left on device")
+    full = duckdb.IOException("Could not write file: No space left on device")
+    monkeypatch.setattr(IdTables, "add", Mock(side_effect=full))
+    with pytest.raises(UserError, match="No space left on device"):
+        submit(folder, IDS)
+    assert os.listdir(folder / "out") == []
 
-    monkeypatch.setattr(IdTables, "add", add)
-    assert "No space left on device" in refused(folder, IDS)
+
+ODD = ["", " ", " x", "x ", '"', '""', ",", "a,b", "\n", "\r", "a\r\nb", "007", "7", "1e5", "NA"]
+ODD += ["nan", "null", "아이디", "\ufeff", "\u2028", "'", "\\", "\t", "#", "=1+1", "true"]
+ID = st.sampled_from(ODD) | st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5
+)
+ANY_IDS = st.lists(ID, unique=True, min_size=1, max_size=20)
+
+
+def quoted(ids: Sequence[str], data: st.DataObject) -> str:
+    """A sample submission as any program might write it."""
+    # Python before 3.13 leaves a lone \r unquoted.
+    quotings = [csv.QUOTE_ALL] + [csv.QUOTE_MINIMAL] * ("\r" not in "".join(ids))
+    quoting, end = data.draw(st.sampled_from(quotings)), data.draw(st.sampled_from(["\n", "\r\n"]))
+    columns = data.draw(st.permutations(["the ID", "y", "more"]))
+    written = io.StringIO()
+    writer = csv.writer(written, quoting=quoting, lineterminator=end)
+    writer.writerow(columns)
+    writer.writerows([i if name == "the ID" else "0" for name in columns] for i in ids)
+    return written.getvalue()
+
+
+@given(ids=ANY_IDS, data=st.data())
+def test_any_ids_in_any_parts_and_order_keep_their_probability(
+    ids: list[str], data: st.DataObject
+) -> None:
+    logit = {i: data.draw(st.floats(-80, 80, width=32)) for i in ids}
+    order = data.draw(st.permutations(ids))
+    cuts, sample = data.draw(st.lists(st.integers(0, len(ids)), max_size=3)), None
+    given = order, [logit[i] for i in order]
+    if data.draw(st.booleans()):
+        order = data.draw(st.permutations(ids))
+        sample = quoted(order, data)
+    with TemporaryDirectory() as folder:
+        Path(folder, "out").mkdir()
+        written = submit(Path(folder), given[0], sample, given[1], cuts)
+    assert written.columns.tolist() == ["the ID", "y"]
+    assert written["the ID"].tolist() == order
+    expected = [1 / (1 + math.exp(-logit[i])) for i in order]
+    assert written["y"].tolist() == pytest.approx(expected, rel=1e-6)

@@ -66,7 +66,9 @@ def test_files_are_found_in_the_order_of_paths_and_what_is_hidden_is_no_data(fol
     assert found("in/[1].parquet") == ["in/[1].parquet"]
 
 
-def test_folders_name_columns_unless_the_files_do(folder: Path) -> None:
+def test_folders_name_columns_unless_the_files_do(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Where files have such a column, its values count."""
     path = "x=1/in/day=02/country=K%2FR/hour=__HIVE_DEFAULT_PARTITION__/a=b.parquet"
     assert Location(path).keys == {"day": "02", "country": "K/R", "hour": None}

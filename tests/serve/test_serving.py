@@ -5,12 +5,11 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from packaging.requirements import Requirement
 
 from feseq.common.errors import UserError
-from feseq.config.model import ModelConfig
 from feseq.dataset.feature_map import FeatureMap, read_columns
 from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.opening import open_table
@@ -32,10 +29,9 @@ from feseq.serve.check_rows import raw_rows
 from feseq.serve.export import export_model
 from feseq.serve.scorer import Scorer
 from support import REPOSITORY, SCRIPTS, trainings
-from support.networks import random_model
+from support.networks import WHOLE, random_model
 from support.raw_tables import raw_table, to_train_h5, with_roles
 
-# All that a row can be encoded as.
 TIMED = with_roles(
     sequences=("events",),
     targets=("item",),
@@ -45,23 +41,7 @@ TIMED = with_roles(
     event_time="when",
     row_time="now",
 )
-WHOLE = ModelConfig(
-    max_len=6,
-    embedding_dim=4,
-    interaction_layers=1,
-    transformer_layers=1,
-    heads=2,
-    times=True,
-    time_log_base=2,
-    mlp=(8,),
-    numerics=("linear", "buckets", "missing"),
-    scaling="quantile",
-    history_statistics=("length", "entropy", "newest"),
-    levels=100,
-    shortcuts=True,
-    crossing=3,
-    mlp_cross_rank=2,
-)
+MODEL = replace(WHOLE, times=True, time_log_base=2)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +60,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     train, valid = to_train_h5(folder, table, columns=TIMED)
     model, onnx = folder / "model.safetensors", folder / "model.onnx"
-    random_model(WHOLE, fit_feature_map(train, TIMED, 2)).save(model)
+    random_model(MODEL, fit_feature_map(train, TIMED, 2)).save(model)
     program = export._program(TrainedModel.load(model))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "_program", lambda trained: program)
@@ -148,17 +128,6 @@ def test_rows_get_the_same_score_alone_and_together(scorer: Scorer) -> None:
     np.testing.assert_allclose(alone, together, 1e-5)
 
 
-def test_a_long_history_is_not_padded_to_by_hundreds_of_rows(scorer: Scorer) -> None:
-    long = 10_000
-    rows = [{**ROW, "events": [7] * n, "when": [1] * n} for n in (20, long, *[30] * 500)]
-    table = scorer.table(rows)
-    chunks = [*scorer.chunks(table)]
-    assert sorted(np.concatenate(chunks).tolist()) == [*range(len(rows))]
-    largest = max(scorer.inputs(table, some)["whole_history"].size for some in chunks)
-    assert largest < 10 * long
-    assert len(chunks) < 10
-
-
 MISSING_VALUES = (float("nan"), pd.NA, pd.NaT)
 
 
@@ -210,14 +179,13 @@ def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(scorer: Scorer) -> N
 def test_whole_numbers_of_64_bits_are_the_same_in_rows_and_in_a_table(
     scorer: Scorer, column: str
 ) -> None:
-    values, kind = [7, 2**63 + 5, 2**64 - 1], pa.uint64()
+    values, kind = pa.array([7, 2**63 + 5, 2**64 - 1], pa.uint64()), pa.list_(pa.uint64())
     if column == "events":
-        values, kind = [[7, value, 9] for value in values], pa.list_(kind)
-    expected = scorer.score([{**ROW, column: value} for value in values])
-    plain = pa.table(pd.DataFrame([ROW] * 3).drop(columns=column))
-    table = plain.append_column(column, pa.array(values, kind))
+        values = pa.array([[7, value, 9] for value in values.to_pylist()], kind)
+    rows = [{**ROW, column: value} for value in values.to_pylist()]
+    table = pa.table(pd.DataFrame(rows).drop(columns=column)).append_column(column, values)
     for given in (table, table.to_batches()[0]):
-        np.testing.assert_array_equal(scorer.score(given), expected)
+        np.testing.assert_array_equal(scorer.score(given), scorer.score(rows))
 
 
 LATER = datetime(1970, 1, 1, 0, 1, 38)
@@ -322,7 +290,8 @@ def test_another_file_or_one_of_a_changed_bit_is_refused(
             Scorer(bytes(changed))
 
 
-MISSING = """
+# A Python that lacks some modules.
+LACKING = """
 import sys
 
 class Missing:
@@ -332,13 +301,6 @@ class Missing:
 
 sys.meta_path.insert(0, Missing())
 """
-
-
-def installed_with(lines: Iterable[str]) -> set[str]:
-    """The packages of some requirements, and of theirs."""
-    wanted = [Requirement(line) for line in lines]
-    names = {one.name for one in wanted if one.marker is None or one.marker.evaluate()}
-    return names.union(*(installed_with(requires(name) or ()) for name in names))
 
 
 def test_the_example_of_the_page_runs_with_what_pip_installs(
@@ -356,13 +318,20 @@ def test_the_example_of_the_page_runs_with_what_pip_installs(
     page = (REPOSITORY / "docs/serving.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", page, re.S)
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    brought = installed_with(project["dependencies"])
-    others = {name for name, of in packages_distributions().items() if not brought & set(of)}
+    workflow = (REPOSITORY / "envs/requirements.txt").read_text().splitlines()
+    beside, brought = (
+        {re.split("[=>]", line)[0] for line in lines}
+        for lines in (workflow, project["dependencies"])
+    )
+    others = {name for name, of in packages_distributions().items() if (beside - brought) & {*of}}
     assert {"torch", "pydantic", "pandas"} < others
-    code = MISSING.format(others) + example
-    command, found = [sys.executable, "-c", code], os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    command, found = [sys.executable, "-c", LACKING.format(others) + example], str(SCRIPTS)
     ran = subprocess.run(
-        command, cwd=tmp_path, env=found, capture_output=True, text=True, check=False
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": found},
+        capture_output=True,
+        text=True,
     )
     assert ran.returncode == 0, ran.stderr
     *scores, error = ran.stdout.splitlines()

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 
+import pytest
 import torch
 import yaml
 
@@ -22,17 +23,50 @@ CONFIG = ModelConfig(
     **BRIEFING,
     max_len=6,
     embedding_dim=4,
+    interaction="crossnetv2",
     interaction_layers=2,
     transformer_layers=2,
     heads=2,
+    causal=False,
+    layer_norm=True,
+    positions=True,
+    times=False,
+    time_log_base=None,
+    pooling="mean",
+    score="bilinear",
+    scaled_scores=True,
+    item_interaction_layers=1,
     attention_dim=6,
     mlp=(8, 5),
+    mlp_activation="relu",
     dropout=0.3,
 )
+# All that a row can be encoded as, but for times.
+WHOLE = ModelConfig(
+    max_len=6,
+    embedding_dim=4,
+    interaction_layers=1,
+    transformer_layers=1,
+    heads=2,
+    mlp=(8,),
+    pooling="weighted_sum",
+    numerics=("linear", "direct", "buckets", "missing"),
+    scaling="quantile",
+    history_statistics=("length", "entropy", "newest"),
+    levels=100,
+    shortcuts=True,
+    crossing=3,
+    mlp_cross_rank=2,
+)
+
 SIZES = FieldSizes(profile=(5, 7, 4), target=(6,), sequence=(11,), numeric=3)
 
 
-def make_model(config: ModelConfig = CONFIG, sizes: FieldSizes = SIZES, seed: int = 0) -> FESeq:
+def make_model(
+    config: ModelConfig = CONFIG,
+    sizes: FieldSizes = SIZES,
+    seed: int = 0,
+) -> FESeq:
     """A float64 model in evaluation mode whose weights are large enough for all parts to matter."""
     torch.manual_seed(seed)
     model = FESeq(config, sizes).double().eval()
@@ -93,3 +127,15 @@ def single(batch: Batch) -> Batch:
     numbers = {kind: values.float() for kind, values in batch.numbers.items()}
     label_B = None if batch.label_B is None else batch.label_B.float()
     return replace(batch, numbers=numbers, label_B=label_B)
+
+
+def short_of_memory(patch: pytest.MonkeyPatch, most: int) -> None:
+    """Let networks run out of GPU memory with more than so many rows."""
+    forward = FESeq.forward
+
+    def forward_of_few(network: FESeq, batch: Batch) -> torch.Tensor:
+        if len(batch) > most:
+            raise torch.cuda.OutOfMemoryError
+        return forward(network, batch)
+
+    patch.setattr(FESeq, "forward", forward_of_few)

@@ -1,16 +1,21 @@
-"""The pages tell the truth: commands exist, links resolve."""
+"""The pages tell the truth; conda environments hold what is imported in them, as pip's does."""
 
+import ast
 import re
 import subprocess
+import sys
+import tomllib
+from collections import defaultdict
 from pathlib import Path
 
-from support import PAGES, REPOSITORY
+import pytest
+import yaml
+from packaging.requirements import Requirement
 
-
-def test_make_targets_of_the_readme_exist() -> None:
-    commands = re.findall(r"^    make ([\w-]+)", (REPOSITORY / "README.md").read_text(), re.M)
-    targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.M)
-    assert {"run", "test"} <= set(commands) <= set(targets)
+from feseq.families import FAMILIES, families
+from feseq.staleness import Code
+from support import PAGES, REPOSITORY, SCRIPTS
+from support.rules import rules
 
 
 def commands(readme: str) -> set[str]:
@@ -24,9 +29,12 @@ def links(page: str) -> set[str]:
     return set(re.findall(r"\]\(([^)]+)\)", (REPOSITORY / page).read_text()))
 
 
-def test_the_korean_readme_has_the_commands_and_links_of_the_english_one() -> None:
-    assert len(commands("README.md")) > 8
-    assert commands("README.ko.md") == commands("README.md")
+def test_commands_of_the_readme_exist_and_the_korean_one_has_the_same_and_the_same_links() -> None:
+    typed = commands("README.md")
+    made = {line.split()[1] for line in typed if line.startswith("make ")}
+    targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.M)
+    assert {"run", "test"} <= made <= set(targets)
+    assert commands("README.ko.md") == typed
     assert links("README.ko.md") - {"README.md"} == links("README.md") - {"README.ko.md"}
 
 
@@ -67,3 +75,114 @@ def test_paths_in_the_pages_exist() -> None:
         if page.name != "CHANGELOG.md":
             for path in re.findall(rf"(?<![\w/.])((?:{folders})/[\w/.-]*\w)", page.read_text()):
                 assert (REPOSITORY / path).exists(), (page, path)
+
+
+# Where a package has another name than its module, and where conda has another than pip.
+PACKAGE_OF = {
+    "torch": "pytorch",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "xgboost": "py-xgboost",
+}
+CONDA_NAME = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "snakemake": "snakemake-minimal",
+    "xgboost-cpu": "py-xgboost",
+}
+CONDA_NAME |= {"xxhash": "python-xxhash", "duckdb": "python-duckdb"}
+# What a package needs for a part that is used here: event files, reports.
+BEHIND = {"torch.utils.tensorboard": "tensorboard", "snakemake.utils": "pygments"}
+BEHIND |= {"torch.onnx": "onnxscript"}
+# Reached by import and never called: the trainings of a search write no event files.
+UNUSED = {"tune": {"tensorboard"}}
+
+
+def environments() -> dict[str, dict[str, str]]:
+    """Version by package, of each conda environment by its name."""
+    found = {}
+    for file in (REPOSITORY / "envs").glob("*.yaml"):
+        lines = yaml.safe_load(file.read_text())["dependencies"]
+        found[file.stem] = dict(line.split(" ", 1) for line in lines)
+        assert len(found[file.stem]) == len(lines), f"a package twice in {file}"
+    return found
+
+
+def imports(code: str | bytes) -> set[str]:
+    """Dotted names that Python code imports, inside functions too; relative imports aside."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def imports_of_the_workflow() -> set[str]:
+    """The same of Snakefile and rules, which are not quite Python."""
+    files = (REPOSITORY / "Snakefile", *(REPOSITORY / "rules").glob("*.smk"))
+    statement = r"^[ \t]*((?:from [\w.]+ )?import (?:\([^)]*\)|.*))$"
+    return imports("\n".join(re.findall(statement, "\n".join(f.read_text() for f in files), re.M)))
+
+
+def files_by_environment() -> dict[str, set[str]]:
+    """The modules that an environment's jobs begin with.
+
+    Functions of models are in the environments of all families, and so is each family's verb there;
+    a search and scores have verbs of all families.
+    """
+    # What is imported inside of functions, at the shell alone, does not count.
+    text = (SCRIPTS / "entry.py").read_text()
+    entry = {*map(file_of, re.findall(r"^from (feseq[\w.]*) import", text, re.M))}
+    modules = {f"feseq.{folder}.family" for _, folder in FAMILIES.values()}
+    modules |= imports_of_the_workflow()
+    found = defaultdict(set, {"workflow": {*map(file_of, modules)}})
+    for rule in rules().values():
+        if rule.script is not None:
+            own = {each.environment for each in families()}
+            for env in own if callable(rule.conda_env) else {rule.conda_env}:
+                module = rule.params[0].rpartition(".")[0]
+                found[Path(env).stem] |= {file_of(f"feseq.{module}"), *entry}
+    for family in families():
+        for verb, module in family.verbs.items():
+            envs = {"export": [], "trials": ["tune"], "load": ["score", family.environment]}
+            for env in envs.get(verb, [family.environment]):
+                found[env].add(file_of(f"feseq.{module}"))
+    return found
+
+
+def file_of(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
+
+
+ENVIRONMENTS = environments()
+FILES = files_by_environment()
+CODE = Code(SCRIPTS)
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_an_environment_holds_what_is_imported_in_it_and_no_more(env: str) -> None:
+    reached = CODE.reached(*filter(CODE.texts.__contains__, FILES[env]))
+    names = set().union(*(imports(CODE.texts[file]) for file in reached))
+    names |= imports_of_the_workflow() if env == "workflow" else set()
+    modules = {name.split(".")[0] for name in names} - {"feseq", *sys.stdlib_module_names}
+    modules |= {module for name, module in BEHIND.items() if name in names} - UNUSED.get(env, set())
+    needed = {PACKAGE_OF.get(name, CONDA_NAME.get(name, name)) for name in modules} | {"python"}
+    assert {*ENVIRONMENTS[env]} == needed
+    channels = yaml.safe_load((REPOSITORY / f"envs/{env}.yaml").read_text())["channels"]
+    home = ["bioconda"] if env == "workflow" else []
+    assert channels == ["conda-forge", *home, "nodefaults"]
+
+
+def test_environments_have_the_versions_of_the_requirements() -> None:
+    assert {*ENVIRONMENTS} == {*FILES}
+    lines = (REPOSITORY / "envs/requirements.txt").read_text().splitlines()
+    pins = dict(re.split("(?===|>=)", line, maxsplit=1) for line in lines if line[:1].isalpha())
+    required = {CONDA_NAME.get(name, name): pin.replace("==", "=") for name, pin in pins.items()}
+    found = {pair for packages in ENVIRONMENTS.values() for pair in packages.items()}
+    assert found == {*required.items(), ("python", "=3.11")}
+    # What pip installs for the scorer may be of these versions.
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    for wanted in map(Requirement, project["dependencies"]):
+        assert pins[wanted.name].removeprefix("==") in wanted.specifier

@@ -1,6 +1,7 @@
 """The workflow as another workflow imports it."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,41 +18,12 @@ configfile: "own.json"
 
 
 module feseq:
-    snakefile:
-        "{repository}/Snakefile"
-    config:
-        config["clicks"]
-    prefix:
-        "clicks"
+    snakefile: {}
+    config: config["clicks"]
+    prefix: "clicks"
 
 
 use rule * from feseq as clicks_*
-
-
-rule count:
-    default_target: True
-    input:
-        "clicks/results/submission_toy.csv",
-    output:
-        "rows.txt",
-    shell:
-        "wc -l < {{input}} > {{output}}"
-"""
-
-
-# As snakedeploy writes it.
-DEPLOYED = """
-configfile: "own.json"
-
-
-module feseq:
-    snakefile:
-        github("owner/clicks", path="{path}", branch="main")
-    config:
-        config
-
-
-use rule * from feseq
 """
 
 
@@ -66,68 +38,61 @@ def test_an_importing_workflow_gives_some_keys_and_a_prefix_and_runs_on_the_stan
         (tmp_path / "own.json").write_text(json.dumps({"clicks": own, "mine": 1}))
         return shop.run(tmp_path, "-n", *targets)[1]
 
-    (tmp_path / "Snakefile").write_text(IMPORTER.format(repository=REPOSITORY))
-    output = plan()
+    (tmp_path / "Snakefile").write_text(IMPORTER.format(f'"{REPOSITORY}/Snakefile"'))
+    target = "clicks/results/submission_toy.csv"
+    output = plan(target)
     assert "SIMULATED DATA: no data/raw/train.parquet" in output
     # Not yet the jobs of single parts.
     assert output.count("Reason: Missing output files") == 8
-    assert "Training len100 on size toy" in output
-    results = tmp_path / "clicks/results"
-    metrics = "clicks/results/toy/len100/metrics.json"
-    code, output = shop.run(tmp_path, "rows.txt", metrics)
+    results, metrics = tmp_path / "clicks/results", "clicks/results/toy/len100/metrics.json"
+    code, output = shop.run(tmp_path, target, metrics)
     assert code == 0, output
     assert "1,000 rows asked for, the file has 600: taking all" in output
-    assert (tmp_path / "rows.txt").read_text().split() == ["41"]
     submission = pd.read_csv(results / "submission_toy.csv")
     assert submission["ID"].tolist() == [f"TEST_{i:07}" for i in range(40)]
     assert submission["clicked"].between(0, 1).all()
     measured = json.loads((tmp_path / metrics).read_text())
     assert measured["simulated_data"] is True
-    assert measured["metrics"]["auc"]["value"] <= 1 < measured["rows"]
     assert measured["best_auc"] > 0.5
     assert not (tmp_path / "results").exists()
-    assert "Nothing to be done" in plan()
+    assert "Nothing to be done" in plan(target)
     # A trained model is found behind the prefix, and so compared.
     (tmp_path / metrics).unlink()
     assert "Measuring len100 of size toy" in plan("clicks/results/comparison.csv")
     own["train"]["seed"] = 1
-    assert "settings.train.seed=42' now: 'settings.train.seed=1'" in plan()
+    assert "settings.train.seed=42' now: 'settings.train.seed=1'" in plan(target)
     own["train"]["start_from"] = str(results / "toy/len100/model.safetensors")
-    assert "is the file of the very model" in plan()
+    assert "is the file of the very model" in plan(target)
     own["trian"] = {}
-    assert "trian" in plan()
+    assert "trian" in plan(target)
 
 
 def test_a_workflow_imports_a_hosted_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hosted = tmp_path / "hosted"
+    shop.copy_code(hosted)
+    shutil.copytree(REPOSITORY / "workflow", hosted / "workflow")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(hosted)]
-    folders = ("Snakefile", "workflow", "rules", "scripts", "config", "envs", "profiles")
     for command in (
-        ["git", "init", "--quiet", "--initial-branch=main", str(hosted)],
-        ["cp", "-r", *(str(REPOSITORY / name) for name in folders), str(hosted)],
-        [*git, "add", "--all"],
-        [*git, "commit", "--quiet", "--message=all"],
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "--all"],
+        ["commit", "--quiet", "--message=all"],
     ):
-        subprocess.run(command, check=True)
+        subprocess.run([*git, *command], check=True)
     # What asks for GitHub gets that.
     (tmp_path / "gitconfig").write_text(
         f'[url "file://{hosted}"]\n\tinsteadOf = https://github.com/owner/clicks\n'
     )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (tmp_path / "own.json").write_text(json.dumps({"simulation": {"test_rows": 20}}))
-    (tmp_path / "Snakefile").write_text(DEPLOYED.format(path="workflow/Snakefile"))
-    code, output = shop.run(tmp_path, "-n")
-    assert code == 0, output
-    assert "Summing up all models" in output
-    (commit,) = (tmp_path / ".snakemake/workflow").iterdir()
-    assert (commit / "scripts/feseq/train/loop.py").exists()
+    (tmp_path / "own.json").write_text(json.dumps({"clicks": {"simulation": {"test_rows": 20}}}))
+    place = 'github("owner/clicks", path="{}Snakefile", branch="main")'
+    (tmp_path / "Snakefile").write_text(IMPORTER.format(place.format("workflow/")))
     # A script finds its library there.
-    code, output = shop.run(tmp_path, "data/simulated/test.parquet")
+    code, output = shop.run(tmp_path, "clicks/data/simulated/test.parquet")
     assert code == 0, output
-    (tmp_path / "Snakefile").write_text(DEPLOYED.format(path="Snakefile"))
+    (tmp_path / "Snakefile").write_text(IMPORTER.format(place.format("")))
     code, output = shop.run(tmp_path, "-n")
     assert code == 1
     assert 'import the file path="workflow/Snakefile" of the repository' in output

@@ -1,6 +1,5 @@
 """docs/own-model.md: its family, written into a copy of the workflow as the page says."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from feseq.common.files import read_json
 from support import REPOSITORY
 from support.shop import TEST_ROWS, changed, copy_code, snakemake, write_inputs
 
@@ -28,27 +28,43 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
         (package / path).parent.mkdir(exist_ok=True)
         (package / path).write_text(code)
     write_inputs(folder)
-    config = changed("sizes.toy.submission_models", ["hashed", "hashed-fast"])
+    config = changed("sizes.toy.submission_models", ["hashed", "len20"])
+    config["evaluation"] = {"baselines": ["hashed-fast"]}
+    config["sizes"]["toy"]["submission_weights"] = [0.75, 0.25]
     config |= {"submission": {"refit": True}, "hashed": {"bits": 12}, "parts": {"rows": 1000}}
     config |= {"variants": {"fast": {"hashed": {"epochs": 1, "learning_rate": 0.3}}}}
-    submission, measured = "results/submission_toy.csv", "results/toy/blend/metrics.json"
-    importance = "results/toy/hashed/importance.json"
-    targets = [submission, measured, importance, "results/toy/hashed/metrics.json"]
-    summary = "results/summary.md"
-    code, output = snakemake(folder, *targets, summary, config=config, repository=repository)
+    # The rows of the highest ages validate, and half of them choose nothing.
+    config |= {"sampling": {"split": {"time": "age", "last": 20}, "holdout_share": 0.5}}
+    results = {
+        name: f"results/toy/{name}.json"
+        for name in ("blend/metrics", "hashed/metrics", "hashed/importance")
+    }
+    targets = ["results/submission_toy.csv", "results/summary.md", *results.values()]
+    code, output = snakemake(folder, *targets, config=config, repository=repository)
     assert code == 0, output
-    submitted = pd.read_csv(folder / submission)["bought"]
-    assert len(submitted) == TEST_ROWS
+    submitted = pd.read_csv(folder / targets[0])["bought"]
     assert submitted.nunique() > TEST_ROWS / 10
-    assert "hashed-fast" in (folder / summary).read_text()
-    for path in targets[1:]:
-        read = json.loads((folder / path).read_text())
-        auc = read["auc"] if path == importance else read["metrics"]["auc"]
-        assert np.isfinite(auc["value"])
-    first, again = (
-        json.loads((folder / f"results/toy/hashed/{path}training.json").read_text())
-        for path in ("", "refit/")
-    )
-    assert (first["refit"], again["refit"]) == (False, True)
-    assert again["train_rows"] > first["train_rows"]
+    toy, logit = folder / "results/toy", 0.0
+    for name, weight in read_json(toy / "blend/weights.json").items():
+        part = toy / f"{name}/predictions/part000.parquet"
+        logit += weight * pd.read_parquet(part)["logit"]
+    np.testing.assert_allclose(submitted, 1 / (1 + np.exp(-logit)), rtol=1e-4)
+    assert "hashed-fast" in (folder / targets[1]).read_text()
+    found = {name: read_json(folder / path) for name, path in results.items()}
+    for read in found.values():
+        assert np.isfinite(read.get("metrics", read)["auc"]["value"])
+    assert found["blend/metrics"]["unseen"] is True
+    fits = {
+        name: [read_json(toy / f"{name}{fit}/training.json") for fit in ("", "/refit")]
+        for name in ("hashed", "len20")
+    }
+    for first, again in fits.values():
+        assert (first["refit"], again["refit"]) == (False, True)
+    first, again = fits["hashed"]
     assert first["settings"] == {"bits": 12, "learning_rate": 0.1, "epochs": 2}
+    assert again["train_rows"] > first["train_rows"]
+    first, again = fits["len20"]
+    held_out = first["valid_rows"] + found["hashed/metrics"]["rows"]
+    assert first["train_rows"] + held_out == 100
+    assert 0 < first["valid_rows"] < held_out < 80
+    assert (again["train_rows"], again["valid_auc"]) == (2 * held_out, first["valid_auc"])

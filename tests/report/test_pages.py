@@ -1,12 +1,18 @@
-"""Plots say what their inputs say, are legible whatever these are, and the same for the same."""
+"""Pages and plots say what their inputs say, and are legible whatever these are."""
 
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
@@ -14,7 +20,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
-from feseq.report.plots.data import click_rates_plot, drift_plot, lengths_plot, missing_plot
+from feseq.describe.alarms import Alarm, read_alarms, warn_of
+from feseq.describe.checks import alarms_of
+from feseq.report.data_page import write_data_page
+from feseq.report.page import alarms_text, literal, markdown_table, write_page
+from feseq.report.plots.data import PLOTS, click_rates_plot, drift_plot, lengths_plot, missing_plot
 from feseq.report.plots.models import aucs_plot, by_max_len_plot, speed_plot
 from feseq.report.plots.one_model import (
     attention_plot,
@@ -28,7 +38,7 @@ from feseq.report.plots.one_model import (
     slices_plot,
 )
 from feseq.report.plots.style import BLUE, SIMULATED, VERMILION
-from support.facts import plain_facts
+from support.facts import facts_of, plain_facts
 from support.plots import (
     ABOUT,
     LABEL,
@@ -44,6 +54,93 @@ from support.plots import (
     slice_of,
 )
 from support.predictions import put_predictions
+from support.raw_tables import raw_table
+
+ALARM = Alarm("Column age alone predicts the clicks", "Take it out of columns.groups")
+
+
+def page_of(folder: Path, *alarms: Alarm, **given: object) -> str:
+    plots = [folder / f"plots/{name}.svg" for name in PLOTS]
+    files = folder / "data.md", folder / "data.html"
+    write_data_page(plain_facts("age", **given), alarms, plots, *files)
+    return (folder / "data.md").read_text()
+
+
+def test_the_page_starts_with_its_alarms_and_says_what_the_facts_say(tmp_path: Path) -> None:
+    assert "## Alarms\n\nNone." in page_of(tmp_path)
+    page = page_of(tmp_path, ALARM)
+    assert page.index("SIMULATED") < page.index("## Alarms") < page.index("## Rows")
+    assert f"- **{ALARM.text}.** {ALARM.advice}.\n" in page
+    assert re.findall(r"!\[\w+\]\((.*)\)", page) == [f"plots/{name}.svg" for name in PLOTS]
+    for figures in (
+        r"\| train \| 90,000 \| 1,800 \| 2 % \| 45,000 \|",
+        r"\| test .*\| 0\.950 \(age 9 0\.400\) \|",
+        r"\| train \| 400\.0 \| 12,345 \| 7\.69 % \| 40 % \|",
+        r"88\.9 % .*\b0\.0525 %.* age 0\.",
+    ):
+        assert re.search(figures, page), figures
+
+
+def test_without_a_test_table_the_page_says_nothing_of_it(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, raw_table(200), None)
+    plots = [tmp_path / f"plots/{name}.svg" for name in PLOTS]
+    assert not [alarm for alarm in alarms_of(facts, ["minmax"]) if "test" in alarm.text]
+    write_data_page(facts, [], plots, tmp_path / "data.md", tmp_path / "data.html")
+    page = (tmp_path / "data.md").read_text()
+    assert re.findall(r"^[|-].*\btest\b.*", page, re.M) == []
+
+
+def test_the_page_is_also_one_html_file_with_its_plots(tmp_path: Path) -> None:
+    (tmp_path / "a.svg").write_text("<svg/>")
+    text = "# A\n\n![a](a.svg) [b](c/b.md) [c](https://c.org/c.md)\n"
+    write_page(text, tmp_path / "a.md", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    for part in ("data:image/svg+xml;base64,PHN2Zy8+", 'href="c/b.html"', "https://c.org/c.md"):
+        assert part in page
+
+
+MARKS = st.sampled_from(
+    [*"\\`*_{}[]()<>#+-.!|&~$:;\"'\n\r\t \x00ax1", "](", "<b>", "&lt;", "![", "__"]
+)
+
+
+def without_blanks(text: str) -> str:
+    """HTML does not keep all of them."""
+    return "".join(text.split())
+
+
+@given(st.lists(MARKS, min_size=1, max_size=12).map("".join))
+def test_names_of_columns_stand_in_the_page_as_they_are(name: str) -> None:
+    with TemporaryDirectory() as folder:
+        view = Path(folder, "a.html")
+        parts = ["# A", markdown_table(pd.DataFrame({"a": [name], "b": ["1"]}))]
+        parts += [f"- of {literal(name)}, too", alarms_text([Alarm(f"Column {name}", "Correct")])]
+        write_page("\n\n".join(parts), Path(folder, "a.md"), view)
+        page = view.read_text()
+    main = ElementTree.fromstring(page[page.index("<main") : page.rindex("</html>")])
+    name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+    cells, lines = (
+        [without_blanks("".join(part.itertext())) for part in main.iter(kind)]
+        for kind in ("td", "li")
+    )
+    assert cells == [without_blanks(name), "1"]
+    expected = f"of {name}, too", f"Column {name}. Correct."
+    assert lines == list(map(without_blanks, expected))
+    kinds = "main h1 div table thead tbody tr th td ul li p strong"
+    assert {found.tag for found in main.iter()} <= {*kinds.split()}
+
+
+def test_alarms_are_read_and_logged_with_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_json(tmp_path / "data.json", {"alarms": [vars(ALARM)]})
+    assert read_alarms(tmp_path / "data.json") == [ALARM]
+    warn_of([ALARM], Path("results/full/data.md"))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    for text in (ALARM.text, ALARM.advice, "results/full/data.md"):
+        assert text in record.getMessage()
+
 
 MEASURED = ("auc", "auc_low", "auc_high", "train_samples_per_second", "predict_samples_per_second")
 UNKNOWN = dict.fromkeys((*MEASURED, "train_seconds", "peak_memory_mib", "device"), math.nan)
@@ -53,16 +150,14 @@ SLICES = {
     "hour": [slice_of(f"{i}", 9, 0.6 + 0.001 * i) for i in range(9)],
     "none": [slice_of("a", 9), slice_of("", 0)],
 }
-PLOTS: dict[str, Callable[[], Figure]] = {
+DRAWN: dict[str, Callable[[], Figure]] = {
     "learning curves": lambda: learning_curves_plot(history(5), measured()),
     "one evaluation": lambda: learning_curves_plot(history(1), measured()),
     "curves": lambda: roc_pr_plot(LABEL, LOGIT, measured()),
     "curves of one click": lambda: roc_pr_plot(ONE_CLICK, LOGIT, measured(auc=None)),
     "curves of no click": lambda: roc_pr_plot(0 * LABEL, LOGIT, measured(auc=None)),
-    "curves of a constant": lambda: roc_pr_plot(LABEL, 0 * LOGIT, measured(auc=0.5)),
     "calibration": lambda: calibration_plot(LABEL, LOGIT, measured()),
     "calibration of no click": lambda: calibration_plot(0 * LABEL, LOGIT, measured()),
-    "calibration of clicks": lambda: calibration_plot(0 * LABEL + 1, LOGIT, measured()),
     "calibration of huge logits": lambda: calibration_plot(
         LABEL, np.clip(80 * (LOGIT + 4), -80, 80), measured(calibration_error=None)
     ),
@@ -73,12 +168,6 @@ PLOTS: dict[str, Callable[[], Figure]] = {
     "attention": lambda: attention_plot(attention("abcde", 400), ABOUT),
     "attention of fields": lambda: attention_plot(attention([LONG] * 12, 0), ABOUT),
     "attention to the target": lambda: attention_plot(attention("a", 1), ABOUT),
-    "30 AUCs": lambda: aucs_plot(models(*MANY)),
-    "no AUC": lambda: aucs_plot(models("constant", **UNKNOWN)),
-    "max_len": lambda: by_max_len_plot(models(*MANY)),
-    "no max_len": lambda: by_max_len_plot(models("constant", **UNKNOWN)),
-    "speed": lambda: speed_plot(models(*MANY)),
-    "no speed": lambda: speed_plot(models("constant", **UNKNOWN)),
     "nothing missing": lambda: missing_plot(plain_facts(missing_blocks=[])),
 } | {
     f"{plot.__name__} of {which}": partial(plot, facts)
@@ -88,11 +177,16 @@ PLOTS: dict[str, Callable[[], Figure]] = {
         "few data": plain_facts(columns=1, clicks={"train": 0, "valid": 1}),
     }.items()
 }
+DRAWN |= {
+    f"{plot.__name__} of {len(table)}": partial(plot, table)
+    for plot in (aucs_plot, by_max_len_plot, speed_plot)
+    for table in (models(*MANY), models("constant", **UNKNOWN))
+}
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", DRAWN)
 def test_a_plot_fits_on_its_page_and_says_that_data_are_simulated(name: str) -> None:
-    figure = PLOTS[name]()
+    figure = DRAWN[name]()
     assert any(SIMULATED in text.get_text() for text in drawn_texts(figure))
     box = figure.get_tightbbox()
     width, height = figure.get_size_inches()
@@ -102,35 +196,17 @@ def test_a_plot_fits_on_its_page_and_says_that_data_are_simulated(name: str) -> 
         assert min(size.width, size.height) / figure.dpi > 0.2, ax
 
 
-def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path: Path) -> None:
+def test_plots_of_a_model_are_the_same_bytes_for_the_same_input(tmp_path: Path) -> None:
     put_predictions(tmp_path / "valid.parquet", LABEL, LOGIT)
     slices = {"hour": SLICES["hour"][:2]}
     write_json(tmp_path / "metrics.json", measured(slices) | {"simulated_data": False})
+    made = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         outputs = [folder / f"{name}.svg" for name in ("roc_pr", "calibration", "slices")]
         plot_model(tmp_path / "valid.parquet", tmp_path / "metrics.json", *outputs)
-    made = sorted((tmp_path / "a").iterdir())
-    assert len(made) == 3
-    for file in made:
-        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
-        assert b"<dc:date>" not in file.read_bytes()
-        assert file.stat().st_size < 300_000
-
-
-@pytest.mark.parametrize("plot", ["nope", "importance"])
-def test_a_plot_or_a_file_that_does_not_fit_is_named(tmp_path: Path, plot: str) -> None:
-    data, training = tmp_path / "data.json", tmp_path / "training.json"
-    write_json(data, {"auc": 1})
-    write_json(training, {"simulated_data": False})
-    with pytest.raises(UserError, match=plot):
-        plot_one(plot, data, training, "toy/len100", tmp_path / "plot.svg")
-
-
-def test_learning_curves_mark_the_evaluation_with_the_best_monitor() -> None:
-    rows = history(6)
-    for ax in learning_curves_plot(rows, measured()).axes:
-        (marked,) = (line for line in ax.get_lines() if line.get_linestyle() == ":")
-        assert list(marked.get_xdata()) == [rows["step"][2]] * 2
+        made.append([path.read_bytes() for path in outputs])
+    assert made[0] == made[1]
+    assert max(map(len, made[0])) < 300_000
 
 
 def test_the_areas_below_the_curves_are_auc_and_average_precision() -> None:
@@ -165,19 +241,15 @@ def test_intervals_are_red_where_significant_and_hollow_where_unknown() -> None:
     assert points.get_facecolors().tolist() == np.array(expected).tolist()
 
 
-def test_attention_to_positions_is_drawn_as_given_without_rare_ones() -> None:
-    content = attention((), 200)
-    (ax,) = attention_plot(content, ABOUT).axes
-    target, events = ax.get_lines()
-    weights = [entry["weight"] for entry in content["positions"]]
-    assert list(target.get_ydata()) == [weights[0]] * 2
-    # 1,000 // (i + 1) rows of 1,000 are 1 % up to position 99.
-    assert events.get_xydata().tolist() == [[i, weights[i]] for i in range(1, 100)]
-
-
-def test_a_model_without_attention_is_told_which_settings_give_it() -> None:
+def test_what_cannot_be_drawn_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"interaction: autoint.*pooling: weighted_sum"):
         attention_plot(attention((), 0), ABOUT)
+    data, training = tmp_path / "data.json", tmp_path / "training.json"
+    write_json(data, {"auc": 1})
+    write_json(training, {"simulated_data": False})
+    for plot in ("nope", "importance"):
+        with pytest.raises(UserError, match=plot):
+            plot_one(plot, data, training, "toy/len100", tmp_path / "plot.svg")
 
 
 def test_models_are_drawn_in_the_order_of_the_table_and_named_by_size() -> None:
@@ -187,14 +259,3 @@ def test_models_are_drawn_in_the_order_of_the_table_and_named_by_size() -> None:
     assert names == [[["boosting", "0.8000"]], [["len7", "0.7000"], ["constant", "0.5000"]]]
     # Chance is outside: it would press the others together.
     assert toy.get_xlim()[0] > 0.6
-    rates = models("len5", "constant", train_samples_per_second=[12_345.0, math.nan])
-    training = speed_plot(rates).axes[0]
-    assert [text.get_text() for text in training.texts] == ["12,345", "not measured"]
-
-
-def test_a_line_by_max_len_holds_the_models_of_one_size_and_variant() -> None:
-    table = models("len500", "len100", "len500-deep", "constant", train_seconds=[40, 10, 60, 1])
-    auc, seconds, _ = by_max_len_plot(table).axes
-    lines = [line.get_xydata().tolist() for line in auc.get_lines()]
-    assert lines == [[[100, table["auc"][1]], [500, table["auc"][0]]], [[500, table["auc"][2]]]]
-    assert seconds.get_lines()[0].get_ydata().tolist() == [10 / 3, 40 / 3]
