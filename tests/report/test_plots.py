@@ -23,7 +23,6 @@ from feseq.report.plots.one_model import (
     importance_plot,
     learning_curves_plot,
     plot_model,
-    plot_one,
     roc_pr_plot,
     slices_plot,
 )
@@ -115,15 +114,6 @@ def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path: Path) -> None
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
         assert b"<dc:date>" not in file.read_bytes()
         assert file.stat().st_size < 300_000
-
-
-@pytest.mark.parametrize("plot", ["nope", "importance"])
-def test_a_plot_or_a_file_that_does_not_fit_is_named(tmp_path: Path, plot: str) -> None:
-    data, training = tmp_path / "data.json", tmp_path / "training.json"
-    write_json(data, {"auc": 1})
-    write_json(training, {"simulated_data": False})
-    with pytest.raises(UserError, match=plot):
-        plot_one(plot, data, training, "toy/len100", tmp_path / "plot.svg")
 
 
 def test_learning_curves_mark_the_evaluation_with_the_best_monitor() -> None:
