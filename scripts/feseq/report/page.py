@@ -109,11 +109,6 @@ def difference_text(model: pd.Series, name: str) -> str:
     return f"{column_text(model, name)}, {'' if is_sure else 'not '}significant"
 
 
-def counted(count: int, what: str) -> str:
-    """1 click, 2 clicks."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def percent(share: float, digits: int = 3) -> str:
     """1.93 %, without needless zeros."""
     return f"{100 * share:.{digits}g} %"
