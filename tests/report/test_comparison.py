@@ -84,7 +84,7 @@ def metrics(tmp_path: Path) -> list[Path]:
 
 
 def compared(metrics: list[Path], folder: Path) -> pd.DataFrame:
-    write_comparison(metrics, folder / "comparison.csv", folder / "comparison.html")
+    write_comparison(metrics, folder / "comparison.csv")
     return pd.read_csv(folder / "comparison.csv")
 
 

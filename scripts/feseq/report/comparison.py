@@ -17,7 +17,7 @@ from ..evaluate.intervals import RESAMPLES, gain_entries
 from ..evaluate.metrics import BALANCED, BY_NAME, Rows
 from ..evaluate.valid_predictions import read_predictions
 from ..families import family_name, is_model
-from .page import SIMULATED, markdown_table, with_interval, write_html
+from .page import SIMULATED, markdown_table, with_interval
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ _ONE_SEED = (
 )
 
 
-def write_comparison(metrics: list[Path], comparison: Output, view: Output) -> None:
-    """Write one row a model, as results/README.md lists the columns, and as HTML a column a model.
+def write_comparison(metrics: list[Path], comparison: Output) -> None:
+    """Write one row a model, as results/README.md lists the columns.
 
     Sizes with the most validation rows first, within a size the best AUC. Each `metrics` is a
     results/{size}/{name}/metrics.json with the files of its model beside it.
@@ -55,11 +55,6 @@ def write_comparison(metrics: list[Path], comparison: Output, view: Output) -> N
     models["settings"] = models.pop("settings")  # long, so last
     with written_beside(comparison) as temporary:
         models.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
-    kind = "simulated" if models["simulated_data"].any() else "real"
-    columns = models.map(_cell).set_axis(models["size"] + " " + models["model"]).T
-    write_html(
-        view, "All models", f"<h1>All models, on {kind} data</h1>\n{columns.to_html(border=0)}"
-    )
 
 
 def _row(path: Path) -> dict[str, Any]:
