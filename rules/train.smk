@@ -15,8 +15,6 @@ rule train:
         training="results/{size}/{model}/training.json",
     log:
         "results/{size}/{model}/train.log",
-    benchmark:
-        "results/{size}/{model}/train.benchmark.tsv"
     conda:
         model_env
     threads: lambda wildcards: 8 * max(1, layout(wildcards)[1])
@@ -47,8 +45,6 @@ use rule train as refit with:
         training="results/{size}/{model}/refit/training.json",
     log:
         "results/{size}/{model}/refit/train.log",
-    benchmark:
-        "results/{size}/{model}/refit/train.benchmark.tsv"
     message:
         "Training {wildcards.model} on the validation rows, too, size {wildcards.size}"
 
@@ -64,8 +60,6 @@ rule tune:
         trials="results/{size}/tuning/{model}/trials.csv",
     log:
         "results/{size}/tuning/{model}/tune.log",
-    benchmark:
-        "results/{size}/tuning/{model}/tune.benchmark.tsv"
     conda:
         "../envs/tune.yaml"
     threads: 8
