@@ -125,7 +125,7 @@ def test_what_makes_no_mean_is_refused_before_anything_is_written(tmp_path: Path
     outputs = [tmp_path / name for name in ("blend", "weights", "training")]
     for paths, given, named in (
         (runs[0], {"a": 0, "b": 0}, "weights"),
-        ([run[0] for run in runs], None, "two models are called 'a'"),
+        ([run[0] for run in runs], None, "models a, a"),
     ):
         with pytest.raises(UserError, match=named):
             blend_predictions(paths, given, *outputs, by="logloss", prior="observed")
