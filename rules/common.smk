@@ -68,15 +68,11 @@ def clear_errors(function):
     return wrapped
 
 
-# What is no model and has predictions of the validation rows.
-OTHERS = [BLEND, *BASELINES]
-
-
 wildcard_constraints:
     split="train|test",
     size=r"\w+",
     # Wide enough for names with a mistake: the family then says what is wrong.
-    model=rf"(?!(?:{'|'.join(OTHERS)})/)[^/]+",
+    model=rf"(?!(?:{'|'.join([BLEND, *BASELINES])})/)[^/]+",
     baseline="|".join(BASELINES),
     name="[^/]+",
     scored="([^/]+/){0,2}[^/]+",

@@ -10,8 +10,6 @@ rule evaluate:
         speed="results/{size}/{model}/valid_speed.json",
     log:
         "results/{size}/{model}/evaluate.log",
-    benchmark:
-        "results/{size}/{model}/evaluate.benchmark.tsv"
     conda:
         model_env
     threads: 8
@@ -33,8 +31,6 @@ rule importance:
         importance="results/{size}/{model}/importance.json",
     log:
         "results/{size}/{model}/importance.log",
-    benchmark:
-        "results/{size}/{model}/importance.benchmark.tsv"
     conda:
         model_env
     threads: 8
@@ -56,8 +52,6 @@ rule attention:
         attention="results/{size}/{model}/attention.json",
     log:
         "results/{size}/{model}/attention.log",
-    benchmark:
-        "results/{size}/{model}/attention.benchmark.tsv"
     conda:
         model_env
     threads: 8
@@ -105,8 +99,6 @@ rule fit_baseline:
         training="results/{size}/{baseline}/training.json",
     log:
         "results/{size}/{baseline}/fit_baseline.log",
-    benchmark:
-        "results/{size}/{baseline}/fit_baseline.benchmark.tsv"
     conda:
         "../envs/baseline.yaml"
     threads: 8

@@ -9,8 +9,6 @@ rule export:
         onnx="results/{size}/{model}/model.onnx",
     log:
         "results/{size}/{model}/export.log",
-    benchmark:
-        "results/{size}/{model}/export.benchmark.tsv"
     conda:
         "../envs/export.yaml"
     params:

@@ -183,13 +183,9 @@ def scored(function):
     @clear_errors
     def of_job(wildcards):
         *place, name = wildcards.scored.split("/")
-        job = dict(zip(("size", "model"), place or ["full"]))
-        check_job(config, COLUMNS, job)
-        models = [job["model"]] if "model" in job else None
+        size, *one = place or ["full"]
         files = tables_of(scored_files(config, name))
-        return function(
-            files, job["size"], models or submission_models(config, job["size"])
-        )
+        return function(files, size, one or submission_models(config, size))
 
     return of_job
 
@@ -207,15 +203,12 @@ def of_pair(file, *which):
 
     @clear_errors
     def paths(wildcards):
-        size, names = wildcards.size, [getattr(wildcards, name) for name in which]
         if wildcards.one == wildcards.two:
             raise UserError(
                 f"{wildcards.one}: is named twice; compare it with another model"
             )
-        for name in names:
-            if name not in OTHERS:
-                check_job(config, COLUMNS, {"size": size, "model": name})
-        found = [f"results/{size}/{name}/{file}" for name in names]
+        names = [getattr(wildcards, name) for name in which]
+        found = [f"results/{wildcards.size}/{name}/{file}" for name in names]
         return found if len(found) > 1 else found[0]
 
     return paths

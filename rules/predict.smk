@@ -10,8 +10,6 @@ rule predict:
         predictions="results/{size}/{model}/predictions/part{part}.parquet",
     log:
         "results/{size}/{model}/predictions/part{part}.log",
-    benchmark:
-        "results/{size}/{model}/predictions/part{part}.benchmark.tsv"
     conda:
         model_env
     threads: 8

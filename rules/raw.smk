@@ -8,8 +8,6 @@ rule simulate:
         truth="data/simulated/{split}_truth.parquet",
     log:
         "data/simulated/{split}.log",
-    benchmark:
-        "data/simulated/{split}.benchmark.tsv"
     priority: 1  # for `describe`
     conda:
         "../envs/data.yaml"

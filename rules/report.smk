@@ -9,9 +9,8 @@ rule compare:
         speed=compared("valid_speed.json", among=is_model),
         predictions=compared("valid_predictions.parquet"),
     output:
-        comparison="results/comparison.csv",
-        view=report(
-            "results/comparison.html",
+        comparison=report(
+            "results/comparison.csv",
             caption="captions/comparison.rst",
             category="All models",
             labels={"plot": "table of all models"},

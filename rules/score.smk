@@ -26,8 +26,6 @@ rule score:
         output="results/scores/{scored}.parquet",
     log:
         "results/scores/{scored}.log",
-    benchmark:
-        "results/scores/{scored}.benchmark.tsv"
     conda:
         "../envs/score.yaml"
     threads: 8

@@ -1,8 +1,6 @@
 # One model per size and name, of the family that its name says.
 import shutil
 
-from feseq.common.cuda import SAID_CPU, has_cuda_device
-
 
 rule train:
     input:
@@ -17,8 +15,6 @@ rule train:
         training="results/{size}/{model}/training.json",
     log:
         "results/{size}/{model}/train.log",
-    benchmark:
-        "results/{size}/{model}/train.benchmark.tsv"
     conda:
         model_env
     threads: lambda wildcards: 8 * max(1, layout(wildcards)[1])
@@ -49,8 +45,6 @@ use rule train as refit with:
         training="results/{size}/{model}/refit/training.json",
     log:
         "results/{size}/{model}/refit/train.log",
-    benchmark:
-        "results/{size}/{model}/refit/train.benchmark.tsv"
     message:
         "Training {wildcards.model} on the validation rows, too, size {wildcards.size}"
 
@@ -66,8 +60,6 @@ rule tune:
         trials="results/{size}/tuning/{model}/trials.csv",
     log:
         "results/{size}/tuning/{model}/tune.log",
-    benchmark:
-        "results/{size}/tuning/{model}/tune.benchmark.tsv"
     conda:
         "../envs/tune.yaml"
     threads: 8
@@ -83,17 +75,6 @@ rule tune:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
     script:
         "../scripts/entry.py"
-
-
-onstart:
-    # Jobs on this machine need not warn of it each.
-    if (
-        workflow.local_exec
-        and config["runtime"]["device"] == "auto"
-        and not has_cuda_device()
-    ):
-        logger.warning("no CUDA device found: models train and predict on the CPU")
-        os.environ[SAID_CPU] = "1"
 
 
 onsuccess:

@@ -143,7 +143,7 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
     for size, model, message in (
         ("medium", "len151", r"max_len 151 .* medium.*\[150, 500\]"),
         ("medium", "len150-feseq_papr", "'feseq_paper'"),
-        ("full", "len150-odd", "variants.odd.model, on size full: 7 heads"),
+        ("full", "len150-odd", "model.heads of len150-odd, size full: 7 heads"),
         ("full", "bosting", "such as len150, or boosting"),
         ("full", "constant", "not the name of a model"),
         ("full", "boosting-gone", "no variant 'gone'"),

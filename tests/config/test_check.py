@@ -66,7 +66,7 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("sampling.split.time", "seq"),
     ("sizzes", {}),
     ("sizes.toy.model.head", 1),
-    ("sizes.toy.model.heads", 5),
+    ("sizes.toy.model.heads", 5, "model.heads of len100, size toy"),
     ("sizes.toy.train", {}, "sizes.toy.train.batch_size"),
     ("sizes.toy.rows", 1000.0),
     ("sizes.toy.min_count", True),

@@ -286,7 +286,7 @@ def test_what_makes_no_mean_is_refused_before_anything_is_written(tmp_path: Path
     runs = [write_models(tmp_path / run, *noisy(0.5, 1.0)) for run in ("yesterday", "today")]
     for paths, given, named in (
         (runs[0], {"a": 0, "b": 0}, "weights"),
-        ([run[0] for run in runs], None, "two models are called 'a'"),
+        ([run[0] for run in runs], None, "models a, a"),
     ):
         with pytest.raises(UserError, match=named):
             blend(tmp_path, paths, given)

@@ -33,7 +33,6 @@ from feseq.report.plots.one_model import (
     importance_plot,
     learning_curves_plot,
     plot_model,
-    plot_one,
     roc_pr_plot,
     slices_plot,
 )
@@ -241,15 +240,9 @@ def test_intervals_are_red_where_significant_and_hollow_where_unknown() -> None:
     assert points.get_facecolors().tolist() == np.array(expected).tolist()
 
 
-def test_what_cannot_be_drawn_is_named(tmp_path: Path) -> None:
+def test_a_network_without_attention_is_named() -> None:
     with pytest.raises(UserError, match=r"interaction: autoint.*pooling: weighted_sum"):
         attention_plot(attention((), 0), ABOUT)
-    data, training = tmp_path / "data.json", tmp_path / "training.json"
-    write_json(data, {"auc": 1})
-    write_json(training, {"simulated_data": False})
-    for plot in ("nope", "importance"):
-        with pytest.raises(UserError, match=plot):
-            plot_one(plot, data, training, "toy/len100", tmp_path / "plot.svg")
 
 
 def test_models_are_drawn_in_the_order_of_the_table_and_named_by_size() -> None:

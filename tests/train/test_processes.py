@@ -151,7 +151,7 @@ def test_after_a_sudden_end_nothing_runs_and_three_processes_go_on(
     assert code != 0, log
     assert have_ended(workers)
     # What all processes would log is there once.
-    assert log.count("training on SIMULATED data") == 1
+    assert log.count("validation rows, max_len") == 1
     # Saved before an evaluation too, which a signal ends at once.
     in_processes(3, train_here, data, tmp_path, 3)
     assert_like(tmp_path, alone)

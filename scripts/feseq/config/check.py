@@ -29,7 +29,10 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
     if found:
         count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
         listed = "\n".join(f"  - {mistake}" for mistake in found)
-        raise UserError(f"the config has {count}:\n{listed}\nconfig/README.md explains every key.")
+        raise UserError(
+            f"the config has {count}:\n{listed}\nconfig/README.md explains every key. Numbers in a "
+            f"mapping of Snakemake's --config are text: give them by --configfile."
+        )
     return full
 
 

@@ -60,8 +60,6 @@ def fit_baseline(
     mapped = FeatureMap.read(feature_map)
     with open_table(train) as rows, open_table(valid) as others, threadpool_limits(threads):
         check_one_draw(mapped, rows, others, full_name)
-        if rows.source["simulated"]:
-            logger.info("fitting to SIMULATED data: this model knows nothing of real clicks")
         fields = InputColumns(mapped)
         used = min(rows.rows, ROWS_AT_MOST)
         if baseline != "constant":

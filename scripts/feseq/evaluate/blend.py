@@ -56,16 +56,12 @@ def blend_predictions(
     tables = [read_predictions(path, None, folder_name(path)) for path in predictions]
     about = _of_rows(tables[0])
     for path, table in zip(predictions, tables):
-        if "logit_blanked" not in table.column_names:
-            raise UserError(f"{path}: predictions of a baseline; a blend takes models")
         if not (table["row"].equals(tables[0]["row"]) and _of_rows(table) == about):
             raise UserError(
                 f"{path}: has other rows than {predictions[0]}; delete both and run the same "
                 f"command again"
             )
     names = [path.absolute().parent.name for path in predictions]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"two models are called {twice[0]!r}; give models of different names")
     rows = {name: tables[0][name] for name in ("row", "label", "holdout")}
     label, chooses = rows["label"].to_numpy(), ~rows["holdout"].to_numpy()
     logits = [table["logit"].to_numpy() for table in tables]

@@ -19,7 +19,7 @@ from ..common.files import Output, write_json
 from ..common.ragged import Ragged
 from ..config.runtime import Runtime
 from ..dataset.block import Block
-from ..dataset.feature_map import FeatureMap, check_one_draw, check_same_kind
+from ..dataset.feature_map import FeatureMap, check_one_draw
 from ..dataset.opening import open_table
 from ..dataset.table import MemoryTable, SomeRows, Table, reported
 from ..family.model import Model, family_in, load_model
@@ -54,7 +54,6 @@ def measure_importance(
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     predictor = family_in(model).verb("importance")
     with open_table(valid) as table:
-        check_same_kind(table, loaded.about.simulated)
         check_one_draw(loaded.about.feature_map, table, table, full_name, model)
 
         predict = partial(predictor, loaded, table)

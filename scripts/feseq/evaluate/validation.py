@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..common.files import Output, write_json
 from ..config.runtime import Runtime
-from ..dataset.feature_map import check_one_draw, check_same_kind
+from ..dataset.feature_map import check_one_draw
 from ..dataset.opening import open_table
 from ..family.model import load_model
 from ..predict.part import model_metadata
@@ -30,7 +30,6 @@ def predict_validation(
     runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     with open_table(valid) as table:
-        check_same_kind(table, loaded.about.simulated)
         check_one_draw(loaded.about.feature_map, table, table, full_name, model)
         started = time.perf_counter()
         logits = {"logit": loaded.predict(table, verbosity=runtime.verbosity)}

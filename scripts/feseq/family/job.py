@@ -1,7 +1,6 @@
 """What a training is given, and what it writes, in every family of models."""
 
 import csv
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,8 +17,6 @@ from ..dataset.opening import AllRows, Files, open_table
 from ..dataset.table import Table, monitored_rows
 from ..families import Settings, family_of
 from .model import About, Model
-
-logger = logging.getLogger(__name__)
 
 # By hand, where no config says more.
 _RUNTIME = Runtime()
@@ -79,8 +76,6 @@ class TrainJob:
         rows = AllRows(self.train, self.valid) if self.refit_of else self.train
         with open_table(rows) as train, open_table(self.valid) as valid:
             check_one_draw(fields, train, train if self.refit_of else valid, self.full_name)
-            if train.source["simulated"]:
-                logger.info("training on SIMULATED data: this model knows nothing of real clicks")
             yield fields, train, None if self.refit_of else monitored_rows(valid)
 
     def about(self, feature_map: FeatureMap, train: Table) -> About:

@@ -17,25 +17,21 @@ from ..evaluate.intervals import RESAMPLES, gain_entries
 from ..evaluate.metrics import BALANCED, BY_NAME, Rows
 from ..evaluate.valid_predictions import read_predictions
 from ..families import family_name, is_model
-from .page import SIMULATED, markdown_table, with_interval, write_html
+from .page import SIMULATED, markdown_table, with_interval
 
 logger = logging.getLogger(__name__)
 
-# Columns of comparison.csv by what training.json calls them, and those of metrics.json.
-_COSTS = {
-    "train_rows": "train_rows",
-    "negative_share": "negative_share",
-    "train_samples_per_second": "samples_per_second",
-    "train_seconds": "seconds",
-    "best_epoch": "best_epoch",
-    "epochs": "epochs",
-    "parameters": "parameters",
-    "device": "device",
-    "precision": "precision",
-    "predict_samples_per_second": "predict_samples_per_second",
-}
-_MEASURED = ("simulated_data", "enough_clicks", "unseen", "auc_blanked", "ahead_of")
-_LEARNED = ("expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best")
+# Of training.json; those of _TRAIN as columns `train_...` of comparison.csv.
+_TRAIN = ("samples_per_second", "seconds")
+_COSTS = (
+    *("train_rows", "negative_share", *_TRAIN, "best_epoch", "epochs", "parameters"),
+    *("device", "precision", "predict_samples_per_second"),
+)
+# Of metrics.json.
+_MEASURED = (
+    *("simulated_data", "enough_clicks", "unseen", "auc_blanked", "ahead_of"),
+    *("expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best"),
+)
 # Whole numbers that some models lack: gaps would make them floats.
 _WHOLE = dict.fromkeys(("train_rows", "best_epoch", "epochs", "parameters"), "Int64")
 _ONE_SEED = (
@@ -44,8 +40,8 @@ _ONE_SEED = (
 )
 
 
-def write_comparison(metrics: list[Path], comparison: Output, view: Output) -> None:
-    """Write one row a model, as results/README.md lists the columns, and as HTML a column a model.
+def write_comparison(metrics: list[Path], comparison: Output) -> None:
+    """Write one row a model, as results/README.md lists the columns.
 
     Sizes with the most validation rows first, within a size the best AUC. Each `metrics` is a
     results/{size}/{name}/metrics.json with the files of its model beside it.
@@ -59,20 +55,16 @@ def write_comparison(metrics: list[Path], comparison: Output, view: Output) -> N
     models["settings"] = models.pop("settings")  # long, so last
     with written_beside(comparison) as temporary:
         models.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
-    kind = "simulated" if models["simulated_data"].any() else "real"
-    columns = models.map(_cell).set_axis(models["size"] + " " + models["model"]).T
-    write_html(
-        view, "All models", f"<h1>All models, on {kind} data</h1>\n{columns.to_html(border=0)}"
-    )
 
 
 def _row(path: Path) -> dict[str, Any]:
     """What the files beside a model's metrics.json say of it, as columns of comparison.csv."""
     measured, training = _measured(path), read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
-    row: dict[str, Any] = {"size": size, "model": name, "kind": kind_of(name)}
+    family = family_name(name) if is_model(name) else {BLEND: BLEND}.get(name, "baseline")
+    row: dict[str, Any] = {"size": size, "model": name, "kind": family}
     row |= {"valid_rows": measured["rows"], "valid_clicks": measured["clicks"]}
-    row |= {key: measured[key] for key in (*_MEASURED, *_LEARNED)}
+    row |= {key: measured[key] for key in _MEASURED}
     row |= _flat(measured["metrics"])
     row |= _flat({key: measured[key] for key in ("score_gain", "histories")})
     ahead = measured["ahead"] or {}
@@ -95,19 +87,12 @@ def _measured(path: Path) -> dict[str, Any]:
 
 def _costs(path: Path, training: Mapping[str, Any]) -> dict[str, Any]:
     """What a training took, and how fast the model predicts."""
-    costs = {column: training.get(key) for column, key in _COSTS.items()}
+    costs = {"train_" * (key in _TRAIN) + key: training.get(key) for key in _COSTS}
     if is_model(path.absolute().parent.name):
         speed = read_json(path.with_name("valid_speed.json"))
         costs["predict_samples_per_second"] = speed.get("samples_per_second")
     peak = training.get("peak_memory_bytes")
     return costs | {"peak_memory_mib": None if peak is None else peak / 2**20}
-
-
-def kind_of(model: str) -> str:
-    """The family of a model, baseline or blend."""
-    if is_model(model):
-        return family_name(model)
-    return "blend" if model == BLEND else "baseline"
 
 
 def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
@@ -147,23 +132,13 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
     unless both were measured on the same rows.
     """
     paths = {path.absolute().parent.name: path for path in (first, other)}
-    if len(paths) == 1:  # of two runs
-        paths = {str(path.parent): path for path in (first, other)}
     measured = {name: _measured(path) for name, path in paths.items()}
-    predictions = _predictions(first), _predictions(other)
-    _check_same_rows(first, predictions[0], other, predictions[1])
-    tables = dict(zip(paths, predictions))
+    tables = {name: _predictions(path) for name, path in paths.items()}
+    _check_same_rows(first, tables[first.parent.name], other, tables[other.parent.name])
     aucs = {name: _auc(table) for name, table in tables.items()}
     worse, better = sorted(paths, key=lambda name: aucs[name].value)
     gain = aucs[better].minus(aucs[worse])
-    rows = {
-        name: Rows(
-            table["label"].to_numpy(),
-            table["logit"].to_numpy(),
-            float(metadata_of(table)["click_rate"]),
-        )
-        for name, table in tables.items()
-    }
+    rows = {name: _rows(table) for name, table in tables.items()}
     gains = gain_entries(rows[better], rows[worse], gain, resamples)
     entries = {name: found["metrics"] for name, found in measured.items()}
     entries[f"{better} better by"] = gains
@@ -212,6 +187,11 @@ def _predictions(metrics: Path) -> pa.Table:
     """The predictions beside a model's metrics."""
     path = metrics.with_name("valid_predictions.parquet")
     return read_predictions(path, full_name=folder_name(path))
+
+
+def _rows(predictions: pa.Table) -> Rows:
+    label, logit = (predictions[name].to_numpy() for name in ("label", "logit"))
+    return Rows(label, logit, float(metadata_of(predictions)["click_rate"]))
 
 
 def _auc(predictions: pa.Table) -> Auc:

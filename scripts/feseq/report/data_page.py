@@ -103,7 +103,7 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
 
 
 def _sequence_table(sequence: Mapping[str, Any]) -> str:
-    lengths = pd.DataFrame(sequence["lengths"])[list(TABLES)]
+    lengths = pd.DataFrame(sequence["lengths"])[TABLES]
     rows = lengths.sum()
     cells = {
         "events": pd.Series(sequence["mean"])[rows > 0].map("{:,.1f}".format),

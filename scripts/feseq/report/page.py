@@ -26,8 +26,7 @@ _STYLE = """\
 .page table { border-collapse: collapse; font-size: 13px; width: auto; margin: 0.5em 0; }
 .page th, .page td { padding: 3px 8px; text-align: left; vertical-align: top;
   border-bottom: 1px solid #ddd; overflow-wrap: normal; }
-.page table:not(.dataframe) td { white-space: nowrap; }
-.page .dataframe td { min-width: 5em; }
+.page td { white-space: nowrap; }
 .prose:has(.page) { max-width: none; }
 .items-center:has(.page) { align-items: flex-start; }
 .prose .page code::before, .prose .page code::after { content: none; }
@@ -109,11 +108,6 @@ def difference_text(model: pd.Series, name: str) -> str:
     return f"{column_text(model, name)}, {'' if is_sure else 'not '}significant"
 
 
-def counted(count: int, what: str) -> str:
-    """1 click, 2 clicks."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def percent(share: float, digits: int = 3) -> str:
     """1.93 %, without needless zeros."""
     return f"{100 * share:.{digits}g} %"
@@ -135,17 +129,13 @@ def write_page(text: str, page: Path, view: Path) -> None:
     body = re.sub(
         r'src="([^":]+)\.svg"', lambda found: f'src="{_embedded(page.parent, found[1])}"', body
     )
-    title = next(line for line in text.splitlines() if line.startswith("# "))
-    write_html(view, title.removeprefix("# "), body)
-
-
-def write_html(view: Path, title: str, body: str) -> None:
-    """Write a whole HTML file; tables that are too wide scroll by themselves."""
+    # Tables that are too wide scroll by themselves.
     body = re.sub(r"(?s)(<table.*?</table>)", r'<div class="wide">\1</div>', body)
+    title = next(line for line in text.splitlines() if line.startswith("# "))
     with written_beside(view) as temporary:
         temporary.write_text(
             f'<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n'
-            f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}</style>\n"
+            f"<title>{html.escape(title.removeprefix('# '))}</title>\n<style>\n{_STYLE}</style>\n"
             f'<main class="page">\n{body}\n</main>\n</html>\n',
             encoding="utf-8",
         )

@@ -14,12 +14,11 @@ from ..common.files import Output
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE
 from ..describe.alarms import read_alarms
 from ..evaluate.metrics import BALANCED, BY_NAME, METRICS
-from .decision import decision
+from ..families import is_model
 from .page import (
     SIMULATED,
     alarms_text,
     column_text,
-    counted,
     difference_text,
     literal,
     markdown_table,
@@ -65,7 +64,7 @@ def write_summary(
         rivals["group"] = rivals["kind"].mask(rivals["model"].isin(baselines), "baseline")
         target = f"results/submission_{size}.csv"
         command = shlex.join(["snakemake", "--cores", "4", target, *options])
-        decisions.append(decision(rivals, names, command))
+        decisions.append(_decision(rivals, names, command))
         found += [*decisions[1:][-1:], _task(rivals), *_best_model(rivals)]
         found += _submission(rivals, names, prior, refit)
     lacking = " That needs a test file, and `raw.test` is null." * (not has_test)
@@ -81,15 +80,68 @@ def write_summary(
     write_page("\n".join(parts), summary, view)
 
 
+def _decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> str:
+    """What a size should submit and why, in one sentence.
+
+    `rivals` are its rows of comparison.csv, the best AUC first, each with its `group`; `submitting`
+    are the models that submit, by `command`. A model is surely behind the best if the p-value of
+    the difference, corrected for the number of models, is below SIGNIFICANCE.
+    """
+    best, is_blend = rivals.iloc[0], len(submitting) > 1
+    size, name = best["size"], BLEND if is_blend else submitting[0]
+    named = f"the blend of {', '.join(submitting)}" if is_blend else name
+    reset = ", submission_weights: null" * is_blend
+    if not best["enough_clicks"]:
+        return (
+            f"**These rows cannot tell what to submit**: size {size} has "
+            f"{best['valid_clicks']:,} clicks among its {best['valid_rows']:,} validation rows, "
+            f"and {FEW_CLICKS} are needed, and as many others; `{command}` submits {named}, as "
+            f"configured."
+        )
+
+    def instead(model: str) -> str:
+        return f"`sizes: {{{size}: {{submission_models: [{model}]{reset}}}}}` in the config"
+
+    level = rivals[rivals["auc_behind_chance"] >= SIGNIFICANCE]  # the best is level with itself
+    trained, candidates = (rows[rows["model"].map(is_model)] for rows in (rivals, level))
+    own, baselines = rivals[rivals["model"] == name], rivals[rivals["group"] == "baseline"]
+    reasons = [_standing(row, best) for _, row in pd.concat([own, baselines[:1]]).iterrows()]
+    if own.empty:
+        reasons = [f"{named}, as configured, is not trained", *reasons]
+    why = "; ".join(reasons)
+    if own.empty or (name not in set(level["model"]) and len(candidates)):
+        # Without a level one, the best trained model; there is one.
+        model = pd.concat([candidates, trained])["model"].iloc[0]
+        return f"**Submit {model}**: with {instead(model)}, `{command}`; {why}."
+    plain = level[level["group"] == "baseline"]
+    if plain.empty:
+        return f"**Submit {named}**: `{command}`; {why}."
+    # One that can be submitted, if there is one.
+    other = pd.concat([plain[plain["model"].map(is_model)], plain])["model"].iloc[0]
+    offer = f", or {other} with {instead(other)}" if is_model(other) else ""
+    return (
+        f"**No model is surely better than {other}, a baseline**: `{command}` submits "
+        f"{named}{offer}; {why}."
+    )
+
+
+def _standing(model: pd.Series, best: pd.Series) -> str:
+    """The AUC of a model and how far it is behind the best."""
+    text = f"{model['model']} has an AUC of {column_text(model, 'auc')}"
+    if model["model"] == best["model"]:
+        return f"{text}, the highest"
+    return f"{text} and is behind {best['model']} by {difference_text(model, 'auc_behind')}"
+
+
 def _task(rivals: pd.DataFrame) -> str:
     """What is predicted at a size, and from what."""
     first, trained = rivals.iloc[0], rivals["train_rows"].max()
     kind = "simulated" if first["simulated_data"] else "real"
     learned = "" if pd.isna(trained) else f", learned from {trained:,.0f} {kind} rows"
     return (
-        f"Size {first['size']}: {counted(len(rivals), 'model')} of the probability of a click"
-        f"{learned}, measured on {first['valid_rows']:,} other {kind} rows with "
-        f"{counted(first['valid_clicks'], 'click')}."
+        f"Size {first['size']}: {len(rivals)} models of the probability of a click{learned}, "
+        f"measured on {first['valid_rows']:,} other {kind} rows with {first['valid_clicks']:,} "
+        f"clicks."
     )
 
 

@@ -8,7 +8,7 @@ from ..config.catalog import size_block
 from ..config.columns import Columns
 from ..config.model import ModelConfig
 from ..config.train import TrainConfig
-from ..families import Settings, variant_of
+from ..families import Settings
 from ..family.base import Family
 
 
@@ -31,26 +31,19 @@ class FESeq(Family):
         self, config: Mapping[str, Any], columns: Columns, size: str, model: str
     ) -> Iterator[str]:
         """Inputs that the columns do not have, and heads that do not divide the width."""
-        settings, variant = self.settings(config, size, model)["model"], variant_of(model)
-        own = config["variants"][variant].get("model", {}) if variant else {}
+        settings = self.settings(config, size, model)["model"]
         if settings["times"] and columns.event_time is None:
-            in_size = "times" in config["sizes"][size].get("model", {})
-            place = f"sizes.{size}.model" if in_size else "model"
-            place = f"variants.{variant}.model" if "times" in own else place
             yield (
-                f"{place}.times: true, and no group in columns.use has times; "
-                f"write times: {{<sequence column of event times>: <column of the row's time>}} in "
-                f"a group, or set it to false"
+                "model.times: true, here or in a size or variant, and no group in columns.use has "
+                "times; write times: {<sequence column of event times>: <column of the row's "
+                "time>} in a group, or set it to false"
             )
         try:
             # Without a sequence, a network has one that is always empty.
             fields = max(1, len(columns.sequences)) + len(columns.profile)
             ModelConfig(**settings).width(fields)
         except ImpossibleNetworkError as error:
-            place = (
-                f"variants.{variant}.model, on size {size}" if own else f"sizes.{size}.model.heads"
-            )
-            yield f"{place}: {error}"
+            yield f"model.heads of {model}, size {size}: {error}"
 
     def layout(
         self, config: Mapping[str, Any], size: str, model: str, own_environment: bool

@@ -161,7 +161,7 @@ class TrainingRun:
         `options` are those of Trainer. Raises ImpossibleNetworkError for an impossible network.
         """
         train, valid = sources
-        config, simulated = self.train_config, train.table.source["simulated"]
+        config = self.train_config
         sizes = field_sizes(self.model_config, self.feature_map)
         # An average of the weights is one more of them.
         copies = COPIES_OF_PARAMETERS + (config.weight_average > 0)
@@ -178,8 +178,6 @@ class TrainingRun:
             label = train.table.column("label")
             # Half a click more: a rate of 0 has no odds.
             model.start_at((label.sum() + 0.5) / (len(label) + 1))
-        if simulated:
-            logger.info("training on SIMULATED data: this model knows nothing of real clicks")
         if model.time is not None:
             model.time.check(next(train.in_order(0, train.batch_rows)))
         logger.info(

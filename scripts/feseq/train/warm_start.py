@@ -34,15 +34,7 @@ class WarmStart:
 
         Raises UserError if it is of other settings or columns.
         """
-        try:
-            model = TrainedModel.load(path)
-        except OSError as error:
-            raise UserError(f"train.start_from: {path} cannot be read ({error})") from None
-        except UserError:
-            raise UserError(
-                f"train.start_from: {path} is no model.safetensors of this version of the "
-                f"workflow; name another file, or null to train from the start"
-            ) from None
+        model = TrainedModel.load(path)
         before, now = asdict(model.config), asdict(config)
         if differ := [key for key in now if key not in _MAY_DIFFER and now[key] != before[key]]:
             found = "; ".join(f"{key} {before[key]} there, {now[key]} here" for key in differ)

@@ -12,12 +12,12 @@ from matplotlib.ticker import PercentFormatter
 from ...describe.drift import MUCH_DRIFT, SOME_DRIFT
 from ..page import percent, texts
 from . import style
-from .style import BLUE, GREY, ROW, VERMILION, WIDTH, interval_panels, new_plot, short
+from .style import GREY, interval_panels, short
 
 # The most columns with their click rates, and the most rows in charts of single columns.
 _MOST_PANELS = 6
 _MOST_ROWS = 25
-TABLES = {"train": (GREY, "s"), "valid": (BLUE, "o"), "test": (VERMILION, "D")}
+TABLES = ["train", "valid", "test"]
 
 
 def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
@@ -55,7 +55,7 @@ def lengths_plot(facts: Mapping[str, Any]) -> Figure:
     for sequence in facts["sequences"]:
         bins = pd.DataFrame(sequence["lengths"])
         starts = [*bins["start"], np.inf]
-        shares = bins[list(TABLES)] / bins[list(TABLES)].sum().clip(lower=1)
+        shares = bins[TABLES] / bins[TABLES].sum().clip(lower=1)
         names = [
             f"{a:,}{'+' if b == np.inf else f'-{b - 1:,}' * (a + 1 < b)}   "
             f"({', '.join(map(percent, row))})"
@@ -95,30 +95,24 @@ def _rates_plot(
 
 def drift_plot(facts: Mapping[str, Any]) -> Figure:
     """The columns that have drifted most from train to the test, and how much to validation."""
-    columns = pd.DataFrame(facts["columns"])
-    others = ["valid", "test"] if facts["rows"]["test"] else ["valid"]
-    where = "; the test may be elsewhere" * (len(others) > 1)
-    indices = columns.sort_values(f"psi_{others[-1]}", ascending=False, kind="stable")[:_MOST_ROWS]
-    figure = new_plot(
+    last = "test" if facts["rows"]["test"] else "valid"
+    columns = pd.DataFrame(facts["columns"]).sort_values(
+        f"psi_{last}", ascending=False, kind="stable"
+    )[:_MOST_ROWS]
+    smallest, values = 1e-4, columns[f"psi_{last}"]
+    names = columns["column"].map(short) + texts(columns["psi_valid"], "   {:.3f}".format)
+    rows = {"name": names, "value": values.clip(lower=smallest), "low": np.nan, "high": np.nan}
+    figure = interval_panels(
         facts,
-        WIDTH,
-        len(indices) * ROW + 1.6,
-        f"Drift from train: population stability index, the {len(indices)} largest in {others[-1]}",
+        {f"the {len(columns)} columns with the largest": pd.DataFrame(rows).assign(chance=1.0)},
+        f"Drift from train to {last}: population stability index",
         f"Dotted: {SOME_DRIFT} and {MUCH_DRIFT}, from which one speaks of some and of much drift.",
-        f"A random split keeps validation at the left{where}.",
+        "Numbers: that of the validation rows, which a random split keeps low.",
+        middle=SOME_DRIFT,
+        label="population stability index",
     )
-    ax = figure.subplots()
-    style.draw_rows(ax, list(indices["column"].map(short)))
-    smallest = 1e-4
-    for name in others:
-        colour, marker = TABLES[name]
-        values = indices[f"psi_{name}"].clip(lower=smallest)
-        ax.plot(values, range(len(values)), marker, color=colour, label=name)
-    for bound in (SOME_DRIFT, MUCH_DRIFT):
-        ax.axvline(bound, ls=":", color=GREY)
-    style.log_axis(ax, "x", smallest, max(1.0, indices[f"psi_{others[-1]}"].max()))
-    ax.set_xlabel("population stability index")
-    figure.legend(loc="outside right upper")
+    figure.axes[0].axvline(MUCH_DRIFT, ls=":", color=GREY)
+    style.log_axis(figure.axes[0], "x", smallest, max(1.0, values.max()))
     return figure
 
 

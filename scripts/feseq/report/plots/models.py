@@ -87,20 +87,17 @@ def by_max_len_plot(models: pd.DataFrame) -> Figure:
 def speed_plot(models: pd.DataFrame) -> Figure:
     """Samples a second in training and prediction, and peak memory, of every model."""
     devices = ", ".join(map(short, sorted(set(models["device"].dropna()))))
-    note = f"Logarithmic axes. Trained on: {devices or 'no device known'}."
+    note = f"Trained on: {devices or 'no device known'}."
     height = len(models) * ROW + 1.4
     figure = new_plot(_about(models), WIDTH + 3, height, "Speed and memory", note)
     panels = figure.subplots(1, len(COSTS), sharey=True)
     for ax, (name, label) in zip(panels, COSTS.items()):
-        known = models[name].where(models[name] > 0)
-        bars = ax.barh(range(len(known)), known.fillna(0), color=BLUE, height=0.6)
-        ax.bar_label(bars, texts(known, "{:,.0f}".format, "not measured"), padding=4, fontsize=9)
+        bars = ax.barh(range(len(models)), models[name].fillna(0), color=BLUE, height=0.6)
+        numbers = texts(models[name], "{:,.0f}".format, "not measured")
+        ax.bar_label(bars, numbers, padding=4, fontsize=9)
         ax.set_xlabel(label)
-        if known.notna().any():
-            low, high = known.min(), known.max()
-            # The numbers of the longest bars need room.
-            ax.set(xscale="log", xlim=(low / 2, high * (high / low) ** 0.4 * 3))
-        ax.tick_params(axis="x", which="both", labelbottom=False)
+        ax.margins(x=0.5)  # for the numbers of the longest bars
+        ax.tick_params(axis="x", labelbottom=False)
     draw_rows(panels[0], list((models["size"] + " " + models["model"]).map(short)))
     return figure
 

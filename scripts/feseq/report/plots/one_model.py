@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
-from ...common.errors import UserError, did_you_mean, first_line
+from ...common.errors import UserError
 from ...common.files import Output, read_json
 from ...common.logits import sigmoid
 from ...evaluate.metrics import BY_NAME, Rows
@@ -42,16 +42,9 @@ def plot_model(
 
 def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
     """Draw `plot`, one of PLOTS, from its file of a model; `training` is its training.json."""
-    if plot not in PLOTS:
-        raise UserError(f"there is no plot {plot!r}; {did_you_mean(plot, PLOTS, 'plots')}")
-    of_training = read_json(training, kind="training.json", keys=("simulated_data",))
-    about = {"full_name": full_name, "simulated_data": bool(of_training["simulated_data"])}
-    try:
-        content = pd.read_csv(data) if plot == "learning_curves" else read_json(data)
-        figure = PLOTS[plot](content, about)
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{data}: is not what {plot} shows ({first_line(error)})") from None
-    save(figure, svg)
+    about = read_json(training, kind="training.json", keys=("simulated_data",))
+    content = pd.read_csv(data) if plot == "learning_curves" else read_json(data)
+    save(PLOTS[plot](content, {**about, "full_name": full_name}), svg)
 
 
 def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
@@ -73,11 +66,6 @@ def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
         ax.set_ylabel(name)
         ax.legend()
     aucs.set_xlabel("training step")
-    drawn = history[["train_loss", "logloss"]].to_numpy()
-    low, high = np.nanmin(drawn), np.nanmax(drawn)
-    # As with a weight on clicks.
-    if 0 < 5 * low < high:
-        style.log_axis(losses, "y", low, high)
     return figure
 
 
@@ -229,16 +217,13 @@ def attention_plot(attention: Mapping[str, Any], about: About) -> Figure:
 def _draw_positions(ax: Axes, positions: pd.DataFrame, rows: int) -> None:
     """Weights by position, newest first; the target's, position 0, as a line across."""
     share = positions["weight"] * positions["rows"] / (positions["weight"] @ positions["rows"])
-    is_target = positions["position"] == 0
-    on_newest = percent(share[positions["position"].between(1, NEWEST)].sum())
-    target, on_target = positions["weight"][is_target].iloc[0], percent(share[is_target].sum())
+    is_target, is_newest = positions["position"] == 0, positions["position"].between(1, NEWEST)
+    on_target, on_newest = percent(share[is_target].sum()), percent(share[is_newest].sum())
+    target = positions["weight"][is_target].iloc[0]
     ax.axhline(target, color=VERMILION, ls="--", label=f"target: {on_target} of all weight")
     drawn = positions[~is_target & (positions["rows"] >= THIN_SHARE * rows)]
     newest = f"events: {on_newest} on the {NEWEST} newest"
-    ax.plot(drawn["position"], drawn["weight"], ".-", color=BLUE, label=newest)
-    style.log_axis(ax, "x", 1, max(1, drawn["position"].max()) if len(drawn) else 1)
-    high = max([target, *drawn["weight"]])
-    style.log_axis(ax, "y", max(min([target, *drawn["weight"]]), high / 1e4), high)
+    ax.loglog(drawn["position"], drawn["weight"], ".-", color=BLUE, label=newest)
     ax.set(xlabel="position, from the newest event (1) to older ones", ylabel="mean attention")
     ax.legend()
 
