@@ -123,8 +123,8 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path)
     with pytest.raises(UserError, match="full/boosting"):
         compared(metrics, tmp_path)
     # The last two have the same name, in two sizes.
-    for two in (metrics[1:3], metrics[2:4]):
-        with pytest.raises(UserError, match="other rows"):
+    for two, named in ((metrics[1:3], "other rows"), (metrics[2:4], "one name")):
+        with pytest.raises(UserError, match=named):
             write_two_models(*two, tmp_path / "page.md", resamples=0)
 
 
