@@ -2,8 +2,9 @@
 
 import copy
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.plans import documented, planned
+from support import REPOSITORY
 from support.shop import (
     CONFIG,
     ROWS,
@@ -159,6 +160,47 @@ CHANGES: dict[str, Change] = {
     "train part deleted, model.safetensors there": delete("data/h5/toy/train/part000.h5"),
     "submission deleted": delete(SUBMISSION),
 }
+
+
+# How a dry run names each rule's jobs.
+MESSAGES = {
+    "Drawing the rows": "sample",
+    r"Converting part \d+ of the train": "convert_train",
+    "Listing the parts": "list_test",
+    r"Converting part \d+ of the test": "convert_test",
+    "Fitting": "fit_feature_map",
+    "Describing": "describe",
+    "Training": "train",
+    "Predicting the validation": "evaluate",
+    "Measuring": "measure",
+    "Predicting part": "predict",
+    "Writing the submission": "submit",
+}
+
+
+def planned(output: str) -> dict[str, str]:
+    """For each rule of a dry run, the sizes of its jobs, or `once`."""
+    jobs: dict[str, set[str]] = {}
+    for message in re.findall(r"^Job \d+: (.*)", output, re.M):
+        if message.startswith("Comparing the IDs"):
+            continue  # Only where there is a sample submission, which the table's run has not.
+        rule = next(rule for start, rule in MESSAGES.items() if re.match(start, message))
+        size = re.search(r"size (\w+)", message)
+        jobs.setdefault(rule, set()).add(size[1] if size else "once")
+    return {
+        rule: "all" if len(sizes) == 3 else ", ".join(sorted(sizes)) for rule, sizes in jobs.items()
+    }
+
+
+def documented() -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows of the table in rules/README.md: the change, and what it makes stale."""
+    lines = (REPOSITORY / "rules/README.md").read_text().splitlines()
+    header, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
+    ]
+    assert header[1:] == list(MESSAGES.values())
+    for change, *cells in rows:
+        yield change, {rule: cell for rule, cell in zip(header[1:], cells) if cell}
 
 
 def test_the_table_lists_these_changes() -> None:
