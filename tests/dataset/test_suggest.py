@@ -90,6 +90,7 @@ NAMES = st.one_of(
 LISTS = st.lists(st.integers(0, 9), max_size=4)
 VALUES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (pa.string(), st.sampled_from(["x", "y", "", None])),
+    (pa.dictionary(pa.int32(), pa.string()), st.sampled_from(["x", "y", "", None])),
     (pa.string(), st.text(st.characters(exclude_categories=["Cs"]), max_size=3)),
     (pa.string(), LISTS.map(lambda row: ",".join(map(str, row)))),
     (pa.string(), LISTS.map(lambda row: ",".join(f"p{i}" for i in row))),
@@ -114,9 +115,7 @@ def columns_of(draw: st.DrawFn) -> dict[str, pa.Array]:
     for name in names:
         kind, value = draw(st.sampled_from(VALUES))
         some = draw(st.lists(value, min_size=1, max_size=5))
-        column = pa.array((some * ROWS)[:ROWS], kind)
-        is_text = kind == pa.string() and draw(st.booleans())
-        found[name] = column.dictionary_encode() if is_text else column
+        found[name] = pa.array((some * ROWS)[:ROWS], kind)
     return found
 
 

@@ -37,10 +37,14 @@ def set_to(path: str, value: Any) -> Change:
 
 
 def edit(file: str, old: str, new: str) -> Change:
+    """A file of the library, or of the repository."""
+
     def apply(folder: Path, repository: Path, config: dict[str, Any]) -> None:
-        text = (repository / file).read_text()
-        assert text.count(old) >= 1
-        (repository / file).write_text(text.replace(old, new, 1))
+        inside = repository / "scripts/feseq" / file
+        path = inside if inside.exists() else repository / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
 
     return apply
 
@@ -88,35 +92,17 @@ def give_sample(folder: Path, repository: Path, config: dict[str, Any]) -> None:
 NEW, SUBMISSION = "in/new.parquet", "results/submission_toy.csv"
 MODEL = "results/toy/len20/model.safetensors"
 PART = "results/toy/len20/predictions/part001.parquet"
-# By row: the file, a text in it, and what takes its place.
+CONSTANT = "\ndef ", "\nX = 1\n\n\ndef "
+# By row, which names the file: a text in it, and what takes its place.
 EDITS = {
-    "comment and docstring in model/feseq.py": (
-        *("scripts/feseq/model/feseq.py", '"""', '# A remark.\n"""Well: '),
-    ),
-    "text of an error in dataset/store.py": (
-        *("scripts/feseq/dataset/store.py", "no such file;", "missing;"),
-    ),
-    "caption of a plot": ("rules/captions/roc_pr.rst", "a", "b"),
-    "constant of a plot": (
-        *("scripts/feseq/report/plots/one_model.py", "def ", "WIDTH = 9\n\n\ndef "),
-    ),
-    "code in model/refiner.py": ("scripts/feseq/model/refiner.py", "LeakyReLU()", "ReLU()"),
-    "code in dataset/conversion.py": ("scripts/feseq/dataset/conversion.py", "8_192", "4_096"),
-    "code in describe/checks.py": (
-        "scripts/feseq/describe/checks.py",
-        "\ndef ",
-        "\nX = 1\n\n\ndef ",
-    ),
-    "code in predict/submission.py": (
-        *("scripts/feseq/predict/submission.py", '"none"', '"all_valid"'),
-    ),
-    "code in scripts/predict.py": ("scripts/predict.py", "\nif ", "\nX = 1\n\nif "),
-    "code in evaluate/metrics.py": (
-        *("scripts/feseq/evaluate/metrics.py", "\ndef ", "\nX = 1\n\n\ndef "),
-    ),
-    "env file of training edited, conda not used": (
-        *("envs/train.yaml", "filelock", "scipy =1.17.1\n  - filelock"),
-    ),
+    "comment and docstring in model/feseq.py": ('"""', '# A remark.\n"""Well: '),
+    "text of an error in dataset/store.py": ("no such file;", "missing;"),
+    "code in model/refiner.py": ("LeakyReLU()", "ReLU()"),
+    "code in dataset/conversion.py": ("8_192", "4_096"),
+    "code in describe/checks.py": CONSTANT,
+    "code in predict/submission.py": ('"none"', '"all_valid"'),
+    "code in scripts/predict.py": ("\nif ", "\nX = 1\n\nif "),
+    "code in evaluate/metrics.py": CONSTANT,
 }
 # Rows that are named by the key that they change.
 SETTINGS = {
@@ -136,7 +122,12 @@ RUNTIME = {"device": "cpu", "verbosity": 0, "memory_gib": 3, "precision": "float
 # The decay of weights and the penalty of embeddings, 0.25 and 0 in the shop's config.
 SWAPPED = CONFIG["train"] | {"weight_decay": 0, "embedding_l2": 0.25}
 CHANGES: dict[str, Change] = {
-    **{row: edit(*change) for row, change in EDITS.items()},
+    **{row: edit(row.split(" in ")[1], *change) for row, change in EDITS.items()},
+    "caption of a plot": edit("rules/captions/roc_pr.rst", "a", "b"),
+    "constant of a plot": edit("report/plots/one_model.py", *CONSTANT),
+    "env file of training edited, conda not used": edit(
+        "envs/train.yaml", "filelock", "scipy =1.17.1\n  - filelock"
+    ),
     **{path: set_to(path, value) for path, value in SETTINGS.items()},
     "nothing": lambda *_: None,
     "the same commit checked out again": check_out_again,
