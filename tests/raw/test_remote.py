@@ -139,7 +139,7 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     for key, before, after, stale in (
         (train, second, second, set()),
         (train, second, other, steps),
-        ("in/s.csv", sample, sample + b"\n", {"submit"}),
+        ("in/s.csv", sample, sample + b"\n", {"check_sample", "submit"}),
     ):
         put(key, after)
         code, output = shop.snakemake(tmp_path, "-n", submission, config=config)
