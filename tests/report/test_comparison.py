@@ -138,7 +138,6 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path,
 
 def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
     compared(metrics, folder)
-    plots = [folder / f"plots/{name}.svg" for name in given.pop("plots", ())]
     options = {
         "submitting": {
             "full": given.pop("submits", ["len150"]),
@@ -151,7 +150,7 @@ def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
     }
     inputs = folder / "comparison.csv", given.pop("importances", ()), given.pop("facts", ())
     files = folder / "summary.md", folder / "summary.html"
-    write_summary(*inputs, plots, *files, **options | given)
+    write_summary(*inputs, folder / "plots/aucs.svg", *files, **options | given)
     return (folder / "summary.md").read_text()
 
 
@@ -163,7 +162,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     for path in drawn:
         path.write_text("<svg/>")
     facts = [tmp_path / "full/data.json"]
-    text = summary_of(metrics, tmp_path, facts=facts, plots=["aucs"], importances=drawn)
+    text = summary_of(metrics, tmp_path, facts=facts, importances=drawn)
     for answer in (
         "SIMULATED DATA",
         "**len150**, 0.7100 [0.7000, 0.7200]",

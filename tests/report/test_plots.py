@@ -15,7 +15,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.report.plots.data import click_rates_plot, drift_plot, lengths_plot, missing_plot
-from feseq.report.plots.models import aucs_plot, by_max_len_plot, speed_plot
 from feseq.report.plots.one_model import (
     attention_plot,
     calibration_bins,
@@ -27,6 +26,7 @@ from feseq.report.plots.one_model import (
     slices_plot,
 )
 from feseq.report.plots.style import BLUE, SIMULATED, VERMILION
+from feseq.report.summary import aucs_plot
 from support.facts import plain_facts
 from support.plots import (
     ABOUT,
@@ -44,8 +44,7 @@ from support.plots import (
 )
 from support.predictions import put_predictions
 
-MEASURED = ("auc", "auc_low", "auc_high", "train_samples_per_second", "predict_samples_per_second")
-UNKNOWN = dict.fromkeys((*MEASURED, "train_seconds", "peak_memory_mib", "device"), math.nan)
+UNKNOWN = dict.fromkeys(("auc", "auc_low", "auc_high"), math.nan)
 MANY = [f"len{n}-{v}{'_and_more' * 6}" for v in "abcdefghij" for n in (50, 150, 500)]
 SLICES = {
     LONG: [slice_of(f"{LONG} {i}", 10**8 + i, 0.7) for i in range(300)],
@@ -74,10 +73,6 @@ PLOTS: dict[str, Callable[[], Figure]] = {
     "attention to the target": lambda: attention_plot(attention("a", 1), ABOUT),
     "30 AUCs": lambda: aucs_plot(models(*MANY)),
     "no AUC": lambda: aucs_plot(models("constant", **UNKNOWN)),
-    "max_len": lambda: by_max_len_plot(models(*MANY)),
-    "no max_len": lambda: by_max_len_plot(models("constant", **UNKNOWN)),
-    "speed": lambda: speed_plot(models(*MANY)),
-    "no speed": lambda: speed_plot(models("constant", **UNKNOWN)),
     "nothing missing": lambda: missing_plot(plain_facts(missing_blocks=[])),
 } | {
     f"{plot.__name__} of {which}": partial(plot, facts)
@@ -177,14 +172,3 @@ def test_models_are_drawn_in_the_order_of_the_table_and_named_by_size() -> None:
     assert names == [[["boosting", "0.8000"]], [["len7", "0.7000"], ["constant", "0.5000"]]]
     # Chance is outside: it would press the others together.
     assert toy.get_xlim()[0] > 0.6
-    rates = models("len5", "constant", train_samples_per_second=[12_345.0, math.nan])
-    training = speed_plot(rates).axes[0]
-    assert [text.get_text() for text in training.texts] == ["12,345", "not measured"]
-
-
-def test_a_line_by_max_len_holds_the_models_of_one_size_and_variant() -> None:
-    table = models("len500", "len100", "len500-deep", "constant", train_seconds=[40, 10, 60, 1])
-    auc, seconds, _ = by_max_len_plot(table).axes
-    lines = [line.get_xydata().tolist() for line in auc.get_lines()]
-    assert lines == [[[100, table["auc"][1]], [500, table["auc"][0]]], [[500, table["auc"][2]]]]
-    assert seconds.get_lines()[0].get_ydata().tolist() == [10 / 3, 40 / 3]
