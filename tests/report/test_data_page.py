@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from feseq.common.files import write_json
 from feseq.describe.alarms import Alarm, read_alarms, warn_of
 from feseq.describe.checks import alarms_of
-from feseq.report.data_page import write_data_page
+from feseq.report.data_page import PLOTS, write_data_page
 from feseq.report.page import alarms_text, literal, markdown_table, write_page
-from feseq.report.plots.data import PLOTS
 from support.facts import facts_of, plain_facts
 from support.raw_tables import raw_table
 

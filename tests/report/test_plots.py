@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
-from feseq.report.plots.data import click_rates_plot, drift_plot, lengths_plot, missing_plot
+from feseq.report.data_page import click_rates_plot, drift_plot, lengths_plot, missing_plot
 from feseq.report.plots.one_model import (
     attention_plot,
     calibration_bins,
