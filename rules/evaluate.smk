@@ -23,26 +23,46 @@ rule evaluate:
         "../scripts/entry.py"
 
 
-use rule evaluate as importance with:
+rule importance:
+    input:
+        model=rules.train.output.model,
+        valid=valid_parts,
     output:
         importance="results/{size}/{model}/importance.json",
     log:
         "results/{size}/{model}/importance.log",
+    conda:
+        model_env
+    threads: 8
+    resources:
+        gpu=inference_gpus,
     params:
         *code("evaluate.importance.measure_importance", "load", "importance"),
     message:
         "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
+    script:
+        "../scripts/entry.py"
 
 
-use rule evaluate as attention with:
+rule attention:
+    input:
+        model=rules.train.output.model,
+        valid=valid_parts,
     output:
         attention="results/{size}/{model}/attention.json",
     log:
         "results/{size}/{model}/attention.log",
+    conda:
+        model_env
+    threads: 8
+    resources:
+        gpu=inference_gpus,
     params:
         *code("evaluate.importance.measure_attention", "load", "attention"),
     message:
         "Measuring what {wildcards.model} of size {wildcards.size} looks at"
+    script:
+        "../scripts/entry.py"
 
 
 rule blend:

@@ -2,7 +2,7 @@
 from feseq.dataset.origin import refuse_stand_in_over_real
 
 
-use rule evaluate as predict with:
+rule predict:
     input:
         model=getattr(rules, LAST_FIT).output.model,
         h5=rules.convert_test.output.h5,
@@ -10,10 +10,17 @@ use rule evaluate as predict with:
         predictions="results/{size}/{model}/predictions/part{part}.parquet",
     log:
         "results/{size}/{model}/predictions/part{part}.log",
+    conda:
+        model_env
+    threads: 8
+    resources:
+        gpu=inference_gpus,
     params:
         *code("predict.part.predict_part", "load"),
     message:
         "Predicting part {wildcards.part} of the test table, size {wildcards.size}, {wildcards.model}"
+    script:
+        "../scripts/entry.py"
 
 
 rule check_sample:
