@@ -14,7 +14,7 @@ checkpoint sample:
     conda:
         "../envs/data.yaml"
     params:
-        *code("dataset.sampling.sample"),
+        *code("sample"),
         **settings(
             **raw_params(raw=RAW.train),
             label=config["columns"]["label"],
@@ -25,7 +25,7 @@ checkpoint sample:
     message:
         "Drawing the rows of size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/sample.py"
 
 
 rule convert_train:
@@ -43,7 +43,7 @@ rule convert_train:
     conda:
         "../envs/data.yaml"
     params:
-        *code("dataset.conversion.convert_train_part"),
+        *code("convert_train"),
         **settings(
             **part_params(RAW.train),
         ),
@@ -51,7 +51,7 @@ rule convert_train:
     message:
         "Converting part {wildcards.part} of the train table to H5, size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/convert_train.py"
 
 
 checkpoint list_test:
@@ -68,7 +68,7 @@ checkpoint list_test:
         "../envs/data.yaml"
     threads: 2
     params:
-        *code("dataset.list_test.list_test"),
+        *code("list_test"),
         **settings(
             **raw_params(raw=RAW.test),
             **config["parts"],
@@ -77,7 +77,7 @@ checkpoint list_test:
     message:
         "Listing the parts of the test table"
     script:
-        "../scripts/entry.py"
+        "../scripts/list_test.py"
 
 
 rule convert_test:
@@ -94,7 +94,7 @@ rule convert_test:
     conda:
         "../envs/data.yaml"
     params:
-        *code("dataset.conversion.convert_test_part"),
+        *code("convert_test"),
         **settings(
             **part_params(RAW.test),
         ),
@@ -102,7 +102,7 @@ rule convert_test:
     message:
         "Converting part {wildcards.part} of the test table to H5"
     script:
-        "../scripts/entry.py"
+        "../scripts/convert_test.py"
 
 
 rule fit_feature_map:
@@ -117,13 +117,13 @@ rule fit_feature_map:
     conda:
         "../envs/data.yaml"
     params:
-        *code("dataset.fitting.write_feature_map"),
+        *code("fit_feature_map"),
         **settings(min_count=size_param("min_count")),
         **column_params("shared", "ids"),
     message:
         "Fitting the feature map of size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/fit_feature_map.py"
 
 
 use rule fit_feature_map as fit_feature_map_to_all with:
@@ -170,7 +170,7 @@ rule describe:
         "../envs/report.yaml"
     threads: 2
     params:
-        *code("report.data_page.describe_data"),
+        *code("describe"),
         **settings(
             scalings=submitting_scalings,
             upstream=upstream(
@@ -181,4 +181,4 @@ rule describe:
     message:
         "Describing the data of size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/describe.py"

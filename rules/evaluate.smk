@@ -16,11 +16,11 @@ rule evaluate:
     resources:
         gpu=inference_gpus,
     params:
-        *code("evaluate.validation.predict_validation", "load"),
+        *code("evaluate", "load"),
     message:
         "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
     script:
-        "../scripts/entry.py"
+        "../scripts/evaluate.py"
 
 
 rule importance:
@@ -37,11 +37,11 @@ rule importance:
     resources:
         gpu=inference_gpus,
     params:
-        *code("evaluate.importance.measure_importance", "load", "importance"),
+        *code("importance", "load", "importance"),
     message:
         "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/importance.py"
 
 
 rule attention:
@@ -58,11 +58,11 @@ rule attention:
     resources:
         gpu=inference_gpus,
     params:
-        *code("evaluate.importance.measure_attention", "load", "attention"),
+        *code("attention", "load", "attention"),
     message:
         "Measuring what {wildcards.model} of size {wildcards.size} looks at"
     script:
-        "../scripts/entry.py"
+        "../scripts/attention.py"
 
 
 rule blend:
@@ -77,7 +77,7 @@ rule blend:
     conda:
         "../envs/report.yaml"
     params:
-        *code("evaluate.blend.blend_predictions"),
+        *code("blend"),
         **settings(
             given=size_weights,
             by=config["submission"]["weights_by"],
@@ -86,7 +86,7 @@ rule blend:
     message:
         "Blending the models of size {wildcards.size} that submit"
     script:
-        "../scripts/entry.py"
+        "../scripts/blend.py"
 
 
 rule fit_baseline:
@@ -103,11 +103,11 @@ rule fit_baseline:
         "../envs/baseline.yaml"
     threads: 8
     params:
-        *code("evaluate.baselines.fit_baseline"),
+        *code("fit_baseline"),
     message:
         "Fitting {wildcards.baseline} on size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/fit_baseline.py"
 
 
 rule measure:
@@ -126,8 +126,8 @@ rule measure:
     conda:
         "../envs/report.yaml"
     params:
-        *code("evaluate.measure.write_metrics"),
+        *code("measure"),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"
     script:
-        "../scripts/entry.py"
+        "../scripts/measure.py"

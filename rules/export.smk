@@ -12,8 +12,8 @@ rule export:
     conda:
         "../envs/export.yaml"
     params:
-        *code("serve.export.export_model"),
+        *code("export"),
     message:
         "Exporting {wildcards.model} of size {wildcards.size} to ONNX"
     script:
-        "../scripts/entry.py"
+        "../scripts/export.py"

@@ -39,28 +39,30 @@ LAYOUT = ("gpus", "nodes")
 
 
 @functools.cache
-def code_of(function, verbs=(), names=()):
-    """Digests of what a function of the library runs, and of verbs of some families, one a module."""
-    known = [family(name).verbs for name in names]
-    modules = [function.rpartition(".")[0]]
-    modules += [found[verb] for found in known for verb in verbs if verb in found]
-    return CODE.of(*(f"feseq/{module.replace('.', '/')}.py" for module in modules))
+def code_of(script, verbs=(), names=()):
+    """Digests of what a script runs, and of verbs of some families, one a module."""
+    modules = [
+        family(name).verbs[verb]
+        for name in names
+        for verb in verbs
+        if verb in family(name).verbs
+    ]
+    paths = [f"feseq/{module.replace('.', '/')}.py" for module in modules]
+    return CODE.of(f"{script}.py", *paths)
 
 
-def code(function, *verbs):
-    """The function of the library that a rule runs, and params that change with its code.
-
-    With `verbs`, also with the code of these verbs of the job's family.
-    """
+def code(script, *verbs):
+    """Params that change with the code of a script, and of the verbs of the job's family."""
+    if not verbs:
+        return code_of(script)
 
     @clear_errors
     def of_job(wildcards):
-        names = (family_name(wildcards.model),) if verbs else ()
-        return code_of(function, verbs, names)
+        return code_of(script, verbs, (family_name(wildcards.model),))
 
-    return [function] + [
+    return [
         lambda wildcards, text=text: text if text in of_job(wildcards) else ""
-        for text in code_of(function, verbs, tuple(FAMILIES))
+        for text in code_of(script, verbs, tuple(FAMILIES))
     ]
 
 
@@ -273,6 +275,6 @@ def submitting_jobs(wildcards):
 def submitting_codes(wildcards):
     """Digests of the code that predicts by each of these models, as its predictions name it."""
     return {
-        name: code_of("predict.part.predict_part", ("load",), (family_name(name),))
+        name: code_of("predict", ("load",), (family_name(name),))
         for _, name in submitting_jobs(wildcards)
     }

@@ -14,11 +14,11 @@ rule plot_model:
     conda:
         "../envs/report.yaml"
     params:
-        *code("report.plots.one_model.plot_model"),
+        *code("plot_model"),
     message:
         "Drawing {wildcards.name} of size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/plot_model.py"
 
 
 # The plots that not all models have.
@@ -33,8 +33,8 @@ rule plot:
     conda:
         "../envs/report.yaml"
     params:
-        *code("report.plots.one_model.plot_one"),
+        *code("plot"),
     message:
         "Drawing {wildcards.plot} of {wildcards.name}, size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/plot.py"

@@ -16,11 +16,11 @@ rule predict:
     resources:
         gpu=inference_gpus,
     params:
-        *code("predict.part.predict_part", "load"),
+        *code("predict", "load"),
     message:
         "Predicting part {wildcards.part} of the test table, size {wildcards.size}, {wildcards.model}"
     script:
-        "../scripts/entry.py"
+        "../scripts/predict.py"
 
 
 rule check_sample:
@@ -36,7 +36,7 @@ rule check_sample:
     conda:
         "../envs/data.yaml"
     params:
-        *code("predict.sample.check_sample"),
+        *code("check_sample"),
         **settings(
             id_column=config["columns"]["id"],
             **raw_params(raw=RAW.test, sample_submission=RAW.sample_submission),
@@ -44,7 +44,7 @@ rule check_sample:
     message:
         "Comparing the IDs of the sample submission with those of the test file"
     script:
-        "../scripts/entry.py"
+        "../scripts/check_sample.py"
 
 
 rule submit:
@@ -67,7 +67,7 @@ rule submit:
     conda:
         "../envs/data.yaml"
     params:
-        *code("predict.submission.write_submission"),
+        *code("submit"),
         **settings(
             id_column=config["columns"]["id"],
             label_column=config["columns"]["label"],
@@ -80,7 +80,7 @@ rule submit:
     message:
         "Writing the submission of size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/submit.py"
 
 
 # Here, where the folder of results is known.

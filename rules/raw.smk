@@ -12,7 +12,7 @@ rule simulate:
     conda:
         "../envs/data.yaml"
     params:
-        *code("simulation.stand_in.simulate_split"),
+        *code("simulate"),
         **settings(
             rows=lambda wildcards: config["simulation"][f"{wildcards.split}_rows"],
             mean_length=config["simulation"]["mean_length"],
@@ -25,4 +25,4 @@ rule simulate:
     message:
         "Simulating the stand-in for the {wildcards.split} file"
     script:
-        "../scripts/entry.py"
+        "../scripts/simulate.py"

@@ -21,7 +21,7 @@ rule compare:
     conda:
         "../envs/report.yaml"
     params:
-        *code("report.comparison.write_comparison"),
+        *code("compare"),
         **settings(
             evaluation=config["evaluation"],
             upstream=upstream(compared_jobs),
@@ -29,7 +29,7 @@ rule compare:
     message:
         "Comparing the trained models"
     script:
-        "../scripts/entry.py"
+        "../scripts/compare.py"
 
 
 # Compares two models; needs no other model and no test file.
@@ -46,7 +46,7 @@ rule compare_two:
     conda:
         "../envs/report.yaml"
     params:
-        *code("report.comparison.write_two_models"),
+        *code("compare_two"),
         **settings(
             upstream=upstream(
                 lambda wildcards: [
@@ -57,7 +57,7 @@ rule compare_two:
     message:
         "Comparing {wildcards.one} with {wildcards.two} on size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/compare_two.py"
 
 
 rule summarize:
@@ -82,7 +82,7 @@ rule summarize:
     conda:
         "../envs/report.yaml"
     params:
-        *code("report.summary.write_summary"),
+        *code("summarize"),
         **settings(
             evaluation=config["evaluation"],
             upstream=upstream(compared_jobs),
@@ -97,4 +97,4 @@ rule summarize:
     message:
         "Summing up all models"
     script:
-        "../scripts/entry.py"
+        "../scripts/summarize.py"

@@ -36,7 +36,7 @@ rule score:
             )
         ),
     params:
-        *code("predict.scoring.score_files"),
+        *code("score"),
         **settings(
             input=scored(lambda files, size, models: list(map(str, files))),
             versions=scored(

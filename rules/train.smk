@@ -21,7 +21,7 @@ rule train:
     resources:
         gpu=lambda wildcards: layout(wildcards)[0] * layout(wildcards)[1],
     params:
-        *code("family.job.TrainJob", "train"),
+        *code("train", "train"),
         **model_params(),
         **settings(start_version=start_version),
         rows=rows_shown,
@@ -67,14 +67,14 @@ rule tune:
         # Trials share the card.
         gpu=lambda wildcards: min(1, layout(wildcards)[1]),
     params:
-        *code("tune.search.tune_model", "trials"),
+        *code("tune", "trials"),
         **model_params(),
         **settings(tuning=config["tuning"] | {"space": tuning_space}, variant=variant),
         **not_counted(configfiles=CONFIG_FILES),
     message:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
     script:
-        "../scripts/entry.py"
+        "../scripts/tune.py"
 
 
 onsuccess:

@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -42,33 +41,32 @@ FULL_NAME = ("size", "model", "baseline", "name")
 
 
 def run_script(
-    main: Callable[..., Any] | None = None, then: Callable[[Any], None] | None = None
+    main: Callable[..., Any],
+    then: Callable[[Any], None] | None = None,
+    *,
+    at_shell: bool = False,
 ) -> None:
     """Call `main` with what its signature names, and `then` with what it made.
 
     A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
     parameters of the same name, as do `threads`, the digests of its `code`, the config block
-    `runtime`, and the `full_name` of its model. Without `main`, the job's first param names the
-    function of the library. At the shell, `--name value` gives a parameter. Values become what the
-    parameters' annotations say. A UserError, or an error of the operating system, ends the script
-    with its message and no traceback.
+    `runtime`, and the `full_name` of its model. A script that also runs `at_shell` takes `--name
+    value` for each parameter there. Values become what the parameters' annotations say. A
+    UserError, or an error of the operating system, ends the script with its message and no
+    traceback.
     """
     # A job has a global `snakemake`, and runs a copy of the script, which knows the original.
     job = getattr(sys.modules["__main__"], "snakemake", None)
     script = Path(sys.modules["__main__"].__file__ or "")
-    if main is None:
-        if job is None:
-            sys.exit(f"{script.name} is run by Snakemake: name a file that it makes (README.md)")
-        module, _, name = job.params[0].rpartition(".")
-        main = getattr(import_module(f"feseq.{module}"), name)
-    name = job.rule if job else script.stem
     parameters = inspect.signature(main).parameters
+    if job is None and not at_shell:
+        sys.exit(f"{script.name} is run by Snakemake: name a file that it makes (README.md)")
     logs = list(job.log) if job is not None else []
     if "MASTER_ADDR" not in os.environ:  # else another machine may have begun the log
         python = f"Python {platform.python_version()}, {sys.executable}"
         for path in logs:
-            Path(path).write_text(f"{name} in {python}, on {platform.node()}\n")
-    log_to(logs, " ".join([name, "/".join(job.wildcards)]).strip() if job else "")
+            Path(path).write_text(f"{script.name} in {python}, on {platform.node()}\n")
+    log_to(logs, " ".join([script.stem, "/".join(job.wildcards)]).strip() if job else "")
     # Slurm's way to end a job; as an exception it lets half-written files be removed.
     exit_on_sigterm()
     keep_freed_memory()
@@ -96,7 +94,7 @@ def run_script(
             why = str(error) or "out of memory"
             logging.error("%s: raise the limit of memory or threads (ulimit, a container's)", why)
         else:
-            logging.exception("%s failed", name)
+            logging.exception("%s failed", script.name)
         sys.exit(1)
 
 
@@ -104,9 +102,9 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     known: dict[str, Any] = dict(job.wildcards.items())
     known["full_name"] = "/".join(known[key] for key in FULL_NAME if key in known)
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
-    # The unnamed params, which stand first: the function, and digests of the code.
+    # The unnamed params, which stand first: digests of the code.
     unnamed = len(job.params) - len(dict(job.params.items()))
-    known["code"] = [text for text in list(job.params)[1:unnamed] if text]
+    known["code"] = [text for text in list(job.params)[:unnamed] if text]
     # Others are for people, or only make the job stale.
     known |= read_settings(t for _, t in job.params.items() if re.match(r"[\w.]+=", t))
     known |= dict(job.input.items()) | dict(job.output.items())
@@ -241,7 +239,3 @@ def _typed(parameter: inspect.Parameter, value: Any) -> Any:
         raise UserError(
             f"{parameter.name}: {value!r} is no value of it ({path}{found['msg']}); correct it"
         ) from None
-
-
-if __name__ == "__main__":
-    run_script()

@@ -7,4 +7,4 @@ from entry import run_script
 from feseq.family.job import TrainJob
 
 if __name__ == "__main__":
-    run_script(TrainJob, TrainJob.run)
+    run_script(TrainJob, TrainJob.run, at_shell=True)

@@ -72,15 +72,15 @@ def digest(value: Any) -> str:
 
 
 class Code:
-    """The package in a folder, each file by its path in the folder.
+    """The scripts in a folder and the package beside them, each file by its path in the folder.
 
     The file `kept` remembers digests, which take a second, by the files' content.
     """
 
     def __init__(self, folder: Path, kept: Path | None = None) -> None:
         self.folder = folder
-        files = sorted(folder.glob(f"{PACKAGE}/**/*.py"))
-        self.texts = {str(file.relative_to(folder)): file.read_bytes() for file in files}
+        files = [*folder.glob("*.py"), *folder.glob(f"{PACKAGE}/**/*.py")]
+        self.texts = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
         self.imports = self._imports()
         before: dict[str, str] = {}
         # Without it, or if it is damaged, all is found out again.
@@ -103,7 +103,7 @@ class Code:
         Data files (JSON) beside a module count with it.
         """
         found = {name: self.digests[name] for name in self.reached(*names) - {*NOT_COUNTED}}
-        for folder in {(self.folder / name).parent for name in found}:
+        for folder in {(self.folder / name).parent for name in found if "/" in name}:
             for file in folder.glob("*.json"):
                 found[str(file.relative_to(self.folder))] = _hash(file.read_bytes())
         return [f"{name}@{found[name]}" for name in sorted(found)]
@@ -121,7 +121,8 @@ class Code:
     def all_but(self, *packages: str) -> str:
         """One digest of all modules but those of some packages."""
         outside = tuple(f"{PACKAGE}/{package}/" for package in packages)
-        return digest(self.of(*(name for name in self.texts if not name.startswith(outside))))
+        inside = [name for name in self.texts if name.startswith(f"{PACKAGE}/")]
+        return digest(self.of(*(name for name in inside if not name.startswith(outside))))
 
     def _imports(self) -> dict[str, set[str]]:
         """The files that each file imports, with the packages that are run on the way to them."""
@@ -130,7 +131,10 @@ class Code:
         found = {}
         for module, name in files.items():
             imported = {module}
-            if module in graph.modules:  # not in a folder without __init__.py
+            if "." not in module:  # a script
+                text = self.texts[name].decode()
+                imported |= set(re.findall(r"^from (feseq\.[\w.]+) import", text, re.M))
+            elif module in graph.modules:  # not in a folder without __init__.py
                 imported |= graph.find_modules_directly_imported_by(module)
             folders = {
                 other[: dot.start()] for other in imported for dot in re.finditer(r"\.", other)

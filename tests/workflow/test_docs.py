@@ -127,14 +127,11 @@ def imports_of_the_workflow() -> set[str]:
 
 
 def files_by_environment() -> dict[str, set[str]]:
-    """The modules that an environment's jobs begin with.
+    """The scripts and modules that an environment's jobs begin with.
 
-    Functions of models are in the environments of all families, and so is each family's verb there;
+    Scripts of models are in the environments of all families, and so is each family's verb there;
     a search and scores have verbs of all families.
     """
-    # What is imported inside of functions, at the shell alone, does not count.
-    text = (SCRIPTS / "entry.py").read_text()
-    entry = {*map(file_of, re.findall(r"^from (feseq[\w.]*) import", text, re.M))}
     modules = {f"feseq.{folder}.family" for _, folder in FAMILIES.values()}
     modules |= imports_of_the_workflow()
     found = defaultdict(set, {"workflow": {*map(file_of, modules)}})
@@ -142,8 +139,7 @@ def files_by_environment() -> dict[str, set[str]]:
         if rule.script is not None:
             own = {each.environment for each in families()}
             for env in own if callable(rule.conda_env) else {rule.conda_env}:
-                module = rule.params[0].rpartition(".")[0]
-                found[Path(env).stem] |= {file_of(f"feseq.{module}"), *entry}
+                found[Path(env).stem] |= {"entry.py", Path(rule.script).name}
     for family in families():
         for verb, module in family.verbs.items():
             envs = {"export": [], "trials": ["tune"], "load": ["score", family.environment]}
@@ -165,9 +161,8 @@ CODE = Code(SCRIPTS)
 def test_an_environment_holds_what_is_imported_in_it_and_no_more(env: str) -> None:
     reached = CODE.reached(*filter(CODE.texts.__contains__, FILES[env]))
     names = set().union(*(imports(CODE.texts[file]) for file in reached))
-    of_all = (SCRIPTS / "entry.py").read_text()
-    names |= imports_of_the_workflow() if env == "workflow" else imports(of_all)
-    modules = {name.split(".")[0] for name in names} - {"feseq", *sys.stdlib_module_names}
+    names |= imports_of_the_workflow() if env == "workflow" else set()
+    modules = {name.split(".")[0] for name in names} - {"feseq", "entry", *sys.stdlib_module_names}
     modules |= {module for name, module in BEHIND.items() if name in names} - UNUSED.get(env, set())
     needed = {PACKAGE_OF.get(name, CONDA_NAME.get(name, name)) for name in modules} | {"python"}
     assert {*ENVIRONMENTS[env]} == needed

@@ -1,0 +1,7 @@
+"""Draw one model's ROC and precision-recall curves, calibration and slices."""
+
+from entry import run_script
+from feseq.report.plots.one_model import plot_model
+
+if __name__ == "__main__":
+    run_script(plot_model)
