@@ -1,6 +1,8 @@
 # One model per size and name, of the family that its name says.
 import shutil
 
+from feseq.common.cuda import SAID_CPU, has_cuda_device
+
 
 rule train:
     input:
@@ -75,6 +77,17 @@ rule tune:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
     script:
         "../scripts/tune.py"
+
+
+onstart:
+    # Jobs on this machine need not warn of it each.
+    if (
+        workflow.local_exec
+        and config["runtime"]["device"] == "auto"
+        and not has_cuda_device()
+    ):
+        logger.warning("no CUDA device found: models train and predict on the CPU")
+        os.environ[SAID_CPU] = "1"
 
 
 onsuccess:

@@ -1,10 +1,10 @@
 """The device that XGBoost trains on."""
 
-import ctypes
 import logging
 
 import xgboost
 
+from ..common.cuda import has_cuda_device
 from ..common.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -27,15 +27,3 @@ def choose_device(name: str) -> str:
     device = "cpu" if missing or name == "cpu" else "cuda"
     logger.info("device: %s", device)
     return device
-
-
-def has_cuda_device() -> bool:
-    """By the driver, which heeds CUDA_VISIBLE_DEVICES, without PyTorch."""
-    count = ctypes.c_int(0)
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return (
-        not (driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))) and count.value > 0
-    )

@@ -14,6 +14,7 @@ import torch
 from torch.utils._triton import has_triton
 
 from ..common.ahead import map_ahead
+from ..common.cuda import SAID_CPU
 from ..common.errors import UserError, first_line
 from ..common.memory import machine_memory, peak_memory
 from ..common.ranks import Ranks
@@ -122,7 +123,7 @@ def can_compile(device: torch.device) -> bool:
 
 
 def choose_device(name: str, ranks: Ranks) -> torch.device:
-    """`auto`: CUDA where there is one, else the CPU, said in the log; else the device named.
+    """`auto`: CUDA where there is one, else the CPU, with a warning; else the device named.
 
     Raises UserError if CUDA is named and missing, since nobody who asks for a GPU wants a CPU run,
     and where a machine has fewer devices than ranks.
@@ -132,7 +133,9 @@ def choose_device(name: str, ranks: Ranks) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu":
-            logger.info("no CUDA device found: running on the CPU")
+            # A Snakemake that runs its jobs here has said so, once for all of them.
+            level = logging.INFO if os.environ.get(SAID_CPU) else logging.WARNING
+            logger.log(level, "no CUDA device found: running on the CPU")
     device = torch.device(name)
     if device.type == "cuda" and ranks.local_count > 1:
         there = torch.cuda.device_count()
