@@ -17,8 +17,7 @@ import pytest
 from pyarrow import fs
 
 from feseq.common.errors import UserError
-from feseq.dataset.list_test import list_test
-from feseq.predict.sample import sample_ids
+from feseq.dataset.list_test import list_test, sample_ids
 from feseq.raw import reading
 from feseq.raw.location import TableLocation
 from feseq.raw.parts import read_parts
@@ -134,7 +133,8 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     assert (tmp_path / submission).read_bytes() == (finished[0] / submission).read_bytes()
     assert not inputs.exists()
     other = parquet(log[150:].take(list(range(len(log) - 150))[::-1]))
-    train, second, submits = "in/log/day=2/a.parquet", parquet(log[150:]), {"submit": "toy"}
+    train, second = "in/log/day=2/a.parquet", parquet(log[150:])
+    submits = {"list_test": "once", "describe": "toy", "submit": "toy"}
     steps = ("sample", "fit_feature_map", "describe", "train", "predict", "submit")
     for key, before, after, stale in (
         (train, second, second, {}),

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from feseq.common.errors import UserError
 from feseq.dataset.batch import Batch
 from feseq.model.history import TimeEmbedding
-from feseq.predict.prediction import predict_logits
+from feseq.predict.model_file import predict_logits
 from feseq.train.loop import Trainer
 from support.networks import make_batch
 from support.trainings import (

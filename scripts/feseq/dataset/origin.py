@@ -1,6 +1,7 @@
-"""What the files of a folder were made from: the user's data, or the simulated stand-in."""
+"""Files of earlier runs: real ones are not overwritten, and a training may start from one."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from ..common.errors import UserError
 from ..raw.source import RawFiles
+from ..raw.version import content_version
 
 # Results that say it, below the folder of results.
 _SAYING = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
@@ -47,3 +49,27 @@ def _real(results: Path, tables: Path) -> Iterator[Path]:
         with suppress(OSError, KeyError, ValueError), h5py.File(path) as file:
             if json.loads(file.attrs["source"]).get("simulated") is False:
                 yield path
+
+
+def warm_start_file(start: str | None, own: Path) -> tuple[str, str | None] | None:
+    """The file of `train.start_from` and its version; None without that setting.
+
+    The version is None where the workflow makes the file. Raises UserError if the file is missing,
+    or is the training's `own` model under any name: Snakemake removes an output before its job.
+    """
+    if start is None:
+        return None
+    path = os.path.normpath(start)
+    if os.path.realpath(path) == os.path.realpath(own):
+        raise UserError(
+            f"train.start_from: {path} is the file of the very model that would start from it; "
+            f"copy it to another place, such as models/, and name the copy"
+        )
+    if Path(path).parts[:1] == ("results",):
+        return path, None
+    if not Path(path).is_file():
+        raise UserError(
+            f"train.start_from: {path}: no such file; name the model.safetensors of an earlier "
+            f"training, or null to train from the start"
+        )
+    return path, content_version(Path(path))
