@@ -23,46 +23,26 @@ rule evaluate:
         "../scripts/entry.py"
 
 
-rule importance:
-    input:
-        model=rules.train.output.model,
-        valid=valid_parts,
+use rule evaluate as importance with:
     output:
         importance="results/{size}/{model}/importance.json",
     log:
         "results/{size}/{model}/importance.log",
-    conda:
-        model_env
-    threads: 8
-    resources:
-        gpu=inference_gpus,
     params:
         *code("evaluate.importance.measure_importance", "load", "importance"),
     message:
         "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
-    script:
-        "../scripts/entry.py"
 
 
-rule attention:
-    input:
-        model=rules.train.output.model,
-        valid=valid_parts,
+use rule evaluate as attention with:
     output:
         attention="results/{size}/{model}/attention.json",
     log:
         "results/{size}/{model}/attention.log",
-    conda:
-        model_env
-    threads: 8
-    resources:
-        gpu=inference_gpus,
     params:
         *code("evaluate.importance.measure_attention", "load", "attention"),
     message:
         "Measuring what {wildcards.model} of size {wildcards.size} looks at"
-    script:
-        "../scripts/entry.py"
 
 
 rule blend:

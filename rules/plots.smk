@@ -22,7 +22,7 @@ rule plot_model:
 
 
 # The plots that not all models have.
-rule plot:
+use rule plot_model as plot with:
     input:
         data=plot_data,
         training="results/{size}/{name}/training.json",
@@ -30,11 +30,7 @@ rule plot:
         svg=model_plot("{plot}", caption="plot"),
     log:
         "results/{size}/{name}/plots/{plot}.log",
-    conda:
-        "../envs/report.yaml"
     params:
         *code("report.plots.one_model.plot_one"),
     message:
         "Drawing {wildcards.plot} of {wildcards.name}, size {wildcards.size}"
-    script:
-        "../scripts/entry.py"

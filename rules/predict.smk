@@ -2,7 +2,7 @@
 from feseq.dataset.origin import refuse_stand_in_over_real
 
 
-rule predict:
+use rule evaluate as predict with:
     input:
         model=getattr(rules, LAST_FIT).output.model,
         h5=rules.convert_test.output.h5,
@@ -10,17 +10,10 @@ rule predict:
         predictions="results/{size}/{model}/predictions/part{part}.parquet",
     log:
         "results/{size}/{model}/predictions/part{part}.log",
-    conda:
-        model_env
-    threads: 8
-    resources:
-        gpu=inference_gpus,
     params:
         *code("predict.part.predict_part", "load"),
     message:
         "Predicting part {wildcards.part} of the test table, size {wildcards.size}, {wildcards.model}"
-    script:
-        "../scripts/entry.py"
 
 
 rule submit:

@@ -69,11 +69,7 @@ rule summarize:
         model_plots=compared_plots,
     output:
         summary="results/summary.md",
-        plots=[
-            plot("results/plots/aucs.svg", "All models"),
-            "results/plots/by_max_len.svg",
-            plot("results/plots/speed.svg", "All models"),
-        ],
+        aucs=plot("results/plots/aucs.svg", "All models"),
         view=report(
             "results/summary.html",
             caption="captions/summary.rst",

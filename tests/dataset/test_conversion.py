@@ -123,10 +123,8 @@ def test_train_and_valid_give_back_every_raw_value_and_are_shuffled_as_far_as_me
 
 @pytest.mark.usefixtures("small_batches")
 def test_test_rows_come_back_in_file_order_with_their_ids(tmp_path: Path) -> None:
-    ids = [f"{10 ** (i % 40)}" for i in range(40)] + [
-        f"아이디,{'é' * (i % 5)}{i}" for i in range(40)
-    ]
-    ids += [f"{i:07d}" for i in range(40)]
+    kinds = (lambda i: f"{10**i}", lambda i: f"아이디,{'é' * (i % 5)}{i}", lambda i: f"{i:07d}")
+    ids = [kinds[i % 3](i) for i in range(120)]
     table = raw_table(uid=ids).drop_columns("y")
     path = to_test_h5(tmp_path, table)
     assert rows_of_h5(path) == rows_of_raw(table)
@@ -248,30 +246,20 @@ def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None
     assert not train.exists()
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda whole: b"",
-        lambda whole: whole[: len(whole) * 9 // 10],
-        lambda whole: b"uid,item\n1,2\n" * 50,
-        lambda whole: whole[:4] + b"\xff" * 3000 + whole[3004:],
-    ],
-    ids=["empty", "nine tenths", "text", "pages"],
-)
-def test_damaged_parquet_is_refused_and_leaves_nothing(
-    tmp_path: Path, damage: Callable[[bytes], bytes]
-) -> None:
+def test_damaged_parquet_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     train, valid = to_train_h5(tmp_path, raw_table())
     train.unlink()
     valid.unlink()
     raw = tmp_path / "train.parquet"
-    raw.write_bytes(damage(raw.read_bytes()))
-    before = sorted(os.listdir(tmp_path))
-    with pytest.raises(UserError, match=re.escape(str(raw))):
-        convert_train(raw, tmp_path / "selection.parquet", COLUMNS, train, valid)
-    with pytest.raises(UserError, match=re.escape(str(raw))):
-        convert_test(raw, COLUMNS, tmp_path / "test.h5")
-    assert sorted(os.listdir(tmp_path)) == before
+    whole, before = raw.read_bytes(), sorted(os.listdir(tmp_path))
+    pages = whole[:4] + b"\xff" * 3000 + whole[3004:]
+    for damaged in (b"", whole[: len(whole) * 9 // 10], b"uid,item\n1,2\n" * 50, pages):
+        raw.write_bytes(damaged)
+        with pytest.raises(UserError, match=re.escape(str(raw))):
+            convert_train(raw, tmp_path / "selection.parquet", COLUMNS, train, valid)
+        with pytest.raises(UserError, match=re.escape(str(raw))):
+            convert_test(raw, COLUMNS, tmp_path / "test.h5")
+        assert sorted(os.listdir(tmp_path)) == before
 
 
 @pytest.mark.parametrize("damage", [0.0, 0.001, 0.3, 0.9, 0.9999, ("version", 5), ("format", "x")])
@@ -310,60 +298,43 @@ def test_where_no_more_can_be_written_a_clear_error_and_no_half_file_are_left(
     assert content(tmp_path / "again.h5") == expected
 
 
-def killed(work: Callable[[], None], owner: Any, name: str, call: int) -> int:
-    """The status of a fork that does some work, and is killed after the n-th call of a function."""
-    child = os.fork()
-    if child == 0:
-        try:
-            with pytest.MonkeyPatch.context() as patch:
-                end_at(patch, owner, name, call, signal.SIGKILL)
-                work()
-        finally:
-            os._exit(1)
-    return os.waitpid(child, 0)[1]
-
-
-SLOW = [
-    ("train", shuffle.Shuffle, "append", 4),
-    ("train", shuffle.Shuffle, "write", 2),
-    ("train", H5Writer, "append", 2),
-    ("train", H5Writer, "finish", 1),
-    ("train", H5Writer, "finish", 2),
-    ("test", H5Writer, "append", 5),
-    ("test", H5Writer, "finish", 1),
-]
-
-
 @pytest.mark.parametrize(
-    ("split", "owner", "name", "call"),
+    ("owner", "name", "call"),
     [
-        ("train", files.os, "replace", 1),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW),
+        (files.os, "replace", 1),
+        pytest.param(shuffle.Shuffle, "append", 4, marks=pytest.mark.slow),
+        pytest.param(shuffle.Shuffle, "write", 2, marks=pytest.mark.slow),
+        pytest.param(H5Writer, "append", 2, marks=pytest.mark.slow),
+        pytest.param(H5Writer, "finish", 1, marks=pytest.mark.slow),
+        pytest.param(H5Writer, "finish", 2, marks=pytest.mark.slow),
     ],
 )
 def test_a_kill_at_any_point_leaves_no_half_file_and_the_next_run_cleans_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, owner: Any, name: str, call: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int
 ) -> None:
     # Where Snakemake has run before, raw files' digests are written, too.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(conversion, "BATCH_ROWS", 16)
     monkeypatch.setattr(shuffle, "_ROWS", 16)
     monkeypatch.setattr(shuffle, "SHUFFLED_BYTES", 1_500)
-    if split == "train":
-        outputs = [*to_train_h5(tmp_path, raw_table())]
-        raw = Path("train.parquet"), Path("selection.parquet"), COLUMNS
-        convert = partial(convert_train, *raw, *outputs)
-    else:
-        outputs = [to_test_h5(tmp_path, raw_table())]
-        convert = partial(convert_test, Path("test.parquet"), COLUMNS, *outputs)
+    outputs = to_train_h5(tmp_path, raw_table())
+    raw = Path("train.parquet"), Path("selection.parquet"), COLUMNS
     expected = [content(path) for path in outputs]
     for path in outputs:
         path.unlink()
     before = set(os.listdir(tmp_path))
-    assert killed(convert, owner, name, call) == signal.SIGKILL
+    # A fork is killed after the n-th call of a function.
+    child = os.fork()
+    if child == 0:
+        try:
+            end_at(monkeypatch, owner, name, call, signal.SIGKILL)
+            convert_train(*raw, *outputs)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert set(os.listdir(tmp_path)) > before
     for path, whole in zip(outputs, expected):
         assert not path.exists() or content(path) == whole
-    convert()
+    convert_train(*raw, *outputs)
     assert [content(path) for path in outputs] == expected
     assert set(os.listdir(tmp_path)) == before | {path.name for path in outputs}

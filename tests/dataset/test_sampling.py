@@ -145,40 +145,33 @@ def test_labels_of_any_number_type_are_read_or_refused_with_their_row(
         read_labels(RawTable(raw), "y")
 
 
-def clicks(rows: int, seed: int = 0) -> np.ndarray:
-    """Labels with a third of clicks."""
-    return (np.random.default_rng(seed).random(rows) < 1 / 3).astype(np.int8)
-
-
-@pytest.fixture(scope="module")
-def users() -> dict[str, Any]:
-    """600 rows in the order of time, of 150 users who come in bursts, some of whom return."""
-    random = np.random.default_rng(3)
-    first = random.integers(0, 500, 150)
-    user = random.integers(0, 150, 600)
-    time = first[user] + random.integers(0, 60, 600)
-    return {"y": clicks(600), "t": time, "u": [f"user {i}" for i in user]}
+RANDOM = np.random.default_rng(3)
+# Rows of 150 users who come in bursts, some of whom return; a third has a click.
+USER = RANDOM.integers(0, 150, 600)
+USERS = {
+    "y": (RANDOM.random(600) < 1 / 3).astype(np.int8),
+    "t": RANDOM.integers(0, 500, 150)[USER] + RANDOM.integers(0, 60, 600),
+    "u": [f"user {i}" for i in USER],
+}
 
 
 @pytest.mark.parametrize(("group", "share"), [(None, 0.2), ("u", 0.4)])
 def test_by_time_the_newest_rows_are_held_out_but_of_groups_that_have_older_ones(
     tmp_path: Path,
-    users: dict[str, Any],
     caplog: pytest.LogCaptureFixture,
     group: str | None,
     share: float,
 ) -> None:
     with caplog.at_level(logging.INFO):
-        (chosen,) = drawn(tmp_path, users, Split(time="t", group=group), valid_share=share)
-    time = users["t"][chosen.row]
-    cut = time[chosen.is_valid].min()
-    older = {u for t, u in zip(users["t"], users["u"]) if group and t < cut}
-    expected = [
-        TRAIN if t < cut else -1 if u in older else VALIDATION
-        for t, u in zip(users["t"], users["u"])
-    ]
+        (chosen,) = drawn(tmp_path, USERS, Split(time="t", group=group), valid_share=share)
     found = np.full(600, -1)
     found[chosen.row] = chosen.part
+    cut = USERS["t"][found != TRAIN].min()
+    older = {u for t, u in zip(USERS["t"], USERS["u"]) if group and t < cut}
+    expected = [
+        TRAIN if t < cut else -1 if u in older else VALIDATION
+        for t, u in zip(USERS["t"], USERS["u"])
+    ]
     assert found.tolist() == expected
     if group:
         assert f"{expected.count(-1)} of 600 rows FALL OUT" in caplog.text
@@ -186,7 +179,7 @@ def test_by_time_the_newest_rows_are_held_out_but_of_groups_that_have_older_ones
         assert abs(chosen.is_valid.mean() - share) < 0.01
         assert np.bincount(chosen.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
     # Rows of a later period are newer.
-    order = np.argsort(time, kind="stable")
+    order = np.argsort(USERS["t"][chosen.row], kind="stable")
     assert (np.diff(chosen.period[order].astype(int)) >= 0).all()
 
 
@@ -203,15 +196,15 @@ def test_periods_ascend_with_time_and_keep_one_time_together(times: list[int]) -
         assert len(set(found.tolist())) == distinct
 
 
-def test_by_group_no_group_is_on_both_sides(tmp_path: Path, users: dict[str, Any]) -> None:
+def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
     both = [
-        *drawn(tmp_path, users, Split(group="u"), seed=1, holdout_share=0.4),
-        *drawn(tmp_path, users, Split(group="u"), seed=2, holdout_share=0.4),
+        *drawn(tmp_path, USERS, Split(group="u"), seed=1, holdout_share=0.4),
+        *drawn(tmp_path, USERS, Split(group="u"), seed=2, holdout_share=0.4),
     ]
     for found in both:
-        group = np.array(users["u"])[found.row]
+        group = np.array(USERS["u"])[found.row]
         parts = [{*group[found.part == part]} for part in (TRAIN, VALIDATION, HOLDOUT)]
-        assert sum(map(len, parts)) == len({*users["u"]})
+        assert sum(map(len, parts)) == len({*USERS["u"]})
         assert abs(found.is_valid.mean() - 0.2) < 0.02
         assert not found.period.any()
     assert not np.array_equal(both[0].part, both[1].part)
@@ -250,7 +243,7 @@ def test_of_one_last_day_holdout_rows_are_drawn_and_of_two_they_are_newer(
     tmp_path: Path,
 ) -> None:
     day = np.repeat([3, 1, 2, 10], 100)
-    columns = {"y": clicks(400), "day": [str(d) for d in day]}
+    columns = {"y": USERS["y"][:400], "day": [str(d) for d in day]}
     (one,) = drawn(tmp_path, columns, Split(time="day", last=1), holdout_share=0.3)
     assert np.bincount(one.part).tolist() == [300, 70, 30]
     assert set(day[one.row[one.is_valid]]) == {10}
@@ -259,15 +252,14 @@ def test_of_one_last_day_holdout_rows_are_drawn_and_of_two_they_are_newer(
 
 
 def test_holdout_rows_are_taken_from_those_held_out_alone() -> None:
-    labels = clicks(1000).astype(np.uint8)
     plain, apart = (
-        selected(labels, 500, valid_share=0.2, holdout_share=share) for share in (0, 0.5)
+        selected(LABEL[:15_000], 500, valid_share=0.2, holdout_share=share) for share in (0, 0.5)
     )
     for name in ("row", "is_valid", "position"):
         assert np.array_equal(getattr(plain, name), getattr(apart, name))
     assert np.bincount(apart.part).tolist() == [400, 50, 50]
     with pytest.raises(UserError, match=r"sampling\.holdout_share"):
-        selected(labels, 20, valid_share=0.05, holdout_share=0.5)
+        selected(LABEL, 20, valid_share=0.05, holdout_share=0.5)
 
 
 DATES = ["2024-01-09", "2024-01-10", "2023-12-31", "2024-01-10"]
@@ -336,47 +328,32 @@ def test_groups_are_equal_where_their_texts_are_and_none_are_apart(
     assert read_groups(raw, "n", 7)[5] == groups[5] != read_groups(raw, "g", 8)[5]
 
 
-BAD = {
-    "y": np.where(np.arange(40) < 30, clicks(40), 0),
-    "one": ["2024-01-31"] * 40,
-    "gaps": [1.0, None, float("nan"), *range(37)],
-    "blanks": ["8", ""] * 20,
-    "odd": [str(8 + i % 10) for i in range(38)] + ["n/a", "none"],
-    "endless": [1.0, 2, float("inf"), *range(37)],
-    "clock": pa.array(range(40), pa.int32()).cast(pa.time32("ms")),
-    "list": [[0.5]] * 40,
-    "nulls": [[1, None]] * 40,
-    "NUL": [["a\0b"], ["a", "b"]] * 20,
-    "t": [*range(40)],
-    "all": ["u", "v"] * 20,
-    "bytes": pa.array([b"\xff"] * 40).view(pa.string()),
-}
+FORTY = pa.array(range(40), pa.int32())
+# A split by column `x`, its values in forty rows, and what the refusal names.
+REFUSED: list[tuple[Split, Any, str]] = [
+    (Split(time="day"), FORTY, r"'day'.*sampling\.split\.time"),
+    (Split(group="user"), FORTY, r"'user'.*sampling\.split\.group"),
+    (Split(time="x"), ["2024-01-31"] * 40, "'x'.* 40 rows"),
+    (Split(time="x"), [1.0, None, float("nan"), *range(37)], "'x'.* row 1"),
+    (Split(time="x"), ["8", ""] * 20, "'x': .*''"),
+    (Split(time="x"), [*["8", "9"] * 19, "n/a", "none"], "'x': row 38: .*'n/a'"),
+    (Split(time="x"), [1.0, 2, float("inf"), *range(37)], "'x': row 2 "),
+    (Split(time="x"), FORTY.cast(pa.time32("ms")), "'x': type time32"),
+    (Split(time="x"), [[0.5]] * 40, "'x'.* list<"),
+    (Split(group="x"), [[0.5]] * 40, "'x'.* list<"),
+    (Split(group="x"), [[1, None]] * 40, "'x'.* list<.*missing"),
+    (Split(group="x"), [["a\0b"], ["a", "b"]] * 20, "'x'.* list<.*NUL"),
+    (Split(time="x"), pa.array([b"\xff"] * 40).view(pa.string()), "'x'.*utf-8"),
+    (Split(time="x"), FORTY, r"split by x.*validation rows \(0 clicks"),
+    (Split(time="x", last=40), FORTY, r"'x'.*sampling\.split\.last"),
+    (Split(time="x", group="y"), FORTY, "8 rows fall"),
+]
 
 
-@pytest.mark.parametrize(
-    ("split", "message"),
-    [
-        (Split(time="day"), r"'day'.*sampling\.split\.time"),
-        (Split(group="user"), r"'user'.*sampling\.split\.group"),
-        (Split(time="one"), r"'one'.* 40 rows"),
-        (Split(time="gaps"), r"'gaps'.* row 1"),
-        (Split(time="blanks"), r"'blanks': .*''"),
-        (Split(time="odd"), r"'odd': row 38: .*'n/a'"),
-        (Split(time="endless"), r"'endless': row 2 "),
-        (Split(time="clock"), r"'clock': type time32"),
-        (Split(time="list"), r"'list'.* list<"),
-        (Split(group="list"), r"'list'.* list<"),
-        (Split(group="nulls"), r"'nulls'.* list<.*missing"),
-        (Split(group="NUL"), r"'NUL'.* list<.*NUL"),
-        (Split(time="bytes"), r"'bytes'.*utf-8"),
-        (Split(time="t"), r"split by t.*validation rows \(0 clicks"),
-        (Split(time="t", last=40), r"'t'.*sampling\.split\.last"),
-        (Split(time="t", group="all"), r"8 rows fall"),
-    ],
-)
+@pytest.mark.parametrize(("split", "values", "message"), REFUSED)
 def test_a_split_that_cannot_be_is_refused_with_what_there_is(
-    tmp_path: Path, split: Split, message: str
+    tmp_path: Path, split: Split, values: Any, message: str
 ) -> None:
-    with pytest.raises(UserError, match=message) as refusal:
-        drawn(tmp_path, BAD, split)
-    assert "raw.parquet" in str(refusal.value)
+    labels = np.where(np.arange(40) < 30, USERS["y"][:40], 0)
+    with pytest.raises(UserError, match=rf"raw\.parquet.*{message}"):
+        drawn(tmp_path, {"y": labels, "x": values}, split)

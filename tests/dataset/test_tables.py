@@ -5,7 +5,6 @@ import resource
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from scipy import stats
 
@@ -31,19 +30,17 @@ from support.raw_tables import (
 Files = tuple[list[Path], list[Path]]
 
 
-@pytest.fixture(scope="module")
-def table() -> pa.Table:
-    """300 rows; each item is in a few neighbouring ones alone, so parts have other vocabularies."""
-    return raw_table(300, item=[f"item {i // 25}" for i in range(300)])
+# Each item is in a few neighbouring rows alone, so parts have other vocabularies.
+TABLE = raw_table(300, item=[f"item {i // 25}" for i in range(300)])
 
 
 @pytest.fixture(scope="module")
-def files(table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Files:
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "BATCH_ROWS", 8)
         patch.setattr(shuffle, "SHUFFLED_BYTES", 1_500)
         folder = tmp_path_factory.mktemp("parts")
-        return to_train_parts(folder, table, 40, row_group_size=20, holdout_share=0.5)
+        return to_train_parts(folder, TABLE, 40, row_group_size=20, holdout_share=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +49,10 @@ def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Table, "block_rows", 17)
 
 
-def check_rows(found: Table, table: pa.Table) -> list[int]:
+def check_rows(found: Table) -> list[int]:
     """The table has the raw values of its rows, however it is read; returns the rows' numbers."""
     whole = found.read(0, found.rows)
-    raw = table.take(whole.row).to_pylist()
+    raw = TABLE.take(whole.row).to_pylist()
     assert whole.label is not None
     assert whole.label.tolist() == [row["y"] for row in raw]
     assert whole.categorical.tolist() == [
@@ -74,34 +71,32 @@ def check_rows(found: Table, table: pa.Table) -> list[int]:
     return whole.row.tolist()
 
 
-def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(
-    files: Files, table: pa.Table
-) -> None:
+def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> None:
     assert len(files[0]) == 8
     with (
         open_table(files[0]) as train,
         open_table(files[1]) as valid,
         open_table(AllRows(*files)) as together,
     ):
-        rows = check_rows(train, table) + check_rows(valid, table)
+        rows = check_rows(train) + check_rows(valid)
         assert train.identity == valid.identity != together.identity != train.identity
         assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
-        assert sorted(check_rows(together, table)) == sorted(rows) == list(range(300))
+        assert sorted(check_rows(together)) == sorted(rows) == list(range(300))
         chosen = without_holdout(valid)
         some = SomeRows(valid, np.array([5, 6, 7, 30, 40]))
         for part in (chosen, some, MemoryTable(valid, valid.read(3, 50))):
-            assert 0 < len(check_rows(part, table)) == part.rows < valid.rows
+            assert 0 < len(check_rows(part)) == part.rows < valid.rows
             assert part.identity == valid.identity
         holdout = valid.column("row")[valid.holdout]
         assert sorted([*chosen.column("row"), *holdout]) == sorted(valid.column("row"))
 
 
 def test_files_of_other_draws_or_of_unequal_number_are_refused(
-    files: Files, table: pa.Table, tmp_path: Path
+    files: Files, tmp_path: Path
 ) -> None:
     train, valid = files
-    other = to_train_parts(tmp_path, table, 40, row_group_size=20, seed=4)
-    toy = to_train_h5(tmp_path, table, size="toy")[0]
+    other = to_train_parts(tmp_path, TABLE, 40, row_group_size=20, seed=4)
+    toy = to_train_h5(tmp_path, TABLE, size="toy")[0]
     for rows, named in (
         (AllRows(train, other[1]), r"part000\.h5 and .*part000\.h5"),
         ([train[0], toy], r"part000\.h5 and .*train\.h5"),

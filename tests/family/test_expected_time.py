@@ -27,7 +27,6 @@ def test_the_largest_training_of_the_model_counts_by_its_rows(tmp_path: Path) ->
     assert str(tmp_path / "medium/len150") in found
     assert "negative_share" not in found
     assert "0:15:00" in expected_time(tmp_path, "len150", 30_000, {"negative_share": 0.25})
-    assert "negative_share" in expected_time(tmp_path, "len150", 1_000_000, {})
     # By `auto`, so many rows an epoch.
     put(tmp_path, "medium/len50", negatives.AUTO_ROWS // 10, 60)
     assert "0:10:00" in expected_time(tmp_path, "len50", 1_000_000, {"negative_share": "auto"})

@@ -24,7 +24,6 @@ from feseq.raw.parts import read_parts
 from feseq.raw.reading import RawTable
 from feseq.raw.source import locate_raw
 from support import REPOSITORY, shop
-from support.plans import planned
 from support.raw_tables import COLUMNS, raw_table, read, write_raw
 
 # Apart, since it wants older versions of what the workflow stands on.
@@ -134,17 +133,17 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     assert not inputs.exists()
     other = parquet(log[150:].take(list(range(len(log) - 150))[::-1]))
     train, second = "in/log/day=2/a.parquet", parquet(log[150:])
-    submits = {"list_test": "once", "describe": "toy", "submit": "toy"}
-    steps = ("sample", "fit_feature_map", "describe", "train", "predict", "submit")
+    steps = {"sample", "fit_feature_map", "describe", "train", "predict", "submit"}
     for key, before, after, stale in (
-        (train, second, second, {}),
-        (train, second, other, dict.fromkeys(steps, "toy")),
-        ("in/s.csv", sample, sample + b"\n", submits),
+        (train, second, second, set()),
+        (train, second, other, steps),
+        ("in/s.csv", sample, sample + b"\n", {"list_test", "describe", "submit"}),
     ):
         put(key, after)
         code, output = shop.snakemake(tmp_path, "-n", submission, config=config)
         assert code == 0, output
-        assert planned(output) == stale
+        # By the table of jobs.
+        assert {*re.findall(r"^(\w+) +\d+$", output, re.M)} - {"total"} == stale
         put(key, before)
 
 

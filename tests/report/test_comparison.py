@@ -123,8 +123,8 @@ def test_what_cannot_be_compared_is_refused(metrics: list[Path], tmp_path: Path)
     with pytest.raises(UserError, match="full/boosting"):
         compared(metrics, tmp_path)
     # The last two have the same name, in two sizes.
-    for two in (metrics[1:3], metrics[2:4]):
-        with pytest.raises(UserError, match="other rows"):
+    for two, named in ((metrics[1:3], "other rows"), (metrics[2:4], "one name")):
+        with pytest.raises(UserError, match=named):
             write_two_models(*two, tmp_path / "page.md", resamples=0)
 
 
@@ -137,9 +137,10 @@ def summary_of(metrics: list[Path], folder: Path, **given: Any) -> str:
         "split": {"time": None, "group": None},
         "evaluation": {"baselines": ["constant", "logistic_regression"]},
     }
-    inputs = [given.pop(name, ()) for name in ("importances", "facts", "plots")]
+    inputs = [given.pop(name, ()) for name in ("importances", "facts")]
     files = folder / "summary.md", folder / "summary.html"
-    write_summary(folder / "comparison.csv", *inputs, *files, **options | given)
+    inputs = [folder / "comparison.csv", *inputs, folder / "plots/aucs.svg"]
+    write_summary(*inputs, *files, **options | given)
     return (folder / "summary.md").read_text()
 
 
@@ -148,8 +149,7 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     drawn, facts = tmp_path / "full/len150/importance.svg", tmp_path / "full/data.json"
     write_json(facts, {"alarms": [alarm]})
     drawn.write_text("<svg/>")
-    plots = [tmp_path / "plots/aucs.svg"]
-    text = summary_of(metrics, tmp_path, facts=[facts], plots=plots, importances=[drawn])
+    text = summary_of(metrics, tmp_path, facts=[facts], importances=[drawn])
     ahead = {"score": {"value": 0.3}, "balanced_score": {"value": 0.02, "low": 0.01, "high": 0.03}}
     training = {"settings": {"len150": 0.6, "boosting": 0.4}}
     blend = put_model(tmp_path, "full", "blend", 0.72, training, ahead_of="len150", ahead=ahead)

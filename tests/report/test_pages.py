@@ -22,10 +22,15 @@ from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.describe.alarms import Alarm, read_alarms, warn_of
 from feseq.describe.checks import alarms_of
-from feseq.report.data_page import write_data_page
+from feseq.report.data_page import (
+    PLOTS,
+    click_rates_plot,
+    drift_plot,
+    lengths_plot,
+    missing_plot,
+    write_data_page,
+)
 from feseq.report.page import alarms_text, literal, markdown_table, write_page
-from feseq.report.plots.data import PLOTS, click_rates_plot, drift_plot, lengths_plot, missing_plot
-from feseq.report.plots.models import aucs_plot, by_max_len_plot, speed_plot
 from feseq.report.plots.one_model import (
     attention_plot,
     calibration_bins,
@@ -37,6 +42,7 @@ from feseq.report.plots.one_model import (
     slices_plot,
 )
 from feseq.report.plots.style import BLUE, SIMULATED, VERMILION
+from feseq.report.summary import aucs_plot
 from support.facts import facts_of, plain_facts
 from support.plots import (
     ABOUT,
@@ -141,8 +147,7 @@ def test_alarms_are_read_and_logged_with_what_to_do(
         assert text in record.getMessage()
 
 
-MEASURED = ("auc", "auc_low", "auc_high", "train_samples_per_second", "predict_samples_per_second")
-UNKNOWN = dict.fromkeys((*MEASURED, "train_seconds", "peak_memory_mib", "device"), math.nan)
+UNKNOWN = dict.fromkeys(("auc", "auc_low", "auc_high"), math.nan)
 MANY = [f"len{n}-{v}{'_and_more' * 6}" for v in "abcdefghij" for n in (50, 150, 500)]
 SLICES = {
     LONG: [slice_of(f"{LONG} {i}", 10**8 + i, 0.7) for i in range(300)],
@@ -177,8 +182,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     }.items()
 }
 DRAWN |= {
-    f"{plot.__name__} of {len(table)}": partial(plot, table)
-    for plot in (aucs_plot, by_max_len_plot, speed_plot)
+    f"aucs_plot of {len(table)}": partial(aucs_plot, table)
     for table in (models(*MANY), models("constant", **UNKNOWN))
 }
 

@@ -124,20 +124,6 @@ def test_users_come_back_with_all_that_is_their_own(simulated: Simulated) -> Non
     assert (hour != hour[first][user]).mean() > 0.2
 
 
-def test_no_row_names_a_later_row_as_its_user() -> None:
-    """The users of the first rows are the same however many follow, and in any chunks."""
-    row = np.arange(5_000)
-    whole = users.train_users(3, row)
-    parts = [users.train_users(3, part) for part in np.split(row, 20)]
-    assert np.array_equal(whole, np.concatenate(parts))
-    assert len(np.unique(users.train_users(3, 10_000_000 + row))) > 4_500
-    alone, known = (users.test_users(3, row[:2_000], train_rows) for train_rows in (0, 5_000))
-    of_train = np.isin(known, whole)
-    assert not np.isin(alone, whole).any()
-    assert 0.1 < of_train.mean() < 0.2
-    assert np.array_equal(known[~of_train], alone[~of_train])
-
-
 @pytest.mark.parametrize("mean_length", [float("nan"), 0, 10**6])
 def test_a_length_that_no_history_has_is_refused(tmp_path: Path, mean_length: float) -> None:
     with pytest.raises(UserError, match="mean_length"):

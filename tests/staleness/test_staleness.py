@@ -2,8 +2,9 @@
 
 import copy
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.plans import documented, planned
+from support import REPOSITORY
 from support.shop import (
     CONFIG,
     ROWS,
@@ -36,10 +37,14 @@ def set_to(path: str, value: Any) -> Change:
 
 
 def edit(file: str, old: str, new: str) -> Change:
+    """A file of the library, or of the repository."""
+
     def apply(folder: Path, repository: Path, config: dict[str, Any]) -> None:
-        text = (repository / file).read_text()
-        assert text.count(old) >= 1
-        (repository / file).write_text(text.replace(old, new, 1))
+        inside = repository / "scripts/feseq" / file
+        path = inside if inside.exists() else repository / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
 
     return apply
 
@@ -87,34 +92,16 @@ def give_sample(folder: Path, repository: Path, config: dict[str, Any]) -> None:
 NEW, SUBMISSION = "in/new.parquet", "results/submission_toy.csv"
 MODEL = "results/toy/len20/model.safetensors"
 PART = "results/toy/len20/predictions/part001.parquet"
-# By row: the file, a text in it, and what takes its place.
+CONSTANT = "\ndef ", "\nX = 1\n\n\ndef "
+# By row, which names the file: a text in it, and what takes its place.
 EDITS = {
-    "comment and docstring in model/feseq.py": (
-        *("scripts/feseq/model/feseq.py", '"""', '# A remark.\n"""Well: '),
-    ),
-    "text of an error in dataset/store.py": (
-        *("scripts/feseq/dataset/store.py", "no such file;", "missing;"),
-    ),
-    "caption of a plot": ("rules/captions/roc_pr.rst", "a", "b"),
-    "constant of a plot": (
-        *("scripts/feseq/report/plots/one_model.py", "def ", "WIDTH = 9\n\n\ndef "),
-    ),
-    "code in model/refiner.py": ("scripts/feseq/model/refiner.py", "LeakyReLU()", "ReLU()"),
-    "code in dataset/conversion.py": ("scripts/feseq/dataset/conversion.py", "8_192", "4_096"),
-    "code in describe/checks.py": (
-        "scripts/feseq/describe/checks.py",
-        "\ndef ",
-        "\nX = 1\n\n\ndef ",
-    ),
-    "code in predict/submission.py": (
-        *("scripts/feseq/predict/submission.py", '"none"', '"all_valid"'),
-    ),
-    "code in evaluate/metrics.py": (
-        *("scripts/feseq/evaluate/metrics.py", "\ndef ", "\nX = 1\n\n\ndef "),
-    ),
-    "env file of training edited, conda not used": (
-        *("envs/train.yaml", "filelock", "scipy =1.17.1\n  - filelock"),
-    ),
+    "comment and docstring in model/feseq.py": ('"""', '# A remark.\n"""Well: '),
+    "text of an error in dataset/store.py": ("no such file;", "missing;"),
+    "code in model/refiner.py": ("LeakyReLU()", "ReLU()"),
+    "code in dataset/conversion.py": ("8_192", "4_096"),
+    "code in describe/checks.py": CONSTANT,
+    "code in predict/submission.py": ('"none"', '"all_valid"'),
+    "code in evaluate/metrics.py": CONSTANT,
 }
 # Rows that are named by the key that they change.
 SETTINGS = {
@@ -134,7 +121,12 @@ RUNTIME = {"device": "cpu", "verbosity": 0, "memory_gib": 3, "precision": "float
 # The decay of weights and the penalty of embeddings, 0.25 and 0 in the shop's config.
 SWAPPED = CONFIG["train"] | {"weight_decay": 0, "embedding_l2": 0.25}
 CHANGES: dict[str, Change] = {
-    **{row: edit(*change) for row, change in EDITS.items()},
+    **{row: edit(row.split(" in ")[1], *change) for row, change in EDITS.items()},
+    "caption of a plot": edit("rules/captions/roc_pr.rst", "a", "b"),
+    "constant of a plot": edit("report/plots/one_model.py", *CONSTANT),
+    "env file of training edited, conda not used": edit(
+        "envs/train.yaml", "filelock", "scipy =1.17.1\n  - filelock"
+    ),
     **{path: set_to(path, value) for path, value in SETTINGS.items()},
     "nothing": lambda *_: None,
     "the same commit checked out again": check_out_again,
@@ -158,6 +150,45 @@ CHANGES: dict[str, Change] = {
     "train part deleted, model.safetensors there": delete("data/h5/toy/train/part000.h5"),
     "submission deleted": delete(SUBMISSION),
 }
+
+
+# How a dry run names each rule's jobs.
+MESSAGES = {
+    "Drawing the rows": "sample",
+    r"Converting part \d+ of the train": "convert_train",
+    "Listing the parts": "list_test",
+    r"Converting part \d+ of the test": "convert_test",
+    "Fitting": "fit_feature_map",
+    "Describing": "describe",
+    "Training": "train",
+    "Predicting the validation": "evaluate",
+    "Measuring": "measure",
+    "Predicting part": "predict",
+    "Writing the submission": "submit",
+}
+
+
+def planned(output: str) -> dict[str, str]:
+    """For each rule of a dry run, the sizes of its jobs, or `once`."""
+    jobs: dict[str, set[str]] = {}
+    for message in re.findall(r"^Job \d+: (.*)", output, re.M):
+        rule = next(rule for start, rule in MESSAGES.items() if re.match(start, message))
+        size = re.search(r"size (\w+)", message)
+        jobs.setdefault(rule, set()).add(size[1] if size else "once")
+    return {
+        rule: "all" if len(sizes) == 3 else ", ".join(sorted(sizes)) for rule, sizes in jobs.items()
+    }
+
+
+def documented() -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows of the table in rules/README.md: the change, and what it makes stale."""
+    lines = (REPOSITORY / "rules/README.md").read_text().splitlines()
+    header, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
+    ]
+    assert header[1:] == list(MESSAGES.values())
+    for change, *cells in rows:
+        yield change, {rule: cell for rule, cell in zip(header[1:], cells) if cell}
 
 
 def test_the_table_lists_these_changes() -> None:

@@ -41,7 +41,7 @@ CONFIG = ModelConfig(
     mlp_activation="relu",
     dropout=0.3,
 )
-# All that a row can be encoded as, but for times.
+# Nearly all that a row can be encoded as.
 WHOLE = ModelConfig(
     max_len=6,
     embedding_dim=4,
@@ -49,8 +49,7 @@ WHOLE = ModelConfig(
     transformer_layers=1,
     heads=2,
     mlp=(8,),
-    pooling="weighted_sum",
-    numerics=("linear", "direct", "buckets", "missing"),
+    numerics=("linear", "buckets", "missing"),
     scaling="quantile",
     history_statistics=("length", "entropy", "newest"),
     levels=100,

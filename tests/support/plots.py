@@ -83,12 +83,6 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
         "auc_low": auc - 0.01,
         "auc_high": auc + 0.01,
         "auc_behind_chance": 0.5,
-        "train_samples_per_second": 1234.0,
-        "predict_samples_per_second": 5678.0,
-        "train_seconds": 90.0,
-        "epochs": 3,
-        "peak_memory_mib": 1536.0,
-        "device": "cpu",
     }
     return pd.DataFrame(values | given)
 

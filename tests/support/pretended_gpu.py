@@ -32,16 +32,8 @@ _aten = torch.ops.aten
 _MASKABLE = {_aten.index, _aten.index_put, _aten.index_put_, _aten._index_put_impl_}
 # The host must know the values, or how many of them the result has.
 _READING = {
-    _aten._local_scalar_dense,
-    _aten.equal,
-    _aten.nonzero,
-    _aten.masked_select,
-    _aten.bincount,
-    _aten._unique,
-    _aten._unique2,
-    _aten.unique_dim,
-    _aten.unique_consecutive,
-    _aten.unique_dim_consecutive,
+    *("_local_scalar_dense", "equal", "nonzero", "masked_select", "bincount"),
+    *("_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"),
 }
 
 
@@ -138,7 +130,7 @@ class PretendedGpu(TorchDispatchMode):
         if any(index is not None and index.dtype == torch.bool for index in indices):
             self.waits[f"{name} by a mask"] += 1
         is_repeat = kind is _aten.repeat_interleave and kwargs.get("output_size") is None
-        if kind in _READING or is_repeat:
+        if name in _READING or is_repeat:
             self.waits[name] += 1
 
 

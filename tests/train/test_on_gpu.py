@@ -20,7 +20,6 @@ from feseq.common.ranks import Ranks
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.dataset import batch as batch_module
-from feseq.dataset.batch import Batch
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.store import H5Table
 from feseq.evaluate.importance import measure_importance
@@ -34,14 +33,22 @@ from feseq.train.loop import Trainer
 from feseq.train.optimizer import make_optimizer
 from feseq.train.step import Stepper
 from support import REPOSITORY
-from support.networks import CONFIG, SIZES, make_batch, make_model, random_model, single
+from support.networks import (
+    CONFIG,
+    SIZES,
+    make_batch,
+    make_model,
+    random_model,
+    short_of_memory,
+    single,
+)
 from support.pretended_gpu import CUDA, OnGpu, PretendedGpu, pretended_gpu
 from support.trainings import FOUR_EPOCHS, STILL, TRAIN, ended_at, same_weights, train
 
 LENGTHS = [3, 0, 6, 1]
 PARTS = {
     "the briefing's": CONFIG,
-    "other fields": replace(
+    "others": replace(
         CONFIG,
         causal=True,
         times=True,
@@ -208,25 +215,14 @@ def test_what_does_not_fit_is_predicted_and_evaluated_in_halves(
     fields = FeatureMap.read(data / "feature_map.json")
     model = random_model(WEIGHTED, fields, simulated=True)
     expected = results_of(data, model)
-    forward = FESeq.forward
-
-    def forward_of(most: int) -> None:
-        def forward_of_few(network: FESeq, batch: Batch) -> torch.Tensor:
-            logit_B = forward(network, batch)
-            if len(batch) > most:
-                raise torch.cuda.OutOfMemoryError
-            return logit_B
-
-        monkeypatch.setattr(FESeq, "forward", forward_of_few)
-
     with pretended_gpu():
         model = replace(model, machine=start_runtime(Runtime(**GPU_RUN), 1))
-        forward_of(40)
+        short_of_memory(monkeypatch, 40)
         found = results_of(data, model)
         assert caplog.text.count("out of GPU memory: predicting 50 rows in two halves") == 3 * 2
         for of_halves, of_all in zip(found, expected):
             np.testing.assert_allclose(of_halves, of_all, rtol=1e-4, atol=1e-5)
-        forward_of(0)
+        short_of_memory(monkeypatch, 0)
         with pytest.raises(UserError, match="does not hold the prediction of a single row"):
             results_of(data, model)
 

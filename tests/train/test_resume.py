@@ -72,40 +72,33 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "call", "end", "left"),
+    ("left", "place"),
     [
         # Saved after each step, so that a crash costs the one that it struck, and a signal none.
-        (Stepper, "take", 1, CrashError, 6),
-        (Stepper, "take", 1, signal.SIGTERM, 5),
+        (6, (Stepper, "take", 1, CrashError)),
+        (5, (Stepper, "take", 1, signal.SIGTERM)),
         # Before an evaluation, at an epoch's start, at the end.
-        (Stepper, "take", 3, CrashError, 4),
-        (Stepper, "take", 3, signal.SIGTERM, 3),
-        (Stepper, "take", 4, CrashError, 3),
-        (Stepper, "take", 4, signal.SIGINT, 2),
-        (Stepper, "take", 6, signal.SIGTERM, 0),
+        (4, (Stepper, "take", 3, CrashError)),
+        (3, (Stepper, "take", 3, signal.SIGTERM)),
+        (3, (Stepper, "take", 4, CrashError)),
+        (2, (Stepper, "take", 4, signal.SIGINT)),
+        (0, (Stepper, "take", 6, signal.SIGTERM)),
         # Within an evaluation and within a save. A signal does not wait for an evaluation's end:
         # memory is measured by two forward passes, and three steps come before the evaluation.
-        (trainer, "predict_logits", 2, CrashError, 0),
-        (trainer, "predict_logits", 1, signal.SIGTERM, 3),
-        (FESeq, "forward", 6, signal.SIGTERM, 3),
-        (tensors, "save", 5, CrashError, 2),
-        (tensors, "save", 5, signal.SIGTERM, 0),
+        (0, (trainer, "predict_logits", 2, CrashError)),
+        (3, (trainer, "predict_logits", 1, signal.SIGTERM)),
+        (3, (FESeq, "forward", 6, signal.SIGTERM)),
+        (2, (tensors, "save", 5, CrashError)),
+        (0, (tensors, "save", 5, signal.SIGTERM)),
     ],
 )
 def test_an_interrupted_training_ends_like_an_undisturbed_one(
-    data: Path,
-    assert_goes_on: Callable[[int], None],
-    tmp_path: Path,
-    owner: Any,
-    name: str,
-    call: int,
-    end: Any,
-    left: int,
+    data: Path, assert_goes_on: Callable[[int], None], tmp_path: Path, left: int, place: Any
 ) -> None:
-    with ended_at(owner, name, call, end) as raised:
+    with ended_at(*place) as raised:
         train_saving(data, tmp_path, CONFIG)
     assert not (tmp_path / "model.safetensors").exists()
-    if end == signal.SIGTERM:
+    if signal.SIGTERM in place:
         assert raised.value.code == 143
     assert_goes_on(left)
 
@@ -201,6 +194,13 @@ with locked(Path({str(state)!r}), 'is training this model'):
         pass
 
 
+def test_a_state_is_due_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = checkpoint.Checkpoint(tmp_path, "")
+    assert not saved.is_due()
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_SAVES", 0)
+    assert saved.is_due()
+
+
 def test_a_training_lost_after_its_end_is_not_done_again(
     data: Path, assert_goes_on: Callable[[int], None], tmp_path: Path
 ) -> None:
@@ -255,7 +255,7 @@ def assert_points_like_history(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "call"),
+    "place",
     # Before the first evaluation, between two, during the second, and when its state is saved.
     [
         (Stepper, "take", 2),
@@ -265,9 +265,9 @@ def assert_points_like_history(folder: Path) -> None:
     ],
 )
 def test_event_files_of_tensorboard_have_each_point_of_a_resumed_training_once(
-    data: Path, tmp_path: Path, owner: object, name: str, call: int
+    data: Path, tmp_path: Path, place: Any
 ) -> None:
-    with ended_at(owner, name, call):
+    with ended_at(*place):
         train_saving(data, tmp_path, CONFIG, tensorboard=True)
     train_saving(data, tmp_path, CONFIG, tensorboard=True)
     assert_points_like_history(tmp_path)

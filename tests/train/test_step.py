@@ -1,9 +1,7 @@
 """Steps of a training: loss, micro-batches, faults; the optimizer, learning rates, monitors."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import get_args
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -26,7 +24,7 @@ from feseq.train.optimizer import (
 )
 from feseq.train.schedule import FLOOR, LearningRate, are_gains, evaluated_batches
 from feseq.train.step import Stepper
-from support.networks import CONFIG, make_batch, make_model, single
+from support.networks import CONFIG, make_batch, make_model, short_of_memory, single
 from support.trainings import CPU, TRAIN
 
 STILL = replace(CONFIG, dropout=0.0)
@@ -94,31 +92,24 @@ def test_out_of_gpu_memory_halves_the_micro_batch_and_repeats_the_step(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = make_batch([3, 0, 6, 1, 5, 2, 4])
-    undisturbed, short_of_memory = make_stepper(), make_stepper()
+    undisturbed, short = make_stepper(), make_stepper()
     undisturbed.take(batch)
-    forward: Callable[[FESeq, Batch], torch.Tensor] = FESeq.forward
-
-    def forward_of_few(self: FESeq, part: Batch) -> torch.Tensor:
-        if len(part) > 2:
-            raise torch.cuda.OutOfMemoryError
-        return forward(self, part)
-
-    monkeypatch.setattr(FESeq, "forward", forward_of_few)
-    short_of_memory.take(batch)
-    assert short_of_memory.micro_rows == 2
+    short_of_memory(monkeypatch, 2)
+    short.take(batch)
+    assert short.micro_rows == 2
     assert "micro-batches of 4 rows" in caplog.text
     assert "micro-batches of 2 rows" in caplog.text
-    for one, other in zip(weights(short_of_memory.model), weights(undisturbed.model)):
+    for one, other in zip(weights(short.model), weights(undisturbed.model)):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
-    monkeypatch.setattr(FESeq, "forward", Mock(side_effect=torch.cuda.OutOfMemoryError))
+    short_of_memory(monkeypatch, 0)
     with pytest.raises(UserError, match="does not hold the training of a single row"):
-        short_of_memory.take(batch)
+        short.take(batch)
 
 
 def test_what_a_gpu_cannot_repeat_exactly_is_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    forward: Callable[[FESeq, Batch], torch.Tensor] = FESeq.forward
+    forward = FESeq.forward
 
     def forward_with_an_odd_one(self: FESeq, part: Batch) -> torch.Tensor:
         if not torch.is_deterministic_algorithms_warn_only_enabled():

@@ -1,6 +1,5 @@
 """Times of events and rows: from raw parquet through H5 to batches, and what is refused."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -85,19 +84,6 @@ def test_elapsed_is_the_row_s_time_minus_the_event_s_however_rows_were_shuffled(
     # Each row, in train.h5 or valid.h5 and in test.h5, at three lengths and in two orders.
     assert sorted(seen) == sorted([*range(ROWS)] * 2 * 3 * 2)
     assert is_later > 0
-
-
-@pytest.mark.parametrize(
-    "roles", [{}, {"sequences": ("events", "when"), "targets": ("item", "country"), "profile": ()}]
-)
-def test_a_table_without_times_is_refused_where_the_model_needs_them(
-    tmp_path: Path, roles: dict[str, Any]
-) -> None:
-    train, _ = to_train_h5(tmp_path, timed_table(), columns=TIMED)
-    fields = fit_feature_map(train, TIMED, min_count=1)
-    h5 = to_test_h5(tmp_path, timed_table(), columns=with_roles(**roles))
-    with pytest.raises(UserError, match=r"lacks 1 columns .*'when'"):
-        BatchSource(h5, replace(fields, profile=[]), max_len=9, batch_rows=8)
 
 
 EVENTS, NOW = ["1,2,3,4,5"] * 9, [10**9] * 9

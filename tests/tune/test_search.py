@@ -1,6 +1,5 @@
 """A search finds what it says it found, and ends as it would have, however often it is killed."""
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,12 +14,12 @@ from feseq.common.files import read_json
 from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
-from feseq.dataset.fitting import fit_feature_map
 from feseq.families import family_of
 from feseq.tune import search
 from feseq.tune.search import tune_model
 from support.jobs import run_job
-from support.raw_tables import COLUMNS, raw_table, to_train_h5
+from support.learnable import make
+from support.raw_tables import raw_table
 from support.trainings import MODEL, TRAIN
 
 pytestmark = pytest.mark.workflow
@@ -48,10 +47,7 @@ Rows = list[dict[str, str]]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """90 train rows and 30 validation rows as H5 files, and the feature map."""
-    folder = tmp_path_factory.mktemp("data")
-    train, _ = to_train_h5(folder, raw_table(120, seed=1))
-    fit_feature_map(train, COLUMNS, 1).write(folder / "feature_map.json")
-    return folder
+    return make(tmp_path_factory.mktemp("data"), raw_table(120, seed=1))
 
 
 @pytest.fixture(autouse=True)
@@ -84,13 +80,6 @@ def tune(data: Path, out: Path, model: str = "len5", **config: Any) -> Rows:
     return rows
 
 
-def trained(data: Path, out: Path, variant: Mapping[str, Any]) -> dict[str, Any]:
-    """What training.json says of a training with the settings of a variant."""
-    model = "boosting-deep" if "boosting" in variant else "len5"
-    settings = {block: keys | variant[block] for block, keys in SETTINGS[model].items()}
-    return read_json(run_job(data, out, settings)["training"])
-
-
 @pytest.mark.parametrize("model", SETTINGS)
 def test_the_best_settings_give_the_value_that_was_found(
     data: Path, tmp_path: Path, model: str
@@ -103,7 +92,8 @@ def test_the_best_settings_give_the_value_that_was_found(
     assert name == f"tuned_toy_{model.replace('-', '_')}"
     target = f"results/toy/{model.split('-')[0]}-{name}/model.safetensors"
     assert f"#   snakemake --cores 4 {target} --configfile mine.yaml {tmp_path}/best.yaml\n" in text
-    found = trained(data, tmp_path, variant)
+    settings = {block: keys | variant[block] for block, keys in SETTINGS[model].items()}
+    found = read_json(run_job(data, tmp_path, settings)["training"])
     for metric in ("auc", "logloss"):
         assert found[f"valid_{metric}"] == float(best[metric])
     drawn = {path: value for path, value in best.items() if "." in path}
@@ -159,9 +149,17 @@ def scripted(
     patch.setattr(type(family_of("len5")), "verb", verb)
 
 
-def test_a_trial_behind_the_median_is_pruned(
+def test_a_trial_behind_the_median_or_with_settings_that_cannot_be_is_pruned(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The width is a multiple of 4; so high a weight makes the loss infinite.
+    space = {"model.heads": [1, 7], "train.embedding_l2": [0, 1e300]}
+    rows = tune(data, tmp_path / "settings", space=space, trials=12)
+    assert {row["state"] for row in rows} == {"complete", "pruned"}
+    for row in rows:
+        is_sound = row["model.heads"] == "1" and float(row["train.embedding_l2"]) == 0
+        assert row["state"] == ("complete" if is_sound else "pruned")
+        assert ("7 heads" in row["reason"]) == (row["model.heads"] == "7")
     values = [[0.5, 0.8], [0.6, 0.7], [0.7, 0.72], [0.59, 0.9], [0.61, 0.1]]
     scripted(monkeypatch, values)
     rows = tune(data, tmp_path, trials=5)
@@ -169,25 +167,22 @@ def test_a_trial_behind_the_median_is_pruned(
     assert [float(row["value"]) for row in rows] == [0.8, 0.7, 0.72, 0.59, 0.61]
 
 
-def test_settings_that_cannot_be_are_pruned_trials(data: Path, tmp_path: Path) -> None:
-    # The width is a multiple of 4; so high a weight makes the loss infinite.
-    space = {"model.heads": [1, 7], "train.embedding_l2": [0, 1e300]}
-    rows = tune(data, tmp_path, space=space, trials=12)
-    assert {row["state"] for row in rows} == {"complete", "pruned"}
-    for row in rows:
-        is_sound = row["model.heads"] == "1" and float(row["train.embedding_l2"]) == 0
-        assert row["state"] == ("complete" if is_sound else "pruned")
-        assert ("7 heads" in row["reason"]) == (row["model.heads"] == "7")
-
-
-@pytest.mark.parametrize("error", [NotFiniteError("is nan"), UserError("the rows do not fit")])
-def test_without_a_complete_trial_there_are_no_best_settings(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+def test_a_search_that_cannot_be_is_refused_and_leaves_no_best_settings(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted(monkeypatch, [], error)
-    with pytest.raises(UserError, match=str(error)):
-        tune(data, tmp_path)
-    assert not (tmp_path / "best.yaml").exists()
+    with pytest.raises(UserError, match=r"^tuning\.space"):
+        tune(data, tmp_path, space={"boosting.max_depth": [3]})
+    assert not (tmp_path / "study").exists()
+    (tmp_path / "damaged/study").mkdir(parents=True)
+    (tmp_path / "damaged/study/study.db").write_bytes(b"no database" * 999)
+    with pytest.raises(UserError, match=r"study\.db: .*delete the file"):
+        tune(data, tmp_path / "damaged")
+    # Without a complete trial.
+    for error in (NotFiniteError("is nan"), UserError("the rows do not fit")):
+        scripted(monkeypatch, [], error)
+        with pytest.raises(UserError, match=str(error)):
+            tune(data, tmp_path / type(error).__name__)
+    assert not [*tmp_path.glob("**/best.yaml")]
 
 
 def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
@@ -224,16 +219,3 @@ def test_a_trial_that_chooses_its_leaves_forgets_those_of_the_one_before(
     without = values("auto")
     assert values(1000, "auto")[1:] == without
     assert values(1000) != without
-
-
-def test_a_space_of_another_family_is_refused_before_any_trial(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^tuning\.space"):
-        tune(data, tmp_path, space={"boosting.max_depth": [3]})
-    assert not (tmp_path / "study").exists()
-
-
-def test_a_damaged_study_is_refused_by_its_file(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "study").mkdir()
-    (tmp_path / "study/study.db").write_bytes(b"no database" * 999)
-    with pytest.raises(UserError, match=r"study\.db: .*delete the file"):
-        tune(data, tmp_path)

@@ -10,7 +10,6 @@ from ..common.files import read_json
 from ..common.progress import duration
 from ..dataset.negatives import NegativeShare, auto_rows
 
-_LONG = 24 * 3600
 # Settings that leave the time of a row as it is.
 _FREE = {"seed", "negative_share", "start_from", "monitor"}
 
@@ -39,5 +38,4 @@ def expected_time(results: Path, model: str, rows: int, settings: Mapping[str, A
     negative_share: NegativeShare = settings.get("negative_share", 1)
     epoch_rows = auto_rows(rows, clicks) if negative_share == "auto" else negative_share * rows
     expected = seconds * epoch_rows / max(1, earlier_rows)
-    shorter = "; `negative_share` and `epochs` make it shorter" * (expected > _LONG)
-    return f"about {duration(expected)} by {path.parent}{shorter}"
+    return f"about {duration(expected)} by {path.parent}"

@@ -132,6 +132,8 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
     unless both were measured on the same rows.
     """
     paths = {path.absolute().parent.name: path for path in (first, other)}
+    if len(paths) < 2:
+        raise UserError(f"{first} and {other}: models of one name; name two models of a size")
     measured = {name: _measured(path) for name, path in paths.items()}
     tables = {name: _predictions(path) for name, path in paths.items()}
     _check_same_rows(first, tables[first.parent.name], other, tables[other.parent.name])

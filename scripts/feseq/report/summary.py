@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ..common.files import Output
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE
@@ -26,15 +27,14 @@ from .page import (
     texts,
     write_page,
 )
-from .plots import models as model_plots
-from .plots.style import save
+from .plots.style import BARS, interval_panels, save, short
 
 
 def write_summary(
     comparison: Path,
     importances: list[Path],
     facts: list[Path],
-    plots: list[Output],
+    aucs: Output,
     summary: Output,
     view: Output,
     *,
@@ -46,7 +46,7 @@ def write_summary(
     has_test: bool = True,
     options: Sequence[str] = (),
 ) -> None:
-    """Draw the `plots` of all models, and write the page as Markdown and as HTML.
+    """Draw the AUCs of all models, and write the page as Markdown and as HTML.
 
     `importances` are plots of single models that it also shows, `facts` those of the data by size;
     `submitting` has the models that submit by size; `prior`, `refit`, `split` and `evaluation` are
@@ -54,8 +54,7 @@ def write_summary(
     (`has_test`) nothing can be submitted yet.
     """
     models = pd.read_csv(comparison)
-    for path in plots:
-        save(model_plots.PLOTS[path.stem](models), path)
+    save(aucs_plot(models), aucs)
     found = [_held_out(split, bool(models["unseen"].all()))]
     decisions = []
     for size, rivals in models.groupby("size", sort=False):
@@ -76,8 +75,33 @@ def write_summary(
         parts.append(f"## Alarms of the data: [{page}]({page})\n\n{alarms_text(read_alarms(path))}")
     table = _table(models)
     parts += ["## All models\n", markdown_table(table), _notes(table)]
-    parts.append(plots_text([*plots, *importances], summary))
+    parts.append(plots_text([aucs, *importances], summary))
     write_page("\n".join(parts), summary, view)
+
+
+def aucs_plot(models: pd.DataFrame) -> Figure:
+    """Every model's AUC with its interval by size, in the order of comparison.csv: best first."""
+    panels = {}
+    columns = ["auc", "auc_low", "auc_high", "auc_behind_chance"]
+    for size, rows in models.groupby("size", sort=False):
+        clicks, count = rows[["valid_clicks", "valid_rows"]].iloc[0]
+        table = rows[columns].set_axis(["value", "low", "high", "chance"], axis=1)
+        names = rows["model"].map(short) + texts(rows["auc"], "   {:.4f}".format, "   no AUC")
+        panels[f"{clicks:,} clicks in {count:,} rows of size {size}"] = table.assign(name=names)
+    figure = interval_panels(
+        {"simulated_data": models["simulated_data"].any()},
+        panels,
+        "AUC of all models",
+        "Compared with the best on the same rows; intervals of two that differ may overlap.",
+        BARS,
+        middle=np.nan,
+        label="AUC",
+    )
+    # A point at chance would squeeze those of the other models; its number is enough.
+    ends = models[models["auc"] > 0.5]
+    if len(ends):
+        figure.axes[0].set_xlim(left=ends[["auc", "auc_low"]].min().min() - 0.01)
+    return figure
 
 
 def _decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> str:

@@ -1,1 +1,1 @@
-"""Plots of single models, of all models, and of the data, as SVG files."""
+"""Plots of single models, and the look that all plots share."""

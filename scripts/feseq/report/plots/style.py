@@ -1,6 +1,6 @@
 """The look that all plots share, and SVG files that are the same whenever their input is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,19 +68,14 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def draw_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Name the rows of a horizontal chart, the first one at the top."""
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-
-
 def draw_intervals(ax: Axes, rows: pd.DataFrame, middle: float, label: str) -> None:
     """A point and its 95 % interval in each row of a horizontal chart, a dotted line at `middle`.
 
     Rows have their `name`, `value`, `low` and `high`, and the `chance` that there is no difference:
     red where it is small, hollow where it is unknown.
     """
-    draw_rows(ax, list(rows["name"]))
+    ax.set_yticks(range(len(rows)), list(rows["name"]))
+    ax.set_ylim(len(rows) - 0.5, -0.5)  # the first one at the top
     ax.axvline(middle, color=GREY, linestyle=":")
     numbers = rows[["value", "low", "high", "chance"]].astype(float).assign(y=range(len(rows)))
     unknown = numbers["chance"].isna()
