@@ -35,14 +35,11 @@ def list_test(
 ) -> None:
     """Write the parts of about `rows` rows that a test table is converted in, as JSON.
 
-    Raises UserError if a file lacks a column or has it in another type than the others, there is no
-    row, an ID is missing or occurs twice, or the sample submission has other IDs: before days of
-    training.
+    Raises UserError if a file lacks a column or has it in another type than the others, an ID is
+    missing or occurs twice, or the sample submission has other IDs: before days of training.
     """
     file = RawTable(raw)
     file.check_columns(columns, columns.id)
-    if file.rows == 0:
-        raise UserError(f"{file.location}: the file has no rows; there is nothing to predict")
     listing = Progress("listed", file.rows)
     with id_tables(parts, threads) as tables:
         for first_row, batch in file.stream([columns.id], _BATCH_ROWS):

@@ -57,19 +57,13 @@ def write_submission(
     prior 'balanced' shifts the logits to 50:50 odds. The alarms in `facts` go to the log. `codes`
     are the digests of the code that predicts, by the models' names; None: any code.
 
-    Raises UserError, and writes nothing, if predictions are missing or of other parts, models or
-    code.
+    Raises UserError, and writes nothing, if predictions are of other parts, models or code.
     """
     listing = read_parts(parts)
     count = len(listing.parts)
-    if len(predictions) != count * len(models):
-        raise UserError(
-            f"{len(predictions)} files of predictions for {len(models)} models and the {count} "
-            f"parts of {listing.table}; give all parts in their order, model by model"
-        )
     by_model = [predictions[i : i + count] for i in range(0, len(predictions), count)]
     firsts = []
-    for paths, model in zip(by_model, models):
+    for paths, model in zip(by_model, models, strict=True):
         name = name_of(model)
         code = codes.get(name) if codes else None
         firsts.append(_checked(paths, listing.parts, model, code, f"{size}/{name}" if size else ""))
@@ -123,7 +117,7 @@ def _checked(
     """
     model_now = fingerprint(model)
     found = [metadata_of(read_table(path, ())) for path in paths]
-    for path, metadata, part in zip(paths, found, parts):
+    for path, metadata, part in zip(paths, found, parts, strict=True):
         check_name(path, metadata.get("full_name", ""), full_name)
         if metadata.get("model") != model_now:
             raise _not_as_needed(path, f"not predicted by {model} as it is now")
@@ -154,8 +148,6 @@ def join_predictions(
     Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
     a logit is not finite.
     """
-    if id_column == label_column:
-        raise UserError(f"{id_column!r} is to be the column of the IDs and of the label; name two")
     if sample_submission is not None:
         label_column = label_name(Location(sample_submission), id_column, label_column)
     with id_tables(submission) as tables:

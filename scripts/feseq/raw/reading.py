@@ -118,10 +118,10 @@ class RawTable:
                 yield row, _completed(batch, schema, file)
                 row += len(batch)
 
-    def check_columns(self, columns: Columns, extra: str, cure: str = "") -> None:
-        """Check that all columns in use and `extra` (label or ID) occur once, in a usable type.
+    def check_columns(self, columns: Columns, extra: str) -> None:
+        """Check that there are rows and all columns in use and `extra` (label or ID), once.
 
-        `cure` says what to do where one is missing, if that is not to correct the config.
+        They must have usable types.
         """
         wanted, present = (*columns.features, extra), self.schema_arrow.names
         missing = [name for name in wanted if name not in present]
@@ -129,8 +129,11 @@ class RawTable:
             raise UserError(
                 f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
                 f"{_some(missing)}; the file has {len(present)}: {_some(present)}; "
-                + (cure or "correct columns in the config, or drop their group from columns.use")
+                f"correct columns in the config (the ID by hand: --id_column), or drop their group "
+                f"from columns.use"
             )
+        if self.rows == 0:
+            raise UserError(f"{self.location}: the file has no rows; give one with rows")
         self._check_present(wanted)
         self.check_one_width(columns.categorical)
         check_types(self.schema_arrow, columns, str(self.location))
