@@ -43,7 +43,7 @@ rule convert_train:
     conda:
         "../envs/data.yaml"
     params:
-        *code("dataset.conversion.convert_train_part"),
+        *code("dataset.conversion.convert_train"),
         **settings(
             **part_params(RAW.train),
         ),

@@ -13,7 +13,8 @@ import pytest
 
 from feseq.common.ragged import Ragged
 from feseq.evaluate.metrics import expected_auc
-from feseq.simulation import clicks, columns, sequences, simulate_split, users
+from feseq.simulation import clicks, columns, sequences, users
+from feseq.simulation.stand_in import simulate_split
 from feseq.simulation.statistics import category_values, load_statistics, missing_shares
 
 ROWS, TEST_ROWS, SEED, MEAN_LENGTH = 20_000, 4_000, 7, 50.0

@@ -130,7 +130,7 @@ def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
         ),
         (
             (path, MODEL, replace(here, profile=[])),
-            "start_from: column 'country' .profile. is used",
+            "column 'country' .profile. is used",
         ),
         (
             (path, replace(MODEL, heads=1, causal=True, dropout=0.9), here),

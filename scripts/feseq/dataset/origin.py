@@ -13,7 +13,6 @@ from ..raw.version import content_version
 
 # Results that say it, below the folder of results.
 _SAYING = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
-_MOST_NAMED = 3
 
 
 def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
@@ -25,13 +24,11 @@ def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
         return
     tables = results.with_name("data") / "h5"
     if real := list(_real(results, tables)):
-        named = ", ".join(map(str, real[:_MOST_NAMED]))
-        more = f" and {len(real) - _MOST_NAMED} more" if len(real) > _MOST_NAMED else ""
         raise UserError(
-            f"{raw.why}, so this run would use the simulated stand-in, and {named}{more} were made "
-            f"from real data: nothing was run, and nothing of it is overwritten. Mount the disk or "
-            f"put the raw files back; for the stand-in take another folder (snakemake --directory "
-            f"DIR, with raw.source: simulated), or delete {results} and {tables} first"
+            f"{raw.why}, so this run would use the simulated stand-in, and {len(real)} files such "
+            f"as {real[0]} were made from real data: nothing was run or overwritten. Mount the "
+            f"disk or put the raw files back; for the stand-in take another folder (snakemake "
+            f"--directory DIR, with raw.source: simulated), or delete {results} and {tables} first"
         )
 
 

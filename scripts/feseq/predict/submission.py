@@ -27,10 +27,6 @@ from ..raw.source import label_name
 logger = logging.getLogger(__name__)
 
 _LOGIT = pa.field("logit", pa.float32())
-_PRIORS = {
-    "observed": "as predicted",
-    "balanced": "shifted to 50:50 odds",
-}
 
 
 def write_submission(
@@ -88,7 +84,7 @@ def write_submission(
     write_json(about, made_from)
     logger.info(
         "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f "
-        "%s (submission.prior: %s); %s of the train rows are clicks",
+        "(submission.prior: %s); %s of the train rows are clicks",
         submission,
         f"{made_from['rows']:,}",
         listing.table,
@@ -96,7 +92,6 @@ def write_submission(
         "SIMULATED" if made_from["simulated_data"] else "real",
         sample_submission or "the test file",
         mean,
-        _PRIORS[prior],
         prior,
         f"{float(firsts[0]['click_rate']):.5f}",
     )

@@ -343,27 +343,19 @@ def _written_like(kind: pa.DataType) -> str:
     return kind_of(kind).replace("integer", "float")
 
 
-_NUMBERS = ("", "integer", "float", "boolean")
-# Each role as messages call it, and the kinds that its columns can have.
-Role = tuple[str, Sequence[str]]
-CATEGORICAL: Role = "categorical (string, integer, float, boolean)", (*_NUMBERS, "text")
-NUMERIC: Role = "numeric (integer, float, decimal or boolean)", _NUMBERS
-SEQUENCE: Role = (
-    "a sequence (comma-joined text, or a list of integers or text)",
-    ("", "text", "list of ", "list of text", "list of integer"),
-)
-TIME: Role = "a time (integer, timestamp)", ("integer", "timestamp")
-
-
 def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
     """Raise UserError unless all columns in use have a type that their role can have."""
-    for role, names in (
-        (CATEGORICAL, columns.categorical),
-        (NUMERIC, columns.numeric),
-        (SEQUENCE, columns.ragged),
-        (TIME, _times(columns)),
+    numbers = ("", "integer", "float", "boolean")
+    for role, kinds, names in (
+        ("categorical", (*numbers, "text"), columns.categorical),
+        ("numeric", numbers, columns.numeric),
+        ("a sequence", ("", "text", "list of ", "list of text", "list of integer"), columns.ragged),
+        ("a time", ("integer", "timestamp"), _times(columns)),
     ):
         for name in names:
             kind = schema.field(name).type
-            if kind_of(kind) not in role[1]:
-                raise UserError(f"{where}: column {name!r} has type {kind}, cannot be {role[0]}")
+            if kind_of(kind) not in kinds:
+                can_be = ", ".join(kind for kind in kinds if kind.strip() == kind != "")
+                raise UserError(
+                    f"{where}: column {name!r} has type {kind}, cannot be {role} ({can_be})"
+                )
