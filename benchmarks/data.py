@@ -38,7 +38,7 @@ from feseq.dataset.sampling import sample
 from feseq.dataset.store import H5Table
 from feseq.predict.submission import join_predictions
 from feseq.raw.reading import RawTable
-from feseq.simulation import simulate_split
+from feseq.simulation.stand_in import simulate_split
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 COLUMNS = Columns.from_config(CONFIG["columns"])

@@ -96,7 +96,7 @@ def paths(folder: Path) -> Draw:
     keys = {
         "raw.train": "data/h5/toy/feature_map.json",
         "raw.test": "data/h5/test/parts.json",
-        "raw.sample_submission": "data/h5/sample_checked.json",
+        "raw.sample_submission": "data/h5/test/parts.json",
         "train.start_from": "results/toy/len20/model.safetensors",
         "score": "results/scores/toy/a.parquet",
     }

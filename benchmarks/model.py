@@ -32,7 +32,7 @@ from feseq.dataset.feature_map import FeatureMap
 from feseq.model.build import batch_source, build_model, placed
 from feseq.model.device import Machine, start_runtime
 from feseq.model.padded import PaddedFESeq
-from feseq.predict.prediction import inference_source
+from feseq.predict.model_file import inference_source
 from feseq.train.step import Stepper
 
 ROWS = 20_000

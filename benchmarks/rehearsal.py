@@ -25,7 +25,7 @@ import pandas as pd
 import yaml
 
 from feseq.raw.parts import part_name, read_parts
-from feseq.simulation import simulate_split
+from feseq.simulation.stand_in import simulate_split
 
 
 @dataclass(frozen=True)

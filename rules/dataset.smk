@@ -56,21 +56,27 @@ rule convert_train:
 
 checkpoint list_test:
     input:
-        **(local(raw=RAW.test) if RAW.test else {"raw": no_test}),
+        # The sample is no input of `train`: one that is given later would retrain every model.
+        **(
+            local(raw=RAW.test, sample_submission=RAW.sample_submission)
+            if RAW.test
+            else {"raw": no_test}
+        ),
     output:
         parts="data/h5/test/parts.json",
     log:
         "data/h5/test/list_test.log",
     benchmark:
         "data/h5/test/list_test.benchmark.tsv"
-    priority: 1  # for `describe`
+    # It runs first: a wrong sample should not be found after days of training.
+    priority: 100
     conda:
         "../envs/data.yaml"
     threads: 2
     params:
         *code("list_test"),
         **settings(
-            **raw_params(raw=RAW.test),
+            **raw_params(raw=RAW.test, sample_submission=RAW.sample_submission),
             **config["parts"],
         ),
         **column_params("id"),

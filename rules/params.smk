@@ -24,7 +24,7 @@ from feseq.families import (
     is_model,
 )
 from feseq.family.expected_time import expected_time
-from feseq.predict.warm_start import warm_start_file
+from feseq.dataset.origin import warm_start_file
 from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))

@@ -23,34 +23,9 @@ rule predict:
         "../scripts/predict.py"
 
 
-rule check_sample:
-    input:
-        **local(raw=RAW.test, sample_submission=RAW.sample_submission),
-    output:
-        checked="data/h5/sample_checked.json",
-    log:
-        "data/h5/check_sample.log",
-    # It runs first: a wrong sample should not be found after days of training. It is no input of
-    # `train`: a sample that is given later would change the inputs, and retrain every model.
-    priority: 100
-    conda:
-        "../envs/data.yaml"
-    params:
-        *code("check_sample"),
-        **settings(
-            id_column=config["columns"]["id"],
-            **raw_params(raw=RAW.test, sample_submission=RAW.sample_submission),
-        ),
-    message:
-        "Comparing the IDs of the sample submission with those of the test file"
-    script:
-        "../scripts/check_sample.py"
-
-
 rule submit:
     input:
         **local(sample_submission=RAW.sample_submission),
-        checked=rules.check_sample.output.checked if RAW.sample_submission else [],
         parts=rules.list_test.output.parts,
         predictions=part_predictions,
         # Named here too, so that a dry run shows the training before the parts are known.

@@ -130,7 +130,7 @@ LABELS = [0, 1, 1, 0, 0, 1]
         ([[0], [1]], r"type list"),
         (pa.array([b"0", b"\xff"]).view(pa.string()).dictionary_encode(), r"row 1: "),
         ([0, 0, 1, 0], r"'y' is 1 in 1 of 4"),
-        (pa.array([], pa.int8()), r"no rows"),
+        (pa.array([], pa.int8()), r"'y' is 1 in 0 of 0"),
     ],
 )
 def test_labels_of_any_number_type_are_read_or_refused_with_their_row(

@@ -17,8 +17,7 @@ import pytest
 from pyarrow import fs
 
 from feseq.common.errors import UserError
-from feseq.dataset.list_test import list_test
-from feseq.predict.sample import sample_ids
+from feseq.dataset.list_test import list_test, sample_ids
 from feseq.raw import reading
 from feseq.raw.location import TableLocation
 from feseq.raw.parts import read_parts
@@ -138,7 +137,7 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     for key, before, after, stale in (
         (train, second, second, set()),
         (train, second, other, steps),
-        ("in/s.csv", sample, sample + b"\n", {"check_sample", "submit"}),
+        ("in/s.csv", sample, sample + b"\n", {"list_test", "describe", "submit"}),
     ):
         put(key, after)
         code, output = shop.snakemake(tmp_path, "-n", submission, config=config)

@@ -260,5 +260,5 @@ def test_one_real_result_or_h5_file_is_enough_and_is_named(
     else:
         write_json(results / file, {"simulated_data": False})
     refuse_stand_in_over_real(REAL, results)
-    with pytest.raises(UserError, match=f"^no train and no test, .*{file or 'train.h5, '}"):
+    with pytest.raises(UserError, match=f"^no train and no test, .*{file or 'valid.h5|train.h5'}"):
         refuse_stand_in_over_real(STAND_IN, results)

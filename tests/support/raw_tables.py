@@ -145,11 +145,11 @@ def to_train_parts(
     settings = Sampling(**{"seed": 3, "valid_share": 0.25} | sampling)
     sample(raw, COLUMNS.label, None, settings, part_rows=part_rows, **files)
     made: tuple[list[Path], list[Path]] = ([], [])
-    for number, part in enumerate(read_parts(files["parts"]).parts):
+    for number in range(len(read_parts(files["parts"]).parts)):
         for paths, split in zip(made, ("train", "valid")):
             paths.append(folder / split / f"part{number:03}.h5")
         h5 = (paths[-1] for paths in made)
-        convert_train(raw, files["selection"], COLUMNS, *h5, part=part, number=number)
+        convert_train(raw, files["selection"], COLUMNS, *h5, parts=files["parts"], part=number)
     return made
 
 

@@ -24,7 +24,7 @@ from feseq.dataset.sampling import read_labels
 from feseq.dataset.selection import write_selections
 from feseq.model.device import Machine
 from feseq.raw.reading import RawTable
-from feseq.simulation import simulate_split
+from feseq.simulation.stand_in import simulate_split
 from feseq.train import run
 from feseq.train.loop import Trainer
 from feseq.train.step import Stepper

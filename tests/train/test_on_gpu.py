@@ -27,7 +27,7 @@ from feseq.evaluate.mean_attention import attention
 from feseq.evaluate.network_importance import NetworkPredict
 from feseq.model import FESeq
 from feseq.model.device import Machine, start_runtime
-from feseq.predict import prediction
+from feseq.predict import model_file
 from feseq.predict.model_file import TrainedModel, load
 from feseq.train.loop import Trainer
 from feseq.train.optimizer import make_optimizer
@@ -173,7 +173,7 @@ def test_a_training_on_a_gpu_is_evaluated_resumed_and_predicts_like_one_on_the_c
 def test_the_loop_waits_for_no_step_and_once_for_many_predictions(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(prediction.POSITIONS_PER_BATCH, "cuda", 100)
+    monkeypatch.setitem(model_file.POSITIONS_PER_BATCH, "cuda", 100)
     found: dict[str, list[int]] = {"_take": [], "_predict": []}
 
     def counting(name: str) -> None:

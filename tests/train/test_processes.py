@@ -304,16 +304,3 @@ def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=r"train.gpus is 4, and PyTorch finds 1 CUDA devices"):
         choose_device("auto", Ranks(1, 8, 1, 4))
-
-
-@pytest.mark.parametrize(
-    "place",
-    [{}, {"RANK": "x"}, {"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": ""}, {"LOCAL_RANK": "1"}],
-)
-def test_an_environment_that_is_not_torchruns_is_named(
-    monkeypatch: pytest.MonkeyPatch, place: dict[str, str]
-) -> None:
-    for name, value in ({"RANK": "0", "WORLD_SIZE": "2"} | place if place else {}).items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="unset TORCHELASTIC_RUN_ID"), joined():
-        pass

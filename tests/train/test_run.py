@@ -20,8 +20,7 @@ from feseq.dataset.opening import open_table
 from feseq.model import FESeq
 from feseq.model.device import Machine
 from feseq.model.history import TimeEmbedding
-from feseq.predict.model_file import TrainedModel
-from feseq.predict.prediction import predict_logits
+from feseq.predict.model_file import TrainedModel, predict_logits
 from feseq.serve.check_rows import raw_rows
 from feseq.serve.export import export_model
 from feseq.serve.scorer import Scorer

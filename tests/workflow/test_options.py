@@ -116,10 +116,9 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     train = raw / "train.parquet"
     files = {"selection": selection, "parts": out / "train_parts.json"}
     sample(train, columns.label, size["rows"], sampling, part_rows=TRAIN_PART_ROWS, **files)
-    listing = read_parts(files["parts"])
-    for i, part in enumerate(listing.parts):
+    for i in range(len(read_parts(files["parts"]).parts)):
         h5 = [out / f"{split}{i}.h5" for split in ("train", "valid")]
-        convert_train(train, selection, columns, *h5, part=part, number=i)
+        convert_train(train, selection, columns, *h5, parts=files["parts"], part=i)
     h5 = [h5_files(out, split) for split in ("train", "valid")]
     fit_feature_map(h5[0], columns, size["min_count"]).write(out / "map.json")
     if config["submission"]["refit"]:

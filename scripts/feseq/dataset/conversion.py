@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,27 +29,28 @@ BATCH_ROWS = 8_192
 
 
 def convert_train(
-    parquet: str | Path | Sequence[str],
+    raw: str | Path | Sequence[str],
     selection: Path,
     columns: Columns,
-    train_h5: Path,
-    valid_h5: Path,
+    train: Output,
+    valid: Output,
     *,
-    part: Part | None = None,
-    number: int = 0,
+    parts: Path | None = None,
+    part: int = 0,
     threads: int = 1,
     size: str = "",
     code: Sequence[str] = (),
 ) -> None:
-    """Write the selected rows of `parquet` to two H5 files.
+    """Write the selected rows of `raw` to two H5 files.
 
-    `parquet` is a table of one part, or the files of the `part` with this `number` of a larger one.
-    Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random order. The
-    H5 files keep `size` and `code`, digests of it, as parts of what they were made from.
+    `raw` is a table of one part, or the files of the `part` of this number among those listed in
+    `parts`. Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random
+    order. The H5 files keep `size` and `code`, digests of it, as parts of what they were made from.
     """
-    file = RawTable(parquet, part)
+    listed = read_parts(parts)[part] if parts else None
+    file = RawTable(raw, listed)
     file.check_columns(columns, columns.label)
-    chosen = Selection.read(selection, number, part.draw if part else None)
+    chosen = Selection.read(selection, part, listed.draw if listed else None)
 
     def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[Block, Words, np.ndarray, np.ndarray]:
         here, batch = item
@@ -67,10 +67,10 @@ def convert_train(
 
     known: dict[str, set[str]] = {name: set() for name in columns.categorical}
     with (
-        written_beside(train_h5) as train,
-        written_beside(valid_h5) as valid,
-        _writer(train, columns) as train_writer,
-        _writer(valid, columns) as valid_writer,
+        written_beside(train) as train_h5,
+        written_beside(valid) as valid_h5,
+        _writer(train_h5, columns) as train_writer,
+        _writer(valid_h5, columns) as valid_writer,
     ):
         writers = (train_writer, valid_writer)
         shuffle = Shuffle(writers)
@@ -160,24 +160,6 @@ def _source(file: RawTable, columns: Columns, code: Sequence[str]) -> dict[str, 
         "row_time": columns.row_time,
         "code": list(code),
     }
-
-
-def convert_train_part(
-    raw: list[str],
-    selection: Path,
-    parts: Path,
-    part: int,
-    columns: Columns,
-    train: Output,
-    valid: Output,
-    *,
-    threads: int,
-    size: str,
-    code: Sequence[str],
-) -> None:
-    """`convert_train` of the part with this number in the listing `parts`."""
-    options: Any = {"part": read_parts(parts)[part], "number": part, "threads": threads}
-    convert_train(raw, selection, columns, train, valid, **options, size=size, code=code)
 
 
 def convert_test_part(

@@ -7,7 +7,6 @@ import numpy as np
 
 from ..common.errors import UserError
 from .feature_map import CategoryField, FeatureMap, LevelField, SequenceField
-from .numeric import NumericField
 
 Field = CategoryField | LevelField | SequenceField
 
@@ -66,28 +65,19 @@ def places(old: Field, new: Field) -> np.ndarray:
 
 def _check_columns(old: FeatureMap, new: FeatureMap) -> None:
     """Raise UserError for a column that only one of two feature maps has, or in another role."""
-    before, now = _roles(old), _roles(new)
-    if other := before ^ now:
-        column = min(other)[0]
-        was, is_now = (
-            " and ".join(sorted(role for name, role in roles if name == column)) or "unused"
-            for roles in (before, now)
-        )
+    if other := sorted(_roles(old) ^ _roles(new)):
+        column, role, _ = other[0]
         raise UserError(
-            f"train.start_from: column {column!r} is {is_now}, and for the earlier model it was "
-            f"{was}; a training goes on with the same columns: set `columns` as they were, or "
+            f"train.start_from: column {column!r} ({role}) is used otherwise than by the earlier "
+            f"model; a training goes on with the same columns: set `columns` as they were, or "
             f"start_from to null"
         )
 
 
-def _roles(found: FeatureMap) -> set[tuple[str, str]]:
-    """Each column with what it is, in words."""
-    named: dict[str, Sequence[Field | NumericField]]
-    named = {"profile": found.profile, "numeric": found.numeric}
-    named["context"] = [*found.context, *found.ids]
-    roles = {(field.column, role) for role, fields in named.items() for field in fields}
-    for sequence, target in zip(found.sequences, found.targets):
-        shared = " with its embedding" if sequence.shared_with else ""
-        roles.add((sequence.column, f"the history of {target.column!r}{shared}"))
-        roles.add((target.column, f"the target of {sequence.column!r}{shared}"))
-    return roles | ({(found.event_time, "the events' times")} if found.event_time else set())
+def _roles(found: FeatureMap) -> set[tuple[str, str, str]]:
+    """Each column with its role and what it belongs to."""
+    pairs = zip(found.sequences, found.targets)
+    roles = {(s.column, "sequences", f"{t.column} {bool(s.shared_with)}") for s, t in pairs}
+    for role in ("profile", "numeric", "context", "ids"):
+        roles |= {(field.column, role, "") for field in getattr(found, role)}
+    return roles | ({(found.event_time, "times", "")} if found.event_time else set())

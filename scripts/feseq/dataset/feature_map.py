@@ -212,14 +212,11 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
     reverse.
     """
     event_times = {found.event_time for found in maps if found.event_time}
-    if len(event_times) > 1:
-        raise UserError(f"the models take the events' times from other columns: {event_times}")
-    if row_time is not None and not event_times:
-        raise UserError(f"--row_time is {row_time!r}, and the model takes no times; leave it out")
-    if event_times and row_time is None:
+    if len(event_times) > 1 or bool(event_times) != (row_time is not None):
+        named = ", ".join(sorted(event_times)) or "no column"
         raise UserError(
-            "the model takes the time of each row, and no column is named for it; give it to "
-            "score.py as --row_time, or as columns.groups.<group>.times in the config"
+            f"--row_time is {row_time!r}, and the models take the events' times from {named}: name "
+            f"the rows' times where they do, there or in columns.groups.<group>.times of the config"
         )
 
     def names(fields: Iterable[str]) -> tuple[str, ...]:

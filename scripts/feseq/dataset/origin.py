@@ -1,6 +1,7 @@
-"""What the files of a folder were made from: the user's data, or the simulated stand-in."""
+"""Files of earlier runs: real ones are not overwritten, and a training may start from one."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Any
 
 from ..common.errors import UserError
 from ..raw.source import RawFiles
+from ..raw.version import content_version
 
 # Results that say it, below the folder of results.
 _SAYING = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
-_MOST_NAMED = 3
 
 
 def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
@@ -23,13 +24,11 @@ def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
         return
     tables = results.with_name("data") / "h5"
     if real := list(_real(results, tables)):
-        named = ", ".join(map(str, real[:_MOST_NAMED]))
-        more = f" and {len(real) - _MOST_NAMED} more" if len(real) > _MOST_NAMED else ""
         raise UserError(
-            f"{raw.why}, so this run would use the simulated stand-in, and {named}{more} were made "
-            f"from real data: nothing was run, and nothing of it is overwritten. Mount the disk or "
-            f"put the raw files back; for the stand-in take another folder (snakemake --directory "
-            f"DIR, with raw.source: simulated), or delete {results} and {tables} first"
+            f"{raw.why}, so this run would use the simulated stand-in, and {len(real)} files such "
+            f"as {real[0]} were made from real data: nothing was run or overwritten. Mount the "
+            f"disk or put the raw files back; for the stand-in take another folder (snakemake "
+            f"--directory DIR, with raw.source: simulated), or delete {results} and {tables} first"
         )
 
 
@@ -47,3 +46,27 @@ def _real(results: Path, tables: Path) -> Iterator[Path]:
         with suppress(OSError, KeyError, ValueError), h5py.File(path) as file:
             if json.loads(file.attrs["source"]).get("simulated") is False:
                 yield path
+
+
+def warm_start_file(start: str | None, own: Path) -> tuple[str, str | None] | None:
+    """The file of `train.start_from` and its version; None without that setting.
+
+    The version is None where the workflow makes the file. Raises UserError if the file is missing,
+    or is the training's `own` model under any name: Snakemake removes an output before its job.
+    """
+    if start is None:
+        return None
+    path = os.path.normpath(start)
+    if os.path.realpath(path) == os.path.realpath(own):
+        raise UserError(
+            f"train.start_from: {path} is the file of the very model that would start from it; "
+            f"copy it to another place, such as models/, and name the copy"
+        )
+    if Path(path).parts[:1] == ("results",):
+        return path, None
+    if not Path(path).is_file():
+        raise UserError(
+            f"train.start_from: {path}: no such file; name the model.safetensors of an earlier "
+            f"training, or null to train from the start"
+        )
+    return path, content_version(Path(path))

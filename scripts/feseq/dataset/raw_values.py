@@ -93,14 +93,9 @@ def as_seconds(column: pa.Array, name: str, path: str, rows: np.ndarray) -> np.n
     counts = pc.fill_null(column.cast(pa.int64(), safe=False), -1).to_numpy(zero_copy_only=False)
     bad = np.flatnonzero(counts < 0)
     if len(bad):
-        i = int(bad[0])
-        # Python has no nanoseconds, and not every time zone.
-        value = counts[i] if is_timestamp and column[i].is_valid else column[i].as_py()
-        unit = f" {column.type.unit} from 1970" if is_timestamp else ""
-        found = "missing" if value is None else f"{value}{unit}"
         raise UserError(
-            f"{path}: column {name!r}, row {rows[i]}: the row's time is {found}; every row needs "
-            f"one, a non-negative integer in the unit of the events' times, or a timestamp from "
-            f"1970 on: correct the column, or leave out `times` in the config"
+            f"{path}: column {name!r}, row {rows[bad[0]]}: the row's time is missing or negative; "
+            f"every row needs a non-negative integer in the unit of the events' times, or a "
+            f"timestamp from 1970 on: correct the column, or leave out `times` in the config"
         )
     return counts // _PER_SECOND[column.type.unit] if is_timestamp else counts

@@ -30,8 +30,6 @@ _MOST_RAW_ROWS = 1 << 24
 # Draws of their own.
 _ROUNDING = 4
 _BATCH_ROWS = 1 << 20
-# As in the config.
-_LEAST_ROWS = 20
 
 
 def sample(
@@ -48,8 +46,6 @@ def sample(
 
     Each part has about `part_rows` of the drawn rows.
     """
-    if rows is not None and rows < _LEAST_ROWS:
-        raise UserError(f"{rows} rows are too few for both labels in each part; draw {_LEAST_ROWS}")
     file = RawTable(raw)
     share = min(1, rows / max(1, file.rows)) if rows else 1
     listing = file.listing(max(part_rows, min(round(part_rows / share), _MOST_RAW_ROWS)))
@@ -101,8 +97,6 @@ def read_labels(file: RawTable, label: str) -> np.ndarray:
         parts.append(numbers.astype(np.uint8))
     labels = np.concatenate(parts)
     clicks = int(labels.sum())
-    if not len(labels):
-        raise UserError(f"{file.location}: the file has no rows")
     if not 2 <= clicks <= len(labels) - 2:
         raise UserError(
             f"{file.location}: label {label!r} is 1 in {clicks:,} of {len(labels):,} rows; train "

@@ -10,8 +10,7 @@ from ..dataset.opening import Rows
 from ..dataset.table import require_drawn
 from ..model.interaction import AutoInt
 from ..model.pooling import WeightedSumPooling
-from ..predict.model_file import TrainedModel
-from ..predict.prediction import parts_that_fit
+from ..predict.model_file import TrainedModel, parts_that_fit
 
 # Validation rows are shuffled, so that its first rows are a fair sample.
 ROWS = 20_000

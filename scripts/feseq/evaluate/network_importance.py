@@ -9,8 +9,7 @@ from ..dataset.batch import Batch
 from ..dataset.batches import row_inputs
 from ..dataset.block import Block
 from ..dataset.table import MemoryTable, Table
-from ..predict.model_file import TrainedModel
-from ..predict.prediction import parts_that_fit
+from ..predict.model_file import TrainedModel, parts_that_fit
 
 
 class NetworkPredict:

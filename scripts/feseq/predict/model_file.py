@@ -1,6 +1,7 @@
 """A trained network, its file, and what it predicts."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,17 +9,108 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ..common.errors import NotEnoughMemoryError
+from ..common.progress import Progress
 from ..config.model import ModelConfig
 from ..config.runtime import Runtime
+from ..dataset.batch import Batch
 from ..dataset.batches import BatchSource
-from ..dataset.feature_map import check_same_kind
+from ..dataset.feature_map import FeatureMap, check_same_kind
 from ..dataset.opening import Rows
 from ..family.model import About, Model
 from ..model import FESeq
-from ..model.build import build_model, placed
-from ..model.device import Machine, start_runtime
-from .prediction import inference_source, predict_logits
+from ..model.build import batch_source, build_model, placed
+from ..model.device import Machine, Result, deterministic_if_possible, start_runtime
+
+logger = logging.getLogger(__name__)
+
+# Positions (rows x max_len) of one forward pass: enough to fill a GPU, at width 200 in 1 GiB; few
+# enough to stay in a CPU's caches.
+POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
+# Batches between copies of logits to the host: each copy waits for the GPU.
+BATCHES_BETWEEN_COPIES = 100
+
+
+def inference_source(
+    h5: Rows,
+    feature_map: FeatureMap,
+    config: ModelConfig,
+    machine: Machine,
+) -> BatchSource:
+    """A batch source with batches of the right size for inference; see BatchSource."""
+    batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
+    return batch_source(h5, feature_map, config, batch_rows)
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: FESeq,
+    source: BatchSource,
+    machine: Machine,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    blank_histories: bool = False,
+    verbosity: int = 0,
+) -> np.ndarray:
+    """Logits float32 [stop - start], in file order. `blank_histories` empties every history."""
+    stop = source.rows if stop is None else stop
+    logits = np.empty(stop - start, np.float32)
+    was_training = model.training
+    model.eval()
+    waiting: list[tuple[Tensor, Tensor]] = []
+
+    def forward(batch: Batch) -> Tensor:
+        with machine.autocast():
+            return model(batch)
+
+    def copy() -> None:
+        if waiting:
+            rows, made = (torch.cat(parts) for parts in zip(*waiting))
+            logits[rows.numpy() - start] = made.float().cpu().numpy()
+            waiting.clear()
+
+    predicting = Progress("predicted", stop - start, verbosity=verbosity)
+    batches = source.in_order(start, stop, blank_histories=blank_histories)
+    for i, batch in enumerate(machine.ahead(batches)):
+        if model.time is not None and i == 0:
+            model.time.check(batch)
+        parts = parts_that_fit(forward, batch, machine)
+        waiting.extend((part.row_B, logit_B) for part, logit_B in parts)
+        if len(waiting) >= BATCHES_BETWEEN_COPIES:
+            copy()
+        predicting.advance(len(batch))
+    copy()
+    model.train(was_training)
+    return logits
+
+
+def parts_that_fit(
+    work: Callable[[Batch], Result], batch: Batch, machine: Machine
+) -> Iterator[tuple[Batch, Result]]:
+    """Results of `work` on a batch on the device, or on its halves where GPU memory is short.
+
+    Each part comes on the host, with its result. Raises NotEnoughMemoryError at a single row.
+    """
+    try:
+        result = deterministic_if_possible(lambda: work(batch.to(machine.device)))
+    except torch.cuda.OutOfMemoryError:
+        if len(batch) == 1:
+            raise NotEnoughMemoryError(
+                "the GPU's memory does not hold the prediction of a single row; use a smaller "
+                "max_len or model, or see with nvidia-smi what else is using the GPU"
+            ) from None
+    else:
+        yield batch, result
+        return
+    # Outside the handler, whose traceback holds on to the tensors of the failed attempt.
+    logger.warning("out of GPU memory: predicting %d rows in two halves", len(batch))
+    torch.cuda.empty_cache()
+    middle = len(batch) // 2
+    for start, stop in ((0, middle), (middle, len(batch))):
+        yield from parts_that_fit(work, batch.rows(start, stop), machine)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from ..common.files import Output, fingerprint
 from ..common.parquet import write_table
 from ..config.runtime import Runtime
 from ..dataset.encoding import FeatureEncoder
-from ..dataset.feature_map import check_same_kind
 from ..dataset.opening import open_table
 from ..dataset.table import Table
 from ..family.model import Model, load_model
@@ -54,11 +53,7 @@ def predict_part(
 
 
 def predict_table(model: Model, table: Table, verbosity: int = 0) -> np.ndarray:
-    """Logits float32 [rows]; warns of columns whose values are mostly unknown to the model.
-
-    Raises UserError if the table is simulated and the model's rows are real, or the reverse.
-    """
-    check_same_kind(table, model.about.simulated)
+    """Logits float32 [rows]; warns of columns whose values are mostly unknown to the model."""
     FeatureEncoder(model.about.feature_map, table).warn_of_unseen(table)
     return model.predict(table, verbosity=verbosity)
 

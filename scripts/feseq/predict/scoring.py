@@ -6,7 +6,6 @@ probabilities of a submission, to the bit.
 
 import logging
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,8 +32,6 @@ from .submission import diverged, prior_shift
 
 logger = logging.getLogger(__name__)
 
-# Endings of files in other formats.
-_OTHER_FORMAT = re.compile(r"\.(csv|tsv|txt|json|jsonl|xlsx?|feather|arrow)(\.|$)", re.IGNORECASE)
 # By hand, where no config says more.
 _RUNTIME = Runtime()
 
@@ -69,9 +66,8 @@ def score_files(
             "columns.id, or --id_column by hand, is 'probability', and so is the column of the "
             "scores; rename the column of the IDs in the files"
         )
-    if other := _OTHER_FORMAT.search(output.name):
-        name = f"{output.name[: other.start()]}.parquet"
-        raise UserError(f"{output}: scores are written as parquet; name it {name}")
+    if output.suffix != ".parquet":
+        raise UserError(f"{output}: scores are written as parquet; name it *.parquet")
     loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
     named = [each.about.full_name.rpartition("/")[2] for each in loaded]
     weights = checked_weights(weights, named, fitted)
@@ -106,11 +102,7 @@ def score_files(
 
 def _checked(file: RawTable, columns: Columns, models: Sequence[Model]) -> RawTable:
     """The file, if it has rows and all columns, and is simulated only if the models are."""
-    cure = "give a file with all columns that the model was trained on, the ID among them (by hand "
-    cure += "--id_column names it), or take a model of the columns that are there"
-    file.check_columns(columns, columns.id, cure)
-    if file.rows == 0:
-        raise UserError(f"{file.location}: the file has no rows; there is nothing to score")
+    file.check_columns(columns, columns.id)
     for model in models:
         check_kind(file.location, file.is_simulated, model.about.simulated)
     return file

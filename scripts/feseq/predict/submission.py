@@ -18,19 +18,15 @@ from ..common.ids import IdTables, id_tables
 from ..common.logits import checked_weights, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import check_name, name_of
+from ..dataset.list_test import ID, add_sample, check_same
 from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.source import label_name
-from .sample import ID, add_sample, check_same
 
 logger = logging.getLogger(__name__)
 
 _LOGIT = pa.field("logit", pa.float32())
-_PRIORS = {
-    "observed": "as predicted",
-    "balanced": "shifted to 50:50 odds",
-}
 
 
 def write_submission(
@@ -57,19 +53,13 @@ def write_submission(
     prior 'balanced' shifts the logits to 50:50 odds. The alarms in `facts` go to the log. `codes`
     are the digests of the code that predicts, by the models' names; None: any code.
 
-    Raises UserError, and writes nothing, if predictions are missing or of other parts, models or
-    code.
+    Raises UserError, and writes nothing, if predictions are of other parts, models or code.
     """
     listing = read_parts(parts)
     count = len(listing.parts)
-    if len(predictions) != count * len(models):
-        raise UserError(
-            f"{len(predictions)} files of predictions for {len(models)} models and the {count} "
-            f"parts of {listing.table}; give all parts in their order, model by model"
-        )
     by_model = [predictions[i : i + count] for i in range(0, len(predictions), count)]
     firsts = []
-    for paths, model in zip(by_model, models):
+    for paths, model in zip(by_model, models, strict=True):
         name = name_of(model)
         code = codes.get(name) if codes else None
         firsts.append(_checked(paths, listing.parts, model, code, f"{size}/{name}" if size else ""))
@@ -94,7 +84,7 @@ def write_submission(
     write_json(about, made_from)
     logger.info(
         "%s: %s rows of %s by %s, from %s data; IDs in the order of %s, mean probability %.5f "
-        "%s (submission.prior: %s); %s of the train rows are clicks",
+        "(submission.prior: %s); %s of the train rows are clicks",
         submission,
         f"{made_from['rows']:,}",
         listing.table,
@@ -102,7 +92,6 @@ def write_submission(
         "SIMULATED" if made_from["simulated_data"] else "real",
         sample_submission or "the test file",
         mean,
-        _PRIORS[prior],
         prior,
         f"{float(firsts[0]['click_rate']):.5f}",
     )
@@ -123,7 +112,7 @@ def _checked(
     """
     model_now = fingerprint(model)
     found = [metadata_of(read_table(path, ())) for path in paths]
-    for path, metadata, part in zip(paths, found, parts):
+    for path, metadata, part in zip(paths, found, parts, strict=True):
         check_name(path, metadata.get("full_name", ""), full_name)
         if metadata.get("model") != model_now:
             raise _not_as_needed(path, f"not predicted by {model} as it is now")
@@ -154,8 +143,6 @@ def join_predictions(
     Raises UserError, and writes nothing, if an ID is missing, extra or duplicate on either side or
     a logit is not finite.
     """
-    if id_column == label_column:
-        raise UserError(f"{id_column!r} is to be the column of the IDs and of the label; name two")
     if sample_submission is not None:
         label_column = label_name(Location(sample_submission), id_column, label_column)
     with id_tables(submission) as tables:

@@ -118,10 +118,10 @@ class RawTable:
                 yield row, _completed(batch, schema, file)
                 row += len(batch)
 
-    def check_columns(self, columns: Columns, extra: str, cure: str = "") -> None:
-        """Check that all columns in use and `extra` (label or ID) occur once, in a usable type.
+    def check_columns(self, columns: Columns, extra: str) -> None:
+        """Check that there are rows and all columns in use and `extra` (label or ID), once.
 
-        `cure` says what to do where one is missing, if that is not to correct the config.
+        They must have usable types.
         """
         wanted, present = (*columns.features, extra), self.schema_arrow.names
         missing = [name for name in wanted if name not in present]
@@ -129,8 +129,11 @@ class RawTable:
             raise UserError(
                 f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
                 f"{_some(missing)}; the file has {len(present)}: {_some(present)}; "
-                + (cure or "correct columns in the config, or drop their group from columns.use")
+                f"correct columns in the config (the ID by hand: --id_column), or drop their group "
+                f"from columns.use"
             )
+        if self.rows == 0:
+            raise UserError(f"{self.location}: the file has no rows; give one with rows")
         self._check_present(wanted)
         self.check_one_width(columns.categorical)
         check_types(self.schema_arrow, columns, str(self.location))
@@ -340,27 +343,19 @@ def _written_like(kind: pa.DataType) -> str:
     return kind_of(kind).replace("integer", "float")
 
 
-_NUMBERS = ("", "integer", "float", "boolean")
-# Each role as messages call it, and the kinds that its columns can have.
-Role = tuple[str, Sequence[str]]
-CATEGORICAL: Role = "categorical (string, integer, float, boolean)", (*_NUMBERS, "text")
-NUMERIC: Role = "numeric (integer, float, decimal or boolean)", _NUMBERS
-SEQUENCE: Role = (
-    "a sequence (comma-joined text, or a list of integers or text)",
-    ("", "text", "list of ", "list of text", "list of integer"),
-)
-TIME: Role = "a time (integer, timestamp)", ("integer", "timestamp")
-
-
 def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
     """Raise UserError unless all columns in use have a type that their role can have."""
-    for role, names in (
-        (CATEGORICAL, columns.categorical),
-        (NUMERIC, columns.numeric),
-        (SEQUENCE, columns.ragged),
-        (TIME, _times(columns)),
+    numbers = ("", "integer", "float", "boolean")
+    for role, kinds, names in (
+        ("categorical", (*numbers, "text"), columns.categorical),
+        ("numeric", numbers, columns.numeric),
+        ("a sequence", ("", "text", "list of ", "list of text", "list of integer"), columns.ragged),
+        ("a time", ("integer", "timestamp"), _times(columns)),
     ):
         for name in names:
             kind = schema.field(name).type
-            if kind_of(kind) not in role[1]:
-                raise UserError(f"{where}: column {name!r} has type {kind}, cannot be {role[0]}")
+            if kind_of(kind) not in kinds:
+                can_be = ", ".join(kind for kind in kinds if kind.strip() == kind != "")
+                raise UserError(
+                    f"{where}: column {name!r} has type {kind}, cannot be {role} ({can_be})"
+                )

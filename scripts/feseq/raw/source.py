@@ -119,6 +119,6 @@ def label_name(location: Location, id_column: str, label_column: str) -> str:
         return others[0]
     raise UserError(
         f"{location}: its header {','.join(header)[:200]!r} should name, in UTF-8, column "
-        f"{id_column!r} and one other, the label: correct the file, columns.id, columns.label or "
-        f"raw.sample_submission"
+        f"{id_column!r} and the label, {label_column!r} or a single other name: correct the file, "
+        f"columns.id, columns.label or raw.sample_submission"
     )

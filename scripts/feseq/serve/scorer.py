@@ -58,17 +58,17 @@ class Scorer:
                 raise ValueError(f"format {written}, not {(FORMAT, VERSION)}")
             self.feature_map = FeatureMap.from_dict(self.about["feature_map"])
             inputs = Inputs(**self.about["inputs"])
+            self.wanted = {wanted.name for wanted in self.session.get_inputs()}
+            self.columns = read_columns([self.feature_map], self.about["row_time"])
+            self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
+            # What is compiled at its first use, is compiled now.
+            self.logits([dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}])
         except Exception as error:  # ONNX Runtime raises its own kinds
             raise UserError(
                 f"{name}: not a complete exported model of this workflow ({first_line(error)}); "
                 f"take another file or, where the workflow made it, delete it and run "
                 f"`snakemake --cores 4 {name}`"
             ) from None
-        self.wanted = {wanted.name for wanted in self.session.get_inputs()}
-        self.columns = read_columns([self.feature_map], self.about["row_time"])
-        self.encoder = FeatureEncoder(self.feature_map, self.table([]), inputs)
-        # What is compiled at its first use, is compiled now.
-        self.logits([dict.fromkeys(self.raw_columns) | {self.columns.row_time or "": 0}])
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> "Scorer":

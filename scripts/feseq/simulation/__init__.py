@@ -3,7 +3,3 @@
 Columns and event sequences follow published marginal statistics (`statistics.json`). Clicks come
 from a known model (`clicks.py`), so that one can measure what a trained model has found.
 """
-
-from .stand_in import simulate_split
-
-__all__ = ["simulate_split"]

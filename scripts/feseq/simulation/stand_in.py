@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..common.errors import UserError
 from ..common.files import Output, written_beside
 from ..common.parquet import SIMULATED_MARK, signed
 from ..common.progress import Progress
@@ -47,8 +46,6 @@ def simulate_split(
     `probability_of_new_user`, which knows nothing of the user but what stands in the row. Each
     chunk is a row group with its own random stream.
     """
-    if not 5 <= mean_length <= 5_000:
-        raise UserError(f"mean_length {mean_length}: give 5 to 5,000 events")
     is_train = split == "train"
     names = load_statistics()["column_order"]
     names = names if is_train else ["ID", *(name for name in names if name != "clicked")]

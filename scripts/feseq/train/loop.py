@@ -21,7 +21,7 @@ from ..dataset.batches import BatchSource
 from ..model import FESeq
 from ..model.build import placed
 from ..model.device import Machine
-from ..predict.prediction import predict_logits
+from ..predict.model_file import predict_logits
 from .checkpoint import Checkpoint
 from .monitor import monitored_metrics
 from .optimizer import make_optimizer, set_learning_rate

@@ -27,8 +27,7 @@ from ..family.job import TrainJob
 from ..family.model import About
 from ..model.build import batch_source, build_model, field_sizes, inputs_of
 from ..model.device import Machine, start_runtime
-from ..predict.model_file import TrainedModel
-from ..predict.prediction import inference_source
+from ..predict.model_file import TrainedModel, inference_source
 from .checkpoint import Checkpoint, locked
 from .loop import Trainer
 from .memory import COPIES_OF_PARAMETERS, check_network, count_parameters, micro_batch_rows
