@@ -49,7 +49,7 @@ def test_another_table_runs_by_config_alone(finished: tuple[Path, str]) -> None:
     assert metrics["best_auc"] is None
     assert set(metrics["slices"]) == {"country", "product", "length of pages"}
     # The log of a job says which Python ran it, and where.
-    script = f"train in Python {platform.python_version()}, {sys.executable}, on "
+    script = f"train.py in Python {platform.python_version()}, {sys.executable}, on "
     log = (folder / "results/toy/len20/train.log").read_text()
     assert log.startswith(f"{script}{platform.node()}\n")
 
