@@ -111,6 +111,15 @@ def test_all_mistakes_are_listed_at_once(config: Config) -> None:
     ]
 
 
+def test_a_number_keeps_the_form_in_which_it_was_written(config: Config) -> None:
+    # Params of rules are texts: 0.0 in place of 0 would train again.
+    put(config, "train.embedding_l2", 0)
+    put(config, "sizes.toy.model.dropout", 0)
+    checked = checked_config(config)
+    found = checked["train"]["embedding_l2"], checked["sizes"]["toy"]["model"]["dropout"]
+    assert repr(found) == "(0, 0)"
+
+
 @pytest.mark.parametrize(
     ("text", "places"),
     [

@@ -188,7 +188,7 @@ def check_model(out: Path, name: str) -> None:
     predictions = model.with_name("valid_predictions.parquet")
     written = read_predictions(predictions, part=None)["logit"].to_numpy()
     for _ in range(2):
-        np.testing.assert_array_equal(logits_read_back(model, *h5_files(out, "valid")), written)
+        np.testing.assert_array_equal(logits_read_back(model, h5_files(out, "valid")), written)
     chosen = read_predictions(predictions, VALIDATION)
     probability = sigmoid(chosen["logit"].to_numpy())
     # XGBoost's own metric takes 1 - p in single precision.

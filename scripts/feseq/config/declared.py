@@ -4,7 +4,7 @@ A setting is declared once, with its type, bounds, default and meaning: the text
 of the config, the params of rules and the tables of config/README.md are made from that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from functools import cache
 from typing import Annotated, Any, Self, get_args
@@ -59,9 +59,12 @@ class SettingsBlock(BaseModel, Declared):
 class _Partial(BaseModel):
     model_config = CLOSED
 
-    @model_serializer(mode="wrap")
-    def _given(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if name in self.model_fields_set}
+    @model_serializer
+    def _given(self) -> dict[str, Any]:
+        """What was given, as it was written."""
+        return {
+            name: getattr(self, name) for name in fields_of(self) if name in self.model_fields_set
+        }
 
 
 @cache
