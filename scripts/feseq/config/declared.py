@@ -4,7 +4,7 @@ A setting is declared once, with its type, bounds, default and meaning: the text
 of the config, the params of rules and the tables of config/README.md are made from that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from functools import cache
 from typing import Annotated, Any, Self, get_args
@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     WrapValidator,
     create_model,
@@ -26,6 +27,8 @@ from ..common.errors import UserError, did_you_mean
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 # A number keeps the form in which it was written: 10 stays 10, not 10.0.
 AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
+
+_PLAIN: TypeAdapter[Any] = TypeAdapter(Any)
 
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
@@ -59,9 +62,11 @@ class SettingsBlock(BaseModel, Declared):
 class _Partial(BaseModel):
     model_config = CLOSED
 
-    @model_serializer(mode="wrap")
-    def _given(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if name in self.model_fields_set}
+    @model_serializer
+    def _given(self) -> dict[str, Any]:
+        # Field by field, as written: pydantic itself would make 0.0 of a 0 for a float.
+        given = [name for name in type(self).model_fields if name in self.model_fields_set]
+        return {name: _PLAIN.dump_python(getattr(self, name), mode="json") for name in given}
 
 
 @cache
