@@ -129,7 +129,7 @@ def test_a_file_is_named_once_and_what_exists_or_cannot_be_written_is_no_output(
     for values, message in (
         *(
             ({"input": [str(path)], "output": link}, "--input and --output")
-            for path in (tmp_path / "in", tmp_path / "in/*.parquet", table.as_uri(), table)
+            for path in (tmp_path / "in", tmp_path / "in/*.parquet", table)
         ),
         ({"other": tmp_path / "in/../new"}, "--output and --other"),
         ({"input": [str(table), str(link)]}, "--input and --input"),
