@@ -1,5 +1,6 @@
 """The check of a config and of a search space; the page of all keys."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ def test_the_config_as_shipped_shows_the_declared_defaults(config: Config) -> No
     for block in {*config} - {"columns", "sizes", "variants"}:
         shown = config[block].items()
         assert {key: checked[block][key] for key, _ in shown} == dict(shown)
+
+
+def test_numbers_keep_the_form_in_which_they_were_written(config: Config) -> None:
+    """A default written out, such as 0 of a float, is the same text and retrains nothing."""
+    before = json.dumps(checked_config(config))
+    config["train"]["embedding_l2"] = 0
+    assert json.dumps(checked_config(config)) == before
+    put(config, "sizes.toy.train.weight_decay", 1)
+    found = checked_config(config)["sizes"]["toy"]["train"]["weight_decay"]
+    assert json.dumps(found) == "1"
 
 
 def test_the_preset_for_the_leaderboard_lies_over_the_config(config: Config) -> None:

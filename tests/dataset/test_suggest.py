@@ -52,6 +52,7 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
         note=[f"note {i}" for i in range(200)],
         seen_at=pa.array(days).cast(pa.int32()).cast(pa.date32()),
         empty=pa.nulls(200),
+        __index_level_0__=random.permutation(200),
     )
     found = written(tmp_path, table.drop_columns(["uid"]), table.drop_columns(["y", "unused"]))
     assert (found["label"], found["id"]) == ("y", "uid")
@@ -60,7 +61,8 @@ def test_roles_come_from_types_names_and_values(tmp_path: Path) -> None:
     assert group["share_embedding"] == ["events"]
     assert {*group["profile"]} == {"country", "user_id", "hour"}
     assert {*group["numeric"]} == {"age", "price", "lost_time"}
-    for name in ("event_time", "shown_time", "note", "seen_at", "empty", "unused"):
+    unusable = ("event_time", "shown_time", "note", "seen_at", "empty", "__index_level_0__")
+    for name in (*unusable, "unused"):
         assert f'# "{name}" is left out: ' in found["text"]
     assert '# sampling: {split: {time: "shown_time"}}' in found["text"]
     assert '# sampling: {split: {group: "user_id"}}' in found["text"]

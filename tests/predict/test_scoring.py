@@ -109,6 +109,12 @@ def test_what_cannot_be_scored_is_a_clear_error_and_leaves_no_file(
     assert [path.name for path in tmp_path.iterdir()] == ["new.parquet"]
 
 
+@pytest.mark.parametrize("ending", ["csv", "CSV.gz"])
+def test_scores_are_not_called_csv(model: Path, tmp_path: Path, ending: str) -> None:
+    with pytest.raises(UserError, match=rf"out\.{ending}: .*out\.parquet"):
+        score(model, [write_raw(tmp_path, TABLE, "new")], tmp_path / f"out.{ending}")
+
+
 @pytest.mark.workflow
 def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> None:
     shutil.copy(copied / "in/new.parquet", copied / "in/copy.parquet")

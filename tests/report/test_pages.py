@@ -38,6 +38,7 @@ from feseq.report.plots.one_model import (
     importance_plot,
     learning_curves_plot,
     plot_model,
+    plot_one,
     roc_pr_plot,
     slices_plot,
 )
@@ -210,6 +211,18 @@ def test_plots_of_a_model_are_the_same_bytes_for_the_same_input(tmp_path: Path) 
         made.append([path.read_bytes() for path in outputs])
     assert made[0] == made[1]
     assert max(map(len, made[0])) < 300_000
+
+
+def test_an_edited_history_is_named_and_not_drawn(tmp_path: Path) -> None:
+    path, training = tmp_path / "history.csv", tmp_path / "training.json"
+    write_json(training, {"simulated_data": False})
+    for text in ("", "step;auc\n1;0.5\n", history(3).assign(auc="-").to_csv()):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"history\.csv: is not what learning_curves shows"):
+            plot_one("learning_curves", path, training, "toy/len100", tmp_path / "plot.svg")
+    history(3).to_csv(path)
+    plot_one("learning_curves", path, training, "toy/len100", tmp_path / "plot.svg")
+    assert "SIMULATED" not in (tmp_path / "plot.svg").read_text()
 
 
 def test_the_areas_below_the_curves_are_auc_and_average_precision() -> None:

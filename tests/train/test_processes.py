@@ -51,7 +51,7 @@ SHARED = replace(
 
 
 def start(
-    data: Path, out: Path, *, gpus: int = 2, nodes: int = 1, **variables: str
+    data: Path, out: Path, *launcher: str, gpus: int = 2, nodes: int = 1, **variables: str
 ) -> subprocess.Popen[str]:
     """scripts/train.py in a process group of its own."""
     training = replace(OFTEN, gpus=gpus, nodes=nodes)
@@ -67,7 +67,7 @@ def start(
         "history": out / "history.csv",
         "training": out / "training.json",
     }
-    command = [sys.executable, str(SCRIPTS / "train.py")]
+    command = [*(launcher or (sys.executable,)), str(SCRIPTS / "train.py")]
     command += [f"--{name}={value}" for name, value in arguments.items()]
     options: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     return subprocess.Popen(command, env=os.environ | variables, **options)
@@ -230,6 +230,42 @@ def test_what_others_set_in_the_environment_counts_for_nothing(
     code, log = end_of(start(data, tmp_path, gpus=1, **pod, NUMBA_NUM_THREADS="0"))
     assert code == 0, log
     assert_like(tmp_path, alone)
+
+
+@pytest.mark.workflow
+def test_one_that_waits_for_others_in_vain_ends_at_a_signal(data: Path, tmp_path: Path) -> None:
+    place = {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "other"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    process = start(data, tmp_path, gpus=1, **place, **meeting)
+    read_until(process, "process 0 of 2 waits")
+    process.terminate()
+    assert end_of(process)[0] == -signal.SIGTERM
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_where_a_launcher_is_killed_the_other_machine_ends_too(
+    data: Path, tmp_path: Path, victim: int
+) -> None:
+    launchers = start_two(data, tmp_path)
+    wait_for_state(tmp_path, *launchers)
+    workers = [worker for launcher in launchers for worker in workers_of(launcher.pid)]
+    launchers[victim].kill()
+    launchers[victim].communicate(timeout=PATIENCE_SECONDS)
+    code, _ = end_of(launchers[1 - victim])
+    assert code != 0
+    assert have_ended(workers)
+
+
+@pytest.mark.slow
+def test_processes_that_torchrun_has_started_join_one_another(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3")
+    code, log = end_of(start(data, tmp_path, *torchrun, gpus=1))
+    assert code == 0, log
+    assert_like(tmp_path, alone)
+    assert json.loads((tmp_path / "training.json").read_text())["processes"] == 3
 
 
 def follow(data: Path, out: Path) -> None:

@@ -226,6 +226,7 @@ def _fault(column: _Column, of_test: Mapping[str, str]) -> str:
         and column.history is None
         and len({k.replace("integer", "float") for k in (kind, other)} - {""}) > 1,
         "its name is empty, or reads as a range": expand([column.name]) != [column.name or None],
+        "an index of pandas": column.named("^__index_level_"),
         f"{kind} is no type of a feature": column.history is None and not is_plain,
         "nearly one value a row: an ID, or free text": column.history is None and unique,
         "a point in time, and later rows have others": column.is_date,

@@ -232,9 +232,13 @@ def _raise(error: OSError) -> None:
 def _files_of(entry: Location) -> list[Location]:
     """The files of one path, folder or pattern; a named file need not exist."""
     if entry.is_missing and glob.has_magic(entry.written):
-        paths = sorted(glob.glob(entry.written, recursive=True))
-        shown = [Location(path) for path in paths if not os.path.basename(path).startswith("_")]
-        found = sorted((file for each in shown for file in each.files), key=str)
+        paths = glob.glob(entry.written, recursive=True)
+        # glob leaves out what begins with a dot, and not _temporary/part-0.parquet.
+        plain = len(re.split("[*?[]", entry.written)[0].rpartition("/")[0])
+        shown = [Location(path) for path in paths if not re.search("(^|/)_", path[plain:])]
+        # ** finds a folder and what is in it.
+        names = {str(file) for each in shown for file in each.files}
+        found = list(map(Location, sorted(names)))
     else:
         found = entry.files
     if not found:

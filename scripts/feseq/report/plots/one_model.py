@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
-from ...common.errors import UserError
+from ...common.errors import UserError, first_line
 from ...common.files import Output, read_json
 from ...common.logits import sigmoid
 from ...evaluate.metrics import BY_NAME, Rows
@@ -43,8 +43,12 @@ def plot_model(
 def plot_one(plot: str, data: Path, training: Path, full_name: str, svg: Output) -> None:
     """Draw `plot`, one of PLOTS, from its file of a model; `training` is its training.json."""
     about = read_json(training, kind="training.json", keys=("simulated_data",))
-    content = pd.read_csv(data) if plot == "learning_curves" else read_json(data)
-    save(PLOTS[plot](content, {**about, "full_name": full_name}), svg)
+    try:
+        content = pd.read_csv(data) if plot == "learning_curves" else read_json(data)
+        figure = PLOTS[plot](content, {**about, "full_name": full_name})
+    except (KeyError, ValueError) as error:  # history.csv has no digest
+        raise UserError(f"{data}: is not what {plot} shows ({first_line(error)})") from None
+    save(figure, svg)
 
 
 def learning_curves_plot(history: pd.DataFrame, about: About) -> Figure:
