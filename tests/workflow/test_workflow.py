@@ -189,8 +189,7 @@ def test_real_results_stay_where_the_raw_files_are_gone(copied: Path) -> None:
     (copied / "in").rename(copied / "unmounted")
     for source in ("auto", "simulated"):
         output = refused(copied, TARGET, config=changed("raw.source", source))
-        assert "results/submission_full.json, results/submission_medium.json" in output
-        assert "were made from real data: nothing was run" in output
+        assert re.search(r"\d+ files such as results/.* were made from real data: nothing", output)
         assert "SIMULATED" not in output
     assert checksums() == before
 
