@@ -106,6 +106,12 @@ def test_a_mistake_is_refused_by_its_path(config: Config, case: tuple[Any, ...])
     assert {*(other or [path])} <= {*named(config)}
 
 
+def test_a_renamed_key_is_refused_with_its_new_name(config: Config) -> None:
+    put(config, "sampling.judge_share", 0.5)
+    with pytest.raises(UserError, match=r"sampling\.judge_share: .*'holdout_share' now"):
+        checked_config(config)
+
+
 def test_all_mistakes_are_listed_at_once(config: Config) -> None:
     put(config, "train.learning_rate", "1e-3")
     put(config, "train.batchsize", 5)

@@ -30,8 +30,8 @@ def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) 
         count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
         listed = "\n".join(f"  - {mistake}" for mistake in found)
         raise UserError(
-            f"the config has {count}:\n{listed}\nconfig/README.md explains every key. Numbers in a "
-            f"mapping of Snakemake's --config are text: give them by --configfile."
+            f"the config has {count}:\n{listed}\nconfig/README.md explains every key. YAML reads "
+            f"1e-3 as text (write 1.0e-3), as Snakemake does numbers in a mapping of --config."
         )
     return full
 

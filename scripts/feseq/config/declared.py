@@ -30,6 +30,9 @@ AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
+# New names of keys.
+_RENAMED = {"judge_share": "holdout_share", "histories": "features", "hash_groups": "features"}
+
 
 class Declared:
     """What settings are that a script takes as one argument."""
@@ -107,13 +110,17 @@ def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
     for item in found:
         loc, text = item["loc"], item["msg"].removeprefix("Value error, ")
         if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            known = _known(declared, loc[:-1])
-            text = f"unknown key; {did_you_mean(str(loc[-1]), known, 'keys here')}"
+            text = f"unknown key; {_meant(str(loc[-1]), _known(declared, loc[:-1]))}"
         elif item["type"] != "missing":
             loc = _path(loc, values)
             text += f", not {item['input']!r}" * (item["type"] != "value_error")
         texts.setdefault(".".join(map(str, (*place.split(), *loc))), []).append(text)
     return [f"{where}: {', or '.join(dict.fromkeys(found))}" for where, found in texts.items()]
+
+
+def _meant(name: str, known: list[str]) -> str:
+    new = _RENAMED.get(name)
+    return f"its name is {new!r} now" if new in known else did_you_mean(name, known, "keys here")
 
 
 def _path(loc: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
