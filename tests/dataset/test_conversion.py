@@ -216,7 +216,7 @@ REFUSED: list[tuple[dict[str, Any] | Callable[[pa.Table], pa.Table], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "named"), REFUSED, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("given", "named"), REFUSED, ids=[named for _, named in REFUSED])
 def test_a_table_that_cannot_be_used_is_refused_by_column_and_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any, named: str
 ) -> None:
