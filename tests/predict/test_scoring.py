@@ -111,7 +111,7 @@ def test_what_cannot_be_scored_is_a_clear_error_and_leaves_no_file(
 
 @pytest.mark.parametrize("ending", ["csv", "CSV.gz"])
 def test_scores_are_not_called_csv(model: Path, tmp_path: Path, ending: str) -> None:
-    with pytest.raises(UserError, match=rf"out\.{ending}: .*out\.parquet"):
+    with pytest.raises(UserError, match=rf"out\.{ending}: .*parquet"):
         score(model, [write_raw(tmp_path, TABLE, "new")], tmp_path / f"out.{ending}")
 
 

@@ -232,6 +232,19 @@ def test_what_others_set_in_the_environment_counts_for_nothing(
     assert_like(tmp_path, alone)
 
 
+@pytest.mark.parametrize(
+    "place",
+    [{}, {"RANK": "x"}, {"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": ""}, {"LOCAL_RANK": "1"}],
+)
+def test_an_environment_that_is_not_torchruns_is_named(
+    monkeypatch: pytest.MonkeyPatch, place: dict[str, str]
+) -> None:
+    for name, value in ({"RANK": "0", "WORLD_SIZE": "2"} | place if place else {}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="unset TORCHELASTIC_RUN_ID"), joined():
+        pass
+
+
 @pytest.mark.workflow
 def test_one_that_waits_for_others_in_vain_ends_at_a_signal(data: Path, tmp_path: Path) -> None:
     place = {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "other"}

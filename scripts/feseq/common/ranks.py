@@ -105,14 +105,29 @@ def in_group() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
+def _place() -> Ranks:
+    """As torchrun has given it; raises UserError for another environment."""
+    names = {"RANK": None, "WORLD_SIZE": None, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    try:
+        found = [int(os.environ.get(name) or default or "") for name, default in names.items()]
+        if not (0 <= found[0] < found[1] and 0 <= found[2] < found[3] <= found[1]):
+            raise ValueError
+    except ValueError:
+        given = " ".join(f"{name}={os.environ.get(name, '')}" for name in names)
+        raise UserError(
+            f"TORCHELASTIC_RUN_ID is set, as torchrun does, and {given} are no place among its "
+            f"processes: start torchrun, or unset TORCHELASTIC_RUN_ID"
+        ) from None
+    return Ranks(*found)
+
+
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """Join the other ranks, as torchrun's environment variables say.
 
     Tensors on GPUs go by NCCL, those on the CPU by Gloo.
     """
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    ranks = Ranks(*(int(os.environ[name]) for name in names))
+    ranks = _place()
     if os.environ.get("MASTER_ADDR") in _THIS_MACHINE and sys.platform == "linux":
         # Otherwise Gloo takes the address of the machine's name, which it may not reach.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
