@@ -3,7 +3,7 @@
 
 rule export:
     input:
-        model=getattr(rules, LAST_FIT).output.model,
+        model=exported,
         valid=valid_parts,
     output:
         onnx="results/{size}/{model}/model.onnx",

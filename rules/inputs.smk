@@ -287,3 +287,16 @@ def model_plot(name, caption=None):
     """A plot of one model."""
     path = f"results/{{size}}/{{name}}/plots/{name}.svg"
     return plot(path, "Single models", "{size} {name}", caption)
+
+
+@clear_errors
+def exported(wildcards):
+    """The model to export, of a family that can be."""
+    check_job(config, COLUMNS, dict(wildcards.items()))
+    model = output_of(LAST_FIT, "model", **dict(wildcards.items()))
+    if "export" not in family_of(wildcards.model).verbs:
+        raise UserError(
+            f"{wildcards.model} is no network, and only networks are exported to ONNX; "
+            f"docs/serving.md says how to score rows with {model}"
+        )
+    return model

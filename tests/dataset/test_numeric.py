@@ -97,3 +97,8 @@ def test_a_column_without_a_finite_value_is_0_and_missing() -> None:
     assert {kind: set(found.ravel()) for kind, found in numbers.items()} == {
         kind: {value} for kind, value in expected.items()
     }
+
+
+def test_an_unknown_kind_is_refused_where_a_model_takes_it() -> None:
+    with pytest.raises(UserError, match="'no such kind'"):
+        NumericEncoder([], ["minmax", "no such kind"])

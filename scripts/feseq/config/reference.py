@@ -55,7 +55,7 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
             yield from key_rows(block, f"{path}.")
         elif path != "model.max_len":
             defaults = defaults_of(declared)
-            # Of a size's or variant's block, nothing.
+            # A block of a size or a variant is empty by default.
             shown = json.dumps(defaults.get(name), default=lambda _: {})
             default = f"`{shown}`" if name in defaults else ""
             yield (

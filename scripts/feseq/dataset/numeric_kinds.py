@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..common.errors import UserError
 from .numeric import NumericField
 
 # The kinds of numbers that a layer can take.
@@ -18,9 +19,14 @@ def count_blocks(fields: Sequence[NumericField]) -> int:
 
 
 class NumericEncoder:
-    """Makes numbers of raw values, by kind; raises KeyError for an unknown kind."""
+    """Makes numbers of raw values, by kind; raises UserError for an unknown kind."""
 
     def __init__(self, fields: Sequence[NumericField], kinds: Sequence[str]) -> None:
+        if unknown := [kind for kind in kinds if kind not in KINDS]:
+            raise UserError(
+                f"the model takes numbers of the kind {unknown[0]!r}, and this version of the "
+                f"workflow has {', '.join(KINDS)}; use the version that made it"
+            )
         self.kinds = kinds
         self.low = np.array([field.minimum for field in fields])
         self.high = np.array([field.maximum for field in fields])

@@ -72,6 +72,7 @@ FAMILY = FESeq(
         "train": "train.run",
         "importance": "evaluate.network_importance",
         "attention": "evaluate.mean_attention",
+        "export": "serve.export",
         "trials": "train.trials",
     },
     inference_gpus=1,
