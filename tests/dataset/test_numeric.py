@@ -39,7 +39,7 @@ def test_scalings_keep_the_order_and_stay_within_bounds(values: list[float], new
     fields = fit(column[:-1])
     order = np.argsort(column[:, 0], kind="stable")
     numbers = NumericEncoder(fields, [*KINDS])(column)
-    for kind, low, high in (("minmax", 0, 1), ("quantile", -2, 2), ("bucket", 0, 19)):
+    for kind, low, high in (("minmax", 0, 1), ("quantile", -2, 2), ("buckets", 0, 19)):
         scaled = numbers[kind][:, 0]
         assert (np.diff(scaled[order]) >= 0).all()
         assert low <= scaled.min() <= scaled.max() <= high
@@ -93,7 +93,7 @@ def test_ids_that_float32_cannot_tell_apart_are_refused() -> None:
 def test_a_column_without_a_finite_value_is_0_and_missing() -> None:
     values = np.full((4, 1), np.nan, np.float32)
     numbers = NumericEncoder(fit(values), [*KINDS])(values)
-    expected = {"minmax": 0, "quantile": 0, "bucket": BUCKETS, "missing": 1}
+    expected = {"minmax": 0, "quantile": 0, "buckets": BUCKETS, "missing": 1}
     assert {kind: set(found.ravel()) for kind, found in numbers.items()} == {
         kind: {value} for kind, value in expected.items()
     }

@@ -182,7 +182,7 @@ def test_a_value_takes_the_vector_of_its_bucket_and_missing_one_of_its_own() -> 
     buckets = input_layer("buckets")
     table = buckets.kinds["buckets"].table.weight
     # One more row a column, the last, is that of missing values.
-    numbers = {"bucket": torch.tensor([[0.0, 5.0, 20.0], [19.0, 10.0, 19.0]])}
+    numbers = {"buckets": torch.tensor([[0.0, 5.0, 20.0], [19.0, 10.0, 19.0]])}
     rows = [[0, 21 + 5, 42 + 20], [19, 21 + 10, 42 + 19]]
     expected = torch.stack([table[row].flatten() for row in rows])
     assert torch.equal(buckets(replace(make_batch([3, 0]), numbers=numbers)), expected)

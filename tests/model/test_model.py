@@ -1,11 +1,12 @@
 """The packed network against the padded one, what must not change a logit, and dropout."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
+from feseq.config.model import Numerics
 from feseq.dataset.batch import Batch
 from feseq.dataset.feature_map import OUT_OF_VOCABULARY
 from feseq.model import FESeq, FieldSizes
@@ -32,7 +33,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"numerics": ("direct", "buckets"), "shortcuts": True},
     {"crossing": 3},
     {"crossing": 3, "mlp_cross_rank": 2, "shortcuts": True},
-    {"numerics": ("buckets", "linear", "missing")},
+    {"numerics": get_args(Numerics)},
     {"interaction_layers": 0, "transformer_layers": 0},
 ]
 

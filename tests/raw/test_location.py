@@ -198,6 +198,7 @@ def test_files_that_do_not_belong_together_are_refused(
         ("odd", "b.parquet.*No such file"),
         ("odd/pipe", "b.parquet.*no file"),
         ("file:///in", "path of a local file"),
+        ("cp949", r"udcb5.*rename"),
     ],
 )
 @pytest.mark.usefixtures("folder")
@@ -208,6 +209,8 @@ def test_what_names_no_table_is_refused(written: Any, named: str) -> None:
         shutil.copytree("in/country=KR", f"odd/{name}")
     Path("odd/nowhere/b.parquet").symlink_to("/nowhere")
     os.mkfifo("odd/pipe/b.parquet")
+    Path("cp949").mkdir()
+    shutil.copy("in/country=KR/part-1.parquet", b"cp949/" + "데.parquet".encode("cp949"))
     with pytest.raises(UserError, match=named):
         RawTable(written)
 

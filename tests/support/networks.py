@@ -1,16 +1,17 @@
 """A small network with weights that matter, and batches for it."""
 
 from dataclasses import asdict, replace
+from typing import get_args
 
 import pytest
 import torch
 import yaml
 
-from feseq.config.model import ModelConfig
+from feseq.config.model import ModelConfig, Numerics
 from feseq.dataset.batch import Batch
 from feseq.dataset.feature_map import FeatureMap
 from feseq.dataset.layout import Layout
-from feseq.dataset.numeric_kinds import BUCKETS
+from feseq.dataset.numeric_kinds import BUCKETS, KINDS
 from feseq.family.model import About
 from feseq.model import FESeq, FieldSizes
 from feseq.model.build import build_model
@@ -49,7 +50,7 @@ WHOLE = ModelConfig(
     transformer_layers=1,
     heads=2,
     mlp=(8,),
-    numerics=("linear", "buckets", "missing"),
+    numerics=get_args(Numerics),
     scaling="quantile",
     history_statistics=("length", "entropy", "newest"),
     levels=100,
@@ -99,9 +100,8 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
 
     rows, events = len(lengths), sum(lengths)
     shape = (rows, sizes.numeric)
-    numbers = {
-        "minmax": torch.rand(shape, generator=random, dtype=torch.float64),
-        "bucket": torch.randint(0, BUCKETS + 1, shape, generator=random).double(),
+    numbers = dict.fromkeys(KINDS, torch.rand(shape, generator=random, dtype=torch.float64)) | {
+        "buckets": torch.randint(0, BUCKETS + 1, shape, generator=random).double(),
         "missing": torch.randint(0, 2, (rows, sizes.missing), generator=random).double(),
     }
     profile_BP, target_BG = codes(sizes.profile, rows), codes(sizes.target, rows)

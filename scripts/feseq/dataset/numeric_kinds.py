@@ -8,7 +8,7 @@ from ..common.errors import UserError
 from .numeric import NumericField
 
 # The kinds of numbers that a layer can take.
-KINDS = ("minmax", "quantile", "bucket", "missing")
+KINDS = ("minmax", "quantile", "buckets", "missing")
 # Quantile buckets of a column.
 BUCKETS = 20
 
@@ -45,21 +45,21 @@ class NumericEncoder:
 
         minmax     scaled from the train rows' range to [0, 1] and clipped; missing is 0
         quantile   ranks, uniform in [0, 1], scaled to mean 0 and deviation 1; missing is 0
-        bucket     the number of the quantile bucket, from 0; missing is BUCKETS
+        buckets    the number of the quantile bucket, from 0; missing is BUCKETS
         missing    by block of columns that are missing together, 1 where they are
         """
         found = {}
         if "minmax" in self.kinds:
             clipped = np.clip(raw, self.low, self.high)
             found["minmax"] = np.nan_to_num((clipped - self.low) * self.factor)
-        if "quantile" in self.kinds or "bucket" in self.kinds:
+        if "quantile" in self.kinds or "buckets" in self.kinds:
             rank = self.rank(raw)
         if "quantile" in self.kinds:
             scaled = (rank.astype(np.float64) - 0.5) * 12**0.5
             found["quantile"] = np.where(rank < 0, 0, scaled)
-        if "bucket" in self.kinds:
+        if "buckets" in self.kinds:
             bucket = np.clip(np.floor(rank * BUCKETS), 0, BUCKETS - 1)
-            found["bucket"] = np.where(rank < 0, BUCKETS, bucket)
+            found["buckets"] = np.where(rank < 0, BUCKETS, bucket)
         if "missing" in self.kinds:
             found["missing"] = np.isnan(raw[:, self.blocks])
         return {kind: found[kind].astype(np.float32) for kind in self.kinds}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..config.model import ModelConfig
 from ..dataset.batch import Batch
-from ..dataset.numeric_kinds import BUCKETS
+from ..dataset.numeric_kinds import BUCKETS, KINDS
 from .sizes import FieldSizes
 
 
@@ -78,8 +78,7 @@ class Tables(nn.Embedding):
 
 def numbers_of(config: ModelConfig) -> dict[str, str]:
     """The numeric layers of a network, each with the kind of numbers that it takes."""
-    own = {"buckets": "bucket", "missing": "missing"}
-    return {name: own.get(name, config.scaling) for name in config.numerics}
+    return {name: name if name in KINDS else config.scaling for name in config.numerics}
 
 
 def columns_of(numbers: str, sizes: FieldSizes) -> int:

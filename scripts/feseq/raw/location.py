@@ -40,6 +40,8 @@ class Location:
         self.is_remote = _URI.match(self.written) is not None
         if self.written[:6].lower() == "file:/":  # no store, which would know its versions
             raise UserError(f"{written}: give the path of a local file")
+        if re.search("[\\ud800-\\udfff]", self.written):
+            raise UserError(f"{self.written!a}: its name is not UTF-8; rename the file")
 
     def __str__(self) -> str:
         return self.written
