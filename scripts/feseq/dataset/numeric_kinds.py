@@ -32,9 +32,8 @@ class NumericEncoder:
         self.high = np.array([field.maximum for field in fields])
         size = self.high - self.low
         self.factor = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
-        # Knots and ranks hold a column's distribution: np.interp(shares, ranks, knots) are its
-        # quantiles if it has many values. If it has few, at most KNOTS, each is a knot, and its
-        # share of the rows is 2 * (its rank - the share of the rows below it).
+        # Knots and ranks hold a column's distribution, that of many values roughly: where one of
+        # them has many rows, np.interp(shares, ranks, knots) are no quantiles.
         self.knots = [(np.array(field.knots), np.array(field.ranks)) for field in fields]
         first = {field.missing_block: i for i, field in reversed(list(enumerate(fields)))}
         # All columns of a block are missing together.
