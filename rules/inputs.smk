@@ -11,6 +11,8 @@ from feseq.config.catalog import (
 )
 from feseq.raw.location import Location, TableLocation, tables_of
 from feseq.raw.parts import part_name, read_parts
+from snakemake.exceptions import IncompleteCheckpointException
+from snakemake.io import checkpoint_target
 
 # Which training of a model predicts the test file.
 LAST_FIT = "refit" if config["submission"]["refit"] else "train"
@@ -87,7 +89,14 @@ def listed(table, wildcards):
         parts = checkpoints.list_test.get().output.parts
     else:
         check_job(config, COLUMNS, dict(wildcards.items()))
-        parts = checkpoints.sample.get(size=wildcards.size).output.parts
+        try:
+            parts = checkpoints.sample.get(size=wildcards.size).output.parts
+        except IncompleteCheckpointException as incomplete:
+            # Snakemake waits for the first output, and would not miss this one.
+            parts = output_of("sample", "parts", size=wildcards.size)
+            if not os.path.exists(parts):
+                incomplete.targetfile = checkpoint_target(parts)
+            raise
     # `open` gets it from a default storage provider first, if there is one.
     with parts.open() as file:
         return read_parts(Path(file.name))

@@ -149,6 +149,9 @@ CHANGES: dict[str, Change] = {
     "model.safetensors deleted, submission there": delete(MODEL),
     "model.safetensors and submission deleted": delete(MODEL, SUBMISSION),
     "train part deleted, model.safetensors there": delete("data/h5/toy/train/part000.h5"),
+    "listing of the parts and metrics deleted": delete(
+        "data/samples/full.json", "results/full/len20/metrics.json"
+    ),
     "submission deleted": delete(SUBMISSION),
 }
 

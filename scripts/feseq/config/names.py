@@ -35,11 +35,11 @@ def check_name(path: Path, found: str, wanted: str) -> None:
 
 
 def folder_name(path: Path) -> str:
-    """Size and name of the model in whose folder `path` lies."""
-    return "/".join(path.absolute().parts[-3:-1])
+    """Size and name of the model in whose folder `path` lies, or in that of its refit."""
+    folder = path.absolute().parent
+    return "/".join((folder.parent if folder.name == REFIT else folder).parts[-2:])
 
 
 def name_of(path: Path) -> str:
-    """The name of the model in whose folder `path` lies, or in that of its refit."""
-    folder = path.absolute().parent
-    return folder.parent.name if folder.name == REFIT else folder.name
+    """The name of that model."""
+    return folder_name(path).rpartition("/")[2]

@@ -20,10 +20,13 @@ from ..common.files import Output, folder_beside, written_beside
 from ..common.logits import checked_weights, mean_logit, sigmoid
 from ..common.progress import Progress
 from ..config.columns import Columns
+from ..config.names import folder_name
 from ..config.runtime import Runtime
+from ..config.settings import Sizes
 from ..dataset.conversion import convert_test
 from ..dataset.feature_map import check_kind, read_columns
 from ..dataset.opening import open_table
+from ..families import is_model
 from ..family.model import Model, load_model
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
@@ -68,7 +71,7 @@ def score_files(
         )
     if output.suffix != ".parquet":
         raise UserError(f"{output}: scores are written as parquet; name it *.parquet")
-    loaded = [load_model(path, runtime=runtime, threads=threads) for path in model]
+    loaded = [load_model(p, _wanted_name(p), runtime=runtime, threads=threads) for p in model]
     named = [each.about.full_name.rpartition("/")[2] for each in loaded]
     weights = checked_weights(weights, named, fitted)
     shift = prior_shift(prior, (each.about.click_rate for each in loaded))
@@ -98,6 +101,12 @@ def score_files(
                 writer.write_table(pa.table([ids, probability], schema))
                 scoring.advance(part.rows)
     logger.info("%s: %s rows of %s scored by %s", output, f"{total:,}", about["inputs"], names)
+
+
+def _wanted_name(model: Path) -> str:
+    """Whose model stands in a folder such as full/len150; '' for other folders."""
+    size, _, name = folder_name(model).partition("/")
+    return f"{size}/{name}" if size in Sizes.model_fields and is_model(name) else ""
 
 
 def _checked(file: RawTable, columns: Columns, models: Sequence[Model]) -> RawTable:
