@@ -117,7 +117,8 @@ def test_two_processes_learn_like_one_and_go_on_after_a_sigterm_as_one_or_two(
     assert_like(together, alone)
     assert pd.read_csv(together / "history.csv")["train_loss"].round(4).nunique() > 10
     assert json.loads((together / "training.json").read_text())["processes"] == 2
-    process = start(data, out)
+    # A pod of Kubeflow has torchrun's options in its environment.
+    process = start(data, out, PET_NNODES="2", PET_NODE_RANK="1")
     read_until(process, ": train loss ")
     workers = workers_of(process.pid)
     # As Slurm does: every process gets it.
@@ -195,6 +196,12 @@ def test_several_machines_need_to_know_where_they_meet(
         monkeypatch.setenv(variable, text)
     with pytest.raises(UserError, match=f"train.nodes is 2: .*{named}"):
         run_under_torchrun(1, 2, 1)
+
+
+def test_a_time_to_save_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1h")
+    with pytest.raises(UserError, match="TORCH_ELASTIC_SHUTDOWN_TIMEOUT is '1h'"):
+        run_under_torchrun(2, 1, 1)
 
 
 # The port is found from the number of the job.

@@ -25,7 +25,12 @@ def run_under_torchrun(processes: int, machines: int, threads: int) -> NoReturn:
     torchrun goes to all of them, and where one fails, the others are ended. With several
     `machines`, each one runs the same command; see `_meeting`.
     """
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
+    seconds = os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
+    if not seconds.isdecimal():
+        raise UserError(f"TORCH_ELASTIC_SHUTDOWN_TIMEOUT is {seconds!r}; give seconds, or unset it")
+    # torchrun's options by the environment, as a pod of Kubeflow has them: `train` says how many.
+    for name in [name for name in os.environ if name.startswith("PET_")]:
+        logger.warning("%s=%s counts for nothing here", name, os.environ.pop(name))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads // processes)))
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     sys.stdout.flush()
