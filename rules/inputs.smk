@@ -193,6 +193,8 @@ def scored(function):
     def of_job(wildcards):
         *place, name = wildcards.scored.split("/")
         size, *one = place or ["full"]
+        for model in one:
+            family_of(model)
         files = tables_of(scored_files(config, name))
         return function(files, size, one or submission_models(config, size))
 

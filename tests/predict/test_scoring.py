@@ -109,6 +109,7 @@ def with_column(name: str, text: str) -> pa.Table:
         (TABLE, {"weights": [1.0, 2.0]}, r"weights \[1.0, 2.0\] for 1 models; give each one"),
         (TABLE, {"weights": [1.0], "fitted": Path("w.json")}, r"weights \[1.0\].* w.json"),
         (TABLE, {"weights": [1e308]}, r"weights \[1e\+308\] for 1 models"),
+        (TABLE, {"weights": [5e-324]}, r"weights \[5e-324\] for 1 models"),
         (TABLE, {"weights": [float("inf")]}, r"weights \[inf\] for 1 models"),
         (
             TABLE.replace_schema_metadata({"feseq": "simulated"}),
@@ -147,3 +148,5 @@ def test_the_workflow_scores_named_files_like_its_submission(copied: Path) -> No
     assert "score has no 'agian'; did you mean 'again'?" in output
     output = refused(copied, "results/scores/twice.parquet", config=config)
     assert "in/copy.parquet is found twice; name each file once" in output
+    output = refused(copied, "results/scores/toy/blend/again.parquet", config=config)
+    assert "'blend' is not the name of a model" in output

@@ -8,8 +8,8 @@ import numpy as np
 from .errors import UserError
 from .files import read_json
 
-# Logits times more could overflow.
-_MOST_WEIGHT = 1e100
+# Logits times more could overflow, times less lose their digits.
+_LEAST_WEIGHT, _MOST_WEIGHT = 1e-100, 1e100
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
@@ -54,9 +54,10 @@ def checked_weights(
             )
         weights = [weights[model] for model in models]
     weights = [1.0] * len(models) if weights is None else [*weights]
-    if len(weights) != len(models) or min(weights) < 0 or not 0 < sum(weights) < _MOST_WEIGHT:
+    is_mean = _LEAST_WEIGHT < sum(weights) < _MOST_WEIGHT
+    if len(weights) != len(models) or min(weights) < 0 or not is_mean:
         raise UserError(
-            f"weights {weights} for {len(models)} models; give each one, none below 0, not all 0, "
-            f"with a sum of less than {_MOST_WEIGHT:g}"
+            f"weights {weights} for {len(models)} models; give each one, none below 0, with a sum "
+            f"between {_LEAST_WEIGHT:g} and {_MOST_WEIGHT:g}"
         )
     return weights
