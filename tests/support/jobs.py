@@ -17,6 +17,7 @@ def run_job(
     refit_of: Path | None = None,
     feature_map: Path | None = None,
     code: tuple[str, ...] = (),
+    full_name: str = "",
     **runtime: Any,
 ) -> dict[str, Path]:
     """The output files of a training, or of the refit of one, by its training.json.
@@ -32,7 +33,7 @@ def run_job(
         settings=settings,
         refit_of=refit_of,
         start_from=refit_of and refit_of.with_name("model.safetensors"),
-        full_name="",
+        full_name=full_name,
         runtime=Runtime(**{"device": "cpu", "verbosity": 0} | runtime),
         threads=settings.get("train", {}).get("gpus", 1),
         code=code,

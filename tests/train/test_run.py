@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from feseq.serve.scorer import Scorer
 from feseq.train.loop import Trainer
 from feseq.train.memory import SPARE_SHARE, StepMemory, check_network, full_rows
 from feseq.train.step import Stepper
+from support.jobs import run_job
 from support.networks import CONFIG, SIZES, make_batch, make_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 from support.trainings import (
@@ -180,6 +181,13 @@ def test_times_that_tell_nothing_are_worth_a_warning(
     TimeEmbedding(config, embedding_dim=4).check(batch)
     assert warning in caplog.text
     assert bool(caplog.text) == bool(warning)
+
+
+def test_a_model_is_named_by_its_max_len(data: Path, tmp_path: Path) -> None:
+    settings = {"model": asdict(SMALL_MODEL), "train": asdict(TRAIN)}
+    for name in ("toy/len100", "toy/boosting"):
+        with pytest.raises(UserError, match=f"{name}: .* max_len 10"):
+            run_job(data, tmp_path, settings, full_name=name)
 
 
 def test_a_network_that_cannot_fit_is_refused_before_it_is_made() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..common.errors import UserError
 from ..common.files import fingerprint
 from ..common.log import only_errors
 from ..common.ranks import Ranks, in_group, joined
@@ -62,6 +63,12 @@ def train(job: TrainJob) -> None:
         lower = config.learning_rate * _REFIT_RATE
         config = replace(config, epochs=1, learning_rate=lower, schedule="cosine")
     model_config = ModelConfig.from_values(job.settings["model"], "model")
+    named = job.full_name.rpartition("/")[2].partition("-")[0]
+    if named not in ("", f"len{model_config.max_len}"):
+        raise UserError(
+            f"--full_name {job.full_name}: a model is named by its max_len, and the settings have "
+            f"max_len {model_config.max_len}"
+        )
     files = (job.train, job.valid, job.feature_map)
     run = TrainingRun(*files, model_config, config, job.before(), job.full_name)
     if in_group():
