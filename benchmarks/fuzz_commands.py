@@ -127,7 +127,7 @@ def command(folder: Path, arguments: list[str], models: list[str], inputs: list[
         os.chdir(place)
         os.environ["HOME"] = str(place / "folder")
         sys.argv = ["score.py", *arguments]
-        run_script(score_files)
+        run_script(score_files, at_shell=True)
 
     code = in_child(run, folder / "printed.txt")
     printed = (folder / "printed.txt").read_text(errors="replace")

@@ -156,12 +156,12 @@ def run_again(folder: Path, kind: str, step: int | None) -> str:
     if kind == "group":
         Run(folder, "--unlock", SUBMISSION).finish()
     printed = Run(folder, SUBMISSION).finish()
+    if "Training len100 on" not in printed:
+        return "nothing left to train"
     went_on = re.search(r"resuming an interrupted training.*, step (\d+),", printed)
     if (int(went_on[1]) if went_on else None) != step:
         raise RuntimeError(f"did not go on from step {step}:\n{printed}")
-    if went_on:
-        return "went on"
-    return "from the start" if "Training len100 on" in printed else "nothing left to train"
+    return "went on" if went_on else "from the start"
 
 
 def main() -> None:

@@ -110,6 +110,19 @@ def test_raw_values_get_the_logits_that_the_network_gives_the_file(
         assert check[kind] > 50
 
 
+def test_events_that_are_all_later_than_their_rows_are_told_once(
+    scorer: Scorer, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer.has_warned = False
+    row = {**ROW, "events": [7] * 20, "when": [5_000] * 20}
+    scorer.score([row | {"now": 6_000}, row | {"events": [7], "when": [9_000], "now": 6_000}])
+    assert not caplog.messages
+    for _ in range(2):
+        scorer.score([row | {"now": datetime.fromtimestamp(6, UTC)}])
+    (message,) = caplog.messages
+    assert "20 events are later than their row" in message
+
+
 def test_rows_get_the_same_score_alone_and_together(scorer: Scorer) -> None:
     others = [
         {"item": 9},

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from ..dataset.encoding import FeatureEncoder, Inputs
 from ..dataset.feature_map import FeatureMap, read_columns
 from .rows import Rows, RowTable
 
+logger = logging.getLogger(__name__)
+
 # The exported file's metadata has what the graph does not hold under this key, as JSON.
 METADATA = "feseq"
 FORMAT, VERSION = "feseq-onnx", 2
@@ -24,6 +27,8 @@ _SIGNATURE = 76
 _MOST_THREADS = 1_000
 # Positions of one run: few enough to stay in a core's caches.
 _POSITIONS = 1 << 13
+# Of so many events and more, hardly all are later than their row.
+_TELLING_EVENTS = 20
 # Events of one run: those of long histories have no positions but are summed.
 _EVENTS = 1 << 15
 
@@ -40,6 +45,7 @@ class Scorer:
         if not isinstance(content, bytes):
             kind = type(content).__name__
             raise UserError(f"content is of type {kind}; give a file's bytes, or use Scorer.load")
+        self.has_warned = False
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # Else it warns of shapes that it cannot know.
@@ -119,6 +125,13 @@ class Scorer:
         codes, offsets, elapsed = encoder.histories(block, rows)
         if elapsed is None:
             elapsed = np.zeros(codes.shape[1], np.int64)
+        elif len(elapsed) >= _TELLING_EVENTS and not elapsed.any() and not self.has_warned:
+            self.has_warned = True
+            logger.warning(
+                "all %d events are later than their row: are the times of events and rows in the "
+                "same unit? A datetime counts in seconds",
+                len(elapsed),
+            )
         *each, elapsed = (_padded(values, offsets) for values in (*codes, elapsed))
         history, length, max_len = np.stack(each), np.diff(offsets), self.about["max_len"]
         # Networks without sums, and older exports, take no whole histories.
