@@ -285,7 +285,7 @@ def stepper_of(network: FESeq, machine: Machine, micro_rows: int | None = None) 
     """The steps of a training of a network on the machine's device."""
     network = network.to(machine.device).train()
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
-    return Stepper(network, optimizer, machine, micro_rows=micro_rows)
+    return Stepper(network, optimizer, machine, model.TRAIN, micro_rows=micro_rows)
 
 
 def measured_peak(network: FESeq, batch: Batch, machine: Machine) -> float:

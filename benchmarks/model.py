@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from feseq.config.catalog import size_settings
 from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
+from feseq.config.train import TrainConfig
 from feseq.dataset.batch import Batch
 from feseq.dataset.feature_map import FeatureMap
 from feseq.model.build import batch_source, build_model, placed
@@ -36,6 +37,7 @@ from feseq.predict.model_file import inference_source
 from feseq.train.step import Stepper
 
 ROWS = 20_000
+TRAIN = TrainConfig(batch_size=1)  # for a step's seed; batches are given
 # Options of a single measurement.
 SHARED = ("size", "batch_rows", "steps", "threads", "device", "precision", "clock")
 
@@ -62,7 +64,7 @@ class Case:
     def train(self) -> Callable[[Batch], object]:
         """A training step of ours."""
         optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
-        return Stepper(self.network.train(), optimizer, self.machine).take
+        return Stepper(self.network.train(), optimizer, self.machine, TRAIN).take
 
     def train_plain(self) -> Callable[[Batch], object]:
         """A plain training step."""

@@ -15,6 +15,7 @@ from feseq.model.build import placed
 from feseq.model.device import Machine, start_runtime
 from feseq.train.step import Stepper
 from support.networks import CONFIG, make_batch, make_model
+from support.trainings import TRAIN
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_compiled_layers_train_alike_and_are_compiled_once(
         machine = Machine(torch.device("cpu"), compile=compiles)
         model = placed(make_model(config).train(), machine)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        steppers.append(Stepper(model, optimizer, machine))
+        steppers.append(Stepper(model, optimizer, machine, TRAIN))
     plain, compiled = steppers
     compilations = []
     for epoch in EPOCHS:

@@ -80,8 +80,8 @@ def a_stepper(
 ) -> Stepper:
     machine = Machine(torch.device(device), precision, ranks=ranks)
     model = make_model(config, SIZED).float().train().to(machine.device)
-    optimizer = make_optimizer(model, replace(TRAIN, embedding_second_moment="table"))
-    return Stepper(model, optimizer, machine, embedding_l2=0.01)
+    config = replace(TRAIN, embedding_second_moment="table", embedding_l2=0.01)
+    return Stepper(model, make_optimizer(model, config), machine, config)
 
 
 def waits(gpu: PretendedGpu, work: Callable[[], object]) -> Counter[str]:

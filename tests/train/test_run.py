@@ -216,7 +216,7 @@ def test_what_is_measured_is_near_the_peak_of_a_step(precision: torch.dtype) -> 
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    stepper = Stepper(model, optimizer, Machine(torch.device("cpu"), precision))
+    stepper = Stepper(model, optimizer, Machine(torch.device("cpu"), precision), TRAIN)
     stepper.take(full_rows(config, SIZES, 1))
     peaks = []
     for rows in (4, 12):

@@ -33,11 +33,12 @@ RATE, STEPS = 0.01, 50
 
 def make_stepper(
     config: ModelConfig = STILL,
+    micro_rows: int | None = None,
     **options: float,
 ) -> Stepper:
     model = make_model(config).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    return Stepper(model, optimizer, CPU, **options)  # type: ignore[arg-type]
+    return Stepper(model, optimizer, CPU, replace(TRAIN, **options), micro_rows=micro_rows)
 
 
 def weights(model: torch.nn.Module) -> list[torch.Tensor]:
@@ -136,7 +137,7 @@ def test_a_step_in_bfloat16_goes_where_one_in_float32_goes() -> None:
     for precision in (torch.float32, torch.bfloat16):
         model = make_model(STILL).float().train()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        Stepper(model, optimizer, Machine(torch.device("cpu"), precision)).take(batch)
+        Stepper(model, optimizer, Machine(torch.device("cpu"), precision), TRAIN).take(batch)
         gradients = (parameter.grad for parameter in model.parameters())
         found.append(torch.cat([each.flatten() for each in gradients if each is not None]))
     full, half = found

@@ -86,14 +86,8 @@ class Trainer:
         self.steps = config.epochs * self.per_epoch
         self.learning_rate = LearningRate(config.learning_rate, self.steps, config.schedule)
         self.evaluated_after = evaluated_batches(config.evaluations_per_epoch, self.per_epoch)
-        self.stepper = Stepper(
-            model,
-            make_optimizer(model, config),
-            machine,
-            micro_rows=micro_rows,
-            embedding_l2=config.embedding_l2,
-            seed=config.seed,
-        )
+        optimizer = make_optimizer(model, config)
+        self.stepper = Stepper(model, optimizer, machine, config, micro_rows=micro_rows)
         # The network that is evaluated and kept: with `weight_average`, another one.
         self.averaged = self.model
         if config.weight_average:

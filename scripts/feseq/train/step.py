@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..common.errors import NotEnoughMemoryError, NotFiniteError
+from ..config.train import TrainConfig
 from ..dataset.batch import Batch
 from ..model import FESeq
 from ..model.device import Machine, deterministic_if_possible
@@ -32,7 +33,7 @@ class Stepper:
     of dropout. The same goes for a batch that several ranks share. If a CUDA device runs out of
     memory all the same, `micro_rows` is halved and the step repeated.
 
-    The draws of a step depend only on `seed`, its number and the rank.
+    The draws of a step depend only on the seed, its number and the rank.
     """
 
     def __init__(
@@ -40,17 +41,15 @@ class Stepper:
         model: FESeq,
         optimizer: torch.optim.Optimizer,
         machine: Machine,
+        config: TrainConfig,
         *,
         micro_rows: int | None = None,
-        embedding_l2: float = 0.0,
-        seed: int = 0,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.machine, self.ranks = machine, machine.ranks
+        self.config = config
         self.micro_rows = micro_rows
-        self.embedding_l2 = embedding_l2
-        self.seed = seed
         # In float16 small gradients vanish unless the loss is scaled up.
         self.scaler = torch.amp.GradScaler(
             machine.device.type, enabled=machine.precision == torch.float16
@@ -167,7 +166,7 @@ class Stepper:
 
         Both are this rank's part if the batch is shared.
         """
-        random = np.random.SeedSequence([self.seed, self.step, self.ranks.rank])
+        random = np.random.SeedSequence([self.config.seed, self.step, self.ranks.rank])
         torch.manual_seed(int(random.generate_state(1, np.uint64)[0]))
         self.optimizer.zero_grad(set_to_none=True)
         rows = len(batch)
@@ -188,8 +187,8 @@ class Stepper:
             self.scaler.scale(loss).backward()
             total += loss.detach()
         # The penalty counts once.
-        if self.embedding_l2 and self.ranks.is_first:
+        if self.config.embedding_l2 and self.ranks.is_first:
             tables = embedding_parameters(self.model)
             norm = torch.stack([weight.square().sum() for weight in tables]).sum()
-            self.scaler.scale(self.embedding_l2 * norm).backward()
+            self.scaler.scale(self.config.embedding_l2 * norm).backward()
         return total
