@@ -147,6 +147,7 @@ def test_a_job_of_an_unknown_size_or_model_is_refused(config: Config) -> None:
         ("full", "bosting", "such as len150, or boosting"),
         ("full", "constant", "not the name of a model"),
         ("full", "boosting-gone", "no variant 'gone'"),
+        ("full", "len7-gone", "no variant 'gone'"),
         ("full", "boosting-feseq_paper", "has no settings of boosting"),
         ("fulll", "len150", "'fulll'.*'full'"),
     ):

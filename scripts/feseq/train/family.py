@@ -17,6 +17,7 @@ class FESeq(Family):
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
         """Those of network and training; max_len is the name's, and must be listed."""
+        found = super().settings(config, size, model)
         max_len = int(model.partition("-")[0].removeprefix("len"))
         listed = size_block(config, size)["max_len"]
         if max_len not in listed:
@@ -24,7 +25,6 @@ class FESeq(Family):
                 f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is "
                 f"{listed}; ask for one of these or add it there"
             )
-        found = super().settings(config, size, model)
         return {"model": {**found["model"], "max_len": max_len}, "train": found["train"]}
 
     def mistakes(
