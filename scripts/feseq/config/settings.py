@@ -138,7 +138,8 @@ class Size(_WithBlocks):
         None
     )
     """their weights in that mean; null: equal; `auto`: fitted to the validation rows by
-    `submission.weights_by`, none below 0, and equal with fewer than 9 clicks"""
+    `submission.weights_by`, none below 0, and equal with fewer than 9 clicks, or 18
+    without `sampling.holdout_share`"""
     min_count: Annotated[int, Field(ge=1)]
     """categories and tokens seen less often in training count as out of vocabulary"""
 

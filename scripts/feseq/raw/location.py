@@ -246,6 +246,6 @@ def _files_of(entry: Location) -> list[Location]:
     if not found:
         raise UserError(
             f"{entry}: no file with data is found there (names that begin with _ or . do not "
-            f"count); put the files there, mount the disk, or correct raw.train and raw.test"
+            f"count); put the files there, mount the disk, or correct the path"
         )
     return found
