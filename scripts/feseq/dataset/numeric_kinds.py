@@ -32,8 +32,8 @@ class NumericEncoder:
         self.high = np.array([field.maximum for field in fields])
         size = self.high - self.low
         self.factor = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
-        # Knots and ranks hold a column's distribution, that of many values roughly: where one of
-        # them has many rows, np.interp(shares, ranks, knots) are no quantiles.
+        # Knots and ranks approximate a column's distribution. Where one value stands in many rows,
+        # np.interp(shares, ranks, knots) does not give the quantiles.
         self.knots = [(np.array(field.knots), np.array(field.ranks)) for field in fields]
         first = {field.missing_block: i for i, field in reversed(list(enumerate(fields)))}
         # All columns of a block are missing together.

@@ -104,7 +104,7 @@ def score_files(
 
 
 def _wanted_name(model: Path) -> str:
-    """Whose model stands in a folder such as full/len150; '' for other folders."""
+    """The name that a model in a folder such as full/len150 must have; '' in other folders."""
     size, _, name = folder_name(model).partition("/")
     return f"{size}/{name}" if size in Sizes.model_fields and is_model(name) else ""
 

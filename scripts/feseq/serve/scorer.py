@@ -27,7 +27,7 @@ _SIGNATURE = 76
 _MOST_THREADS = 1_000
 # Positions of one run: few enough to stay in a core's caches.
 _POSITIONS = 1 << 13
-# Of so many events and more, hardly all are later than their row.
+# With this many events, it is no coincidence if all are later than their row.
 _TELLING_EVENTS = 20
 # Events of one run: those of long histories have no positions but are summed.
 _EVENTS = 1 << 15

@@ -28,7 +28,7 @@ def run_under_torchrun(processes: int, machines: int, threads: int) -> NoReturn:
     seconds = os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
     if not seconds.isdecimal():
         raise UserError(f"TORCH_ELASTIC_SHUTDOWN_TIMEOUT is {seconds!r}; give seconds, or unset it")
-    # torchrun's options by the environment, as a pod of Kubeflow has them: `train` says how many.
+    # torchrun takes options from these, which Kubeflow sets; here the config's `train` decides.
     for name in [name for name in os.environ if name.startswith("PET_")]:
         logger.warning("%s=%s counts for nothing here", name, os.environ.pop(name))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads // processes)))
