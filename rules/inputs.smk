@@ -194,7 +194,7 @@ def scored(function):
         *place, name = wildcards.scored.split("/")
         size, *one = place or ["full"]
         for model in one:
-            family_of(model)  # an error if it is none
+            check_job(config, COLUMNS, {"size": size, "model": model})
         files = tables_of(scored_files(config, name))
         return function(files, size, one or submission_models(config, size))
 
