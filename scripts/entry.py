@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import re
+import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,8 @@ try:
     os.getcwd()
 except OSError:
     sys.exit("the working folder is gone; change to another")
+if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < 2 << 30:
+    sys.exit("ulimit -v is below 2,097,152 KiB, which libraries alone need; raise it")
 if sys.flags.optimize > 1:
     sys.exit("PYTHONOPTIMIZE=2 takes away docstrings, which XGBoost needs; unset it")
 

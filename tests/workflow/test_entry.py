@@ -204,3 +204,17 @@ def test_the_machine_s_limits_are_no_fault_of_the_code(
     assert done.returncode == 1
     assert ("Traceback" in done.stderr) == has_traceback
     assert "ERROR" in done.stderr
+
+
+def test_less_memory_than_libraries_need_is_told_before_they_are_imported() -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{limit}; import score"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=SCRIPTS,
+    )
+    assert done.returncode == 1
+    assert "ulimit -v" in done.stderr
+    assert "Traceback" not in done.stderr

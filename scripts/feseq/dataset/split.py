@@ -224,8 +224,9 @@ def _read_as(values: pa.Array) -> pa.DataType:
         if _NUMBER.fullmatch(word):
             return pa.int64()
         return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
-    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    if is_number or pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+    if pa.types.is_floating(kind):
+        return pa.float64()
+    if pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return kind
     raise pa.ArrowTypeError(f"type {kind} has no order in time")
 
