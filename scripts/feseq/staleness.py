@@ -118,9 +118,9 @@ class Code:
                 ahead += self.imports[name]
         return reached
 
-    def all_but(self, *packages: str) -> str:
-        """One digest of all modules but those of some packages."""
-        outside = tuple(f"{PACKAGE}/{package}/" for package in packages)
+    def all_but(self, *rooms: str) -> str:
+        """One digest of all of the package but some of its folders and modules."""
+        outside = tuple(f"{PACKAGE}/{room}{end}" for room in rooms for end in ("/", ".py"))
         inside = [name for name in self.texts if name.startswith(f"{PACKAGE}/")]
         return digest(self.of(*(name for name in inside if not name.startswith(outside))))
 

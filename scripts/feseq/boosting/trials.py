@@ -32,7 +32,7 @@ def trials(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Trains with a trial's settings on top of these; see `tune.search.Trials`.
+    """Trains with a trial's settings on top of these; see `tune.Trials`.
 
     A trial grows the trees of one bag. It needs its rows in bins, which the next one uses too if
     features and rows are the same; a large matrix lies in a file in `folder`.

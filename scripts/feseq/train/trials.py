@@ -28,7 +28,7 @@ def trials(
     runtime: Runtime,
     threads: int,
 ) -> Iterator[Any]:
-    """Trains with a trial's settings on top of these; see `tune.search.Trials`."""
+    """Trains with a trial's settings on top of these; see `tune.Trials`."""
     if settings["train"]["start_from"]:
         raise UserError("train.start_from: a search trains from the start; set it to null")
     model = ModelConfig(**settings["model"])

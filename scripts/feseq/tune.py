@@ -23,22 +23,22 @@ import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..common.errors import (
+from .common.errors import (
     ImpossibleNetworkError,
     NotEnoughMemoryError,
     NotFiniteError,
     UserError,
     first_line,
 )
-from ..common.files import Output, written_beside
-from ..common.log import only_errors
-from ..config.names import FEW_CLICKS, MODEL_FILE
-from ..config.runtime import Runtime
-from ..config.space import TuneConfig, by_block, space_of, takes_fractions
-from ..dataset.opening import open_table
-from ..dataset.table import without_holdout
-from ..families import family_of
-from ..train.checkpoint import locked
+from .common.files import Output, written_beside
+from .common.log import only_errors
+from .config.names import FEW_CLICKS, MODEL_FILE
+from .config.runtime import Runtime
+from .config.space import TuneConfig, by_block, space_of, takes_fractions
+from .dataset.opening import open_table
+from .dataset.table import without_holdout
+from .families import family_of
+from .train.checkpoint import locked
 
 logger = logging.getLogger(__name__)
 

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from feseq import tune as search
 from feseq.common.errors import NotFiniteError, UserError
 from feseq.common.files import read_json
 from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
 from feseq.config.space import TuneConfig
 from feseq.families import family_of
-from feseq.tune import search
-from feseq.tune.search import tune_model
+from feseq.tune import tune_model
 from support.jobs import run_job
 from support.learnable import make
 from support.raw_tables import raw_table

@@ -1,1 +1,0 @@
-"""The search for better settings: many trainings, kept in one Optuna study."""
