@@ -41,7 +41,7 @@ class BoostingConfig(SettingsBlock):
     """share of the train rows without a click, drawn at random, that trees are grown on;
     probabilities are those of all rows. `auto`: as that of `train`"""
     bags: Annotated[int, Field(ge=1, le=100)] = 1
-    """so many times trees are grown, each time with another seed and other rows of that share; the
-    logits are averaged"""
+    """ensembles of trees, each with a seed and a draw of `negative_share` of its own; their logits
+    are averaged"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     """seed of rows and features drawn"""

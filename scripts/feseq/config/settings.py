@@ -52,9 +52,9 @@ class Raw(_Block):
     """table with features and ID, the same; null: there is none, so models are trained and compared
     and nothing is submitted"""
     sample_submission: Name = "data/raw/sample_submission.csv"
-    """CSV file whose ID column gives the rows and the order of the submission, and whose other
-    column the name of its label. Where it does not
-    exist, the test file does; a remote one must exist"""
+    """CSV file whose ID column sets the rows and the order of the submission, and whose other
+    column names the prediction. Without it the test file sets rows and order; a remote one must
+    exist"""
 
 
 class Simulation(_Block):
@@ -68,7 +68,7 @@ class Simulation(_Block):
     """mean events per sequence. The real data have 500; the default is short, so that the default
     run ends in minutes on two cores"""
     seed: Seed = 7
-    """draws other rows of the same world"""
+    """another seed draws other rows of the same distribution"""
 
 
 class Group(_Block):
@@ -114,9 +114,9 @@ class Parts(_Block):
     """The parts of a table."""
 
     rows: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
-    """about so many rows are converted, and those of the test predicted, by one job, whose memory
-    hardly grows with them; a large file is cut between its row groups, and a large row group
-    within"""
+    """about how many rows a part has. One job converts a part, and one predicts a part of the
+    test; its memory hardly grows with the rows. A large file is cut between its row groups, and a
+    large row group within"""
 
 
 class Variant(_WithBlocks):
@@ -186,7 +186,7 @@ class Evaluation(_Block):
         "boosting-plain",
     ]
     """what models are compared with: `constant` is the click rate; `logistic_regression` knows
-    ranks of numeric columns and of history lengths, and the categories of columns with at most 64;
+    ranks of numeric columns and of history lengths, and the categories of columns with at most 61;
     or any model, by name, in the sizes that can train it"""
 
 

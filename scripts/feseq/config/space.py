@@ -71,7 +71,8 @@ class TuneConfig(SettingsBlock):
     space: Annotated[Mapping[str, Any], AfterValidator(_checked)] = {}
     """settings of `model` and `train`, for FESeq, and of `boosting` by their names, such as
     `train.learning_rate`: a list of choices, or a range `{low, high}`, perhaps with `log: true` or
-    a `step`. Settings that contradict one another are a pruned trial"""
+    a `step`. Settings that contradict one another are a pruned trial. A further config file adds
+    to the space of config.yaml; to search fewer settings, take them out there"""
 
 
 def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

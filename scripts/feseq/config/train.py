@@ -52,9 +52,9 @@ class TrainConfig(Declared):
     embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
     """the embeddings learn at this multiple of the learning rate"""
     embedding_second_moment: Literal["weight", "table"] = "table"
-    """what Adam divides their steps by: `weight`, the root mean square of a weight's own gradients,
-    so that the step does not depend on a gradient's size; `table`, that of all weights of its
-    table, so that rare codes move little. All context columns are one table, and so are all
+    """Adam's second moment of embeddings, which divides their steps: `weight`, one a weight, so
+    that the step does not depend on a gradient's size; `table`, one a table, so that rare codes
+    move little. All context columns are one table, and so are all
     buckets"""
     weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0.01
     """each step takes this share of a weight off, times the learning rate (AdamW); not off biases,
