@@ -70,7 +70,8 @@ def clear_errors(function):
 
 wildcard_constraints:
     split="train|test",
-    size=r"\w+",
+    # None of scores/.
+    size=r"(?!scores/)\w+",
     # Wide enough for names with a mistake: the family then says what is wrong.
     model=rf"(?!(?:{'|'.join([BLEND, *BASELINES])})/)[^/]+",
     baseline="|".join(BASELINES),

@@ -182,6 +182,7 @@ rule describe:
             upstream=upstream(
                 lambda wildcards: [(wildcards.size, "")],
                 *("boosting", "evaluate", "model", "predict", "report", "train"),
+                test=True,
             ),
         ),
     message:

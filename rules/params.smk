@@ -229,13 +229,13 @@ def part_params(table):
     return {"part_version": version} | ({"raw": raw} if is_remote else {})
 
 
-def upstream(models, *without):
+def upstream(models, *without, test=False):
     """A digest of all that a last file depends on, for its params.
 
     Snakemake removes the outputs of a step that failed, and does not miss them while a file made
-    from the earlier ones is there; that file is stale by this digest. It has the raw files, the
-    settings of data and models, and all code but some packages. `models` gives size and name of
-    the models behind a job.
+    from the earlier ones is there; that file is stale by this digest. It has the raw files, those
+    of the `test` where that counts, the settings of data and models, and all code but some
+    packages. `models` gives size and name of the models behind a job.
     """
 
     @clear_errors
@@ -247,11 +247,14 @@ def upstream(models, *without):
             if is_model(name)
         }
         sizes = {size: size_block(config, size) for size, _ in chosen}
+        simulation = dict(config["simulation"])
+        if not test:
+            simulation.pop("test_rows")
         return digest(
             [
                 CODE.all_but("serve", "tune", *without),
-                [file_version(RAW.train), file_version(RAW.test)],
-                config["simulation"] if RAW.simulated else None,
+                [file_version(RAW.train), file_version(RAW.test) if test else None],
+                simulation if RAW.simulated else None,
                 [COLUMNS.plain("label", "id", "shared", "ids"), config["parts"]],
                 config["sampling"],
                 {

@@ -47,7 +47,7 @@ rule submit:
             id_column=config["columns"]["id"],
             label_column=config["columns"]["label"],
             weights=size_weights,
-            upstream=upstream(submitting_jobs, "report"),
+            upstream=upstream(submitting_jobs, "report", test=True),
             **raw_params(sample_submission=RAW.sample_submission),
             prior=config["submission"]["prior"],
         ),

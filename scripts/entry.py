@@ -26,8 +26,11 @@ try:
     os.getcwd()
 except OSError:
     sys.exit("the working folder is gone; change to another")
-if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < 2 << 30:
-    sys.exit("ulimit -v is below 2,097,152 KiB, which libraries alone need; raise it")
+if (
+    0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < 3 << 30
+    or 0 <= resource.getrlimit(resource.RLIMIT_DATA)[0] < 1 << 30
+):
+    sys.exit("ulimit -v is below 3 GiB, or -d below 1 GiB, which libraries alone need; raise it")
 if sys.flags.optimize > 1:
     sys.exit("PYTHONOPTIMIZE=2 takes away docstrings, which XGBoost needs; unset it")
 
@@ -161,7 +164,7 @@ def _check_files(values: Mapping[str, Any], parameters: Any, force: bool) -> Non
     before hours of work.
     """
     # Not all environments of jobs have what it needs.
-    from feseq.raw.location import TableLocation
+    from feseq.raw.location import Location, TableLocation
 
     names: dict[str, str] = {}
     for name, value in values.items():
@@ -172,6 +175,7 @@ def _check_files(values: Mapping[str, Any], parameters: Any, force: bool) -> Non
             if isinstance(given, str) and not (table := TableLocation(given)).is_remote:
                 paths = [Path(str(file)) for file in table.files if not file.is_missing]
             for path in paths:
+                Location(path)  # refuses a name that is not UTF-8
                 real = os.path.realpath(path)
                 if real in names:
                     raise UserError(

@@ -188,7 +188,7 @@ def _run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
 def _draw(trial: Trial, path: str, values: Any) -> Any:
     if isinstance(values, Mapping):
         suggest: Any = trial.suggest_float if takes_fractions(path, values) else trial.suggest_int
-        return suggest(path, **values)
+        return suggest(path, **{k: bound for k, bound in values.items() if bound is not None})
     # As texts: Optuna takes no list as a choice, and 1 equals true.
     return json.loads(trial.suggest_categorical(path, [json.dumps(value) for value in values]))
 

@@ -16,6 +16,7 @@ from feseq.boosting.clicks import (
     mean_over_newest,
 )
 from feseq.boosting.model_file import load
+from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.ragged import Ragged
 from feseq.config.boosting import BoostingConfig
@@ -23,7 +24,7 @@ from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.opening import AllRows
 from support.jobs import run_job
 from support.learnable import learnable_table, make
-from support.raw_tables import COLUMNS, as_lists, ragged, raw_table
+from support.raw_tables import COLUMNS, as_lists, ragged, raw_table, with_roles
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +69,22 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path)
     given = trained(data, tmp_path / "given", **settings)
     assert given["model"].features.sets == given["sets"] == ["histories", "clicks"]
     assert (given["min_child_weight"], given["tried"]) == (3, [])
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_ids_alone_are_learned_from_where_they_tell_of_clicks(tmp_path: Path, tells: bool) -> None:
+    person = np.arange(3000) % 100
+    y = (person % 4 == 0) if tells else np.random.default_rng(0).random(3000) < 0.25
+    table = raw_table(3000, item=[f"p{i}" for i in person], y=y.astype(np.int8))
+    columns = with_roles(sequences=(), targets=(), numeric=(), profile=("item",))
+    make(tmp_path, table, columns=columns)
+    if tells:
+        found = trained(tmp_path, tmp_path)
+        assert found["sets"] == ["ids"]
+        assert found["valid_auc"] == 1
+    else:
+        with pytest.raises(UserError, match=r"boosting\.features"):
+            trained(tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize("returns", [True, False])

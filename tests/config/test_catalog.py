@@ -52,7 +52,7 @@ ROLES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     (
         written(use=["money"]),
-        {"ragged": (), "features": NUMBERS, "group_of": dict.fromkeys(NUMBERS, "money")},
+        {"ragged": (), "features": NUMBERS},
     ),
     # Numeric columns of any group can be context too, and stay numeric.
     (

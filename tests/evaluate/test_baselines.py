@@ -22,7 +22,7 @@ from feseq.dataset.table import Table
 from feseq.evaluate import baselines
 from feseq.evaluate.baselines import InputColumns, fit_baseline
 from support.learnable import ROWS, learnable_table, make
-from support.raw_tables import raw_table
+from support.raw_tables import raw_table, with_roles
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,24 @@ def test_a_baseline_learns_what_was_simulated(
     assert training["train_rows"] + training["valid_rows"] == ROWS
     assert training["simulated_data"] is False
     assert fit(simulated, tmp_path, baseline)[0].equals(predictions)
+
+
+def test_without_histories_the_row_alone_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few, many = ([f"{i * 7 % n}" for i in range(800)] for n in (4, 100))
+    bought = [int(value in ("1", "2")) for value in few]
+    table = raw_table(800, country=few, item=many, y=bought)
+    roles: dict[str, Any] = {"sequences": (), "targets": (), "numeric": ()}
+    columns = with_roles(**roles, profile=(), context=("item", "country"))
+    make(tmp_path / "few", table, columns=columns)
+    predictions, _ = fit(tmp_path / "few", tmp_path / "few", "logistic_regression")
+    assert roc_auc_score(*map(predictions.column, ("label", "logit"))) == 1
+    make(tmp_path / "many", table, columns=with_roles(**roles, profile=("item",)))
+    assert not caplog.records
+    predictions, _ = fit(tmp_path / "many", tmp_path / "many", "logistic_regression")
+    assert len(predictions["logit"].unique()) == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_inputs_are_ranks_flags_and_categories_of_columns_that_have_few(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from feseq.evaluate.blend import LEAST_CLICKS, bagged_weights, blend_predictions
 from feseq.evaluate.blend import fit_weights as fit_by_metric
 from feseq.evaluate.measure import measure_predictions, write_metrics
 from feseq.evaluate.metrics import BY_NAME
-from feseq.evaluate.valid_predictions import read_predictions
+from feseq.evaluate.valid_predictions import read_predictions, write_logits
 from support.predictions import put_predictions
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 
@@ -106,6 +106,15 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
             assert of["auc"]["value"] == pytest.approx(roc_auc_score(part["label"], part["logit"]))
         else:
             assert (of["auc"], of["apart"]) == (None, None)
+
+
+def test_predictions_that_are_not_finite_are_not_written(data: Path) -> None:
+    with H5Table(data / "valid.h5") as valid:
+        logit = np.zeros(valid.rows, np.float32)
+        logit[7] = np.nan
+        with pytest.raises(UserError, match="row 7"):
+            write_logits(data / "none.parquet", valid, {"logit": logit}, {})
+    assert not (data / "none.parquet").exists()
 
 
 def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path: Path) -> None:

@@ -153,8 +153,6 @@ def test_start_values_are_those_of_the_authors() -> None:
 def test_settings_that_cannot_work_name_their_numbers() -> None:
     with pytest.raises(ValueError, match="3 heads do not divide the width 20"):
         FESeq(replace(CONFIG, heads=3), SIZES)
-    with pytest.raises(ValueError, match="2 sequence and 1 target"):
-        FieldSizes(profile=(), target=(6,), sequence=(11, 8), numeric=0)
 
 
 MANY = 400_000

@@ -223,6 +223,15 @@ def test_every_part_must_be_predicted_by_every_model_once_and_in_order(folder: P
     assert os.listdir(folder / "out") == []
 
 
+def test_names_with_the_signs_of_csv_are_quoted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"id_column": "the\rID", "label_column": 'la\n"bel'}
+    for key, name in names.items():
+        monkeypatch.setitem(NAMES, key, name)
+    assert submit(folder, IDS).columns.tolist() == [*names.values()]
+
+
 def test_a_submission_says_what_it_was_made_from(folder: Path) -> None:
     blended(folder, parts_of(folder, "a", np.zeros(10)))
     about = {"simulated_data": True, "test_file": "new.parquet", "models": ["toy/a"], "rows": 10}

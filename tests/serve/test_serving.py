@@ -142,6 +142,8 @@ def test_rows_get_the_same_score_alone_and_together(scorer: Scorer) -> None:
 
 
 MISSING_VALUES = (float("nan"), pd.NA, pd.NaT)
+OF_OTHER_TYPES = (np.float32("nan"), Decimal("NaN"), np.datetime64("NaT", "as"))
+FAR = (np.datetime64("10000-01-01"), np.datetime64(10**18, "h"), np.datetime64(1, "as"))
 
 
 @pytest.mark.parametrize(
@@ -165,6 +167,12 @@ def test_a_value_may_be_written_in_several_ways(
     scorer: Scorer, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     assert scorer.score([{**ROW, **one}]) == scorer.score([{**ROW, **other}])
+
+
+@pytest.mark.parametrize("missing", [*MISSING_VALUES, *OF_OTHER_TYPES])
+def test_what_is_missing_may_stand_beside_any_value(scorer: Scorer, missing: Any) -> None:
+    one, other = ([ROW, {**ROW, "price": x, "country": x}] for x in (missing, None))
+    np.testing.assert_array_equal(scorer.score(one), scorer.score(other))
 
 
 def test_rows_may_come_as_one_as_any_iterable_or_as_a_table(scorer: Scorer) -> None:
@@ -245,15 +253,16 @@ def test_values_of_several_types_are_refused_in_rows_and_in_a_frame(
         *(
             ([ROW, {**ROW, column: wrong}], f"'{column}'")
             for column, values in {
-                "price": ["cheap", b"7", 10**5000, object()],
-                "item": [["7"], "\ud800", "7\0"],
+                "price": ["cheap", b"7", 10**5000, object(), FAR[0]],
+                "item": [["7"], "\ud800", "7\0", FAR[0]],
                 "events": [
                     *([7, odd, 2] for odd in (None, 1.0, "9", 2**64, True, np.True_)),
+                    ["7", b"9", "2"],
                     *(np.array([7, np.True_, 2], object), {7, 9, 8}, iter([7, 9, 7])),
                     *("7, 9,7", 7),
                 ],
                 "when": [[10, -1, 30], "10,x,30", [7]],
-                "now": [None, 1.5, True, 2**63],
+                "now": [None, 1.5, True, 2**63, *FAR],
             }.items()
             for wrong in values
         ),
@@ -264,6 +273,13 @@ def test_what_cannot_be_scored_is_told_with_its_row_or_column(
 ) -> None:
     with pytest.raises(UserError, match=named):
         scorer.score(rows)
+
+
+def test_an_error_within_a_generator_is_its_author_s(scorer: Scorer) -> None:
+    with pytest.raises(ZeroDivisionError):
+        scorer.score({**ROW, "age": 1 / age} for age in (30, 0))
+    with pytest.raises(TypeError):
+        scorer.score({**ROW, "age": 1 + age} for age in (30, "1"))
 
 
 def test_nothing_is_written_where_the_logits_differ_or_columns_lack(

@@ -121,6 +121,7 @@ SETTINGS = {
 RUNTIME = {"device": "cpu", "verbosity": 0, "memory_gib": 3, "precision": "float32"}
 # The decay of weights and the penalty of embeddings, 0.25 and 0 in the shop's config.
 SWAPPED = CONFIG["train"] | {"weight_decay": 0, "embedding_l2": 0.25}
+SHOP = CONFIG["columns"]["groups"]["shop"]
 CHANGES: dict[str, Change] = {
     **{row: edit(row.split(" in ")[1], *change) for row, change in EDITS.items()},
     "caption of a plot": edit("rules/captions/roc_pr.rst", "a", "b"),
@@ -144,6 +145,9 @@ CHANGES: dict[str, Change] = {
     "variants: one more": set_to("variants.wide", {"model": {"embedding_dim": 8}}),
     "columns: a numeric column less": set_to("columns.groups.shop.numeric", ["price"]),
     "columns: a group that is not in use": set_to("columns.groups.spare", {"numeric": ["x"]}),
+    "columns: a group renamed": set_to(
+        "columns", CONFIG["columns"] | {"use": ["all"], "groups": {"all": SHOP}}
+    ),
     "predictions of a part deleted, submission there": delete(PART),
     "predictions of a part and submission deleted": delete(PART, SUBMISSION),
     "model.safetensors deleted, submission there": delete(MODEL),

@@ -31,7 +31,6 @@ COLUMNS = Columns(
     numeric=("price", "age"),
     sequences=("events",),
     targets=("item",),
-    group_of=dict.fromkeys(("country", "item", "events"), "basic") | {"price": "money", "age": "m"},
 )
 
 
@@ -46,7 +45,7 @@ def renamed(names: Mapping[str, str]) -> Columns:
         role: tuple(names.get(name, name) for name in getattr(COLUMNS, role))
         for role in ("profile", "numeric", "sequences", "targets")
     }
-    return with_roles(**roles, group_of={})
+    return with_roles(**roles)
 
 
 def raw_table(rows: int = 120, seed: int = 0, *, longest: int = 12, **given: Any) -> pa.Table:

@@ -86,10 +86,10 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, log
 
 
-def train_here(data: Path, out: Path, gpus: int = 1) -> None:
+def train_here(data: Path, out: Path, gpus: int = 1, verbosity: int = 1) -> None:
     """The training of the script, in this process."""
     config = replace(OFTEN, gpus=gpus)
-    train(data, out, config, STILL, verbosity=1)
+    train(data, out, config, STILL, verbosity=verbosity)
 
 
 def assert_like(found: Path, expected: Path) -> None:
@@ -113,7 +113,8 @@ def test_two_processes_learn_like_one_and_go_on_after_a_sigterm_as_one_or_two(
     data: Path, alone: Path, tmp_path: Path
 ) -> None:
     together, out = tmp_path / "together", tmp_path / "out"
-    in_processes(2, train_here, data, together, 2)
+    # The first shows the losses of both.
+    in_processes(2, train_here, data, together, 2, 2)
     assert_like(together, alone)
     assert pd.read_csv(together / "history.csv")["train_loss"].round(4).nunique() > 10
     assert json.loads((together / "training.json").read_text())["processes"] == 2
@@ -250,6 +251,14 @@ def test_an_environment_that_is_not_torchruns_is_named(
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="unset TORCHELASTIC_RUN_ID"), joined():
         pass
+
+
+def test_a_process_of_torchrun_alone_meets_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "no.such.host"}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    with joined() as ranks:
+        assert ranks == Ranks()
 
 
 @pytest.mark.workflow

@@ -15,12 +15,11 @@ from feseq.dataset import batches
 from feseq.dataset.batches import BatchSource
 from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.store import H5Table
-from support.raw_tables import COLUMNS, raw_table, split_events, to_test_h5, to_train_h5, with_roles
+from support.raw_tables import raw_table, split_events, to_test_h5, to_train_h5, with_roles
 
 TIMED = with_roles(
     event_time="when",
     row_time="now",
-    group_of=dict(COLUMNS.group_of) | {"when": "clock", "now": "clock"},
 )
 ROWS = 403
 

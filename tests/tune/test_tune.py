@@ -37,7 +37,7 @@ SPACE: dict[str, Any] = {
     "model.pooling": ["mean", "weighted_sum"],
     "model.mlp": [[8], [8, 4]],
     "model.transformer_layers": {"low": 1, "high": 2},
-    "boosting.max_depth": {"low": 1, "high": 4},
+    "boosting.max_depth": {"low": 1, "high": 4, "step": None},
     "boosting.l2": {"low": 1, "high": 2},
     "boosting.learning_rate": [0.25, 0.5],
 }

@@ -64,6 +64,8 @@ def choose(
     def losses(sets: Sequence[str]) -> np.ndarray:
         """The logloss of each validation row, of a model with these sets."""
         own, others = (each.with_sets(sets) for each in features)
+        if not own.columns():
+            return -np.log(np.where(label == 1, rate, 1 - rate))
         matrix = quantile_matrix(train, own, threads=threads)
         held = quantile_matrix(valid, others, like=matrix, threads=threads)
         return _losses(matrix, held, label, leaf, device, threads)

@@ -14,6 +14,7 @@ import numpy as np
 import xgboost
 
 from ..common.ahead import map_ahead
+from ..common.errors import UserError
 from ..common.files import require_space
 from ..common.progress import Progress
 from ..dataset.block import Block
@@ -78,9 +79,15 @@ def quantile_matrix(
 
     A large one is kept in a file in `folder`, if given. Without another matrix, the bins are those
     of the first rows, a fair sample, since train rows are shuffled: quantiles of all rows would
-    take another pass, and a third more memory.
+    take another pass, and a third more memory. Raises UserError where there are no features.
     """
     rows = table.rows
+    if not features.columns():
+        raise UserError(
+            f"{table.path}: boosting finds no feature that tells of clicks; name sets in "
+            f"boosting.features (docs/boosting.md), or leave boosting out of submission_models and "
+            f"evaluation.baselines"
+        )
 
     def binned(
         blocks: Callable[[], Iterator[Rows]], ref: Matrix | None, file: Path | None = None

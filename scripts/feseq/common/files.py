@@ -71,7 +71,7 @@ def write_json(target: Path, values: Mapping[str, Any]) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def digest_of(values: Mapping[str, Any]) -> str:
+def digest_of(values: Any) -> str:
     """A digest of plain values."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 

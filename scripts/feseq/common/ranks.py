@@ -128,6 +128,9 @@ def joined() -> Iterator[Ranks]:
     Tensors on GPUs go by NCCL, those on the CPU by Gloo.
     """
     ranks = _place()
+    if ranks.count == 1:
+        yield ranks
+        return
     if os.environ.get("MASTER_ADDR") in _THIS_MACHINE and sys.platform == "linux":
         # Otherwise Gloo takes the address of the machine's name, which it may not reach.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..common.errors import UserError
 
-_RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
+RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
 # Numeric columns with more distinct values are no levels.
 MOST_LEVELS = 256
 # A range of more is a slip of the keyboard, and would fill the memory with names.
@@ -20,9 +20,8 @@ class Columns:
 
     `sequences[i]` is the history whose candidate item is `targets[i]`; those in `shared` count in
     the same items as their target. `context` are categories for the output network alone, and `ids`
-    numeric columns whose values are such categories as well. `group_of` names the feature group
-    that brought a column in, for messages. A table with times has both `event_time`, of each event,
-    and `row_time`.
+    numeric columns whose values are such categories as well. A table with times has both
+    `event_time`, of each event, and `row_time`.
     """
 
     label: str
@@ -31,7 +30,6 @@ class Columns:
     numeric: tuple[str, ...]
     sequences: tuple[str, ...]
     targets: tuple[str, ...]
-    group_of: Mapping[str, str]
     event_time: str | None = None
     row_time: str | None = None
     shared: tuple[str, ...] = ()
@@ -61,7 +59,6 @@ class Columns:
         """
         names = ("profile", "numeric", "sequences", "targets")
         roles: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
-        roles["group_of"] = dict(self.group_of)
         few = ("context", "event_time", "row_time", *others)
         optional = {name: getattr(self, name) for name in few}
         return roles | {name: value for name, value in optional.items() if value}
@@ -124,7 +121,6 @@ class Columns:
             numeric=tuple(numeric),
             sequences=tuple(sequences),
             targets=tuple(sequences.values()),
-            group_of=group_of,
             event_time=event_time,
             row_time=row_time,
             shared=tuple(shared),
@@ -134,14 +130,11 @@ class Columns:
 
 
 def described(roles: Mapping[str, Any]) -> dict[str, str]:
-    """A text for each column in the roles that `Columns.plain` gives: its roles, and its group."""
+    """The roles of each column in those that `Columns.plain` gives, as a text."""
     found: dict[str, list[str]] = {}
     for role, names in roles.items():
-        if role != "group_of":
-            for name in [names] if isinstance(names, str) else names:
-                found.setdefault(name, []).append(role)
-    for name, group in roles["group_of"].items():
-        found[name].append(f"group {group}")
+        for name in [names] if isinstance(names, str) else names:
+            found.setdefault(name, []).append(role)
     return {name: ", ".join(texts) for name, texts in found.items()}
 
 
@@ -149,7 +142,7 @@ def expand(names: Iterable[str]) -> list[str]:
     """Write out ranges: `f_{1..3}` becomes f_1, f_2, f_3, and `f_{08..10}` f_08, f_09, f_10."""
     expanded = []
     for name in names:
-        match = _RANGE.match(name)
+        match = RANGE.match(name)
         if match is None:
             expanded.append(name)
             continue

@@ -44,7 +44,7 @@ class Range(BaseModel):
 def _mistakes(path: str, values: Any) -> Iterator[str]:
     block, _, key = path.partition(".")
     if path not in _SEARCHED:
-        yield f"{path}: cannot be searched; {did_you_mean(path, _SEARCHED, 'settings')}"
+        yield f"{path}: cannot be searched; {did_you_mean(path, sorted(_SEARCHED), 'settings')}"
     elif isinstance(values, Mapping):
         found = mistakes(Range, values, path)
         numbers = [values.get(name) for name in ("low", "high", "step")]

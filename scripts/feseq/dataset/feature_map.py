@@ -230,7 +230,6 @@ def read_columns(maps: Sequence[FeatureMap], row_time: str | None, id_column: st
         numeric=names(field.column for found in maps for field in found.numeric),
         sequences=names(field.column for found in maps for field in found.sequences),
         targets=(),
-        group_of={},
         event_time=next(iter(event_times), None),
         row_time=row_time,
     )

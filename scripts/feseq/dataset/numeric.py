@@ -46,7 +46,7 @@ class NumericFit:
 
     def __init__(self, columns: Sequence[str], ids: Sequence[str] = ()) -> None:
         self.columns = list(columns)
-        self.ids = dict.fromkeys(ids, _NO_VALUES)
+        self.ids = {name: [_NO_VALUES] for name in ids}
         self.low = np.full(len(columns), np.inf)
         self.high = np.full(len(columns), -np.inf)
         self.sample: list[np.ndarray] = []
@@ -66,12 +66,13 @@ class NumericFit:
         for i, bits in enumerate(np.packbits(np.isnan(values), axis=0).T):
             self.missing[i].update(bits.tobytes())
             self.never_missing[i] &= not bits.any()
-        for name, (known, count) in self.ids.items():
+        for name, counted in self.ids.items():
             found, times = _distinct(values[:, self.columns.index(name)])
             _check_exact(found, name)
-            merged, place = np.unique(np.concatenate([known, found]), return_inverse=True)
-            totals = np.bincount(place, np.concatenate([count, times]), minlength=len(merged))
-            self.ids[name] = merged, totals.astype(np.int64)
+            counted.append((found, times))
+            # Seldom, since a merge sorts all values.
+            if sum(len(some) for some, _ in counted[1:]) > len(counted[0][0]):
+                counted[:] = [_merged(counted)]
 
     def fields(self, names: Sequence[str]) -> list[NumericField]:
         """The columns of these names."""
@@ -103,8 +104,9 @@ class NumericFit:
 
     def id_values(self, min_count: int) -> dict[str, list[float]]:
         """Values of at least `min_count` rows."""
+        merged = {name: _merged(counted) for name, counted in self.ids.items()}
         return {
-            name: values[count >= min_count].tolist() for name, (values, count) in self.ids.items()
+            name: values[count >= min_count].tolist() for name, (values, count) in merged.items()
         }
 
     @cached_property
@@ -121,6 +123,13 @@ class NumericFit:
 def _distinct(values: np.ndarray) -> Distinct:
     """The finite ones of some values, float64 ascending, and how often each occurs."""
     return np.unique(values[np.isfinite(values)].astype(np.float64), return_counts=True)
+
+
+def _merged(parts: Sequence[Distinct]) -> Distinct:
+    """The values of all parts, ascending, and how often each occurs."""
+    values, count = map(np.concatenate, zip(*parts))
+    merged, place = np.unique(values, return_inverse=True)
+    return merged, np.bincount(place, count, minlength=len(merged)).astype(np.int64)
 
 
 def _check_exact(values: np.ndarray, column: str) -> None:

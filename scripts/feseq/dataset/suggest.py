@@ -15,7 +15,7 @@ import yaml
 from ..common.errors import UserError
 from ..common.files import Output, written_beside
 from ..common.ragged import Ragged
-from ..config.columns import Columns, expand
+from ..config.columns import RANGE, Columns
 from ..raw.location import TableLocation
 from ..raw.reading import RawTable, kind_of
 from ..raw.source import RawFiles
@@ -225,7 +225,7 @@ def _fault(column: _Column, of_test: Mapping[str, str]) -> str:
         f"{kind} here, and {other} in the test file": other
         and column.history is None
         and len({k.replace("integer", "float") for k in (kind, other)} - {""}) > 1,
-        "its name is empty, or reads as a range": expand([column.name]) != [column.name or None],
+        "its name is empty, or reads as a range": not column.name or RANGE.match(column.name),
         "an index of pandas": column.named("^__index_level_"),
         f"{kind} is no type of a feature": column.history is None and not is_plain,
         "nearly one value a row: an ID, or free text": column.history is None and unique,

@@ -48,6 +48,8 @@ class Counts:
             name: ByCode(words, np.arange(1, len(words) + 1), missing=0, other=0)
             for name, words in self.words.items()
         }
+        # One for all blocks: each of its own would hold all words again.
+        self._types = {name: pd.CategoricalDtype(words) for name, words in self.words.items()}
         derived = {f"{what} of {name}" for name in self.lookups for what in ("length", "newest")}
         if same := derived.intersection([*table.numeric_columns, *self.words]):
             raise UserError(
@@ -103,7 +105,7 @@ class Counts:
         """These rows: numeric columns, categories, and of each sequence length and newest event."""
         sample = pd.DataFrame(block.numeric[rows], columns=list(self.table.numeric_columns))
         for name, places in self._places(block.categorical[rows]).items():
-            sample[name] = pd.Categorical.from_codes(places - 1, self.words[name])
+            sample[name] = pd.Categorical.from_codes(places - 1, dtype=self._types[name])
         for name in self.lookups:
             newest = block.sequences[name].take(rows, 1)
             sample[f"length of {name}"] = block.sequences[name].lengths[rows]

@@ -126,7 +126,7 @@ def _column(
     if role == "category":
         fields = (*feature_map.profile, *feature_map.targets, *feature_map.context)
         vocabulary = next(f.vocabulary for f in fields if f.column == name)
-        unknown = ~np.isin(np.array(test.words[name], object), vocabulary)
+        unknown = ~pd.Index(test.words[name]).isin(vocabulary)
         entry["unseen_test"] = float(test.groups[name][1:, 0][unknown].sum() / max(1, test.rows))
     return entry
 

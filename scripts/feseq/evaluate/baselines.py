@@ -61,8 +61,11 @@ def fit_baseline(
     with open_table(train) as rows, open_table(valid) as others, threadpool_limits(threads):
         check_one_draw(mapped, rows, others, full_name)
         fields = InputColumns(mapped)
-        used = min(rows.rows, ROWS_AT_MOST)
-        if baseline != "constant":
+        used, is_constant = min(rows.rows, ROWS_AT_MOST), baseline == "constant"
+        if not is_constant and not fields.count:
+            is_constant = True
+            logger.warning("%s: no column that it takes, so it predicts the click rate", baseline)
+        if not is_constant:
             used = min(used, VALUES_AT_MOST // fields.count)
         if used < rows.rows:
             count = f"{used:,} of {rows.rows:,}"
@@ -75,7 +78,7 @@ def fit_baseline(
                 f"nothing can be learned"
             )
         settings: dict[str, float] = {}
-        if baseline == "constant":
+        if is_constant:
             fitted = time.monotonic()
             logit = np.full(others.rows, log_odds(label.mean()), np.float32)
         else:
@@ -148,7 +151,7 @@ class InputColumns:
 
         def columns(block: Block) -> np.ndarray:
             encoded = encoder.encode(block, np.arange(len(block)))
-            codes = np.concatenate([encoded.profile, encoded.target, encoded.context], axis=1)
+            codes = encoder.categories(block)
             one_hot = [codes[:, [i]] == np.arange(size) for i, size in self.few]
             return np.concatenate([*encoded.numbers.values(), *one_hot], axis=1, dtype=np.float32)
 

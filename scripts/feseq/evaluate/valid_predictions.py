@@ -19,12 +19,18 @@ from ..common.parquet import metadata_of, read_table, write_table
 from ..config.names import check_name
 from ..dataset.selection import HOLDOUT, VALIDATION
 from ..dataset.table import Table, reported
+from ..predict.part import require_finite
 
 
 def write_logits(
     path: Path, valid: Table, logits: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:
-    """Write a model's logits float32 of the validation rows by name."""
+    """Write a model's logits float32 of the validation rows by name.
+
+    Raises UserError if one is not finite.
+    """
+    for logit in logits.values():
+        require_finite(logit)
     rows = {"row": valid.column("row"), "label": valid.column("label"), "holdout": valid.holdout}
     write_table(pa.table({**rows, **logits}), path, metadata)
 

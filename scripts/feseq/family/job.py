@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from ..common.errors import UserError
 from ..common.files import Output, read_json, write_json, written_beside
@@ -45,7 +47,7 @@ class TrainJob:
     start_from: Path | None = None
     full_name: str
     runtime: Runtime = _RUNTIME
-    threads: int = 1
+    threads: Annotated[int, Field(ge=1, le=1_000)] = 1
     code: Sequence[str] = ()
     started: float = field(default_factory=time.monotonic, init=False, compare=False)
 

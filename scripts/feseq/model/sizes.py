@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from ..common.errors import ImpossibleNetworkError
-
 
 @dataclass(frozen=True)
 class FieldSizes:
@@ -23,10 +21,5 @@ class FieldSizes:
     shared: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.sequence or len(self.sequence) != len(self.target):
-            raise ImpossibleNetworkError(
-                f"FESeq needs one target field per sequence field and at least one, got "
-                f"{len(self.sequence)} sequence and {len(self.target)} target fields"
-            )
         if not self.shared:
             object.__setattr__(self, "shared", (False,) * len(self.sequence))

@@ -30,8 +30,8 @@ from ..families import is_model
 from ..family.model import Model, load_model
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
-from .part import ids_of, predict_table
-from .submission import diverged, prior_shift
+from .part import ids_of, predict_table, require_finite
+from .submission import prior_shift
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +94,7 @@ def score_files(
                 with open_table(folder / "part.h5") as table:
                     logit = mean_logit([predict_table(m, table) for m in loaded], weights)
                     ids = ids_of(table)
-                wrong = np.flatnonzero(~np.isfinite(logit))
-                if len(wrong):
-                    raise diverged(len(wrong), logit[wrong[0]], ids[int(wrong[0])].as_py())
+                require_finite(logit, ids)
                 probability = sigmoid(logit - shift).astype(np.float32)
                 writer.write_table(pa.table([ids, probability], schema))
                 scoring.advance(part.rows)

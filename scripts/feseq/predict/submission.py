@@ -23,6 +23,7 @@ from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.source import label_name
+from .part import diverged
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ def join_predictions(
             "WHERE NOT isfinite(logit)"
         )
         if wrong:
-            raise diverged(wrong, logit, example)
+            raise diverged(wrong, logit, f"ID {example!r}")
         tables.require_unique("predicted", "the predictions")
         if sample_submission is not None:
             add_sample(tables, sample_submission, id_column)
@@ -197,14 +198,6 @@ def _means(parts: Sequence[Sequence[Path]], weights: Sequence[float]) -> Iterato
         yield pa.table([tables[0]["id"], mean], ID.append(_LOGIT))
 
 
-def diverged(count: int, logit: float, example: str) -> UserError:
-    """The error for `count` logits that are not finite, one of them for the ID `example`."""
-    return UserError(
-        f"{count:,} predictions are not finite, for example {logit} for ID {example!r}; the model "
-        f"has diverged: lower train.learning_rate and train again"
-    )
-
-
 def _write_csv(
     submission: Path,
     header: tuple[str, str],
@@ -224,8 +217,8 @@ def _write_csv(
     total = 0.0
     with written_beside(submission) as temporary, open(temporary, "wb") as file:
         head = io.StringIO()
-        csv.writer(head, lineterminator="\n").writerow(header)
-        file.write(head.getvalue().encode())
+        csv.writer(head).writerow(header)  # with its own line end, it quotes names with either
+        file.write(head.getvalue().removesuffix("\r\n").encode() + b"\n")
         for batch in tables.stream(f"SELECT id, logit FROM {ids} ORDER BY {order}.row"):
             probability = sigmoid(batch["logit"].to_numpy() - shift).astype(np.float32)
             pacsv.write_csv(pa.table([batch["id"], probability], [*header]), file, options)

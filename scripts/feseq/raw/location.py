@@ -4,7 +4,6 @@ A URI, its options and its credentials are those of `pyarrow.fs.FileSystem.from_
 """
 
 import glob
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from ..common.errors import UserError, first_line
-from .version import content_version, digest, object_version
+from ..common.files import digest_of
+from .version import content_version, object_version
 
 # One slash is enough: a mistyped s3:/bucket/key is no local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
@@ -205,7 +205,7 @@ class TableLocation:
         versions = [(file.keys, file.version) for file in self.files]
         if len(versions) == 1 and not versions[0][0]:
             return versions[0][1]
-        return digest(json.dumps(versions))
+        return digest_of(versions)
 
 
 def tables_of(written: Sequence[str]) -> list[TableLocation]:

@@ -99,15 +99,18 @@ def cut(group_rows: Sequence[Sequence[int]], rows: int) -> list[list[tuple[int, 
     moves no bounds behind it.
     """
     parts: list[list[tuple[int, int, int]]] = [[]]
+    waiting = 0  # rows of the last part
     for number, groups in enumerate(group_rows):
         count = sum(groups)
         is_large = count > rows
-        if is_large or sum(b - a for _, a, b in parts[-1]) + count / 2 > rows:
+        if is_large or waiting + count / 2 > rows:
             parts.append([])
+            waiting = 0
         for start, stop in pairwise(_bounds(groups, rows)):
             parts[-1].append((number, start, stop))
             if is_large:
                 parts.append([])
+        waiting += 0 if is_large else count
     return [part for part in parts if part]
 
 

@@ -1,7 +1,7 @@
 """Reading raw tables: one or more parquet files, checked and streamed as one table."""
 
-import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from ..common.ahead import map_ahead
 from ..common.errors import UserError, first_line
+from ..common.files import digest_of
 from ..common.parquet import SIMULATED_MARK
 from ..config.columns import Columns
 from .location import Location, TableLocation
 from .parts import Listing, Part, Piece, cut
-from .version import digest
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ _OPENED_AT_ONCE = 8
 _MOST_OF_GROUP = 1 << 30
 # Bytes of one read of a column, by whether the file is remote.
 _BUFFER = {False: 1 << 16, True: 1 << 22}
+# Columns in a message.
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,12 @@ class RawTable:
 
         They must have usable types.
         """
-        wanted, present = (*columns.features, extra), self.schema_arrow.names
+        wanted, present = (*columns.features, extra), dict.fromkeys(self.schema_arrow.names)
         missing = [name for name in wanted if name not in present]
         if missing:
             raise UserError(
                 f"{self.location}: {len(missing)} of {len(wanted)} columns are missing: "
-                f"{_some(missing)}; the file has {len(present)}: {_some(present)}; "
+                f"{_some(missing)}; the file has {len(present)}: {_some([*present])}; "
                 f"correct columns in the config (the ID by hand: --id_column), or drop their group "
                 f"from columns.use"
             )
@@ -145,7 +147,8 @@ class RawTable:
                 self.location,
                 _some(twice),
             )
-        unused = [name for name in present if name not in wanted]
+        used = {*wanted}
+        unused = [name for name in present if name not in used]
         if unused:
             logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))
 
@@ -184,7 +187,7 @@ class RawTable:
         parts = []
         for cuts in cut([file.group_rows for file in files], rows):
             pieces = [Piece(str(files[i].location), files[i].version, *b) for i, *b in cuts]
-            version = digest(json.dumps([(files[i].keys, files[i].version, *b) for i, *b in cuts]))
+            version = digest_of([(files[i].keys, files[i].version, *b) for i, *b in cuts])
             parts.append(Part(version, sum(b - a for _, a, b in cuts), key_types, pieces))
         logger.info("%s: %s rows in %d parts", self.location, f"{self.rows:,}", len(parts))
         largest = max(max(file.group_rows, default=0) for file in files)
@@ -204,7 +207,8 @@ class RawTable:
     def _check_present(self, names: Sequence[str]) -> None:
         """Raise UserError if a file lacks a column that others have."""
         for file in self._files:
-            lacking = [name for name in names if name not in file.columns]
+            present = file.columns
+            lacking = [name for name in names if name not in present]
             if lacking:
                 raise UserError(
                     f"{file.location}: there is no column {lacking[0]!r}; all files of a table "
@@ -227,8 +231,9 @@ def _look_at(location: Location, piece: Piece | None) -> _File:
         largest = max((group.total_byte_size for group in groups), default=0)
         fields = [field.with_type(value_type(field.type)) for field in file.schema_arrow]
         schema = pa.schema(fields, file.schema_arrow.metadata)
-        if twice := {name for name in schema.names if schema.names.count(name) > 1}:
-            raise UserError(f"{location}: column {min(twice)!r} occurs twice; rename or drop one")
+        (most, times), *_ = [*Counter(schema.names).most_common(1), ("", 0)]
+        if times > 1:
+            raise UserError(f"{location}: column {most!r} occurs twice; rename or drop one")
         # Some writers leave the columns of the folders in the files.
         keys = {name: key for name, key in location.keys.items() if name not in schema.names}
         bounds = (piece.start, piece.stop) if piece else (0, sum(rows))
@@ -308,10 +313,11 @@ def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: _File) -> pa.Reco
     return pa.RecordBatch.from_arrays(cast, schema=schema)
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
+def _some(names: Sequence[str]) -> str:
     """The first of some names, for messages."""
-    listed = ", ".join(map(repr, names[:most]))
-    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
+    listed = ", ".join(map(repr, names[:_MOST_NAMED]))
+    more = len(names) - _MOST_NAMED
+    return listed if more <= 0 else f"{listed} and {more} more"
 
 
 def _times(columns: Columns) -> Sequence[str]:

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 # Relative to the working folder, where Snakemake keeps what it knows of files.
 REMEMBERED = Path(".snakemake/raw_versions")
+# What this process remembers without that folder.
+_of_process: dict[Path, dict[str, object]] = {}
 # Files from this size on take a while to read, so the log says it.
 _LARGE_BYTES = 1 << 30
 # File systems count time in steps: two writes within one cannot be told apart.
@@ -32,11 +34,13 @@ def content_version(path: Path) -> str:
     """The XXH3 digest (128 bits) of a file's content, from memory where the file is untouched.
 
     Untouched means the same path, size, inode and times; the time of the last change (ctime) is
-    among them, which no program can set back. Without a folder `.snakemake` nothing is remembered.
+    among them, which no program can set back. Without a folder `.snakemake` the process remembers.
     """
     memory = REMEMBERED / f"{digest(os.path.realpath(path))[:16]}.json"
     with open(path, "rb", buffering=0) as file:
-        before, remembered = _state(file.fileno()), _recall(memory)
+        before = _state(file.fileno())
+        is_kept = REMEMBERED.parent.is_dir()
+        remembered = _recall(memory) if is_kept else _of_process.get(memory, {})
         if remembered.get("state") == before:
             return str(remembered["version"])
         if before["size"] >= _LARGE_BYTES:
@@ -44,9 +48,13 @@ def content_version(path: Path) -> str:
         started = time.time_ns()
         version = str(hashlib.file_digest(file, xxhash.xxh3_128).hexdigest())
         is_settled = max(before["mtime_ns"], before["ctime_ns"]) + _SETTLED_NS < started
-        if is_settled and before == _state(file.fileno()) and REMEMBERED.parent.is_dir():
+        if is_settled and before == _state(file.fileno()):
+            found: dict[str, object] = {"path": str(path), "state": before, "version": version}
             try:
-                write_json(memory, {"path": str(path), "state": before, "version": version})
+                if is_kept:
+                    write_json(memory, found)
+                else:
+                    _of_process[memory] = found
             except OSError as error:
                 logger.info("%s: not written (%s); the file is read again", memory, error)
     return version

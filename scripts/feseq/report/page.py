@@ -108,9 +108,9 @@ def difference_text(model: pd.Series, name: str) -> str:
     return f"{column_text(model, name)}, {'' if is_sure else 'not '}significant"
 
 
-def percent(share: float, digits: int = 3) -> str:
+def percent(share: float) -> str:
     """1.93 %, without needless zeros."""
-    return f"{100 * share:.{digits}g} %"
+    return f"{100 * share:.3g} %"
 
 
 def write_page(text: str, page: Path, view: Path) -> None:

@@ -129,10 +129,9 @@ def _program(trained: TrainedModel) -> Any:
         )
 
 
-def _example(
-    trained: TrainedModel, rows: int = 3, events: int = 2
-) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+def _example(trained: TrainedModel) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """Inputs of the right shapes, in the order of INPUTS, and numbers; 0 stands in every table."""
+    rows, events = 3, 2
     sizes = field_sizes(trained.config, trained.about.feature_map)
     shapes = {
         "profile": (rows, len(sizes.profile)),

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +85,9 @@ def _from_frame(frame: Any, columns: Columns) -> dict[str, pa.Array]:
 
 
 def _listed(rows: Rows, columns: Columns) -> list[Row]:
-    listed: list[Any]
-    try:
-        listed = [rows] if hasattr(rows, "keys") else list(rows)
-    except TypeError:
-        listed = [rows]
+    # An error within a generator is its author's.
+    are_many = isinstance(rows, Iterable) and not hasattr(rows, "keys")
+    listed: list[Any] = [*rows] if are_many else [rows]
     for i, row in enumerate(listed):
         if not hasattr(row, "keys"):
             raise UserError(
@@ -114,25 +114,17 @@ def _column(values: Sequence[Any], name: str) -> pa.Array:
 
     Arrow rounds some when they meet in a list.
     """
-    # Arrays and columns of pandas, but for empty ones, which have a type.
-    values = [v.tolist() if getattr(v, "ndim", 0) == 1 and len(v) else v for v in values]
-    values = [v.astype("M8[s]").tolist() if isinstance(v, np.datetime64) else v for v in values]
-    types = set(map(type, values)) - {type(None)}
-    if len(types) > 1 or any(hasattr(kind, "tzinfo") for kind in types):
-        kinds = {i: _kind(value) for i, value in enumerate(values) if not _is_missing(value)}
-        first = next(iter(kinds.values()), "")
-        for row, kind in kinds.items():
-            if kind != first:
-                raise UserError(
-                    f"row {row}: column {name!r} holds a {kind}, and the rows before it a {first}; "
-                    f"{_CURE}"
-                )
     try:
-        if any(isinstance(value, set | frozenset) for value in values):
+        values = [_plain(value) for value in values]
+        types = set(map(type, values)) - {type(None)}
+        if len(types) > 1 or any(hasattr(kind, "tzinfo") for kind in types):
+            _check_one_kind(values, name)
+        if types & {set, frozenset}:
             raise TypeError("a set has no order")
         lists = [value for value in values if isinstance(value, list | tuple)]
-        if any(np.bool_ in map(type, value) for value in lists):
-            raise TypeError("True and False are no events")  # Arrow takes NumPy's for 1 and 0
+        # Arrow takes NumPy's booleans for 1 and 0, and bytes behind a text for text.
+        if wrong := {np.bool_, bytes}.intersection(map(type, chain(*lists))):
+            raise TypeError(f"{wrong.pop().__name__} is no event")
         try:
             return pa.array(values, from_pandas=True)
         except OverflowError:  # Arrow takes Python's integers for int64
@@ -142,10 +134,36 @@ def _column(values: Sequence[Any], name: str) -> pa.Array:
         raise UserError(f"{_NAME}: column {name!r}: {first_line(error)[:300]}; {_CURE}") from None
 
 
-def _is_missing(value: Any) -> bool:
+def _plain(value: Any) -> Any:
+    """A value as Python's: lists of arrays, a datetime of NumPy's, None for what is missing.
+
+    Raises ValueError or OverflowError for times of years that Python's do not have.
+    """
     # Those of pandas, which a service need not have.
     of_pandas = type(value).__name__ in ("NAType", "NaTType")
-    return value is None or of_pandas or (isinstance(value, float) and value != value)
+    if of_pandas or (isinstance(value, float | np.floating | Decimal) and value != value):
+        return None
+    if isinstance(value, np.datetime64):
+        if np.isnat(value):
+            return None
+        year = int(value.astype("M8[Y]").astype(np.int64)) + 1970
+        if not 1 <= year <= 9999:
+            raise ValueError(f"year {year} is none from 1 to 9999")
+        return value.astype("M8[s]").item()
+    # Arrays and columns of pandas, but for empty ones, which have a type.
+    return value.tolist() if getattr(value, "ndim", 0) == 1 and len(value) else value
+
+
+def _check_one_kind(values: Sequence[Any], name: str) -> None:
+    """Raise UserError for a value of another kind than those before it."""
+    kinds = {i: _kind(value) for i, value in enumerate(values) if value is not None}
+    first = next(iter(kinds.values()), "")
+    for row, kind in kinds.items():
+        if kind != first:
+            raise UserError(
+                f"row {row}: column {name!r} holds a {kind}, and the rows before it a {first}; "
+                f"{_CURE}"
+            )
 
 
 def _kind(value: Any) -> str:

@@ -79,7 +79,8 @@ class Trainer:
         self.machine, self.ranks = machine, machine.ranks
         self.checkpoint, self.metrics = checkpoint, metrics
         self.after_evaluation = after_evaluation
-        # Rank 0 shows the progress, with the losses of all.
+        # Rank 0 shows the progress, with the losses of all, which take part in adding them up.
+        self.shows_losses = verbosity > 1
         self.verbosity = verbosity if self.ranks.is_first else 0
         self.click_rate = float(train.table.column("label").mean())
         self.per_epoch = train.batches_per_epoch
@@ -175,7 +176,7 @@ class Trainer:
             while not self._is_evaluation_due:
                 batch = next(batches)
                 self._take(batch)
-                if self.verbosity > 1 and self.step % 20 == 0:
+                if self.shows_losses and self.step % 20 == 0:
                     bar.show(loss=self.stepper.running_loss())
                 bar.advance(batch.step_rows)
                 # Only the rank that saves knows when it last did.
