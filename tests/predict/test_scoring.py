@@ -18,7 +18,7 @@ from feseq.family.model import load_model
 from feseq.predict.scoring import score_files
 from support.jobs import run_job
 from support.learnable import learnable_table, make
-from support.raw_tables import write_raw
+from support.raw_tables import with_columns, write_raw
 from support.shop import CONFIG, refused, snakemake
 
 RUNTIME = Runtime(device="cpu", verbosity=0)
@@ -102,8 +102,8 @@ def with_column(name: str, text: str) -> pa.Table:
         (TABLE.drop_columns(["price"]), {}, "1 of 6 columns are missing: 'price'"),
         (TABLE.drop_columns(["uid"]), {}, "missing: 'uid'; .*--id_column"),
         (TABLE[:0], {}, "new.parquet: the file has no rows"),
-        (with_column("price", "cheap"), {}, "column 'price' has type string, cannot be numeric"),
-        (with_column("events", "1, x"), {}, "'events'.*row 0"),
+        (with_columns(TABLE, price=["cheap"] * 20), {}, "'price' .* string, cannot be numeric"),
+        (with_columns(TABLE, events=["1, x"] * 20), {}, "'events'.*row 0"),
         (TABLE, {"id_column": "probability"}, "'probability'.*rename the column of the IDs"),
         (TABLE, {"row_time": "price"}, "--row_time.* is 'price'.* from no column"),
         (TABLE, {"weights": [1.0, 2.0]}, r"weights \[1.0, 2.0\] for 1 models; give each one"),
