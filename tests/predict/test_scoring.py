@@ -74,9 +74,6 @@ def test_a_file_is_scored_once(model: Path, tmp_path: Path) -> None:
     for other in (new, link, tmp_path / "n*", tmp_path / "hard.parquet"):
         with pytest.raises(UserError, match=r"new.parquet, .* is found twice"):
             score(model, [new, other], tmp_path / "out.parquet")
-    for ending in ("csv", "csv.gz"):
-        with pytest.raises(UserError, match=rf"out\.{ending}: .*\.parquet"):
-            score(model, [new], tmp_path / f"out.{ending}")
 
 
 def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_path: Path) -> None:
@@ -90,10 +87,6 @@ def test_fitted_weights_are_of_the_models_that_the_files_hold(model: Path, tmp_p
     write_json(weights, {"other": 0.5})
     with pytest.raises(UserError, match=rf"weights.json: weights of other for the models {name};"):
         score(copy, [new], tmp_path / "out.parquet", fitted=weights)
-
-
-def with_column(name: str, text: str) -> pa.Table:
-    return TABLE.drop_columns([name]).append_column(name, pa.array([text] * len(TABLE)))
 
 
 @pytest.mark.parametrize(
