@@ -3,7 +3,6 @@
 import re
 from itertools import product
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,8 +33,8 @@ def put_model(
     size: str,
     name: str,
     auc: float,
-    training: Any = MappingProxyType({}),
-    speed: Any = MappingProxyType({}),
+    training: Any = (),
+    speed: Any = (),
     **given: Any,
 ) -> Path:
     """The files of a model whose metrics are `auc`, or follow from it; `given` replaces entries."""
