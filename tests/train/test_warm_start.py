@@ -66,8 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fitted(folder: Path, *days: str, roles: Any = ROLES) -> FeatureMap:
-    files = [folder / f"{day}.h5" for day in days]
-    return fit_feature_map(files[0] if len(files) == 1 else files, roles, 1)
+    return fit_feature_map([folder / f"{day}.h5" for day in days], roles, 1)
 
 
 def vocabularies(found: FeatureMap) -> list[Any]:
