@@ -83,8 +83,6 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("sizes.full.max_len", [150, 0], "sizes.full.max_len.1"),
     ("sizes.full.submission_models", ["len150", "len150"]),
     ("sizes.full.submission_models", ["len151"], "max_len 151 is not listed for size full"),
-    ("sizes.full.submission_models", ["len150-feseq"], "len150-feseq"),
-    ("sizes.full.submission_models", ["150"], "'150' is not the name of a model"),
     ("sizes.full.submission_weights", [1, 2], "sizes.full"),
     ("variants", {"Big one": {}}, "variants.Big one"),
     ("variants", {"v" * 300: {}}, f"variants.{'v' * 300}"),
@@ -92,7 +90,6 @@ REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("columns.use", ["bass"]),
     ("columns.groups.base.target", "item"),
     ("columns.groups.base.times", ["seq_time"]),
-    ("columns.groups.base.share_embedding", ["inventory_id"]),
     ("columns.groups", {1: {}}, "columns.groups.1"),
     ("tuning.space", {"model.droput": [0.1]}),
 ]
