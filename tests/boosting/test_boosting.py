@@ -48,11 +48,6 @@ def stops_early() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("learnable"), learnable_table())
-
-
 def train(data: Path, out: Path, config: BoostingConfig = SMALL) -> dict[str, Path]:
     return run_job(data, out, {"boosting": config.values()})
 
@@ -239,7 +234,7 @@ def test_a_matrix_in_memory_or_a_file_gives_the_same_model_and_leaves_nothing(
         train(learnable, tmp_path / "full")
 
 
-def test_any_names_of_columns_give_the_same_model(learnable: Path, tmp_path: Path) -> None:
+def test_any_names_of_columns_give_the_same_model(tmp_path: Path) -> None:
     names = {
         "price": "price[0]",
         "age": "length of a<b",

@@ -39,9 +39,10 @@ def trained(data: Path, out: Path, files: dict[str, Any] | None = None, **settin
     return read_json(outputs["training"]) | {"model": load(outputs["model"])}
 
 
-def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path) -> None:
-    data = make(tmp_path / "data", learnable_table())
-    found = trained(data, tmp_path / "first", bags=2)
+def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
+    learnable: Path, tmp_path: Path
+) -> None:
+    found = trained(learnable, tmp_path / "first", bags=2)
     tried = {entry["what"]: entry for entry in found["tried"]}
     names = ["histories", "groups", "clicks"]  # there are no IDs
     assert list(tried)[:3] == [f"features {name}" for name in names]
@@ -53,11 +54,10 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path)
     assert tried["features histories"]["kept"]
     assert found["sets"] == [name for name in names if tried[f"features {name}"]["kept"]]
     assert list(found["model"].features.sets) == found["sets"]
-    fit_feature_map(AllRows(data / "train.h5", data / "valid.h5"), COLUMNS, 1).write(
-        data / "all.json"
-    )
-    files = {"refit_of": tmp_path / "first/training.json", "feature_map": data / "all.json"}
-    again = trained(data, tmp_path / "refit", files, bags=2)
+    rows, all_rows = AllRows(learnable / "train.h5", learnable / "valid.h5"), tmp_path / "all.json"
+    fit_feature_map(rows, COLUMNS, 1).write(all_rows)
+    files = {"refit_of": tmp_path / "first/training.json", "feature_map": all_rows}
+    again = trained(learnable, tmp_path / "refit", files, bags=2)
     assert len(found["trees"]) == 2
     for run in (found, again):
         for booster in run["model"].boosters:
@@ -66,7 +66,7 @@ def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(tmp_path: Path)
     for name in ("sets", "min_child_weight", "tried", "features", "trees", "valid_auc"):
         assert again[name] == found[name]
     settings = {"features": ["clicks", "histories"], "min_child_weight": 3}
-    given = trained(data, tmp_path / "given", **settings)
+    given = trained(learnable, tmp_path / "given", **settings)
     assert given["model"].features.sets == given["sets"] == ["histories", "clicks"]
     assert (given["min_child_weight"], given["tried"]) == (3, [])
 

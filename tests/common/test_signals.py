@@ -1,12 +1,11 @@
 """A signal ends a process once, wherever it comes, and prints nothing."""
 
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from support import SCRIPTS
+from support.processes import run_python
 
 BOTH = pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 
@@ -21,10 +20,8 @@ def ask():
 
 def run(kind: signal.Signals, *lines: str) -> tuple[int, str]:
     """The exit status of a program, which `ask()` sends a signal to, and what it prints."""
-    command = [sys.executable, "-c", BEGINNING + "\n".join(lines), str(int(kind))]
-    done = subprocess.run(
-        command, env={"PYTHONPATH": str(SCRIPTS)}, capture_output=True, text=True, check=False
-    )
+    program = BEGINNING + "\n".join(lines)
+    done = run_python("-c", program, str(int(kind)), env={"PYTHONPATH": str(SCRIPTS)})
     return done.returncode, done.stdout + done.stderr
 
 

@@ -15,7 +15,7 @@ from feseq.describe.checks import alarms_of
 from feseq.describe.columns import auc_alone, kind_of, middle_share, same_columns
 from feseq.describe.drift import adversary, stability_index
 from support.facts import column, facts_of
-from support.raw_tables import raw_table, renamed, split_events, with_column
+from support.raw_tables import raw_table, renamed, split_events, with_columns
 
 
 def test_what_is_counted_is_what_pandas_counts(
@@ -94,8 +94,8 @@ def test_sequences_and_rows_that_are_met_again_are_counted(tmp_path: Path) -> No
     base = raw_table(300, 5)
     events = [f"{i // 3},7,7,7,{i}" if i % 3 else f"{i},1,1,1,1" for i in range(300)]
     events[10:40] = ["9,8,7,6,5"] * 30
-    table = with_column(base, "events", events)
-    test = with_column(base, "events", ["9,8,7,6,5"] * 60 + ["5,6,7,8,9"] * 240)
+    table = with_columns(base, events=events)
+    test = with_columns(base, events=["9,8,7,6,5"] * 60 + ["5,6,7,8,9"] * 240)
     found = facts_of(tmp_path, table, test, valid_rows=list(range(25, 75)))
     (sequence,) = found["sequences"]
     assert sequence["twice_in_train"] == pytest.approx(15 / 250)
@@ -249,12 +249,6 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any] | pa.Table, str]] = {
 }
 
 
-def with_columns(table: pa.Table, given: dict[str, Any]) -> pa.Table:
-    for name, values in given.items():
-        table = with_column(table, name, values)
-    return table
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_gives_its_alarm_and_no_other(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -262,8 +256,8 @@ def test_a_fault_gives_its_alarm_and_no_other(
     # No alarm rests on it.
     monkeypatch.setattr("feseq.describe.facts.adversary", lambda *_: None)
     train, test, text = FAULTS[fault]
-    test_table = with_columns(TEST, test) if isinstance(test, dict) else test
-    facts = facts_of(tmp_path, with_columns(TRAIN, train), test_table)
+    test_table = with_columns(TEST, **test) if isinstance(test, dict) else test
+    facts = facts_of(tmp_path, with_columns(TRAIN, **train), test_table)
     (alarm,) = alarms_of(facts, ["minmax"])
     assert text in alarm.text
     # Models that take ranks see no outlier.

@@ -25,11 +25,6 @@ from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import raw_table, with_roles
 
 
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("simulated"), learnable_table())
-
-
 def fit(
     data: Path, out: Path, baseline: Baseline, *, valid: Path | None = None, threads: int = 1
 ) -> tuple[pa.Table, dict[str, Any]]:
@@ -43,12 +38,12 @@ def fit(
 
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_a_baseline_learns_what_was_simulated(
-    simulated: Path, tmp_path: Path, baseline: Baseline, monkeypatch: pytest.MonkeyPatch
+    learnable: Path, tmp_path: Path, baseline: Baseline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Table, "block_rows", 500)
-    predictions, training = fit(simulated, tmp_path, baseline, threads=2)
+    predictions, training = fit(learnable, tmp_path, baseline, threads=2)
     label, logit = (predictions[name].to_numpy() for name in ("label", "logit"))
-    with H5Table(simulated / "valid.h5") as valid, H5Table(simulated / "train.h5") as train:
+    with H5Table(learnable / "valid.h5") as valid, H5Table(learnable / "train.h5") as train:
         assert predictions["row"].to_numpy().tolist() == valid.column("row").tolist()
         assert label.tolist() == valid.column("label").tolist()
         rate = train.column("label").mean()
@@ -61,7 +56,7 @@ def test_a_baseline_learns_what_was_simulated(
         assert roc_auc_score(label, logit) > roc_auc_score(label, known) - 0.01
     assert training["train_rows"] + training["valid_rows"] == ROWS
     assert training["simulated_data"] is False
-    assert fit(simulated, tmp_path, baseline)[0].equals(predictions)
+    assert fit(learnable, tmp_path, baseline)[0].equals(predictions)
 
 
 def test_without_histories_the_row_alone_counts(
@@ -124,20 +119,20 @@ def test_the_strength_is_the_best_for_the_rows_that_choose(
 
 
 def test_of_too_many_rows_the_first_are_used_and_mistakes_are_named(
-    simulated: Path,
+    learnable: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(baselines, "ROWS_AT_MOST", 200)
-    predictions, training = fit(simulated, tmp_path, "constant")
-    with H5Table(simulated / "train.h5") as train:
+    predictions, training = fit(learnable, tmp_path, "constant")
+    with H5Table(learnable / "train.h5") as train:
         rate = train.column("label", 0, 200).mean()
     assert predictions["logit"][0].as_py() == pytest.approx(np.log(rate / (1 - rate)), rel=1e-6)
     assert training["train_rows"] == 200
     assert [record.levelno for record in caplog.records].count(logging.WARNING) == 1
     other = make(tmp_path / "other", raw_table(90))
     few = make(tmp_path / "few", raw_table(30, y=[0] * 26 + [1] * 4), valid_rows=[*range(24, 30)])
-    for data, valid, named in ((simulated, other / "valid.h5", "valid.h5"), (few, None, "label 0")):
+    for data, valid, named in ((learnable, other / "valid.h5", "valid.h5"), (few, None, "label 0")):
         with pytest.raises(UserError, match=named):
             fit(data, tmp_path / "none", "constant", valid=valid)

@@ -1,6 +1,5 @@
 """What a run uses of the machine: its precision; compiled layers, which are the same network."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,26 +14,17 @@ from feseq.model.build import placed
 from feseq.model.device import Machine, start_runtime
 from feseq.train.step import Stepper
 from support.networks import CONFIG, make_batch, make_model
+from support.pretended_gpu import pretended_gpu
 from support.trainings import TRAIN
 
 
-@pytest.fixture
-def a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine that says it has one."""
-    monkeypatch.setattr(runtime, "choose_device", lambda name, _: torch.device(name))
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
-
-
-@pytest.mark.usefixtures("a_gpu")
 def test_float32_is_exact_on_a_gpu_also_after_a_run_in_half_precision() -> None:
-    for precision, products in (("bfloat16", "high"), ("float32", "highest")):
-        start_runtime(Runtime(device="cuda", precision=precision), threads=1)
-        assert torch.get_float32_matmul_precision() == products
+    with pretended_gpu():
+        for precision, products in (("bfloat16", "high"), ("float32", "highest")):
+            start_runtime(Runtime(device="cuda", precision=precision), threads=1)
+            assert torch.get_float32_matmul_precision() == products
 
 
-@pytest.mark.usefixtures("a_gpu")
 @pytest.mark.parametrize("lacking", [None, "Triton", "gcc", "Python.h"])
 def test_layers_are_compiled_where_that_is_possible(
     lacking: str | None,
@@ -47,8 +37,8 @@ def test_layers_are_compiled_where_that_is_possible(
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(runtime, "has_triton", lambda: lacking != "Triton")
     monkeypatch.setattr(runtime, "which", lambda name: name if lacking != "gcc" else None)
-    single = {"device": "cuda", "precision": "float32"}
-    assert start_runtime(Runtime(**single), 1).compile == (lacking is None)
+    with pretended_gpu():
+        assert start_runtime(Runtime(device="cuda"), 1).compile == (lacking is None)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * (lacking is not None)
     assert not start_runtime(Runtime(device="cpu"), 1).compile
 

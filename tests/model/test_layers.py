@@ -22,7 +22,7 @@ from feseq.model.padded import PaddedFESeq
 from feseq.model.pooling import WeightedSumPooling
 from feseq.model.refiner import TransformerLayer
 from feseq.train.optimizer import embedding_parameters
-from support.networks import CONFIG, SIZES, make_batch, make_model, single
+from support.networks import CONFIG, SIZES, gradients, make_batch, make_model, single
 
 FIELDS, D = 3, 4
 
@@ -281,10 +281,7 @@ def test_packed_attention_equals_that_of_padded_rows(
     logits, expected = model(batch), PaddedFESeq(model).logits(batch)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     assert len(calls) == config.transformer_layers
-    got, want = (
-        torch.autograd.grad(logit_B.sum(), [*model.parameters()], materialize_grads=True)
-        for logit_B in (logits, expected)
-    )
+    got, want = (gradients(model, logit_B.sum()) for logit_B in (logits, expected))
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
 
 

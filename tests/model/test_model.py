@@ -13,7 +13,7 @@ from feseq.model import FESeq, FieldSizes
 from feseq.model.dropout import Dropout, UnknownDraws
 from feseq.model.padded import PaddedFESeq
 from feseq.model.pooling import POOLINGS
-from support.networks import CONFIG, SIZES, make_batch, make_model, single
+from support.networks import CONFIG, SIZES, gradients, make_batch, make_model, single
 
 VARIANTS: list[dict[str, Any]] = [
     {"interaction": interaction}
@@ -63,10 +63,6 @@ def test_logits_and_gradients_are_those_of_padded_rows(
     got, want = (gradients(model, (each * weight_B).sum()) for each in (logits, expected))
     assert max(gradient.abs().max() for gradient in want) > 1e-3
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
-
-
-def gradients(model: FESeq, value: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return torch.autograd.grad(value, [*model.parameters()], materialize_grads=True)
 
 
 @pytest.mark.parametrize("sequences", [1, 2])

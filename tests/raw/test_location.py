@@ -16,7 +16,7 @@ from feseq.common.parquet import SIMULATED_MARK
 from feseq.dataset.split import read_groups
 from feseq.raw.location import Location, TableLocation
 from feseq.raw.reading import RawTable
-from support.raw_tables import COLUMNS, raw_table, read, with_column, with_roles, write_raw
+from support.raw_tables import COLUMNS, raw_table, read, with_columns, with_roles, write_raw
 
 TABLE = raw_table(rows=60)
 
@@ -100,7 +100,7 @@ def test_a_folder_reads_like_one_file_with_the_same_rows(
 
 
 def with_age_as(table: pa.Table, kind: str) -> pa.Table:
-    return with_column(table, "age", table["age"].cast(kind))
+    return with_columns(table, age=table["age"].cast(kind))
 
 
 def test_empty_files_columns_without_values_and_wider_numbers_go_with_the_others(
@@ -109,7 +109,7 @@ def test_empty_files_columns_without_values_and_wider_numbers_go_with_the_others
     first, second = found("in")[:2]
     pq.write_table(pq.ParquetFile(first).read()[:0], "in/country=KR/part-0.parquet")
     bare = with_age_as(pq.ParquetFile(second).read(), "int32")
-    pq.write_table(with_column(bare, "events", pa.nulls(len(bare))), second)
+    pq.write_table(with_columns(bare, events=pa.nulls(len(bare))), second)
     file = RawTable("in")
     file.check_columns(COLUMNS, COLUMNS.label)
     batches = list(file.stream(["events", "age"], 7))

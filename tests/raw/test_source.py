@@ -68,12 +68,6 @@ def test_types_that_cannot_be_used_or_compared_are_refused(
         raw.check(TIMED)
 
 
-def test_a_table_as_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("uid,y\n1,0\n")
-    with pytest.raises(UserError, match=r"a\.csv: cannot be read: .*parquet"):
-        RawTable(tmp_path / "a.csv")
-
-
 # Any raw.source with any files
 
 

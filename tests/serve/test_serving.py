@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +28,7 @@ from feseq.serve.export import export_model
 from feseq.serve.scorer import Scorer
 from support import REPOSITORY, SCRIPTS, trainings
 from support.networks import WHOLE, random_model
+from support.processes import run_python
 from support.raw_tables import raw_table, to_train_h5, with_roles
 
 TIMED = with_roles(
@@ -354,14 +353,8 @@ def test_the_example_of_the_page_runs_with_what_pip_installs(
     )
     others = {name for name, of in packages_distributions().items() if (beside - brought) & {*of}}
     assert {"torch", "pydantic", "pandas"} < others
-    command, found = [sys.executable, "-c", LACKING.format(others) + example], str(SCRIPTS)
-    ran = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": found},
-        capture_output=True,
-        text=True,
-    )
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    ran = run_python("-c", LACKING.format(others) + example, cwd=tmp_path, env=environment)
     assert ran.returncode == 0, ran.stderr
     *scores, error = ran.stdout.splitlines()
     assert [line.split()[0] for line in scores] == ["36", "29", "88"]

@@ -209,8 +209,7 @@ def plan(folder: Path, repository: Path, *changes: str) -> tuple[dict[str, str],
     config = copy.deepcopy(CONFIG)
     for change in changes:
         CHANGES[change](folder, repository, config)
-    code, output = snakemake(folder, "-n", *TARGETS, config=config, repository=repository)
-    assert code == 0, output
+    output = snakemake(folder, "-n", *TARGETS, config=config, repository=repository)
     return planned(output), output
 
 
@@ -240,7 +239,7 @@ def test_a_reason_names_the_columns_that_came_and_went_and_no_other(copied: Path
     roles = {"numeric": ["price"], "context": ["age"]}
     config = copy.deepcopy(CONFIG)
     config["columns"]["groups"]["shop"] |= roles
-    _, output = snakemake(copied, "-n", SUBMISSION, config=config)
+    output = snakemake(copied, "-n", SUBMISSION, config=config)
     reasons = [line for line in output.splitlines() if "Params have changed" in line]
     assert len([line for line in reasons if "column age: context" in line]) >= 2
     assert not [line for line in reasons for name in ("price", "product") if name in line]

@@ -128,6 +128,10 @@ def single(batch: Batch) -> Batch:
     return replace(batch, numbers=numbers, label_B=label_B)
 
 
+def gradients(model: FESeq, value: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return torch.autograd.grad(value, [*model.parameters()], materialize_grads=True)
+
+
 def short_of_memory(patch: pytest.MonkeyPatch, most: int) -> None:
     """Let networks run out of GPU memory with more than so many rows."""
     forward = FESeq.forward

@@ -148,19 +148,17 @@ def _is_cuda(value: Any) -> bool:
 
 
 @contextmanager
-def pretended_gpu(
-    capability: tuple[int, int] = (9, 0), memory: int = 14 << 30
-) -> Iterator[PretendedGpu]:
-    """PyTorch finds one CUDA device, of that compute capability and memory, in this thread."""
+def pretended_gpu(memory: int = 14 << 30) -> Iterator[PretendedGpu]:
+    """PyTorch finds one CUDA device, of capability 9.0 and so much memory, in this thread."""
     said: dict[str, Any] = {
         "_lazy_init": lambda: None,
         "is_available": lambda: True,
         "is_bf16_supported": lambda: True,
         "device_count": lambda: 1,
         "get_device_name": lambda device: "a pretended T4",
-        "get_device_capability": lambda device: capability,
+        "get_device_capability": lambda device: (9, 0),
         "get_device_properties": lambda device: SimpleNamespace(
-            total_memory=memory, major=capability[0], minor=capability[1]
+            total_memory=memory, major=9, minor=0
         ),
         "mem_get_info": lambda: (memory, memory),
         "max_memory_allocated": lambda device=None: memory // 2,

@@ -4,9 +4,11 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,6 +23,12 @@ from support import REPOSITORY
 PATIENCE_SECONDS = 300
 # Those above are given to connections, and to whoever asks for any.
 _PORTS = range(20_000, 32_000)
+
+
+def run_python(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Call this Python, to its end; what it printed, and its exit status."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)
 
 
 def workers_of(launcher: int) -> list[int]:

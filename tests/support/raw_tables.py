@@ -76,8 +76,11 @@ def raw_table(rows: int = 120, seed: int = 0, *, longest: int = 12, **given: Any
     return pa.table(columns | given)
 
 
-def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
-    return table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+def with_columns(table: pa.Table, **given: Any) -> pa.Table:
+    """The table with these columns in place of its own."""
+    for name, values in given.items():
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    return table
 
 
 def write_raw(folder: Path, table: pa.Table, name: str = "raw", **options: Any) -> Path:

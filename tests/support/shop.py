@@ -105,23 +105,24 @@ def snakemake(
     *arguments: str,
     config: dict[str, Any] = CONFIG,
     repository: Path = REPOSITORY,
-) -> tuple[int, str]:
-    """Run the workflow in `folder`; its exit code and all that it printed."""
+    code: int = 0,
+) -> str:
+    """All that the workflow prints in `folder`, where it ends with this exit code."""
     (folder / "shop.yaml").write_text(yaml.safe_dump(config))
     command = ["--snakefile", str(repository / "Snakefile"), "--directory", str(folder)]
-    return run(folder, *command, *arguments, "--configfile", str(folder / "shop.yaml"))
+    arguments = (*command, *arguments, "--configfile", str(folder / "shop.yaml"))
+    return run(folder, *arguments, code=code)
 
 
 def refused(folder: Path, *arguments: str, **options: Any) -> str:
     """What is printed by a snakemake that refuses its user's call."""
-    code, output = snakemake(folder, *arguments, **options)
-    assert code == 1
+    output = snakemake(folder, *arguments, code=1, **options)
     assert "Traceback" not in output
     return output
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Call snakemake in `folder`; its exit code and all that it printed."""
+def run(folder: Path, *arguments: str, code: int = 0) -> str:
+    """All that a snakemake prints that is called in `folder` and ends with this exit code."""
     printed = folder / "printed.txt"
     printed.unlink(missing_ok=True)
     if not (folder / DIGESTS).exists():
@@ -133,11 +134,13 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
         job_starter.start()
         try:
             environment = os.environ | {STARTER: str(asked.address)}
-            code = _end(_start(_snakemake, command, str(printed), environment, str(folder)))
+            found = _end(_start(_snakemake, command, str(printed), environment, str(folder)))
         finally:
             connection.Client(asked.address).close()
             job_starter.join()
-    return code, printed.read_text()
+    output = printed.read_text()
+    assert found == code, output
+    return output
 
 
 # What is known of the code; it is found out again where the code is another.
@@ -252,7 +255,7 @@ def _become(command: list[str], printed: str, environment: dict[str, str], folde
 
 def copy_code(repository: Path) -> None:
     """The workflow, to be changed."""
-    for name in ("Snakefile", "rules", "scripts", "config", "envs", "profiles"):
+    for name in ("Snakefile", "workflow", "rules", "scripts", "config", "envs", "profiles"):
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
         repository.mkdir(exist_ok=True)
         copy(REPOSITORY / name, repository / name)

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from itertools import count
+import time
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,10 @@ def install(commands: Path, jobs: Path, monkeypatch: Any) -> None:
 
 
 def submitted(jobs: Path) -> list[dict[str, str]]:
-    """The jobs in the order of their submission: options, rule and state."""
-    folders = sorted(jobs.iterdir(), key=lambda folder: int(folder.name))
+    """The options, rule and state of each job."""
     return [
         json.loads((job / "options.json").read_text()) | {"state": (job / "state").read_text()}
-        for job in folders
+        for job in jobs.iterdir()
     ]
 
 
@@ -50,13 +49,9 @@ def sbatch(arguments: list[str], jobs: Path) -> int:
     parser.add_argument("--parsable", action="store_true")
     options = vars(parser.parse_args(arguments))
     rule = options["comment"].removeprefix("rule_").split("_wildcards_")[0]
-    for number in count(1):
-        try:
-            (jobs / str(number)).mkdir()
-            break
-        except FileExistsError:
-            continue
-    folder = jobs / str(number)
+    number = str(time.monotonic_ns())
+    folder = jobs / number
+    folder.mkdir()
     (folder / "state").write_text("RUNNING")
     (folder / "options.json").write_text(json.dumps(options | {"rule": rule}))
     state = "OUT_OF_MEMORY"
@@ -64,8 +59,8 @@ def sbatch(arguments: list[str], jobs: Path) -> int:
     if rule == os.environ.get("STAND_IN_KILLS") and not killed.exists():
         killed.touch()
     else:
-        with open(options["output"].replace("%j", str(number)), "a") as log:
-            job = {**os.environ, "SLURM_JOB_ID": str(number)}
+        with open(options["output"].replace("%j", number), "a") as log:
+            job = {**os.environ, "SLURM_JOB_ID": number}
             forked = f"{sys.executable} {__file__} python"
             wrapped = options["wrap"].replace(sys.executable, forked, 1)
             done = subprocess.run(

@@ -15,7 +15,6 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from feseq.common.errors import NotEnoughMemoryError, UserError
 from feseq.dataset.batch import Batch
-from feseq.dataset.fitting import fit_feature_map
 from feseq.dataset.opening import open_table
 from feseq.model import FESeq
 from feseq.model.device import Machine
@@ -28,8 +27,9 @@ from feseq.train.loop import Trainer
 from feseq.train.memory import SPARE_SHARE, StepMemory, check_network, full_rows
 from feseq.train.step import Stepper
 from support.jobs import run_job
+from support.learnable import make
 from support.networks import CONFIG, SIZES, make_batch, make_model
-from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
+from support.raw_tables import COLUMNS, raw_table, with_roles
 from support.trainings import (
     CPU,
     FOUR_EPOCHS,
@@ -253,16 +253,15 @@ def test_a_table_without_sequences_is_as_if_its_only_one_were_always_empty(tmp_p
     logits, nothing = [], pa.nulls(160, pa.string())
     table = raw_table(160, events=nothing, item=nothing)
     for columns in (COLUMNS, with_roles(sequences=(), targets=())):
-        h5, valid = to_train_h5(tmp_path, table, columns=columns)
-        fit_feature_map(h5, columns, 1).write(tmp_path / "feature_map.json")
+        make(tmp_path, table, columns=columns)
         config = replace(FOUR_EPOCHS, batch_size=16)
         file = train(tmp_path, tmp_path / str(len(logits)), config, model)["model"]
-        with open_table(valid) as opened:
+        with open_table(tmp_path / "valid.h5") as opened:
             logits.append(TrainedModel.load(file).predict(opened))
             rows = raw_rows(opened, opened.rows)
     assert np.ptp(logits[0]) > 0
     np.testing.assert_array_equal(*logits)
-    export_model(file, valid, tmp_path / "model.onnx")
+    export_model(file, tmp_path / "valid.h5", tmp_path / "model.onnx")
     scorer = Scorer.load(tmp_path / "model.onnx")
     assert scorer.raw_columns == ["country", "price", "age"]
     np.testing.assert_allclose(scorer.logits(rows), logits[1], 1e-5, 1e-5)

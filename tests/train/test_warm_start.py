@@ -66,8 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fitted(folder: Path, *days: str, roles: Any = ROLES) -> FeatureMap:
-    files = [folder / f"{day}.h5" for day in days]
-    return fit_feature_map(files[0] if len(files) == 1 else files, roles, 1)
+    return fit_feature_map([folder / f"{day}.h5" for day in days], roles, 1)
 
 
 def vocabularies(found: FeatureMap) -> list[Any]:
@@ -175,17 +174,16 @@ def test_the_workflow_goes_on_from_a_file_and_retrains_where_its_content_changes
     earlier = copied / "earlier.safetensors"
     earlier.write_bytes((copied / target).read_bytes())
     config = changed("train.start_from", "earlier.safetensors")
-    code, output = snakemake(copied, target, config=config)
-    assert code == 0, output
+    snakemake(copied, target, config=config)
     log = (copied / "results/toy/len20/train.log").read_text()
     assert "going on from earlier.safetensors" in log
     assert earlier.read_bytes() != (copied / target).read_bytes()
     earlier.touch()
-    assert "Nothing to be done" in snakemake(copied, "-n", target, config=config)[1]
+    assert "Nothing to be done" in snakemake(copied, "-n", target, config=config)
     before = earlier.stat()
     earlier.write_bytes((copied / target).read_bytes())
     os.utime(earlier, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert "now: 'start_version=" in snakemake(copied, "-n", target, config=config)[1]
+    assert "now: 'start_version=" in snakemake(copied, "-n", target, config=config)
     (copied / "link").symlink_to("results")
     own = "is the file of the very model"
     for start, message in (

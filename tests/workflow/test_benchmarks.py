@@ -1,11 +1,9 @@
 """Benchmarks, each in small: they run, and random kills and hostile inputs do no harm."""
 
-import subprocess
-import sys
-
 import pytest
 
 from support import REPOSITORY
+from support.processes import run_python
 
 
 @pytest.mark.slow
@@ -30,7 +28,6 @@ from support import REPOSITORY
 )
 def test_a_benchmark_ends_well_and_prints_its_result(command: str, printed: str) -> None:
     script, *arguments = command.split()
-    call = [sys.executable, str(REPOSITORY / "benchmarks" / script), *arguments]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    done = run_python(REPOSITORY / "benchmarks" / script, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert printed in done.stdout

@@ -78,12 +78,7 @@ def test_paths_in_the_pages_exist() -> None:
 
 
 # Where a package has another name than its module, and where conda has another than pip.
-PACKAGE_OF = {
-    "torch": "pytorch",
-    "sklearn": "scikit-learn",
-    "yaml": "pyyaml",
-    "xgboost": "py-xgboost",
-}
+PACKAGE_OF = {"sklearn": "scikit-learn", "yaml": "pyyaml", "xgboost": "py-xgboost"}
 CONDA_NAME = {
     "torch": "pytorch",
     "matplotlib": "matplotlib-base",

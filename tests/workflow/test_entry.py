@@ -5,7 +5,6 @@ import inspect
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
 from feseq.config.train import TrainConfig
 from support import PAGES, REPOSITORY, SCRIPTS
+from support.processes import run_python
 from support.raw_tables import COLUMNS
 from support.rules import rules
 
@@ -176,8 +176,7 @@ SCORE = ["score", "--model", "a", "--input", "b", "--output", "c"]
     ],
 )
 def test_options_that_are_missing_or_no_count_are_told(arguments: list[str], named: str) -> None:
-    command = [sys.executable, str(SCRIPTS / f"{arguments[0]}.py"), *arguments[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_python(SCRIPTS / f"{arguments[0]}.py", *arguments[1:])
     assert done.returncode in (1, 2)
     assert named in (output := done.stderr)
     assert "Traceback" not in output
@@ -198,10 +197,7 @@ def test_the_machine_s_limits_are_no_fault_of_the_code(
     script = tmp_path / "script.py"
     lines = ["from entry import run_script", "def main() -> None:", f"    raise {fault}"]
     script.write_text("\n".join([*lines, "run_script(main, at_shell=True)"]))
-    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
-    done = subprocess.run(
-        [sys.executable, script], env=environment, capture_output=True, text=True, check=False
-    )
+    done = run_python(script, env=os.environ | {"PYTHONPATH": str(SCRIPTS)})
     assert done.returncode == 1
     assert ("Traceback" in done.stderr) == has_traceback
     assert "ERROR" in done.stderr
@@ -209,13 +205,7 @@ def test_the_machine_s_limits_are_no_fault_of_the_code(
 
 def test_less_memory_than_libraries_need_is_told_before_they_are_imported() -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{limit}; import score"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=SCRIPTS,
-    )
+    done = run_python("-c", f"{limit}; import score", cwd=SCRIPTS)
     assert done.returncode == 1
     assert "ulimit -v" in done.stderr
     assert "Traceback" not in done.stderr
