@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,26 @@ def sigmoid(logit: np.ndarray) -> np.ndarray:
 def log_odds(probability: float) -> float:
     """log(p / (1 - p)), the logit of a probability between 0 and 1."""
     return float(np.log(probability) - np.log1p(-probability))
+
+
+def require_finite(logit: np.ndarray, ids: Any = None) -> None:
+    """Raise UserError if a logit [rows] is not finite; it names the row's ID, or its place.
+
+    `ids` is an Arrow array of texts, if there are IDs.
+    """
+    wrong = np.flatnonzero(~np.isfinite(logit))
+    if len(wrong):
+        row = int(wrong[0])
+        name = f"row {row}" if ids is None else f"ID {ids[row].as_py()!r}"
+        raise diverged(len(wrong), logit[row], name)
+
+
+def diverged(count: int, logit: float, row: str) -> UserError:
+    """The error for `count` logits that are not finite, one of them for `row`."""
+    return UserError(
+        f"{count:,} predictions are not finite, for example {logit} for {row}; the model has "
+        f"diverged: lower train.learning_rate and train again"
+    )
 
 
 def mean_logit(logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

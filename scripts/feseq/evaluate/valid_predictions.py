@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ..common.logits import require_finite
 from ..common.parquet import metadata_of, read_table, write_table
 from ..config.names import check_name
 from ..dataset.selection import HOLDOUT, VALIDATION
 from ..dataset.table import Table, reported
-from ..predict.part import require_finite
 
 
 def write_logits(

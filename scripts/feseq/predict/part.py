@@ -63,23 +63,6 @@ def ids_of(table: Table) -> pa.StringArray:
     return pa.array(np.char.decode(table.column("id"), "utf-8"), pa.string())
 
 
-def require_finite(logit: np.ndarray, ids: pa.StringArray | None = None) -> None:
-    """Raise UserError if a logit [rows] is not finite; it names the row's ID, or its place."""
-    wrong = np.flatnonzero(~np.isfinite(logit))
-    if len(wrong):
-        row = int(wrong[0])
-        name = f"row {row}" if ids is None else f"ID {ids[row].as_py()!r}"
-        raise diverged(len(wrong), logit[row], name)
-
-
-def diverged(count: int, logit: float, row: str) -> UserError:
-    """The error for `count` logits that are not finite, one of them for `row`."""
-    return UserError(
-        f"{count:,} predictions are not finite, for example {logit} for {row}; the model has "
-        f"diverged: lower train.learning_rate and train again"
-    )
-
-
 def model_metadata(model: Model) -> dict[str, str]:
     """What each file of predictions says of its model."""
     return {"click_rate": repr(model.about.click_rate), "full_name": model.about.full_name}

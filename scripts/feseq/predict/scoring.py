@@ -17,7 +17,7 @@ from pydantic import Field
 
 from ..common.errors import UserError
 from ..common.files import Output, folder_beside, written_beside
-from ..common.logits import checked_weights, mean_logit, sigmoid
+from ..common.logits import checked_weights, mean_logit, require_finite, sigmoid
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..config.names import folder_name
@@ -30,7 +30,7 @@ from ..families import is_model
 from ..family.model import Model, load_model
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
-from .part import ids_of, predict_table, require_finite
+from .part import ids_of, predict_table
 from .submission import prior_shift
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 from ..common.errors import UserError
 from ..common.files import Output, fingerprint, write_json, written_beside
 from ..common.ids import IdTables, id_tables
-from ..common.logits import checked_weights, log_odds, mean_logit, sigmoid
+from ..common.logits import checked_weights, diverged, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import check_name, name_of
 from ..dataset.list_test import ID, add_sample, check_same
@@ -23,7 +23,6 @@ from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
 from ..raw.source import label_name
-from .part import diverged
 
 logger = logging.getLogger(__name__)
 
