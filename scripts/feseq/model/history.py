@@ -45,7 +45,7 @@ class HistoryEmbedding(nn.Module):
         layout = batch.layout
         codes_SV = batch.history_ST.index_select(1, layout.event_V)
         history_VSd = torch.stack([t(c) for t, c in zip(self.sequence, codes_SV)], dim=1)
-        target_BGd = torch.stack([t(c) for t, c in zip(self.target, batch.target_BG.T)], dim=1)
+        target_BGd = self._targets(batch.target_BG)
         behaviour_USd = torch.cat([history_VSd, target_BGd])
         # Unlike indexing, an embedding adds up its gradient in a fixed order on all threads.
         profile_VX = F.embedding(layout.row_V, profile_BPd.flatten(1))
@@ -59,6 +59,10 @@ class HistoryEmbedding(nn.Module):
         repeated = [field_Bd[:, None].expand_as(behaviour[0]) for field_Bd in profile]
         return torch.stack([*behaviour, *repeated], dim=2)
 
+    def _targets(self, target_BG: Tensor) -> Tensor:
+        """Those of the targets [B, G, d]."""
+        return torch.stack([t(c) for t, c in zip(self.target, target_BG.T)], dim=1)
+
     def _vectors(self, history_SBH: Tensor, target_BG: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """By field, those of the events [B, H, d] and of the target [B, d]."""
         history = [table(codes_BH) for table, codes_BH in zip(self.sequence, history_SBH)]
@@ -66,7 +70,7 @@ class HistoryEmbedding(nn.Module):
 
     def shortcuts(self, batch: Batch) -> Tensor:
         """Target, sum of the history over the root of its length, their product [B, 3 * G * d]."""
-        target_BGd = torch.stack([t(c) for t, c in zip(self.target, batch.target_BG.T)], dim=1)
+        target_BGd = self._targets(batch.target_BG)
         sums = [_event_sum(batch, i, table) for i, table in enumerate(self.sequence)]
         history_BGd = torch.stack(sums, dim=1) / _root_length(batch, target_BGd)[..., None]
         parts = [target_BGd, history_BGd, target_BGd * history_BGd]
