@@ -181,7 +181,7 @@ rule describe:
             scalings=submitting_scalings,
             upstream=upstream(
                 lambda wildcards: [(wildcards.size, "")],
-                *("boosting", "evaluate", "model", "predict", "report", "train"),
+                *("evaluate", "model", "predict", "report"),
                 test=True,
             ),
         ),

@@ -127,6 +127,7 @@ rule measure:
         "../envs/report.yaml"
     params:
         *code("measure"),
+        **settings(upstream=upstream(named_jobs, "report", *AFTER_METRICS)),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"
     script:

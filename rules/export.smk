@@ -13,6 +13,12 @@ rule export:
         "../envs/export.yaml"
     params:
         *code("export"),
+        **settings(
+            upstream=upstream(
+                lambda wildcards: [(wildcards.size, wildcards.model)],
+                *("evaluate", "report", *AFTER_METRICS),
+            ),
+        ),
     message:
         "Exporting {wildcards.model} of size {wildcards.size} to ONNX"
     script:

@@ -68,7 +68,7 @@ def submitting(rule, name):
 @clear_errors
 def start_from(wildcards):
     """The model that a training starts from; its time does not count where it has a version."""
-    start = start_model(wildcards)
+    start = start_model(wildcards.size, wildcards.model)
     if start is None:
         return []
     path, version = start

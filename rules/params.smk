@@ -13,6 +13,7 @@ from feseq.config.catalog import (
     variant_settings,
 )
 from feseq.config.columns import described
+from feseq.config.names import MODEL_FILE
 from feseq.config.declared import fields_of
 from feseq.config.space import space_of
 from feseq.families import (
@@ -131,18 +132,29 @@ def inference_gpus(wildcards):
     return family_of(wildcards.model).inference_gpus
 
 
+def start_model(size, model):
+    """The model that a training starts from, with its version, or None."""
+    own = results() / size / model / MODEL_FILE
+    return warm_start_file(family_of(model).start_from(settings_of(size, model)), own)
+
+
 @clear_errors
-def start_model(wildcards):
-    """The model that the job's training starts from, with its version, or None."""
-    found = settings_of(wildcards.size, wildcards.model)
-    own = results() / wildcards.size / wildcards.model / "model.safetensors"
-    return warm_start_file(family_of(wildcards.model).start_from(found), own)
-
-
 def start_version(wildcards):
     """The version of that model; None if there is none, or if rules here make it."""
-    start = start_model(wildcards)
+    start = start_model(wildcards.size, wildcards.model)
     return start and start[1]
+
+
+def lineage(size, model, *later):
+    """What counts of a model's settings, and of those of the models that it starts from."""
+    block = size_block(config, size)
+    found = [counted_settings(size, model), block["rows"], block["min_count"]]
+    start = start_model(size, model)
+    match start and Path(start[0]).parts:
+        case ["results", other_size, other, *_] if (other_size, other) not in later:
+            known = other_size in config["sizes"] and is_model(other)
+            found += lineage(other_size, other, *later, (size, model)) if known else []
+    return found + list(start or [])
 
 
 def size_param(name):
@@ -234,25 +246,25 @@ def upstream(models, *without, test=False):
 
     Snakemake removes the outputs of a step that failed, and does not miss them while a file made
     from the earlier ones is there; that file is stale by this digest. It has the raw files, those
-    of the `test` where that counts, the settings of data and models, and all code but some
-    packages. `models` gives size and name of the models behind a job.
+    of the `test` where that counts, the settings of data and models, and all code but that of
+    families of no model and some packages. `models` gives size and name of the models behind a job.
     """
 
     @clear_errors
     def of_job(wildcards):
         chosen = list(models(wildcards))
-        found = {
-            f"{size}/{name}": counted_settings(size, name)
-            for size, name in chosen
-            if is_model(name)
-        }
+        trained = [job for job in chosen if is_model(job[1])]
+        found = {"/".join(job): lineage(*job) for job in trained}
+        families_behind = {family_name(name) for _, name in trained}
+        others = [FAMILIES[name][1] for name in FAMILIES if name not in families_behind]
+        submits = (test and trained) or any(name == BLEND for _, name in chosen)
         sizes = {size: size_block(config, size) for size, _ in chosen}
         simulation = dict(config["simulation"])
         if not test:
             simulation.pop("test_rows")
         return digest(
             [
-                CODE.all_but("serve", "tune", *without),
+                CODE.all_but("serve", "tune", *others, *without),
                 [file_version(RAW.train), file_version(RAW.test) if test else None],
                 simulation if RAW.simulated else None,
                 [COLUMNS.plain("label", "id", "shared", "ids"), config["parts"]],
@@ -261,11 +273,21 @@ def upstream(models, *without, test=False):
                     size: [block["rows"], block["min_count"]]
                     for size, block in sizes.items()
                 },
-                [found, config["submission"]] if found else [],
+                [found, config["submission"] if submits else None],
             ]
         )
 
     return of_job
+
+
+# What is behind no metric of a model.
+AFTER_METRICS = ("describe", "predict/scoring", "predict/submission")
+
+
+def named_jobs(wildcards):
+    """Size and name of the models behind the job's name, which may be the blend's."""
+    behind = submitting_jobs(wildcards) if wildcards.name == BLEND else []
+    return [(wildcards.size, wildcards.name), *behind]
 
 
 def submitting_jobs(wildcards):

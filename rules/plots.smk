@@ -15,6 +15,7 @@ rule plot_model:
         "../envs/report.yaml"
     params:
         *code("plot_model"),
+        **settings(upstream=upstream(named_jobs, *AFTER_METRICS)),
     message:
         "Drawing {wildcards.name} of size {wildcards.size}"
     script:
@@ -34,6 +35,7 @@ rule plot:
         "../envs/report.yaml"
     params:
         *code("plot"),
+        **settings(upstream=upstream(named_jobs, *AFTER_METRICS)),
     message:
         "Drawing {wildcards.plot} of {wildcards.name}, size {wildcards.size}"
     script:

@@ -42,6 +42,8 @@ rule score:
             versions=scored(
                 lambda files, size, models: list(map(file_version, files))
             ),
+            # Their order, which the weights have too; Snakemake sorts inputs.
+            models=scored(lambda files, size, models: models),
             id_column=config["columns"]["id"],
             row_time=COLUMNS.row_time,
             part_rows=config["parts"]["rows"],

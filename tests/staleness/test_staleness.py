@@ -235,6 +235,19 @@ def test_changes_of_no_result_make_nothing_stale_all_together(copied: Path, tmp_
     assert found == {}, output
 
 
+@pytest.mark.parametrize("step", ["training", "drawing of the rows"])
+def test_after_a_failed_step_metrics_are_not_called_up_to_date(copied: Path, step: str) -> None:
+    """Snakemake removes what a failed step should have made again, and does not miss it."""
+    key, value, made = {
+        "training": ("model.dropout", 0.3, "results/full/len20/model.safetensors"),
+        "drawing of the rows": ("sampling.seed", 8, "data/samples/full.json"),
+    }[step]
+    (copied / made).unlink()
+    config = changed(key, value, CONFIG)
+    output = snakemake(copied, "-n", "results/full/len20/metrics.json", config=config)
+    assert planned(output)["train"] == "full"
+
+
 def test_a_reason_names_the_columns_that_came_and_went_and_no_other(copied: Path) -> None:
     roles = {"numeric": ["price"], "context": ["age"]}
     config = copy.deepcopy(CONFIG)

@@ -116,7 +116,8 @@ def _column(
         if role == "numeric":
             missing = counts.numbers[0, numeric.index(name)]
         else:
-            missing = counts.groups[name.replace("newest of ", "length of ")][0, 0]
+            group = f"length of {name.removeprefix('newest of ')}" if role == "newest" else name
+            missing = counts.groups[group][0, 0]
         entry[f"missing_{table}"] = int(missing) / max(1, counts.rows)
     if role == "numeric":
         i = numeric.index(name)

@@ -21,7 +21,7 @@ from .version import content_version, object_version
 
 # One slash is enough: a mistyped s3:/bucket/key is no local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
-_KEY = re.compile("([^=]+)=(.*)")
+_KEY = re.compile("([^=]+)=(.*)", re.DOTALL)
 # What Hive and Spark call the folder of rows without a value.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _MOST_NAMED = 3
@@ -41,7 +41,9 @@ class Location:
         if self.written[:6].lower() == "file:/":  # no store, which would know its versions
             raise UserError(f"{written}: give the path of a local file")
         if re.search("[\\ud800-\\udfff]", self.written):
-            raise UserError(f"{self.written!a}: its name is not UTF-8; rename the file")
+            raise UserError(
+                f"{self.written!a}: its name is not UTF-8; rename the file, or set LC_ALL=C.UTF-8"
+            )
 
     def __str__(self) -> str:
         return self.written

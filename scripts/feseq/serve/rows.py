@@ -23,6 +23,9 @@ Rows = Iterable[Row] | Row | Any
 _NAME = "the rows"
 # What Arrow raises for values that it cannot hold.
 _NOT_HELD = (pa.ArrowException, ValueError, TypeError, OverflowError)
+# In a list, Arrow takes NumPy's booleans for 1 and 0, and bytes behind a text for text. It crashes
+# for lists that are deep enough.
+_NO_EVENTS = {np.bool_, bytes, set, frozenset, dict, list, tuple, np.ndarray}
 _CURE = "give the values of a column one type, or None"
 
 
@@ -43,7 +46,7 @@ class RowTable(MemoryTable):
             {"simulated": simulated},
             columns.row_time is not None,
         )
-        if hasattr(rows, "columns"):
+        if hasattr(rows, "columns") and getattr(rows, "ndim", 2) == 2:  # no Series of that name
             table, numeric = _from_frame(rows, columns), None
         else:
             listed = _listed(rows, columns)
@@ -119,12 +122,10 @@ def _column(values: Sequence[Any], name: str) -> pa.Array:
         types = set(map(type, values)) - {type(None)}
         if len(types) > 1 or any(hasattr(kind, "tzinfo") for kind in types):
             _check_one_kind(values, name)
-        if types & {set, frozenset}:
-            raise TypeError("a set has no order")
         lists = [value for value in values if isinstance(value, list | tuple)]
-        # Arrow takes NumPy's booleans for 1 and 0, and bytes behind a text for text.
-        if wrong := {np.bool_, bytes}.intersection(map(type, chain(*lists))):
-            raise TypeError(f"{wrong.pop().__name__} is no event")
+        wrong = types & {set, frozenset, dict} or _NO_EVENTS.intersection(map(type, chain(*lists)))
+        if wrong:
+            raise TypeError(f"a value of type {min(kind.__name__ for kind in wrong)}")
         try:
             return pa.array(values, from_pandas=True)
         except OverflowError:  # Arrow takes Python's integers for int64
@@ -141,7 +142,9 @@ def _plain(value: Any) -> Any:
     """
     # Those of pandas, which a service need not have.
     of_pandas = type(value).__name__ in ("NAType", "NaTType")
-    if of_pandas or (isinstance(value, float | np.floating | Decimal) and value != value):
+    if of_pandas or (isinstance(value, float | np.floating) and value != value):
+        return None
+    if isinstance(value, Decimal) and value.is_nan():
         return None
     if isinstance(value, np.datetime64):
         if np.isnat(value):
