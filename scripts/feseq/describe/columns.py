@@ -87,6 +87,8 @@ def same_columns(sample: pd.DataFrame) -> list[list[str]]:
     """
     ranks = sample.rank()
     # Missing values are in the middle; constant columns correlate with none.
-    near = ranks.fillna((ranks.count() + 1) / 2).corr().abs().to_numpy() >= SAME
+    filled = ranks.fillna((ranks.count() + 1) / 2).to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        near = np.abs(np.atleast_2d(np.corrcoef(filled, rowvar=False))) >= SAME
     groups = pd.Series(list(sample)).groupby(connected_components(near)[1])
     return [list(names) for _, names in groups if len(names) > 1]

@@ -66,9 +66,11 @@ class Auc:
 
         It has an interval and a p-value, `chance`.
         """
-        value, apart = self.value - other.value, -other.influence
-        apart[slice(None) if rows is None else rows] += self.influence
-        error = math.sqrt(apart @ apart) if self.enough and other.enough else math.nan
+        value, error = self.value - other.value, math.nan
+        if self.enough and other.enough:  # of many small slices few have enough
+            apart = -other.influence
+            apart[slice(None) if rows is None else rows] += self.influence
+            error = math.sqrt(apart @ apart)
         # Without an error, two are equal in every row, or both have no row in the wrong place.
         chance = math.erfc(abs(value) / error / math.sqrt(2)) if error else float(value == 0)
         return entry_of(value=value, low=value - _Z * error, high=value + _Z * error, chance=chance)

@@ -172,9 +172,9 @@ class RawTable:
         Among the others' types its values are written otherwise: 0.1 as 0.10000000149011612.
         """
         for file in self._files:
-            for name in file.schema.names:
+            for name in sorted({*names}.intersection(file.schema.names)):
                 found, kind = file.schema.field(name).type, self.schema_arrow.field(name).type
-                if name in names and found != kind and found in (pa.float16(), pa.float32()):
+                if found != kind and found in (pa.float16(), pa.float32()):
                     raise UserError(
                         f"{file.location}: column {name!r} has type {found}, with the other files "
                         f"{kind}; values are compared as they are written: take one type"
