@@ -28,9 +28,9 @@ except OSError:
     sys.exit("the working folder is gone; change to another")
 if (
     0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < 3 << 30
-    or 0 <= resource.getrlimit(resource.RLIMIT_DATA)[0] < 1 << 30
+    or 0 <= resource.getrlimit(resource.RLIMIT_DATA)[0] < 2 << 30
 ):
-    sys.exit("ulimit -v is below 3 GiB, or -d below 1 GiB, which libraries alone need; raise it")
+    sys.exit("ulimit -v is below 3 GiB, or -d below 2 GiB, which libraries alone need; raise it")
 if sys.flags.optimize > 1:
     sys.exit("PYTHONOPTIMIZE=2 takes away docstrings, which XGBoost needs; unset it")
 
