@@ -70,7 +70,7 @@ def clear_errors(function):
 
 wildcard_constraints:
     split="train|test",
-    # None of scores/.
+    # results/scores/ is the folder of no size.
     size=r"(?!scores/)\w+",
     # Wide enough for names with a mistake: the family then says what is wrong.
     model=rf"(?!(?:{'|'.join([BLEND, *BASELINES])})/)[^/]+",

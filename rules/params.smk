@@ -13,8 +13,8 @@ from feseq.config.catalog import (
     variant_settings,
 )
 from feseq.config.columns import described
-from feseq.config.names import MODEL_FILE
 from feseq.config.declared import fields_of
+from feseq.config.names import MODEL_FILE
 from feseq.config.space import space_of
 from feseq.families import (
     FAMILIES,
@@ -145,16 +145,18 @@ def start_version(wildcards):
     return start and start[1]
 
 
-def lineage(size, model, *later):
-    """What counts of a model's settings, and of those of the models that it starts from."""
-    block = size_block(config, size)
-    found = [counted_settings(size, model), block["rows"], block["min_count"]]
-    start = start_model(size, model)
-    match start and Path(start[0]).parts:
-        case ["results", other_size, other, *_] if (other_size, other) not in later:
-            known = other_size in config["sizes"] and is_model(other)
-            found += lineage(other_size, other, *later, (size, model)) if known else []
-    return found + list(start or [])
+def lineage(*job):
+    """Size and name of a model, and of those that its training starts from, one after the other."""
+    jobs = [job]
+    while start := start_model(*jobs[-1]):
+        match Path(start[0]).parts:
+            case ["results", size, name, *_] if (
+                size in config["sizes"] and is_model(name) and (size, name) not in jobs
+            ):
+                jobs.append((size, name))
+            case _:
+                break
+    return jobs
 
 
 def size_param(name):
@@ -253,12 +255,15 @@ def upstream(models, *without, test=False):
     @clear_errors
     def of_job(wildcards):
         chosen = list(models(wildcards))
-        trained = [job for job in chosen if is_model(job[1])]
-        found = {"/".join(job): lineage(*job) for job in trained}
+        trained = [each for job in chosen if is_model(job[1]) for each in lineage(*job)]
+        found = {
+            "/".join(job): [counted_settings(*job), start_model(*job)]
+            for job in trained
+        }
         families_behind = {family_name(name) for _, name in trained}
         others = [FAMILIES[name][1] for name in FAMILIES if name not in families_behind]
         submits = (test and trained) or any(name == BLEND for _, name in chosen)
-        sizes = {size: size_block(config, size) for size, _ in chosen}
+        sizes = {size: size_block(config, size) for size, _ in [*chosen, *trained]}
         simulation = dict(config["simulation"])
         if not test:
             simulation.pop("test_rows")
@@ -280,7 +285,7 @@ def upstream(models, *without, test=False):
     return of_job
 
 
-# What is behind no metric of a model.
+# Code that no metric of a model depends on.
 AFTER_METRICS = ("describe", "predict/scoring", "predict/submission")
 
 

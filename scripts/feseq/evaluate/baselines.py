@@ -151,7 +151,9 @@ class InputColumns:
 
         def columns(block: Block) -> np.ndarray:
             encoded = encoder.encode(block, np.arange(len(block)))
-            codes = encoder.categories(block)
+            # In place of a target, rows without one have a column that is always missing.
+            target = encoded.target[:, : len(self.feature_map.targets)]
+            codes = np.concatenate([encoded.profile, target, encoded.context], axis=1)
             one_hot = [codes[:, [i]] == np.arange(size) for i, size in self.few]
             return np.concatenate([*encoded.numbers.values(), *one_hot], axis=1, dtype=np.float32)
 
