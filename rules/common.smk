@@ -68,12 +68,16 @@ def clear_errors(function):
     return wrapped
 
 
+# Not within an f-string below, whose tokens differ between versions of Python, and so snakefmt's form.
+NO_MODELS = "|".join([BLEND, *BASELINES])
+
+
 wildcard_constraints:
     split="train|test",
     # results/scores/ is the folder of no size.
     size=r"(?!scores/)\w+",
     # Wide enough for names with a mistake: the family then says what is wrong.
-    model=rf"(?!(?:{'|'.join([BLEND, *BASELINES])})/)[^/]+",
+    model=rf"(?!(?:{NO_MODELS})/)[^/]+",
     baseline="|".join(BASELINES),
     name="[^/]+",
     scored="([^/]+/){0,2}[^/]+",

@@ -35,9 +35,8 @@ def test_layers_are_compiled_where_that_is_possible(
     (tmp_path / ("other.h" if lacking == "Python.h" else "Python.h")).touch()
     monkeypatch.setattr(runtime, "get_path", lambda name: str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(runtime, "has_triton", lambda: lacking != "Triton")
     monkeypatch.setattr(runtime, "which", lambda name: name if lacking != "gcc" else None)
-    with pretended_gpu():
+    with pretended_gpu(triton=lacking != "Triton"):
         assert start_runtime(Runtime(device="cuda"), 1).compile == (lacking is None)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * (lacking is not None)
     assert not start_runtime(Runtime(device="cpu"), 1).compile

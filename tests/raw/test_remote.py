@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,11 +24,11 @@ from feseq.raw.location import TableLocation
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import RawTable
 from feseq.raw.source import locate_raw
-from support import REPOSITORY, shop
+from support import shop
 from support.raw_tables import COLUMNS, raw_table, read, write_raw
 
 # Apart, since it wants older versions of what the workflow stands on.
-_MOTO = REPOSITORY / ".venv/moto/bin/moto_server"
+_MOTO = Path(sys.prefix) / "moto/bin/moto_server"
 
 
 Put = Callable[[str, bytes | Path], str]

@@ -26,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from feseq.dataset.batch import Batch
+from feseq.model import device
 
 CUDA = torch.device("cuda:0")
 _aten = torch.ops.aten
@@ -148,8 +149,12 @@ def _is_cuda(value: Any) -> bool:
 
 
 @contextmanager
-def pretended_gpu(memory: int = 14 << 30) -> Iterator[PretendedGpu]:
-    """PyTorch finds one CUDA device, of capability 9.0 and so much memory, in this thread."""
+def pretended_gpu(memory: int = 14 << 30, triton: bool = False) -> Iterator[PretendedGpu]:
+    """PyTorch finds one CUDA device, of capability 9.0 and so much memory, in this thread.
+
+    With `triton`, it says that it can compile for that device. It is not asked itself: a build for
+    CUDA asks the driver, and keeps the answer for later tests.
+    """
     said: dict[str, Any] = {
         "_lazy_init": lambda: None,
         "is_available": lambda: True,
@@ -169,7 +174,14 @@ def pretended_gpu(memory: int = 14 << 30) -> Iterator[PretendedGpu]:
     products = torch.get_float32_matmul_precision()
     try:
         unpinned = patch.object(Batch, "pinned", lambda batch: batch)
-        with patch.multiple(torch.cuda, **said), unpinned, _Numbered(), PretendedGpu() as gpu:
+        compiling = patch.object(device, "has_triton", lambda: triton)
+        with (
+            patch.multiple(torch.cuda, **said),
+            unpinned,
+            compiling,
+            _Numbered(),
+            PretendedGpu() as gpu,
+        ):
             yield gpu
     finally:
         torch.use_deterministic_algorithms(False)
