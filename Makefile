@@ -28,7 +28,7 @@ report: $(VENV)/run-ready
 	$(BIN)/snakemake --report results/report.html
 
 reference: $(VENV)/run-ready
-	PYTHONPATH=scripts $(BIN)/python -m feseq.config.reference
+	PYTHONPATH=scripts $(BIN)/python -m feseq.catalog.reference
 
 test: $(VENV)/test-ready lint
 	$(PYTEST)

@@ -31,14 +31,14 @@ from feseq.common.memory import keep_freed_memory
 from feseq.common.parquet import write_table
 from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
-from feseq.dataset.conversion import BATCH_ROWS, convert_test, convert_train
-from feseq.dataset.feature_map import FeatureMap
-from feseq.dataset.fitting import fit_feature_map
-from feseq.dataset.sampling import sample
-from feseq.dataset.store import H5Table
+from feseq.features.feature_map import FeatureMap
+from feseq.features.fitting import fit_feature_map
 from feseq.predict.submission import join_predictions
 from feseq.raw.reading import RawTable
+from feseq.sampling.draw import sample
 from feseq.simulation.stand_in import simulate_split
+from feseq.storage.conversion import BATCH_ROWS, convert_test, convert_train
+from feseq.storage.store import H5Table
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 COLUMNS = Columns.from_config(CONFIG["columns"])
@@ -157,7 +157,7 @@ def batches(folder: Path, threads: int) -> int:
     """Three epochs of shuffled batches of 2,048 rows at max_len 500, encoded, on the host."""
     import torch
 
-    from feseq.dataset.batches import BatchSource
+    from feseq.batches.source import BatchSource
 
     torch.set_num_threads(threads)
     fields = FeatureMap.read(folder / "feature_map.json")

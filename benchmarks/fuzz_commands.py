@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from entry import run_script
-from feseq.boosting.training import train
 from feseq.config.runtime import Runtime
+from feseq.families.boosting.train import train
 from feseq.family.job import TrainJob
 from feseq.predict.scoring import score_files
 from support.learnable import learnable_table, make

@@ -17,17 +17,17 @@ import torch
 
 from feseq.common.files import read_json, write_json
 from feseq.common.parquet import read_table, write_table
-from feseq.config.model import ModelConfig
-from feseq.dataset.feature_map import FeatureMap
-from feseq.dataset.list_test import list_test
-from feseq.dataset.opening import open_table
+from feseq.families.feseq.check_rows import check_rows
+from feseq.families.feseq.export import export_model
+from feseq.families.feseq.model_file import TrainedModel
+from feseq.families.feseq.network.build import build_model
+from feseq.families.feseq.settings import ModelConfig
 from feseq.family.model import About
-from feseq.model.build import build_model
-from feseq.predict.model_file import TrainedModel
+from feseq.features.feature_map import FeatureMap
 from feseq.raw.parts import read_parts
-from feseq.serve.check_rows import check_rows
-from feseq.serve.export import export_model
+from feseq.sampling.list_parts import list_parts
 from feseq.serve.scorer import Scorer
+from feseq.storage.opening import open_table
 from support import SCRIPTS
 from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, raw_table, write_raw
@@ -43,7 +43,7 @@ SMALL = ModelConfig(
 def json_files(folder: Path) -> Draw:
     """A changed JSON file: what is read is what was written, or it is refused."""
     make(folder, raw_table(200))
-    list_test(write_raw(folder, raw_table(30)), COLUMNS, folder / "parts.json", rows=30)
+    list_parts(write_raw(folder, raw_table(30)), COLUMNS, folder / "parts.json", rows=30)
     figures = {"auc": {"value": 0.703, "low": None}, "simulated_data": False, "rows": [3, 1e-05]}
     write_json(folder / "metrics.json", figures)
     readers = {

@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from feseq.boosting.model_file import load
-from feseq.boosting.training import train
-from feseq.config.boosting import BoostingConfig
 from feseq.config.columns import Columns
 from feseq.config.runtime import Runtime
-from feseq.dataset.split import read_times
-from feseq.dataset.store import H5Table
+from feseq.families.boosting.model_file import load
+from feseq.families.boosting.settings import BoostingConfig
+from feseq.families.boosting.train import train
 from feseq.family.job import TrainJob
 from feseq.raw.reading import RawTable
+from feseq.sampling.split import read_times
+from feseq.storage.store import H5Table
 from support import REPOSITORY
 from support.learnable import learnable_table, make
 from support.raw_tables import COLUMNS, renamed, write_raw

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feseq.common.errors import UserError
-from feseq.dataset.block import Block
-from feseq.dataset.conversion import convert_test
-from feseq.dataset.opening import open_table
 from feseq.serve.rows import RowTable
+from feseq.storage.block import Block
+from feseq.storage.conversion import convert_test
+from feseq.storage.opening import open_table
 from support.raw_tables import with_roles
 
 COLUMNS = with_roles(event_time="when", row_time="now")

@@ -28,19 +28,19 @@ from itertools import chain, islice
 from pathlib import Path
 
 import data
+import model
 import torch
 
-import model
+from feseq.batches.batch import Batch
 from feseq.common import tensors
 from feseq.common.memory import keep_freed_memory
-from feseq.config.catalog import size_settings
 from feseq.config.runtime import Runtime
-from feseq.dataset.batch import Batch
-from feseq.model import FESeq
-from feseq.model.build import field_sizes
-from feseq.model.device import Machine, start_runtime
-from feseq.train.memory import StepMemory, full_rows
-from feseq.train.step import Stepper
+from feseq.config.sizes import block_settings
+from feseq.families.feseq.network import FESeq
+from feseq.families.feseq.network.build import field_sizes
+from feseq.families.feseq.network.device import Machine, start_runtime
+from feseq.families.feseq.training.memory import StepMemory, full_rows
+from feseq.families.feseq.training.step import Stepper
 
 # Section, case, ours, beside it, ratio, note.
 Row = tuple[object, object, object, object, object, object]
@@ -84,7 +84,7 @@ class Setting:
 
     def batch_rows(self, size: str) -> int:
         """The batch size of a size."""
-        rows = size_settings(data.CONFIG, size)["train"]["batch_size"]
+        rows = block_settings(data.CONFIG, size, "train")["batch_size"]
         return min(rows, 64) if self.tiny else rows
 
     def batches(self, case: model.Case, size: str, count: int = 8) -> list[Batch]:

@@ -24,17 +24,16 @@ import data
 import torch
 import torch.nn.functional as F
 
-from feseq.config.catalog import size_settings
-from feseq.config.model import ModelConfig
+from feseq.batches.batch import Batch
 from feseq.config.runtime import Runtime
-from feseq.config.train import TrainConfig
-from feseq.dataset.batch import Batch
-from feseq.dataset.feature_map import FeatureMap
-from feseq.model.build import batch_source, build_model, placed
-from feseq.model.device import Machine, start_runtime
-from feseq.model.padded import PaddedFESeq
-from feseq.predict.model_file import inference_source
-from feseq.train.step import Stepper
+from feseq.config.sizes import block_settings
+from feseq.families.feseq.model_file import inference_source
+from feseq.families.feseq.network.build import batch_source, build_model, placed
+from feseq.families.feseq.network.device import Machine, start_runtime
+from feseq.families.feseq.network.padded import PaddedFESeq
+from feseq.families.feseq.settings import ModelConfig, TrainConfig
+from feseq.families.feseq.training.step import Stepper
+from feseq.features.feature_map import FeatureMap
 
 ROWS = 20_000
 TRAIN = TrainConfig(batch_size=1)  # for a step's seed; batches are given
@@ -49,7 +48,7 @@ class Case:
         self.h5 = folder / "train.h5"
         self.fields = FeatureMap.read(folder / "feature_map.json")
         self.machine = machine
-        config = ModelConfig(max_len=max_len, **size_settings(data.CONFIG, size)["model"])
+        config = ModelConfig(max_len=max_len, **block_settings(data.CONFIG, size, "model"))
         self.config = config
         torch.manual_seed(0)
         network = build_model(config, self.fields)

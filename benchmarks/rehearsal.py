@@ -57,7 +57,7 @@ STAGES = (
         ("data/h5/full/feature_map.json",),
         "data/h5/full/fit_feature_map.benchmark.tsv",
     ),
-    Stage("list_test", ("data/h5/test/parts.json",), "data/h5/test/list_test.benchmark.tsv"),
+    Stage("list_parts", ("data/h5/test/parts.json",), "data/h5/test/list_parts.benchmark.tsv"),
     Stage(
         "convert_test",
         ("data/h5/test/part{part}.h5",),

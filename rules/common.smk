@@ -19,10 +19,10 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 from feseq.common.errors import UserError
 from feseq.common.interrupt import interrupt_jobs
-from feseq.config.check import checked_config
+from feseq.catalog.check import checked_config
 from feseq.config.columns import Columns
 from feseq.config.names import BASELINES, BLEND
-from feseq.families import MODEL_PATTERN
+from feseq.catalog.families import MODEL_PATTERN
 from feseq.raw.source import locate_raw
 
 # A workflow that imports this one gives the keys that it changes, and `configfile` does nothing.

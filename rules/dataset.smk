@@ -54,7 +54,7 @@ rule convert_train:
         "../scripts/convert_train.py"
 
 
-checkpoint list_test:
+checkpoint list_parts:
     input:
         # The sample is no input of `train`: one that is given later would retrain every model.
         **(
@@ -65,16 +65,16 @@ checkpoint list_test:
     output:
         parts="data/h5/test/parts.json",
     log:
-        "data/h5/test/list_test.log",
+        "data/h5/test/list_parts.log",
     benchmark:
-        "data/h5/test/list_test.benchmark.tsv"
+        "data/h5/test/list_parts.benchmark.tsv"
     # It runs first: a wrong sample should not be found after days of training.
     priority: 100
     conda:
         "../envs/data.yaml"
     threads: 2
     params:
-        *code("list_test"),
+        *code("list_parts"),
         **settings(
             **raw_params(raw=RAW.test, sample_submission=RAW.sample_submission),
             **config["parts"],
@@ -83,13 +83,13 @@ checkpoint list_test:
     message:
         "Listing the parts of the test table"
     script:
-        "../scripts/list_test.py"
+        "../scripts/list_parts.py"
 
 
 rule convert_test:
     input:
         **part_raw(RAW.test),
-        parts=ignoring_time(rules.list_test.output.parts),
+        parts=ignoring_time(rules.list_parts.output.parts),
     output:
         h5="data/h5/test/part{part}.h5",
     log:

@@ -12,7 +12,7 @@ rule export:
     conda:
         "../envs/export.yaml"
     params:
-        *code("export"),
+        *code("export", "export"),
         **settings(
             upstream=upstream(
                 lambda wildcards: [(wildcards.size, wildcards.model)],

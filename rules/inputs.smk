@@ -2,7 +2,7 @@
 import os
 from pathlib import Path
 
-from feseq.config.catalog import (
+from feseq.catalog.models import (
     check_job,
     compared_models,
     scored_files,
@@ -84,9 +84,9 @@ def fitted_weights(wildcards):
 
 
 def listed(table, wildcards):
-    """The parts of a raw table, which are known once `sample` or `list_test` has run."""
+    """The parts of a raw table, which are known once `sample` or `list_parts` has run."""
     if table is RAW.test:
-        parts = checkpoints.list_test.get().output.parts
+        parts = checkpoints.list_parts.get().output.parts
     else:
         check_job(config, COLUMNS, dict(wildcards.items()))
         try:
@@ -305,7 +305,7 @@ def exported(wildcards):
     """The model to export, of a family that can be."""
     check_job(config, COLUMNS, dict(wildcards.items()))
     model = output_of(LAST_FIT, "model", **dict(wildcards.items()))
-    if "export" not in family_of(wildcards.model).verbs:
+    if "export" not in family_of(wildcards.model).entry_points:
         raise UserError(
             f"{wildcards.model} is no network, and only networks are exported to ONNX; "
             f"docs/serving.md says how to score rows with {model}"

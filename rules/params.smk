@@ -5,9 +5,8 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
-from feseq.config.catalog import (
+from feseq.catalog.models import (
     model_settings,
-    size_block,
     submission_models,
     submission_weights,
     variant_settings,
@@ -15,17 +14,11 @@ from feseq.config.catalog import (
 from feseq.config.columns import described
 from feseq.config.declared import fields_of
 from feseq.config.names import MODEL_FILE
-from feseq.config.space import space_of
-from feseq.families import (
-    FAMILIES,
-    families,
-    family,
-    family_name,
-    family_of,
-    is_model,
-)
+from feseq.config.sizes import size_block
+from feseq.catalog.space import space_of
+from feseq.catalog.families import FAMILIES, family_of, is_model
 from feseq.family.expected_time import expected_time
-from feseq.dataset.origin import warm_start_file
+from feseq.raw.origin import warm_start_file
 from feseq.staleness import Code, digest, not_counted, settings
 
 CODE = Code(SCRIPTS, Path(".snakemake/code_digests.json"))
@@ -40,30 +33,29 @@ LAYOUT = ("gpus", "nodes")
 
 
 @functools.cache
-def code_of(script, verbs=(), names=()):
-    """Digests of what a script runs, and of verbs of some families, one a module."""
-    modules = [
-        family(name).verbs[verb]
-        for name in names
-        for verb in verbs
-        if verb in family(name).verbs
+def code_of(script, entries=(), families=()):
+    """Digests of what a script runs, and of entry points of some families, one a module."""
+    paths = [
+        f"{family.package}.{family.entry_points[entry]}".replace(".", "/") + ".py"
+        for family in map(FAMILIES.get, families)
+        for entry in entries
+        if entry in family.entry_points
     ]
-    paths = [f"feseq/{module.replace('.', '/')}.py" for module in modules]
     return CODE.of(f"{script}.py", *paths)
 
 
-def code(script, *verbs):
-    """Params that change with the code of a script, and of the verbs of the job's family."""
-    if not verbs:
+def code(script, *entries):
+    """Params that change with the code of a script, and of entry points of the job's family."""
+    if not entries:
         return code_of(script)
 
     @clear_errors
     def of_job(wildcards):
-        return code_of(script, verbs, (family_name(wildcards.model),))
+        return code_of(script, entries, (family_of(wildcards.model).name,))
 
     return [
         lambda wildcards, text=text: text if text in of_job(wildcards) else ""
-        for text in code_of(script, verbs, tuple(FAMILIES))
+        for text in code_of(script, entries, tuple(FAMILIES))
     ]
 
 
@@ -85,7 +77,7 @@ def model_params():
         return of_job
 
     counted, rounding = {}, {}
-    for each in families():
+    for each in FAMILIES.values():
         for block, declared in each.blocks.items():
             for key in fields_of(declared):
                 chosen = rounding if key in LAYOUT else counted
@@ -260,8 +252,8 @@ def upstream(models, *without, test=False):
             "/".join(job): [counted_settings(*job), start_model(*job)]
             for job in trained
         }
-        families_behind = {family_name(name) for _, name in trained}
-        others = [FAMILIES[name][1] for name in FAMILIES if name not in families_behind]
+        families_behind = {family_of(name).name for _, name in trained}
+        others = [f"families/{name}" for name in {*FAMILIES} - families_behind]
         submits = (test and trained) or any(name == BLEND for _, name in chosen)
         sizes = {size: size_block(config, size) for size, _ in [*chosen, *trained]}
         simulation = dict(config["simulation"])
@@ -305,6 +297,6 @@ def submitting_jobs(wildcards):
 def submitting_codes(wildcards):
     """Digests of the code that predicts by each of these models, as its predictions name it."""
     return {
-        name: code_of("predict", ("load",), (family_name(name),))
+        name: code_of("predict", ("load",), (family_of(name).name,))
         for _, name in submitting_jobs(wildcards)
     }

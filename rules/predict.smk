@@ -1,5 +1,5 @@
 # Predictions of the test table, part by part, and the submission.
-from feseq.dataset.origin import refuse_stand_in_over_real
+from feseq.raw.origin import refuse_stand_in_over_real
 
 
 rule predict:
@@ -26,7 +26,7 @@ rule predict:
 rule submit:
     input:
         **local(sample_submission=RAW.sample_submission),
-        parts=rules.list_test.output.parts,
+        parts=rules.list_parts.output.parts,
         predictions=part_predictions,
         # Named here too, so that a dry run shows the training before the parts are known.
         models=submitting(LAST_FIT, "model"),

@@ -5,7 +5,7 @@
 """
 
 from entry import run_script
-from feseq.dataset.suggest import suggest_columns
+from feseq.describe.suggest import suggest_columns
 
 if __name__ == "__main__":
     run_script(suggest_columns, at_shell=True)

@@ -4,7 +4,8 @@ At the shell, on several machines: docs/several-gpus.md
 """
 
 from entry import run_script
+from feseq.catalog.loading import train_model
 from feseq.family.job import TrainJob
 
 if __name__ == "__main__":
-    run_script(TrainJob, TrainJob.run, at_shell=True)
+    run_script(TrainJob, train_model, at_shell=True)

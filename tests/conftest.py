@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from feseq.dataset import conversion, shuffle
+from feseq.storage import conversion, shuffle
 from support import shop, trainings
 from support.learnable import learnable_table, make
 

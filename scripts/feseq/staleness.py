@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,9 @@ NOT_COUNTED = (
     "feseq/common/progress.py",
     "feseq/config/declared.py",
     "feseq/config/runtime.py",
-    "feseq/families.py",
+    "feseq/catalog/families.py",
     "feseq/family/base.py",
-    "feseq/train/tensorboard.py",
+    "feseq/families/feseq/training/tensorboard.py",
 )
 
 
@@ -102,18 +102,18 @@ class Code:
 
         Data files (JSON) beside a module count with it.
         """
-        found = {name: self.digests[name] for name in self.reached(*names) - {*NOT_COUNTED}}
+        found = {name: self.digests[name] for name in self.reached(*names, without=NOT_COUNTED)}
         for folder in {(self.folder / name).parent for name in found if "/" in name}:
             for file in folder.glob("*.json"):
                 found[str(file.relative_to(self.folder))] = _hash(file.read_bytes())
         return [f"{name}@{found[name]}" for name in sorted(found)]
 
-    def reached(self, *names: str) -> set[str]:
-        """The files and all modules that they import, directly or not."""
+    def reached(self, *names: str, without: Collection[str] = ()) -> set[str]:
+        """The files and all modules that they import, directly or not, `without` some."""
         reached, ahead = set[str](), [*names]
         while ahead:
             name = ahead.pop()
-            if name not in reached:
+            if name not in reached and name not in without:
                 reached.add(name)
                 ahead += self.imports[name]
         return reached

@@ -23,6 +23,8 @@ import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from .catalog.families import family_of
+from .catalog.space import TuneConfig, by_block, space_of, takes_fractions
 from .common.errors import (
     ImpossibleNetworkError,
     NotEnoughMemoryError,
@@ -34,11 +36,9 @@ from .common.files import Output, written_beside
 from .common.log import only_errors
 from .config.names import FEW_CLICKS, MODEL_FILE
 from .config.runtime import Runtime
-from .config.space import TuneConfig, by_block, space_of, takes_fractions
-from .dataset.opening import open_table
-from .dataset.table import without_holdout
-from .families import family_of
-from .train.checkpoint import locked
+from .families.feseq.training.checkpoint import locked
+from .storage.opening import open_table
+from .storage.table import without_holdout
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def tune_model(
     for note in notes:  # the run has already warned of simulated data
         logger.log(logging.WARNING if clicks < FEW_CLICKS else logging.INFO, note)
     folder, files = best.parent / "study", (train, valid, feature_map)
-    start: Callable[..., AbstractContextManager[Trials]] = family_of(model).verb("trials")
+    start: Callable[..., AbstractContextManager[Trials]] = family_of(model).entry_point("trials")
     with (
         locked(folder, "is tuning this model already"),
         start(*files, settings, folder, runtime=runtime, threads=threads) as run,

@@ -16,11 +16,11 @@ from sklearn.metrics import log_loss, roc_auc_score
 from feseq.common.errors import UserError
 from feseq.common.parquet import read_table
 from feseq.config.names import BASELINES, Baseline
-from feseq.dataset.feature_map import FeatureMap
-from feseq.dataset.store import H5Table
-from feseq.dataset.table import Table
 from feseq.evaluate import baselines
 from feseq.evaluate.baselines import InputColumns, fit_baseline
+from feseq.features.feature_map import FeatureMap
+from feseq.storage.store import H5Table
+from feseq.storage.table import Table
 from support.learnable import ROWS, learnable_table, make
 from support.raw_tables import raw_table, with_roles
 

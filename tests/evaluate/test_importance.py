@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from feseq.batches.source import BatchSource
 from feseq.common.files import read_json
-from feseq.config.model import ModelConfig
-from feseq.dataset.batches import BatchSource
-from feseq.dataset.block import Block
-from feseq.dataset.feature_map import FeatureMap
-from feseq.dataset.fitting import fit_feature_map
-from feseq.dataset.store import H5Table
-from feseq.dataset.table import MemoryTable
 from feseq.evaluate import importance
 from feseq.evaluate.importance import NEWEST, write_importance
-from feseq.evaluate.mean_attention import attention
-from feseq.evaluate.network_importance import NetworkPredict
-from feseq.predict.model_file import TrainedModel
+from feseq.families.feseq.attention import attention
+from feseq.families.feseq.importance import NetworkPredict
+from feseq.families.feseq.model_file import TrainedModel
+from feseq.families.feseq.settings import ModelConfig
+from feseq.features.feature_map import FeatureMap
+from feseq.features.fitting import fit_feature_map
+from feseq.storage.block import Block
+from feseq.storage.store import H5Table
+from feseq.storage.table import MemoryTable
 from support.networks import WHOLE, random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
 from support.trainings import MODEL, SMALL_MODEL

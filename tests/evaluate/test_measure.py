@@ -17,13 +17,13 @@ from feseq.common.files import read_json
 from feseq.common.logits import sigmoid
 from feseq.common.parquet import metadata_of, read_table, write_table
 from feseq.config.columns import Columns
-from feseq.dataset.store import H5Table
 from feseq.evaluate import blend as blend_module
 from feseq.evaluate.blend import LEAST_CLICKS, bagged_weights, blend_predictions, cross_fitted
 from feseq.evaluate.blend import fit_weights as fit_by_metric
 from feseq.evaluate.measure import measure_predictions, write_metrics
 from feseq.evaluate.metrics import BY_NAME
 from feseq.evaluate.valid_predictions import read_predictions, write_logits
+from feseq.storage.store import H5Table
 from support.predictions import put_predictions
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from feseq.batches import negatives
 from feseq.common.files import write_json
-from feseq.dataset import negatives
 from feseq.family.expected_time import expected_time
 
 

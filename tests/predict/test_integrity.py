@@ -10,18 +10,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from feseq.boosting.model_file import BoostedModel
 from feseq.common.errors import UserError
 from feseq.common.ragged import Ragged
-from feseq.dataset.block import Block
-from feseq.dataset.feature_map import FeatureMap
-from feseq.dataset.opening import AllRows, open_table
-from feseq.dataset.store import H5Table
-from feseq.evaluate.mean_attention import attention
 from feseq.evaluate.validation import predict_validation
-from feseq.predict.model_file import TrainedModel
+from feseq.families.boosting.model_file import BoostedModel
+from feseq.families.feseq.attention import attention
+from feseq.families.feseq.model_file import TrainedModel
+from feseq.features.feature_map import FeatureMap
 from feseq.predict.part import predict_part
 from feseq.predict.submission import join_predictions
+from feseq.storage.block import Block
+from feseq.storage.opening import AllRows, open_table
+from feseq.storage.store import H5Table
 from support.networks import random_model
 from support.raw_tables import raw_table, to_test_h5, to_train_h5
 from support.trainings import MODEL, train

@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from feseq.catalog.loading import load_model
 from feseq.common.errors import UserError
 from feseq.common.files import write_json
 from feseq.config.runtime import Runtime
-from feseq.family.model import load_model
 from feseq.predict.scoring import score_files
 from support.jobs import run_job
 from support.learnable import learnable_table, make

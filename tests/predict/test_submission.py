@@ -26,9 +26,9 @@ from feseq.common.files import fingerprint, read_json, write_json
 from feseq.common.ids import IdTables
 from feseq.common.logits import checked_weights
 from feseq.common.parquet import write_table
-from feseq.dataset.list_test import list_test
 from feseq.predict.submission import join_predictions, write_submission
 from feseq.raw.parts import Listing, Part, read_parts
+from feseq.sampling.list_parts import list_parts
 from support.raw_tables import COLUMNS, raw_table, write_raw
 
 IDS = [f"U{i:03d}" for i in range(10)]
@@ -245,13 +245,13 @@ def test_a_sample_is_compared_with_the_test_file_before_anything_is_trained(fold
     test = write_raw(folder, raw_table(3, uid=[3.0, 1.0, 2.0]), "test")
     sample.write_text("uid,y\n1,0\n9,0\n")
     with pytest.raises(UserError, match=r"1 of its IDs .*'9' and 2 IDs .*'3'"):
-        list_test(test, COLUMNS, parts, rows=3, sample_submission=sample)
+        list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)
     assert not parts.exists()
     sample.write_text("uid,y\n1,0\n2,0\n3,0\n")
-    list_test(test, COLUMNS, parts, rows=3, sample_submission=sample)
+    list_parts(test, COLUMNS, parts, rows=3, sample_submission=sample)
     assert read_parts(parts).rows == 3
     with pytest.raises(UserError, match=r"test\.parquet: the file has no rows"):
-        list_test(write_raw(folder, raw_table(0), "test"), COLUMNS, parts, rows=3)
+        list_parts(write_raw(folder, raw_table(0), "test"), COLUMNS, parts, rows=3)
 
 
 def test_a_full_disk_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.parquet import SIMULATED_MARK
-from feseq.dataset.split import read_groups
 from feseq.raw.location import Location, TableLocation
 from feseq.raw.reading import RawTable
+from feseq.sampling.split import read_groups
 from support.raw_tables import COLUMNS, raw_table, read, with_columns, with_roles, write_raw
 
 TABLE = raw_table(rows=60)

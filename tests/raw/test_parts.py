@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from feseq.common.errors import UserError
-from feseq.dataset.list_test import list_test
 from feseq.raw.parts import Listing, Part, Piece, cut, part_name, read_parts
 from feseq.raw.reading import RawTable
+from feseq.sampling.list_parts import list_parts
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, write_raw
 
@@ -63,7 +63,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def listed(rows: int, written: Any = "in") -> Listing:
-    list_test(written, COLUMNS, Path("parts.json"), rows=rows)
+    list_parts(written, COLUMNS, Path("parts.json"), rows=rows)
     return read_parts(Path("parts.json"))
 
 
@@ -158,14 +158,14 @@ def test_a_replaced_file_runs_its_part_again_and_no_other(tmp_path: Path) -> Non
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/**/part00?.*")}
     first = (tmp_path / submission).read_text().splitlines()
     write_raw(tmp_path / "in/new", table[50:70], "2")
-    once = ["convert_test", "describe", "list_test", "predict", "submit"]
+    once = ["convert_test", "describe", "list_parts", "predict", "submit"]
     assert made(tmp_path, config, submission) == once
     changed = {path.name for path in before if before[path] != path.stat().st_mtime_ns}
     assert {name[:7] for name in changed} == {"part002"}
     second = (tmp_path / submission).read_text().splitlines()
     assert (first[:41], len(second)) == (second[:41], 61)
     (tmp_path / "in/new/2.parquet").unlink()
-    assert made(tmp_path, config, submission) == ["describe", "list_test", "submit"]
+    assert made(tmp_path, config, submission) == ["describe", "list_parts", "submit"]
     assert (tmp_path / submission).read_text().splitlines() == first[:41]
 
 

@@ -18,12 +18,13 @@ import pytest
 from pyarrow import fs
 
 from feseq.common.errors import UserError
-from feseq.dataset.list_test import list_test, sample_ids
 from feseq.raw import reading
 from feseq.raw.location import TableLocation
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import RawTable
+from feseq.raw.sample_submission import sample_ids
 from feseq.raw.source import locate_raw
+from feseq.sampling.list_parts import list_parts
 from support import shop
 from support.raw_tables import COLUMNS, raw_table, read, write_raw
 
@@ -102,7 +103,7 @@ def test_a_table_in_a_bucket_has_the_rows_and_parts_of_a_local_one(
     assert found[0] == "s3://shop/in/country=K%20R/a.parquet"
     made = []
     for place in (str(tmp_path / "in"), "s3://shop/in"):
-        list_test(place, COLUMNS, tmp_path / "parts.json", rows=60)
+        list_parts(place, COLUMNS, tmp_path / "parts.json", rows=60)
         parts = read_parts(tmp_path / "parts.json").parts
         opened = [RawTable([piece.file for piece in part.pieces], part) for part in parts]
         made.append([read(raw).to_pandas() for raw in (RawTable(place), *opened)])
@@ -137,7 +138,7 @@ def test_the_chain_from_a_bucket_ends_in_the_same_submission(
     for key, before, after, stale in (
         (train, second, second, set()),
         (train, second, other, steps),
-        ("in/s.csv", sample, sample + b"\n", {"list_test", "describe", "submit"}),
+        ("in/s.csv", sample, sample + b"\n", {"list_parts", "describe", "submit"}),
     ):
         put(key, after)
         output = shop.snakemake(tmp_path, "-n", submission, config=config)

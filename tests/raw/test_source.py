@@ -13,9 +13,9 @@ import pytest
 
 from feseq.common.errors import UserError
 from feseq.common.files import read_json, write_json
-from feseq.dataset.origin import refuse_stand_in_over_real
 from feseq.raw import version
 from feseq.raw.location import Location, TableLocation
+from feseq.raw.origin import refuse_stand_in_over_real
 from feseq.raw.reading import RawTable
 from feseq.raw.source import RawFiles, label_name, locate_raw
 from feseq.raw.version import content_version, object_version

@@ -15,10 +15,10 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from snakemake.utils import update_config
 
+from feseq.catalog.check import checked_config
 from feseq.common.errors import UserError
 from feseq.common.files import read_json, write_json
 from feseq.common.parquet import write_table
-from feseq.config.check import checked_config
 from feseq.config.names import FEW_CLICKS
 from feseq.report.comparison import write_comparison, write_two_models
 from feseq.report.page import difference_text

@@ -18,14 +18,14 @@ import pytest
 import torch
 
 from feseq.common.errors import UserError
-from feseq.dataset.feature_map import FeatureMap, read_columns
-from feseq.dataset.fitting import fit_feature_map
-from feseq.dataset.opening import open_table
-from feseq.predict.model_file import TrainedModel
-from feseq.serve import export
-from feseq.serve.check_rows import raw_rows
-from feseq.serve.export import export_model
+from feseq.families.feseq import export
+from feseq.families.feseq.check_rows import raw_rows
+from feseq.families.feseq.export import export_model
+from feseq.families.feseq.model_file import TrainedModel
+from feseq.features.feature_map import FeatureMap, read_columns
+from feseq.features.fitting import fit_feature_map
 from feseq.serve.scorer import Scorer
+from feseq.storage.opening import open_table
 from support import REPOSITORY, SCRIPTS, trainings
 from support.networks import WHOLE, random_model
 from support.processes import run_python

@@ -12,7 +12,7 @@ import pytest
 
 from entry import read_settings
 from feseq import staleness
-from feseq.families import families
+from feseq.catalog.families import FAMILIES
 from feseq.staleness import Code, not_counted, settings
 from support import SCRIPTS
 
@@ -117,24 +117,25 @@ def test_kept_digests_are_those_of_the_files_as_they_are(
 
 
 def reached(*names: str) -> set[str]:
-    """The packages and modules at the top of the library that files reach."""
-    matches = (re.match(r"feseq/(\w+)", text) for text in Code(SCRIPTS).of(*names))
-    return {found[1] for found in matches if found}
+    """The packages and modules at the top of the library that files reach, and families."""
+    texts = "\n".join(Code(SCRIPTS).of(*names))
+    return {*re.findall(r"feseq/(?:families/)?(\w+)", texts)}
 
 
 def test_a_new_metric_trains_fits_and_predicts_nothing_again() -> None:
     for script in ("fit_baseline.py", "importance.py"):
         assert not any("evaluate/metrics" in text for text in Code(SCRIPTS).of(script))
     assert any("evaluate/metrics" in text for text in Code(SCRIPTS).of("measure.py"))
-    for family in families():
-        verbs = [f"feseq/{family.verbs[verb].replace('.', '/')}.py" for verb in ("train", "load")]
+    for family in FAMILIES.values():
+        folder, modules = family.package.replace(".", "/"), family.entry_points
+        entries = [f"{folder}/{modules[name]}.py" for name in ("train", "load")]
         shows = {"describe", "evaluate", "report", "serve", "tune"}
-        assert not shows & reached("train.py", "predict.py", *verbs)
+        assert not shows & reached("train.py", "predict.py", *entries)
 
 
 def test_a_family_reaches_no_other() -> None:
-    assert "boosting" not in reached("train.py", "feseq/train/run.py")
-    assert not {"model", "train"} & reached("train.py", "feseq/boosting/training.py")
+    assert "boosting" not in reached("train.py", "feseq/families/feseq/train.py")
+    assert "feseq" not in reached("train.py", "feseq/families/boosting/train.py")
 
 
 def test_settings_come_back_from_their_texts() -> None:

@@ -95,10 +95,10 @@ PART = "results/toy/len20/predictions/part001.parquet"
 CONSTANT = "\ndef ", "\nX = 1\n\n\ndef "
 # By row, which names the file: a text in it, and what takes its place.
 EDITS = {
-    "comment and docstring in model/feseq.py": ('"""', '# A remark.\n"""Well: '),
-    "text of an error in dataset/store.py": ("no such file;", "missing;"),
-    "code in model/refiner.py": ("LeakyReLU()", "ReLU()"),
-    "code in dataset/conversion.py": ("8_192", "4_096"),
+    "comment and docstring in families/feseq/network/feseq.py": ('"""', '# A remark.\n"""Well: '),
+    "text of an error in storage/store.py": ("no such file;", "missing;"),
+    "code in families/feseq/network/refiner.py": ("LeakyReLU()", "ReLU()"),
+    "code in storage/conversion.py": ("8_192", "4_096"),
     "code in describe/checks.py": CONSTANT,
     "code in predict/submission.py": ('"none"', '"all_valid"'),
     "code in scripts/predict.py": ("\nif ", "\nX = 1\n\nif "),
@@ -164,7 +164,7 @@ CHANGES: dict[str, Change] = {
 MESSAGES = {
     "Drawing the rows": "sample",
     r"Converting part \d+ of the train": "convert_train",
-    "Listing the parts": "list_test",
+    "Listing the parts": "list_parts",
     r"Converting part \d+ of the test": "convert_test",
     "Fitting": "fit_feature_map",
     "Describing": "describe",

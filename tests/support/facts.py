@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 
 from feseq.config.columns import Columns
-from feseq.dataset.fitting import fit_feature_map
 from feseq.describe.counts import LENGTHS
 from feseq.describe.facts import describe
+from feseq.features.fitting import fit_feature_map
 from support.raw_tables import COLUMNS, to_test_h5, to_train_h5
 
 

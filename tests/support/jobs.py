@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from feseq.catalog.families import FAMILIES
 from feseq.config.runtime import Runtime
-from feseq.families import family
 from feseq.family.job import TrainJob
 
 
@@ -39,5 +39,5 @@ def run_job(
         code=code,
         **outputs,
     )
-    family("boosting" if "boosting" in settings else "feseq").verb("train")(job)
+    FAMILIES["boosting" if "boosting" in settings else "feseq"].entry_point("train")(job)
     return outputs

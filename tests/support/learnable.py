@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from feseq.dataset.fitting import fit_feature_map
+from feseq.features.fitting import fit_feature_map
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
 
 ROWS = 3000

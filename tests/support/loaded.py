@@ -22,8 +22,8 @@ LIBRARIES = (
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(SCRIPTS)
     import feseq
-    from feseq.dataset.history_statistics import history_statistics
-    from feseq.dataset.sequence_parser import parse_sequences
+    from feseq.features.history_statistics import history_statistics
+    from feseq.storage.sequence_parser import parse_sequences
     from support import shop  # noqa: F401
 
     modules = [module.name for module in pkgutil.walk_packages(feseq.__path__, "feseq.")]

@@ -7,15 +7,15 @@ import pytest
 import torch
 import yaml
 
-from feseq.config.model import ModelConfig, Numerics
-from feseq.dataset.batch import Batch
-from feseq.dataset.feature_map import FeatureMap
-from feseq.dataset.layout import Layout
-from feseq.dataset.numeric_kinds import BUCKETS, KINDS
+from feseq.batches.batch import Batch
+from feseq.batches.layout import Layout
+from feseq.families.feseq.model_file import TrainedModel
+from feseq.families.feseq.network import FESeq, FieldSizes
+from feseq.families.feseq.network.build import build_model
+from feseq.families.feseq.settings import ModelConfig, Numerics
 from feseq.family.model import About
-from feseq.model import FESeq, FieldSizes
-from feseq.model.build import build_model
-from feseq.predict.model_file import TrainedModel
+from feseq.features.feature_map import FeatureMap
+from feseq.features.numeric_kinds import BUCKETS, KINDS
 
 from .configs import CONFIG as SHIPPED
 

@@ -13,16 +13,15 @@ from typing import Any, get_args
 import numpy as np
 from pydantic import TypeAdapter
 
+from feseq.catalog.check import checked_config
+from feseq.catalog.models import check_job
+from feseq.catalog.settings import ColumnRoles, Group, Size, Submission
 from feseq.common.errors import UserError
-from feseq.config.boosting import BoostingConfig
-from feseq.config.catalog import check_job
-from feseq.config.check import checked_config
 from feseq.config.columns import Columns
 from feseq.config.declared import fields_of
-from feseq.config.model import ModelConfig
 from feseq.config.sampling import Sampling
-from feseq.config.settings import ColumnRoles, Group, Size, Submission
-from feseq.config.train import Monitored, TrainConfig
+from feseq.families.boosting.settings import BoostingConfig
+from feseq.families.feseq.settings import ModelConfig, Monitored, TrainConfig
 from support.configs import put
 
 DECLARED = {
@@ -51,7 +50,7 @@ VALUES: dict[str, list[Any]] = {
     "train.monitor": [
         {name: -1 if name.endswith("loss") else 1 for name in METRICS[i::4]} for i in range(4)
     ],
-    # tests/train/test_processes.py and test_warm_start.py have others.
+    # tests/families/feseq/test_processes.py and test_warm_start.py have others.
     "train.start_from": [None],
     "train.gpus": [1],
     "train.nodes": [1],

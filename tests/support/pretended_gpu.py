@@ -25,8 +25,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from feseq.dataset.batch import Batch
-from feseq.model import device
+from feseq.batches.batch import Batch
+from feseq.families.feseq.network import device
 
 CUDA = torch.device("cuda:0")
 _aten = torch.ops.aten
@@ -159,6 +159,7 @@ def pretended_gpu(memory: int = 14 << 30, triton: bool = False) -> Iterator[Pret
         "_lazy_init": lambda: None,
         "is_available": lambda: True,
         "is_bf16_supported": lambda: True,
+        "is_current_stream_capturing": lambda: False,
         "device_count": lambda: 1,
         "get_device_name": lambda device: "a pretended T4",
         "get_device_capability": lambda device: (9, 0),

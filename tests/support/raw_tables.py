@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from feseq.common.ragged import Ragged
 from feseq.config.columns import Columns
 from feseq.config.sampling import Sampling
-from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.list_test import list_test
-from feseq.dataset.sampling import quotas, read_labels, sample, select_rows
-from feseq.dataset.selection import HOLDOUT, Selection, write_selections
 from feseq.raw.parts import read_parts
 from feseq.raw.reading import RawTable
+from feseq.sampling.draw import quotas, read_labels, sample, select_rows
+from feseq.sampling.list_parts import list_parts
+from feseq.sampling.selection import HOLDOUT, Selection, write_selections
+from feseq.storage.conversion import convert_test, convert_train
 
 COLUMNS = Columns(
     label="y",
@@ -166,7 +166,7 @@ def to_test_h5(
     folder.mkdir(exist_ok=True)
     raw = write_raw(folder, table, "test", **options)
     h5 = folder / "test.h5"
-    list_test(raw, columns, folder / "parts.json", rows=len(table) or 1)
+    list_parts(raw, columns, folder / "parts.json", rows=len(table) or 1)
     convert_test(raw, columns, h5, part=read_parts(folder / "parts.json")[0])
     return h5
 

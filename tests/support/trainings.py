@@ -13,21 +13,20 @@ import pytest
 import torch
 import yaml
 
+from feseq.catalog.models import model_settings
 from feseq.common import tensors
-from feseq.config.catalog import model_settings
 from feseq.config.columns import Columns
-from feseq.config.model import ModelConfig
-from feseq.config.train import TrainConfig
-from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.fitting import fit_feature_map
-from feseq.dataset.sampling import read_labels
-from feseq.dataset.selection import write_selections
-from feseq.model.device import Machine
+from feseq.families.feseq import train as run
+from feseq.families.feseq.network.device import Machine
+from feseq.families.feseq.settings import ModelConfig, TrainConfig
+from feseq.families.feseq.training.loop import Trainer
+from feseq.families.feseq.training.step import Stepper
+from feseq.features.fitting import fit_feature_map
 from feseq.raw.reading import RawTable
+from feseq.sampling.draw import read_labels
+from feseq.sampling.selection import write_selections
 from feseq.simulation.stand_in import simulate_split
-from feseq.train import run
-from feseq.train.loop import Trainer
-from feseq.train.step import Stepper
+from feseq.storage.conversion import convert_test, convert_train
 from support import REPOSITORY
 from support.jobs import run_job
 from support.raw_tables import selected
@@ -110,7 +109,7 @@ def train_saving(
 ) -> dict[str, Path]:
     """The same of the small model, whose state is saved after each step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("feseq.train.checkpoint.SECONDS_BETWEEN_SAVES", 0)
+        patch.setattr("feseq.families.feseq.training.checkpoint.SECONDS_BETWEEN_SAVES", 0)
         return train(data, out, config, model, **options)
 
 
@@ -124,7 +123,8 @@ def script_monitor(patch: pytest.MonkeyPatch, *aucs: float) -> None:
     """Let the evaluations find these AUCs, one after the other."""
     found = iter(aucs)
     patch.setattr(
-        "feseq.train.loop.monitored_metrics", lambda *_: {"auc": next(found), "logloss": 0.0}
+        "feseq.families.feseq.training.loop.monitored_metrics",
+        lambda *_: {"auc": next(found), "logloss": 0.0},
     )
 
 

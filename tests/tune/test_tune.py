@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from feseq import tune as search
+from feseq.catalog.families import family_of
+from feseq.catalog.space import TuneConfig
 from feseq.common.errors import NotFiniteError, UserError
 from feseq.common.files import read_json
-from feseq.config.boosting import BoostingConfig
 from feseq.config.runtime import Runtime
-from feseq.config.space import TuneConfig
-from feseq.families import family_of
+from feseq.families.boosting.settings import BoostingConfig
 from feseq.tune import tune_model
 from support.jobs import run_job
 from support.learnable import make
@@ -145,8 +145,8 @@ def scripted(
             report(value, step, may_end=step < len(values) - 1)
         return {"value": max(values)}
 
-    verb = lambda *_: lambda *_, **__: nullcontext(run)  # noqa: E731
-    patch.setattr(type(family_of("len5")), "verb", verb)
+    entry_point = lambda *_: lambda *_, **__: nullcontext(run)  # noqa: E731
+    patch.setattr(type(family_of("len5")), "entry_point", entry_point)
 
 
 def test_a_trial_behind_the_median_or_with_settings_that_cannot_be_is_pruned(
@@ -194,8 +194,8 @@ def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
         for tree in range(1, 9):
             given[-1](tree, {"auc": 0.5, "average_precision": 0.5, "logloss": tree / 10})
 
-    monkeypatch.setattr("feseq.boosting.trials.fit", fit)
-    trials = family_of("boosting").verb("trials")
+    monkeypatch.setattr("feseq.families.boosting.trials.fit", fit)
+    trials = family_of("boosting").entry_point("trials")
     given = *files_of(data), SETTINGS["boosting-deep"], tmp_path
     with trials(*given, runtime=RUNTIME, threads=1) as run:
         for rate in (0.5, 0.25):
@@ -208,7 +208,7 @@ def test_trials_of_boosting_are_compared_where_their_rates_add_up_to_the_same(
 def test_a_trial_that_chooses_its_leaves_forgets_those_of_the_one_before(
     data: Path, tmp_path: Path
 ) -> None:
-    trials = family_of("boosting").verb("trials")
+    trials = family_of("boosting").entry_point("trials")
 
     def values(*leaves: float | str) -> list[float]:
         given = *files_of(data), SETTINGS["boosting-deep"], tmp_path

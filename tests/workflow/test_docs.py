@@ -12,7 +12,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from feseq.families import FAMILIES, families
+from feseq.catalog.families import FAMILIES
 from feseq.staleness import Code
 from support import PAGES, REPOSITORY, SCRIPTS
 from support.rules import rules
@@ -124,22 +124,22 @@ def imports_of_the_workflow() -> set[str]:
 def files_by_environment() -> dict[str, set[str]]:
     """The scripts and modules that an environment's jobs begin with.
 
-    Scripts of models are in the environments of all families, and so is each family's verb there;
-    a search and scores have verbs of all families.
+    Scripts of models are in the environments of all families, and so are a family's entry points in
+    its own; a search and scores have entry points of all families.
     """
-    modules = {f"feseq.{folder}.family" for _, folder in FAMILIES.values()}
-    modules |= imports_of_the_workflow()
+    modules = imports_of_the_workflow()
     found = defaultdict(set, {"workflow": {*map(file_of, modules)}})
     for rule in rules().values():
         if rule.script is not None:
-            own = {each.environment for each in families()}
+            own = {each.environment for each in FAMILIES.values()}
             for env in own if callable(rule.conda_env) else {rule.conda_env}:
                 found[Path(env).stem] |= {"entry.py", Path(rule.script).name}
-    for family in families():
-        for verb, module in family.verbs.items():
-            envs = {"export": [], "trials": ["tune"], "load": ["score", family.environment]}
-            for env in envs.get(verb, [family.environment]):
-                found[env].add(file_of(f"feseq.{module}"))
+    for family in FAMILIES.values():
+        for name, module in family.entry_points.items():
+            own = family.environment
+            envs = {"export": ["export"], "trials": ["tune"], "load": ["score", own]}
+            for env in envs.get(name, [own]):
+                found[env].add(file_of(f"{family.package}.{module}"))
     return found
 
 

@@ -16,9 +16,8 @@ from entry import _check_files, _outputs, _shell_values, _typed
 from feseq.common.errors import UserError
 from feseq.common.files import Output
 from feseq.config.columns import Columns
-from feseq.config.model import ModelConfig
 from feseq.config.runtime import Runtime
-from feseq.config.train import TrainConfig
+from feseq.families.feseq.settings import ModelConfig, TrainConfig
 from support import PAGES, REPOSITORY, SCRIPTS
 from support.processes import run_python
 from support.raw_tables import COLUMNS

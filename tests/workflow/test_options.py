@@ -9,29 +9,29 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
+from feseq.catalog.loading import load_model
+from feseq.catalog.models import model_settings, submission_models, submission_weights
 from feseq.common.errors import UserError
 from feseq.common.files import read_json
 from feseq.common.logits import sigmoid
-from feseq.config.catalog import model_settings, submission_models, submission_weights
 from feseq.config.columns import Columns
 from feseq.config.names import MODEL_FILE, REFIT
 from feseq.config.runtime import Runtime
 from feseq.config.sampling import Sampling
-from feseq.dataset.conversion import convert_test, convert_train
-from feseq.dataset.fitting import fit_feature_map
-from feseq.dataset.list_test import list_test
-from feseq.dataset.opening import AllRows, open_table
-from feseq.dataset.sampling import sample
-from feseq.dataset.selection import VALIDATION
 from feseq.evaluate.blend import blend_predictions
 from feseq.evaluate.measure import measure_predictions
 from feseq.evaluate.valid_predictions import read_predictions
 from feseq.evaluate.validation import predict_validation
-from feseq.family.model import load_model
+from feseq.features.fitting import fit_feature_map
 from feseq.predict.part import predict_part
 from feseq.predict.scoring import score_files
 from feseq.predict.submission import write_submission
 from feseq.raw.parts import read_parts
+from feseq.sampling.draw import sample
+from feseq.sampling.list_parts import list_parts
+from feseq.sampling.selection import VALIDATION
+from feseq.storage.conversion import convert_test, convert_train
+from feseq.storage.opening import AllRows, open_table
 from support.jobs import run_job
 from support.options import (
     REFUSED,
@@ -123,7 +123,7 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     fit_feature_map(h5[0], columns, size["min_count"]).write(out / "map.json")
     if config["submission"]["refit"]:
         fit_feature_map(h5[0], columns, size["min_count"], h5[1]).write(out / "all_rows.json")
-    list_test(raw / "test.parquet", columns, out / "parts.json", rows=PART_ROWS)
+    list_parts(raw / "test.parquet", columns, out / "parts.json", rows=PART_ROWS)
     for i, part in enumerate(read_parts(out / "parts.json").parts):
         convert_test(raw / "test.parquet", columns, out / f"part{i}.h5", part=part)
 

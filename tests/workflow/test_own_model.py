@@ -21,9 +21,11 @@ BLOCKS = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.S))
 def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     repository, folder = tmp_path / "repository", tmp_path / "run"
     copy_code(repository)
-    line, package = BLOCKS.pop("families.py"), repository / "scripts/feseq"
-    registry = package / "families.py"
-    registry.write_text(registry.read_text().replace("FAMILIES = {\n", "FAMILIES = {\n" + line))
+    lines, package = BLOCKS.pop("catalog/families.py"), repository / "scripts/feseq"
+    registry = package / "catalog/families.py"
+    text, count = re.subn(r"^FAMILIES = .*\n", lines, registry.read_text(), flags=re.M)
+    assert count == 1
+    registry.write_text(text)
     for path, code in BLOCKS.items():
         (package / path).parent.mkdir(exist_ok=True)
         (package / path).write_text(code)

@@ -77,7 +77,7 @@ def test_the_chain_runs_on_slurm_and_a_killed_job_gets_more(
         ("convert_train", "cpu", None, "2000", "30", "COMPLETED"),
         ("describe", "cpu", None, "2000", "30", "COMPLETED"),
         ("fit_feature_map", "cpu", None, "2000", "30", "COMPLETED"),
-        ("list_test", "cpu", None, "2000", "30", "COMPLETED"),
+        ("list_parts", "cpu", None, "2000", "30", "COMPLETED"),
         ("predict", "gpu", "1", "2000", "120", "COMPLETED"),
         ("sample", "cpu", None, "2000", "30", "COMPLETED"),
         ("submit", "cpu", None, "3000", "30", "COMPLETED"),

@@ -1,17 +1,22 @@
-"""Names of what stands beside models, whose own are in `families.py`, and of their places.
+"""Names of models' variants, of what stands beside models, and of their places.
 
 constant         a baseline
 blend            the models that submit together
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ..common.errors import UserError
 
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
+# What the name of a variant's model ends with.
+VARIANT = r"(?:-[a-z][a-z0-9_]*)?"
+# Settings of a model by block of the config.
+Settings = Mapping[str, Mapping[str, Any]]
 # With fewer clicks, chance says which model is the best.
 FEW_CLICKS = 30
 # The level of significance: differences with a larger p-value are not reported as such.
@@ -43,3 +48,8 @@ def folder_name(path: Path) -> str:
 def name_of(path: Path) -> str:
     """The name of that model."""
     return folder_name(path).rpartition("/")[2]
+
+
+def variant_of(model: str) -> str | None:
+    """The variant in a model's name."""
+    return model.partition("-")[2] or None

@@ -10,11 +10,11 @@ from ..common.errors import UserError
 from ..common.hashing import GOLDEN, hashed
 from ..common.progress import Progress
 from ..common.ragged import Ragged
-from ..dataset.block import Block
-from ..dataset.categories import ByCode
-from ..dataset.encoding import TokenLookup
-from ..dataset.feature_map import OUT_OF_VOCABULARY, FeatureMap
-from ..dataset.table import Table
+from ..features.encoding import TokenLookup
+from ..features.feature_map import OUT_OF_VOCABULARY, FeatureMap
+from ..storage.block import Block
+from ..storage.categories import ByCode
+from ..storage.table import Table
 
 # Rows of the sample at most, at equal distances in the table.
 SAMPLE_ROWS = 100_000

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ..dataset.feature_map import FeatureMap, SequenceField
-from ..dataset.opening import Files, open_table
-from ..dataset.table import SomeRows, Table, reported
+from ..features.feature_map import FeatureMap, SequenceField
+from ..storage.opening import Files, open_table
+from ..storage.table import SomeRows, Table, reported
 from .columns import auc_alone, kind_of, middle_share, missing_blocks, same_columns
 from .counts import LENGTHS, PLACES, Counts
 from .drift import adversary, stability_index

@@ -20,12 +20,12 @@ from ..common.logits import log_odds
 from ..common.memory import peak_memory
 from ..common.progress import Progress
 from ..config.names import Baseline
-from ..dataset.block import Block
-from ..dataset.encoding import FeatureEncoder, Inputs
-from ..dataset.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
-from ..dataset.numeric_kinds import count_blocks
-from ..dataset.opening import open_table
-from ..dataset.table import Table
+from ..features.encoding import FeatureEncoder, Inputs
+from ..features.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
+from ..features.numeric_kinds import count_blocks
+from ..storage.block import Block
+from ..storage.opening import open_table
+from ..storage.table import Table
 from .valid_predictions import write_logits
 
 logger = logging.getLogger(__name__)

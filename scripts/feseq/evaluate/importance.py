@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from ..catalog.loading import family_in, load_model
 from ..common.files import Output, write_json
 from ..common.ragged import Ragged
 from ..config.runtime import Runtime
-from ..dataset.block import Block
-from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.opening import open_table
-from ..dataset.table import MemoryTable, SomeRows, Table, reported
-from ..family.model import Model, family_in, load_model
+from ..family.model import Model
+from ..features.feature_map import FeatureMap, check_one_draw
+from ..storage.block import Block
+from ..storage.opening import open_table
+from ..storage.table import MemoryTable, SomeRows, Table, reported
 from .delong import Auc, Entry, correct_together
 
 # Rows of either class. More than OTHERS rows without a click for each click take time, add little.
@@ -36,11 +37,6 @@ _SEED = 0
 Predict = Callable[[Block], np.ndarray]
 
 
-def importance(model: Model, table: Table, block: Block) -> Predict:
-    """How a model predicts changed rows of a table; families may have a faster way."""
-    return lambda changed: model.predict(MemoryTable(table, changed))
-
-
 def measure_importance(
     model: Path,
     valid: list[Path],
@@ -52,10 +48,11 @@ def measure_importance(
 ) -> None:
     """Write what a model loses by each change of validation rows, see `write_importance`."""
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
-    predictor = family_in(model).verb("importance")
+    family = family_in(model)
+    has_own = "importance" in family.entry_points
+    predictor = family.entry_point("importance") if has_own else _predict_changed
     with open_table(valid) as table:
         check_one_draw(loaded.about.feature_map, table, table, full_name, model)
-
         predict = partial(predictor, loaded, table)
         write_importance(importance, table, loaded.about.feature_map, predict, full_name)
 
@@ -71,7 +68,12 @@ def measure_attention(
 ) -> None:
     """Write what a network looks at in validation rows, see `mean_attention`."""
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
-    write_json(attention, family_in(model).verb("attention")(loaded, valid))
+    write_json(attention, family_in(model).entry_point("attention")(loaded, valid))
+
+
+def _predict_changed(model: Model, table: Table, block: Block) -> Predict:
+    """How a model predicts changed rows of a table; a family may have a faster way."""
+    return lambda changed: model.predict(MemoryTable(table, changed))
 
 
 def write_importance(

@@ -13,10 +13,10 @@ import pyarrow as pa
 from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.parquet import metadata_of, read_table
-from ..dataset.categories import ByCode
-from ..dataset.opening import Rows as Source
-from ..dataset.opening import open_table
-from ..dataset.table import Table, reported, require_drawn
+from ..storage.categories import ByCode
+from ..storage.opening import Rows as Source
+from ..storage.opening import open_table
+from ..storage.table import Table, reported, require_drawn
 from .delong import CONFIDENCE, Auc, correct_together
 from .intervals import RESAMPLES, gain_entries, metric_entries
 from .metrics import Rows, expected_auc

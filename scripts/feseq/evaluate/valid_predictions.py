@@ -18,8 +18,8 @@ import pyarrow as pa
 from ..common.logits import require_finite
 from ..common.parquet import metadata_of, read_table, write_table
 from ..config.names import check_name
-from ..dataset.selection import HOLDOUT, VALIDATION
-from ..dataset.table import Table, reported
+from ..sampling.selection import HOLDOUT, VALIDATION
+from ..storage.table import Table, reported
 
 
 def write_logits(

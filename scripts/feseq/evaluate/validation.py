@@ -3,12 +3,12 @@
 import time
 from pathlib import Path
 
+from ..catalog.loading import load_model
 from ..common.files import Output, write_json
 from ..config.runtime import Runtime
-from ..dataset.feature_map import check_one_draw
-from ..dataset.opening import open_table
-from ..family.model import load_model
+from ..features.feature_map import check_one_draw
 from ..predict.part import model_metadata
+from ..storage.opening import open_table
 from .valid_predictions import write_logits
 
 

@@ -6,37 +6,44 @@ from importlib import import_module
 from typing import Any
 
 from ..common.errors import UserError, did_you_mean
-from ..config.catalog import size_settings
 from ..config.columns import Columns
-from ..families import Settings, variant_of
+from ..config.names import Settings, variant_of
+from ..config.sizes import block_settings
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family's FAMILY, in a module `family.py`, is one of these, or of a class derived from it.
+    """A family's FAMILY, in the module `family.py` of its folder, is one of these or derived.
 
-    That module imports no more than settings do: rules import it. What a job does is in modules
-    that are imported when it runs, a function a verb:
+    That module imports no more than settings do: rules import it. What a job does are functions of
+    other modules of the folder, the entry points, which are imported when it runs:
 
         train(job)       trains a model; see `family.job.TrainJob`
         load             a model from its file, which then predicts; see `family.model.Model`
+        trials           trainings with other settings, in which `tune` searches
         importance       how changed rows are predicted; where a family has no faster way,
                          `evaluate.importance`
-        trials           trainings with other settings, in which `tune` searches
+        attention        what a model looks at
+        export           writes a model as ONNX
     """
 
+    # Its folder, as `__package__` of its `family.py` has it.
+    package: str
+    # What names of its models begin with, a regular expression.
+    pattern: str
     # The conda environment of its jobs, but those that tune: envs/{environment}.yaml.
     environment: str
     # Its blocks of the config, each with the class of its settings.
     blocks: Mapping[str, Any]
-    # The module of each verb.
-    verbs: Mapping[str, str]
+    # The module of each entry point, in the family's folder.
+    entry_points: Mapping[str, str]
     # GPUs of a job that predicts.
     inference_gpus: int = 0
 
-    def __post_init__(self) -> None:
-        verbs = {"importance": "evaluate.importance", **self.verbs}
-        object.__setattr__(self, "verbs", verbs)
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.package.rpartition(".")[2]
 
     def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
         """The settings of a model; raises UserError if the config has no such model."""
@@ -44,14 +51,13 @@ class Family:
         if variant and variant not in config["variants"]:
             hint = did_you_mean(variant, config["variants"], "known")
             raise UserError(f"{model}: the config has no variant {variant!r}; {hint}")
-        found = size_settings(config, size, variant)
         if variant and not any(config["variants"][variant].get(block) for block in self.blocks):
             own, base = " or ".join(self.blocks), model.partition("-")[0]
             raise UserError(
                 f"{model}: variants.{variant} has no settings of {own}, so this would be the same "
                 f"model as {base}; give it a block {own}, or use that"
             )
-        return {block: found[block] for block in self.blocks}
+        return {block: block_settings(config, size, block, variant) for block in self.blocks}
 
     def mistakes(
         self, config: Mapping[str, Any], columns: Columns, size: str, model: str
@@ -77,11 +83,11 @@ class Family:
         """Names of plots that not all models have; the rule `plot` draws each."""
         return []
 
-    def verb(self, name: str) -> Any:
+    def entry_point(self, name: str) -> Any:
         """The function of that name; raises UserError if the family has none."""
-        if name not in self.verbs:
+        if name not in self.entry_points:
             raise UserError(
                 f"models with settings of {' and '.join(self.blocks)} have no {name!r}; ask for "
                 f"another model, or add the function (docs/own-model.md)"
             )
-        return getattr(import_module(f"..{self.verbs[name]}", __package__), name)
+        return getattr(import_module(f"{self.package}.{self.entry_points[name]}"), name)

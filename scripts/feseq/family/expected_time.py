@@ -5,10 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..batches.negatives import NegativeShare, auto_rows
 from ..common.errors import UserError
 from ..common.files import read_json
 from ..common.progress import duration
-from ..dataset.negatives import NegativeShare, auto_rows
 
 # Settings that leave the time of a row as it is.
 _FREE = {"seed", "negative_share", "start_from", "monitor"}

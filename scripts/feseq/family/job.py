@@ -13,11 +13,11 @@ from pydantic import Field
 from ..common.errors import UserError
 from ..common.files import Output, read_json, write_json, written_beside
 from ..common.memory import peak_memory
+from ..config.names import Settings
 from ..config.runtime import Runtime
-from ..dataset.feature_map import FeatureMap, check_one_draw
-from ..dataset.opening import AllRows, Files, open_table
-from ..dataset.table import Table, monitored_rows
-from ..families import Settings, family_of
+from ..features.feature_map import FeatureMap, check_one_draw
+from ..storage.opening import AllRows, Files, open_table
+from ..storage.table import Table, monitored_rows
 from .model import About, Model
 
 # By hand, where no config says more.
@@ -50,13 +50,6 @@ class TrainJob:
     threads: Annotated[int, Field(ge=1, le=1_000)] = 1
     code: Sequence[str] = ()
     started: float = field(default_factory=time.monotonic, init=False, compare=False)
-
-    def run(self) -> None:
-        """Train the model, by the family that its name says."""
-        family = family_of(Path(self.full_name).name)
-        if lacking := [block for block in family.blocks if block not in self.settings]:
-            raise UserError(f"settings: has no block {lacking[0]!r}, which {self.full_name} needs")
-        family.verb("train")(self)
 
     def before(self) -> dict[str, Any]:
         """What the first training wrote, for a refit; {} without one.

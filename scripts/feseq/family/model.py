@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -13,16 +13,12 @@ from ..common import tensors
 from ..common.ahead import map_ahead
 from ..common.errors import UserError, first_line
 from ..common.progress import Progress
-from ..config.names import check_name
+from ..config.names import Settings, check_name
 from ..config.runtime import Runtime
-from ..dataset.block import Block
-from ..dataset.encoding import FeatureEncoder
-from ..dataset.feature_map import FeatureMap, check_same_kind
-from ..dataset.opening import Rows, open_table
-from ..families import Settings, family
-
-if TYPE_CHECKING:
-    from .base import Family
+from ..features.encoding import FeatureEncoder
+from ..features.feature_map import FeatureMap, check_same_kind
+from ..storage.block import Block
+from ..storage.opening import Rows, open_table
 
 FORMAT, VERSION = "feseq-model", 13
 
@@ -45,14 +41,14 @@ class About:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model, as the verb `load` of its family gives it.
+    """A trained model, as `load` of its family gives it.
 
     A family derives a dataclass, whose fields are what it learned: these are what the file holds.
     Fields that are no arrays or plain values need their own `content` and `made_of`. A model
     predicts with `threads`.
     """
 
-    # Its name in families.FAMILIES.
+    # Its name, which is its folder's.
     family: ClassVar[str]
 
     about: About
@@ -134,23 +130,3 @@ def unreadable(path: Path, error: Exception) -> UserError:
         f"file or, where the workflow made it, delete it and run the same command again, or "
         f"`snakemake --cores 4 {path}`: the model is retrained"
     )
-
-
-def family_in(path: Path) -> "Family":
-    """The family of the model in a file; raises UserError if it is none."""
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path}: a folder or device, no file of a model")
-    try:
-        return family(tensors.peek(path, "marks")["family"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise unreadable(path, error) from None
-
-
-def load_model(
-    path: Path, full_name: str = "", *, runtime: Runtime | None = None, threads: int = 1
-) -> Model:
-    """The model in a file, ready to predict on this machine.
-
-    Raises UserError if it is no model, or not the one of this `full_name`.
-    """
-    return family_in(path).verb("load")(path, full_name, runtime or Runtime(), threads)

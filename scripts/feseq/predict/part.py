@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ..catalog.loading import load_model
 from ..common.errors import UserError
 from ..common.files import Output, fingerprint
 from ..common.parquet import write_table
 from ..config.runtime import Runtime
-from ..dataset.encoding import FeatureEncoder
-from ..dataset.opening import open_table
-from ..dataset.table import Table
-from ..family.model import Model, load_model
+from ..family.model import Model
+from ..features.encoding import FeatureEncoder
+from ..storage.opening import open_table
+from ..storage.table import Table
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from ..catalog.families import is_model
+from ..catalog.loading import load_model
+from ..catalog.settings import Sizes
 from ..common.errors import UserError
 from ..common.files import Output, folder_beside, written_beside
 from ..common.logits import checked_weights, mean_logit, require_finite, sigmoid
@@ -22,14 +25,12 @@ from ..common.progress import Progress
 from ..config.columns import Columns
 from ..config.names import folder_name
 from ..config.runtime import Runtime
-from ..config.settings import Sizes
-from ..dataset.conversion import convert_test
-from ..dataset.feature_map import check_kind, read_columns
-from ..dataset.opening import open_table
-from ..families import is_model
-from ..family.model import Model, load_model
+from ..family.model import Model
+from ..features.feature_map import check_kind, read_columns
 from ..raw.location import tables_of
 from ..raw.reading import RawTable
+from ..storage.conversion import convert_test
+from ..storage.opening import open_table
 from .part import ids_of, predict_table
 from .submission import prior_shift
 

@@ -18,10 +18,10 @@ from ..common.ids import IdTables, id_tables
 from ..common.logits import checked_weights, diverged, log_odds, mean_logit, sigmoid
 from ..common.parquet import metadata_of, read_table
 from ..config.names import check_name, name_of
-from ..dataset.list_test import ID, add_sample, check_same
 from ..describe.alarms import read_alarms, warn_of
 from ..raw.location import Location
 from ..raw.parts import Part, read_parts
+from ..raw.sample_submission import ID, add_sample, check_same
 from ..raw.source import label_name
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from ..catalog.families import family_of, is_model
 from ..common.errors import UserError
 from ..common.files import Output, read_json, written_beside
 from ..common.parquet import metadata_of
@@ -16,7 +17,6 @@ from ..evaluate.delong import Auc, Entry, correct_together
 from ..evaluate.intervals import RESAMPLES, gain_entries
 from ..evaluate.metrics import BALANCED, BY_NAME, Rows
 from ..evaluate.valid_predictions import read_predictions
-from ..families import family_name, is_model
 from .page import SIMULATED, markdown_table, with_interval
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def _row(path: Path) -> dict[str, Any]:
     """What the files beside a model's metrics.json say of it, as columns of comparison.csv."""
     measured, training = _measured(path), read_json(path.with_name("training.json"))
     size, name = path.absolute().parts[-3:-1]
-    family = family_name(name) if is_model(name) else {BLEND: BLEND}.get(name, "baseline")
+    family = family_of(name).name if is_model(name) else {BLEND: BLEND}.get(name, "baseline")
     row: dict[str, Any] = {"size": size, "model": name, "kind": family}
     row |= {"valid_rows": measured["rows"], "valid_clicks": measured["clicks"]}
     row |= {key: measured[key] for key in _MEASURED}

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..catalog.families import is_model
 from ..common.files import Output
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE
 from ..describe.alarms import read_alarms
 from ..evaluate.metrics import BALANCED, BY_NAME, METRICS
-from ..families import is_model
 from .page import (
     SIMULATED,
     alarms_text,

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from ..common.errors import UserError, first_line
 from ..config.columns import Columns
-from ..dataset.raw_values import as_float32, convert_batch
-from ..dataset.table import Header, MemoryTable
 from ..raw.reading import check_types, decoded
+from ..storage.raw_values import as_float32, convert_batch
+from ..storage.table import Header, MemoryTable
 
 Row = Mapping[str, Any]
 # Mappings of column names to values, one of them, a pandas DataFrame or an Arrow table.

@@ -13,8 +13,8 @@ import onnxruntime
 
 from ..common.errors import UserError, first_line
 from ..common.logits import sigmoid
-from ..dataset.encoding import FeatureEncoder, Inputs
-from ..dataset.feature_map import FeatureMap, read_columns
+from ..features.encoding import FeatureEncoder, Inputs
+from ..features.feature_map import FeatureMap, read_columns
 from .rows import Rows, RowTable
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""Which models there are, and the whole config: keys, check, the settings of each model."""

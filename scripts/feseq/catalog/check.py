@@ -1,0 +1,92 @@
+"""The check of the config: all mistakes at once, and the defaults of what it leaves out."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..common.errors import UserError
+from ..config.columns import Columns
+from ..config.declared import defaults_of, fields_of, mistakes
+from ..config.sizes import block_settings
+from .families import is_model
+from .models import blocks, model_mistakes
+from .settings import Config
+
+# In C, where PyYAML was built with it: a tenth of the time.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def checked_config(config: Mapping[str, Any], files: Iterable[Path | str] = ()) -> dict[str, Any]:
+    """The config, with defaults for keys that are not there.
+
+    Raises one UserError that lists every mistake in it, and in the text of the `files` it is from.
+    """
+    found = [*repeated_keys(files), *mistakes(Config, config)]
+    if not found:
+        full = _with_defaults(config)
+        found += dict.fromkeys(_contradictions(full))
+    if found:
+        count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
+        listed = "\n".join(f"  - {mistake}" for mistake in found)
+        raise UserError(
+            f"the config has {count}:\n{listed}\nconfig/README.md explains every key. YAML reads "
+            f"1e-3 as text (write 1.0e-3), as Snakemake does numbers in a mapping of --config."
+        )
+    return full
+
+
+def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    full = Config(**config).model_dump(mode="json", warnings=False)
+    return full | {name: defaults_of(keys) | full[name] for name, keys in blocks().items()}
+
+
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """Mistakes between keys that are sound by themselves."""
+    missing = [
+        f"sizes.{size}.{block}.{key}: Field required, here or in {block}"
+        for size in config["sizes"]
+        for block, declared in blocks().items()
+        for key in fields_of(declared)
+        if key != "max_len" and key not in block_settings(config, size, block)
+    ]
+    try:
+        columns = Columns.from_config(config["columns"])
+    except UserError as error:
+        missing.append(str(error))
+    if missing:
+        yield from missing
+        return
+    for size, settings in config["sizes"].items():
+        for model in settings["submission_models"]:
+            yield from model_mistakes(config, columns, size, model)
+    for model in filter(is_model, config["evaluation"]["baselines"]):
+        # Not every size can train every baseline: histories of len150 are listed for some.
+        found = [[*model_mistakes(config, columns, size, model)] for size in config["sizes"]]
+        if all(found):
+            yield from found[-1]
+    split = config["sampling"]["split"]
+    if split["last"] is not None and split["time"] is None:
+        yield f"sampling.split.last: is {split['last']}, and sampling.split.time names no column"
+    if split["time"] in columns.ragged:
+        yield f"sampling.split.time: {split['time']!r} is a history, and has no order in time"
+
+
+def repeated_keys(files: Iterable[Path | str]) -> Iterator[str]:
+    """Keys that stand twice in a mapping of a YAML file; readers keep the last one silently."""
+    for file in files:
+        # As JSON, a file may hold tabs.
+        text = Path(file).read_text(encoding="utf-8").expandtabs()
+        nodes = [yaml.compose(text, Loader=_LOADER)]
+        # It grows as it is walked; an anchor and its aliases are one node.
+        for node in nodes:
+            inner = node.value if isinstance(node, yaml.CollectionNode) else []
+            if isinstance(node, yaml.MappingNode):
+                keys = [(key.tag, str(key.value)) for key, _ in inner]
+                for i, (key, _) in enumerate(inner):
+                    if keys[i] in keys[:i]:
+                        line = key.start_mark.line + 1
+                        yield f"{file}, line {line}: key {key.value!r} stands above too; keep one"
+                inner = [part for pair in inner for part in pair]
+            nodes += [part for part in inner if part not in nodes]

@@ -1,0 +1,36 @@
+"""The families of models, each a folder of `feseq.families`, which is registered here.
+
+Rules and scripts know names of models alone:
+
+    len150           FESeq with the size's settings and histories of at most 150 events
+    len150-paper     the same with the settings of the config's variant `paper` on top
+    boosting         gradient boosting with the size's settings
+"""
+
+import re
+
+from ..common.errors import UserError
+from ..config.names import VARIANT
+from ..families.boosting.family import FAMILY as BOOSTING
+from ..families.feseq.family import FAMILY as FESEQ
+from ..family.base import Family
+
+FAMILIES = {family.name: family for family in (FESEQ, BOOSTING)}
+MODEL_PATTERN = rf"(?:{'|'.join(each.pattern for each in FAMILIES.values())}){VARIANT}"
+
+
+def family_of(model: str) -> Family:
+    """The family of a model by its name; raises UserError if it is none."""
+    for family in FAMILIES.values():
+        if re.fullmatch(family.pattern + VARIANT, model):
+            return family
+    plain = [each.pattern for each in FAMILIES.values() if each.pattern.isidentifier()]
+    raise UserError(
+        f"{model!r} is not the name of a model: len and the max_len, such as len150, or "
+        f"{' or '.join(plain)}, and for a variant its name, such as len150-paper"
+    )
+
+
+def is_model(name: str) -> bool:
+    """True for the name of a model, not of a baseline or the blend."""
+    return re.fullmatch(MODEL_PATTERN, name) is not None

@@ -1,0 +1,104 @@
+"""The tables of config/README.md, made from the declared settings.
+
+By hand, from the repository: PYTHONPATH=scripts python -m feseq.catalog.reference
+"""
+
+import ast
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from ..config.declared import defaults_of, fields_of
+from .models import blocks
+from .settings import Config, Size, Sizes
+
+_TABLE = re.compile(r"(<!-- keys of ([\w, ]+) -->\n)(?:\|.*\n)*")
+_HEAD = "| key | values | default | meaning |\n|---|---|---|---|\n"
+_WORDS = {"null": "null", "array": "list", "object": "mapping", "string": "text"}
+_WORDS |= {"integer": "integer", "number": "number", "boolean": "true or false"}
+_SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+def with_tables(readme: str) -> str:
+    """A README with its tables, those below `<!-- keys of … -->`, written again."""
+    rows = list(key_rows())
+
+    def table(match: re.Match[str]) -> str:
+        names = match[2].split(", ")
+        listed = [row for row in rows if row[0].split(".")[0] in names]
+        lines = [_HEAD, *(f"| `{path}` | {' | '.join(others)} |\n" for path, *others in listed)]
+        return match[1] + "".join(lines)
+
+    return _TABLE.sub(table, readme)
+
+
+def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Path, allowed values, default and meaning of each key."""
+    schema = TypeAdapter(declared).json_schema()
+    meanings = _meanings(declared)
+    for name, field in fields_of(declared).items():
+        path, block = place + name, field.annotation
+        if name in blocks():
+            block = blocks()[name] if declared is Config else None
+        # Names that are the user's, or all alike.
+        inner = Size if block is Sizes else next(iter(get_args(block)[1:]), None)
+        if fields_of(inner):
+            yield from key_rows(inner, f"{path}.<{name[:-1]}>.")
+        elif fields_of(block):
+            yield from key_rows(block, f"{path}.")
+        elif path != "model.max_len":
+            defaults = defaults_of(declared)
+            # A block of a size or a variant is empty by default.
+            shown = json.dumps(defaults.get(name), default=lambda _: {})
+            default = f"`{shown}`" if name in defaults else ""
+            yield (
+                path,
+                _allowed(schema["properties"][name]),
+                default,
+                meanings.get(name) or "settings that differ here",
+            )
+
+
+def _meanings(declared: Any) -> dict[str, str]:
+    """The text below each field of a declared class.
+
+    pydantic would read it too, at each start of everything that imports the class.
+    """
+    source = ast.parse(textwrap.dedent(inspect.getsource(declared)))
+    (found,) = source.body
+    assert isinstance(found, ast.ClassDef)
+    return {
+        field.target.id: " ".join(str(text.value.value).split())
+        for field, text in pairwise(found.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """What a JSON schema allows, in words."""
+    if "$ref" in schema:
+        return "mapping"
+    if "anyOf" in schema:
+        return " or ".join(map(_allowed, schema["anyOf"]))
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    bounds = [f"{sign} {schema[key]}" for key, sign in _SIGNS.items() if key in schema]
+    text = " ".join([_WORDS[schema["type"]], " and ".join(bounds)]).strip()
+    return f"{text} of: {_allowed(schema['items'])}" if "items" in schema else text
+
+
+if __name__ == "__main__":
+    readme = Path("config/README.md")
+    readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")

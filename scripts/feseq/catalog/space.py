@@ -1,0 +1,94 @@
+"""The settings of a tuning: the config's `tuning` keys, and the check of what it searches.
+
+A space has settings by their names, each with a list of choices or a range from low to high:
+
+    {"model.pooling": ["mean", "sum"], "model.dropout": {"low": 0.0, "high": 0.3}}
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+
+from ..common.errors import did_you_mean
+from ..config.declared import AS_WRITTEN, CLOSED, SettingsBlock, fields_of, mistakes, partial
+from .models import blocks
+
+_SEARCHED = {f"{block}.{key}" for block, keys in blocks().items() for key in fields_of(keys)}
+# The name's, what trials are compared by, what belongs to one network, what changes no result or
+# what trials have once.
+_SEARCHED -= {"model.max_len", "train.monitor", "boosting.monitor", "train.start_from"}
+_SEARCHED -= {"train.gpus", "train.nodes", "boosting.bags"}
+_Number = Annotated[float, AS_WRITTEN]
+
+
+class Range(BaseModel):
+    """Numbers from `low` to `high`."""
+
+    model_config = CLOSED
+
+    low: _Number
+    high: _Number
+    log: bool = False
+    step: Annotated[_Number, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("low is not below high")
+        if self.log and (self.step is not None or self.low <= 0):
+            raise ValueError("log needs a low above 0 and no step")
+        return self
+
+
+def _mistakes(path: str, values: Any) -> Iterator[str]:
+    block, _, key = path.partition(".")
+    if path not in _SEARCHED:
+        yield f"{path}: cannot be searched; {did_you_mean(path, sorted(_SEARCHED), 'settings')}"
+    elif isinstance(values, Mapping):
+        found = mistakes(Range, values, path)
+        numbers = [values.get(name) for name in ("low", "high", "step")]
+        yield from found or _mistakes(path, [n for n in numbers if n is not None])
+    elif not isinstance(values, list) or not values:
+        yield f"{path}: {values!r} is neither a list of choices nor a range {{low, high}}"
+    else:
+        for value in values:
+            yield from mistakes(partial(blocks()[block]), {key: value}, block)
+
+
+def _checked(space: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = [line for item in space.items() for line in _mistakes(*item)]
+    if found:
+        raise ValueError("; ".join(dict.fromkeys(found)))
+    return space
+
+
+class TuneConfig(SettingsBlock):
+    """How to tune."""
+
+    trials: Annotated[int, Field(ge=1)] = 20
+    """trainings"""
+    space: Annotated[Mapping[str, Any], AfterValidator(_checked)] = {}
+    """settings of `model` and `train`, for FESeq, and of `boosting` by their names, such as
+    `train.learning_rate`: a list of choices, or a range `{low, high}`, perhaps with `log: true` or
+    a `step`. Settings that contradict one another are a pruned trial. A further config file adds
+    to the space of config.yaml; to search fewer settings, take them out there"""
+
+
+def space_of(space: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The settings of some blocks."""
+    return {path: values for path, values in space.items() if path.split(".")[0] in names}
+
+
+def takes_fractions(path: str, values: Mapping[str, Any]) -> bool:
+    """True for a range of a setting whose values need not be integers."""
+    return not any(_mistakes(path, [(values["low"] + values["high"]) / 2]))
+
+
+def by_block(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """{"model.heads": 2} as {"model": {"heads": 2}, "train": {}, "boosting": {}}."""
+    found: dict[str, dict[str, Any]] = {block: {} for block in blocks()}
+    for path, value in settings.items():
+        block, key = path.split(".")
+        found[block][key] = value
+    return found

@@ -1,0 +1,23 @@
+"""The config's block of a size, and the settings of a size or a variant by block."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..common.errors import UserError, did_you_mean
+
+
+def size_block(config: Mapping[str, Any], size: str) -> dict[str, Any]:
+    """The config's block of a size; raises UserError if there is none."""
+    if size not in config["sizes"]:
+        hint = did_you_mean(size, config["sizes"], "sizes")
+        raise UserError(f"there is no size {size!r}; {hint}")
+    return config["sizes"][size]
+
+
+def block_settings(
+    config: Mapping[str, Any], size: str, block: str, variant: str | None = None
+) -> dict[str, Any]:
+    """The settings of a size in one block: its own over the shared ones, a variant's on top."""
+    changes = config["variants"][variant] if variant else {}
+    own = size_block(config, size)
+    return config.get(block, {}) | own.get(block, {}) | changes.get(block, {})

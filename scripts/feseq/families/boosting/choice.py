@@ -1,0 +1,150 @@
+"""What is chosen before a training: the sets of features, and how small a leaf may be.
+
+What is learned of a user or an ad helps where these come back, and misleads where they do not. The
+validation rows show which it is. Small leaves learn much where much can be known, and memorize
+chance where it cannot, which train rows tell by cross-validation. So changes are tried one after
+the other, in short trainings. A change stays if the logloss of held-out rows falls by more than its
+standard error, so the simplest model that is as good as the best wins.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...storage.table import SomeRows, Table
+from .features import Features
+from .matrix import Matrix, quantile_matrix
+from .settings import FEATURE_SETS, BoostingConfig
+from .trees import fit
+
+logger = logging.getLogger(__name__)
+
+# Rows of a short training, and of those that it is measured on.
+_MOST_ROWS = 200_000
+# Other settings than the model's, so that all trials of a search have the sets of its best.
+_SHORT = BoostingConfig(learning_rate=0.1, trees=300)
+# The first `min_child_weight`. It is at most this share of the sum of p (1 - p) over all rows, so
+# that trees of few clicks can split too.
+_LEAF, _MOST_OF_LEAF = 20.0, 0.1
+# Train rows that choose a smaller one, by cross-validation.
+_LEAF_ROWS, _LEAF_FOLDS = 20_000, 3
+
+
+class Choice(NamedTuple):
+    """What was chosen. `tried` has what each change did, in order.
+
+    `gain` is by how much it lowers the logloss of `rows` compared with what was kept before,
+    `error` its standard error, from the rows' differences.
+    """
+
+    min_child_weight: float
+    sets: Sequence[str]
+    tried: list[dict[str, Any]]
+
+
+def choose(
+    rows: tuple[Table, Table],
+    features: tuple[Features, Features],
+    config: BoostingConfig,
+    device: str,
+    threads: int,
+) -> Choice:
+    """The `min_child_weight` and the sets of features, each as given where it is not `auto`.
+
+    `rows` are the train rows and the validation rows that choose, `features` those of each, with
+    all sets.
+    """
+    train, valid = (SomeRows(table, np.arange(min(table.rows, _MOST_ROWS))) for table in rows)
+    label, rate = valid.column("label"), train.column("label").mean()
+    leaf = min(_LEAF, _most_of_leaf(train.rows, rate))
+    tried: list[dict[str, Any]] = []
+
+    def losses(sets: Sequence[str]) -> np.ndarray:
+        """The logloss of each validation row, of a model with these sets."""
+        own, others = (each.with_sets(sets) for each in features)
+        if not own.columns():
+            return -np.log(np.where(label == 1, rate, 1 - rate))
+        matrix = quantile_matrix(train, own, threads=threads)
+        held = quantile_matrix(valid, others, like=matrix, threads=threads)
+        return _losses(matrix, held, label, leaf, device, threads)
+
+    sets = [name for name in FEATURE_SETS if name in config.features]
+    if config.features == "auto":
+        best = losses(sets)
+        for name in FEATURE_SETS:
+            columns = len(features[0].with_sets([*sets, name]).columns())
+            if columns == len(features[0].with_sets(sets).columns()):
+                continue  # no column of its kind
+            loss = losses([*sets, name])
+            if _compare(f"features {name}", best, loss, tried):
+                best, sets = loss, [*sets, name]
+    few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
+    if config.min_child_weight != "auto":
+        leaf = config.min_child_weight
+    elif leaf <= _most_of_leaf(few.rows * (1 - 1 / _LEAF_FOLDS), rate):
+        # Fewer clicks could not fill leaves as well as all rows do, and smaller ones would win.
+        leaf = _chosen_leaf(few, features[0].with_sets(sets), leaf, device, threads, tried)
+    return Choice(leaf, sets, tried)
+
+
+def _most_of_leaf(rows: float, rate: float) -> float:
+    """The largest `min_child_weight` for so many rows."""
+    return _MOST_OF_LEAF * rows * rate * (1 - rate)
+
+
+def _chosen_leaf(
+    rows: Table,
+    features: Features,
+    leaf: float,
+    device: str,
+    threads: int,
+    tried: list[dict[str, Any]],
+) -> float:
+    """The `min_child_weight` by cross-validation of train rows: `leaf`, or a fraction of it."""
+    label, fold = rows.column("label"), np.arange(rows.rows) % _LEAF_FOLDS
+    matrix = quantile_matrix(rows, features, threads=threads)
+    held = quantile_matrix(rows, features, like=matrix, threads=threads)
+
+    def losses(leaf: float) -> np.ndarray:
+        """The logloss of each row, of trees that were not grown on it."""
+        found = np.zeros(rows.rows)
+        for number in range(_LEAF_FOLDS):
+            is_out = fold == number
+            matrix.set_weight((~is_out).astype(np.float32))
+            held.set_weight(is_out.astype(np.float32))
+            found[is_out] = _losses(matrix, held, label, leaf, device, threads)[is_out]
+        return found
+
+    best, smaller = losses(leaf), leaf / 4
+    while _compare(f"min_child_weight {smaller:.3g}", best, loss := losses(smaller), tried):
+        best, leaf, smaller = loss, smaller, smaller / 4
+    return leaf
+
+
+def _losses(
+    train: Matrix, held: Matrix, label: np.ndarray, leaf: float, device: str, threads: int
+) -> np.ndarray:
+    """The logloss of each row of `held`, of a short training."""
+    short = _SHORT.model_copy(update={"min_child_weight": leaf})
+    booster, _ = fit(train, held, short, device, threads, verbosity=0)
+    logit = booster.predict(held, output_margin=True).astype(np.float64)
+    return np.logaddexp(0, logit) - label * logit
+
+
+def _compare(what: str, before: np.ndarray, after: np.ndarray, tried: list[dict[str, Any]]) -> bool:
+    """Log a change and add it to `tried`; true if it lowers the losses by more than their error."""
+    gain = float((before - after).mean())
+    error = float((before - after).std() / np.sqrt(len(after)))
+    kept = gain > error
+    logger.info(
+        "%s: the logloss of %s held-out rows falls by %.5f +- %.5f, %s",
+        what,
+        f"{len(after):,}",
+        gain,
+        error,
+        "kept" if kept else "not kept",
+    )
+    tried.append({"what": what, "rows": len(after), "gain": gain, "error": error, "kept": kept})
+    return kept

@@ -1,0 +1,184 @@
+"""Click rates of categories and tokens: target encoding without a row's own label.
+
+Where rows have a time, a train row is encoded by the clicks of older rows alone, as a later row is
+(ordered target statistics: Prokhorenkova et al., CatBoost, NeurIPS 2018, here by period). Else the
+train rows are split into folds, by a hash of their number in the raw file, and a train row is
+encoded by the other folds (Micci-Barreca, SIGKDD Explorations 2001, with folds). Any other row is
+encoded by all train rows.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numba
+import numpy as np
+
+from ...common.hashing import GOLDEN, hashed
+from ...common.ragged import Ragged
+
+FOLDS = 5
+# Log odds of places have a variance from 1 / the largest of these to 1 / the least.
+SMOOTHING = (1, 500)
+# More pairs of a target and a token share places, by a hash.
+_MOST_PLACES = 1 << 20
+_SHIFT = np.uint64(44)
+
+
+def hashed_below(number: np.ndarray, limit: int) -> np.ndarray:
+    """A number below `limit` for each number, such as a row's in the raw file, by a hash."""
+    return (hashed(number.astype(np.uint64) * GOLDEN) % np.uint64(limit)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a pair of one of `targets` and one of `tokens` is counted; both as indices from 0.
+
+    A category by itself is a token of the only target, 0.
+    """
+
+    targets: int
+    tokens: int
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return min(self.targets * self.tokens, _MOST_PLACES)
+
+
+class ClickCounts:
+    """Occurrences and clicks of each place, uint32 [folds, places]; a fold may be a period."""
+
+    def __init__(self, places: Places, folds: int) -> None:
+        self.places = places
+        self.seen = np.zeros((folds, places.count), np.uint32)
+        self.clicks = np.zeros((folds, places.count), np.uint32)
+
+    def add(self, fold: np.ndarray, rows: Ragged, target: np.ndarray, label: np.ndarray) -> None:
+        """Count the tokens of some rows, each row with its fold, target and label int64 [rows]."""
+        many = self.places.tokens
+        _add(self.seen, self.clicks, fold, rows.values, rows.offsets, target, many, label)
+
+    def out_of_fold(self) -> np.ndarray:
+        """Log odds float32 [folds, places]; each fold's are by the rows of all other folds."""
+        seen, clicks = (count.sum(0) for count in (self.seen, self.clicks))
+        return np.stack(
+            [self._log_odds(seen - s, clicks - c) for s, c in zip(self.seen, self.clicks)]
+        )
+
+    def of_older(self) -> np.ndarray:
+        """Log odds float32 [folds, places]; each fold's are by the rows of earlier folds."""
+        sums = (np.cumsum(count, axis=0) - count for count in (self.seen, self.clicks))
+        return np.stack([self._log_odds(seen, clicks) for seen, clicks in zip(*sums)])
+
+    def of_all(self) -> np.ndarray:
+        """Log odds float32 [1, places] by all rows."""
+        return self._log_odds(self.seen.sum(0), self.clicks.sum(0))[None]
+
+    def _log_odds(self, seen: np.ndarray, clicks: np.ndarray) -> np.ndarray:
+        """Log odds minus those of all rows, float32 [places].
+
+        Each place gets `more` occurrences at the click rate of all rows, which is the same in each
+        fold: one without a fold's clicks would leak them.
+        """
+        rate, more = self.rate, self.more
+        odds = (clicks + more * rate) / (seen - clicks + more * (1 - rate))
+        return (np.log(odds) - np.log(rate / (1 - rate))).astype(np.float32)
+
+    @property
+    def rate(self) -> float:
+        """The click rate of all rows; neither 0 nor 1."""
+        return float((self.clicks.sum() + 0.5) / (self.seen.sum() + 1))
+
+    @cached_property
+    def more(self) -> float:
+        """The variance of clicks within places, divided by that of the click rates of places.
+
+        The folds tell them apart: what is the place's own shows in all folds, by how much it is
+        above the fold's rate (Buhlmann and Straub's credibility, MVSB 1970).
+        """
+        total, off_total, off_squares, seen_squares = np.zeros((4, self.places.count))
+        for seen, clicks in zip(self.seen, self.clicks):
+            off = clicks - seen * (clicks.sum() / max(1, seen.sum()))
+            total += seen
+            off_total += off
+            off_squares += off**2
+            seen_squares += seen.astype(np.float64) ** 2
+        # Each has mean within * places + between * what follows it, if places count by 1 / total.
+        weight = 1 / np.maximum(1, total)
+        folds, folds_squares = weight @ off_squares, weight @ seen_squares
+        whole, whole_squares = weight @ off_total**2, total.sum()
+        between = max(0, whole - folds) / max(1, whole_squares - folds_squares)
+        within = max(0, folds - between * folds_squares) / max(1, np.count_nonzero(total))
+        bernoulli = self.rate * (1 - self.rate)
+        low, high = (smoothing / bernoulli for smoothing in SMOOTHING)
+        return float(np.clip(within / between if between else high, low, high))
+
+
+def mean_over_newest(
+    table: np.ndarray,
+    places: Places,
+    fold: np.ndarray,
+    rows: Ragged,
+    target: np.ndarray,
+    windows: np.ndarray,
+) -> np.ndarray:
+    """The mean of a table's values over the newest tokens of each row, float32 [rows, windows].
+
+    `table` [folds, places]; `windows` ascend. A window that a row does not fill is all of its
+    tokens; NaN for a row without any.
+    """
+    found = np.empty((len(rows), len(windows)), np.float32)
+    _mean(table, fold, rows.values, rows.offsets, target, places.tokens, windows, found)
+    return found
+
+
+@numba.njit(nogil=True, inline="always")
+def _place(target: int, token: int, many: int, places: int) -> np.int64:
+    pair = target * many + token
+    if places < _MOST_PLACES:
+        return np.int64(pair)
+    # The upper bits of the product, as many as _MOST_PLACES has.
+    return np.int64((np.uint64(pair) * GOLDEN) >> _SHIFT)
+
+
+@numba.njit(nogil=True)
+def _add(
+    seen: np.ndarray,
+    clicks: np.ndarray,
+    fold: np.ndarray,
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    target: np.ndarray,
+    many: int,
+    label: np.ndarray,
+) -> None:
+    for row in range(len(offsets) - 1):
+        for i in range(offsets[row], offsets[row + 1]):
+            place = _place(target[row], tokens[i], many, seen.shape[1])
+            seen[fold[row], place] += 1
+            clicks[fold[row], place] += label[row]
+
+
+@numba.njit(nogil=True)
+def _mean(
+    table: np.ndarray,
+    fold: np.ndarray,
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    target: np.ndarray,
+    many: int,
+    windows: np.ndarray,
+    found: np.ndarray,
+) -> None:
+    for row in range(len(offsets) - 1):
+        total, events, window = 0.0, 0, 0
+        for i in range(offsets[row + 1] - 1, offsets[row] - 1, -1):
+            if window == len(windows):
+                break
+            total += table[fold[row], _place(target[row], tokens[i], many, table.shape[1])]
+            events += 1
+            if events == windows[window]:
+                found[row, window] = total / events
+                window += 1
+        for rest in range(window, len(windows)):
+            found[row, rest] = total / events if events else np.nan

@@ -1,0 +1,29 @@
+"""The device that XGBoost trains on."""
+
+import logging
+
+import xgboost
+
+from ...common.cuda import has_cuda_device
+from ...common.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def choose_device(name: str) -> str:
+    """`auto`: CUDA where XGBoost and the machine have it, else the CPU; else the device named.
+
+    Raises UserError if CUDA is named and missing, since XGBoost would take the CPU instead.
+    """
+    has_device, missing = has_cuda_device(), ""
+    if not xgboost.build_info().get("USE_CUDA"):
+        missing = "this XGBoost is the build for CPUs (docs/boosting.md)"
+    elif not has_device:
+        missing = "no CUDA device found"
+    if name == "cuda" and missing:
+        raise UserError(f"runtime.device is cuda, and {missing}; use auto or cpu")
+    if name == "auto" and missing and has_device:
+        logger.warning("%s: boosting on the CPU, beside a GPU", missing)
+    device = "cpu" if missing or name == "cpu" else "cuda"
+    logger.info("device: %s", device)
+    return device

@@ -1,0 +1,316 @@
+"""Rows as features for boosting: a fixed number, whatever the length of the histories.
+
+Always there:
+
+    numerics            raw, NaN where missing
+    categories          their indices, of columns with few
+    lengths             of the histories, which are of any length and not cut
+
+In sets, each of which a model has or not:
+
+    histories           their statistics (`features/history_statistics.py`), and the shares of their
+                        commonest codes
+    groups              shares of groups of codes, formed by a hash
+    clicks              of each category, of a history's tokens, and of these with the row's target:
+                        log odds as `clicks.py` has them, means over the newest events
+    ids                 clicks of each category of columns with many, such as users, and of IDs
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from ...common.ahead import map_ahead
+from ...common.progress import Progress
+from ...common.ragged import Ragged
+from ...features.encoding import DEFAULT_INPUTS, FeatureEncoder
+from ...features.feature_map import (
+    FIRST_CATEGORY,
+    MOST_CATEGORIES,
+    OUT_OF_VOCABULARY,
+    CategoryField,
+    FeatureMap,
+    LevelField,
+    SequenceField,
+)
+from ...features.history_statistics import NAMES, history_statistics
+from ...storage.block import Block
+from ...storage.table import Table
+from .clicks import FOLDS, ClickCounts, Places, hashed_below, mean_over_newest
+from .settings import FEATURE_SETS
+
+# The settings that features depend on.
+SETTINGS = {"unknown_share", "features"}
+# The share of each of so many of a history's commonest codes is a feature.
+TOP_CODES = 60
+GROUPS = 128
+# Newest events whose clicks are averaged; the last stands for all of them.
+_WINDOWS = (1, 20, 50, 150, 2**62)
+_WINDOW_NAMES = [*(f", newest {window}" for window in _WINDOWS[:-1]), ""]
+# Draws of unknown categories are numbers below this.
+_DRAWS = 1 << 20
+# Added to a history's length where shares are taken: one event is no habit.
+_DAMPING = 10
+
+
+class _Counted(NamedTuple):
+    """A category, or a sequence's tokens with or without its target, whose clicks are counted."""
+
+    name: str
+    feature_set: str
+    places: Places
+    # Place of the category, or of the target, among the fields.
+    field: int
+    sequence: int | None = None
+
+
+@dataclass(frozen=True)
+class Features:
+    """How rows become features, of the given sets.
+
+    `tables` by the name of what is counted, float32 [F, places]: one for each fold of the train
+    rows (`by_period`: for each period), or a single one for all other rows. `common` by sequence
+    column: its commonest codes. `unknown` is the share of known categories to take as unknown, by
+    category, None for no rows.
+    """
+
+    feature_map: FeatureMap
+    sets: Sequence[str] = FEATURE_SETS
+    tables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    common: Mapping[str, list[int]] = field(default_factory=dict)
+    unknown: np.ndarray | None = None
+    by_period: bool = False
+
+    @cached_property
+    def fields(self) -> list[CategoryField | LevelField]:
+        """All categories."""
+        codes, context = self.feature_map, DEFAULT_INPUTS.context_fields(self.feature_map)
+        return [*codes.profile, *codes.targets, *context]
+
+    @property
+    def sequences(self) -> list[SequenceField]:
+        """The histories."""
+        return self.feature_map.sequences
+
+    @cached_property
+    def few(self) -> list[int]:
+        """Places of the fields of few categories."""
+        return [i for i, field in enumerate(self.fields) if field.size <= MOST_CATEGORIES]
+
+    @cached_property
+    def counted(self) -> list[_Counted]:
+        """Whose clicks are counted."""
+        found = []
+        for i, each in enumerate(self.fields):
+            is_item = each in self.feature_map.targets
+            is_id = isinstance(each, LevelField) or (i not in self.few and not is_item)
+            kind = "ids" if is_id else "clicks"
+            found += [_Counted(each.column, kind, Places(1, each.size), i)]
+        for i, sequence in enumerate(self.sequences):
+            place, name, size = len(self.feature_map.profile) + i, sequence.column, sequence.size
+            target = self.fields[place]
+            both, taken = f"{name} with {target.column}", {counted.name for counted in found}
+            while both in taken | {sequence.column for sequence in self.sequences}:
+                both += "'"  # a column may have any name
+            found += [
+                _Counted(name, "clicks", Places(1, size), place, i),
+                _Counted(both, "clicks", Places(target.size, size), place, i),
+            ]
+        return [counted for counted in found if counted.feature_set in self.sets]
+
+    def with_sets(self, sets: Sequence[str]) -> "Features":
+        """The features of these sets alone."""
+        fewer = replace(self, sets=[name for name in FEATURE_SETS if name in sets])
+        return replace(fewer, tables={c.name: self.tables[c.name] for c in fewer.counted})
+
+    def columns(self) -> list[tuple[str, str]]:
+        """Name and type of each feature: `q`, a quantity, or `c`, a category.
+
+        XGBoost is told the types alone: it does not take all names, nor one twice.
+        """
+        names = [(field.column, "q") for field in self.feature_map.numeric]
+        for few in (self.fields[i] for i in self.few):
+            # A level's column is a quantity as well.
+            is_level = isinstance(few, LevelField)
+            names += [(f"category of {few.column}" if is_level else few.column, "c")]
+        for sequence in self.sequences:
+            name = sequence.column
+            names += [(f"length of {name}", "q")]
+            if "histories" in self.sets:
+                names += [(f"{what} of {name}", "q") for what in _statistics(sequence)]
+                names += [(f"share of code {code} in {name}", "q") for code in self.common[name]]
+            if "groups" in self.sets:
+                names += [(f"share of group {group} in {name}", "q") for group in range(GROUPS)]
+        for counted in self.counted:
+            ends = [""] if counted.sequence is None else _WINDOW_NAMES
+            names += [(f"clicks of {counted.name}{end}", "q") for end in ends]
+        return names
+
+    def most_categories(self) -> dict[int, int]:
+        """The largest index of each feature of type `c`, by its place."""
+        first = len(self.feature_map.numeric)
+        return {first + i: self.fields[place].size - 1 for i, place in enumerate(self.few)}
+
+    def matrix(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
+        """The features of a block's rows, float32 [rows, columns]."""
+        categories = encoder.categories(block)
+        if self.unknown is not None:
+            categories = with_unknown(categories, block.row, self.unknown)
+        histories = self._histories(encoder, block)
+        parts = [block.numeric[:, encoder.numeric_columns], categories[:, self.few]]
+        for i, (sequence, history) in enumerate(zip(self.sequences, histories)):
+            target = categories[:, len(self.feature_map.profile) + i]
+            parts += [history.lengths[:, None], *self._of_history(sequence, history, target)]
+        fold = self._fold(block, len(next(iter(self.tables.values()), ())))
+        for counted, tokens, target in self._tokens(categories, histories):
+            windows = np.array((1,) if counted.sequence is None else _WINDOWS)
+            table = self.tables[counted.name]
+            parts += [mean_over_newest(table, counted.places, fold, tokens, target, windows)]
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    def _of_history(
+        self, sequence: SequenceField, history: Ragged, target: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        """What the sets `histories` and `groups` have of a history, [rows, columns] each."""
+        if "histories" in self.sets:
+            # An unknown item is none of the unknown events.
+            found = history_statistics(history, np.where(target < FIRST_CATEGORY, -1, target))
+            yield found[:, [NAMES.index(name) for name in _statistics(sequence)]]
+            common = self.common[sequence.column]
+            column = np.full(sequence.size, -1)
+            column[common] = np.arange(len(common))
+            yield _shares(history, column, len(common))
+        if "groups" in self.sets:
+            yield _shares(history, hashed_below(np.arange(sequence.size), GROUPS), GROUPS)
+
+    def _fold(self, block: Block, folds: int) -> np.ndarray:
+        """Which of the tables encodes a row, int64 [rows]."""
+        if not self.by_period:
+            return hashed_below(block.row, max(1, folds))
+        assert block.period is not None, "a train file has periods"
+        return block.period.astype(np.int64)
+
+    def _histories(self, encoder: FeatureEncoder, block: Block) -> list[Ragged]:
+        """The histories of a block's rows, as indices of the feature map."""
+        events = (block.sequences[sequence.column] for sequence in self.sequences)
+        return [
+            Ragged(lookup(one.values), one.offsets)
+            for lookup, one in zip(encoder.sequences, events)
+        ]
+
+    def _tokens(
+        self, categories: np.ndarray, histories: list[Ragged]
+    ) -> Iterator[tuple[_Counted, Ragged, np.ndarray]]:
+        """What is counted of each row, and with which target, int64 [rows]."""
+        none, each = np.zeros(len(categories), np.int64), np.arange(len(categories) + 1)
+        for counted in self.counted:
+            if counted.sequence is None:
+                tokens = Ragged(np.ascontiguousarray(categories[:, counted.field]), each)
+            else:
+                tokens = histories[counted.sequence]
+            yield (
+                counted,
+                tokens,
+                categories[:, counted.field] if counted.places.targets > 1 else none,
+            )
+
+
+def unknown_shares(table: Table, feature_map: FeatureMap) -> dict[str, float]:
+    """The share of the rows whose category the feature map does not know, by column."""
+    shares = FeatureEncoder(feature_map, table).unknown_shares(table)
+    return dict(zip((field.column for field in Features(feature_map).fields), shares.tolist()))
+
+
+def fit_features(
+    train: Table,
+    feature_map: FeatureMap,
+    sets: Sequence[str] = FEATURE_SETS,
+    unknown: Mapping[str, float] | None = None,
+    *,
+    by_period: bool | None = None,
+) -> tuple[Features, Features]:
+    """The features of the train rows, which no row's own click is in, and of all others.
+
+    A share of the train rows, `unknown` by column, is given an unknown category: trees would trust
+    the known ones too much where a later row has a new one. Where clicks are of older rows, a
+    category is unknown at first, and columns of few categories alone need that. `by_period`:
+    whether clicks are of older rows; None: if there are several periods. One pass over the train
+    file. Raises UserError if it lacks a column of the feature map.
+    """
+    periods = int(train.column("period").max()) + 1
+    by_period = periods > 1 if by_period is None else by_period
+    folds = periods if by_period else FOLDS
+    sets = [name for name in FEATURE_SETS if name in sets]
+    features = Features(feature_map, sets, by_period=by_period)
+    encoder = FeatureEncoder(feature_map, train)
+    counts = {counted.name: ClickCounts(counted.places, folds) for counted in features.counted}
+    new_rows, known_rows = np.zeros((2, len(features.fields)))
+    events = [np.zeros(sequence.size, np.int64) for sequence in features.sequences]
+
+    def encoded(block: Block) -> tuple[Block, np.ndarray, list[Ragged]]:
+        return block, encoder.categories(block), features._histories(encoder, block)
+
+    counting = Progress("counted", train.rows)
+    for block, categories, histories in map_ahead(
+        encoded, train.blocks(feature_map.history_columns)
+    ):
+        assert block.label is not None, "a train file has labels"
+        new_rows += (categories == OUT_OF_VOCABULARY).sum(0)
+        known_rows += (categories >= FIRST_CATEGORY).sum(0)
+        for count, history in zip(events, histories):
+            count += np.bincount(history.values, minlength=len(count))
+        label, fold = block.label.astype(np.int64), features._fold(block, folds)
+        for counted, tokens, target in features._tokens(categories, histories):
+            counts[counted.name].add(fold, tokens, target, label)
+        counting.advance(len(block))
+    common = {s.column: _commonest(count) for s, count in zip(features.sequences, events)}
+    own = {
+        name: count.of_older() if by_period else count.out_of_fold()
+        for name, count in counts.items()
+    }
+    of_all = {name: count.of_all() for name, count in counts.items()}
+    wanted = np.array([(unknown or {}).get(field.column, 0) for field in features.fields])
+    drawn = np.clip((wanted * train.rows - new_rows) / np.maximum(1, known_rows), 0, 1)
+    if by_period:
+        drawn[[i for i in range(len(drawn)) if i not in features.few]] = 0
+    own_features = replace(features, tables=own, common=common)
+    return (
+        replace(own_features, unknown=drawn if drawn.any() else None),
+        replace(features, tables=of_all, common=common, by_period=False),
+    )
+
+
+def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The categories int64 [rows, columns] with a share [columns] of the known ones as unknown.
+
+    The draws depend on the rows' numbers int64 [rows] in the raw file alone.
+    """
+    columns = len(share)
+    draw = hashed_below(row[:, None] * columns + np.arange(columns), _DRAWS)
+    is_drawn = (draw < share * _DRAWS) & (categories >= FIRST_CATEGORY)
+    return np.where(is_drawn, OUT_OF_VOCABULARY, categories)
+
+
+def _statistics(sequence: SequenceField) -> list[str]:
+    """Those of a history, without its length; some need a target with the history's codes."""
+    return ["distinct", "entropy", *["target_count", "target_recency"] * bool(sequence.shared_with)]
+
+
+def _commonest(count: np.ndarray) -> list[int]:
+    """TOP_CODES indices by falling count, the lower first among equals; none without events."""
+    order = np.argsort(-count, kind="stable")[:TOP_CODES]
+    return order[count[order] > 0].tolist()
+
+
+def _shares(history: Ragged, column: np.ndarray, columns: int) -> np.ndarray:
+    """Shares of each history's events by the `column` int64 of their code, [rows, columns].
+
+    Codes of column -1 are in none.
+    """
+    of_event = column[history.values]
+    place = np.repeat(np.arange(len(history)), history.lengths) * columns + of_event
+    count = np.bincount(place[of_event >= 0], minlength=len(history) * columns)
+    return count.reshape(len(history), columns) / (history.lengths[:, None] + _DAMPING)

@@ -1,0 +1,149 @@
+"""Rows of an H5 table as XGBoost's quantile matrix, block by block, two bytes a feature.
+
+They stay in memory. If the CPU trains on a large table, they lie in a file whose pages are mapped
+while a tree reads them, and the system caches as many pages as there is room for.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xgboost
+
+from ...common.ahead import map_ahead
+from ...common.errors import UserError
+from ...common.files import require_space
+from ...common.progress import Progress
+from ...features.encoding import FeatureEncoder
+from ...storage.block import Block
+from ...storage.table import Table
+from .features import Features
+
+# Stands for NaN: a matrix with gaps takes four bytes a feature, and missing values, which tell
+# something, get a bin of their own below all others.
+_MISSING = -3e38
+_LARGEST = 1e38
+# Bins of a feature: what a byte can number.
+BINS = 256
+# Bins are the quantiles of this many rows; a bin's share is accurate to about 3 %.
+SAMPLE_ROWS = 300_000
+# A matrix of more goes into a file. XGBoost has the bins by row and by column, a byte each.
+MOST_IN_MEMORY = 1 << 30
+_BYTES_A_FEATURE = 2
+# Blocks of a page of that file, 65,536 rows; with small ones a tree takes twice as long.
+PAGE_BLOCKS = 8
+
+# Features [rows, columns] and labels [rows] of some rows.
+Rows = tuple[np.ndarray, np.ndarray]
+Matrix = xgboost.QuantileDMatrix | xgboost.ExtMemQuantileDMatrix
+
+
+class Blocks(xgboost.DataIter):
+    """Hands blocks of rows to XGBoost, which goes through them several times."""
+
+    def __init__(
+        self,
+        blocks: Callable[[], Iterator[Rows]],
+        types: list[str],
+        file: Path | None = None,
+    ) -> None:
+        super().__init__(str(file) if file else None, release_data=True, on_host=False)
+        self.blocks = blocks
+        self.types = types
+        self.left: Iterator[Rows] = iter(())
+
+    def next(self, input_data: Any) -> bool:
+        """Give the next block to `input_data`; false where there is none."""
+        block = next(self.left, None)
+        if block is not None:
+            input_data(data=block[0], label=block[1], feature_types=self.types)
+        return block is not None
+
+    def reset(self) -> None:
+        """Begin again."""
+        self.left = self.blocks()
+
+
+def quantile_matrix(
+    table: Table,
+    features: Features,
+    *,
+    like: Matrix | None = None,
+    threads: int,
+    folder: Path | None = None,
+) -> Matrix:
+    """The rows of `table` with their labels; binned `like` another matrix.
+
+    A large one is kept in a file in `folder`, if given. Without another matrix, the bins are those
+    of the first rows, a fair sample, since train rows are shuffled: quantiles of all rows would
+    take another pass, and a third more memory. Raises UserError where there are no features.
+    """
+    rows = table.rows
+    if not features.columns():
+        raise UserError(
+            f"{table.path}: boosting finds no feature that tells of clicks; name sets in "
+            f"boosting.features (docs/boosting.md), or leave boosting out of submission_models and "
+            f"evaluation.baselines"
+        )
+
+    def binned(
+        blocks: Callable[[], Iterator[Rows]], ref: Matrix | None, file: Path | None = None
+    ) -> Matrix:
+        kind = xgboost.ExtMemQuantileDMatrix if file else xgboost.QuantileDMatrix
+        data = Blocks(blocks, [kind for _, kind in features.columns()], file)
+        return kind(data, ref=ref, max_bin=BINS, nthread=threads, enable_categorical=True)
+
+    blocks = partial(_blocks, table, features, rows, threads)
+    if like is None:
+        first = partial(_blocks, table, features, min(rows, SAMPLE_ROWS), threads)
+        like = binned(lambda: _with_every_category(first(), features), None)
+    size = rows * len(features.columns()) * _BYTES_A_FEATURE
+    if folder is not None and size > MOST_IN_MEMORY:
+        require_space(folder, size + size // 8)
+        return binned(lambda: _pages(blocks()), like, folder / "matrix")
+    return binned(blocks, like)
+
+
+def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterator[Rows]:
+    """The first rows of a table, block by block."""
+    encoder = FeatureEncoder(features.feature_map, table)
+
+    def described(block: Block) -> Rows:
+        assert block.label is not None, "a train file has labels"
+        return finite(features.matrix(encoder, block)), block.label
+
+    binning = Progress("binned", rows)
+    blocks = table.blocks(features.feature_map.history_columns, rows)
+    for made in map_ahead(described, blocks, threads):
+        binning.advance(len(made[1]))
+        yield made
+
+
+def _with_every_category(blocks: Iterator[Rows], features: Features) -> Iterator[Rows]:
+    """The blocks, and one more row with the largest index of each categorical feature.
+
+    XGBoost makes bins for as many categories as it meets, and a rare one may come later.
+    """
+    last: Rows | None = None
+    for block in blocks:
+        last = last or (block[0][:1].copy(), block[1][:1])
+        yield block
+    if last is not None:
+        most = features.most_categories()
+        last[0][0, list(most)] = list(most.values())
+        yield last
+
+
+def _pages(blocks: Iterator[Rows]) -> Iterator[Rows]:
+    """The same rows in pages of PAGE_BLOCKS blocks, the last one of fewer."""
+    while several := [*islice(blocks, PAGE_BLOCKS)]:
+        features, labels = zip(*several)
+        yield np.concatenate(features), np.concatenate(labels)
+
+
+def finite(features: np.ndarray) -> np.ndarray:
+    """The features without NaN and infinity, as training and prediction take them."""
+    return np.nan_to_num(features, copy=False, nan=_MISSING, posinf=_LARGEST, neginf=-_LARGEST)

@@ -1,0 +1,59 @@
+"""The trained model of boosting: XGBoost's trees, and how rows become features."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import xgboost
+
+from ...family.model import About, Model
+from ...features.encoding import FeatureEncoder
+from ...storage.block import Block
+from .features import Features
+from .matrix import finite
+
+
+@dataclass(frozen=True)
+class BoostedModel(Model):
+    """A logit is the mean of those of all boosters, on the CPU.
+
+    `features` are those of rows that were not trained on.
+    """
+
+    family = "boosting"
+
+    boosters: Sequence[xgboost.Booster]
+    features: Features
+
+    def content(self) -> dict[str, Any]:
+        """The tensors `boosters` are XGBoost's own UBJ."""
+        boosters = {
+            str(bag): np.frombuffer(booster.save_raw("ubj"), np.uint8)
+            for bag, booster in enumerate(self.boosters)
+        }
+        features = {name: dict(getattr(self.features, name)) for name in ("tables", "common")}
+        return {"boosters": boosters, **features, "sets": list(self.features.sets)}
+
+    @classmethod
+    def made_of(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+        """The model with this `content`."""
+        boosters = [xgboost.Booster() for _ in content["boosters"]]
+        for bag, booster in enumerate(boosters):
+            booster.load_model(bytearray(content["boosters"][str(bag)].tobytes()))
+            # Blocks are predicted side by side.
+            booster.set_param({"nthread": 1, "device": "cpu"})
+        own = (content[name] for name in ("sets", "tables", "common"))
+        return cls(about, boosters, Features(about.feature_map, *own), threads=threads)
+
+    def logits(self, encoder: FeatureEncoder, block: Block) -> np.ndarray:
+        """Logits float32 [rows of the block]."""
+        rows = finite(self.features.matrix(encoder, block))
+        of_bags = [
+            booster.inplace_predict(rows, predict_type="margin", validate_features=False)
+            for booster in self.boosters
+        ]
+        return np.stack(of_bags).mean(axis=0, dtype=np.float32)
+
+
+load = BoostedModel.load

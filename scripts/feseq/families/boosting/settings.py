@@ -1,0 +1,47 @@
+"""The settings of gradient boosting: the config's `boosting` keys."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from ...config.declared import AS_WRITTEN, SettingsBlock
+
+FeatureSet = Literal["histories", "groups", "clicks", "ids"]
+# From the surest to the one that needs most of the later rows to be like the train rows.
+FEATURE_SETS: tuple[str, ...] = get_args(FeatureSet)
+
+
+class BoostingConfig(SettingsBlock):
+    """Gradient boosting of trees, by XGBoost."""
+
+    trees: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    """trees at most"""
+    monitor: Literal["logloss", "auc", "average_precision"] = "logloss"
+    """the metric of the validation rows that decides what is a gain"""
+    learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.05
+    """share of each tree in the sum"""
+    max_depth: Annotated[int, Field(ge=1, le=16)] = 6
+    """splits between a tree's root and a leaf, at most"""
+    min_child_weight: Literal["auto"] | Annotated[float, Field(ge=0), AS_WRITTEN] = "auto"
+    """least sum of p (1 - p) over the rows of a leaf; at a click rate of 2 %, 20 are some thousand
+    rows. `auto`: 20, or less where clicks are few, or where that lowers the logloss of held-out
+    train rows (docs/boosting.md)"""
+    l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 1
+    """weight of the squared leaves in the loss"""
+    colsample: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.5
+    """share of the features drawn for each tree"""
+    unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1), AS_WRITTEN] = "auto"
+    """share of the train rows whose category is taken as out of vocabulary, drawn for each column,
+    so that trees learn what to make of new ones. `auto`: the share that the validation rows have"""
+    features: Literal["auto"] | list[FeatureSet] = "auto"
+    """sets of features beside numerics, categories of few values and the histories' lengths, which
+    are always there (docs/boosting.md). `auto`: those that surely lower the logloss of the
+    validation rows in short trainings"""
+    negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
+    """share of the train rows without a click, drawn at random, that trees are grown on;
+    probabilities are those of all rows. `auto`: as that of `train`"""
+    bags: Annotated[int, Field(ge=1, le=100)] = 1
+    """ensembles of trees, each with a seed and a draw of `negative_share` of its own; their logits
+    are averaged"""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    """seed of rows and features drawn"""

@@ -1,0 +1,84 @@
+"""The trials of a search over settings of boosting: trainings of trees."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...common.files import folder_beside
+from ...config.runtime import Runtime
+from ...family.job import checked_click_rate
+from ...features.feature_map import FeatureMap, check_one_draw
+from ...storage.opening import open_table
+from ...storage.table import monitored_rows
+from .device import choose_device
+from .features import SETTINGS
+from .settings import BoostingConfig
+from .train import BoostingRun
+from .trees import fit
+
+# The settings that the rows of a bag depend on.
+_DRAW = {"negative_share", "seed"}
+
+
+@contextmanager
+def trials(
+    train_h5: list[Path],
+    valid_h5: list[Path],
+    feature_map: Path,
+    settings: Mapping[str, Any],
+    folder: Path,
+    *,
+    runtime: Runtime,
+    threads: int,
+) -> Iterator[Any]:
+    """Trains with a trial's settings on top of these; see `tune.Trials`.
+
+    A trial grows the trees of one bag. It needs its rows in bins, which the next one uses too if
+    features and rows are the same; a large matrix lies in a file in `folder`.
+    """
+    base, device = BoostingConfig(**settings["boosting"]), choose_device(runtime.device)
+    codes = FeatureMap.read(feature_map)
+    kept: dict[str, Any] = {}
+    with (
+        folder_beside(folder / "matrix") as work,
+        open_table(train_h5) as train,
+        open_table(valid_h5) as valid,
+    ):
+        check_one_draw(codes, train, valid)
+        checked_click_rate(train)
+        chooses = monitored_rows(valid)
+
+        def run(changes: Mapping[str, Mapping[str, Any]], report: Any) -> dict[str, Any]:
+            config = base.model_copy(update=dict(changes["boosting"]))
+            place = work if device == "cpu" else None
+            job = BoostingRun(train, chooses, codes, config, device, threads, place)
+            features, drawn = (config.values(keys) for keys in (SETTINGS, _DRAW))
+            features["leaf"] = config.min_child_weight == "auto"
+            # Each goes before the next one takes its memory.
+            if features != kept.get("features"):
+                kept.clear()
+                kept.update(features=features, made=job.make_features())
+            if drawn != kept.get("drawn"):
+                kept.pop("bag", None)
+                kept.update(drawn=drawn, bag=job.bin_rows(kept["made"], 0))
+            sign = -1 if config.monitor == "logloss" else 1
+            best: dict[str, Any] = {"value": float("-inf")}
+
+            def after_tree(trees: int, metrics: Mapping[str, float]) -> None:
+                value = sign * metrics[config.monitor]
+                if value > best["value"]:
+                    shown = {name: metrics[name] for name in ("auc", "logloss")}
+                    best.update(value=value, **shown, trees=trees)
+                # Trees of a low rate need be more: trials are compared at equal sums of the rates.
+                learned = int(trees * config.learning_rate)
+                if learned > int((trees - 1) * config.learning_rate):
+                    report(best["value"], learned, may_end=trees < config.trees)
+
+            bag = kept["bag"]
+            settled = job.settled(kept["made"])
+            fit(bag.train, bag.valid, settled, device, threads, 0, after_tree, start=bag.start)
+            return best
+
+        yield run
+        kept.clear()  # XGBoost removes the matrix's file, whose folder goes next

@@ -1,0 +1,1 @@
+"""The family FESeq: networks that read histories, by PyTorch."""

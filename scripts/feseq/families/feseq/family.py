@@ -1,0 +1,84 @@
+"""FESeq as a family of models: its settings, and what its jobs need."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ...common.errors import ImpossibleNetworkError, UserError
+from ...config.columns import Columns
+from ...config.names import Settings
+from ...config.sizes import size_block
+from ...family.base import Family
+from .settings import ModelConfig, TrainConfig
+
+
+class FESeq(Family):
+    """Networks, by PyTorch."""
+
+    def settings(self, config: Mapping[str, Any], size: str, model: str) -> Settings:
+        """Those of network and training; max_len is the name's, and must be listed."""
+        found = super().settings(config, size, model)
+        max_len = int(model.partition("-")[0].removeprefix("len"))
+        listed = size_block(config, size)["max_len"]
+        if max_len not in listed:
+            raise UserError(
+                f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is "
+                f"{listed}; ask for one of these or add it there"
+            )
+        return {"model": {**found["model"], "max_len": max_len}, "train": found["train"]}
+
+    def mistakes(
+        self, config: Mapping[str, Any], columns: Columns, size: str, model: str
+    ) -> Iterator[str]:
+        """Inputs that the columns do not have, and heads that do not divide the width."""
+        settings = self.settings(config, size, model)["model"]
+        if settings["times"] and columns.event_time is None:
+            yield (
+                "model.times: true, here or in a size or variant, and no group in columns.use has "
+                "times; write times: {<sequence column of event times>: <column of the row's "
+                "time>} in a group, or set it to false"
+            )
+        try:
+            # Without a sequence, a network has one that is always empty.
+            fields = max(1, len(columns.sequences)) + len(columns.profile)
+            ModelConfig(**settings).width(fields)
+        except ImpossibleNetworkError as error:
+            yield f"model.heads of {model}, size {size}: {error}"
+
+    def layout(
+        self, config: Mapping[str, Any], size: str, model: str, own_environment: bool
+    ) -> tuple[int, int]:
+        """`train.nodes` and `train.gpus`."""
+        training = self.settings(config, size, model)["train"]
+        return training["nodes"], training["gpus"]
+
+    def start_from(self, settings: Settings) -> str | None:
+        """`train.start_from`."""
+        return settings["train"]["start_from"]
+
+    def plots(self, settings: Settings) -> list[str]:
+        """Learning curves, and attention where there is one to show: autoint, or weighted_sum."""
+        model = settings["model"]
+        has_autoint = model["interaction"] == "autoint" and model["interaction_layers"]
+        has_attention = has_autoint or model["pooling"] == "weighted_sum"
+        return ["learning_curves", *(["attention"] if has_attention else [])]
+
+
+FAMILY = FESeq(
+    package=__package__,
+    pattern=r"len[1-9]\d*",
+    environment="train",
+    blocks={"model": ModelConfig, "train": TrainConfig},
+    entry_points={
+        "train": "train",
+        "load": "model_file",
+        "trials": "trials",
+        "importance": "importance",
+        "attention": "attention",
+        "export": "export",
+    },
+    inference_gpus=1,
+)
+
+if TYPE_CHECKING:
+    # The entry points, for the linter's eyes: a job imports them when it runs.
+    from . import attention, export, importance, model_file, train, trials  # noqa: F401

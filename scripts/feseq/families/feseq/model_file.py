@@ -1,0 +1,161 @@
+"""A trained network, its file, and what it predicts."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...batches.batch import Batch
+from ...batches.source import BatchSource
+from ...common.errors import NotEnoughMemoryError
+from ...common.progress import Progress
+from ...config.runtime import Runtime
+from ...family.model import About, Model
+from ...features.feature_map import FeatureMap, check_same_kind
+from ...storage.opening import Rows
+from .network import FESeq
+from .network.build import batch_source, build_model, placed
+from .network.device import Machine, Result, deterministic_if_possible, start_runtime
+from .settings import ModelConfig
+
+logger = logging.getLogger(__name__)
+
+# Positions (rows x max_len) of one forward pass: enough to fill a GPU, at width 200 in 1 GiB; few
+# enough to stay in a CPU's caches.
+POSITIONS_PER_BATCH = {"cuda": 1 << 17, "cpu": 1 << 13}
+# Batches between copies of logits to the host: each copy waits for the GPU.
+BATCHES_BETWEEN_COPIES = 100
+
+
+def inference_source(
+    h5: Rows,
+    feature_map: FeatureMap,
+    config: ModelConfig,
+    machine: Machine,
+) -> BatchSource:
+    """A batch source with batches of the right size for inference; see BatchSource."""
+    batch_rows = max(1, POSITIONS_PER_BATCH[machine.device.type] // (config.max_len + 1))
+    return batch_source(h5, feature_map, config, batch_rows)
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: FESeq,
+    source: BatchSource,
+    machine: Machine,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    blank_histories: bool = False,
+    verbosity: int = 0,
+) -> np.ndarray:
+    """Logits float32 [stop - start], in file order. `blank_histories` empties every history."""
+    stop = source.rows if stop is None else stop
+    logits = np.empty(stop - start, np.float32)
+    was_training = model.training
+    model.eval()
+    waiting: list[tuple[Tensor, Tensor]] = []
+
+    def forward(batch: Batch) -> Tensor:
+        with machine.autocast():
+            return model(batch)
+
+    def copy() -> None:
+        if waiting:
+            rows, made = (torch.cat(parts) for parts in zip(*waiting))
+            logits[rows.numpy() - start] = made.float().cpu().numpy()
+            waiting.clear()
+
+    predicting = Progress("predicted", stop - start, verbosity=verbosity)
+    batches = source.in_order(start, stop, blank_histories=blank_histories)
+    for i, batch in enumerate(machine.ahead(batches)):
+        if model.time is not None and i == 0:
+            model.time.check(batch)
+        parts = parts_that_fit(forward, batch, machine)
+        waiting.extend((part.row_B, logit_B) for part, logit_B in parts)
+        if len(waiting) >= BATCHES_BETWEEN_COPIES:
+            copy()
+        predicting.advance(len(batch))
+    copy()
+    model.train(was_training)
+    return logits
+
+
+def parts_that_fit(
+    work: Callable[[Batch], Result], batch: Batch, machine: Machine
+) -> Iterator[tuple[Batch, Result]]:
+    """Results of `work` on a batch on the device, or on its halves where GPU memory is short.
+
+    Each part comes on the host, with its result. Raises NotEnoughMemoryError at a single row.
+    """
+    try:
+        result = deterministic_if_possible(lambda: work(batch.to(machine.device)))
+    except torch.cuda.OutOfMemoryError:
+        if len(batch) == 1:
+            raise NotEnoughMemoryError(
+                "the GPU's memory does not hold the prediction of a single row; use a smaller "
+                "max_len or model, or see with nvidia-smi what else is using the GPU"
+            ) from None
+    else:
+        yield batch, result
+        return
+    # Outside the handler, whose traceback holds on to the tensors of the failed attempt.
+    logger.warning("out of GPU memory: predicting %d rows in two halves", len(batch))
+    torch.cuda.empty_cache()
+    middle = len(batch) // 2
+    for start, stop in ((0, middle), (middle, len(batch))):
+        yield from parts_that_fit(work, batch.rows(start, stop), machine)
+
+
+@dataclass(frozen=True)
+class TrainedModel(Model):
+    """A network, and the machine that it predicts on."""
+
+    family = "feseq"
+
+    network: FESeq
+    machine: Machine = field(
+        default_factory=lambda: Machine(torch.device("cpu")), compare=False, kw_only=True
+    )
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        """What shapes the network."""
+        return ModelConfig(**self.about.settings["model"])
+
+    def content(self) -> dict[str, Any]:
+        """Its weights."""
+        return {"weights": self.network.state_dict()}
+
+    @classmethod
+    def made_of(cls, about: About, content: Mapping[str, Any], threads: int) -> Self:
+        """The network with these weights."""
+        network = build_model(ModelConfig(**about.settings["model"]), about.feature_map)
+        weights = {name: torch.from_numpy(array) for name, array in content["weights"].items()}
+        network.load_state_dict(weights)
+        return cls(about, network, threads=threads)
+
+    def predict(
+        self, rows: Rows, *, blank_histories: bool = False, verbosity: int = 0
+    ) -> np.ndarray:
+        """Logits float32 [rows], see `predict_logits`, at the train rows' click rate."""
+        network, source = placed(self.network, self.machine), self.source(rows)
+        options: dict[str, Any] = {"blank_histories": blank_histories, "verbosity": verbosity}
+        return predict_logits(network, source, self.machine, **options)
+
+    def source(self, rows: Rows) -> BatchSource:
+        """Batches of rows; raises UserError if one is simulated and one real."""
+        source = inference_source(rows, self.about.feature_map, self.config, self.machine)
+        check_same_kind(source.table, self.about.simulated)
+        return source
+
+
+def load(path: Path, full_name: str, runtime: Runtime, threads: int) -> TrainedModel:
+    """The model in a file, on this machine."""
+    return replace(TrainedModel.load(path, full_name), machine=start_runtime(runtime, threads))

@@ -1,0 +1,225 @@
+"""The settings of FESeq: what shapes a network, and how it is trained."""
+
+import logging
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
+
+from ...common.errors import ImpossibleNetworkError
+from ...config.columns import MOST_LEVELS
+from ...config.declared import AS_WRITTEN, CLOSED, Declared, Seed
+
+logger = logging.getLogger(__name__)
+
+Interaction = Literal["autoint", "destine", "crossnet", "crossnetv2", "crossnet_mix", "final"]
+Numerics = Literal["linear", "direct", "buckets", "missing"]
+Statistic = Literal["length", "distinct", "entropy", "newest"]
+MaxLen = Annotated[int, Field(ge=1, le=100_000)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class ModelConfig(Declared):
+    """What shapes a network."""
+
+    max_len: MaxLen
+    """events of a history; longer ones are cut to their newest"""
+    embedding_dim: Annotated[int, Field(ge=1, le=1024)]
+    """size d of an embedding. The width of a position is d times (sequences + profile columns + 1
+    with positions + 1 with times); `heads` must divide it"""
+    interaction: Interaction = "crossnetv2"
+    """interacting layer among the fields of a position; `crossnet_mix` has 4 experts of rank 32"""
+    interaction_layers: Annotated[int, Field(ge=0, le=16)]
+    """how many of them"""
+    transformer_layers: Annotated[int, Field(ge=0, le=32)]
+    """Transformer layers over the positions"""
+    heads: Annotated[int, Field(ge=1, le=64)]
+    """attention heads"""
+    causal: bool = False
+    """a position sees only itself and older ones"""
+    layer_norm: bool = True
+    """layer norm in the Transformer layers"""
+    positions: bool = True
+    """a learned embedding of the distance to the target"""
+    times: bool = False
+    """a learned embedding of the time from each event to the row's own; needs
+    `columns.groups.<group>.times`"""
+    time_log_base: Annotated[float, Field(gt=1), AS_WRITTEN] | None = None
+    """with `times`, null: one bucket per unit of time, 3999 and more in the last; b: bucket
+    log_b(time + 1)"""
+    pooling: Literal["mean", "sum", "target", "concat", "weighted_sum"] = "mean"
+    """from positions to one vector: `target` is the last position, `concat` all of them, zeros
+    where there are none, `weighted_sum` the attention of the target item"""
+    score: Literal["bilinear", "dot", "din"] = "bilinear"
+    """score of a position with `weighted_sum`; `din` is a network of 512, 256 and 128 units, whose
+    batch statistics are those of a micro-batch"""
+    scaled_scores: bool = True
+    """with `weighted_sum`, not `din`: scores are divided by the root of `attention_dim`"""
+    item_interaction_layers: Annotated[int, Field(ge=0, le=16)] = 1
+    """interacting layers of the target item, with `weighted_sum`"""
+    attention_dim: Annotated[int, Field(ge=1, le=4096)] = 128
+    """width of the pooling attention, with `weighted_sum`"""
+    mlp: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False)]
+    """hidden layers of the output network"""
+    mlp_activation: Literal["relu", "leaky_relu"] = "relu"
+    """activation of the output network"""
+    mlp_cross_rank: Annotated[int, Field(ge=0, le=4096)] = 64
+    """rank of a cross layer (DCN-v2) before the output network's hidden layers, which adds to each
+    input its product with a weighted sum of all inputs; 0: none"""
+    numerics: Annotated[tuple[Numerics, ...], Field(min_length=1, strict=False)] = (
+        "direct",
+        "buckets",
+        "missing",
+    )
+    """how numeric columns enter the output network: `linear`, value times a learned vector;
+    `direct`, the value; `buckets`, a learned vector for each of 20 quantile buckets; `missing`, a
+    flag for each block of columns that are missing together. Several stand side by side"""
+    scaling: Literal["minmax", "quantile"] = "quantile"
+    """of numeric values: to [0, 1] by the range; their ranks among the train rows, to mean 0 and
+    deviation 1"""
+    history_statistics: Annotated[tuple[Statistic, ...], Field(strict=False)] = (
+        "length",
+        "distinct",
+        "entropy",
+        "newest",
+    )
+    """of each whole history, as further numeric columns: log(1 + events), log(1 + `distinct`
+    codes), `entropy` of their shares; and the `newest` code, as a category for the output
+    network"""
+    levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0
+    """numeric columns with at most this many distinct values are categories for the output network
+    as well, like columns with the role `context`"""
+    unknown_share: Literal["auto"] | Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = "auto"
+    """share of the row's categories that a training step takes as out of vocabulary, others each
+    time, so that the network learns what to make of new ones. `auto`: in each column, until
+    train rows have as many unknown ones as validation rows"""
+    shortcuts: bool = True
+    """the target's embedding, the sum of the whole history's over the root of its length, and their
+    product go to the output network too"""
+    crossing: Annotated[int, Field(ge=0, le=1024)] = 32
+    """size of further vectors, of the target and of the history's codes, whose product goes
+    straight to the logit: the target's times the sum of all codes' over the root of the history's
+    length; 0: none"""
+    embedding_std: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.01
+    """standard deviation of the embeddings' start values"""
+    dropout: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.1
+    """dropout probability"""
+
+    def width(self, fields: int) -> int:
+        """Width D of a position with `fields` fields; raises an error if heads do not fit."""
+        extra = self.positions + self.times
+        width = self.embedding_dim * (fields + extra)
+        if width % self.heads:
+            names = [" and the position"] * self.positions + [" and the time"] * self.times
+            raise ImpossibleNetworkError(
+                f"{self.heads} heads do not divide the width {width} = embedding_dim "
+                f"{self.embedding_dim} * {fields + extra} ({fields} fields{''.join(names)})"
+            )
+        return width
+
+
+# What `monitor` may weigh; training/monitor.py computes it. Lower is better for a logloss, higher
+# for the others; `balanced_` are those at 50:50 odds.
+Monitored = Literal[
+    "auc",
+    "average_precision",
+    "score",
+    "balanced_score",
+    "logloss",
+    "weighted_logloss",
+    "balanced_logloss",
+    "balanced_weighted_logloss",
+]
+
+
+def _rewards_gain(monitor: dict[str, float]) -> dict[str, float]:
+    for name, weight in monitor.items():
+        is_lower = name.endswith("logloss")
+        if weight > 0 if is_lower else weight < 0:
+            sign = "<= 0" if is_lower else ">= 0"
+            raise ValueError(f"does not reward better models: {name} takes a weight {sign}")
+    if not any(monitor.values()):
+        raise ValueError("rewards nothing: at least one weight must differ from 0")
+    return monitor
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class TrainConfig(Declared):
+    """How to train."""
+
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
+    """rows of one step, at most"""
+    min_steps_per_epoch: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """data too small for that many steps of `batch_size` get smaller batches, said in the log"""
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
+    """passes over the train rows"""
+    learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 1e-3
+    """step size of Adam, before cuts or decay"""
+    embedding_rate_factor: Annotated[float, Field(gt=0, le=100), AS_WRITTEN] = 0.5
+    """the embeddings learn at this multiple of the learning rate"""
+    embedding_second_moment: Literal["weight", "table"] = "table"
+    """Adam's second moment of embeddings, which divides their steps: `weight`, one a weight, so
+    that the step does not depend on a gradient's size; `table`, one a table, so that rare codes
+    move little. All context columns are one table, and so are all
+    buckets"""
+    weight_decay: Annotated[float, Field(ge=0, le=10), AS_WRITTEN] = 0.01
+    """each step takes this share of a weight off, times the learning rate (AdamW); not off biases,
+    norms and embeddings"""
+    schedule: Literal["plateau", "cosine"] = "cosine"
+    """`plateau`: an evaluation without gain cuts the learning rate to a tenth. `cosine`: it falls
+    over the steps of all epochs. A thousandth of it is always left"""
+    start_at_click_rate: bool = True
+    """the untrained network predicts the click rate of the train rows, not one half: where clicks
+    are rare, it need not learn that first. With `start_from` the earlier network's logit stays"""
+    embedding_l2: Annotated[float, Field(ge=0), AS_WRITTEN] = 0
+    """weight of the squared norm of the embeddings in the loss"""
+    negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
+    """an epoch has all clicks and this share of the other rows, another draw each time, which makes
+    it shorter; predictions are corrected for that. `auto`: 1, or what makes an epoch of 150,000
+    rows, with six other rows for each click at least"""
+    weight_average: Annotated[float, Field(ge=0, lt=1), AS_WRITTEN] = 0.99
+    """d: a moving average of the weights, d * average + (1 - d) * weights after each step, is
+    evaluated and saved in their place; 0: none"""
+    evaluations_per_epoch: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = 4
+    """evaluations in an epoch, the last one at its end. `auto`: one; in an epoch of more than 2,000
+    steps four: the first three only look for the best weights, and change neither learning rate
+    nor end"""
+    patience: Annotated[int, Field(ge=1)] = 6
+    """this many evaluations without gain in a row end the training"""
+    monitor: Annotated[
+        Mapping[Monitored, Annotated[float, AS_WRITTEN]],
+        AfterValidator(_rewards_gain),
+        Field(default_factory=lambda: {"auc": 1, "logloss": -1}),
+    ]
+    """weights of metrics in the sum whose rise is a gain: `auc`, `average_precision` and `score` (0
+    or more), `logloss` and `weighted_logloss` (0 or less), and the same at 50:50 odds, such as
+    `balanced_score`"""
+    start_from: Annotated[str, Field(min_length=1)] | None = None
+    """warm start: the model.safetensors of an earlier training, of the same columns and settings of
+    the network, whose weights this one goes on from; new categories and tokens join its own.
+    Another file there makes the model stale"""
+    seed: Seed = 42
+    """seed of start values, dropout and order"""
+    gpus: Annotated[int, Field(ge=1, le=64)] = 1
+    """GPUs of one training on a machine: as many processes, each on one of them, share the rows of
+    every batch; a tuning's trials take one each. Like `runtime`, makes nothing stale"""
+    nodes: Annotated[int, Field(ge=1, le=64)] = 1
+    """machines of one training, each with `train.gpus` processes; a tuning's trials take one. Like
+    `runtime`, makes nothing stale"""
+
+    def batch_rows(self, rows: int) -> int:
+        """Rows of a step: batch_size, or fewer where `rows` train rows make too few steps."""
+        fewer = max(1, rows // self.min_steps_per_epoch)
+        if fewer >= self.batch_size:
+            return self.batch_size
+        logger.warning(
+            "batch_size %s makes only %d steps of %s train rows: using %d, for "
+            "train.min_steps_per_epoch %d",
+            f"{self.batch_size:,}",
+            -(-rows // self.batch_size),
+            f"{rows:,}",
+            fewer,
+            self.min_steps_per_epoch,
+        )
+        return fewer

@@ -1,0 +1,278 @@
+"""Training of one FESeq model: from H5 files and a feature map to the model and its metrics."""
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...batches.source import BatchSource
+from ...common.errors import UserError
+from ...common.files import fingerprint
+from ...common.log import only_errors
+from ...common.ranks import Ranks, in_group, joined
+from ...family.job import TrainJob
+from ...family.model import About
+from ...features.feature_map import FeatureMap, check_one_draw
+from ...storage.opening import AllRows, Files, open_table, refit_rows
+from ...storage.table import SomeRows, Table, monitored_rows
+from .model_file import TrainedModel, inference_source
+from .network.build import batch_source, build_model, field_sizes, inputs_of
+from .network.device import Machine, start_runtime
+from .settings import ModelConfig, TrainConfig
+from .training.checkpoint import Checkpoint, locked
+from .training.loop import Trainer
+from .training.memory import COPIES_OF_PARAMETERS, check_network, count_parameters, micro_batch_rows
+from .training.processes import end_with_launcher, run_under_torchrun
+from .training.tensorboard import curves
+from .training.warm_start import WarmStart
+
+logger = logging.getLogger(__name__)
+
+# Train rows, which are shuffled, that tell how many categories are unknown.
+_ROWS_OF_SHARES = 200_000
+# A refit's learning rate, as a share of the first training's.
+_REFIT_RATE = 0.3
+# Batches to train on and to validate; None for a refit.
+Sources = tuple[BatchSource, BatchSource | None]
+
+
+def train(job: TrainJob) -> None:
+    """Train a model.
+
+    `job.settings` are its blocks `model` and `train`. Where `gpus` processes are to train on each
+    of `nodes` machines, torchrun takes this process's place; processes that it has started join one
+    another. The state is kept in a folder `training_state` beside the model: an interrupted
+    training resumes from it if settings, data and `job.code` are the same, and ends like an
+    uninterrupted one on the same machine.
+    """
+    config = TrainConfig.from_values(job.settings["train"], "train")
+    if job.start_from:
+        # The rule's path has the prefix of a workflow that imports this one.
+        config = replace(config, start_from=str(job.start_from))
+    if job.refit_of:
+        lower = config.learning_rate * _REFIT_RATE
+        config = replace(config, epochs=1, learning_rate=lower, schedule="cosine")
+    model_config = ModelConfig.from_values(job.settings["model"], "model")
+    named = job.full_name.rpartition("/")[2].partition("-")[0]
+    if named not in ("", f"len{model_config.max_len}"):
+        raise UserError(
+            f"--full_name {job.full_name}: a model is named by its max_len, and the settings have "
+            f"max_len {model_config.max_len}"
+        )
+    files = (job.train, job.valid, job.feature_map)
+    run = TrainingRun(*files, model_config, config, job.before(), job.full_name)
+    if in_group():
+        end_with_launcher()
+        # The others would log the same lines as the first.
+        with joined() as ranks, only_errors(quiet=not ranks.is_first):
+            _train(ranks, run, job)
+    elif config.gpus * config.nodes == 1:
+        _train(Ranks(), run, job)
+    else:
+        run_under_torchrun(config.gpus, config.nodes, job.threads)
+
+
+def _train(ranks: Ranks, run: "TrainingRun", job: TrainJob) -> None:
+    machine = start_runtime(job.runtime, job.threads, ranks)
+    folder = job.model.with_name("training_state")
+    with ExitStack() as stack:
+        if ranks.is_first:
+            stack.enter_context(locked(folder, "is training this model already"))
+        sources = stack.enter_context(run.opened(machine))
+        after_evaluation = None
+        if job.runtime.tensorboard and ranks.is_first:
+            after_evaluation = stack.enter_context(curves(job.model.with_name("tensorboard")))
+        trainer = run.trainer(
+            sources,
+            machine,
+            checkpoint=Checkpoint(folder, run.key(sources, job.code)),
+            after_evaluation=after_evaluation,
+            verbosity=job.runtime.verbosity,
+        )
+        trainer.fit()
+        # The largest of all processes, or GPUs.
+        (peak,) = ranks.largest(machine.peak_memory())
+        if ranks.is_first:
+            _write(job, run, trainer, peak)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """The data and the settings of one training.
+
+    With `before`, what the training.json of an earlier run says, it is a refit and goes on from
+    that run's weights, the config's `start_from`: one epoch of the validation rows and as many
+    train rows, at a lower rate. `full_name` is size and name of the model, such as full/len150, ''
+    for one that has no place.
+    """
+
+    train_h5: Files
+    valid_h5: Files
+    feature_map_json: Path
+    model_config: ModelConfig
+    train_config: TrainConfig
+    before: Mapping[str, Any] = field(default_factory=dict)
+    full_name: str = ""
+
+    @cached_property
+    def start(self) -> WarmStart | None:
+        """The earlier model that it goes on from."""
+        path = self.train_config.start_from
+        if path is None:
+            return None
+        return WarmStart.read(Path(path), self.model_config, FeatureMap.read(self.feature_map_json))
+
+    @cached_property
+    def feature_map(self) -> FeatureMap:
+        """The one fitted to its rows, or the earlier model's, extended by that."""
+        return self.start.feature_map if self.start else FeatureMap.read(self.feature_map_json)
+
+    @contextmanager
+    def opened(self, machine: Machine) -> Iterator[Sources]:
+        """Its batches; raises UserError if the files do not belong together."""
+        valid = None
+        with ExitStack() as stack:
+            if self.before:
+                rows = AllRows(self.train_h5, self.valid_h5)
+                train = stack.enter_context(refit_rows(rows, self.train_config.seed))
+            else:
+                train = stack.enter_context(open_table(self.train_h5))
+                valid = stack.enter_context(open_table(self.valid_h5))
+            check_one_draw(self.feature_map, train, valid or train, self.full_name)
+            yield self.sources(train, valid, machine)
+
+    def sources(self, train: Table, valid: Table | None, machine: Machine) -> Sources:
+        """Its batches from open tables of train and validation rows."""
+        model, config = self.model_config, self.train_config
+        fields = self.feature_map
+        rows = self.before["batch_rows"] if self.before else config.batch_rows
+        batches = batch_source(train, fields, model, rows, config.negative_share)
+        if valid is None:
+            return batches, None
+        return batches, inference_source(monitored_rows(valid), fields, model, machine)
+
+    def trainer(self, sources: Sources, machine: Machine, **options: Any) -> Trainer:
+        """A trainer with seeded weights, and micro-batches that fit into memory; writes nothing.
+
+        `options` are those of Trainer. Raises ImpossibleNetworkError for an impossible network.
+        """
+        train, valid = sources
+        config = self.train_config
+        sizes = field_sizes(self.model_config, self.feature_map)
+        # An average of the weights is one more of them.
+        copies = COPIES_OF_PARAMETERS + (config.weight_average > 0)
+        check_network(self.model_config, sizes, machine.memory(), copies)
+        torch.manual_seed(config.seed)
+        model = build_model(self.model_config, self.feature_map)
+        if self.start:
+            self.start.carry_into(model, train.table)
+            logger.info("going on from %s", self.start.path)
+        if self.model_config.unknown_share == "auto":
+            model.unknown.take(self.unknown_shares(train, valid))
+        model.observed_odds.shift.fill_(math.log(train.kept_share))
+        if config.start_at_click_rate and not self.start:
+            label = train.table.column("label")
+            # Half a click more: a rate of 0 has no odds.
+            model.start_at((label.sum() + 0.5) / (len(label) + 1))
+        if model.time is not None:
+            model.time.check(next(train.in_order(0, train.batch_rows)))
+        logger.info(
+            "%s train rows, %s validation rows, max_len %d, %s parameters",
+            f"{train.rows:,}" + (f" ({train.rows_per_epoch:,} an epoch)" if train.draw else ""),
+            f"{valid.rows:,}" if valid else "no",
+            self.model_config.max_len,
+            f"{count_parameters(model):,}",
+        )
+        share_rows = -(-train.batch_rows // machine.ranks.count)
+        rows = micro_batch_rows(model, self.model_config, sizes, machine, share_rows, copies)
+        if self.before:
+            names = ("auc", "logloss", "monitor")
+            options["metrics"] = {name: self.before[f"valid_{name}"] for name in names}
+        return Trainer(model, train, valid, config, machine, micro_rows=rows, **options)
+
+    @property
+    def categories(self) -> list[str]:
+        """The profile, target and context columns; '' for the target of a table without one."""
+        fields, inputs = self.feature_map, inputs_of(self.model_config)
+        targets = fields.for_networks().targets
+        context = [*inputs.context_fields(fields), *inputs.newest_fields(fields)]
+        return [field.column for field in (*fields.profile, *targets, *context)]
+
+    def unknown_shares(self, train: BatchSource, valid: BatchSource | None) -> list[float]:
+        """The shares by column to draw as unknown; a refit draws those of the first run.
+
+        With those that are unknown already, train rows have as many as validation rows. A newest
+        code counts as known.
+        """
+        if self.before:
+            found = self.before["unknown_shares"]
+        else:
+            assert valid is not None, "only a refit has no validation rows"
+            wanted = valid.encoder.unknown_shares(valid.table)
+            unknown = train.encoder.unknown_shares(train.table, _ROWS_OF_SHARES)
+            drawn = np.clip((wanted - unknown) / np.maximum(1 - unknown, 1e-9), 0, 1)
+            found = dict(zip(filter(None, self.categories), drawn.tolist()))
+        return [found.get(column, 0.0) for column in self.categories]
+
+    def key(self, sources: Sources, code: Sequence[str]) -> str:
+        """A digest of all that the training depends on, `code` among it."""
+        # The number of processes changes only rounding and draws of dropout.
+        config = asdict(replace(self.train_config, gpus=1, nodes=1, start_from=None))
+        start = self.train_config.start_from
+        inputs = [f"{source.table.identity} {source.rows}" for source in sources if source]
+        inputs += [f"start {fingerprint(Path(start))}"] if start else []
+        inputs += [hashlib.sha256(self.feature_map_json.read_bytes()).hexdigest()]
+        values = [asdict(self.model_config), config, inputs, self.before, *code]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _write(job: TrainJob, run: TrainingRun, trainer: Trainer, peak_memory: int) -> None:
+    """Write the model, its history, and training.json."""
+    best, last, train, machine = trainer.best, trainer.history[-1], trainer.train, trainer.machine
+    facts: dict[str, Any] = {}
+    if run.model_config.unknown_share == "auto":
+        shares = trainer.model.unknown.shares.tolist()
+        facts["unknown_shares"] = dict(zip(run.categories, shares))
+    network, training = asdict(run.model_config), asdict(run.train_config)
+    simulated, click_rate = train.table.source["simulated"], trainer.click_rate
+    if isinstance(train.table, SomeRows):
+        # A refit learns from some rows; the models of a blend have the click rate of all.
+        click_rate = float(train.table.whole.column("label").mean())
+    about = About({"model": network}, run.feature_map, simulated, click_rate, run.full_name)
+    job.write(
+        TrainedModel(about, trainer.model),
+        [asdict(evaluation) for evaluation in trainer.history],
+        valid_auc=best.auc,
+        valid_logloss=best.logloss,
+        valid_monitor=best.monitor,
+        best_epoch=best.epoch,
+        best_step=best.step,
+        learning_rate=asdict(trainer.learning_rate),
+        epochs=last.epoch,
+        steps=trainer.step,
+        batch_rows=train.batch_rows,
+        train_rows=train.rows,
+        rows_per_epoch=train.rows_per_epoch,
+        negative_share=train.kept_share,
+        valid_rows=trainer.valid.rows if trainer.valid else 0,
+        parameters=count_parameters(trainer.model),
+        seconds=last.seconds,
+        # Evaluations count, too.
+        samples_per_second=trainer.step * train.batch_rows / max(last.seconds, 1e-9),
+        peak_memory_bytes=peak_memory,
+        processes=trainer.ranks.count,
+        device=str(machine.device),
+        precision=str(machine.precision).removeprefix("torch."),
+        micro_batch_rows=trainer.stepper.micro_rows,
+        **facts,
+        settings=network | training,
+    )

@@ -1,0 +1,1 @@
+"""The training of one network: its loop, its steps, resuming, several processes."""

@@ -1,0 +1,72 @@
+"""Files of earlier runs: real ones are not overwritten, and a training may start from one."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import UserError
+from .source import RawFiles
+from .version import content_version
+
+# Results that say it, below the folder of results.
+_SAYING = ("submission_*.json", "*/*/metrics.json", "*/*/training.json")
+
+
+def refuse_stand_in_over_real(raw: RawFiles, results: Path) -> None:
+    """Raise UserError where the stand-in would overwrite what was made from real data.
+
+    `results` is the folder of results, with `data/h5` beside it.
+    """
+    if not raw.simulated:
+        return
+    tables = results.with_name("data") / "h5"
+    if real := list(_real(results, tables)):
+        raise UserError(
+            f"{raw.why}, so this run would use the simulated stand-in, and {len(real)} files such "
+            f"as {real[0]} were made from real data: nothing was run or overwritten. Mount the "
+            f"disk or put the raw files back; for the stand-in take another folder (snakemake "
+            f"--directory DIR, with raw.source: simulated), or delete {results} and {tables} first"
+        )
+
+
+def _real(results: Path, tables: Path) -> Iterator[Path]:
+    """Results and H5 files that say so; what cannot be read says nothing."""
+    for path in (path for pattern in _SAYING for path in sorted(results.glob(pattern))):
+        said: Any = None
+        with suppress(OSError, ValueError):
+            said = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(said, dict) and said.get("simulated_data") is False:
+            yield path
+    for path in sorted(tables.rglob("*.h5")):
+        import h5py  # here, since every dry run would wait for it
+
+        with suppress(OSError, KeyError, ValueError), h5py.File(path) as file:
+            if json.loads(file.attrs["source"]).get("simulated") is False:
+                yield path
+
+
+def warm_start_file(start: str | None, own: Path) -> tuple[str, str | None] | None:
+    """The file of `train.start_from` and its version; None without that setting.
+
+    The version is None where the workflow makes the file. Raises UserError if the file is missing,
+    or is the training's `own` model under any name: Snakemake removes an output before its job.
+    """
+    if start is None:
+        return None
+    path = os.path.normpath(start)
+    if os.path.realpath(path) == os.path.realpath(own):
+        raise UserError(
+            f"train.start_from: {path} is the file of the very model that would start from it; "
+            f"copy it to another place, such as models/, and name the copy"
+        )
+    if Path(path).parts[:1] == ("results",):
+        return path, None
+    if not Path(path).is_file():
+        raise UserError(
+            f"train.start_from: {path}: no such file; name the model.safetensors of an earlier "
+            f"training, or null to train from the start"
+        )
+    return path, content_version(Path(path))

@@ -1,0 +1,63 @@
+"""The sample submission: each ID of the test table once, in the order of the CSV."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from ..common.errors import UserError
+from ..common.ids import IdTables
+from .location import Location
+
+ID = pa.schema([("id", pa.string())])
+# One request for a remote file.
+_BLOCK_BYTES = 1 << 23
+
+
+def add_sample(tables: IdTables, path: str | Path, id_column: str) -> None:
+    """The unchanged ID strings of a sample submission as the table `sample`.
+
+    Raises UserError if the file is unusable, or an ID stands in it twice.
+    """
+    tables.add("sample", ID.empty_table())
+    for batch in sample_ids(path, id_column):
+        tables.add("sample", pa.Table.from_batches([batch], ID))
+    tables.require_unique("sample", str(path))
+
+
+def sample_ids(path: str | Path, id_column: str) -> Iterator[pa.RecordBatch]:
+    """The IDs of a sample submission, in batches of one column `id`."""
+    location = Location(path)
+    with location.reading(location.version), location.open() as file:
+        reader = pacsv.open_csv(
+            file,
+            read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(
+                include_columns=[id_column],
+                column_types={id_column: pa.string()},
+                strings_can_be_null=False,
+            ),
+        )
+        for batch in reader:
+            yield batch.rename_columns(ID.names)
+
+
+def check_same(tables: IdTables, name: str, path: str | Path, there: str) -> None:
+    """Raise UserError unless the table, which holds the IDs `there`, has those of the sample."""
+    complaints = [
+        f"{rows:,} {what}, such as {example!r}"
+        for (rows, example), what in (
+            (tables.missing("sample", name), f"of its IDs are not {there}"),
+            (tables.missing(name, "sample"), f"IDs {there} are not in it"),
+        )
+        if rows
+    ]
+    if complaints:
+        raise UserError(
+            f"{path}: {' and '.join(complaints)} ({tables.rows('sample'):,} IDs in it, "
+            f"{tables.rows(name):,} {there}); it must belong to the test file: take the file that "
+            f"came with it, or move it away (raw.sample_submission) to submit in the order of the "
+            f"test file"
+        )

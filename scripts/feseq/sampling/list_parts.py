@@ -1,0 +1,45 @@
+"""The parts of the test table, after what can be checked of it as a whole (rule `list_parts`)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from ..common.files import Output, write_json
+from ..common.ids import id_tables
+from ..common.progress import Progress
+from ..config.columns import Columns
+from ..raw.reading import RawTable
+from ..raw.sample_submission import ID, add_sample, check_same
+from ..raw.text import checked_ids
+
+_BATCH_ROWS = 1 << 17
+
+
+def list_parts(
+    raw: str | Path | Sequence[str],
+    columns: Columns,
+    parts: Output,
+    *,
+    rows: int,
+    sample_submission: str | Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Write the parts of about `rows` rows that a test table is converted in, as JSON.
+
+    Raises UserError if a file lacks a column or has it in another type than the others, an ID is
+    missing or occurs twice, or the sample submission has other IDs: before days of training.
+    """
+    file = RawTable(raw)
+    file.check_columns(columns, columns.id)
+    listing = Progress("listed", file.rows)
+    with id_tables(parts, threads) as tables:
+        for first_row, batch in file.stream([columns.id], _BATCH_ROWS):
+            ids = checked_ids(batch.column(0), first_row, columns.id, file.where(first_row))
+            tables.add("test", pa.table([ids], ID))
+            listing.advance(len(ids))
+        tables.require_unique("test", f"{file.location}: column {columns.id!r}")
+        if sample_submission is not None:
+            add_sample(tables, sample_submission, columns.id)
+            check_same(tables, "test", sample_submission, "in the test file")
+    write_json(parts, file.listing(rows).as_json())

@@ -1,0 +1,361 @@
+"""Which rows are held out: the newest, or those of groups that are never learned from.
+
+A cut always runs between two values of a column, never through the rows of one: no time and no
+group is on both sides. Held-out rows may be cut once more by the same rule: those behind that cut
+are holdout rows, for reporting alone.
+"""
+
+import logging
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from ..common.errors import UserError, first_line
+from ..config.sampling import Sampling, Split
+from ..raw.reading import RawTable, kind_of
+from ..raw.text import as_text
+from .selection import HOLDOUT, TRAIN, VALIDATION
+
+logger = logging.getLogger(__name__)
+
+_ZONE = re.compile("[Z+-]")
+_NUMBER = re.compile("-?[0-9]+")
+# A row in no part.
+_OUT = -1
+# What the log calls a part.
+_NAMES = {TRAIN: "train", VALIDATION: "validation", HOLDOUT: "holdout"}
+# A cut that misses the share asked for by such a factor is worth a warning.
+_FAR_OFF = 1.5
+# The share of all times; a few may stand for none, as 0 does.
+_NEARLY_ALL = 0.9
+# Times in one unit that are _LARGE have no gap in which they grow _JUMP times; seconds beside
+# milliseconds have one, and days beside hours (20240131 and 2024013123).
+_LARGE, _JUMP = 10_000_000, 50
+# Dividing by one of these drops the clock behind a day: none, HH, HHMM, HHMMSS, HHMMSSmmm.
+_CLOCKS = (1, 10**2, 10**4, 10**6, 10**9)
+# A row's time is one of so many periods, at most.
+PERIODS = 8
+# Rows of one read: 16 MB of sequences of 500 events.
+_BATCH_ROWS = 8_192
+
+
+def split_rows(
+    file: RawTable, labels: np.ndarray, sampling: Sampling
+) -> tuple[np.ndarray, np.ndarray]:
+    """Part and period of each row of the file, as in a Selection; a part less than 0: in none.
+
+    By time, the newest rows are held out: those of the `last` values, or of as many values as come
+    nearest to `valid_share` of the rows. By group, some groups drawn at random. By both, the newest
+    rows without those of a group that has older rows; these are in no part. A share `holdout_share`
+    of the held-out rows are holdout rows. Raises UserError if a part lacks rows of a label.
+    """
+    split, where = sampling.split, str(file.location)
+    time = read_times(file, split.time) if split.time else None
+    group = read_groups(file, split.group, sampling.seed) if split.group else None
+    part = _cut(time, group, sampling.valid_share, split.last, split, where)
+    held = part == VALIDATION
+    if sampling.holdout_share and held.any():
+        held_time, held_group = (None if key is None else key[held] for key in (time, group))
+        if held_time is not None and held_time.min() == held_time.max():
+            logger.info("all held-out rows have one %s: holdout rows are drawn", split.time)
+            held_time, random = None, np.random.default_rng([sampling.seed, HOLDOUT])
+            if held_group is None:  # each row is one of its own
+                held_group = random.integers(0, 1 << 64, int(held.sum()), np.uint64)
+        whose = f"{where}, held-out rows"
+        again = _cut(held_time, held_group, sampling.holdout_share, None, split, whose)
+        part[held] = np.array([VALIDATION, HOLDOUT, _OUT], np.int8)[again]
+    _check_parts(part, labels, time, split, where)
+    return part, np.zeros(len(part), np.uint8) if time is None else periods(time)
+
+
+def periods(time: np.ndarray) -> np.ndarray:
+    """The period of each row, uint8 [rows], ascending with its `time` [rows]; 0 is the oldest.
+
+    At most PERIODS, each with about as many rows. Rows of one time are in one period; few times are
+    a period each.
+    """
+    ordered = np.sort(time)
+    is_later = ordered[1:] != ordered[:-1]
+    edges = ordered[1:][is_later] if np.count_nonzero(is_later) < PERIODS else _eighths(ordered)
+    del ordered
+    return np.searchsorted(edges, time, side="right").astype(np.uint8)
+
+
+def _eighths(ordered: np.ndarray) -> np.ndarray:
+    """The first time that begins at an eighth of the rows or behind it, for each eighth."""
+    last = np.ceil(len(ordered) * np.arange(1, PERIODS) / PERIODS).astype(np.int64) - 1
+    first = np.searchsorted(ordered, ordered[last], side="right")
+    return np.unique(ordered[first[first < len(ordered)]])
+
+
+def _cut(
+    time: np.ndarray | None,
+    group: np.ndarray | None,
+    share: float,
+    last: int | None,
+    split: Split,
+    where: str,
+) -> np.ndarray:
+    """int8 [rows]: TRAIN before the cut, VALIDATION behind it, or less than 0: in no part.
+
+    The cut leaves the rows of the `last` times behind it, or about `share` of all rows.
+    """
+    key, column = (group, split.group) if time is None else (time, split.time)
+    assert key is not None, "a split by a column"
+    start = _start(np.sort(key), share, last, f"{where}: column {column!r}")
+    part = (key >= start).astype(np.int8)
+    if time is not None and group is not None:
+        older = np.sort(group[part == TRAIN])
+        place = np.searchsorted(older, group).clip(max=len(older) - 1)
+        part[(part == VALIDATION) & (older[place] == group)] = _OUT
+    return part
+
+
+def _start(ascending: np.ndarray, share: float, last: int | None, column: str) -> Any:
+    """The lowest of the values that are held out."""
+    total = len(ascending)
+    if ascending[0] == ascending[-1]:
+        raise UserError(
+            f"{column} has one value in all of {total:,} rows, and rows of one value stay "
+            f"together: name another column in sampling.split, or hold out more rows"
+        )
+    if last is not None:
+        firsts = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1
+        if last > len(firsts):
+            raise UserError(
+                f"{column} has {len(firsts) + 1:,} values, and sampling.split.last holds out "
+                f"{last:,} of them; at most {len(firsts):,} leave something to learn from"
+            )
+        return ascending[firsts[-last]]
+    # The two ends of the rows that lie where the cut would be.
+    value = ascending[min(int(total * (1 - share)), total - 1)]
+    ends = (np.searchsorted(ascending, value, side) for side in ("left", "right"))
+    cut = min(
+        (end for end in ends if 0 < end < total), key=lambda end: abs(total - end - share * total)
+    )
+    found = (total - cut) / total
+    if max(found / share, share / found) > _FAR_OFF:
+        logger.warning(
+            "%s: rows of one value stay together, so %.3g of the rows are held out, not %.3g",
+            column,
+            found,
+            share,
+        )
+    return ascending[cut]
+
+
+def _check_parts(
+    part: np.ndarray,
+    labels: np.ndarray,
+    time: np.ndarray | None,
+    split: Split,
+    where: str,
+) -> None:
+    """Log what is in each part; raises UserError if one lacks rows of a label."""
+    by = " and ".join(name for name in (split.time, split.group) if name)
+    found, lacks = [], False
+    for number, name in _NAMES.items():
+        rows = np.flatnonzero(part == number)
+        if number == HOLDOUT and not len(rows):
+            continue
+        clicks, span = int(labels[rows].sum()), ""
+        lacks |= not 0 < clicks < len(rows)
+        if time is not None and len(rows):
+            ends = dict.fromkeys(map(str, (time[rows].min(), time[rows].max())))
+            span = f", {split.time} {' to '.join(ends)}"
+        found.append(f"{len(rows):,} {name} rows ({clicks:,} clicks{span})")
+    out = np.count_nonzero(part == _OUT)
+    logger.info("split by %s: %s", by, "; ".join(found))
+    if out:
+        logger.warning(
+            "%s of %s rows FALL OUT: they are among the newest, and their %s has older rows too",
+            f"{out:,}",
+            f"{len(part):,}",
+            split.group,
+        )
+    if lacks:
+        raise UserError(
+            f"{where}: split by {by}: {'; '.join(found)}; {out:,} rows fall out. Each part needs "
+            f"rows with and without a click: change sampling.split, valid_share or holdout_share"
+        )
+
+
+def read_times(file: RawTable, column: str) -> np.ndarray:
+    """What rows are ordered by, [rows]: numbers or, of dates, timestamps and ISO 8601, datetime64.
+
+    Texts are all whole numbers, or all in ISO 8601, with zones or without. Raises UserError if the
+    column or a value is missing, or is of another kind.
+    """
+    parts, read_as = [], None
+    for first_row, values in _values(file, column, "sampling.split.time"):
+        is_missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+        if is_missing.any():
+            raise UserError(
+                f"{file.where(first_row)}: column {column!r} is missing in {is_missing.sum():,} of "
+                f"the rows {first_row:,} to {first_row + len(values) - 1:,}, first row "
+                f"{first_row + is_missing.argmax()}; sampling.split.time needs the time of every "
+                f"row: fill the column, or name another one"
+            )
+        try:
+            read_as = read_as or _read_as(values)
+            found = cast_rows(values, read_as, first_row)
+            parts.append(found.to_numpy(zero_copy_only=False))
+        except (ValueError, pa.ArrowException) as error:
+            raise _no_times(file, column, first_line(error)) from None
+    key = np.concatenate(parts)
+    if key.dtype.kind != "M":
+        _check_numbers(file, column, key)
+    return key
+
+
+def _read_as(values: pa.Array) -> pa.DataType:
+    """The type in which values of a column have the order of time."""
+    kind = values.type
+    if kind_of(kind) == "text":
+        word = values[0].as_py()
+        if _NUMBER.fullmatch(word):
+            return pa.int64()
+        return pa.timestamp("ns", "UTC" if _ZONE.search(word, len("2024-01-31")) else None)
+    if pa.types.is_floating(kind):
+        return pa.float64()
+    if pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return kind
+    raise pa.ArrowTypeError(f"type {kind} has no order in time")
+
+
+def cast_rows(values: pa.Array, kind: pa.DataType, first_row: int) -> pa.Array:
+    """The values as another type; raises ValueError for the first that cannot be, with its row."""
+
+    def fault(some: pa.Array) -> str:
+        try:
+            some.cast(kind)
+        except pa.ArrowException as error:
+            return first_line(error)
+        return ""
+
+    with suppress(pa.ArrowException):
+        return values.cast(kind)
+    rows = range(len(values))
+    bad = bisect_left(rows, True, key=lambda i: bool(fault(values.slice(0, i + 1))))
+    raise ValueError(f"row {first_row + bad}: {fault(values.slice(bad, 1))}")
+
+
+def _no_times(file: RawTable, column: str, why: str) -> UserError:
+    return UserError(
+        f"{file.location}: column {column!r}: {why}; sampling.split.time takes whole numbers such "
+        f"as 20240131, dates, timestamps, or texts such as 2024-01-31 or 2024-01-31 23:59:00 in "
+        f"every row"
+    )
+
+
+def _check_numbers(file: RawTable, column: str, times: np.ndarray) -> None:
+    """Raise UserError if the numbers are in no order of time.
+
+    They are infinite, have the year last, alone or with hours to milliseconds behind it, or are of
+    two units.
+    """
+    if np.isinf(times).any():
+        raise _no_times(file, column, f"row {np.isinf(times).argmax()} is infinite")
+    if any(_is_year_last(times.astype(np.float64) // clock) for clock in _CLOCKS):
+        raise _no_times(file, column, f"the year is last, as in {times[0]}")
+    ordered = np.sort(times)
+    is_far = (ordered[:-1] >= _LARGE) & (ordered[1:] // _JUMP >= ordered[:-1])
+    if is_far.any():
+        before, after = ordered[is_far.argmax() :][:2]
+        raise _no_times(file, column, f"{before} and {after}, the next, are of two units")
+
+
+def _is_year_last(times: np.ndarray) -> bool:
+    """True if nearly all are days or months before their year: 31012024, 12312024, 12024."""
+    front, year = np.divmod(times, 10_000)
+    first, second = np.divmod(front, 100)
+    is_date = (year >= 1900) & (year < 2200) & (second >= 1) & (second <= 31) & (first <= 31)
+    # With one day or month, years are in order.
+    return bool(is_date.mean() > _NEARLY_ALL and np.ptp(front[is_date]) > 0)
+
+
+def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
+    """A hash of each row's group, uint64 [rows].
+
+    Groups are equal where the values' texts are, or their lists of integers or texts. A row without
+    a value, or with an empty one, is a group of its own. 64 bits keep a hundred million groups
+    apart but for a chance of 1 in 3,000.
+    """
+    file.check_one_width([column])
+    random = np.random.default_rng([seed, 1])
+    hashes, alone = [], 0
+    for _, values in _values(file, column, "sampling.split.group"):
+        try:
+            bounds, data = _bytes_of(values)
+        except pa.ArrowException as error:
+            raise UserError(
+                f"{file.location}: column {column!r} of type {values.type} tells no groups "
+                f"({first_line(error)}); name a column of text, numbers, or lists of texts or "
+                f"integers in sampling.split.group"
+            ) from None
+        digests = (
+            xxhash.xxh3_64_intdigest(data[start:stop], seed)
+            for start, stop in pairwise(bounds.tolist())
+        )
+        found = np.fromiter(digests, np.uint64, len(values))
+        is_missing = np.diff(bounds) == 0
+        found[is_missing] = random.integers(0, 1 << 64, int(is_missing.sum()), np.uint64)
+        alone += int(is_missing.sum())
+        hashes.append(found)
+    if alone:
+        logger.warning(
+            "%s: %s rows have no %s: each counts as a group of its own",
+            file.location,
+            f"{alone:,}",
+            column,
+        )
+    return np.concatenate(hashes)
+
+
+def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
+    """Bytes of each value, data[bounds[i]:bounds[i + 1]]: its text, or its list.
+
+    None where the value is missing or empty. Raises ArrowException for values of other types.
+    """
+    if kind_of(values.type) == "list of text":
+        values = values.cast(pa.list_(pa.string()))
+        if values.flatten().null_count:
+            raise pa.ArrowInvalid("its lists hold a missing value")
+        if pc.any(pc.match_substring(values.flatten(), "\0")).as_py():
+            raise pa.ArrowInvalid("its texts hold the character NUL, which parts them here")
+        values = pc.binary_join(values, "\0")
+    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+        events = values.flatten()
+        if not pa.types.is_integer(events.type) or events.null_count:
+            raise pa.ArrowInvalid("its lists hold a missing value, or neither integers nor texts")
+        numbers = np.ascontiguousarray(events.to_numpy(zero_copy_only=False))
+        bounds = np.concatenate([[0], np.cumsum(lengths)]) * numbers.itemsize
+        return bounds, numbers.view(np.uint8).data
+    texts = pc.fill_null(as_text(values), "")
+    bounds = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
+    return bounds, memoryview(texts.buffers()[2] or b"")
+
+
+def _values(file: RawTable, column: str, key: str) -> Iterator[tuple[int, pa.Array]]:
+    """The column, some rows at a time."""
+    require_column(file, column, key)
+    for first_row, batch in file.stream([column], _BATCH_ROWS):
+        yield first_row, batch.column(0)
+
+
+def require_column(file: RawTable, column: str, key: str) -> None:
+    """Raise UserError if a table lacks the column that a key of the config names."""
+    if column not in file.schema_arrow.names:
+        raise UserError(
+            f"{file.location}: there is no column {column!r}, which {key} names; the file has "
+            f"{', '.join(map(repr, file.schema_arrow.names[:8]))}, ..."
+        )

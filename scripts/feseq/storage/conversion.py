@@ -1,0 +1,176 @@
+"""Raw parquet to H5, part by part: train rows shuffled, test rows in order."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..common.ahead import map_ahead
+from ..common.files import Output, written_beside
+from ..common.progress import Progress
+from ..config.columns import Columns
+from ..raw.parts import Part, read_parts
+from ..raw.reading import RawTable
+from ..raw.text import checked_ids
+from ..sampling.selection import HOLDOUT, Selection
+from .block import Block
+from .raw_values import Words, add_words, convert_batch
+from .shuffle import Shuffle
+from .store import H5Writer
+
+logger = logging.getLogger(__name__)
+
+BATCH_ROWS = 8_192
+
+
+def convert_train(
+    raw: str | Path | Sequence[str],
+    selection: Path,
+    columns: Columns,
+    train: Output,
+    valid: Output,
+    *,
+    parts: Path | None = None,
+    part: int = 0,
+    threads: int = 1,
+    size: str = "",
+    code: Sequence[str] = (),
+) -> None:
+    """Write the selected rows of `raw` to two H5 files.
+
+    `raw` is a table of one part, or the files of the `part` of this number among those listed in
+    `parts`. Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random
+    order. The H5 files keep `size` and `code`, digests of it, as parts of what they were made from.
+    """
+    listed = read_parts(parts)[part] if parts else None
+    file = RawTable(raw, listed)
+    file.check_columns(columns, columns.label)
+    chosen = Selection.read(selection, part, listed.draw if listed else None)
+
+    def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[Block, Words, np.ndarray, np.ndarray]:
+        here, batch = item
+        is_valid, place = chosen.is_valid[here], chosen.position[here]
+        order, row = np.lexsort((place, is_valid)), chosen.row[here] + file.first_row
+        path = file.where(int(row[0]) if len(row) else file.first_row)
+        block, words = convert_batch(batch, row, columns, path, order)
+        # Via float, since labels may be text such as '1.0'.
+        label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
+        holdout = (chosen.part[here] == HOLDOUT).astype(np.uint8)[order]
+        row, period = chosen.row[here][order], chosen.period[here][order]
+        block = replace(block, label=label, holdout=holdout, period=period, row=row)
+        return block, words, is_valid[order], place[order]
+
+    known: dict[str, set[str]] = {name: set() for name in columns.categorical}
+    with (
+        written_beside(train) as train_h5,
+        written_beside(valid) as valid_h5,
+        _writer(train_h5, columns) as train_writer,
+        _writer(valid_h5, columns) as valid_writer,
+    ):
+        writers = (train_writer, valid_writer)
+        shuffle = Shuffle(writers)
+        batches = map_ahead(convert, _selected(file, columns, chosen.row), threads)
+        converting = Progress("converted", len(chosen))
+        for block, words, is_valid, place in batches:
+            add_words(known, words)
+            shuffle.append(block, is_valid, place)
+            converting.advance(len(place))
+        shuffle.write()
+        drawn = _source(file, columns, code) | {"draw": chosen.digest, "size": size}
+        for writer, side in zip(writers, ("train", "validation")):
+            writer.finish(known, drawn, side)
+    logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
+
+
+def convert_test(
+    parquet: str | Path | Sequence[str],
+    columns: Columns,
+    test_h5: Path,
+    *,
+    part: Part | None = None,
+    threads: int = 1,
+    code: Sequence[str] = (),
+) -> None:
+    """Write `parquet`, or the part of a table whose files it names, to H5 in file order.
+
+    One pass over bounded memory.
+    """
+    file = RawTable(parquet, part)
+    file.check_columns(columns, columns.id)
+
+    def convert(item: tuple[int, pa.RecordBatch]) -> tuple[Block, Words]:
+        first_row, batch = item
+        order, path = np.arange(len(batch)), file.where(first_row)
+        block, words = convert_batch(batch, first_row + order, columns, path, order)
+        ids = checked_ids(batch.column(columns.id), first_row, columns.id, path)
+        return replace(block, row=block.row - file.first_row, id=_as_bytes(ids)), words
+
+    known: dict[str, set[str]] = {name: set() for name in columns.categorical}
+    batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
+    with written_beside(test_h5) as h5, _writer(h5, columns) as writer:
+        converting = Progress("converted", file.rows)
+        for block, words in map_ahead(convert, batches, threads):
+            add_words(known, words)
+            writer.append(block)
+            converting.advance(len(block))
+        writer.finish(known, _source(file, columns, code))
+    logger.info("%s: %s rows converted", file.location, f"{file.rows:,}")
+
+
+def _selected(
+    file: RawTable, columns: Columns, chosen: np.ndarray
+) -> Iterator[tuple[slice, pa.RecordBatch]]:
+    """Which of the chosen rows, and their features and label, batch by batch in file order.
+
+    At least one batch, so that columns are known.
+    """
+    for number, batch in file.stream((*columns.features, columns.label), BATCH_ROWS):
+        first_row = number - file.first_row
+        start, stop = np.searchsorted(chosen, (first_row, first_row + len(batch)))
+        if stop - start < len(batch):
+            batch = batch.take(pa.array(chosen[start:stop] - first_row))
+        if start < stop or not first_row:
+            yield slice(start, stop), batch
+
+
+def _as_bytes(texts: pa.StringArray) -> np.ndarray:
+    """The texts in UTF-8 as bytes [rows] of one width, the longest's."""
+    width = max(1, pc.max(pc.binary_length(texts)).as_py())
+    padded = pc.ascii_rpad(texts, width, padding="\0")
+    start = np.frombuffer(padded.buffers()[1], np.int32)[padded.offset]
+    return np.frombuffer(padded.buffers()[2], f"S{width}", len(texts), start)
+
+
+def _writer(path: Path, columns: Columns) -> closing[H5Writer]:
+    return closing(H5Writer(path, columns.numeric, columns.categorical, columns.ragged))
+
+
+def _source(file: RawTable, columns: Columns, code: Sequence[str]) -> dict[str, object]:
+    return {
+        "file": file.location.name,
+        "rows": file.rows,
+        "bytes": file.bytes,
+        "fingerprint": file.version,
+        "simulated": file.is_simulated,
+        "row_time": columns.row_time,
+        "code": list(code),
+    }
+
+
+def convert_test_part(
+    raw: list[str],
+    parts: Path,
+    part: int,
+    columns: Columns,
+    h5: Output,
+    *,
+    threads: int,
+    code: Sequence[str],
+) -> None:
+    """`convert_test` of the part with this number in the listing `parts`."""
+    convert_test(raw, columns, h5, part=read_parts(parts)[part], threads=threads, code=code)

@@ -1,1 +1,0 @@
-"""The training of one model: its loop, its steps, resuming, several processes."""

@@ -1,7 +1,0 @@
-"""List the parts of the test table, each of which is converted and predicted by itself."""
-
-from entry import run_script
-from feseq.dataset.list_test import list_test
-
-if __name__ == "__main__":
-    run_script(list_test)

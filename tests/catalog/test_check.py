@@ -1,0 +1,204 @@
+"""The check of a config and of a search space; the page of all keys."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from feseq.catalog.check import checked_config, repeated_keys
+from feseq.catalog.families import family_of
+from feseq.catalog.reference import key_rows, with_tables
+from feseq.catalog.space import TuneConfig, by_block
+from feseq.common.errors import UserError
+from support.configs import CONFIG, Config, put
+
+
+@pytest.fixture
+def config() -> Config:
+    return yaml.safe_load(CONFIG.read_text())
+
+
+def named(config: Config) -> list[str]:
+    """The keys that a refusal names, of a config that is refused."""
+    with pytest.raises(UserError) as refusal:
+        checked_config(config)
+    lines = [line for line in str(refusal.value).splitlines() if line.startswith("  - ")]
+    return sorted(line.removeprefix("  - ").split(": ")[0] for line in lines)
+
+
+def test_the_config_as_shipped_shows_the_declared_defaults(config: Config) -> None:
+    checked = checked_config(config, [CONFIG])
+    left = {block: config[block] for block in ("columns", "sizes", "variants")}
+    left["tuning"] = {"space": config["tuning"]["space"]}
+    assert checked_config(left) == checked
+    for block in {*config} - {"columns", "sizes", "variants"}:
+        shown = config[block].items()
+        assert {key: checked[block][key] for key, _ in shown} == dict(shown)
+
+
+def test_numbers_keep_the_form_in_which_they_were_written(config: Config) -> None:
+    """A default written out, such as 0 of a float, is the same text and retrains nothing."""
+    before = json.dumps(checked_config(config))
+    config["train"]["embedding_l2"] = 0
+    assert json.dumps(checked_config(config)) == before
+    put(config, "sizes.toy.train.weight_decay", 1)
+    put(config, "sizes.toy.model.dropout", 0)
+    size = checked_config(config)["sizes"]["toy"]
+    assert json.dumps([size["train"]["weight_decay"], size["model"]["dropout"]]) == "[1, 0]"
+
+
+def test_the_preset_for_the_leaderboard_lies_over_the_config(config: Config) -> None:
+    preset = CONFIG.with_name("leaderboard.yaml")
+    update_config(config, yaml.safe_load(preset.read_text()))
+    checked = checked_config(config, [CONFIG, preset])
+    submitting = checked["sizes"]["full"]["submission_models"]
+    assert checked["sizes"]["medium"]["submission_models"] == submitting
+    assert {family_of(model).name for model in submitting} == {"feseq", "boosting"}
+
+
+# A path, a value that is refused there, and the path that the refusal names where it is another.
+REFUSED: list[tuple[str, Any] | tuple[str, Any, str]] = [
+    ("train.embedding_l2", float("nan")),
+    ("train.embedding_l2", True),
+    ("train.embedding_rate_factor", 1e9),
+    ("train.seed", 2**64),
+    ("train.monitor", {"acu": 1}, "train.monitor.acu"),
+    ("train.monitor", {"auc": 0}),
+    ("train.monitor", {"auc": 1, "logloss": 0.5}),
+    ("variants.feseq_paper.train.monitor", {"auc": 0, "logloss": 0}),
+    ("model.max_len", 150),
+    ("model.times", True),
+    ("sampling.split.last", 2),
+    ("sampling.split.time", "seq"),
+    ("sizzes", {}),
+    ("sizes.toy.model.head", 1),
+    ("sizes.toy.model.heads", 5, "model.heads of len100, size toy"),
+    ("sizes.toy.train", {}, "sizes.toy.train.batch_size"),
+    ("sizes.toy.rows", 1000.0),
+    ("sizes.toy.min_count", True),
+    ("sizes.full.max_len", [150, 0], "sizes.full.max_len.1"),
+    ("sizes.full.submission_models", ["len150", "len150"]),
+    ("sizes.full.submission_models", ["len151"], "max_len 151 is not listed for size full"),
+    ("sizes.full.submission_weights", [1, 2], "sizes.full"),
+    ("variants", {"Big one": {}}, "variants.Big one"),
+    ("variants", {"v" * 300: {}}, f"variants.{'v' * 300}"),
+    ("score", {"s" * 300: "in/new.parquet"}, f"score.{'s' * 300}"),
+    ("columns.use", ["bass"]),
+    ("columns.groups.base.target", "item"),
+    ("columns.groups.base.times", ["seq_time"]),
+    ("columns.groups", {1: {}}, "columns.groups.1"),
+    ("tuning.space", {"model.droput": [0.1]}),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[0]}={case[1]}")
+def test_a_mistake_is_refused_by_its_path(config: Config, case: tuple[Any, ...]) -> None:
+    path, value, *other = case
+    put(config, path, value)
+    assert {*(other or [path])} <= {*named(config)}
+
+
+def test_a_renamed_key_is_refused_with_its_new_name(config: Config) -> None:
+    put(config, "sampling.judge_share", 0.5)
+    with pytest.raises(UserError, match=r"sampling\.judge_share: .*'holdout_share' now"):
+        checked_config(config)
+
+
+def test_all_mistakes_are_listed_at_once(config: Config) -> None:
+    put(config, "train.learning_rate", "1e-3")
+    put(config, "train.batchsize", 5)
+    put(config, "sizes.toy.rows", 5)
+    del config["sizes"]["toy"]["max_len"]
+    config["runtime"][1.5] = 1
+    with pytest.raises(UserError) as refusal:
+        checked_config(config)
+    text = str(refusal.value)
+    assert "did you mean 'batch_size'?" in text
+    assert named(config) == [
+        *("runtime", "sizes.toy.max_len", "sizes.toy.rows"),
+        *("train.batchsize", "train.learning_rate"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("a: 1\nb: 2\na: 3\n", ["line 3"]),
+        ("a:\n  - {b: 1, b: 1}\n", ["line 2"]),
+        ('{\n\t"a": {"b": 1,\n\t"b": 2}}', ["line 3"]),
+        ("", []),
+        ("a: {c: 1}\nb: {c: 1}\n", []),
+        ("a: &x {c: 1}\nb: *x\nc:\n  <<: *x\n  d: 1\n", []),
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_its_line(
+    tmp_path: Path, text: str, places: list[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    found = [line.removeprefix(f"{file}, ").split(":")[0] for line in repeated_keys([file])]
+    assert found == places
+
+
+@pytest.mark.parametrize(
+    ("space", "named"),
+    [
+        ("model.droput: [0.1]", "model.droput"),
+        ("model.max_len: [50]", "model.max_len"),
+        ("boosting.bags: [1, 3]", "boosting.bags"),
+        ("boosting.max_depth: {low: 3, high: 17}", "boosting.max_depth"),
+        ("model.dropout: []", "model.dropout"),
+        ("model.dropout: [0.1, 1.5]", "model.dropout"),
+        ("model.pooling: {low: 1, high: 2}", "model.pooling"),
+        ("train.learning_rate: [1e-3, 1.0e-2]", "train.learning_rate"),
+        ("model.mlp: [[64], 64]", "model.mlp"),
+        ("model.dropout: {low: 0, high: 0.1, hihg: 1}", "model.dropout.hihg"),
+        ("model.dropout: {low: 0}", "model.dropout.high"),
+        ("model.dropout: {low: 0, high: .nan}", "model.dropout.high"),
+        ("model.dropout: {low: 0.3, high: 0.1}", "model.dropout"),
+        ("model.dropout: {low: 0.0, high: 0.3, log: true}", "model.dropout"),
+        ("model.dropout: {low: 0.1, high: 0.3, log: true, step: 0.1}", "model.dropout"),
+        ("model.heads: {low: 1, high: 8, step: 0.5}", "model.heads"),
+        ("model.dropout: {low: 0.1, high: 0.4, step: 0.1}", None),
+        ("model.heads: {low: 1, high: 8, log: true}", None),
+        ("train.embedding_l2: {low: 1, high: 2.5}", None),
+        ("model.time_log_base: [2, null, 1.5]", None),
+        ("train.evaluations_per_epoch: [auto, 4]", None),
+        ("boosting.l2: {low: 0.1, high: 30.0, log: true}", None),
+    ],
+)
+def test_a_mistake_is_named_and_a_sound_space_passes(space: str, named: str | None) -> None:
+    values = {"space": yaml.safe_load(space)}
+    if named is None:
+        TuneConfig.from_values(values, "tuning")
+        return
+    with pytest.raises(UserError) as refusal:
+        TuneConfig.from_values(values, "tuning")
+    assert str(refusal.value).split(": ")[:2] == ["tuning.space", named]
+
+
+def test_the_settings_of_every_size_can_be_searched(config: Config) -> None:
+    for size in config["sizes"].values():
+        space: dict[str, Any] = {f"model.{key}": [value] for key, value in size["model"].items()}
+        TuneConfig.from_values({"space": space}, "tuning")
+        assert by_block({path: values[0] for path, values in space.items()}) == {
+            "model": size["model"],
+            "train": {},
+            "boosting": {},
+        }
+
+
+README = CONFIG.with_name("README.md").read_text()
+
+
+def test_the_page_of_all_keys_is_in_step_with_the_declared_settings() -> None:
+    assert with_tables(README) == README, "run `make reference` and commit what it changes"
+    rows = list(key_rows())
+    assert [path for path, _, _, meaning in rows if not meaning] == []
+    assert [path for path, *_ in rows if README.count(f"\n| `{path}` |") != 1] == []
+    named = re.findall(r"`([a-z_]+(?:\.[a-z0-9_<>]+)+)`", README)
+    assert {*named} <= {path for path, *_ in rows} | {"config.yaml"}

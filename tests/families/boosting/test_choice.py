@@ -1,0 +1,225 @@
+"""Features and leaves that lower the logloss of held-out rows; click rates by plain loops."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from feseq.common.errors import UserError
+from feseq.common.files import read_json
+from feseq.common.ragged import Ragged
+from feseq.families.boosting import choice, clicks
+from feseq.families.boosting.clicks import (
+    FOLDS,
+    ClickCounts,
+    Places,
+    hashed_below,
+    mean_over_newest,
+)
+from feseq.families.boosting.model_file import load
+from feseq.families.boosting.settings import BoostingConfig
+from feseq.features.fitting import fit_feature_map
+from feseq.storage.opening import AllRows
+from support.jobs import run_job
+from support.learnable import learnable_table, make
+from support.raw_tables import COLUMNS, as_lists, ragged, raw_table, with_roles
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_SHORT", choice._SHORT.model_copy(update={"trees": 30}))
+
+
+def trained(data: Path, out: Path, files: dict[str, Any] | None = None, **settings: Any) -> Any:
+    """What a training writes, and its model, with features chosen."""
+    given = {"trees": 20, "max_depth": 3, "learning_rate": 0.3} | settings
+    outputs = run_job(data, out, {"boosting": BoostingConfig(**given).values()}, **files or {})
+    return read_json(outputs["training"]) | {"model": load(outputs["model"])}
+
+
+def test_sets_that_help_stay_and_a_refit_and_the_model_have_them(
+    learnable: Path, tmp_path: Path
+) -> None:
+    found = trained(learnable, tmp_path / "first", bags=2)
+    tried = {entry["what"]: entry for entry in found["tried"]}
+    names = ["histories", "groups", "clicks"]  # there are no IDs
+    assert list(tried)[:3] == [f"features {name}" for name in names]
+    for name in names:
+        entry = tried[f"features {name}"]
+        assert entry["kept"] == (entry["gain"] > entry["error"] > 0)
+    # Clicks follow one code of the histories.
+    assert tried["features histories"]["gain"] > 0.05
+    assert tried["features histories"]["kept"]
+    assert found["sets"] == [name for name in names if tried[f"features {name}"]["kept"]]
+    assert list(found["model"].features.sets) == found["sets"]
+    rows, all_rows = AllRows(learnable / "train.h5", learnable / "valid.h5"), tmp_path / "all.json"
+    fit_feature_map(rows, COLUMNS, 1).write(all_rows)
+    files = {"refit_of": tmp_path / "first/training.json", "feature_map": all_rows}
+    again = trained(learnable, tmp_path / "refit", files, bags=2)
+    assert len(found["trees"]) == 2
+    for run in (found, again):
+        for booster in run["model"].boosters:
+            covers = booster.trees_to_dataframe()["Cover"]
+            assert covers.min() >= run["min_child_weight"]
+    for name in ("sets", "min_child_weight", "tried", "features", "trees", "valid_auc"):
+        assert again[name] == found[name]
+    settings = {"features": ["clicks", "histories"], "min_child_weight": 3}
+    given = trained(learnable, tmp_path / "given", **settings)
+    assert given["model"].features.sets == given["sets"] == ["histories", "clicks"]
+    assert (given["min_child_weight"], given["tried"]) == (3, [])
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_ids_alone_are_learned_from_where_they_tell_of_clicks(tmp_path: Path, tells: bool) -> None:
+    person = np.arange(3000) % 100
+    y = (person % 4 == 0) if tells else np.random.default_rng(0).random(3000) < 0.25
+    table = raw_table(3000, item=[f"p{i}" for i in person], y=y.astype(np.int8))
+    columns = with_roles(sequences=(), targets=(), numeric=(), profile=("item",))
+    make(tmp_path, table, columns=columns)
+    if tells:
+        found = trained(tmp_path, tmp_path)
+        assert found["sets"] == ["ids"]
+        assert found["valid_auc"] == 1
+    else:
+        with pytest.raises(UserError, match=r"boosting\.features"):
+            trained(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_click_rates_of_who_does_not_return_are_left_out(tmp_path: Path, returns: bool) -> None:
+    random = np.random.default_rng(2)
+    who = np.repeat(np.arange(60), 50)
+    order = random.permutation(3000) if returns else np.arange(3000)
+    taste = 2 * random.normal(size=60)[who]
+    y = (random.random(3000) < 1 / (1 + np.exp(1 - taste))).astype(np.int8)
+    columns = {"item": np.array([f"p{i}" for i in who])[order], "y": y[order]}
+    columns["price"] = (taste + random.normal(size=3000))[order]
+    make(tmp_path, raw_table(3000, **columns), valid_rows=range(1900, 3000))
+    found = trained(tmp_path, tmp_path / "out", unknown_share=0, min_child_weight=1)
+    assert ("clicks" in found["sets"]) == returns
+
+
+def test_trees_of_few_clicks_can_split(tmp_path: Path) -> None:
+    data = make(tmp_path, learnable_table(200), valid_rows=range(100, 200))
+    found = trained(data, tmp_path / "out")
+    assert all(entry["error"] > 0 for entry in found["tried"])
+
+
+@pytest.mark.parametrize("is_sure", [True, False])
+def test_leaves_are_as_small_as_the_rows_can_fill(tmp_path: Path, is_sure: bool) -> None:
+    random = np.random.default_rng(0)
+    level = random.integers(0, 60, 3000)  # 2,000 train rows: some 33 of each
+    chance = np.where(random.random(60) < 0.5, 0.02, 0.98)[level] if is_sure else np.full(3000, 0.5)
+    columns = {"y": (random.random(3000) < chance).astype(np.int8), "price": level.astype(float)}
+    make(tmp_path, raw_table(3000, **columns), valid_rows=range(2000, 3000))
+    found = trained(tmp_path, tmp_path / "out", features=[])
+    assert (found["min_child_weight"] < 20) == is_sure
+    few = make(tmp_path / "few", raw_table(3000, **columns), valid_rows=range(100, 3000))
+    # A tenth of what 100 rows have, which two thirds of them could not fill as well.
+    found = trained(few, tmp_path / "out", features=[])
+    assert found["min_child_weight"] < 2.5
+    assert not found["tried"]
+
+
+Rows = tuple[np.ndarray, Ragged, np.ndarray, np.ndarray]
+
+
+def some_rows(rows: int = 300) -> Rows:
+    """Folds, histories of up to 12 of 7 tokens, targets of 3, labels."""
+    random = np.random.default_rng(1)
+    lists = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(rows)]
+    histories = Ragged(ragged(lists).values.astype(np.int64), ragged(lists).offsets)
+    label = (random.random(rows) < 0.3).astype(np.int64)
+    return hashed_below(np.arange(rows), FOLDS), histories, random.integers(0, 3, rows), label
+
+
+def counted(places: Places, rows: Rows) -> ClickCounts:
+    counts = ClickCounts(places, FOLDS)
+    counts.add(*rows)
+    return counts
+
+
+def test_log_odds_are_those_of_a_plain_count_over_other_or_older_folds() -> None:
+    rows = some_rows()
+    counts = counted(Places(3, 7), rows)
+    fold, histories, target, label = rows
+    events = [
+        (f, 7 * t + token, y)
+        for f, tokens, t, y in zip(fold, as_lists(histories), target, label)
+        for token in tokens
+    ]
+    rate = (sum(y for *_, y in events) + 0.5) / (len(events) + 1)
+    added = counts.more
+    own, older = counts.out_of_fold(), counts.of_older()
+    cases = [({*range(FOLDS)}, counts.of_all()[0]), (set(), older[0])]
+    for number in (1, 3, 4):
+        cases += [({*range(FOLDS)} - {number}, own[number]), ({*range(number)}, older[number])]
+    for counting, found in cases:
+        for place in (0, 10, 20):
+            seen = [y for f, p, y in events if f in counting and p == place]
+            odds = (sum(seen) + added * rate) / (len(seen) - sum(seen) + added * (1 - rate))
+            expected = np.log(odds) - np.log(rate / (1 - rate))
+            assert found[place] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rate", "more", "places", "rows"), [(0.3, 20, 300, 40), (0.02, 200, 2000, 100)]
+)
+def test_places_get_as_many_occurrences_as_their_rates_are_alike(
+    rate: float, more: float, places: int, rows: int
+) -> None:
+    random = np.random.default_rng(0)
+    ids = np.repeat(np.arange(places), rows)
+    each, nothing = Ragged(ids, np.arange(len(ids) + 1)), np.zeros(len(ids), np.int64)
+    fold = random.integers(0, FOLDS, len(ids))
+    # By definition, a beta prior is worth that many occurrences.
+    chance = random.beta(rate * more, (1 - rate) * more, places)[ids]
+    chances = np.stack([chance, np.full(len(ids), rate), fold / 20])
+    label = (random.random(chances.shape) < chances).astype(np.int64)
+    of_places, of_none, of_folds = (
+        counted(Places(1, places), (fold, each, nothing, clicked)).more for clicked in label
+    )
+    assert of_places == pytest.approx(more, rel=0.4)
+    # The others are of one rate, in all rows or in each fold.
+    assert min(of_none, of_folds) > 5 * more
+
+
+def test_means_over_the_newest_are_those_of_a_plain_loop() -> None:
+    rows = some_rows()
+    counts = counted(Places(3, 7), rows)
+    fold, histories, target, _ = rows
+    table = counts.out_of_fold()
+    found = mean_over_newest(table, counts.places, fold, histories, target, np.array([1, 4, 99]))
+    for row, tokens in enumerate(as_lists(histories)):
+        values = [table[fold[row], 7 * target[row] + token] for token in reversed(tokens)]
+        expected = [np.mean(values[:n]) if values else np.nan for n in (1, 4, 99)]
+        np.testing.assert_allclose(found[row], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_too_many_pairs_share_places_and_keep_their_counts() -> None:
+    tokens, target = np.random.default_rng(0).integers(0, 1 << 12, (2, 20_000))
+    ones, zeros = np.ones(20_000, np.int64), np.zeros(20_000, np.int64)
+    rows = zeros, Ragged(tokens, np.arange(20_001)), target, ones
+    counts = counted(Places(1 << 12, 1 << 12), rows)
+    assert counts.seen.shape == (FOLDS, clicks._MOST_PLACES)
+    assert counts.seen.sum() == counts.clicks.sum() == 20_000
+    # As many as so many balls in so many boxes leave alone.
+    assert (counts.seen > 0).sum() > 19_600
+
+
+def test_an_id_of_its_own_in_each_row_tells_nothing_of_a_random_label() -> None:
+    rows = 20_000
+    label = (np.random.default_rng(2).random(rows) < 0.1).astype(np.int64)
+    fold, nothing = hashed_below(np.arange(rows), FOLDS), np.zeros(rows, np.int64)
+    assert np.bincount(fold) == pytest.approx([rows / FOLDS] * FOLDS, rel=0.05)
+    for ids in (np.arange(rows), np.arange(rows) // 3):
+        places, each = Places(1, rows), Ragged(ids, np.arange(rows + 1))
+        counts = counted(places, (fold, each, nothing, label))
+        windows = np.array([1])
+        for table in (counts.out_of_fold(), counts.of_older()):
+            value = mean_over_newest(table, places, fold, each, nothing, windows)
+            assert abs(roc_auc_score(label, value[:, 0]) - 0.5) < 0.02
+        # With its own label each row would give itself away.
+        assert roc_auc_score(label, counts.of_all()[0, ids]) > 0.9

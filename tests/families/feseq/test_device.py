@@ -1,0 +1,78 @@
+"""What a run uses of the machine: its precision; compiled layers, which are the same network."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+
+from feseq.config.runtime import Runtime
+from feseq.families.feseq.network import device as runtime
+from feseq.families.feseq.network.build import placed
+from feseq.families.feseq.network.device import Machine, start_runtime
+from feseq.families.feseq.training.step import Stepper
+from support.networks import CONFIG, make_batch, make_model
+from support.pretended_gpu import pretended_gpu
+from support.trainings import TRAIN
+
+
+def test_float32_is_exact_on_a_gpu_also_after_a_run_in_half_precision() -> None:
+    with pretended_gpu():
+        for precision, products in (("bfloat16", "high"), ("float32", "highest")):
+            start_runtime(Runtime(device="cuda", precision=precision), threads=1)
+            assert torch.get_float32_matmul_precision() == products
+
+
+@pytest.mark.parametrize("lacking", [None, "Triton", "gcc", "Python.h"])
+def test_layers_are_compiled_where_that_is_possible(
+    lacking: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / ("other.h" if lacking == "Python.h" else "Python.h")).touch()
+    monkeypatch.setattr(runtime, "get_path", lambda name: str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(runtime, "which", lambda name: name if lacking != "gcc" else None)
+    with pretended_gpu(triton=lacking != "Triton"):
+        assert start_runtime(Runtime(device="cuda"), 1).compile == (lacking is None)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * (lacking is not None)
+    assert not start_runtime(Runtime(device="cpu"), 1).compile
+
+
+# Two epochs with rows of other lengths.
+EPOCHS = [[[3, 0, 6, 1], [5, 5, 5], [6] * 4], [[1, 2], [2, 4, 4, 1, 0, 6], [5, 0, 1, 2, 4]]]
+
+
+@pytest.mark.workflow
+def test_compiled_layers_train_alike_and_are_compiled_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What is compiled runs as it is: no compiler is at work here, but the tracer that calls one.
+    tracer = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=tracer))
+    torch._dynamo.reset()
+    config = replace(CONFIG, dropout=0.0, crossing=3, mlp_cross_rank=2)
+    steppers = []
+    for compiles in (False, True):
+        machine = Machine(torch.device("cpu"), compile=compiles)
+        model = placed(make_model(config).train(), machine)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        steppers.append(Stepper(model, optimizer, machine, TRAIN))
+    plain, compiled = steppers
+    compilations = []
+    for epoch in EPOCHS:
+        for seed, lengths in enumerate(epoch):
+            batch = make_batch(lengths, seed=seed)
+            for stepper in steppers:
+                stepper.take(batch)
+            assert compiled.mean_loss() == pytest.approx(plain.mean_loss(), abs=1e-9)
+            with torch.inference_mode():
+                logit_B = compiled.model.eval()(batch)
+            torch.testing.assert_close(logit_B, plain.model(batch), rtol=0, atol=1e-9)
+            compiled.model.train()
+        compilations.append(tracer.frame_count)
+    assert compilations[0] == compilations[1] > 0
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()

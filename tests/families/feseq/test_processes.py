@@ -1,0 +1,371 @@
+"""Trainings of several processes: rows, weights, losses, signals, kills, machines."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from feseq.common.errors import UserError
+from feseq.common.ranks import Ranks, joined
+from feseq.config.runtime import Runtime
+from feseq.families.feseq.network.device import choose_device, start_runtime
+from feseq.families.feseq.training.checkpoint import Checkpoint
+from feseq.families.feseq.training.loop import Trainer
+from feseq.families.feseq.training.processes import run_under_torchrun
+from feseq.families.feseq.training.step import Stepper
+from support import SCRIPTS
+from support.processes import (
+    PATIENCE_SECONDS,
+    free_port,
+    have_ended,
+    in_processes,
+    read_until,
+    workers_of,
+)
+from support.trainings import CPU, OFTEN, SMALL_MODEL, STILL, a_run, fitted, same_weights, train
+
+# Dropout; batch norms, whose statistics each rank sees in its share; a draw; an average.
+DRAWN = replace(SMALL_MODEL, pooling="weighted_sum", score="din")
+SHARED = replace(
+    OFTEN,
+    batch_size=229,
+    evaluations_per_epoch=1,
+    negative_share=0.5,
+    weight_average=0.8,
+    embedding_second_moment="table",
+    epochs=1,
+    schedule="cosine",
+)
+
+
+def start(
+    data: Path, out: Path, *launcher: str, gpus: int = 2, nodes: int = 1, **variables: str
+) -> subprocess.Popen[str]:
+    """scripts/train.py in a process group of its own."""
+    training = replace(OFTEN, gpus=gpus, nodes=nodes)
+    arguments = {
+        "train": data / "train.h5",
+        "valid": data / "valid.h5",
+        "feature_map": data / "feature_map.json",
+        "settings": json.dumps({"model": asdict(STILL), "train": asdict(training)}),
+        "full_name": "toy/len10",
+        "runtime": '{"device": "cpu"}',
+        "threads": gpus,
+        "model": out / "model.safetensors",
+        "history": out / "history.csv",
+        "training": out / "training.json",
+    }
+    command = [*(launcher or (sys.executable,)), str(SCRIPTS / "train.py")]
+    command += [f"--{name}={value}" for name, value in arguments.items()]
+    options: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    return subprocess.Popen(command, env=os.environ | variables, **options)
+
+
+def wait_for_state(out: Path, *processes: subprocess.Popen[str]) -> None:
+    """Return once the state is saved, before the first evaluation."""
+    while not (out / "training_state/state.safetensors").exists():
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.02)
+
+
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and log of a process."""
+    _, log = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, log
+
+
+def train_here(data: Path, out: Path, gpus: int = 1, verbosity: int = 1) -> None:
+    """The training of the script, in this process."""
+    config = replace(OFTEN, gpus=gpus)
+    train(data, out, config, STILL, verbosity=verbosity)
+
+
+def assert_like(found: Path, expected: Path) -> None:
+    """Losses and metrics are alike, but for rounding."""
+    one, other = (pd.read_csv(folder / "history.csv") for folder in (found, expected))
+    assert len(one["train_loss"]) == 20
+    for name in ("train_loss", "auc", "logloss"):
+        np.testing.assert_allclose(one[name], other[name], rtol=2e-4, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of one process."""
+    out = tmp_path_factory.mktemp("alone")
+    train_here(data, out)
+    return out
+
+
+@pytest.mark.workflow
+def test_two_processes_learn_like_one_and_go_on_after_a_sigterm_as_one_or_two(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    together, out = tmp_path / "together", tmp_path / "out"
+    # The first shows the losses of both.
+    in_processes(2, train_here, data, together, 2, 2)
+    assert_like(together, alone)
+    assert pd.read_csv(together / "history.csv")["train_loss"].round(4).nunique() > 10
+    assert json.loads((together / "training.json").read_text())["processes"] == 2
+    # A pod of Kubeflow has torchrun's options in its environment.
+    process = start(data, out, PET_NNODES="2", PET_NODE_RANK="1")
+    read_until(process, ": train loss ")
+    workers = workers_of(process.pid)
+    # As Slurm does: every process gets it.
+    for each in (process.pid, *workers):
+        os.kill(each, signal.SIGTERM)
+    code, log = end_of(process)
+    assert code != 0, log
+    assert (out / "training_state/state.safetensors").exists()
+    assert not (out / "model.safetensors").exists()
+    assert have_ended(workers)
+    copy = Path(shutil.copytree(out, tmp_path / "copy"))
+    in_processes(2, train_here, data, out, 2)
+    assert same_weights(*(folder / "model.safetensors" for folder in (together, out)))
+    train_here(data, copy)
+    assert_like(copy, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["worker killed", "launcher killed", "Ctrl-C"])
+def test_after_a_sudden_end_nothing_runs_and_three_processes_go_on(
+    data: Path, alone: Path, tmp_path: Path, end: str
+) -> None:
+    process = start(data, tmp_path)
+    wait_for_state(tmp_path, process)
+    workers = workers_of(process.pid)
+    if end == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        os.kill(workers[1] if end == "worker killed" else process.pid, signal.SIGKILL)
+    code, log = end_of(process)
+    assert code != 0, log
+    assert have_ended(workers)
+    # What all processes would log is there once.
+    assert log.count("validation rows, max_len") == 1
+    # Saved before an evaluation too, which a signal ends at once.
+    in_processes(3, train_here, data, tmp_path, 3)
+    assert_like(tmp_path, alone)
+
+
+def start_two(data: Path, out: Path) -> list[subprocess.Popen[str]]:
+    """A launcher of one process for each of two machines, which meet on loopback."""
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    return [start(data, out, gpus=1, nodes=2, NODE_RANK=str(node), **meeting) for node in range(2)]
+
+
+@pytest.mark.workflow
+def test_launchers_of_two_machines_meet(data: Path, alone: Path, tmp_path: Path) -> None:
+    (code, log), (other_code, other_log) = map(end_of, start_two(data, tmp_path))
+    assert (code, other_code) == (0, 0), log + other_log
+    assert_like(tmp_path, alone)
+    assert log.count("epoch 2, step 60") == 1
+    assert other_log.count("epoch 2, step 60") == 0
+    names = ["history.csv", "model.safetensors", "training.json", "training_state"]
+    assert sorted(os.listdir(tmp_path)) == names
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"MASTER_ADDR": ""}, r"MASTER_ADDR \(''\)"),
+        ({"MASTER_PORT": "99999"}, r"MASTER_PORT \('99999'\)"),
+        *(({"NODE_RANK": node}, rf"NODE_RANK \('{node}'\)") for node in "2x"),
+        # A Slurm job has a number, and srun.
+        ({"SLURM_JOB_ID": "7", "PATH": ""}, "by srun"),
+        *(({"SLURM_JOB_ID": job}, r"_ADDR \(''\)") for job in ("", "12.batch")),
+    ],
+)
+def test_several_machines_need_to_know_where_they_meet(
+    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], named: str
+) -> None:
+    meeting = {"MASTER_ADDR": "node1", "MASTER_PORT": "29500", "NODE_RANK": "1"}
+    for variable in meeting:
+        monkeypatch.delenv(variable, raising=False)
+    for variable, text in (wrong if "SLURM_JOB_ID" in wrong else meeting | wrong).items():
+        monkeypatch.setenv(variable, text)
+    with pytest.raises(UserError, match=f"train.nodes is 2: .*{named}"):
+        run_under_torchrun(1, 2, 1)
+
+
+def test_a_time_to_save_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1h")
+    with pytest.raises(UserError, match="TORCH_ELASTIC_SHUTDOWN_TIMEOUT is '1h'"):
+        run_under_torchrun(2, 1, 1)
+
+
+# The port is found from the number of the job.
+SRUN = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do echo "srun option $1" >&2; shift; done
+SLURM_NODEID=0 "$@" & first=$!
+SLURM_NODEID=1 "$@" || exit
+wait $first
+"""
+
+
+@pytest.mark.slow
+def test_a_slurm_job_of_two_machines_starts_the_second_by_srun(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "srun").write_text(SRUN)
+    (tmp_path / "srun").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    slurm = {"SLURM_JOB_ID": str(free_port() - 20_000), "PATH": path}
+    process = start(data, tmp_path / "out", gpus=1, nodes=2, **slurm)
+    code, log = end_of(process)
+    assert code == 0, log
+    assert_like(tmp_path / "out", alone)
+    assert "srun option --nodes=2\n" in log
+    assert log.count("epoch 2, step 60") == 1
+
+
+@pytest.mark.workflow
+def test_what_others_set_in_the_environment_counts_for_nothing(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    pod = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "node1", "MASTER_PORT": "29500"}
+    code, log = end_of(start(data, tmp_path, gpus=1, **pod, NUMBA_NUM_THREADS="0"))
+    assert code == 0, log
+    assert_like(tmp_path, alone)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{}, {"RANK": "x"}, {"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": ""}, {"LOCAL_RANK": "1"}],
+)
+def test_an_environment_that_is_not_torchruns_is_named(
+    monkeypatch: pytest.MonkeyPatch, place: dict[str, str]
+) -> None:
+    for name, value in ({"RANK": "0", "WORLD_SIZE": "2"} | place if place else {}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="unset TORCHELASTIC_RUN_ID"), joined():
+        pass
+
+
+def test_a_process_of_torchrun_alone_meets_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "no.such.host"}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    with joined() as ranks:
+        assert ranks == Ranks()
+
+
+@pytest.mark.workflow
+def test_one_that_waits_for_others_in_vain_ends_at_a_signal(data: Path, tmp_path: Path) -> None:
+    place = {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "other"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    process = start(data, tmp_path, gpus=1, **place, **meeting)
+    read_until(process, "process 0 of 2 waits")
+    process.terminate()
+    assert end_of(process)[0] == -signal.SIGTERM
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_where_a_launcher_is_killed_the_other_machine_ends_too(
+    data: Path, tmp_path: Path, victim: int
+) -> None:
+    launchers = start_two(data, tmp_path)
+    wait_for_state(tmp_path, *launchers)
+    workers = [worker for launcher in launchers for worker in workers_of(launcher.pid)]
+    launchers[victim].kill()
+    launchers[victim].communicate(timeout=PATIENCE_SECONDS)
+    code, _ = end_of(launchers[1 - victim])
+    assert code != 0
+    assert have_ended(workers)
+
+
+@pytest.mark.slow
+def test_processes_that_torchrun_has_started_join_one_another(
+    data: Path, alone: Path, tmp_path: Path
+) -> None:
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3")
+    code, log = end_of(start(data, tmp_path, *torchrun, gpus=1))
+    assert code == 0, log
+    assert_like(tmp_path, alone)
+    assert json.loads((tmp_path / "training.json").read_text())["processes"] == 3
+
+
+def follow(data: Path, out: Path) -> None:
+    """Train as one of several; write the rows of each step, and the weights at the end."""
+    rows: list[list[int]] = []
+    take = Stepper.take
+
+    def noted(self: Stepper, batch: Any) -> None:
+        rows.append(batch.row_B.tolist())
+        take(self, batch)
+
+    Stepper.take = noted  # type: ignore[method-assign]
+    with joined() as ranks:
+        trainer = fitted(data, SHARED, DRAWN, start_runtime(Runtime(device="cpu"), 1, ranks))
+    (out / f"rows{ranks.rank}.json").write_text(json.dumps(rows))
+    torch.save(trainer.model.state_dict(), out / f"weights{ranks.rank}.pt")
+
+
+@pytest.mark.workflow
+def test_ranks_share_the_batches_of_one_and_end_with_the_same_weights(
+    data: Path, tmp_path: Path
+) -> None:
+    in_processes(3, follow, data, tmp_path)
+    rows = [json.loads((tmp_path / f"rows{rank}.json").read_text()) for rank in range(3)]
+    with a_run(data, DRAWN, SHARED).opened(CPU) as (source, _):
+        batches = [sorted(batch.row_B.tolist()) for batch in source.shuffled(SHARED.seed, 1)]
+    steps = [*zip(*rows, strict=True)]
+    assert [sorted(row for share in step for row in share) for step in steps] == batches
+    # Two ranks without rows, in the batch of one.
+    assert [len(share) for step in steps for share in step].count(0) == 2
+    first, *others = (
+        torch.load(tmp_path / f"weights{rank}.pt", weights_only=True) for rank in range(3)
+    )
+    # A norm without rows has counted fewer batches; nothing depends on the count.
+    names = [name for name in first if not name.endswith("num_batches_tracked")]
+    for other in others:
+        assert all(torch.equal(first[name], other[name]) for name in names)
+
+
+def test_only_the_first_saves_and_by_its_own_clock(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ranks, "_reduce", lambda ranks, tensor, operation: tensor)
+    # All gather what is saved.
+    gathered: list[int] = []
+    save = Trainer._save
+    monkeypatch.setattr(Trainer, "_save", lambda self: (gathered.append(self.step), save(self))[1])
+    saved = Checkpoint(tmp_path, "")
+    for rank, expected in ((0, [30]), (1, [])):
+        saves: list[dict[str, Any]] = []
+        monkeypatch.setattr(saved, "is_due", partial(bool, rank))
+        monkeypatch.setattr(saved, "save", saves.append)
+        machine = replace(CPU, ranks=Ranks(rank, 2))
+        config = replace(OFTEN, epochs=1, evaluations_per_epoch=1)
+        fitted(data, config, STILL, machine, checkpoint=saved)
+        # Before the evaluation alone.
+        assert [state["stepper"]["step"] for state in saves] == expected
+    assert gathered == [30, 30]
+
+
+def test_all_resume_from_the_same_state_or_none_does(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another rank is at a later step.
+    monkeypatch.setattr(Ranks, "largest", lambda ranks, *steps: [step + 1 for step in steps])
+    with pytest.raises(UserError, match="could read its saved state"):
+        fitted(data, OFTEN, STILL, replace(CPU, ranks=Ranks(0, 2)))
+
+
+def test_fewer_gpus_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match=r"train.gpus is 4, and PyTorch finds 1 CUDA devices"):
+        choose_device("auto", Ranks(1, 8, 1, 4))

@@ -1,0 +1,295 @@
+"""Warm starts keep an earlier model's codes and weights, and new ones join them.
+
+A refit is one, on the validation rows among as many others.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from feseq.common.errors import UserError
+from feseq.common.files import read_json
+from feseq.config.columns import Columns
+from feseq.evaluate.validation import predict_validation
+from feseq.families.feseq.model_file import TrainedModel
+from feseq.families.feseq.network.build import build_model
+from feseq.families.feseq.settings import ModelConfig, TrainConfig
+from feseq.families.feseq.training.step import Stepper
+from feseq.families.feseq.training.warm_start import WarmStart
+from feseq.features.extension import extended
+from feseq.features.feature_map import FeatureMap
+from feseq.features.fitting import fit_feature_map
+from feseq.storage.opening import open_table
+from feseq.storage.store import H5Table
+from support.networks import WHOLE, random_model
+from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
+from support.shop import changed, refused, snakemake
+from support.trainings import (
+    CONFIG,
+    CPU,
+    FOUR_EPOCHS,
+    SMALL_MODEL,
+    STILL,
+    a_run,
+    counted_steps,
+    ended_at,
+    same_weights,
+    script_monitor,
+    train,
+    train_saving,
+)
+
+ROLES = with_roles(shared=("events",), context=("unused",), ids=("age",))
+MODEL = replace(WHOLE, pooling="weighted_sum")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Older and newer rows as the train and the valid file of one draw."""
+    random = np.random.default_rng(4)
+    events = [random.integers(0, 60, length) for length in random.integers(0, 12, 150)]
+    table = raw_table(
+        150,
+        events=[",".join(map(str, row)) for row in events],
+        item=[str(item) if item < 70 else f"kind {item}" for item in random.integers(0, 90, 150)],
+        unused=[f"u{place}" for place in random.integers(0, 40, 150)],
+    )
+    folder = tmp_path_factory.mktemp("days")
+    to_train_h5(folder, table, columns=ROLES)
+    return folder
+
+
+def fitted(folder: Path, *days: str, roles: Any = ROLES) -> FeatureMap:
+    return fit_feature_map([folder / f"{day}.h5" for day in days], roles, 1)
+
+
+def vocabularies(found: FeatureMap) -> list[Any]:
+    fields = (found.profile, found.targets, found.sequences, found.context, found.ids)
+    return [field for kind in fields for field in kind]
+
+
+def test_the_extended_map_has_the_codes_that_a_fit_to_all_rows_has(folder: Path) -> None:
+    old, new = fitted(folder, "train"), fitted(folder, "valid")
+    both = extended(old, new)
+    everything = fitted(folder, "train", "valid")
+    assert vocabularies(both) == vocabularies(everything)
+    assert vocabularies(both) not in (vocabularies(old), vocabularies(new))
+    # Numbers are read as the weights have learned to.
+    assert (both.numeric, both.levels, both.statistics) == (old.numeric, old.levels, old.statistics)
+    assert (both.fitted_on, extended(old, old)) == (new.fitted_on, old)
+
+
+def earlier_model(folder: Path, feature_map: FeatureMap) -> Path:
+    path = folder / "earlier.safetensors"
+    random_model(MODEL, feature_map).save(path)
+    return path
+
+
+@pytest.mark.parametrize("roles", [ROLES, COLUMNS], ids=["shared", "apart"])
+def test_older_rows_get_their_logits_and_new_codes_their_start_values(
+    folder: Path, tmp_path: Path, roles: Any
+) -> None:
+    path = earlier_model(tmp_path, fitted(folder, "train", roles=roles))
+    start = WarmStart.read(path, MODEL, fitted(folder, "valid", roles=roles))
+    torch.manual_seed(1)
+    network = build_model(MODEL, start.feature_map)
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    # Codes of the older rows at other places than the indices that the earlier map gives them.
+    earlier = TrainedModel.load(path)
+    newer = TrainedModel(replace(earlier.about, feature_map=start.feature_map), network)
+    with H5Table(folder / "train.h5") as train:
+        start.carry_into(network, train)
+        logits = [model.predict(train) for model in (earlier, newer)]
+    np.testing.assert_array_equal(*logits)
+    # No other row of a table was touched.
+    for name, value in network.state_dict().items():
+        added = len(value) - len(earlier.network.state_dict()[name]) if value.ndim else 0
+        if added:
+            assert (value == fresh[name]).all(1).sum() == added
+    assert "history.target.0.weight" in fresh
+
+
+def test_columns_settings_and_files_that_do_not_fit_are_clear_errors(
+    folder: Path, tmp_path: Path
+) -> None:
+    path, here = earlier_model(tmp_path, fitted(folder, "train")), fitted(folder, "valid")
+    WarmStart.read(path, replace(MODEL, dropout=0.4, embedding_std=0.1), here)
+    damaged = tmp_path / "other"
+    damaged.write_bytes(path.read_bytes()[:-9])
+    for given, message in (
+        (
+            (path, MODEL, fitted(folder, "valid", roles=COLUMNS)),
+            "start_from: column 'age' .ids. is used otherwise",
+        ),
+        (
+            (path, MODEL, replace(here, profile=[])),
+            "column 'country' .profile. is used",
+        ),
+        (
+            (path, replace(MODEL, heads=1, causal=True, dropout=0.9), here),
+            "start_from: .*network: heads 2 there, 1 here; causal False there, True here;",
+        ),
+        ((damaged, MODEL, here), r"other: not a complete model file"),
+    ):
+        with pytest.raises(UserError, match=message):
+            WarmStart.read(*given)
+    start = WarmStart.read(path, MODEL, here)
+    with H5Table(folder / "train.h5") as train:
+        train.source["simulated"] = True
+        with pytest.raises(UserError, match="holds simulated data, and the model was trained on"):
+            start.carry_into(build_model(MODEL, start.feature_map), train)
+
+
+def test_an_interrupted_training_goes_on_from_its_state_and_not_from_the_earlier_model(
+    data: Path, tmp_path: Path
+) -> None:
+    earlier = train_saving(data, tmp_path / "earlier", replace(FOUR_EPOCHS, epochs=1))["model"]
+    config = replace(FOUR_EPOCHS, epochs=2, start_from=str(earlier))
+    whole = train_saving(data, tmp_path / "whole", config)
+    with ended_at(Stepper, "take", 4):
+        train_saving(data, tmp_path / "resumed", config)
+    with counted_steps() as steps:
+        resumed = train_saving(data, tmp_path / "resumed", config)
+    assert len(steps) == 3
+    scratch = train_saving(data, tmp_path / "scratch", replace(config, start_from=None))
+    assert same_weights(whole["model"], resumed["model"])
+    assert not same_weights(whole["model"], scratch["model"])
+    # Another earlier model is another training.
+    with counted_steps() as steps:
+        train_saving(data, tmp_path / "resumed", replace(config, start_from=str(whole["model"])))
+    assert len(steps) == 6
+
+
+@pytest.mark.workflow
+def test_the_workflow_goes_on_from_a_file_and_retrains_where_its_content_changes(
+    copied: Path,
+) -> None:
+    target = "results/toy/len20/model.safetensors"
+    earlier = copied / "earlier.safetensors"
+    earlier.write_bytes((copied / target).read_bytes())
+    config = changed("train.start_from", "earlier.safetensors")
+    snakemake(copied, target, config=config)
+    log = (copied / "results/toy/len20/train.log").read_text()
+    assert "going on from earlier.safetensors" in log
+    assert earlier.read_bytes() != (copied / target).read_bytes()
+    earlier.touch()
+    assert "Nothing to be done" in snakemake(copied, "-n", target, config=config)
+    before = earlier.stat()
+    earlier.write_bytes((copied / target).read_bytes())
+    os.utime(earlier, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "now: 'start_version=" in snakemake(copied, "-n", target, config=config)
+    (copied / "link").symlink_to("results")
+    own = "is the file of the very model"
+    for start, message in (
+        (f"./{target}", own),
+        (target.replace("results", "link"), own),
+        (str(copied / target), own),
+        ("no", "no: no such file"),
+    ):
+        output = refused(copied, "-n", target, config=changed("train.start_from", start))
+        assert f"train.start_from: {os.path.normpath(start)}" in output
+        assert message in output
+
+
+def map_file(data: Path, out: Path, min_count: int = 1, *, all_rows: bool = True) -> Path:
+    """The file of a feature map of the train rows, or of these and the validation rows."""
+    columns, valid = Columns.from_config(CONFIG["columns"]), [data / "valid.h5"] * all_rows
+    fit_feature_map(data / "train.h5", columns, min_count, valid).write(out)
+    return out
+
+
+def first_training(
+    data: Path,
+    out: Path,
+    config: TrainConfig = FOUR_EPOCHS,
+    model: ModelConfig = SMALL_MODEL,
+    **options: Any,
+) -> Path:
+    """The training.json of a training whose third epoch is the best."""
+    with pytest.MonkeyPatch.context() as patch:
+        script_monitor(patch, 0.6, 0.5, 0.7, 0.65)
+        return train(data, out, config, model, **options)["training"]
+
+
+@pytest.fixture
+def rare_map(data: Path, tmp_path: Path) -> Path:
+    """A feature map that knows few categories."""
+    return map_file(data, tmp_path / "rare.json", 40, all_rows=False)
+
+
+def test_it_begins_with_the_weights_and_unknown_shares_of_the_first(
+    data: Path, rare_map: Path, tmp_path: Path
+) -> None:
+    config, model = replace(FOUR_EPOCHS, batch_size=50), replace(STILL, unknown_share="auto")
+    training = first_training(data, tmp_path, config, model, feature_map=rare_map)
+    shares = read_json(training)["unknown_shares"]
+    assert any(shares.values())
+    # Steps so small that they leave the weights where they were.
+    small = replace(config, learning_rate=1e-30, start_from=str(tmp_path / "model.safetensors"))
+    map_file(data, rare_map, 40)
+    run = a_run(data, model, small, rare_map, before=read_json(training))
+    with run.opened(CPU) as sources:
+        trainer = run.trainer(sources, CPU)
+        assert trainer.model.unknown.shares.tolist() == pytest.approx(list(shares.values()))
+        trainer.fit()
+    first = TrainedModel.load(tmp_path / "model.safetensors").network
+    for name, weight in first.state_dict().items():
+        after = trainer.model.state_dict()[name]
+        # New categories have rows of their own.
+        assert weight.numel() < after.numel() or torch.allclose(weight, after), name
+
+
+def test_its_rows_are_all_validation_rows_and_as_many_others(data: Path, tmp_path: Path) -> None:
+    before = read_json(first_training(data, tmp_path))
+    config = replace(FOUR_EPOCHS, start_from=str(tmp_path / "model.safetensors"))
+    with open_table(data / "valid.h5") as table:
+        held_out = set(table.column("row").tolist())
+    feature_map, found = map_file(data, tmp_path / "all.json"), []
+    for seed in (42, 42, 43):
+        run = a_run(data, SMALL_MODEL, replace(config, seed=seed), feature_map, before=before)
+        with run.opened(CPU) as (source, valid):
+            assert valid is None
+            found.append(source.table.column("row").tolist())
+            assert source.batch_rows == before["batch_rows"]
+    for rows in found:
+        assert len(rows) == len(set(rows)) == 2 * len(held_out)
+        assert held_out < set(rows)
+    assert found[0] == found[1] != found[2]
+
+
+def test_no_more_categories_are_drawn_than_validation_rows_have_unknown(
+    data: Path, rare_map: Path
+) -> None:
+    run = a_run(data, replace(SMALL_MODEL, unknown_share="auto"), FOUR_EPOCHS, rare_map)
+    with run.opened(CPU) as (train, valid):
+        assert valid is not None
+        drawn = np.array(run.unknown_shares(train, valid))
+        before = train.encoder.unknown_shares(train.table)
+        wanted = valid.encoder.unknown_shares(valid.table)
+    assert before.max() > 0.2
+    np.testing.assert_allclose(before + (1 - before) * drawn, np.maximum(before, wanted))
+
+
+def test_it_says_whose_its_metrics_are_and_resumes(data: Path, tmp_path: Path) -> None:
+    feature_map = map_file(data, tmp_path / "feature_map.json")
+    first = first_training(data, tmp_path / "first", replace(FOUR_EPOCHS, batch_size=20))
+    options: dict[str, Any] = {"refit_of": first, "feature_map": feature_map}
+    outputs = train_saving(data, tmp_path / "refit", **options)
+    about = read_json(outputs["training"])
+    assert (about["train_rows"], about["valid_rows"], about["refit"]) == (200, 0, True)
+    assert (about["steps"], about["valid_auc"]) == (10, 0.7)
+    assert not same_weights(first.with_name("model.safetensors"), outputs["model"])
+    # It was trained on the validation rows.
+    with pytest.raises(UserError, match="not made from the same rows"):
+        predict_validation(outputs["model"], data / "valid.h5", *(tmp_path / n for n in "ps"))
+    with ended_at(Stepper, "take", 7):
+        train_saving(data, tmp_path / "resumed", **options)
+    with counted_steps() as steps:
+        resumed = train_saving(data, tmp_path / "resumed", **options)
+    assert len(steps) == 4
+    assert same_weights(outputs["model"], resumed["model"])

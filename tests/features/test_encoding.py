@@ -1,0 +1,332 @@
+"""Feature maps and batches against one plain encoding of the raw rows; maps that do not fit."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from feseq.batches import source as batches
+from feseq.batches.batch import Batch
+from feseq.batches.source import BatchSource
+from feseq.common.errors import UserError
+from feseq.config.columns import Columns
+from feseq.features import encoding, fitting
+from feseq.features.encoding import FeatureEncoder, Inputs
+from feseq.features.feature_map import FeatureMap, check_one_draw
+from feseq.features.fitting import fit_feature_map
+from feseq.features.history_statistics import NAMES, QUANTITIES, history_statistics
+from feseq.storage.store import H5Table
+from support.raw_tables import COLUMNS, ragged, raw_table, to_test_h5, to_train_h5, with_roles
+
+TRAIN_ROWS, ROWS = 300, 400
+# '07', '4 ' and 'x' look like no token, and '٣' only to Python; the two last are far from small.
+ITEMS = ["0", "3", "7", "07", "12", "4 ", "x", "٣", "", None, "3000000", str(10**30)]
+INTEGERS = ["0", "3", "7", "12", "5", "40", "3000000", "7000000"]
+TEXTS = ["x", "3", "4 ", str(10**30), "5", "٣", "y", "7000000"]
+TWO = {"sequences": ("events", "visits"), "targets": ("item", "film"), "profile": ()}
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    """Columns of every role; values are more or less often, and the last rows have new ones."""
+    random = np.random.default_rng(2)
+    lengths = np.minimum(random.lognormal(1.5, 1.0, ROWS).astype(int), 60)
+    lengths[:3] = 0, 1, 300
+
+    def draw(words: list[Any], new: str, count: int = 1, row: int = 0) -> list[Any]:
+        places = np.minimum(random.geometric(0.25, count) - 1, len(words) - 1)
+        return [new if row >= TRAIN_ROWS and i == 3 else words[i] for i in places]
+
+    events = [draw(INTEGERS, "8000000", length, row) for row, length in enumerate(lengths)]
+    texts = [draw(TEXTS, "new", length, row) for row, length in enumerate(lengths)]
+    few = [[0.5, None, 0.1, 7.0, 8.0 * (i >= TRAIN_ROWS)][i % 5] for i in range(ROWS)]
+    return raw_table(
+        ROWS,
+        events=[",".join(row) for row in events],
+        visits=[",".join(str(int(token) + 1000) for token in row) for row in events],
+        texts=texts,
+        item=[draw(ITEMS, "new", row=row)[0] for row in range(ROWS)],
+        film=[draw(["a", None, "b", "c"], "d", row=row)[0] for row in range(ROWS)],
+        shop=random.choice(["a", "b", None], ROWS),
+        few=pa.array(few, pa.float64()),
+    )
+
+
+def often(values: Iterable[Any], least: int) -> list[Any]:
+    """The values that occur so often, ascending."""
+    return sorted(x for x, n in Counter(values).items() if x is not None and n >= least)
+
+
+def words_of(row: Row, sequence: str) -> list[str]:
+    found = row[sequence]
+    return found if isinstance(found, list) else found.split(",") if found else []
+
+
+def number(row: Row, name: str) -> float:
+    return float(np.float32(math.nan if row[name] is None else row[name]))
+
+
+def statistics(row: Row, sequence: str) -> dict[str, float]:
+    counts = Counter(words_of(row, sequence))
+    shares = [n / counts.total() for n in counts.values()]
+    return {
+        f"length of {sequence}": math.log(1 + counts.total()),
+        f"distinct of {sequence}": math.log(1 + len(counts)),
+        f"entropy of {sequence}": -sum(share * math.log(share) for share in shares),
+    }
+
+
+class Plain:
+    """The encoding of rows, with all that is learned from some of them."""
+
+    def __init__(self, train: list[Row], columns: Columns, inputs: Inputs, least: int) -> None:
+        self.columns, self.inputs, self.train = columns, inputs, train
+        self.known = {
+            name: often((row[name] for row in train), least) for name in columns.categorical
+        }
+        for target, sequence in zip(columns.targets, columns.sequences):
+            words = [word for row in train for word in words_of(row, sequence)]
+            self.known[sequence] = often(map(int, words), least) if sequence != "texts" else []
+            if sequence in columns.shared:
+                self.known[target] = often([*words, *(row[target] for row in train)], least)
+        numbers = {name: [number(row, name) for row in train] for name in columns.numeric}
+        finite = {name: [*filter(math.isfinite, found)] for name, found in numbers.items()}
+        for name, values in finite.items():
+            self.known[name] = often(values, least)
+        self.levels = [
+            name
+            for name, values in finite.items()
+            if name not in columns.ids and 1 < len(self.known[name]) <= inputs.levels
+            if len({*values}) <= 256
+        ]
+        self.ranges = {name: (min(values), max(values)) for name, values in finite.items()}
+        for sequence in columns.sequences:
+            for name in (f"{statistic} of {sequence}" for statistic in QUANTITIES):
+                values = [statistics(row, sequence)[name] for row in train]
+                self.ranges[name] = min(values), max(values)
+
+    def category(self, name: str, value: Any) -> int:
+        if value is None or value != value:
+            return 2
+        return 3 + self.known[name].index(value) if value in self.known[name] else 1
+
+    def history(self, sequence: str, target: str, row: Row) -> list[int]:
+        if sequence in self.columns.shared:
+            return [self.category(target, word) for word in words_of(row, sequence)]
+        known, tokens = self.known[sequence], map(int, words_of(row, sequence))
+        return [2 + known.index(token) if token in known else 1 for token in tokens]
+
+    def context(self, row: Row, histories: list[list[int]]) -> list[int]:
+        levels = [*self.columns.ids, *self.levels]
+        found = [self.category(name, row[name]) for name in self.columns.context]
+        found += [self.category(name, number(row, name)) for name in levels]
+        newest = [codes[-1] if codes else 0 for codes in histories]
+        return found + newest * ("newest" in self.inputs.statistics)
+
+    def scaled(self, row: Row) -> list[float]:
+        values = {name: number(row, name) for name in self.columns.numeric}
+        for sequence in self.columns.sequences:
+            values |= {
+                name: value
+                for name, value in statistics(row, sequence).items()
+                if name.split()[0] in self.inputs.statistics
+            }
+        scaled = []
+        for name, value in values.items():
+            low, high = self.ranges[name]
+            scaled.append(
+                0 if value != value else (min(max(value, low), high) - low) / (high - low)
+            )
+        return scaled
+
+
+def check_map(found: FeatureMap, plain: Plain) -> None:
+    """The map has the plain one's vocabularies and ranges; a shared one's order is its own."""
+    for field in found.targets:
+        if sorted(field.vocabulary) == plain.known[field.column]:
+            plain.known[field.column] = field.vocabulary
+    fields = [*found.profile, *found.targets, *found.context, *found.ids]
+    fields += [field for field in found.levels if field.column in plain.levels]
+    for each in (*fields, *(f for f in found.sequences if not f.shared_with)):
+        assert each.vocabulary == plain.known[each.column], each.column
+    sizes = {field.column: field.size for field in found.targets}
+    for history in found.sequences:
+        assert history.shared_with is None or history.size == sizes[history.shared_with]
+    for scale in (*found.numeric, *found.statistics):
+        assert (scale.minimum, scale.maximum) == pytest.approx(plain.ranges[scale.column], abs=1e-6)
+
+
+def check_batch(batch: Batch, rows: list[Row], plain: Plain, max_len: int) -> None:
+    pairs = list(zip(plain.columns.sequences, plain.columns.targets))
+    offsets, most = batch.offsets.tolist(), None if plain.inputs.whole_histories else max_len
+    assert batch.history_ST.shape == (len(pairs), offsets[-1])
+    assert batch.label_B is not None
+    assert batch.numbers["minmax"].dtype == batch.label_B.dtype == torch.float32
+    for i, place in enumerate(batch.row_B.tolist()):
+        row = rows[place]
+        assert batch.label_B[i] == row["y"]
+        expected = [plain.history(*pair, row) for pair in pairs]
+        found = batch.history_ST[:, offsets[i] : offsets[i + 1]].tolist()
+        assert found == [codes[-most if most else 0 :] for codes in expected]
+        start, target = batch.layout.start_B[i : i + 2].tolist()
+        at_positions = batch.layout.event_V[batch.layout.place_N[start : target - 1]]
+        assert batch.history_ST[:, at_positions].tolist() == [c[-max_len:] for c in expected]
+        for codes, names in (
+            (batch.profile_BP, plain.columns.profile),
+            (batch.target_BG, plain.columns.targets),
+        ):
+            assert codes[i].tolist() == [plain.category(name, row[name]) for name in names]
+        assert batch.context_BC[i].tolist() == plain.context(row, expected)
+        scaled = batch.numbers["minmax"][i].tolist()
+        assert scaled == pytest.approx(plain.scaled(row), abs=1e-5)
+
+
+@pytest.mark.parametrize("limit", [1, 6, 1 << 21])
+@pytest.mark.parametrize(
+    ("roles", "inputs", "least", "max_len"),
+    [
+        ({}, Inputs(), 2, 1),
+        ({}, Inputs(whole_histories=True), 3, 20),
+        ({}, Inputs(levels=256), 1, 1_000),
+        ({"ids": ("age",)}, Inputs(levels=3), 2, 20),
+        ({"ids": ("few", "age")}, Inputs(levels=256, statistics=("newest",)), 2, 20),
+        (TWO, Inputs(levels=2, statistics=("entropy", "newest")), 8, 7),
+        (TWO | {"shared": ("events",)}, Inputs(statistics=QUANTITIES), 1, 3),
+        ({"shared": ("events",)}, Inputs(statistics=("length", "newest")), 12, 7),
+        ({"shared": ("texts",), "sequences": ("texts",)}, Inputs(statistics=NAMES), 1, 7),
+        ({"shared": ("texts",), "sequences": ("texts",)}, Inputs(), 12, 7),
+        ({"shared": ("texts",), "sequences": ("texts",)}, Inputs(), 90, 7),
+    ],
+)
+def test_what_models_see_of_a_table_is_a_plain_encoding(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table: pa.Table,
+    roles: dict[str, Any],
+    inputs: Inputs,
+    least: int,
+    max_len: int,
+    limit: int,
+) -> None:
+    for module in (fitting, encoding):
+        monkeypatch.setattr(module, "DENSE_LIMIT", limit)
+    monkeypatch.setattr(batches, "WINDOW_ROWS", 70)
+    monkeypatch.setattr(batches, "BLOCK_ROWS", 17)
+    columns = with_roles(**{"numeric": ("price", "age", "few"), "context": ("shop",)} | roles)
+    rows = table.to_pylist()
+    h5 = to_train_h5(tmp_path, table, columns=columns, valid_rows=range(TRAIN_ROWS, ROWS))
+    fields = fit_feature_map(h5[0], columns, least)
+    assert FeatureMap.from_dict(json.loads(json.dumps(fields.to_dict()))) == fields
+    plain = Plain(rows[:TRAIN_ROWS], columns, inputs, least)
+    check_map(fields, plain)
+    for path, of_file in zip(h5, (rows[:TRAIN_ROWS], rows[TRAIN_ROWS:])):
+        source = BatchSource(path, fields, max_len=max_len, batch_rows=64, inputs=inputs)
+        for batch in (*source.shuffled(seed=3, epoch=0), *source.in_order()):
+            check_batch(batch, of_file, plain, max_len)
+    # Blank histories have the statistics of empty ones.
+    batch = next(source.in_order(blank_histories=True))
+    assert (batch.numbers["minmax"][:, 3:] == 0).all()
+    newest = "newest" in inputs.statistics
+    assert (batch.context_BC[:, -len(columns.sequences) :] == 0).all() or not newest
+
+
+def test_a_target_is_counted_and_found_from_the_newest_event_on() -> None:
+    lists = [[4, 7, 4, 2], [7], [], [5, 5]]
+    target = [4, 3, 4, -1]
+    found = history_statistics(ragged(lists), np.array(target))
+    for values, events, wanted in zip(found[:, 3:].tolist(), lists, target):
+        recency = 1 / (1 + events[::-1].index(wanted)) if wanted in events else 0
+        newest = events[-1] if events else 0
+        assert values == pytest.approx([events.count(wanted), recency, newest])
+
+
+def fitted(folder: Path, table: pa.Table, **options: Any) -> FeatureMap:
+    """The feature map of all rows but the last two, which are validation."""
+    valid_rows = range(len(table) - 2, len(table))
+    train, _ = to_train_h5(folder, table, valid_rows=valid_rows, **options)
+    return fit_feature_map(train, options.get("columns", COLUMNS), 1)
+
+
+@pytest.mark.parametrize(("item", "warned"), [("012", True), ("12", False), ("a", False)])
+def test_a_target_none_of_whose_items_is_an_event_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, item: str, warned: bool
+) -> None:
+    table = raw_table(40, item=[item] * 40, events=["12" if item != "a" else "a,b"] * 40)
+    with caplog.at_level("WARNING", logger="feseq.features.feature_map"):
+        fitted(tmp_path, table, columns=with_roles(shared=("events",)))
+    assert bool(caplog.records) == warned
+
+
+@pytest.mark.parametrize(
+    ("role", "lacking"),
+    [
+        ({"profile": ()}, "country"),
+        ({"numeric": ("price",)}, "age"),
+        ({"sequences": ("visits",)}, "events"),
+    ],
+)
+def test_a_table_that_lacks_a_column_is_refused(
+    tmp_path: Path, role: dict[str, Any], lacking: str
+) -> None:
+    table = raw_table(30, visits=["1"] * 30)
+    fields = fitted(tmp_path, table)
+    h5 = to_test_h5(tmp_path, table, columns=with_roles(**role))
+    with H5Table(h5) as test, pytest.raises(UserError, match=f"'{lacking}'"):
+        FeatureEncoder(fields, test)
+    with pytest.raises(UserError, match=f"'{lacking}'"):
+        fit_feature_map(h5, COLUMNS, 1)
+
+
+def test_files_of_another_size_are_refused(tmp_path: Path) -> None:
+    paths = to_train_h5(tmp_path, raw_table(), size="toy")
+    feature_map = fit_feature_map(paths[0], COLUMNS, 1)
+    with H5Table(paths[0]) as train, H5Table(paths[1]) as valid:
+        for known in ("", "toy/len5"):
+            check_one_draw(feature_map, train, valid, known)
+        with pytest.raises(UserError, match=r"train\.h5.* toy.* full"):
+            check_one_draw(feature_map, train, valid, "full/len5")
+
+
+@pytest.mark.parametrize(
+    ("column", "known", "other", "text"),
+    [
+        ("item", "1.0", "1", r"of the rows .*such as '1', but not such as '1\.0'"),
+        ("events", "1,2", "1.0,2.0", "of the events"),
+    ],
+)
+def test_a_column_that_is_mostly_unseen_is_said_loudly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, known: str, other: str, text: str
+) -> None:
+    fields = fitted(tmp_path, raw_table(60, **{column: [known] * 60}))
+    for value, warnings in ((known, 0), (other, 1)):
+        with H5Table(to_test_h5(tmp_path, raw_table(20, **{column: [value] * 20}))) as table:
+            FeatureEncoder(fields, table).warn_of_unseen(table)
+        found = [m for m in caplog.messages if m.startswith(f"column '{column}'")]
+        assert len(found) == warnings
+    assert re.search(f"100 % {text}", found[0])
+
+
+def test_a_feature_map_comes_back_from_its_file_and_of_another_shape_is_refused(
+    tmp_path: Path,
+) -> None:
+    path, fields = tmp_path / "feature_map.json", fitted(tmp_path, raw_table(60))
+    fields.write(path)
+    assert FeatureMap.read(path) == fields
+    plain = json.loads(path.read_text())
+    # What another version knows besides is not looked at.
+    plain["numeric"] = [{"skewness": 1.0, **field} for field in plain["numeric"]]
+    assert FeatureMap.from_dict({**plain, "author": "x"}) == fields
+    half = path.read_text()[: path.stat().st_size // 2]
+    for content in ("[]", "{}", '{"profile": [{"column": 1}]}', half):
+        path.write_text(content)
+        with pytest.raises(UserError, match=r"feature_map\.json"):
+            FeatureMap.read(path)

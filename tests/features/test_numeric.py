@@ -1,0 +1,104 @@
+"""Numeric columns: ranks, scalings and missing blocks against plain loops over the train rows."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feseq.common.errors import UserError
+from feseq.features.numeric import NumericField, NumericFit
+from feseq.features.numeric_kinds import BUCKETS, KINDS, NumericEncoder, count_blocks
+
+FINITE = st.floats(-1e6, 1e6, width=32)
+MISSING = st.just(float("nan"))
+
+
+def fit(*blocks: np.ndarray) -> list[NumericField]:
+    names = [f"c{i}" for i in range(blocks[0].shape[1])]
+    fitted = NumericFit(names)
+    for block in blocks:
+        fitted.add(block)
+    return fitted.fields(names)
+
+
+@given(st.lists(FINITE | MISSING, min_size=1, max_size=60))
+def test_the_rank_of_a_train_value_is_the_share_below_it_and_half_of_the_equal(
+    values: list[float],
+) -> None:
+    column = np.array(values, np.float32)[:, None]
+    ranks = NumericEncoder(fit(column), []).rank(column)[:, 0]
+    known = column[~np.isnan(column)]
+    for x, rank in zip(column[:, 0], ranks):
+        below = (known < x).mean() + (known == x).mean() / 2 if x == x else -1
+        assert rank == pytest.approx(below, abs=1e-6)
+
+
+@given(st.lists(FINITE, min_size=2, max_size=40), FINITE)
+def test_scalings_keep_the_order_and_stay_within_bounds(values: list[float], new: float) -> None:
+    column = np.array([*values, new], np.float32)[:, None]
+    fields = fit(column[:-1])
+    order = np.argsort(column[:, 0], kind="stable")
+    numbers = NumericEncoder(fields, [*KINDS])(column)
+    for kind, low, high in (("minmax", 0, 1), ("quantile", -2, 2), ("buckets", 0, 19)):
+        scaled = numbers[kind][:, 0]
+        assert (np.diff(scaled[order]) >= 0).all()
+        assert low <= scaled.min() <= scaled.max() <= high
+
+
+def test_many_values_keep_their_ranks_in_few_knots() -> None:
+    random = np.random.default_rng(1)
+    column = np.exp(3 * random.normal(size=(20_000, 1))).astype(np.float32)
+    (field,) = fit(column[:9_000], column[9_000:])
+    assert len(field.knots) <= 257
+    true = column[:, 0].argsort().argsort() / len(column)
+    found = NumericEncoder([field], []).rank(column)[:, 0]
+    assert np.abs(found - true).max() < 0.005
+
+
+def test_quantile_scaling_has_mean_0_and_deviation_1_and_missing_is_0() -> None:
+    column = np.random.default_rng(2).lognormal(size=(5_000, 1)).astype(np.float32)
+    column[::7] = np.nan
+    scaled = NumericEncoder(fit(column), ["quantile"])(column)["quantile"][:, 0]
+    assert (scaled[::7] == 0).all()
+    present = scaled[~np.isnan(column[:, 0])]
+    assert present.mean() == pytest.approx(0, abs=0.01)
+    assert present.std() == pytest.approx(1, abs=0.01)
+
+
+def test_columns_missing_in_the_same_rows_are_one_block_however_the_rows_are_cut() -> None:
+    random = np.random.default_rng(3)
+    values = random.normal(size=(100, 5)).astype(np.float32)
+    some, others = random.random(100) < 0.2, random.random(100) < 0.3
+    values[np.ix_(some, [0, 3])] = np.nan
+    values[others, 1] = np.nan
+    fields = fit(values[:37], values[37:])
+    assert [field.missing_block for field in fields] == [0, 1, None, 0, None]
+    assert count_blocks(fields) == 2
+    flags = NumericEncoder(fields, ["missing"])(values)["missing"]
+    assert np.array_equal(flags, np.stack([some, others], axis=1).astype(np.float32))
+
+
+def test_a_column_of_more_values_than_can_be_levels_has_none() -> None:
+    fitted = NumericFit(["many", "few"])
+    fitted.add(np.stack([np.arange(257), np.arange(257) % 256], 1).astype(np.float32))
+    assert list(fitted.levels(["many", "few"], 1)) == ["few"]
+
+
+def test_ids_that_float32_cannot_tell_apart_are_refused() -> None:
+    fitted = NumericFit(["id"], ["id"])
+    with pytest.raises(UserError, match=r"column 'id'.* 16777218.* up to 16,777,216; take it out"):
+        fitted.add(np.array([[1], [2**24 + 2]], np.float32))
+
+
+def test_a_column_without_a_finite_value_is_0_and_missing() -> None:
+    values = np.full((4, 1), np.nan, np.float32)
+    numbers = NumericEncoder(fit(values), [*KINDS])(values)
+    expected = {"minmax": 0, "quantile": 0, "buckets": BUCKETS, "missing": 1}
+    assert {kind: set(found.ravel()) for kind, found in numbers.items()} == {
+        kind: {value} for kind, value in expected.items()
+    }
+
+
+def test_an_unknown_kind_is_refused_where_a_model_takes_it() -> None:
+    with pytest.raises(UserError, match="'no such kind'"):
+        NumericEncoder([], ["minmax", "no such kind"])

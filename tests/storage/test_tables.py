@@ -1,0 +1,235 @@
+"""Several files as one table: each row once, as raw, and batches that are samples of all of it."""
+
+import os
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from feseq.batches import source as batches
+from feseq.batches.batch import Batch
+from feseq.batches.source import BatchSource
+from feseq.common.errors import UserError
+from feseq.features.fitting import fit_feature_map
+from feseq.storage import conversion, opening, shuffle
+from feseq.storage import table as table_module
+from feseq.storage.block import Block
+from feseq.storage.categories import codes_of
+from feseq.storage.opening import AllRows, open_table
+from feseq.storage.table import MemoryTable, SomeRows, Table, monitored_rows, without_holdout
+from support.raw_tables import (
+    COLUMNS,
+    as_lists,
+    raw_table,
+    split_events,
+    to_train_h5,
+    to_train_parts,
+)
+
+Files = tuple[list[Path], list[Path]]
+
+
+# Each item is in a few neighbouring rows alone, so parts have other vocabularies.
+TABLE = raw_table(300, item=[f"item {i // 25}" for i in range(300)])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversion, "BATCH_ROWS", 8)
+        patch.setattr(shuffle, "SHUFFLED_BYTES", 1_500)
+        folder = tmp_path_factory.mktemp("parts")
+        return to_train_parts(folder, TABLE, 40, row_group_size=20, holdout_share=0.5)
+
+
+@pytest.fixture(autouse=True)
+def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "RUN_ROWS", 7)
+    monkeypatch.setattr(Table, "block_rows", 17)
+
+
+def check_rows(found: Table) -> list[int]:
+    """The table has the raw values of its rows, however it is read; returns the rows' numbers."""
+    whole = found.read(0, found.rows)
+    raw = TABLE.take(whole.row).to_pylist()
+    assert whole.label is not None
+    assert whole.label.tolist() == [row["y"] for row in raw]
+    assert whole.categorical.tolist() == [
+        [0 if row[name] is None else codes_of([row[name]])[0] for name in found.categorical_columns]
+        for row in raw
+    ]
+    events = as_lists(whole.sequences["events"])
+    assert events == [split_events(row["events"]) for row in raw]
+    for column in ("row", "label", "categorical", "holdout", "period"):
+        assert np.array_equal(found.column(column), getattr(whole, column))
+        assert np.array_equal(found.column(column, 9, 31), getattr(whole, column)[9:31])
+    pieces = Block.joined([*found.blocks(), found.read(found.rows, found.rows)])
+    assert np.array_equal(pieces.numeric, whole.numeric, equal_nan=True)
+    assert as_lists(pieces.sequences["events"]) == events
+    assert not found.read(0, 3, []).sequences
+    return whole.row.tolist()
+
+
+def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> None:
+    assert len(files[0]) == 8
+    with (
+        open_table(files[0]) as train,
+        open_table(files[1]) as valid,
+        open_table(AllRows(*files)) as together,
+    ):
+        rows = check_rows(train) + check_rows(valid)
+        assert train.identity == valid.identity != together.identity != train.identity
+        assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
+        assert sorted(check_rows(together)) == sorted(rows) == list(range(300))
+        chosen = without_holdout(valid)
+        some = SomeRows(valid, np.array([5, 6, 7, 30, 40]))
+        for part in (chosen, some, MemoryTable(valid, valid.read(3, 50))):
+            assert 0 < len(check_rows(part)) == part.rows < valid.rows
+            assert part.identity == valid.identity
+        holdout = valid.column("row")[valid.holdout]
+        assert sorted([*chosen.column("row"), *holdout]) == sorted(valid.column("row"))
+
+
+def test_files_of_other_draws_or_of_unequal_number_are_refused(
+    files: Files, tmp_path: Path
+) -> None:
+    train, valid = files
+    other = to_train_parts(tmp_path, TABLE, 40, row_group_size=20, seed=4)
+    toy = to_train_h5(tmp_path, TABLE, size="toy")[0]
+    for rows, named in (
+        (AllRows(train, other[1]), r"part000\.h5 and .*part000\.h5"),
+        ([train[0], toy], r"part000\.h5 and .*train\.h5"),
+        ([], "no H5 files"),
+        (AllRows(train, valid[:3]), r"8 of .*train and 3 of .*valid"),
+        (AllRows(train[0], valid[1]), r"part000\.h5 and .*part001\.h5"),
+    ):
+        with pytest.raises(UserError, match=named):
+            open_table(rows)
+    with open_table(train) as first, open_table(other[0]) as drawn_again:
+        assert first.identity != drawn_again.identity
+
+
+def test_more_files_than_the_soft_limit_are_opened_and_closed_again(files: Files) -> None:
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 4, hard))
+    with open_table(files[0]), open_table(files[1]):
+        assert len(os.listdir("/proc/self/fd")) >= opened + 16
+    assert len(os.listdir("/proc/self/fd")) == opened
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+
+
+@pytest.mark.parametrize(("rows", "clicks"), [(5, 1), (3, 2), (0, 3), (1_000, 0), (0, 1_000)])
+def test_monitored_rows_are_the_first_that_have_so_many_rows_and_clicks(
+    files: Files, monkeypatch: pytest.MonkeyPatch, rows: int, clicks: int
+) -> None:
+    monkeypatch.setattr(table_module, "MONITORED_ROWS", rows)
+    monkeypatch.setattr(table_module, "MONITORED_CLICKS", clicks)
+    with open_table(files[1]) as valid:
+        chooses, found = without_holdout(valid), monitored_rows(valid)
+        numbers, label = chooses.column("row"), chooses.column("label")
+        assert found.column("row").tolist() == numbers[: found.rows].tolist()
+        enough = [n for n in range(1, len(label) + 1) if n >= rows and label[:n].sum() >= clicks]
+        assert found.rows == (enough[0] if enough else len(label))
+
+
+# A 32nd of a full table's: its runs, blocks and windows are as much smaller.
+ROWS, DAYS, BATCH_ROWS = 24_000, 7, 256
+RUN_ROWS, BLOCK_ROWS, WINDOW_ROWS = 16, 256, 2_048
+
+DayAndEpochs = tuple[np.ndarray, list[list[Batch]]]
+
+
+@pytest.fixture(scope="module", params=["parts", "one file"])
+def day_and_epochs(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> DayAndEpochs:
+    """The day of each row, and the batches of some epochs.
+
+    Rows are sorted by `age`, here the day, from unequal days; history lengths have a long tail.
+    """
+    random = np.random.default_rng(5)
+    lengths = np.minimum(random.lognormal(1.5, 1.0, ROWS).astype(int), 60)
+    table = raw_table(
+        ROWS,
+        longest=0,
+        age=np.sort(random.choice(DAYS, ROWS, p=np.arange(1, 8) / 28)),
+        events=[",".join("7" * n) for n in lengths],
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        # Many parts, or many shuffles in one, most of them of one day, as a full table has.
+        patch.setattr(conversion, "BATCH_ROWS", 300)
+        if request.param == "one file":
+            patch.setattr(shuffle, "SHUFFLED_BYTES", 50_000)
+        rows = ROWS // 24 if request.param == "parts" else ROWS
+        folder = tmp_path_factory.mktemp("days")
+        train, _ = to_train_parts(folder, table, rows, row_group_size=500)
+        assert len(train) == ROWS // rows
+        patch.setattr(opening, "RUN_ROWS", RUN_ROWS)
+        patch.setattr(batches, "BLOCK_ROWS", BLOCK_ROWS)
+        patch.setattr(batches, "WINDOW_ROWS", WINDOW_ROWS)
+        fields = fit_feature_map(train, COLUMNS, 1)
+        source = BatchSource(train, fields, max_len=50, batch_rows=BATCH_ROWS)
+        with source.table as opened:
+            day = opened.column("numeric")[:, list(COLUMNS.numeric).index("age")].astype(int)
+            return day, [[*source.shuffled(seed=1, epoch=epoch)] for epoch in range(4)]
+
+
+def unevenness(groups: list[np.ndarray], day: np.ndarray) -> float:
+    """How far the days of groups of rows are from those of all, in expectation 1 for any draws."""
+    share = np.bincount(day, minlength=DAYS) / len(day)
+    found = np.array([np.bincount(group, minlength=DAYS) for group in groups])
+    expected = found.sum(axis=1, keepdims=True) * share
+    return float(((found - expected) ** 2 / expected).sum(axis=1).mean()) / (DAYS - 1)
+
+
+def test_every_batch_is_a_sample_of_a_window_of_random_blocks(
+    day_and_epochs: DayAndEpochs,
+) -> None:
+    day, epochs = day_and_epochs
+    drawn = [day[batch.row_B.numpy()] for epoch in epochs for batch in epoch]
+    blocks = [day[start : start + BLOCK_ROWS] for start in range(0, len(day), BLOCK_ROWS)]
+    # The law of total variance: draws from a window, and windows of blocks drawn from all.
+    within = (WINDOW_ROWS - BATCH_ROWS) / (WINDOW_ROWS - 1)
+    expected = within + BATCH_ROWS / WINDOW_ROWS * unevenness(blocks, day)
+    assert unevenness(drawn, day) == pytest.approx(expected, abs=0.1)
+    # Any rows that follow each other: of each day there are as many, but for a run or two.
+    opened = [day[start : start + WINDOW_ROWS] for start in range(0, len(day) - WINDOW_ROWS, 512)]
+    shares = np.array([np.bincount(rows, minlength=DAYS) / len(rows) for rows in opened])
+    assert np.abs(shares - np.bincount(day) / len(day)).max() < 2.5 * RUN_ROWS / WINDOW_ROWS
+
+
+def test_rows_that_meet_in_one_epoch_part_in_the_next(
+    day_and_epochs: DayAndEpochs,
+) -> None:
+    day, epochs = day_and_epochs
+    turns = np.empty((2, len(day)), int)
+    for turn, epoch in zip(turns, epochs):
+        for number, batch in enumerate(epoch):
+            turn[batch.row_B.numpy()] = number
+    pairs = np.random.default_rng(0).integers(0, len(day), (2, 400_000))
+    together = turns[:, pairs[0]] == turns[:, pairs[1]]
+    again = (together[0] & together[1]).sum() / together[0].sum()
+    # Blocks stay whole, an eighth of a window, whose batches are of like lengths. Of windows that
+    # stayed whole it would be more than half.
+    assert again < 0.25
+
+
+def test_grouping_by_length_tells_nothing_of_day_and_label(
+    day_and_epochs: DayAndEpochs,
+) -> None:
+    day, epochs = day_and_epochs
+    means = []
+    for epoch in epochs:
+        for number, batch in enumerate(epoch):
+            assert batch.label_B is not None
+            length = float(batch.offsets.diff().double().mean())
+            label = float(batch.label_B.mean())
+            means.append((number, length, label, day[batch.row_B.numpy()].mean()))
+    number, length, label, day_of_batch = np.array(means).T
+    # Batches are groups of one length: their mean lengths differ far more than chance allows.
+    assert length.std() > 5
+    for one, other in ((length, label), (length, day_of_batch), (length, number), (number, label)):
+        assert stats.pearsonr(one, other).pvalue > 0.01
