@@ -5,8 +5,9 @@ checkpoint sample:
     input:
         **local(raw=RAW.train),
     output:
-        selection="data/samples/{size}.parquet",
+        # First, since Snakemake looks for a checkpoint's first output alone.
         parts="data/samples/{size}.json",
+        selection="data/samples/{size}.parquet",
     log:
         "data/samples/{size}.log",
     benchmark:
@@ -14,14 +15,14 @@ checkpoint sample:
     conda:
         "../envs/data.yaml"
     params:
-        *code("sample"),
         **settings(
             **raw_params(raw=RAW.train),
             label=config["columns"]["label"],
-            rows=size_param("rows"),
+            rows=size_key("rows"),
             part_rows=config["parts"]["rows"],
             sampling=config["sampling"],
         ),
+        code=code("sample"),
     message:
         "Drawing the rows of size {wildcards.size}"
     script:
@@ -43,11 +44,11 @@ rule convert_train:
     conda:
         "../envs/data.yaml"
     params:
-        *code("convert_train"),
         **settings(
             **part_params(RAW.train),
         ),
         **column_params("label"),
+        code=code("convert_train"),
     message:
         "Converting part {wildcards.part} of the train table to H5, size {wildcards.size}"
     script:
@@ -74,12 +75,12 @@ checkpoint list_parts:
         "../envs/data.yaml"
     threads: 2
     params:
-        *code("list_parts"),
         **settings(
             **raw_params(raw=RAW.test, sample_submission=RAW.sample_submission),
             **config["parts"],
         ),
         **column_params("id"),
+        code=code("list_parts"),
     message:
         "Listing the parts of the test table"
     script:
@@ -100,11 +101,11 @@ rule convert_test:
     conda:
         "../envs/data.yaml"
     params:
-        *code("convert_test"),
         **settings(
             **part_params(RAW.test),
         ),
         **column_params("id"),
+        code=code("convert_test"),
     message:
         "Converting part {wildcards.part} of the test table to H5"
     script:
@@ -123,9 +124,9 @@ rule fit_feature_map:
     conda:
         "../envs/data.yaml"
     params:
-        *code("fit_feature_map"),
-        **settings(min_count=size_param("min_count")),
+        **settings(min_count=size_key("min_count")),
         **column_params("shared", "ids"),
+        code=code("fit_feature_map"),
     message:
         "Fitting the feature map of size {wildcards.size}"
     script:
@@ -176,15 +177,15 @@ rule describe:
         "../envs/report.yaml"
     threads: 2
     params:
-        *code("describe"),
         **settings(
             scalings=submitting_scalings,
             upstream=upstream(
                 lambda wildcards: [(wildcards.size, "")],
-                *("evaluate", "model", "predict", "report"),
+                *("list_parts", "convert_test"),
                 test=True,
             ),
         ),
+        code=code("describe"),
     message:
         "Describing the data of size {wildcards.size}"
     script:

@@ -16,7 +16,7 @@ rule evaluate:
     resources:
         gpu=inference_gpus,
     params:
-        *code("evaluate", "load"),
+        code=code("evaluate"),
     message:
         "Predicting the validation rows, size {wildcards.size}, {wildcards.model}"
     script:
@@ -37,7 +37,7 @@ rule importance:
     resources:
         gpu=inference_gpus,
     params:
-        *code("importance", "load", "importance"),
+        code=code("importance"),
     message:
         "Measuring what the AUC of {wildcards.model} rests on, size {wildcards.size}"
     script:
@@ -58,7 +58,7 @@ rule attention:
     resources:
         gpu=inference_gpus,
     params:
-        *code("attention", "load", "attention"),
+        code=code("attention"),
     message:
         "Measuring what {wildcards.model} of size {wildcards.size} looks at"
     script:
@@ -77,12 +77,12 @@ rule blend:
     conda:
         "../envs/report.yaml"
     params:
-        *code("blend"),
         **settings(
             given=size_weights,
             by=config["submission"]["weights_by"],
             prior=config["submission"]["prior"],
         ),
+        code=code("blend"),
     message:
         "Blending the models of size {wildcards.size} that submit"
     script:
@@ -103,7 +103,7 @@ rule fit_baseline:
         "../envs/baseline.yaml"
     threads: 8
     params:
-        *code("fit_baseline"),
+        code=code("fit_baseline"),
     message:
         "Fitting {wildcards.baseline} on size {wildcards.size}"
     script:
@@ -126,8 +126,8 @@ rule measure:
     conda:
         "../envs/report.yaml"
     params:
-        *code("measure"),
-        **settings(upstream=upstream(named_jobs, "report", *AFTER_METRICS)),
+        **settings(upstream=upstream(named_jobs, "evaluate")),
+        code=code("measure"),
     message:
         "Measuring {wildcards.name} of size {wildcards.size} on the validation rows"
     script:

@@ -4,15 +4,11 @@ from pathlib import Path
 
 from feseq.catalog.models import (
     check_job,
-    compared_models,
-    scored_files,
     submission_models,
     submission_weights,
 )
-from feseq.raw.location import Location, TableLocation, tables_of
+from feseq.raw.location import Location, TableLocation
 from feseq.raw.parts import part_name, read_parts
-from snakemake.exceptions import IncompleteCheckpointException
-from snakemake.io import checkpoint_target
 
 # Which training of a model predicts the test file.
 LAST_FIT = "refit" if config["submission"]["refit"] else "train"
@@ -68,19 +64,11 @@ def submitting(rule, name):
 @clear_errors
 def start_from(wildcards):
     """The model that a training starts from; its time does not count where it has a version."""
-    start = start_model(wildcards.size, wildcards.model)
+    start = start_model(config, results(), wildcards.size, wildcards.model)
     if start is None:
         return []
     path, version = start
     return ancient(named(path)) if version else named(path)
-
-
-@clear_errors
-def fitted_weights(wildcards):
-    """The weights of the job's size, where they are fitted."""
-    if submission_weights(config, wildcards.size) is not None:
-        return []
-    return output_of("blend", "weights", size=wildcards.size)
 
 
 def listed(table, wildcards):
@@ -89,14 +77,7 @@ def listed(table, wildcards):
         parts = checkpoints.list_parts.get().output.parts
     else:
         check_job(config, COLUMNS, dict(wildcards.items()))
-        try:
-            parts = checkpoints.sample.get(size=wildcards.size).output.parts
-        except IncompleteCheckpointException as incomplete:
-            # Snakemake waits for the first output, and would not miss this one.
-            parts = output_of("sample", "parts", size=wildcards.size)
-            if not os.path.exists(parts):
-                incomplete.targetfile = checkpoint_target(parts)
-            raise
+        parts = checkpoints.sample.get(size=wildcards.size).output.parts
     # `open` gets it from a default storage provider first, if there is one.
     with parts.open() as file:
         return read_parts(Path(file.name))
@@ -125,9 +106,7 @@ def part_files(table, wildcards):
 
 def part_raw(table):
     """Inputs: the raw files of the job's part, if they are local; none without a table."""
-    files = clear_errors(
-        lambda wildcards: list(map(counted, part_files(table, wildcards)))
-    )
+    files = clear_errors(lambda wildcards: list(map(counted, part_files(table, wildcards))))
     return {} if table is None or table.is_remote else {"raw": files}
 
 
@@ -151,10 +130,7 @@ test_parts = parts_of(RAW.test, "convert_test", "h5") if RAW.test else []
 submission_or_models = (
     "results/submission_full.csv"
     if RAW.test
-    else [
-        f"results/full/{model}/metrics.json"
-        for model in submission_models(config, "full")
-    ]
+    else [f"results/full/{model}/metrics.json" for model in submission_models(config, "full")]
 )
 
 
@@ -177,111 +153,6 @@ def part_predictions(wildcards):
     ]
 
 
-def compared(file, among=lambda name: True):
-    """Input function: `file` of each model in the comparison, or of some by name."""
-    return lambda wildcards: [
-        f"results/{size}/{name}/{file}"
-        for size, name in compared_jobs(wildcards)
-        if among(name)
-    ]
-
-
-def scored(function):
-    """Input function or setting: `function` of the job's files, size and models."""
-
-    @clear_errors
-    def of_job(wildcards):
-        *place, name = wildcards.scored.split("/")
-        size, *one = place or ["full"]
-        for model in one:
-            check_job(config, COLUMNS, {"size": size, "model": model})
-        files = tables_of(scored_files(config, name))
-        return function(files, size, one or submission_models(config, size))
-
-    return of_job
-
-
-def scoring_weights(files, size, models):
-    """The models' weights; None if they are fitted."""
-    if len(models) == 1:
-        return [1.0]
-    weights = submission_weights(config, size)
-    return weights and list(weights.values())
-
-
-def of_pair(file, *which):
-    """Input function: `file` of one or both of the two models that a job compares."""
-
-    @clear_errors
-    def paths(wildcards):
-        if wildcards.one == wildcards.two:
-            raise UserError(
-                f"{wildcards.one}: is named twice; compare it with another model"
-            )
-        names = [getattr(wildcards, name) for name in which]
-        found = [f"results/{wildcards.size}/{name}/{file}" for name in names]
-        return found if len(found) > 1 else found[0]
-
-    return paths
-
-
-def targets():
-    """What this call asks for, as files; of a rule, such as `all`, the files that it asks for."""
-    settings = workflow.dag_settings
-    # Jobs that Snakemake starts by name, on another host or by hand, ask for none.
-    asked = (
-        settings.targets or {workflow.default_target}
-        if not settings.target_jobs
-        else ()
-    )
-    files = []
-    for target in asked:
-        is_rule = workflow.is_rule(target)
-        files += map(str, workflow.get_rule(target).input) if is_rule else [target]
-    return files
-
-
-@clear_errors
-def compared_jobs(wildcards):
-    """Size and name of each model in the comparison."""
-    return compared_models(config, results(), map(os.path.relpath, targets()))
-
-
-def compared_plots(wildcards):
-    """The plots of each model in the comparison but the baselines."""
-    made = []
-    for size, name in compared_jobs(wildcards):
-        job = {"size": size, "name": name}
-        if name not in BASELINES:
-            made += [plot.apply_wildcards(job) for plot in rules.plot_model.output]
-        if is_model(name):
-            own = family_of(name).plots(settings_of(size, name))
-            made += [output_of("plot", "svg", **job, plot=plot) for plot in own]
-    return made
-
-
-def importance_plots(wildcards):
-    """What the AUC of each model in the comparison that submits rests on."""
-    return [
-        output_of("plot", "svg", size=size, name=name, plot="importance")
-        for size, name in compared_jobs(wildcards)
-        if name in submission_models(config, size)
-    ]
-
-
-def compared_facts(wildcards):
-    """What is known of the data of each size in the comparison."""
-    sizes = dict(compared_jobs(wildcards))
-    return [output_of("describe", "facts", size=size) for size in sizes]
-
-
-def plot_data(wildcards):
-    """The file from which a plot of one model alone is drawn."""
-    files = {"learning_curves": "history.csv"}
-    file = files.get(wildcards.plot, f"{wildcards.plot}.json")
-    return f"results/{wildcards.size}/{wildcards.name}/{file}"
-
-
 def plot(path, category, subcategory=None, caption=None):
     """A plot, with its place in the report."""
     name = Path(path).stem
@@ -298,16 +169,3 @@ def model_plot(name, caption=None):
     """A plot of one model."""
     path = f"results/{{size}}/{{name}}/plots/{name}.svg"
     return plot(path, "Single models", "{size} {name}", caption)
-
-
-@clear_errors
-def exported(wildcards):
-    """The model to export, of a family that can be."""
-    check_job(config, COLUMNS, dict(wildcards.items()))
-    model = output_of(LAST_FIT, "model", **dict(wildcards.items()))
-    if "export" not in family_of(wildcards.model).entry_points:
-        raise UserError(
-            f"{wildcards.model} is no network, and only networks are exported to ONNX; "
-            f"docs/serving.md says how to score rows with {model}"
-        )
-    return model

@@ -14,12 +14,19 @@ rule plot_model:
     conda:
         "../envs/report.yaml"
     params:
-        *code("plot_model"),
-        **settings(upstream=upstream(named_jobs, *AFTER_METRICS)),
+        **settings(upstream=upstream(named_jobs, "evaluate", "measure")),
+        code=code("plot_model"),
     message:
         "Drawing {wildcards.name} of size {wildcards.size}"
     script:
         "../scripts/plot_model.py"
+
+
+def plot_data(wildcards):
+    """The file from which a plot of one model alone is drawn."""
+    files = {"learning_curves": "history.csv"}
+    file = files.get(wildcards.plot, f"{wildcards.plot}.json")
+    return f"results/{wildcards.size}/{wildcards.name}/{file}"
 
 
 # The plots that not all models have.
@@ -34,8 +41,8 @@ rule plot:
     conda:
         "../envs/report.yaml"
     params:
-        *code("plot"),
-        **settings(upstream=upstream(named_jobs, *AFTER_METRICS)),
+        **settings(upstream=upstream(named_jobs, "importance", "attention")),
+        code=code("plot"),
     message:
         "Drawing {wildcards.plot} of {wildcards.name}, size {wildcards.size}"
     script:

@@ -16,7 +16,7 @@ rule predict:
     resources:
         gpu=inference_gpus,
     params:
-        *code("predict", "load"),
+        code=code("predict"),
     message:
         "Predicting part {wildcards.part} of the test table, size {wildcards.size}, {wildcards.model}"
     script:
@@ -30,7 +30,7 @@ rule submit:
         predictions=part_predictions,
         # Named here too, so that a dry run shows the training before the parts are known.
         models=submitting(LAST_FIT, "model"),
-        fitted=fitted_weights,
+        fitted=branch(are_weights_fitted, then=rules.blend.output.weights, otherwise=[]),
         # For its alarms. Where it is `ancient`, Snakemake asks for no other reason to run this rule.
         facts=rules.describe.output.facts,
     output:
@@ -42,16 +42,20 @@ rule submit:
     conda:
         "../envs/data.yaml"
     params:
-        *code("submit"),
         **settings(
             id_column=config["columns"]["id"],
             label_column=config["columns"]["label"],
             weights=size_weights,
-            upstream=upstream(submitting_jobs, "report", test=True),
+            upstream=upstream(
+                submitted_jobs,
+                *("list_parts", "convert_test", "predict", "describe"),
+                test=True,
+            ),
             **raw_params(sample_submission=RAW.sample_submission),
             prior=config["submission"]["prior"],
         ),
         **not_counted(codes=submitting_codes),
+        code=code("submit"),
     message:
         "Writing the submission of size {wildcards.size}"
     script:

@@ -12,7 +12,6 @@ rule simulate:
     conda:
         "../envs/data.yaml"
     params:
-        *code("simulate"),
         **settings(
             rows=lambda wildcards: config["simulation"][f"{wildcards.split}_rows"],
             mean_length=config["simulation"]["mean_length"],
@@ -22,6 +21,7 @@ rule simulate:
                 config["simulation"]["train_rows"] if wildcards.split == "test" else 0
             ),
         ),
+        code=code("simulate"),
     message:
         "Simulating the stand-in for the {wildcards.split} file"
     script:

@@ -1,6 +1,75 @@
 # All models compared. Its rules are local where their inputs depend on the models that are there,
 # since another host may not see the same files.
 
+from feseq.catalog.models import compared_models
+
+
+def targets():
+    """What this call asks for, as files; of a rule, such as `all`, the files that it asks for."""
+    settings = workflow.dag_settings
+    # Jobs that Snakemake starts by name, on another host or by hand, ask for none.
+    asked = settings.targets or {workflow.default_target} if not settings.target_jobs else ()
+    files = []
+    for target in asked:
+        is_rule = workflow.is_rule(target)
+        files += map(str, workflow.get_rule(target).input) if is_rule else [target]
+    return files
+
+
+@clear_errors
+def compared_jobs(wildcards):
+    """Size and name of each model in the comparison."""
+    return compared_models(config, results(), map(os.path.relpath, targets()))
+
+
+def compared_plots(wildcards):
+    """The plots of each model in the comparison but the baselines."""
+    made = []
+    for size, name in compared_jobs(wildcards):
+        job = {"size": size, "name": name}
+        if name not in BASELINES:
+            made += [plot.apply_wildcards(job) for plot in rules.plot_model.output]
+        if is_model(name):
+            own = family_of(name).plots(settings_of(size, name))
+            made += [output_of("plot", "svg", **job, plot=plot) for plot in own]
+    return made
+
+
+def importance_plots(wildcards):
+    """What the AUC of each model in the comparison that submits rests on."""
+    return [
+        output_of("plot", "svg", size=size, name=name, plot="importance")
+        for size, name in compared_jobs(wildcards)
+        if name in submission_models(config, size)
+    ]
+
+
+def compared_facts(wildcards):
+    """What is known of the data of each size in the comparison."""
+    sizes = dict(compared_jobs(wildcards))
+    return [output_of("describe", "facts", size=size) for size in sizes]
+
+
+def compared(file, among=lambda name: True):
+    """Input function: `file` of each model in the comparison, or of some by name."""
+    return lambda wildcards: [
+        f"results/{size}/{name}/{file}" for size, name in compared_jobs(wildcards) if among(name)
+    ]
+
+
+def of_pair(file, *which):
+    """Input function: `file` of one or both of the two models that a job compares."""
+
+    @clear_errors
+    def paths(wildcards):
+        if wildcards.one == wildcards.two:
+            raise UserError(f"{wildcards.one}: is named twice; compare it with another model")
+        names = [getattr(wildcards, name) for name in which]
+        found = [f"results/{wildcards.size}/{name}/{file}" for name in names]
+        return found if len(found) > 1 else found[0]
+
+    return paths
+
 
 rule compare:
     input:
@@ -21,11 +90,11 @@ rule compare:
     conda:
         "../envs/report.yaml"
     params:
-        *code("compare"),
         **settings(
             evaluation=config["evaluation"],
-            upstream=upstream(compared_jobs),
+            upstream=upstream(compared_jobs, "evaluate", "measure"),
         ),
+        code=code("compare"),
     message:
         "Comparing the trained models"
     script:
@@ -46,14 +115,15 @@ rule compare_two:
     conda:
         "../envs/report.yaml"
     params:
-        *code("compare_two"),
         **settings(
             upstream=upstream(
                 lambda wildcards: [
                     (wildcards.size, name) for name in (wildcards.one, wildcards.two)
-                ]
+                ],
+                *("evaluate", "measure"),
             ),
         ),
+        code=code("compare_two"),
     message:
         "Comparing {wildcards.one} with {wildcards.two} on size {wildcards.size}"
     script:
@@ -82,18 +152,19 @@ rule summarize:
     conda:
         "../envs/report.yaml"
     params:
-        *code("summarize"),
         **settings(
             evaluation=config["evaluation"],
-            upstream=upstream(compared_jobs),
+            upstream=upstream(
+                compared_jobs,
+                *("evaluate", "measure", "compare", "importance", "describe"),
+            ),
             **config["submission"],
             split=config["sampling"]["split"],
-            submitting={
-                size: submission_models(config, size) for size in config["sizes"]
-            },
+            submitting={size: submission_models(config, size) for size in config["sizes"]},
             has_test=RAW.test is not None,
         ),
         **not_counted(options=CONFIG_OPTIONS),
+        code=code("summarize"),
     message:
         "Summing up all models"
     script:

@@ -1,27 +1,37 @@
 # Scores of further files: results/scores/{file}.parquet by the models that submit for size full,
 # {size}/{file} for another size, {size}/{model}/{file} by one model.
+from feseq.catalog.models import scoring_of
+
+
+def scored(value):
+    """Input function or setting: a `value` of the job's `Scoring`."""
+    return clear_errors(lambda wildcards: value(scoring_of(config, COLUMNS, wildcards.scored)))
+
+
+def scoring_models(scoring):
+    """The files of the models."""
+    return [
+        output_of(LAST_FIT, "model", size=size, model=name)
+        for size, name in scoring.jobs
+        if name != BLEND
+    ]
+
+
+def scoring_weights(scoring):
+    """The file of the models' weights, where these are fitted."""
+    return [] if scoring.weights else output_of("blend", "weights", size=scoring.size)
+
+
+def scored_raw(scoring):
+    """The raw files that are local."""
+    return [path for file in scoring.files for path in local(file=file).get("file", [])]
 
 
 rule score:
     input:
-        model=scored(
-            lambda files, size, models: [
-                output_of(LAST_FIT, "model", size=size, model=model)
-                for model in models
-            ]
-        ),
-        fitted=scored(
-            lambda files, size, models: (
-                output_of("blend", "weights", size=size)
-                if scoring_weights(files, size, models) is None
-                else []
-            )
-        ),
-        raw=scored(
-            lambda files, size, models: sum(
-                local(**{str(i): file for i, file in enumerate(files)}).values(), []
-            )
-        ),
+        model=scored(scoring_models),
+        fitted=scored(scoring_weights),
+        raw=scored(scored_raw),
     output:
         output="results/scores/{scored}.parquet",
     log:
@@ -30,32 +40,21 @@ rule score:
         "../envs/score.yaml"
     threads: 8
     resources:
-        gpu=scored(
-            lambda files, size, models: max(
-                family_of(model).inference_gpus for model in models
-            )
-        ),
+        gpu=scored(lambda scoring: max(family_of(name).inference_gpus for name in scoring.models)),
     params:
-        *code("score"),
         **settings(
-            input=scored(lambda files, size, models: list(map(str, files))),
-            versions=scored(
-                lambda files, size, models: list(map(file_version, files))
-            ),
+            input=scored(lambda scoring: list(map(str, scoring.files))),
+            versions=scored(lambda scoring: list(map(file_version, scoring.files))),
             # Their order, which the weights have too; Snakemake sorts inputs.
-            models=scored(lambda files, size, models: models),
+            models=scored(lambda scoring: scoring.models),
+            weights=scored(lambda scoring: scoring.weights),
             id_column=config["columns"]["id"],
             row_time=COLUMNS.row_time,
             part_rows=config["parts"]["rows"],
-            weights=scored(scoring_weights),
-            upstream=upstream(
-                scored(
-                    lambda files, size, models: [(size, model) for model in models]
-                ),
-                "report",
-            ),
             prior=config["submission"]["prior"],
+            upstream=upstream(scored(lambda scoring: scoring.jobs), "score"),
         ),
+        code=DIGESTS.code("score"),
     message:
         "Scoring {wildcards.scored}"
     script:

@@ -23,9 +23,9 @@ rule train:
     resources:
         gpu=lambda wildcards: layout(wildcards)[0] * layout(wildcards)[1],
     params:
-        *code("train", "train"),
         **model_params(),
         **settings(start_version=start_version),
+        code=code("train"),
         rows=rows_shown,
     message:
         "Training {wildcards.model} on size {wildcards.size}, {params.rows}"
@@ -69,10 +69,10 @@ rule tune:
         # Trials share the card.
         gpu=lambda wildcards: min(1, layout(wildcards)[1]),
     params:
-        *code("tune", "trials"),
         **model_params(),
         **settings(tuning=config["tuning"] | {"space": tuning_space}, variant=variant),
         **not_counted(configfiles=CONFIG_FILES),
+        code=code("tune"),
     message:
         "Searching settings of {wildcards.model}, size {wildcards.size}"
     script:
@@ -81,16 +81,13 @@ rule tune:
 
 onstart:
     # Jobs on this machine need not warn of it each.
-    if (
-        workflow.local_exec
-        and config["runtime"]["device"] == "auto"
-        and not has_cuda_device()
-    ):
+    if workflow.local_exec and config["runtime"]["device"] == "auto" and not has_cuda_device():
         logger.warning("no CUDA device found: models train and predict on the CPU")
         os.environ[SAID_CPU] = "1"
 
 
 onsuccess:
+    CODE.keep(CODE_AT_LAST_END)
     # Not earlier: a finished job runs again if Snakemake is killed with it.
     for states in ("*/*/training_state", "*/*/*/training_state"):
         for state in results().glob(states):

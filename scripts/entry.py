@@ -55,7 +55,7 @@ def run_script(
     """Call `main` with what its signature names, and `then` with what it made.
 
     A job's inputs, outputs, wildcards and settings (its named params, each `name=value`) go to the
-    parameters of the same name, as do `threads`, the digests of its `code`, the config block
+    parameters of the same name, as do `threads`, the digest of its `code`, the config block
     `runtime`, and the `full_name` of its model. A script that also runs `at_shell` takes `--name
     value` for each parameter there. Values become what the parameters' annotations say. A
     UserError, or an error of the operating system, ends the script with its message and no
@@ -108,11 +108,10 @@ def _job_values(job: Any, parameters: Any) -> dict[str, Any]:
     known: dict[str, Any] = dict(job.wildcards.items())
     known["full_name"] = "/".join(known[key] for key in FULL_NAME if key in known)
     known |= {"threads": job.threads, "runtime": job.config["runtime"]}
-    # The unnamed params, which stand first: digests of the code.
-    unnamed = len(job.params) - len(dict(job.params.items()))
-    known["code"] = [text for text in list(job.params)[:unnamed] if text]
+    params = dict(job.params.items())
+    known["code"] = params.get("code", "")
     # Others are for people, or only make the job stale.
-    known |= read_settings(t for _, t in job.params.items() if re.match(r"[\w.]+=", t))
+    known |= read_settings(text for text in params.values() if re.match(r"[\w.]+=", text))
     known |= dict(job.input.items()) | dict(job.output.items())
     return {name: known[name] for name in parameters if name in known}
 

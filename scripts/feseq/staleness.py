@@ -1,8 +1,8 @@
 """When a step runs again: settings, and digests of code, as the params of its rule.
 
 Snakemake stores the params of each job as a set of texts, and the job runs again when that set
-changes. So a setting is a text with its name, and code is one text a module. What only people
-read does not count: comments, docstrings, formatting, what errors and log lines say.
+changes. So a setting is a text with its name, and the code of a script is one digest. What only
+people read does not count: comments, docstrings, formatting, what errors and log lines say.
 """
 
 import ast
@@ -22,16 +22,17 @@ from .common.errors import UserError
 from .common.files import read_json, write_json
 
 PACKAGE = "feseq"
-# Modules that change no output: they show what is going on, refuse what is wrong, or say how a run
-# uses the machine.
-NOT_COUNTED = (
+# Modules that change no output, nor do those that are reached through them alone: they show what is
+# going on, refuse what is wrong, or say how a run uses the machine. The registry of families leads
+# to the code of each, of which a rule names the entry points that its job runs.
+NOT_COUNTED = {
     "feseq/common/progress.py",
     "feseq/config/declared.py",
     "feseq/config/runtime.py",
     "feseq/catalog/families.py",
     "feseq/family/base.py",
     "feseq/families/feseq/training/tensorboard.py",
-)
+}
 
 
 def settings(**values: Any) -> dict[str, Callable[..., str]]:
@@ -97,6 +98,25 @@ class Code:
             with suppress(OSError):
                 write_json(kept, now)
 
+    def digest(self, script: str, *modules: str) -> str:
+        """One digest of a script, of modules, and of all that these import."""
+        paths = [f"{module.replace('.', '/')}.py" for module in modules]
+        return digest(self.of(f"{script}.py", *paths))
+
+    def edited(self, file: Path) -> list[str]:
+        """The modules that are not as `keep` wrote them into a file; none without such a file."""
+        before: dict[str, str] = {}
+        with suppress(OSError, UserError):
+            before = read_json(file)
+        names = before.keys() | self.digests.keys() if before else ()
+        differ = (n for n in names if before.get(n) != self.digests.get(n))
+        return sorted(set(differ) - NOT_COUNTED)
+
+    def keep(self, file: Path) -> None:
+        """Write the digest of each module, for `edited`."""
+        with suppress(OSError):
+            write_json(file, self.digests)
+
     def of(self, *names: str) -> list[str]:
         """`path@digest` of files and of all modules that they import, directly or not.
 
@@ -117,12 +137,6 @@ class Code:
                 reached.add(name)
                 ahead += self.imports[name]
         return reached
-
-    def all_but(self, *rooms: str) -> str:
-        """One digest of all of the package but some of its folders and modules."""
-        outside = tuple(f"{PACKAGE}/{room}{end}" for room in rooms for end in ("/", ".py"))
-        inside = [name for name in self.texts if name.startswith(f"{PACKAGE}/")]
-        return digest(self.of(*(name for name in inside if not name.startswith(outside))))
 
     def _imports(self) -> dict[str, set[str]]:
         """The files that each file imports, with the packages that are run on the way to them."""

@@ -70,14 +70,14 @@ def tune_model(
     tuning: TuneConfig,
     runtime: Runtime,
     threads: int,
-    code: Sequence[str] = (),
+    code: str = "",
     configfiles: Sequence[str] = (),
 ) -> None:
     """Search the settings of a model; write `trials` (CSV) and, last, `best` (YAML).
 
     `settings` are the model's by block, `variant` those that its variant changes. The study is
     kept in a folder `study` beside `best`; an interrupted one goes on if settings, space, data and
-    `code`, digests of it, are the same. Raises UserError for a space without settings of this
+    `code`, its digest, are the same. Raises UserError for a space without settings of this
     model, and if no trial came to an end. `configfiles` are those of the call, for the command in
     `best`.
     """
@@ -103,7 +103,7 @@ def tune_model(
         locked(folder, "is tuning this model already"),
         start(*files, settings, folder, runtime=runtime, threads=threads) as run,
     ):
-        key = [settings, space, data, [*code]]
+        key = [settings, space, data, code]
         found = _search(run, folder / "study.db", key, space, tuning)
     _write_trials(trials, found)
     complete = [trial for trial in found if trial.state == TrialState.COMPLETE]

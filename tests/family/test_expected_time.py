@@ -26,11 +26,16 @@ def test_the_largest_training_of_the_model_counts_by_its_rows(tmp_path: Path) ->
     assert "1:00:00" in found
     assert str(tmp_path / "medium/len150") in found
     assert "negative_share" not in found
-    assert "0:15:00" in expected_time(tmp_path, "len150", 30_000, {"negative_share": 0.25})
+    assert "0:15:00" in expected_time(
+        tmp_path, "len150", 30_000, {"train": {"negative_share": 0.25}}
+    )
     # By `auto`, so many rows an epoch.
     put(tmp_path, "medium/len50", negatives.AUTO_ROWS // 10, 60)
-    assert "0:10:00" in expected_time(tmp_path, "len50", 1_000_000, {"negative_share": "auto"})
+    assert "0:10:00" in expected_time(
+        tmp_path, "len50", 1_000_000, {"train": {"negative_share": "auto"}}
+    )
     # A training with other settings tells nothing.
+    blocks = lambda dim, seed: {"model": {"embedding_dim": dim}, "train": {"seed": seed}}  # noqa: E731
     put(tmp_path, "medium/len20", 5_000, 600, embedding_dim=16, seed=1)
-    assert expected_time(tmp_path, "len20", 5_000, {"embedding_dim": 32, "seed": 1}) == ""
-    assert expected_time(tmp_path, "len20", 5_000, {"embedding_dim": 16, "seed": 2})
+    assert expected_time(tmp_path, "len20", 5_000, blocks(32, 1)) == ""
+    assert expected_time(tmp_path, "len20", 5_000, blocks(16, 2))

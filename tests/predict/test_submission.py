@@ -149,7 +149,7 @@ def blended(folder: Path, *parts: list[Path], **options: Any) -> pd.Series:
     files = [path for paths in parts for path in paths]
     write_json(folder / "parts.json", LISTING.as_json())
     options = {"size": "toy"} | options
-    options = {"codes": {model.parent.name: ["a@1", "b@2"] for model in models}} | options
+    options = {"codes": {model.parent.name: "a@1 b@2" for model in models}} | options
     about = folder / "out" / "about.json"
     options = NAMES | options
     write_submission(files, folder / "parts.json", models, submission, about, **options)

@@ -1,6 +1,7 @@
 """The models of a size, and the settings of each."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from ..common.errors import UserError, did_you_mean
 from ..config.columns import Columns
 from ..config.names import BASELINES, BLEND, MODEL_FILE, Settings, variant_of
 from ..config.sizes import size_block
+from ..raw.location import TableLocation, tables_of
+from ..raw.origin import warm_start_file
 from .families import FAMILIES, family_of, is_model
 
 
@@ -68,8 +71,70 @@ def submission_weights(config: Mapping[str, Any], size: str) -> dict[str, float]
     return {model: weight / sum(weights) for model, weight in zip(models, weights)}
 
 
-def scored_files(config: Mapping[str, Any], name: str) -> list[str]:
-    """The files to score of this name; raises UserError if there is none."""
+def start_model(
+    config: Mapping[str, Any], results: Path, size: str, model: str
+) -> tuple[str, str | None] | None:
+    """The file that a training starts from, with its version (None where the workflow makes it).
+
+    None where it starts from nothing. `results` is the folder of results.
+    """
+    start = family_of(model).start_from(model_settings(config, size, model))
+    return warm_start_file(start, results / size / model / MODEL_FILE)
+
+
+def lineage(
+    config: Mapping[str, Any], results: Path, size: str, model: str
+) -> list[tuple[str, str]]:
+    """Size and name of a model, and of those that its training starts from, one after the other."""
+    jobs = [(size, model)]
+    while start := start_model(config, results, *jobs[-1]):
+        match Path(start[0]).parts:
+            case ["results", size, name, *_] if (
+                size in config["sizes"] and is_model(name) and (size, name) not in jobs
+            ):
+                jobs.append((size, name))
+            case _:
+                break
+    return jobs
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a file of scores is made from: raw `files`, and models of a size.
+
+    `weights` are the models' in the mean of their logits, None where these are fitted.
+    """
+
+    files: list[TableLocation]
+    size: str
+    models: list[str]
+    weights: list[float] | None
+
+    @property
+    def jobs(self) -> list[tuple[str, str]]:
+        """Size and name of each model, and of their blend where its weights are fitted."""
+        names = self.models if self.weights else [*self.models, BLEND]
+        return [(self.size, name) for name in names]
+
+
+def scoring_of(config: Mapping[str, Any], columns: Columns, path: str) -> Scoring:
+    """The scoring of results/scores/{path}.parquet: {file}, {size}/{file}, {size}/{model}/{file}.
+
+    Raises UserError if there is no such file, size or model.
+    """
+    *place, name = path.split("/")
+    size, *one = place or ["full"]
+    for model in one:
+        check_job(config, columns, {"size": size, "model": model})
+    files = tables_of(_scored_files(config, name))
+    if one:
+        return Scoring(files, size, one, [1.0])
+    weights = submission_weights(config, size)
+    shares = None if weights is None else list(weights.values())
+    return Scoring(files, size, submission_models(config, size), shares)
+
+
+def _scored_files(config: Mapping[str, Any], name: str) -> list[str]:
     if name not in config["score"]:
         hint = f"; {did_you_mean(name, config['score'], 'it has')}" if config["score"] else ""
         raise UserError(

@@ -83,11 +83,17 @@ class Family:
         """Names of plots that not all models have; the rule `plot` draws each."""
         return []
 
+    def module(self, entry_point: str) -> str | None:
+        """The module of an entry point, by its whole name; None where the family has none."""
+        own = self.entry_points.get(entry_point)
+        return own and f"{self.package}.{own}"
+
     def entry_point(self, name: str) -> Any:
         """The function of that name; raises UserError if the family has none."""
-        if name not in self.entry_points:
+        module = self.module(name)
+        if module is None:
             raise UserError(
                 f"models with settings of {' and '.join(self.blocks)} have no {name!r}; ask for "
                 f"another model, or add the function (docs/own-model.md)"
             )
-        return getattr(import_module(f"{self.package}.{self.entry_points[name]}"), name)
+        return getattr(import_module(module), name)

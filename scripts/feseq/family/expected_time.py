@@ -1,26 +1,26 @@
 """How long a training may take, by an earlier one of the same model."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from ..batches.negatives import NegativeShare, auto_rows
 from ..common.errors import UserError
 from ..common.files import read_json
 from ..common.progress import duration
+from ..config.names import Settings
 
 # Settings that leave the time of a row as it is.
 _FREE = {"seed", "negative_share", "start_from", "monitor"}
 
 
-def expected_time(results: Path, model: str, rows: int, settings: Mapping[str, Any]) -> str:
+def expected_time(results: Path, model: str, rows: int, blocks: Settings) -> str:
     """About how long a training on `rows` takes, '' where none had these settings on any size.
 
-    Time is proportional to the rows of an epoch. The training with most of them counts, since small
-    ones are mostly overhead, of several the newest. It knows nothing of early stopping, of another
-    machine, or of other jobs that share this one.
+    `blocks` are its settings. Time is proportional to the rows of an epoch. The training with most
+    of them counts, since small ones are mostly overhead, of several the newest. It knows nothing of
+    early stopping, of another machine, or of other jobs that share this one.
     """
+    settings = {key: value for keys in blocks.values() for key, value in keys.items()}
     counted = {key: value for key, value in settings.items() if key not in _FREE}
     known = []
     for path in results.glob(f"*/{model}/training.json"):

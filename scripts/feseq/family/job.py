@@ -32,7 +32,7 @@ class TrainJob:
     feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
     files to write. With `refit_of`, the training.json of a first training, the model is refitted:
     it also learns from the validation rows, by what they chose then. `start_from` is the file of an
-    earlier model to go on from; for a refit, the first training's. `code` are digests of what runs,
+    earlier model to go on from; for a refit, the first training's. `code` is a digest of what runs,
     by which a saved state is known to be of another version.
     """
 
@@ -48,7 +48,7 @@ class TrainJob:
     full_name: str
     runtime: Runtime = _RUNTIME
     threads: Annotated[int, Field(ge=1, le=1_000)] = 1
-    code: Sequence[str] = ()
+    code: str = ""
     started: float = field(default_factory=time.monotonic, init=False, compare=False)
 
     def before(self) -> dict[str, Any]:

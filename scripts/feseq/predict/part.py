@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +28,11 @@ def predict_part(
     full_name: str = "",
     runtime: Runtime | None = None,
     threads: int = 1,
-    code: Sequence[str] = (),
+    code: str = "",
 ) -> None:
     """Write parquet columns id (string) and logit (float32) of the rows of a part.
 
-    The file's metadata names the part, the model's file, the digests of the `code` and what
+    The file's metadata names the part, the model's file, the digest of the `code` and what
     `model_metadata` says.
     """
     runtime = runtime or Runtime()
@@ -46,7 +45,7 @@ def predict_part(
             **model_metadata(loaded),
             "model": fingerprint(model),
             "part": test.source["fingerprint"],
-            "code": " ".join(code),
+            "code": code,
             "simulated": json.dumps(test.source["simulated"]),
         }
         write_table(pa.table({"id": ids_of(test), "logit": logit}), predictions, metadata)

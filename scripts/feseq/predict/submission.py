@@ -41,7 +41,7 @@ def write_submission(
     size: str = "",
     prior: Literal["observed", "balanced"] = "observed",
     weights: Mapping[str, float] | None = None,
-    codes: Mapping[str, Sequence[str]] | None = None,
+    codes: Mapping[str, str] | None = None,
     fitted: Path | None = None,
     sample_submission: str | Path | None = None,
     facts: Path | None = None,
@@ -103,7 +103,7 @@ def _checked(
     paths: Sequence[Path],
     parts: Sequence[Part],
     model: Path,
-    code: Sequence[str] | None,
+    code: str | None,
     full_name: str,
 ) -> Mapping[str, str]:
     """What the first file says; raises UserError unless all are of these parts by this model.
@@ -116,7 +116,7 @@ def _checked(
         check_name(path, metadata.get("full_name", ""), full_name)
         if metadata.get("model") != model_now:
             raise _not_as_needed(path, f"not predicted by {model} as it is now")
-        if code is not None and metadata.get("code") != " ".join(code):
+        if code is not None and metadata.get("code") != code:
             raise _not_as_needed(path, "not predicted by the code as it is now")
         if metadata.get("part") != part.version:
             wrong = "not predicted for this part of the test table as it is now"

@@ -39,13 +39,13 @@ def convert_train(
     part: int = 0,
     threads: int = 1,
     size: str = "",
-    code: Sequence[str] = (),
+    code: str = "",
 ) -> None:
     """Write the selected rows of `raw` to two H5 files.
 
     `raw` is a table of one part, or the files of the `part` of this number among those listed in
     `parts`. Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random
-    order. The H5 files keep `size` and `code`, digests of it, as parts of what they were made from.
+    order. The H5 files keep `size` and `code`, its digest, as parts of what they were made from.
     """
     listed = read_parts(parts)[part] if parts else None
     file = RawTable(raw, listed)
@@ -94,7 +94,7 @@ def convert_test(
     *,
     part: Part | None = None,
     threads: int = 1,
-    code: Sequence[str] = (),
+    code: str = "",
 ) -> None:
     """Write `parquet`, or the part of a table whose files it names, to H5 in file order.
 
@@ -150,7 +150,7 @@ def _writer(path: Path, columns: Columns) -> closing[H5Writer]:
     return closing(H5Writer(path, columns.numeric, columns.categorical, columns.ragged))
 
 
-def _source(file: RawTable, columns: Columns, code: Sequence[str]) -> dict[str, object]:
+def _source(file: RawTable, columns: Columns, code: str) -> dict[str, object]:
     return {
         "file": file.location.name,
         "rows": file.rows,
@@ -158,7 +158,7 @@ def _source(file: RawTable, columns: Columns, code: Sequence[str]) -> dict[str, 
         "fingerprint": file.version,
         "simulated": file.is_simulated,
         "row_time": columns.row_time,
-        "code": list(code),
+        "code": code,
     }
 
 
@@ -170,7 +170,7 @@ def convert_test_part(
     h5: Output,
     *,
     threads: int,
-    code: Sequence[str],
+    code: str,
 ) -> None:
     """`convert_test` of the part with this number in the listing `parts`."""
     convert_test(raw, columns, h5, part=read_parts(parts)[part], threads=threads, code=code)

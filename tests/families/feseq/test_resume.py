@@ -148,7 +148,7 @@ def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
     ("config", "options", "said"),
     [
         (replace(CONFIG, learning_rate=0.01), {}, "belongs to other settings, data or code"),
-        (CONFIG, {"code": ("model.py@1",)}, "belongs to other settings, data or code"),
+        (CONFIG, {"code": "another"}, "belongs to other settings, data or code"),
         (CONFIG, {}, "cannot be read (wrong checksum)"),
     ],
     ids=["settings", "code", "damaged"],

@@ -1,0 +1,110 @@
+"""Digests by which a job is known to be stale: the code that it runs, and all that is upstream."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..config.columns import Columns
+from ..config.names import BASELINES, BLEND
+from ..config.sizes import size_block
+from ..raw.source import RawFiles
+from ..staleness import Code, digest
+from .families import FAMILIES, family_of, is_model
+from .models import lineage, model_settings, start_model
+
+# The entry points of a model's family that a script runs.
+ENTRY_POINTS = {
+    "train": ["train"],
+    "tune": ["trials"],
+    "evaluate": ["load"],
+    "predict": ["load"],
+    "importance": ["load", "importance"],
+    "attention": ["load", "attention"],
+    "export": ["export"],
+    "score": ["load"],
+}
+# Settings of a training that change its result by rounding at most.
+LAYOUT = ("gpus", "nodes")
+
+# Size and name of a model, a baseline or the blend.
+Job = tuple[str, str]
+
+
+class Digests:
+    """Digests of a workflow with this config, these raw files and this code."""
+
+    def __init__(self, config: Mapping[str, Any], raw: RawFiles, columns: Columns, code: Code):
+        self.config, self.raw, self.columns = config, raw, columns
+        self._code = cache(code.digest)
+
+    def code(self, script: str, model: str | None = None) -> str:
+        """Of what a script runs, with its entry points of the family of a model by its name."""
+        return self._of_family(script, family_of(model).name if model else None)
+
+    def _of_family(self, script: str, family: str | None) -> str:
+        entry_points = ENTRY_POINTS.get(script, []) if family else []
+        modules = [FAMILIES[family or ""].module(name) for name in entry_points]
+        return self._code(script, *filter(None, modules))
+
+    def upstream(
+        self, jobs: Iterable[Job], results: Path, scripts: Iterable[str] = (), test: bool = False
+    ) -> str:
+        """Of all that a last file depends on.
+
+        Snakemake removes the outputs of a step that failed, and does not miss them while a file
+        made from the earlier ones is there; that file is stale by this digest. It has the raw
+        files, those of the `test` where that counts, the settings of data and models, and the code
+        of trainings, of baselines and the blend where these are among the `jobs`, and of further
+        `scripts` on the way. `results` is the folder of results.
+        """
+        config, jobs = self.config, list(jobs)
+        trained = {
+            each: [self._counted_settings(*each), start_model(config, results, *each)]
+            for job in jobs
+            if is_model(job[1])
+            for each in lineage(config, results, *job)
+        }
+        names = {name for _, name in jobs}
+        sizes = {size: size_block(config, size) for size, _ in [*jobs, *trained]}
+        simulation = dict(config["simulation"])
+        if not test:
+            simulation.pop("test_rows")
+        submits = BLEND in names or (test and trained)
+        return digest(
+            [
+                self._codes([*self._behind(names, bool(trained)), *scripts], trained),
+                [self.raw.version(self.raw.train), self.raw.version(self.raw.test) if test else 0],
+                simulation if self.raw.simulated else None,
+                [self.columns.plain("label", "id", "shared", "ids"), config["parts"]],
+                config["sampling"],
+                {size: [keys["rows"], keys["min_count"]] for size, keys in sizes.items()},
+                {"/".join(job): known for job, known in trained.items()},
+                config["submission"] if submits else None,
+            ]
+        )
+
+    def _behind(self, names: set[str], is_trained: bool) -> list[str]:
+        """The scripts behind models, baselines and the blend by name."""
+        scripts = ["sample", "convert_train", "fit_feature_map"]
+        if self.raw.simulated:
+            scripts.append("simulate")
+        if is_trained:
+            scripts.append("train")
+        if names & {*BASELINES}:
+            scripts.append("fit_baseline")
+        if BLEND in names:
+            scripts += ["evaluate", "blend"]
+        return scripts
+
+    def _codes(self, scripts: list[str], trained: Iterable[Job]) -> list[str]:
+        families: set[str | None] = {family_of(name).name for _, name in trained}
+        families = families or {None}
+        return sorted({self._of_family(script, each) for script in scripts for each in families})
+
+    def _counted_settings(self, size: str, model: str) -> dict[str, dict[str, Any]]:
+        """The settings of a model that count, by block."""
+        return {
+            block: {key: value for key, value in keys.items() if key not in LAYOUT}
+            for block, keys in model_settings(self.config, size, model).items()
+        }
