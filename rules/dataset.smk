@@ -35,6 +35,11 @@ rule convert_train:
         selection=ignoring_time(rules.sample.output.selection),
         parts=ignoring_time(rules.sample.output.parts),
     output:
+        **(
+            {"holdout": "data/h5/{size}/holdout/part{part}.h5"}
+            if config["sampling"]["holdout_share"]
+            else {}
+        ),
         train="data/h5/{size}/train/part{part}.h5",
         valid="data/h5/{size}/valid/part{part}.h5",
     log:
@@ -137,6 +142,7 @@ use rule fit_feature_map as fit_feature_map_to_all with:
     input:
         train=train_parts,
         valid=valid_parts,
+        holdout=holdout_parts,
     output:
         feature_map="data/h5/{size}/all_rows/feature_map.json",
     log:
@@ -151,6 +157,7 @@ rule describe:
     input:
         train=train_parts,
         valid=valid_parts,
+        holdout=holdout_parts,
         test=test_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:

@@ -5,6 +5,7 @@ rule evaluate:
     input:
         model=rules.train.output.model,
         valid=valid_parts,
+        holdout=holdout_parts,
     output:
         predictions="results/{size}/{model}/valid_predictions.parquet",
         speed="results/{size}/{model}/valid_speed.json",
@@ -26,7 +27,7 @@ rule evaluate:
 rule importance:
     input:
         model=rules.train.output.model,
-        valid=valid_parts,
+        rows=reported_parts,
     output:
         importance="results/{size}/{model}/importance.json",
     log:
@@ -93,6 +94,7 @@ rule fit_baseline:
     input:
         train=train_parts,
         valid=valid_parts,
+        holdout=holdout_parts,
         feature_map=rules.fit_feature_map.output.feature_map,
     output:
         predictions="results/{size}/{baseline}/valid_predictions.parquet",
@@ -113,7 +115,7 @@ rule fit_baseline:
 rule measure:
     input:
         predictions="results/{size}/{name}/valid_predictions.parquet",
-        valid=valid_parts,
+        rows=reported_parts,
         truth=(
             rules.simulate.output.truth.apply_wildcards({"split": "train"})
             if RAW.simulated

@@ -123,6 +123,11 @@ def parts_of(table, rule, name):
 
 train_parts = parts_of(RAW.train, "convert_train", "train")
 valid_parts = parts_of(RAW.train, "convert_train", "valid")
+holdout_parts = (
+    parts_of(RAW.train, "convert_train", "holdout") if config["sampling"]["holdout_share"] else []
+)
+# The rows that metrics are reported on.
+reported_parts = holdout_parts or valid_parts
 test_parts = parts_of(RAW.test, "convert_test", "h5") if RAW.test else []
 
 

@@ -1,4 +1,4 @@
-"""Convert the selected rows of one part of the train table to a train and a valid file."""
+"""Convert the selected rows of one part of the train table to H5 files, one for each side."""
 
 from entry import run_script
 from feseq.storage.conversion import convert_train

@@ -38,7 +38,6 @@ from .config.names import FEW_CLICKS, MODEL_FILE
 from .config.runtime import Runtime
 from .families.feseq.training.checkpoint import locked
 from .storage.opening import open_table
-from .storage.table import without_holdout
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ def tune_model(
     with open_table(train) as train_rows, open_table(valid) as valid_rows:
         data = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
         simulated = train_rows.source["simulated"]
-        clicks = int(without_holdout(valid_rows).column("label").sum())
+        clicks = int(valid_rows.column("label").sum())
     data.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
     notes = ["SIMULATED DATA: the best settings know nothing of real clicks."] * simulated
     if clicks < FEW_CLICKS:

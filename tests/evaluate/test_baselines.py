@@ -31,7 +31,8 @@ def fit(
     """The predictions and what training.json says."""
     files = [data / "train.h5"], [valid or data / "valid.h5"], data / "feature_map.json"
     outputs = out / "valid_predictions.parquet", out / "training.json"
-    fit_baseline(baseline, *files, *outputs, threads=threads)
+    holdout = sorted(data.glob("holdout.h5"))
+    fit_baseline(baseline, *files, *outputs, holdout=holdout, threads=threads)
     predictions = read_table(outputs[0], ("row", "label", "logit"))
     return predictions, json.loads(outputs[1].read_text())
 
@@ -111,7 +112,9 @@ def test_the_strength_is_the_best_for_the_rows_that_choose(
     losses, strengths = {}, baselines.STRENGTHS
     for strength in strengths:
         monkeypatch.setattr(baselines, "STRENGTHS", (strength,))
-        rows = fit(data, tmp_path, "logistic_regression")[0].to_pandas().sort_values("row")[:50]
+        rows = fit(data, tmp_path, "logistic_regression")[0].to_pandas()
+        assert sorted(rows["row"]) == list(range(100, 300))
+        rows = rows.sort_values("row")[:50]
         losses[strength] = log_loss(rows["label"], expit(rows["logit"]))
     monkeypatch.setattr(baselines, "STRENGTHS", strengths)
     _, training = fit(data, tmp_path, "logistic_regression")

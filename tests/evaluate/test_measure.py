@@ -113,7 +113,7 @@ def test_predictions_that_are_not_finite_are_not_written(data: Path) -> None:
         logit = np.zeros(valid.rows, np.float32)
         logit[7] = np.nan
         with pytest.raises(UserError, match="row 7"):
-            write_logits(data / "none.parquet", valid, {"logit": logit}, {})
+            write_logits(data / "none.parquet", [valid], {"logit": logit}, {})
     assert not (data / "none.parquet").exists()
 
 

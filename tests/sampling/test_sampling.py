@@ -82,7 +82,7 @@ def test_a_sorted_file_is_drawn_from_every_part_and_day_by_its_share(
             most = 4 + len(parts)
             assert np.abs(np.bincount(days, minlength=7) - expected).max() <= most
     last = parts[-1]
-    for chosen in (last.is_valid, ~last.is_valid):
+    for chosen in (last.part == TRAIN, last.part != TRAIN):
         assert abs(np.corrcoef(last.row[chosen], last.position[chosen])[0, 1]) < 0.1
 
 
@@ -96,7 +96,7 @@ def test_train_and_valid_are_disjoint_and_fill_their_positions(data: st.DataObje
     found = selected(labels, rows, valid_share=share, seed=data.draw(st.integers(0, 9), "seed"))
     assert len(found.row) == (rows or total)
     assert (np.diff(found.row, prepend=-1, append=total) > 0).all()
-    for part in (found.is_valid, ~found.is_valid):
+    for part in (found.part == TRAIN, found.part == VALIDATION):
         assert sorted(found.position[part]) == list(range(part.sum()))
         assert set(labels[found.row[part]]) == {0, 1}
 
@@ -176,7 +176,7 @@ def test_by_time_the_newest_rows_are_held_out_but_of_groups_that_have_older_ones
     if group:
         assert f"{expected.count(-1)} of 600 rows FALL OUT" in caplog.text
     else:
-        assert abs(chosen.is_valid.mean() - share) < 0.01
+        assert abs((chosen.part == VALIDATION).mean() - share) < 0.01
         assert np.bincount(chosen.period) == pytest.approx([600 / PERIODS] * PERIODS, rel=0.1)
     # Rows of a later period are newer.
     order = np.argsort(USERS["t"][chosen.row], kind="stable")
@@ -205,7 +205,7 @@ def test_by_group_no_group_is_on_both_sides(tmp_path: Path) -> None:
         group = np.array(USERS["u"])[found.row]
         parts = [{*group[found.part == part]} for part in (TRAIN, VALIDATION, HOLDOUT)]
         assert sum(map(len, parts)) == len({*USERS["u"]})
-        assert abs(found.is_valid.mean() - 0.2) < 0.02
+        assert abs((found.part != TRAIN).mean() - 0.2) < 0.02
         assert not found.period.any()
     assert not np.array_equal(both[0].part, both[1].part)
 
@@ -228,9 +228,8 @@ def test_a_size_is_drawn_within_the_split_by_its_shares(data: st.DataObject) -> 
     assert len(np.unique(found.row)) == len(found.row) == count
     assert np.array_equal(part[found.row], found.part)
     assert np.array_equal(period[found.row], found.period)
-    valid = found.is_valid
-    for of_file in (~valid, valid):
-        assert sorted(found.position[of_file]) == list(range(of_file.sum()))
+    for of_draw in (found.part == TRAIN, found.part != TRAIN):
+        assert sorted(found.position[of_draw]) == list(range(of_draw.sum()))
     for number in (TRAIN, VALIDATION, HOLDOUT):
         there, taken = labels[part == number], labels[found.row[found.part == number]]
         assert set(taken) == {0, 1}
@@ -246,7 +245,7 @@ def test_of_one_last_day_holdout_rows_are_drawn_and_of_two_they_are_newer(
     columns = {"y": USERS["y"][:400], "day": [str(d) for d in day]}
     (one,) = drawn(tmp_path, columns, Split(time="day", last=1), holdout_share=0.3)
     assert np.bincount(one.part).tolist() == [300, 70, 30]
-    assert set(day[one.row[one.is_valid]]) == {10}
+    assert set(day[one.row[one.part != TRAIN]]) == {10}
     (two,) = drawn(tmp_path, columns, Split(time="day", last=2), holdout_share=0.3)
     assert [set(day[two.row[two.part == p]]) for p in range(3)] == [{1, 2}, {3}, {10}]
 
@@ -255,8 +254,9 @@ def test_holdout_rows_are_taken_from_those_held_out_alone() -> None:
     plain, apart = (
         selected(LABEL[:15_000], 500, valid_share=0.2, holdout_share=share) for share in (0, 0.5)
     )
-    for name in ("row", "is_valid", "position"):
+    for name in ("row", "position"):
         assert np.array_equal(getattr(plain, name), getattr(apart, name))
+    assert np.array_equal(plain.part == TRAIN, apart.part == TRAIN)
     assert np.bincount(apart.part).tolist() == [400, 50, 50]
     with pytest.raises(UserError, match=r"sampling\.holdout_share"):
         selected(LABEL, 20, valid_share=0.05, holdout_share=0.5)

@@ -20,7 +20,7 @@ from feseq.common import files
 from feseq.common.errors import UserError
 from feseq.config.sampling import Sampling
 from feseq.sampling.draw import sample
-from feseq.sampling.selection import HOLDOUT, write_selections
+from feseq.sampling.selection import write_selections
 from feseq.storage import conversion, shuffle
 from feseq.storage.categories import codes_of
 from feseq.storage.conversion import convert_test, convert_train
@@ -88,7 +88,7 @@ def rows_of_h5(path: Path) -> list[Row]:
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize(("shuffled_bytes", "fewest", "most"), [(1 << 30, 1, 1), (4_000, 3, 39)])
-def test_train_and_valid_give_back_every_raw_value_and_are_shuffled_as_far_as_memory_holds(
+def test_the_files_give_back_every_raw_value_and_are_shuffled_as_far_as_memory_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shuffled_bytes: int, fewest: int, most: int
 ) -> None:
     monkeypatch.setattr(shuffle, "SHUFFLED_BYTES", shuffled_bytes)
@@ -99,18 +99,18 @@ def test_train_and_valid_give_back_every_raw_value_and_are_shuffled_as_far_as_me
     chosen = selected(table["y"].to_numpy(), valid_share=0.4, holdout_share=0.5)
     chosen = replace(chosen, period=(chosen.row % 5).astype(np.uint8))
     write_selections([chosen], tmp_path / "selection.parquet")
-    files = tmp_path / "train.h5", tmp_path / "valid.h5"
-    convert_train(write_raw(tmp_path, table), tmp_path / "selection.parquet", COLUMNS, *files)
+    files = {name: tmp_path / f"{name}.h5" for name in ("train", "valid", "holdout")}
+    convert_train(write_raw(tmp_path, table), tmp_path / "selection.parquet", COLUMNS, **files)
     place, part = np.empty((2, 200), int)
     place[chosen.row], part[chosen.row] = chosen.position, chosen.part
     seen: list[int] = []
-    for path in files:
+    for number, path in enumerate(files.values()):
         with h5py.File(path) as file:
-            found = {name: file[name][:] for name in ("row", "label", "holdout", "period")}
+            found = {name: file[name][:] for name in ("row", "label", "period")}
         row = found["row"]
         assert rows_of_h5(path) == [expected[i] for i in row]
         assert found["label"].tolist() == table["y"].to_numpy()[row].tolist()
-        assert found["holdout"].tolist() == (part[row] == HOLDOUT).tolist()
+        assert set(part[row]) == {number}
         assert found["period"].tolist() == (row % 5).tolist()
         # Shuffles that follow each other: in the drawn order, and behind all rows before them.
         cuts = [0, *(1 + np.flatnonzero(np.diff(place[row]) < 0)), len(row)]
@@ -245,6 +245,21 @@ def test_a_selection_of_a_file_since_replaced_is_refused(tmp_path: Path) -> None
     assert not train.exists()
 
 
+def test_a_selection_with_holdout_rows_needs_a_file_for_them(tmp_path: Path) -> None:
+    table = raw_table(100)
+    rows, selection = list(range(50, 100)), tmp_path / "selection.parquet"
+    outputs = to_train_h5(tmp_path, table, valid_rows=rows, holdout=20)
+    apart = tmp_path / "holdout.h5"
+    for path in (*outputs, apart):
+        path.unlink()
+    with pytest.raises(UserError, match=r"selection\.parquet: .*holdout_share; delete it"):
+        convert_train(tmp_path / "train.parquet", selection, COLUMNS, *outputs)
+    assert not [*tmp_path.glob("*.h5*")]
+    # Without holdout rows there is no such file.
+    to_train_h5(tmp_path, table, valid_rows=rows)
+    assert sorted(tmp_path.glob("*.h5")) == sorted(outputs)
+
+
 def test_damaged_parquet_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     train, valid = to_train_h5(tmp_path, raw_table())
     train.unlink()
@@ -261,7 +276,7 @@ def test_damaged_parquet_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
         assert sorted(os.listdir(tmp_path)) == before
 
 
-@pytest.mark.parametrize("damage", [0.0, 0.001, 0.3, 0.9, 0.9999, ("version", 5), ("format", "x")])
+@pytest.mark.parametrize("damage", [0.0, 0.001, 0.3, 0.9, 0.9999, ("version", 8), ("format", "x")])
 def test_an_h5_file_that_is_damaged_or_of_another_format_is_refused(
     tmp_path: Path, damage: Any
 ) -> None:
@@ -271,8 +286,11 @@ def test_an_h5_file_that_is_damaged_or_of_another_format_is_refused(
     else:
         with h5py.File(h5, "a") as file:
             file.attrs.update([damage])
-    for path in (h5, tmp_path / "none.h5"):
-        with pytest.raises(UserError, match=re.escape(str(path))):
+    for path, advice in (
+        (h5, "delete it and run the same command"),
+        (tmp_path / "no", "snakemake"),
+    ):
+        with pytest.raises(UserError, match=f"{re.escape(str(path))}.*{advice}"):
             H5Table(path)
 
 

@@ -13,12 +13,13 @@ from feseq.batches.batch import Batch
 from feseq.batches.source import BatchSource
 from feseq.common.errors import UserError
 from feseq.features.fitting import fit_feature_map
+from feseq.sampling.selection import NAMES
 from feseq.storage import conversion, opening, shuffle
 from feseq.storage import table as table_module
 from feseq.storage.block import Block
 from feseq.storage.categories import codes_of
-from feseq.storage.opening import AllRows, open_table
-from feseq.storage.table import MemoryTable, SomeRows, Table, monitored_rows, without_holdout
+from feseq.storage.opening import AllRows, open_held_out, open_table
+from feseq.storage.table import MemoryTable, SomeRows, Table, monitored_rows
 from support.raw_tables import (
     COLUMNS,
     as_lists,
@@ -28,7 +29,7 @@ from support.raw_tables import (
     to_train_parts,
 )
 
-Files = tuple[list[Path], list[Path]]
+Files = tuple[list[Path], list[Path], list[Path]]
 
 
 # Each item is in a few neighbouring rows alone, so parts have other vocabularies.
@@ -62,7 +63,7 @@ def check_rows(found: Table) -> list[int]:
     ]
     events = as_lists(whole.sequences["events"])
     assert events == [split_events(row["events"]) for row in raw]
-    for column in ("row", "label", "categorical", "holdout", "period"):
+    for column in ("row", "label", "categorical", "period"):
         assert np.array_equal(found.column(column), getattr(whole, column))
         assert np.array_equal(found.column(column, 9, 31), getattr(whole, column)[9:31])
     pieces = Block.joined([*found.blocks(), found.read(found.rows, found.rows)])
@@ -76,26 +77,24 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
     assert len(files[0]) == 8
     with (
         open_table(files[0]) as train,
-        open_table(files[1]) as valid,
+        open_held_out(*files[1:]) as (valid, holdout),
         open_table(AllRows(*files)) as together,
     ):
-        rows = check_rows(train) + check_rows(valid)
-        assert train.identity == valid.identity != together.identity != train.identity
+        rows = check_rows(train) + check_rows(valid) + check_rows(holdout)
+        assert [table.side for table in (train, valid, holdout)] == [*NAMES]
+        assert train.identity == valid.identity == holdout.identity != together.identity
         assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
         assert sorted(check_rows(together)) == sorted(rows) == list(range(300))
-        chosen = without_holdout(valid)
-        some = SomeRows(valid, np.array([5, 6, 7, 30, 40]))
-        for part in (chosen, some, MemoryTable(valid, valid.read(3, 50))):
+        some = SomeRows(valid, np.array([5, 6, 7, 20, 30]))
+        for part in (some, MemoryTable(valid, valid.read(3, 30))):
             assert 0 < len(check_rows(part)) == part.rows < valid.rows
             assert part.identity == valid.identity
-        holdout = valid.column("row")[valid.holdout]
-        assert sorted([*chosen.column("row"), *holdout]) == sorted(valid.column("row"))
 
 
 def test_files_of_other_draws_or_of_unequal_number_are_refused(
     files: Files, tmp_path: Path
 ) -> None:
-    train, valid = files
+    train, valid, holdout = files
     other = to_train_parts(tmp_path, TABLE, 40, row_group_size=20, seed=4)
     toy = to_train_h5(tmp_path, TABLE, size="toy")[0]
     for rows, named in (
@@ -103,6 +102,8 @@ def test_files_of_other_draws_or_of_unequal_number_are_refused(
         ([train[0], toy], r"part000\.h5 and .*train\.h5"),
         ([], "no H5 files"),
         (AllRows(train, valid[:3]), r"8 of .*train and 3 of .*valid"),
+        (AllRows(train, valid, holdout[1:]), r"8 of .*valid and 7 of .*holdout"),
+        (AllRows(train[0], valid[0], holdout[1]), r"part000\.h5 and .*part001\.h5"),
         (AllRows(train[0], valid[1]), r"part000\.h5 and .*part001\.h5"),
     ):
         with pytest.raises(UserError, match=named):
@@ -128,8 +129,8 @@ def test_monitored_rows_are_the_first_that_have_so_many_rows_and_clicks(
     monkeypatch.setattr(table_module, "MONITORED_ROWS", rows)
     monkeypatch.setattr(table_module, "MONITORED_CLICKS", clicks)
     with open_table(files[1]) as valid:
-        chooses, found = without_holdout(valid), monitored_rows(valid)
-        numbers, label = chooses.column("row"), chooses.column("label")
+        found = monitored_rows(valid)
+        numbers, label = valid.column("row"), valid.column("label")
         assert found.column("row").tolist() == numbers[: found.rows].tolist()
         enough = [n for n in range(1, len(label) + 1) if n >= rows and label[:n].sum() >= clicks]
         assert found.rows == (enough[0] if enough else len(label))
@@ -165,7 +166,7 @@ def day_and_epochs(
             patch.setattr(shuffle, "SHUFFLED_BYTES", 50_000)
         rows = ROWS // 24 if request.param == "parts" else ROWS
         folder = tmp_path_factory.mktemp("days")
-        train, _ = to_train_parts(folder, table, rows, row_group_size=500)
+        train, *_ = to_train_parts(folder, table, rows, row_group_size=500)
         assert len(train) == ROWS // rows
         patch.setattr(opening, "RUN_ROWS", RUN_ROWS)
         patch.setattr(batches, "BLOCK_ROWS", BLOCK_ROWS)

@@ -27,7 +27,7 @@ def facts_of(
     test_h5 = [to_test_h5(folder / str(i), rows, columns=columns) for i, rows in enumerate(halves)]
     fit_feature_map(train_h5, columns, 1).write(folder / "map.json")
     files = (train_h5, valid_h5, test_h5, folder / "map.json")
-    return describe(*files, size="full", threads=2)
+    return describe(*files, size="full", holdout_h5=sorted(folder.glob("holdout.h5")), threads=2)
 
 
 def column(facts: dict[str, Any], name: str) -> dict[str, Any]:

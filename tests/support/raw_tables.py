@@ -114,9 +114,9 @@ def to_train_h5(
     size: str = "",
     **options: Any,
 ) -> tuple[Path, Path]:
-    """All rows of `table` to train.h5 and valid.h5.
+    """All rows of `table` to train.h5 and valid.h5, and to holdout.h5 if some are holdout rows.
 
-    `valid_rows` names the rows of valid.h5, the last `holdout` of which are holdout rows. `period`
+    `valid_rows` names the held-out rows, the last `holdout` of which are holdout rows. `period`
     [rows] of the table, else 0.
     """
     folder.mkdir(exist_ok=True)
@@ -134,24 +134,26 @@ def to_train_h5(
         chosen = dataclasses.replace(chosen, period=period[chosen.row].astype(np.uint8))
     write_selections([chosen], selection)
     train, valid = folder / "train.h5", folder / "valid.h5"
-    convert_train(raw, selection, columns, train, valid, size=size)
+    apart = folder / "holdout.h5" if holdout else None
+    convert_train(raw, selection, columns, train, valid, holdout=apart, size=size)
     return train, valid
 
 
 def to_train_parts(
     folder: Path, table: pa.Table, part_rows: int, *, row_group_size: int, **sampling: Any
-) -> tuple[list[Path], list[Path]]:
-    """All rows of `table` to train and valid files of parts of about `part_rows` rows."""
+) -> tuple[list[Path], list[Path], list[Path]]:
+    """All rows of `table` to train, valid and any holdout files of parts of about `part_rows`."""
     raw = write_raw(folder, table, "train", row_group_size=row_group_size)
     files: dict[str, Any] = {"selection": folder / "s.parquet", "parts": folder / "parts.json"}
     settings = Sampling(**{"seed": 3, "valid_share": 0.25} | sampling)
     sample(raw, COLUMNS.label, None, settings, part_rows=part_rows, **files)
-    made: tuple[list[Path], list[Path]] = ([], [])
+    made: tuple[list[Path], list[Path], list[Path]] = ([], [], [])
+    names = ("train", "valid", "holdout") if settings.holdout_share else ("train", "valid")
     for number in range(len(read_parts(files["parts"]).parts)):
-        for paths, split in zip(made, ("train", "valid")):
-            paths.append(folder / split / f"part{number:03}.h5")
-        h5 = (paths[-1] for paths in made)
-        convert_train(raw, files["selection"], COLUMNS, *h5, parts=files["parts"], part=number)
+        h5 = {name: folder / name / f"part{number:03}.h5" for name in names}
+        for paths, path in zip(made, h5.values()):
+            paths.append(path)
+        convert_train(raw, columns=COLUMNS, **files, **h5, part=number)
     return made
 
 

@@ -108,6 +108,10 @@ def h5_files(out: Path, split: str) -> list[Path]:
     return sorted(out.glob(f"{split}*.h5"))
 
 
+def all_rows(out: Path) -> AllRows:
+    return AllRows(*(h5_files(out, split) for split in ("train", "valid", "holdout")))
+
+
 def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     """The steps `sample`, `convert_train`, `fit_feature_map` and `convert_test`."""
     columns, size = Columns.from_config(config["columns"]), config["sizes"]["toy"]
@@ -117,12 +121,13 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
     files = {"selection": selection, "parts": out / "train_parts.json"}
     sample(train, columns.label, size["rows"], sampling, part_rows=TRAIN_PART_ROWS, **files)
     for i in range(len(read_parts(files["parts"]).parts)):
-        h5 = [out / f"{split}{i}.h5" for split in ("train", "valid")]
-        convert_train(train, selection, columns, *h5, parts=files["parts"], part=i)
-    h5 = [h5_files(out, split) for split in ("train", "valid")]
-    fit_feature_map(h5[0], columns, size["min_count"]).write(out / "map.json")
+        h5 = {name: out / f"{name}{i}.h5" for name in ("train", "valid", "holdout")}
+        if not sampling.holdout_share:
+            del h5["holdout"]
+        convert_train(train, columns=columns, **files, **h5, part=i)
+    fit_feature_map(h5_files(out, "train"), columns, size["min_count"]).write(out / "map.json")
     if config["submission"]["refit"]:
-        fit_feature_map(h5[0], columns, size["min_count"], h5[1]).write(out / "all_rows.json")
+        fit_feature_map(all_rows(out), columns, size["min_count"]).write(out / "all_rows.json")
     list_parts(raw / "test.parquet", columns, out / "parts.json", rows=PART_ROWS)
     for i, part in enumerate(read_parts(out / "parts.json").parts):
         convert_test(raw / "test.parquet", columns, out / f"part{i}.h5", part=part)
@@ -130,12 +135,14 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
 
 def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     """The steps of one model."""
-    settings, valid = model_settings(config, "toy", name), h5_files(out, "valid")
+    settings = model_settings(config, "toy", name)
+    valid, holdout = h5_files(out, "valid"), h5_files(out, "holdout")
     made = run_job(out, out / name, settings, feature_map=out / "map.json")
     model = made["model"]
     predictions = model.with_name("valid_predictions.parquet")
-    predict_validation(model, valid, predictions, out / "speed.json", runtime=RUNTIME)
-    measured = measure_predictions(predictions, valid, None, resamples=2)
+    outputs = predictions, out / "speed.json"
+    predict_validation(model, valid, *outputs, holdout=holdout, runtime=RUNTIME)
+    measured = measure_predictions(predictions, holdout or valid, None, resamples=2)
     assert np.isfinite([metric["value"] for metric in measured["metrics"].values()]).all()
     if config["submission"]["refit"]:
         again = {"refit_of": made["training"], "feature_map": out / "all_rows.json"}
@@ -176,10 +183,10 @@ def submit(raw: Path, out: Path, config: dict[str, Any]) -> dict[str, float]:
     return weights
 
 
-def logits_read_back(model: Path, *h5: Path) -> np.ndarray:
-    """What a model's file says of the rows of all these H5 files."""
+def logits_read_back(model: Path, *tables: Path | list[Path]) -> np.ndarray:
+    """What a model's file says of the rows of all these tables."""
     loaded = load_model(model, runtime=RUNTIME)
-    return np.concatenate([loaded.predict(file) for file in h5])
+    return np.concatenate([loaded.predict(files) for files in tables if files])
 
 
 def check_model(out: Path, name: str) -> None:
@@ -187,8 +194,9 @@ def check_model(out: Path, name: str) -> None:
     model = out / name / MODEL_FILE
     predictions = model.with_name("valid_predictions.parquet")
     written = read_predictions(predictions, part=None)["logit"].to_numpy()
+    tables = [h5_files(out, split) for split in ("valid", "holdout")]
     for _ in range(2):
-        np.testing.assert_array_equal(logits_read_back(model, h5_files(out, "valid")), written)
+        np.testing.assert_array_equal(logits_read_back(model, *tables), written)
     chosen = read_predictions(predictions, VALIDATION)
     probability = sigmoid(chosen["logit"].to_numpy())
     # XGBoost's own metric takes 1 - p in single precision.
@@ -210,8 +218,7 @@ def check_submission(
     parts = [out / f"part{i}.h5" for i in range(PARTS_OF_TEST)]
     logit = sum(w * logits_read_back(last_fit(out, n), *parts) for n, w in weights.items())
     if config["submission"]["prior"] == "balanced":
-        files = [h5_files(out, split) for split in ("train", "valid")]
-        rows = AllRows(*files) if config["submission"]["refit"] else files[0]
+        rows = all_rows(out) if config["submission"]["refit"] else h5_files(out, "train")
         with open_table(rows) as table_of_fit:
             clicks = table_of_fit.column("label").mean()
         logit = logit - np.log(clicks / (1 - clicks))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from feseq.common.files import read_json
+from feseq.storage.opening import open_table
 from support import REPOSITORY
 from support.shop import TEST_ROWS, changed, copy_code, snakemake, write_inputs
 
@@ -55,6 +56,12 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     for read in found.values():
         assert np.isfinite(read.get("metrics", read)["auc"]["value"])
     assert found["blend/metrics"]["unseen"] is True
+    rows = []
+    for side in ("train", "valid", "holdout"):
+        with open_table(sorted((folder / "data/h5/toy" / side).glob("*.h5"))) as table:
+            rows.append({*table.column("row").tolist()})
+    assert sum(map(len, rows)) == len(set.union(*rows)) == 100
+    assert len(rows[2]) == found["hashed/metrics"]["rows"]
     fits = {
         name: [read_json(toy / f"{name}{fit}/training.json") for fit in ("", "/refit")]
         for name in ("hashed", "len20")

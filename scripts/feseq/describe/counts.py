@@ -1,5 +1,6 @@
 """One pass over a table: what is counted over all of its rows, and a sample of them."""
 
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
@@ -27,23 +28,28 @@ LEAST_EVENTS = 5
 
 
 class Counts:
-    """What one pass over a table finds.
+    """What one pass over a table finds, or over the validation rows and then the holdout rows.
 
     `groups`, int64 [values, 3], by categorical column (0 is missing, the words of `words` come
     next), by "length of" a sequence (the bins LENGTHS), by None, the place in the file: the rows;
-    those of them whose label may be looked at, which those of holdout rows may not; the clicks of
-    these.
+    those of the first table, if they have labels; the clicks of these. The labels of holdout rows
+    may not be looked at.
     `numbers` int64 [2, columns]: missing and infinite values. `events` by sequence: all, those of
     the sample, and those of these that the feature map does not know. `longest` by sequence.
     `keys` of the rows ("") and of each sequence, equal where these are equal: those whose first
     `bits` bits are 0. `sample` [rows, columns] and its `label` [rows] or [0].
     """
 
-    def __init__(self, table: Table, feature_map: FeatureMap, bits: int, threads: int) -> None:
-        self.table, self.bits = table, bits
+    def __init__(
+        self, tables: Sequence[Table], feature_map: FeatureMap, bits: int, threads: int
+    ) -> None:
+        self.table, self.bits = tables[0], bits
         self.rows = self.clicks = 0
         self.lookups = {field.column: TokenLookup(field) for field in feature_map.sequences}
-        self.words = {name: table.vocabulary(name) for name in table.categorical_columns}
+        self.words = {
+            name: sorted({word for table in tables for word in table.vocabulary(name)})
+            for name in self.table.categorical_columns
+        }
         self._place_of = {
             name: ByCode(words, np.arange(1, len(words) + 1), missing=0, other=0)
             for name, words in self.words.items()
@@ -51,7 +57,7 @@ class Counts:
         # One for all blocks: each of its own would hold all words again.
         self._types = {name: pd.CategoricalDtype(words) for name, words in self.words.items()}
         derived = {f"{what} of {name}" for name in self.lookups for what in ("length", "newest")}
-        if same := derived.intersection([*table.numeric_columns, *self.words]):
+        if same := derived.intersection([*self.table.numeric_columns, *self.words]):
             raise UserError(
                 f"a sequence has facts of the same name as column {min(same)}; rename it"
             )
@@ -59,27 +65,30 @@ class Counts:
         sizes |= {name: len(words) + 1 for name, words in self.words.items()}
         sizes |= {f"length of {name}": len(LENGTHS) for name in self.lookups}
         self.groups = {name: np.zeros((size, 3), np.int64) for name, size in sizes.items()}
-        self.numbers = np.zeros((2, len(table.numeric_columns)), np.int64)
+        self.numbers = np.zeros((2, len(self.table.numeric_columns)), np.int64)
         self.events = {name: np.zeros(3, np.int64) for name in self.lookups}
         self.longest = dict.fromkeys(self.lookups, 0)
-        step = -(-table.rows // SAMPLE_ROWS) or 1
-        samples, labels, found = [], [], []
-        describing = Progress("described", table.rows)
-        # A table without rows has its columns at least.
-        blocks = chain([table.read(0, 0)], table.blocks())
-        for block, keys in map_ahead(self._keyed, blocks, threads):
-            sampled = np.arange(-self.rows % step, len(block), step)
-            samples.append(self._sampled(block, sampled))
-            labels.append(np.empty(0, np.uint8) if block.label is None else block.label[sampled])
-            found.append(keys)
-            self._count(block, sampled)
-            describing.advance(len(block))
+        total = sum(table.rows for table in tables)
+        step = -(-total // SAMPLE_ROWS) or 1
+        samples, labels, found = [], [np.empty(0, np.uint8)], []
+        describing = Progress("described", total)
+        for table in tables:
+            # A table without rows has its columns at least.
+            blocks = chain([table.read(0, 0)], table.blocks())
+            for block, keys in map_ahead(self._keyed, blocks, threads):
+                sampled = np.arange(-self.rows % step, len(block), step)
+                samples.append(self._sampled(block, sampled))
+                if block.label is not None:
+                    labels.append(block.label[sampled])
+                found.append(keys)
+                self._count(block, sampled, table is tables[0])
+                describing.advance(len(block))
         self.sample = pd.concat(samples)
         self.label = np.concatenate(labels)
         self.keys = {name: np.concatenate([keys[name] for keys in found]) for name in found[0]}
 
-    def _count(self, block: Block, sampled: np.ndarray) -> None:
-        known = np.zeros(len(block), bool) if block.holdout is None else block.holdout == 0
+    def _count(self, block: Block, sampled: np.ndarray, is_first: bool) -> None:
+        known = np.full(len(block), is_first and block.label is not None)
         clicked = known & False if block.label is None else block.label == 1
         self.rows += len(block)
         self.clicks += int(clicked.sum())

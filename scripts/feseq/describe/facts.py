@@ -10,8 +10,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ..features.feature_map import FeatureMap, SequenceField
-from ..storage.opening import Files, open_table
-from ..storage.table import SomeRows, Table, reported
+from ..storage.opening import Files, open_held_out, open_table
+from ..storage.table import SomeRows
 from .columns import auc_alone, kind_of, middle_share, missing_blocks, same_columns
 from .counts import LENGTHS, PLACES, Counts
 from .drift import adversary, stability_index
@@ -37,26 +37,28 @@ def describe(
     feature_map_json: Path,
     *,
     size: str,
+    holdout_h5: Files = (),
     threads: int = 1,
 ) -> Facts:
     """All facts, as JSON holds them.
 
     Each table is read once, as a stream. Counts are of all rows, facts of single columns of a
-    sample, whose rows `sampled_rows` counts. Without test files the test has 0 rows.
+    sample, whose rows `sampled_rows` counts. Holdout rows count among the validation rows. Without
+    test files the test has 0 rows.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(threads))
-        files = {"train": train_h5, "valid": valid_h5, "test": test_h5}
-        opened: dict[str, Table]
-        opened = {name: stack.enter_context(open_table(of)) for name, of in files.items() if of}
-        opened.setdefault("test", SomeRows(opened["train"], np.arange(0)))
-        largest = max(table.rows for table in opened.values())
+        train_rows = stack.enter_context(open_table(train_h5))
+        held_out = stack.enter_context(open_held_out(valid_h5, holdout_h5))
+        no_rows = SomeRows(train_rows, np.arange(0))
+        test_rows = stack.enter_context(open_table(test_h5)) if test_h5 else no_rows
+        opened = {"train": [train_rows], "valid": held_out, "test": [test_rows]}
+        largest = max(sum(table.rows for table in of) for of in opened.values())
         bits = max(0, int(np.ceil(np.log2(max(1, largest) / KEYS))))
-        tables = {name: Counts(table, feature_map, bits, threads) for name, table in opened.items()}
-        is_reported = reported(opened["valid"].holdout)
-        label = opened["valid"].column("label")
-        simulated = bool(opened["train"].source["simulated"])
+        tables = {name: Counts(of, feature_map, bits, threads) for name, of in opened.items()}
+        reported = held_out[-1].column("label")
+        simulated = bool(train_rows.source["simulated"])
     train, samples = tables["train"], _numbers(tables)
     numeric = list(train.table.numeric_columns)
     blocks = missing_blocks(samples["train"][[*numeric, *train.words]])
@@ -65,7 +67,7 @@ def describe(
         "simulated_data": simulated,
         "rows": {name: table.rows for name, table in tables.items()},
         "clicks": {name: tables[name].clicks for name in ("train", "valid")},
-        "reported": {"rows": int(is_reported.sum()), "clicks": int(label[is_reported].sum())},
+        "reported": {"rows": len(reported), "clicks": int(reported.sum())},
         "sampled_rows": {name: len(sample) for name, sample in samples.items()},
         "columns": [_column(tables, samples, feature_map, name) for name in samples["train"]],
         "missing_blocks": [

@@ -6,7 +6,7 @@ numeric columns, the lengths of its histories and the categories of columns that
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
 from ..features.numeric_kinds import count_blocks
 from ..storage.block import Block
-from ..storage.opening import open_table
+from ..storage.opening import open_held_out, open_table
 from ..storage.table import Table
 from .valid_predictions import write_logits
 
@@ -47,10 +47,11 @@ def fit_baseline(
     predictions: Output,
     training: Output,
     *,
+    holdout: Sequence[Path] = (),
     threads: int = 1,
     full_name: str = "",
 ) -> None:
-    """Fit the baseline of that name and predict the validation rows.
+    """Fit the baseline of that name and predict the validation and holdout rows.
 
     Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
     and fitting. Of many train rows the first are used; the file is shuffled.
@@ -58,8 +59,12 @@ def fit_baseline(
     # Warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
     mapped = FeatureMap.read(feature_map)
-    with open_table(train) as rows, open_table(valid) as others, threadpool_limits(threads):
-        check_one_draw(mapped, rows, others, full_name)
+    with (
+        open_table(train) as rows,
+        open_held_out(valid, holdout) as tables,
+        threadpool_limits(threads),
+    ):
+        check_one_draw(mapped, rows, tables[0], full_name)
         fields = InputColumns(mapped)
         used, is_constant = min(rows.rows, ROWS_AT_MOST), baseline == "constant"
         if not is_constant and not fields.count:
@@ -80,31 +85,34 @@ def fit_baseline(
         settings: dict[str, float] = {}
         if is_constant:
             fitted = time.monotonic()
-            logit = np.full(others.rows, log_odds(label.mean()), np.float32)
+            logit = np.full(sum(t.rows for t in tables), log_odds(label.mean()), np.float32)
         else:
             weights = _fit(fields, rows, label, threads)
             fitted = time.monotonic()
             logits = np.concatenate(
-                [x @ weights[1:] + weights[0] for x in fields.read(others, "predicted", threads)]
+                [
+                    x @ weights[1:] + weights[0]
+                    for table in tables
+                    for x in fields.read(table, "predicted", threads)
+                ]
             )
-            # The strength with the lowest logloss on the rows that choose.
-            chooses = ~others.holdout
-            labels = others.column("label")[chooses]
+            # The strength with the lowest logloss on the validation rows.
+            labels = tables[0].column("label")
             # The log odds of the label that a row does not have.
-            wrong = np.where(labels == 1, -1, 1)[:, None] * logits[chooses].astype(np.float64)
+            wrong = np.where(labels == 1, -1, 1)[:, None] * logits[: len(labels)].astype(np.float64)
             best = int(np.logaddexp(0, wrong).mean(axis=0).argmin())
             logit, settings = logits[:, best], {"C": STRENGTHS[best]}
         predicted = time.monotonic()
         seconds = fitted - started
         logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{used:,}", seconds)
         about = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
-        write_logits(predictions, others, {"logit": logit.astype(np.float32)}, about)
+        write_logits(predictions, tables, {"logit": logit.astype(np.float32)}, about)
         found = {
             "train_rows": used,
-            "valid_rows": others.rows,
+            "valid_rows": len(logit),
             "seconds": round(seconds, 3),
             "samples_per_second": round(used / max(seconds, 1e-3), 1),
-            "predict_samples_per_second": round(others.rows / max(predicted - fitted, 1e-3), 1),
+            "predict_samples_per_second": round(len(logit) / max(predicted - fitted, 1e-3), 1),
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",
             "simulated_data": rows.source["simulated"],

@@ -23,7 +23,7 @@ from ..family.model import Model
 from ..features.feature_map import FeatureMap, check_one_draw
 from ..storage.block import Block
 from ..storage.opening import open_table
-from ..storage.table import MemoryTable, SomeRows, Table, reported
+from ..storage.table import MemoryTable, SomeRows, Table
 from .delong import Auc, Entry, correct_together
 
 # Rows of either class. More than OTHERS rows without a click for each click take time, add little.
@@ -39,19 +39,19 @@ Predict = Callable[[Block], np.ndarray]
 
 def measure_importance(
     model: Path,
-    valid: list[Path],
+    rows: list[Path],
     importance: Output,
     *,
     full_name: str = "",
     runtime: Runtime | None = None,
     threads: int = 1,
 ) -> None:
-    """Write what a model loses by each change of validation rows, see `write_importance`."""
+    """Write what a model loses by each change of some of the rows, see `write_importance`."""
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     family = family_in(model)
     has_own = "importance" in family.entry_points
     predictor = family.entry_point("importance") if has_own else _predict_changed
-    with open_table(valid) as table:
+    with open_table(rows) as table:
         check_one_draw(loaded.about.feature_map, table, table, full_name, model)
         predict = partial(predictor, loaded, table)
         write_importance(importance, table, loaded.about.feature_map, predict, full_name)
@@ -110,14 +110,14 @@ def write_importance(
 
 
 def _chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
-    """The first reported rows of each class, and for each of them another one, [rows]."""
-    label, shown = table.column("label"), np.flatnonzero(reported(table.holdout))
-    is_click = label[shown] == 1
-    most = min(ROWS, OTHERS * max(1, int(is_click.sum())))
-    chosen = np.sort(np.concatenate([shown[is_click][:ROWS], shown[~is_click][:most]]))
-    clicked = label[chosen] == 1
+    """The first rows of each class, and for each of them another one, [rows]."""
+    is_click = table.column("label") == 1
+    clicks, others = np.flatnonzero(is_click), np.flatnonzero(~is_click)
+    most = min(ROWS, OTHERS * max(1, len(clicks)))
+    chosen = np.sort(np.concatenate([clicks[:ROWS], others[:most]]))
+    clicked = is_click[chosen]
     # As often as in the file, however many of each class are chosen.
-    share = np.where(clicked, is_click.sum(), (~is_click).sum()).astype(np.float64)
+    share = np.where(clicked, len(clicks), len(others)).astype(np.float64)
     share /= np.where(clicked, clicked.sum(), (~clicked).sum())
     donors = np.random.default_rng(_SEED).choice(len(chosen), len(chosen), p=share / share.sum())
     return SomeRows(table, chosen).read(0, len(chosen)), donors

@@ -16,7 +16,7 @@ from ..common.parquet import metadata_of, read_table
 from ..storage.categories import ByCode
 from ..storage.opening import Rows as Source
 from ..storage.opening import open_table
-from ..storage.table import Table, reported, require_drawn
+from ..storage.table import Table, require_drawn
 from .delong import CONFIDENCE, Auc, correct_together
 from .intervals import RESAMPLES, gain_entries, metric_entries
 from .metrics import Rows, expected_auc
@@ -36,18 +36,17 @@ def measure_predictions(
     resamples: int = RESAMPLES,
     full_name: str = "",
 ) -> dict[str, Any]:
-    """All metrics of one model's predictions of the reported rows; see results/README.md.
+    """All metrics of one model's predictions of `rows`; see results/README.md.
 
+    `rows` are the holdout rows, or the validation rows where there are none.
     `truth` holds the true probabilities of a simulated file. Raises UserError if the predictions
     are of other rows, or not of the model with this `full_name`.
     """
     with open_table(rows) as table:
         require_drawn(table)
-        simulated, holdout = table.source["simulated"], table.holdout
-        has_histories = bool(table.sequence_columns)
-        is_reported = reported(holdout)
-        row, label = (table.column(name)[is_reported] for name in ("row", "label"))
-        slices = _slices(table)[is_reported]
+        simulated, has_histories = table.source["simulated"], bool(table.sequence_columns)
+        row, label = table.column("row"), table.column("label")
+        slices = _slices(table)
     read = read_predictions(predictions, full_name=full_name)
     if not all(np.array_equal(read[n].to_numpy(), x) for n, x in (("row", row), ("label", label))):
         raise UserError(
@@ -61,7 +60,7 @@ def measure_predictions(
         "rows": len(label),
         "clicks": int(label.sum()),
         "click_rate": float(label.mean()),
-        "unseen": bool(holdout.any()),
+        "unseen": bool(read["holdout"].to_numpy().any()),
         "full_name": full_name,
         "simulated_data": simulated,
         "bootstrap": resamples,
@@ -86,14 +85,14 @@ def measure_predictions(
 
 def write_metrics(
     predictions: Path,
-    valid: list[Path],
+    rows: list[Path],
     metrics: Output,
     *,
     truth: Path | None = None,
     full_name: str = "",
 ) -> None:
     """Write what `measure_predictions` finds as JSON, and the metrics to the log."""
-    found = measure_predictions(predictions, valid, truth, full_name=full_name)
+    found = measure_predictions(predictions, rows, truth, full_name=full_name)
     write_json(metrics, found)
     shown = ", ".join(
         f"{name} {of['value']:.5f}"

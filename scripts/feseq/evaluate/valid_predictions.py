@@ -1,15 +1,15 @@
 """The file valid_predictions.parquet, from which models are measured, blended and compared.
 
-It has all validation rows: row int64, label uint8, holdout bool, logit float32; for models also
-logit_blanked, with empty histories, and for blends logit_best, of the best model in it.
+It has the validation rows and behind them any holdout rows: row int64, label uint8, holdout bool,
+logit float32; for models also logit_blanked, with empty histories, and for blends logit_best, of
+the best model in it.
 
-With `sampling.holdout_share`, some of the rows are holdout rows, and metrics are theirs:
-`read_predictions(path)`. Whatever is fitted or chosen after the training, such as the weights of a
-blend, reads the others: `read_predictions(path, VALIDATION)`. Without such a share both are all
-rows.
+With `sampling.holdout_share`, metrics are those of the holdout rows: `read_predictions(path)`.
+Whatever is fitted or chosen after the training, such as the weights of a blend, reads the others:
+`read_predictions(path, VALIDATION)`. Without such a share both are all rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +19,23 @@ from ..common.logits import require_finite
 from ..common.parquet import metadata_of, read_table, write_table
 from ..config.names import check_name
 from ..sampling.selection import HOLDOUT, VALIDATION
-from ..storage.table import Table, reported
+from ..storage.table import Table
 
 
 def write_logits(
-    path: Path, valid: Table, logits: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+    path: Path,
+    tables: Sequence[Table],
+    logits: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
 ) -> None:
-    """Write a model's logits float32 of the validation rows by name.
+    """Write a model's logits by name, float32 [rows of all tables], as `open_held_out` has them.
 
     Raises UserError if one is not finite.
     """
     for logit in logits.values():
         require_finite(logit)
-    rows = {"row": valid.column("row"), "label": valid.column("label"), "holdout": valid.holdout}
+    rows = {n: np.concatenate([table.column(n) for table in tables]) for n in ("row", "label")}
+    rows["holdout"] = np.arange(len(rows["row"])) >= tables[0].rows
     write_table(pa.table({**rows, **logits}), path, metadata)
 
 
@@ -48,4 +52,4 @@ def read_predictions(path: Path, part: int | None = HOLDOUT, full_name: str = ""
     if part is None:
         return table
     holdout = table["holdout"].to_numpy()
-    return table.filter(~holdout if part == VALIDATION else reported(holdout))
+    return table.filter(~holdout if part == VALIDATION or not holdout.any() else holdout)

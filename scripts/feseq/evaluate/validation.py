@@ -1,14 +1,18 @@
 """A model's predictions of the validation rows, by which it is measured."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..catalog.loading import load_model
 from ..common.files import Output, write_json
 from ..config.runtime import Runtime
 from ..features.feature_map import check_one_draw
 from ..predict.part import model_metadata
-from ..storage.opening import open_table
+from ..storage.opening import open_held_out
 from .valid_predictions import write_logits
 
 
@@ -18,27 +22,30 @@ def predict_validation(
     predictions: Output,
     speed: Output,
     *,
+    holdout: Sequence[Path] = (),
     full_name: str = "",
     runtime: Runtime | None = None,
     threads: int = 1,
 ) -> None:
-    """Write a model's predictions of rows it did not see, and their speed.
+    """Write a model's predictions of the validation and holdout rows, and their speed.
 
     The rows are predicted with their histories and with empty ones. `speed` (JSON): rows, seconds,
     samples_per_second.
     """
     runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
-    with open_table(valid) as table:
-        check_one_draw(loaded.about.feature_map, table, table, full_name, model)
+    options: dict[str, Any] = {"verbosity": runtime.verbosity}
+    with open_held_out(valid, holdout) as tables:
+        for table in tables:
+            check_one_draw(loaded.about.feature_map, table, table, full_name, model)
         started = time.perf_counter()
-        logits = {"logit": loaded.predict(table, verbosity=runtime.verbosity)}
+        logit = np.concatenate([loaded.predict(table, **options) for table in tables])
         seconds = time.perf_counter() - started
-        rate = table.rows / seconds
-        write_json(speed, {"rows": table.rows, "seconds": seconds, "samples_per_second": rate})
-        logits["logit_blanked"] = logits["logit"]
-        if table.sequence_columns:
-            logits["logit_blanked"] = loaded.predict(
-                table, blank_histories=True, verbosity=runtime.verbosity
-            )
-        write_logits(predictions, table, logits, model_metadata(loaded))
+        rate = len(logit) / seconds
+        write_json(speed, {"rows": len(logit), "seconds": seconds, "samples_per_second": rate})
+        blanked = logit
+        if tables[0].sequence_columns:
+            options["blank_histories"] = True
+            blanked = np.concatenate([loaded.predict(table, **options) for table in tables])
+        logits = {"logit": logit, "logit_blanked": blanked}
+        write_logits(predictions, tables, logits, model_metadata(loaded))

@@ -180,7 +180,7 @@ def check_one_draw(
     for table in (train, valid):
         require_drawn(table)
     check_name(train.path, train.source.get("size", ""), full_name.partition("/")[0])
-    if train is not valid and (train.side == "validation" or valid.side == "train"):
+    if train is not valid and (train.side, valid.side) != ("train", "validation"):
         raise UserError(
             f"{train.path} holds {train.side} rows and {valid.path} {valid.side} rows; give train "
             f"rows to learn from and validation rows to choose by"

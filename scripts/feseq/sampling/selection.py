@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from ..common.errors import UserError
 from ..common.files import whole_file, written_beside
 
-# The parts of a data set: rows that a model learns from; held-out rows that choose epoch, settings
-# and weights; held-out rows for reporting alone.
+# The parts of a data set, each with H5 files of its own: rows that a model learns from; held-out
+# rows that choose epoch, settings and weights; held-out rows for reporting alone.
 TRAIN, VALIDATION, HOLDOUT = 0, 1, 2
+NAMES = ("train", "validation", "holdout")
 
 _SCHEMA = pa.schema(
     {"row": pa.int64(), "part": pa.int8(), "position": pa.int64(), "period": pa.uint8()}
@@ -25,9 +26,10 @@ _SCHEMA = pa.schema(
 class Selection:
     """Chosen rows of one part of the raw table, in its order.
 
-    `row` int64: number in that part. `part` int8: TRAIN (train files), VALIDATION or HOLDOUT (valid
-    files). `position` int64: place within its H5 file, a random permutation of its rows. `period`
-    uint8: which of a few spans of time the row is from, 0 the oldest; 0 where no time is known.
+    `row` int64: number in that part. `part` int8: TRAIN, VALIDATION or HOLDOUT. `position` int64:
+    the order of the rows in an H5 file, a random permutation of the train rows and one of the
+    others. `period` uint8: which of a few spans of time the row is from, 0 the oldest; 0 where no
+    time is known.
     """
 
     row: np.ndarray
@@ -37,11 +39,6 @@ class Selection:
 
     def __len__(self) -> int:
         return len(self.row)
-
-    @property
-    def is_valid(self) -> np.ndarray:
-        """True for rows of the valid file, bool [rows]."""
-        return self.part != TRAIN
 
     @property
     def digest(self) -> str:

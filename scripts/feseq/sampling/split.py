@@ -22,7 +22,7 @@ from ..common.errors import UserError, first_line
 from ..config.sampling import Sampling, Split
 from ..raw.reading import RawTable, kind_of
 from ..raw.text import as_text
-from .selection import HOLDOUT, TRAIN, VALIDATION
+from .selection import HOLDOUT, NAMES, TRAIN, VALIDATION
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,6 @@ _NUMBER = re.compile("-?[0-9]+")
 # A row in no part.
 _OUT = -1
 # What the log calls a part.
-_NAMES = {TRAIN: "train", VALIDATION: "validation", HOLDOUT: "holdout"}
 # A cut that misses the share asked for by such a factor is worth a warning.
 _FAR_OFF = 1.5
 # The share of all times; a few may stand for none, as 0 does.
@@ -162,7 +161,7 @@ def _check_parts(
     """Log what is in each part; raises UserError if one lacks rows of a label."""
     by = " and ".join(name for name in (split.time, split.group) if name)
     found, lacks = [], False
-    for number, name in _NAMES.items():
+    for number, name in enumerate(NAMES):
         rows = np.flatnonzero(part == number)
         if number == HOLDOUT and not len(rows):
             continue

@@ -9,7 +9,7 @@ import numpy as np
 from ..common.ragged import Ragged
 
 # Arrays that not every file has.
-OPTIONAL = ("label", "holdout", "period", "id", "time")
+OPTIONAL = ("label", "period", "id", "time")
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,9 @@ class Block:
     """Some rows of a click table, encoded as in H5; events as narrow as these rows allow.
 
     `numeric` float32 [rows, N]; `categorical` uint64 [rows, K], codes of `categories.py`;
-    `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `holdout` uint8 [rows],
-    1 for holdout rows, `period` uint8 [rows] as in a Selection, `id` bytes [rows], `time` int64
-    [rows], each of these or None. `place` int64 [rows] is the rows' place in their table, where
-    that was noted.
+    `sequences` by column name; `row` int64 [rows]; `label` uint8 [rows], `period` uint8 [rows] as
+    in a Selection, `id` bytes [rows], `time` int64 [rows], each of these or None. `place` int64
+    [rows] is the rows' place in their table, where that was noted.
     """
 
     numeric: np.ndarray
@@ -28,7 +27,6 @@ class Block:
     sequences: Mapping[str, Ragged]
     row: np.ndarray
     label: np.ndarray | None = None
-    holdout: np.ndarray | None = None
     period: np.ndarray | None = None
     id: np.ndarray | None = None
     time: np.ndarray | None = None

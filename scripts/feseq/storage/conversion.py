@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..common.ahead import map_ahead
+from ..common.errors import UserError
 from ..common.files import Output, written_beside
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..raw.parts import Part, read_parts
 from ..raw.reading import RawTable
 from ..raw.text import checked_ids
-from ..sampling.selection import HOLDOUT, Selection
+from ..sampling.selection import NAMES, Selection
 from .block import Block
 from .raw_values import Words, add_words, convert_batch
 from .shuffle import Shuffle
@@ -35,55 +36,58 @@ def convert_train(
     train: Output,
     valid: Output,
     *,
+    holdout: Output | None = None,
     parts: Path | None = None,
     part: int = 0,
     threads: int = 1,
     size: str = "",
     code: str = "",
 ) -> None:
-    """Write the selected rows of `raw` to two H5 files.
+    """Write the selected rows of `raw` to H5 files: train, validation and any holdout rows.
 
     `raw` is a table of one part, or the files of the `part` of this number among those listed in
     `parts`. Rows are collected up to SHUFFLED_BYTES and written, once, in the selection's random
     order. The H5 files keep `size` and `code`, its digest, as parts of what they were made from.
+    Raises UserError if the selection has rows of a file that is not named.
     """
+    outputs = [train, valid, holdout] if holdout else [train, valid]
     listed = read_parts(parts)[part] if parts else None
     file = RawTable(raw, listed)
     file.check_columns(columns, columns.label)
     chosen = Selection.read(selection, part, listed.draw if listed else None)
+    if chosen.part.max(initial=0) >= len(outputs):
+        raise UserError(
+            f"{selection}: was drawn with another sampling.holdout_share; delete it and run "
+            f"snakemake again"
+        )
 
     def convert(item: tuple[slice, pa.RecordBatch]) -> tuple[Block, Words, np.ndarray, np.ndarray]:
         here, batch = item
-        is_valid, place = chosen.is_valid[here], chosen.position[here]
-        order, row = np.lexsort((place, is_valid)), chosen.row[here] + file.first_row
+        side, place = chosen.part[here], chosen.position[here]
+        order, row = np.lexsort((place, side)), chosen.row[here] + file.first_row
         path = file.where(int(row[0]) if len(row) else file.first_row)
         block, words = convert_batch(batch, row, columns, path, order)
         # Via float, since labels may be text such as '1.0'.
         label = batch.column(columns.label).cast(pa.float64()).cast(pa.uint8()).to_numpy()[order]
-        holdout = (chosen.part[here] == HOLDOUT).astype(np.uint8)[order]
         row, period = chosen.row[here][order], chosen.period[here][order]
-        block = replace(block, label=label, holdout=holdout, period=period, row=row)
-        return block, words, is_valid[order], place[order]
+        block = replace(block, label=label, period=period, row=row)
+        return block, words, side[order], place[order]
 
     known: dict[str, set[str]] = {name: set() for name in columns.categorical}
-    with (
-        written_beside(train) as train_h5,
-        written_beside(valid) as valid_h5,
-        _writer(train_h5, columns) as train_writer,
-        _writer(valid_h5, columns) as valid_writer,
-    ):
-        writers = (train_writer, valid_writer)
+    with ExitStack() as stack:
+        paths = [stack.enter_context(written_beside(output)) for output in outputs]
+        writers = [stack.enter_context(_writer(path, columns)) for path in paths]
         shuffle = Shuffle(writers)
         batches = map_ahead(convert, _selected(file, columns, chosen.row), threads)
         converting = Progress("converted", len(chosen))
-        for block, words, is_valid, place in batches:
+        for block, words, side, place in batches:
             add_words(known, words)
-            shuffle.append(block, is_valid, place)
+            shuffle.append(block, side, place)
             converting.advance(len(place))
         shuffle.write()
         drawn = _source(file, columns, code) | {"draw": chosen.digest, "size": size}
-        for writer, side in zip(writers, ("train", "validation")):
-            writer.finish(known, drawn, side)
+        for writer, name in zip(writers, NAMES):
+            writer.finish(known, drawn, name)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import resource
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,8 +26,8 @@ class FilesTable(Table):
 
     Consecutive rows, if they are more than a few runs, are an even sample of all files: runs are
     ordered by the fractional parts of multiples of the golden ratio, which spread evenly.
-    Rows are numbered through the raw table, which has `parts` files; where there are twice as many,
-    those of the train rows come first, then those of the validation rows.
+    Rows are numbered through the raw table, which has `parts` files; where there are more, those of
+    the train rows come first, then those of the validation rows, then those of the holdout rows.
     """
 
     def __init__(self, tables: Sequence[Table], path: Path, parts: int) -> None:
@@ -40,7 +40,7 @@ class FilesTable(Table):
         ).tolist()
         self._first_rows = first_rows * (len(tables) // parts)
         identities = [table.identity for table in tables]
-        # Train and validation together get an identity of their own.
+        # Train and held-out rows together get an identity of their own.
         identities += ["train and validation"] if len(tables) > parts else []
         identity = hashlib.sha256(" ".join(identities).encode()).hexdigest()[:16]
         changed = {
@@ -50,7 +50,7 @@ class FilesTable(Table):
             "side": first.side if len(tables) == parts else "",
         }
         super().__init__(**first.as_dict() | changed)
-        self.tables, self.rows = tables, sum(table.rows for table in tables)
+        self.tables, self.parts, self.rows = tables, parts, sum(table.rows for table in tables)
         runs = [
             (file, start, min(start + RUN_ROWS, table.rows))
             for file, table in enumerate(tables)
@@ -111,23 +111,39 @@ def _made_as(table: Table) -> tuple[object, ...]:
 
 @dataclass(frozen=True)
 class AllRows:
-    """The train and the validation rows of one draw."""
+    """All rows of one draw."""
 
     train: Files
     valid: Files
+    holdout: Files = ()
+
+    @property
+    def tables(self) -> list[Files]:
+        """The files of each table; of the holdout rows, where there are any."""
+        held_out = [self.valid, self.holdout] if self.holdout else [self.valid]
+        return [self.train, *held_out]
 
 
-# Where rows are: a file, read as it is stored, the files of a table, those of two, or an open one.
+# Where rows are: a file, read as it is stored, the files of a table, those of a draw, or an open
+# table.
 Rows = Path | Sequence[Path] | AllRows | Table
 
 
 def open_table(rows: Rows) -> Table:
     """The table of these rows; raises UserError where files are not of one draw."""
     if isinstance(rows, AllRows):
-        return _open_files([rows.train, rows.valid])
+        return _open_files(rows.tables)
     if isinstance(rows, Path):
         return H5Table(rows)
     return _open_files([rows]) if isinstance(rows, Sequence) else rows
+
+
+@contextmanager
+def open_held_out(valid: Files, holdout: Files) -> Iterator[list[Table]]:
+    """The table of the validation rows and, where there are holdout rows, the table of those."""
+    with ExitStack() as stack:
+        files = [valid, holdout] if holdout else [valid]
+        yield [stack.enter_context(open_table(each)) for each in files]
 
 
 def _open_files(tables: Sequence[Files]) -> FilesTable:
@@ -161,10 +177,10 @@ def _allow_open_files() -> None:
 
 
 def refit_rows(rows: AllRows, seed: int) -> Table:
-    """All validation rows among as many of the train rows, which are drawn at random."""
-    table = _open_files([rows.train, rows.valid])
-    is_valid = table.files() >= len(table.tables) // 2
-    train = np.flatnonzero(~is_valid)
-    count = min(len(train), int(is_valid.sum()))
+    """All held-out rows among as many of the train rows, which are drawn at random."""
+    table = _open_files(rows.tables)
+    is_train = table.files() < table.parts
+    train, held_out = np.flatnonzero(is_train), np.flatnonzero(~is_train)
+    count = min(len(train), len(held_out))
     drawn = np.random.default_rng(seed).choice(train, count, replace=False)
-    return SomeRows(table, np.sort(np.concatenate([np.flatnonzero(is_valid), drawn])))
+    return SomeRows(table, np.sort(np.concatenate([held_out, drawn])))

@@ -7,17 +7,16 @@
     sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
                        the events' times, if any, are one more of these
     label, id          uint8 [rows] and bytes [rows], if any
-    holdout            uint8 [rows], 1 for holdout rows, in a train or valid file
-    period             uint8 [rows], the row's span of time, 0 the oldest, in a train or valid file
+    period             uint8 [rows], the row's span of time, 0 the oldest, in a file of drawn rows
     row                int64 [rows], the row's number in its part of the raw table
     time               int64 [rows], the row's time, if the events have times
 
 In <col>, % and / of a column's name read %25 and %2F, and the name . reads %2E. Attributes: format,
-version, rows, side (train, validation or, of test rows, empty), numeric_columns,
+version, rows, side (train, validation, holdout or, of test rows, empty), numeric_columns,
 categorical_columns, sequence_columns (JSON lists), source (JSON: the raw file's name, rows, bytes,
 fingerprint, whether it is simulated, the column of the rows' times, and the digest of the draw that
-a train or valid file was made with). The rows of a train or valid file are shuffled as far as a
-conversion holds them in memory.
+a file of drawn rows was made with). Drawn rows are shuffled as far as a conversion holds them in
+memory.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them;
 vocabularies, which it stores apart, have a digest of their own.
@@ -40,7 +39,7 @@ from ..common.ragged import Ragged
 from .block import OPTIONAL, Block
 from .table import Table
 
-FORMAT, VERSION = "feseq-table", 8
+FORMAT, VERSION = "feseq-table", 9
 # One chunk of a dataset, at most: large enough to read near the disk's speed, small enough that
 # little is read in vain where a window takes a thousand rows from each of many places.
 _CHUNK_BYTES, _CHUNK_ROWS = 1 << 18, 4_096

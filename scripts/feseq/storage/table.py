@@ -20,8 +20,8 @@ class Header:
     """What holds for all rows of a table.
 
     `path` is what messages call it. Columns are those of a block's arrays and sequences. `source`
-    says what the table was made from, whether `simulated`. `identity` is equal for the train and
-    the validation rows of one draw; `side` says which of them a file has.
+    says what the table was made from, whether `simulated`. `identity` is equal for the train,
+    validation and holdout rows of one draw; `side` says which of them a file has.
     """
 
     path: Path
@@ -76,11 +76,6 @@ class Table(Header, ABC):
         stop = self.rows if rows is None else min(rows, self.rows)
         for start in range(0, stop, self.block_rows):
             yield self.read(start, min(start + self.block_rows, stop), sequences)
-
-    @property
-    def holdout(self) -> np.ndarray:
-        """True for holdout rows, bool [rows]; train and validation tables have such a flag."""
-        return self.column("holdout").astype(bool)
 
 
 class MemoryTable(Table):
@@ -139,26 +134,14 @@ class SomeRows(Table):
         self.whole.close()
 
 
-def without_holdout(table: Table) -> Table:
-    """The rows that may choose epochs, settings and weights: all but the holdout rows."""
-    holdout = table.holdout
-    return SomeRows(table, np.flatnonzero(~holdout)) if holdout.any() else table
-
-
 def monitored_rows(table: Table) -> Table:
-    """The first of the rows that may choose, as many as suffice while a model is trained.
+    """The first of the validation rows, as many as suffice while a model is trained.
 
     Rows of an H5 table are shuffled, so the first are a fair sample.
     """
-    rows = without_holdout(table)
-    clicks = np.cumsum(rows.column("label"), dtype=np.int64)
+    clicks = np.cumsum(table.column("label"), dtype=np.int64)
     most = max(MONITORED_ROWS, int(np.searchsorted(clicks, MONITORED_CLICKS)) + 1)
-    return SomeRows(rows, np.arange(most)) if most < rows.rows else rows
-
-
-def reported(holdout: np.ndarray) -> np.ndarray:
-    """The rows that metrics are reported on: the holdout rows, or all rows where there are none."""
-    return holdout if holdout.any() else ~holdout
+    return SomeRows(table, np.arange(most)) if most < table.rows else table
 
 
 def require_drawn(table: Table) -> None:
