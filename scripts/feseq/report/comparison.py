@@ -193,7 +193,7 @@ def _predictions(metrics: Path) -> pa.Table:
 
 def _rows(predictions: pa.Table) -> Rows:
     label, logit = (predictions[name].to_numpy() for name in ("label", "logit"))
-    return Rows(label, logit, float(metadata_of(predictions)["click_rate"]))
+    return Rows.of(label, logit, float(metadata_of(predictions)["click_rate"]))
 
 
 def _auc(predictions: pa.Table) -> Auc:
