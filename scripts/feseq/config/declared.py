@@ -113,7 +113,8 @@ def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
             text = f"unknown key; {_meant(str(loc[-1]), _known(declared, loc[:-1]))}"
         elif item["type"] != "missing":
             loc = _path(loc, values)
-            text += f", not {item['input']!r}" * (item["type"] != "value_error")
+            if item["type"] != "value_error":
+                text += f", not {item['input']!r}"
         texts.setdefault(".".join(map(str, (*place.split(), *loc))), []).append(text)
     return [f"{where}: {', or '.join(dict.fromkeys(found))}" for where, found in texts.items()]
 

@@ -111,10 +111,11 @@ class ModelConfig(Declared):
         extra = self.positions + self.times
         width = self.embedding_dim * (fields + extra)
         if width % self.heads:
-            names = [" and the position"] * self.positions + [" and the time"] * self.times
+            position = " and the position" if self.positions else ""
+            time = " and the time" if self.times else ""
             raise ImpossibleNetworkError(
                 f"{self.heads} heads do not divide the width {width} = embedding_dim "
-                f"{self.embedding_dim} * {fields + extra} ({fields} fields{''.join(names)})"
+                f"{self.embedding_dim} * {fields + extra} ({fields} fields{position}{time})"
             )
         return width
 

@@ -200,7 +200,7 @@ def attention_plot(attention: Mapping[str, Any], about: About) -> Figure:
         )
     fields = [short(name, 28) for name in attention["fields"]]
     side = 0.5 * len(fields) + 2 if weights is not None else 0
-    heights = [*[side] * (weights is not None), *[3.2] * bool(positions)]
+    heights = [height for height in (side, 3.2 if positions else 0) if height]
     title = f"Mean attention over {attention['rows']:,} validation rows"
     figure = new_plot(about, max(WIDTH, side + 1.5), sum(heights) + 1, title)
     panels = list(figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
