@@ -71,7 +71,7 @@ def with_clicks(found: Predictions, clicks: int) -> Predictions:
 def ways(found: Predictions, metric: Metric, click_rate: float) -> dict[str, Sequence[float]]:
     """Weights by the way they are chosen."""
     models = len(found.logits)
-    of_each = [metric.sign * metric.of(Rows(found.label, x, click_rate)) for x in found.logits]
+    of_each = [metric.sign * metric.of(Rows.of(found.label, x, click_rate)) for x in found.logits]
     return {
         "equal": [1 / models] * models,
         "fitted": fit_weights(*found, metric, click_rate),
@@ -91,7 +91,7 @@ def compare(
     blocks = [kept.take(slice(start, None, BLOCKS)) for start in range(BLOCKS)]
 
     def measured(weights: Sequence[float]) -> np.ndarray:
-        rows = [Rows(b.label, mean_logit(b.logits, weights), click_rate) for b in blocks]
+        rows = [Rows.of(b.label, mean_logit(b.logits, weights), click_rate) for b in blocks]
         return metric.sign * np.array([metric.of(block) for block in rows])
 
     best = max((measured(one) for one in np.eye(len(kept.logits)).tolist()), key=np.mean)

@@ -105,11 +105,13 @@ def outputs(folder: Path) -> Callable[[Random], tuple[str, Callable[[], str]]]:
         for name in random.sample([*OPTIONS], random.choice([0, 0, 0, 1, 1, 2])):
             chosen[name] = random.choice(OPTIONS[name])
         arguments += [f"--{name}={value}" for name, value in chosen.items()]
-        arguments += ["--force"] * (random.random() < 0.3)
+        if random.random() < 0.3:
+            arguments.append("--force")
         if random.random() < 0.1:
             option, value = random.choice(TWICE)
             arguments += [option, value]
-            names += [value] * (option == "--input")
+            if option == "--input":
+                names.append(value)
         return repr(arguments), lambda: command(folder, arguments, models, names)
 
     return draw

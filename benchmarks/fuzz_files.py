@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from feseq.catalog.loading import export_model
 from feseq.common.files import read_json, write_json
 from feseq.common.parquet import read_table, write_table
 from feseq.families.feseq.check_rows import check_rows
-from feseq.families.feseq.export import export_model
 from feseq.families.feseq.model_file import TrainedModel
 from feseq.families.feseq.network.build import build_model
 from feseq.families.feseq.settings import ModelConfig

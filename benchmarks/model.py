@@ -212,7 +212,7 @@ def main() -> None:
         if options.beside:
             sides["beside"] = (options.beside / "benchmarks" / "model.py", "")
         print("| max_len | what |" + "".join(f" {s}, samples/s | MiB |" for s in sides), end="")
-        print(" to plain |" + " to beside |" * ("beside" in sides))
+        print(" to plain |" + (" to beside |" if "beside" in sides else ""))
         print("|---" * (3 * len(sides) + 1) + "|")
         for max_len in options.max_len:
             for kind in ("train", "predict"):

@@ -135,7 +135,8 @@ def ours(
     parts = {n: results / model / "predictions/part000.parquet" for n, model in models.items()}
     targets = [str(part) for part in parts.values()]
     submission = "results/submission_full.csv"
-    targets += [submission] * has_blend
+    if has_blend:
+        targets.append(submission)
     runs.run(folder, settings(table, variants, seed), targets, options.cores)
     found = {}
     for name, model in models.items():

@@ -83,19 +83,7 @@ def tune_model(
     space = space_of(tuning.space, settings)
     if not space:
         raise UserError("tuning.space: has no setting of this model's family")
-    with open_table(train) as train_rows, open_table(valid) as valid_rows:
-        data = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
-        simulated = train_rows.source["simulated"]
-        clicks = int(valid_rows.column("label").sum())
-    data.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
-    notes = ["SIMULATED DATA: the best settings know nothing of real clicks."] * simulated
-    if clicks < FEW_CLICKS:
-        notes.append(
-            f"TOO FEW CLICKS: only {clicks} validation rows have one, which cannot tell which "
-            f"settings are best; raise sampling.valid_share."
-        )
-    for note in notes:  # the run has already warned of simulated data
-        logger.log(logging.WARNING if clicks < FEW_CLICKS else logging.INFO, note)
+    data, notes = _data(train, valid, feature_map)
     folder, files = best.parent / "study", (train, valid, feature_map)
     start: Callable[..., AbstractContextManager[Trials]] = family_of(model).entry_point("trials")
     with (
@@ -112,26 +100,28 @@ def tune_model(
             f"{found[-1].user_attrs.get('reason')}"
         )
     winner = max(complete, key=lambda trial: trial.value or 0)
-    # A name of its own for each search, since a config may hold the results of several.
-    name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
-    target = f"results/{size}/{model.partition('-')[0]}-{name}/{MODEL_FILE}"
-    metrics = ", ".join(f"{metric} {value:.5f}" for metric, value in winner.user_attrs.items())
-    text = (
-        f"The best settings of a search for {model} on size {size}: monitor {winner.value:.5f}, "
-        f"{metrics} on the validation rows. The best of many values on the same rows is a little "
-        f"too high. To train a model with them:"
-    )
-    command = f"  snakemake --cores 4 {target} --configfile {' '.join([*configfiles, str(best)])}"
-    lines = [*notes, *textwrap.wrap(text, 98), command]
-    blocks = {
-        block: {**variant.get(block, {}), **keys}
-        for block, keys in by_block(_drawn(winner)).items()
-        if keys or block in variant
-    }
-    content = yaml.safe_dump({"variants": {name: blocks}}, sort_keys=False)
-    with written_beside(best) as temporary:
-        temporary.write_text("".join(f"# {line}\n" for line in lines) + content)
+    _write_best(best, winner, f"{size}/{model}", variant, notes, configfiles)
     logger.info("best: monitor %.5f with %s; %s", winner.value, _drawn(winner), best)
+
+
+def _data(train: list[Path], valid: list[Path], feature_map: Path) -> tuple[list[str], list[str]]:
+    """Digests of what is trained on, and what it cannot tell, which is logged."""
+    with open_table(train) as train_rows, open_table(valid) as valid_rows:
+        digests = [f"{table.identity} {table.rows}" for table in (train_rows, valid_rows)]
+        simulated = train_rows.source["simulated"]
+        clicks = int(valid_rows.column("label").sum())
+    digests.append(hashlib.sha256(feature_map.read_bytes()).hexdigest())
+    notes = []
+    if simulated:
+        notes.append("SIMULATED DATA: the best settings know nothing of real clicks.")
+    if clicks < FEW_CLICKS:
+        notes.append(
+            f"TOO FEW CLICKS: only {clicks} validation rows have one, which cannot tell which "
+            f"settings are best; raise sampling.valid_share."
+        )
+    for note in notes:  # the run has already warned of simulated data
+        logger.log(logging.WARNING if clicks < FEW_CLICKS else logging.INFO, note)
+    return digests, notes
 
 
 def _search(
@@ -198,6 +188,37 @@ def _drawn(trial: FrozenTrial) -> dict[str, Any]:
         path: json.loads(value) if isinstance(value, str) else value
         for path, value in sorted(trial.params.items())
     }
+
+
+def _write_best(
+    path: Path,
+    winner: FrozenTrial,
+    full_name: str,
+    variant: Mapping[str, Any],
+    notes: Sequence[str],
+    configfiles: Sequence[str],
+) -> None:
+    """Write a trial's settings as a variant, below the notes and the command that trains it."""
+    size, model = full_name.split("/")
+    # A name of its own for each search, since a config may hold the results of several.
+    name = re.sub(r"[^a-z0-9_]", "_", f"tuned_{size}_{model}")
+    target = f"results/{size}/{model.partition('-')[0]}-{name}/{MODEL_FILE}"
+    metrics = ", ".join(f"{metric} {value:.5f}" for metric, value in winner.user_attrs.items())
+    text = (
+        f"The best settings of a search for {model} on size {size}: monitor {winner.value:.5f}, "
+        f"{metrics} on the validation rows. The best of many values on the same rows is a little "
+        f"too high. To train a model with them:"
+    )
+    command = f"  snakemake --cores 4 {target} --configfile {' '.join([*configfiles, str(path)])}"
+    lines = [*notes, *textwrap.wrap(text, 98), command]
+    blocks = {
+        block: {**variant.get(block, {}), **keys}
+        for block, keys in by_block(_drawn(winner)).items()
+        if keys or block in variant
+    }
+    content = yaml.safe_dump({"variants": {name: blocks}}, sort_keys=False)
+    with written_beside(path) as temporary:
+        temporary.write_text("".join(f"# {line}\n" for line in lines) + content)
 
 
 def _write_trials(path: Path, trials: list[FrozenTrial]) -> None:

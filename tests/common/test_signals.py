@@ -83,5 +83,5 @@ def test_after_ctrl_c_sigterm_changes_nothing_and_a_second_ctrl_c_ends(
         f"try:\n try:\n  ask()\n finally:\n  {again}\n  print('saved')",
         f"try:\n with Signals():\n  ask()\n  {again}\n  print('saved')",
     ):
-        expected = "saved\n" * (kind == signal.SIGTERM) + "Ctrl-C\n"
+        expected = "saved\nCtrl-C\n" if kind == signal.SIGTERM else "Ctrl-C\n"
         assert run(signal.SIGINT, "exit_on_sigterm()", saving, ending) == (0, expected)

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pytest
 import torch
 
+from feseq.catalog.loading import export_model
 from feseq.common.errors import UserError
 from feseq.families.feseq import export
 from feseq.families.feseq.check_rows import raw_rows
-from feseq.families.feseq.export import export_model
 from feseq.families.feseq.model_file import TrainedModel
 from feseq.features.feature_map import FeatureMap, read_columns
 from feseq.features.fitting import fit_feature_map

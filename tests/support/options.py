@@ -18,7 +18,7 @@ from feseq.catalog.models import check_job
 from feseq.catalog.settings import ColumnRoles, Group, Size, Submission
 from feseq.common.errors import UserError
 from feseq.config.columns import Columns
-from feseq.config.declared import fields_of
+from feseq.config.declared import fields_of, settable
 from feseq.config.sampling import Sampling
 from feseq.families.boosting.settings import BoostingConfig
 from feseq.families.feseq.settings import ModelConfig, Monitored, TrainConfig
@@ -35,7 +35,7 @@ DECLARED = {
     "sizes.toy": Size,
 }
 # These stand at the top, or below another name.
-ELSEWHERE = {"model.max_len", "columns.groups", *(f"sizes.toy.{name}" for name in DECLARED)}
+ELSEWHERE = {"columns.groups", *(f"sizes.toy.{name}" for name in DECLARED)}
 FESEQ, BOOSTING = "feseq", "boosting"
 METRICS = get_args(Monitored)
 # Where the declaration gives none, or none that suit so small a table.
@@ -121,7 +121,7 @@ def options() -> dict[str, list[Any]]:
 def _fields(block: str, declared: Any) -> Iterator[tuple[str, dict[str, Any], Any]]:
     """Dotted name, JSON schema and default of each option of a declared class."""
     schemas = TypeAdapter(declared).json_schema()["properties"]
-    for name, field in fields_of(declared).items():
+    for name, field in settable(declared).items():
         path = f"{block}.{name}"
         if path not in ELSEWHERE:
             if fields_of(field.annotation):

@@ -1,6 +1,7 @@
 """The rules of the workflow, as Snakemake reads them."""
 
 import os
+import signal
 from contextlib import chdir
 from functools import cache
 from tempfile import TemporaryDirectory
@@ -19,4 +20,7 @@ def rules() -> dict[str, Any]:
     with TemporaryDirectory() as folder, chdir(os.getcwd()), SnakemakeApi(output) as api:
         os.chdir(folder)
         workflow = api.workflow(ResourceSettings(cores=1), snakefile=REPOSITORY / "Snakefile")
-        return {rule.name: rule for rule in workflow._workflow.rules}
+        found = {rule.name: rule for rule in workflow._workflow.rules}
+    # The workflow has taken Ctrl-C for itself, which other tests send to this process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return found

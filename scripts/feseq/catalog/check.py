@@ -8,7 +8,7 @@ import yaml
 
 from ..common.errors import UserError
 from ..config.columns import Columns
-from ..config.declared import defaults_of, fields_of, mistakes
+from ..config.declared import defaults_of, mistakes, settable
 from ..config.sizes import block_settings
 from .families import is_model
 from .models import blocks, model_mistakes
@@ -48,8 +48,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         f"sizes.{size}.{block}.{key}: Field required, here or in {block}"
         for size in config["sizes"]
         for block, declared in blocks().items()
-        for key in fields_of(declared)
-        if key != "max_len" and key not in block_settings(config, size, block)
+        for key in settable(declared)
+        if key not in block_settings(config, size, block)
     ]
     try:
         columns = Columns.from_config(config["columns"])

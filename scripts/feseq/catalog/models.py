@@ -187,7 +187,8 @@ def compared_models(
         models = [name for _, name in jobs]
         if any(map(is_model, models)) and (not asked or size in dict(asked)):
             submitting = {*submission_models(config, size)}
-            models += [BLEND] * (len(submitting) > 1 and submitting <= {*models})
+            if len(submitting) > 1 and submitting <= {*models}:
+                models.append(BLEND)
             models += [n for n in config["evaluation"]["baselines"] if is_known(size, n)]
             chosen += [(size, name) for name in dict.fromkeys(models)]
     if not chosen:

@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from ..config.declared import defaults_of, fields_of
+from ..config.declared import defaults_of, fields_of, settable
 from .models import blocks
 from .settings import Config, Size, Sizes
 
@@ -43,7 +43,7 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
     """Path, allowed values, default and meaning of each key."""
     schema = TypeAdapter(declared).json_schema()
     meanings = _meanings(declared)
-    for name, field in fields_of(declared).items():
+    for name, field in settable(declared).items():
         path, block = place + name, field.annotation
         if name in blocks():
             block = blocks()[name] if declared is Config else None
@@ -53,7 +53,7 @@ def key_rows(declared: Any = Config, place: str = "") -> Iterator[tuple[str, str
             yield from key_rows(inner, f"{path}.<{name[:-1]}>.")
         elif fields_of(block):
             yield from key_rows(block, f"{path}.")
-        elif path != "model.max_len":
+        else:
             defaults = defaults_of(declared)
             # A block of a size or a variant is empty by default.
             shown = json.dumps(defaults.get(name), default=lambda _: {})

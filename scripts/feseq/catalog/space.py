@@ -11,14 +11,23 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from ..common.errors import did_you_mean
-from ..config.declared import AS_WRITTEN, CLOSED, SettingsBlock, fields_of, mistakes, partial
+from ..config.declared import (
+    AS_WRITTEN,
+    CLOSED,
+    NOT_SEARCHED,
+    SettingsBlock,
+    mistakes,
+    partial,
+    settable,
+)
 from .models import blocks
 
-_SEARCHED = {f"{block}.{key}" for block, keys in blocks().items() for key in fields_of(keys)}
-# The name's, what trials are compared by, what belongs to one network, what changes no result or
-# what trials have once.
-_SEARCHED -= {"model.max_len", "train.monitor", "boosting.monitor", "train.start_from"}
-_SEARCHED -= {"train.gpus", "train.nodes", "boosting.bags"}
+_SEARCHED = {
+    f"{block}.{key}"
+    for block, keys in blocks().items()
+    for key, field in settable(keys).items()
+    if NOT_SEARCHED not in field.metadata
+}
 _Number = Annotated[float, AS_WRITTEN]
 
 

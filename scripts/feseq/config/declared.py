@@ -27,6 +27,10 @@ CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 # A number keeps the form in which it was written: 10 stays 10, not 10.0.
 AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])
 
+# Marks of settings, in their declarations: one that a model's name fills and no config may set, and
+# one that a config may set and no search draws.
+FROM_NAME, NOT_SEARCHED = "from name", "not searched"
+
 # What torch.manual_seed takes.
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
@@ -72,16 +76,12 @@ class _Partial(BaseModel):
 
 @cache
 def partial(declared: Any) -> type[BaseModel]:
-    """Some settings of a declared class: a size, a variant and a search change some alone.
-
-    `max_len` is none of them: it is in the names of models.
-    """
+    """Some settings of a declared class: a size, a variant and a search change some alone."""
     fields: dict[str, Any] = {}
-    for name, field in fields_of(declared).items():
+    for name, field in settable(declared).items():
         optional = copy(field)
         optional.default, optional.default_factory = None, None
         fields[name] = (field.annotation, optional)
-    fields.pop("max_len", None)
     return create_model(declared.__name__, __base__=_Partial, **fields)
 
 
@@ -113,7 +113,8 @@ def mistakes(declared: Any, values: Any, place: str = "") -> list[str]:
             text = f"unknown key; {_meant(str(loc[-1]), _known(declared, loc[:-1]))}"
         elif item["type"] != "missing":
             loc = _path(loc, values)
-            text += f", not {item['input']!r}" * (item["type"] != "value_error")
+            if item["type"] != "value_error":
+                text += f", not {item['input']!r}"
         texts.setdefault(".".join(map(str, (*place.split(), *loc))), []).append(text)
     return [f"{where}: {', or '.join(dict.fromkeys(found))}" for where, found in texts.items()]
 
@@ -144,3 +145,8 @@ def _known(declared: Any, loc: tuple[Any, ...]) -> list[str]:
 def fields_of(declared: Any) -> dict[str, FieldInfo]:
     """The fields of a declared class by name; none for any other type."""
     return getattr(declared, "__pydantic_fields__", {})
+
+
+def settable(declared: Any) -> dict[str, FieldInfo]:
+    """The fields that a config may set."""
+    return {n: field for n, field in fields_of(declared).items() if FROM_NAME not in field.metadata}

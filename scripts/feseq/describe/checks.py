@@ -91,7 +91,9 @@ def alarms_of(facts: Mapping[str, Any], scalings: Collection[str]) -> list[Alarm
     columns["span"] = columns["high"] - columns["low"]
     columns["largest"] = columns[["low", "high"]].abs().max(axis=1)
     columns["step"] = np.spacing(columns["largest"].to_numpy(np.float32))
-    checks = [*_COLUMN_CHECKS, *[_MINMAX_CHECK] * ("minmax" in scalings)]
+    checks = [*_COLUMN_CHECKS]
+    if "minmax" in scalings:
+        checks.append(_MINMAX_CHECK)
     return [
         *(alarm for check in checks for alarm in _found(columns, *check)),
         *_found(
@@ -110,7 +112,7 @@ def _found(columns: pd.DataFrame, fault: str, text: str, advice: str) -> Iterato
     names = list(found["column"])
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        which = f"Column{'s' * (len(names) > 1)} {', '.join(names[:_NAMED])}{more}"
+        which = f"Column{'s' if len(names) > 1 else ''} {', '.join(names[:_NAMED])}{more}"
         yield Alarm(f"{which}: {text.format(**found.iloc[0])}", advice)
 
 

@@ -164,7 +164,8 @@ def _click_rates(tables: Tables) -> list[Facts]:
             of = tables[name]
             counts = pd.DataFrame(of.groups[column], columns=["all", "rows", "clicks"])
             values = places if column is None else [None, *of.words[column]]
-            parts.append(counts.assign(value=values, test_rows=counts["all"] * (name == "test")))
+            test_rows = counts["all"] if name == "test" else 0
+            parts.append(counts.assign(value=values, test_rows=test_rows))
         sums = pd.concat(parts).groupby("value", dropna=False, sort=False).sum()
         sums = sums[sums["all"] > 0].drop(columns="all")
         words = [None if pd.isna(word) else word for word in sums.index]

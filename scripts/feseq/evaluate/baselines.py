@@ -65,53 +65,27 @@ def fit_baseline(
         threadpool_limits(threads),
     ):
         check_one_draw(mapped, rows, tables[0], full_name)
-        fields = InputColumns(mapped)
-        used, is_constant = min(rows.rows, ROWS_AT_MOST), baseline == "constant"
-        if not is_constant and not fields.count:
-            is_constant = True
-            logger.warning("%s: no column that it takes, so it predicts the click rate", baseline)
-        if not is_constant:
-            used = min(used, VALUES_AT_MOST // fields.count)
-        if used < rows.rows:
-            count = f"{used:,} of {rows.rows:,}"
-            logger.warning("%s: only the first %s train rows are used", rows.path, count)
+        fields = _inputs(baseline, mapped)
         started = time.monotonic()
-        label = rows.column("label", 0, used)
-        if label.min() == label.max():
-            raise UserError(
-                f"{rows.path}: label {label[0]} in all of the first {used:,} rows, from which "
-                f"nothing can be learned"
-            )
+        label = _labels(rows, fields)
         settings: dict[str, float] = {}
-        if is_constant:
+        if fields is None:
             fitted = time.monotonic()
             logit = np.full(sum(t.rows for t in tables), log_odds(label.mean()), np.float32)
         else:
             weights = _fit(fields, rows, label, threads)
             fitted = time.monotonic()
-            logits = np.concatenate(
-                [
-                    x @ weights[1:] + weights[0]
-                    for table in tables
-                    for x in fields.read(table, "predicted", threads)
-                ]
-            )
-            # The strength with the lowest logloss on the validation rows.
-            labels = tables[0].column("label")
-            # The log odds of the label that a row does not have.
-            wrong = np.where(labels == 1, -1, 1)[:, None] * logits[: len(labels)].astype(np.float64)
-            best = int(np.logaddexp(0, wrong).mean(axis=0).argmin())
-            logit, settings = logits[:, best], {"C": STRENGTHS[best]}
+            logit, settings["C"] = _best(fields, weights, tables, threads)
         predicted = time.monotonic()
         seconds = fitted - started
-        logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{used:,}", seconds)
+        logger.info("%s: fitted to %s rows in %.1f s", baseline, f"{len(label):,}", seconds)
         about = {"click_rate": repr(float(rows.column("label").mean())), "full_name": full_name}
         write_logits(predictions, tables, {"logit": logit.astype(np.float32)}, about)
         found = {
-            "train_rows": used,
+            "train_rows": len(label),
             "valid_rows": len(logit),
             "seconds": round(seconds, 3),
-            "samples_per_second": round(used / max(seconds, 1e-3), 1),
+            "samples_per_second": round(len(label) / max(seconds, 1e-3), 1),
             "predict_samples_per_second": round(len(logit) / max(predicted - fitted, 1e-3), 1),
             "peak_memory_bytes": peak_memory(),
             "device": "cpu",
@@ -119,6 +93,32 @@ def fit_baseline(
             "settings": settings,
         }
     write_json(training, found)
+
+
+def _inputs(baseline: Baseline, feature_map: FeatureMap) -> "InputColumns | None":
+    """What the baseline takes of a row; None where it is nothing."""
+    fields = None if baseline == "constant" else InputColumns(feature_map)
+    if fields is None or fields.count:
+        return fields
+    logger.warning("%s: no column that it takes, so it predicts the click rate", baseline)
+    return None
+
+
+def _labels(rows: Table, fields: "InputColumns | None") -> np.ndarray:
+    """The labels of the train rows that are used; raises UserError if all are alike."""
+    used = min(rows.rows, ROWS_AT_MOST)
+    if fields is not None:
+        used = min(used, VALUES_AT_MOST // fields.count)
+    if used < rows.rows:
+        count = f"{used:,} of {rows.rows:,}"
+        logger.warning("%s: only the first %s train rows are used", rows.path, count)
+    label = rows.column("label", 0, used)
+    if label.min() == label.max():
+        raise UserError(
+            f"{rows.path}: label {label[0]} in all of the first {used:,} rows, from which "
+            f"nothing can be learned"
+        )
+    return label
 
 
 def _fit(fields: "InputColumns", table: Table, label: np.ndarray, threads: int) -> np.ndarray:
@@ -133,6 +133,19 @@ def _fit(fields: "InputColumns", table: Table, label: np.ndarray, threads: int) 
         model.set_params(C=strength).fit(x, label)
         found.append(np.append(model.intercept_, model.coef_))
     return np.stack(found, axis=1).astype(np.float32)
+
+
+def _best(
+    fields: "InputColumns", weights: np.ndarray, tables: Sequence[Table], threads: int
+) -> tuple[np.ndarray, float]:
+    """Logits of the rows of all tables, by the strength with the lowest logloss on the first."""
+    read = (x for table in tables for x in fields.read(table, "predicted", threads))
+    logits = np.concatenate([x @ weights[1:] + weights[0] for x in read])
+    labels = tables[0].column("label")
+    # The log odds of the label that a row does not have.
+    wrong = np.where(labels == 1, -1, 1)[:, None] * logits[: len(labels)].astype(np.float64)
+    best = int(np.logaddexp(0, wrong).mean(axis=0).argmin())
+    return logits[:, best], STRENGTHS[best]
 
 
 class InputColumns:

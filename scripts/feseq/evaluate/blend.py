@@ -168,7 +168,7 @@ def cross_fitted(
 
 def _value(logit: np.ndarray, label: np.ndarray, metric: Metric, click_rate: float) -> float:
     """The metric, turned so that higher is better."""
-    return metric.sign * metric.of(Rows(label, logit, click_rate))
+    return metric.sign * metric.of(Rows.of(label, logit, click_rate))
 
 
 def _of_rows(table: pa.Table) -> dict[str, str]:

@@ -52,8 +52,8 @@ def bootstrap(
 
     There is no interval without resamples, or where a value is NaN in all of them.
     """
-    found, label = values(*of), np.empty_like(of[0].label)
-    label[of[0].order] = of[0].label
+    found, label = values(*of), np.empty_like(of[0].scores.label)
+    label[of[0].scores.order] = of[0].scores.label
     samples = pd.DataFrame(
         [
             values(*(rows.resampled(count) for rows in of))

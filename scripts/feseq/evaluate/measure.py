@@ -54,7 +54,7 @@ def measure_predictions(
             f"where the workflow made it, delete it and run the same command again"
         )
     logit, about = read["logit"].to_numpy(), metadata_of(read)
-    auc, scored = Auc.of(label, logit), Rows(label, logit, float(about["click_rate"]))
+    auc, scored = Auc.of(label, logit), Rows.of(label, logit, float(about["click_rate"]))
     metrics = metric_entries(scored, auc, resamples)
     found: dict[str, Any] = {
         "rows": len(label),
@@ -77,7 +77,7 @@ def measure_predictions(
         found |= {"auc_blanked": blanked.entry()["value"], "histories": auc.minus(blanked)}
     if "logit_best" in read.column_names:
         best = read["logit_best"].to_numpy()
-        others = Rows(label, best, float(about["click_rate"]))
+        others = Rows.of(label, best, float(about["click_rate"]))
         gains = gain_entries(scored, others, auc.minus(Auc.of(label, best)), resamples)
         found |= {"ahead_of": about["best"], "ahead": gains}
     return found

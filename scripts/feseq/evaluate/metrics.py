@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
+from typing import Self
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -17,34 +17,39 @@ CALIBRATION_BINS = 20
 BALANCED = "balanced_"
 
 
-class Rows:
-    """Labels 0 or 1 and logits [rows] in rising order, and how often each row counts.
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Labels 0 or 1 and logits [rows] in rising order; `order` has their places as given.
 
-    `click_rate` is that of the train rows, whose odds `balanced` removes.
+    `odds`, those of the click rate of the train rows, are what `balanced` removes. What is computed
+    here is computed once for all resamples.
     """
 
-    def __init__(self, label: np.ndarray, logit: np.ndarray, click_rate: float = 0.5) -> None:
-        # Sorted once, for all metrics and resamples.
-        self.order = np.argsort(logit, kind="stable")
-        self.label, self.logit = label[self.order], logit[self.order].astype(np.float64)
-        self.weight = np.ones(len(label))
-        self.odds = log_odds(click_rate)
+    order: np.ndarray
+    label: np.ndarray
+    logit: np.ndarray
+    odds: float
 
-    def resampled(self, count: np.ndarray) -> "Rows":
-        """The same rows, each `count` [rows] times, in the order in which they were given."""
-        stale = ("reached", "average_precision", "weighted_logloss", "balanced")
-        return self._changed(*stale, weight=count[self.order])
+    @classmethod
+    def of(cls, label: np.ndarray, logit: np.ndarray, click_rate: float = 0.5) -> Self:
+        """Those of rows in any order."""
+        order = np.argsort(logit, kind="stable")
+        return cls(order, label[order], logit[order].astype(np.float64), log_odds(click_rate))
 
     @cached_property
-    def balanced(self) -> "Rows":
-        """The same rows at the odds 50:50."""
-        stale = ("probability", "loss", "weighted_logloss", "balanced")
-        return self._changed(*stale, logit=self.logit - self.odds)
+    def balanced(self) -> "Scores":
+        """The same at the odds 50:50."""
+        return replace(self, logit=self.logit - self.odds, odds=0.0)
 
     @cached_property
     def probability(self) -> np.ndarray:
         """Predicted probabilities [rows]."""
         return sigmoid(self.logit)
+
+    @cached_property
+    def loss(self) -> np.ndarray:
+        """The negative log likelihood of each row [rows], in nats."""
+        return np.logaddexp(0, np.where(self.label == 1, -self.logit, self.logit))
 
     @cached_property
     def bin(self) -> np.ndarray:
@@ -53,38 +58,52 @@ class Rows:
         return np.searchsorted(np.unique(edges), self.logit, side="right")
 
     @cached_property
+    def ends(self) -> np.ndarray:
+        """The last row of each distinct logit, from the highest down."""
+        return np.flatnonzero(np.diff(self.logit[::-1], append=np.nan))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Scores, and how often each row counts [rows], in the order of the scores."""
+
+    scores: Scores
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, label: np.ndarray, logit: np.ndarray, click_rate: float = 0.5) -> Self:
+        """Rows that count once; see Scores."""
+        return cls(Scores.of(label, logit, click_rate), np.ones(len(label)))
+
+    def resampled(self, count: np.ndarray) -> "Rows":
+        """The same rows, each `count` [rows] times, in the order in which they were given."""
+        return Rows(self.scores, count[self.scores.order])
+
+    @cached_property
+    def balanced(self) -> "Rows":
+        """The same rows at the odds 50:50."""
+        return Rows(self.scores.balanced, self.weight)
+
+    @cached_property
     def reached(self) -> tuple[np.ndarray, np.ndarray]:
         """Clicks and other rows at each distinct logit or above it, from the highest down."""
-        ends = np.flatnonzero(np.diff(self.logit[::-1], append=np.nan))
-        clicks = np.cumsum((self.weight * self.label)[::-1])[ends]
-        return clicks, np.cumsum(self.weight[::-1])[ends] - clicks
+        clicks = np.cumsum((self.weight * self.scores.label)[::-1])[self.scores.ends]
+        return clicks, np.cumsum(self.weight[::-1])[self.scores.ends] - clicks
 
     @cached_property
     def average_precision(self) -> float:
-        """Mean precision at the logits of clicks, as scikit-learn has it; the same at all odds."""
+        """Mean precision at the logits of clicks, as scikit-learn has it."""
         clicks, others = self.reached
         found = np.diff(clicks, prepend=0) @ (clicks / np.maximum(clicks + others, 1))
         return float(found / max(clicks[-1], 1))
 
     @cached_property
-    def loss(self) -> np.ndarray:
-        """The negative log likelihood of each row [rows], in nats."""
-        return np.logaddexp(0, np.where(self.label == 1, -self.logit, self.logit))
-
-    @cached_property
     def weighted_logloss(self) -> float:
         """Logloss where clicks and others count half each."""
-        is_click = self.label == 1
+        is_click = self.scores.label == 1
         clicks, others = self.weight[is_click].sum(), self.weight[~is_click].sum()
         half = self.weight * np.where(is_click, 0.5 / max(clicks, 1), 0.5 / max(others, 1))
-        return float(np.average(self.loss, weights=half))
-
-    def _changed(self, *stale: str, **changes: np.ndarray) -> "Rows":
-        """A copy that keeps what was computed, except what is stale."""
-        rows = copy(self)
-        kept = {name: value for name, value in vars(self).items() if name not in stale}
-        rows.__dict__ = kept | changes
-        return rows
+        return float(np.average(self.scores.loss, weights=half))
 
 
 def _auc(rows: Rows) -> float:
@@ -97,7 +116,7 @@ def _auc(rows: Rows) -> float:
 
 
 def _logloss(rows: Rows) -> float:
-    return float(np.average(rows.loss, weights=rows.weight))
+    return float(np.average(rows.scores.loss, weights=rows.weight))
 
 
 def _score(rows: Rows) -> float:
@@ -112,7 +131,7 @@ def _calibration_error(rows: Rows) -> float:
     squared weights double the estimate, so resamples lie around the value. A bin with one row
     counts as one without a gap.
     """
-    residual, bins = rows.probability - rows.label, rows.bin
+    residual, bins = rows.scores.probability - rows.scores.label, rows.scores.bin
     count, weight = np.bincount(bins), np.bincount(bins, rows.weight)
     known = np.where(weight > 0, weight, 1.0)
     gap = np.bincount(bins, rows.weight * residual) / known

@@ -121,9 +121,9 @@ class Location:
                 f"same command again when it is complete"
             )
         if failed is not None:
+            advice = "; see docs/object-storage.md" if self.is_remote else ""
             raise UserError(
-                f"{self}: cannot be read: {failed}; correct the path or copy the file again"
-                + "; see docs/object-storage.md" * self.is_remote
+                f"{self}: cannot be read: {failed}; correct the path or copy the file again{advice}"
             )
 
     @property

@@ -87,7 +87,7 @@ def _measured(path: Path) -> dict[str, Any]:
 
 def _costs(path: Path, training: Mapping[str, Any]) -> dict[str, Any]:
     """What a training took, and how fast the model predicts."""
-    costs = {"train_" * (key in _TRAIN) + key: training.get(key) for key in _COSTS}
+    costs = {f"train_{key}" if key in _TRAIN else key: training.get(key) for key in _COSTS}
     if is_model(path.absolute().parent.name):
         speed = read_json(path.with_name("valid_speed.json"))
         costs["predict_samples_per_second"] = speed.get("samples_per_second")
@@ -156,9 +156,10 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
     table = table[table[worse] != table[better]].rename_axis("").reset_index()
     about = measured[better]
     verdict = _verdict(better, worse, gain, about["clicks"], about["rows"])
-    parts = [
-        f"# {' beside '.join([*paths][::-1])}, size {first.absolute().parts[-3]}\n",
-        *[SIMULATED] * about["simulated_data"],
+    parts = [f"# {' beside '.join([*paths][::-1])}, size {first.absolute().parts[-3]}\n"]
+    if about["simulated_data"]:
+        parts.append(SIMULATED)
+    parts += [
         f"{verdict}\n\n{_ONE_SEED}\n",
         f"## Metrics, settings and costs that differ\n\n{markdown_table(table)}",
     ]
@@ -193,7 +194,7 @@ def _predictions(metrics: Path) -> pa.Table:
 
 def _rows(predictions: pa.Table) -> Rows:
     label, logit = (predictions[name].to_numpy() for name in ("label", "logit"))
-    return Rows(label, logit, float(metadata_of(predictions)["click_rate"]))
+    return Rows.of(label, logit, float(metadata_of(predictions)["click_rate"]))
 
 
 def _auc(predictions: pa.Table) -> Auc:

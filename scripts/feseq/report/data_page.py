@@ -81,7 +81,8 @@ def write_data_page(
     for path in plots:
         save(PLOTS[path.stem](facts), path)
     parts = [f"# Data of size {facts['size']}\n"]
-    parts += [SIMULATED] * facts["simulated_data"]
+    if facts["simulated_data"]:
+        parts.append(SIMULATED)
     parts += ["## Alarms\n", alarms_text(alarms), "## Rows\n", _rows_table(facts)]
     if facts["sequences"]:
         parts += ["## Sequences\n", *map(_sequence_table, facts["sequences"]), _SEQUENCES]
@@ -202,10 +203,11 @@ def click_rates_plot(facts: Mapping[str, Any]) -> Figure:
 def missing_plot(facts: Mapping[str, Any]) -> Figure:
     """Blocks of columns that are missing together: how often, and the click rate there."""
     blocks, sampled = facts["missing_blocks"][:_MOST_ROWS], facts["sampled_rows"]["train"]
-    names = [
-        f"{short(first, 24)}{f' and {len(others)} more' * bool(others)}   {percent(rows / sampled)}"
-        for (first, *others), rows in ((block["columns"], block["rows"]) for block in blocks)
-    ]
+    names = []
+    for block in blocks:
+        first, *others = block["columns"]
+        more = f" and {len(others)} more" if others else ""
+        names.append(f"{short(first, 24)}{more}   {percent(block['rows'] / sampled)}")
     panels = {"Columns": _rates(pd.DataFrame(blocks), names)} if blocks else {}
     note = f"Percentages: share of {sampled:,} sampled train rows; `missing` of model.numerics."
     return _rates_plot(facts, panels, "Values missing together, and the click rate there", note)
@@ -219,7 +221,7 @@ def lengths_plot(facts: Mapping[str, Any]) -> Figure:
         starts = [*bins["start"], np.inf]
         shares = bins[TABLES] / bins[TABLES].sum().clip(lower=1)
         names = [
-            f"{a:,}{'+' if b == np.inf else f'-{b - 1:,}' * (a + 1 < b)}   "
+            f"{a:,}{'+' if b == np.inf else f'-{b - 1:,}' if a + 1 < b else ''}   "
             f"({', '.join(map(percent, row))})"
             for (a, b), row in zip(pairwise(starts), shares.to_numpy())
         ]

@@ -66,9 +66,10 @@ def write_summary(
         decisions.append(_decision(rivals, names, command))
         found += [*decisions[1:][-1:], _task(rivals), *_best_model(rivals)]
         found += _submission(rivals, names, prior, refit)
-    lacking = " That needs a test file, and `raw.test` is null." * (not has_test)
+    lacking = "" if has_test else " That needs a test file, and `raw.test` is null."
     parts = [f"{decisions[0]}{lacking}\n", "# Click models on their validation rows\n"]
-    parts += [SIMULATED] * bool(models["simulated_data"].any())
+    if models["simulated_data"].any():
+        parts.append(SIMULATED)
     parts += ["\n".join(f"- {line}" for line in found), ""]
     for path in facts:
         page = os.path.relpath(path.with_suffix(".md"), summary.parent)
@@ -114,7 +115,7 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> 
     best, is_blend = rivals.iloc[0], len(submitting) > 1
     size, name = best["size"], BLEND if is_blend else submitting[0]
     named = f"the blend of {', '.join(submitting)}" if is_blend else name
-    reset = ", submission_weights: null" * is_blend
+    reset = ", submission_weights: null" if is_blend else ""
     if not best["enough_clicks"]:
         return (
             f"**These rows cannot tell what to submit**: size {size} has "
@@ -172,10 +173,12 @@ def _task(rivals: pd.DataFrame) -> str:
 def _held_out(split: Mapping[str, Any], unseen: bool) -> str:
     """How the validation rows were held out, and what else they were used for."""
     time, group = split["time"], split["group"]
-    kinds = [
-        *[f"the newest by {literal(time or '')}"] * bool(time),
-        *[f"without a {literal(group or '')} that is in the train rows"] * bool(group),
-    ] or [
+    kinds = []
+    if time:
+        kinds.append(f"the newest by {literal(time)}")
+    if group:
+        kinds.append(f"without a {literal(group)} that is in the train rows")
+    kinds = kinds or [
         "drawn at random, so they share days and users with the train rows: where the test rows "
         "do not, every metric is too good (`sampling.split`)"
     ]
@@ -220,8 +223,9 @@ def _submission(
 ) -> Iterator[str]:
     """What a size submits, what the blend gains, and at which odds."""
     is_blend = len(submitting) > 1
-    again = ", trained again on validation rows too, after the metrics here were measured" * refit
-    yield f"Size {rivals['size'].iloc[0]} submits {' + '.join(submitting)}{again}."
+    submits = f"Size {rivals['size'].iloc[0]} submits {' + '.join(submitting)}"
+    again = ", trained again on validation rows too, after the metrics here were measured"
+    yield f"{submits}{again if refit else ''}."
     for _, row in rivals[rivals["model"] == (BLEND if is_blend else submitting[0])].iterrows():
         if is_blend:
             score = f"{BALANCED}score_ahead" if prior == "balanced" else "score_ahead"

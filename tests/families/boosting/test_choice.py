@@ -29,7 +29,7 @@ from support.raw_tables import COLUMNS, as_lists, ragged, raw_table, with_roles
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_SHORT", choice._SHORT.model_copy(update={"trees": 30}))
+    monkeypatch.setattr(choice, "SHORT", choice.SHORT.model_copy(update={"trees": 30}))
 
 
 def trained(data: Path, out: Path, files: dict[str, Any] | None = None, **settings: Any) -> Any:

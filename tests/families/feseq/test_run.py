@@ -14,9 +14,9 @@ from sklearn.metrics import roc_auc_score
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from feseq.batches.batch import Batch
+from feseq.catalog.loading import export_model
 from feseq.common.errors import NotEnoughMemoryError, UserError
 from feseq.families.feseq.check_rows import raw_rows
-from feseq.families.feseq.export import export_model
 from feseq.families.feseq.model_file import TrainedModel, predict_logits
 from feseq.families.feseq.network import FESeq
 from feseq.families.feseq.network.device import Machine

@@ -9,6 +9,7 @@ standard error, so the simplest model that is as good as the best wins.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 # Rows of a short training, and of those that it is measured on.
 _MOST_ROWS = 200_000
 # Other settings than the model's, so that all trials of a search have the sets of its best.
-_SHORT = BoostingConfig(learning_rate=0.1, trees=300)
+SHORT = BoostingConfig(learning_rate=0.1, trees=300)
 # The first `min_child_weight`. It is at most this share of the sum of p (1 - p) over all rows, so
 # that trees of few clicks can split too.
 _LEAF, _MOST_OF_LEAF = 20.0, 0.1
@@ -57,36 +58,34 @@ def choose(
     all sets.
     """
     train, valid = (SomeRows(table, np.arange(min(table.rows, _MOST_ROWS))) for table in rows)
-    label, rate = valid.column("label"), train.column("label").mean()
+    rate = train.column("label").mean()
     leaf = min(_LEAF, _most_of_leaf(train.rows, rate))
-    tried: list[dict[str, Any]] = []
+    trials = _Trials(device, threads)
 
     def losses(sets: Sequence[str]) -> np.ndarray:
-        """The logloss of each validation row, of a model with these sets."""
         own, others = (each.with_sets(sets) for each in features)
         if not own.columns():
-            return -np.log(np.where(label == 1, rate, 1 - rate))
+            return -np.log(np.where(valid.column("label") == 1, rate, 1 - rate))
         matrix = quantile_matrix(train, own, threads=threads)
         held = quantile_matrix(valid, others, like=matrix, threads=threads)
-        return _losses(matrix, held, label, leaf, device, threads)
+        return trials.losses(matrix, held, leaf)
 
     sets = [name for name in FEATURE_SETS if name in config.features]
     if config.features == "auto":
         best = losses(sets)
         for name in FEATURE_SETS:
-            columns = len(features[0].with_sets([*sets, name]).columns())
-            if columns == len(features[0].with_sets(sets).columns()):
+            more = [*sets, name]
+            if features[0].with_sets(more).columns() == features[0].with_sets(sets).columns():
                 continue  # no column of its kind
-            loss = losses([*sets, name])
-            if _compare(f"features {name}", best, loss, tried):
-                best, sets = loss, [*sets, name]
+            if trials.lower(f"features {name}", best, loss := losses(more)):
+                best, sets = loss, more
     few = SomeRows(train, np.arange(min(train.rows, _LEAF_ROWS)))
     if config.min_child_weight != "auto":
         leaf = config.min_child_weight
     elif leaf <= _most_of_leaf(few.rows * (1 - 1 / _LEAF_FOLDS), rate):
         # Fewer clicks could not fill leaves as well as all rows do, and smaller ones would win.
-        leaf = _chosen_leaf(few, features[0].with_sets(sets), leaf, device, threads, tried)
-    return Choice(leaf, sets, tried)
+        leaf = trials.chosen_leaf(few, features[0].with_sets(sets), leaf)
+    return Choice(leaf, sets, trials.tried)
 
 
 def _most_of_leaf(rows: float, rate: float) -> float:
@@ -94,57 +93,47 @@ def _most_of_leaf(rows: float, rate: float) -> float:
     return _MOST_OF_LEAF * rows * rate * (1 - rate)
 
 
-def _chosen_leaf(
-    rows: Table,
-    features: Features,
-    leaf: float,
-    device: str,
-    threads: int,
-    tried: list[dict[str, Any]],
-) -> float:
-    """The `min_child_weight` by cross-validation of train rows: `leaf`, or a fraction of it."""
-    label, fold = rows.column("label"), np.arange(rows.rows) % _LEAF_FOLDS
-    matrix = quantile_matrix(rows, features, threads=threads)
-    held = quantile_matrix(rows, features, like=matrix, threads=threads)
+@dataclass(frozen=True)
+class _Trials:
+    """Short trainings, and what each change did."""
 
-    def losses(leaf: float) -> np.ndarray:
-        """The logloss of each row, of trees that were not grown on it."""
-        found = np.zeros(rows.rows)
-        for number in range(_LEAF_FOLDS):
-            is_out = fold == number
-            matrix.set_weight((~is_out).astype(np.float32))
-            held.set_weight(is_out.astype(np.float32))
-            found[is_out] = _losses(matrix, held, label, leaf, device, threads)[is_out]
-        return found
+    device: str
+    threads: int
+    tried: list[dict[str, Any]] = field(default_factory=list)
 
-    best, smaller = losses(leaf), leaf / 4
-    while _compare(f"min_child_weight {smaller:.3g}", best, loss := losses(smaller), tried):
-        best, leaf, smaller = loss, smaller, smaller / 4
-    return leaf
+    def losses(self, train: Matrix, held: Matrix, leaf: float) -> np.ndarray:
+        """The logloss of each row of `held`."""
+        short = SHORT.model_copy(update={"min_child_weight": leaf})
+        booster, _ = fit(train, held, short, self.device, self.threads, verbosity=0)
+        logit = booster.predict(held, output_margin=True).astype(np.float64)
+        return np.logaddexp(0, logit) - held.get_label() * logit
 
+    def lower(self, what: str, before: np.ndarray, after: np.ndarray) -> bool:
+        """Whether a change lowers the losses by more than their error."""
+        gain, error = float((before - after).mean()), (before - after).std() / np.sqrt(len(after))
+        kept = bool(gain > error)
+        text = "%s: the logloss of %s held-out rows falls by %.5f +- %.5f, kept: %s"
+        logger.info(text, what, f"{len(after):,}", gain, error, kept)
+        numbers = {"rows": len(after), "gain": gain, "error": float(error)}
+        self.tried.append({"what": what, **numbers, "kept": kept})
+        return kept
 
-def _losses(
-    train: Matrix, held: Matrix, label: np.ndarray, leaf: float, device: str, threads: int
-) -> np.ndarray:
-    """The logloss of each row of `held`, of a short training."""
-    short = _SHORT.model_copy(update={"min_child_weight": leaf})
-    booster, _ = fit(train, held, short, device, threads, verbosity=0)
-    logit = booster.predict(held, output_margin=True).astype(np.float64)
-    return np.logaddexp(0, logit) - label * logit
+    def chosen_leaf(self, rows: Table, features: Features, leaf: float) -> float:
+        """By cross-validation of train rows: `leaf`, or a fraction of it."""
+        fold = np.arange(rows.rows) % _LEAF_FOLDS
+        train = quantile_matrix(rows, features, threads=self.threads)
+        held = quantile_matrix(rows, features, like=train, threads=self.threads)
 
+        def losses(leaf: float) -> np.ndarray:
+            found = np.zeros(rows.rows)
+            for number in range(_LEAF_FOLDS):
+                is_out = fold == number
+                train.set_weight((~is_out).astype(np.float32))
+                held.set_weight(is_out.astype(np.float32))
+                found[is_out] = self.losses(train, held, leaf)[is_out]
+            return found
 
-def _compare(what: str, before: np.ndarray, after: np.ndarray, tried: list[dict[str, Any]]) -> bool:
-    """Log a change and add it to `tried`; true if it lowers the losses by more than their error."""
-    gain = float((before - after).mean())
-    error = float((before - after).std() / np.sqrt(len(after)))
-    kept = gain > error
-    logger.info(
-        "%s: the logloss of %s held-out rows falls by %.5f +- %.5f, %s",
-        what,
-        f"{len(after):,}",
-        gain,
-        error,
-        "kept" if kept else "not kept",
-    )
-    tried.append({"what": what, "rows": len(after), "gain": gain, "error": error, "kept": kept})
-    return kept
+        best, smaller = losses(leaf), leaf / 4
+        while self.lower(f"min_child_weight {smaller:.3g}", best, loss := losses(smaller)):
+            best, leaf, smaller = loss, smaller, smaller / 4
+        return leaf

@@ -296,7 +296,8 @@ def with_unknown(categories: np.ndarray, row: np.ndarray, share: np.ndarray) -> 
 
 def _statistics(sequence: SequenceField) -> list[str]:
     """Those of a history, without its length; some need a target with the history's codes."""
-    return ["distinct", "entropy", *["target_count", "target_recency"] * bool(sequence.shared_with)]
+    both = ["distinct", "entropy"]
+    return [*both, "target_count", "target_recency"] if sequence.shared_with else both
 
 
 def _commonest(count: np.ndarray) -> list[int]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from ...config.declared import AS_WRITTEN, SettingsBlock
+from ...config.declared import AS_WRITTEN, NOT_SEARCHED, SettingsBlock
 
 FeatureSet = Literal["histories", "groups", "clicks", "ids"]
 # From the surest to the one that needs most of the later rows to be like the train rows.
@@ -16,7 +16,7 @@ class BoostingConfig(SettingsBlock):
 
     trees: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """trees at most"""
-    monitor: Literal["logloss", "auc", "average_precision"] = "logloss"
+    monitor: Annotated[Literal["logloss", "auc", "average_precision"], NOT_SEARCHED] = "logloss"
     """the metric of the validation rows that decides what is a gain"""
     learning_rate: Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = 0.05
     """share of each tree in the sum"""
@@ -40,7 +40,7 @@ class BoostingConfig(SettingsBlock):
     negative_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1), AS_WRITTEN] = "auto"
     """share of the train rows without a click, drawn at random, that trees are grown on;
     probabilities are those of all rows. `auto`: as that of `train`"""
-    bags: Annotated[int, Field(ge=1, le=100)] = 1
+    bags: Annotated[int, Field(ge=1, le=100), NOT_SEARCHED] = 1
     """ensembles of trees, each with a seed and a draw of `negative_share` of its own; their logits
     are averaged"""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42

@@ -24,7 +24,7 @@ class FESeq(Family):
                 f"max_len {max_len} is not listed for size {size}: sizes.{size}.max_len is "
                 f"{listed}; ask for one of these or add it there"
             )
-        return {"model": {**found["model"], "max_len": max_len}, "train": found["train"]}
+        return {**found, "model": {**found["model"], "max_len": max_len}}
 
     def mistakes(
         self, config: Mapping[str, Any], columns: Columns, size: str, model: str

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from ...common.errors import ImpossibleNetworkError
 from ...config.columns import MOST_LEVELS
-from ...config.declared import AS_WRITTEN, CLOSED, Declared, Seed
+from ...config.declared import AS_WRITTEN, CLOSED, FROM_NAME, NOT_SEARCHED, Declared, Seed
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ MaxLen = Annotated[int, Field(ge=1, le=100_000)]
 class ModelConfig(Declared):
     """What shapes a network."""
 
-    max_len: MaxLen
+    max_len: Annotated[MaxLen, FROM_NAME]
     """events of a history; longer ones are cut to their newest"""
     embedding_dim: Annotated[int, Field(ge=1, le=1024)]
     """size d of an embedding. The width of a position is d times (sequences + profile columns + 1
@@ -111,10 +111,11 @@ class ModelConfig(Declared):
         extra = self.positions + self.times
         width = self.embedding_dim * (fields + extra)
         if width % self.heads:
-            names = [" and the position"] * self.positions + [" and the time"] * self.times
+            position = " and the position" if self.positions else ""
+            time = " and the time" if self.times else ""
             raise ImpossibleNetworkError(
                 f"{self.heads} heads do not divide the width {width} = embedding_dim "
-                f"{self.embedding_dim} * {fields + extra} ({fields} fields{''.join(names)})"
+                f"{self.embedding_dim} * {fields + extra} ({fields} fields{position}{time})"
             )
         return width
 
@@ -191,20 +192,21 @@ class TrainConfig(Declared):
         Mapping[Monitored, Annotated[float, AS_WRITTEN]],
         AfterValidator(_rewards_gain),
         Field(default_factory=lambda: {"auc": 1, "logloss": -1}),
+        NOT_SEARCHED,
     ]
     """weights of metrics in the sum whose rise is a gain: `auc`, `average_precision` and `score` (0
     or more), `logloss` and `weighted_logloss` (0 or less), and the same at 50:50 odds, such as
     `balanced_score`"""
-    start_from: Annotated[str, Field(min_length=1)] | None = None
+    start_from: Annotated[Annotated[str, Field(min_length=1)] | None, NOT_SEARCHED] = None
     """warm start: the model.safetensors of an earlier training, of the same columns and settings of
     the network, whose weights this one goes on from; new categories and tokens join its own.
     Another file there makes the model stale"""
     seed: Seed = 42
     """seed of start values, dropout and order"""
-    gpus: Annotated[int, Field(ge=1, le=64)] = 1
+    gpus: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
     """GPUs of one training on a machine: as many processes, each on one of them, share the rows of
     every batch; a tuning's trials take one each. Like `runtime`, makes nothing stale"""
-    nodes: Annotated[int, Field(ge=1, le=64)] = 1
+    nodes: Annotated[int, Field(ge=1, le=64), NOT_SEARCHED] = 1
     """machines of one training, each with `train.gpus` processes; a tuning's trials take one. Like
     `runtime`, makes nothing stale"""
 

@@ -14,7 +14,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocC
 from ...common.errors import UserError, first_line
 from ...common.files import Output, read_json
 from ...common.logits import sigmoid
-from ...evaluate.metrics import BY_NAME, Rows
+from ...evaluate.metrics import BY_NAME, Scores
 from ...evaluate.valid_predictions import read_predictions
 from ..page import percent, with_interval
 from . import style
@@ -126,9 +126,9 @@ def calibration_plot(label: np.ndarray, logit: np.ndarray, measured: About) -> F
 
 def calibration_bins(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
     """Rows, clicks and mean `predicted` by bin, and the 95 % interval of the share of clicks."""
-    rows = Rows(label, logit)
-    predicted = rows.probability.clip(SMALLEST, 1)
-    found = pd.DataFrame({"predicted": predicted, "label": rows.label}).groupby(rows.bin)
+    scores = Scores.of(label, logit)
+    predicted = scores.probability.clip(SMALLEST, 1)
+    found = pd.DataFrame({"predicted": predicted, "label": scores.label}).groupby(scores.bin)
     bins = found.agg(
         predicted=("predicted", "mean"), clicks=("label", "sum"), rows=("label", "size")
     )
@@ -200,7 +200,7 @@ def attention_plot(attention: Mapping[str, Any], about: About) -> Figure:
         )
     fields = [short(name, 28) for name in attention["fields"]]
     side = 0.5 * len(fields) + 2 if weights is not None else 0
-    heights = [*[side] * (weights is not None), *[3.2] * bool(positions)]
+    heights = [height for height in (side, 3.2 if positions else 0) if height]
     title = f"Mean attention over {attention['rows']:,} validation rows"
     figure = new_plot(about, max(WIDTH, side + 1.5), sum(heights) + 1, title)
     panels = list(figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])

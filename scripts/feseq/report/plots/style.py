@@ -57,8 +57,10 @@ def new_plot(about: About, width: float, height: float, title: str, *notes: str)
     if about.get("full_name"):
         title = f"{short(about['full_name'])}\n{title}"
     figure.suptitle(title, x=0.02, ha="left")
-    if foot := [*notes, *[SIMULATED] * bool(about["simulated_data"])]:
-        figure.supxlabel("\n".join(foot), x=0.02, ha="left", fontsize=9, color=GREY)
+    if about["simulated_data"]:
+        notes = (*notes, SIMULATED)
+    if notes:
+        figure.supxlabel("\n".join(notes), x=0.02, ha="left", fontsize=9, color=GREY)
     return figure
 
 
