@@ -150,7 +150,7 @@ def raw_values(folder: Path) -> Callable[[Random], tuple[str, Callable[[], str]]
 def compare(path: Path, row: Mapping[str, Any], column: str) -> str:
     """The class of this row, whose `column` is drawn."""
     served = block_or_none(lambda: RowTable([row], COLUMNS, False).block)
-    beside = block_or_none(lambda: RowTable([ROW, row], COLUMNS, False).block.part(1, 2))
+    beside = block_or_none(lambda: RowTable([ROW, row], COLUMNS, False).block.slice(1, 2))
     if beside is not None:  # else it is of another type than the value in ROW
         found = difference(served, beside)
         assert found is None, f"alone and beside: {found}"
@@ -160,7 +160,7 @@ def compare(path: Path, row: Mapping[str, Any], column: str) -> str:
     pq.write_table(raw, path)
     converted = block_or_none(lambda: convert(path))
     if converted is not None:
-        converted = converted.part(len(raw) - 1, len(raw))
+        converted = converted.slice(len(raw) - 1, len(raw))
     found = difference(served, converted)
     assert found is None, f"served and from parquet: {found}"
     return "refused" if served is None else "taken"

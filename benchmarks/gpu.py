@@ -89,7 +89,7 @@ class Setting:
 
     def batches(self, case: model.Case, size: str, count: int = 8) -> list[Batch]:
         """Training batches ahead of use, as the loop has them."""
-        return list(case.machine.ahead(islice(case.batches(self.batch_rows(size)), count)))
+        return list(case.machine.prefetch(islice(case.batches(self.batch_rows(size)), count)))
 
 
 def card(setting: Setting) -> Iterator[Row]:

@@ -145,7 +145,7 @@ def plain_samples(
 
 def source_samples(case: Case, batch_rows: int) -> float:
     """Rows/s that the source makes and pins where no step wants them."""
-    batches = iter(case.machine.ahead(chain(case.batches(batch_rows), case.batches(batch_rows))))
+    batches = iter(case.machine.prefetch(chain(case.batches(batch_rows), case.batches(batch_rows))))
     next(batches)
     started = time.perf_counter()
     return sum(map(len, batches)) / (time.perf_counter() - started)

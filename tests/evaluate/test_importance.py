@@ -25,7 +25,7 @@ from support.networks import WHOLE, random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5
 from support.trainings import MODEL, SMALL_MODEL
 
-CHANGES = ["blanked", "cut to the 20 newest", "events in another order", "those of other rows"]
+CHANGES = ["ablated", "cut to the 20 newest", "events in another order", "those of other rows"]
 
 
 def of_price(block: Block) -> np.ndarray:
@@ -52,8 +52,8 @@ def of_newest(block: Block) -> np.ndarray:
     [
         (of_price, {"price"}),
         (of_country, {"country"}),
-        (of_events, {"blanked", "those of other rows", f"cut to the {NEWEST} newest"}),
-        (of_newest, {"blanked", "those of other rows", "events in another order"}),
+        (of_events, {"ablated", "those of other rows", f"cut to the {NEWEST} newest"}),
+        (of_newest, {"ablated", "those of other rows", "events in another order"}),
     ],
 )
 def test_what_is_not_read_loses_nothing(
@@ -75,7 +75,7 @@ def test_what_is_not_read_loses_nothing(
     lost = {e["changed"]: e["auc_lost"] for e in found["columns"] + found["histories"]}
     assert set(lost) == {*CHANGES, "price", "age", "country", "item"}
     assert {name for name, entry in lost.items() if entry["value"] != 0} == read
-    assert {name for name, entry in lost.items() if entry["chance"] < 1} <= read
+    assert {name for name, entry in lost.items() if entry["p_value"] < 1} <= read
     # The same rows for each change.
     assert set(rows[0]) == set(range(200, 600))
     assert all(np.array_equal(rows[0], others) for others in rows)

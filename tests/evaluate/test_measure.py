@@ -45,7 +45,7 @@ def put_rows(folder: Path, table: pa.Table, columns: Columns = COLUMNS) -> None:
         row, label = h5.column("row"), h5.column("label")
     logit = np.random.default_rng(3).normal(size=len(row)).astype(np.float32) + label
     path = folder / "predictions.parquet"
-    put_predictions(path, label, logit, 0.25, row=row, logit_blanked=-logit)
+    put_predictions(path, label, logit, 0.25, row=row, logit_ablated=-logit)
 
 
 def measured(data: Path, **options: Any) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
         entry = found["metrics"][name]
         assert entry["value"] == pytest.approx(value, abs=1e-6), name
         assert entry["low"] < entry["value"] < entry["high"], name
-    assert found["auc_blanked"] == pytest.approx(1 - auc)
+    assert found["auc_ablated"] == pytest.approx(1 - auc)
     raw = pd.read_parquet(data / "train.parquet").iloc[rows["row"]].reset_index()
     truth = pd.read_parquet(data / "truth.parquet")["probability"].to_numpy()[rows["row"]]
     # By the true probabilities, pairs of rows instead of labels: nothing beats them.
@@ -91,7 +91,7 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
     assert found["best_auc_of_new_users"] == pytest.approx(found["best_auc"])
     assert 0 < found["share_of_best"] < 1
     assert found["histories"]["value"] == pytest.approx(2 * auc - 1)
-    assert found["histories"]["chance"] < 0.001
+    assert found["histories"]["p_value"] < 0.001
     score, balanced = (found["metrics"][f"{odds}score"]["value"] for odds in ("", "balanced_"))
     gain = balanced - score
     assert found["score_gain"]["low"] < gain < found["score_gain"]["high"]
@@ -105,7 +105,7 @@ def test_the_file_of_metrics_says_what_the_predictions_give(data: Path) -> None:
         if part["label"].nunique() > 1:
             assert of["auc"]["value"] == pytest.approx(roc_auc_score(part["label"], part["logit"]))
         else:
-            assert (of["auc"], of["apart"]) == (None, None)
+            assert (of["auc"], of["auc_difference"]) == (None, None)
 
 
 def test_predictions_that_are_not_finite_are_not_written(data: Path) -> None:
@@ -175,9 +175,9 @@ def test_a_blend_is_the_mean_of_its_logits(data: Path) -> None:
     found = pd.read_parquet(data / "blend")
     np.testing.assert_allclose(found["logit"], 0 * plain["logit"], atol=1e-6)
     measured = measure_predictions(data / "blend", data / "valid.h5", None, resamples=0)
-    assert measured["ahead_of"] == "a"
+    assert measured["best_model"] == "a"
     best, both = (roc_auc_score(plain["label"], found[name]) for name in ("logit_best", "logit"))
-    assert measured["ahead"]["auc"]["value"] == pytest.approx(both - best)
+    assert measured["gain_over_best"]["auc"]["value"] == pytest.approx(both - best)
     write_table(pa.Table.from_pandas(plain[::-1]), paths[1], {"click_rate": "0.25"})
     with pytest.raises(UserError, match=r"b/p.parquet: has other rows"):
         blend(data, paths, {"a": 1, "b": 1})
@@ -262,13 +262,13 @@ def write_models(
     is_holdout = np.arange(len(label)) >= len(label) - holdout
     paths = [folder / name / "valid_predictions.parquet" for name in ("a", "b")]
     for path, logit in zip(paths, logits):
-        put_predictions(path, label, logit, holdout=is_holdout, logit_blanked=logit)
+        put_predictions(path, label, logit, holdout=is_holdout, logit_ablated=logit)
     return paths
 
 
 def assert_blend_is(folder: Path, weights: list[float], logits: list[np.ndarray]) -> None:
     expected = sum(weight * logit for weight, logit in zip(weights, logits))
-    for name in ("logit", "logit_blanked"):
+    for name in ("logit", "logit_ablated"):
         found = read_table(folder / "blend", (name,))[name].to_numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 

@@ -163,43 +163,43 @@ def test_few_clicks_at_the_floor_hold_what_they_say() -> None:
         first, second = (Auc.of(label, score) for score in scores)
         entry = first.entry()
         held += entry["low"] <= norm.cdf(1 / math.sqrt(2)) <= entry["high"]
-        apart += first.minus(second)["chance"] < SIGNIFICANCE
+        apart += first.minus(second)["p_value"] < SIGNIFICANCE
     assert 0.91 < held / times < 0.98
     assert apart / times < 0.09
 
 
-def test_below_the_floor_there_is_no_interval_and_no_chance() -> None:
+def test_below_the_floor_there_is_no_interval_and_no_p_value() -> None:
     """One click that the model ranks first has an AUC of 1, which says nothing."""
     random = np.random.default_rng(3)
     for clicks in (0, 1, FEW_CLICKS - 1, 600 - FEW_CLICKS + 1, 599, 600):
         label, *scores = normal_rows(random, clicks, lift=9.0)
         first, second = (Auc.of(label, score) for score in (scores[0], -scores[1]))
         assert first.entry()["low"] is None
-        assert first.minus(second)["chance"] is None
+        assert first.minus(second)["p_value"] is None
         assert math.isnan(first.value) == (clicks in (0, 600))
         if not math.isnan(first.value):
             entries = metric_entries(Rows.of(label, scores[0]), first, 9).values()
             assert {entry["low"] for entry in entries} == {None}
 
 
-def test_equal_and_perfect_models_have_chances_of_1_and_0() -> None:
+def test_equal_and_perfect_models_have_p_values_of_1_and_0() -> None:
     label, score, _ = normal_rows(np.random.default_rng(4), 50)
     perfect, auc, constant = (Auc.of(label, each) for each in (label, score, 0 * label))
     assert (perfect.value, constant.value) == (1, 0.5)
-    assert auc.minus(auc)["chance"] == 1
-    assert perfect.minus(constant)["chance"] == 0
+    assert auc.minus(auc)["p_value"] == 1
+    assert perfect.minus(constant)["p_value"] == 0
     assert perfect.entry()["low"] is None
 
 
-def test_chances_are_corrected_by_holm() -> None:
+def test_p_values_are_corrected_by_holm() -> None:
     chances = [0.01, 0.04, None, 0.03, 0.005]
-    entries: list[Entry] = [{"chance": chance} for chance in chances]
+    entries: list[Entry] = [{"p_value": chance} for chance in chances]
     correct_together(entries)
     # 4 x 0.005; 3 x 0.01; 2 x 0.03; at least as much as the one before.
-    assert [entry["chance"] for entry in entries] == [0.03, 0.06, None, 0.06, 0.02]
+    assert [entry["p_value"] for entry in entries] == [0.03, 0.06, None, 0.06, 0.02]
 
 
-def test_a_slice_that_differs_is_told_apart_from_all_rows() -> None:
+def test_a_slice_that_differs_from_all_rows_is_significant() -> None:
     """The error of the difference counts that the rows of the slice are among all rows."""
     random, found = np.random.default_rng(6), []
     for _ in range(200):

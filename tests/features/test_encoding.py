@@ -233,7 +233,7 @@ def test_what_models_see_of_a_table_is_a_plain_encoding(
         for batch in (*source.shuffled(seed=3, epoch=0), *source.in_order()):
             check_batch(batch, of_file, plain, max_len)
     # Blank histories have the statistics of empty ones.
-    batch = next(source.in_order(blank_histories=True))
+    batch = next(source.in_order(ablate_histories=True))
     assert (batch.numbers["minmax"][:, 3:] == 0).all()
     newest = "newest" in inputs.statistics
     assert (batch.context_BC[:, -len(columns.sequences) :] == 0).all() or not newest

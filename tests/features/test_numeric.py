@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from feseq.common.errors import UserError
 from feseq.features.numeric import NumericField, NumericFit
-from feseq.features.numeric_kinds import BUCKETS, KINDS, NumericEncoder, count_blocks
+from feseq.features.numeric_encodings import BUCKETS, ENCODINGS, NumericEncoder, count_blocks
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 MISSING = st.just(float("nan"))
@@ -38,7 +38,7 @@ def test_scalings_keep_the_order_and_stay_within_bounds(values: list[float], new
     column = np.array([*values, new], np.float32)[:, None]
     fields = fit(column[:-1])
     order = np.argsort(column[:, 0], kind="stable")
-    numbers = NumericEncoder(fields, [*KINDS])(column)
+    numbers = NumericEncoder(fields, [*ENCODINGS])(column)
     for kind, low, high in (("minmax", 0, 1), ("quantile", -2, 2), ("buckets", 0, 19)):
         scaled = numbers[kind][:, 0]
         assert (np.diff(scaled[order]) >= 0).all()
@@ -92,7 +92,7 @@ def test_ids_that_float32_cannot_tell_apart_are_refused() -> None:
 
 def test_a_column_without_a_finite_value_is_0_and_missing() -> None:
     values = np.full((4, 1), np.nan, np.float32)
-    numbers = NumericEncoder(fit(values), [*KINDS])(values)
+    numbers = NumericEncoder(fit(values), [*ENCODINGS])(values)
     expected = {"minmax": 0, "quantile": 0, "buckets": BUCKETS, "missing": 1}
     assert {kind: set(found.ravel()) for kind, found in numbers.items()} == {
         kind: {value} for kind, value in expected.items()

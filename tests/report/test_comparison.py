@@ -44,10 +44,10 @@ def put_model(
     enough = clicks >= FEW_CLICKS
     near = {"value": auc, "low": auc - 0.01 if enough else None, "high": auc + 0.01}
     names = ("auc", "logloss", "average_precision", "weighted_logloss", "score", "balanced_score")
-    unknown = "auc_blanked histories ahead_of ahead share_of_best expected_auc best_auc"
+    unknown = "auc_ablated histories best_model gain_over_best share_of_best expected_auc best_auc"
     content = dict.fromkeys((*unknown.split(), "best_auc_of_new_users"))
     content |= {"full_name": f"{size}/{name}", "metrics": dict.fromkeys(names, near)}
-    content |= {"rows": 5000, "unseen": False, "clicks": clicks, "enough_clicks": enough}
+    content |= {"rows": 5000, "on_holdout": False, "clicks": clicks, "enough_clicks": enough}
     content |= {"simulated_data": False, "score_gain": {"value": 0.1, "low": 0.05, "high": 0.15}}
     write_json(metrics, content | given)
     write_json(metrics.with_name("training.json"), dict(training))
@@ -65,8 +65,8 @@ def metrics(tmp_path: Path) -> list[Path]:
     training = {"train_rows": 45_000, "seconds": 61.5, "peak_memory_bytes": 3 * 2**30}
     training |= {"negative_share": 0.1234}
     training |= {"settings": {"heads": 4, "mlp": [512, 256], "seed": 42}}
-    measured = {"histories": {"value": 0.08, "low": 0.05, "high": 0.11, "chance": 0.001}}
-    measured |= {"auc_blanked": 0.63, "share_of_best": 0.677, "simulated_data": True}
+    measured = {"histories": {"value": 0.08, "low": 0.05, "high": 0.11, "p_value": 0.001}}
+    measured |= {"auc_ablated": 0.63, "share_of_best": 0.677, "simulated_data": True}
     measured |= {"expected_auc": 0.73, "best_auc": 0.81, "best_auc_of_new_users": 0.81}
     speed = {"samples_per_second": 2000.0}
     return [
@@ -149,12 +149,13 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
     write_json(facts, {"alarms": [alarm]})
     drawn.write_text("<svg/>")
     text = summary_of(metrics, tmp_path, facts=[facts], importances=[drawn])
-    ahead = {"score": {"value": 0.3}, "balanced_score": {"value": 0.02, "low": 0.01, "high": 0.03}}
+    gain = {"score": {"value": 0.3}, "balanced_score": {"value": 0.02, "low": 0.01, "high": 0.03}}
+    given = {"best_model": "len150", "gain_over_best": gain}
     training = {"settings": {"len150": 0.6, "boosting": 0.4}}
-    blend = put_model(tmp_path, "full", "blend", 0.72, training, ahead_of="len150", ahead=ahead)
-    given: dict[str, Any] = {"split": {"time": "day", "group": "seq"}, "refit": True}
-    given |= {"prior": "balanced", "submits": ["len150", "boosting"]}
-    blended = summary_of([*metrics, blend], tmp_path, **given)
+    blend = put_model(tmp_path, "full", "blend", 0.72, training, **given)
+    options: dict[str, Any] = {"split": {"time": "day", "group": "seq"}, "refit": True}
+    options |= {"prior": "balanced", "submits": ["len150", "boosting"]}
+    blended = summary_of([*metrics, blend], tmp_path, **options)
     for page, answer in (
         (text, "SIMULATED DATA"),
         (text, "**len150**, 0.7100 [0.7000, 0.7200]"),
@@ -178,10 +179,10 @@ def test_the_summary_answers_what_a_reader_asks(metrics: list[Path], tmp_path: P
 @pytest.mark.parametrize("clicks", [1, FEW_CLICKS - 1, 100])
 def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int) -> None:
     """Few clicks, however far apart the AUCs are; many clicks and hardly a difference."""
-    unsure = {"value": 0.004, "low": -0.01, "high": 0.02, "chance": 0.6}
+    unsure = {"value": 0.004, "low": -0.01, "high": 0.02, "p_value": 0.6}
     if clicks < FEW_CLICKS:
-        unsure |= dict.fromkeys(("low", "high", "chance"))
-    measured = {"auc_blanked": 0.7, "histories": unsure, "score_gain": unsure, "clicks": clicks}
+        unsure |= dict.fromkeys(("low", "high", "p_value"))
+    measured = {"auc_ablated": 0.7, "histories": unsure, "score_gain": unsure, "clicks": clicks}
     other = 0.9899 if clicks == 100 else 0.7
     paths = [
         put_model(tmp_path, "full", "len150", 0.99, **measured),
@@ -195,12 +196,12 @@ def test_nothing_is_claimed_that_is_not_significant(tmp_path: Path, clicks: int)
     assert ("cannot tell" in text) == (clicks < FEW_CLICKS)
 
 
-def test_a_difference_is_significant_by_its_chance_or_its_interval() -> None:
+def test_a_difference_is_significant_by_its_p_value_or_its_interval() -> None:
     cases = [(0.1, 0.06, False), (0.1, None, True), (-0.1, None, False), (-0.1, 0.04, True)]
     for (low, chance, is_sure), enough in product(cases, (True, False)):
         row = pd.Series({"a": 0.2, "a_low": low, "a_high": 0.3, "enough_clicks": enough})
         if chance is not None:
-            row["a_chance"] = chance
+            row["a_p_value"] = chance
         found = difference_text(row, "a")
         assert found.startswith(f"0.2000 [{low:.4f}, 0.3000], ")
         assert found.endswith(", significant") == (enough and is_sure)

@@ -164,8 +164,8 @@ def measured(slices: dict[str, Any] | None = None, **values: float | None) -> di
 def slice_of(
     name: str, rows: int, auc: float | None = None, chance: float | None = 0.5
 ) -> dict[str, Any]:
-    apart = auc and entry(auc - 0.7) | {"chance": chance}
-    known = {"auc": auc and entry(auc), "apart": apart}
+    apart = auc and entry(auc - 0.7) | {"p_value": chance}
+    known = {"auc": auc and entry(auc), "auc_difference": apart}
     return {"slice": name, "rows": rows, "clicks": rows // 9, **known}
 
 
@@ -179,7 +179,7 @@ def history(evaluations: int) -> pd.DataFrame:
 
 def importance(columns: int, chance: float | None = 0.01) -> dict[str, Any]:
     """The losses of that many columns, told apart from chance where there is one."""
-    lost = [entry(chance and 0.1 / (1 + i)) | {"chance": chance} for i in range(columns)]
+    lost = [entry(chance and 0.1 / (1 + i)) | {"p_value": chance} for i in range(columns)]
     changes = [{"changed": f"{LONG} {i}", "auc_lost": of} for i, of in enumerate(lost)]
     about = {"rows": 5_000, "clicks": 97, "auc": entry(chance and 0.7)}
     return about | {"columns": changes, "histories": changes[:4]}
@@ -211,7 +211,7 @@ def models(*names: str, **given: Any) -> pd.DataFrame:
         "auc": auc,
         "auc_low": auc - 0.01,
         "auc_high": auc + 0.01,
-        "auc_behind_chance": 0.5,
+        "auc_behind_p_value": 0.5,
     }
     return pd.DataFrame(values | given)
 

@@ -76,7 +76,7 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
         ],
         "sequences": [sequence],
         "adversary": {
-            "valid": {"auc": 0.501, "is_chance": True, "columns": {}},
-            "test": {"auc": 0.95, "is_chance": False, "columns": {f"{name} 9": 0.4}},
+            "valid": {"auc": 0.501, "is_p_value": True, "columns": {}},
+            "test": {"auc": 0.95, "is_p_value": False, "columns": {f"{name} 9": 0.4}},
         },
     } | given

@@ -15,7 +15,7 @@ from feseq.families.feseq.network.build import build_model
 from feseq.families.feseq.settings import ModelConfig, Numerics
 from feseq.family.model import About
 from feseq.features.feature_map import FeatureMap
-from feseq.features.numeric_kinds import BUCKETS, KINDS
+from feseq.features.numeric_encodings import BUCKETS, ENCODINGS
 
 from .configs import CONFIG as SHIPPED
 
@@ -100,7 +100,7 @@ def make_batch(lengths: list[int], sizes: FieldSizes = SIZES, seed: int = 0) -> 
 
     rows, events = len(lengths), sum(lengths)
     shape = (rows, sizes.numeric)
-    numbers = dict.fromkeys(KINDS, torch.rand(shape, generator=random, dtype=torch.float64)) | {
+    numbers = dict.fromkeys(ENCODINGS, torch.rand(shape, generator=random, dtype=torch.float64)) | {
         "buckets": torch.randint(0, BUCKETS + 1, shape, generator=random).double(),
         "missing": torch.randint(0, 2, (rows, sizes.missing), generator=random).double(),
     }

@@ -55,7 +55,7 @@ def test_the_family_of_the_page_goes_all_the_way(tmp_path: Path) -> None:
     found = {name: read_json(folder / path) for name, path in results.items()}
     for read in found.values():
         assert np.isfinite(read.get("metrics", read)["auc"]["value"])
-    assert found["blend/metrics"]["unseen"] is True
+    assert found["blend/metrics"]["on_holdout"] is True
     rows = []
     for side in ("train", "valid", "holdout"):
         with open_table(sorted((folder / "data/h5/toy" / side).glob("*.h5"))) as table:

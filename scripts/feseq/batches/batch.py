@@ -18,7 +18,7 @@ ROW, EVENT = {"per": "row"}, {"per": "event"}
 class Batch:
     """Inputs of B rows with T events.
 
-    `numbers` float32 [B, columns] by kind, of `numeric_kinds.py`, that the model takes.
+    `numbers` float32 [B, columns] by kind, of `numeric_encodings.py`, that the model takes.
     profile_BP, target_BG, context_BC int64 indices. history_ST int64 [sequence fields, events of
     all rows]: row b is offsets[b]:offsets[b+1], newest last. `elapsed_T` int64: the row's time
     minus the event's, 0 if the event is later; None in a table without times. `row_B` int64: place

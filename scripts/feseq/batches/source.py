@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..common.ahead import map_ahead
+from ..common.prefetch import prefetch_map
 from ..features.encoding import DEFAULT_INPUTS, EncodedRows, FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap
 from ..storage.block import Block
@@ -87,7 +87,7 @@ class BatchSource:
         random = np.random.default_rng([seed, epoch])
         starts = random.permutation(np.arange(0, self.rows, self.block_rows)).tolist()
         # The next window, and no more, is read while one is in use.
-        windows = map_ahead(lambda window: window, self._windows(starts, seed, epoch), waiting=1)
+        windows = prefetch_map(lambda window: window, self._windows(starts, seed, epoch), waiting=1)
         groups = (
             pair
             for number, pair in enumerate(self._shuffled_groups(windows, random))
@@ -99,29 +99,29 @@ class BatchSource:
             batch = self._batch(window, group[rank::ranks])
             return batch if ranks == 1 else replace(batch, shared_rows=len(group))
 
-        return map_ahead(share, groups)
+        return prefetch_map(share, groups)
 
     def in_order(
-        self, start: int = 0, stop: int | None = None, *, blank_histories: bool = False
+        self, start: int = 0, stop: int | None = None, *, ablate_histories: bool = False
     ) -> Iterator[Batch]:
         """Rows start to stop, window by window, the longest histories of a window first.
 
-        `blank_histories` empties all histories, and leaves the order as it was.
+        `ablate_histories` empties all histories, and leaves the order as it was.
         """
         stop = self.rows if stop is None else stop
         starts = range(start, stop, self.window_rows)
-        windows = map_ahead(
+        windows = prefetch_map(
             lambda first: self._read(first, min(first + self.window_rows, stop)), starts, waiting=1
         )
 
         def groups() -> Iterator[tuple[Block, np.ndarray]]:
             for window in windows:
                 order = np.argsort(-self.encoder.lengths(window, self.max_len), kind="stable")
-                shown = window.without_events() if blank_histories else window
+                shown = window.without_events() if ablate_histories else window
                 for i in range(0, len(order), self.batch_rows):
                     yield shown, order[i : i + self.batch_rows]
 
-        return map_ahead(lambda pair: self._batch(*pair), groups())
+        return prefetch_map(lambda pair: self._batch(*pair), groups())
 
     def _windows(self, starts: Iterable[int], seed: int, epoch: int) -> Iterator[Block]:
         """The rows of the blocks that start there, in windows of which all but the last are full.
@@ -136,9 +136,9 @@ class BatchSource:
                 assert block.label is not None, "a train file has labels"
                 block = block.take(self.draw.drawn(start, block.label, seed, epoch))
             while len(block) >= missing:
-                window = Block.joined([*waiting, block.part(0, missing)])
+                window = Block.joined([*waiting, block.slice(0, missing)])
                 # Before it is handed out: its parts are not kept beside it.
-                block, waiting = block.part(missing, len(block)), []
+                block, waiting = block.slice(missing, len(block)), []
                 missing = self.window_rows
                 yield window
             waiting.append(block)

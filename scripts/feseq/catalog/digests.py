@@ -11,7 +11,7 @@ from ..config.sizes import size_block
 from ..raw.source import RawFiles
 from ..staleness import Code, digest
 from .families import FAMILIES, family_of, is_model
-from .models import lineage, model_settings, start_model
+from .models import model_settings, start_model, start_models
 
 # The entry points of a model's family that a script runs.
 ENTRY_POINTS = {
@@ -63,7 +63,7 @@ class Digests:
             each: [self._counted_settings(*each), start_model(config, results, *each)]
             for job in jobs
             if is_model(job[1])
-            for each in lineage(config, results, *job)
+            for each in start_models(config, results, *job)
         }
         names = {name for _, name in jobs}
         sizes = {size: size_block(config, size) for size, _ in [*jobs, *trained]}

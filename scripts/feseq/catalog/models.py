@@ -82,7 +82,7 @@ def start_model(
     return warm_start_file(start, results / size / model / MODEL_FILE)
 
 
-def lineage(
+def start_models(
     config: Mapping[str, Any], results: Path, size: str, model: str
 ) -> list[tuple[str, str]]:
     """Size and name of a model, and of those that its training starts from, one after the other."""

@@ -38,7 +38,7 @@ class Ragged:
         _copy_rows(self.values, ends - lengths, offsets[:-1], lengths, values)
         return Ragged(values, offsets)
 
-    def part(self, start: int, stop: int) -> "Ragged":
+    def slice(self, start: int, stop: int) -> "Ragged":
         """The rows start to stop (not included), whose values are not copied."""
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])

@@ -6,9 +6,9 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from ..common.ahead import map_ahead
 from ..common.errors import UserError
 from ..common.hashing import GOLDEN, hashed
+from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..common.ragged import Ragged
 from ..features.encoding import TokenLookup
@@ -75,7 +75,7 @@ class Counts:
         for table in tables:
             # A table without rows has its columns at least.
             blocks = chain([table.read(0, 0)], table.blocks())
-            for block, keys in map_ahead(self._keyed, blocks, threads):
+            for block, keys in prefetch_map(self._keyed, blocks, threads):
                 sampled = np.arange(-self.rows % step, len(block), step)
                 samples.append(self._sampled(block, sampled))
                 if block.label is not None:

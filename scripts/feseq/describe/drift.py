@@ -54,9 +54,9 @@ def stability_index(train: np.ndarray, other: np.ndarray, is_category: bool) -> 
 def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None:
     """How well boosting that has learned from half of the rows tells `other` from `train`.
 
-    `auc` on the other half; `is_chance`, whether that is no more than chance gives; `columns` whose
-    shuffling costs the most, each with the AUC lost, none where it is chance. The larger side is
-    cut to the size of the smaller. None with fewer than 20 rows on a side.
+    `auc` on the other half; `is_significant`, whether that is more than chance gives; if so,
+    `columns` whose shuffling costs the most, each with the AUC lost. The larger side is cut to the
+    size of the smaller. None with fewer than 20 rows on a side.
     """
     rows = min(len(train), len(other), _ROWS)
     if rows < 20 or not len(train.columns):
@@ -72,9 +72,9 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
     held_out, is_other = values[~learns], is_other[~learns]
     auc = float(roc_auc_score(is_other, model.decision_function(held_out)))
     side = len(held_out) // 2
-    is_chance = bool(auc - 0.5 <= SURE * np.sqrt((2 * side + 1) / (12 * side**2)))
+    is_significant = bool(auc - 0.5 > SURE * np.sqrt((2 * side + 1) / (12 * side**2)))
     columns = {}
-    if not is_chance:
+    if is_significant:
         # Predictions of few rows are done before threads have found one another.
         with threadpool_limits(1):
             lost = permutation_importance(
@@ -88,4 +88,4 @@ def adversary(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None
             ).importances_mean
         most = pd.Series(lost, train.columns).sort_values(ascending=False, kind="stable")[:_SHOWN]
         columns = most[most > 0].to_dict()
-    return {"auc": auc, "is_chance": is_chance, "columns": columns}
+    return {"auc": auc, "is_significant": is_significant, "columns": columns}

@@ -13,16 +13,16 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from ..common.ahead import map_ahead
 from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.logits import log_odds
 from ..common.memory import peak_memory
+from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.names import Baseline
 from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
-from ..features.numeric_kinds import count_blocks
+from ..features.numeric_encodings import count_blocks
 from ..storage.block import Block
 from ..storage.opening import open_held_out, open_table
 from ..storage.table import Table
@@ -179,6 +179,6 @@ class InputColumns:
             return np.concatenate([*encoded.numbers.values(), *one_hot], axis=1, dtype=np.float32)
 
         reading = Progress(what, rows)
-        for made in map_ahead(columns, table.blocks(rows=rows), threads):
+        for made in prefetch_map(columns, table.blocks(rows=rows), threads):
             reading.advance(len(made))
             yield made

@@ -95,7 +95,7 @@ def blend_predictions(
     best = int(np.argmax([_value(logit, clicked, metric, click_rate) for logit in choosing]))
     columns = {
         "logit": mean_logit(logits, shares) if blended is None else blended,
-        "logit_blanked": mean_logit([t["logit_blanked"].to_numpy() for t in tables], shares),
+        "logit_ablated": mean_logit([t["logit_ablated"].to_numpy() for t in tables], shares),
         "logit_best": logits[best],
     }
     write_table(pa.table({**rows, **columns}), blend, {**about, "best": names[best]})

@@ -16,7 +16,7 @@ from ..config.names import FEW_CLICKS
 CONFIDENCE = 0.95
 _Z = 1.959963984540054  # of a 95 % interval
 
-# `value`, `low` and `high` end, of a difference also its `chance`; None where unknown.
+# `value`, `low` and `high` end, of a difference also its `p_value`; None where unknown.
 Entry = dict[str, float | None]
 
 
@@ -64,7 +64,7 @@ class Auc:
     def minus(self, other: "Auc", rows: np.ndarray | None = None) -> Entry:
         """The difference to another AUC of the same rows, or of more, of which these are `rows`.
 
-        It has an interval and a p-value, `chance`.
+        It has an interval and a `p_value`.
         """
         value, error = self.value - other.value, math.nan
         if self.enough and other.enough:  # of many small slices few have enough
@@ -72,8 +72,10 @@ class Auc:
             apart[slice(None) if rows is None else rows] += self.influence
             error = math.sqrt(apart @ apart)
         # Without an error, two are equal in every row, or both have no row in the wrong place.
-        chance = math.erfc(abs(value) / error / math.sqrt(2)) if error else float(value == 0)
-        return entry_of(value=value, low=value - _Z * error, high=value + _Z * error, chance=chance)
+        p_value = math.erfc(abs(value) / error / math.sqrt(2)) if error else float(value == 0)
+        return entry_of(
+            value=value, low=value - _Z * error, high=value + _Z * error, p_value=p_value
+        )
 
 
 def _share_below(score: np.ndarray, among: np.ndarray) -> np.ndarray:
@@ -84,11 +86,12 @@ def _share_below(score: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 def correct_together(entries: Sequence[Entry]) -> None:
-    """Correct the p-values, `chance`, of several differences (Holm)."""
-    chances = pd.Series([entry["chance"] for entry in entries], dtype=float).dropna().sort_values()
-    times = np.arange(len(chances), 0, -1)
-    for place, chance in (chances * times).clip(upper=1).cummax().items():
-        entries[place]["chance"] = chance
+    """Correct the p-values of several differences (Holm)."""
+    p_values = pd.Series([entry["p_value"] for entry in entries], dtype=float).dropna()
+    p_values = p_values.sort_values()
+    times = np.arange(len(p_values), 0, -1)
+    for place, p_value in (p_values * times).clip(upper=1).cummax().items():
+        entries[place]["p_value"] = p_value
 
 
 def entry_of(**numbers: float) -> Entry:

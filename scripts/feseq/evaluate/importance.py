@@ -87,8 +87,8 @@ def write_importance(
 
     `predictor` makes the function that predicts, once it knows the rows. The file: `full_name`,
     `simulated_data`, `rows`, `clicks`, `auc` of these rows, and `columns` and `histories`, each a
-    list of `changed` and `auc_lost` (value, low, high, chance), the largest loss first. Chances are
-    corrected for the number of all changes.
+    list of `changed` and `auc_lost` (value, low, high, p_value), the largest loss first. P-values
+    are corrected for the number of all changes.
     """
     block, donors = _chosen_rows(table)
     predict, label = predictor(block), block.label
@@ -141,7 +141,7 @@ def _with_columns(
 def _with_histories(block: Block, donors: np.ndarray) -> Iterator[tuple[str, Block]]:
     """The rows with the same change of all histories, for each kind of change."""
     changes: dict[str, Callable[[Ragged], Ragged]] = {
-        "blanked": Ragged.emptied,
+        "ablated": Ragged.emptied,
         "those of other rows": lambda events: events.take(donors),
         "events in another order": _shuffled,
         f"cut to the {NEWEST} newest": lambda events: events.take(np.arange(len(events)), NEWEST),

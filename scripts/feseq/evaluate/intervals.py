@@ -41,7 +41,7 @@ def gain_entries(rows: Rows, others: Rows, gain: Entry, resamples: int) -> dict[
         found = (metric for metric in BY_NAME.values() if metric.name != "auc")
         return {m.name: m.sign * (m.of(rows) - m.of(others)) for m in found}
 
-    enough = gain["chance"] is not None
+    enough = gain["p_value"] is not None
     return {"auc": gain, **bootstrap(gains, (rows, others), resamples if enough else 0)}
 
 

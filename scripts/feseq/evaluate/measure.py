@@ -60,7 +60,7 @@ def measure_predictions(
         "rows": len(label),
         "clicks": int(label.sum()),
         "click_rate": float(label.mean()),
-        "unseen": bool(read["holdout"].to_numpy().any()),
+        "on_holdout": bool(read["holdout"].to_numpy().any()),
         "full_name": full_name,
         "simulated_data": simulated,
         "bootstrap": resamples,
@@ -68,18 +68,18 @@ def measure_predictions(
         "enough_clicks": auc.enough,
         "score_gain": metrics.pop("score_gain"),
         "metrics": metrics,
-        **dict.fromkeys(("auc_blanked", "histories", "ahead_of", "ahead")),
+        **dict.fromkeys(("auc_ablated", "histories", "best_model", "gain_over_best")),
         **_learnable(read, truth),
         "slices": _slice_entries(slices, label, logit, auc),
     }
-    if has_histories and "logit_blanked" in read.column_names:
-        blanked = Auc.of(label, read["logit_blanked"].to_numpy())
-        found |= {"auc_blanked": blanked.entry()["value"], "histories": auc.minus(blanked)}
+    if has_histories and "logit_ablated" in read.column_names:
+        blanked = Auc.of(label, read["logit_ablated"].to_numpy())
+        found |= {"auc_ablated": blanked.entry()["value"], "histories": auc.minus(blanked)}
     if "logit_best" in read.column_names:
         best = read["logit_best"].to_numpy()
         others = Rows.of(label, best, float(about["click_rate"]))
         gains = gain_entries(scored, others, auc.minus(Auc.of(label, best)), resamples)
-        found |= {"ahead_of": about["best"], "ahead": gains}
+        found |= {"best_model": about["best"], "gain_over_best": gains}
     return found
 
 
@@ -152,8 +152,8 @@ def _slice_entries(
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows, clicks and AUC of each slice that has rows, by column.
 
-    `apart` says how far its AUC is above `whole`, that of all rows; both are None where a slice has
-    one class. The chances of all slices of all columns are corrected together.
+    `auc_difference` is its AUC less `whole`, that of all rows; both are None where a slice has one
+    class. The p-values of all slices of all columns are corrected together.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for column, names in slices.items():
@@ -163,7 +163,8 @@ def _slice_entries(
             known = not np.isnan(auc.value)
             entry = {"slice": name, "rows": len(rows), "clicks": int(label[rows].sum())}
             entry["auc"] = auc.entry() if known else None
-            entry["apart"] = auc.minus(whole, rows) if known else None
+            entry["auc_difference"] = auc.minus(whole, rows) if known else None
             found[str(column)].append(entry)
-    correct_together([of["apart"] for column in found.values() for of in column if of["apart"]])
+    entries = (entry["auc_difference"] for column in found.values() for entry in column)
+    correct_together([entry for entry in entries if entry])
     return found

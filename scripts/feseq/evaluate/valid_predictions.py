@@ -1,7 +1,7 @@
 """The file valid_predictions.parquet, from which models are measured, blended and compared.
 
 It has the validation rows and behind them any holdout rows: row int64, label uint8, holdout bool,
-logit float32; for models also logit_blanked, with empty histories, and for blends logit_best, of
+logit float32; for models also logit_ablated, with empty histories, and for blends logit_best, of
 the best model in it.
 
 With `sampling.holdout_share`, metrics are those of the holdout rows: `read_predictions(path)`.
@@ -46,7 +46,7 @@ def read_predictions(path: Path, part: int | None = HOLDOUT, full_name: str = ""
     all. Raises UserError if they are of another model than the one of this `full_name`.
     """
     table = read_table(
-        path, ("row", "label", "holdout", "logit"), optional=("logit_blanked", "logit_best")
+        path, ("row", "label", "holdout", "logit"), optional=("logit_ablated", "logit_best")
     )
     check_name(path, metadata_of(table).get("full_name", ""), full_name)
     if part is None:

@@ -45,7 +45,7 @@ def predict_validation(
         write_json(speed, {"rows": len(logit), "seconds": seconds, "samples_per_second": rate})
         blanked = logit
         if tables[0].sequence_columns:
-            options["blank_histories"] = True
+            options["ablate_histories"] = True
             blanked = np.concatenate([loaded.predict(table, **options) for table in tables])
-        logits = {"logit": logit, "logit_blanked": blanked}
+        logits = {"logit": logit, "logit_ablated": blanked}
         write_logits(predictions, tables, logits, model_metadata(loaded))

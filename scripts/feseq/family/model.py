@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ..common import tensors
-from ..common.ahead import map_ahead
 from ..common.errors import UserError, first_line
+from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.names import Settings, check_name
 from ..config.runtime import Runtime
@@ -59,17 +59,17 @@ class Model:
         raise NotImplementedError
 
     def predict(
-        self, rows: Rows, *, blank_histories: bool = False, verbosity: int = 0
+        self, rows: Rows, *, ablate_histories: bool = False, verbosity: int = 0
     ) -> np.ndarray:
         """Logits float32 [rows], in the order of the rows; histories may be emptied."""
         table = open_table(rows)
         check_same_kind(table, self.about.simulated)
         logits = partial(self.logits, FeatureEncoder(self.about.feature_map, table))
         read = table.blocks(self.about.feature_map.history_columns)
-        blocks = (block.without_events() if blank_histories else block for block in read)
+        blocks = (block.without_events() if ablate_histories else block for block in read)
         found = [np.empty(0, np.float32)]
         predicting = Progress("predicted", table.rows, verbosity=verbosity)
-        for made in map_ahead(logits, blocks, self.threads):
+        for made in prefetch_map(logits, blocks, self.threads):
             found.append(np.asarray(made, np.float32))
             predicting.advance(len(made))
         return np.concatenate(found)

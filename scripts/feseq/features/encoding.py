@@ -24,7 +24,7 @@ from .feature_map import (
 )
 from .history_statistics import HistoryColumns, statistic_of
 from .numeric import NumericField
-from .numeric_kinds import NumericEncoder
+from .numeric_encodings import NumericEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _UNSEEN_SHARE = 0.5
 class Inputs:
     """The inputs that a model takes beside profile, target and histories.
 
-    `numbers` are kinds of `numeric_kinds.py`. `whole_histories`: whether it also takes sums over
+    `numbers` are some of `numeric_encodings.py`. `whole_histories`: whether it also takes sums over
     all events, not only positions for the newest.
     """
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..common.ahead import map_ahead
 from ..common.errors import UserError, first_line
 from ..common.files import digest_of
 from ..common.parquet import SIMULATED_MARK
+from ..common.prefetch import prefetch_map
 from ..config.columns import Columns
 from .location import Location, TableLocation
 from .parts import Listing, Part, Piece, cut
@@ -74,7 +74,7 @@ class RawTable:
         self.location = location
         pieces: Sequence[Piece | None] = part.pieces if part else [None] * len(location.files)
         pairs = zip(location.files, pieces, strict=True)
-        self._files = list(map_ahead(lambda pair: _look_at(*pair), pairs, _OPENED_AT_ONCE))
+        self._files = list(prefetch_map(lambda pair: _look_at(*pair), pairs, _OPENED_AT_ONCE))
         self.version = part.version if part else location.version
         self.first_row = self._files[0].start
         rows = [file.stop - file.start for file in self._files]

@@ -29,7 +29,7 @@ _COSTS = (
 )
 # Of metrics.json.
 _MEASURED = (
-    *("simulated_data", "enough_clicks", "unseen", "auc_blanked", "ahead_of"),
+    *("simulated_data", "enough_clicks", "on_holdout", "auc_ablated", "best_model"),
     *("expected_auc", "best_auc", "best_auc_of_new_users", "share_of_best"),
 )
 # Whole numbers that some models lack: gaps would make them floats.
@@ -67,8 +67,8 @@ def _row(path: Path) -> dict[str, Any]:
     row |= {key: measured[key] for key in _MEASURED}
     row |= _flat(measured["metrics"])
     row |= _flat({key: measured[key] for key in ("score_gain", "histories")})
-    ahead = measured["ahead"] or {}
-    row |= _flat({f"{key}_ahead": ahead.get(key) for key in ("score", f"{BALANCED}score")})
+    ahead = measured["gain_over_best"] or {}
+    row |= _flat({f"{key}_gain_over_best": ahead.get(key) for key in ("score", f"{BALANCED}score")})
     row |= _costs(path, training)
     has_sets = "sets" in training
     row["features"] = "+".join(training["sets"]) or "none" if has_sets else None
@@ -96,18 +96,18 @@ def _costs(path: Path, training: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(entries: Mapping[str, Entry | None]) -> dict[str, Any]:
-    """Entries of metrics.json as columns: `name`, `name_low`, `name_high`, and its `chance`."""
+    """Entries of metrics.json as columns: `name`, `name_low`, `name_high`, and its `p_value`."""
     return {
-        f"{name}_{part}".removesuffix("_value"): number
+        name if key == "value" else f"{name}_{key}": number
         for name, entry in entries.items()
-        for part, number in (entry or dict.fromkeys(("value", "low", "high"))).items()
+        for key, number in (entry or dict.fromkeys(("value", "low", "high"))).items()
     }
 
 
 def _behind(models: pd.DataFrame) -> pd.DataFrame:
     """How far the AUC of each model of a size is behind the best of them, with its interval.
 
-    Both AUCs are of the same rows, so that what makes rows hard for all cancels out. The chances
+    Both AUCs are of the same rows, so that what makes rows hard for all cancels out. The p-values
     are corrected for the number of models. `agreement` is the rank correlation of its logits with
     those of the best, NaN where all are equal.
     """
@@ -171,15 +171,15 @@ def write_two_models(first: Path, other: Path, page: Output, *, resamples: int =
 def _verdict(better: str, worse: str, gain: Entry, clicks: int, rows: int) -> str:
     """Whether the better one is better; `gain` is how far its AUC is above the other's."""
     by = f"the AUCs differ by {_text('auc', gain)}, {clicks:,} clicks in {rows:,} rows"
-    if gain["chance"] is None:
+    if gain["p_value"] is None:
         return (
             f"**Too few clicks**: {by}; below {FEW_CLICKS} clicks, or as few others, no model is "
             f"called better. Raise sampling.valid_share, or compare on a larger size."
         )
     claim = "The difference is not significant"
-    if gain["chance"] < SIGNIFICANCE:
+    if gain["p_value"] < SIGNIFICANCE:
         claim = f"{better} is better than {worse}"
-    return f"**{claim}**: {by}, p = {gain['chance']:.2g} by DeLong's test."
+    return f"**{claim}**: {by}, p = {gain['p_value']:.2g} by DeLong's test."
 
 
 def _text(metric: str, entry: Entry | None) -> str:

@@ -100,13 +100,13 @@ def _rows_table(facts: Mapping[str, Any]) -> str:
         "clicks": clicks.map("{:,}".format),
         "click rate": (clicks / rows).dropna().map(percent),
         "sample": pd.Series(facts["sampled_rows"]).map("{:,}".format),
-        "told from train": pd.Series(facts["adversary"]).dropna().map(_told_apart),
+        "adversarial AUC": pd.Series(facts["adversary"]).dropna().map(_adversary),
     }
     return (
         f"{_by_table(cells)}\nWhat compares columns is from the sample, rows at equal distances. "
-        f"Missing values, unseen categories, click rates and lengths are of all rows. Told from "
-        f"train: how well boosting tells rows from train rows, as an AUC, of which 0.5 is not at "
-        f"all; in brackets, what it loses when a column is shuffled.\n"
+        f"Missing values, unseen categories, click rates and lengths are of all rows. The "
+        f"adversarial AUC says how well boosting tells rows from train rows; 0.5 is not at all. In "
+        f"brackets, what it loses when a column is shuffled.\n"
     )
 
 
@@ -131,9 +131,9 @@ def _by_table(cells: Mapping[str, pd.Series]) -> str:
     return markdown_table(table.rename_axis("table").reset_index())
 
 
-def _told_apart(found: Mapping[str, Any]) -> str:
+def _adversary(found: Mapping[str, Any]) -> str:
     lost = [f"{name} {lost:.3f}" for name, lost in found["columns"].items()]
-    by = "chance" if found["is_chance"] else ", ".join(lost)
+    by = ", ".join(lost) if found["is_significant"] else "not significant"
     return f"{found['auc']:.3f} ({by})"
 
 
@@ -239,7 +239,7 @@ def _rates(entries: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     rows = entries["rows"].where(entries["rows"] > 0)
     low, high = style.rate_interval(entries["clicks"], rows)
     rate = entries["clicks"] / rows
-    return pd.DataFrame({"name": names, "value": rate, "low": low, "high": high, "chance": 1.0})
+    return pd.DataFrame({"name": names, "value": rate, "low": low, "high": high, "p_value": 1.0})
 
 
 def _rates_plot(
@@ -268,7 +268,7 @@ def drift_plot(facts: Mapping[str, Any]) -> Figure:
     rows = {"name": names, "value": values.clip(lower=smallest), "low": np.nan, "high": np.nan}
     figure = interval_panels(
         facts,
-        {f"the {len(columns)} columns with the largest": pd.DataFrame(rows).assign(chance=1.0)},
+        {f"the {len(columns)} columns with the largest": pd.DataFrame(rows).assign(p_value=1.0)},
         f"Drift from train to {last}: population stability index",
         f"Dotted: {SOME_DRIFT} and {MUCH_DRIFT}, from which one speaks of some and of much drift.",
         "Numbers: that of the validation rows, which a random split keeps low.",

@@ -102,9 +102,9 @@ def difference_text(model: pd.Series, name: str) -> str:
 
     It is by its p-value, or because its interval leaves out 0; never with too few clicks.
     """
-    is_apart = model[f"{name}_low"] > 0 or model[f"{name}_high"] < 0
-    chance = model.get(f"{name}_chance", not is_apart)
-    is_sure = model["enough_clicks"] and chance < SIGNIFICANCE
+    excludes_zero = model[f"{name}_low"] > 0 or model[f"{name}_high"] < 0
+    p_value = model.get(f"{name}_p_value", not excludes_zero)
+    is_sure = model["enough_clicks"] and p_value < SIGNIFICANCE
     return f"{column_text(model, name)}, {'' if is_sure else 'not '}significant"
 
 

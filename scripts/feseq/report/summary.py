@@ -55,7 +55,7 @@ def write_summary(
     """
     models = pd.read_csv(comparison)
     save(aucs_plot(models), aucs)
-    found = [_held_out(split, bool(models["unseen"].all()))]
+    found = [_held_out(split, bool(models["on_holdout"].all()))]
     decisions = []
     for size, rivals in models.groupby("size", sort=False):
         names = submitting[size]
@@ -83,10 +83,10 @@ def write_summary(
 def aucs_plot(models: pd.DataFrame) -> Figure:
     """Every model's AUC with its interval by size, in the order of comparison.csv: best first."""
     panels = {}
-    columns = ["auc", "auc_low", "auc_high", "auc_behind_chance"]
+    columns = ["auc", "auc_low", "auc_high", "auc_behind_p_value"]
     for size, rows in models.groupby("size", sort=False):
         clicks, count = rows[["valid_clicks", "valid_rows"]].iloc[0]
-        table = rows[columns].set_axis(["value", "low", "high", "chance"], axis=1)
+        table = rows[columns].set_axis(["value", "low", "high", "p_value"], axis=1)
         names = rows["model"].map(short) + texts(rows["auc"], "   {:.4f}".format, "   no AUC")
         panels[f"{clicks:,} clicks in {count:,} rows of size {size}"] = table.assign(name=names)
     figure = interval_panels(
@@ -127,7 +127,7 @@ def _decision(rivals: pd.DataFrame, submitting: Sequence[str], command: str) -> 
     def instead(model: str) -> str:
         return f"`sizes: {{{size}: {{submission_models: [{model}]{reset}}}}}` in the config"
 
-    level = rivals[rivals["auc_behind_chance"] >= SIGNIFICANCE]  # the best is level with itself
+    level = rivals[rivals["auc_behind_p_value"] >= SIGNIFICANCE]  # the best is level with itself
     trained, candidates = (rows[rows["model"].map(is_model)] for rows in (rivals, level))
     own, baselines = rivals[rivals["model"] == name], rivals[rivals["group"] == "baseline"]
     reasons = [_standing(row, best) for _, row in pd.concat([own, baselines[:1]]).iterrows()]
@@ -203,9 +203,9 @@ def _best_model(rivals: pd.DataFrame) -> Iterator[str]:
                 f"It is ahead of {other['model']}, the best {other['group']} model, by "
                 f"{difference_text(other, 'auc_behind')}."
             )
-        if not pd.isna(best["auc_blanked"]):
+        if not pd.isna(best["auc_ablated"]):
             yield (
-                f"Without histories its AUC is {best['auc_blanked']:.4f}: they are worth "
+                f"Without histories its AUC is {best['auc_ablated']:.4f}: they are worth "
                 f"{difference_text(best, 'histories')}."
             )
     if not pd.isna(best["share_of_best"]):
@@ -228,12 +228,13 @@ def _submission(
     yield f"{submits}{again if refit else ''}."
     for _, row in rivals[rivals["model"] == (BLEND if is_blend else submitting[0])].iterrows():
         if is_blend:
-            score = f"{BALANCED}score_ahead" if prior == "balanced" else "score_ahead"
+            odds = BALANCED if prior == "balanced" else ""
+            gain = difference_text(row, f"{odds}score_gain_over_best")
             weights = re.sub(r"=(\S+)", lambda found: f"={float(found[1]):.2g}", row["settings"])
             yield (
                 f"The blend has the weights {weights}. Its competition score differs from that of "
-                f"{row['ahead_of']}, the best model in it, by {difference_text(row, score)}, on "
-                f"rows that the weights were not fitted to."
+                f"{row['best_model']}, the best model in it, by {gain}, on rows that the weights "
+                f"were not fitted to."
             )
         yield (
             f"The competition's score 0.5 AP + 0.5 / (1 + WLL) of {row['model']} is "
@@ -250,7 +251,7 @@ def _table(models: pd.DataFrame) -> pd.DataFrame:
             "model": models["size"] + " " + models["model"],
             "clicks": models["valid_clicks"].map("{:,}".format),
             "AUC": models.apply(column_text, axis=1, name="auc"),
-            "behind": behind + np.where(models["auc_behind_chance"] < SIGNIFICANCE, " *", ""),
+            "behind": behind + np.where(models["auc_behind_p_value"] < SIGNIFICANCE, " *", ""),
         }
     )
     forms = {"agreement": ("agreement", "{:.3f}")}
@@ -260,7 +261,7 @@ def _table(models: pd.DataFrame) -> pd.DataFrame:
     }
     forms |= {
         "share": ("share_of_best", "{:.3f}"),
-        "others": ("negative_share", "{:.2g}"),
+        "negatives kept": ("negative_share", "{:.2g}"),
         "features": ("features", "{}"),
         "train": ("train_seconds", "{:.0f} s"),
         "MiB": ("peak_memory_mib", "{:,.0f}"),

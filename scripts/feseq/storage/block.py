@@ -48,11 +48,11 @@ class Block:
             lambda name: getattr(self, name)[rows], lambda name: self.sequences[name].take(rows)
         )
 
-    def part(self, start: int, stop: int) -> "Block":
+    def slice(self, start: int, stop: int) -> "Block":
         """The rows start to stop (not included), whose values are not copied."""
         return self._each(
             lambda name: getattr(self, name)[start:stop],
-            lambda name: self.sequences[name].part(start, stop),
+            lambda name: self.sequences[name].slice(start, stop),
         )
 
     def without_events(self) -> "Block":

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..common.ahead import map_ahead
 from ..common.errors import UserError
 from ..common.files import Output, written_beside
+from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..raw.parts import Part, read_parts
@@ -78,7 +78,7 @@ def convert_train(
         paths = [stack.enter_context(written_beside(output)) for output in outputs]
         writers = [stack.enter_context(_writer(path, columns)) for path in paths]
         shuffle = Shuffle(writers)
-        batches = map_ahead(convert, _selected(file, columns, chosen.row), threads)
+        batches = prefetch_map(convert, _selected(file, columns, chosen.row), threads)
         converting = Progress("converted", len(chosen))
         for block, words, side, place in batches:
             add_words(known, words)
@@ -118,7 +118,7 @@ def convert_test(
     batches = file.stream((*columns.features, columns.id), BATCH_ROWS)
     with written_beside(test_h5) as h5, _writer(h5, columns) as writer:
         converting = Progress("converted", file.rows)
-        for block, words in map_ahead(convert, batches, threads):
+        for block, words in prefetch_map(convert, batches, threads):
             add_words(known, words)
             writer.append(block)
             converting.advance(len(block))

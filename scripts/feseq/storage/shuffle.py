@@ -36,7 +36,7 @@ class Shuffle:
             self.write()
         bounds = np.searchsorted(file, np.arange(len(self.writers) + 1)).tolist()
         for waiting, start, stop in zip(self._waiting, bounds, bounds[1:]):
-            waiting.append((block.part(start, stop), place[start:stop]))
+            waiting.append((block.slice(start, stop), place[start:stop]))
         self._bytes += size
 
     def write(self) -> None:
@@ -59,9 +59,9 @@ def _in_order(blocks: Sequence[tuple[Block, np.ndarray]]) -> Iterator[Block]:
         yield blocks[0][0]
     for start in range(0, len(places), _ROWS):
         wanted = places[start : start + _ROWS]
-        # Each block is in order itself, so what it has of these is one part of it.
+        # Each block is in order itself, so what it has of these is one slice of it.
         cuts = [np.searchsorted(place, [wanted[0], wanted[-1] + 1]) for _, place in blocks]
         found = [(pair, cut) for pair, cut in zip(blocks, cuts) if cut[0] < cut[1]]
         place = np.concatenate([place[slice(*cut)] for (_, place), cut in found])
-        rows = Block.joined([block.part(*cut) for (block, _), cut in found])
+        rows = Block.joined([block.slice(*cut) for (block, _), cut in found])
         yield rows.take(np.argsort(place))

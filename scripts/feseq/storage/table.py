@@ -90,7 +90,7 @@ class MemoryTable(Table):
 
     def read(self, start: int, stop: int, sequences: Sequence[str] | None = None) -> Block:
         """Rows start to stop as one block, with all sequences or those named."""
-        part = self.block.part(start, stop)
+        part = self.block.slice(start, stop)
         names = part.sequences if sequences is None else sequences
         return replace(part, sequences={name: part.sequences[name] for name in names})
 

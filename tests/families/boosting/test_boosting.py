@@ -176,11 +176,11 @@ def test_it_learns_what_there_is_and_its_files_say_how(
 ) -> None:
     predictions, speed = tmp_path / "valid.parquet", tmp_path / "speed.json"
     predict_validation(trained["model"], learnable / "valid.h5", predictions, speed, threads=2)
-    table = read_table(predictions, ("row", "label", "logit", "logit_blanked"))
+    table = read_table(predictions, ("row", "label", "logit", "logit_ablated"))
     label, logit = table["label"].to_numpy(), table["logit"].to_numpy()
     assert roc_auc_score(label, logit) > 0.85
     # Price and country are left.
-    assert 0.6 < roc_auc_score(label, table["logit_blanked"].to_numpy()) < 0.8
+    assert 0.6 < roc_auc_score(label, table["logit_ablated"].to_numpy()) < 0.8
     with H5Table(learnable / "valid.h5") as valid:
         assert table["row"].to_pylist() == valid.column("row").tolist()
     training = read_json(trained["training"])
@@ -301,8 +301,8 @@ def test_its_auc_rests_on_what_clicks_follow(
     measure_importance(trained["model"], learnable / "valid.h5", tmp_path / "out.json", threads=2)
     found = read_json(tmp_path / "out.json")
     lost = {e["changed"]: e["auc_lost"] for e in found["columns"] + found["histories"]}
-    sure = {name for name, entry in lost.items() if entry["chance"] < 0.05}
-    assert sure == {"price", "country", "blanked", "those of other rows"}
+    sure = {name for name, entry in lost.items() if entry["p_value"] < 0.05}
+    assert sure == {"price", "country", "ablated", "those of other rows"}
     assert found["columns"][0]["changed"] == "price"
 
 

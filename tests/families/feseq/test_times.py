@@ -77,7 +77,7 @@ def test_elapsed_is_the_row_s_time_minus_the_event_s_however_rows_were_shuffled(
                 elapsed = [now - time for time in when[-max_len:]]
                 is_later += sum(value < 0 for value in elapsed)
                 assert batch.elapsed_T[start:stop].tolist() == [max(0, each) for each in elapsed]
-        blanked = next(source.in_order(blank_histories=True))
+        blanked = next(source.in_order(ablate_histories=True))
         assert blanked.elapsed_T is not None
         assert not len(blanked.elapsed_T)
     # Each row, in train.h5 or valid.h5 and in test.h5, at three lengths and in two orders.

@@ -90,7 +90,7 @@ def earlier_model(folder: Path, feature_map: FeatureMap) -> Path:
     return path
 
 
-@pytest.mark.parametrize("roles", [ROLES, COLUMNS], ids=["shared", "apart"])
+@pytest.mark.parametrize("roles", [ROLES, COLUMNS], ids=["shared", "auc_difference"])
 def test_older_rows_get_their_logits_and_new_codes_their_start_values(
     folder: Path, tmp_path: Path, roles: Any
 ) -> None:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...common.ahead import map_ahead
+from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
 from ...common.ragged import Ragged
 from ...features.encoding import DEFAULT_INPUTS, FeatureEncoder
@@ -254,7 +254,7 @@ def fit_features(
         return block, encoder.categories(block), features._histories(encoder, block)
 
     counting = Progress("counted", train.rows)
-    for block, categories, histories in map_ahead(
+    for block, categories, histories in prefetch_map(
         encoded, train.blocks(feature_map.history_columns)
     ):
         assert block.label is not None, "a train file has labels"

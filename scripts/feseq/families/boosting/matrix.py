@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from ...common.ahead import map_ahead
 from ...common.errors import UserError
 from ...common.files import require_space
+from ...common.prefetch import prefetch_map
 from ...common.progress import Progress
 from ...features.encoding import FeatureEncoder
 from ...storage.block import Block
@@ -117,7 +117,7 @@ def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterat
 
     binning = Progress("binned", rows)
     blocks = table.blocks(features.feature_map.history_columns, rows)
-    for made in map_ahead(described, blocks, threads):
+    for made in prefetch_map(described, blocks, threads):
         binning.advance(len(made[1]))
         yield made
 

@@ -52,10 +52,10 @@ def predict_logits(
     *,
     start: int = 0,
     stop: int | None = None,
-    blank_histories: bool = False,
+    ablate_histories: bool = False,
     verbosity: int = 0,
 ) -> np.ndarray:
-    """Logits float32 [stop - start], in file order. `blank_histories` empties every history."""
+    """Logits float32 [stop - start], in file order. `ablate_histories` empties every history."""
     stop = source.rows if stop is None else stop
     logits = np.empty(stop - start, np.float32)
     was_training = model.training
@@ -73,8 +73,8 @@ def predict_logits(
             waiting.clear()
 
     predicting = Progress("predicted", stop - start, verbosity=verbosity)
-    batches = source.in_order(start, stop, blank_histories=blank_histories)
-    for i, batch in enumerate(machine.ahead(batches)):
+    batches = source.in_order(start, stop, ablate_histories=ablate_histories)
+    for i, batch in enumerate(machine.prefetch(batches)):
         if model.time is not None and i == 0:
             model.time.check(batch)
         parts = parts_that_fit(forward, batch, machine)
@@ -142,11 +142,11 @@ class TrainedModel(Model):
         return cls(about, network, threads=threads)
 
     def predict(
-        self, rows: Rows, *, blank_histories: bool = False, verbosity: int = 0
+        self, rows: Rows, *, ablate_histories: bool = False, verbosity: int = 0
     ) -> np.ndarray:
         """Logits float32 [rows], see `predict_logits`, at the train rows' click rate."""
         network, source = placed(self.network, self.machine), self.source(rows)
-        options: dict[str, Any] = {"blank_histories": blank_histories, "verbosity": verbosity}
+        options: dict[str, Any] = {"ablate_histories": ablate_histories, "verbosity": verbosity}
         return predict_logits(network, source, self.machine, **options)
 
     def source(self, rows: Rows) -> BatchSource:

@@ -143,7 +143,7 @@ def slices_plot(measured: About) -> Figure:
         if slices:
             table = pd.json_normalize(slices).nlargest(MOST_SLICES, "rows").sort_index()
             counts = table[["slice", "clicks", "rows"]].itertuples(index=False)
-            panels[column] = _intervals(table, "auc", "apart").assign(
+            panels[column] = _intervals(table, "auc", "auc_difference").assign(
                 name=[
                     f"{short(s.strip(), 24)} ({clicks:,} of {rows:,})" for s, clicks, rows in counts
                 ]
@@ -182,9 +182,9 @@ def importance_plot(found: Mapping[str, Any], about: About) -> Figure:
 
 
 def _intervals(table: pd.DataFrame, entry: str, difference: str) -> pd.DataFrame:
-    """Value, low and high of an entry, and the chance of a difference, NaN where unknown."""
-    names = [f"{entry}.{part}" for part in ("value", "low", "high")] + [f"{difference}.chance"]
-    return table.reindex(columns=names).set_axis(["value", "low", "high", "chance"], axis=1)
+    """Value, low and high of an entry, and the p-value of a difference, NaN where unknown."""
+    names = [f"{entry}.{part}" for part in ("value", "low", "high")] + [f"{difference}.p_value"]
+    return table.reindex(columns=names).set_axis(["value", "low", "high", "p_value"], axis=1)
 
 
 def attention_plot(attention: Mapping[str, Any], about: About) -> Figure:

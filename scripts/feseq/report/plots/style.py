@@ -73,15 +73,15 @@ def save(figure: Figure, path: Path) -> None:
 def draw_intervals(ax: Axes, rows: pd.DataFrame, middle: float, label: str) -> None:
     """A point and its 95 % interval in each row of a horizontal chart, a dotted line at `middle`.
 
-    Rows have their `name`, `value`, `low` and `high`, and the `chance` that there is no difference:
+    Rows have their `name`, `value`, `low` and `high`, and the `p_value` of a difference:
     red where it is small, hollow where it is unknown.
     """
     ax.set_yticks(range(len(rows)), list(rows["name"]))
     ax.set_ylim(len(rows) - 0.5, -0.5)  # the first one at the top
     ax.axvline(middle, color=GREY, linestyle=":")
-    numbers = rows[["value", "low", "high", "chance"]].astype(float).assign(y=range(len(rows)))
-    unknown = numbers["chance"].isna()
-    faces = np.select([numbers["chance"] < SIGNIFICANCE, unknown], [VERMILION, "none"], BLUE)
+    numbers = rows[["value", "low", "high", "p_value"]].astype(float).assign(y=range(len(rows)))
+    unknown = numbers["p_value"].isna()
+    faces = np.select([numbers["p_value"] < SIGNIFICANCE, unknown], [VERMILION, "none"], BLUE)
     edges = np.where(unknown, GREY, faces).tolist()
     ax.hlines(numbers["y"], numbers["low"], numbers["high"], color=edges)
     ax.scatter("value", "y", data=numbers, s=25, ec=edges, fc=faces.tolist(), zorder=2)

@@ -8,7 +8,7 @@ from ....batches.negatives import NegativeShare
 from ....batches.source import BatchSource
 from ....features.encoding import Inputs
 from ....features.feature_map import FeatureMap
-from ....features.numeric_kinds import count_blocks
+from ....features.numeric_encodings import count_blocks
 from ....storage.opening import Rows
 from ..settings import ModelConfig
 from .attention import attend

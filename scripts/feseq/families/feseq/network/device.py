@@ -14,10 +14,10 @@ import torch
 from torch.utils._triton import has_triton
 
 from ....batches.batch import Batch
-from ....common.ahead import map_ahead
 from ....common.cuda import SAID_CPU
 from ....common.errors import UserError, first_line
 from ....common.memory import machine_memory, peak_memory
+from ....common.prefetch import prefetch_map
 from ....common.ranks import Ranks
 from ....config.runtime import Runtime
 
@@ -44,9 +44,9 @@ class Machine:
         enabled = self.precision != torch.float32
         return torch.autocast(self.device.type, self.precision, enabled=enabled)
 
-    def ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def prefetch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; for a GPU pinned ahead of use, so that no step waits for its copy."""
-        return map_ahead(Batch.pinned, batches) if self.device.type == "cuda" else batches
+        return prefetch_map(Batch.pinned, batches) if self.device.type == "cuda" else batches
 
     def memory(self) -> int:
         """Bytes that a training may use: as set, else all of a GPU's or half of the computer's.

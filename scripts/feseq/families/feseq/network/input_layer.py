@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ....batches.batch import Batch
-from ....features.numeric_kinds import BUCKETS, KINDS
+from ....features.numeric_encodings import BUCKETS, ENCODINGS
 from ..settings import ModelConfig
 from .sizes import FieldSizes
 
@@ -78,7 +78,7 @@ class Tables(nn.Embedding):
 
 def numbers_of(config: ModelConfig) -> dict[str, str]:
     """The numeric layers of a network, each with the kind of numbers that it takes."""
-    return {name: name if name in KINDS else config.scaling for name in config.numerics}
+    return {name: name if name in ENCODINGS else config.scaling for name in config.numerics}
 
 
 def columns_of(numbers: str, sizes: FieldSizes) -> int:

@@ -164,7 +164,7 @@ class Trainer:
                 rank=self.ranks.rank,
                 ranks=self.ranks.count,
             )
-            yield from self.machine.ahead(batches)
+            yield from self.machine.prefetch(batches)
 
     def _train_until_evaluation(self, batches: Iterator[Batch], bar: Progress) -> None:
         """Take steps until an evaluation is due.

@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 _END: Any = object()
 
 
-def map_ahead(
+def prefetch_map(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     threads: int = 1,

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from feseq.common.ahead import map_ahead
+from feseq.common.prefetch import prefetch_map
 from support.processes import PATIENCE_SECONDS
 
 
@@ -16,7 +16,7 @@ def test_results_come_in_order_whatever_the_speed_of_the_threads(threads: int) -
         time.sleep(0.002 * (item % 2 == 0))
         return item * item
 
-    assert list(map_ahead(slow_if_even, range(30), threads)) == [i * i for i in range(30)]
+    assert list(prefetch_map(slow_if_even, range(30), threads)) == [i * i for i in range(30)]
 
 
 @pytest.mark.parametrize(("waiting", "most"), [(None, 3), (1, 1)])
@@ -30,7 +30,7 @@ def test_no_more_items_are_taken_than_the_caller_can_soon_use(
             taken.append(item)
             yield item
 
-    results = map_ahead(lambda item: item, items(), threads=2, waiting=waiting)
+    results = prefetch_map(lambda item: item, items(), threads=2, waiting=waiting)
     for used in range(1, 20):
         next(results)
         time.sleep(0.002)
@@ -49,7 +49,7 @@ def test_items_are_made_while_the_caller_works_and_closed_where_it_stops_early()
         finally:
             closed.set()
 
-    results = map_ahead(lambda item: item, items())
+    results = prefetch_map(lambda item: item, items())
     assert next(results) == 0
     # The caller asks for nothing here, and item 2 comes to be all the same.
     assert made.wait(timeout=PATIENCE_SECONDS)
@@ -60,7 +60,7 @@ def test_items_are_made_while_the_caller_works_and_closed_where_it_stops_early()
 
 
 def test_an_error_comes_after_the_results_before_it() -> None:
-    results = map_ahead(lambda item: 1 // (3 - item), range(9), threads=2)
+    results = prefetch_map(lambda item: 1 // (3 - item), range(9), threads=2)
     assert [next(results) for _ in range(3)] == [0, 0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)

@@ -8,7 +8,7 @@ from ..common.errors import UserError
 from .numeric import NumericField
 
 # The kinds of numbers that a layer can take.
-KINDS = ("minmax", "quantile", "buckets", "missing")
+ENCODINGS = ("minmax", "quantile", "buckets", "missing")
 # Quantile buckets of a column.
 BUCKETS = 20
 
@@ -22,10 +22,10 @@ class NumericEncoder:
     """Makes numbers of raw values, by kind; raises UserError for an unknown kind."""
 
     def __init__(self, fields: Sequence[NumericField], kinds: Sequence[str]) -> None:
-        if unknown := [kind for kind in kinds if kind not in KINDS]:
+        if unknown := [kind for kind in kinds if kind not in ENCODINGS]:
             raise UserError(
                 f"the model takes numbers of the kind {unknown[0]!r}, and this version of the "
-                f"workflow has {', '.join(KINDS)}; use the version that made it"
+                f"workflow has {', '.join(ENCODINGS)}; use the version that made it"
             )
         self.kinds = kinds
         self.low = np.array([field.minimum for field in fields])
