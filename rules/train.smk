@@ -37,8 +37,7 @@ rule train:
 use rule train as refit with:
     input:
         train=train_parts,
-        valid=valid_parts,
-        holdout=holdout_parts,
+        valid=held_out_parts,
         feature_map=rules.fit_feature_map_to_all.output.feature_map,
         refit_of=rules.train.output.training,
         start_from=rules.train.output.model,

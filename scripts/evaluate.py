@@ -1,4 +1,4 @@
-"""Predict the validation and holdout rows with and without their histories."""
+"""Predict the validation rows with and without their histories."""
 
 from entry import run_script
 from feseq.evaluate.validation import predict_validation

@@ -1,4 +1,4 @@
-"""Fit one baseline and predict the validation and holdout rows with it."""
+"""Fit one baseline and predict the validation rows with it."""
 
 from entry import run_script
 from feseq.evaluate.baselines import fit_baseline

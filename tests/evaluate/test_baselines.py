@@ -29,10 +29,10 @@ def fit(
     data: Path, out: Path, baseline: Baseline, *, valid: Path | None = None, threads: int = 1
 ) -> tuple[pa.Table, dict[str, Any]]:
     """The predictions and what training.json says."""
-    files = [data / "train.h5"], [valid or data / "valid.h5"], data / "feature_map.json"
+    held_out = [valid or data / "valid.h5", *data.glob("holdout.h5")]
+    files = [data / "train.h5"], held_out, data / "feature_map.json"
     outputs = out / "valid_predictions.parquet", out / "training.json"
-    holdout = sorted(data.glob("holdout.h5"))
-    fit_baseline(baseline, *files, *outputs, holdout=holdout, threads=threads)
+    fit_baseline(baseline, *files, *outputs, threads=threads)
     predictions = read_table(outputs[0], ("row", "label", "logit"))
     return predictions, json.loads(outputs[1].read_text())
 

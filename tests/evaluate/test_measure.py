@@ -23,6 +23,8 @@ from feseq.evaluate.blend import fit_weights as fit_by_metric
 from feseq.evaluate.measure import measure_predictions, write_metrics
 from feseq.evaluate.metrics import BY_NAME
 from feseq.evaluate.valid_predictions import read_predictions, write_logits
+from feseq.sampling.selection import HOLDOUT, VALIDATION
+from feseq.storage.opening import open_sides
 from feseq.storage.store import H5Table
 from support.predictions import put_predictions
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
@@ -115,6 +117,32 @@ def test_predictions_that_are_not_finite_are_not_written(data: Path) -> None:
         with pytest.raises(UserError, match="row 7"):
             write_logits(data / "none.parquet", [valid], {"logit": logit}, {})
     assert not (data / "none.parquet").exists()
+
+
+def test_metrics_are_those_of_the_holdout_rows_where_there_are_any(tmp_path: Path) -> None:
+    rows = list(range(100, 300))
+    _, valid = to_train_h5(tmp_path, raw_table(300), valid_rows=rows, holdout=80)
+    path, holdout = tmp_path / "predictions.parquet", tmp_path / "holdout.h5"
+    about = {"click_rate": "0.25"}
+    with open_sides([valid, holdout]) as tables:
+        logit = np.arange(200, dtype=np.float32)
+        write_logits(path, tables, {"logit": logit}, about)
+    everything = read_predictions(path, None)
+    assert everything["row"].to_pylist() == rows
+    assert everything["holdout"].to_pylist() == [False] * 120 + [True] * 80
+    assert read_predictions(path, VALIDATION)["logit"].to_pylist() == logit[:120].tolist()
+    assert read_predictions(path)["logit"].to_pylist() == logit[120:].tolist()
+    found = measure_predictions(path, holdout, None, resamples=0)
+    assert (found["rows"], found["unseen"]) == (80, True)
+    with pytest.raises(UserError, match=r"predictions\.parquet: has other rows than .*valid\.h5"):
+        measure_predictions(path, valid, None, resamples=0)
+    # Without holdout rows, those of the validation.
+    with open_sides([valid]) as tables:
+        write_logits(path, tables, {"logit": logit[:120]}, about)
+    for part in (None, VALIDATION, HOLDOUT):
+        assert read_predictions(path, part)["logit"].to_pylist() == logit[:120].tolist()
+    found = measure_predictions(path, valid, None, resamples=0)
+    assert (found["rows"], found["unseen"]) == (120, False)
 
 
 def test_slices_stand_by_their_numbers_then_by_their_names_missing_last(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from feseq.storage import conversion, opening, shuffle
 from feseq.storage import table as table_module
 from feseq.storage.block import Block
 from feseq.storage.categories import codes_of
-from feseq.storage.opening import AllRows, open_held_out, open_table
+from feseq.storage.opening import AllRows, open_sides, open_table, refit_rows
 from feseq.storage.table import MemoryTable, SomeRows, Table, monitored_rows
 from support.raw_tables import (
     COLUMNS,
@@ -77,8 +77,8 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
     assert len(files[0]) == 8
     with (
         open_table(files[0]) as train,
-        open_held_out(*files[1:]) as (valid, holdout),
-        open_table(AllRows(*files)) as together,
+        open_sides(files[1] + files[2]) as (valid, holdout),
+        open_table(AllRows(files[0], files[1] + files[2])) as together,
     ):
         rows = check_rows(train) + check_rows(valid) + check_rows(holdout)
         assert [table.side for table in (train, valid, holdout)] == [*NAMES]
@@ -89,6 +89,17 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
         for part in (some, MemoryTable(valid, valid.read(3, 30))):
             assert 0 < len(check_rows(part)) == part.rows < valid.rows
             assert part.identity == valid.identity
+
+
+def test_a_refit_takes_all_held_out_rows_and_as_many_train_rows(files: Files) -> None:
+    with (
+        refit_rows(AllRows(files[0], files[1] + files[2]), 1) as table,
+        open_sides(files[1] + files[2]) as tables,
+    ):
+        held_out = {row for each in tables for row in each.column("row").tolist()}
+        rows = check_rows(table)
+        assert held_out < set(rows)
+        assert len(rows) == len(set(rows)) == 2 * len(held_out)
 
 
 def test_files_of_other_draws_or_of_unequal_number_are_refused(
@@ -102,8 +113,8 @@ def test_files_of_other_draws_or_of_unequal_number_are_refused(
         ([train[0], toy], r"part000\.h5 and .*train\.h5"),
         ([], "no H5 files"),
         (AllRows(train, valid[:3]), r"8 of .*train and 3 of .*valid"),
-        (AllRows(train, valid, holdout[1:]), r"8 of .*valid and 7 of .*holdout"),
-        (AllRows(train[0], valid[0], holdout[1]), r"part000\.h5 and .*part001\.h5"),
+        (AllRows(train, valid + holdout[1:]), r"8 of .*train and 8 of .*valid and 7 of .*holdout"),
+        (AllRows(train[0], [valid[0], holdout[1]]), r"part000\.h5 and .*part001\.h5"),
         (AllRows(train[0], valid[1]), r"part000\.h5 and .*part001\.h5"),
     ):
         with pytest.raises(UserError, match=named):

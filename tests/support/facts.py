@@ -26,8 +26,9 @@ def facts_of(
     halves = (test[:half], test[half:]) if test else ()
     test_h5 = [to_test_h5(folder / str(i), rows, columns=columns) for i, rows in enumerate(halves)]
     fit_feature_map(train_h5, columns, 1).write(folder / "map.json")
-    files = (train_h5, valid_h5, test_h5, folder / "map.json")
-    return describe(*files, size="full", holdout_h5=sorted(folder.glob("holdout.h5")), threads=2)
+    held_out = [valid_h5, *folder.glob("holdout.h5")]
+    files = (train_h5, held_out, test_h5, folder / "map.json")
+    return describe(*files, size="full", threads=2)
 
 
 def column(facts: dict[str, Any], name: str) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
         ],
         "sequences": [sequence],
         "adversary": {
-            "valid": {"auc": 0.501, "is_p_value": True, "columns": {}},
-            "test": {"auc": 0.95, "is_p_value": False, "columns": {f"{name} 9": 0.4}},
+            "valid": {"auc": 0.501, "is_significant": True, "columns": {}},
+            "test": {"auc": 0.95, "is_significant": False, "columns": {f"{name} 9": 0.4}},
         },
     } | given

@@ -22,14 +22,16 @@ def run_job(
 ) -> dict[str, Path]:
     """The output files of a training, or of the refit of one, by its training.json.
 
-    `data` has the files of the train, validation and any holdout rows, in one part or several.
+    `data` has the files of the train and validation rows, in one part or several.
     """
     names = {"model": "model.safetensors", "history": "history.csv", "training": "training.json"}
     outputs = {name: out / file for name, file in names.items()}
     job = TrainJob(
         train=sorted(data.glob("train*.h5")),
-        valid=sorted(data.glob("valid*.h5")),
-        holdout=sorted(data.glob("holdout*.h5")),
+        valid=[
+            *sorted(data.glob("valid*.h5")),
+            *(sorted(data.glob("holdout*.h5")) if refit_of else ()),
+        ],
         feature_map=feature_map or data / "feature_map.json",
         settings=settings,
         refit_of=refit_of,

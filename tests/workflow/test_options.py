@@ -108,8 +108,9 @@ def h5_files(out: Path, split: str) -> list[Path]:
     return sorted(out.glob(f"{split}*.h5"))
 
 
-def all_rows(out: Path) -> AllRows:
-    return AllRows(*(h5_files(out, split) for split in ("train", "valid", "holdout")))
+def held_out(out: Path) -> list[Path]:
+    """The files of the validation rows, and of any holdout rows."""
+    return h5_files(out, "valid") + h5_files(out, "holdout")
 
 
 def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
@@ -125,9 +126,10 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
         if not sampling.holdout_share:
             del h5["holdout"]
         convert_train(train, columns=columns, **files, **h5, part=i)
-    fit_feature_map(h5_files(out, "train"), columns, size["min_count"]).write(out / "map.json")
+    train, least = h5_files(out, "train"), size["min_count"]
+    fit_feature_map(train, columns, least).write(out / "map.json")
     if config["submission"]["refit"]:
-        fit_feature_map(all_rows(out), columns, size["min_count"]).write(out / "all_rows.json")
+        fit_feature_map(train, columns, least, held_out(out)).write(out / "all_rows.json")
     list_parts(raw / "test.parquet", columns, out / "parts.json", rows=PART_ROWS)
     for i, part in enumerate(read_parts(out / "parts.json").parts):
         convert_test(raw / "test.parquet", columns, out / f"part{i}.h5", part=part)
@@ -136,13 +138,13 @@ def to_h5(raw: Path, out: Path, config: dict[str, Any]) -> None:
 def train_and_predict(out: Path, config: dict[str, Any], name: str) -> None:
     """The steps of one model."""
     settings = model_settings(config, "toy", name)
-    valid, holdout = h5_files(out, "valid"), h5_files(out, "holdout")
+    reported = h5_files(out, "holdout") or h5_files(out, "valid")
     made = run_job(out, out / name, settings, feature_map=out / "map.json")
     model = made["model"]
     predictions = model.with_name("valid_predictions.parquet")
     outputs = predictions, out / "speed.json"
-    predict_validation(model, valid, *outputs, holdout=holdout, runtime=RUNTIME)
-    measured = measure_predictions(predictions, holdout or valid, None, resamples=2)
+    predict_validation(model, held_out(out), *outputs, runtime=RUNTIME)
+    measured = measure_predictions(predictions, reported, None, resamples=2)
     assert np.isfinite([metric["value"] for metric in measured["metrics"].values()]).all()
     if config["submission"]["refit"]:
         again = {"refit_of": made["training"], "feature_map": out / "all_rows.json"}
@@ -218,7 +220,8 @@ def check_submission(
     parts = [out / f"part{i}.h5" for i in range(PARTS_OF_TEST)]
     logit = sum(w * logits_read_back(last_fit(out, n), *parts) for n, w in weights.items())
     if config["submission"]["prior"] == "balanced":
-        rows = all_rows(out) if config["submission"]["refit"] else h5_files(out, "train")
+        train = h5_files(out, "train")
+        rows = AllRows(train, held_out(out)) if config["submission"]["refit"] else train
         with open_table(rows) as table_of_fit:
             clicks = table_of_fit.column("label").mean()
         logit = logit - np.log(clicks / (1 - clicks))

@@ -10,8 +10,8 @@ from ..common.errors import UserError
 from ..config.columns import Columns
 from ..config.declared import defaults_of, mistakes, settable
 from ..config.sizes import block_settings
-from .families import is_model
-from .models import blocks, model_mistakes
+from .families import blocks, is_model
+from .models import model_mistakes
 from .settings import Config
 
 # In C, where PyYAML was built with it: a tenth of the time.

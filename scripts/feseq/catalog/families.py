@@ -8,6 +8,8 @@ Rules and scripts know names of models alone:
 """
 
 import re
+from functools import cache
+from typing import Any
 
 from ..common.errors import UserError
 from ..config.names import VARIANT
@@ -34,3 +36,9 @@ def family_of(model: str) -> Family:
 def is_model(name: str) -> bool:
     """True for the name of a model, not of a baseline or the blend."""
     return re.fullmatch(MODEL_PATTERN, name) is not None
+
+
+@cache
+def blocks() -> dict[str, Any]:
+    """The settings of all families by block, which stand at the top, and in sizes and variants."""
+    return {name: keys for family in FAMILIES.values() for name, keys in family.blocks.items()}

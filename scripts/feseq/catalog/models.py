@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,7 @@ from ..config.names import BASELINES, BLEND, MODEL_FILE, Settings, variant_of
 from ..config.sizes import size_block
 from ..raw.location import TableLocation, tables_of
 from ..raw.origin import warm_start_file
-from .families import FAMILIES, family_of, is_model
-
-
-@cache
-def blocks() -> dict[str, Any]:
-    """The settings of all families by block, which stand at the top, and in sizes and variants."""
-    return {name: keys for family in FAMILIES.values() for name, keys in family.blocks.items()}
+from .families import family_of, is_model
 
 
 def model_settings(config: Mapping[str, Any], size: str, model: str) -> Settings:

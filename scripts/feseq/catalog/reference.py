@@ -16,7 +16,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter
 
 from ..config.declared import defaults_of, fields_of, settable
-from .models import blocks
+from .families import blocks
 from .settings import Config, Size, Sizes
 
 _TABLE = re.compile(r"(<!-- keys of ([\w, ]+) -->\n)(?:\|.*\n)*")

@@ -9,8 +9,7 @@ from ..config.names import BASELINES, Baseline
 from ..config.runtime import Runtime
 from ..config.sampling import Sampling
 from ..families.feseq.settings import MaxLen
-from .families import MODEL_PATTERN
-from .models import blocks
+from .families import MODEL_PATTERN, blocks
 from .space import TuneConfig
 
 Name = Annotated[str, Field(min_length=1)]

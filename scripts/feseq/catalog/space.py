@@ -20,7 +20,7 @@ from ..config.declared import (
     partial,
     settable,
 )
-from .models import blocks
+from .families import blocks
 
 _SEARCHED = {
     f"{block}.{key}"

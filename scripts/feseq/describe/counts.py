@@ -28,12 +28,12 @@ LEAST_EVENTS = 5
 
 
 class Counts:
-    """What one pass over a table finds, or over the validation rows and then the holdout rows.
+    """What one pass over a table finds, or over those of all held-out rows.
 
     `groups`, int64 [values, 3], by categorical column (0 is missing, the words of `words` come
     next), by "length of" a sequence (the bins LENGTHS), by None, the place in the file: the rows;
-    those of the first table, if they have labels; the clicks of these. The labels of holdout rows
-    may not be looked at.
+    those of them whose label may be looked at, which are those of the first table; the clicks of
+    these.
     `numbers` int64 [2, columns]: missing and infinite values. `events` by sequence: all, those of
     the sample, and those of these that the feature map does not know. `longest` by sequence.
     `keys` of the rows ("") and of each sequence, equal where these are equal: those whose first

@@ -10,7 +10,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ..features.feature_map import FeatureMap, SequenceField
-from ..storage.opening import Files, open_held_out, open_table
+from ..storage.opening import Files, open_sides, open_table
 from ..storage.table import SomeRows
 from .columns import auc_alone, kind_of, middle_share, missing_blocks, same_columns
 from .counts import LENGTHS, PLACES, Counts
@@ -37,20 +37,19 @@ def describe(
     feature_map_json: Path,
     *,
     size: str,
-    holdout_h5: Files = (),
     threads: int = 1,
 ) -> Facts:
     """All facts, as JSON holds them.
 
     Each table is read once, as a stream. Counts are of all rows, facts of single columns of a
-    sample, whose rows `sampled_rows` counts. Holdout rows count among the validation rows. Without
+    sample, whose rows `sampled_rows` counts. The validation rows are all held-out rows. Without
     test files the test has 0 rows.
     """
     feature_map = FeatureMap.read(feature_map_json)
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(threads))
         train_rows = stack.enter_context(open_table(train_h5))
-        held_out = stack.enter_context(open_held_out(valid_h5, holdout_h5))
+        held_out = stack.enter_context(open_sides(valid_h5))
         no_rows = SomeRows(train_rows, np.arange(0))
         test_rows = stack.enter_context(open_table(test_h5)) if test_h5 else no_rows
         opened = {"train": [train_rows], "valid": held_out, "test": [test_rows]}

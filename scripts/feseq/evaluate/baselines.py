@@ -6,7 +6,7 @@ numeric columns, the lengths of its histories and the categories of columns that
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..features.encoding import FeatureEncoder, Inputs
 from ..features.feature_map import MOST_CATEGORIES, FeatureMap, check_one_draw
 from ..features.numeric_encodings import count_blocks
 from ..storage.block import Block
-from ..storage.opening import open_held_out, open_table
+from ..storage.opening import open_sides, open_table
 from ..storage.table import Table
 from .valid_predictions import write_logits
 
@@ -47,11 +47,10 @@ def fit_baseline(
     predictions: Output,
     training: Output,
     *,
-    holdout: Sequence[Path] = (),
     threads: int = 1,
     full_name: str = "",
 ) -> None:
-    """Fit the baseline of that name and predict the validation and holdout rows.
+    """Fit the baseline of that name and predict the held-out rows.
 
     Writes `predictions` (see `write_logits`) and `training` (JSON), whose `seconds` are for reading
     and fitting. Of many train rows the first are used; the file is shuffled.
@@ -59,11 +58,7 @@ def fit_baseline(
     # Warnings, such as that a fit did not converge.
     logging.captureWarnings(True)
     mapped = FeatureMap.read(feature_map)
-    with (
-        open_table(train) as rows,
-        open_held_out(valid, holdout) as tables,
-        threadpool_limits(threads),
-    ):
+    with open_table(train) as rows, open_sides(valid) as tables, threadpool_limits(threads):
         check_one_draw(mapped, rows, tables[0], full_name)
         fields = _inputs(baseline, mapped)
         started = time.monotonic()

@@ -38,7 +38,7 @@ def measure_predictions(
 ) -> dict[str, Any]:
     """All metrics of one model's predictions of `rows`; see results/README.md.
 
-    `rows` are the holdout rows, or the validation rows where there are none.
+    `rows` are those that metrics are reported on.
     `truth` holds the true probabilities of a simulated file. Raises UserError if the predictions
     are of other rows, or not of the model with this `full_name`.
     """

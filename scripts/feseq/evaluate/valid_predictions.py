@@ -4,9 +4,9 @@ It has the validation rows and behind them any holdout rows: row int64, label ui
 logit float32; for models also logit_ablated, with empty histories, and for blends logit_best, of
 the best model in it.
 
-With `sampling.holdout_share`, metrics are those of the holdout rows: `read_predictions(path)`.
-Whatever is fitted or chosen after the training, such as the weights of a blend, reads the others:
-`read_predictions(path, VALIDATION)`. Without such a share both are all rows.
+Metrics are those of the holdout rows: `read_predictions(path)`. Whatever is fitted or chosen after
+the training, such as the weights of a blend, reads the others: `read_predictions(path,
+VALIDATION)`. Where there are no holdout rows, both are all rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def write_logits(
     logits: Mapping[str, np.ndarray],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write a model's logits by name, float32 [rows of all tables], as `open_held_out` has them.
+    """Write a model's logits by name, float32 [rows of all tables], as `open_sides` has them.
 
     Raises UserError if one is not finite.
     """

@@ -1,7 +1,6 @@
 """A model's predictions of the validation rows, by which it is measured."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from ..common.files import Output, write_json
 from ..config.runtime import Runtime
 from ..features.feature_map import check_one_draw
 from ..predict.part import model_metadata
-from ..storage.opening import open_held_out
+from ..storage.opening import open_sides
 from .valid_predictions import write_logits
 
 
@@ -22,12 +21,11 @@ def predict_validation(
     predictions: Output,
     speed: Output,
     *,
-    holdout: Sequence[Path] = (),
     full_name: str = "",
     runtime: Runtime | None = None,
     threads: int = 1,
 ) -> None:
-    """Write a model's predictions of the validation and holdout rows, and their speed.
+    """Write a model's predictions of the held-out rows, and their speed.
 
     The rows are predicted with their histories and with empty ones. `speed` (JSON): rows, seconds,
     samples_per_second.
@@ -35,7 +33,7 @@ def predict_validation(
     runtime = runtime or Runtime()
     loaded = load_model(model, full_name, runtime=runtime, threads=threads)
     options: dict[str, Any] = {"verbosity": runtime.verbosity}
-    with open_held_out(valid, holdout) as tables:
+    with open_sides(valid) as tables:
         for table in tables:
             check_one_draw(loaded.about.feature_map, table, table, full_name, model)
         started = time.perf_counter()

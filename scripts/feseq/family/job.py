@@ -31,9 +31,9 @@ class TrainJob:
     `train` and `valid` are the files of the train and validation rows, `feature_map` that of the
     feature map. `settings` are by block. `model`, `history` (CSV) and `training` (JSON) are the
     files to write. With `refit_of`, the training.json of a first training, the model is refitted:
-    it also learns from the validation rows, by what they chose then, and from those of `holdout`.
-    `start_from` is the file of an earlier model to go on from; for a refit, the first training's.
-    `code` is a digest of what runs, by which a saved state is known to be of another version.
+    it also learns from the validation rows, by what they chose then. `start_from` is the file of an
+    earlier model to go on from; for a refit, the first training's. `code` is a digest of what runs,
+    by which a saved state is known to be of another version.
     """
 
     train: Files
@@ -44,7 +44,6 @@ class TrainJob:
     history: Output
     training: Output
     refit_of: Path | None = None
-    holdout: Files = ()
     start_from: Path | None = None
     full_name: str
     runtime: Runtime = _RUNTIME
@@ -69,8 +68,7 @@ class TrainJob:
         Raises UserError unless all are of one draw of the model's size.
         """
         fields = FeatureMap.read(self.feature_map)
-        together = AllRows(self.train, self.valid, self.holdout)
-        rows = together if self.refit_of else self.train
+        rows = AllRows(self.train, self.valid) if self.refit_of else self.train
         with open_table(rows) as train, open_table(self.valid) as valid:
             check_one_draw(fields, train, train if self.refit_of else valid, self.full_name)
             yield fields, train, None if self.refit_of else monitored_rows(valid)

@@ -10,7 +10,7 @@ from ..common.files import Output
 from ..common.progress import Progress
 from ..config.columns import Columns
 from ..storage.categories import ByCode, codes_of, is_number, tokens_of
-from ..storage.opening import AllRows, Rows, open_table
+from ..storage.opening import AllRows, Files, open_table
 from ..storage.table import require_drawn
 from .feature_map import (
     DENSE_LIMIT,
@@ -33,19 +33,20 @@ def write_feature_map(
     feature_map: Output,
     *,
     valid: Sequence[Path] = (),
-    holdout: Sequence[Path] = (),
 ) -> None:
-    """Write what `fit_feature_map` finds in the train rows, or in these and the held-out rows."""
-    rows = AllRows(train, valid, holdout) if valid else train
-    fit_feature_map(rows, columns, min_count).write(feature_map)
+    """Write what `fit_feature_map` finds."""
+    fit_feature_map(train, columns, min_count, list(valid)).write(feature_map)
 
 
-def fit_feature_map(rows: Rows, columns: Columns, min_count: int) -> FeatureMap:
+def fit_feature_map(
+    train_h5: Files, columns: Columns, min_count: int, valid_h5: Files = ()
+) -> FeatureMap:
     """Vocabularies of values that occur at least `min_count` times, and numeric ranges.
 
-    One pass in blocks over the rows. Raises UserError for a test table.
+    One pass in blocks over the train rows, or over these and the validation rows. Raises UserError
+    for a test table.
     """
-    with open_table(rows) as table:
+    with open_table(AllRows(train_h5, valid_h5) if valid_h5 else train_h5) as table:
         require_columns(
             table, columns.categorical, columns.numeric, columns.sequences, columns.event_time
         )

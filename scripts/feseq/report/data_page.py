@@ -63,11 +63,9 @@ def describe_data(
     size: str,
     scalings: list[str],
     threads: int,
-    holdout: Sequence[Path] = (),
 ) -> None:
     """Find facts and alarms of the rows of one size; write them, the page and its plots."""
-    files = (train, valid, test, feature_map)
-    found = describe(*files, size=size, holdout_h5=holdout, threads=threads)
+    found = describe(train, valid, test, feature_map, size=size, threads=threads)
     alarms = alarms_of(found, scalings)
     write_data_page(found, alarms, plots, page, view)
     write_json(facts, {**found, "alarms": [asdict(alarm) for alarm in alarms]})

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..common.errors import UserError
 from ..common.hashing import GOLDEN
+from ..sampling.selection import NAMES
 from .block import Block
 from .store import H5Table
 from .table import SomeRows, Table, of_other_draw, require_drawn
@@ -26,11 +27,11 @@ class FilesTable(Table):
 
     Consecutive rows, if they are more than a few runs, are an even sample of all files: runs are
     ordered by the fractional parts of multiples of the golden ratio, which spread evenly.
-    Rows are numbered through the raw table, which has `parts` files; where there are more, those of
-    the train rows come first, then those of the validation rows, then those of the holdout rows.
+    Rows are numbered through the raw table, which has `parts` files of each side; `tables` has
+    those of one side after those of another.
     """
 
-    def __init__(self, tables: Sequence[Table], path: Path, parts: int) -> None:
+    def __init__(self, tables: Sequence[Table], parts: int) -> None:
         first = tables[0]
         for other in tables:
             if _made_as(other) != _made_as(first):
@@ -44,7 +45,7 @@ class FilesTable(Table):
         identities += ["train and validation"] if len(tables) > parts else []
         identity = hashlib.sha256(" ".join(identities).encode()).hexdigest()[:16]
         changed = {
-            "path": path,
+            "path": first.path.parent if parts > 1 else first.path,
             "source": {**first.source, "rows": raw_rows},
             "identity": identity if len(identities) > 1 else first.identity,
             "side": first.side if len(tables) == parts else "",
@@ -111,61 +112,63 @@ def _made_as(table: Table) -> tuple[object, ...]:
 
 @dataclass(frozen=True)
 class AllRows:
-    """All rows of one draw."""
+    """The train and the held-out rows of one draw."""
 
     train: Files
     valid: Files
-    holdout: Files = ()
-
-    @property
-    def tables(self) -> list[Files]:
-        """The files of each table; of the holdout rows, where there are any."""
-        held_out = [self.valid, self.holdout] if self.holdout else [self.valid]
-        return [self.train, *held_out]
 
 
-# Where rows are: a file, read as it is stored, the files of a table, those of a draw, or an open
-# table.
+# Where rows are: a file, read as it is stored, the files of a table, those of two, or an open one.
 Rows = Path | Sequence[Path] | AllRows | Table
 
 
 def open_table(rows: Rows) -> Table:
     """The table of these rows; raises UserError where files are not of one draw."""
     if isinstance(rows, AllRows):
-        return _open_files(rows.tables)
+        return _open_files([rows.train, rows.valid])
     if isinstance(rows, Path):
         return H5Table(rows)
     return _open_files([rows]) if isinstance(rows, Sequence) else rows
 
 
 @contextmanager
-def open_held_out(valid: Files, holdout: Files) -> Iterator[list[Table]]:
-    """The table of the validation rows and, where there are holdout rows, the table of those."""
-    with ExitStack() as stack:
-        files = [valid, holdout] if holdout else [valid]
-        yield [stack.enter_context(open_table(each)) for each in files]
+def open_sides(files: Files) -> Iterator[list[Table]]:
+    """A table of each side: of the validation rows, and of the holdout rows if there are any."""
+    with open_table(files) as table:
+        sides = _by_side(table.tables) if isinstance(table, FilesTable) else []
+        yield [FilesTable(side, len(side)) for side in sides] or [table]
+
+
+def _by_side(tables: Sequence[Table]) -> list[list[Table]]:
+    """The tables of each side that there is, in the order of NAMES; test rows have no side."""
+    found = ([table for table in tables if table.side == side] for side in (*NAMES, ""))
+    return [side for side in found if side]
 
 
 def _open_files(tables: Sequence[Files]) -> FilesTable:
     each = [[files] if isinstance(files, Path) else [*files] for files in tables]
-    paths = [path for files in each for path in files]
     if not all(each):
         raise UserError("no H5 files are given; name those of all parts of a table")
-    parts = len(each[0])
-    if any(len(files) != parts for files in each):
-        named = " and ".join(f"{len(files)} of {files[0].parent}" for files in each)
-        raise UserError(f"H5 files are given for other parts ({named}); name those of all parts")
     _allow_open_files()
     with ExitStack() as stack:
-        opened = [stack.enter_context(H5Table(path)) for path in paths]
-        for number, other in enumerate(opened):
-            if len(tables) > 1:
-                require_drawn(other)
-            if other.identity != opened[number % parts].identity:
-                raise of_other_draw(opened[number % parts].path, other.path)
-        table = FilesTable(opened, paths[0].parent if parts > 1 else paths[0], parts)
+        opened = [stack.enter_context(H5Table(path)) for files in each for path in files]
+        sides = _by_side(opened)
+        first, *others = sides
+        parts = len(first)
+        if any(len(side) != parts for side in others):
+            named = " and ".join(f"{len(side)} of {side[0].path.parent}" for side in sides)
+            raise UserError(
+                f"H5 files are given for other parts ({named}); name those of all parts"
+            )
+        for table in opened if others else ():
+            require_drawn(table)
+        for side in others:
+            for one, other in zip(first, side):
+                if other.identity != one.identity:
+                    raise of_other_draw(one.path, other.path)
+        whole = FilesTable([table for side in sides for table in side], parts)
         stack.pop_all()
-    return table
+    return whole
 
 
 def _allow_open_files() -> None:
@@ -178,7 +181,7 @@ def _allow_open_files() -> None:
 
 def refit_rows(rows: AllRows, seed: int) -> Table:
     """All held-out rows among as many of the train rows, which are drawn at random."""
-    table = _open_files(rows.tables)
+    table = _open_files([rows.train, rows.valid])
     is_train = table.files() < table.parts
     train, held_out = np.flatnonzero(is_train), np.flatnonzero(~is_train)
     count = min(len(train), len(held_out))

@@ -24,7 +24,7 @@ from feseq.families.feseq.training.warm_start import WarmStart
 from feseq.features.extension import extended
 from feseq.features.feature_map import FeatureMap
 from feseq.features.fitting import fit_feature_map
-from feseq.storage.opening import AllRows, open_table
+from feseq.storage.opening import open_table
 from feseq.storage.store import H5Table
 from support.networks import WHOLE, random_model
 from support.raw_tables import COLUMNS, raw_table, to_train_h5, with_roles
@@ -198,9 +198,8 @@ def test_the_workflow_goes_on_from_a_file_and_retrains_where_its_content_changes
 
 def map_file(data: Path, out: Path, min_count: int = 1, *, all_rows: bool = True) -> Path:
     """The file of a feature map of the train rows, or of these and the validation rows."""
-    train, columns = data / "train.h5", Columns.from_config(CONFIG["columns"])
-    rows = AllRows(train, data / "valid.h5") if all_rows else train
-    fit_feature_map(rows, columns, min_count).write(out)
+    columns, valid = Columns.from_config(CONFIG["columns"]), [data / "valid.h5"] * all_rows
+    fit_feature_map(data / "train.h5", columns, min_count, valid).write(out)
     return out
 
 

@@ -69,7 +69,7 @@ def train(job: TrainJob) -> None:
             f"max_len {model_config.max_len}"
         )
     files = (job.train, job.valid, job.feature_map)
-    run = TrainingRun(*files, model_config, config, job.before(), job.full_name, job.holdout)
+    run = TrainingRun(*files, model_config, config, job.before(), job.full_name)
     if in_group():
         end_with_launcher()
         # The others would log the same lines as the first.
@@ -110,9 +110,9 @@ class TrainingRun:
     """The data and the settings of one training.
 
     With `before`, what the training.json of an earlier run says, it is a refit and goes on from
-    that run's weights, the config's `start_from`: one epoch of the validation and holdout rows and
-    as many train rows, at a lower rate. `full_name` is size and name of the model, such as
-    full/len150, '' for one that has no place.
+    that run's weights, the config's `start_from`: one epoch of the validation rows and as many
+    train rows, at a lower rate. `full_name` is size and name of the model, such as full/len150, ''
+    for one that has no place.
     """
 
     train_h5: Files
@@ -122,7 +122,6 @@ class TrainingRun:
     train_config: TrainConfig
     before: Mapping[str, Any] = field(default_factory=dict)
     full_name: str = ""
-    holdout_h5: Files = ()
 
     @cached_property
     def start(self) -> WarmStart | None:
@@ -143,7 +142,7 @@ class TrainingRun:
         valid = None
         with ExitStack() as stack:
             if self.before:
-                rows = AllRows(self.train_h5, self.valid_h5, self.holdout_h5)
+                rows = AllRows(self.train_h5, self.valid_h5)
                 train = stack.enter_context(refit_rows(rows, self.train_config.seed))
             else:
                 train = stack.enter_context(open_table(self.train_h5))
