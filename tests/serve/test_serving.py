@@ -61,9 +61,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     train, valid = to_train_h5(folder, table, columns=TIMED)
     model, onnx = folder / "model.safetensors", folder / "model.onnx"
     random_model(MODEL, fit_feature_map(train, TIMED, 2)).save(model)
-    program = export._program(TrainedModel.load(model))
+    program = export.onnx_program(TrainedModel.load(model))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_program", lambda trained: program)
+        patch.setattr(export, "onnx_program", lambda trained: program)
         export_model(model, valid, onnx)
     return {"model": model, "valid_h5": valid, "onnx": onnx, "program": program}
 
@@ -305,7 +305,7 @@ def test_nothing_is_written_where_the_logits_differ_or_columns_lack(
     with torch.no_grad():
         other.network.mlp[-1].bias.add_(0.01)
     other.save(tmp_path / "model.safetensors")
-    monkeypatch.setattr(export, "_program", lambda trained: files["program"])
+    monkeypatch.setattr(export, "onnx_program", lambda trained: files["program"])
     with pytest.raises(UserError, match="not written: 1,000 of 1,000 rows"):
         export_model(tmp_path / "model.safetensors", files["valid_h5"], onnx)
     _, valid = to_train_h5(tmp_path, raw_table(60))
