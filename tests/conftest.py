@@ -34,7 +34,7 @@ settings.load_profile("short")
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "BATCH_ROWS", 7)
-    monkeypatch.setattr(shuffle, "_ROWS", 9)
+    monkeypatch.setattr(shuffle, "WRITTEN_ROWS", 9)
 
 
 Shared = Callable[[str, Callable[[Path], object]], Path]

@@ -42,8 +42,8 @@ from .storage.opening import open_table
 logger = logging.getLogger(__name__)
 
 # Trials before the sampler learns from them, and before the pruner compares with them.
-_AT_RANDOM = 8
-_SEED = 42  # of the sampler
+AT_RANDOM = 8
+SEED = 42  # of the sampler
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # trials that count
 
 # Tells the search the monitor's value after so many steps, rows or trees; raises if the trial is to
@@ -136,24 +136,25 @@ def _search(
             study_name=hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16],
             direction="maximize",
             load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(_AT_RANDOM),
+            pruner=optuna.pruners.MedianPruner(AT_RANDOM),
         )
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)  # from a killed process
         while len(found := study.get_trials(states=_DONE)) < config.trials:
             # A sampler of its own for each trial, since no file keeps a sampler's state.
-            seed = np.random.SeedSequence([_SEED, len(found)]).generate_state(1)
+            seed = np.random.SeedSequence([SEED, len(found)]).generate_state(1)
             study.sampler = optuna.samplers.TPESampler(
-                seed=int(seed[0]), n_startup_trials=_AT_RANDOM
+                seed=int(seed[0]), n_startup_trials=AT_RANDOM
             )
-            study.optimize(lambda trial: _run_trial(run, trial, space), n_trials=1)
+            study.optimize(lambda trial: run_trial(run, trial, space), n_trials=1)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = first_line(error.__cause__ or error)
         raise UserError(f"{file}: {cause}; fix that, or delete the file to start again") from None
     return found[: config.trials]
 
 
-def _run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
+def run_trial(run: Trials, trial: Trial, space: Mapping[str, Any]) -> float:
+    """The monitor's value of a trial with settings drawn from the space."""
     drawn = {path: _draw(trial, path, values) for path, values in sorted(space.items())}
 
     def report(value: float, step: int, *, may_end: bool = True) -> None:

@@ -88,7 +88,7 @@ def test_each_class_has_its_rows_and_others_come_at_the_file_s_rate(
     monkeypatch.setattr(importance, "ROWS", 100)
     _, valid = to_train_h5(tmp_path, raw_table(2000), valid_rows=range(2000 - 1, 400, -1))
     with H5Table(valid) as table:
-        block, donors = importance._chosen_rows(table)
+        block, donors = importance.chosen_rows(table)
         rate = table.column("label").mean()
     assert block.label is not None
     assert np.bincount(block.label).tolist() == [100, 100]

@@ -278,7 +278,7 @@ def bagged(logits: list[np.ndarray], label: np.ndarray) -> list[float]:
 def test_draws_of_fewer_rows_give_about_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, label = noisy(0.5, 1.0)
     all_rows = bagged(logits, label)
-    monkeypatch.setattr(blend_module, "_ROWS_OF_DRAW", ROWS // 4)
+    monkeypatch.setattr(blend_module, "ROWS_OF_DRAW", ROWS // 4)
     assert bagged(logits, label) == pytest.approx(all_rows, abs=0.05)
     assert bagged(logits, label) != all_rows
 

@@ -91,7 +91,7 @@ def test_a_table_in_a_bucket_has_the_rows_and_parts_of_a_local_one(
     put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_of_group: int
 ) -> None:
     """Large row groups are read in pieces. The country comes from the folders."""
-    monkeypatch.setattr(reading, "_MOST_OF_GROUP", most_of_group)
+    monkeypatch.setattr(reading, "MOST_OF_GROUP", most_of_group)
     table = raw_table(rows=300).drop_columns("country")
     for i, country in enumerate(["K R", "US", "__HIVE_DEFAULT_PARTITION__"]):
         folder = tmp_path / f"in/country={country}"

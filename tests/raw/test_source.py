@@ -148,7 +148,7 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file in a folder of Snakemake, which counts as settled."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".snakemake").mkdir()
-    monkeypatch.setattr(version, "_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(version, "SETTLED_NS", -(10**12))
     path = tmp_path / "raw"
     path.write_bytes(bytes(range(256)) * 1000)
     return path
@@ -189,7 +189,7 @@ def test_an_untouched_file_is_not_read_again_unless_just_written(
     large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(version, "_SETTLED_NS", 10**12)
+        patch.setattr(version, "SETTLED_NS", 10**12)
         content_version(large)
     assert remembered() == []
     content_version(large)

@@ -22,6 +22,7 @@ from feseq.common.errors import UserError
 from feseq.families.feseq import export
 from feseq.families.feseq.check_rows import raw_rows
 from feseq.families.feseq.model_file import TrainedModel
+from feseq.families.feseq.network.pooling import POOLINGS
 from feseq.features.feature_map import FeatureMap, read_columns
 from feseq.features.fitting import fit_feature_map
 from feseq.serve.scorer import Scorer
@@ -60,9 +61,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     train, valid = to_train_h5(folder, table, columns=TIMED)
     model, onnx = folder / "model.safetensors", folder / "model.onnx"
     random_model(MODEL, fit_feature_map(train, TIMED, 2)).save(model)
-    program = export._program(TrainedModel.load(model))
+    program = export.onnx_program(TrainedModel.load(model))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_program", lambda trained: program)
+        patch.setattr(export, "onnx_program", lambda trained: program)
         export_model(model, valid, onnx)
     return {"model": model, "valid_h5": valid, "onnx": onnx, "program": program}
 
@@ -107,6 +108,22 @@ def test_raw_values_get_the_logits_that_the_network_gives_the_file(
     assert check["rows"] == 1000
     for kind in ("rows_without_history", "missing_values", "unseen_categories"):
         assert check[kind] > 50
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_pooling_is_exported(data: Path, tmp_path: Path, pooling: str) -> None:
+    # Without layers before the pooling, an export takes half the time.
+    few = {"interaction_layers": 0, "transformer_layers": 0, "attention_dim": 4}
+    config = replace(trainings.SMALL_MODEL, pooling=pooling, **few)
+    model, onnx = tmp_path / "model.safetensors", tmp_path / "model.onnx"
+    trained = random_model(config, FeatureMap.read(data / "feature_map.json"), simulated=True)
+    trained.save(model)
+    export_model(model, data / "valid.h5", onnx)
+    with open_table(data / "valid.h5") as table:
+        expected, rows = trained.predict(table), raw_rows(table, table.rows)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(Scorer.load(onnx).logits(rows), expected, 1e-5, 1e-5)
 
 
 def test_events_that_are_all_later_than_their_rows_are_told_once(
@@ -288,7 +305,7 @@ def test_nothing_is_written_where_the_logits_differ_or_columns_lack(
     with torch.no_grad():
         other.network.mlp[-1].bias.add_(0.01)
     other.save(tmp_path / "model.safetensors")
-    monkeypatch.setattr(export, "_program", lambda trained: files["program"])
+    monkeypatch.setattr(export, "onnx_program", lambda trained: files["program"])
     with pytest.raises(UserError, match="not written: 1,000 of 1,000 rows"):
         export_model(tmp_path / "model.safetensors", files["valid_h5"], onnx)
     _, valid = to_train_h5(tmp_path, raw_table(60))

@@ -148,7 +148,7 @@ def test_the_result_does_not_depend_on_batches_and_row_groups(
     plain_test = to_test_h5(tmp_path / "plain", table)
     for batch_rows, write_rows, row_group_size in ((7, 1000, 1000), (16, 4, 13), (20, 11, 1)):
         monkeypatch.setattr(conversion, "BATCH_ROWS", batch_rows)
-        monkeypatch.setattr(shuffle, "_ROWS", write_rows)
+        monkeypatch.setattr(shuffle, "WRITTEN_ROWS", write_rows)
         folder = tmp_path / f"{batch_rows}"
         parts = to_train_h5(folder, table, **rows, row_group_size=row_group_size)
         for part, expected in zip(parts, plain):
@@ -332,7 +332,7 @@ def test_a_kill_at_any_point_leaves_no_half_file_and_the_next_run_cleans_up(
     # Where Snakemake has run before, raw files' digests are written, too.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(conversion, "BATCH_ROWS", 16)
-    monkeypatch.setattr(shuffle, "_ROWS", 16)
+    monkeypatch.setattr(shuffle, "WRITTEN_ROWS", 16)
     monkeypatch.setattr(shuffle, "SHUFFLED_BYTES", 1_500)
     outputs = to_train_h5(tmp_path, raw_table())
     raw = Path("train.parquet"), Path("selection.parquet"), COLUMNS

@@ -77,7 +77,7 @@ def plain_facts(name: str = "a column", columns: int = 40, **given: Any) -> dict
         ],
         "sequences": [sequence],
         "adversary": {
-            "valid": {"auc": 0.501, "is_significant": True, "columns": {}},
-            "test": {"auc": 0.95, "is_significant": False, "columns": {f"{name} 9": 0.4}},
+            "valid": {"auc": 0.501, "is_significant": False, "columns": {}},
+            "test": {"auc": 0.95, "is_significant": True, "columns": {f"{name} 9": 0.4}},
         },
     } | given

@@ -52,8 +52,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def few_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_AT_RANDOM", 3)
-    monkeypatch.setattr(search, "_SEED", 5)
+    monkeypatch.setattr(search, "AT_RANDOM", 3)
+    monkeypatch.setattr(search, "SEED", 5)
 
 
 def files_of(data: Path) -> tuple[list[Path], list[Path], Path]:
@@ -108,7 +108,7 @@ def test_the_best_settings_give_the_value_that_was_found(
 def test_a_search_goes_on_after_more_trials_are_asked_for_or_it_was_killed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, run_trial = tune(data, tmp_path / "whole"), search._run_trial
+    whole, run_trial = tune(data, tmp_path / "whole"), search.run_trial
 
     def killed(run: Any, trial: Any, space: Any) -> float:
         value = run_trial(run, trial, space)
@@ -117,7 +117,7 @@ def test_a_search_goes_on_after_more_trials_are_asked_for_or_it_was_killed(
         return value
 
     with monkeypatch.context() as patch:
-        patch.setattr(search, "_run_trial", killed)
+        patch.setattr(search, "run_trial", killed)
         with pytest.raises(KeyboardInterrupt):
             tune(data, tmp_path)
     assert tune(data, tmp_path, trials=4) == whole[:4]

@@ -74,7 +74,7 @@ class Batch:
             return self
         if not self.row_B.is_pinned():
             return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=True))
-        stream, copying = torch.cuda.current_stream(device), _copy_stream(device)
+        stream, copying = torch.cuda.current_stream(device), copy_stream(device)
 
         def copied(tensor: Tensor) -> Tensor:
             copy = tensor.to(device, non_blocking=True)
@@ -111,5 +111,6 @@ def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 @cache
-def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+def copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream that copies to a GPU run in, beside its steps."""
     return torch.cuda.Stream(device)

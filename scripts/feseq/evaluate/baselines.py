@@ -6,7 +6,7 @@ numeric columns, the lengths of its histories and the categories of columns that
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np

@@ -32,7 +32,7 @@ _STEPS = 25
 LEAST_CLICKS = 9
 # Draws of the rows, and rows of each at most: more take longer and change little.
 _DRAWS = 20
-_ROWS_OF_DRAW = 100_000
+ROWS_OF_DRAW = 100_000
 _SEED = 20240714
 
 
@@ -120,7 +120,7 @@ def bagged_weights(
     classes = [np.flatnonzero(label == value) for value in (0, 1)]
     if min(map(len, classes)) < least:
         return np.full((1, len(logits)), 1 / len(logits))
-    random, share = np.random.default_rng(_SEED), min(1, _ROWS_OF_DRAW / len(label))
+    random, share = np.random.default_rng(_SEED), min(1, ROWS_OF_DRAW / len(label))
     found = []
     for _ in range(_DRAWS):
         drawn = [random.choice(rows, math.ceil(share * len(rows))) for rows in classes]

@@ -90,7 +90,7 @@ def write_importance(
     list of `changed` and `auc_lost` (value, low, high, p_value), the largest loss first. P-values
     are corrected for the number of all changes.
     """
-    block, donors = _chosen_rows(table)
+    block, donors = chosen_rows(table)
     predict, label = predictor(block), block.label
     assert label is not None, "validation rows have labels"
     auc = Auc.of(label, predict(block))
@@ -109,7 +109,7 @@ def write_importance(
     write_json(path, found)
 
 
-def _chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
+def chosen_rows(table: Table) -> tuple[Block, np.ndarray]:
     """The first rows of each class, and for each of them another one, [rows]."""
     is_click = table.column("label") == 1
     clicks, others = np.flatnonzero(is_click), np.flatnonzero(~is_click)

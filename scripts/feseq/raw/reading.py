@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _OPENED_AT_ONCE = 8
 # A remote row group of at most this many bytes is fetched at once, since each request takes a
 # while; a larger one, and a local one, is read in pieces, so that memory stays flat.
-_MOST_OF_GROUP = 1 << 30
+MOST_OF_GROUP = 1 << 30
 # Bytes of one read of a column, by whether the file is remote.
 _BUFFER = {False: 1 << 16, True: 1 << 22}
 # Columns in a message.
@@ -259,7 +259,7 @@ def _batches(file: _File, names: Sequence[str], rows: int) -> Iterator[pa.Record
     """The rows of a file that are read, one row group after the other."""
     with file.location.reading(file.version), file.location.open() as source:
         is_remote = file.location.is_remote
-        at_once = is_remote and file.largest_group <= _MOST_OF_GROUP
+        at_once = is_remote and file.largest_group <= MOST_OF_GROUP
         parquet = pq.ParquetFile(
             source,
             pre_buffer=at_once,

@@ -25,7 +25,7 @@ _of_process: dict[Path, dict[str, object]] = {}
 # Files from this size on take a while to read, so the log says it.
 _LARGE_BYTES = 1 << 30
 # File systems count time in steps: two writes within one cannot be told apart.
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
 # What tells an object's content, the best first: two digests of Google's, S3's, a time.
 _DIGESTS = ("md5Hash", "crc32c", "ETag", "Last-Modified")
 
@@ -47,7 +47,7 @@ def content_version(path: Path) -> str:
             logger.info("%s: new or touched, reading its %s bytes", path, f"{before['size']:,}")
         started = time.time_ns()
         version = str(hashlib.file_digest(file, xxhash.xxh3_128).hexdigest())
-        is_settled = max(before["mtime_ns"], before["ctime_ns"]) + _SETTLED_NS < started
+        is_settled = max(before["mtime_ns"], before["ctime_ns"]) + SETTLED_NS < started
         if is_settled and before == _state(file.fileno()):
             found: dict[str, object] = {"path": str(path), "state": before, "version": version}
             try:

@@ -12,7 +12,7 @@ from .store import H5Writer
 # The most that is shuffled together, whatever the number of rows and the length of their histories.
 SHUFFLED_BYTES = 1 << 28
 # Rows of one write.
-_ROWS = 8_192
+WRITTEN_ROWS = 8_192
 
 
 class Shuffle:
@@ -57,8 +57,8 @@ def _in_order(blocks: Sequence[tuple[Block, np.ndarray]]) -> Iterator[Block]:
     places = np.sort(np.concatenate([place for _, place in blocks]))
     if not len(places):
         yield blocks[0][0]
-    for start in range(0, len(places), _ROWS):
-        wanted = places[start : start + _ROWS]
+    for start in range(0, len(places), WRITTEN_ROWS):
+        wanted = places[start : start + WRITTEN_ROWS]
         # Each block is in order itself, so what it has of these is one slice of it.
         cuts = [np.searchsorted(place, [wanted[0], wanted[-1] + 1]) for _, place in blocks]
         found = [(pair, cut) for pair, cut in zip(blocks, cuts) if cut[0] < cut[1]]

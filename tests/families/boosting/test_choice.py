@@ -203,7 +203,7 @@ def test_too_many_pairs_share_places_and_keep_their_counts() -> None:
     ones, zeros = np.ones(20_000, np.int64), np.zeros(20_000, np.int64)
     rows = zeros, Ragged(tokens, np.arange(20_001)), target, ones
     counts = counted(Places(1 << 12, 1 << 12), rows)
-    assert counts.seen.shape == (FOLDS, clicks._MOST_PLACES)
+    assert counts.seen.shape == (FOLDS, clicks.MOST_PLACES)
     assert counts.seen.sum() == counts.clicks.sum() == 20_000
     # As many as so many balls in so many boxes leave alone.
     assert (counts.seen > 0).sum() > 19_600

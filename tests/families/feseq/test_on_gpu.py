@@ -121,7 +121,7 @@ def test_a_pinned_batch_is_copied_beside_the_steps_and_kept_for_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cuda = MagicMock()
-    monkeypatch.setattr(batch_module, "_copy_stream", lambda device: "copying")
+    monkeypatch.setattr(batch_module, "copy_stream", lambda device: "copying")
     monkeypatch.setattr(torch.cuda, "current_stream", cuda.current_stream)
     monkeypatch.setattr(torch.cuda, "stream", cuda.stream)
     monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: True)

@@ -337,11 +337,11 @@ def test_ranks_share_the_batches_of_one_and_end_with_the_same_weights(
 def test_only_the_first_saves_and_by_its_own_clock(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Ranks, "_reduce", lambda ranks, tensor, operation: tensor)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor, operation: None)
     # All gather what is saved.
     gathered: list[int] = []
-    save = Trainer._save
-    monkeypatch.setattr(Trainer, "_save", lambda self: (gathered.append(self.step), save(self))[1])
+    save = Trainer.save
+    monkeypatch.setattr(Trainer, "save", lambda self: (gathered.append(self.step), save(self))[1])
     saved = Checkpoint(tmp_path, "")
     for rank, expected in ((0, [30]), (1, [])):
         saves: list[dict[str, Any]] = []

@@ -126,7 +126,7 @@ def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
     data: Path, tmp_path: Path
 ) -> None:
     config = replace(FOUR_EPOCHS, evaluations_per_epoch=3, patience=2)
-    evaluate, aucs = trainer.Trainer._evaluate, {1: 0.6, 2: 0.7, 3: 0.65, 4: 0.64}
+    evaluate, aucs = trainer.Trainer.evaluate, {1: 0.6, 2: 0.7, 3: 0.65, 4: 0.64}
 
     def scripted(self: trainer.Trainer) -> None:
         # By the number of the evaluation, also of one that is made again.
@@ -135,7 +135,7 @@ def test_a_training_that_patience_ends_within_an_epoch_ends_there_when_resumed(
         evaluate(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.Trainer, "_evaluate", scripted)
+        patch.setattr(trainer.Trainer, "evaluate", scripted)
         undisturbed = train_saving(data, tmp_path / "whole", config)
         for place in ((trainer, "predict_logits", 4), (Stepper, "take", 4, signal.SIGTERM)):
             with ended_at(*place):

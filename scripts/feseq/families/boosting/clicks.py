@@ -20,7 +20,7 @@ FOLDS = 5
 # Log odds of places have a variance from 1 / the largest of these to 1 / the least.
 SMOOTHING = (1, 500)
 # More pairs of a target and a token share places, by a hash.
-_MOST_PLACES = 1 << 20
+MOST_PLACES = 1 << 20
 _SHIFT = np.uint64(44)
 
 
@@ -42,7 +42,7 @@ class Places:
     @property
     def count(self) -> int:
         """How many there are."""
-        return min(self.targets * self.tokens, _MOST_PLACES)
+        return min(self.targets * self.tokens, MOST_PLACES)
 
 
 class ClickCounts:
@@ -135,9 +135,9 @@ def mean_over_newest(
 @numba.njit(nogil=True, inline="always")
 def _place(target: int, token: int, many: int, places: int) -> np.int64:
     pair = target * many + token
-    if places < _MOST_PLACES:
+    if places < MOST_PLACES:
         return np.int64(pair)
-    # The upper bits of the product, as many as _MOST_PLACES has.
+    # The upper bits of the product, as many as MOST_PLACES has.
     return np.int64((np.uint64(pair) * GOLDEN) >> _SHIFT)
 
 

@@ -48,7 +48,7 @@ def export(model: Path, valid: Files, onnx: Output, *, full_name: str = "") -> N
         tokens = {field.column for field in trained.about.feature_map.sequences}
         rows, counts = check_rows(table, ROWS, row_time, tokens)
     about = _about(trained, row_time)
-    program = _program(trained)
+    program = onnx_program(trained)
     scorer = Scorer(_content(program, about), name=str(onnx))
     exported, expected = scorer.logits(rows), trained.predict(scorer.table(rows))
     _check(exported, expected, onnx, model)
@@ -100,7 +100,7 @@ def _about(trained: TrainedModel, row_time: str | None) -> dict[str, Any]:
     }
 
 
-def _program(trained: TrainedModel) -> Any:
+def onnx_program(trained: TrainedModel) -> Any:
     """The network as an ONNX program, for any number of rows and events."""
     # Not in float32 as a whole: the bounds of time buckets are of double precision.
     network = trained.network.cpu()

@@ -107,7 +107,7 @@ class Trainer:
         # An interrupted training may stand right before an evaluation.
         while self._is_evaluation_due or not self.is_over:
             self._train_until_evaluation(batches, bar)
-            self._evaluate()
+            self.evaluate()
         if self.step < self.steps:
             logger.info("no gain in %d evaluations: stopped", self.config.patience)
         self.model.load_state_dict(self.best_weights)
@@ -185,7 +185,7 @@ class Trainer:
                     signals.asked, self.ranks.is_first and is_old
                 )
                 if asked or is_save_due or self._is_evaluation_due:
-                    is_saved = self._save()
+                    is_saved = self.save()
                     if asked and is_saved:
                         logger.warning("interrupted at step %d; its state is saved", self.step)
                 if asked:
@@ -205,7 +205,8 @@ class Trainer:
             for kept, newest in zip(self.averaged.buffers(), self.model.buffers()):
                 kept.copy_(newest)
 
-    def _evaluate(self) -> None:
+    def evaluate(self) -> None:
+        """Measure, keep the weights if they are the best, and decide how to go on."""
         train_loss = self.stepper.mean_loss()
         found = self._metrics() if self.metrics is None else self.metrics
         evaluation = Evaluation(
@@ -279,7 +280,7 @@ class Trainer:
             "seconds": time.monotonic() - self.started,
         }
 
-    def _save(self) -> bool:
+    def save(self) -> bool:
         """Save the state; False where that failed, or another rank does it."""
         if self.checkpoint is None:
             return False
