@@ -12,8 +12,8 @@ from feseq.batches import source as batches
 from feseq.batches.batch import Batch
 from feseq.batches.source import BatchSource
 from feseq.common.errors import UserError
+from feseq.config.names import SIDES
 from feseq.features.fitting import fit_feature_map
-from feseq.sampling.selection import NAMES
 from feseq.storage import conversion, opening, shuffle
 from feseq.storage import table as table_module
 from feseq.storage.block import Block
@@ -81,7 +81,7 @@ def test_the_parts_of_a_table_and_some_of_its_rows_read_as_one(files: Files) -> 
         open_table(AllRows(files[0], files[1] + files[2])) as together,
     ):
         rows = check_rows(train) + check_rows(valid) + check_rows(holdout)
-        assert [table.side for table in (train, valid, holdout)] == [*NAMES]
+        assert [table.side for table in (train, valid, holdout)] == [*SIDES]
         assert train.identity == valid.identity == holdout.identity != together.identity
         assert train.vocabulary("item") == sorted({f"item {i // 25}" for i in range(300)})
         assert sorted(check_rows(together)) == sorted(rows) == list(range(300))

@@ -13,6 +13,8 @@ from ..common.errors import UserError
 Baseline = Literal["constant", "logistic_regression"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 BLEND = "blend"
+# The parts of a data set: what is learned from, what chooses, what metrics are reported on.
+SIDES = ("train", "validation", "holdout")
 # What the name of a variant's model ends with.
 VARIANT = r"(?:-[a-z][a-z0-9_]*)?"
 # Settings of a model by block of the config.

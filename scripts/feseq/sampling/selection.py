@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 from ..common.errors import UserError
 from ..common.files import whole_file, written_beside
 
-# The parts of a data set, each with H5 files of its own: rows that a model learns from; held-out
-# rows that choose epoch, settings and weights; held-out rows for reporting alone.
+# The numbers of SIDES, each with H5 files of its own: rows that a model learns from; held-out rows
+# that choose epoch, settings and weights; held-out rows for reporting alone.
 TRAIN, VALIDATION, HOLDOUT = 0, 1, 2
-NAMES = ("train", "validation", "holdout")
 
 _SCHEMA = pa.schema(
     {"row": pa.int64(), "part": pa.int8(), "position": pa.int64(), "period": pa.uint8()}

@@ -19,10 +19,11 @@ import pyarrow.compute as pc
 import xxhash
 
 from ..common.errors import UserError, first_line
+from ..config.names import SIDES
 from ..config.sampling import Sampling, Split
 from ..raw.reading import RawTable, kind_of
 from ..raw.text import as_text
-from .selection import HOLDOUT, NAMES, TRAIN, VALIDATION
+from .selection import HOLDOUT, TRAIN, VALIDATION
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ def _check_parts(
     """Log what is in each part; raises UserError if one lacks rows of a label."""
     by = " and ".join(name for name in (split.time, split.group) if name)
     found, lacks = [], False
-    for number, name in enumerate(NAMES):
+    for number, name in enumerate(SIDES):
         rows = np.flatnonzero(part == number)
         if number == HOLDOUT and not len(rows):
             continue

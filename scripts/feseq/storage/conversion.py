@@ -15,10 +15,11 @@ from ..common.files import Output, written_beside
 from ..common.prefetch import prefetch_map
 from ..common.progress import Progress
 from ..config.columns import Columns
+from ..config.names import SIDES
 from ..raw.parts import Part, read_parts
 from ..raw.reading import RawTable
 from ..raw.text import checked_ids
-from ..sampling.selection import NAMES, Selection
+from ..sampling.selection import Selection
 from .block import Block
 from .raw_values import Words, add_words, convert_batch
 from .shuffle import Shuffle
@@ -86,7 +87,7 @@ def convert_train(
             converting.advance(len(place))
         shuffle.write()
         drawn = _source(file, columns, code) | {"draw": chosen.digest, "size": size}
-        for writer, name in zip(writers, NAMES):
+        for writer, name in zip(writers, SIDES):
             writer.finish(known, drawn, name)
     logger.info("%s: %s rows converted", file.location, f"{len(chosen):,}")
 

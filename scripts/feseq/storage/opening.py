@@ -11,7 +11,7 @@ import numpy as np
 
 from ..common.errors import UserError
 from ..common.hashing import GOLDEN
-from ..sampling.selection import NAMES
+from ..config.names import SIDES
 from .block import Block
 from .store import H5Table
 from .table import SomeRows, Table, of_other_draw, require_drawn
@@ -140,8 +140,8 @@ def open_sides(files: Files) -> Iterator[list[Table]]:
 
 
 def _by_side(tables: Sequence[Table]) -> list[list[Table]]:
-    """The tables of each side that there is, in the order of NAMES; test rows have no side."""
-    found = ([table for table in tables if table.side == side] for side in (*NAMES, ""))
+    """The tables of each side that there is, in the order of SIDES; test rows have no side."""
+    found = ([table for table in tables if table.side == side] for side in (*SIDES, ""))
     return [side for side in found if side]
 
 
