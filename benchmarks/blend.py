@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from feseq.common.logits import mean_logit, sigmoid
 from feseq.evaluate.blend import bagged_weights, fit_weights
-from feseq.evaluate.metrics import BY_NAME, Metric, Rows
+from feseq.evaluate.metrics import BY_NAME, Metric, Predictions
 from feseq.evaluate.valid_predictions import read_predictions
 
 KEPT_ROWS = 200_000
@@ -39,18 +39,18 @@ REGIMES: dict[str, tuple[Sequence[float], float]] = {
 }
 
 
-class Predictions(NamedTuple):
+class Logits(NamedTuple):
     """Logits [rows] of each model, and labels [rows]."""
 
     logits: Sequence[np.ndarray]
     label: np.ndarray
 
-    def take(self, rows: np.ndarray | slice) -> "Predictions":
+    def take(self, rows: np.ndarray | slice) -> "Logits":
         """Some of the rows."""
-        return Predictions([logit[rows] for logit in self.logits], self.label[rows])
+        return Logits([logit[rows] for logit in self.logits], self.label[rows])
 
 
-def simulated(regime: str, rows: int, random: np.random.Generator) -> Predictions:
+def simulated(regime: str, rows: int, random: np.random.Generator) -> Logits:
     """Models that see the truth through noise, and say what it makes them expect."""
     variances, correlation = REGIMES[regime]
     truth, shared = random.normal(size=(2, rows))
@@ -60,18 +60,20 @@ def simulated(regime: str, rows: int, random: np.random.Generator) -> Prediction
         (MEAN + (truth + math.sqrt(v) * error) / (1 + v)).astype(np.float32)
         for v, error in zip(variances, noise)
     ]
-    return Predictions(logits, (random.random(rows) < sigmoid(MEAN + truth)).astype(np.uint8))
+    return Logits(logits, (random.random(rows) < sigmoid(MEAN + truth)).astype(np.uint8))
 
 
-def with_clicks(found: Predictions, clicks: int) -> Predictions:
+def with_clicks(found: Logits, clicks: int) -> Logits:
     """The first rows, up to so many clicks."""
     return found.take(slice(int(np.searchsorted(np.cumsum(found.label), clicks)) + 1))
 
 
-def ways(found: Predictions, metric: Metric, click_rate: float) -> dict[str, Sequence[float]]:
+def ways(found: Logits, metric: Metric, click_rate: float) -> dict[str, Sequence[float]]:
     """Weights by the way they are chosen."""
     models = len(found.logits)
-    of_each = [metric.sign * metric.of(Rows.of(found.label, x, click_rate)) for x in found.logits]
+    of_each = [
+        metric.sign * metric.of(Predictions.of(found.label, x, click_rate)) for x in found.logits
+    ]
     return {
         "equal": [1 / models] * models,
         "fitted": fit_weights(*found, metric, click_rate),
@@ -81,8 +83,8 @@ def ways(found: Predictions, metric: Metric, click_rate: float) -> dict[str, Seq
 
 
 def compare(
-    draw: Callable[[int, np.random.Generator], Predictions],
-    kept: Predictions,
+    draw: Callable[[int, np.random.Generator], Logits],
+    kept: Logits,
     metric: Metric,
     options: argparse.Namespace,
 ) -> list[str]:
@@ -91,7 +93,7 @@ def compare(
     blocks = [kept.take(slice(start, None, BLOCKS)) for start in range(BLOCKS)]
 
     def measured(weights: Sequence[float]) -> np.ndarray:
-        rows = [Rows.of(b.label, mean_logit(b.logits, weights), click_rate) for b in blocks]
+        rows = [Predictions.of(b.label, mean_logit(b.logits, weights), click_rate) for b in blocks]
         return metric.sign * np.array([metric.of(block) for block in rows])
 
     best = max((measured(one) for one in np.eye(len(kept.logits)).tolist()), key=np.mean)
@@ -127,10 +129,10 @@ def main() -> None:
         tables = [read_predictions(path, None) for path in options.predictions]
         logits = [table["logit"].to_numpy() for table in tables]
         half = np.random.default_rng(0).random(len(logits[0])) < 0.5
-        found = Predictions(logits, tables[0]["label"].to_numpy())
+        found = Logits(logits, tables[0]["label"].to_numpy())
         chosen, kept = found.take(half), found.take(~half)
 
-        def draw(clicks: int, random: np.random.Generator) -> Predictions:
+        def draw(clicks: int, random: np.random.Generator) -> Logits:
             return with_clicks(chosen.take(random.permutation(half.sum())), clicks)
 
         for cells in compare(draw, kept, metric, options):
@@ -138,7 +140,7 @@ def main() -> None:
         return
     for regime in REGIMES:
 
-        def drawn(regime: str, clicks: int, random: np.random.Generator) -> Predictions:
+        def drawn(regime: str, clicks: int, random: np.random.Generator) -> Logits:
             return with_clicks(simulated(regime, 20 * clicks + 500, random), clicks)
 
         kept = simulated(regime, KEPT_ROWS, np.random.default_rng(99))

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from feseq.common.errors import UserError
 from feseq.describe import counts, facts
 from feseq.describe.checks import alarms_of
-from feseq.describe.columns import auc_alone, kind_of, middle_share, same_columns
+from feseq.describe.columns import auc_alone, middle_share, same_columns, value_kind
 from feseq.describe.drift import adversary, stability_index
 from support.facts import column, facts_of
 from support.raw_tables import raw_table, renamed, split_events, with_columns
@@ -169,7 +169,7 @@ def test_columns_are_told_by_their_values() -> None:
         ("whole", 2_000): np.arange(n) % 2_000,
         ("real", n): random.random(n),
     }.items():
-        assert kind_of(values.astype(np.float32)) == expected
+        assert value_kind(values.astype(np.float32)) == expected
     few, many = random.random(n), np.where(np.arange(n) % 50, 0, random.random(n) + 1)
     assert middle_share(few, 0, 1) == pytest.approx(0.98, abs=0.02)
     assert middle_share(many, 0, 1e6) == pytest.approx(0.98e-6, rel=0.1)

@@ -19,7 +19,7 @@ from feseq.config.names import FEW_CLICKS, SIGNIFICANCE
 from feseq.evaluate import delong as module
 from feseq.evaluate.delong import Auc, Entry, correct_together
 from feseq.evaluate.intervals import bootstrap, gain_entries, metric_entries
-from feseq.evaluate.metrics import BY_NAME, METRICS, Rows, balanced
+from feseq.evaluate.metrics import BY_NAME, METRICS, Predictions, balanced
 
 README = Path(__file__).parents[2] / "results/README.md"
 Plain = Callable[[list[int], list[float]], float]
@@ -68,7 +68,7 @@ ROWS = st.lists(
 def test_a_metric_is_that_of_plain_loops(name: str, rows: list[tuple[int, ...]]) -> None:
     label, half, count = map(list, zip(*rows))
     logit = [x / 2 for x in half]
-    arrays = Rows.of(np.array(label), np.array(logit), 0.25)
+    arrays = Predictions.of(np.array(label), np.array(logit), 0.25)
     metric, plain = BY_NAME[name], PLAIN[name]
     assert metric.of(arrays) == pytest.approx(plain(label, logit), abs=1e-9)
     at_even_odds = plain(label, [x + math.log(3) for x in logit])
@@ -90,7 +90,7 @@ def test_the_calibration_error_is_free_of_chance_and_lies_in_its_interval() -> N
             logit = random.normal(-2.5, 1, rows)
             true = 1 / (1 + np.exp(-logit))
             label = (random.random(rows) < true).astype(int)
-            shifted = Rows.of(label, logit + factor, 0.1)
+            shifted = Predictions.of(label, logit + factor, 0.1)
             gap = shifted.scores.probability - true[shifted.scores.order]
             of_bins = [gap[shifted.scores.bin == b].mean() ** 2 for b in range(20)]
             entry = bootstrap(lambda rows: {"it": error.of(rows)}, (shifted,), 40)["it"]
@@ -178,7 +178,7 @@ def test_below_the_floor_there_is_no_interval_and_no_p_value() -> None:
         assert first.minus(second)["p_value"] is None
         assert math.isnan(first.value) == (clicks in (0, 600))
         if not math.isnan(first.value):
-            entries = metric_entries(Rows.of(label, scores[0]), first, 9).values()
+            entries = metric_entries(Predictions.of(label, scores[0]), first, 9).values()
             assert {entry["low"] for entry in entries} == {None}
 
 
@@ -220,7 +220,7 @@ def test_gains_are_positive_where_a_model_is_better_whatever_the_metric() -> Non
     truth = random.normal(-1, 1.5, 6_000)
     label = (random.random(6_000) < 1 / (1 + np.exp(-truth))).astype(int)
     logits = truth, truth + random.normal(0, 1.5, 6_000)
-    rows = [Rows.of(label, logit, label.mean()) for logit in logits]
+    rows = [Predictions.of(label, logit, label.mean()) for logit in logits]
     gain = Auc.of(label, logits[0]).minus(Auc.of(label, logits[1]))
     gains = gain_entries(*rows, gain, 30)
     for name, found in gains.items():

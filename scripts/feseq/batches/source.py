@@ -11,7 +11,7 @@ from ..common.prefetch import prefetch_map
 from ..features.encoding import DEFAULT_INPUTS, EncodedRows, FeatureEncoder, Inputs
 from ..features.feature_map import FeatureMap
 from ..storage.block import Block
-from ..storage.opening import Rows, open_table
+from ..storage.opening import TableSource, open_table
 from .batch import Batch
 from .layout import Layout
 from .negatives import NegativeDraw, NegativeShare, chosen_share
@@ -32,7 +32,7 @@ class BatchSource:
 
     def __init__(
         self,
-        rows: Rows,
+        rows: TableSource,
         feature_map: FeatureMap,
         *,
         max_len: int,

@@ -16,7 +16,7 @@ _RANGES = 200
 _MOST_EXACT = 1_000
 
 
-def kind_of(values: np.ndarray) -> tuple[str, int]:
+def value_kind(values: np.ndarray) -> tuple[str, int]:
     """What numeric values [rows], NaN where missing, look like, and how many differ.
 
     `empty`, `constant`, `levels` (few different values), `whole` or `real` numbers.

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from ..features.feature_map import FeatureMap, SequenceField
 from ..storage.opening import Files, open_sides, open_table
 from ..storage.table import SomeRows
-from .columns import auc_alone, kind_of, middle_share, missing_blocks, same_columns
+from .columns import auc_alone, middle_share, missing_blocks, same_columns, value_kind
 from .counts import LENGTHS, PLACES, Counts
 from .drift import adversary, stability_index
 
@@ -99,7 +99,7 @@ def _column(
     role = "numeric" if name in numeric else "category" if name in train.words else name.split()[0]
     is_category = role in ("category", "newest")
     values = {table: sample[name].to_numpy() for table, sample in samples.items()}
-    kind, distinct = kind_of(values["train"])
+    kind, distinct = value_kind(values["train"])
     entry: Facts = {
         "column": name,
         "role": role,

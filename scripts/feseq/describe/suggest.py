@@ -17,7 +17,7 @@ from ..common.files import Output, written_beside
 from ..common.ragged import Ragged
 from ..config.columns import RANGE, Columns
 from ..raw.location import TableLocation
-from ..raw.reading import RawTable, kind_of
+from ..raw.reading import RawTable, type_name
 from ..raw.source import RawFiles
 from ..raw.text import as_text
 from ..storage.categories import codes_of, tokens_of
@@ -56,7 +56,7 @@ class _Column:
     @cached_property
     def kind(self) -> str:
         """The kind of its values."""
-        return kind_of(self.values.type)
+        return type_name(self.values.type)
 
     def named(self, pattern: str) -> bool:
         """True if its name holds the pattern."""

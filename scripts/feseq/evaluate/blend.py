@@ -20,7 +20,7 @@ from ..common.files import Output, write_json
 from ..common.logits import checked_weights, mean_logit
 from ..common.parquet import metadata_of, write_table
 from ..config.names import folder_name
-from .metrics import BALANCED, BY_NAME, Metric, Rows
+from .metrics import BALANCED, BY_NAME, Metric, Predictions
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ def cross_fitted(
 
 def _value(logit: np.ndarray, label: np.ndarray, metric: Metric, click_rate: float) -> float:
     """The metric, turned so that higher is better."""
-    return metric.sign * metric.of(Rows.of(label, logit, click_rate))
+    return metric.sign * metric.of(Predictions.of(label, logit, click_rate))
 
 
 def _of_rows(table: pa.Table) -> dict[str, str]:

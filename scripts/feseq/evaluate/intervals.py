@@ -9,20 +9,20 @@ import numpy as np
 import pandas as pd
 
 from .delong import CONFIDENCE, Auc, Entry, entry_of
-from .metrics import BY_NAME, Rows
+from .metrics import BY_NAME, Predictions
 
 _SEED = 20240714
 # Resamples of the rows behind an interval.
 RESAMPLES = 200
 
 
-def metric_entries(rows: Rows, auc: Auc, resamples: int) -> dict[str, Entry]:
+def metric_entries(rows: Predictions, auc: Auc, resamples: int) -> dict[str, Entry]:
     """The metrics by name, but those that are NaN, and `score_gain`: that at balanced odds.
 
     `auc` is the AUC of the same rows.
     """
 
-    def values(rows: Rows) -> dict[str, float]:
+    def values(rows: Predictions) -> dict[str, float]:
         found = {name: metric.of(rows) for name, metric in BY_NAME.items() if name != "auc"}
         return found | {"score_gain": found["balanced_score"] - found["score"]}
 
@@ -31,13 +31,15 @@ def metric_entries(rows: Rows, auc: Auc, resamples: int) -> dict[str, Entry]:
     return {"auc": auc.entry(), **known}
 
 
-def gain_entries(rows: Rows, others: Rows, gain: Entry, resamples: int) -> dict[str, Entry]:
+def gain_entries(
+    rows: Predictions, others: Predictions, gain: Entry, resamples: int
+) -> dict[str, Entry]:
     """How much better each metric of `rows` is than that of the same rows by another model.
 
     `gain` is the difference of the AUCs. A positive value is better, also where lower is better.
     """
 
-    def gains(rows: Rows, others: Rows) -> dict[str, float]:
+    def gains(rows: Predictions, others: Predictions) -> dict[str, float]:
         found = (metric for metric in BY_NAME.values() if metric.name != "auc")
         return {m.name: m.sign * (m.of(rows) - m.of(others)) for m in found}
 
@@ -46,7 +48,7 @@ def gain_entries(rows: Rows, others: Rows, gain: Entry, resamples: int) -> dict[
 
 
 def bootstrap(
-    values: Callable[..., Mapping[str, float]], of: Sequence[Rows], resamples: int
+    values: Callable[..., Mapping[str, float]], of: Sequence[Predictions], resamples: int
 ) -> dict[str, Entry]:
     """Values of one or several models' rows, with percentiles over the same resamples.
 

@@ -14,12 +14,11 @@ from ..common.errors import UserError
 from ..common.files import Output, write_json
 from ..common.parquet import metadata_of, read_table
 from ..storage.categories import ByCode
-from ..storage.opening import Rows as Source
-from ..storage.opening import open_table
+from ..storage.opening import TableSource, open_table
 from ..storage.table import Table, require_drawn
 from .delong import CONFIDENCE, Auc, correct_together
 from .intervals import RESAMPLES, gain_entries, metric_entries
-from .metrics import Rows, expected_auc
+from .metrics import Predictions, expected_auc
 from .valid_predictions import read_predictions
 
 logger = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ LENGTHS = (0, 1, 10, 20, 50, 100, 200, 500, 1000)
 
 def measure_predictions(
     predictions: Path,
-    rows: Source,
+    rows: TableSource,
     truth: Path | None,
     *,
     resamples: int = RESAMPLES,
@@ -54,7 +53,7 @@ def measure_predictions(
             f"where the workflow made it, delete it and run the same command again"
         )
     logit, about = read["logit"].to_numpy(), metadata_of(read)
-    auc, scored = Auc.of(label, logit), Rows.of(label, logit, float(about["click_rate"]))
+    auc, scored = Auc.of(label, logit), Predictions.of(label, logit, float(about["click_rate"]))
     metrics = metric_entries(scored, auc, resamples)
     found: dict[str, Any] = {
         "rows": len(label),
@@ -77,7 +76,7 @@ def measure_predictions(
         found |= {"auc_ablated": blanked.entry()["value"], "histories": auc.minus(blanked)}
     if "logit_best" in read.column_names:
         best = read["logit_best"].to_numpy()
-        others = Rows.of(label, best, float(about["click_rate"]))
+        others = Predictions.of(label, best, float(about["click_rate"]))
         gains = gain_entries(scored, others, auc.minus(Auc.of(label, best)), resamples)
         found |= {"best_model": about["best"], "gain_over_best": gains}
     return found

@@ -64,7 +64,7 @@ class Scores:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class Predictions:
     """Scores, and how often each row counts [rows], in the order of the scores."""
 
     scores: Scores
@@ -75,14 +75,14 @@ class Rows:
         """Rows that count once; see Scores."""
         return cls(Scores.of(label, logit, click_rate), np.ones(len(label)))
 
-    def resampled(self, count: np.ndarray) -> "Rows":
+    def resampled(self, count: np.ndarray) -> "Predictions":
         """The same rows, each `count` [rows] times, in the order in which they were given."""
-        return Rows(self.scores, count[self.scores.order])
+        return Predictions(self.scores, count[self.scores.order])
 
     @cached_property
-    def balanced(self) -> "Rows":
+    def balanced(self) -> "Predictions":
         """The same rows at the odds 50:50."""
-        return Rows(self.scores.balanced, self.weight)
+        return Predictions(self.scores.balanced, self.weight)
 
     @cached_property
     def reached(self) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +106,7 @@ class Rows:
         return float(np.average(self.scores.loss, weights=half))
 
 
-def _auc(rows: Rows) -> float:
+def _auc(rows: Predictions) -> float:
     clicks, others = rows.reached
     if not clicks[-1] or not others[-1]:
         return math.nan
@@ -115,15 +115,15 @@ def _auc(rows: Rows) -> float:
     return float(area / (clicks[-1] * others[-1]))
 
 
-def _logloss(rows: Rows) -> float:
+def _logloss(rows: Predictions) -> float:
     return float(np.average(rows.scores.loss, weights=rows.weight))
 
 
-def _score(rows: Rows) -> float:
+def _score(rows: Predictions) -> float:
     return 0.5 * rows.average_precision + 0.5 / (1 + rows.weighted_logloss)
 
 
-def _calibration_error(rows: Rows) -> float:
+def _calibration_error(rows: Predictions) -> float:
     """The root mean square of the bins' gaps, without what chance adds.
 
     The variance that chance gives a gap is subtracted from its square (Kumar, Liang & Ma, NeurIPS
@@ -145,7 +145,7 @@ class Metric:
     """A number that says how good predictions are."""
 
     name: str  # in metrics.json, comparison.csv and the config
-    of: Callable[[Rows], float]
+    of: Callable[[Predictions], float]
     sign: int  # 1 where higher is better, else -1
     heading: str  # in tables and plots
     digits: int

@@ -18,7 +18,7 @@ from ..config.runtime import Runtime
 from ..features.encoding import FeatureEncoder
 from ..features.feature_map import FeatureMap, check_same_kind
 from ..storage.block import Block
-from ..storage.opening import Rows, open_table
+from ..storage.opening import TableSource, open_table
 
 FORMAT, VERSION = "feseq-model", 13
 
@@ -59,7 +59,7 @@ class Model:
         raise NotImplementedError
 
     def predict(
-        self, rows: Rows, *, ablate_histories: bool = False, verbosity: int = 0
+        self, rows: TableSource, *, ablate_histories: bool = False, verbosity: int = 0
     ) -> np.ndarray:
         """Logits float32 [rows], in the order of the rows; histories may be emptied."""
         table = open_table(rows)

@@ -335,10 +335,10 @@ _KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
 
 
 @cache
-def kind_of(kind: pa.DataType) -> str:
+def type_name(kind: pa.DataType) -> str:
     """What values of a type are; '' for a column without a single value, which pandas writes."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return f"list of {kind_of(value_type(kind.value_type))}"
+        return f"list of {type_name(value_type(kind.value_type))}"
     return next((name for name, is_kind in _KINDS.items() if is_kind(kind)), str(kind))
 
 
@@ -346,7 +346,7 @@ def _written_like(kind: pa.DataType) -> str:
     """Equal for types whose equal values are the same text; a time has a zone or none."""
     if pa.types.is_timestamp(kind):
         return "timestamp with a zone" if kind.tz else "timestamp"
-    return kind_of(kind).replace("integer", "float")
+    return type_name(kind).replace("integer", "float")
 
 
 def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
@@ -360,7 +360,7 @@ def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
     ):
         for name in names:
             kind = schema.field(name).type
-            if kind_of(kind) not in kinds:
+            if type_name(kind) not in kinds:
                 can_be = ", ".join(kind for kind in kinds if kind.strip() == kind != "")
                 raise UserError(
                     f"{where}: column {name!r} has type {kind}, cannot be {role} ({can_be})"

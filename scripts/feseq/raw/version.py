@@ -36,7 +36,7 @@ def content_version(path: Path) -> str:
     Untouched means the same path, size, inode and times; the time of the last change (ctime) is
     among them, which no program can set back. Without a folder `.snakemake` the process remembers.
     """
-    memory = REMEMBERED / f"{digest(os.path.realpath(path))[:16]}.json"
+    memory = REMEMBERED / f"{text_digest(os.path.realpath(path))[:16]}.json"
     with open(path, "rb", buffering=0) as file:
         before = _state(file.fileno())
         is_kept = REMEMBERED.parent.is_dir()
@@ -63,10 +63,10 @@ def content_version(path: Path) -> str:
 def object_version(metadata: Mapping[str, bytes], size: int) -> str:
     """An object's version from its size and the digest that its store keeps of it."""
     found = (f"{name} {metadata[name].decode()}" for name in _DIGESTS if metadata.get(name))
-    return digest(f"{size} {next(found, '')}")
+    return text_digest(f"{size} {next(found, '')}")
 
 
-def digest(text: str) -> str:
+def text_digest(text: str) -> str:
     """A digest of a text, of the length of versions."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -15,7 +15,7 @@ from ..common.parquet import metadata_of
 from ..config.names import BLEND, FEW_CLICKS, SIGNIFICANCE, check_name, folder_name
 from ..evaluate.delong import Auc, Entry, correct_together
 from ..evaluate.intervals import RESAMPLES, gain_entries
-from ..evaluate.metrics import BALANCED, BY_NAME, Rows
+from ..evaluate.metrics import BALANCED, BY_NAME, Predictions
 from ..evaluate.valid_predictions import read_predictions
 from .page import SIMULATED, markdown_table, with_interval
 
@@ -192,9 +192,9 @@ def _predictions(metrics: Path) -> pa.Table:
     return read_predictions(path, full_name=folder_name(path))
 
 
-def _rows(predictions: pa.Table) -> Rows:
+def _rows(predictions: pa.Table) -> Predictions:
     label, logit = (predictions[name].to_numpy() for name in ("label", "logit"))
-    return Rows.of(label, logit, float(metadata_of(predictions)["click_rate"]))
+    return Predictions.of(label, logit, float(metadata_of(predictions)["click_rate"]))
 
 
 def _auc(predictions: pa.Table) -> Auc:

@@ -21,7 +21,7 @@ import xxhash
 from ..common.errors import UserError, first_line
 from ..config.names import SIDES
 from ..config.sampling import Sampling, Split
-from ..raw.reading import RawTable, kind_of
+from ..raw.reading import RawTable, type_name
 from ..raw.text import as_text
 from .selection import HOLDOUT, TRAIN, VALIDATION
 
@@ -219,7 +219,7 @@ def read_times(file: RawTable, column: str) -> np.ndarray:
 def _read_as(values: pa.Array) -> pa.DataType:
     """The type in which values of a column have the order of time."""
     kind = values.type
-    if kind_of(kind) == "text":
+    if type_name(kind) == "text":
         word = values[0].as_py()
         if _NUMBER.fullmatch(word):
             return pa.int64()
@@ -325,7 +325,7 @@ def _bytes_of(values: pa.Array) -> tuple[np.ndarray, memoryview]:
 
     None where the value is missing or empty. Raises ArrowException for values of other types.
     """
-    if kind_of(values.type) == "list of text":
+    if type_name(values.type) == "list of text":
         values = values.cast(pa.list_(pa.string()))
         if values.flatten().null_count:
             raise pa.ArrowInvalid("its lists hold a missing value")

@@ -15,7 +15,7 @@ from ..common.hashing import GOLDEN, hashed
 from .statistics import Floats, normal_quantile
 
 Users = NDArray[np.uint64]
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 # The real train file has 10,704,179 rows and 7,179,942 distinct sequences: 1.49 rows a user.
 TRAIN_RETURNS = 1 - 7_179_942 / 10_704_179
@@ -45,12 +45,12 @@ def normal(users: Users, draw: Draw) -> Floats:
     return normal_quantile(uniform(users, draw))
 
 
-def train_users(seed: int, row: Rows) -> Users:
+def train_users(seed: int, row: Indices) -> Users:
     """The users of these train rows."""
     return _returning(seed, _TRAIN, row, TRAIN_RETURNS)
 
 
-def test_users(seed: int, row: Rows, train_rows: int) -> Users:
+def test_users(seed: int, row: Indices, train_rows: int) -> Users:
     """The users of these test rows: some of them of the `train_rows` train rows."""
     users = _returning(seed, _TEST, row, TEST_RETURNS)
     known = (uniform(users, Draw.FROM_TRAIN) < TEST_FROM_TRAIN) & (train_rows > 0)
@@ -63,7 +63,7 @@ def strangers(seed: int, rows: int) -> Users:
     return _returning(seed, _STRANGERS, np.arange(rows), 0.0)
 
 
-def _returning(seed: int, split: int, row: Rows, returns: float) -> Users:
+def _returning(seed: int, split: int, row: Indices, returns: float) -> Users:
     """The users of these rows of a split, [R].
 
     A row is a new user's with probability 1 - `returns`, else it has the user of an earlier row,
@@ -78,7 +78,7 @@ def _returning(seed: int, split: int, row: Rows, returns: float) -> Users:
     return users
 
 
-def _earlier(before: Rows, users: Users) -> Rows:
+def _earlier(before: Indices, users: Users) -> Indices:
     """A row below `before` for each, [R], recent ones more often: users soon return."""
     row = (before * np.sqrt(uniform(users, Draw.EARLIER))).astype(np.int64)
     return np.minimum(row, before - 1)

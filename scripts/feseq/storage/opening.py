@@ -119,10 +119,10 @@ class AllRows:
 
 
 # Where rows are: a file, read as it is stored, the files of a table, those of two, or an open one.
-Rows = Path | Sequence[Path] | AllRows | Table
+TableSource = Path | Sequence[Path] | AllRows | Table
 
 
-def open_table(rows: Rows) -> Table:
+def open_table(rows: TableSource) -> Table:
     """The table of these rows; raises UserError where files are not of one draw."""
     if isinstance(rows, AllRows):
         return _open_files([rows.train, rows.valid])

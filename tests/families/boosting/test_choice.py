@@ -123,10 +123,10 @@ def test_leaves_are_as_small_as_the_rows_can_fill(tmp_path: Path, is_sure: bool)
     assert not found["tried"]
 
 
-Rows = tuple[np.ndarray, Ragged, np.ndarray, np.ndarray]
+TableSource = tuple[np.ndarray, Ragged, np.ndarray, np.ndarray]
 
 
-def some_rows(rows: int = 300) -> Rows:
+def some_rows(rows: int = 300) -> TableSource:
     """Folds, histories of up to 12 of 7 tokens, targets of 3, labels."""
     random = np.random.default_rng(1)
     lists = [random.integers(0, 7, random.integers(0, 13)).tolist() for _ in range(rows)]
@@ -135,7 +135,7 @@ def some_rows(rows: int = 300) -> Rows:
     return hashed_below(np.arange(rows), FOLDS), histories, random.integers(0, 3, rows), label
 
 
-def counted(places: Places, rows: Rows) -> ClickCounts:
+def counted(places: Places, rows: TableSource) -> ClickCounts:
     counts = ClickCounts(places, FOLDS)
     counts.add(*rows)
     return counts

@@ -37,7 +37,7 @@ _BYTES_A_FEATURE = 2
 PAGE_BLOCKS = 8
 
 # Features [rows, columns] and labels [rows] of some rows.
-Rows = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[np.ndarray, np.ndarray]
 Matrix = xgboost.QuantileDMatrix | xgboost.ExtMemQuantileDMatrix
 
 
@@ -46,14 +46,14 @@ class Blocks(xgboost.DataIter):
 
     def __init__(
         self,
-        blocks: Callable[[], Iterator[Rows]],
+        blocks: Callable[[], Iterator[Labelled]],
         types: list[str],
         file: Path | None = None,
     ) -> None:
         super().__init__(str(file) if file else None, release_data=True, on_host=False)
         self.blocks = blocks
         self.types = types
-        self.left: Iterator[Rows] = iter(())
+        self.left: Iterator[Labelled] = iter(())
 
     def next(self, input_data: Any) -> bool:
         """Give the next block to `input_data`; false where there is none."""
@@ -90,7 +90,7 @@ def quantile_matrix(
         )
 
     def binned(
-        blocks: Callable[[], Iterator[Rows]], ref: Matrix | None, file: Path | None = None
+        blocks: Callable[[], Iterator[Labelled]], ref: Matrix | None, file: Path | None = None
     ) -> Matrix:
         kind = xgboost.ExtMemQuantileDMatrix if file else xgboost.QuantileDMatrix
         data = Blocks(blocks, [kind for _, kind in features.columns()], file)
@@ -107,11 +107,11 @@ def quantile_matrix(
     return binned(blocks, like)
 
 
-def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterator[Rows]:
+def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterator[Labelled]:
     """The first rows of a table, block by block."""
     encoder = FeatureEncoder(features.feature_map, table)
 
-    def described(block: Block) -> Rows:
+    def described(block: Block) -> Labelled:
         assert block.label is not None, "a train file has labels"
         return finite(features.matrix(encoder, block)), block.label
 
@@ -122,12 +122,12 @@ def _blocks(table: Table, features: Features, rows: int, threads: int) -> Iterat
         yield made
 
 
-def _with_every_category(blocks: Iterator[Rows], features: Features) -> Iterator[Rows]:
+def _with_every_category(blocks: Iterator[Labelled], features: Features) -> Iterator[Labelled]:
     """The blocks, and one more row with the largest index of each categorical feature.
 
     XGBoost makes bins for as many categories as it meets, and a rare one may come later.
     """
-    last: Rows | None = None
+    last: Labelled | None = None
     for block in blocks:
         last = last or (block[0][:1].copy(), block[1][:1])
         yield block
@@ -137,7 +137,7 @@ def _with_every_category(blocks: Iterator[Rows], features: Features) -> Iterator
         yield last
 
 
-def _pages(blocks: Iterator[Rows]) -> Iterator[Rows]:
+def _pages(blocks: Iterator[Labelled]) -> Iterator[Labelled]:
     """The same rows in pages of PAGE_BLOCKS blocks, the last one of fewer."""
     while several := [*islice(blocks, PAGE_BLOCKS)]:
         features, labels = zip(*several)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...batches.batch import Batch
-from ...storage.opening import Rows
+from ...storage.opening import TableSource
 from ...storage.table import require_drawn
 from .model_file import TrainedModel, parts_that_fit
 from .network.interaction import AutoInt
@@ -17,7 +17,7 @@ ROWS = 20_000
 
 
 @torch.inference_mode()
-def attention(model: TrainedModel, rows: Rows) -> dict[str, Any]:
+def attention(model: TrainedModel, rows: TableSource) -> dict[str, Any]:
     """Mean attention of a trained network over the first of the rows, as plain values.
 
     `rows`; `fields`: names of the F fields at a position; `field_attention` [F, F]: how much a

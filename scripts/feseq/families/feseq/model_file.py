@@ -18,7 +18,7 @@ from ...common.progress import Progress
 from ...config.runtime import Runtime
 from ...family.model import About, Model
 from ...features.feature_map import FeatureMap, check_same_kind
-from ...storage.opening import Rows
+from ...storage.opening import TableSource
 from .network import FESeq
 from .network.build import batch_source, build_model, placed
 from .network.device import Machine, Result, deterministic_if_possible, start_runtime
@@ -34,7 +34,7 @@ BATCHES_BETWEEN_COPIES = 100
 
 
 def inference_source(
-    h5: Rows,
+    h5: TableSource,
     feature_map: FeatureMap,
     config: ModelConfig,
     machine: Machine,
@@ -142,14 +142,14 @@ class TrainedModel(Model):
         return cls(about, network, threads=threads)
 
     def predict(
-        self, rows: Rows, *, ablate_histories: bool = False, verbosity: int = 0
+        self, rows: TableSource, *, ablate_histories: bool = False, verbosity: int = 0
     ) -> np.ndarray:
         """Logits float32 [rows], see `predict_logits`, at the train rows' click rate."""
         network, source = placed(self.network, self.machine), self.source(rows)
         options: dict[str, Any] = {"ablate_histories": ablate_histories, "verbosity": verbosity}
         return predict_logits(network, source, self.machine, **options)
 
-    def source(self, rows: Rows) -> BatchSource:
+    def source(self, rows: TableSource) -> BatchSource:
         """Batches of rows; raises UserError if one is simulated and one real."""
         source = inference_source(rows, self.about.feature_map, self.config, self.machine)
         check_same_kind(source.table, self.about.simulated)

@@ -9,7 +9,7 @@ from ....batches.source import BatchSource
 from ....features.encoding import Inputs
 from ....features.feature_map import FeatureMap
 from ....features.numeric_encodings import count_blocks
-from ....storage.opening import Rows
+from ....storage.opening import TableSource
 from ..settings import ModelConfig
 from .attention import attend
 from .device import Machine
@@ -53,7 +53,7 @@ def field_sizes(config: ModelConfig, feature_map: FeatureMap) -> FieldSizes:
 
 
 def batch_source(
-    h5: Rows,
+    h5: TableSource,
     feature_map: FeatureMap,
     config: ModelConfig,
     batch_rows: int | Callable[[int], int],
