@@ -171,6 +171,7 @@ MESSAGES = {
     "Training": "train",
     "Predicting the validation": "evaluate",
     "Measuring": "measure",
+    "Drawing": "plot_model",
     "Predicting part": "predict",
     "Writing the submission": "submit",
 }
