@@ -141,10 +141,10 @@ submission_or_models = (
 
 @clear_errors
 def no_test(wildcards):
-    """Input function: what is asked for needs a test table, and there is none."""
+    """Input function: raises UserError, since there is no test table."""
     raise UserError(
         "raw.test is null, so there are no rows to predict: for a submission name the test file in "
-        "raw.test; docs/scoring.md tells how to score other files"
+        "raw.test; docs/scoring.md says how to score other files"
     )
 
 

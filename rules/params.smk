@@ -1,4 +1,4 @@
-# Params of rules, which make a step stale when they change, and what the family of a model needs.
+# Params of rules, which make a step stale when they change, and settings of a model's family.
 import functools
 import os
 from pathlib import Path

@@ -45,7 +45,7 @@ def importance_plots(wildcards):
 
 
 def compared_facts(wildcards):
-    """What is known of the data of each size in the comparison."""
+    """The facts of the data of each size in the comparison."""
     sizes = dict(compared_jobs(wildcards))
     return [output_of("describe", "facts", size=size) for size in sizes]
 

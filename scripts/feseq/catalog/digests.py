@@ -1,4 +1,4 @@
-"""Digests that tell when a job is stale: of the code that it runs, and of all that is upstream."""
+"""Digests that make a job stale: of the code that it runs, and of all that is upstream."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache

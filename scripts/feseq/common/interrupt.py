@@ -1,4 +1,4 @@
-"""What Ctrl-C and `kill -INT` do to Snakemake. It runs in Snakemake's own process."""
+"""What Ctrl-C and `kill -INT` do to Snakemake. It runs in Snakemake's process."""
 
 import atexit
 import signal

@@ -98,9 +98,9 @@ class Ranks:
 
 
 def in_group() -> bool:
-    """True where torchrun, the script's own or a user's, has made this process one of several.
+    """True if torchrun, started by the script or by a user, has started this process.
 
-    RANK alone does not say so: pods of Kubernetes have one, whose trainings are one process each.
+    RANK alone does not show it: Kubernetes sets it for pods whose trainings are one process each.
     """
     return "TORCHELASTIC_RUN_ID" in os.environ
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..common.errors import UserError
 
 RANGE = re.compile(r"^(?P<head>.*)\{(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})\}(?P<tail>.*)$")
-# Numeric columns with more distinct values are no levels.
+# A numeric column with more distinct values has no levels.
 MOST_LEVELS = 256
 # A longer range is a typing error, and would fill the memory with names.
 _MOST_IN_RANGE = 100_000
@@ -179,8 +179,8 @@ def _shared(names: list[str], sequences: Mapping[str, str], group: str) -> list[
     unknown = [name for name in names if name not in sequences]
     if unknown:
         raise UserError(
-            f"columns.groups.{group}.share_embedding: {unknown[0]!r} is none of the group's "
-            f"sequences ({', '.join(sequences) or 'there are none'}); name some of these"
+            f"columns.groups.{group}.share_embedding: {unknown[0]!r} is not among the "
+            f"group's sequences ({', '.join(sequences) or 'there are none'}); name some of these"
         )
     return [name for name in sequences if name in names]
 

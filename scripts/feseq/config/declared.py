@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from ..common.errors import UserError, did_you_mean
 
-# Strict: 1000.0 is no integer, true is no number.
+# Strict: 1000.0 is not an integer, and true is not a number.
 CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 # A number keeps the form in which it was written: 10 stays 10, not 10.0.
 AS_WRITTEN = WrapValidator(lambda value, validate: (validate(value), value)[1])

@@ -19,7 +19,7 @@ from ..common.errors import UserError, first_line
 from ..common.files import digest_of
 from .version import content_version, object_version
 
-# One slash is enough: a mistyped s3:/bucket/key is no local path either. `C:/` is one.
+# One slash is enough: a mistyped s3:/bucket/key is not a local path either. `C:/` is one.
 _URI = re.compile(r"[A-Za-z][\w+.-]+:/")
 _KEY = re.compile("([^=]+)=(.*)", re.DOTALL)
 # What Hive and Spark call the folder of rows without a value.

@@ -153,7 +153,7 @@ class RawTable:
             logger.info("%s: %d columns not in use: %s", self.location, len(unused), _some(unused))
 
     def check_kinds(self, other: "RawTable", columns: Columns) -> None:
-        """Raise UserError if a category or a row's time is of another kind in the other file.
+        """Raise UserError if a category or a row's time has an incompatible type in the other.
 
         Values are compared as they are written: 7 is neither 07 nor true.
         """
@@ -302,7 +302,7 @@ def _completed(batch: pa.RecordBatch, schema: pa.Schema, file: _File) -> pa.Reco
     cast = []
     for column, field in zip(columns, schema):
         try:
-            # Arrow's cast of lists of null to their own type makes an invalid array.
+            # Arrow's cast of lists of null to the same type makes an invalid array.
             cast.append(column if column.type == field.type else column.cast(field.type))
         except pa.ArrowException as error:
             raise UserError(
@@ -361,7 +361,7 @@ def check_types(schema: pa.Schema, columns: Columns, where: str) -> None:
         for name in names:
             column_type = schema.field(name).type
             if type_name(column_type) not in kinds:
-                can_be = ", ".join(kind for kind in kinds if kind.strip() == kind != "")
+                can_be = ", ".join(each for each in kinds if each.strip() == each != "")
                 raise UserError(
                     f"{where}: column {name!r} has type {column_type}, cannot be {role} ({can_be})"
                 )

@@ -226,7 +226,7 @@ def _shared_out(count_P: np.ndarray, wanted: int) -> np.ndarray:
 def _about(count_P: np.ndarray, share: float, seed: Sequence[int]) -> np.ndarray:
     """About a share of each part's rows, rounded at random; the total is neither none nor all.
 
-    A part's number depends on its own count alone, not on those of other parts.
+    A part's number depends on its count alone, not on those of other parts.
     """
     exact_P = count_P * share
     rounded_P = np.floor(exact_P + np.random.default_rng(seed).random(len(count_P)))

@@ -297,7 +297,7 @@ def read_groups(file: RawTable, column: str, seed: int) -> np.ndarray:
             bounds, data = _bytes_of(values)
         except pa.ArrowException as error:
             raise UserError(
-                f"{file.location}: column {column!r} of type {values.type} tells no groups "
+                f"{file.location}: column {column!r} of type {values.type} does not name groups "
                 f"({first_line(error)}); name a column of text, numbers, or lists of texts or "
                 f"integers in sampling.split.group"
             ) from None

@@ -108,7 +108,7 @@ def _scaled(columns: Columns, column: str) -> Floats32:
 
 
 def missing(columns: Columns, sequences: Ragged) -> Floats32:
-    """The missing blocks, beside what the missing gender and age group tell."""
+    """An effect of the missing blocks, besides those of a missing gender or age group."""
     effects = [np.float32(x) * np.isnan(columns[name]) for name, x in _MISSING_EFFECT.items()]
     return np.sum(effects, axis=0)
 

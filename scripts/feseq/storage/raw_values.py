@@ -26,7 +26,7 @@ def convert_batch(
     """Convert the features of `batch`, whose rows have the numbers `rows` in the raw file `path`.
 
     Row i of the block is row order[i] of the batch; the words are those of its categories, and the
-    tokens of its sequences that are no integers. It uses only its arguments, so batches can be
+    tokens of its sequences that are not integers. It uses only its arguments, so batches can be
     converted in parallel.
     """
     numeric = np.empty((len(columns.numeric), len(order)), np.float32)

@@ -3,7 +3,7 @@
     numeric            float32 [rows, numeric columns], raw values, NaN where missing
     categorical        uint64 [rows, categorical columns], codes of `categories.py`, 0 = missing
     vocabulary/<col>   the raw strings of these codes, sorted; of a sequence those of its tokens
-                       that are no integers, if it has any
+                       that are not integers, if it has any
     sequence/<col>/    values: smallest unsigned int [total]; offsets: int64 [rows + 1];
                        the events' times, if any, are one more of these
     label, id          uint8 [rows] and bytes [rows], if any
@@ -18,7 +18,7 @@ fingerprint, whether it is simulated, the column of the rows' times and, in a fi
 the digest of the draw). Drawn rows are shuffled, as many together as a conversion holds in memory.
 
 HDF5 checks all data (Fletcher-32) and all structure (format 1.10 and later) as it reads them;
-vocabularies, which it stores apart, have a digest here.
+vocabularies, which it stores elsewhere, have a checksum.
 """
 
 import hashlib
@@ -181,7 +181,7 @@ def _h5_name(column: str) -> str:
 
 
 def _digest_of_words(words: Sequence[str]) -> str:
-    # NUL, which no word holds, tells ["ab"] from ["a", "b"].
+    # NUL, which no word holds, separates ["a", "b"] from ["ab"].
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
@@ -195,7 +195,7 @@ class H5Table(Table):
         if not Path(path).is_file():
             raise UserError(f"{path}: no such file; run snakemake to make it")
         with whole_file(path), ExitStack() as stack:
-            # No cache: a chunk is read once, or by windows far apart.
+            # No cache: each chunk is read once, or by distant windows.
             self.file = stack.enter_context(h5py.File(path, "r", rdcc_nbytes=0))
             self._read_structure(Path(path))
             stack.pop_all()
